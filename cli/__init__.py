@@ -1,0 +1,1 @@
+"""The commands `traj` and `mct`. Installs as `traj_cli`; imports are relative."""

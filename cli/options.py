@@ -1,0 +1,58 @@
+"""Options that several commands share, and the parsing of their values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["INTEGERS", "PATH", "WINDOW", "as_json"]
+
+PATH = click.Path(path_type=Path)
+
+
+class _Integers(click.ParamType):
+    """A comma-separated list of whole numbers."""
+
+    name = "N,N,…"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Parse `6,25`."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            numbers = tuple(int(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"expected whole numbers separated by commas, got {value!r}", param, ctx)
+        if any(b <= a for a, b in zip((0, *numbers), numbers, strict=False)):
+            self.fail(f"expected rising numbers above 0, got {value!r}", param, ctx)
+        return numbers
+
+
+class _Window(click.ParamType):
+    """A range of timesteps, first and the one after the last."""
+
+    name = "A:B"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int | None, int | None]:
+        """Parse `0:31`, `5:` or `:31`."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            first, after = (int(part) if part else None for part in str(value).split(":"))
+        except ValueError:
+            self.fail(f"expected FIRST:AFTER such as 0:31, got {value!r}", param, ctx)
+        if (first is not None and first < 0) or (after is not None and after <= (first or 0)):
+            self.fail(f"expected 0 <= FIRST < AFTER, got {value!r}", param, ctx)
+        return first, after
+
+
+INTEGERS = _Integers()
+WINDOW = _Window()
+
+as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout.")

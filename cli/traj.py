@@ -1,0 +1,196 @@
+"""The command `traj`: convert, inspect, extract, validate and export trajectories."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from . import failures, options
+
+if TYPE_CHECKING:
+    from trajfmt.convert import ConvertOptions
+
+__all__ = ["main"]
+
+
+@click.group(cls=failures.Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="trajfmt")
+def main() -> None:
+    """Training trajectories on disk: convert, inspect, verify.
+
+    \b
+    Exit codes: 0 done, 1 a check failed, 2 wrong usage, 3 not a bundle or an
+    unknown feature, 4 corrupt, 5 refused as unsafe, 130 interrupted.
+    """
+
+
+@main.command()
+@click.argument("source", type=options.PATH)
+@click.argument("destination", type=options.PATH, metavar="DEST")
+@click.option("--knots", type=options.INTEGERS, default=(), help="Waypoints to insert, such as 6,25.")
+@click.option("--smooth", is_flag=True, help="Average inserted knots and the last with their neighbours.")
+@click.option(
+    "--layers",
+    type=click.Choice(["tensor", "module", "all"]),
+    default="tensor",
+    show_default=True,
+    help="What shares one beta.",
+)
+@click.option("--timesteps", type=options.WINDOW, default=(None, None), help="Keep timesteps A to B-1.")
+@click.option(
+    "--codec",
+    type=click.Choice(["none", "zstd", "archive"]),
+    default="none",
+    show_default=True,
+    help="How a .mtt stores timesteps.",
+)
+@click.option("--dataset", help="Name of the real data set, e.g. CIFAR10.")
+@click.option("--model", help="Name of the network, e.g. ConvNet or ConvNetD4W128BN.")
+@click.option("--zca/--no-zca", default=None, help="Images were whitened (eps 0.1), or normalised.")
+@click.option("--append", is_flag=True, help="Add to an existing DEST.")
+@click.option("--skip-bad", is_flag=True, help="Leave out bad trajectories instead of stopping.")
+@click.option("--trust-pickle", is_flag=True, help="Unpickle without restriction: this can run code.")
+@click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
+@options.as_json
+def convert(source: Path, destination: Path, dry_run: bool, as_json: bool, **flags: object) -> None:
+    """Convert SOURCE into the bundle DEST (.mct convexified, .mtt every timestep).
+
+    SOURCE is a folder of replay_buffer_*.pt, one such file, or a bundle. Run again after an
+    interruption, the same command continues from the finished trajectories.
+    """
+    from trajfmt import convert as conversion
+
+    from . import render
+
+    settings = _settings(flags)
+    if dry_run:
+        found = conversion.plan(source, destination, settings)
+        render.plan(found, str(source), as_json=as_json, destination=str(destination))
+        return
+    try:
+        with render.progress("converting", 1) as bar:
+            count = conversion.convert(
+                source, destination, settings, on_event=lambda event: render.conversion(event, bar)
+            )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted; run the same command again to continue") from None
+    if as_json:
+        render.json_line({"destination": str(destination), "trajectories": count})
+    else:
+        print(f"{destination}: {count} trajectories")
+
+
+def _settings(flags: dict[str, object]) -> ConvertOptions:
+    """Turn flags into the library's options."""
+    from trajfmt.convert import ConvertOptions
+    from trajfmt.manifest import Preprocessing
+
+    zca = flags.pop("zca")
+    preprocessing = None
+    if zca is not None:
+        preprocessing = Preprocessing(kind="zca", eps=0.1) if zca else Preprocessing(kind="normalize")
+    return ConvertOptions(**flags, preprocessing=preprocessing)  # type: ignore[arg-type]
+
+
+@main.command()
+@click.argument("paths", type=options.PATH, nargs=-1, required=True, metavar="PATH…")
+@click.option("--layers", is_flag=True, help="Show every layer of a trajectory.")
+@click.option("--trajectory", type=click.IntRange(min=0), help="Which one, for its layers. [default: 0]")
+@options.as_json
+def inspect(paths: tuple[Path, ...], layers: bool, trajectory: int | None, as_json: bool) -> None:
+    """Show what bundles or MTT buffers hold, and what they cost."""
+    from trajfmt import report
+    from trajfmt.manifest import FILE_NAME
+
+    from . import render
+
+    for path in paths:
+        if path.suffix == ".pt" or (
+            path.is_dir() and not (path / FILE_NAME).exists() and _holds_buffers(path)
+        ):
+            _inspect_source(path, as_json=as_json)
+        elif layers or trajectory is not None:
+            import trajfmt
+
+            with trajfmt.open(path) as bundle:
+                number = trajectory or 0
+                render.layers(report.layer_reports(bundle[number]), number, as_json=as_json)
+        else:
+            render.summary(report.summarize(path), as_json=as_json)
+
+
+def _holds_buffers(path: Path) -> bool:
+    return any(path.glob("replay_buffer_*.pt"))
+
+
+def _inspect_source(path: Path, *, as_json: bool) -> None:
+    """Show a raw MTT buffer, and what converting would save."""
+    from trajfmt import convert as conversion
+
+    from . import render
+
+    settings = conversion.ConvertOptions(skip_bad=True)
+    found = conversion.plan(path, path.with_suffix(".mct"), settings)
+    render.plan(found, str(path), as_json=as_json, destination=None)
+
+
+@main.command()
+@click.argument("path", type=options.PATH)
+@click.option("--trajectory", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--t", "t", type=float, required=True, help="Timestep, real for a .mct.")
+@click.option("-o", "--output", type=options.PATH, required=True, help="A .safetensors file.")
+@click.option("--verify", is_flag=True, help="Compare every file with its hash first.")
+def extract(path: Path, trajectory: int, t: float, output: Path, verify: bool) -> None:
+    """Write the weights at a timestep as an ordinary safetensors checkpoint."""
+    import trajfmt
+    from trajfmt.extract import extract as write
+
+    with trajfmt.open(path, verify=verify) as bundle:
+        write(bundle, trajectory, t, output)
+    print(f"{output}: trajectory {trajectory}, t = {t:g}")
+
+
+@main.command()
+@click.argument("paths", type=options.PATH, nargs=-1, required=True, metavar="PATH…")
+@options.as_json
+def validate(paths: tuple[Path, ...], as_json: bool) -> None:
+    """Check bundles completely and list every problem."""
+    from trajfmt.validate import validate as check
+
+    from . import render
+
+    worst = 0
+    for path in paths:
+        found = check(path)
+        render.problems(str(path), found, as_json=as_json)
+        worst = max([worst, *(problem.exit_code for problem in found)])
+    sys.exit(worst)
+
+
+@main.command()
+@click.argument("path", type=options.PATH)
+@click.argument("destination", type=options.PATH, metavar="DEST")
+@click.option("--per-file", type=click.IntRange(min=1), default=10, show_default=True)
+@click.option("--verify", is_flag=True, help="Compare every file with its hash first.")
+def export(path: Path, destination: Path, per_file: int, verify: bool) -> None:
+    """Write a bundle back as replay_buffer_*.pt, for MTT's code and its relatives."""
+    import trajfmt
+
+    from . import render
+
+    with trajfmt.open(path, verify=verify) as bundle, render.progress("exporting", len(bundle)) as bar:
+        from trajfmt.export import export as write
+
+        def step(_index: int) -> None:
+            if bar is not None:
+                bar.advance(bar.task_ids[0])
+
+        count = write(bundle, destination, per_file=per_file, on_trajectory=step)
+    print(f"{destination}: {count} trajectories")
+
+
+if __name__ == "__main__":
+    main()

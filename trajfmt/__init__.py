@@ -1,0 +1,61 @@
+"""Training trajectories of neural networks on disk: full, or convexified as in MCT (CVPR 2025).
+
+`open` reads a bundle, `create` and `append` write one. Nothing here imports torch; what needs it is in
+`trajfmt.sources`, `trajfmt.export` and `trajfmt.torch`.
+
+Example:
+    >>> with trajfmt.open("out.mct") as bundle:  # doctest: +SKIP
+    ...     theta = bundle[0].at(12.5)
+"""
+
+from trajfmt.bundle import Bundle, Trajectory, open
+from trajfmt.errors import (
+    CorruptError,
+    ExistsError,
+    FormatError,
+    MissingDependencyError,
+    MissingError,
+    NotABundleError,
+    Problem,
+    SourceError,
+    TimestepError,
+    TrajfmtError,
+    UnsafeError,
+    UsageError,
+)
+from trajfmt.layout import Layer, Parameter, ParamLayout
+from trajfmt.manifest import Model, Preprocessing, Provenance, TimestepUnit
+from trajfmt.source import ArrayTrajectory, Source
+from trajfmt.version import __version__
+from trajfmt.writer import BundleWriter, append, create
+
+__all__ = [
+    "ArrayTrajectory",
+    "Bundle",
+    "BundleWriter",
+    "CorruptError",
+    "ExistsError",
+    "FormatError",
+    "Layer",
+    "MissingDependencyError",
+    "MissingError",
+    "Model",
+    "NotABundleError",
+    "ParamLayout",
+    "Parameter",
+    "Preprocessing",
+    "Problem",
+    "Provenance",
+    "Source",
+    "SourceError",
+    "TimestepError",
+    "TimestepUnit",
+    "Trajectory",
+    "TrajfmtError",
+    "UnsafeError",
+    "UsageError",
+    "__version__",
+    "append",
+    "create",
+    "open",
+]

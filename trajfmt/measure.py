@@ -1,0 +1,126 @@
+"""One pass over a trajectory: step norms per layer, the Gram matrix of the path, identity, finiteness.
+
+Owns the arithmetic of the paper's eq. 9 on weights (float64 throughout) and nothing on disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajfmt.errors import SourceError
+from trajfmt.layout import ParamLayout
+from trajfmt.source import Block
+
+__all__ = ["GRAM_LIMIT", "Identity", "Measure", "Path"]
+
+Float = NDArray[np.float64]
+
+GRAM_LIMIT: Final = 256
+"""Largest T for which the Gram matrix is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """What is known of a trajectory after one pass."""
+
+    step_norms: Float
+    """`(T, L)`: ||theta(t+1) - theta(t)|| per layer."""
+
+    gram: Float | None
+    """`(T+1, T+1)`: inner products of theta(t) - theta(0), over all parameters."""
+
+    digest: str
+    """Identity of the trajectory, see `Identity`."""
+
+
+class Identity:
+    """Digest of a trajectory from its two ends, fed in flat order.
+
+    It is the sha256 of: sha256 of theta(0), sha256 of theta(T), T + 1 as 8 bytes little-endian.
+    """
+
+    def __init__(self, timesteps: int) -> None:
+        self._timesteps = timesteps
+        self._ends = {0: hashlib.sha256(), timesteps - 1: hashlib.sha256()}
+
+    def add(self, t: int, values: NDArray[np.generic]) -> None:
+        """Take in the next elements of timestep t; only the first and the last timestep count."""
+        end = self._ends.get(t)
+        if end is not None:
+            end.update(np.ascontiguousarray(values).view(np.uint8).data)
+
+    def digest(self) -> str:
+        """Return the digest as hex."""
+        parts = b"".join(end.digest() for end in self._ends.values())
+        return hashlib.sha256(parts + self._timesteps.to_bytes(8, "little")).hexdigest()
+
+
+class Measure:
+    """Accumulates blocks in flat order; `result` gives the `Path`.
+
+    With the steps d_t = theta(t+1) - theta(t) as rows of D, one symmetric product D D^T per block gives
+    both: its diagonal is the squared step norms, and summed over layers and twice cumulated it is the
+    Gram matrix of theta(t) - theta(0).
+    """
+
+    def __init__(self, timesteps: int, layout: ParamLayout) -> None:
+        self._layout = layout
+        self._squares = np.zeros((layout.num_layers, timesteps - 1))
+        steps = timesteps - 1
+        self._products = np.zeros((steps, steps)) if steps <= GRAM_LIMIT else None
+        self._identity = Identity(timesteps)
+        self._timesteps = timesteps
+        self._buffers = [np.empty(0), np.empty(0)]
+
+    def add(self, block: Block) -> None:
+        """Take in one block.
+
+        Raises:
+            SourceError: a weight is not finite; the message names timestep and parameter.
+        """
+        rows = block.rows
+        values = self._scratch(0, len(rows), rows[0].size)
+        for t, row in enumerate(rows):
+            values[t] = row
+        steps = self._scratch(1, len(rows) - 1, rows[0].size)
+        np.subtract(values[1:], values[:-1], out=steps)
+        if self._products is None:
+            squares = np.einsum("ij,ij->i", steps, steps)
+        else:
+            products = steps @ steps.T
+            squares = products.diagonal()
+            self._products += products
+        if not np.isfinite(squares).all():
+            self._complain(block)
+        self._squares[self._layout.layer_of_parameter[block.parameter]] += squares
+        self._identity.add(0, rows[0])
+        self._identity.add(self._timesteps - 1, rows[-1])
+
+    def result(self) -> Path:
+        """Return what was measured."""
+        gram = None
+        if self._products is not None:
+            gram = np.zeros((self._timesteps, self._timesteps))
+            gram[1:, 1:] = self._products.cumsum(axis=0).cumsum(axis=1)
+            gram = (gram + gram.T) / 2
+        return Path(np.sqrt(self._squares.T), gram, self._identity.digest())
+
+    def _scratch(self, which: int, rows: int, width: int) -> Float:
+        """Return a reused array: new ones of this size cost more in page faults than the arithmetic."""
+        if rows * width > self._buffers[which].size:
+            self._buffers[which] = np.empty(rows * width)
+        return self._buffers[which][: rows * width].reshape(rows, width)
+
+    def _complain(self, block: Block) -> None:
+        name = self._layout.parameters[block.parameter].name
+        for t, row in enumerate(block.rows):
+            if not np.isfinite(row).all():
+                raise SourceError("non_finite", f"weights must be finite: timestep {t}, parameter `{name}`")
+        raise SourceError(
+            "non_finite", f"steps overflow float64: parameter `{name}`, first element {block.start}"
+        )

@@ -1,0 +1,171 @@
+"""Recognising a network, and what an MTT path says about it.
+
+Owns the ConvNet family's names and shapes. Builds no network and guesses nothing: what the shapes cannot
+tell (instance, batch and group norm look alike) stays unknown unless a name says it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from trajfmt.errors import UsageError
+from trajfmt.manifest import Model, Preprocessing
+
+__all__ = ["PathFacts", "facts_of_path", "model_name", "named", "recognise"]
+
+Shape = tuple[int, ...]
+
+_NORMS: Final = {"IN": "instance", "BN": "batch", "GN": "group", "LN": "layer", "NN": "none"}
+_POOLINGS: Final = {"AP": "avg", "MP": "max", "NP": "none"}
+_NAME: Final = re.compile(
+    rf"ConvNet(?:D(?P<depth>\d{{1,2}}))?(?:W(?P<width>\d{{1,5}}))?"
+    rf"(?P<norm>{'|'.join(_NORMS)})?(?P<pooling>{'|'.join(_POOLINGS)})?"
+)
+_ZCA_BY_DEFAULT: Final = frozenset({"CIFAR10", "CIFAR100"})
+"""Data sets for which MTT names the folder `_NO_ZCA` when it does not whiten."""
+
+
+def recognise(shapes: Sequence[Shape], norm: str | None = None) -> tuple[Model, list[str]] | None:
+    """Recognise a ConvNet of the MTT family from its parameters' shapes.
+
+    Args:
+        shapes: in the order of `Module.parameters()`.
+        norm: the norm, if it is known from elsewhere.
+
+    Returns:
+        The model, as far as shapes tell, and the parameter names; or None.
+
+    Pooling leaves no trace in the shapes; the family's default, average pooling, is what the names assume.
+
+    Example:
+        >>> found = recognise([(8, 3, 3, 3), (8,), (8,), (8,), (10, 2048), (10,)])
+        >>> found[0].depth, found[0].image_size, found[0].norm, found[1][:3]
+        (1, 32, None, ['features.0.weight', 'features.0.bias', 'features.1.weight'])
+    """
+    rest = [tuple(shape) for shape in shapes]
+    if len(rest) < 4 or len(rest[0]) != 4 or len(rest[-2]) != 2 or rest[-1] != rest[-2][:1]:
+        return None
+    width, channels = rest[0][:2]
+    affine = len(rest) > 4 and len(rest[2]) in (1, 3)
+    per_block = 4 if affine else 2
+    depth, left = divmod(len(rest) - 2, per_block)
+    classes, features = rest[-2]
+    side = math.isqrt(features // width) if width else 0
+    if left or depth < 1 or side < 1 or width * side * side != features:
+        return None
+    image_size = side * 2**depth
+    names: list[str] = []
+    for block in range(depth):
+        own = rest[per_block * block : per_block * (block + 1)]
+        inputs = channels if block == 0 else width
+        size = image_size // 2**block
+        norms: tuple[list[Shape], ...] = ([(width,)] * 2, [(width, size, size)] * 2) if affine else ([],)
+        if own[:2] != [(width, inputs, 3, 3), (width,)] or own[2:] not in norms:
+            return None
+        at = (per_block if affine else 3) * block
+        names += [f"features.{at}.weight", f"features.{at}.bias"]
+        if affine:
+            names += [f"features.{at + 1}.weight", f"features.{at + 1}.bias"]
+    names += ["classifier.weight", "classifier.bias"]
+    if not affine:
+        norm = "none"
+    elif len(rest[2]) == 3:
+        norm = "layer"
+    # MTT pads 28 x 28 images with one channel to 32 x 32, so that size is not told by the shapes.
+    known_size = None if channels == 1 and image_size == 32 else image_size
+    model = Model(
+        family="ConvNet",
+        depth=depth,
+        width=width,
+        channels=channels,
+        classes=classes,
+        image_size=known_size,
+    )
+    return (msgspec.structs.replace(model, norm=norm) if norm else model), names
+
+
+def named(name: str) -> dict[str, Any] | None:
+    """Return what a model name of MTT's says: depth, width, norm, pooling; None for another family.
+
+    >>> named("ConvNetD4W64BN")
+    {'depth': 4, 'width': 64, 'norm': 'batch', 'pooling': 'avg'}
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    facts: dict[str, Any] = {}
+    for key in ("depth", "width"):
+        if match[key]:
+            facts[key] = int(match[key])
+    return facts | {
+        "norm": _NORMS[match["norm"] or "IN"],
+        "pooling": _POOLINGS[match["pooling"] or "AP"],
+    }
+
+
+def model_name(model: Model) -> str:
+    """Return the name that `named` understands.
+
+    >>> model_name(Model(family="ConvNet", depth=3, width=128, channels=3, classes=10, norm="instance"))
+    'ConvNetD3W128'
+    """
+    suffix = {value: key for key, value in _NORMS.items()}.get(model.norm or "instance", "")
+    pooling = {value: key for key, value in _POOLINGS.items()}.get(model.pooling or "avg", "")
+    name = f"{model.family}D{model.depth}W{model.width}"
+    return name + (suffix if suffix != "IN" else "") + (pooling if pooling != "AP" else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathFacts:
+    """What an MTT path says: `{dataset}[_NO_ZCA][/{subset}/{res}]/{model}/`."""
+
+    dataset: str | None = None
+    preprocessing: Preprocessing | None = None
+    model: dict[str, Any] | None = None
+    """As `named` returns it."""
+
+
+def facts_of_path(folder: Path) -> PathFacts:
+    """Read the facts that MTT hides in its folder names; a path of another form says nothing.
+
+    Without the suffix only CIFAR folders tell that images were whitened: MTT writes "Tiny" for both.
+
+    >>> facts_of_path(Path("buffers/CIFAR10_NO_ZCA/ConvNet")).dataset
+    'CIFAR10'
+    """
+    parts = [part for part in folder.absolute().parts if part]
+    if len(parts) < 2 or (model := named(parts[-1])) is None:
+        return PathFacts()
+    owner = parts[-2]
+    if owner.isdigit() and len(parts) >= 4:  # {dataset}/{subset}/{res}/{model}
+        owner = parts[-4]
+    dataset = owner.removesuffix("_NO_ZCA")
+    preprocessing = None
+    if owner.endswith("_NO_ZCA"):
+        preprocessing = Preprocessing(kind="normalize")
+    elif dataset in _ZCA_BY_DEFAULT:
+        preprocessing = Preprocessing(kind="zca", eps=0.1)  # MTT's only value
+    return PathFacts(dataset=dataset or None, preprocessing=preprocessing, model=model)
+
+
+def settle(model: Model, name: str | dict[str, Any]) -> Model:
+    """Complete a recognised model by a name, which must not contradict the shapes.
+
+    Raises:
+        UsageError: the name is unknown, or says another depth, width or norm than the shapes.
+    """
+    facts = named(name) if isinstance(name, str) else name
+    if facts is None:
+        raise UsageError(f"unknown model {name!r}; ConvNet, ConvNetD4, ConvNetD3W32BN, … are known")
+    for key, value in facts.items():
+        known = getattr(model, key)
+        if known is not None and known != value:
+            raise UsageError(f"the model's name says {key} {value}, the shapes say {known}")
+    return msgspec.structs.replace(model, **facts)

@@ -1,0 +1,93 @@
+"""What every layout of trajectories offers to the converter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from trajfmt.layout import Dtype, ParamLayout
+from trajfmt.manifest import Provenance
+from trajfmt.source import Source
+
+__all__ = ["Collection", "ForeignTrajectory", "Part", "Shapes"]
+
+Shapes = tuple[tuple[int, ...], ...]
+
+
+class ForeignTrajectory(Source, Protocol):
+    """A source that also tells what it is made of."""
+
+    @property
+    def shapes(self) -> Shapes:
+        """Return the parameters' shapes, in the order of `Module.parameters()`."""
+        ...
+
+    @property
+    def dtype(self) -> Dtype:
+        """Return the parameters' common dtype."""
+        ...
+
+    def check(self) -> None:
+        """Raise `SourceError` for what must not be converted, as far as shapes and storages tell."""
+        ...
+
+    def close(self) -> None:
+        """Free what reading has taken."""
+        ...
+
+
+class Part(Protocol):
+    """One file of trajectories."""
+
+    @property
+    def path(self) -> Path:
+        """Return where it lies."""
+        ...
+
+    def sha256(self) -> str:
+        """Return the hash that identifies the file and all it stands for."""
+        ...
+
+    def open(self, scratch: Path) -> Sequence[ForeignTrajectory]:
+        """Return the trajectories; `scratch` is a folder for temporary files."""
+        ...
+
+
+class Collection(Protocol):
+    """All files of one source."""
+
+    @property
+    def layout_name(self) -> str:
+        """Return what was recognised, for people."""
+        ...
+
+    @property
+    def notices(self) -> Sequence[str]:
+        """Return what is odd about it, but no reason to stop."""
+        ...
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        """Return the files, in order."""
+        ...
+
+    @property
+    def layout(self) -> ParamLayout | None:
+        """Return names and layers, if the source knows them."""
+        ...
+
+    @property
+    def provenance(self) -> Provenance:
+        """Return what the source itself tells."""
+        ...
+
+    @property
+    def folder(self) -> Path:
+        """Return where it lies; MTT's folder names tell facts."""
+        ...
+
+    @property
+    def convex(self) -> bool:
+        """Return whether the trajectories are convexified already."""
+        ...

@@ -1,0 +1,141 @@
+"""A hidden sibling folder in which a bundle is built, so that nothing unfinished is ever at the destination.
+
+Owns locking, resuming and publishing. Knows no encoding: a finished trajectory is a record and its files.
+
+    .out.mct.partial/
+        lock                 held while a process writes
+        job                  what is being made; another job starts afresh
+        journal/00003.json   one finished trajectory, written after its files are durable
+        journal/00003.npz    its tables
+        bundle/…             the files, at the paths they will have
+"""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajfmt.errors import ExistsError, UsageError
+from trajfmt.files import fsync_directory, write_file
+
+__all__ = ["Staging"]
+
+
+class Staging:
+    """The folder in which the bundle for `destination` is built.
+
+    Args:
+        destination: where the bundle will be.
+        job: what is being made. Work of an earlier, interrupted process with the same job is kept; other
+            work is discarded.
+
+    Raises:
+        UsageError: the parent folder is missing, or another process is writing there.
+    """
+
+    def __init__(self, destination: Path, job: bytes) -> None:
+        parent = destination.absolute().parent
+        if not parent.is_dir():
+            raise UsageError(f"{parent}: no such folder; create it first")
+        self.destination = destination
+        self.root = parent / f".{destination.name}.partial"
+        self.bundle = self.root / "bundle"
+        self._journal = self.root / "journal"
+        self.root.mkdir(exist_ok=True)
+        self._lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            os.close(self._lock)
+            raise UsageError(f"{destination}: another process is writing it") from exc
+        self.resumed: bool = self._is(job)
+        if not self.resumed:
+            for old in (self.bundle, self._journal):
+                shutil.rmtree(old, ignore_errors=True)
+            write_file(self.root / "job", job)
+        self.bundle.mkdir(exist_ok=True)
+        self._journal.mkdir(exist_ok=True)
+
+    def _is(self, job: bytes) -> bool:
+        try:
+            return (self.root / "job").read_bytes() == job
+        except OSError:
+            return False
+
+    def path(self, name: str) -> Path:
+        """Return where a file of the bundle is built, creating its folder."""
+        path = self.bundle / name
+        path.parent.mkdir(exist_ok=True)
+        return path
+
+    def record(self, key: str, data: bytes, arrays: Mapping[str, NDArray[np.generic]] | None = None) -> None:
+        """Remember that a piece of work is finished; its files must be durable by now."""
+        if arrays is not None:
+            packed = io.BytesIO()
+            np.savez(packed, allow_pickle=False, **arrays)
+            write_file(self._journal / f"{key}.npz", packed.getvalue())
+        write_file(self._journal / f"{key}.json", data)
+
+    def recall(self, key: str) -> tuple[bytes, dict[str, NDArray[np.generic]]] | None:
+        """Return what `record` remembered, in this process or an interrupted one before it."""
+        try:
+            data = (self._journal / f"{key}.json").read_bytes()
+        except FileNotFoundError:
+            return None
+        arrays: dict[str, NDArray[np.generic]] = {}
+        packed = self._journal / f"{key}.npz"
+        if packed.exists():
+            with np.load(packed, allow_pickle=False) as loaded:
+                arrays = {name: loaded[name] for name in loaded.files}
+        return data, arrays
+
+    @property
+    def empty(self) -> bool:
+        """Return whether no trajectory was finished yet."""
+        return not any(self._journal.glob("[0-9]*.json"))
+
+    def publish(self) -> None:
+        """Give the destination what was built, in one rename.
+
+        Raises:
+            ExistsError: something appeared at the destination meanwhile.
+        """
+        for folder, _, _ in os.walk(self.bundle):
+            fsync_directory(Path(folder))
+        if os.path.lexists(self.destination):
+            raise ExistsError(f"{self.destination} already exists; choose another name")
+        os.rename(self.bundle, self.destination)
+        fsync_directory(self.destination.absolute().parent)
+        self.discard()
+
+    def publish_into(self, manifest_name: str, manifest: bytes) -> None:
+        """Add the files to the existing bundle at the destination, then swap its manifest.
+
+        Until the swap the new files are not listed, and so ignored.
+        """
+        for folder, _, names in os.walk(self.bundle):
+            target = self.destination / Path(folder).relative_to(self.bundle)
+            target.mkdir(exist_ok=True)
+            for name in names:
+                os.replace(Path(folder) / name, target / name)
+            fsync_directory(target)
+        write_file(self.destination / manifest_name, manifest)
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove the folder with everything in it."""
+        shutil.rmtree(self.root, ignore_errors=True)
+        self.release()
+
+    def release(self) -> None:
+        """Leave the folder for a later process to continue."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
