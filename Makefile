@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test lint check clean
 
 demo: .venv/ready
 	$(BIN)/mct demo --out demo-out --force
@@ -10,11 +10,12 @@ demo: .venv/ready
 test: .venv/ready
 	$(BIN)/python -m pytest -q
 
-check: .venv/ready
+lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q
+
+check: lint test
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

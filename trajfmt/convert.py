@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 import numpy as np
@@ -27,7 +28,7 @@ from trajfmt.manifest import Origin, Preprocessing, Provenance, SourceFile
 from trajfmt.sources import Collection, Part, open_source
 from trajfmt.sources.base import ForeignTrajectory, Shapes
 from trajfmt.version import __version__
-from trajfmt.writer import BundleWriter, Encoding, append, create
+from trajfmt.writer import BundleWriter, Encoded, Encoding, append, create
 
 __all__ = ["ConvertOptions", "Event", "Plan", "convert", "plan"]
 
@@ -106,6 +107,10 @@ class Plan:
 
     notices: tuple[str, ...]
     skipped: tuple[str, ...]
+
+
+_WORKERS: Final = min(4, os.cpu_count() or 1)
+"""Threads; each has a working set of some 6 MB."""
 
 
 class _Window:
@@ -300,12 +305,12 @@ class _Run:
 
     def all(self) -> int:
         """Convert every file and publish."""
-        # The products are narrow: BLAS threads gain nothing, and contend with the hashing thread.
-        with threadpool_limits(1, "blas"), ThreadPoolExecutor(1, "hash") as hasher:
+        # Trajectories in parallel use the cores better than BLAS threads, which would contend with them.
+        with threadpool_limits(1, "blas"), ThreadPoolExecutor(_WORKERS, "convert") as pool:
             for number, part in enumerate(self._collection.parts):
                 self._tell.file = number
                 self._tell("file", part.path.name)
-                self._file(number, part, hasher)
+                self._file(number, part, pool)
         writer = self._writer
         if writer is None:
             raise SourceError(
@@ -325,28 +330,26 @@ class _Run:
             else:
                 self._writer.release()
 
-    def _file(self, number: int, part: Part, hasher: ThreadPoolExecutor) -> None:
-        """Convert the trajectories of one file, while another thread computes its hash."""
+    def _file(self, number: int, part: Part, pool: ThreadPoolExecutor) -> None:
+        """Convert the trajectories of one file, several at a time, while its hash is computed."""
         before = part.path.stat()
         known = self._writer.staging.recall(f"source-{number:05d}") if self._writer else None
         if known is not None:
             self._sources.append(msgspec.json.decode(known[0], type=SourceFile))
             self._tell.done += before.st_size
             return
-        hashing: Future[str] = hasher.submit(part.sha256)
+        hashing: Future[str] = pool.submit(part.sha256)
         trajectories = part.open(self._target.absolute().parent)
+        running: deque[tuple[int, Future[Encoded] | SourceError | None]] = deque()
         for index, trajectory in enumerate(trajectories):
-            try:
-                self._trajectory(number, index, trajectory)
-            except SourceError as exc:
-                placed = _placed(exc, part, index)
-                if not self._options.skip_bad:
-                    raise placed from exc
-                self._tell("skipped", str(placed))
-            finally:
-                trajectory.close()
-            self._tell.done += before.st_size // len(trajectories)
-            self._tell("trajectory")
+            running.append((index, self._begin(number, index, trajectory, pool)))
+            if len(running) > _WORKERS:
+                self._finish(number, part, *running.popleft())
+                self._tell.done += before.st_size // len(trajectories)
+                self._tell("trajectory")
+        while running:
+            self._finish(number, part, *running.popleft())
+        self._tell("trajectory")
         source = SourceFile(part.path.name, before.st_size, hashing.result())
         after = part.path.stat()
         if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
@@ -355,17 +358,47 @@ class _Run:
         if self._writer is not None:
             self._writer.staging.record(f"source-{number:05d}", msgspec.json.encode(source))
 
-    def _trajectory(self, number: int, index: int, trajectory: ForeignTrajectory) -> None:
-        trajectory.check()
-        if self._identity is None:
-            self._identity = self._identify(trajectory)
-        self._identity.check(trajectory)
+    def _begin(
+        self, number: int, index: int, trajectory: ForeignTrajectory, pool: ThreadPoolExecutor
+    ) -> Future[Encoded] | SourceError | None:
+        """Start writing a trajectory; None if an interrupted run has finished it."""
+        try:
+            trajectory.check()
+            if self._identity is None:
+                self._identity = self._identify(trajectory)
+            self._identity.check(trajectory)
+        except SourceError as exc:
+            return exc
         if self._writer is None:
             self._writer = self._start(self._identity)
         if (number, index) in self._finished:
+            return None
+        return pool.submit(self._encode, self._writer, trajectory)
+
+    def _encode(self, writer: BundleWriter, trajectory: ForeignTrajectory) -> Encoded:
+        try:
+            return writer.encode(_Window(trajectory, self._options.timesteps))
+        finally:
+            trajectory.close()
+
+    def _finish(
+        self, number: int, part: Part, index: int, work: Future[Encoded] | SourceError | None
+    ) -> None:
+        """Take in a written trajectory, in the order of the source."""
+        if work is None:
             return
-        origin = Origin(len(self._writer.provenance.sources) + number, index)
-        self._writer.add(_Window(trajectory, self._options.timesteps), origin=origin)
+        try:
+            if isinstance(work, SourceError):
+                raise work
+            writer = self._writer
+            assert writer is not None
+            origin = Origin(len(writer.provenance.sources) + number, index)
+            writer.commit(work.result(), origin=origin)
+        except SourceError as exc:
+            placed = _placed(exc, part, index)
+            if not self._options.skip_bad:
+                raise placed from exc
+            self._tell("skipped", str(placed))
 
     def _identify(self, trajectory: ForeignTrajectory) -> _Identity:
         return identify(self._collection, trajectory, self._options, lambda text: self._tell("notice", text))

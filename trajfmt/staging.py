@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import fcntl
 import io
+import itertools
 import os
 import shutil
 from collections.abc import Mapping
@@ -48,6 +49,8 @@ class Staging:
         self.root = parent / f".{destination.name}.partial"
         self.bundle = self.root / "bundle"
         self._journal = self.root / "journal"
+        self._pending = self.root / "pending"
+        self._counter = itertools.count()
         self.root.mkdir(exist_ok=True)
         self._lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
         try:
@@ -60,8 +63,9 @@ class Staging:
             for old in (self.bundle, self._journal):
                 shutil.rmtree(old, ignore_errors=True)
             write_file(self.root / "job", job)
-        self.bundle.mkdir(exist_ok=True)
-        self._journal.mkdir(exist_ok=True)
+        shutil.rmtree(self._pending, ignore_errors=True)
+        for folder in (self.bundle, self._journal, self._pending):
+            folder.mkdir(exist_ok=True)
 
     def _is(self, job: bytes) -> bool:
         try:
@@ -74,6 +78,10 @@ class Staging:
         path = self.bundle / name
         path.parent.mkdir(exist_ok=True)
         return path
+
+    def pending(self) -> Path:
+        """Return a new path for a file whose final name is not settled."""
+        return self._pending / str(next(self._counter))
 
     def record(self, key: str, data: bytes, arrays: Mapping[str, NDArray[np.generic]] | None = None) -> None:
         """Remember that a piece of work is finished; its files must be durable by now."""

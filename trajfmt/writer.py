@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol
@@ -50,7 +51,7 @@ from trajfmt.source import Source
 from trajfmt.staging import Staging
 from trajfmt.version import __version__
 
-__all__ = ["BundleWriter", "Encoding", "append", "create"]
+__all__ = ["BundleWriter", "Encoded", "Encoding", "append", "create"]
 
 Encoding = Literal["convex", "full"]
 
@@ -69,6 +70,17 @@ class _Record(msgspec.Struct, frozen=True, omit_defaults=True):
             return self.convex
         assert self.full is not None
         return self.full
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A trajectory on disk that has no number yet."""
+
+    path: Path
+    size: int
+    sha256: str
+    entry: ConvexEntry | FullEntry
+    tables: tables.Tables | None
 
 
 class _Encoder(Protocol):
@@ -181,32 +193,49 @@ class BundleWriter:
         Raises:
             SourceError: it must not be converted; `reason` says why. Nothing was added.
         """
+        return self.commit(self.encode(source), origin=origin)
+
+    def encode(self, source: Source) -> Encoded:
+        """Do the work of `add` that may run in several threads: read, compute, write, hash.
+
+        Raises:
+            SourceError: it must not be converted; `reason` says why.
+        """
         if source.timesteps < 2:
             raise SourceError(
                 "too_few_timesteps", f"a trajectory needs two timesteps or more, got {source.timesteps}"
             )
-        number = len(self)
-        name = f"{self._encoder.folder}/{number:05d}.{self._encoder.suffix}"
-        path = self._staging.path(name)
+        path = self._staging.pending()
         try:
             entry, table = self._encoder.write(path, source, self.layout)
-            twin = self._seen.get(entry.digest)
-            if twin is not None:
-                raise SourceError(
-                    "duplicate_trajectory", f"the same trajectory as number {twin} of the bundle"
-                )
+            return Encoded(path, path.stat().st_size, sha256_file(path), entry, table)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
-        file = FileEntry(name, path.stat().st_size, sha256_file(path))
-        placed = msgspec.structs.replace(entry, file=name, origin=origin)
+
+    def commit(self, encoded: Encoded, *, origin: Origin | None = None) -> int:
+        """Give an encoded trajectory the next number, and return that.
+
+        Raises:
+            SourceError: it is a duplicate.
+        """
+        twin = self._seen.get(encoded.entry.digest)
+        if twin is not None:
+            encoded.path.unlink(missing_ok=True)
+            raise SourceError("duplicate_trajectory", f"the same trajectory as number {twin} of the bundle")
+        number = len(self)
+        name = f"{self._encoder.folder}/{number:05d}.{self._encoder.suffix}"
+        os.replace(encoded.path, self._staging.path(name))
+        file = FileEntry(name, encoded.size, encoded.sha256)
+        placed = msgspec.structs.replace(encoded.entry, file=name, origin=origin)
         record = _Record(
             file,
             convex=placed if isinstance(placed, ConvexEntry) else None,
             full=placed if isinstance(placed, FullEntry) else None,
         )
-        self._staging.record(f"{number:05d}", msgspec.json.encode(record), table.items() if table else None)
-        self._take(record, table)
+        arrays = encoded.tables.items() if encoded.tables else None
+        self._staging.record(f"{number:05d}", msgspec.json.encode(record), arrays)
+        self._take(record, encoded.tables)
         return number
 
     def recover(self) -> Origin | None:
@@ -216,6 +245,9 @@ class BundleWriter:
             return None
         data, arrays = found
         record = msgspec.json.decode(data, type=_Record)
+        path = self._staging.path(record.file.path)
+        if not path.exists() or path.stat().st_size != record.file.bytes:
+            return None  # the machine stopped before the file was durable
         self._take(record, _tables_from(arrays) if arrays else None)
         return record.entry.origin
 

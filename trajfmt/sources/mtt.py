@@ -206,7 +206,7 @@ class TensorTrajectory:
                 raise CorruptError(
                     "source_invalid", f"{where}, timestep {t}: must be a list of tensors", path=path
                 )
-        self._steps = [[tensor.detach() for tensor in step] for step in steps]
+        self._steps: Sequence[Sequence[Any]] = steps
         self._number = number
         self._path = path
 
@@ -239,7 +239,7 @@ class TensorTrajectory:
 
     def read(self, t: int, parameter: int) -> NDArray[np.generic]:
         """Return one parameter at timestep t, flattened; a view of the mapped file if it is contiguous."""
-        values: NDArray[np.generic] = self._steps[t][parameter].reshape(-1).numpy()
+        values: NDArray[np.generic] = self._steps[t][parameter].detach().reshape(-1).numpy()
         return values
 
     def close(self) -> None:
