@@ -86,6 +86,8 @@ class ParamLayout:
         if len(set(names)) != len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise UsageError(f"parameter names must be unique, `{twice}` appears more than once")
+        if "__metadata__" in names:
+            raise UsageError("`__metadata__` cannot name a parameter: safetensors reserves it")
         if len({parameter.dtype for parameter in self.parameters}) > 1:
             raise UsageError("all parameters of a bundle must share one dtype in version 1")
         members = sorted(index for layer in self.layers for index in layer.parameters)

@@ -17,6 +17,7 @@ __all__ = [
     "FORMAT",
     "MAJOR",
     "MAX_BYTES",
+    "MAX_CHUNK",
     "MINOR",
     "ChunkTable",
     "Codec",
@@ -47,6 +48,9 @@ MAJOR: Final = 1
 MINOR: Final = 0
 MAX_BYTES: Final = 64 * 2**20
 MAX_DIMS: Final = 8
+MAX_CHUNK: Final = 2**20
+"""Largest chunk, in elements: bounds what one frame of a stranger's file can unpack to."""
+
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
@@ -229,7 +233,7 @@ class Codec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """How `theta` is stored in a full bundle."""
 
     name: Literal["none", "zstd", "archive"]
-    chunk: Positive | None = None
+    chunk: Annotated[int, msgspec.Meta(ge=1, le=MAX_CHUNK)] | None = None
     """Elements of one chunk (the last of a timestep may hold fewer)."""
 
     keyframe: Positive | None = None

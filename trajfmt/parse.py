@@ -6,6 +6,7 @@ Owns the rules for versions and features and every check that needs no other fil
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any, Final, NoReturn
 
@@ -54,13 +55,21 @@ def parse(data: bytes, *, path: object = None) -> Manifest:
             path=path,
         )
     try:
-        raw = json.loads(data.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        raw = json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_no_duplicates,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+        )
+        json.dumps(raw, ensure_ascii=False).encode()  # refuses half of a surrogate pair
     except (ValueError, RecursionError) as exc:
         raise CorruptError("manifest_invalid", f"not valid JSON: {exc}", path=path) from exc
     _check_version(raw, path)
     extensions = {key: raw.pop(key) for key in [key for key in raw if key.startswith("x_")]}
     if "extensions" in raw:
-        _invalid("unknown key `extensions`; private keys start with `x_`", path)
+        raise CorruptError(
+            "manifest_invalid", "unknown key `extensions`; private keys start with `x_`", path=path
+        )
     try:
         manifest: Manifest = msgspec.convert(raw, ConvexManifest | FullManifest)
     except (msgspec.ValidationError, ValueError, RecursionError, OverflowError) as exc:
@@ -78,6 +87,13 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is beyond a float64")
+    return value
+
+
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
 
@@ -93,7 +109,7 @@ def _check_version(raw: object, path: object) -> None:
     version = raw.get("version")
     if isinstance(version, dict):
         major, minor = version.get("major"), version.get("minor")
-        if isinstance(major, int) and isinstance(minor, int) and (major != MAJOR or minor > MINOR):
+        if type(major) is int and type(minor) is int and (major != MAJOR or minor > MINOR):
             raise NotABundleError(
                 "unknown_version",
                 f"written in format version {major}.{minor}, this library reads up to"
@@ -116,10 +132,12 @@ def _check(manifest: Manifest, path: object) -> None:
     """Check what types cannot say: references, order, sizes."""
     elements = 0
     for parameter in manifest.parameters:
-        size = 1
+        room = 1
         for dim in parameter.shape:
-            size *= dim
-        elements += size
+            room *= max(dim, 1)
+        if room * 8 > 2**53:
+            raise UnsafeError("size_overflow", f"parameter `{parameter.name}` is too large", path=path)
+        elements += math.prod(parameter.shape)
     itemsize = DTYPES[manifest.parameters[0].dtype].itemsize
     if elements * itemsize > 2**53:
         raise UnsafeError("size_overflow", f"one timestep would have {elements} elements", path=path)
@@ -141,7 +159,7 @@ def _check(manifest: Manifest, path: object) -> None:
             _check_origin(convex.origin, manifest, index, path)
             _check_convex(convex, layout, sizes, index, path)
     else:
-        _check_codec(manifest, path)
+        _check_codec(manifest, layout, path)
         for index, full in enumerate(manifest.trajectories):
             _check_origin(full.origin, manifest, index, path)
             _check_full(full, manifest.codec, layout, sizes, index, path)
@@ -185,7 +203,7 @@ def _check_convex(
         _room(entry.table.file, entry.table.gram, 8 * entry.timesteps**2, sizes, index, path)
 
 
-def _check_codec(manifest: FullManifest, path: object) -> None:
+def _check_codec(manifest: FullManifest, layout: ParamLayout, path: object) -> None:
     codec = manifest.codec
     needs = [] if codec.name == "none" else [f"codec.{codec.name}"]
     if manifest.requires_read != needs:
@@ -194,6 +212,8 @@ def _check_codec(manifest: FullManifest, path: object) -> None:
         codec.name != "archive"
     ):
         _invalid(f"codec {codec.name!r} has missing or superfluous settings", path)
+    if codec.chunk is not None and codec.chunk > layout.size:
+        _invalid(f"a chunk has at most P = {layout.size} elements, got {codec.chunk}", path)
 
 
 def _check_full(

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from trajfmt.bundle import Bundle, Trajectory, read_manifest
+from trajfmt.codecs import unsigned
 from trajfmt.encodings.convex import ConvexTrajectory
 from trajfmt.encodings.full import FullTrajectory
 from trajfmt.errors import CorruptError, FormatError, Problem, UnsafeError
 from trajfmt.manifest import ConvexManifest, FullManifest
+from trajfmt.measure import Identity
 
 __all__ = ["validate"]
 
@@ -48,8 +50,11 @@ def validate(path: Path, *, on_trajectory: Callable[[int], None] = lambda _index
             where = bundle.files.root / entry.path
             if entry.path.endswith(".h5") and str(where) not in unreadable:
                 problems += _collect(_check_hdf5(where, _expected(bundle, where)))
+        # Smoothing moves the last knot away from the endpoint that the digest was made of.
+        smoothed = isinstance(manifest, ConvexManifest) and manifest.smoothed
         for trajectory in bundle:
-            found = _collect(_check_trajectory(trajectory))
+            digest = None if smoothed else manifest.trajectories[trajectory.index].digest
+            found = _collect(_check_trajectory(trajectory, digest))
             problems += [problem for problem in found if problem.where not in unreadable]
             on_trajectory(trajectory.index)
     return problems
@@ -65,7 +70,7 @@ def _collect(findings: Iterator[FormatError]) -> list[Problem]:
     return problems
 
 
-def _check_trajectory(trajectory: Trajectory) -> Iterator[FormatError]:
+def _check_trajectory(trajectory: Trajectory, digest: str | None) -> Iterator[FormatError]:
     where = f"trajectory {trajectory.index}"
     if isinstance(trajectory, ConvexTrajectory):
         try:
@@ -79,7 +84,9 @@ def _check_trajectory(trajectory: Trajectory) -> Iterator[FormatError]:
     else:
         assert isinstance(trajectory, FullTrajectory)
         rows = trajectory.rows()
+    identity = Identity(trajectory.timesteps)
     for number, row in enumerate(rows):
+        identity.add(trajectory.knots[number], row)
         for start in range(0, row.size, _BLOCK):
             if not np.isfinite(row[start : start + _BLOCK]).all():
                 t = trajectory.knots[number]
@@ -94,30 +101,52 @@ def _check_trajectory(trajectory: Trajectory) -> Iterator[FormatError]:
                     "non_finite", f"{where}: weights must be finite: timestep {t}, parameter `{name}`"
                 )
                 break
+    if digest is not None and identity.digest() != digest:
+        yield CorruptError("hash_mismatch", f"{where}: its endpoints do not have the digest that is recorded")
 
 
-def _expected(bundle: Bundle, path: Path) -> dict[str, int | None]:
-    """Return the datasets that the manifest places in a file, with their byte offsets if contiguous."""
-    manifest = bundle.manifest
+class _Place(NamedTuple):
+    """What HDF5's own metadata must say about a dataset."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    offset: int | None
+    """Of contiguous data."""
+
+    chunks: tuple[tuple[int, int], ...]
+    """Offset and size of every chunk, in order."""
+
+
+def _expected(bundle: Bundle, path: Path) -> dict[str, _Place]:
+    """Return the datasets that the manifest places in a file."""
+    manifest, layout = bundle.manifest, bundle.layout
     name = path.relative_to(bundle.files.root).as_posix()
-    expected: dict[str, int | None] = {}
+    expected: dict[str, _Place] = {}
     if isinstance(manifest, ConvexManifest):
         for index, entry in enumerate(manifest.trajectories):
-            if entry.table.file == name:
-                expected[f"{index:05d}/u"] = entry.table.u
-                expected[f"{index:05d}/step_norms"] = entry.table.step_norms
-                if entry.table.gram is not None:
-                    expected[f"{index:05d}/gram"] = entry.table.gram
+            table, count = entry.table, entry.timesteps
+            if table.file != name:
+                continue
+            group = f"{index:05d}"
+            expected[f"{group}/u"] = _Place((count, layout.num_layers), "<f8", table.u, ())
+            norms = _Place((count - 1, layout.num_layers), "<f8", table.step_norms, ())
+            expected[f"{group}/step_norms"] = norms
+            if table.gram is not None:
+                expected[f"{group}/gram"] = _Place((count, count), "<f8", table.gram, ())
     else:
         assert isinstance(manifest, FullManifest)
-        dataset = "delta" if manifest.codec.name == "archive" else "theta"
+        archive = manifest.codec.name == "archive"
+        dtype = (unsigned(layout.numpy_dtype) if archive else layout.numpy_dtype).str
         for full in manifest.trajectories:
             if full.file == name:
-                expected[dataset] = full.data
+                chunks = full.chunks
+                places = tuple(zip(chunks.offsets, chunks.sizes, strict=True)) if chunks else ()
+                shape = (full.timesteps, layout.size)
+                expected["delta" if archive else "theta"] = _Place(shape, dtype, full.data, places)
     return expected
 
 
-def _check_hdf5(path: Path, expected: dict[str, int | None]) -> Iterator[FormatError]:
+def _check_hdf5(path: Path, expected: dict[str, _Place]) -> Iterator[FormatError]:
     """Compare a file's own metadata with the manifest; no data is read through libhdf5."""
     try:
         file = h5py.File(path, "r")
@@ -125,22 +154,28 @@ def _check_hdf5(path: Path, expected: dict[str, int | None]) -> Iterator[FormatE
         yield CorruptError("header_invalid", f"not readable as HDF5: {exc}", path=path)
         return
     with file:
-        found: dict[str, int | None] = {}
+        found: dict[str, _Place] = {}
         yield from _walk(file, "", path, found)
-        if found != expected:
-            yield CorruptError(
-                "header_mismatch",
-                f"HDF5 holds {_places(found)}, the manifest says {_places(expected)}",
-                path=path,
-            )
+        for name in sorted(found.keys() | expected.keys()):
+            said, is_ = expected.get(name), found.get(name)
+            if said != is_:
+                yield CorruptError(
+                    "header_mismatch",
+                    f"HDF5 and the manifest disagree about `{name}`: {_first_difference(said, is_)}",
+                    path=path,
+                )
 
 
-def _places(datasets: dict[str, int | None]) -> str:
-    shown = [name if offset is None else f"{name} at {offset}" for name, offset in sorted(datasets.items())]
-    return ", ".join(shown[:6]) + (", …" if len(shown) > 6 else "") if shown else "nothing"
+def _first_difference(said: _Place | None, is_: _Place | None) -> str:
+    if said is None or is_ is None:
+        return "HDF5 lacks it" if is_ is None else "the manifest lacks it"
+    for field, a, b in zip(_Place._fields, said, is_, strict=True):
+        if a != b and field != "chunks":
+            return f"{field} must be {a}, HDF5 says {b}"
+    return "its chunks lie elsewhere"
 
 
-def _walk(group: h5py.Group, prefix: str, path: Path, found: dict[str, int | None]) -> Iterator[FormatError]:
+def _walk(group: h5py.Group, prefix: str, path: Path, found: dict[str, _Place]) -> Iterator[FormatError]:
     for name in group:
         full_name = f"{prefix}{name}"
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
@@ -169,4 +204,11 @@ def _walk(group: h5py.Group, prefix: str, path: Path, found: dict[str, int | Non
             yield UnsafeError(
                 "hdf5_unsafe", f"`{full_name}` uses the filters {sorted(filters - _FILTERS)}", path=path
             )
-        found[full_name] = item.id.get_offset() if layout == h5py.h5d.CONTIGUOUS else None
+        contiguous = layout == h5py.h5d.CONTIGUOUS
+        chunks: list[tuple[int, int]] = []
+        if layout == h5py.h5d.CHUNKED:
+            infos = [item.id.get_chunk_info(i) for i in range(item.id.get_num_chunks())]
+            infos.sort(key=lambda info: info.chunk_offset)
+            chunks = [(int(info.byte_offset), int(info.size)) for info in infos]
+        offset = int(item.id.get_offset()) if contiguous else None
+        found[full_name] = _Place(item.shape, item.dtype.str, offset, tuple(chunks))

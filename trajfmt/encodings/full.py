@@ -19,7 +19,7 @@ from trajfmt import codecs
 from trajfmt.errors import CorruptError, SourceError, TimestepError
 from trajfmt.files import BundleFiles, fsync_file
 from trajfmt.layout import ParamLayout
-from trajfmt.manifest import ChunkTable, Codec, FullEntry
+from trajfmt.manifest import MAX_CHUNK, ChunkTable, Codec, FullEntry
 from trajfmt.measure import Identity
 from trajfmt.source import Source
 
@@ -27,7 +27,6 @@ __all__ = ["FullTrajectory", "codec_for", "write"]
 
 Array = NDArray[np.generic]
 
-MAX_CHUNK: Final = 2**20
 KEYFRAME: Final = 8
 _ZSTD_FILTER: Final = 32015
 
@@ -109,6 +108,7 @@ def _write_chunks(
     creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     creation.set_chunk((1, chunk))
     creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    creation.set_obj_track_times(False)  # or equal input would not give equal bytes
     creation.set_shuffle()
     creation.set_filter(_ZSTD_FILTER, h5py.h5z.FLAG_OPTIONAL, (codecs.LEVEL,))
     dataset = h5py.h5d.create(

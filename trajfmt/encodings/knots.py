@@ -89,7 +89,8 @@ def check_header(files: BundleFiles, name: str, data: int, layout: ParamLayout, 
         )
 
 
-def _entries(text: bytes, path: object) -> dict[str, Any]:
+def _entries(text: bytes, path: object) -> str:
+    """Return a header's tensors in a form that compares types too: `true` is not 1."""
     try:
         table = json.loads(text.decode("utf-8"), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as exc:
@@ -97,7 +98,7 @@ def _entries(text: bytes, path: object) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise CorruptError("header_invalid", "the header is not a JSON object", path=path)
     table.pop("__metadata__", None)
-    return table
+    return json.dumps(table, sort_keys=True)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

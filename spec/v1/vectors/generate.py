@@ -1,0 +1,59 @@
+"""Write the vectors into a folder: `python generate.py FOLDER`.
+
+Does not import trajfmt: it is a second implementation of the writer, from `spec.md` alone. With the versions
+of HDF5 and zstd that `index.json` names, the same bytes come out every time.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import bundle_vectors
+import h5py
+import manifest_vectors
+import zstandard
+
+
+def write(folder: Path) -> None:
+    """Write `index.json`, `valid/` and `invalid/` into `folder`."""
+    entries = []
+    for kind, source, bundle_source in (
+        ("valid", manifest_vectors.valid, bundle_vectors.valid),
+        ("invalid", manifest_vectors.invalid, bundle_vectors.invalid),
+    ):
+        for name, data, about in source():
+            path = f"{kind}/{Path(name).stem}.json"
+            put(folder / path, data)
+            entries.append({"name": Path(name).stem, "file": path, "kind": "manifest", **about})
+        for name, files, about in bundle_source():
+            for path, data in files.items():
+                put(folder / kind / name / path, data)
+            entries.append({"name": Path(name).stem, "file": f"{kind}/{name}", "kind": "bundle", **about})
+    for entry in entries:
+        entry["valid"] = "reason" not in entry
+    zstd = ".".join(map(str, zstandard.ZSTD_VERSION))
+    index = {
+        "version": {"major": 1, "minor": 0},
+        "made_with": {"hdf5": h5py.version.hdf5_version, "zstd": zstd},
+        "vectors": entries,
+    }
+    put(folder / "index.json", one_per_line(index))
+
+
+def one_per_line(index: dict) -> bytes:
+    """Return the index as JSON with one vector per line."""
+    lines = ",\n".join(json.dumps(entry, sort_keys=True) for entry in index["vectors"])
+    head = json.dumps({key: value for key, value in index.items() if key != "vectors"}, sort_keys=True)
+    return f'{head[:-1]}, "vectors": [\n{lines}\n]}}\n'.encode()
+
+
+def put(path: Path, data: bytes) -> None:
+    """Write a file and the folders that it needs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))

@@ -1,0 +1,181 @@
+"""The published JSON Schema and the library accept and refuse the same manifests.
+
+What JSON Schema cannot say is listed here, and nothing else may differ: `BY_TEXT` below the level of parsed
+JSON, `BY_MEANING` above it.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trajfmt import manifest as model
+from trajfmt.errors import FormatError
+from trajfmt.parse import parse
+
+SPEC = Path(__file__).parents[1] / "spec" / "v1"
+SCHEMA: dict[str, Any] = json.loads((SPEC / "manifest.schema.json").read_text())
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+INDEX: list[dict[str, Any]] = json.loads((SPEC / "vectors" / "index.json").read_text())["vectors"]
+MANIFESTS = [case for case in INDEX if case["kind"] == "manifest"]
+
+BY_TEXT = {
+    "byte-order-mark": "Python's json.loads takes bytes with a mark",
+    "lone-surrogate": "a JSON string of Python may hold one",
+    "nan": "Python's json.loads takes it",
+    "infinity": "Python's json.loads takes it",
+    "number-overflow": "1e999 has become infinity",
+    "duplicate-key": "the first value is gone",
+    "duplicate-key-escaped": "the first value is gone",
+    "duplicate-key-private": "the first value is gone",
+    "version-fraction": "for JSON Schema 1.0 is an integer",
+    "integer-as-fraction": "for JSON Schema 630.0 is an integer",
+}
+"""Vectors whose flaw is in the text and no longer in the parsed JSON, with the reason."""
+
+BY_MEANING = {"manifest_inconsistent", "size_overflow"}
+"""Reasons about how parts of a manifest fit together: the schema may overlook these, and says so."""
+
+
+def refusal(data: bytes) -> str | None:
+    """Return the reason for which the library refuses a manifest, if it does."""
+    try:
+        parse(data)
+    except FormatError as exc:
+        return exc.reason
+    return None
+
+
+def agree(value: Any) -> None:
+    """Require that schema and library judge a parsed manifest alike."""
+    reason = refusal(json.dumps(value).encode())
+    problems = [error.message for error in VALIDATOR.iter_errors(value)]
+    if reason is None:
+        assert not problems, problems
+    elif reason not in BY_MEANING:
+        assert problems, reason
+
+
+def test_schema_is_a_schema() -> None:
+    """The schema itself is valid under the dialect that it names."""
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+@pytest.mark.parametrize("case", MANIFESTS, ids=lambda case: case["name"])
+def test_schema_agrees_with_the_vectors(case: dict[str, Any]) -> None:
+    """The schema accepts and refuses the manifest vectors as the index says."""
+    try:
+        value = json.loads((SPEC / "vectors" / case["file"]).read_bytes())
+    except (ValueError, RecursionError):
+        assert not case["valid"]
+        return
+    if case["valid"] or case["name"] in BY_TEXT:
+        VALIDATOR.validate(value)
+    elif case["reason"] not in BY_MEANING:
+        assert not VALIDATOR.is_valid(value)
+
+
+def valid_manifests() -> list[dict[str, Any]]:
+    """Return every valid manifest among the vectors, of bundles too."""
+    paths = [case["file"] for case in INDEX if case["valid"]]
+    files = [SPEC / "vectors" / path for path in paths]
+    texts = [(file / "manifest.json" if file.is_dir() else file).read_bytes() for file in files]
+    return [json.loads(text) for text in texts]
+
+
+def spots(value: Any) -> list[tuple[Any, Any]]:
+    """Return (container, key) of everything inside a parsed manifest but private keys."""
+    if isinstance(value, dict):
+        keys: list[Any] = [key for key in value if not key.startswith("x_")]
+    else:
+        keys = list(range(len(value))) if isinstance(value, list) else []
+    return [(value, key) for key in keys] + [spot for key in keys for spot in spots(value[key])]
+
+
+def test_every_key_is_required_or_optional_in_both() -> None:
+    """Without any one key of a valid manifest, schema and library still agree."""
+    for manifest in valid_manifests():
+        for number in range(len(spots(manifest))):
+            changed = copy.deepcopy(manifest)
+            container, key = spots(changed)[number]
+            del container[key]
+            agree(changed)
+
+
+def test_no_object_takes_an_unknown_key() -> None:
+    """Both refuse an unknown key in every object but `recipe` and `known_from`, whose keys are free."""
+    for manifest in valid_manifests():
+        for number in range(len(spots(manifest))):
+            changed = copy.deepcopy(manifest)
+            container, key = spots(changed)[number]
+            if isinstance(container[key], dict) and key not in ("recipe", "known_from"):
+                container[key]["x_unknown"] = 1
+                assert refusal(json.dumps(changed).encode()) == "manifest_invalid"
+                assert not VALIDATOR.is_valid(changed)
+
+
+STRANGE = [
+    *(None, True, False, 0, -1, 1, 2, 3, 2**31, 2**53, 2**53 + 1, 2**64, 10**30, 0.5, -1.5),
+    *("", "x", "none", "zstd", "full", "convex", "F32", "epoch", "a.h5", "../a.h5", "a.h5\n", "x" * 1025),
+    *("0" * 64, "0" * 64 + "\n", "A" * 64, "codec.zstd", "é", "\x00"),
+    *([], [0], [0, 1], ["codec.zstd"], ["other"], [[]], [None], {}, {"a": 1}, {"name": "none"}),
+]
+"""Values that mean something somewhere in a manifest; no float that equals an integer, see `BY_TEXT`."""
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_schema_and_library_agree_on_damaged_manifests(data: st.DataObject) -> None:
+    """One to three values of a valid manifest replaced, removed, added or repeated."""
+    manifest = copy.deepcopy(data.draw(st.sampled_from(valid_manifests())))
+    for _ in range(data.draw(st.integers(1, 3))):
+        places = spots(manifest)
+        container, key = places[data.draw(st.integers(0, len(places) - 1))]
+        action = data.draw(st.sampled_from(["replace", "replace", "remove", "add", "repeat"]))
+        value = copy.deepcopy(data.draw(st.sampled_from(STRANGE)))
+        if action == "replace":
+            container[key] = value
+        elif action == "remove":
+            del container[key]
+        elif isinstance(container, list):
+            container.append(value if action == "add" else copy.deepcopy(container[key]))
+        else:
+            container[data.draw(st.sampled_from(["x_a", "extensions", "smoothed", "codec", "origin"]))] = (
+                value
+            )
+    agree(manifest)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("parameter", model.ParameterEntry),
+        ("layer", model.LayerEntry),
+        ("file", model.FileEntry),
+        ("origin", model.Origin),
+        ("table", model.TableEntry),
+        ("convexEntry", model.ConvexEntry),
+        ("fullEntry", model.FullEntry),
+        ("chunks", model.ChunkTable),
+        ("codec", model.Codec),
+        ("model", model.Model),
+        ("preprocessing", model.Preprocessing),
+        ("timestepUnit", model.TimestepUnit),
+        ("sourceFile", model.SourceFile),
+        ("provenance", model.Provenance),
+    ],
+)
+def test_objects_have_the_same_keys(name: str, kind: type[msgspec.Struct]) -> None:
+    """Keys, and which of them are required, are the same in the schema and in the library's structs."""
+    definition = SCHEMA["$defs"][name]
+    fields = {field.encode_name: field.required for field in msgspec.structs.fields(kind)}
+    assert set(definition["properties"]) == set(fields)
+    assert set(definition["required"]) == {key for key, required in fields.items() if required}

@@ -1,0 +1,282 @@
+"""The vectors of `spec/v1`: what the library makes of each, and what independent programs make of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import shutil
+from pathlib import Path
+from typing import Any
+
+import h5py
+import msgspec
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import trajfmt
+from trajfmt.encodings.convex import ConvexTrajectory
+from trajfmt.errors import REASONS, FormatError, UnsafeError
+from trajfmt.manifest import MAX_BYTES, encode
+from trajfmt.parse import parse
+from trajfmt.validate import validate
+
+FOLDER = Path(__file__).parents[1] / "spec" / "v1" / "vectors"
+VECTORS: list[dict[str, Any]] = json.loads((FOLDER / "index.json").read_text())["vectors"]
+
+
+def cases(kind: str, *, valid: bool) -> Any:
+    """Parametrize by the vectors of one kind."""
+    chosen = [
+        pytest.param(case, id=case["name"])
+        for case in VECTORS
+        if case["kind"] == kind and case["valid"] is valid
+    ]
+    return pytest.mark.parametrize("case", chosen)
+
+
+def expected(case: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what a valid bundle says about its trajectories."""
+    result: list[dict[str, Any]] = json.loads((FOLDER / case["file"] / "expected.json").read_text())[
+        "trajectories"
+    ]
+    return result
+
+
+def read_everything(bundle: trajfmt.Bundle) -> None:
+    """Ask every trajectory for its weights at both ends and at every knot."""
+    for trajectory in bundle:
+        for t in (0, *trajectory.knots, trajectory.last):
+            trajectory.at(t)
+
+
+def test_corpus_is_present() -> None:
+    """A lost corpus would pass every other test."""
+    for kind in ("manifest", "bundle"):
+        for valid in (True, False):
+            chosen = [case for case in VECTORS if case["kind"] == kind and case["valid"] is valid]
+            assert len(chosen) >= 9
+
+
+def test_index_is_complete() -> None:
+    """Names are unique, every vector has a purpose, and an invalid one has a reason of the library."""
+    assert len({case["name"] for case in VECTORS}) == len(VECTORS)
+    for case in VECTORS:
+        assert case["purpose"]
+        assert case["valid"] == ("reason" not in case)
+        assert case["valid"] or case["reason"] in REASONS
+        assert case["file"].startswith("valid/" if case["valid"] else "invalid/")
+
+
+def test_every_file_is_listed() -> None:
+    """The folders hold what the index lists, and nothing else."""
+    found = {
+        path.relative_to(FOLDER).as_posix()
+        for side in ("valid", "invalid")
+        for path in (FOLDER / side).iterdir()
+    }
+    assert found == {case["file"] for case in VECTORS}
+
+
+@cases("manifest", valid=True)
+def test_valid_manifest_is_accepted(case: dict[str, Any]) -> None:
+    """A valid manifest parses, and comes out canonical."""
+    data = (FOLDER / case["file"]).read_bytes()
+    assert (encode(parse(data)) == data) is case["canonical"]
+
+
+@cases("manifest", valid=False)
+def test_invalid_manifest_is_refused_for_its_reason(case: dict[str, Any]) -> None:
+    """Every manifest in `invalid/` is refused for the reason that the index states."""
+    with pytest.raises(FormatError) as caught:
+        parse((FOLDER / case["file"]).read_bytes())
+    assert caught.value.reason == case["reason"]
+
+
+@cases("bundle", valid=True)
+@pytest.mark.parametrize("backend", ["mmap", "pread"])
+def test_valid_bundle_gives_the_expected_weights(case: dict[str, Any], backend: Any) -> None:
+    """Bit for bit on knots and for full bundles, else to one unit in the last place."""
+    wanted = expected(case)
+    with trajfmt.open(FOLDER / case["file"], verify=True, backend=backend) as bundle:
+        assert len(bundle) == len(wanted)
+        for trajectory, answer in zip(bundle, wanted, strict=True):
+            for point in answer["weights"]:
+                right = np.array(point["values"], bundle.layout.numpy_dtype)
+                found = trajectory.at(point["t"])
+                ulp = 0 if point["t"] in trajectory.knots else 1
+                np.testing.assert_array_max_ulp(found, right, maxulp=ulp)
+
+
+@cases("bundle", valid=True)
+def test_one_page_reader_gives_the_expected_weights(case: dict[str, Any]) -> None:
+    """A reader that was written from the text alone reproduces every number."""
+    weights = runpy.run_path(str(FOLDER / "read.py"))["weights"]
+    for index, answer in enumerate(expected(case)):
+        for point in answer["weights"]:
+            found = weights(FOLDER / case["file"], index, point["t"])
+            assert found.tolist() == point["values"]
+
+
+@cases("bundle", valid=True)
+def test_valid_bundle_validates(case: dict[str, Any]) -> None:
+    """A validation finds nothing in a valid bundle."""
+    assert validate(FOLDER / case["file"]) == []
+
+
+@cases("bundle", valid=True)
+def test_writer_agrees_with_the_generator(case: dict[str, Any], tmp_path: Path) -> None:
+    """From the original weights the library stores the same knots, digests and betas."""
+    with trajfmt.open(FOLDER / case["file"]) as bundle:
+        for theirs, answer in zip(bundle, expected(case), strict=True):
+            options: dict[str, Any] = {"codec": "archive"}
+            if isinstance(theirs, ConvexTrajectory):
+                options = {"knots": theirs.knots[1:-1], "smooth": bundle.manifest.smoothed}  # type: ignore[union-attr]
+            theta = np.array(answer["original"], bundle.layout.numpy_dtype)
+            target = tmp_path / str(theirs.index)
+            with trajfmt.create(target, bundle.layout, encoding=bundle.encoding, **options) as writer:
+                writer.add(trajfmt.ArrayTrajectory(theta, bundle.layout))
+            with trajfmt.open(target) as ours:
+                entry = bundle.manifest.trajectories[theirs.index]
+                assert ours.manifest.trajectories[0].digest == entry.digest
+                assert all(np.array_equal(ours[0].at(k), theirs.at(k)) for k in theirs.knots)
+                if isinstance(theirs, ConvexTrajectory):
+                    assert (target / ours.manifest.trajectories[0].file).read_bytes() == (
+                        FOLDER / case["file"] / entry.file
+                    ).read_bytes()
+                    assert isinstance(ours[0], ConvexTrajectory)
+                    np.testing.assert_allclose(ours[0].u, answer["u"], rtol=0, atol=1e-12)
+                    np.testing.assert_allclose(ours[0].step_norms, theirs.step_norms, rtol=1e-12)
+
+
+@cases("bundle", valid=True)
+def test_hdf5_library_sees_what_the_manifest_says(case: dict[str, Any]) -> None:
+    """Any HDF5 tool reads theta, its codes, and the tables under the names of the specification."""
+    pytest.importorskip("hdf5plugin")
+    root = FOLDER / case["file"]
+    with trajfmt.open(root) as bundle:
+        for trajectory, answer in zip(bundle, expected(case), strict=True):
+            entry = bundle.manifest.trajectories[trajectory.index]
+            theta = np.array(answer["original"], bundle.layout.numpy_dtype)
+            if isinstance(trajectory, ConvexTrajectory):
+                with h5py.File(root / entry.table.file) as file:
+                    group = file[f"{trajectory.index:05d}"]
+                    assert group["u"][()].tolist() == answer["u"]
+                    assert np.array_equal(group["step_norms"][()], trajectory.step_norms)
+                continue
+            with h5py.File(root / entry.file) as file:
+                if "theta" in file:
+                    assert np.array_equal(file["theta"][()], theta)
+                else:
+                    assert file["delta"].attrs["keyframe"] == bundle.manifest.codec.keyframe
+                    bits = theta.view(file["delta"].dtype)
+                    assert np.array_equal(file["delta"][0], bits[0])
+
+
+@cases("bundle", valid=True)
+def test_safetensors_library_opens_the_knots(case: dict[str, Any]) -> None:
+    """Each knot is an ordinary checkpoint under the prefix of its timestep."""
+    with trajfmt.open(FOLDER / case["file"]) as bundle:
+        for trajectory in bundle:
+            if isinstance(trajectory, ConvexTrajectory):
+                entry = bundle.manifest.trajectories[trajectory.index]
+                tensors = load_file(FOLDER / case["file"] / entry.file)
+                for k, t in enumerate(trajectory.knots):
+                    for name, value in bundle.layout.split(trajectory.knot(k)).items():
+                        assert np.array_equal(tensors.pop(f"{t:05d}/{name}"), value)
+                assert not tensors
+
+
+@cases("bundle", valid=False)
+def test_invalid_bundle_is_refused_for_its_reason(case: dict[str, Any]) -> None:
+    """Every bundle in `invalid/` is refused at its stage, and for the reason that the index states."""
+    verify = case["stage"] == "verify"
+    with pytest.raises(FormatError) as caught, trajfmt.open(FOLDER / case["file"], verify=verify) as bundle:
+        read_everything(bundle)
+    assert caught.value.reason == case["reason"]
+
+
+@cases("bundle", valid=False)
+def test_validation_reports_the_reason(case: dict[str, Any]) -> None:
+    """A validation of every bundle in `invalid/` reports the reason, among others."""
+    assert case["reason"] in {problem.reason for problem in validate(FOLDER / case["file"])}
+
+
+@pytest.fixture
+def bundle_copy(tmp_path: Path) -> Path:
+    """Return a copy of a valid bundle that a test may damage."""
+    return Path(shutil.copytree(FOLDER / "valid" / "convex-two-knots.mct", tmp_path / "copy.mct"))
+
+
+def refusals(path: Path) -> set[str]:
+    """Return the reasons for which the library and the one-page reader refuse to read a bundle."""
+    module = runpy.run_path(str(FOLDER / "read.py"))
+    found = {problem.reason for problem in validate(path)}
+    with pytest.raises(FormatError) as caught, trajfmt.open(path) as bundle:
+        read_everything(bundle)
+    with pytest.raises(module["RefusalError"]) as other:
+        module["weights"](path, 0, 0.5)
+    assert caught.value.reason in found
+    return {caught.value.reason, str(other.value)}
+
+
+@pytest.mark.parametrize("name", ["knots/00000.safetensors", "tables/00000.h5"])
+def test_symbolic_link_to_a_file_is_refused(bundle_copy: Path, name: str) -> None:
+    """A link where a file is expected leads out of the bundle, even if to the right bytes."""
+    file = bundle_copy / name
+    file.rename(bundle_copy.parent / file.name)
+    file.symlink_to(bundle_copy.parent / file.name)
+    assert refusals(bundle_copy) == {"path_unsafe"}
+
+
+def test_symbolic_link_to_a_folder_is_refused(bundle_copy: Path) -> None:
+    """A link on the way to a file is as bad as a link at its end."""
+    (bundle_copy / "knots").rename(bundle_copy.parent / "knots")
+    (bundle_copy / "knots").symlink_to(bundle_copy.parent / "knots")
+    assert refusals(bundle_copy) == {"path_unsafe"}
+
+
+def test_named_pipe_is_refused_without_blocking(bundle_copy: Path) -> None:
+    """A pipe in place of a file is refused, not waited for."""
+    (bundle_copy / "tables/00000.h5").unlink()
+    os.mkfifo(bundle_copy / "tables/00000.h5")
+    assert refusals(bundle_copy) == {"path_unsafe"}
+
+
+def test_linked_manifest_is_refused(bundle_copy: Path) -> None:
+    """The manifest is a regular file as well."""
+    (bundle_copy / "manifest.json").rename(bundle_copy.parent / "manifest.json")
+    (bundle_copy / "manifest.json").symlink_to(bundle_copy.parent / "manifest.json")
+    with pytest.raises(UnsafeError) as caught:
+        trajfmt.open(bundle_copy)
+    assert caught.value.reason == "path_unsafe"
+
+
+def test_bundle_behind_a_link_opens(bundle_copy: Path) -> None:
+    """The bundle's own directory may be reached through a link."""
+    (bundle_copy.parent / "link.mct").symlink_to(bundle_copy)
+    with trajfmt.open(bundle_copy.parent / "link.mct", verify=True) as bundle:
+        read_everything(bundle)
+
+
+def test_manifest_above_the_limit_is_refused(bundle_copy: Path) -> None:
+    """A manifest of 64 MiB and one byte is refused unread; the file is sparse."""
+    os.truncate(bundle_copy / "manifest.json", MAX_BYTES + 1)
+    with pytest.raises(UnsafeError) as caught:
+        trajfmt.open(bundle_copy)
+    assert caught.value.reason == "manifest_too_large"
+
+
+def test_append_keeps_private_keys(tmp_path: Path) -> None:
+    """A program that extends a bundle keeps the `x_` keys and the numbers of what was there."""
+    path = Path(shutil.copytree(FOLDER / "valid" / "convex-modules.mct", tmp_path / "copy.mct"))
+    manifest = json.loads((path / "manifest.json").read_bytes())
+    (path / "manifest.json").write_bytes(msgspec.json.encode({**manifest, "requires_write": []}))
+    with trajfmt.append(path) as writer:
+        theta = np.arange(32.0).reshape(4, 8)
+        writer.add(trajfmt.ArrayTrajectory(theta, writer.layout))
+    after = json.loads((path / "manifest.json").read_bytes())
+    assert after["x_lab"] == manifest["x_lab"]
+    assert after["trajectories"][:1] == manifest["trajectories"]
+    assert validate(path) == []
