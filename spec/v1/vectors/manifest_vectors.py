@@ -92,7 +92,7 @@ def everything() -> dict[str, Any]:
             "mean": [0.5, 0.25],
             "std": [1.5, 2.5],
             "eps": 0.125,
-            "matrix_sha256": HASH,
+            "images_sha256": HASH,
         },
         "recipe": {"lr": 0.5, "batch": 256, "optimizer": "sgd", "augment": True, "note": None},
         "timestep": {"kind": "step", "every": 40},

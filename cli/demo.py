@@ -1,0 +1,76 @@
+"""The demonstration: the user's own commands as subprocesses, each printed before it runs."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+_MARKER = ".mct-demo"
+"""A folder that holds this file was made by a demo, and may be replaced by one."""
+
+
+def run(out: Path, *, force: bool, seed: int) -> None:
+    """Run all steps in the folder `out`."""
+    _prepare(out, force=force)
+    began = time.monotonic()
+    buffer = Path("buffer", "digits_NO_ZCA", "ConvNetD2W32")
+    _say("Experts on scikit-learn's handwritten digits, in MTT's layout (the usual input):")
+    chosen = ["--seed", str(seed)] if seed else []
+    _command(out, "mct", "experts", "--dataset", "digits", "--out", "buffer", *chosen)
+    _say("Convert the buffer to convexified trajectories, look at them, distil one image per class:")
+    _command(out, "traj", "convert", str(buffer), "out.mct")
+    _command(out, "traj", "inspect", "out.mct")
+    _command(out, "mct", "distill", "--traj", "out.mct", *chosen)
+    _say("Train fresh networks on the 10 distilled images, and on 10 random real ones:")
+    _command(out, "mct", "evaluate", "out-distilled", *chosen)
+    _say(f"The distilled images: {out / 'out-distilled' / 'images.png'}")
+    _say(f"Everything took {time.monotonic() - began:.0f} s; all files are in {out}")
+
+
+def _prepare(out: Path, *, force: bool) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if not (out / _MARKER).is_file():
+            raise click.UsageError(f"{out} exists and was not made by a demo; use another --out")
+        if not force:
+            raise click.UsageError(
+                f"{out} holds an earlier demo; use --force to replace it, or another --out"
+            )
+        shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / _MARKER).touch()
+
+
+def _say(text: str) -> None:
+    click.secho(f"\n{text}", bold=True)
+    sys.stdout.flush()
+
+
+def _command(cwd: Path, program: str, *arguments: str) -> None:
+    """Print a command as one would type it, then run it with this interpreter."""
+    click.secho(f"$ {shlex.join([program, *arguments])}", fg="cyan")
+    sys.stdout.flush()
+    # `-m traj_cli` would need a module per group; the entry point's own line is as short.
+    code = f"import sys; from {__package__}.{program} import main; sys.argv[0] = {program!r}; main()"
+    # One thread is as fast as two for networks this small, and does not suffer from busy cores.
+    environment = {"OMP_NUM_THREADS": "1"} | os.environ
+    process = subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=cwd, env=environment)
+    status = _wait(process.wait)
+    if status:
+        raise SystemExit(130 if status < 0 else status)
+
+
+def _wait(wait: Callable[[], int]) -> int:
+    """Wait for a command; Ctrl-C reaches it as well, so let it finish what it writes."""
+    try:
+        return wait()
+    except KeyboardInterrupt:
+        wait()
+        raise

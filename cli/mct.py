@@ -1,0 +1,167 @@
+"""The command group `mct`: parse, one call into the library, one call to render.
+
+Torch is imported inside the commands, so that help and wrong usage answer at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from . import failures, options
+
+__all__ = ["main"]
+
+_device = click.option("--device", default="cpu", show_default=True, help="Torch device to compute on.")
+_seed = click.option("--seed", type=int, help="Seed of everything random.  [default: 0]")
+_preprocessing = click.option(
+    "--preprocessing", type=click.Choice(["normalize", "zca", "none"]), help="What is done to images."
+)
+
+
+@click.group(cls=failures.Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="trajfmt")
+def main() -> None:
+    """Distil datasets by matching training trajectories.
+
+    \b
+    Exit codes: 0 done, 1 a check failed, 2 wrong usage, 3 not a bundle or a
+    result, or an unknown feature, 4 corrupt, 5 unsafe, 130 interrupted.
+    """
+
+
+@main.command()
+@click.option("--dataset", required=True, help="A known dataset (digits), or the path of an .npz file.")
+@click.option(
+    "--out",
+    type=options.PATH,
+    required=True,
+    help="OUT.mct (convex), OUT.mtt (full), or the root folder of buffers in MTT's layout.",
+)
+@click.option("--model", help="Like ConvNetD3W128.  [default: what suits the dataset]")
+@_preprocessing
+@click.option("--experts", type=int, help="Number of experts.")
+@click.option("--epochs", type=int, help="Passes over the training images.")
+@click.option("--lr", type=float, help="Step size of SGD.")
+@click.option("--momentum", type=float, help="Momentum of SGD.")
+@click.option("--weight-decay", type=float, help="L2 penalty of SGD.")
+@click.option("--batch-size", type=int, help="Images per step.")
+@click.option("--steps-per-timestep", type=int, help="Record weights every so many steps, not every epoch.")
+@_seed
+@_device
+def experts(
+    dataset: str, out: Path, model: str | None, preprocessing: str | None, device: str, **settings: Any
+) -> None:
+    """Train experts on real images and record their trajectories."""
+    from mct.experts import ExpertRun
+
+    from . import render_mct
+
+    run = ExpertRun.prepare(dataset, out, model=model, preprocessing=preprocessing, device=device, **settings)
+    render_mct.experts(run)
+
+
+@main.command()
+@click.option("--traj", type=options.PATH, required=True, help="A bundle: convex (.mct) or full (.mtt).")
+@click.option("--out", type=options.PATH, help="Folder of the run.  [default: NAME-distilled for NAME.mct]")
+@click.option("--resume", is_flag=True, help="Continue the run in the folder, with its settings.")
+@click.option("--dataset", help="Where the bundle names none, or the path of its .npz file.")
+@click.option("--model", help="Where the bundle does not know it, like ConvNetD3W128.")
+@_preprocessing
+@click.option("--ipc", type=int, help="Images per class.")
+@click.option("--steps", "inner_steps", type=int, help="N: student updates per outer step.")
+@click.option("--expert-steps", type=float, help="M: timesteps from start to target.")
+@click.option("--max-start", type=float, help="Latest start, in timesteps.")
+@click.option("--outer-steps", type=int, help="Updates of the synthetic images.")
+@click.option("--lr-img", type=float, help="Step size of the images.")
+@click.option("--lr-lr", type=float, help="Step size of the learned learning rate.")
+@click.option("--lr-init", type=float, help="Learning rate that the student starts with.")
+@click.option("--batch-syn", type=int, help="Synthetic images per inner step.  [default: all]")
+@click.option("--eval-every", type=int, help="Evaluate after every so many outer steps.")
+@click.option("--save-every", type=int, help="Save after every so many outer steps.")
+@_seed
+@_device
+def distill(
+    traj: Path,
+    out: Path | None,
+    resume: bool,
+    dataset: str | None,
+    model: str | None,
+    preprocessing: str | None,
+    device: str,
+    **settings: Any,
+) -> None:
+    """Distil a dataset from a bundle of trajectories.
+
+    Dataset, model and preprocessing come from the bundle; settings that are not given come from what is
+    known to work for the dataset. Ctrl-C keeps the state, and --resume continues from it.
+    """
+    import trajfmt
+    from mct.distill import Distiller
+    from mct.folder import RunFolder
+
+    from . import render_mct
+
+    folder = RunFolder(out or Path(f"{traj.resolve().stem}-distilled"))
+    if not resume:
+        folder.check_free()
+    base = folder.config() if resume else None
+    with trajfmt.open(traj) as bundle:
+        distiller = Distiller.from_bundle(
+            bundle,
+            dataset=dataset,
+            model=model,
+            device=device,
+            preprocessing=preprocessing,
+            base=base,
+            **settings,
+        )
+        render_mct.distillation(distiller, folder, resume=resume)
+
+
+@main.command()
+@click.argument("result", type=options.PATH)
+@click.option("--dataset", help="Path of the .npz file, where the dataset was one.")
+@click.option("--model", help="Another network than the one that was matched.")
+@click.option("--networks", type=int, help="Fresh networks to train.  [default: 5]")
+@click.option("--epochs", type=int, help="Passes over the images.")
+@click.option(
+    "--baseline/--no-baseline",
+    default=True,
+    show_default=True,
+    help="Compare with random real images, as many per class.",
+)
+@options.as_json
+@_seed
+@_device
+def evaluate(
+    result: Path,
+    dataset: str | None,
+    model: str | None,
+    baseline: bool,
+    as_json: bool,
+    device: str,
+    **settings: Any,
+) -> None:
+    """Train fresh networks on a distilled dataset (file or run folder) and test them."""
+    from mct.evaluate import Comparison
+
+    from . import render_mct
+
+    comparison = Comparison.prepare(result, dataset=dataset, model=model, device=device, **settings)
+    render_mct.evaluation(comparison, baseline=baseline, as_json=as_json)
+
+
+@main.command()
+@click.option(
+    "--out", type=options.PATH, default=Path("demo-out"), show_default=True, help="Folder for all files."
+)
+@click.option("--force", is_flag=True, help="Replace the folder of an earlier demo.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
+def demo(out: Path, force: bool, seed: int) -> None:
+    """Distil handwritten digits: experts, convert, inspect, distill, evaluate (about a minute)."""
+    from . import demo as steps
+
+    steps.run(out, force=force, seed=seed)

@@ -1,0 +1,57 @@
+"""Dataset distillation by matching convexified training trajectories.
+
+Train experts with `ExpertRun`, distil a bundle of their trajectories with `Distiller` and `distill`,
+compare the result with real images through `Comparison`. Bundles are read and written by `trajfmt`.
+"""
+
+from mct.config import DistillConfig, EvaluateConfig, ExpertConfig
+from mct.data import Dataset
+from mct.distill import Distiller, distill
+from mct.errors import (
+    ConfigError,
+    CorruptError,
+    DataError,
+    DivergedError,
+    ExistsError,
+    MctError,
+    MismatchError,
+    MissingError,
+    ResultError,
+)
+from mct.evaluate import Comparison
+from mct.events import Accuracy, ExpertDone, ExpertEpoch, NetworkTrained, OuterStep
+from mct.experts import ExpertRun, train_experts
+from mct.folder import RunFolder
+from mct.synthetic import SyntheticDataset
+from mct.unroll import Gradients, Problem, Unroll
+
+__all__ = [
+    "Accuracy",
+    "Comparison",
+    "ConfigError",
+    "CorruptError",
+    "DataError",
+    "Dataset",
+    "DistillConfig",
+    "Distiller",
+    "DivergedError",
+    "EvaluateConfig",
+    "ExistsError",
+    "ExpertConfig",
+    "ExpertDone",
+    "ExpertEpoch",
+    "ExpertRun",
+    "Gradients",
+    "MctError",
+    "MismatchError",
+    "MissingError",
+    "NetworkTrained",
+    "OuterStep",
+    "Problem",
+    "ResultError",
+    "RunFolder",
+    "SyntheticDataset",
+    "Unroll",
+    "distill",
+    "train_experts",
+]

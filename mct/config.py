@@ -1,0 +1,146 @@
+"""Settings of the three long jobs, each a frozen dataclass that is valid once it exists.
+
+Only plain types, so that a settings object is written into results as JSON and read back equal.
+What suits a given dataset is in `recipes`, not here; nothing here knows the command line.
+"""
+
+import math
+from dataclasses import dataclass
+
+from mct.errors import ConfigError
+
+
+def _at_least(name: str, value: int | None, least: int) -> None:
+    if value is not None and value < least:
+        raise ConfigError(f"`{name}` must be >= {least}, got {value!r}")
+
+
+def _finite(name: str, value: float, *, positive: bool = False) -> None:
+    if not math.isfinite(value) or value < 0 or (positive and value == 0):
+        bound = "> 0" if positive else ">= 0"
+        raise ConfigError(f"`{name}` must be a finite number {bound}, got {value!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpertConfig:
+    """Settings for training experts; the defaults are MTT's (without its augmentation)."""
+
+    experts: int = 100
+    """Number of experts, each with its own initialisation and order of the images."""
+
+    epochs: int = 50
+    """Passes over the training images."""
+
+    lr: float = 0.01
+    """Step size of SGD, constant."""
+
+    momentum: float = 0.0
+    """Momentum of SGD."""
+
+    weight_decay: float = 0.0
+    """L2 penalty of SGD."""
+
+    batch_size: int = 256
+    """Images per step; the last batch of an epoch may be smaller."""
+
+    steps_per_timestep: int | None = None
+    """Record weights every so many steps; None records them after every epoch, as MTT does."""
+
+    seed: int = 0
+    """Expert `e` depends on `(seed, e)` alone, so a set of experts can be grown."""
+
+    def __post_init__(self) -> None:
+        for name in ("experts", "epochs", "batch_size", "steps_per_timestep"):
+            _at_least(name, getattr(self, name), 1)
+        _at_least("seed", self.seed, 0)
+        _finite("lr", self.lr, positive=True)
+        _finite("momentum", self.momentum)
+        _finite("weight_decay", self.weight_decay)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistillConfig:
+    """Settings of one distillation; the defaults are the paper's for CIFAR-10, one image a class."""
+
+    ipc: int = 1
+    """Images per class in the synthetic dataset."""
+
+    inner_steps: int = 60
+    """N: student updates in one outer step."""
+
+    expert_steps: float = 6
+    """M: timesteps from start to target; a whole number for a `full` bundle."""
+
+    max_start: float | None = 4
+    """Largest start; c is drawn from [0, max_start]. None: as far as every trajectory allows."""
+
+    outer_steps: int = 5000
+    """Updates of the synthetic dataset."""
+
+    lr_img: float = 1000.0
+    """Step size of the images."""
+
+    lr_lr: float = 1e-7
+    """Step size of the learning rate that is learned."""
+
+    lr_init: float = 0.01
+    """The learning rate that the student starts with."""
+
+    momentum: float = 0.5
+    """Momentum of both updates."""
+
+    batch_syn: int | None = None
+    """Synthetic images per inner step; None: all of them."""
+
+    eval_every: int | None = None
+    """Evaluate after every so many outer steps; None: never."""
+
+    save_every: int = 100
+    """Write state, result and picture after every so many outer steps, and at the end."""
+
+    seed: int = 0
+    """Decides the initial images, the trajectories, the starts and the batches."""
+
+    def __post_init__(self) -> None:
+        for name in ("ipc", "inner_steps", "outer_steps", "batch_syn", "eval_every", "save_every"):
+            _at_least(name, getattr(self, name), 1)
+        _at_least("seed", self.seed, 0)
+        for name in ("expert_steps", "max_start", "lr_img", "lr_lr", "lr_init", "momentum"):
+            if getattr(self, name) is not None:  # 6 and 6.0 must be recorded as the same bytes
+                object.__setattr__(self, name, float(getattr(self, name)))
+        _finite("expert_steps", self.expert_steps, positive=True)
+        if self.max_start is not None:
+            _finite("max_start", self.max_start)
+        for name in ("lr_img", "lr_lr", "momentum"):
+            _finite(name, getattr(self, name))
+        _finite("lr_init", self.lr_init, positive=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateConfig:
+    """Settings for training fresh networks on a few images; the defaults are MTT's."""
+
+    networks: int = 5
+    """Fresh networks, over which mean and standard deviation are taken."""
+
+    epochs: int = 1000
+    """Passes over the images."""
+
+    batch_size: int = 256
+    """Images per step."""
+
+    momentum: float = 0.9
+    """Momentum of SGD."""
+
+    weight_decay: float = 5e-4
+    """L2 penalty of SGD."""
+
+    seed: int = 0
+    """Decides initialisations, order, and the images that the baseline draws."""
+
+    def __post_init__(self) -> None:
+        for name in ("networks", "epochs", "batch_size"):
+            _at_least(name, getattr(self, name), 1)
+        _at_least("seed", self.seed, 0)
+        _finite("momentum", self.momentum)
+        _finite("weight_decay", self.weight_decay)

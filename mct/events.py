@@ -1,0 +1,94 @@
+"""What the long loops yield, for whoever shows progress; the library itself never prints."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpertEpoch:
+    """An expert has passed over the training images once."""
+
+    expert: int
+    """Number of the expert, from 0."""
+
+    epoch: int
+    """Number of epochs done, from 1."""
+
+    loss: float
+    """Mean training loss of the epoch."""
+
+    accuracy: float
+    """Accuracy on the batches of the epoch, each before its update."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpertDone:
+    """An expert is trained and handed over to be written."""
+
+    expert: int
+    """Number of the expert, from 0."""
+
+    timesteps: int
+    """Recorded timesteps, with the initialisation."""
+
+    accuracy: float
+    """Accuracy on the test set."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkTrained:
+    """A fresh network is trained and tested."""
+
+    network: int
+    """Number of the network, from 0."""
+
+    learning_rate: float
+    """What it was trained with."""
+
+    accuracy: float
+    """Accuracy on the test set."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """Test accuracy over several fresh networks."""
+
+    mean: float
+    """Mean over networks, in [0, 1]."""
+
+    std: float
+    """Population standard deviation over networks."""
+
+    networks: tuple[float, ...]
+    """The accuracy of each network."""
+
+    learning_rate: float
+    """What the networks were trained with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OuterStep:
+    """The synthetic dataset was updated once."""
+
+    step: int
+    """Number of outer steps done, from 1."""
+
+    loss: float
+    """eq. 2 before the update."""
+
+    trajectory: int
+    """Number of the trajectory that was matched."""
+
+    start: float
+    """c, in timesteps."""
+
+    target: float
+    """c + M."""
+
+    learning_rate: float
+    """The learned learning rate, after the update."""
+
+    seconds: float
+    """Wall time of the step."""
+
+    accuracy: Accuracy | None = None
+    """Evaluation after the step, where one was due."""

@@ -1,0 +1,108 @@
+"""Finds the dataset and the model that a bundle's experts were trained with, or says what is missing.
+
+Facts come from the manifest, then from the caller, then, for the shape of images, from the dataset.
+Nothing is guessed: an unknown fact is an error that names the option that supplies it.
+"""
+
+from pathlib import Path
+
+import msgspec
+
+import trajfmt
+from mct import data, networks
+from mct.data import Dataset
+from mct.errors import ConfigError, MismatchError
+from trajfmt import models
+
+
+def dataset_of(
+    record: trajfmt.Provenance,
+    *,
+    name: str | None = None,
+    preprocessing: str | None = None,
+    root: Path | None = None,
+) -> Dataset:
+    """Load the dataset that a manifest names, with the preprocessing that it states.
+
+    Args:
+        record: The bundle's provenance.
+        name: Used where the manifest names none, or the path of the `.npz` file that it means.
+        preprocessing: `none`, `normalize` or `zca`; used where the manifest states none.
+        root: Folder of files for the datasets that need one.
+
+    Raises:
+        ConfigError: A fact is neither recorded nor given.
+        MismatchError: A fact is given that contradicts the record.
+    """
+    chosen = name or record.dataset
+    if chosen is None:
+        raise ConfigError("the bundle does not say which dataset its experts saw; give it: --dataset")
+    if record.dataset is not None and name is not None and record.dataset not in (name, Path(name).stem):
+        raise MismatchError(
+            f"the bundle's experts saw the dataset {record.dataset!r}, `dataset` says {name!r}; "
+            f"a file may be used under the name {record.dataset}.npz"
+        )
+    return data.load(chosen, preprocessing=_preprocessing(record.preprocessing, preprocessing), root=root)
+
+
+def _preprocessing(recorded: trajfmt.Preprocessing | None, given: str | None) -> trajfmt.Preprocessing:
+    if recorded is None and given is None:
+        raise ConfigError(
+            "the bundle does not say how images were preprocessed; "
+            "give it: --preprocessing none, normalize or zca"
+        )
+    if recorded is not None and given not in (None, recorded.kind):
+        raise MismatchError(f"the bundle's images had the preprocessing {recorded.kind!r}, not {given!r}")
+    return recorded or parse_preprocessing(str(given))
+
+
+def parse_preprocessing(kind: str) -> trajfmt.Preprocessing:
+    """Return the preprocessing of a kind whose values are still to be fitted."""
+    match kind:
+        case "none" | "normalize" | "zca":
+            return trajfmt.Preprocessing(kind=kind)
+    raise ConfigError(f"`preprocessing` must be none, normalize or zca, got {kind!r}")
+
+
+def model_of(record: trajfmt.Provenance, dataset: Dataset, *, name: str | None = None) -> trajfmt.Model:
+    """Return the model of a manifest with every fact known.
+
+    Args:
+        record: The bundle's provenance.
+        dataset: Gives channels, size and classes.
+        name: Like ConvNetD3W128; used for what the manifest leaves open.
+
+    Raises:
+        ConfigError: A fact is neither recorded nor given.
+        MismatchError: The model is not one for images of this dataset, or not the one given.
+    """
+    given = (
+        None
+        if name is None
+        else networks.parse(
+            name, channels=dataset.channels, image_size=dataset.image_size, classes=dataset.classes
+        )
+    )
+    recorded = record.model or given
+    if recorded is None:
+        raise ConfigError("the bundle does not say what its experts are; give it: --model like ConvNetD3W128")
+    fallback: dict[str, int | str | None] = {"image_size": dataset.image_size, "norm": None, "pooling": None}
+    if given is not None:
+        fallback |= {"norm": given.norm, "pooling": given.pooling}
+    missing = {fact: value for fact, value in fallback.items() if getattr(recorded, fact) is None}
+    unknown = [fact for fact, value in missing.items() if value is None]
+    if unknown:
+        raise ConfigError(
+            f"the bundle does not record the {' and '.join(unknown)} of its experts; give it: --model, "
+            f"like {models.model_name(recorded)} for instance norm and average pooling"
+        )
+    model = msgspec.structs.replace(recorded, **missing)
+    for fact in ("channels", "image_size", "classes"):
+        if getattr(model, fact) != getattr(dataset, fact):
+            raise MismatchError(
+                f"the experts have `{fact}` {getattr(model, fact)!r}, the dataset {dataset.name!r} "
+                f"{getattr(dataset, fact)!r}"
+            )
+    if given is not None and given != model:
+        raise MismatchError(f"the bundle's experts are {models.model_name(model)}, `model` says {name!r}")
+    return model

@@ -1,0 +1,80 @@
+"""The state of a distillation between two outer steps, and its file.
+
+Everything that the next step depends on is here, so that a run that continues from the file gives
+the same bits as one that never stopped. Immutable: a step makes a new state, so that an interrupt
+at any moment leaves a whole one.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import torch
+from torch import Tensor
+
+from mct import tensorfile
+from mct.errors import ResultError
+from mct.synthetic import Origin, SyntheticDataset
+
+_KIND = "distillation state"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What one outer step hands to the next."""
+
+    synthetic: SyntheticDataset
+    """Images and learning rate; its origin counts the outer steps."""
+
+    image_velocity: Tensor
+    """`(K*ipc, C, H, W)`: momentum buffer of the images."""
+
+    rate_velocity: float
+    """Momentum buffer of the learning rate."""
+
+    random: Tensor
+    """uint8: state of the generator of trajectories, starts and batches."""
+
+    @property
+    def step(self) -> int:
+        """Outer steps done."""
+        return self.synthetic.origin.outer_step
+
+
+def save(path: Path, state: State) -> None:
+    """Write a state, atomically."""
+    tensors = {
+        "images": state.synthetic.images,
+        "labels": state.synthetic.labels,
+        "learning_rate": torch.tensor(state.synthetic.learning_rate, dtype=torch.float64),
+        "image_velocity": state.image_velocity,
+        "rate_velocity": torch.tensor(state.rate_velocity, dtype=torch.float64),
+        "random": state.random,
+    }
+    origin = msgspec.to_builtins(state.synthetic.origin)
+    tensorfile.save(path, tensors, {"kind": _KIND, "version": 1, "origin": origin})
+
+
+def load(path: Path, *, device: str | torch.device = "cpu") -> State:
+    """Read a state that `save` wrote.
+
+    Raises:
+        ResultError: The file is something else.
+        CorruptError: It is damaged.
+    """
+    tensors, facts = tensorfile.load(path, kind=_KIND, version=1)
+    try:
+        synthetic = SyntheticDataset(
+            images=tensors["images"].to(device),
+            labels=tensors["labels"].to(device),
+            learning_rate=float(tensors["learning_rate"]),
+            origin=msgspec.convert(facts["origin"], Origin),
+        )
+        return State(
+            synthetic=synthetic,
+            image_velocity=tensors["image_velocity"].to(device),
+            rate_velocity=float(tensors["rate_velocity"]),
+            random=tensors["random"],
+        )
+    except (KeyError, msgspec.ValidationError, RuntimeError) as exc:
+        raise ResultError(f"{path}: not a state of this version: {exc}") from exc

@@ -1,0 +1,78 @@
+"""Small safetensors files of mct: tensors and one JSON object, written atomically.
+
+The metadata is one key only, because with several the order, and so the bytes, would vary. What the
+tensors mean is known to `synthetic` and `state`.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from mct.errors import CorruptError, MissingError, ResultError
+
+_KEY = "mct"
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` to a temporary sibling of `path`, flush it to disk, and rename it."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Write tensors and facts; `facts` must be JSON without NaN."""
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomically(path, safetensors.torch.save(own, {_KEY: text}))
+
+
+def load(path: Path, *, kind: str, version: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return tensors and facts of a file whose facts state `kind` and `version`.
+
+    Raises:
+        MissingError: There is no such file.
+        ResultError: The file is of another kind or version.
+        CorruptError: The file is damaged.
+    """
+    if not path.is_file():
+        raise MissingError(f"{path}: no such file")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(_KEY)
+            tensors = {name: file.get_tensor(name) for name in list(file.keys())}
+    except (safetensors.SafetensorError, OSError) as exc:
+        raise CorruptError(f"{path}: not a safetensors file, or damaged: {exc}") from exc
+    if text is None:
+        raise ResultError(f"{path}: not written by mct: the metadata has no key `{_KEY}`")
+    try:
+        facts = json.loads(text)
+        found = (facts["kind"], facts["version"])
+    except (ValueError, KeyError, TypeError) as exc:
+        raise CorruptError(f"{path}: the metadata `{_KEY}` cannot be read: {exc}") from exc
+    if found != (kind, version):
+        raise ResultError(
+            f"{path}: expected a {kind} of version {version}, found {found[0]!r} of version {found[1]!r}"
+        )
+    return tensors, facts

@@ -1,0 +1,285 @@
+"""The commands `mct`: what they print, refuse, write and leave alone."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("click")
+
+from click.testing import CliRunner, Result
+
+EXPERTS = ["experts", "--dataset", "digits", "--model", "ConvNetD2W4", "--experts", "2", "--epochs", "8"]
+SMALL = ["--steps", "2", "--expert-steps", "2", "--max-start", "3", "--lr-img", "10", "--outer-steps", "3"]
+
+
+def run(*arguments: str | Path) -> Result:
+    """Run `mct` in this process."""
+    (entry,) = [point for point in entry_points(group="console_scripts") if point.name == "mct"]
+    return CliRunner().invoke(entry.load(), [str(word) for word in arguments])
+
+
+def fails(code: int, message: str, *arguments: str | Path) -> None:
+    """Check that a command fails with one clear line, nothing on stdout, and a given exit code."""
+    result = run(*arguments)
+    assert result.exit_code == code, result.output
+    assert result.stdout == ""
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert isinstance(result.exception, SystemExit)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a small convex bundle of digits experts."""
+    path = tmp_path_factory.mktemp("experts") / "small.mct"
+    result = run(*EXPERTS, "--out", path)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{path}\n"
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a small finished run."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    result = run("distill", "--traj", bundle, "--out", out, *SMALL)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{out / 'synthetic.safetensors'}\n"
+    return out
+
+
+def test_help_does_not_import_torch() -> None:
+    """Help of the group and of every command answers without torch."""
+    code = (
+        "import sys; from importlib.metadata import entry_points\n"
+        "(entry,) = [p for p in entry_points(group='console_scripts') if p.name == 'mct']\n"
+        "main = entry.load()\n"
+        "for name in ['', *main.commands]:\n"
+        "    try: main([name, '--help'] if name else ['--help'])\n"
+        "    except SystemExit as stop: assert stop.code == 0\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Usage:") == 5
+
+
+def test_run_writes_its_four_files(finished: Path) -> None:
+    """Result, state, metrics and picture, and nothing temporary."""
+    names = {entry.name for entry in finished.iterdir()}
+    assert names == {"synthetic.safetensors", "state.safetensors", "metrics.jsonl", "images.png"}
+    lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3]
+    expected = {"step", "loss", "trajectory", "start", "target", "learning_rate", "seconds"}
+    assert all(set(line) == expected for line in lines)
+    assert all(line["target"] == line["start"] + 2 for line in lines)
+
+
+def test_default_folder_is_named_after_the_bundle(bundle: Path, tmp_path: Path, monkeypatch) -> None:
+    """`mct distill --traj small.mct` writes to small-distilled in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    assert run("distill", "--traj", bundle, *SMALL).exit_code == 0
+    assert (tmp_path / "small-distilled" / "images.png").is_file()
+
+
+def test_evaluate_prints_a_table_or_one_json_object(finished: Path) -> None:
+    """The same figures both ways; the JSON is one object on one line."""
+    options = ["--networks", "2", "--epochs", "2"]
+    table = run("evaluate", finished, *options)
+    assert table.exit_code == 0, table.output
+    assert "distilled" in table.stdout
+    assert "random real" in table.stdout
+    as_json = run("evaluate", finished / "synthetic.safetensors", *options, "--json")
+    (line,) = as_json.stdout.splitlines()
+    facts = json.loads(line)
+    assert len(facts["distilled"]["networks"]) == 2
+    assert f"{100 * facts['distilled']['mean']:.1f}%" in table.stdout
+    alone = json.loads(run("evaluate", finished, *options, "--no-baseline", "--json").stdout)
+    assert alone["random_real"] is None
+    assert alone["distilled"] == facts["distilled"]
+
+
+def test_full_bundle_and_buffer(tmp_path: Path) -> None:
+    """A full bundle is distilled by the same command; a folder gets MTT's layout."""
+    short = [*EXPERTS[:-1], "5"]
+    assert run(*short, "--out", tmp_path / "all.mtt").exit_code == 0
+    result = run("distill", "--traj", tmp_path / "all.mtt", "--out", tmp_path / "run", *SMALL)
+    assert result.exit_code == 0, result.output
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert all(json.loads(line)["start"] % 1 == 0 for line in lines)
+    result = run(*short, "--out", tmp_path / "buffers")
+    assert (tmp_path / "buffers" / "digits_NO_ZCA" / "ConvNetD2W4" / "replay_buffer_0.pt").is_file()
+
+
+def test_resume_continues_with_the_settings_of_the_run(bundle: Path, finished: Path, tmp_path: Path) -> None:
+    """Two steps and then one more give the bits of three; settings need not be repeated."""
+    out = tmp_path / "run"
+    assert run("distill", "--traj", bundle, "--out", out, *SMALL[:-1], "2").exit_code == 0
+    result = run("distill", "--traj", bundle, "--out", out, "--resume", "--outer-steps", "3")
+    assert result.exit_code == 0, result.output
+    for name in ("synthetic.safetensors", "state.safetensors", "images.png"):
+        assert (out / name).read_bytes() == (finished / name).read_bytes()
+
+
+def test_interrupt_writes_the_state(bundle: Path, tmp_path: Path) -> None:
+    """Ctrl-C ends with 130 and the command that continues; the run can be continued."""
+    out = tmp_path / "run"
+    code = (
+        "import sys; from importlib.metadata import entry_points\n"
+        "(entry,) = [p for p in entry_points(group='console_scripts') if p.name == 'mct']\n"
+        "sys.argv[0] = 'mct'; entry.load()()\n"
+    )
+    arguments = ["distill", "--traj", str(bundle), "--out", str(out), *SMALL[:-1], "100000"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    metrics = out / "metrics.jsonl"
+    for _ in range(600):
+        if metrics.exists() and metrics.read_bytes().count(b"\n") >= 3:
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert stdout == ""
+    assert "Traceback" not in stderr
+    assert f"--out {out}" in stderr
+    assert "--resume" in stderr
+    done = metrics.read_bytes().count(b"\n")
+    result = run("distill", "--traj", bundle, "--out", out, "--resume", "--outer-steps", str(done + 2))
+    assert result.exit_code == 0, result.output
+    steps = [json.loads(line)["step"] for line in metrics.read_text().splitlines()]
+    assert steps == list(range(1, done + 3))
+
+
+def test_existing_outputs_are_refused(bundle: Path, finished: Path) -> None:
+    """Neither a run nor a bundle is overwritten."""
+    before = (finished / "state.safetensors").read_bytes()
+    fails(2, "--resume", "distill", "--traj", bundle, "--out", finished, *SMALL)
+    assert (finished / "state.safetensors").read_bytes() == before
+    fails(2, "exists", *EXPERTS, "--out", bundle)
+
+
+BAD_USE = {
+    "no bundle": (2, "no such file", ["distill", "--traj", "absent.mct"]),
+    "not a result": (2, "no such file", ["evaluate", "absent.safetensors"]),
+    "no run": (2, "no run to resume", ["distill", "--traj", "absent.mct", "--out", "absent", "--resume"]),
+    "dataset": (2, "known: digits", ["experts", "--dataset", "imagenet", "--out", "x"]),
+    "model": (2, "`model`", ["experts", "--dataset", "digits", "--out", "x", "--model", "VGG11"]),
+    "setting": (
+        2,
+        "`epochs` must be >= 1",
+        ["experts", "--dataset", "digits", "--out", "x", "--epochs", "0"],
+    ),
+    "depth": (2, "smaller depth", ["experts", "--dataset", "digits", "--out", "x", "--model", "ConvNetD4"]),
+    "device": (
+        2,
+        "`device` 'abacus'",
+        ["experts", "--dataset", "digits", "--out", "x", "--device", "abacus"],
+    ),
+    "option": (2, "No such option", ["distill", "--steeps", "3"]),
+    "type": (2, "not a valid integer", ["evaluate", "x", "--networks", "many"]),
+    "required": (2, "Missing option '--traj'", ["distill"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD_USE)
+def test_bad_use_is_one_line_with_its_code(tmp_path: Path, monkeypatch, case: str) -> None:
+    """Every mistake has its message and its exit code, and leaves no file behind."""
+    monkeypatch.chdir(tmp_path)
+    code, message, arguments = BAD_USE[case]
+    fails(code, message, *arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_settings_for_a_bundle(bundle: Path, tmp_path: Path) -> None:
+    """What does not fit the bundle is refused before a folder is made."""
+    out = tmp_path / "run"
+    start = ["distill", "--traj", bundle, "--out", out]
+    fails(2, "trajectory 0 ends at timestep 8", *start, "--max-start", "7", "--expert-steps", "3")
+    fails(1, "not 'zca'", *start, "--preprocessing", "zca")
+    fails(1, "`model` says 'ConvNetD2W8'", *start, "--model", "ConvNetD2W8")
+    fails(2, "`ipc` is 1000", *start, *SMALL, "--ipc", "1000")
+    assert not out.exists()
+
+
+def test_divergence_keeps_the_last_state(bundle: Path, tmp_path: Path) -> None:
+    """An impossible step size is one line, exit code 1, and the files are whole."""
+    out = tmp_path / "run"
+    fails(1, "outer step", "distill", "--traj", bundle, "--out", out, *SMALL, "--lr-lr", "1e9")
+    assert (out / "synthetic.safetensors").is_file()
+
+
+def test_damaged_result(finished: Path, tmp_path: Path) -> None:
+    """A truncated result is corrupt (4), a foreign file is none of ours (3)."""
+    path = tmp_path / "cut.safetensors"
+    path.write_bytes((finished / "synthetic.safetensors").read_bytes()[:-100])
+    fails(4, "damaged", "evaluate", path)
+    fails(3, "expected a synthetic dataset", "evaluate", finished / "state.safetensors")
+
+
+def test_dataset_from_a_file(tmp_path: Path) -> None:
+    """An `.npz` dataset goes through all commands; where its path is needed, the error says so."""
+    rng = np.random.default_rng(0)
+    images, labels = rng.random((30, 8, 8, 3)), np.arange(30) % 3
+    data = tmp_path / "mine.npz"
+    np.savez(data, train_images=images, train_labels=labels, test_images=images, test_labels=labels)
+    path, out = tmp_path / "mine.mct", tmp_path / "run"
+    result = run("experts", "--dataset", data, "--out", path, "--model", "ConvNetD1W4", "--experts", "1",
+                 "--epochs", "6", "--lr", "0.05")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    start = ["distill", "--traj", path, "--out", out, *SMALL]
+    fails(2, ".npz", *start)
+    assert run(*start, "--dataset", data).exit_code == 0
+    short = ["evaluate", out, "--networks", "1", "--epochs", "1", "--no-baseline"]
+    fails(2, "unknown dataset 'mine'", *short)
+    assert run(*short, "--dataset", data).exit_code == 0
+
+
+def test_demo_runs_the_users_own_commands(tmp_path: Path, monkeypatch) -> None:
+    """The three commands of the README, between experts and evaluation, in the demo's folder."""
+    (entry,) = [point for point in entry_points(group="console_scripts") if point.name == "mct"]
+    demo = importlib.import_module(f"{entry.module.rpartition('.')[0]}.demo")
+    seen: list[tuple[object, ...]] = []
+    monkeypatch.setattr(demo, "_command", lambda *words: seen.append(words))
+    assert run("demo", "--out", tmp_path / "demo").exit_code == 0
+    assert {words[0] for words in seen} == {tmp_path / "demo"}
+    assert [words[1:] for words in seen[1:4]] == [
+        ("traj", "convert", str(Path("buffer", "digits_NO_ZCA", "ConvNetD2W32")), "out.mct"),
+        ("traj", "inspect", "out.mct"),
+        ("mct", "distill", "--traj", "out.mct"),
+    ]
+
+
+def test_demo_stops_at_the_first_failure(tmp_path: Path) -> None:
+    """A command that fails ends the demo with its exit code."""
+    (entry,) = [point for point in entry_points(group="console_scripts") if point.name == "mct"]
+    demo = importlib.import_module(f"{entry.module.rpartition('.')[0]}.demo")
+    with pytest.raises(SystemExit) as stop:
+        demo._command(tmp_path, "mct", "evaluate", "absent")
+    assert stop.value.code == 2
+
+
+def test_demo_replaces_only_what_a_demo_made(tmp_path: Path) -> None:
+    """A folder with other files is never touched, with --force neither."""
+    (tmp_path / "precious").write_text("mine")
+    fails(2, "not made by a demo", "demo", "--out", tmp_path, "--force")
+    fails(2, "not made by a demo", "demo", "--out", tmp_path / "precious")
+    assert (tmp_path / "precious").read_text() == "mine"
+    earlier = tmp_path / "demo"
+    earlier.mkdir()
+    (earlier / ".mct-demo").touch()
+    fails(2, "--force", "demo", "--out", earlier)

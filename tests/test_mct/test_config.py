@@ -1,0 +1,75 @@
+"""Settings: ranges, and what recipes fill in."""
+
+import json
+from dataclasses import asdict
+
+import pytest
+
+pytest.importorskip("torch")
+
+from mct import recipes
+from mct.config import DistillConfig, EvaluateConfig, ExpertConfig
+from mct.errors import ConfigError
+
+BAD = [
+    {"ipc": 0},
+    {"inner_steps": 0},
+    {"outer_steps": 0},
+    {"batch_syn": 0},
+    {"eval_every": 0},
+    {"save_every": 0},
+    {"seed": -1},
+    {"expert_steps": 0},
+    {"expert_steps": float("nan")},
+    {"max_start": -1.0},
+    {"lr_img": -1.0},
+    {"lr_img": float("inf")},
+    {"lr_lr": float("nan")},
+    {"lr_init": 0.0},
+    {"momentum": -0.1},
+]
+
+
+@pytest.mark.parametrize("change", BAD, ids=str)
+def test_distill_setting_out_of_range(change) -> None:
+    """The setting, its range and the value are in the message."""
+    ((name, value),) = change.items()
+    with pytest.raises(ConfigError, match=f"`{name}` must be .*got {value!r}"):
+        DistillConfig(**change)
+
+
+@pytest.mark.parametrize("change", [{"networks": 0}, {"epochs": 0}, {"batch_size": 0}, {"momentum": -1.0}])
+def test_evaluate_setting_out_of_range(change) -> None:
+    """The setting is named."""
+    with pytest.raises(ConfigError, match=next(iter(change))):
+        EvaluateConfig(**change)
+
+
+def test_settings_survive_json() -> None:
+    """A settings object equals one made from its own fields."""
+    for config in (ExpertConfig(), DistillConfig(batch_syn=5), EvaluateConfig()):
+        assert type(config)(**asdict(config)) == config
+
+
+def test_whole_numbers_are_recorded_as_real_ones() -> None:
+    """A run that is resumed must not differ from one that was not by `6` and `6.0`."""
+    whole, real = DistillConfig(expert_steps=6), DistillConfig(expert_steps=6.0)
+    assert json.dumps(asdict(whole)) == json.dumps(asdict(real))
+
+
+def test_given_values_win_over_recipes() -> None:
+    """None means not given."""
+    assert recipes.distill_config("CIFAR10", ipc=10, lr_img=7.0, seed=None).lr_img == 7.0
+    assert recipes.distill_config("CIFAR10", ipc=10).expert_steps == 15
+    assert recipes.distill_config("CIFAR10").inner_steps == 60
+    assert recipes.distill_config("unheard-of") == DistillConfig()
+
+
+def test_every_recipe_is_valid() -> None:
+    """Each entry of the tables makes a valid settings object."""
+    for dataset, ipc in recipes.DISTILL:
+        recipes.distill_config(dataset, ipc=ipc)
+    for dataset in recipes.EXPERTS:
+        recipes.expert_config(dataset)
+    for dataset in recipes.EVALUATE:
+        recipes.evaluate_config(dataset)

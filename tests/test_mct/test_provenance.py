@@ -1,0 +1,101 @@
+"""From a manifest to dataset and model: recorded, given, contradicted, unknown."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import trajfmt  # noqa: E402
+from mct.data import Dataset  # noqa: E402
+from mct.errors import ConfigError, MismatchError  # noqa: E402
+from mct.provenance import dataset_of, model_of  # noqa: E402
+
+NORMALIZE = trajfmt.Preprocessing(kind="normalize")
+KNOWN = trajfmt.Model(family="ConvNet", depth=2, width=4, channels=1, classes=10, image_size=8,
+                      norm="instance", pooling="avg")  # fmt: skip
+
+
+def record(**facts) -> trajfmt.Provenance:
+    """Return a provenance."""
+    return trajfmt.Provenance(**facts)
+
+
+def test_everything_recorded(digits: Dataset) -> None:
+    """No option is needed where the manifest knows all."""
+    found = record(dataset="digits", preprocessing=digits.transform.record, model=KNOWN)
+    dataset = dataset_of(found)
+    assert torch.equal(dataset.train_images, digits.train_images)
+    assert model_of(found, dataset) == KNOWN
+
+
+def test_unknown_dataset_names_the_option() -> None:
+    """Nothing is guessed."""
+    with pytest.raises(ConfigError, match="--dataset"):
+        dataset_of(record(preprocessing=NORMALIZE))
+    assert dataset_of(record(preprocessing=NORMALIZE), name="digits").name == "digits"
+
+
+def test_unknown_preprocessing_names_the_option() -> None:
+    """Neither normalisation nor whitening is the default of a foreign buffer."""
+    with pytest.raises(ConfigError, match="--preprocessing"):
+        dataset_of(record(dataset="digits"))
+    assert dataset_of(record(dataset="digits"), preprocessing="none").transform.record.kind == "none"
+
+
+def test_contradicting_options_are_refused() -> None:
+    """An option cannot overrule the manifest."""
+    with pytest.raises(MismatchError, match="'digits'"):
+        dataset_of(record(dataset="digits", preprocessing=NORMALIZE), name="other")
+    with pytest.raises(MismatchError, match="'normalize', not 'zca'"):
+        dataset_of(record(dataset="digits", preprocessing=NORMALIZE), preprocessing="zca")
+
+
+def test_file_that_the_manifest_names(tmp_path: Path) -> None:
+    """A dataset that was an `.npz` file is found by the stem of the path given."""
+    images = np.random.default_rng(0).random((4, 6, 6))
+    labels = np.arange(4) % 2
+    path = tmp_path / "mine.npz"
+    np.savez(path, train_images=images, train_labels=labels, test_images=images, test_labels=labels)
+    found = record(dataset="mine", preprocessing=NORMALIZE)
+    assert dataset_of(found, name=str(path)).name == "mine"
+
+
+@pytest.mark.parametrize(("gap", "named"), [
+    ({"norm": None}, "norm"),
+    ({"pooling": None}, "pooling"),
+    ({"norm": None, "pooling": None}, "norm and pooling"),
+])  # fmt: skip
+def test_what_shapes_do_not_tell_is_asked_for(digits: Dataset, gap, named: str) -> None:
+    """Norm and pooling come from the manifest or from --model."""
+    found = record(model=msgspec.structs.replace(KNOWN, **gap))
+    with pytest.raises(ConfigError, match=f"the {named} of its experts.*--model"):
+        model_of(found, digits)
+    assert model_of(found, digits, name="ConvNetD2W4") == KNOWN
+
+
+def test_image_size_comes_from_the_dataset(digits: Dataset) -> None:
+    """The size of the images is a fact of the dataset."""
+    assert model_of(record(model=msgspec.structs.replace(KNOWN, image_size=None)), digits) == KNOWN
+
+
+def test_unknown_model_names_the_option(digits: Dataset) -> None:
+    """A bundle of an unrecognised network needs --model."""
+    with pytest.raises(ConfigError, match="--model"):
+        model_of(record(), digits)
+    assert model_of(record(), digits, name="ConvNetD2W4") == KNOWN
+
+
+@pytest.mark.parametrize("change", [{"channels": 3}, {"classes": 7}, {"image_size": 16}])
+def test_model_for_other_images_is_refused(digits: Dataset, change) -> None:
+    """The fact that differs is named with both values."""
+    with pytest.raises(MismatchError, match=f"`{next(iter(change))}`"):
+        model_of(record(model=msgspec.structs.replace(KNOWN, **change)), digits)
+
+
+def test_model_that_contradicts_the_record_is_refused(digits: Dataset) -> None:
+    """--model cannot overrule the manifest."""
+    with pytest.raises(MismatchError, match="ConvNetD2W4, `model` says 'ConvNetD2W8'"):
+        model_of(record(model=KNOWN), digits, name="ConvNetD2W8")

@@ -1,0 +1,148 @@
+"""Starts and virtual targets: values, bounds, and that nothing else is made."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import trajfmt  # noqa: E402
+from mct.errors import ConfigError  # noqa: E402
+from mct.seeds import generator  # noqa: E402
+from mct.stream import KnotStream  # noqa: E402
+
+from .fakes import FakeBundle, random_walk  # noqa: E402
+
+SHAPES = [("a.weight", (5, 3)), ("a.bias", (5,)), ("b.weight", (2, 5)), ("b.bias", (2,))]
+
+
+def bundle_of(knots=(), *, layers="tensor", last=8, count=2, dtype="float32") -> FakeBundle:
+    """Return a bundle of random walks."""
+    layout = trajfmt.ParamLayout.of(SHAPES, layers=layers)
+    return FakeBundle([random_walk(layout, last, seed, dtype=dtype) for seed in range(count)], layout,
+                      knots=knots)  # fmt: skip
+
+
+@pytest.mark.parametrize("layers", ["tensor", "module", "all"])
+@pytest.mark.parametrize("knots", [(), (3,), (2, 5)])
+@pytest.mark.parametrize("time", [0.0, 0.25, 2.0, 2.5, 4.99, 5.0, 7.75, 8.0])
+def test_materialised_position_equals_eqs_8_to_10(layers: str, knots, time: float) -> None:
+    """The weights of a position are those of the slow reference, to float32."""
+    bundle = bundle_of(knots, layers=layers)
+    stream = KnotStream(bundle, expert_steps=1)
+    found = stream.materialise(stream.locate(1, time)).numpy()
+    np.testing.assert_allclose(found, bundle[1].at(time), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize(("knots", "time", "knot"), [((3,), 0.0, 0), ((3,), 3.0, 1), ((3,), 8.0, 2),
+                                                     (None, 5.0, 5), (None, 8.0, 8)])  # fmt: skip
+def test_knot_is_copied_bit_for_bit(knots, time: float, knot: int) -> None:
+    """At a knot nothing is computed, and the student's weights are its own copy."""
+    bundle = bundle_of(knots)
+    stream = KnotStream(bundle, expert_steps=1)
+    weights = stream.materialise(stream.locate(0, time))
+    assert np.array_equal(weights.numpy(), bundle[0].knot(knot))
+    weights.zero_()
+    assert bundle[0].knot(knot).any()
+
+
+def test_one_vector_of_weights_per_sample() -> None:
+    """The start is materialised, the target never is."""
+    stream = KnotStream(bundle_of((3,)), expert_steps=2, max_start=4)
+    random = generator(0)
+    for number in range(1, 11):
+        stream.draw(random)
+        assert stream.materialised == number
+
+
+def test_convex_starts_are_real_and_fill_the_range() -> None:
+    """c is uniform in [0, max_start], target c + M."""
+    stream = KnotStream(bundle_of(), expert_steps=2.5, max_start=4)
+    random = generator(0)
+    samples = [stream.draw(random) for _ in range(300)]
+    starts = np.array([sample.start.time for sample in samples])
+    assert 0 <= starts.min() < 0.2
+    assert 3.8 < starts.max() <= 4
+    assert (starts % 1 != 0).any()
+    assert all(sample.target.time == sample.start.time + 2.5 for sample in samples)
+    assert {sample.start.trajectory for sample in samples} == {0, 1}
+
+
+def test_full_starts_are_whole_and_include_max_start() -> None:
+    """On a full bundle c is an integer from 0 to max_start."""
+    stream = KnotStream(bundle_of(None), expert_steps=2, max_start=3)
+    random = generator(0)
+    assert {stream.draw(random).start.time for _ in range(100)} == {0.0, 1.0, 2.0, 3.0}
+
+
+def test_same_generator_same_samples() -> None:
+    """Samples depend on the generator alone."""
+    draws = []
+    for _ in range(2):
+        stream, random = KnotStream(bundle_of(), expert_steps=2, max_start=4), generator(5)
+        draws.append([stream.draw(random).start.time for _ in range(5)])
+    assert draws[0] == draws[1]
+
+
+def test_max_start_is_as_late_as_possible_when_open() -> None:
+    """Without max_start every target still lies on its trajectory."""
+    assert KnotStream(bundle_of(), expert_steps=2).max_start == 6
+    assert KnotStream(bundle_of(), expert_steps=8).max_start == 0
+
+
+@pytest.mark.parametrize(("steps", "start"), [(6, 3), (9, None), (9, 0)])
+def test_target_beyond_the_end_is_refused(steps: float, start: float | None) -> None:
+    """The message names trajectory, T, start and M."""
+    with pytest.raises(ConfigError, match=r"trajectory 0 ends at timestep 8") as caught:
+        KnotStream(bundle_of(), expert_steps=steps, max_start=start)
+    assert f"{steps} timesteps later" in str(caught.value)
+
+
+def test_shortest_trajectory_counts() -> None:
+    """Trajectories may differ in length; the one that is too short is named."""
+    layout = trajfmt.ParamLayout.of(SHAPES)
+    bundle = FakeBundle([random_walk(layout, last) for last in (8, 5, 9)], layout)
+    with pytest.raises(ConfigError, match="trajectory 1 ends at timestep 5"):
+        KnotStream(bundle, expert_steps=2, max_start=4)
+
+
+def test_fraction_of_a_full_bundle_is_refused() -> None:
+    """M must be whole where only whole timesteps exist."""
+    with pytest.raises(ConfigError, match="whole number"):
+        KnotStream(bundle_of(None), expert_steps=1.5)
+
+
+def test_empty_bundle_is_refused() -> None:
+    """A bundle without trajectories cannot be drawn from."""
+    with pytest.raises(ConfigError, match="no trajectory"):
+        KnotStream(bundle_of(count=0), expert_steps=1)
+
+
+def test_neighbours_with_one_position_are_one_run() -> None:
+    """A layer of several tensors, and a full bundle as a whole, are read in one piece."""
+    assert len(KnotStream(bundle_of(layers="module"), expert_steps=1).locate(0, 2.5).runs) == 2
+    assert len(KnotStream(bundle_of(None), expert_steps=1).locate(0, 2.0).runs) == 1
+
+
+@pytest.mark.parametrize("inserted", [(), (3,)])
+def test_real_bundle_gives_trajfmts_weights(tmp_path, inserted) -> None:
+    """On a bundle in a file, starts are the weights that trajfmt's own reference gives."""
+    layout = trajfmt.ParamLayout.of(SHAPES)
+    with trajfmt.create(tmp_path / "a.mct", layout, encoding="convex", knots=inserted) as writer:
+        for seed in range(2):
+            writer.add(trajfmt.ArrayTrajectory(random_walk(layout, 8, seed), layout))
+    with trajfmt.open(tmp_path / "a.mct") as bundle:
+        stream, random = KnotStream(bundle, expert_steps=2, max_start=6), generator(0)
+        for _ in range(20):
+            sample = stream.draw(random)
+            trajectory = bundle[sample.start.trajectory]
+            expected = trajectory.at(sample.start.time)
+            np.testing.assert_allclose(sample.weights.numpy(), expected, rtol=1e-6, atol=1e-7)
+            target = stream.materialise(sample.target).numpy()
+            np.testing.assert_allclose(target, trajectory.at(sample.target.time), rtol=1e-6, atol=1e-7)
+
+
+def test_knots_are_views_on_the_cpu() -> None:
+    """No copy of a knot is made on the CPU."""
+    bundle = bundle_of()
+    knot = KnotStream(bundle, expert_steps=1).knot(0, 1)
+    assert knot.data_ptr() == bundle[0].theta[8].__array_interface__["data"][0]

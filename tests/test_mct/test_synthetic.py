@@ -1,0 +1,166 @@
+"""The synthetic dataset: initialisation, and a file that says everything."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+safetensors = pytest.importorskip("safetensors")
+
+import trajfmt  # noqa: E402
+from mct import networks, synthetic  # noqa: E402
+from mct.config import DistillConfig  # noqa: E402
+from mct.data import Dataset, load  # noqa: E402
+from mct.errors import ConfigError, CorruptError, MissingError, ResultError  # noqa: E402
+from mct.seeds import generator  # noqa: E402
+
+
+def origin_of(dataset: Dataset, ipc: int = 2) -> synthetic.Origin:
+    """Return an origin on `dataset`."""
+    return synthetic.Origin(
+        dataset=dataset.name,
+        class_names=dataset.class_names,
+        preprocessing=dataset.transform.record,
+        model=networks.parse("ConvNetD2W4", channels=1, image_size=8, classes=10),
+        config=DistillConfig(ipc=ipc, max_start=3.5),
+        artifact_sha256="ab" * 32,
+        outer_step=7,
+    )
+
+
+def made(dataset: Dataset, ipc: int = 2) -> synthetic.SyntheticDataset:
+    """Return a synthetic dataset from real images."""
+    return synthetic.from_real(dataset, origin_of(dataset, ipc), generator=generator(3))
+
+
+def test_starts_as_real_images_of_each_class(digits: Dataset) -> None:
+    """Images are training images of their class, sorted, without repetition."""
+    start = made(digits, ipc=3)
+    assert start.labels.tolist() == [label for label in range(10) for _ in range(3)]
+    assert start.ipc == 3
+    for image, label in zip(start.images, start.labels, strict=True):
+        same = (digits.train_images == image).flatten(1).all(1)
+        assert label in digits.train_labels[same]
+    assert len({bytes(image.numpy()) for image in start.images}) == 30
+
+
+def test_initial_images_are_copies(digits: Dataset) -> None:
+    """Learning does not write to the real dataset."""
+    start, before = made(digits), digits.train_images.clone()
+    start.images.zero_()
+    assert torch.equal(digits.train_images, before)
+
+
+def test_more_images_than_a_class_has(digits: Dataset) -> None:
+    """Too large an ipc names the class and its size."""
+    with pytest.raises(ConfigError, match="`ipc` is 500, but class 0 has only"):
+        made(digits, ipc=500)
+
+
+@pytest.mark.parametrize("kind", ["normalize", "zca", "none"])
+def test_save_and_load(tmp_path: Path, kind: str) -> None:
+    """Everything comes back equal, for every preprocessing."""
+    dataset = load("digits", preprocessing=trajfmt.Preprocessing(kind=kind))
+    before = made(dataset)
+    synthetic.save(tmp_path / "a.safetensors", before, dataset)
+    after = synthetic.load(tmp_path / "a.safetensors")
+    assert torch.equal(after.images, before.images)
+    assert torch.equal(after.labels, before.labels)
+    assert (after.learning_rate, after.origin) == (before.learning_rate, before.origin)
+
+
+def test_file_is_plain_safetensors_with_one_json_key(tmp_path: Path, digits: Dataset) -> None:
+    """A stranger finds images, labels, step size, pixels in [0, 1], and the facts as JSON."""
+    path = tmp_path / "a.safetensors"
+    synthetic.save(path, made(digits), digits)
+    with safetensors.safe_open(path, framework="np") as file:
+        assert set(file.keys()) == {"images", "labels", "learning_rate", "pixels"}
+        pixels, images = file.get_tensor("pixels"), file.get_tensor("images")
+        metadata = file.metadata()
+    assert list(metadata) == ["mct"]
+    facts = json.loads(metadata["mct"])["origin"]
+    assert facts["dataset"] == "digits"
+    assert facts["config"]["ipc"] == 2
+    assert facts["artifact_sha256"] == "ab" * 32
+    assert facts["model"]["depth"] == 2
+    mean, std = facts["preprocessing"]["mean"][0], facts["preprocessing"]["std"][0]
+    assert 0 <= pixels.min() <= pixels.max() <= 1
+    assert abs(images * std + mean - pixels).max() < 1e-6
+
+
+def test_whitening_is_in_the_file(tmp_path: Path) -> None:
+    """With ZCA, the test set can be whitened from the file alone."""
+    dataset = load("digits", preprocessing=trajfmt.Preprocessing(kind="zca"))
+    path = tmp_path / "a.safetensors"
+    synthetic.save(path, made(dataset), dataset)
+    with safetensors.safe_open(path, framework="pt") as file:
+        mean, matrix = file.get_tensor("zca.mean"), file.get_tensor("zca.matrix")
+    plain = load("digits", preprocessing=trajfmt.Preprocessing(kind="none")).test_images
+    whitened = ((plain.flatten(1) - mean) @ matrix).reshape(plain.shape)
+    assert torch.allclose(whitened, dataset.test_images)
+
+
+def test_same_content_same_bytes(tmp_path: Path, digits: Dataset) -> None:
+    """Files can be compared by hash."""
+    for name in "ab":
+        synthetic.save(tmp_path / name, made(digits), digits)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_failed_save_leaves_the_old_file(tmp_path: Path, digits: Dataset) -> None:
+    """Nothing is written where saving fails, and no temporary file stays."""
+    path = tmp_path / "a.safetensors"
+    synthetic.save(path, made(digits), digits)
+    before = path.read_bytes()
+    bad = made(digits)
+    with pytest.raises(ValueError, match="JSON"):
+        synthetic.save(path, replace(bad, origin=replace(bad.origin, outer_step=float("nan"))), digits)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("cut", [0, 5, 100, -1])
+def test_truncated_file(tmp_path: Path, digits: Dataset, cut: int) -> None:
+    """Damage is a CorruptError, not a traceback."""
+    path = tmp_path / "a.safetensors"
+    synthetic.save(path, made(digits), digits)
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(CorruptError):
+        synthetic.load(path)
+
+
+def test_foreign_and_missing_files(tmp_path: Path) -> None:
+    """Another safetensors file, and none, are not results."""
+    path = tmp_path / "a.safetensors"
+    with pytest.raises(MissingError, match="no such file"):
+        synthetic.load(path)
+    safetensors.torch.save_file({"images": torch.zeros(2)}, path)
+    with pytest.raises(ResultError, match="not written by mct"):
+        synthetic.load(path)
+    safetensors.torch.save_file({"images": torch.zeros(2)}, path, {"mct": "{}"})
+    with pytest.raises(CorruptError, match="metadata"):
+        synthetic.load(path)
+    facts = {"kind": "synthetic dataset", "version": 2, "origin": {}}
+    safetensors.torch.save_file({"images": torch.zeros(2)}, path, {"mct": json.dumps(facts)})
+    with pytest.raises(ResultError, match="version 2"):
+        synthetic.load(path)
+    facts["version"] = 1
+    safetensors.torch.save_file({"images": torch.zeros(2)}, path, {"mct": json.dumps(facts)})
+    with pytest.raises(ResultError, match="of this version"):
+        synthetic.load(path)
+
+
+@pytest.mark.parametrize("change", [
+    {"images": torch.full((20, 1, 8, 8), float("nan"))},
+    {"images": torch.zeros(19, 1, 8, 8)},
+    {"labels": torch.full((20,), 10)},
+    {"labels": torch.zeros(20)},
+    {"learning_rate": 0.0},
+])  # fmt: skip
+def test_content_that_cannot_be_used(tmp_path: Path, digits: Dataset, change) -> None:
+    """A file that is whole but makes no sense is refused before anything is trained on it."""
+    synthetic.save(tmp_path / "a.safetensors", replace(made(digits), **change), digits)
+    with pytest.raises(CorruptError):
+        synthetic.load(tmp_path / "a.safetensors")
