@@ -3,7 +3,7 @@
     synthetic.safetensors   the result so far (`synthetic`)
     state.safetensors       what continues the run (`state`)
     metrics.jsonl           one JSON object per outer step
-    images.png              the images, one row per class
+    images.png              the images, class by class
 
 Every file is replaced as a whole, except the metrics, which grow by one line per step.
 """
@@ -104,7 +104,8 @@ class RunFolder:
     def save(self, state: State, dataset: Dataset) -> None:
         """Write picture, result and state; the state last, since it is what a resume trusts."""
         pixels = dataset.pixels(state.synthetic.images)
-        image = pictures.grid(pixels, columns=state.synthetic.ipc)
+        ipc = state.synthetic.ipc
+        image = pictures.grid(pixels, columns=ipc * max(1, 10 // ipc))  # whole classes, about ten a row
         tensorfile.write_atomically(self.picture, pictures.png(image))
         synthetic.save(self.result, state.synthetic, dataset)
         states.save(self.state, state)
