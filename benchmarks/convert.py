@@ -104,8 +104,10 @@ def main() -> None:
             if run:  # the first pair warms the page cache
                 times["reference"].append(reference)
                 times["convert"].append(converted)
-        memory = {name: child(CONVERT, path, target, "memory")["memory"] for name, path in
-                  (("1 trajectory", single), ("10 trajectories", buffer))}
+        memory = {
+            name: child(CONVERT, path, target, "memory")["memory"]
+            for name, path in (("1 trajectory", single), ("10 trajectories", buffer))
+        }
         ratios = [c / r for c, r in zip(times["convert"], times["reference"], strict=True)]
         print(f"buffer: {buffer.stat().st_size / 1e6:.0f} MB, {options.runs} runs of each, in turn")
         for name, seconds in times.items():

@@ -10,11 +10,13 @@ betas against eq. 9, weights at 100 random t and at every knot against eqs. 8 to
 from __future__ import annotations
 
 import argparse
+import itertools
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
+
 import trajfmt
 from trajfmt.convert import ConvertOptions, convert
 from trajfmt.export import export
@@ -35,7 +37,7 @@ def make_buffer(path: Path, timesteps: int) -> None:
 def reference_u(theta: list[np.ndarray], knots: list[int]) -> np.ndarray:
     """Eq. 9 between consecutive knots, for one parameter; rows are timesteps."""
     u = np.zeros(len(theta))
-    for s, (a, b) in enumerate(zip(knots, knots[1:], strict=False)):
+    for s, (a, b) in enumerate(itertools.pairwise(knots)):
         lengths = [np.linalg.norm((theta[t + 1] - theta[t]).ravel()) for t in range(a, b)]
         total = sum(lengths)
         for t in range(a, b + 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,8 @@ from trajfmt.errors import Problem, display
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from trajfmt.convert import Event, Plan
+    from trajfmt.convert import Event
+    from trajfmt.plan import Plan
     from trajfmt.report import LayerReport, Storage, Summary
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -27,7 +29,8 @@ BARS = "▁▂▃▄▅▆▇█"
 def json_line(value: object) -> None:
     """Print one object as one line of JSON."""
     plain = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value  # type: ignore[arg-type]
-    sys.stdout.buffer.write(msgspec.json.encode(plain, order="sorted") + b"\n")
+    text = json.dumps(plain, sort_keys=True, ensure_ascii=False, default=list)
+    sys.stdout.buffer.write(text.encode(errors="backslashreplace") + b"\n")
     sys.stdout.flush()
 
 
@@ -227,6 +230,11 @@ def problems(path: str, found: Sequence[Problem], *, as_json: bool) -> None:
         print(f"{display(path)}: valid")
     for problem in found:
         print(problem)
+
+
+def done(path: object, text: str) -> None:
+    """Say on stdout what was written."""
+    print(f"{display(path)}: {text}")
 
 
 def notice(text: str) -> None:

@@ -67,7 +67,9 @@ def convert(source: Path, destination: Path, dry_run: bool, as_json: bool, **fla
 
     settings = _settings(flags)
     if dry_run:
-        found = conversion.plan(source, destination, settings)
+        from trajfmt.plan import plan
+
+        found = plan(source, destination, settings)
         render.plan(found, str(source), as_json=as_json, destination=str(destination))
         return
     try:
@@ -80,7 +82,7 @@ def convert(source: Path, destination: Path, dry_run: bool, as_json: bool, **fla
     if as_json:
         render.json_line({"destination": str(destination), "trajectories": count})
     else:
-        print(f"{destination}: {count} trajectories")
+        render.done(destination, f"{count} trajectories")
 
 
 def _settings(flags: dict[str, object]) -> ConvertOptions:
@@ -128,12 +130,12 @@ def _holds_buffers(path: Path) -> bool:
 
 def _inspect_source(path: Path, *, as_json: bool) -> None:
     """Show a raw MTT buffer, and what converting would save."""
-    from trajfmt import convert as conversion
+    from trajfmt.convert import ConvertOptions
+    from trajfmt.plan import plan
 
     from . import render
 
-    settings = conversion.ConvertOptions(skip_bad=True)
-    found = conversion.plan(path, path.with_suffix(".mct"), settings)
+    found = plan(path, path / "none.mct", ConvertOptions(skip_bad=True))
     render.plan(found, str(path), as_json=as_json, destination=None)
 
 
@@ -148,9 +150,11 @@ def extract(path: Path, trajectory: int, t: float, output: Path, verify: bool) -
     import trajfmt
     from trajfmt.extract import extract as write
 
+    from . import render
+
     with trajfmt.open(path, verify=verify) as bundle:
         write(bundle, trajectory, t, output)
-    print(f"{output}: trajectory {trajectory}, t = {t:g}")
+    render.done(output, f"trajectory {trajectory}, t = {t:g}")
 
 
 @main.command()
@@ -189,7 +193,7 @@ def export(path: Path, destination: Path, per_file: int, verify: bool) -> None:
                 bar.advance(bar.task_ids[0])
 
         count = write(bundle, destination, per_file=per_file, on_trajectory=step)
-    print(f"{destination}: {count} trajectories")
+    render.done(destination, f"{count} trajectories")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from 0 to S. With two endpoints (S = 1) it *is* beta.
 from __future__ import annotations
 
 import itertools
-import math
+import operator
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,7 +26,7 @@ Float = NDArray[np.float64]
 
 def check_knots(knots: Sequence[int], last: int) -> tuple[int, ...]:
     """Return `knots` as a tuple if they rise strictly from 0 to `last`, else raise `UsageError`."""
-    result = tuple(int(knot) for knot in knots)
+    result = tuple(operator.index(knot) for knot in knots)
     if len(result) < 2 or result[0] != 0 or result[-1] != last:
         raise UsageError(f"knots must run from 0 to {last}, got {result}")
     if any(b <= a for a, b in itertools.pairwise(result)):
@@ -82,7 +82,7 @@ def locate(u: Float, t: float) -> tuple[NDArray[np.int64], Float]:
         TimestepError: t is not a number in [0, T].
     """
     last = u.shape[0] - 1
-    if not (math.isfinite(t) and 0 <= t <= last):
+    if not 0 <= t <= last:
         raise TimestepError(f"timestep t must lie in [0, {last}], got {t!r}")
     low = min(int(t), last - 1)
     eta = t - low

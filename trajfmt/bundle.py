@@ -119,7 +119,7 @@ class Bundle:
         Raises:
             FormatError: the first file that differs.
         """
-        for problem in self.files.verify({f.path: f.sha256 for f in self.manifest.files}):
+        for problem in self.files.verify({f.path: f.sha256 for f in self.manifest.files}).values():
             raise problem
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """Converting a source into a bundle, trajectory by trajectory.
 
-Owns the order of work, what is skipped and reported, resuming, and provenance. The arithmetic and the
-bytes are the encodings' business, the traps of a layout its source's.
+Owns the order of work, what is skipped and reported, and resuming. The arithmetic and the bytes are the
+encodings' business, the traps of a layout its source's, what the source is `identify`'s.
 """
 
 from __future__ import annotations
@@ -13,24 +13,34 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from trajfmt import models
 from trajfmt.codecs import CodecName
-from trajfmt.errors import ExistsError, SourceError, UsageError
-from trajfmt.layout import Dtype, Grouping, ParamLayout
-from trajfmt.manifest import Origin, Preprocessing, Provenance, SourceFile
+from trajfmt.encoder import Encoding, encoder_for
+from trajfmt.errors import (
+    ExistsError,
+    Reason,
+    SourceError,
+    TrajfmtError,
+    UsageError,
+    WriteError,
+    display,
+    non_finite,
+)
+from trajfmt.identify import Identity, identify
+from trajfmt.layout import Grouping
+from trajfmt.manifest import MAX_TEXT, Origin, Preprocessing, SourceFile
 from trajfmt.sources import Collection, Part, open_source
-from trajfmt.sources.base import ForeignTrajectory, Shapes
+from trajfmt.sources.base import ForeignTrajectory
 from trajfmt.version import __version__
-from trajfmt.writer import BundleWriter, Encoded, Encoding, append, create
+from trajfmt.writer import BundleWriter, Encoded, append, create
 
-__all__ = ["ConvertOptions", "Event", "Plan", "convert", "plan"]
+__all__ = ["ConvertOptions", "Event", "convert"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +80,13 @@ class ConvertOptions:
     preprocessing: Preprocessing | None = None
     """What was done to the images."""
 
+    def __post_init__(self) -> None:
+        for name, known in (("layers", get_args(Grouping)), ("codec", get_args(CodecName))):
+            if getattr(self, name) not in known:
+                raise UsageError(f"`{name}` must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        if self.dataset is not None and not 1 <= len(self.dataset) <= MAX_TEXT:
+            raise UsageError(f"`dataset` must have 1 to {MAX_TEXT} characters, got {len(self.dataset)}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
@@ -90,54 +107,8 @@ class Event:
     """Bytes of all source files."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What a conversion would write."""
-
-    encoding: Encoding
-    trajectories: int
-    timesteps: tuple[int, ...]
-    """T + 1 of each trajectory."""
-
-    layout: ParamLayout
-    provenance: Provenance
-    source_bytes: int
-    bytes: int
-    """Estimate of the bundle's size: exact but for compression and container overhead."""
-
-    notices: tuple[str, ...]
-    skipped: tuple[str, ...]
-
-
 _WORKERS: Final = min(4, os.cpu_count() or 1)
-"""Threads; each has a working set of some 6 MB."""
-
-
-class _Window:
-    """Some consecutive timesteps of a trajectory, as a `Source`."""
-
-    def __init__(self, source: ForeignTrajectory, window: tuple[int | None, int | None]) -> None:
-        self._source = source
-        self._range = range(source.timesteps)[slice(*window)]
-
-    @property
-    def timesteps(self) -> int:
-        """Return T + 1 of the window."""
-        return len(self._range)
-
-    def read(self, t: int, parameter: int) -> NDArray[np.generic]:
-        """Return one parameter at timestep t of the window."""
-        return self._source.read(self._range[t], parameter)
-
-
-def encoding_of(destination: Path) -> Encoding:
-    """Tell the encoding from the suffix: `.mct` is convex, `.mtt` full."""
-    encoding: Encoding | None = {".mct": "convex", ".mtt": "full"}.get(destination.suffix)  # type: ignore[assignment]
-    if encoding is None:
-        raise UsageError(
-            f"{destination}: the destination must end in .mct (convexified) or .mtt (every timestep)"
-        )
-    return encoding
+"""Threads; each has a working set of some 3 MB."""
 
 
 def convert(
@@ -147,7 +118,7 @@ def convert(
     *,
     on_event: Callable[[Event], None] = lambda _event: None,
 ) -> int:
-    """Convert a source into a bundle at `destination` and return the number of trajectories written.
+    """Convert a source into a bundle at `destination` and return the number of trajectories in it.
 
     Every waypoint is read once, and memory grows neither with timesteps, trajectories nor files. Nothing
     is at the destination before all is done. Interrupted, the same call continues from the finished
@@ -164,77 +135,103 @@ def convert(
         FormatError: a file is damaged, or unsafe to read.
         ExistsError: something is at the destination.
         UsageError: the options do not fit the source.
+        WriteError: the destination cannot be written.
     """
     options = options or ConvertOptions()
     target = Path(destination)
+    check_destination(target, options)
     encoding = encoding_of(target)
-    collection = _collection(Path(source), encoding, options)
+    collection = collect(Path(source), encoding, options)
     job = _job(collection, options, target)
     total = sum(part.path.stat().st_size for part in collection.parts)
     tell = _Teller(on_event, len(collection.parts), total)
-    if not options.append and os.path.lexists(target):
-        raise ExistsError(f"{target} already exists; choose another name, remove it, or give --append")
     tell("found", f"{collection.layout_name}, {len(collection.parts)} file(s)")
     for notice in collection.notices:
         tell("notice", notice)
     run = _Run(collection, options, target, job, tell)
     try:
         count = run.all()
-    except BaseException:
+    except BaseException as exc:
         run.stop()
+        if isinstance(exc, OSError) and not isinstance(exc, TrajfmtError):
+            raise WriteError(f"{display(target)}: cannot be written: {exc.strerror or exc}") from exc
         raise
     tell("done")
     return count
 
 
-def plan(
-    source: str | os.PathLike[str], destination: str | os.PathLike[str], options: ConvertOptions | None = None
-) -> Plan:
-    """Look at a source and tell what `convert` would write; weights are not read."""
-    options = options or ConvertOptions()
-    encoding = encoding_of(Path(destination))
-    collection = _collection(Path(source), encoding, options)
-    notices: list[str] = list(collection.notices)
-    skipped: list[str] = []
-    identity: _Identity | None = None
-    timesteps: list[int] = []
+def encoding_of(destination: Path) -> Encoding:
+    """Tell the encoding from the suffix: `.mct` is convex, `.mtt` full."""
+    encodings: dict[str, Encoding] = {".mct": "convex", ".mtt": "full"}
+    if destination.suffix not in encodings:
+        raise UsageError(
+            f"{display(destination)}: the destination must end in .mct (convexified) or .mtt (every timestep)"
+        )
+    return encodings[destination.suffix]
+
+
+def check_destination(target: Path, options: ConvertOptions) -> None:
+    """Refuse what would overwrite something."""
+    if not options.append and os.path.lexists(target):
+        raise ExistsError(
+            f"{display(target)} already exists; choose another name, remove it, or give --append"
+        )
+
+
+def collect(source: Path, encoding: Encoding, options: ConvertOptions) -> Collection:
+    """Open a source for a conversion to `encoding`."""
+    collection = open_source(source, trust_pickle=options.trust_pickle)
+    if collection.convex and encoding == "convex":
+        raise UsageError(
+            f"{display(source)}: convexified already; its waypoints are gone, so copy it instead"
+        )
+    return collection
+
+
+def placed(exc: SourceError, part: Part, index: int) -> SourceError:
+    """Return the same error with file and trajectory named."""
+    return SourceError(exc.reason, f"trajectory {index}: {exc.message}", path=part.path)
+
+
+class Window:
+    """Some consecutive timesteps of a trajectory, as a `Source`."""
+
+    def __init__(self, source: ForeignTrajectory, window: tuple[int | None, int | None]) -> None:
+        self._source = source
+        self._range = range(source.timesteps)[slice(*window)]
+        if len(self._range) < 2 <= source.timesteps:
+            first, after = ("" if bound is None else bound for bound in window)
+            raise SourceError(
+                "too_few_timesteps",
+                f"timesteps {first}:{after} are {len(self._range)} of its {source.timesteps}; two are needed",
+            )
+
+    @property
+    def timesteps(self) -> int:
+        """Return T + 1 of the window."""
+        return len(self._range)
+
+    @property
+    def first(self) -> int:
+        """Return the number that t = 0 has in the source."""
+        return self._range.start
+
+    def read(self, t: int, parameter: int) -> NDArray[np.generic]:
+        """Return one parameter at timestep t of the window."""
+        return self._source.read(self._range[t], parameter)
+
+
+def _job(collection: Collection, options: ConvertOptions, target: Path) -> bytes:
+    """Identify the work: the same sources and settings give the same bytes."""
+    files = []
     for part in collection.parts:
-        for number, trajectory in enumerate(part.open(collection.folder)):
-            try:
-                trajectory.check()
-                if identity is None:
-                    identity = identify(collection, trajectory, options, notices.append)
-                identity.check(trajectory)
-                window = _Window(trajectory, options.timesteps)
-                if window.timesteps < 2:
-                    raise SourceError(
-                        "too_few_timesteps", f"needs two timesteps or more, got {window.timesteps}"
-                    )
-            except SourceError as exc:
-                if not options.skip_bad:
-                    raise _placed(exc, part, number) from exc
-                skipped.append(str(_placed(exc, part, number)))
-                continue
-            timesteps.append(window.timesteps)
-    if identity is None:
-        raise SourceError("nothing_to_convert", "no trajectory can be converted", path=collection.folder)
-    layout = identity.layout
-    if encoding == "convex":
-        kept = (2 + len(options.knots)) * layout.nbytes
-        size = sum(kept + 8 * (2 * t * layout.num_layers + (t * t if t <= 257 else 0)) for t in timesteps)
-    else:
-        size = sum(t * layout.nbytes for t in timesteps)
-    return Plan(
-        encoding=encoding,
-        trajectories=len(timesteps),
-        timesteps=tuple(timesteps),
-        layout=layout,
-        provenance=identity.provenance,
-        source_bytes=sum(part.path.stat().st_size for part in collection.parts),
-        bytes=size,
-        notices=tuple(notices),
-        skipped=tuple(skipped),
-    )
+        status = part.path.stat()
+        files.append([os.fsencode(part.path.resolve()), status.st_size, status.st_mtime_ns])
+    settings = msgspec.to_builtins(options)
+    for name in ("skip_bad", "trust_pickle"):  # may change between a run and its continuation
+        del settings[name]
+    text = msgspec.json.encode([__version__, target.suffix, files, settings], order="sorted")
+    return hashlib.sha256(text).hexdigest().encode()
 
 
 class _Teller:
@@ -260,31 +257,15 @@ class _Teller:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Identity:
-    """What all trajectories of a bundle share."""
+class _Done(msgspec.Struct, frozen=True):
+    """A source file that is dealt with, in the journal."""
 
-    layout: ParamLayout
-    shapes: Shapes
-    dtype: Dtype
-    provenance: Provenance
+    source: SourceFile
+    end: int
+    """Trajectories that the bundle had afterwards."""
 
-    def check(self, trajectory: ForeignTrajectory) -> None:
-        """Require the same network."""
-        if trajectory.shapes != self.shapes:
-            raise SourceError(
-                "mixed_architectures",
-                "another network than the first: " + _difference(self.shapes, trajectory.shapes),
-            )
-        if trajectory.dtype != self.dtype:
-            raise SourceError("mixed_dtypes", f"weights are {trajectory.dtype}, the first are {self.dtype}")
-
-
-def _difference(first: Shapes, other: Shapes) -> str:
-    for index, (a, b) in enumerate(zip(first, other, strict=False)):
-        if a != b:
-            return f"parameter {index} has shape {b} instead of {a}"
-    return f"{len(other)} parameters instead of {len(first)}"
+    skipped: list[tuple[Reason, str]]
+    """What was left out, and why."""
 
 
 class _Run:
@@ -299,8 +280,9 @@ class _Run:
         self._job = job
         self._tell = tell
         self._writer: BundleWriter | None = None
-        self._identity: _Identity | None = None
+        self._identity: Identity | None = None
         self._sources: list[SourceFile] = []
+        self._skipped: list[tuple[Reason, str]] = []
         self._finished: set[tuple[int, int]] = set()
 
     def all(self) -> int:
@@ -313,9 +295,8 @@ class _Run:
                 self._file(number, part, pool)
         writer = self._writer
         if writer is None:
-            raise SourceError(
-                "nothing_to_convert", "every trajectory was left out", path=self._collection.folder
-            )
+            message = "every trajectory was left out" if self._skipped else "the files hold no trajectories"
+            raise SourceError("nothing_to_convert", message, path=self._collection.folder)
         sources = [*writer.provenance.sources, *self._sources]
         writer.provenance = msgspec.structs.replace(writer.provenance, sources=sources)
         written = len(writer)
@@ -333,12 +314,13 @@ class _Run:
     def _file(self, number: int, part: Part, pool: ThreadPoolExecutor) -> None:
         """Convert the trajectories of one file, several at a time, while its hash is computed."""
         before = part.path.stat()
-        known = self._writer.staging.recall(f"source-{number:05d}") if self._writer else None
-        if known is not None:
-            self._sources.append(msgspec.json.decode(known[0], type=SourceFile))
+        if self._known(number):
             self._tell.done += before.st_size
             return
         hashing: Future[str] = pool.submit(part.sha256)
+        if part.verifies:
+            hashing.result()
+        skipped_before = len(self._skipped)
         trajectories = part.open(self._target.absolute().parent)
         running: deque[tuple[int, Future[Encoded] | SourceError | None]] = deque()
         for index, trajectory in enumerate(trajectories):
@@ -356,7 +338,25 @@ class _Run:
             raise SourceError("source_changed", "the file changed while it was read", path=part.path)
         self._sources.append(source)
         if self._writer is not None:
-            self._writer.staging.record(f"source-{number:05d}", msgspec.json.encode(source))
+            done = _Done(source, len(self._writer), self._skipped[skipped_before:])
+            self._writer.staging.record(_key(number), msgspec.json.encode(done))
+
+    def _known(self, number: int) -> bool:
+        """Take over a file that an interrupted run has dealt with, if that still holds."""
+        found = self._writer.staging.recall(_key(number)) if self._writer else None
+        if self._writer is None or found is None:
+            return False
+        done = msgspec.json.decode(found[0], type=_Done)
+        if done.end > len(self._writer) or (done.skipped and not self._options.skip_bad):
+            return False
+        for reason, message in done.skipped:
+            self._skip(reason, message)
+        self._sources.append(done.source)
+        return True
+
+    def _skip(self, reason: Reason, message: str) -> None:
+        self._skipped.append((reason, message))
+        self._tell("skipped", message)
 
     def _begin(
         self, number: int, index: int, trajectory: ForeignTrajectory, pool: ThreadPoolExecutor
@@ -365,19 +365,26 @@ class _Run:
         try:
             trajectory.check()
             if self._identity is None:
-                self._identity = self._identify(trajectory)
+                self._identity = identify(
+                    self._collection, trajectory, self._options, lambda text: self._tell("notice", text)
+                )
             self._identity.check(trajectory)
+            window = Window(trajectory, self._options.timesteps)
         except SourceError as exc:
             return exc
         if self._writer is None:
             self._writer = self._start(self._identity)
         if (number, index) in self._finished:
             return None
-        return pool.submit(self._encode, self._writer, trajectory)
+        return pool.submit(self._encode, self._writer, window, trajectory)
 
-    def _encode(self, writer: BundleWriter, trajectory: ForeignTrajectory) -> Encoded:
+    def _encode(self, writer: BundleWriter, window: Window, trajectory: ForeignTrajectory) -> Encoded:
         try:
-            return writer.encode(_Window(trajectory, self._options.timesteps))
+            return writer.encode(window)
+        except SourceError as exc:
+            if exc.timestep is not None and window.first:
+                raise non_finite(exc.timestep + window.first, exc.parameter) from exc
+            raise
         finally:
             trajectory.close()
 
@@ -395,29 +402,27 @@ class _Run:
             origin = Origin(len(writer.provenance.sources) + number, index)
             writer.commit(work.result(), origin=origin)
         except SourceError as exc:
-            placed = _placed(exc, part, index)
+            error = placed(exc, part, index)
             if not self._options.skip_bad:
-                raise placed from exc
-            self._tell("skipped", str(placed))
+                raise error from exc
+            self._skip(error.reason, str(error))
 
-    def _identify(self, trajectory: ForeignTrajectory) -> _Identity:
-        return identify(self._collection, trajectory, self._options, lambda text: self._tell("notice", text))
-
-    def _start(self, identity: _Identity) -> BundleWriter:
+    def _start(self, identity: Identity) -> BundleWriter:
         """Open the writer and take over what an interrupted run has finished."""
         options = self._options
+        encoding = encoding_of(self._target)
         if options.append:
             writer = append(self._target, job=self._job)
-            if writer.layout.parameters != identity.layout.parameters:
+            try:
+                self._check_append(writer, identity, encoding)
+            except UsageError:
                 writer.discard()
-                raise UsageError(
-                    f"{self._target}: holds another network or other parameter names than the source"
-                )
+                raise
         else:
             writer = create(
                 self._target,
                 identity.layout,
-                encoding=encoding_of(self._target),
+                encoding=encoding,
                 provenance=identity.provenance,
                 knots=options.knots,
                 smooth=options.smooth,
@@ -433,96 +438,36 @@ class _Run:
             )
         return writer
 
-
-def identify(
-    collection: Collection,
-    trajectory: ForeignTrajectory,
-    options: ConvertOptions,
-    notice: Callable[[str], None],
-) -> _Identity:
-    """Settle names, model, data set and preprocessing from the source, its path, shapes and flags."""
-    shapes, dtype = trajectory.shapes, trajectory.dtype
-    provenance = collection.provenance
-    origin = dict(provenance.known_from)
-    model = provenance.model
-    layout = collection.layout
-    facts = models.facts_of_path(collection.folder) if layout is None else models.PathFacts()
-    if layout is None:
-        found = models.recognise(shapes)
-        if found is not None:
-            model, names = found
-            origin["model"] = "shapes"
-            if facts.model is not None and not options.model:
-                try:
-                    model = models.settle(model, facts.model)
-                    origin["model"] = "path"
-                except UsageError as exc:
-                    notice(f"the folder's name is not believed: {exc}")
-        else:
-            names = [f"param.{index:03d}" for index in range(len(shapes))]
-            notice(
-                "the network is not of the ConvNet family: parameters are numbered, the model stays unknown"
-            )
-        layout = ParamLayout.of(zip(names, shapes, strict=True), dtype=dtype, layers=options.layers)
-    else:
-        layout = layout.regroup(options.layers)
-    if options.model is not None:
-        if model is None:
+    def _check_append(self, writer: BundleWriter, identity: Identity, encoding: Encoding) -> None:
+        """Refuse to mix what a bundle cannot tell apart."""
+        options, new, old = self._options, identity.provenance, writer.provenance
+        target = display(self._target)
+        if writer.layout.parameters != identity.layout.parameters:
+            raise UsageError(f"{target}: holds another network or other parameter names than the source")
+        asked = encoder_for(identity.layout, encoding, options.knots, options.smooth, options.codec)
+        plain = encoder_for(identity.layout, encoding, (), False, "none")
+        if asked.settings not in (plain.settings, writer.settings):
             raise UsageError(
-                "`--model` knows the ConvNet family, and these shapes are of another network; leave it out"
+                f"{target}: was made with {writer.settings}, not {asked.settings}; leave the options out"
             )
-        model = models.settle(model, options.model)
-        origin["model"] = "flag"
-    changes: dict[str, Any] = {"model": model}
-    for name in ("dataset", "preprocessing"):
-        flag, told = getattr(options, name), getattr(facts, name)
-        if flag is not None:
-            changes[name], origin[name] = flag, "flag"
-        elif told is not None:
-            changes[name], origin[name] = told, "path"
-    start = range(trajectory.timesteps)[slice(*options.timesteps)].start
-    if options.timesteps != (None, None):
-        changes["first_timestep"] = start + (provenance.first_timestep or 0)
-    provenance = msgspec.structs.replace(provenance, **changes, known_from=origin)
-    for text in _unknown(provenance):
-        notice(text)
-    return _Identity(layout, shapes, dtype, provenance)
+        if options.layers != "tensor" and identity.layout.layers != writer.layout.layers:
+            raise UsageError(f"{target}: has other layers than `--layers {options.layers}`; leave it out")
+        for name in ("dataset", "model", "preprocessing"):
+            ours, theirs = getattr(new, name), getattr(old, name)
+            if ours is not None and theirs is not None and ours != theirs:
+                raise UsageError(f"{target}: its {name} is {_short(theirs)}, the source's is {_short(ours)}")
+        if (new.first_timestep or 0) != (old.first_timestep or 0):
+            raise UsageError(
+                f"{target}: its trajectories begin at timestep {old.first_timestep or 0} of their sources,"
+                f" these would at {new.first_timestep or 0}"
+            )
 
 
-def _unknown(provenance: Provenance) -> list[str]:
-    """Say what distillation will ask for because nothing told it."""
-    notices = []
-    if provenance.dataset is None:
-        notices.append("the data set is unknown: neither path nor flag tells (--dataset)")
-    if provenance.preprocessing is None:
-        notices.append("the preprocessing is unknown: neither path nor flag tells (--zca or --no-zca)")
-    if provenance.model is not None and provenance.model.norm is None:
-        notices.append(
-            "the norm is unknown: shapes do not tell instance, batch and group norm apart (--model)"
-        )
-    return notices
+def _key(number: int) -> str:
+    return f"source-{number:05d}"
 
 
-def _collection(source: Path, encoding: Encoding, options: ConvertOptions) -> Collection:
-    collection = open_source(source, trust_pickle=options.trust_pickle)
-    if collection.convex and encoding == "convex":
-        raise UsageError(f"{source}: convexified already; its waypoints are gone, so copy it instead")
-    return collection
-
-
-def _job(collection: Collection, options: ConvertOptions, target: Path) -> bytes:
-    """Identify the work: the same sources and settings give the same bytes."""
-    files = []
-    for part in collection.parts:
-        status = part.path.stat()
-        files.append([str(part.path.resolve()), status.st_size, status.st_mtime_ns])
-    settings = msgspec.to_builtins(options)
-    for name in ("skip_bad", "trust_pickle"):  # may change between a run and its continuation
-        del settings[name]
-    text = msgspec.json.encode([__version__, target.suffix, files, settings], order="sorted")
-    return hashlib.sha256(text).hexdigest().encode()
-
-
-def _placed(exc: SourceError, part: Part, index: int) -> SourceError:
-    """Return the same error with file and trajectory named."""
-    return SourceError(exc.reason, f"trajectory {index}: {exc.message}", path=part.path)
+def _short(fact: object) -> object:
+    """Return a fact of provenance for a message."""
+    facts = msgspec.to_builtins(fact)
+    return " ".join(f"{key} {value}" for key, value in facts.items()) if isinstance(facts, dict) else fact

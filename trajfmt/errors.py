@@ -10,6 +10,7 @@
     │   ├── NotABundleError         exit 3   not a bundle, or needs a version or feature unknown here
     │   ├── CorruptError            exit 4   damaged
     │   └── UnsafeError             exit 5   refused, because reading it could do harm
+    ├── WriteError (OSError)        exit 1   the destination cannot be written
     └── MissingDependencyError      exit 1   a part needs a package that is not installed
 
 `SourceError` and `FormatError` carry `reason`, a code of `spec/v1/spec.md`: match on it, never on the text.
@@ -35,7 +36,10 @@ __all__ = [
     "TrajfmtError",
     "UnsafeError",
     "UsageError",
+    "WriteError",
     "display",
+    "no_motion",
+    "non_finite",
 ]
 
 Reason = Literal[
@@ -111,6 +115,10 @@ class ExistsError(UsageError, FileExistsError):
     """The destination exists and was not to be replaced."""
 
 
+class WriteError(TrajfmtError, OSError):
+    """The destination cannot be written: the disk is full, or the folder not writable."""
+
+
 class MissingDependencyError(TrajfmtError, ImportError):
     """A part of the package needs another one that is not installed."""
 
@@ -126,7 +134,7 @@ class _LocatedError(TrajfmtError, ValueError):
 
     def __str__(self) -> str:
         where = "" if self.path is None else f"{display(self.path)}: "
-        return f"{where}{self.message} [{self.reason}]"
+        return f"{where}{display(self.message)} [{self.reason}]"
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.reason, self.message, self.path))
@@ -140,6 +148,10 @@ class SourceError(_LocatedError):
     """Input to a conversion that must not be converted; `reason` says why."""
 
     exit_code = 1
+    timestep: int | None = None
+    """Where a weight is not finite."""
+
+    parameter: str = ""
 
 
 class FormatError(_LocatedError):
@@ -164,6 +176,24 @@ class UnsafeError(FormatError):
     exit_code = 5
 
 
+def non_finite(timestep: int, parameter: str) -> SourceError:
+    """Return the error for a weight that is not finite."""
+    error = SourceError(
+        "non_finite", f"weights must be finite: timestep {timestep}, parameter `{display(parameter)}`"
+    )
+    error.timestep, error.parameter = timestep, parameter
+    return error
+
+
+def no_motion() -> SourceError:
+    """Return the error for a trajectory that stands still."""
+    return SourceError(
+        "no_motion",
+        "the weights are the same at every timestep: nothing was trained, or every timestep was saved as one"
+        " and the same",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One finding of a validation."""
@@ -186,4 +216,4 @@ class Problem:
         return cls(error.reason, error.path or "", error.message, error.exit_code)
 
     def __str__(self) -> str:
-        return f"{display(self.where)}: {self.message} [{self.reason}]"
+        return f"{display(self.where)}: {display(self.message)} [{self.reason}]"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from trajfmt.bundle import Bundle, Trajectory
 from trajfmt.encodings.full import FullTrajectory
-from trajfmt.errors import ExistsError, UsageError
+from trajfmt.errors import ExistsError, UsageError, WriteError, display
 from trajfmt.files import fsync_directory, fsync_file
 from trajfmt.layout import ParamLayout
 from trajfmt.sources.bundles import unpack
@@ -66,8 +66,11 @@ class BufferWriter:
             torch.save(self._pending, partial)
             fsync_file(partial)
             os.replace(partial, target)
-        except BaseException:
+        except BaseException as exc:
             partial.unlink(missing_ok=True)
+            if isinstance(exc, (RuntimeError, OSError)):  # torch reports a full disk as RuntimeError
+                reason = str(exc).splitlines()[0]
+                raise WriteError(f"{display(target)}: cannot be written: {reason}") from exc
             raise
         fsync_directory(self.folder)
         self._pending = []
@@ -102,7 +105,7 @@ def export(
     """
     folder = Path(destination)
     if os.path.lexists(folder):
-        raise ExistsError(f"{folder} already exists; choose another name or remove it")
+        raise ExistsError(f"{display(folder)} already exists; choose another name or remove it")
     staging = Staging(folder, os.urandom(16))
     try:
         with BufferWriter(staging.bundle, bundle.layout, per_file=per_file) as writer:

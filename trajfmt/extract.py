@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trajfmt.bundle import Bundle
 from trajfmt.encodings.knots import write_checkpoint
-from trajfmt.errors import ExistsError, UsageError
+from trajfmt.errors import ExistsError, UsageError, display
 from trajfmt.files import fsync_directory
 
 __all__ = ["extract"]
@@ -23,11 +23,13 @@ def extract(bundle: Bundle, trajectory: int, t: float, output: str | os.PathLike
     """
     path = Path(output)
     if path.suffix != ".safetensors":
-        raise UsageError(f"{path}: the output must end in .safetensors")
+        raise UsageError(f"{display(path)}: the output must end in .safetensors")
     if os.path.lexists(path):
-        raise ExistsError(f"{path} already exists; choose another name or remove it")
+        raise ExistsError(f"{display(path)} already exists; choose another name or remove it")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"{display(path.absolute().parent)}: no such folder; create it first")
     theta = bundle[trajectory].at(t)
-    about = {"bundle_sha256": bundle.sha256, "t": t, "trajectory": trajectory}
+    about = {"bundle_sha256": bundle.sha256, "t": float(t), "trajectory": trajectory}
     partial = path.with_name(f".{path.name}.partial")
     try:
         with partial.open("wb") as file:

@@ -5,7 +5,7 @@ Owns every system call that reads or writes a bundle's bytes. Knows no encoding 
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import hashlib
 import mmap
 import os
@@ -25,7 +25,9 @@ __all__ = [
     "fsync_directory",
     "fsync_file",
     "open_regular",
+    "reserve",
     "sha256_file",
+    "write_at",
     "write_file",
 ]
 
@@ -33,6 +35,8 @@ Backend = Literal["mmap", "pread"]
 """How files are read: mapped, or by positioned reads (kinder to network file systems)."""
 
 _BLOCK: Final = 2**20
+_MAX_MAPS: Final = 16
+"""Maps kept; a bundle of thousands of trajectories must not use up a process's descriptors."""
 
 
 def open_regular(path: Path) -> int:
@@ -42,11 +46,11 @@ def open_regular(path: Path) -> int:
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
-    except FileNotFoundError as exc:
-        raise CorruptError("file_missing", "no such file", path=path) from exc
     except OSError as exc:
         if path.is_symlink():
             raise UnsafeError("path_unsafe", "a link where a file is expected", path=path) from exc
+        if exc.errno in (errno.EMFILE, errno.ENFILE):
+            raise  # says nothing about the file
         raise CorruptError("file_missing", f"cannot be opened: {exc.strerror}", path=path) from exc
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
@@ -72,6 +76,31 @@ def fsync_file(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def write_at(fd: int, data: bytes | memoryview, offset: int) -> None:
+    """Write all of `data` at a byte offset; the system may take it in pieces."""
+    view = memoryview(data).cast("B")
+    while view.nbytes:
+        written = os.pwrite(fd, view, offset)
+        view = view[written:]
+        offset += written
+
+
+def reserve(path: Path, nbytes: int) -> None:
+    """Raise `OSError` if `nbytes` do not fit on the disk, where the file system can tell.
+
+    HDF5 cannot be asked: where a write fails, it ends the process on closing the file.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+    try:
+        os.posix_fallocate(fd, 0, max(1, nbytes))
+    except OSError as exc:
+        if exc.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            raise
+    finally:
+        os.close(fd)
+        path.unlink()
 
 
 def fsync_directory(path: Path) -> None:
@@ -101,8 +130,8 @@ def write_file(path: Path, data: bytes) -> None:
 class BundleFiles:
     """Read-only access to the files that a manifest lists.
 
-    Files open on first use and stay open until `close`. Pickling keeps the paths and drops the handles.
-    Reads are positioned or mapped, so descriptors may be shared with forked children.
+    A file is opened for each read, or stays mapped for a while. Pickling keeps the paths and drops the
+    maps; forked children share them.
 
     Args:
         root: the bundle's directory.
@@ -113,10 +142,9 @@ class BundleFiles:
     def __init__(self, root: Path, sizes: Mapping[str, int], *, backend: Backend = "mmap") -> None:
         if backend not in ("mmap", "pread"):
             raise UsageError(f"`backend` must be mmap or pread, got {backend!r}")
-        self.root = root
+        self.root = root.absolute()  # a later chdir must not lose the files
         self.sizes = dict(sizes)
         self.backend: Backend = backend
-        self._descriptors: dict[str, int] = {}
         self._maps: dict[str, mmap.mmap] = {}
 
     def __getstate__(self) -> dict[str, object]:
@@ -124,7 +152,6 @@ class BundleFiles:
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
-        self._descriptors = {}
         self._maps = {}
 
     def path(self, name: str) -> Path:
@@ -135,10 +162,6 @@ class BundleFiles:
             if path.is_symlink():
                 raise UnsafeError("path_unsafe", "a link where a folder is expected", path=path)
         return self.root / name
-
-    def check(self, name: str) -> None:
-        """Open a file and compare its size with the manifest's, without reading it."""
-        self._descriptor(name)
 
     def array(self, name: str, offset: int, count: int, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
         """Return `count` elements from byte `offset` as a read-only array: a view of the map, or a copy."""
@@ -157,58 +180,65 @@ class BundleFiles:
 
     def read(self, name: str, offset: int, nbytes: int) -> bytes:
         """Return `nbytes` bytes from byte `offset`."""
-        fd = self._descriptor(name)
+        fd = self._opened(name)
         parts: list[bytes] = []
-        while nbytes:
-            part = os.pread(fd, min(nbytes, 2**30), offset)
-            if not part:
-                raise CorruptError("file_size_mismatch", "ended while it was read", path=self.root / name)
-            parts.append(part)
-            offset += len(part)
-            nbytes -= len(part)
+        try:
+            while nbytes:
+                part = os.pread(fd, min(nbytes, 2**30), offset)
+                if not part:
+                    raise CorruptError("file_size_mismatch", "ended while it was read", path=self.root / name)
+                parts.append(part)
+                offset += len(part)
+                nbytes -= len(part)
+        finally:
+            os.close(fd)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def verify(self, hashes: Mapping[str, str]) -> list[FormatError]:
-        """Compare every listed file with its hash and return what differs."""
-        problems: list[FormatError] = []
+    def verify(self, hashes: Mapping[str, str]) -> dict[str, FormatError]:
+        """Compare listed files with their sizes and hashes, and return what is wrong, by name."""
+        problems: dict[str, FormatError] = {}
         for name, expected in hashes.items():
             try:
-                self.check(name)
-                found = sha256_file(self.path(name))
+                os.close(self._opened(name))
+                path = self.path(name)
+                found = sha256_file(path)
                 if found != expected:
                     raise CorruptError(
                         "hash_mismatch",
                         f"sha256 must be {expected}, got {found}; the file is damaged",
-                        path=self.root / name,
+                        path=path,
                     )
             except FormatError as exc:
-                problems.append(exc)
+                problems[name] = exc
         return problems
 
     def close(self) -> None:
-        """Close all files. Arrays that were handed out keep their map alive."""
-        while self._descriptors:
-            os.close(self._descriptors.popitem()[1])
-        while self._maps:
-            with contextlib.suppress(BufferError):  # a view is still in use: it keeps the map
-                self._maps.popitem()[1].close()
+        """Forget all files; a map ends with the last array that was handed out of it."""
+        self._maps.clear()
 
-    def _descriptor(self, name: str) -> int:
-        if name not in self._descriptors:
-            path = self.path(name)
-            fd = open_regular(path)
-            found = os.fstat(fd).st_size
-            if found != self.sizes[name]:
-                os.close(fd)
-                raise CorruptError(
-                    "file_size_mismatch",
-                    f"must have {self.sizes[name]} bytes, got {found}; the file is incomplete or changed",
-                    path=path,
-                )
-            self._descriptors[name] = fd
-        return self._descriptors[name]
+    def _opened(self, name: str) -> int:
+        """Open a listed file and compare its size with the manifest's."""
+        fd = open_regular(self.path(name))
+        found = os.fstat(fd).st_size
+        if found != self.sizes[name]:
+            os.close(fd)
+            raise CorruptError(
+                "file_size_mismatch",
+                f"must have {self.sizes[name]} bytes, got {found}; the file is incomplete or changed",
+                path=self.root / name,
+            )
+        return fd
 
     def _map(self, name: str) -> mmap.mmap:
-        if name not in self._maps:
-            self._maps[name] = mmap.mmap(self._descriptor(name), 0, access=mmap.ACCESS_READ)
-        return self._maps[name]
+        """Return a map of a file; the least recently used ones are forgotten."""
+        mapped = self._maps.pop(name, None)
+        if mapped is None:
+            fd = self._opened(name)
+            try:
+                mapped = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
+            finally:
+                os.close(fd)  # the map has a descriptor of its own
+        self._maps[name] = mapped
+        while len(self._maps) > _MAX_MAPS:
+            self._maps.pop(next(iter(self._maps)), None)
+        return mapped

@@ -7,6 +7,8 @@ Shape letters: P parameters of one network (elements), T last timestep, L layers
 from __future__ import annotations
 
 import math
+import operator
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,10 +20,16 @@ from numpy.typing import NDArray
 
 from trajfmt.errors import UsageError
 
-__all__ = ["DTYPES", "Dtype", "Grouping", "Layer", "ParamLayout", "Parameter"]
+__all__ = ["DTYPES", "MAX_DIMS", "MAX_TEXT", "Dtype", "Grouping", "Layer", "ParamLayout", "Parameter"]
 
 Dtype = Literal["F16", "F32", "F64"]
 """Element types, by their safetensors names."""
+
+MAX_DIMS: Final = 8
+"""Most dimensions of a parameter in version 1 of the format."""
+
+MAX_TEXT: Final = 1024
+"""Most characters of a name."""
 
 Grouping = Literal["tensor", "module", "all"]
 """What shares one beta: every parameter tensor, all tensors of one module, or everything."""
@@ -84,8 +92,24 @@ class ParamLayout:
             raise UsageError("a layout needs at least one parameter, got none")
         names = [parameter.name for parameter in self.parameters]
         if len(set(names)) != len(names):
-            twice = next(name for name in names if names.count(name) > 1)
+            twice, _ = Counter(names).most_common(1)[0]
             raise UsageError(f"parameter names must be unique, `{twice}` appears more than once")
+        for parameter in self.parameters:
+            if not 1 <= len(parameter.name) <= MAX_TEXT or (
+                not parameter.name.isascii() and _lone(parameter.name)
+            ):
+                raise UsageError(
+                    f"parameter names must have 1 to {MAX_TEXT} characters, got {parameter.name[:40]!r}"
+                )
+            if min(parameter.shape, default=0) < 0:
+                raise UsageError(f"parameter `{parameter.name}` has the shape {parameter.shape}")
+            if len(parameter.shape) > MAX_DIMS:
+                raise UsageError(
+                    f"parameter `{parameter.name}` must have at most {MAX_DIMS} dimensions,"
+                    f" got {len(parameter.shape)}"
+                )
+        if self.size == 0:
+            raise UsageError("the parameters have no elements")
         if "__metadata__" in names:
             raise UsageError("`__metadata__` cannot name a parameter: safetensors reserves it")
         if len({parameter.dtype for parameter in self.parameters}) > 1:
@@ -106,7 +130,8 @@ class ParamLayout:
         if dtype not in DTYPES:
             raise UsageError(f"`dtype` must be one of {', '.join(DTYPES)}, got {dtype!r}")
         table = tuple(
-            Parameter(name, tuple(int(size) for size in shape), dtype) for name, shape in parameters
+            Parameter(name, tuple(operator.index(size) for size in shape), dtype)
+            for name, shape in parameters
         )
         return cls(table, group([parameter.name for parameter in table], layers))
 
@@ -173,6 +198,11 @@ class ParamLayout:
     def regroup(self, layers: Grouping) -> ParamLayout:
         """Return the same parameters with another choice of what shares a beta."""
         return ParamLayout(self.parameters, group([p.name for p in self.parameters], layers))
+
+
+def _lone(text: str) -> bool:
+    """Return whether a text holds half of a surrogate pair, which UTF-8 cannot."""
+    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def group(names: Sequence[str], by: Grouping) -> tuple[Layer, ...]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from trajfmt.layout import Dtype, Layer, Parameter, ParamLayout
+from trajfmt.layout import MAX_DIMS, MAX_TEXT, Dtype, Layer, Parameter, ParamLayout
 
 __all__ = [
     "FILE_NAME",
@@ -18,6 +18,7 @@ __all__ = [
     "MAJOR",
     "MAX_BYTES",
     "MAX_CHUNK",
+    "MAX_TEXT",
     "MINOR",
     "ChunkTable",
     "Codec",
@@ -47,7 +48,6 @@ FORMAT: Final = "trajfmt"
 MAJOR: Final = 1
 MINOR: Final = 0
 MAX_BYTES: Final = 64 * 2**20
-MAX_DIMS: Final = 8
 MAX_CHUNK: Final = 2**20
 """Largest chunk, in elements: bounds what one frame of a stranger's file can unpack to."""
 
@@ -55,7 +55,7 @@ MAX_CHUNK: Final = 2**20
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
-Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT)]
 Scalar = str | int | float | bool | None
 Index = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 

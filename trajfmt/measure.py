@@ -6,13 +6,14 @@ Owns the arithmetic of the paper's eq. 9 on weights (float64 throughout) and not
 from __future__ import annotations
 
 import hashlib
+import zlib
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.errors import SourceError
+from trajfmt.errors import SourceError, display, non_finite
 from trajfmt.layout import ParamLayout
 from trajfmt.source import Block
 
@@ -37,6 +38,9 @@ class Path:
     digest: str
     """Identity of the trajectory, see `Identity`."""
 
+    moves: bool
+    """Whether any step is longer than 0, or the ends differ."""
+
 
 class Identity:
     """Digest of a trajectory from its two ends, fed in flat order.
@@ -44,15 +48,23 @@ class Identity:
     It is the sha256 of: sha256 of theta(0), sha256 of theta(T), T + 1 as 8 bytes little-endian.
     """
 
-    def __init__(self, timesteps: int) -> None:
+    def __init__(self, timesteps: int, *, every: bool = False) -> None:
         self._timesteps = timesteps
         self._ends = {0: hashlib.sha256(), timesteps - 1: hashlib.sha256()}
+        self._sums = [0] * timesteps if every else []
 
     def add(self, t: int, values: NDArray[np.generic]) -> None:
         """Take in the next elements of timestep t; only the first and the last timestep count."""
         end = self._ends.get(t)
         if end is not None:
             end.update(np.ascontiguousarray(values).view(np.uint8).data)
+        if self._sums:
+            self._sums[t] = zlib.crc32(np.ascontiguousarray(values).view(np.uint8).data, self._sums[t])
+
+    @property
+    def moves(self) -> bool:
+        """Return whether a timestep differs from another: any, if made for `every` one, else the ends."""
+        return len(set(self._sums)) > 1 or len({end.digest() for end in self._ends.values()}) > 1
 
     def digest(self) -> str:
         """Return the digest as hex."""
@@ -83,6 +95,16 @@ class Measure:
         Raises:
             SourceError: a weight is not finite; the message names timestep and parameter.
         """
+        with np.errstate(all="ignore"):  # what is not finite is found below, and named
+            squares = self._squares_of(block)
+        if not np.isfinite(squares).all():
+            self._complain(block)
+        self._squares[self._layout.layer_of_parameter[block.parameter]] += squares
+        self._identity.add(0, block.rows[0])
+        self._identity.add(self._timesteps - 1, block.rows[-1])
+
+    def _squares_of(self, block: Block) -> Float:
+        """Return the squared step norms of a block `(T,)`, and add to the products."""
         rows = block.rows
         values = self._scratch(0, len(rows), rows[0].size)
         for t, row in enumerate(rows):
@@ -90,16 +112,10 @@ class Measure:
         steps = self._scratch(1, len(rows) - 1, rows[0].size)
         np.subtract(values[1:], values[:-1], out=steps)
         if self._products is None:
-            squares = np.einsum("ij,ij->i", steps, steps)
-        else:
-            products = steps @ steps.T
-            squares = products.diagonal()
-            self._products += products
-        if not np.isfinite(squares).all():
-            self._complain(block)
-        self._squares[self._layout.layer_of_parameter[block.parameter]] += squares
-        self._identity.add(0, rows[0])
-        self._identity.add(self._timesteps - 1, rows[-1])
+            return np.asarray(np.einsum("ij,ij->i", steps, steps))
+        products = steps @ steps.T
+        self._products += products
+        return products.diagonal()
 
     def result(self) -> Path:
         """Return what was measured."""
@@ -108,7 +124,9 @@ class Measure:
             gram = np.zeros((self._timesteps, self._timesteps))
             gram[1:, 1:] = self._products.cumsum(axis=0).cumsum(axis=1)
             gram = (gram + gram.T) / 2
-        return Path(np.sqrt(self._squares.T), gram, self._identity.digest())
+        norms = np.sqrt(self._squares.T)
+        moves = bool(norms.any()) or self._identity.moves
+        return Path(norms, gram, self._identity.digest(), moves)
 
     def _scratch(self, which: int, rows: int, width: int) -> Float:
         """Return a reused array: new ones of this size cost more in page faults than the arithmetic."""
@@ -120,7 +138,7 @@ class Measure:
         name = self._layout.parameters[block.parameter].name
         for t, row in enumerate(block.rows):
             if not np.isfinite(row).all():
-                raise SourceError("non_finite", f"weights must be finite: timestep {t}, parameter `{name}`")
+                raise non_finite(t, name)
         raise SourceError(
-            "non_finite", f"steps overflow float64: parameter `{name}`, first element {block.start}"
+            "non_finite", f"steps overflow float64: parameter `{display(name)}`, first element {block.start}"
         )

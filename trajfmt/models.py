@@ -7,6 +7,7 @@ tell (instance, batch and group norm look alike) stays unknown unless a name say
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import msgspec
 from trajfmt.errors import UsageError
 from trajfmt.manifest import Model, Preprocessing
 
-__all__ = ["PathFacts", "facts_of_path", "model_name", "named", "recognise"]
+__all__ = ["PathFacts", "facts_of_path", "model_name", "named", "recognise", "settle"]
 
 Shape = tuple[int, ...]
 
@@ -28,21 +29,25 @@ _NAME: Final = re.compile(
     rf"ConvNet(?:D(?P<depth>\d{{1,2}}))?(?:W(?P<width>\d{{1,5}}))?"
     rf"(?P<norm>{'|'.join(_NORMS)})?(?P<pooling>{'|'.join(_POOLINGS)})?"
 )
+_DATASETS: Final = frozenset(
+    {"CIFAR10", "CIFAR100", "Tiny", "ImageNet", "MNIST", "FashionMNIST", "SVHN", "digits"}
+)
+"""Names that are believed without the suffix."""
+
 _ZCA_BY_DEFAULT: Final = frozenset({"CIFAR10", "CIFAR100"})
 """Data sets for which MTT names the folder `_NO_ZCA` when it does not whiten."""
 
 
-def recognise(shapes: Sequence[Shape], norm: str | None = None) -> tuple[Model, list[str]] | None:
+def recognise(shapes: Sequence[Shape], *, pooling: bool = True) -> tuple[Model, list[str]] | None:
     """Recognise a ConvNet of the MTT family from its parameters' shapes.
 
     Args:
         shapes: in the order of `Module.parameters()`.
-        norm: the norm, if it is known from elsewhere.
+        pooling: whether blocks end in pooling, which leaves no trace in the shapes. It does in MTT's
+            networks unless their name ends in NP; names and image size depend on it.
 
     Returns:
         The model, as far as shapes tell, and the parameter names; or None.
-
-    Pooling leaves no trace in the shapes; the family's default, average pooling, is what the names assume.
 
     Example:
         >>> found = recognise([(8, 3, 3, 3), (8,), (8,), (8,), (10, 2048), (10,)])
@@ -60,26 +65,26 @@ def recognise(shapes: Sequence[Shape], norm: str | None = None) -> tuple[Model, 
     side = math.isqrt(features // width) if width else 0
     if left or depth < 1 or side < 1 or width * side * side != features:
         return None
-    image_size = side * 2**depth
+    image_size = side * 2**depth if pooling else side
+    stride = 2 + affine + pooling  # modules of a block: convolution, norm, ReLU, pooling
+    norm: str | None = None if affine else "none"
     names: list[str] = []
     for block in range(depth):
         own = rest[per_block * block : per_block * (block + 1)]
         inputs = channels if block == 0 else width
-        size = image_size // 2**block
+        size = image_size // 2**block if pooling else image_size
         norms: tuple[list[Shape], ...] = ([(width,)] * 2, [(width, size, size)] * 2) if affine else ([],)
         if own[:2] != [(width, inputs, 3, 3), (width,)] or own[2:] not in norms:
             return None
-        at = (per_block if affine else 3) * block
+        at = stride * block
         names += [f"features.{at}.weight", f"features.{at}.bias"]
         if affine:
             names += [f"features.{at + 1}.weight", f"features.{at + 1}.bias"]
     names += ["classifier.weight", "classifier.bias"]
-    if not affine:
-        norm = "none"
-    elif len(rest[2]) == 3:
+    if affine and len(rest[2]) == 3:
         norm = "layer"
     # MTT pads 28 x 28 images with one channel to 32 x 32, so that size is not told by the shapes.
-    known_size = None if channels == 1 and image_size == 32 else image_size
+    known_size = None if pooling and channels == 1 and image_size == 32 else image_size
     model = Model(
         family="ConvNet",
         depth=depth,
@@ -88,7 +93,8 @@ def recognise(shapes: Sequence[Shape], norm: str | None = None) -> tuple[Model, 
         classes=classes,
         image_size=known_size,
     )
-    return (msgspec.structs.replace(model, norm=norm) if norm else model), names
+    known = {"norm": norm} if norm else {}
+    return msgspec.structs.replace(model, **known, pooling=None if pooling else "none"), names
 
 
 def named(name: str) -> dict[str, Any] | None:
@@ -140,19 +146,22 @@ def facts_of_path(folder: Path) -> PathFacts:
     >>> facts_of_path(Path("buffers/CIFAR10_NO_ZCA/ConvNet")).dataset
     'CIFAR10'
     """
-    parts = [part for part in folder.absolute().parts if part]
+    parts = [part for part in Path(os.path.abspath(folder)).parts if part]
     if len(parts) < 2 or (model := named(parts[-1])) is None:
         return PathFacts()
-    owner = parts[-2]
+    owner, subset = parts[-2], ""
     if owner.isdigit() and len(parts) >= 4:  # {dataset}/{subset}/{res}/{model}
-        owner = parts[-4]
+        owner, subset = parts[-4], f"/{parts[-3]}"
     dataset = owner.removesuffix("_NO_ZCA")
+    plain = owner.endswith("_NO_ZCA")
+    if not (plain or dataset in _DATASETS):
+        return PathFacts(model=model)  # any folder may hold a folder of that name
     preprocessing = None
-    if owner.endswith("_NO_ZCA"):
+    if plain:
         preprocessing = Preprocessing(kind="normalize")
     elif dataset in _ZCA_BY_DEFAULT:
         preprocessing = Preprocessing(kind="zca", eps=0.1)  # MTT's only value
-    return PathFacts(dataset=dataset or None, preprocessing=preprocessing, model=model)
+    return PathFacts(dataset=dataset + subset or None, preprocessing=preprocessing, model=model)
 
 
 def settle(model: Model, name: str | dict[str, Any]) -> Model:
@@ -166,6 +175,10 @@ def settle(model: Model, name: str | dict[str, Any]) -> Model:
         raise UsageError(f"unknown model {name!r}; ConvNet, ConvNetD4, ConvNetD3W32BN, … are known")
     for key, value in facts.items():
         known = getattr(model, key)
+        if known is None and key == "norm" and value in ("layer", "none"):
+            known = "one weight per channel"
         if known is not None and known != value:
             raise UsageError(f"the model's name says {key} {value}, the shapes say {known}")
+    if facts.get("pooling") == "none" and model.pooling is None and model.image_size is not None:
+        facts = {**facts, "image_size": model.image_size // 2**model.depth}  # recognised as if it pooled
     return msgspec.structs.replace(model, **facts)

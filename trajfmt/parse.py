@@ -79,11 +79,11 @@ def parse(data: bytes, *, path: object = None) -> Manifest:
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"key {twice!r} appears twice")
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise ValueError(f"key {key!r} appears twice")
+        result[key] = value
     return result
 
 
@@ -141,8 +141,6 @@ def _check(manifest: Manifest, path: object) -> None:
     itemsize = DTYPES[manifest.parameters[0].dtype].itemsize
     if elements * itemsize > 2**53:
         raise UnsafeError("size_overflow", f"one timestep would have {elements} elements", path=path)
-    if elements == 0:
-        _invalid("the parameters have no elements", path)
     try:
         layout = layout_of(manifest)
     except ValueError as exc:

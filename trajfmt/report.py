@@ -6,16 +6,18 @@ Owns the storage arithmetic of the paper's eqs. 11 and 12. Shows nothing itself.
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trajfmt import bundle as bundles
+from trajfmt.beta import curve
 from trajfmt.bundle import Bundle, Trajectory
 from trajfmt.encodings.convex import ConvexTrajectory
-from trajfmt.errors import UsageError
 from trajfmt.layout import ParamLayout
 from trajfmt.manifest import (
     FILE_NAME,
@@ -24,7 +26,8 @@ from trajfmt.manifest import (
     Provenance,
 )
 from trajfmt.measure import Measure
-from trajfmt.source import Source, columns
+from trajfmt.source import ArrayTrajectory, columns
+from trajfmt.sources.bundles import unpack
 
 __all__ = ["SCHEMA", "LayerReport", "Storage", "Summary", "layer_reports", "summarize"]
 
@@ -189,13 +192,13 @@ def layer_reports(trajectory: Trajectory) -> list[LayerReport]:
     if isinstance(trajectory, ConvexTrajectory):
         norms, u = trajectory.step_norms, trajectory.u
     else:
+        with tempfile.TemporaryDirectory() as scratch:
+            theta = unpack(trajectory, Path(scratch))
         measure = Measure(trajectory.timesteps, layout)
-        for block in columns(_as_source(trajectory), layout):
+        for block in columns(ArrayTrajectory(theta, layout), layout):
             measure.add(block)
         norms = measure.result().step_norms
-        lengths = norms.sum(axis=0)
-        still = lengths == 0
-        u = np.vstack([np.zeros(layout.num_layers), norms.cumsum(axis=0) / np.where(still, 1, lengths)])
+        u = curve(norms, (0, trajectory.last))
     moved = _displacements(trajectory)
     reports = []
     for index, layer in enumerate(layout.layers):
@@ -213,12 +216,6 @@ def layer_reports(trajectory: Trajectory) -> list[LayerReport]:
             )
         )
     return reports
-
-
-def _as_source(trajectory: Trajectory) -> Source:
-    if not hasattr(trajectory, "read"):
-        raise UsageError("layers can be measured on stored trajectories only")
-    return trajectory  # type: ignore[return-value]  # has `timesteps` and `read`
 
 
 def _displacements(trajectory: Trajectory) -> NDArray[np.float64]:

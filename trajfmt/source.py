@@ -11,10 +11,10 @@ from typing import Final, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.errors import UsageError
+from trajfmt.errors import UsageError, display
 from trajfmt.layout import ParamLayout
 
-__all__ = ["ArrayTrajectory", "Block", "Source", "columns"]
+__all__ = ["ArrayTrajectory", "Block", "Source", "checked", "columns"]
 
 Array = NDArray[np.generic]
 
@@ -42,9 +42,9 @@ class ArrayTrajectory:
         theta = np.asarray(theta)
         if theta.ndim != 2 or theta.shape[1] != layout.size:
             raise UsageError(f"`theta` must have shape (timesteps, {layout.size}), got {theta.shape}")
-        if theta.dtype.newbyteorder("<") != layout.numpy_dtype:
+        if theta.dtype.newbyteorder("=") != layout.numpy_dtype:
             raise UsageError(f"`theta` must be {layout.dtype}, got {theta.dtype}")
-        self._theta = theta
+        self._theta = theta.astype(layout.numpy_dtype, copy=False)  # little-endian
         self._offsets = layout.offsets
 
     @property
@@ -70,6 +70,22 @@ class Block(NamedTuple):
     """One 1-D array per timestep."""
 
 
+def checked(source: Source, layout: ParamLayout, t: int, parameter: int) -> Array:
+    """Read one parameter at one timestep, and require that it is what the layout says.
+
+    Raises:
+        UsageError: another size or dtype.
+    """
+    values = source.read(t, parameter)
+    expected = layout.parameters[parameter]
+    if values.shape != (expected.size,) or values.dtype != layout.numpy_dtype:
+        raise UsageError(
+            f"the source does not fit the layout: timestep {t}, parameter `{display(expected.name)}` must be"
+            f" ({expected.size},) {expected.dtype}, got {values.shape} {values.dtype}"
+        )
+    return values
+
+
 def columns(source: Source, layout: ParamLayout) -> Iterator[Block]:
     """Visit a trajectory in blocks of elements over all timesteps, in flat order, each once.
 
@@ -80,6 +96,6 @@ def columns(source: Source, layout: ParamLayout) -> Iterator[Block]:
     length = max(64, BLOCK_BYTES // (8 * timesteps))
     for index, parameter in enumerate(layout.parameters):
         base = layout.offsets[index]
-        whole = [source.read(t, index) for t in range(timesteps)]
+        whole = [checked(source, layout, t, index) for t in range(timesteps)]
         for start in range(0, parameter.size, length):
             yield Block(index, base + start, [values[start : start + length] for values in whole])

@@ -17,13 +17,14 @@ import io
 import itertools
 import os
 import shutil
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.errors import ExistsError, UsageError
+from trajfmt.errors import ExistsError, UnsafeError, UsageError, WriteError, display
 from trajfmt.files import fsync_directory, write_file
 
 __all__ = ["Staging"]
@@ -42,30 +43,51 @@ class Staging:
     """
 
     def __init__(self, destination: Path, job: bytes) -> None:
-        parent = destination.absolute().parent
+        destination = destination.absolute()  # a later chdir must not move it
+        parent = destination.parent
         if not parent.is_dir():
-            raise UsageError(f"{parent}: no such folder; create it first")
+            raise UsageError(f"{display(parent)}: no such folder; create it first")
         self.destination = destination
         self.root = parent / f".{destination.name}.partial"
         self.bundle = self.root / "bundle"
         self._journal = self.root / "journal"
         self._pending = self.root / "pending"
         self._counter = itertools.count()
-        self.root.mkdir(exist_ok=True)
-        self._lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        self._take_root()
+        self._lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:
             os.close(self._lock)
-            raise UsageError(f"{destination}: another process is writing it") from exc
+            raise UsageError(f"{display(destination)}: another process is writing it") from exc
         self.resumed: bool = self._is(job)
         if not self.resumed:
-            for old in (self.bundle, self._journal):
-                shutil.rmtree(old, ignore_errors=True)
+            self._forget()
             write_file(self.root / "job", job)
         shutil.rmtree(self._pending, ignore_errors=True)
         for folder in (self.bundle, self._journal, self._pending):
             folder.mkdir(exist_ok=True)
+
+    def _take_root(self) -> None:
+        """Create the hidden folder, or take over an earlier process's; never follow a link to one."""
+        try:
+            self.root.mkdir(mode=0o700, exist_ok=True)
+            status = os.lstat(self.root)
+        except FileExistsError:
+            status = os.lstat(self.root)
+        except OSError as exc:
+            message = f"{display(self.root.parent)}: cannot create files here: {exc.strerror}"
+            raise WriteError(message) from exc
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+            raise UsageError(
+                f"{display(self.root)}: is not a folder of ours, and the bundle is built there; remove it"
+            )
+
+    def _forget(self) -> None:
+        """Drop earlier work; the job goes first, so that an interruption here leaves none half-known."""
+        (self.root / "job").unlink(missing_ok=True)
+        for old in (self.bundle, self._journal):
+            shutil.rmtree(old, ignore_errors=True)
 
     def _is(self, job: bytes) -> bool:
         try:
@@ -118,9 +140,9 @@ class Staging:
         for folder, _, _ in os.walk(self.bundle):
             fsync_directory(Path(folder))
         if os.path.lexists(self.destination):
-            raise ExistsError(f"{self.destination} already exists; choose another name")
+            raise ExistsError(f"{display(self.destination)} already exists; choose another name")
         os.rename(self.bundle, self.destination)
-        fsync_directory(self.destination.absolute().parent)
+        fsync_directory(self.destination.parent)
         self.discard()
 
     def publish_into(self, manifest_name: str, manifest: bytes) -> None:
@@ -130,6 +152,8 @@ class Staging:
         """
         for folder, _, names in os.walk(self.bundle):
             target = self.destination / Path(folder).relative_to(self.bundle)
+            if target.is_symlink() and target != self.destination:
+                raise UnsafeError("path_unsafe", "a link where a folder is expected", path=target)
             target.mkdir(exist_ok=True)
             for name in names:
                 os.replace(Path(folder) / name, target / name)
@@ -139,6 +163,7 @@ class Staging:
 
     def discard(self) -> None:
         """Remove the folder with everything in it."""
+        self._forget()
         shutil.rmtree(self.root, ignore_errors=True)
         self.release()
 

@@ -1,7 +1,7 @@
 """Writing bundles: create, append, publish.
 
-Owns `create`, `append` and `BundleWriter`. What a trajectory becomes on disk is the encodings' business;
-where it is built and how it is published, the staging folder's.
+Owns `create`, `append` and `BundleWriter`: numbers, files and the manifest. What a trajectory becomes on
+disk is the encoder's business; where it is built and how it is published, the staging folder's.
 """
 
 from __future__ import annotations
@@ -12,16 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import msgspec
-from numpy.typing import NDArray
 
-from trajfmt.beta import check_knots
 from trajfmt.bundle import read_manifest
 from trajfmt.codecs import CodecName
-from trajfmt.encodings import convex, full, tables
-from trajfmt.errors import ExistsError, SourceError, UsageError
+from trajfmt.encoder import Encoder, Encoding, Entry, encoder_for, encoder_of
+from trajfmt.encodings import tables
+from trajfmt.errors import ExistsError, FormatError, SourceError, UnsafeError, UsageError, display
 from trajfmt.files import sha256_file, write_file
 from trajfmt.layout import ParamLayout
 from trajfmt.manifest import (
@@ -29,12 +28,9 @@ from trajfmt.manifest import (
     FORMAT,
     MAJOR,
     MINOR,
-    Codec,
     ConvexEntry,
-    ConvexManifest,
     FileEntry,
     FullEntry,
-    FullManifest,
     Generator,
     LayerEntry,
     Manifest,
@@ -51,9 +47,7 @@ from trajfmt.source import Source
 from trajfmt.staging import Staging
 from trajfmt.version import __version__
 
-__all__ = ["BundleWriter", "Encoded", "Encoding", "append", "create"]
-
-Encoding = Literal["convex", "full"]
+__all__ = ["BundleWriter", "Encoded", "append", "create"]
 
 
 class _Record(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -64,12 +58,11 @@ class _Record(msgspec.Struct, frozen=True, omit_defaults=True):
     full: FullEntry | None = None
 
     @property
-    def entry(self) -> ConvexEntry | FullEntry:
+    def entry(self) -> Entry:
         """Return the entry for the manifest."""
-        if self.convex is not None:
-            return self.convex
-        assert self.full is not None
-        return self.full
+        entry = self.convex or self.full
+        assert entry is not None
+        return entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,70 +72,8 @@ class Encoded:
     path: Path
     size: int
     sha256: str
-    entry: ConvexEntry | FullEntry
+    entry: Entry
     tables: tables.Tables | None
-
-
-class _Encoder(Protocol):
-    """What the writer needs from an encoding."""
-
-    folder: str
-    suffix: str
-
-    def write(
-        self, path: Path, source: Source, layout: ParamLayout
-    ) -> tuple[ConvexEntry | FullEntry, tables.Tables | None]:
-        """Write one trajectory; return its entry, still without file names, and its tables."""
-        ...
-
-
-class _ConvexEncoder:
-    folder = "knots"
-    suffix = "safetensors"
-
-    def __init__(self, inserted: Sequence[int], *, smooth: bool) -> None:
-        self.inserted = tuple(inserted)
-        self.smooth = smooth
-        if smooth and not self.inserted:
-            raise UsageError("smoothing needs inserted waypoints; with two endpoints both stay exact")
-
-    def write(self, path: Path, source: Source, layout: ParamLayout) -> tuple[ConvexEntry, tables.Tables]:
-        last = source.timesteps - 1
-        if self.inserted and not 0 < min(self.inserted) <= max(self.inserted) < last:
-            raise SourceError(
-                "too_few_timesteps",
-                f"inserted knots must lie between 0 and T = {last} of the trajectory, got {self.inserted}",
-            )
-        knots = check_knots((0, *self.inserted, last), last)
-        data, table, path_measured = convex.write(path, source, layout, knots, smooth=self.smooth)
-        if not path_measured.step_norms.any():
-            raise SourceError(
-                "no_motion",
-                "the weights are the same at every timestep: nothing was trained, or"
-                " every timestep was saved as one and the same",
-            )
-        entry = ConvexEntry(
-            timesteps=source.timesteps,
-            knots=list(knots),
-            file="",
-            data=data,
-            table=TableEntry(file="", u=0, step_norms=0),
-            digest=path_measured.digest,
-        )
-        return entry, table
-
-
-class _FullEncoder:
-    folder = "theta"
-    suffix = "h5"
-
-    def __init__(self, codec: Codec) -> None:
-        self.codec = codec
-
-    def write(self, path: Path, source: Source, layout: ParamLayout) -> tuple[FullEntry, None]:
-        data, chunks, digest = full.write(path, source, layout, self.codec)
-        entry = FullEntry(timesteps=source.timesteps, file="", digest=digest, data=data, chunks=chunks)
-        return entry, None
 
 
 class BundleWriter:
@@ -156,7 +87,7 @@ class BundleWriter:
         self,
         staging: Staging,
         layout: ParamLayout,
-        encoder: _ConvexEncoder | _FullEncoder,
+        encoder: Encoder,
         provenance: Provenance,
         base: Manifest | None,
     ) -> None:
@@ -164,10 +95,12 @@ class BundleWriter:
         self._encoder = encoder
         self._base = base
         self._first = len(base.trajectories) if base else 0
+        self._listed = {file.path for file in base.files} if base else set()
+        self._published = False
         self._records: list[_Record] = []
         self._tables: dict[int, tables.Tables] = {}
         self._seen: dict[str, int] = {}
-        entries: Sequence[ConvexEntry | FullEntry] = base.trajectories if base else ()
+        entries: Sequence[Entry] = base.trajectories if base else ()
         for number, entry in enumerate(entries):
             self._seen[entry.digest] = number
         self.layout: ParamLayout = layout
@@ -201,10 +134,7 @@ class BundleWriter:
         Raises:
             SourceError: it must not be converted; `reason` says why.
         """
-        if source.timesteps < 2:
-            raise SourceError(
-                "too_few_timesteps", f"a trajectory needs two timesteps or more, got {source.timesteps}"
-            )
+        self._encoder.check(source)
         path = self._staging.pending()
         try:
             entry, table = self._encoder.write(path, source, self.layout)
@@ -224,7 +154,7 @@ class BundleWriter:
             encoded.path.unlink(missing_ok=True)
             raise SourceError("duplicate_trajectory", f"the same trajectory as number {twin} of the bundle")
         number = len(self)
-        name = f"{self._encoder.folder}/{number:05d}.{self._encoder.suffix}"
+        name = self._free_name(self._encoder.folder, number, self._encoder.suffix)
         os.replace(encoded.path, self._staging.path(name))
         file = FileEntry(name, encoded.size, encoded.sha256)
         placed = msgspec.structs.replace(encoded.entry, file=name, origin=origin)
@@ -245,14 +175,17 @@ class BundleWriter:
             return None
         data, arrays = found
         record = msgspec.json.decode(data, type=_Record)
-        path = self._staging.path(record.file.path)
-        if not path.exists() or path.stat().st_size != record.file.bytes:
+        # Where an append was interrupted while it published, the file has arrived already.
+        places = [self._staging.path(record.file.path)]
+        places += [self._staging.destination / record.file.path] if self._base else []
+        if not any(_holds(path, record.file) for path in places):
             return None  # the machine stopped before the file was durable
-        self._take(record, _tables_from(arrays) if arrays else None)
+        self._take(record, tables.Tables.of(arrays) if arrays else None)
         return record.entry.origin
 
     def _take(self, record: _Record, table: tables.Tables | None) -> None:
         number = len(self)
+        self._listed.add(record.file.path)
         self._records.append(record)
         self._seen[record.entry.digest] = number
         if table is not None:
@@ -266,13 +199,14 @@ class BundleWriter:
         """
         if not self._records:
             raise SourceError("nothing_to_convert", "no trajectory was added")
-        manifest = self._manifest()
+        manifest = self._manifest(self._files(), self._entries())
         parse(data := encode(manifest), path=self._staging.destination / FILE_NAME)
         if self._base is None:
             write_file(self._staging.path(FILE_NAME), data)
             self._staging.publish()
         else:
             self._staging.publish_into(FILE_NAME, data)
+        self._published = True
 
     def discard(self) -> None:
         """Give up and leave nothing behind."""
@@ -282,18 +216,58 @@ class BundleWriter:
         """Give up for now; a writer for the same job continues from the finished trajectories."""
         self._staging.release()
 
-    def _manifest(self) -> Manifest:
-        base = self._base
+    @property
+    def settings(self) -> str:
+        """Return the encoding's settings in words."""
+        return self._encoder.settings
+
+    def check(self) -> None:
+        """Require that layout and provenance can be written, before any work is done.
+
+        Raises:
+            UsageError: the format has no place for them.
+        """
+        manifest = self._manifest([], [])
+        try:
+            same = parse(encode(manifest)) == manifest
+        except (FormatError, UnicodeEncodeError) as exc:
+            raise UsageError(f"the manifest cannot hold this: {exc}") from exc
+        if not same:
+            raise UsageError("the manifest cannot hold a number of the provenance: it must be finite")
+
+    def _files(self) -> list[FileEntry]:
         files = [record.file for record in self._records]
-        entries = [record.entry for record in self._records]
-        if isinstance(self._encoder, _ConvexEncoder):
-            table_file, entries = self._write_tables(entries)
-            files.append(table_file)
-        codec = self._encoder.codec if isinstance(self._encoder, _FullEncoder) else None
+        if self._tables:
+            name = self._free_name("tables", self._first, "h5")
+            path = self._staging.path(name)
+            self._table_offsets = tables.write(path, self._tables)
+            self._table_file = FileEntry(name, path.stat().st_size, sha256_file(path))
+            files.append(self._table_file)
+        return files
+
+    def _entries(self) -> list[Entry]:
+        entries: list[Entry] = []
+        for number, record in enumerate(self._records, self._first):
+            entry = record.entry
+            if isinstance(entry, ConvexEntry):
+                table = TableEntry(file=self._table_file.path, **self._table_offsets[number])
+                entry = msgspec.structs.replace(entry, table=table)
+            entries.append(entry)
+        return entries
+
+    def _free_name(self, folder: str, number: int, suffix: str) -> str:
+        """Return the first name from `number` on that the bundle does not use."""
+        while (name := f"{folder}/{number:05d}.{suffix}") in self._listed:
+            number += 1
+        self._listed.add(name)
+        return name
+
+    def _manifest(self, files: list[FileEntry], entries: list[Entry]) -> Manifest:
+        base = self._base
         common: dict[str, Any] = {
             "format": FORMAT,
             "version": Version(MAJOR, MINOR),
-            "requires_read": [f"codec.{codec.name}"] if codec and codec.name != "none" else [],
+            "requires_read": self._encoder.features,
             "requires_write": [],
             "generator": Generator("trajfmt", __version__),
             "parameters": [ParameterEntry(p.name, list(p.shape), p.dtype) for p in self.layout.parameters],
@@ -303,22 +277,7 @@ class BundleWriter:
             "extensions": base.extensions if base else {},
             "trajectories": [*(base.trajectories if base else []), *entries],
         }
-        if isinstance(self._encoder, _ConvexEncoder):
-            return ConvexManifest(**common, smoothed=self._encoder.smooth)
-        assert codec is not None
-        return FullManifest(**common, codec=codec)
-
-    def _write_tables(
-        self, entries: list[ConvexEntry | FullEntry]
-    ) -> tuple[FileEntry, list[ConvexEntry | FullEntry]]:
-        name = f"tables/{self._first:05d}.h5"
-        path = self._staging.path(name)
-        offsets = tables.write(path, self._tables)
-        placed: list[ConvexEntry | FullEntry] = []
-        for number, entry in enumerate(entries, self._first):
-            table = TableEntry(file=name, **offsets[number])
-            placed.append(msgspec.structs.replace(entry, table=table))
-        return FileEntry(name, path.stat().st_size, sha256_file(path)), placed
+        return self._encoder.manifest(common)
 
     def __enter__(self) -> BundleWriter:
         return self
@@ -329,6 +288,8 @@ class BundleWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._published:
+            return
         if kind is None:
             try:
                 self.publish()
@@ -339,8 +300,8 @@ class BundleWriter:
             self.discard()
 
 
-def _tables_from(arrays: dict[str, NDArray[Any]]) -> tables.Tables:
-    return tables.Tables(arrays["u"], arrays["step_norms"], arrays.get("gram"))
+def _holds(path: Path, file: FileEntry) -> bool:
+    return path.is_file() and path.stat().st_size == file.bytes and sha256_file(path) == file.sha256
 
 
 def create(
@@ -372,10 +333,16 @@ def create(
     """
     destination = Path(path)
     if os.path.lexists(destination):
-        raise ExistsError(f"{destination} already exists; choose another name or remove it")
-    encoder = _encoder(layout, encoding, knots, smooth, codec)
+        raise ExistsError(f"{display(destination)} already exists; choose another name or remove it")
+    encoder = encoder_for(layout, encoding, knots, smooth, codec)
     staging = Staging(destination, job if job is not None else os.urandom(16))
-    return BundleWriter(staging, layout, encoder, provenance or Provenance(), None)
+    writer = BundleWriter(staging, layout, encoder, provenance or Provenance(), None)
+    try:
+        writer.check()
+    except UsageError:
+        writer.discard()
+        raise
+    return writer
 
 
 def append(path: str | os.PathLike[str], *, job: bytes | None = None) -> BundleWriter:
@@ -387,26 +354,12 @@ def append(path: str | os.PathLike[str], *, job: bytes | None = None) -> BundleW
     data = read_manifest(destination)
     base = parse(data, path=destination / FILE_NAME)
     check_writable(base, path=destination / FILE_NAME)
-    layout = layout_of(base)
-    if isinstance(base, ConvexManifest):
-        inserted = base.trajectories[0].knots[1:-1] if base.trajectories else ()
-        encoder = _encoder(layout, "convex", inserted, base.smoothed, "none")
-    else:
-        encoder = _FullEncoder(base.codec)
+    for folder in ("knots", "tables", "theta"):
+        if (destination / folder).is_symlink():
+            raise UnsafeError("path_unsafe", "a link where a folder is expected", path=destination / folder)
     name = job if job is not None else os.urandom(16)
     staging = Staging(destination, name + hashlib.sha256(data).digest())
-    return BundleWriter(staging, layout, encoder, base.provenance, base)
-
-
-def _encoder(
-    layout: ParamLayout, encoding: Encoding, knots: Sequence[int], smooth: bool, codec: CodecName
-) -> _ConvexEncoder | _FullEncoder:
-    if encoding == "convex":
-        if codec != "none":
-            raise UsageError("`codec` is for full bundles (.mtt) only")
-        return _ConvexEncoder(knots, smooth=smooth)
-    if encoding != "full":
-        raise UsageError(f"`encoding` must be convex or full, got {encoding!r}")
-    if knots or smooth:
-        raise UsageError("`knots` and `smooth` are for convexified bundles (.mct) only")
-    return _FullEncoder(full.codec_for(codec, layout))
+    if read_manifest(destination) != data:
+        staging.discard()
+        raise UsageError(f"{display(destination)}: another process has just added to it; run again")
+    return BundleWriter(staging, layout_of(base), encoder_of(base), base.provenance, base)

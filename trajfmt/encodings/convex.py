@@ -18,7 +18,7 @@ from trajfmt.beta import curve, locate
 from trajfmt.encodings import knots as knot_file
 from trajfmt.encodings.tables import Tables
 from trajfmt.errors import CorruptError, TimestepError
-from trajfmt.files import BundleFiles
+from trajfmt.files import BundleFiles, write_at
 from trajfmt.layout import ParamLayout
 from trajfmt.manifest import ConvexEntry
 from trajfmt.measure import Measure
@@ -52,7 +52,7 @@ def write(
     with path.open("wb") as file:
         fd = file.fileno()
         os.ftruncate(fd, len(head) + len(knots) * layout.nbytes)
-        os.pwrite(fd, head, 0)
+        write_at(fd, head, 0)
         for block in columns(source, layout):
             measure.add(block)
             for number, t in enumerate(knots):
@@ -62,7 +62,7 @@ def write(
                 elif smooth and t > 0:
                     row = _mean(block.rows[t - 1], block.rows[t + 1])
                 position = len(head) + number * layout.nbytes + block.start * itemsize
-                os.pwrite(fd, np.ascontiguousarray(row).view(np.uint8).data, position)
+                write_at(fd, np.ascontiguousarray(row).view(np.uint8).data, position)
         os.fsync(fd)
     measured = measure.result()
     tables = Tables(curve(measured.step_norms, knots), measured.step_norms, measured.gram)

@@ -7,6 +7,7 @@ since it holds integer differences.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -16,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajfmt import codecs
-from trajfmt.errors import CorruptError, SourceError, TimestepError
-from trajfmt.files import BundleFiles, fsync_file
+from trajfmt.errors import CorruptError, TimestepError, no_motion, non_finite
+from trajfmt.files import BundleFiles, fsync_file, reserve
 from trajfmt.layout import ParamLayout
 from trajfmt.manifest import MAX_CHUNK, ChunkTable, Codec, FullEntry
 from trajfmt.measure import Identity
-from trajfmt.source import Source
+from trajfmt.source import Source, checked
 
 __all__ = ["FullTrajectory", "codec_for", "write"]
 
@@ -51,22 +52,27 @@ def write(
     Raises:
         SourceError: a weight is not finite.
     """
-    identity = Identity(source.timesteps)
+    identity = Identity(source.timesteps, every=True)
     shape = (source.timesteps, layout.size)
-    # h5py would refuse to declare a filter that is not installed; declared as optional it needs no plugin.
-    with h5py.File(
-        path, "w", libver=("earliest", "v110"), alignment_threshold=512, alignment_interval=64
-    ) as file:
-        if codec.name == "none":
-            dataset = file.create_dataset("theta", shape=shape, dtype=layout.numpy_dtype)
-            for t in range(source.timesteps):
-                for start, piece in _pieces(source, layout, t, MAX_CHUNK):
-                    identity.add(t, piece)
-                    dataset[t, start : start + piece.size] = piece
-            data, chunks = int(dataset.id.get_offset()), None
-        else:
-            assert codec.chunk is not None
-            data, chunks = None, _write_chunks(file, source, layout, codec, codec.chunk, identity)
+    if codec.name == "none":
+        reserve(path, source.timesteps * layout.nbytes)
+    try:
+        with h5py.File(
+            path, "w", libver=("earliest", "v110"), alignment_threshold=512, alignment_interval=64
+        ) as file:
+            if codec.name == "none":
+                dataset = file.create_dataset("theta", shape=shape, dtype=layout.numpy_dtype)
+                for t in range(source.timesteps):
+                    for start, piece in _pieces(source, layout, t, MAX_CHUNK):
+                        identity.add(t, piece)
+                        dataset[t, start : start + piece.size] = piece
+                data, chunks = int(dataset.id.get_offset()), None
+            else:
+                data, chunks = None, _write_chunks(file, source, layout, codec, identity)
+    except RuntimeError as exc:  # h5py's, where the file cannot be closed
+        raise OSError(errno.EIO, str(exc).splitlines()[0]) from exc
+    if not identity.moves:
+        raise no_motion()
     fsync_file(path)
     return data, chunks, identity.digest()
 
@@ -76,16 +82,13 @@ def _pieces(source: Source, layout: ParamLayout, t: int, length: int) -> Iterato
     out = np.empty(min(length, layout.size), layout.numpy_dtype)
     filled = start = 0
     for index, parameter in enumerate(layout.parameters):
-        whole = source.read(t, index)
+        whole = checked(source, layout, t, index)
         low = 0
         while low < parameter.size:
             high = min(parameter.size, low + out.size - filled)
             values = whole[low:high]
             if not np.isfinite(values).all():
-                raise SourceError(
-                    "non_finite",
-                    f"weights must be finite: timestep {t}, parameter `{parameter.name}`",
-                )
+                raise non_finite(t, parameter.name)
             out[filled : filled + high - low] = values
             filled += high - low
             low = high
@@ -101,9 +104,9 @@ def _write_chunks(
     source: Source,
     layout: ParamLayout,
     codec: Codec,
-    chunk: int,
     identity: Identity,
 ) -> ChunkTable:
+    chunk = codec.chunk or layout.size
     stored = codecs.unsigned(layout.numpy_dtype) if codec.name == "archive" else layout.numpy_dtype
     creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     creation.set_chunk((1, chunk))
@@ -148,8 +151,11 @@ class FullTrajectory:
         self, files: BundleFiles, layout: ParamLayout, codec: Codec, entry: FullEntry, index: int
     ) -> None:
         self._files = files
-        self._codec = codec
         self._entry = entry
+        self._table = entry.chunks or ChunkTable([], [])
+        self._chunk = codec.chunk or layout.size
+        self._archive = codec.name == "archive"
+        self._keyframe = codec.keyframe or 1
         self.layout: ParamLayout = layout
         self.index: int = index
 
@@ -206,7 +212,7 @@ class FullTrajectory:
 
     def rows(self) -> Iterator[Array]:
         """Yield every timestep in order, decoding each chunk once."""
-        previous: list[Array] | None = None
+        previous: list[Array] = []
         for t in range(self.timesteps):
             if self._entry.data is not None:
                 yield self.knot(t)
@@ -225,38 +231,30 @@ class FullTrajectory:
         return int(t)
 
     def _decode(self, t: int) -> Array:
-        keyframe = self._codec.keyframe or 1
-        chunks: list[Array] | None = None
-        for step in range(t - t % keyframe, t + 1):
+        chunks: list[Array] = []
+        for step in range(t - t % self._keyframe, t + 1):
             chunks = self._chunks(step, chunks)
-        assert chunks is not None
         return self._join(chunks)
 
-    def _chunks(self, t: int, previous: list[Array] | None) -> list[Array]:
+    def _chunks(self, t: int, previous: list[Array]) -> list[Array]:
         """Return the chunks of timestep t; `previous` are those of t - 1, needed between keyframes."""
-        table, chunk = self._entry.chunks, self._codec.chunk
-        assert table is not None
-        assert chunk is not None
-        archive = self._codec.keyframe is not None
         dtype = self.layout.numpy_dtype
-        stored = codecs.unsigned(dtype) if archive else dtype
-        per_timestep = -(-self.layout.size // chunk)
+        stored = codecs.unsigned(dtype) if self._archive else dtype
+        per_timestep = -(-self.layout.size // self._chunk)
         result: list[Array] = []
         for c in range(per_timestep):
             n = t * per_timestep + c
-            frame = self._files.read(self._entry.file, table.offsets[n], table.sizes[n])
+            offset = self._table.offsets[n]
+            frame = self._files.read(self._entry.file, offset, self._table.sizes[n])
             try:
-                code = codecs.decompress(frame, chunk, stored)
+                code = codecs.decompress(frame, self._chunk, stored)
             except CorruptError as exc:
                 raise CorruptError(
                     exc.reason,
-                    f"timestep {t}, chunk {c}, byte {table.offsets[n]}: {exc.message}",
+                    f"timestep {t}, chunk {c}, byte {offset}: {exc.message}",
                     path=self._files.root / self._entry.file,
                 ) from exc
-            if archive and t % (self._codec.keyframe or 1):
-                assert previous is not None
-                code = codecs.from_difference(code, previous[c])
-            result.append(code)
+            result.append(codecs.from_difference(code, previous[c]) if t % self._keyframe else code)
         return result
 
     def _join(self, chunks: list[Array]) -> Array:

@@ -23,6 +23,8 @@ __all__ = ["check_header", "header", "write_checkpoint"]
 
 ALIGNMENT: Final = 64
 MAX_HEADER: Final = 100_000_000
+_SHORTEST_ENTRY: Final = 40
+"""Bytes that a tensor takes in a header at least; a small file cannot make the reader build a large one."""
 
 
 def header(layout: ParamLayout, knots: Sequence[int]) -> bytes:
@@ -32,13 +34,13 @@ def header(layout: ParamLayout, knots: Sequence[int]) -> bytes:
     bytes (safetensors keeps metadata in a hash map, and several keys come out in any order).
     """
     about = {"knots": list(knots), "encoding": "convex"}
-    return _header([(f"{t:05d}/", t) for t in knots], layout, about)
+    return _header([f"{t:05d}/" for t in knots], layout, about)
 
 
-def _header(prefixes: Iterable[tuple[str, int]], layout: ParamLayout, about: object) -> bytes:
+def _header(prefixes: Iterable[str], layout: ParamLayout, about: object) -> bytes:
     itemsize = layout.numpy_dtype.itemsize
     table: dict[str, object] = {"__metadata__": {"trajfmt": _canonical(about).decode()}}
-    for block, (prefix, _) in enumerate(prefixes):
+    for block, prefix in enumerate(prefixes):
         base = block * layout.nbytes
         for parameter, start, stop in zip(
             layout.parameters, layout.offsets, layout.offsets[1:], strict=False
@@ -81,6 +83,8 @@ def check_header(files: BundleFiles, name: str, data: int, layout: ParamLayout, 
             f" the header ends at {8 + length}",
             path=path,
         )
+    if len(knots) * len(layout.parameters) * _SHORTEST_ENTRY > data:
+        raise CorruptError("header_mismatch", "the header is too short for the manifest's tensors", path=path)
     expected = header(layout, knots)
     found = files.read(name, 0, data)
     if found != expected and _entries(found[8:], path) != _entries(expected[8:], path):
@@ -109,5 +113,5 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def write_checkpoint(file: BinaryIO, layout: ParamLayout, theta: NDArray[np.generic], about: object) -> None:
     """Write one weight vector `(P,)` as an ordinary safetensors checkpoint, parameters by their names."""
-    file.write(_header([("", 0)], layout, about))
+    file.write(_header([""], layout, about))
     file.write(np.ascontiguousarray(theta, layout.numpy_dtype).view(np.uint8).data)

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.files import fsync_file
+from trajfmt.files import write_file
 
 __all__ = ["Tables", "write"]
 
@@ -34,6 +35,11 @@ class Tables:
     gram: Float | None
     """`(T+1, T+1)` or absent."""
 
+    @classmethod
+    def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Tables:
+        """Return the tables that `items` gave."""
+        return cls(arrays["u"], arrays["step_norms"], arrays.get("gram"))
+
     def items(self) -> dict[str, Float]:
         """Return the arrays that exist, by the names of their datasets."""
         arrays = {"u": self.u, "step_norms": self.step_norms}
@@ -41,10 +47,19 @@ class Tables:
 
 
 def write(path: Path, tables: Mapping[int, Tables]) -> dict[int, dict[str, int]]:
-    """Write one group per trajectory, named `{index:05d}`, and return the byte offset of every array."""
+    """Write one group per trajectory, named `{index:05d}`, and return the byte offset of every array.
+
+    The file is built in memory, 32 kB a trajectory, so that a full disk is an ordinary error.
+    """
     offsets: dict[int, dict[str, int]] = {}
     with h5py.File(
-        path, "w", libver=("earliest", "v110"), alignment_threshold=8, alignment_interval=8
+        "tables",
+        "w",
+        driver="core",
+        backing_store=False,
+        libver=("earliest", "v110"),
+        alignment_threshold=8,
+        alignment_interval=8,
     ) as file:
         for index, table in sorted(tables.items()):
             group = file.create_group(f"{index:05d}")
@@ -52,5 +67,6 @@ def write(path: Path, tables: Mapping[int, Tables]) -> dict[int, dict[str, int]]
             for name, array in table.items().items():
                 dataset = group.create_dataset(name, data=np.asarray(array, "<f8"))
                 offsets[index][name] = int(dataset.id.get_offset())
-    fsync_file(path)
+        file.flush()
+        write_file(path, file.id.get_file_image())
     return offsets

@@ -45,6 +45,11 @@ class Part(Protocol):
         """Return where it lies."""
         ...
 
+    @property
+    def verifies(self) -> bool:
+        """Return whether `sha256` also checks the contents, and must come before they are read."""
+        ...
+
     def sha256(self) -> str:
         """Return the hash that identifies the file and all it stands for."""
         ...

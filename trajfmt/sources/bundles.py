@@ -36,6 +36,8 @@ class BundleCollection:
 class BundlePart:
     """A bundle's trajectories."""
 
+    verifies = True
+
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
         self.path = bundle.path / FILE_NAME

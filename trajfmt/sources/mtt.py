@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import itertools
 import pickle
 import re
 import zipfile
@@ -18,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.errors import CorruptError, MissingDependencyError, SourceError, UnsafeError, UsageError
+from trajfmt.errors import CorruptError, MissingDependencyError, SourceError, UnsafeError, UsageError, display
 from trajfmt.files import sha256_file
 from trajfmt.layout import DTYPES, Dtype, ParamLayout
 from trajfmt.manifest import Provenance
@@ -26,7 +27,11 @@ from trajfmt.sources.base import Shapes
 
 __all__ = ["MttCollection", "MttPart", "TensorTrajectory", "load"]
 
+_GLOBAL: Final = re.compile(r"(?:Unsupported (?:global|class|operand)|GLOBAL) `?([A-Za-z_][\w.]*)")
 _NUMBERED: Final = re.compile(r"replay_buffer_(\d+)\.pt")
+_SHOWN: Final = 8
+"""Missing numbers that a remark names."""
+
 _SAFE_TORCH: Final = (2, 10)
 """First release whose weights-only unpickler has CVE-2025-32434 and CVE-2026-24747 fixed."""
 
@@ -60,10 +65,16 @@ class MttCollection:
         self.parts: Sequence[MttPart] = [MttPart(file, trust_pickle=trust_pickle) for file in files]
 
     def _check_numbers(self, numbers: list[int]) -> None:
-        missing = sorted(set(range(numbers[-1])) - set(numbers))
+        """Remark on a numbering that MTT's own reader would not get through."""
+        missing: list[int] = []
+        expected = 0
+        for number in numbers:
+            missing += range(expected, min(number, expected + _SHOWN + 1 - len(missing)))
+            expected = number + 1
         if missing:
-            shown = ", ".join(map(str, missing[:8])) + (", …" if len(missing) > 8 else "")
-            what = "does not start at 0" if missing == list(range(numbers[0])) else "has gaps"
+            shown = ", ".join(map(str, missing[:_SHOWN])) + (", …" if len(missing) > _SHOWN else "")
+            gaps = any(b - a > 1 for a, b in itertools.pairwise(numbers))
+            what = "has gaps" if gaps else "does not start at 0"
             self.notices.append(
                 f"the numbering {what} (no file {shown}): MTT's reader would miss files, all are used here"
             )
@@ -71,6 +82,8 @@ class MttCollection:
 
 class MttPart:
     """One `replay_buffer_{n}.pt`."""
+
+    verifies = False
 
     def __init__(self, path: Path, *, trust_pickle: bool = False) -> None:
         self.path = path
@@ -102,6 +115,10 @@ def load(path: Path, *, trust_pickle: bool = False) -> Any:
         MissingDependencyError: torch is not installed.
     """
     torch = _torch(trust_pickle)
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as exc:
+        raise UsageError(f"{display(path)}: torch cannot open a path that is not UTF-8; rename it") from exc
     zipped = _is_zip(path)
     collecting = gc.isenabled()
     gc.disable()  # thousands of live containers make every collection slow; none of them is garbage
@@ -110,31 +127,20 @@ def load(path: Path, *, trust_pickle: bool = False) -> Any:
     except pickle.UnpicklingError as exc:
         if "truncated" in str(exc) or "Ran out" in str(exc):
             raise CorruptError("source_truncated", "the pickle ends in the middle", path=path) from exc
-        if trust_pickle:
-            raise CorruptError("source_invalid", f"not a valid pickle: {_first(exc)}", path=path) from exc
+        wanted = _GLOBAL.search(str(exc))
+        if trust_pickle or wanted is None:
+            raise CorruptError(
+                "source_invalid", "not a pickle that torch.save wrote, or a damaged one", path=path
+            ) from exc
         raise UnsafeError(
             "pickle_unsafe",
-            "the pickle needs more than tensors and plain containers"
-            f" ({_wanted(exc)}); loading it could run code. Only if you trust its author, give"
-            " --trust-pickle",
+            f"the pickle needs more than tensors and plain containers ({wanted[1]}); loading it could run"
+            " code. Only if you trust its author, give --trust-pickle",
             path=path,
         ) from exc
     except EOFError as exc:
         raise CorruptError("source_truncated", "the file ends in the middle", path=path) from exc
-    except (
-        RuntimeError,
-        ValueError,
-        KeyError,
-        IndexError,
-        TypeError,
-        AttributeError,
-        OSError,
-        AssertionError,
-        OverflowError,
-        MemoryError,
-        RecursionError,
-        ImportError,
-    ) as exc:
+    except Exception as exc:  # torch's reader lets through whatever a damaged file provokes
         raise CorruptError("source_invalid", f"torch cannot read it: {_first(exc)}", path=path) from exc
     finally:
         if collecting:
@@ -163,9 +169,13 @@ def _is_zip(path: Path) -> bool:
         with path.open("rb") as file:
             start = file.read(4)
     except OSError as exc:
-        raise UsageError(f"{path}: cannot be read: {exc.strerror}") from exc
+        raise UsageError(f"{display(path)}: cannot be read: {exc.strerror}") from exc
     if start == b"PK\x03\x04":
-        if not zipfile.is_zipfile(path):
+        try:
+            complete = zipfile.is_zipfile(path)
+        except zipfile.BadZipFile as exc:
+            raise CorruptError("source_invalid", f"not a valid zip file: {exc}", path=path) from exc
+        if not complete:
             raise CorruptError(
                 "source_truncated",
                 "the zip directory at its end is missing: the file is incomplete",
@@ -183,11 +193,6 @@ def _first(exc: BaseException) -> str:
     """Return the first sentence of an error, in one short line."""
     text = " ".join(str(exc).split()) or type(exc).__name__
     return text[:200]
-
-
-def _wanted(exc: BaseException) -> str:
-    match = re.search(r"(?:Unsupported (?:global|class|operand)|GLOBAL) `?([\w.]+)", str(exc))
-    return match[1] if match else "an unsupported object"
 
 
 class TensorTrajectory:
@@ -252,8 +257,19 @@ class TensorTrajectory:
         Raises:
             SourceError: timesteps of different shapes, or all timesteps are one and the same memory.
         """
+        if not self._steps:
+            raise SourceError("too_few_timesteps", "has no timesteps", path=self._path)
         expected = self.shapes
+        if not expected:
+            raise CorruptError("source_invalid", "a timestep has no tensors", path=self._path)
         for t, step in enumerate(self._steps):
+            for index, tensor in enumerate(step):
+                if problem := _odd(tensor):
+                    raise CorruptError(
+                        "source_invalid",
+                        f"trajectory {self._number}, timestep {t}, tensor {index}: {problem}",
+                        path=self._path,
+                    )
             if _shapes(step) != expected:
                 raise SourceError(
                     "mixed_architectures", f"timestep {t} has other shapes than timestep 0", path=self._path
@@ -271,6 +287,19 @@ class TensorTrajectory:
 
 def _shapes(step: Sequence[Any]) -> Shapes:
     return tuple(tuple(tensor.shape) for tensor in step)
+
+
+def _odd(tensor: Any) -> str | None:
+    """Say why a tensor is not plain numbers in the file, if it is not."""
+    if str(tensor.layout) != "torch.strided" or tensor.is_quantized:
+        return f"must be a plain tensor, got {str(tensor.layout).removeprefix('torch.')}"
+    if tensor.device.type != "cpu":
+        return f"must be on the CPU, got {tensor.device.type}"
+    if tensor.is_conj() or tensor.is_neg():
+        return "must be stored as it is, got a lazily negated or conjugated view"
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        return f"claims {tensor.numel()} elements, but fewer are stored"
+    return None
 
 
 def _place(tensor: Any) -> tuple[int, int]:

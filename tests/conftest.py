@@ -1,0 +1,86 @@
+"""What several test modules share: small layouts, seeded trajectories, bundles, and other processes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import trajfmt
+from trajfmt import ArrayTrajectory, ParamLayout
+
+Array = NDArray[np.generic]
+
+
+@pytest.fixture
+def layout() -> ParamLayout:
+    """Return a network of nine elements: a matrix, a vector and a scalar."""
+    return ParamLayout.of([("fc.weight", (2, 3)), ("fc.bias", (2,)), ("scale", ())])
+
+
+@pytest.fixture
+def walk() -> Callable[..., Array]:
+    """Return a function that makes a seeded random walk `(timesteps, P)` for a layout."""
+
+    def make(layout: ParamLayout, timesteps: int = 6, seed: int = 0) -> Array:
+        steps = np.random.default_rng(seed).standard_normal((timesteps, layout.size))
+        return steps.cumsum(axis=0).astype(layout.numpy_dtype)
+
+    return make
+
+
+@pytest.fixture
+def write_bundle(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes arrays `(T+1, P)` as a bundle and returns its path."""
+
+    def write(layout: ParamLayout, *thetas: Array, name: str | None = None, **options: Any) -> Path:
+        options = {"encoding": "convex"} | options
+        path = tmp_path / (name or ("out.mct" if options["encoding"] == "convex" else "out.mtt"))
+        with trajfmt.create(path, layout, **options) as writer:
+            for theta in thetas:
+                writer.add(ArrayTrajectory(theta, layout))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def edit_manifest() -> Callable[[Path, Callable[[dict[str, Any]], object]], None]:
+    """Return a function that changes a bundle's manifest and makes sizes and hashes true again."""
+
+    def edit(path: Path, change: Callable[[dict[str, Any]], object] = lambda _: None) -> None:
+        manifest = json.loads((path / "manifest.json").read_bytes())
+        change(manifest)
+        for entry in manifest["files"]:
+            if (path / entry["path"]).is_file():
+                data = (path / entry["path"]).read_bytes()
+                entry |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        (path / "manifest.json").write_text(json.dumps(manifest))
+
+    return edit
+
+
+@pytest.fixture
+def python() -> Callable[..., str]:
+    """Return a function that runs code in a fresh interpreter and returns its stdout."""
+
+    def run(code: str, *arguments: object, timeout: float = 60) -> str:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        assert done.returncode == 0, f"exit {done.returncode}: {done.stderr[-2000:]}"
+        return done.stdout
+
+    return run

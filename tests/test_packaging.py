@@ -1,0 +1,81 @@
+"""What a wheel would hold: every package, typed, and no top-level name that is not ours."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import trajfmt
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # the standard library has it from 3.11 on
+    tomllib = pytest.importorskip("tomli")
+
+ROOT = Path(__file__).resolve().parents[1]
+NOT_SHIPPED = {"tests", "spec", "benchmarks", "docs", "build", "dist", ".venv"}
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    """Return pyproject.toml."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def _folders() -> set[str]:
+    return {
+        init.parent.relative_to(ROOT).as_posix()
+        for init in ROOT.rglob("__init__.py")
+        if init.relative_to(ROOT).parts[0] not in NOT_SHIPPED
+        and not init.relative_to(ROOT).parts[0].startswith(".")
+    }
+
+
+def test_packages_lists_every_folder_with_an_init(project: dict[str, Any]) -> None:
+    """A folder that is forgotten is missing from the wheel only, where nobody looks."""
+    setup = project["tool"]["setuptools"]
+    mapped = setup["package-dir"]
+    folders = {mapped.get(package, package.replace(".", "/")) for package in setup["packages"]}
+    assert folders == _folders()
+    assert len(setup["packages"]) == len(set(setup["packages"]))
+
+
+def test_no_wheel_owns_the_name_cli(project: dict[str, Any]) -> None:
+    """`cli/` installs as `traj_cli`."""
+    setup = project["tool"]["setuptools"]
+    assert setup["package-dir"] == {"traj_cli": "cli"}
+    assert {package.partition(".")[0] for package in setup["packages"]} == {"trajfmt", "mct", "traj_cli"}
+    installed = importlib.metadata.packages_distributions()
+    assert "trajfmt" not in installed.get("cli", [])
+
+
+def test_every_top_level_package_is_typed(project: dict[str, Any]) -> None:
+    """py.typed is there and is shipped."""
+    assert project["tool"]["setuptools"]["package-data"] == {"*": ["py.typed"]}
+    for folder in ("trajfmt", "mct", "cli"):
+        assert (ROOT / folder / "py.typed").is_file(), folder
+
+
+def test_version_is_said_once(project: dict[str, Any]) -> None:
+    """The package, its metadata and the library agree."""
+    assert project["project"]["version"] == trajfmt.__version__ == importlib.metadata.version("trajfmt")
+
+
+def test_torch_is_an_extra_with_the_fixed_unpickler(project: dict[str, Any]) -> None:
+    """trajfmt itself does not need it; where it is installed it is 2.10 or newer."""
+    assert not any(name.startswith("torch") for name in project["project"]["dependencies"])
+    assert project["project"]["optional-dependencies"]["torch"] == ["torch>=2.10"]
+
+
+def test_commands_point_into_the_mapped_package(project: dict[str, Any]) -> None:
+    """Both commands exist under their own names."""
+    assert project["project"]["scripts"] == {"traj": "traj_cli.traj:main", "mct": "traj_cli.mct:main"}
+
+
+def test_no_test_folder_shadows_a_package() -> None:
+    """`tests/trajfmt` would be imported in place of the package."""
+    assert not {path.name for path in (ROOT / "tests").iterdir()} & {"trajfmt", "mct", "cli", "traj_cli"}

@@ -1,0 +1,46 @@
+"""The error tree: builtins, exit codes, reasons, pickling."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from trajfmt import errors
+
+
+@pytest.mark.parametrize(
+    ("name", "builtin", "code"),
+    [
+        ("UsageError", ValueError, 2),
+        ("TimestepError", IndexError, 2),
+        ("MissingError", FileNotFoundError, 2),
+        ("ExistsError", FileExistsError, 2),
+        ("SourceError", ValueError, 1),
+        ("NotABundleError", ValueError, 3),
+        ("CorruptError", ValueError, 4),
+        ("UnsafeError", ValueError, 5),
+        ("MissingDependencyError", ImportError, 1),
+    ],
+)
+def test_every_error_is_ours_and_a_builtin(name: str, builtin: type[Exception], code: int) -> None:
+    """A caller may catch either; commands take the exit code."""
+    kind = getattr(errors, name)
+    assert issubclass(kind, errors.TrajfmtError)
+    assert issubclass(kind, builtin)
+    assert kind.exit_code == code
+
+
+@pytest.mark.parametrize("kind", [errors.SourceError, errors.CorruptError, errors.UnsafeError])
+def test_located_errors_survive_pickling(kind: type[errors.FormatError]) -> None:
+    """A worker's error arrives with reason and path."""
+    error = kind("hash_mismatch", "what", path="where")
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is kind
+    assert (again.reason, again.path, str(again)) == ("hash_mismatch", "where", str(error))
+    assert str(error) == "where: what [hash_mismatch]"
+
+
+def test_reasons_are_unique() -> None:
+    """One code, one meaning."""
+    assert len(set(errors.REASONS)) == len(errors.REASONS) > 20

@@ -1,0 +1,61 @@
+"""One timestep as an ordinary checkpoint."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import load_file
+
+import trajfmt
+from trajfmt import ExistsError, ParamLayout, TimestepError, UsageError
+from trajfmt.extract import extract
+
+Array = NDArray[np.generic]
+
+
+@pytest.fixture
+def path(write_bundle: Callable[..., Path], layout: ParamLayout, walk: Callable[..., Array]) -> Path:
+    """Return a bundle of two trajectories."""
+    return write_bundle(layout, walk(layout), walk(layout, seed=1))
+
+
+@pytest.mark.parametrize("t", [0, 2.5, 5, pytest.param(np.float64(3.25))])
+def test_checkpoint_holds_the_weights_by_their_names(path: Path, tmp_path: Path, t: float) -> None:
+    """Bit-identical to `at`, in the parameters' own shapes, with bundle and place in the metadata."""
+    with trajfmt.open(path) as bundle:
+        extract(bundle, 1, t, tmp_path / "theta.safetensors")
+        expected = bundle.layout.split(bundle[1].at(t))
+        identity = bundle.sha256
+    found = load_file(tmp_path / "theta.safetensors")
+    assert sorted(found) == sorted(expected)
+    for name, view in expected.items():
+        assert found[name].shape == view.shape
+        assert found[name].tobytes() == view.tobytes()
+    with safe_open(tmp_path / "theta.safetensors", "np") as file:
+        about = json.loads(file.metadata()["trajfmt"])
+    assert about == {"bundle_sha256": identity, "t": t, "trajectory": 1}
+
+
+def test_mistakes_leave_nothing(path: Path, tmp_path: Path) -> None:
+    """A wrong t, number or suffix, and an existing file."""
+    (tmp_path / "there.safetensors").write_text("mine")
+    before = sorted(os.listdir(tmp_path))
+    with trajfmt.open(path) as bundle:
+        for trajectory, t, name, error in (
+            (0, 5.1, "a.safetensors", TimestepError),
+            (2, 0, "a.safetensors", IndexError),
+            (0, 0, "a.pt", UsageError),
+            (0, 0, ".safetensors", UsageError),
+            (0, 0, "there.safetensors", ExistsError),
+        ):
+            with pytest.raises(error):
+                extract(bundle, trajectory, t, tmp_path / name)
+    assert sorted(os.listdir(tmp_path)) == before
+    assert (tmp_path / "there.safetensors").read_text() == "mine"

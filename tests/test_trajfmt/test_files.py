@@ -1,0 +1,192 @@
+"""Safe opening, reading, hashing and durable writing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trajfmt import CorruptError, FormatError, UnsafeError, UsageError
+from trajfmt.files import BundleFiles, open_regular, sha256_file, write_file
+
+F4 = np.dtype("<f4")
+
+
+def _descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def _files(tmp_path: Path, backend: str = "mmap") -> BundleFiles:
+    (tmp_path / "theta").mkdir()
+    (tmp_path / "theta/a.h5").write_bytes(np.arange(8, dtype=F4).tobytes())
+    return BundleFiles(tmp_path, {"theta/a.h5": 32}, backend=backend)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "dangling link", "folder", "loop"])
+def test_only_regular_files_open(tmp_path: Path, kind: str) -> None:
+    """A pipe must not hang, a link must not be followed."""
+    path = tmp_path / "x"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "link":
+        (tmp_path / "y").write_text("secret")
+        path.symlink_to(tmp_path / "y")
+    elif kind == "dangling link":
+        path.symlink_to(tmp_path / "gone")
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(path)
+    before = _descriptors()
+    with pytest.raises(UnsafeError) as caught:
+        open_regular(path)
+    assert caught.value.reason == "path_unsafe"
+    assert _descriptors() == before
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    """The reason says that it is missing, the path which."""
+    with pytest.raises(CorruptError) as caught:
+        open_regular(tmp_path / "gone")
+    assert (caught.value.reason, caught.value.path) == ("file_missing", str(tmp_path / "gone"))
+
+
+def test_sha256_of_more_than_one_block(tmp_path: Path) -> None:
+    """Blocks are joined, and the last short one counts only what it has."""
+    data = np.random.default_rng(0).bytes(2**20 + 17)
+    (tmp_path / "x").write_bytes(data)
+    assert sha256_file(tmp_path / "x") == hashlib.sha256(data).hexdigest()
+
+
+def test_write_file_replaces_and_leaves_nothing_beside(tmp_path: Path) -> None:
+    """The new content is there, the partial file is not."""
+    (tmp_path / "x").write_bytes(b"old")
+    write_file(tmp_path / "x", b"new")
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("x", b"new")]
+
+
+def test_write_file_that_fails_keeps_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk at fsync leaves the file as it was, and no partial one."""
+
+    def full(_fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "x").write_bytes(b"old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_file(tmp_path / "x", b"new")
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("x", b"old")]
+
+
+@pytest.mark.parametrize("backend", ["mmap", "pread"])
+def test_arrays_are_read_only_and_outlive_close(tmp_path: Path, backend: str) -> None:
+    """A view keeps its map; writing to it is an error."""
+    files = _files(tmp_path, backend)
+    array = files.array("theta/a.h5", 4, 3, F4)
+    files.close()
+    assert array.tolist() == [1, 2, 3]
+    assert not array.flags.writeable
+    with pytest.raises(ValueError, match="read-only"):
+        array[0] = 1
+
+
+@pytest.mark.parametrize("backend", ["mmap", "pread"])
+def test_arrays_at_odd_offsets(tmp_path: Path, backend: str) -> None:
+    """Offsets need not be aligned."""
+    (tmp_path / "a.h5").write_bytes(b"x" + np.arange(3, dtype=F4).tobytes())
+    files = BundleFiles(tmp_path, {"a.h5": 13}, backend=backend)  # type: ignore[arg-type]
+    assert files.array("a.h5", 1, 3, F4).tolist() == [0, 1, 2]
+    files.close()
+
+
+@pytest.mark.parametrize("backend", ["mmap", "pread"])
+def test_bytes_outside_the_listed_size_are_refused(tmp_path: Path, backend: str) -> None:
+    """No read passes the end, whatever the offset."""
+    files = _files(tmp_path, backend)
+    for offset, count in ((4, 8), (33, 0), (2**53, 1), (0, 2**60)):
+        with pytest.raises(UnsafeError) as caught:
+            files.array("theta/a.h5", offset, count, F4)
+        assert caught.value.reason == "size_overflow"
+    files.close()
+
+
+@pytest.mark.parametrize("change", [b"", b"shorter", bytes(33)])
+def test_file_of_another_size_is_refused_and_closed(tmp_path: Path, change: bytes) -> None:
+    """The manifest's size is compared when a file opens."""
+    files = _files(tmp_path)
+    (tmp_path / "theta/a.h5").write_bytes(change)
+    before = _descriptors()
+    with pytest.raises(CorruptError) as caught:
+        files.array("theta/a.h5", 0, 1, F4)
+    assert caught.value.reason == "file_size_mismatch"
+    assert _descriptors() == before
+
+
+def test_link_as_folder_is_refused(tmp_path: Path) -> None:
+    """A folder inside the bundle must not lead out of it."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/a.h5").write_bytes(bytes(8))
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/theta").symlink_to(tmp_path / "out")
+    with pytest.raises(UnsafeError) as caught:
+        BundleFiles(tmp_path / "b", {"theta/a.h5": 8}).read("theta/a.h5", 0, 8)
+    assert caught.value.reason == "path_unsafe"
+
+
+def test_close_gives_every_descriptor_back(tmp_path: Path) -> None:
+    """Also when a view is alive, once that is gone; and a second close does nothing."""
+    before = _descriptors()
+    files = _files(tmp_path)
+    array = files.array("theta/a.h5", 0, 8, F4)
+    files.read("theta/a.h5", 0, 8)
+    files.close()
+    files.close()
+    del array
+    assert _descriptors() == before
+
+
+def test_pickling_keeps_paths_and_drops_handles(tmp_path: Path) -> None:
+    """The copy opens its own descriptor, and works after the original is closed."""
+    files = _files(tmp_path)
+    files.array("theta/a.h5", 0, 8, F4)
+    copy = pickle.loads(pickle.dumps(files))
+    files.close()
+    assert copy.array("theta/a.h5", 28, 1, F4).tolist() == [7]
+    copy.close()
+
+
+def test_verify_lists_every_file_that_differs(tmp_path: Path) -> None:
+    """A flipped bit, a missing and a shortened file are three findings, a sound file is none."""
+    sizes, hashes = {}, {}
+    for name in ("a.h5", "b.h5", "c.h5", "d.h5"):
+        (tmp_path / name).write_bytes(name.encode())
+        sizes[name], hashes[name] = 4, hashlib.sha256(name.encode()).hexdigest()
+    (tmp_path / "b.h5").write_bytes(b"c.h5")
+    (tmp_path / "c.h5").unlink()
+    (tmp_path / "d.h5").write_bytes(b"d.h")
+    files = BundleFiles(tmp_path, sizes)
+    found = [(exc.reason, Path(exc.path or "").name) for exc in files.verify(hashes).values()]
+    files.close()
+    assert found == [("hash_mismatch", "b.h5"), ("file_missing", "c.h5"), ("file_size_mismatch", "d.h5")]
+    assert all(issubclass(CorruptError, FormatError) for _ in found)
+
+
+def test_file_that_shrinks_while_pread_reads_is_an_error(tmp_path: Path) -> None:
+    """A read that ends early raises instead of giving less."""
+    files = _files(tmp_path, "pread")
+    files.read("theta/a.h5", 0, 1)
+    (tmp_path / "theta/a.h5").write_bytes(bytes(8))
+    with pytest.raises(CorruptError) as caught:
+        files.array("theta/a.h5", 0, 8, F4)
+    assert caught.value.reason == "file_size_mismatch"
+    files.close()
+
+
+def test_unknown_backend_is_a_usage_error(tmp_path: Path) -> None:
+    """Only mmap and pread exist."""
+    with pytest.raises(UsageError, match="backend"):
+        BundleFiles(tmp_path, {}, backend="http")  # type: ignore[arg-type]

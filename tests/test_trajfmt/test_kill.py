@@ -1,0 +1,468 @@
+"""Interruption: killed, stopped, crowded out or out of space, a conversion leaves nothing or all of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import trajfmt
+from trajfmt.convert import ConvertOptions, Event, convert
+from trajfmt.errors import SourceError, UsageError
+from trajfmt.sources.mtt import MttPart, TensorTrajectory
+from trajfmt.validate import validate
+
+torch = pytest.importorskip("torch")
+
+SHAPES = ((40, 30), (40,), (30, 40), (30,))
+
+
+def save(folder: Path, number: int, count: int, timesteps: int = 4, shapes: Any = SHAPES) -> Path:
+    """Save a file of random trajectories."""
+    folder.mkdir(exist_ok=True)
+    generator = torch.Generator().manual_seed(number)
+    content = [
+        [[torch.randn(s, generator=generator) for s in shapes] for _ in range(timesteps)]
+        for _ in range(count)
+    ]
+    torch.save(content, folder / f"replay_buffer_{number}.pt")
+    return folder
+
+
+def files(bundle: Path) -> dict[str, bytes]:
+    """Return every file of a bundle by its path."""
+    return {p.relative_to(bundle).as_posix(): p.read_bytes() for p in bundle.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Return a buffer of three files with two trajectories each."""
+    for number in range(3):
+        save(tmp_path / "src", number, 2)
+    return tmp_path / "src"
+
+
+class Interrupt:
+    """Raises KeyboardInterrupt after some trajectories, as Ctrl-C does."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def __call__(self, event: Event) -> None:
+        if event.kind == "trajectory":
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+
+
+DRIVER = """
+import json, os, random, resource, shutil, signal, sys, time
+from pathlib import Path
+import torch
+from trajfmt.convert import ConvertOptions, convert
+from trajfmt.errors import TrajfmtError
+from trajfmt.validate import validate
+import trajfmt.sources.mtt
+
+torch.set_num_threads(1)
+mode, folder = sys.argv[1], Path(sys.argv[2])
+
+def files(bundle):
+    return {p.relative_to(bundle).as_posix(): p.read_bytes() for p in bundle.rglob("*") if p.is_file()}
+
+def forked(source, target, before=lambda: None, wait=None, **options):
+    "Convert in a child; kill it after `wait` seconds. Return its status, the resumed messages, its error."
+    notes = folder / "notes"
+    notes.unlink(missing_ok=True)
+    child = os.fork()
+    if child == 0:
+        code = 99
+        try:
+            told = []
+            before()
+            try:
+                convert(source, target, ConvertOptions(**options), on_event=told.append)
+                code = 0
+            except TrajfmtError as exc:
+                told.append(exc)
+                code = 7
+            resumed = [e.message for e in told if getattr(e, "kind", None) == "resumed"]
+            notes.write_text(json.dumps([resumed, str(told[-1]) if code else ""]))
+        finally:
+            os._exit(code)
+    if wait is not None:
+        time.sleep(wait)
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    resumed, error = json.loads(notes.read_text()) if notes.exists() else ([], "")
+    return os.waitstatus_to_exitcode(status), resumed, error
+
+def remove(path):
+    shutil.rmtree(path, ignore_errors=True)
+
+COUNTED = ("replace", "rename", "fsync", "unlink", "rmdir", "mkdir", "ftruncate")
+
+def dying(limit, counter):
+    "Kill this process just before the call number `limit` that changes the file system."
+    def patch():
+        for name in COUNTED:
+            original = getattr(os, name)
+            def call(*args, original=original, **kwargs):
+                counter[0] += 1
+                if counter[0] == limit:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return original(*args, **kwargs)
+            setattr(os, name, call)
+    return patch
+
+def calls(source, target, **options):
+    "Return how many such calls a whole conversion makes."
+    reader, writer = os.pipe()
+    counter = [0]
+    child = os.fork()
+    if child == 0:
+        try:
+            dying(-1, counter)()
+            convert(source, target, ConvertOptions(**options))
+            os.write(writer, str(counter[0]).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    return int(os.read(reader, 20))
+
+if mode == "random":
+    rng = random.Random(int(sys.argv[3]))
+    report = {"killed": 0, "resumed": 0, "published": 0, "problems": []}
+    for suffix in (".mct", ".mtt"):
+        options = {"codec": "zstd"} if suffix == ".mtt" else {}
+        whole, spent = folder / f"whole{suffix}", []
+        for _ in range(2):
+            remove(whole)
+            start = time.monotonic()
+            assert forked(folder / "src", whole, **options)[0] == 0
+            spent.append(time.monotonic() - start)
+        expected = files(whole)
+        target = folder / f"out{suffix}"
+        for turn in range(25):
+            delay = rng.uniform(0, min(spent))
+            code, _, _ = forked(folder / "src", target, wait=delay, **options)
+            report["killed"] += code == -signal.SIGKILL
+            if os.path.lexists(target):
+                report["published"] += 1
+                if found := validate(target):
+                    report["problems"].append([suffix, turn, delay, "left at DEST: " + str(found[0])])
+                remove(target)
+            code, resumed, error = forked(folder / "src", target, **options)
+            report["resumed"] += bool(resumed)
+            if code or files(target) != expected:
+                report["problems"].append([suffix, turn, delay, f"rerun gives {code} {error}"])
+            remove(target)
+            left = [p.name for p in folder.iterdir() if p.name.endswith(".partial")]
+            if left:
+                report["problems"].append([suffix, turn, delay, f"left: {left}"])
+            remove(folder / f".out{suffix}.partial")
+    print(json.dumps(report))
+
+if mode in ("create", "removed", "append"):
+    suffix = sys.argv[3]
+    target, partial = folder / f"out{suffix}", folder / f".out{suffix}.partial"
+    base, options = folder / f"base{suffix}", {}
+    if mode == "append":
+        convert(folder / "first", base)
+        options = {"append": True}
+    def prepare():
+        remove(target); remove(partial)
+        if mode == "append":
+            shutil.copytree(base, target)
+    prepare()
+    total = calls(folder / "src", target, **options)
+    expected, bare = files(target), files(base) if mode == "append" else None
+    report = {"total": total, "resumed": 0, "problems": []}
+    for limit in range(max(1, total - int(sys.argv[4])), total + 1):
+        prepare()
+        code, _, _ = forked(folder / "src", target, dying(limit, [0]), **options)
+        if code != -signal.SIGKILL:
+            continue
+        manifest = (target / "manifest.json").read_bytes() if target.exists() else None
+        done = manifest == expected["manifest.json"]
+        if manifest is not None and validate(target):
+            report["problems"].append([limit, "unsound at DEST: " + str(validate(target)[0])])
+        if not done and manifest != (bare or {}).get("manifest.json"):
+            report["problems"].append([limit, "half of it at DEST"])
+        if mode == "removed" and done:
+            remove(target)  # as a user does who does not trust what a killed process left
+            done = False
+        code, resumed, error = forked(folder / "src", target, **options)
+        report["resumed"] += bool(resumed)
+        if done:
+            if ("duplicate" if mode == "append" else "exists") not in error:
+                report["problems"].append([limit, f"complete already, the rerun gives {code} {error}"])
+        elif code or files(target) != expected:
+            report["problems"].append([limit, f"rerun gives {code} {error} and {len(files(target))} files"
+                f" instead of {len(expected)}"])
+        elif found := validate(target):
+            report["problems"].append([limit, "unsound after the rerun: " + str(found[0])])
+    print(json.dumps(report))
+"""
+
+
+def drive(*arguments: str) -> Any:
+    """Run the driver, which pays for its imports once and forks a child per conversion."""
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER, *arguments], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_kill_at_fifty_random_moments(tmp_path: Path) -> None:
+    """After kill -9 there is nothing or a sound bundle, and the rerun equals an uninterrupted conversion."""
+    for number in range(4):
+        save(tmp_path / "src", number, 4, 12, ((200, 100), (200,), (50, 200)))
+    report = drive("random", str(tmp_path), "1")
+    assert report["problems"] == []
+    assert report["killed"] >= 10
+    assert report["resumed"] >= 3
+
+
+def small(folder: Path, suffix: str, mode: str, last: int) -> Any:
+    """Kill tiny conversions before each of the last calls that change the file system."""
+    save(folder / "first", 7, 1, 3, ((3,), (2,)))
+    for number in range(2):
+        save(folder / "src", number, 1, 3, ((3,), (2,)))
+    report = drive(mode, str(folder), suffix, str(last))
+    assert report["total"] > 20
+    return report
+
+
+@pytest.mark.parametrize("suffix", [".mct", ".mtt"])
+def test_kill_before_every_change_of_the_file_system(tmp_path: Path, suffix: str) -> None:
+    """Killed before each rename, fsync, removal and so on, a new bundle is whole after one rerun."""
+    report = small(tmp_path, suffix, "create", 1000)
+    assert report["resumed"] > 5
+    assert report["problems"] == []
+
+
+def test_kill_after_publishing_and_removal_of_the_bundle(tmp_path: Path) -> None:
+    """Killed after the rename, the bundle removed, the rerun makes all of it again."""
+    assert small(tmp_path, ".mct", "removed", 16)["problems"] == []
+
+
+@pytest.mark.parametrize("suffix", [".mct", ".mtt"])
+def test_kill_while_an_append_is_published(tmp_path: Path, suffix: str) -> None:
+    """Killed while it publishes, an append leaves the old bundle or the new, and the rerun completes it."""
+    assert small(tmp_path, suffix, "append", 24)["problems"] == []
+
+
+# --- continuing -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".mct", ".mtt"])
+@pytest.mark.parametrize("after", [1, 2, 3])
+def test_rerun_continues_from_the_finished_trajectories(
+    source: Path, tmp_path: Path, suffix: str, after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was finished is not read again, the event says how much, and the bytes are the same."""
+    convert(source, tmp_path / f"whole{suffix}")
+    target = tmp_path / f"out{suffix}"
+    with pytest.raises(KeyboardInterrupt):
+        convert(source, target, on_event=Interrupt(after))
+    assert not os.path.lexists(target)
+    journal = tmp_path / f".out{suffix}.partial" / "journal"
+    finished = len(list(journal.glob("[0-9]*.json")))
+    assert finished >= 1
+
+    read: set[int] = set()
+    original = TensorTrajectory.read
+
+    def counted(self: Any, t: int, parameter: int) -> Any:
+        read.add(id(self._steps))
+        return original(self, t, parameter)
+
+    monkeypatch.setattr(TensorTrajectory, "read", counted)
+    events: list[Event] = []
+    kept: list[Any] = []
+    opened = MttPart.open
+
+    def keep(self: Any, scratch: Path) -> Any:
+        kept.append(opened(self, scratch))
+        return kept[-1]
+
+    monkeypatch.setattr(MttPart, "open", keep)
+    assert convert(source, target, on_event=events.append) == 6
+    resumed = [event.message for event in events if event.kind == "resumed"]
+    assert len(resumed) == 1
+    assert resumed[0].startswith(f"{finished} finished")
+    assert len(read) <= 6 - finished
+    assert files(target) == files(tmp_path / f"whole{suffix}")
+    assert not journal.parent.exists()
+
+
+def test_other_options_discard_the_partial_work(source: Path, tmp_path: Path) -> None:
+    """Another choice of knots starts afresh, and nothing of the old choice is left in the bundle."""
+    with pytest.raises(KeyboardInterrupt):
+        convert(source, tmp_path / "out.mct", on_event=Interrupt(3))
+    events: list[Event] = []
+    options = ConvertOptions(knots=(2,), layers="module")
+    convert(source, tmp_path / "out.mct", options, on_event=events.append)
+    convert(source, tmp_path / "fresh.mct", options)
+    assert not [event for event in events if event.kind == "resumed"]
+    assert files(tmp_path / "out.mct") == files(tmp_path / "fresh.mct")
+
+
+def test_changed_source_discards_the_partial_work(source: Path, tmp_path: Path) -> None:
+    """A file that was written anew between two runs is converted anew."""
+    with pytest.raises(KeyboardInterrupt):
+        convert(source, tmp_path / "out.mct", on_event=Interrupt(3))
+    save(source, 5, 2)
+    os.replace(source / "replay_buffer_5.pt", source / "replay_buffer_0.pt")
+    convert(source, tmp_path / "out.mct")
+    convert(source, tmp_path / "fresh.mct")
+    assert files(tmp_path / "out.mct") == files(tmp_path / "fresh.mct")
+
+
+def test_bad_trajectory_keeps_what_was_finished(source: Path, tmp_path: Path) -> None:
+    """Stopped by a bad trajectory, the rerun with `skip_bad` continues behind it."""
+    content = torch.load(source / "replay_buffer_2.pt")
+    content[0][1][0][0, 0] = float("nan")
+    torch.save(content, source / "replay_buffer_2.pt")
+    with pytest.raises(SourceError):
+        convert(source, tmp_path / "out.mct")
+    assert not os.path.lexists(tmp_path / "out.mct")
+    events: list[Event] = []
+    assert convert(source, tmp_path / "out.mct", ConvertOptions(skip_bad=True), on_event=events.append) == 5
+    assert [event.kind for event in events if event.kind in ("resumed", "skipped")] == ["resumed", "skipped"]
+    convert(source, tmp_path / "fresh.mct", ConvertOptions(skip_bad=True))
+    assert files(tmp_path / "out.mct") == files(tmp_path / "fresh.mct")
+
+
+@pytest.mark.parametrize("skip", [True, False], ids=["skip again", "skip no more"])
+def test_omission_is_told_or_refused_after_an_interruption(source: Path, tmp_path: Path, skip: bool) -> None:
+    """A rerun tells again what is left out, and without `skip_bad` does not publish without it."""
+    content = torch.load(source / "replay_buffer_1.pt")
+    content[0][1][0][0, 0] = float("nan")
+    torch.save(content, source / "replay_buffer_1.pt")
+
+    def stop(event: Event) -> None:
+        if event.kind == "file" and event.file == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert(source, tmp_path / "out.mct", ConvertOptions(skip_bad=True), on_event=stop)
+    events: list[Event] = []
+    try:
+        convert(source, tmp_path / "out.mct", ConvertOptions(skip_bad=skip), on_event=events.append)
+    except SourceError:
+        assert not skip
+    else:
+        assert [event for event in events if event.kind == "skipped"]
+
+
+# --- others at the same place -----------------------------------------------------------------------------
+
+
+def test_second_conversion_to_the_same_place_is_refused(source: Path, tmp_path: Path) -> None:
+    """While one conversion writes, another to the same destination is refused, and the first completes."""
+    refusals: list[str] = []
+
+    def second(event: Event) -> None:
+        if event.kind == "trajectory" and not refusals:
+            with pytest.raises(UsageError, match="another process") as caught:
+                convert(source, tmp_path / "out.mct")
+            refusals.append(str(caught.value))
+
+    assert convert(source, tmp_path / "out.mct", on_event=second) == 6
+    assert len(refusals) == 1
+    assert validate(tmp_path / "out.mct") == []
+
+
+def test_destination_that_appears_meanwhile_is_kept(source: Path, tmp_path: Path) -> None:
+    """What someone else puts at the destination during the work is not replaced."""
+
+    def intrude(event: Event) -> None:
+        if event.kind == "trajectory":
+            (tmp_path / "out.mct").mkdir(exist_ok=True)
+            (tmp_path / "out.mct" / "precious").write_bytes(b"x")
+
+    with pytest.raises(trajfmt.ExistsError):
+        convert(source, tmp_path / "out.mct", on_event=intrude)
+    assert files(tmp_path / "out.mct") == {"precious": b"x"}
+
+
+def test_two_destinations_side_by_side_do_not_meet(source: Path, tmp_path: Path) -> None:
+    """Conversions to .mct and .mtt of one name may run at the same time."""
+    done: list[int] = []
+
+    def other(event: Event) -> None:
+        if event.kind == "trajectory" and not done:
+            done.append(convert(source, tmp_path / "out.mtt"))
+
+    convert(source, tmp_path / "out.mct", on_event=other)
+    assert done == [6]
+    assert validate(tmp_path / "out.mct") == validate(tmp_path / "out.mtt") == []
+
+
+# --- writes that do not go through ------------------------------------------------------------------------
+
+FULL_DISK = """
+import resource, signal, sys
+from importlib.metadata import entry_points
+import torch, trajfmt.sources.mtt
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+limit = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+sys.argv = ["traj", *sys.argv[2:]]
+(script,) = entry_points(group="console_scripts", name="traj")
+sys.exit(script.load()())
+"""
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "convert src out.mct",
+        pytest.param(
+            "convert src out.mtt",
+        ),
+        pytest.param(
+            "convert src out.mtt --codec zstd",
+        ),
+        pytest.param("export whole.mtt back"),
+        "extract whole.mtt --t 1 -o theta.safetensors",
+    ],
+)
+def test_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, case: str) -> None:
+    """When no more can be written the command says so in one line, and nothing is at the destination."""
+    save(tmp_path / "src", 0, 1, 20, ((120, 100),))
+    convert(tmp_path / "src", tmp_path / "whole.mtt")
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, "40000", *case.split()],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1, (done.returncode, done.stderr[-500:])
+    assert "Traceback" not in done.stderr
+    told = [line for line in done.stderr.splitlines() if not line.startswith("note:")]
+    assert len(told) == 1
+    assert told[0].startswith("error:")
+    assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith(".")) == ["src", "whole.mtt"]
+
+
+def test_short_writes_are_completed(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`pwrite` may write less than it is given (a nearly full disk); the rest must follow, or an error."""
+    convert(source, tmp_path / "whole.mct")
+    original = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: original(fd, bytes(data)[:1000], at))
+    try:
+        convert(source, tmp_path / "out.mct")
+    except OSError:
+        return
+    assert files(tmp_path / "out.mct") == files(tmp_path / "whole.mct")

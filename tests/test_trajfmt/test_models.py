@@ -1,0 +1,197 @@
+"""Recognising the ConvNet family by shapes, names and paths, against networks that torch builds."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trajfmt import Model, Preprocessing, UsageError
+from trajfmt.models import facts_of_path, model_name, named, recognise, settle
+
+Shape = tuple[int, ...]
+
+
+def _build(
+    depth: int, width: int, channels: int, size: int, classes: int, norm: str, pooling: str = "avg"
+) -> list[tuple[str, Shape]]:
+    """Build MTT's ConvNet with torch and return its parameters' names and shapes."""
+    nn = pytest.importorskip("torch").nn
+    layers: list[Any] = []
+    inputs, side = channels, 32 if size == 28 else size
+    for _ in range(depth):
+        layers.append(nn.Conv2d(inputs, width, 3, padding=1))
+        if norm == "instance":
+            layers.append(nn.GroupNorm(width, width, affine=True))
+        elif norm == "batch":
+            layers.append(nn.BatchNorm2d(width, affine=True))
+        elif norm == "group":
+            layers.append(nn.GroupNorm(2, width, affine=True))
+        elif norm == "layer":
+            layers.append(nn.LayerNorm((width, side, side), elementwise_affine=True))
+        layers.append(nn.ReLU(inplace=True))
+        if pooling != "none":
+            layers.append(nn.AvgPool2d(2, 2) if pooling == "avg" else nn.MaxPool2d(2, 2))
+            side //= 2
+        inputs = width
+    network = nn.ModuleDict(
+        {"features": nn.Sequential(*layers), "classifier": nn.Linear(width * side * side, classes)}
+    )
+    return [(name, tuple(parameter.shape)) for name, parameter in network.named_parameters()]
+
+
+CASES = [
+    (depth, width, channels, size, classes, norm)
+    for (depth, size), width, (channels, classes), norm in itertools.product(
+        [(1, 8), (2, 8), (3, 32), (4, 64), (5, 32)],
+        [2, 16],
+        [(3, 10), (1, 7)],
+        ["instance", "batch", "group", "layer", "none"],
+    )
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case)))
+def test_networks_that_torch_builds_are_recognised(case: tuple[int, int, int, int, int, str]) -> None:
+    """Names and every fact that shapes tell; what they cannot tell stays unknown."""
+    depth, width, channels, size, classes, norm = case
+    built = _build(depth, width, channels, size, classes, norm)
+    found = recognise([shape for _, shape in built])
+    assert found is not None
+    model, names = found
+    assert names == [name for name, _ in built]
+    assert (model.depth, model.width, model.channels, model.classes) == (depth, width, channels, classes)
+    assert model.image_size == (None if (channels, size) == (1, 32) else size)
+    assert model.norm == (norm if norm in ("layer", "none") else None)
+    assert model.pooling is None
+
+
+def test_padded_digits_leave_the_image_size_unknown() -> None:
+    """28 x 28 with one channel is padded to 32 x 32 by MTT: shapes do not tell which it was."""
+    found = recognise([shape for _, shape in _build(3, 8, 1, 28, 10, "instance")])
+    assert found is not None
+    assert found[0].image_size is None
+
+
+CONV: list[Shape] = [(8, 3, 3, 3), (8,), (8,), (8,), (8, 8, 3, 3), (8,), (8,), (8,), (10, 512), (10,)]
+
+
+def test_the_example_is_recognised() -> None:
+    """The cases below are one change away from this."""
+    found = recognise(CONV)
+    assert found is not None
+    assert (found[0].depth, found[0].image_size) == (2, 32)
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        [],
+        [()],
+        [(0, 0, 0, 0)] * 4,
+        [(0, 3, 3, 3), (0,), (10, 0), (10,)],
+        CONV[:-1],
+        CONV[1:],
+        CONV[::-1],
+        [*CONV, (1,)],
+        [(8, 3, 5, 5), *CONV[1:]],
+        [*CONV[:4], (8, 4, 3, 3), *CONV[5:]],
+        [*CONV[:2], (4,), *CONV[3:]],
+        [*CONV[:2], (8, 32, 32), *CONV[3:]],
+        [*CONV[:2], (8, 16, 16), (8, 16, 16), *CONV[4:]],
+        [*CONV[:-2], (10, 513), (10,)],
+        [*CONV[:-2], (10, 8 * 63), (10,)],
+        [*CONV[:-2], (10, 512), (9,)],
+        [(64, 3, 7, 7), (64,), (64,), (10, 64), (10,)],
+        [(128, 784), (128,), (10, 128), (10,)],
+    ],
+)
+def test_other_networks_are_not_mistaken_for_it(shapes: list[Shape]) -> None:
+    """No guess: parameters of anything else are numbered, not named."""
+    assert recognise(shapes) is None
+
+
+def test_network_without_pooling_keeps_true_facts() -> None:
+    """Once the name says that there is no pooling, the image size is that of the last layer."""
+    built = _build(2, 4, 3, 8, 10, "instance", pooling="none")
+    found = recognise([shape for _, shape in built])
+    assert found is not None
+    assert settle(found[0], "ConvNetD2W4NP").image_size == 8
+
+
+@pytest.mark.parametrize(
+    ("name", "facts"),
+    [
+        ("ConvNet", {"norm": "instance", "pooling": "avg"}),
+        ("ConvNetD4", {"depth": 4, "norm": "instance", "pooling": "avg"}),
+        ("ConvNetW32", {"width": 32, "norm": "instance", "pooling": "avg"}),
+        ("ConvNetBN", {"norm": "batch", "pooling": "avg"}),
+        ("ConvNetD3W128NNMP", {"depth": 3, "width": 128, "norm": "none", "pooling": "max"}),
+        ("ConvNetGNNP", {"norm": "group", "pooling": "none"}),
+    ],
+)
+def test_names_of_the_family(name: str, facts: dict[str, Any]) -> None:
+    """Depth, width, norm and pooling, with MTT's defaults."""
+    assert named(name) == facts
+
+
+@pytest.mark.parametrize(
+    "name", ["", "convnet", "ConvNetD", "ConvNetX", "ConvNet ", "ConvNet\n", "ResNet18", "AlexNet"]
+)
+def test_other_names_say_nothing(name: str) -> None:
+    """No part of a foreign name is believed."""
+    assert named(name) is None
+
+
+@pytest.mark.parametrize("norm", [None, "instance", "batch", "group", "layer", "none"])
+@pytest.mark.parametrize("pooling", [None, "avg", "max", "none"])
+def test_names_round_trip(norm: Any, pooling: Any) -> None:
+    """What a model's name says is the model."""
+    model = Model(family="ConvNet", depth=3, width=7, channels=3, classes=10, norm=norm, pooling=pooling)
+    facts = named(model_name(model))
+    assert facts == {
+        "depth": 3,
+        "width": 7,
+        "norm": norm or "instance",
+        "pooling": pooling or "avg",
+    }
+
+
+def test_settle_completes_and_contradicts() -> None:
+    """A name adds what shapes leave open, and must not deny what they tell."""
+    found = recognise(CONV)
+    assert found is not None
+    assert settle(found[0], "ConvNetD2W8BN").norm == "batch"
+    for name in ("ConvNetD3", "ConvNetD2W9", "VGG11"):
+        with pytest.raises(UsageError):
+            settle(found[0], name)
+
+
+@pytest.mark.parametrize(
+    ("path", "dataset", "preprocessing"),
+    [
+        ("buffers/CIFAR10/ConvNet", "CIFAR10", Preprocessing(kind="zca", eps=0.1)),
+        ("buffers/CIFAR100/ConvNetD3", "CIFAR100", Preprocessing(kind="zca", eps=0.1)),
+        ("buffers/CIFAR10_NO_ZCA/ConvNet", "CIFAR10", Preprocessing(kind="normalize")),
+        ("buffers/Tiny/ConvNetD4", "Tiny", None),
+        ("buffers/Tiny_NO_ZCA/ConvNetD4", "Tiny", Preprocessing(kind="normalize")),
+        (
+            "buffers/ImageNet_NO_ZCA/imagenette/128/ConvNetD5",
+            "ImageNet/imagenette",
+            Preprocessing(kind="normalize"),
+        ),
+        ("buffers/CIFAR10/ResNet18", None, None),
+        ("somewhere/else", None, None),
+        ("_NO_ZCA/ConvNet", None, Preprocessing(kind="normalize")),
+        ("/", None, None),
+    ],
+)
+def test_paths_tell_dataset_and_preprocessing(
+    path: str, dataset: str | None, preprocessing: Preprocessing | None
+) -> None:
+    """MTT's folder names, and nothing from others."""
+    facts = facts_of_path(Path("/data") / path)
+    assert (facts.dataset, facts.preprocessing) == (dataset, preprocessing)
+    assert (facts.model is not None) == ("ConvNet" in path)
