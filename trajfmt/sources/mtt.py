@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajfmt.errors import CorruptError, MissingDependencyError, SourceError, UnsafeError, UsageError, display
-from trajfmt.files import sha256_file
+from trajfmt.files import sha256_mapped
 from trajfmt.layout import DTYPES, Dtype, ParamLayout
 from trajfmt.manifest import Provenance
 from trajfmt.sources.base import Shapes
@@ -91,7 +91,7 @@ class MttPart:
 
     def sha256(self) -> str:
         """Return the file's hash."""
-        return sha256_file(self.path.resolve())
+        return sha256_mapped(self.path.resolve())
 
     def open(self, scratch: Path) -> Sequence[TensorTrajectory]:
         """Return the file's trajectories; a zip file is mapped, a legacy pickle is read as a whole."""
