@@ -9,12 +9,13 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
-__all__ = ["Group", "fail"]
+__all__ = ["Group", "each", "fail"]
 
 TABLE: dict[type[BaseException], tuple[int, Callable[[Any], str]]] = {
     BrokenPipeError: (1, lambda _exc: ""),
@@ -25,17 +26,50 @@ TABLE: dict[type[BaseException], tuple[int, Callable[[Any], str]]] = {
 """Known errors of others; ours carry `exit_code`. Anything else is a defect and shows its traceback."""
 
 
+def told(exc: BaseException) -> tuple[str, int] | None:
+    """Return the line and the exit code of a known error; None for a defect."""
+    code = getattr(exc, "exit_code", None)
+    if isinstance(code, int):
+        return str(exc), code
+    for kind, (number, message) in TABLE.items():
+        if isinstance(exc, kind):
+            return message(exc), number
+    return None
+
+
+def say(message: str) -> None:
+    """Print one line on stderr, with control characters escaped."""
+    if message:
+        line = " ".join(message.split())
+        print("error: " + "".join(c if c.isprintable() else repr(c)[1:-1] for c in line), file=sys.stderr)
+
+
 def fail(message: str, code: int) -> NoReturn:
     """Print one line on stderr and exit."""
-    if message:
-        line = " ".join(str(message).split())
-        print(f"error: {line}", file=sys.stderr)
+    say(message)
     # A reader that has gone away must not turn the exit code into a second error at shutdown.
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
+
+
+def each(paths: Iterable[Path], run: Callable[[Path], int]) -> int:
+    """Run a check on every path, whatever the others do, and return the highest exit code."""
+    worst = 0
+    for path in paths:
+        try:
+            worst = max(worst, run(path))
+        except (click.ClickException, BrokenPipeError):
+            raise
+        except Exception as exc:
+            known = told(exc)
+            if known is None:
+                raise
+            say(known[0])
+            worst = max(worst, known[1])
+    return worst
 
 
 class Group(click.Group):
@@ -53,10 +87,7 @@ class Group(click.Group):
         except KeyboardInterrupt as exc:
             fail(str(exc) or "interrupted", 130)
         except Exception as exc:
-            code = getattr(exc, "exit_code", None)
-            if isinstance(code, int):
-                fail(str(exc), code)
-            for kind, (number, message) in TABLE.items():
-                if isinstance(exc, kind):
-                    fail(message(exc), number)
-            raise
+            known = told(exc)
+            if known is None:
+                raise
+            fail(*known)

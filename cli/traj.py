@@ -11,7 +11,7 @@ import click
 from . import failures, options
 
 if TYPE_CHECKING:
-    from trajfmt.convert import ConvertOptions
+    from trajfmt.request import ConvertOptions
 
 __all__ = ["main"]
 
@@ -87,8 +87,8 @@ def convert(source: Path, destination: Path, dry_run: bool, as_json: bool, **fla
 
 def _settings(flags: dict[str, object]) -> ConvertOptions:
     """Turn flags into the library's options."""
-    from trajfmt.convert import ConvertOptions
     from trajfmt.manifest import Preprocessing
+    from trajfmt.request import ConvertOptions
 
     zca = flags.pop("zca")
     preprocessing = None
@@ -104,39 +104,36 @@ def _settings(flags: dict[str, object]) -> ConvertOptions:
 @options.as_json
 def inspect(paths: tuple[Path, ...], layers: bool, trajectory: int | None, as_json: bool) -> None:
     """Show what bundles or MTT buffers hold, and what they cost."""
+
+    def show(path: Path) -> int:
+        _inspect(path, layers=layers, trajectory=trajectory, as_json=as_json)
+        return 0
+
+    sys.exit(failures.each(paths, show))
+
+
+def _inspect(path: Path, *, layers: bool, trajectory: int | None, as_json: bool) -> None:
+    """Show one bundle or buffer."""
     from trajfmt import report
-    from trajfmt.manifest import FILE_NAME
 
     from . import render
 
-    for path in paths:
-        if path.suffix == ".pt" or (
-            path.is_dir() and not (path / FILE_NAME).exists() and _holds_buffers(path)
-        ):
-            _inspect_source(path, as_json=as_json)
-        elif layers or trajectory is not None:
-            import trajfmt
+    if path.suffix == ".pt" or (path.is_dir() and any(path.glob("replay_buffer_*.pt"))):
+        if layers or trajectory is not None:
+            raise click.UsageError("layers are shown of a bundle; convert the buffer first")
+        from trajfmt.plan import plan
+        from trajfmt.request import ConvertOptions
 
-            with trajfmt.open(path) as bundle:
-                number = trajectory or 0
-                render.layers(report.layer_reports(bundle[number]), number, as_json=as_json)
-        else:
-            render.summary(report.summarize(path), as_json=as_json)
+        found = plan(path, None, ConvertOptions(skip_bad=True))
+        render.plan(found, str(path), as_json=as_json, destination=None)
+    elif layers or trajectory is not None:
+        import trajfmt
 
-
-def _holds_buffers(path: Path) -> bool:
-    return any(path.glob("replay_buffer_*.pt"))
-
-
-def _inspect_source(path: Path, *, as_json: bool) -> None:
-    """Show a raw MTT buffer, and what converting would save."""
-    from trajfmt.convert import ConvertOptions
-    from trajfmt.plan import plan
-
-    from . import render
-
-    found = plan(path, path / "none.mct", ConvertOptions(skip_bad=True))
-    render.plan(found, str(path), as_json=as_json, destination=None)
+        with trajfmt.open(path) as bundle:
+            number = trajectory or 0
+            render.layers(report.layer_reports(bundle[number]), number, as_json=as_json)
+    else:
+        render.summary(report.summarize(path), as_json=as_json)
 
 
 @main.command()
@@ -166,12 +163,12 @@ def validate(paths: tuple[Path, ...], as_json: bool) -> None:
 
     from . import render
 
-    worst = 0
-    for path in paths:
+    def run(path: Path) -> int:
         found = check(path)
         render.problems(str(path), found, as_json=as_json)
-        worst = max([worst, *(problem.exit_code for problem in found)])
-    sys.exit(worst)
+        return max((problem.exit_code for problem in found), default=0)
+
+    sys.exit(failures.each(paths, run))
 
 
 @main.command()

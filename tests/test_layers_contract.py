@@ -36,6 +36,7 @@ FLOORS = {
     "report": 7,
     "export": 7,
     "identify": 7,
+    "request": 7,
     "convert": 8,
     "plan": 9,
     "__init__": 10,
@@ -125,8 +126,8 @@ def test_floors_name_every_module() -> None:
 
 
 def test_torch_is_imported_inside_a_function_where_buffers_are_read() -> None:
-    """`sources/mtt.py` names it to importlib, not to an import statement."""
-    text = (ROOT / "trajfmt/sources/mtt.py").read_text()
+    """`sources/unpickle.py` names it to importlib, not to an import statement."""
+    text = (ROOT / "trajfmt/sources/unpickle.py").read_text()
     assert 'import_module("torch")' in text
 
 

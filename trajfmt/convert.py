@@ -9,21 +9,19 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from trajfmt.codecs import CodecName
-from trajfmt.encoder import Encoding, encoder_for
+from trajfmt.encoder import encoder_for
 from trajfmt.errors import (
-    ExistsError,
+    CorruptError,
     Reason,
     SourceError,
     TrajfmtError,
@@ -33,59 +31,14 @@ from trajfmt.errors import (
     non_finite,
 )
 from trajfmt.identify import Identity, identify
-from trajfmt.layout import Grouping
-from trajfmt.manifest import MAX_TEXT, Origin, Preprocessing, SourceFile
-from trajfmt.sources import Collection, Part, open_source
+from trajfmt.manifest import Origin, SourceFile
+from trajfmt.request import ConvertOptions, Window, check_destination, collect, encoding_of, placed
+from trajfmt.sources import Collection, Part
 from trajfmt.sources.base import ForeignTrajectory
 from trajfmt.version import __version__
 from trajfmt.writer import BundleWriter, Encoded, append, create
 
 __all__ = ["ConvertOptions", "Event", "convert"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConvertOptions:
-    """What to make of a source."""
-
-    knots: tuple[int, ...] = ()
-    """Waypoints to insert between the endpoints (`convex`)."""
-
-    smooth: bool = False
-    """Average inserted knots and the last one with their neighbours, after the betas (`convex`)."""
-
-    layers: Grouping = "tensor"
-    """What shares one beta."""
-
-    timesteps: tuple[int | None, int | None] = (None, None)
-    """First timestep and the one after the last, as in a slice."""
-
-    codec: CodecName = "none"
-    """How timesteps are stored (`full`)."""
-
-    skip_bad: bool = False
-    """Leave out trajectories that must not be converted, instead of stopping."""
-
-    trust_pickle: bool = False
-    """Unpickle without restriction: runs whatever code the file holds."""
-
-    append: bool = False
-    """Add to an existing bundle."""
-
-    dataset: str | None = None
-    """Name of the real data set, if the path does not tell or is wrong."""
-
-    model: str | None = None
-    """Model name such as `ConvNet` or `ConvNetD3W128BN`."""
-
-    preprocessing: Preprocessing | None = None
-    """What was done to the images."""
-
-    def __post_init__(self) -> None:
-        for name, known in (("layers", get_args(Grouping)), ("codec", get_args(CodecName))):
-            if getattr(self, name) not in known:
-                raise UsageError(f"`{name}` must be one of {', '.join(known)}, got {getattr(self, name)!r}")
-        if self.dataset is not None and not 1 <= len(self.dataset) <= MAX_TEXT:
-            raise UsageError(f"`dataset` must have 1 to {MAX_TEXT} characters, got {len(self.dataset)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +96,7 @@ def convert(
     encoding = encoding_of(target)
     collection = collect(Path(source), encoding, options)
     job = _job(collection, options, target)
-    total = sum(part.path.stat().st_size for part in collection.parts)
+    total = sum(part.nbytes for part in collection.parts)
     tell = _Teller(on_event, len(collection.parts), total)
     tell("found", f"{collection.layout_name}, {len(collection.parts)} file(s)")
     for notice in collection.notices:
@@ -151,74 +104,34 @@ def convert(
     run = _Run(collection, options, target, job, tell)
     try:
         count = run.all()
-    except BaseException as exc:
+    except BaseException:
         run.stop()
-        if isinstance(exc, OSError) and not isinstance(exc, TrajfmtError):
-            raise WriteError(f"{display(target)}: cannot be written: {exc.strerror or exc}") from exc
         raise
     tell("done")
     return count
 
 
-def encoding_of(destination: Path) -> Encoding:
-    """Tell the encoding from the suffix: `.mct` is convex, `.mtt` full."""
-    encodings: dict[str, Encoding] = {".mct": "convex", ".mtt": "full"}
-    if destination.suffix not in encodings:
-        raise UsageError(
-            f"{display(destination)}: the destination must end in .mct (convexified) or .mtt (every timestep)"
-        )
-    return encodings[destination.suffix]
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    """Name the destination in an error of the system that comes from writing it."""
+    try:
+        yield
+    except OSError as exc:
+        if isinstance(exc, TrajfmtError):
+            raise
+        reason = f"{exc.strerror or exc}; free space or choose another place"
+        message = f"{display(target)}: cannot be written: {reason}"
+        raise WriteError(message) from exc
 
 
-def check_destination(target: Path, options: ConvertOptions) -> None:
-    """Refuse what would overwrite something."""
-    if not options.append and os.path.lexists(target):
-        raise ExistsError(
-            f"{display(target)} already exists; choose another name, remove it, or give --append"
-        )
-
-
-def collect(source: Path, encoding: Encoding, options: ConvertOptions) -> Collection:
-    """Open a source for a conversion to `encoding`."""
-    collection = open_source(source, trust_pickle=options.trust_pickle)
-    if collection.convex and encoding == "convex":
-        raise UsageError(
-            f"{display(source)}: convexified already; its waypoints are gone, so copy it instead"
-        )
-    return collection
-
-
-def placed(exc: SourceError, part: Part, index: int) -> SourceError:
-    """Return the same error with file and trajectory named."""
-    return SourceError(exc.reason, f"trajectory {index}: {exc.message}", path=part.path)
-
-
-class Window:
-    """Some consecutive timesteps of a trajectory, as a `Source`."""
-
-    def __init__(self, source: ForeignTrajectory, window: tuple[int | None, int | None]) -> None:
-        self._source = source
-        self._range = range(source.timesteps)[slice(*window)]
-        if len(self._range) < 2 <= source.timesteps:
-            first, after = ("" if bound is None else bound for bound in window)
-            raise SourceError(
-                "too_few_timesteps",
-                f"timesteps {first}:{after} are {len(self._range)} of its {source.timesteps}; two are needed",
-            )
-
-    @property
-    def timesteps(self) -> int:
-        """Return T + 1 of the window."""
-        return len(self._range)
-
-    @property
-    def first(self) -> int:
-        """Return the number that t = 0 has in the source."""
-        return self._range.start
-
-    def read(self, t: int, parameter: int) -> NDArray[np.generic]:
-        """Return one parameter at timestep t of the window."""
-        return self._source.read(self._range[t], parameter)
+def _status(part: Part) -> os.stat_result:
+    """Return the state of a source file, which may go away while it is read."""
+    try:
+        return part.path.stat()
+    except OSError as exc:
+        raise SourceError(
+            "source_changed", f"cannot be read any more: {exc.strerror}", path=part.path
+        ) from exc
 
 
 def _job(collection: Collection, options: ConvertOptions, target: Path) -> bytes:
@@ -268,6 +181,10 @@ class _Done(msgspec.Struct, frozen=True):
     """What was left out, and why."""
 
 
+_Work = Future[Encoded] | SourceError | CorruptError | None
+"""A trajectory that is being written, or why it is not; None if an interrupted run has finished it."""
+
+
 class _Run:
     """One conversion."""
 
@@ -288,11 +205,15 @@ class _Run:
     def all(self) -> int:
         """Convert every file and publish."""
         # Trajectories in parallel use the cores better than BLAS threads, which would contend with them.
-        with threadpool_limits(1, "blas"), ThreadPoolExecutor(_WORKERS, "convert") as pool:
-            for number, part in enumerate(self._collection.parts):
-                self._tell.file = number
-                self._tell("file", part.path.name)
-                self._file(number, part, pool)
+        pool = ThreadPoolExecutor(_WORKERS, "convert")
+        try:
+            with threadpool_limits(1, "blas"):
+                for number, part in enumerate(self._collection.parts):
+                    self._tell.file = number
+                    self._tell("file", part.path.name)
+                    self._file(number, part, pool)
+        finally:
+            pool.shutdown(cancel_futures=True)  # nothing is queued unless something went wrong
         writer = self._writer
         if writer is None:
             message = "every trajectory was left out" if self._skipped else "the files hold no trajectories"
@@ -300,7 +221,8 @@ class _Run:
         sources = [*writer.provenance.sources, *self._sources]
         writer.provenance = msgspec.structs.replace(writer.provenance, sources=sources)
         written = len(writer)
-        writer.publish()
+        with _writing(self._target):
+            writer.publish()
         return written
 
     def stop(self) -> None:
@@ -313,33 +235,35 @@ class _Run:
 
     def _file(self, number: int, part: Part, pool: ThreadPoolExecutor) -> None:
         """Convert the trajectories of one file, several at a time, while its hash is computed."""
-        before = part.path.stat()
+        before, done = _status(part), self._tell.done
         if self._known(number):
-            self._tell.done += before.st_size
+            self._tell.done = done + part.nbytes
             return
         hashing: Future[str] = pool.submit(part.sha256)
         if part.verifies:
             hashing.result()
         skipped_before = len(self._skipped)
         trajectories = part.open(self._target.absolute().parent)
-        running: deque[tuple[int, Future[Encoded] | SourceError | None]] = deque()
+        running: deque[tuple[int, _Work]] = deque()
         for index, trajectory in enumerate(trajectories):
             running.append((index, self._begin(number, index, trajectory, pool)))
             if len(running) > _WORKERS:
                 self._finish(number, part, *running.popleft())
-                self._tell.done += before.st_size // len(trajectories)
+                self._tell.done += part.nbytes // len(trajectories)
                 self._tell("trajectory")
         while running:
             self._finish(number, part, *running.popleft())
+        self._tell.done = done + part.nbytes
         self._tell("trajectory")
         source = SourceFile(part.path.name, before.st_size, hashing.result())
-        after = part.path.stat()
+        after = _status(part)
         if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
             raise SourceError("source_changed", "the file changed while it was read", path=part.path)
         self._sources.append(source)
         if self._writer is not None:
-            done = _Done(source, len(self._writer), self._skipped[skipped_before:])
-            self._writer.staging.record(_key(number), msgspec.json.encode(done))
+            record = _Done(source, len(self._writer), self._skipped[skipped_before:])
+            with _writing(self._target):
+                self._writer.staging.record(_key(number), msgspec.json.encode(record))
 
     def _known(self, number: int) -> bool:
         """Take over a file that an interrupted run has dealt with, if that still holds."""
@@ -360,8 +284,8 @@ class _Run:
 
     def _begin(
         self, number: int, index: int, trajectory: ForeignTrajectory, pool: ThreadPoolExecutor
-    ) -> Future[Encoded] | SourceError | None:
-        """Start writing a trajectory; None if an interrupted run has finished it."""
+    ) -> _Work:
+        """Start writing a trajectory."""
         try:
             trajectory.check()
             if self._identity is None:
@@ -370,17 +294,19 @@ class _Run:
                 )
             self._identity.check(trajectory)
             window = Window(trajectory, self._options.timesteps)
-        except SourceError as exc:
+        except (SourceError, CorruptError) as exc:
             return exc
         if self._writer is None:
-            self._writer = self._start(self._identity)
+            self._start(self._identity)
+        assert self._writer is not None
         if (number, index) in self._finished:
             return None
         return pool.submit(self._encode, self._writer, window, trajectory)
 
     def _encode(self, writer: BundleWriter, window: Window, trajectory: ForeignTrajectory) -> Encoded:
         try:
-            return writer.encode(window)
+            with _writing(self._target):
+                return writer.encode(window)
         except SourceError as exc:
             if exc.timestep is not None and window.first:
                 raise non_finite(exc.timestep + window.first, exc.parameter) from exc
@@ -388,58 +314,54 @@ class _Run:
         finally:
             trajectory.close()
 
-    def _finish(
-        self, number: int, part: Part, index: int, work: Future[Encoded] | SourceError | None
-    ) -> None:
+    def _finish(self, number: int, part: Part, index: int, work: _Work) -> None:
         """Take in a written trajectory, in the order of the source."""
         if work is None:
             return
         try:
-            if isinstance(work, SourceError):
+            if not isinstance(work, Future):
                 raise work
             writer = self._writer
             assert writer is not None
             origin = Origin(len(writer.provenance.sources) + number, index)
-            writer.commit(work.result(), origin=origin)
-        except SourceError as exc:
+            encoded = work.result()
+            with _writing(self._target):
+                writer.commit(encoded, origin=origin)
+        except (SourceError, CorruptError) as exc:
             error = placed(exc, part, index)
             if not self._options.skip_bad:
                 raise error from exc
             self._skip(error.reason, str(error))
 
-    def _start(self, identity: Identity) -> BundleWriter:
+    def _start(self, identity: Identity) -> None:
         """Open the writer and take over what an interrupted run has finished."""
         options = self._options
-        encoding = encoding_of(self._target)
-        if options.append:
-            writer = append(self._target, job=self._job)
-            try:
-                self._check_append(writer, identity, encoding)
-            except UsageError:
-                writer.discard()
-                raise
-        else:
-            writer = create(
-                self._target,
-                identity.layout,
-                encoding=encoding,
-                provenance=identity.provenance,
-                knots=options.knots,
-                smooth=options.smooth,
-                codec=options.codec,
-                job=self._job,
-            )
-        base = len(writer.provenance.sources)
-        while (origin := writer.recover()) is not None:
-            self._finished.add((origin.file - base, origin.trajectory))
+        with _writing(self._target):
+            if options.append:
+                self._writer = append(self._target, job=self._job)
+                self._check_append(self._writer, identity)
+            else:
+                self._writer = create(
+                    self._target,
+                    identity.layout,
+                    encoding=encoding_of(self._target),
+                    provenance=identity.provenance,
+                    knots=options.knots,
+                    smooth=options.smooth,
+                    codec=options.codec,
+                    job=self._job,
+                )
+        base = len(self._writer.provenance.sources)
+        origins = [origin for origin in self._writer.recover() if origin is not None]
+        self._finished = {(origin.file - base, origin.trajectory) for origin in origins}
         if self._finished:
             self._tell(
                 "resumed", f"{len(self._finished)} finished trajectories of an interrupted run taken over"
             )
-        return writer
 
-    def _check_append(self, writer: BundleWriter, identity: Identity, encoding: Encoding) -> None:
-        """Refuse to mix what a bundle cannot tell apart."""
+    def _check_append(self, writer: BundleWriter, identity: Identity) -> None:
+        """Refuse to mix what a bundle cannot tell apart; add facts that it did not know."""
+        encoding = encoding_of(self._target)
         options, new, old = self._options, identity.provenance, writer.provenance
         target = display(self._target)
         if writer.layout.parameters != identity.layout.parameters:
@@ -452,8 +374,9 @@ class _Run:
             )
         if options.layers != "tensor" and identity.layout.layers != writer.layout.layers:
             raise UsageError(f"{target}: has other layers than `--layers {options.layers}`; leave it out")
-        for name in ("dataset", "model", "preprocessing"):
-            ours, theirs = getattr(new, name), getattr(old, name)
+        facts = {name: getattr(new, name) for name in ("dataset", "model", "preprocessing")}
+        for name, ours in facts.items():
+            theirs = getattr(old, name)
             if ours is not None and theirs is not None and ours != theirs:
                 raise UsageError(f"{target}: its {name} is {_short(theirs)}, the source's is {_short(ours)}")
         if (new.first_timestep or 0) != (old.first_timestep or 0):
@@ -461,6 +384,8 @@ class _Run:
                 f"{target}: its trajectories begin at timestep {old.first_timestep or 0} of their sources,"
                 f" these would at {new.first_timestep or 0}"
             )
+        unknown = {name: fact for name, fact in facts.items() if getattr(old, name) is None}
+        writer.provenance = msgspec.structs.replace(old, **unknown)
 
 
 def _key(number: int) -> str:

@@ -15,12 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trajfmt.bundle import Bundle, Trajectory
-from trajfmt.encodings.full import FullTrajectory
+from trajfmt.bundle import Bundle
 from trajfmt.errors import ExistsError, UsageError, WriteError, display
 from trajfmt.files import fsync_directory, fsync_file
 from trajfmt.layout import ParamLayout
-from trajfmt.sources.bundles import unpack
+from trajfmt.sources.bundles import timesteps_of
 from trajfmt.staging import Staging
 from trajfmt.torch import from_readonly
 
@@ -110,17 +109,10 @@ def export(
     try:
         with BufferWriter(staging.bundle, bundle.layout, per_file=per_file) as writer:
             for trajectory in bundle:
-                writer.add(_timesteps(trajectory, staging.root))
+                writer.add(timesteps_of(trajectory, staging.root))
                 on_trajectory(trajectory.index)
         staging.publish()
     except BaseException:
         staging.discard()
         raise
     return len(bundle)
-
-
-def _timesteps(trajectory: Trajectory, scratch: Path) -> NDArray[np.generic]:
-    """Return all timesteps `(T+1, P)`, mapped."""
-    if isinstance(trajectory, FullTrajectory) and trajectory.mapped:
-        return trajectory.theta()
-    return unpack(trajectory, scratch)

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 from trajfmt.bundle import Bundle
-from trajfmt.encodings.knots import write_checkpoint
-from trajfmt.errors import ExistsError, UsageError, display
-from trajfmt.files import fsync_directory
+from trajfmt.encodings.knots import checkpoint
+from trajfmt.errors import ExistsError, UsageError, WriteError, display
+from trajfmt.files import write_file
 
 __all__ = ["extract"]
 
@@ -30,14 +30,7 @@ def extract(bundle: Bundle, trajectory: int, t: float, output: str | os.PathLike
         raise UsageError(f"{display(path.absolute().parent)}: no such folder; create it first")
     theta = bundle[trajectory].at(t)
     about = {"bundle_sha256": bundle.sha256, "t": float(t), "trajectory": trajectory}
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("wb") as file:
-            write_checkpoint(file, bundle.layout, theta, about)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    fsync_directory(path.absolute().parent)
+        write_file(path, *checkpoint(bundle.layout, theta, about))
+    except OSError as exc:
+        raise WriteError(f"{display(path)}: cannot be written: {exc.strerror or exc}") from exc

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import mmap
 import os
 import stat
@@ -51,8 +52,8 @@ def open_regular(path: Path) -> int:
     except OSError as exc:
         if path.is_symlink():
             raise UnsafeError("path_unsafe", "a link where a file is expected", path=path) from exc
-        if exc.errno in (errno.EMFILE, errno.ENFILE):
-            raise  # says nothing about the file
+        if exc.errno not in (errno.ENOENT, errno.ENOTDIR):
+            raise  # says nothing about the contents
         raise CorruptError("file_missing", f"cannot be opened: {exc.strerror}", path=path) from exc
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
@@ -62,12 +63,16 @@ def open_regular(path: Path) -> int:
 
 def sha256_file(path: Path) -> str:
     """Return the sha256 of a regular file as lower-case hex, read in blocks."""
+    with open(open_regular(path), "rb", buffering=0) as file:
+        return _sha256(file)
+
+
+def _sha256(file: io.FileIO) -> str:
     digest = hashlib.sha256()
     buffer = bytearray(_BLOCK)
     view = memoryview(buffer)
-    with open(open_regular(path), "rb", buffering=0) as file:
-        while count := file.readinto(buffer):
-            digest.update(view[:count])
+    while count := file.readinto(buffer):
+        digest.update(view[:count])
     return digest.hexdigest()
 
 
@@ -134,12 +139,12 @@ def fsync_directory(path: Path) -> None:
         os.close(fd)
 
 
-def write_file(path: Path, data: bytes) -> None:
+def write_file(path: Path, *data: bytes | memoryview) -> None:
     """Replace `path` by `data` atomically and durably."""
     partial = path.with_name(f".{path.name}.partial")
     try:
         with partial.open("wb") as file:
-            file.write(data)
+            file.writelines(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
@@ -221,9 +226,9 @@ class BundleFiles:
         problems: dict[str, FormatError] = {}
         for name, expected in hashes.items():
             try:
-                os.close(self._opened(name))
                 path = self.path(name)
-                found = sha256_file(path)
+                with open(self._opened(name), "rb", buffering=0) as file:
+                    found = _sha256(file)
                 if found != expected:
                     raise CorruptError(
                         "hash_mismatch",
@@ -261,6 +266,6 @@ class BundleFiles:
             finally:
                 os.close(fd)  # the map has a descriptor of its own
         self._maps[name] = mapped
-        while len(self._maps) > _MAX_MAPS:
-            self._maps.pop(next(iter(self._maps)), None)
+        for old in list(self._maps)[:-_MAX_MAPS]:  # other threads may do the same: no iteration over it
+            self._maps.pop(old, None)
         return mapped

@@ -17,7 +17,7 @@ from trajfmt.errors import SourceError, display, non_finite
 from trajfmt.layout import ParamLayout
 from trajfmt.source import Block
 
-__all__ = ["GRAM_LIMIT", "Identity", "Measure", "Path"]
+__all__ = ["GRAM_LIMIT", "Digest", "Measure", "Measured"]
 
 Float = NDArray[np.float64]
 
@@ -26,7 +26,7 @@ GRAM_LIMIT: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class Measured:
     """What is known of a trajectory after one pass."""
 
     step_norms: Float
@@ -36,13 +36,13 @@ class Path:
     """`(T+1, T+1)`: inner products of theta(t) - theta(0), over all parameters."""
 
     digest: str
-    """Identity of the trajectory, see `Identity`."""
+    """Digest of the trajectory, see `Digest`."""
 
     moves: bool
     """Whether any step is longer than 0, or the ends differ."""
 
 
-class Identity:
+class Digest:
     """Digest of a trajectory from its two ends, fed in flat order.
 
     It is the sha256 of: sha256 of theta(0), sha256 of theta(T), T + 1 as 8 bytes little-endian.
@@ -73,7 +73,7 @@ class Identity:
 
 
 class Measure:
-    """Accumulates blocks in flat order; `result` gives the `Path`.
+    """Accumulates blocks in flat order; `result` gives the `Measured`.
 
     With the steps d_t = theta(t+1) - theta(t) as rows of D, one symmetric product D D^T per block gives
     both: its diagonal is the squared step norms, and summed over layers and twice cumulated it is the
@@ -85,7 +85,7 @@ class Measure:
         self._squares = np.zeros((layout.num_layers, timesteps - 1))
         steps = timesteps - 1
         self._products = np.zeros((steps, steps)) if steps <= GRAM_LIMIT else None
-        self._identity = Identity(timesteps)
+        self._identity = Digest(timesteps)
         self._timesteps = timesteps
         self._buffers = [np.empty(0), np.empty(0)]
 
@@ -117,7 +117,7 @@ class Measure:
         self._products += products
         return products.diagonal()
 
-    def result(self) -> Path:
+    def result(self) -> Measured:
         """Return what was measured."""
         gram = None
         if self._products is not None:
@@ -126,7 +126,7 @@ class Measure:
             gram = (gram + gram.T) / 2
         norms = np.sqrt(self._squares.T)
         moves = bool(norms.any()) or self._identity.moves
-        return Path(norms, gram, self._identity.digest(), moves)
+        return Measured(norms, gram, self._identity.digest(), moves)
 
     def _scratch(self, which: int, rows: int, width: int) -> Float:
         """Return a reused array: new ones of this size cost more in page faults than the arithmetic."""

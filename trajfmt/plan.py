@@ -6,13 +6,13 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from trajfmt.convert import ConvertOptions, Window, check_destination, collect, encoding_of, placed
 from trajfmt.encoder import Encoding, encoder_for
-from trajfmt.errors import SourceError
+from trajfmt.errors import CorruptError, SourceError
 from trajfmt.identify import Identity, identify
 from trajfmt.layout import ParamLayout
 from trajfmt.manifest import Provenance
 from trajfmt.measure import GRAM_LIMIT
+from trajfmt.request import ConvertOptions, Window, check_destination, collect, encoding_of, placed
 
 __all__ = ["Plan", "plan"]
 
@@ -41,17 +41,26 @@ class Plan:
 
 
 def plan(
-    source: str | os.PathLike[str], destination: str | os.PathLike[str], options: ConvertOptions | None = None
+    source: str | os.PathLike[str],
+    destination: str | os.PathLike[str] | None = None,
+    options: ConvertOptions | None = None,
 ) -> Plan:
     """Look at a source and tell what `convert` would write; weights are not read.
 
+    Args:
+        source: what `convert` takes.
+        destination: what `convert` takes; None for a look at what a `.mct` would be.
+        options: what to make of it.
+
     Raises:
-        TrajfmtError: as `convert` would, as far as it can be known without the weights.
+        TrajfmtError: as `convert` would, as far as it can be known without the weights. Whether the source
+            fits a bundle that it is to be appended to is only seen by `convert`.
     """
     options = options or ConvertOptions()
-    target = Path(destination)
-    check_destination(target, options)
-    encoding = encoding_of(target)
+    encoding: Encoding = "convex"
+    if destination is not None:
+        encoding = encoding_of(Path(destination))
+        check_destination(Path(destination), options)
     collection = collect(Path(source), encoding, options)
     notices: list[str] = list(collection.notices)
     skipped: list[str] = []
@@ -68,7 +77,7 @@ def plan(
                     )
                 identity.check(trajectory)
                 encoder.check(window := Window(trajectory, options.timesteps))
-            except SourceError as exc:
+            except (SourceError, CorruptError) as exc:
                 if not options.skip_bad:
                     raise placed(exc, part, number) from exc
                 skipped.append(str(placed(exc, part, number)))
@@ -88,7 +97,7 @@ def plan(
         timesteps=tuple(timesteps),
         layout=layout,
         provenance=identity.provenance,
-        source_bytes=sum(part.path.stat().st_size for part in collection.parts),
+        source_bytes=sum(part.nbytes for part in collection.parts),
         bytes=size,
         notices=tuple(notices),
         skipped=tuple(skipped),

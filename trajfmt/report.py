@@ -27,7 +27,7 @@ from trajfmt.manifest import (
 )
 from trajfmt.measure import Measure
 from trajfmt.source import ArrayTrajectory, columns
-from trajfmt.sources.bundles import unpack
+from trajfmt.sources.bundles import timesteps_of
 
 __all__ = ["SCHEMA", "LayerReport", "Storage", "Summary", "layer_reports", "summarize"]
 
@@ -193,7 +193,7 @@ def layer_reports(trajectory: Trajectory) -> list[LayerReport]:
         norms, u = trajectory.step_norms, trajectory.u
     else:
         with tempfile.TemporaryDirectory() as scratch:
-            theta = unpack(trajectory, Path(scratch))
+            theta = timesteps_of(trajectory, Path(scratch))
         measure = Measure(trajectory.timesteps, layout)
         for block in columns(ArrayTrajectory(theta, layout), layout):
             measure.add(block)

@@ -93,7 +93,7 @@ def columns(source: Source, layout: ParamLayout) -> Iterator[Block]:
     only one block of them, so memory does not grow with T, P or the number of trajectories.
     """
     timesteps = source.timesteps
-    length = max(64, BLOCK_BYTES // (8 * timesteps))
+    length = max(8, BLOCK_BYTES // (8 * timesteps))
     for index, parameter in enumerate(layout.parameters):
         base = layout.offsets[index]
         whole = [checked(source, layout, t, index) for t in range(timesteps)]

@@ -7,11 +7,13 @@ Owns locking, resuming and publishing. Knows no encoding: a finished trajectory 
         job                  what is being made; another job starts afresh
         journal/00003.json   one finished trajectory, written after its files are durable
         journal/00003.npz    its tables
+    journal/source-….json  a source file that is dealt with
         bundle/…             the files, at the paths they will have
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import io
 import itertools
@@ -53,20 +55,33 @@ class Staging:
         self._journal = self.root / "journal"
         self._pending = self.root / "pending"
         self._counter = itertools.count()
-        self._take_root()
-        self._lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW)
+        self._lock = self._take_lock()
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
-            os.close(self._lock)
-            raise UsageError(f"{display(destination)}: another process is writing it") from exc
-        self.resumed: bool = self._is(job)
-        if not self.resumed:
-            self._forget()
-            write_file(self.root / "job", job)
-        shutil.rmtree(self._pending, ignore_errors=True)
-        for folder in (self.bundle, self._journal, self._pending):
-            folder.mkdir(exist_ok=True)
+            self.resumed: bool = self._is(job)
+            if not self.resumed:
+                self._forget()
+                write_file(self.root / "job", job)
+            shutil.rmtree(self._pending, ignore_errors=True)
+            for folder in (self.bundle, self._journal, self._pending):
+                folder.mkdir(exist_ok=True)
+        except BaseException:
+            self.release()
+            raise
+
+    def _take_lock(self) -> int:
+        """Lock the hidden folder; again if another process removed it in between."""
+        path = self.root / "lock"
+        while True:
+            self._take_root()
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as exc:
+                os.close(lock)
+                raise UsageError(f"{display(self.destination)}: another process is writing it") from exc
+            if path.exists() and os.path.samestat(os.fstat(lock), os.stat(path)):
+                return lock
+            os.close(lock)
 
     def _take_root(self) -> None:
         """Create the hidden folder, or take over an earlier process's; never follow a link to one."""
@@ -142,8 +157,9 @@ class Staging:
         if os.path.lexists(self.destination):
             raise ExistsError(f"{display(self.destination)} already exists; choose another name")
         os.rename(self.bundle, self.destination)
-        fsync_directory(self.destination.parent)
-        self.discard()
+        with contextlib.suppress(OSError):  # it is there; what follows must not say otherwise
+            fsync_directory(self.destination.parent)
+            self.discard()
 
     def publish_into(self, manifest_name: str, manifest: bytes) -> None:
         """Add the files to the existing bundle at the destination, then swap its manifest.
@@ -159,7 +175,8 @@ class Staging:
                 os.replace(Path(folder) / name, target / name)
             fsync_directory(target)
         write_file(self.destination / manifest_name, manifest)
-        self.discard()
+        with contextlib.suppress(OSError):
+            self.discard()
 
     def discard(self) -> None:
         """Remove the folder with everything in it."""
@@ -169,6 +186,7 @@ class Staging:
 
     def release(self) -> None:
         """Leave the folder for a later process to continue."""
+        shutil.rmtree(self._pending, ignore_errors=True)
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1

@@ -5,7 +5,7 @@ Owns the order of the checks; what HDF5 itself says about its files is `hdf5`'s.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +19,7 @@ from trajfmt.encodings.convex import ConvexTrajectory
 from trajfmt.encodings.full import FullTrajectory
 from trajfmt.errors import CorruptError, FormatError, Problem
 from trajfmt.manifest import ConvexEntry, ConvexManifest, FullEntry
-from trajfmt.measure import Identity
+from trajfmt.measure import Digest
 
 __all__ = ["validate"]
 
@@ -28,7 +28,7 @@ _TOLERANCE: Final = 1e-9
 """Between u and eq. 9 of the stored step norms; a writer may sum in another order."""
 
 
-def validate(path: Path, *, on_trajectory: Callable[[int], None] = lambda _index: None) -> list[Problem]:
+def validate(path: Path) -> list[Problem]:
     """Return every problem of a bundle; an empty list means that it is sound.
 
     Checks the manifest, every file's size and hash, headers, HDF5 metadata, that beta rises from 0 to S
@@ -58,7 +58,6 @@ def validate(path: Path, *, on_trajectory: Callable[[int], None] = lambda _index
             if _files(entry) <= readable:
                 digest = None if smoothed else entry.digest
                 problems += _gather(_check(trajectory, digest), bundle.files.root / entry.file)
-            on_trajectory(trajectory.index)
     return problems
 
 
@@ -86,7 +85,7 @@ def _check(trajectory: Trajectory, digest: str | None) -> Iterator[FormatError]:
     else:
         assert isinstance(trajectory, FullTrajectory)
         rows = trajectory.rows()
-    identity = Identity(trajectory.timesteps)
+    identity = Digest(trajectory.timesteps)
     for t, row in zip(trajectory.knots, rows, strict=True):
         identity.add(t, row)
         if not all(np.isfinite(row[start : start + _BLOCK]).all() for start in range(0, row.size, _BLOCK)):

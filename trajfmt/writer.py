@@ -98,7 +98,7 @@ class BundleWriter:
         self._listed = {file.path for file in base.files} if base else set()
         self._published = False
         self._records: list[_Record] = []
-        self._tables: dict[int, tables.Tables] = {}
+        self._table_name = ""
         self._seen: dict[str, int] = {}
         entries: Sequence[Entry] = base.trajectories if base else ()
         for number, entry in enumerate(entries):
@@ -109,11 +109,6 @@ class BundleWriter:
 
     def __len__(self) -> int:
         return self._first + len(self._records)
-
-    @property
-    def resumed(self) -> bool:
-        """Return whether work of an interrupted process was found."""
-        return self._staging.resumed and not self._staging.empty
 
     @property
     def staging(self) -> Staging:
@@ -165,31 +160,27 @@ class BundleWriter:
         )
         arrays = encoded.tables.items() if encoded.tables else None
         self._staging.record(f"{number:05d}", msgspec.json.encode(record), arrays)
-        self._take(record, encoded.tables)
+        self._take(record)
         return number
 
-    def recover(self) -> Origin | None:
-        """Take over the next trajectory that an interrupted process finished, and return its origin."""
-        found = self._staging.recall(f"{len(self):05d}")
-        if found is None:
-            return None
-        data, arrays = found
-        record = msgspec.json.decode(data, type=_Record)
-        # Where an append was interrupted while it published, the file has arrived already.
-        places = [self._staging.path(record.file.path)]
-        places += [self._staging.destination / record.file.path] if self._base else []
-        if not any(_holds(path, record.file) for path in places):
-            return None  # the machine stopped before the file was durable
-        self._take(record, tables.Tables.of(arrays) if arrays else None)
-        return record.entry.origin
+    def recover(self) -> list[Origin | None]:
+        """Take over what an interrupted process finished, and return where each trajectory is from."""
+        origins: list[Origin | None] = []
+        while (found := self._staging.recall(f"{len(self):05d}")) is not None:
+            record = msgspec.json.decode(found[0], type=_Record)
+            # Where an append was interrupted while it published, the file has arrived already.
+            places = [self._staging.path(record.file.path)]
+            places += [self._staging.destination / record.file.path] if self._base else []
+            if not any(_holds(path, record.file) for path in places):
+                break  # the machine stopped before the file was durable
+            self._take(record)
+            origins.append(record.entry.origin)
+        return origins
 
-    def _take(self, record: _Record, table: tables.Tables | None) -> None:
-        number = len(self)
+    def _take(self, record: _Record) -> None:
         self._listed.add(record.file.path)
+        self._seen[record.entry.digest] = len(self)
         self._records.append(record)
-        self._seen[record.entry.digest] = number
-        if table is not None:
-            self._tables[number] = table
 
     def publish(self) -> None:
         """Make the bundle appear at its destination, complete.
@@ -199,7 +190,12 @@ class BundleWriter:
         """
         if not self._records:
             raise SourceError("nothing_to_convert", "no trajectory was added")
-        manifest = self._manifest(self._files(), self._entries())
+        files = [record.file for record in self._records]
+        entries = [record.entry for record in self._records]
+        if self._records[0].convex is not None:
+            table_file, entries = self._write_tables(entries)
+            files.append(table_file)
+        manifest = self._manifest(files, entries)
         parse(data := encode(manifest), path=self._staging.destination / FILE_NAME)
         if self._base is None:
             write_file(self._staging.path(FILE_NAME), data)
@@ -235,25 +231,25 @@ class BundleWriter:
         if not same:
             raise UsageError("the manifest cannot hold a number of the provenance: it must be finite")
 
-    def _files(self) -> list[FileEntry]:
-        files = [record.file for record in self._records]
-        if self._tables:
-            name = self._free_name("tables", self._first, "h5")
-            path = self._staging.path(name)
-            self._table_offsets = tables.write(path, self._tables)
-            self._table_file = FileEntry(name, path.stat().st_size, sha256_file(path))
-            files.append(self._table_file)
-        return files
+    def _write_tables(self, entries: list[Entry]) -> tuple[FileEntry, list[Entry]]:
+        """Write the tables of new trajectories, from the journal; return the file and placed entries."""
+        if not self._table_name:
+            self._table_name = self._free_name("tables", self._first, "h5")
+        path = self._staging.path(self._table_name)
+        numbers = range(self._first, len(self))
+        size = sum(self._journalled(number).nbytes for number in numbers)
+        tables_ = ((number, self._journalled(number)) for number in numbers)
+        offsets = tables.write(path, tables_, size)
+        placed: list[Entry] = [
+            msgspec.structs.replace(entry, table=TableEntry(file=self._table_name, **offsets[number]))
+            for number, entry in zip(numbers, entries, strict=True)
+        ]
+        return FileEntry(self._table_name, path.stat().st_size, sha256_file(path)), placed
 
-    def _entries(self) -> list[Entry]:
-        entries: list[Entry] = []
-        for number, record in enumerate(self._records, self._first):
-            entry = record.entry
-            if isinstance(entry, ConvexEntry):
-                table = TableEntry(file=self._table_file.path, **self._table_offsets[number])
-                entry = msgspec.structs.replace(entry, table=table)
-            entries.append(entry)
-        return entries
+    def _journalled(self, number: int) -> tables.Tables:
+        found = self._staging.recall(f"{number:05d}")
+        assert found is not None
+        return tables.Tables.of(found[1])
 
     def _free_name(self, folder: str, number: int, suffix: str) -> str:
         """Return the first name from `number` on that the bundle does not use."""
@@ -339,7 +335,7 @@ def create(
     writer = BundleWriter(staging, layout, encoder, provenance or Provenance(), None)
     try:
         writer.check()
-    except UsageError:
+    except BaseException:
         writer.discard()
         raise
     return writer
@@ -350,7 +346,8 @@ def append(path: str | os.PathLike[str], *, job: bytes | None = None) -> BundleW
 
     Inserted knots are those of the bundle's first trajectory.
     """
-    destination = Path(path)
+    # Two appends to one bundle must meet at one lock, also through a link.
+    destination = Path(os.path.realpath(path))
     data = read_manifest(destination)
     base = parse(data, path=destination / FILE_NAME)
     check_writable(base, path=destination / FILE_NAME)
@@ -359,7 +356,10 @@ def append(path: str | os.PathLike[str], *, job: bytes | None = None) -> BundleW
             raise UnsafeError("path_unsafe", "a link where a folder is expected", path=destination / folder)
     name = job if job is not None else os.urandom(16)
     staging = Staging(destination, name + hashlib.sha256(data).digest())
-    if read_manifest(destination) != data:
-        staging.discard()
-        raise UsageError(f"{display(destination)}: another process has just added to it; run again")
-    return BundleWriter(staging, layout_of(base), encoder_of(base), base.provenance, base)
+    try:
+        if read_manifest(destination) != data:
+            raise UsageError(f"{display(destination)}: another process has just added to it; run again")
+        return BundleWriter(staging, layout_of(base), encoder_of(base), base.provenance, base)
+    except BaseException:
+        staging.release()
+        raise

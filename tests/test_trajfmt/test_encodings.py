@@ -248,7 +248,6 @@ def test_full_is_bit_identical(
         order = np.random.default_rng(0).permutation(19)
         assert all(item.at(int(t)).tobytes() == theta[t].tobytes() for t in order)
         assert b"".join(row.tobytes() for row in item.rows()) == theta.tobytes()
-        assert item.read(5, 2).tobytes() == theta[5, layout.offsets[2] : layout.offsets[3]].tobytes()
     if codec == "none":
         offset = manifest["trajectories"][0]["data"]
         raw = (path / "theta/00000.h5").read_bytes()

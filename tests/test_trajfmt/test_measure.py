@@ -10,11 +10,11 @@ import pytest
 from numpy.typing import NDArray
 
 from trajfmt import ArrayTrajectory, ParamLayout, SourceError
-from trajfmt.measure import GRAM_LIMIT, Measure, Path
+from trajfmt.measure import GRAM_LIMIT, Measure, Measured
 from trajfmt.source import columns
 
 
-def _measure(theta: NDArray[np.generic], layout: ParamLayout) -> Path:
+def _measure(theta: NDArray[np.generic], layout: ParamLayout) -> Measured:
     measure = Measure(len(theta), layout)
     for block in columns(ArrayTrajectory(theta, layout), layout):
         measure.add(block)

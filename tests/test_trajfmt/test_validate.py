@@ -60,11 +60,8 @@ def _reasons(path: Path) -> list[str]:
 
 
 def test_sound_bundles_have_no_problem(convex: Path, full: Path, zstd: Path) -> None:
-    """And the caller hears of every trajectory."""
-    seen: list[int] = []
-    assert validate(convex, on_trajectory=seen.append) == []
-    assert seen == [0, 1]
-    assert validate(full) == validate(zstd) == []
+    """What the writer publishes is valid, in every encoding."""
+    assert validate(convex) == validate(full) == validate(zstd) == []
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,7 @@ from trajfmt.errors import CorruptError, TimestepError
 from trajfmt.files import BundleFiles, write_at
 from trajfmt.layout import ParamLayout
 from trajfmt.manifest import ConvexEntry
-from trajfmt.measure import Measure
-from trajfmt.measure import Path as MeasuredPath
+from trajfmt.measure import Measure, Measured
 from trajfmt.source import Source, columns
 
 __all__ = ["ConvexTrajectory", "interpolate", "write"]
@@ -36,7 +35,7 @@ _BLOCK: Final = 2**17
 
 def write(
     path: Path, source: Source, layout: ParamLayout, knots: Sequence[int], *, smooth: bool
-) -> tuple[int, Tables, MeasuredPath]:
+) -> tuple[int, Tables, Measured]:
     """Convexify a trajectory into the safetensors file `path`, reading every waypoint once.
 
     With `smooth`, inserted waypoints become the mean of their two neighbours, and the last timestep the
@@ -104,6 +103,7 @@ class ConvexTrajectory:
     def __init__(self, files: BundleFiles, layout: ParamLayout, entry: ConvexEntry, index: int) -> None:
         self._files = files
         self._entry = entry
+        self._checked = False
         self.layout: ParamLayout = layout
         self.index: int = index
 
@@ -126,16 +126,11 @@ class ConvexTrajectory:
         """Return the weights of knot number k `(P,)`, read-only, mapped where the backend maps."""
         if not 0 <= k < len(self._entry.knots):
             raise TimestepError(f"knot number must lie in [0, {len(self._entry.knots) - 1}], got {k}")
-        return self._knots[k]
-
-    @cached_property
-    def _knots(self) -> list[Array]:
         entry, layout = self._entry, self.layout
-        knot_file.check_header(self._files, entry.file, entry.data, layout, entry.knots)
-        return [
-            self._files.array(entry.file, entry.data + k * layout.nbytes, layout.size, layout.numpy_dtype)
-            for k in range(len(entry.knots))
-        ]
+        if not self._checked:
+            knot_file.check_header(self._files, entry.file, entry.data, layout, entry.knots)
+            self._checked = True
+        return self._files.array(entry.file, entry.data + k * layout.nbytes, layout.size, layout.numpy_dtype)
 
     @cached_property
     def u(self) -> Float:
@@ -167,13 +162,14 @@ class ConvexTrajectory:
         """Return the weights at a real t in [0, T] as a new `(P,)` array (eqs. 8 and 10)."""
         segment, weight = self.locate(t)
         out = np.empty(self.layout.size, self.layout.numpy_dtype)
-        interpolate(self._knots, self.layout, segment, weight, out)
+        interpolate([self.knot(k) for k in range(len(self.knots))], self.layout, segment, weight, out)
         return out
 
     def __getstate__(self) -> dict[str, object]:
         return {
             "_files": self._files,
             "_entry": self._entry,
+            "_checked": False,
             "layout": self.layout,
             "index": self.index,
         }

@@ -21,7 +21,7 @@ from trajfmt.errors import CorruptError, TimestepError, no_motion, non_finite
 from trajfmt.files import BundleFiles, fsync_file, reserve
 from trajfmt.layout import ParamLayout
 from trajfmt.manifest import MAX_CHUNK, ChunkTable, Codec, FullEntry
-from trajfmt.measure import Identity
+from trajfmt.measure import Digest
 from trajfmt.source import Source, checked
 
 __all__ = ["FullTrajectory", "codec_for", "write"]
@@ -52,7 +52,7 @@ def write(
     Raises:
         SourceError: a weight is not finite.
     """
-    identity = Identity(source.timesteps, every=True)
+    identity = Digest(source.timesteps, every=True)
     shape = (source.timesteps, layout.size)
     if codec.name == "none":
         reserve(path, source.timesteps * layout.nbytes)
@@ -104,7 +104,7 @@ def _write_chunks(
     source: Source,
     layout: ParamLayout,
     codec: Codec,
-    identity: Identity,
+    identity: Digest,
 ) -> ChunkTable:
     chunk = codec.chunk or layout.size
     stored = codecs.unsigned(layout.numpy_dtype) if codec.name == "archive" else layout.numpy_dtype
@@ -145,7 +145,7 @@ def _write_chunks(
 
 
 class FullTrajectory:
-    """One full trajectory of a bundle: every timestep is a knot. Also a `Source` for conversions."""
+    """One full trajectory of a bundle: every timestep is a knot."""
 
     def __init__(
         self, files: BundleFiles, layout: ParamLayout, codec: Codec, entry: FullEntry, index: int
@@ -193,10 +193,6 @@ class FullTrajectory:
     def at(self, t: float) -> Array:
         """Return the weights at a whole t in [0, T] as a new `(P,)` array, bit for bit."""
         return np.array(self.knot(self._whole(t)))
-
-    def read(self, t: int, parameter: int) -> Array:
-        """Return one parameter at timestep t, flattened (codec none: no copy)."""
-        return self.knot(t)[self.layout.offsets[parameter] : self.layout.offsets[parameter + 1]]
 
     @property
     def mapped(self) -> bool:

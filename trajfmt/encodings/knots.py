@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -19,7 +19,7 @@ from trajfmt.errors import CorruptError, UnsafeError
 from trajfmt.files import BundleFiles
 from trajfmt.layout import ParamLayout
 
-__all__ = ["check_header", "header", "write_checkpoint"]
+__all__ = ["check_header", "checkpoint", "header"]
 
 ALIGNMENT: Final = 64
 MAX_HEADER: Final = 100_000_000
@@ -111,7 +111,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def write_checkpoint(file: BinaryIO, layout: ParamLayout, theta: NDArray[np.generic], about: object) -> None:
-    """Write one weight vector `(P,)` as an ordinary safetensors checkpoint, parameters by their names."""
-    file.write(_header([""], layout, about))
-    file.write(np.ascontiguousarray(theta, layout.numpy_dtype).view(np.uint8).data)
+def checkpoint(layout: ParamLayout, theta: NDArray[np.generic], about: object) -> tuple[bytes, memoryview]:
+    """Return one weight vector `(P,)` as an ordinary safetensors file, in two pieces."""
+    data = np.ascontiguousarray(theta, layout.numpy_dtype).view(np.uint8).data
+    return _header([""], layout, about), data

@@ -6,7 +6,8 @@ little-endian float64. Our reader never asks libhdf5: the manifest records where
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import errno
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.files import write_file
+from trajfmt.files import fsync_file, reserve
 
 __all__ = ["Tables", "write"]
 
@@ -40,33 +41,41 @@ class Tables:
         """Return the tables that `items` gave."""
         return cls(arrays["u"], arrays["step_norms"], arrays.get("gram"))
 
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes of all arrays."""
+        return sum(array.nbytes for array in self.items().values())
+
     def items(self) -> dict[str, Float]:
         """Return the arrays that exist, by the names of their datasets."""
         arrays = {"u": self.u, "step_norms": self.step_norms}
         return arrays if self.gram is None else {**arrays, "gram": self.gram}
 
 
-def write(path: Path, tables: Mapping[int, Tables]) -> dict[int, dict[str, int]]:
+def write(path: Path, tables: Iterable[tuple[int, Tables]], nbytes: int) -> dict[int, dict[str, int]]:
     """Write one group per trajectory, named `{index:05d}`, and return the byte offset of every array.
 
-    The file is built in memory, 32 kB a trajectory, so that a full disk is an ordinary error.
+    Args:
+        path: the file.
+        tables: taken one at a time, so that memory does not grow with their number.
+        nbytes: about how large the file will be.
+
+    Raises:
+        OSError: the file cannot be written.
     """
+    reserve(path, nbytes)
     offsets: dict[int, dict[str, int]] = {}
-    with h5py.File(
-        "tables",
-        "w",
-        driver="core",
-        backing_store=False,
-        libver=("earliest", "v110"),
-        alignment_threshold=8,
-        alignment_interval=8,
-    ) as file:
-        for index, table in sorted(tables.items()):
-            group = file.create_group(f"{index:05d}")
-            offsets[index] = {}
-            for name, array in table.items().items():
-                dataset = group.create_dataset(name, data=np.asarray(array, "<f8"))
-                offsets[index][name] = int(dataset.id.get_offset())
-        file.flush()
-        write_file(path, file.id.get_file_image())
+    try:
+        with h5py.File(
+            path, "w", libver=("earliest", "v110"), alignment_threshold=8, alignment_interval=8
+        ) as file:
+            for index, table in tables:
+                group = file.create_group(f"{index:05d}")
+                offsets[index] = {}
+                for name, array in table.items().items():
+                    dataset = group.create_dataset(name, data=np.asarray(array, "<f8"))
+                    offsets[index][name] = int(dataset.id.get_offset())
+    except RuntimeError as exc:  # h5py's, where the file cannot be closed
+        raise OSError(errno.EIO, str(exc).splitlines()[0]) from exc
+    fsync_file(path)
     return offsets

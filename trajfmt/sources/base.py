@@ -46,6 +46,11 @@ class Part(Protocol):
         ...
 
     @property
+    def nbytes(self) -> int:
+        """Return the bytes that are read: of the file, or of all that it stands for."""
+        ...
+
+    @property
     def verifies(self) -> bool:
         """Return whether `sha256` also checks the contents, and must come before they are read."""
         ...

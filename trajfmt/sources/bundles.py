@@ -16,7 +16,7 @@ from trajfmt.layout import Dtype, ParamLayout
 from trajfmt.manifest import FILE_NAME, Provenance
 from trajfmt.sources.base import Shapes
 
-__all__ = ["BundleCollection", "unpack"]
+__all__ = ["BundleCollection", "timesteps_of"]
 
 
 class BundleCollection:
@@ -37,6 +37,11 @@ class BundlePart:
     """A bundle's trajectories."""
 
     verifies = True
+
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes of the bundle's files."""
+        return sum(self._bundle.files.sizes.values())
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
@@ -106,6 +111,13 @@ def unpack(trajectory: Trajectory, scratch: Path) -> NDArray[np.generic]:
             file.write(np.ascontiguousarray(row).view(np.uint8).data)
         file.flush()
         return np.memmap(file, layout.numpy_dtype, "r", shape=(trajectory.timesteps, layout.size))
+
+
+def timesteps_of(trajectory: Trajectory, scratch: Path) -> NDArray[np.generic]:
+    """Return all timesteps `(T+1, P)`, mapped: in place for codec none, else decoded into `scratch`."""
+    if isinstance(trajectory, FullTrajectory) and trajectory.mapped:
+        return trajectory.theta()
+    return unpack(trajectory, scratch)
 
 
 def timestep_rows(trajectory: Trajectory) -> Iterator[NDArray[np.generic]]:

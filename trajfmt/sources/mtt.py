@@ -1,17 +1,12 @@
 """MTT's buffers: `replay_buffer_{n}.pt`, a pickled list of trajectories of timesteps of tensors.
 
-Owns every trap of that layout. Needs torch, but imports it only when a file is opened, so that a bundle
-can be converted without it. Tensors stay in the mapped file: anonymous memory holds no weights.
+Owns every trap of that layout. Tensors stay in the mapped file: anonymous memory holds no weights.
 """
 
 from __future__ import annotations
 
-import gc
-import importlib
 import itertools
-import pickle
 import re
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -19,21 +14,18 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.errors import CorruptError, MissingDependencyError, SourceError, UnsafeError, UsageError, display
+from trajfmt.errors import CorruptError, SourceError
 from trajfmt.files import sha256_mapped
 from trajfmt.layout import DTYPES, Dtype, ParamLayout
 from trajfmt.manifest import Provenance
 from trajfmt.sources.base import Shapes
+from trajfmt.sources.unpickle import load
 
-__all__ = ["MttCollection", "MttPart", "TensorTrajectory", "load"]
+__all__ = ["MttCollection", "MttPart", "TensorTrajectory"]
 
-_GLOBAL: Final = re.compile(r"(?:Unsupported (?:global|class|operand)|GLOBAL) `?([A-Za-z_][\w.]*)")
 _NUMBERED: Final = re.compile(r"replay_buffer_(\d+)\.pt")
 _SHOWN: Final = 8
 """Missing numbers that a remark names."""
-
-_SAFE_TORCH: Final = (2, 10)
-"""First release whose weights-only unpickler has CVE-2025-32434 and CVE-2026-24747 fixed."""
 
 
 class MttCollection:
@@ -85,6 +77,11 @@ class MttPart:
 
     verifies = False
 
+    @property
+    def nbytes(self) -> int:
+        """Return the size of the file."""
+        return self.path.stat().st_size
+
     def __init__(self, path: Path, *, trust_pickle: bool = False) -> None:
         self.path = path
         self._trust = trust_pickle
@@ -103,116 +100,14 @@ class MttPart:
                 f"an MTT buffer is a list of trajectories, this holds {type(buffer).__name__}",
                 path=self.path,
             )
-        return [TensorTrajectory(item, number, self.path) for number, item in enumerate(buffer)]
-
-
-def load(path: Path, *, trust_pickle: bool = False) -> Any:
-    """Unpickle a file that torch saved, admitting nothing but tensors and plain containers.
-
-    Raises:
-        UnsafeError: the pickle asks for more, and `trust_pickle` was not given.
-        CorruptError: the file is truncated or not torch's.
-        MissingDependencyError: torch is not installed.
-    """
-    torch = _torch(trust_pickle)
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as exc:
-        raise UsageError(f"{display(path)}: torch cannot open a path that is not UTF-8; rename it") from exc
-    zipped = _is_zip(path)
-    collecting = gc.isenabled()
-    gc.disable()  # thousands of live containers make every collection slow; none of them is garbage
-    try:
-        return torch.load(path, map_location="cpu", weights_only=not trust_pickle, mmap=zipped or None)
-    except pickle.UnpicklingError as exc:
-        if "truncated" in str(exc) or "Ran out" in str(exc):
-            raise CorruptError("source_truncated", "the pickle ends in the middle", path=path) from exc
-        wanted = _GLOBAL.search(str(exc))
-        if trust_pickle or wanted is None:
-            raise CorruptError(
-                "source_invalid", "not a pickle that torch.save wrote, or a damaged one", path=path
-            ) from exc
-        raise UnsafeError(
-            "pickle_unsafe",
-            f"the pickle needs more than tensors and plain containers ({wanted[1]}); loading it could run"
-            " code. Only if you trust its author, give --trust-pickle",
-            path=path,
-        ) from exc
-    except EOFError as exc:
-        raise CorruptError("source_truncated", "the file ends in the middle", path=path) from exc
-    except Exception as exc:  # torch's reader lets through whatever a damaged file provokes
-        raise CorruptError("source_invalid", f"torch cannot read it: {_first(exc)}", path=path) from exc
-    finally:
-        if collecting:
-            gc.enable()
-
-
-def _torch(trust_pickle: bool) -> Any:
-    try:
-        torch = importlib.import_module("torch")
-    except ImportError as exc:
-        raise MissingDependencyError(
-            "reading .pt files needs torch; install it with: pip install 'trajfmt[torch]'"
-        ) from exc
-    version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
-    if version < _SAFE_TORCH and not trust_pickle:
-        raise UsageError(
-            f"torch {torch.__version__} unpickles unsafely (CVE-2025-32434, CVE-2026-24747); install 2.10"
-            " or newer, or give --trust-pickle if you trust the file"
-        )
-    return torch
-
-
-def _is_zip(path: Path) -> bool:
-    """Tell a zip from a legacy pickle, and refuse what is neither."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(4)
-    except OSError as exc:
-        raise UsageError(f"{display(path)}: cannot be read: {exc.strerror}") from exc
-    if start == b"PK\x03\x04":
-        try:
-            complete = zipfile.is_zipfile(path)
-        except zipfile.BadZipFile as exc:
-            raise CorruptError("source_invalid", f"not a valid zip file: {exc}", path=path) from exc
-        if not complete:
-            raise CorruptError(
-                "source_truncated",
-                "the zip directory at its end is missing: the file is incomplete",
-                path=path,
-            )
-        return True
-    if not start:
-        raise CorruptError("source_truncated", "the file is empty", path=path)
-    if start[0] != 0x80:
-        raise CorruptError("source_invalid", "not a file that torch.save wrote", path=path)
-    return False
-
-
-def _first(exc: BaseException) -> str:
-    """Return the first sentence of an error, in one short line."""
-    text = " ".join(str(exc).split()) or type(exc).__name__
-    return text[:200]
+        return [TensorTrajectory(item, self.path) for item in buffer]
 
 
 class TensorTrajectory:
     """One trajectory of a buffer, as a `Source`."""
 
-    def __init__(self, steps: Any, number: int, path: Path) -> None:
-        where = f"trajectory {number}"
-        if not isinstance(steps, (list, tuple)):
-            raise CorruptError(
-                "source_invalid",
-                f"{where}: must be a list of timesteps, got {type(steps).__name__}",
-                path=path,
-            )
-        for t, step in enumerate(steps):
-            if not isinstance(step, (list, tuple)) or not all(hasattr(x, "untyped_storage") for x in step):
-                raise CorruptError(
-                    "source_invalid", f"{where}, timestep {t}: must be a list of tensors", path=path
-                )
+    def __init__(self, steps: Any, path: Path) -> None:
         self._steps: Sequence[Sequence[Any]] = steps
-        self._number = number
         self._path = path
 
     @property
@@ -252,11 +147,23 @@ class TensorTrajectory:
         self._steps = []
 
     def check(self) -> None:
-        """Refuse what MTT's own script saves by mistake.
+        """Refuse what is not a trajectory, and what MTT's own script saves by mistake.
 
         Raises:
+            CorruptError: not a list of lists of plain tensors.
             SourceError: timesteps of different shapes, or all timesteps are one and the same memory.
         """
+        if not isinstance(self._steps, (list, tuple)):
+            raise CorruptError(
+                "source_invalid",
+                f"must be a list of timesteps, got {type(self._steps).__name__}",
+                path=self._path,
+            )
+        for t, step in enumerate(self._steps):
+            if not isinstance(step, (list, tuple)) or not all(hasattr(x, "untyped_storage") for x in step):
+                raise CorruptError(
+                    "source_invalid", f"timestep {t} must be a list of tensors", path=self._path
+                )
         if not self._steps:
             raise SourceError("too_few_timesteps", "has no timesteps", path=self._path)
         expected = self.shapes
@@ -267,7 +174,7 @@ class TensorTrajectory:
                 if problem := _odd(tensor):
                     raise CorruptError(
                         "source_invalid",
-                        f"trajectory {self._number}, timestep {t}, tensor {index}: {problem}",
+                        f"timestep {t}, tensor {index}: {problem}",
                         path=self._path,
                     )
             if _shapes(step) != expected:

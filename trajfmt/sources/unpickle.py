@@ -1,0 +1,112 @@
+"""Unpickling what torch saved, admitting nothing but tensors and plain containers.
+
+Owns the call of `torch.load` and what a damaged or hostile file makes of it. torch is imported when a file
+is opened, so that a bundle can be converted without it. Tensors stay in the mapped file.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import pickle
+import re
+import zipfile
+from pathlib import Path
+from typing import Any, Final
+
+from trajfmt.errors import CorruptError, MissingDependencyError, UnsafeError, UsageError, display
+
+__all__ = ["load"]
+
+_GLOBAL: Final = re.compile(r"(?:Unsupported (?:global|class|operand)|GLOBAL) `?([A-Za-z_][\w.]*)")
+_SAFE_TORCH: Final = (2, 10)
+"""First release whose weights-only unpickler has CVE-2025-32434 and CVE-2026-24747 fixed."""
+
+
+def load(path: Path, *, trust_pickle: bool = False) -> Any:
+    """Unpickle a file that torch saved, admitting nothing but tensors and plain containers.
+
+    Raises:
+        UnsafeError: the pickle asks for more, and `trust_pickle` was not given.
+        CorruptError: the file is truncated or not torch's.
+        MissingDependencyError: torch is not installed.
+    """
+    torch = _torch(trust_pickle)
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as exc:
+        raise UsageError(f"{display(path)}: torch cannot open a path that is not UTF-8; rename it") from exc
+    zipped = _is_zip(path)
+    collecting = gc.isenabled()
+    gc.disable()  # thousands of live containers make every collection slow; none of them is garbage
+    try:
+        return torch.load(path, map_location="cpu", weights_only=not trust_pickle, mmap=zipped or None)
+    except pickle.UnpicklingError as exc:
+        if "truncated" in str(exc) or "Ran out" in str(exc):
+            raise CorruptError("source_truncated", "the pickle ends in the middle", path=path) from exc
+        wanted = _GLOBAL.search(str(exc))
+        if trust_pickle or wanted is None:
+            raise CorruptError(
+                "source_invalid", "not a pickle that torch.save wrote, or a damaged one", path=path
+            ) from exc
+        raise UnsafeError(
+            "pickle_unsafe",
+            f"the pickle needs more than tensors and plain containers ({wanted[1]}); loading it could run"
+            " code. Only if you trust its author, give --trust-pickle",
+            path=path,
+        ) from exc
+    except EOFError as exc:
+        raise CorruptError("source_truncated", "the file ends in the middle", path=path) from exc
+    except Exception as exc:  # torch's reader lets through whatever a damaged file provokes
+        raise CorruptError("source_invalid", f"torch cannot read it: {_first(exc)}", path=path) from exc
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _torch(trust_pickle: bool) -> Any:
+    try:
+        torch = importlib.import_module("torch")
+    except ImportError as exc:
+        raise MissingDependencyError(
+            "reading .pt files needs torch; install it with: pip install 'trajfmt[torch]'"
+        ) from exc
+    version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
+    if version < _SAFE_TORCH and not trust_pickle:
+        raise UsageError(
+            f"torch {torch.__version__} unpickles unsafely (CVE-2025-32434, CVE-2026-24747); install 2.10"
+            " or newer, or give --trust-pickle if you trust the file"
+        )
+    return torch
+
+
+def _is_zip(path: Path) -> bool:
+    """Tell a zip from a legacy pickle, and refuse what is neither."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+    except OSError as exc:
+        raise UsageError(f"{display(path)}: cannot be read: {exc.strerror}") from exc
+    if start == b"PK\x03\x04":
+        try:
+            complete = zipfile.is_zipfile(path)
+        except zipfile.BadZipFile as exc:
+            raise CorruptError("source_invalid", f"not a valid zip file: {exc}", path=path) from exc
+        if not complete:
+            raise CorruptError(
+                "source_truncated",
+                "the zip directory at its end is missing: the file is incomplete",
+                path=path,
+            )
+        return True
+    if not start:
+        raise CorruptError("source_truncated", "the file is empty", path=path)
+    if start[0] != 0x80:
+        raise CorruptError("source_invalid", "not a file that torch.save wrote", path=path)
+    return False
+
+
+def _first(exc: BaseException) -> str:
+    """Return the first sentence of an error, in one short line."""
+    text = " ".join(str(exc).split()) or type(exc).__name__
+    return text[:200]
