@@ -73,4 +73,4 @@ def _wait(wait: Callable[[], int]) -> int:
         return wait()
     except KeyboardInterrupt:
         wait()
-        raise
+        raise SystemExit(130) from None  # the command has said what there is to say

@@ -49,7 +49,8 @@ def fail(message: str, code: int) -> NoReturn:
     say(message)
     # A reader that has gone away must not turn the exit code into a second error at shutdown.
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by the caller
+            sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)

@@ -108,7 +108,7 @@ def distill(
     if not resume:
         folder.check_free()
     base = folder.config() if resume else None
-    with trajfmt.open(traj) as bundle:
+    with trajfmt.open(traj, verify=True) as bundle:
         distiller = Distiller.from_bundle(
             bundle,
             dataset=dataset,

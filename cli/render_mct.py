@@ -72,6 +72,8 @@ def distillation(distiller: Distiller, folder: RunFolder, *, resume: bool) -> No
                     bar.console.print(f"step {event.step}: accuracy {_accuracy(event.accuracy)}")
                 bar.update(task, completed=event.step, note=note)
     except KeyboardInterrupt:
+        if not folder.state.is_file():
+            raise
         again = shlex.join(["mct", *(word for word in sys.argv[1:] if word != "--resume"), "--resume"])
         raise KeyboardInterrupt(
             f"interrupted; {folder.state} holds the state; continue with: {again}"

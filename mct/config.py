@@ -4,21 +4,27 @@ Only plain types, so that a settings object is written into results as JSON and 
 What suits a given dataset is in `recipes`, not here; nothing here knows the command line.
 """
 
-import math
 from dataclasses import dataclass
 
 from mct.errors import ConfigError
 
+LARGEST = 1e30
+"""Float settings are used in float32, whose largest number is 3.4e38."""
+
+_MOST = {"inner_steps": 100_000}  # the weights of every step are kept
+
 
 def _at_least(name: str, value: int | None, least: int) -> None:
-    if value is not None and value < least:
-        raise ConfigError(f"`{name}` must be >= {least}, got {value!r}")
+    most = _MOST.get(name, 2**31 - 1)
+    if value is not None and not least <= value <= most:
+        bound = f">= {least}" if value < least else f"<= {most}"
+        raise ConfigError(f"`{name}` must be {bound}, got {value!r}")
 
 
 def _finite(name: str, value: float, *, positive: bool = False) -> None:
-    if not math.isfinite(value) or value < 0 or (positive and value == 0):
+    if not 0 <= value <= LARGEST or (positive and value == 0):
         bound = "> 0" if positive else ">= 0"
-        raise ConfigError(f"`{name}` must be a finite number {bound}, got {value!r}")
+        raise ConfigError(f"`{name}` must be a finite number {bound}, at most {LARGEST:g}, got {value!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

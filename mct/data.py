@@ -119,13 +119,15 @@ def load(
     """
     if str(name) in SOURCES:
         label, arrays = str(name), SOURCES[str(name)](root)
+    elif Path(name).suffix == ".npz" and Path(name).stem in SOURCES:
+        raise DataError(f"{name}: is named like the built-in data set {Path(name).stem!r}; rename the file")
     elif Path(name).suffix == ".npz":
         label, arrays = Path(name).stem, _read_npz(Path(name))
     else:
         known = ", ".join(sorted(SOURCES))
         raise DataError(
-            f"unknown dataset {str(name)!r}; known: {known}; any other as the path of an .npz file "
-            f"with {', '.join(_KEYS)}"
+            f"unknown dataset {str(name)!r}; known: {known}; any other as the path of an .npz file with "
+            f"{', '.join(_KEYS)}: --dataset {name}.npz"
         )
     train, test = (_images(arrays[key], f"{label}: `{key}`") for key in _KEYS[::2])
     if train.shape[1:] != test.shape[1:]:
@@ -153,14 +155,20 @@ def load(
 def _read_npz(path: Path) -> Arrays:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            if not isinstance(stored, np.lib.npyio.NpzFile):
+                raise DataError(f"{path}: holds a single array, not an .npz archive")
             missing = [key for key in _KEYS if key not in stored.files]
             if missing:
                 raise DataError(f"{path}: the array `{missing[0]}` is missing")
-            return {key: stored[key] for key in _KEYS}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as exc:
+            arrays = {key: stored[key] for key in _KEYS}
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, MemoryError, zipfile.BadZipFile) as exc:
         if isinstance(exc, DataError):
             raise
         raise DataError(f"{path}: cannot be read as an .npz file: {exc}") from exc
+    for key, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise DataError(f"{path}: `{key}` is not an array")
+    return arrays
 
 
 def _images(array: NDArray[np.generic], where: str) -> Tensor:
@@ -168,9 +176,10 @@ def _images(array: NDArray[np.generic], where: str) -> Tensor:
         array = array[:, None]
     elif array.ndim == 4 and array.shape[1] not in (1, 3) and array.shape[3] in (1, 3):
         array = array.transpose(0, 3, 1, 2)
-    if array.ndim != 4 or len(array) == 0 or array.shape[2] != array.shape[3]:
+    square = array.ndim == 4 and array.shape[2] == array.shape[3]
+    if not square or array.size == 0 or array.shape[1] not in (1, 3):
         raise DataError(
-            f"{where} must hold square images, (N, H, W) or with channels, got shape {array.shape}"
+            f"{where} must hold square images, (N, H, W) or with 1 or 3 channels, got shape {array.shape}"
         )
     if array.dtype == np.uint8:
         pixels = array.astype(np.float32) / 255
@@ -188,4 +197,6 @@ def _labels(array: NDArray[np.generic], count: int, where: str) -> Tensor:
         raise DataError(f"{where} must be {count} integers, got {array.dtype} {array.shape}")
     if array.min() < 0:
         raise DataError(f"{where} must be >= 0, got {int(array.min())}")
+    if array.max() >= count:
+        raise DataError(f"{where} names class {int(array.max())}, but there are only {count} images")
     return torch.from_numpy(array.astype(np.int64))

@@ -192,14 +192,26 @@ def distill(
             `outer_steps`, `eval_every` and `save_every` may differ.
         evaluation: The protocol for `eval_every`; None is what `recipes` knows about the dataset.
     """
-    config, dataset = distiller.config, distiller.dataset
     if resume:
-        state = folder.resume(distiller.origin, device=dataset.train_images.device)
+        state = folder.resume(distiller.origin, device=distiller.dataset.train_images.device)
     else:
         folder.check_free()
         state = distiller.initial()
+    with folder.lock():
+        if resume:  # once more: another run may have ended meanwhile
+            state = folder.resume(distiller.origin, device=distiller.dataset.train_images.device)
+        else:
+            folder.check_free()
+            folder.start(state)
+        yield from _steps(distiller, folder, state, evaluation)
+
+
+def _steps(
+    distiller: Distiller, folder: RunFolder, state: State, evaluation: EvaluateConfig | None
+) -> Generator[OuterStep, None, None]:
+    config, dataset = distiller.config, distiller.dataset
     folder.open(state.step)
-    saved = state.step if resume else -1
+    saved = 0  # the step whose files are whole; before the first step there is no result to write
     try:
         while state.step < config.outer_steps:
             after, event = distiller.step(state)

@@ -19,7 +19,7 @@ from mct import networks, provenance, recipes
 from mct.config import EvaluateConfig
 from mct.data import Dataset
 from mct.devices import device_of
-from mct.errors import MismatchError
+from mct.errors import MismatchError, ResultError
 from mct.events import Accuracy, NetworkTrained
 from mct.seeds import generator
 from mct.synthetic import RESULT_NAME, SyntheticDataset, load, pick_per_class
@@ -47,7 +47,7 @@ def train_network(
         )
         for _ in range(epochs):
             order = torch.randperm(len(labels), generator=random).to(labels.device)
-            for batch in torch.split(order, config.batch_size):
+            for batch in torch.split(order, min(config.batch_size, len(order))):
                 optimizer.zero_grad()
                 torch.autograd.backward(cross_entropy(network(images[batch]), labels[batch]))
                 optimizer.step()
@@ -154,6 +154,10 @@ class Comparison:
             settings: Fields of `EvaluateConfig`; None leaves what `recipes` knows.
         """
         here = device_of(device)
+        if (result / "manifest.json").exists():
+            raise ResultError(
+                f"{result}: a bundle of trajectories, not a result; distil it first: mct distill"
+            )
         distilled = load(result / RESULT_NAME if result.is_dir() else result)
         record = trajfmt.Provenance(
             dataset=distilled.origin.dataset,

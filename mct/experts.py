@@ -81,7 +81,7 @@ def _train(
     for epoch in range(1, config.epochs + 1):
         total = torch.zeros(2, dtype=torch.float64, device=device)
         order = torch.randperm(len(labels), generator=random).to(device)
-        for batch in torch.split(order, config.batch_size):
+        for batch in torch.split(order, min(config.batch_size, len(order))):
             logits = network(images[batch])
             loss = cross_entropy(logits, labels[batch])
             optimizer.zero_grad()

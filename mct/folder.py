@@ -8,8 +8,13 @@
 Every file is replaced as a whole, except the metrics, which grow by one line per step.
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import json
+import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -101,11 +106,45 @@ class RunFolder:
         with self.metrics.open("ab", buffering=0) as file:
             file.write(line.encode())
 
-    def save(self, state: State, dataset: Dataset) -> None:
-        """Write picture, result and state; the state last, since it is what a resume trusts."""
-        pixels = dataset.pixels(state.synthetic.images)
-        ipc = state.synthetic.ipc
-        image = pictures.grid(pixels, columns=ipc * max(1, 10 // ipc))  # whole classes, about ten a row
-        tensorfile.write_atomically(self.picture, pictures.png(image))
-        synthetic.save(self.result, state.synthetic, dataset)
+    def start(self, state: State) -> None:
+        """Write what a resume needs, before the first step; there is no result yet."""
+        self.path.mkdir(parents=True, exist_ok=True)
         states.save(self.state, state)
+
+    def save(self, state: State, dataset: Dataset) -> None:
+        """Write state, result and picture, whole even if Ctrl-C comes again meanwhile."""
+        with _held_back():
+            states.save(self.state, state)
+            synthetic.save(self.result, state.synthetic, dataset)
+            pixels = dataset.pixels(state.synthetic.images)
+            ipc = state.synthetic.ipc
+            image = pictures.grid(pixels, columns=ipc * max(1, 10 // ipc))  # whole classes, about ten a row
+            tensorfile.write_atomically(self.picture, pictures.png(image))
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other runs out of the folder.
+
+        Raises:
+            ExistsError: Another run is in it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as exc:
+                raise ExistsError(f"{self.path}: another run is writing here; use another --out") from exc
+            yield
+        finally:
+            os.close(folder)
+
+
+@contextlib.contextmanager
+def _held_back() -> Iterator[None]:
+    """Let Ctrl-C wait for the end of the block."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -8,6 +8,7 @@ of knots, which are cached, without any pass over weights. What happens before t
 `unroll`.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mct.errors import MismatchError
+from mct.errors import CorruptError, MismatchError
 from mct.stream import KnotStream, Position, Sample
 
 _BLOCK = 1 << 18
@@ -48,7 +49,11 @@ class Matcher:
             MismatchError: Start and target are the same point, so that eq. 2 is not defined.
         """
         distance = self.squared_distance(sample.start, sample.target)
-        if not distance > 0:
+        if not math.isfinite(distance):
+            raise CorruptError(
+                f"trajectory {sample.start.trajectory} has weights that are not finite; see: traj validate"
+            )
+        if distance <= 0:
             raise MismatchError(
                 f"trajectory {sample.start.trajectory} does not move between timesteps "
                 f"{sample.start.time:g} and {sample.target.time:g}: there is nothing to match "

@@ -4,7 +4,9 @@ Facts come from the manifest, then from the caller, then, for the shape of image
 Nothing is guessed: an unknown fact is an error that names the option that supplies it.
 """
 
+import re
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -13,6 +15,9 @@ from mct import data, networks
 from mct.data import Dataset
 from mct.errors import ConfigError, MismatchError
 from trajfmt import models
+
+_NAME: Final = re.compile(r"[\w-]+(/[\w-]+)?")
+"""A dataset, and a subset of it; never the path of a file, which a stranger's bundle could choose."""
 
 
 def dataset_of(
@@ -35,6 +40,10 @@ def dataset_of(
         MismatchError: A fact is given that contradicts the record.
     """
     chosen = name or record.dataset
+    if name is None and record.dataset is not None and not _NAME.fullmatch(record.dataset):
+        raise ConfigError(
+            f"the bundle names the dataset {record.dataset!r}, which is not a plain name; give it: --dataset"
+        )
     if chosen is None:
         raise ConfigError("the bundle does not say which dataset its experts saw; give it: --dataset")
     if record.dataset is not None and name is not None and record.dataset not in (name, Path(name).stem):

@@ -5,6 +5,7 @@ the same bits as one that never stopped. Immutable: a step makes a new state, so
 at any moment leaves a whole one.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +14,8 @@ import torch
 from torch import Tensor
 
 from mct import tensorfile
-from mct.errors import ResultError
-from mct.synthetic import Origin, SyntheticDataset
+from mct.errors import CorruptError, ResultError
+from mct.synthetic import Origin, SyntheticDataset, check
 
 _KIND = "distillation state"
 
@@ -70,11 +71,26 @@ def load(path: Path, *, device: str | torch.device = "cpu") -> State:
             learning_rate=float(tensors["learning_rate"]),
             origin=msgspec.convert(facts["origin"], Origin),
         )
-        return State(
+        state = State(
             synthetic=synthetic,
             image_velocity=tensors["image_velocity"].to(device),
             rate_velocity=float(tensors["rate_velocity"]),
             random=tensors["random"],
         )
-    except (KeyError, msgspec.ValidationError, RuntimeError) as exc:
+    except (KeyError, ValueError, TypeError, OverflowError, RuntimeError) as exc:
         raise ResultError(f"{path}: not a state of this version: {exc}") from exc
+    check(path, synthetic)
+    _check(path, state)
+    return state
+
+
+def _check(path: Path, state: State) -> None:
+    velocity = state.image_velocity
+    if velocity.shape != state.synthetic.images.shape or not bool(velocity.isfinite().all()):
+        raise CorruptError(f"{path}: the momentum of the images must be finite and of their shape")
+    if not math.isfinite(state.rate_velocity) or not 0 <= state.step <= 2**31:
+        raise CorruptError(f"{path}: the momentum of the learning rate or the number of steps is damaged")
+    try:
+        torch.Generator().set_state(state.random)
+    except (RuntimeError, TypeError) as exc:
+        raise CorruptError(f"{path}: the state of the random generator is damaged: {exc}") from exc

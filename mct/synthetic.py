@@ -5,7 +5,6 @@ One safetensors file holds all that is needed to use it elsewhere: `images` as n
 the whitening itself, and as metadata one key with JSON. Momentum buffers are in `state`.
 """
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from torch import Tensor
 
 import trajfmt
 from mct import tensorfile
-from mct.config import DistillConfig
+from mct.config import LARGEST, DistillConfig
 from mct.data import Dataset
 from mct.errors import ConfigError, CorruptError, ResultError
 
@@ -138,12 +137,29 @@ def load(path: Path) -> SyntheticDataset:
         rate = float(tensors["learning_rate"])
     except (KeyError, msgspec.ValidationError, RuntimeError) as exc:
         raise ResultError(f"{path}: not a synthetic dataset of this version: {exc}") from exc
-    if images.ndim != 4 or labels.shape != images.shape[:1]:
+    found = SyntheticDataset(images=images, labels=labels, learning_rate=rate, origin=origin)
+    check(path, found)
+    return found
+
+
+def check(path: Path, found: SyntheticDataset) -> None:
+    """Require that the parts of a stored dataset fit together.
+
+    Raises:
+        CorruptError: They do not.
+    """
+    images, labels, rate, origin = found.images, found.labels, found.learning_rate, found.origin
+    classes, model = len(origin.class_names), origin.model
+    if images.ndim != 4 or labels.shape != images.shape[:1] or len(labels) == 0:
         raise CorruptError(
             f"{path}: images {tuple(images.shape)} and labels {tuple(labels.shape)} do not fit"
         )
     if images.dtype != torch.float32 or labels.dtype != torch.int64 or not bool(images.isfinite().all()):
         raise CorruptError(f"{path}: images must be finite float32 and labels int64")
-    if not bool(((labels >= 0) & (labels < len(origin.class_names))).all()) or not 0 < rate < math.inf:
+    if not bool(((labels >= 0) & (labels < classes)).all()) or not 0 < rate <= LARGEST:
         raise CorruptError(f"{path}: a label is not a class, or the learning rate {rate:g} is not > 0")
-    return SyntheticDataset(images=images, labels=labels, learning_rate=rate, origin=origin)
+    if len(set(torch.bincount(labels, minlength=classes).tolist())) != 1:
+        raise CorruptError(f"{path}: every class must have as many images")
+    wanted = (model.channels, model.image_size, model.image_size, model.classes)
+    if wanted != (*images.shape[1:], classes):
+        raise CorruptError(f"{path}: the model is not one for images {tuple(images.shape[1:])}")

@@ -4,6 +4,7 @@ The metadata is one key only, because with several the order, and so the bytes, 
 tensors mean is known to `synthetic` and `state`.
 """
 
+import hashlib
 import json
 import os
 import tempfile
@@ -13,6 +14,7 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from mct.errors import CorruptError, MissingError, ResultError
@@ -43,8 +45,10 @@ def _umask() -> int:
 
 def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Write tensors and facts; `facts` must be JSON without NaN."""
-    text = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
     own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(
+        {**facts, "sha256": _digest(own)}, sort_keys=True, separators=(",", ":"), allow_nan=False
+    )
     write_atomically(path, safetensors.torch.save(own, {_KEY: text}))
 
 
@@ -69,10 +73,21 @@ def load(path: Path, *, kind: str, version: int) -> tuple[dict[str, Tensor], dic
     try:
         facts = json.loads(text)
         found = (facts["kind"], facts["version"])
-    except (ValueError, KeyError, TypeError) as exc:
+    except (ValueError, KeyError, TypeError, RecursionError) as exc:
         raise CorruptError(f"{path}: the metadata `{_KEY}` cannot be read: {exc}") from exc
     if found != (kind, version):
         raise ResultError(
             f"{path}: expected a {kind} of version {version}, found {found[0]!r} of version {found[1]!r}"
         )
+    if facts.pop("sha256", None) != _digest(tensors):
+        raise CorruptError(f"{path}: the tensors do not have the sha256 on record: the file is damaged")
     return tensors, facts
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """Return the sha256 of names, dtypes, shapes and bytes, in order of names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -142,6 +142,8 @@ def minibatches(images: int, size: int | None, steps: int, generator: torch.Gene
     batches: list[Tensor] = []
     while len(batches) < steps:
         if not pieces:
-            pieces = list(torch.split(torch.randperm(images, generator=generator), size or images))
+            pieces = list(
+                torch.split(torch.randperm(images, generator=generator), min(size or images, images))
+            )
         batches.append(pieces.pop())
     return batches

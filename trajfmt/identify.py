@@ -130,6 +130,9 @@ def identify(
             changes[name], origin[name] = flag, "flag"
         elif path is not None:
             changes[name], origin[name] = path, "path"
+    done = changes.get("preprocessing")
+    if done is not None and done.kind == "normalize" and done.mean is None:
+        changes["preprocessing"] = models.normalisation(changes.get("dataset", provenance.dataset))
     if facts.timesteps != (None, None):
         start, after = facts.timesteps
         if after is not None and after > trajectory.timesteps:

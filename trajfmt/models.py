@@ -19,7 +19,7 @@ import msgspec
 from trajfmt.errors import UsageError
 from trajfmt.manifest import Model, Preprocessing
 
-__all__ = ["PathFacts", "facts_of_path", "model_name", "named", "recognise", "settle"]
+__all__ = ["PathFacts", "facts_of_path", "model_name", "named", "normalisation", "recognise", "settle"]
 
 Shape = tuple[int, ...]
 
@@ -33,6 +33,11 @@ _DATASETS: Final = frozenset(
     {"CIFAR10", "CIFAR100", "Tiny", "ImageNet", "MNIST", "FashionMNIST", "SVHN", "digits"}
 )
 """Names that are believed without the suffix."""
+
+_CIFAR: Final = ([0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010])
+_IMAGENET: Final = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+_NORMALISATION: Final = {"CIFAR10": _CIFAR, "CIFAR100": _CIFAR, "Tiny": _IMAGENET, "ImageNet": _IMAGENET}
+"""Means and standard deviations that MTT uses, CIFAR-10's for CIFAR-100 too; they are not the data's own."""
 
 _ZCA_BY_DEFAULT: Final = frozenset({"CIFAR10", "CIFAR100"})
 """Data sets for which MTT names the folder `_NO_ZCA` when it does not whiten."""
@@ -138,6 +143,16 @@ class PathFacts:
     """As `named` returns it."""
 
 
+def normalisation(dataset: str | None) -> Preprocessing:
+    """Return MTT's normalisation of a data set, with its constants where it has some.
+
+    >>> normalisation("CIFAR100").std
+    [0.2023, 0.1994, 0.201]
+    """
+    mean, std = _NORMALISATION.get((dataset or "").partition("/")[0], (None, None))
+    return Preprocessing(kind="normalize", mean=mean, std=std)
+
+
 def facts_of_path(folder: Path) -> PathFacts:
     """Read the facts that MTT hides in its folder names; a path of another form says nothing.
 
@@ -158,7 +173,7 @@ def facts_of_path(folder: Path) -> PathFacts:
         return PathFacts(model=model)  # any folder may hold a folder of that name
     preprocessing = None
     if plain:
-        preprocessing = Preprocessing(kind="normalize")
+        preprocessing = normalisation(dataset)
     elif dataset in _ZCA_BY_DEFAULT:
         preprocessing = Preprocessing(kind="zca", eps=0.1)  # MTT's only value
     return PathFacts(dataset=dataset + subset or None, preprocessing=preprocessing, model=model)

@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 
 import trajfmt  # noqa: E402
 from mct import networks, synthetic  # noqa: E402
+from mct import state as states  # noqa: E402
 from mct.config import DistillConfig, EvaluateConfig  # noqa: E402
 from mct.data import Dataset  # noqa: E402
 from mct.distill import Distiller, distill  # noqa: E402
@@ -164,12 +165,13 @@ def test_metrics_beyond_the_state_are_cut(tmp_path: Path, bundle, digits, model)
 def test_divergence_stops_and_keeps_the_last_state(
     tmp_path: Path, bundle, digits, model, engine, cause
 ) -> None:
-    """The error names step and cause; the files hold the last good state."""
+    """The error names step and cause; the last good state is kept, and no result is claimed yet."""
     folder = RunFolder(tmp_path / "run")
     with pytest.raises(DivergedError, match=f"outer step 1: {cause}"):
         for _ in distill(distiller_of(bundle, digits, model, engine=engine), folder):
             pass
-    assert synthetic.load(folder.result).images.isfinite().all()
+    assert states.load(folder.state).step == 0
+    assert not folder.result.exists()
 
 
 def test_folder_with_files_is_refused(tmp_path: Path, bundle, digits, model) -> None:
@@ -179,6 +181,34 @@ def test_folder_with_files_is_refused(tmp_path: Path, bundle, digits, model) -> 
     with pytest.raises(ExistsError, match="not empty"):
         next(distill(distiller_of(bundle, digits, model), folder))
     assert [entry.name for entry in tmp_path.iterdir()] == ["precious"]
+
+
+def test_two_runs_in_one_folder_at_once_are_refused(tmp_path: Path, bundle, digits, model) -> None:
+    """The folder is locked for the whole run; a resume waits for nobody and changes nothing."""
+    folder = RunFolder(tmp_path / "run")
+    first = distill(distiller_of(bundle, digits, model), folder)
+    next(first)
+    with pytest.raises(ExistsError, match="another run"):
+        next(distill(distiller_of(bundle, digits, model), RunFolder(tmp_path / "run"), resume=True))
+    first.close()
+
+
+def test_run_that_was_killed_before_its_first_save_continues(tmp_path: Path, bundle, digits, model) -> None:
+    """The state is on disk before the first step, so that a resume always has one."""
+    whole, killed = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "killed")
+    for _ in distill(distiller_of(bundle, digits, model), whole):
+        pass
+    events = distill(distiller_of(bundle, digits, model), killed)
+    next(events)
+    survived = {entry.name: entry.read_bytes() for entry in killed.path.iterdir()}
+    events.close()
+    for entry in killed.path.iterdir():  # what a kill would have left
+        entry.unlink()
+    for name, data in survived.items():
+        (killed.path / name).write_bytes(data)
+    for _ in distill(distiller_of(bundle, digits, model), killed, resume=True):
+        pass
+    assert killed.result.read_bytes() == whole.result.read_bytes()
 
 
 def test_second_run_in_a_folder_is_refused(tmp_path: Path, bundle, digits, model) -> None:

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors")
 
 import trajfmt  # noqa: E402
-from mct import networks, synthetic  # noqa: E402
+from mct import networks, synthetic, tensorfile  # noqa: E402
 from mct.config import DistillConfig  # noqa: E402
 from mct.data import Dataset, load  # noqa: E402
 from mct.errors import ConfigError, CorruptError, MissingError, ResultError  # noqa: E402
@@ -147,8 +147,13 @@ def test_foreign_and_missing_files(tmp_path: Path) -> None:
     with pytest.raises(ResultError, match="version 2"):
         synthetic.load(path)
     facts["version"] = 1
-    safetensors.torch.save_file({"images": torch.zeros(2)}, path, {"mct": json.dumps(facts)})
+    tensorfile.save(path, {"images": torch.zeros(2)}, facts)
     with pytest.raises(ResultError, match="of this version"):
+        synthetic.load(path)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CorruptError, match="sha256"):
         synthetic.load(path)
 
 

@@ -13,6 +13,9 @@ from trajfmt.models import facts_of_path, model_name, named, recognise, settle
 
 Shape = tuple[int, ...]
 
+CIFAR = Preprocessing(kind="normalize", mean=[0.4914, 0.4822, 0.4465], std=[0.2023, 0.1994, 0.2010])
+IMAGENET = Preprocessing(kind="normalize", mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+
 
 def _build(
     depth: int, width: int, channels: int, size: int, classes: int, norm: str, pooling: str = "avg"
@@ -174,13 +177,13 @@ def test_settle_completes_and_contradicts() -> None:
     [
         ("buffers/CIFAR10/ConvNet", "CIFAR10", Preprocessing(kind="zca", eps=0.1)),
         ("buffers/CIFAR100/ConvNetD3", "CIFAR100", Preprocessing(kind="zca", eps=0.1)),
-        ("buffers/CIFAR10_NO_ZCA/ConvNet", "CIFAR10", Preprocessing(kind="normalize")),
+        ("buffers/CIFAR10_NO_ZCA/ConvNet", "CIFAR10", CIFAR),
         ("buffers/Tiny/ConvNetD4", "Tiny", None),
-        ("buffers/Tiny_NO_ZCA/ConvNetD4", "Tiny", Preprocessing(kind="normalize")),
+        ("buffers/Tiny_NO_ZCA/ConvNetD4", "Tiny", IMAGENET),
         (
             "buffers/ImageNet_NO_ZCA/imagenette/128/ConvNetD5",
             "ImageNet/imagenette",
-            Preprocessing(kind="normalize"),
+            IMAGENET,
         ),
         ("buffers/CIFAR10/ResNet18", None, None),
         ("somewhere/else", None, None),
