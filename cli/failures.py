@@ -47,13 +47,21 @@ def say(message: str) -> None:
 def fail(message: str, code: int) -> NoReturn:
     """Print one line on stderr and exit."""
     say(message)
-    # A reader that has gone away must not turn the exit code into a second error at shutdown.
+    sys.exit(code if flush() else 1)
+
+
+def flush() -> bool:
+    """Write out what was printed; return whether its reader is still there.
+
+    A reader that has gone away must not turn the exit code into a second error at shutdown.
+    """
     try:
         if sys.stdout is not None:  # closed by the caller
             sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(code)
+        return False
+    return True
 
 
 def each(paths: Iterable[Path], run: Callable[[Path], int]) -> int:
@@ -82,7 +90,14 @@ class Group(click.Group):
             if isinstance(stream, io.TextIOWrapper):  # a plain locale must not end a command
                 stream.reconfigure(errors="backslashreplace")
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            if not flush():
+                sys.exit(1)
+            return result
+        except SystemExit:
+            if not flush():
+                sys.exit(1)
+            raise
         except (click.exceptions.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt as exc:
