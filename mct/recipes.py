@@ -26,7 +26,7 @@ DISTILL: Final[Mapping[tuple[str, int | None], Mapping[str, Any]]] = {
         "lr_lr": 1e-5,
         "lr_init": 0.05,
     },
-    # The paper's own commands, without ZCA.
+    # The MCT authors' published commands, without ZCA.
     ("CIFAR10", 1): {"inner_steps": 60, "expert_steps": 6, "max_start": 4, "lr_img": 1e3, "lr_lr": 1e-7},
     ("CIFAR10", 10): {"inner_steps": 30, "expert_steps": 15, "max_start": 8, "lr_img": 1e3, "lr_lr": 1e-5},
     ("CIFAR10", 50): {"inner_steps": 30, "expert_steps": 2, "max_start": 40, "lr_img": 1e3, "lr_lr": 1e-5},
