@@ -37,6 +37,7 @@ __all__ = [
     "UnsafeError",
     "UsageError",
     "WriteError",
+    "aliased",
     "display",
     "no_motion",
     "non_finite",
@@ -183,6 +184,17 @@ def non_finite(timestep: int, parameter: str) -> SourceError:
     )
     error.timestep, error.parameter = timestep, parameter
     return error
+
+
+def aliased(timesteps: int, path: object) -> SourceError:
+    """Return the error for a trajectory whose timesteps were saved as one."""
+    return SourceError(
+        "aliased_timesteps",
+        f"all {timesteps} timesteps are one and the same memory: only the last weights were saved. MTT's"
+        " buffer.py does this on a CPU, where `.cpu()` does not copy; save `p.detach().clone()` and train"
+        " again",
+        path=path,
+    )
 
 
 def no_motion() -> SourceError:

@@ -780,18 +780,18 @@ def test_memory_does_not_grow_with_timesteps(tmp_path: Path) -> None:
 
 def test_every_weight_is_read_once(tmp_path: Path) -> None:
     """Each tensor of each timestep is asked for exactly once over a whole conversion."""
-    from trajfmt.sources.mtt import TensorTrajectory
+    from trajfmt.sources.zipped import ZippedTrajectory
 
     source = save(tmp_path / "src", [theta(0), theta(1)], 0)
     save(source, [theta(2)], 1)
     asked: list[tuple[int, int, int]] = []
-    original = TensorTrajectory.read
+    original = ZippedTrajectory.read
 
     def counted(self: Any, t: int, parameter: int) -> Any:
         asked.append((id(self), t, parameter))
         return original(self, t, parameter)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TensorTrajectory, "read", counted)
+        patch.setattr(ZippedTrajectory, "read", counted)
         convert(source, tmp_path / "out.mct")
     assert len(asked) == 3 * 8 * 4

@@ -748,10 +748,15 @@ def test_other_files_beside_a_buffer_are_left_alone(tmp_path: Path) -> None:
     assert len(trajfmt.open(destination)) == 1
 
 
-def test_source_path_that_is_not_utf8_is_one_clear_error(tmp_path: Path) -> None:
-    """torch cannot open a folder name in another encoding: the user is told to rename it."""
+def test_source_path_that_is_not_utf8(tmp_path: Path) -> None:
+    """A folder name in another encoding is no matter, but where torch has to open it: then it is said."""
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/src\xff"))
     save(tmp_path / "src", [expert(0)])
     os.rename(tmp_path / "src", folder)
+    assert convert(folder, tmp_path / "out.mct") == 1
+    with (folder / "replay_buffer_0.pt").open("rb") as file:
+        buffer = torch.load(file)
+    with (folder / "replay_buffer_0.pt").open("wb") as file:
+        torch.save(buffer, file, _use_new_zipfile_serialization=False)
     with pytest.raises(UsageError, match="not UTF-8; rename it"):
-        convert(folder, tmp_path / "out.mct")
+        convert(folder, tmp_path / "legacy.mct")

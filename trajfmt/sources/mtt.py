@@ -14,11 +14,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.errors import CorruptError, SourceError
+from trajfmt.errors import CorruptError, SourceError, aliased
 from trajfmt.files import sha256_mapped
 from trajfmt.layout import DTYPES, Dtype, ParamLayout
 from trajfmt.manifest import Provenance
-from trajfmt.sources.base import Shapes
+from trajfmt.sources import zipped
+from trajfmt.sources.base import ForeignTrajectory, Shapes
 from trajfmt.sources.unpickle import load
 
 __all__ = ["MttCollection", "MttPart", "TensorTrajectory"]
@@ -90,9 +91,13 @@ class MttPart:
         """Return the file's hash."""
         return sha256_mapped(self.path.resolve())
 
-    def open(self, scratch: Path) -> Sequence[TensorTrajectory]:
-        """Return the file's trajectories; a zip file is mapped, a legacy pickle is read as a whole."""
+    def open(self, scratch: Path) -> Sequence[ForeignTrajectory]:
+        """Return the file's trajectories: of a plain buffer in place, of any other through torch."""
         del scratch
+        try:
+            return zipped.read(self.path)
+        except zipped.Unusual:
+            pass
         buffer = load(self.path, trust_pickle=self._trust)
         if not isinstance(buffer, (list, tuple)):
             raise CorruptError(
@@ -100,6 +105,14 @@ class MttPart:
                 f"an MTT buffer is a list of trajectories, this holds {type(buffer).__name__}",
                 path=self.path,
             )
+        claimed = 0
+        for steps in buffer:
+            for step in steps if isinstance(steps, (list, tuple)) else ():
+                claimed += len(step) if isinstance(step, (list, tuple)) else 1
+                if claimed > self.nbytes:  # one list, many times over
+                    raise CorruptError(
+                        "source_invalid", "claims more tensors than the file has bytes", path=self.path
+                    )
         return [TensorTrajectory(item, self.path) for item in buffer]
 
 
@@ -183,13 +196,7 @@ class TensorTrajectory:
                 )
         places = [{_place(step[i]) for step in self._steps} for i in range(len(expected))]
         if len(self._steps) > 1 and places and all(len(place) == 1 for place in places):
-            raise SourceError(
-                "aliased_timesteps",
-                f"all {len(self._steps)} timesteps are one and the same memory: only the last weights were"
-                " saved. MTT's buffer.py does this on a CPU, where `.cpu()` does not copy; save"
-                " `p.detach().clone()` and train again",
-                path=self._path,
-            )
+            raise aliased(len(self._steps), self._path)
 
 
 def _shapes(step: Sequence[Any]) -> Shapes:

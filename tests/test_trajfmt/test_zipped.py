@@ -1,0 +1,158 @@
+"""Plain buffers are read in place, as torch would read them, and anything else is left to torch."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trajfmt.errors import TrajfmtError
+from trajfmt.sources import zipped
+from trajfmt.sources.mtt import MttPart, TensorTrajectory
+
+torch = pytest.importorskip("torch")
+
+SHAPES = ((3, 2, 2), (3,), (), (0, 4), (300, 5))
+
+
+def buffer(count: int = 3, timesteps: int = 4, dtype: object = None) -> list[list[list[object]]]:
+    """Return random trajectories."""
+    generator = torch.Generator().manual_seed(0)
+    return [
+        [
+            [torch.randn(shape, generator=generator).to(dtype or torch.float32) for shape in SHAPES]
+            for _ in range(timesteps)
+        ]
+        for _ in range(count)
+    ]
+
+
+def same(path: Path, trajectories: list[list[list[object]]]) -> None:
+    """Require that a file is read in place, with the weights that were saved."""
+    found = zipped.read(path)
+    assert len(found) == len(trajectories)
+    for item, steps in zip(found, trajectories, strict=True):
+        item.check()
+        assert item.shapes == tuple(tuple(tensor.shape) for tensor in steps[0])
+        for t, step in enumerate(steps):
+            for index, tensor in enumerate(step):
+                assert item.read(t, index).tobytes() == tensor.detach().numpy().tobytes()
+                assert tensor.numel() == 0 or not item.read(t, index).flags.writeable
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_plain_buffer_is_read_in_place(tmp_path: Path, dtype: str) -> None:
+    """Every shape, scalar and empty ones too, bit for bit."""
+    path = tmp_path / "replay_buffer_0.pt"
+    saved = buffer(dtype=getattr(torch, dtype))
+    torch.save(saved, path)
+    same(path, saved)
+
+
+def test_views_and_parameters_are_read_in_place(tmp_path: Path) -> None:
+    """Contiguous views of one storage, and `nn.Parameter`, are plain too."""
+    flat = torch.randn(4, 40)
+    saved = [[[flat[t, :12].view(3, 4), torch.nn.Parameter(flat[t, 12:20])] for t in range(4)]]
+    path = tmp_path / "replay_buffer_0.pt"
+    torch.save(saved, path)
+    same(path, saved)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"a": 1},
+        [[(torch.ones(2),)]],
+        [[[torch.ones(2, dtype=torch.int32)]]],
+        [[[torch.ones(4, 3).t()]]],
+        [[[torch.ones(2).expand(5, 2)]]],
+        [[[1.0]]],
+        [],
+    ],
+    ids=["dict", "tuple", "integers", "transposed", "expanded", "floats", "empty"],
+)
+def test_other_contents_are_left_to_torch(tmp_path: Path, content: object) -> None:
+    """What is not plain is `Unusual`, or an empty list; never read another way than torch would."""
+    path = tmp_path / "replay_buffer_0.pt"
+    torch.save(content, path)
+    if content == []:
+        assert zipped.read(path) == []
+        return
+    with pytest.raises(zipped.Unusual):
+        zipped.read(path)
+
+
+def test_damaged_files_are_never_read_otherwise_than_by_torch(tmp_path: Path) -> None:
+    """Any byte of pickle and directory may be wrong: the weights are torch's, or there are none."""
+    path = tmp_path / "replay_buffer_0.pt"
+    torch.save(buffer(1, 2), path)
+    sound = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        start = archive.getinfo(next(n for n in archive.namelist() if n.endswith("data.pkl"))).header_offset
+        directory = archive.start_dir
+    random = np.random.default_rng(0)
+    places = [*range(start, start + 900), *range(directory, len(sound))]
+    read = 0
+    for _ in range(600):
+        data = bytearray(sound)
+        for place in random.choice(places, 2):
+            data[place] = random.integers(0, 256)
+        path.write_bytes(data)
+        try:
+            found = zipped.read(path)
+            arrays = [
+                x.read(t, i).tobytes()
+                for x in found
+                for t in range(x.timesteps)
+                for i in range(len(x.shapes))
+            ]
+        except (zipped.Unusual, IndexError):
+            continue
+        read += 1
+        try:
+            steps = torch.load(path, weights_only=True)
+        except Exception:
+            continue  # torch checks what does not concern the weights, such as the version
+        assert arrays == [tensor.numpy().tobytes() for step in steps for s in step for tensor in s]
+    assert read > 10
+
+
+def test_list_that_holds_another_many_times_over_does_not_hang(tmp_path: Path) -> None:
+    """A million references to a list of a million: refused by count, here and on torch's way."""
+    path = tmp_path / "replay_buffer_0.pt"
+    step = [torch.ones(1)]
+    steps = [step] * 100_000
+    torch.save([steps] * 100_000, path)
+    with pytest.raises(zipped.Unusual):
+        zipped.read(path)
+    with pytest.raises(TrajfmtError, match="more tensors than the file has bytes"):
+        MttPart(path).open(tmp_path)
+
+
+def test_names_are_never_looked_up(tmp_path: Path) -> None:
+    """A pickle that names a function is not plain, whatever it would do with it."""
+    path = tmp_path / "replay_buffer_0.pt"
+    torch.save(buffer(1, 2), path)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in parts.items():
+            evil = b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00true\x85R."
+            archive.writestr(name, evil if name.endswith("data.pkl") else data)
+    assert evil[:2] == pickle.PROTO + b"\x02"
+    with pytest.raises(zipped.Unusual):
+        zipped.read(path)
+
+
+def test_both_ways_agree(tmp_path: Path) -> None:
+    """The same file through torch gives the same shapes, dtype and weights."""
+    path = tmp_path / "replay_buffer_0.pt"
+    torch.save(buffer(), path)
+    for ours, theirs in zip(
+        zipped.read(path), (TensorTrajectory(item, path) for item in torch.load(path)), strict=True
+    ):
+        assert (ours.shapes, ours.dtype, ours.timesteps) == (theirs.shapes, theirs.dtype, theirs.timesteps)
+        assert ours.read(2, 4).tobytes() == theirs.read(2, 4).tobytes()
