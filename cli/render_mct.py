@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from mct.folder import RunFolder
 
 Event = TypeVar("Event")
-Result = TypeVar("Result")
 
 
 @contextlib.contextmanager

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from trajfmt.errors import CorruptError, SourceError, aliased
 from trajfmt.layout import Dtype, ParamLayout
 from trajfmt.manifest import Provenance
 from trajfmt.source import Source
 
-__all__ = ["Collection", "ForeignTrajectory", "Part", "Shapes"]
+__all__ = ["Collection", "ForeignTrajectory", "Part", "Shapes", "check_timesteps"]
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -101,3 +102,28 @@ class Collection(Protocol):
     def convex(self) -> bool:
         """Return whether the trajectories are convexified already."""
         ...
+
+
+def check_timesteps(shapes: Sequence[Shapes], places: Sequence[Sequence[Hashable]], path: Path) -> None:
+    """Refuse what MTT's own script saves by mistake.
+
+    Args:
+        shapes: the tensors' shapes, timestep by timestep.
+        places: where each tensor lies; equal places are one and the same memory.
+        path: the file.
+
+    Raises:
+        CorruptError: a timestep without tensors.
+        SourceError: no timesteps, timesteps of different shapes, or all of them are the same memory.
+    """
+    if not shapes:
+        raise SourceError("too_few_timesteps", "has no timesteps", path=path)
+    if not shapes[0]:
+        raise CorruptError("source_invalid", "a timestep has no tensors", path=path)
+    for t, found in enumerate(shapes):
+        if found != shapes[0]:
+            raise SourceError(
+                "mixed_architectures", f"timestep {t} has other shapes than timestep 0", path=path
+            )
+    if len(shapes) > 1 and all(tuple(step) == tuple(places[0]) for step in places):
+        raise aliased(len(shapes), path)

@@ -14,12 +14,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.errors import CorruptError, SourceError, aliased
+from trajfmt.errors import CorruptError, SourceError
 from trajfmt.files import sha256_mapped
 from trajfmt.layout import DTYPES, Dtype, ParamLayout
 from trajfmt.manifest import Provenance
 from trajfmt.sources import zipped
-from trajfmt.sources.base import ForeignTrajectory, Shapes
+from trajfmt.sources.base import ForeignTrajectory, Shapes, check_timesteps
 from trajfmt.sources.unpickle import load
 
 __all__ = ["MttCollection", "MttPart", "TensorTrajectory"]
@@ -105,11 +105,11 @@ class MttPart:
                 f"an MTT buffer is a list of trajectories, this holds {type(buffer).__name__}",
                 path=self.path,
             )
-        claimed = 0
+        claimed, most = 0, self.nbytes
         for steps in buffer:
             for step in steps if isinstance(steps, (list, tuple)) else ():
-                claimed += len(step) if isinstance(step, (list, tuple)) else 1
-                if claimed > self.nbytes:  # one list, many times over
+                claimed += 1 + (len(step) if isinstance(step, (list, tuple)) else 0)
+                if claimed > most:  # one list, many times over
                     raise CorruptError(
                         "source_invalid", "claims more tensors than the file has bytes", path=self.path
                     )
@@ -177,11 +177,6 @@ class TensorTrajectory:
                 raise CorruptError(
                     "source_invalid", f"timestep {t} must be a list of tensors", path=self._path
                 )
-        if not self._steps:
-            raise SourceError("too_few_timesteps", "has no timesteps", path=self._path)
-        expected = self.shapes
-        if not expected:
-            raise CorruptError("source_invalid", "a timestep has no tensors", path=self._path)
         for t, step in enumerate(self._steps):
             for index, tensor in enumerate(step):
                 if problem := _odd(tensor):
@@ -190,13 +185,11 @@ class TensorTrajectory:
                         f"timestep {t}, tensor {index}: {problem}",
                         path=self._path,
                     )
-            if _shapes(step) != expected:
-                raise SourceError(
-                    "mixed_architectures", f"timestep {t} has other shapes than timestep 0", path=self._path
-                )
-        places = [{_place(step[i]) for step in self._steps} for i in range(len(expected))]
-        if len(self._steps) > 1 and places and all(len(place) == 1 for place in places):
-            raise aliased(len(self._steps), self._path)
+        check_timesteps(
+            [_shapes(step) for step in self._steps],
+            [[_place(tensor) for tensor in step] for step in self._steps],
+            self._path,
+        )
 
 
 def _shapes(step: Sequence[Any]) -> Shapes:

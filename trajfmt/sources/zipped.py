@@ -20,10 +20,10 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.errors import CorruptError, SourceError, aliased
+from trajfmt.errors import SourceError
 from trajfmt.files import open_regular
 from trajfmt.layout import DTYPES, Dtype
-from trajfmt.sources.base import Shapes
+from trajfmt.sources.base import Shapes, check_timesteps
 
 __all__ = ["Unusual", "ZippedTrajectory", "read"]
 
@@ -338,19 +338,8 @@ class ZippedTrajectory:
             CorruptError: a timestep without tensors.
             SourceError: timesteps of different shapes, or all timesteps are one and the same memory.
         """
-        if not self._steps:
-            raise SourceError("too_few_timesteps", "has no timesteps", path=self._path)
-        expected = self.shapes
-        if not expected:
-            raise CorruptError("source_invalid", "a timestep has no tensors", path=self._path)
-        for t, step in enumerate(self._steps):
-            if tuple(tensor.shape for tensor in step) != expected:
-                raise SourceError(
-                    "mixed_architectures", f"timestep {t} has other shapes than timestep 0", path=self._path
-                )
-        same = all(
-            len({(step[i].storage, step[i].offset) for step in self._steps}) == 1
-            for i in range(len(expected))
+        check_timesteps(
+            [tuple(tensor.shape for tensor in step) for step in self._steps],
+            [[(tensor.storage, tensor.offset) for tensor in step] for step in self._steps],
+            self._path,
         )
-        if len(self._steps) > 1 and same:
-            raise aliased(len(self._steps), self._path)
