@@ -32,6 +32,7 @@ def main() -> None:
 @click.argument("destination", type=options.PATH, metavar="DEST")
 @click.option("--knots", type=options.INTEGERS, default=(), help="Waypoints to insert, such as 6,25.")
 @click.option("--smooth", is_flag=True, help="Average inserted knots and the last with their neighbours.")
+@click.option("--gram", is_flag=True, help="Keep the shape of the original path: its Gram matrix.")
 @click.option(
     "--layers",
     type=click.Choice(["tensor", "module", "all"]),

@@ -4,12 +4,23 @@ Only plain types, so that a settings object is written into results as JSON and 
 What suits a given dataset is in `recipes`, not here; nothing here knows the command line.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from mct.errors import ConfigError
 
 LARGEST = 1e30
 """Float settings are used in float32, whose largest number is 3.4e38."""
+
+Labels = Literal["hard", "teacher"]
+"""What the student learns from: class numbers, or what the expert at the target says of the images."""
+
+Sampling = Literal["auto", "continuous", "discrete"]
+"""Which start times are drawn: real ones, whole ones, or what suits the encoding of the bundle."""
+
+Held = Literal["heldout", "test"]
+"""What a choice is made on: a tenth of the training images that are kept out, or the test set."""
 
 _MOST = {"inner_steps": 100_000}  # the weights of every step are kept
 
@@ -27,9 +38,14 @@ def _finite(name: str, value: float, *, positive: bool = False) -> None:
         raise ConfigError(f"`{name}` must be a finite number {bound}, at most {LARGEST:g}, got {value!r}")
 
 
+def _one_of(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ConfigError(f"`{name}` must be one of {', '.join(choices)}, got {value!r}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertConfig:
-    """Settings for training experts; the defaults are MTT's (without its augmentation)."""
+    """Settings for training experts; the defaults are MTT's."""
 
     experts: int = 100
     """Number of experts, each with its own initialisation and order of the images."""
@@ -38,7 +54,13 @@ class ExpertConfig:
     """Passes over the training images."""
 
     lr: float = 0.01
-    """Step size of SGD, constant."""
+    """Step size of SGD."""
+
+    lr_decay: bool = False
+    """A tenth of `lr` after epoch `epochs // 2 + 1`, with a fresh optimizer (MTT's `--decay`)."""
+
+    augment: str = "dsa"
+    """Augmentation of every batch: `dsa`, families of it such as `flip_crop`, or `none`."""
 
     momentum: float = 0.0
     """Momentum of SGD."""
@@ -78,7 +100,19 @@ class DistillConfig:
     """M: timesteps from start to target; a whole number for a `full` bundle."""
 
     max_start: float | None = 4
-    """Largest start; c is drawn from [0, max_start]. None: as far as every trajectory allows."""
+    """Bound of the starts: c is drawn from [0, max_start), or from the whole timesteps before it.
+    None: as far as every trajectory allows."""
+
+    sampling: Sampling = "auto"
+    """`continuous` draws real c, `discrete` its whole part, as MTT does; `auto` is the first on a
+    `convex` bundle and the second on a `full` one."""
+
+    labels: Labels = "hard"
+    """`teacher`: in every outer step the labels are the probabilities that the expert at the target
+    gives the images (TESLA's soft labels)."""
+
+    augment: str = "dsa"
+    """Augmentation of every inner step: `dsa`, families of it such as `flip_crop`, or `none`."""
 
     outer_steps: int = 5000
     """Updates of the synthetic dataset."""
@@ -90,7 +124,7 @@ class DistillConfig:
     """Step size of the learning rate that is learned."""
 
     lr_init: float = 0.01
-    """The learning rate that the student starts with."""
+    """The learning rate that the student starts with (`lr_teacher` in MTT's commands)."""
 
     momentum: float = 0.5
     """Momentum of both updates."""
@@ -99,7 +133,12 @@ class DistillConfig:
     """Synthetic images per inner step; None: all of them."""
 
     eval_every: int | None = None
-    """Evaluate after every so many outer steps; None: never."""
+    """Evaluate before the first step, after every so many, and after the last; None: never."""
+
+    select: Held = "heldout"
+    """What evaluations during the run test on, and so what the best images are chosen on. `heldout`:
+    a tenth of the training images, which are then no initial images either. `test`: the test set, as
+    published accuracies are (their maximum over evaluations is better than one would find)."""
 
     save_every: int = 100
     """Write state, result and picture after every so many outer steps, and at the end."""
@@ -120,6 +159,9 @@ class DistillConfig:
         for name in ("lr_img", "lr_lr", "momentum"):
             _finite(name, getattr(self, name))
         _finite("lr_init", self.lr_init, positive=True)
+        _one_of("sampling", self.sampling, get_args(Sampling))
+        _one_of("labels", self.labels, get_args(Labels))
+        _one_of("select", self.select, get_args(Held))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,10 +172,13 @@ class EvaluateConfig:
     """Fresh networks, over which mean and standard deviation are taken."""
 
     epochs: int = 1000
-    """Passes over the images."""
+    """As MTT counts: epochs 0 to `epochs`, one pass more, a tenth of the rate after `epochs // 2 + 1`."""
 
     batch_size: int = 256
     """Images per step."""
+
+    augment: str = "dsa"
+    """Augmentation of every batch: `dsa`, families of it such as `flip_crop`, or `none`."""
 
     momentum: float = 0.9
     """Momentum of SGD."""

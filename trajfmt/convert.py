@@ -32,6 +32,7 @@ from trajfmt.errors import (
 )
 from trajfmt.identify import Identity, identify
 from trajfmt.manifest import Origin, SourceFile
+from trajfmt.measure import take_scratch
 from trajfmt.request import ConvertOptions, Window, check_destination, collect, encoding_of, placed
 from trajfmt.sources import Collection, Part
 from trajfmt.sources.base import ForeignTrajectory
@@ -205,7 +206,8 @@ class _Run:
     def all(self) -> int:
         """Convert every file and publish."""
         # Trajectories in parallel use the cores better than BLAS threads, which would contend with them.
-        pool = ThreadPoolExecutor(_WORKERS, "convert")
+        # Every thread takes its memory when it starts, so that the need does not depend on the source.
+        pool = ThreadPoolExecutor(_WORKERS, "convert", initializer=take_scratch)
         try:
             with threadpool_limits(1, "blas"):
                 for number, part in enumerate(self._collection.parts):
@@ -349,6 +351,7 @@ class _Run:
                     knots=options.knots,
                     smooth=options.smooth,
                     codec=options.codec,
+                    gram=options.gram,
                     job=self._job,
                 )
         base = len(self._writer.provenance.sources)
@@ -366,7 +369,9 @@ class _Run:
         target = display(self._target)
         if writer.layout.parameters != identity.layout.parameters:
             raise UsageError(f"{target}: holds another network or other parameter names than the source")
-        asked = encoder_for(identity.layout, encoding, options.knots, options.smooth, options.codec)
+        asked = encoder_for(
+            identity.layout, encoding, options.knots, options.smooth, options.codec, options.gram
+        )
         plain = encoder_for(identity.layout, encoding, (), False, "none")
         if asked.settings not in (plain.settings, writer.settings):
             raise UsageError(

@@ -25,6 +25,7 @@ from trajfmt.manifest import (
     Manifest,
     TableEntry,
 )
+from trajfmt.recorder import Recorded
 from trajfmt.source import Source
 
 __all__ = ["ConvexEncoder", "Encoder", "Encoding", "Entry", "FullEncoder", "encoder_for", "encoder_of"]
@@ -59,7 +60,9 @@ class Encoder(Protocol):
         """Raise `SourceError` if a trajectory is too short for the settings."""
         ...
 
-    def write(self, path: Path, source: Source, layout: ParamLayout) -> tuple[Entry, Tables | None]:
+    def write(
+        self, path: Path, source: Source | Recorded, layout: ParamLayout
+    ) -> tuple[Entry, Tables | None]:
         """Write one trajectory; return its entry, still without file names, and its tables."""
         ...
 
@@ -74,13 +77,14 @@ class ConvexEncoder:
     folder = "knots"
     suffix = "safetensors"
 
-    def __init__(self, inserted: Sequence[int], *, smooth: bool) -> None:
+    def __init__(self, inserted: Sequence[int], *, smooth: bool, gram: bool = False) -> None:
         self.inserted = check_knots((0, *inserted), inserted[-1])[1:] if inserted else ()
         self.smooth = smooth
+        self.gram = gram
         if smooth and not self.inserted:
             raise UsageError("smoothing needs inserted waypoints; with two endpoints both stay exact")
         knots = f"knots {','.join(map(str, self.inserted))}" if self.inserted else "two endpoints"
-        self.settings = knots + (", smoothed" if smooth else "")
+        self.settings = knots + (", smoothed" if smooth else "") + (", Gram matrix" if gram else "")
         self.features: list[str] = []
 
     def check(self, source: Sized) -> None:
@@ -93,10 +97,17 @@ class ConvexEncoder:
                 f"inserted knots must lie between 0 and T = {last} of the trajectory, got {self.inserted}",
             )
 
-    def write(self, path: Path, source: Source, layout: ParamLayout) -> tuple[ConvexEntry, Tables]:
+    def write(self, path: Path, source: Source | Recorded, layout: ParamLayout) -> tuple[ConvexEntry, Tables]:
         """Write knots and return tables."""
         knots = (0, *self.inserted, source.timesteps - 1)
-        data, table, measured = convex.write(path, source, layout, knots, smooth=self.smooth)
+        if isinstance(source, Recorded):
+            self._fits(source, knots)
+            data, table = convex.write_recorded(path, source, layout)
+            measured = source.measured
+        else:
+            data, table, measured = convex.write(
+                path, source, layout, knots, smooth=self.smooth, gram=self.gram
+            )
         if not measured.moves:
             raise no_motion()
         entry = ConvexEntry(
@@ -108,6 +119,13 @@ class ConvexEncoder:
             digest=measured.digest,
         )
         return entry, table
+
+    def _fits(self, recorded: Recorded, knots: tuple[int, ...]) -> None:
+        if recorded.knots != knots or recorded.smoothed != self.smooth or self.gram:
+            ours = ConvexEncoder(recorded.knots[1:-1], smooth=recorded.smoothed).settings
+            raise UsageError(
+                f"the bundle is one with {self.settings}, the trajectory was recorded with {ours}"
+            )
 
     def manifest(self, common: dict[str, Any]) -> ConvexManifest:
         """Return the manifest."""
@@ -129,8 +147,10 @@ class FullEncoder:
         """Require two timesteps."""
         _two(source)
 
-    def write(self, path: Path, source: Source, layout: ParamLayout) -> tuple[FullEntry, None]:
+    def write(self, path: Path, source: Source | Recorded, layout: ParamLayout) -> tuple[FullEntry, None]:
         """Write every timestep."""
+        if isinstance(source, Recorded):
+            raise UsageError("a convexified trajectory was recorded: its timesteps are gone; write a .mct")
         data, chunks, digest = full.write(path, source, layout, self.codec)
         entry = FullEntry(timesteps=source.timesteps, file="", digest=digest, data=data, chunks=chunks)
         return entry, None
@@ -148,7 +168,12 @@ def _two(source: Sized) -> None:
 
 
 def encoder_for(
-    layout: ParamLayout, encoding: Encoding, knots: Sequence[int], smooth: bool, codec: CodecName
+    layout: ParamLayout,
+    encoding: Encoding,
+    knots: Sequence[int],
+    smooth: bool,
+    codec: CodecName,
+    gram: bool = False,
 ) -> Encoder:
     """Return the encoder with settings that fit together.
 
@@ -158,11 +183,11 @@ def encoder_for(
     if encoding == "convex":
         if codec != "none":
             raise UsageError("`codec` is for full bundles (.mtt) only")
-        return ConvexEncoder(tuple(knots), smooth=smooth)
+        return ConvexEncoder(tuple(knots), smooth=smooth, gram=gram)
     if encoding != "full":
         raise UsageError(f"`encoding` must be convex or full, got {encoding!r}")
-    if knots or smooth:
-        raise UsageError("`knots` and `smooth` are for convexified bundles (.mct) only")
+    if knots or smooth or gram:
+        raise UsageError("`knots`, `smooth` and `gram` are for convexified bundles (.mct) only")
     return FullEncoder(full.codec_for(codec, layout))
 
 
@@ -170,5 +195,7 @@ def encoder_of(manifest: Manifest) -> Encoder:
     """Return the encoder that continues a bundle; inserted knots are those of its first trajectory."""
     if isinstance(manifest, FullManifest):
         return FullEncoder(manifest.codec)
-    inserted = manifest.trajectories[0].knots[1:-1] if manifest.trajectories else ()
-    return ConvexEncoder(inserted, smooth=manifest.smoothed)
+    first = manifest.trajectories[0] if manifest.trajectories else None
+    inserted = first.knots[1:-1] if first else ()
+    gram = first is not None and first.table.gram is not None
+    return ConvexEncoder(inserted, smooth=manifest.smoothed, gram=gram)

@@ -1,11 +1,14 @@
 """One pass over a trajectory: step norms per layer, the Gram matrix of the path, identity, finiteness.
 
-Owns the arithmetic of the paper's eq. 9 on weights (float64 throughout) and nothing on disk.
+Owns the arithmetic of the paper's eq. 9 on weights (float64 throughout) and nothing on disk. The sums of a
+step norm are taken in one fixed order, whatever blocks the weights come in: a recorder, which sees two
+timesteps at a time, gets the same bits as a conversion, which sees all of them.
 """
 
 from __future__ import annotations
 
 import hashlib
+import threading
 import zlib
 from dataclasses import dataclass
 from typing import Final
@@ -15,14 +18,14 @@ from numpy.typing import NDArray
 
 from trajfmt.errors import SourceError, display, non_finite
 from trajfmt.layout import ParamLayout
-from trajfmt.source import Block
+from trajfmt.source import BLOCK_BYTES, PIECE, Block
 
-__all__ = ["GRAM_LIMIT", "Digest", "Measure", "Measured"]
+__all__ = ["GRAM_LIMIT", "Digest", "Measure", "Measured", "mean", "take_scratch"]
 
 Float = NDArray[np.float64]
 
 GRAM_LIMIT: Final = 256
-"""Largest T for which the Gram matrix is kept."""
+"""Largest T for which a Gram matrix is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,22 +75,62 @@ class Digest:
         return hashlib.sha256(parts + self._timesteps.to_bytes(8, "little")).hexdigest()
 
 
+def mean(a: NDArray[np.generic], b: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Return (a + b) / 2 in the arrays' own dtype, rounded once."""
+    halfway: NDArray[np.generic] = ((a.astype(np.float64) + b.astype(np.float64)) / 2).astype(a.dtype)
+    return halfway
+
+
+def _add_squares(total: Float, steps: Float) -> Float:
+    """Return `total` `(T,)` plus the squares of the rows of `steps` `(T, width)`, which is overwritten.
+
+    Summed pairwise inside pieces of `PIECE` elements and one piece after another.
+    """
+    steps *= steps
+    count, width = steps.shape
+    whole = width - width % PIECE
+    sums = [total[None], steps[:, :whole].reshape(count, -1, PIECE).sum(axis=2).T]
+    if whole < width:
+        sums.append(steps[:, whole:].sum(axis=1)[None])
+    last: Float = np.add.accumulate(np.concatenate(sums), axis=0)[-1]
+    return last
+
+
+_local = threading.local()
+
+
+def take_scratch() -> None:
+    """Take the working memory of this thread; else it is taken when first needed.
+
+    It is kept for all trajectories of the thread: new pages for each cost more than the arithmetic.
+    """
+    _local.buffers = [np.ones(BLOCK_BYTES // 8), np.ones(BLOCK_BYTES // 8)]
+
+
+def _scratch(which: int, rows: int, width: int) -> Float:
+    """Return working memory of this thread `(rows, width)`, with any contents."""
+    if not hasattr(_local, "buffers"):
+        take_scratch()
+    buffers: list[Float] = _local.buffers
+    if rows * width > buffers[which].size:
+        buffers[which] = np.empty(rows * width)
+    return buffers[which][: rows * width].reshape(rows, width)
+
+
 class Measure:
     """Accumulates blocks in flat order; `result` gives the `Measured`.
 
-    With the steps d_t = theta(t+1) - theta(t) as rows of D, one symmetric product D D^T per block gives
-    both: its diagonal is the squared step norms, and summed over layers and twice cumulated it is the
-    Gram matrix of theta(t) - theta(0).
+    With the steps d_t = theta(t+1) - theta(t) as rows of D, the products D D^T of all blocks, summed and
+    twice cumulated, are the Gram matrix of theta(t) - theta(0); it is kept where `gram` asks for it.
     """
 
-    def __init__(self, timesteps: int, layout: ParamLayout) -> None:
+    def __init__(self, timesteps: int, layout: ParamLayout, *, gram: bool = False) -> None:
         self._layout = layout
         self._squares = np.zeros((layout.num_layers, timesteps - 1))
         steps = timesteps - 1
-        self._products = np.zeros((steps, steps)) if steps <= GRAM_LIMIT else None
+        self._products = np.zeros((steps, steps)) if gram and steps <= GRAM_LIMIT else None
         self._identity = Digest(timesteps)
         self._timesteps = timesteps
-        self._buffers = [np.empty(0), np.empty(0)]
 
     def add(self, block: Block) -> None:
         """Take in one block.
@@ -96,26 +139,24 @@ class Measure:
             SourceError: a weight is not finite; the message names timestep and parameter.
         """
         with np.errstate(all="ignore"):  # what is not finite is found below, and named
-            squares = self._squares_of(block)
+            steps = self._steps(block)
+            if self._products is not None:
+                self._products += steps @ steps.T
+            layer = self._layout.layer_of_parameter[block.parameter]
+            self._squares[layer] = squares = _add_squares(self._squares[layer], steps)
         if not np.isfinite(squares).all():
             self._complain(block)
-        self._squares[self._layout.layer_of_parameter[block.parameter]] += squares
         self._identity.add(0, block.rows[0])
         self._identity.add(self._timesteps - 1, block.rows[-1])
 
-    def _squares_of(self, block: Block) -> Float:
-        """Return the squared step norms of a block `(T,)`, and add to the products."""
+    def _steps(self, block: Block) -> Float:
+        """Return the differences of neighbouring timesteps `(T, width)`."""
         rows = block.rows
-        values = self._scratch(0, len(rows), rows[0].size)
+        values = _scratch(0, len(rows), rows[0].size)
         for t, row in enumerate(rows):
             values[t] = row
-        steps = self._scratch(1, len(rows) - 1, rows[0].size)
-        np.subtract(values[1:], values[:-1], out=steps)
-        if self._products is None:
-            return np.asarray(np.einsum("ij,ij->i", steps, steps))
-        products = steps @ steps.T
-        self._products += products
-        return products.diagonal()
+        steps = _scratch(1, len(rows) - 1, rows[0].size)
+        return np.subtract(values[1:], values[:-1], out=steps)
 
     def result(self) -> Measured:
         """Return what was measured."""
@@ -127,12 +168,6 @@ class Measure:
         norms = np.sqrt(self._squares.T)
         moves = bool(norms.any()) or self._identity.moves
         return Measured(norms, gram, self._identity.digest(), moves)
-
-    def _scratch(self, which: int, rows: int, width: int) -> Float:
-        """Return a reused array: new ones of this size cost more in page faults than the arithmetic."""
-        if rows * width > self._buffers[which].size:
-            self._buffers[which] = np.empty(rows * width)
-        return self._buffers[which][: rows * width].reshape(rows, width)
 
     def _complain(self, block: Block) -> None:
         name = self._layout.parameters[block.parameter].name

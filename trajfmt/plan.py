@@ -73,7 +73,12 @@ def plan(
                 if identity is None:
                     identity = identify(collection, trajectory, options, notices.append)
                     encoder = encoder_for(
-                        identity.layout, encoding, options.knots, options.smooth, options.codec
+                        identity.layout,
+                        encoding,
+                        options.knots,
+                        options.smooth,
+                        options.codec,
+                        options.gram,
                     )
                 identity.check(trajectory)
                 encoder.check(window := Window(trajectory, options.timesteps))
@@ -88,7 +93,10 @@ def plan(
     layout = identity.layout
     if encoding == "convex":
         knots = (2 + len(options.knots)) * layout.nbytes
-        tables = [2 * t * layout.num_layers + (t * t if t <= GRAM_LIMIT + 1 else 0) for t in timesteps]
+        tables = [
+            2 * t * layout.num_layers + (t * t if options.gram and t <= GRAM_LIMIT + 1 else 0)
+            for t in timesteps
+        ]
         size = knots * len(timesteps) + 8 * sum(tables)
     else:
         size = sum(timesteps) * layout.nbytes

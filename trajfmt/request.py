@@ -35,6 +35,9 @@ class ConvertOptions:
     smooth: bool = False
     """Average inserted knots and the last one with their neighbours, after the betas (`convex`)."""
 
+    gram: bool = False
+    """Keep the Gram matrix of the original path: its shape, in 8 (T+1)^2 bytes (`convex`, T <= 256)."""
+
     layers: Grouping = "tensor"
     """What shares one beta."""
 

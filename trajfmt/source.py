@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 from trajfmt.errors import UsageError, display
 from trajfmt.layout import ParamLayout
 
-__all__ = ["ArrayTrajectory", "Block", "Source", "checked", "columns"]
+__all__ = ["PIECE", "ArrayTrajectory", "Block", "Source", "checked", "columns"]
 
 Array = NDArray[np.generic]
 
 BLOCK_BYTES: Final = 3 * 2**19
 """Float64 values of one block. Equally fast between 1.5 and 6 MB, so the smallest."""
+
+PIECE: Final = 128
+"""Blocks begin at a multiple of it inside their parameter, so that sums need not depend on their width."""
 
 
 class Source(Protocol):
@@ -93,7 +96,7 @@ def columns(source: Source, layout: ParamLayout) -> Iterator[Block]:
     only one block of them, so memory does not grow with T, P or the number of trajectories.
     """
     timesteps = source.timesteps
-    length = max(8, BLOCK_BYTES // (8 * timesteps))
+    length = max(PIECE, BLOCK_BYTES // (8 * timesteps) // PIECE * PIECE)
     for index, parameter in enumerate(layout.parameters):
         base = layout.offsets[index]
         whole = [checked(source, layout, t, index) for t in range(timesteps)]

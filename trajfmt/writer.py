@@ -43,6 +43,7 @@ from trajfmt.manifest import (
     layout_of,
 )
 from trajfmt.parse import check_writable, parse
+from trajfmt.recorder import Recorded
 from trajfmt.source import Source
 from trajfmt.staging import Staging
 from trajfmt.version import __version__
@@ -115,7 +116,7 @@ class BundleWriter:
         """Return the folder in which the bundle is built."""
         return self._staging
 
-    def add(self, source: Source, *, origin: Origin | None = None) -> int:
+    def add(self, source: Source | Recorded, *, origin: Origin | None = None) -> int:
         """Write one trajectory and return its number in the bundle.
 
         Raises:
@@ -123,7 +124,7 @@ class BundleWriter:
         """
         return self.commit(self.encode(source), origin=origin)
 
-    def encode(self, source: Source) -> Encoded:
+    def encode(self, source: Source | Recorded) -> Encoded:
         """Do the work of `add` that may run in several threads: read, compute, write, hash.
 
         Raises:
@@ -309,6 +310,7 @@ def create(
     knots: Sequence[int] = (),
     smooth: bool = False,
     codec: CodecName = "none",
+    gram: bool = False,
     job: bytes | None = None,
 ) -> BundleWriter:
     """Start a new bundle.
@@ -321,6 +323,7 @@ def create(
         knots: `convex`: waypoints to insert between the endpoints.
         smooth: `convex`: average inserted knots and the last one with their neighbours.
         codec: `full`: `none`, `zstd` or `archive`.
+        gram: `convex`: keep the Gram matrix of the path where T <= 256.
         job: identifies the work, so that an interrupted writer's trajectories are taken over (`recover`).
 
     Raises:
@@ -330,7 +333,7 @@ def create(
     destination = Path(path)
     if os.path.lexists(destination):
         raise ExistsError(f"{display(destination)} already exists; choose another name or remove it")
-    encoder = encoder_for(layout, encoding, knots, smooth, codec)
+    encoder = encoder_for(layout, encoding, knots, smooth, codec, gram)
     staging = Staging(destination, job if job is not None else os.urandom(16))
     writer = BundleWriter(staging, layout, encoder, provenance or Provenance(), None)
     try:

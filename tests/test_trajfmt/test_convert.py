@@ -179,9 +179,12 @@ def test_smoothing_at_neighbouring_knots_uses_the_original_weights(tmp_path: Pat
 
 
 def test_gram_matrix_is_that_of_the_path(tmp_path: Path) -> None:
-    """The Gram matrix equals the inner products of theta(t) - theta(0) in float64."""
+    """The Gram matrix equals the inner products of theta(t) - theta(0) in float64; it is kept on demand."""
     steps = theta(7)
-    run(save(tmp_path / "src", [steps]), tmp_path / "out.mct")
+    run(save(tmp_path / "src", [steps]), tmp_path / "plain.mct")
+    run(tmp_path / "src", tmp_path / "out.mct", gram=True)
+    with trajfmt.open(tmp_path / "plain.mct") as bundle:
+        assert bundle[0].gram is None
     moved = flat(steps).astype(np.float64) - flat(steps)[0].astype(np.float64)
     with trajfmt.open(tmp_path / "out.mct") as bundle:
         assert np.allclose(bundle[0].gram, moved @ moved.T, rtol=1e-10, atol=1e-10)
@@ -190,7 +193,7 @@ def test_gram_matrix_is_that_of_the_path(tmp_path: Path) -> None:
 def test_long_trajectory_has_no_gram_matrix_and_exact_betas(tmp_path: Path) -> None:
     """Beyond 256 steps the Gram matrix is left out and everything else stays."""
     steps = theta(8, 300, ((3,), (2,)))
-    run(save(tmp_path / "src", [steps]), tmp_path / "out.mct")
+    run(save(tmp_path / "src", [steps]), tmp_path / "out.mct", gram=True)
     with trajfmt.open(tmp_path / "out.mct") as bundle:
         assert bundle[0].gram is None
         assert np.abs(bundle[0].u - beta(steps, [[0], [1]], [0, 299])).max() <= 1e-12

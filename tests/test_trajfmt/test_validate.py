@@ -26,7 +26,7 @@ KNOTS, TABLES, THETA = "knots/00000.safetensors", "tables/00000.h5", "theta/0000
 @pytest.fixture
 def convex(write_bundle: Callable[..., Path], layout: ParamLayout, walk: Callable[..., Array]) -> Path:
     """Return a sound bundle of two convexified trajectories."""
-    return write_bundle(layout, walk(layout), walk(layout, seed=1), knots=(2,))
+    return write_bundle(layout, walk(layout), walk(layout, seed=1), knots=(2,), gram=True)
 
 
 @pytest.fixture

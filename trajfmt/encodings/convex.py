@@ -21,7 +21,8 @@ from trajfmt.errors import CorruptError, TimestepError
 from trajfmt.files import BundleFiles, write_at
 from trajfmt.layout import ParamLayout
 from trajfmt.manifest import ConvexEntry
-from trajfmt.measure import Measure, Measured
+from trajfmt.measure import Measure, Measured, mean
+from trajfmt.recorder import Recorded
 from trajfmt.source import Source, columns
 
 __all__ = ["ConvexTrajectory", "interpolate", "write"]
@@ -34,17 +35,18 @@ _BLOCK: Final = 2**17
 
 
 def write(
-    path: Path, source: Source, layout: ParamLayout, knots: Sequence[int], *, smooth: bool
+    path: Path, source: Source, layout: ParamLayout, knots: Sequence[int], *, smooth: bool, gram: bool
 ) -> tuple[int, Tables, Measured]:
     """Convexify a trajectory into the safetensors file `path`, reading every waypoint once.
 
     With `smooth`, inserted waypoints become the mean of their two neighbours, and the last timestep the
-    mean of the last two, after the betas are computed; the first stays (the MCT authors' code).
+    mean of the last two, after the betas are computed; the first stays (the MCT authors' code). With
+    `gram`, the tables keep the shape of the original path.
 
     Returns:
         The byte offset of the first knot, the tables, and what was measured.
     """
-    measure = Measure(source.timesteps, layout)
+    measure = Measure(source.timesteps, layout, gram=gram)
     head = knot_file.header(layout, knots)
     itemsize = layout.numpy_dtype.itemsize
     last = source.timesteps - 1
@@ -57,21 +59,30 @@ def write(
             for number, t in enumerate(knots):
                 row = block.rows[t]
                 if smooth and t == last:
-                    row = _mean(block.rows[t - 1], row)
+                    row = mean(block.rows[t - 1], row)
                 elif smooth and t > 0:
-                    row = _mean(block.rows[t - 1], block.rows[t + 1])
+                    row = mean(block.rows[t - 1], block.rows[t + 1])
                 position = len(head) + number * layout.nbytes + block.start * itemsize
                 write_at(fd, np.ascontiguousarray(row).view(np.uint8).data, position)
         os.fsync(fd)
     measured = measure.result()
-    tables = Tables(curve(measured.step_norms, knots), measured.step_norms, measured.gram)
-    return len(head), tables, measured
+    return len(head), _tables(measured, knots), measured
 
 
-def _mean(a: Array, b: Array) -> Array:
-    """Return (a + b) / 2 in the arrays' own dtype, rounded once."""
-    mean: Array = ((a.astype(np.float64) + b.astype(np.float64)) / 2).astype(a.dtype)
-    return mean
+def write_recorded(path: Path, recorded: Recorded, layout: ParamLayout) -> tuple[int, Tables]:
+    """Do the same with a trajectory that a recorder has convexified already."""
+    head = knot_file.header(layout, recorded.knots)
+    with path.open("wb") as file:
+        file.write(head)
+        for row in recorded.rows:
+            file.write(np.ascontiguousarray(row).view(np.uint8).data)
+        file.flush()
+        os.fsync(file.fileno())
+    return len(head), _tables(recorded.measured, recorded.knots)
+
+
+def _tables(measured: Measured, knots: Sequence[int]) -> Tables:
+    return Tables(curve(measured.step_norms, knots), measured.step_norms, measured.gram)
 
 
 def interpolate(

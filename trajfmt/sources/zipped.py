@@ -2,17 +2,16 @@
 
 Owns a reader for the few pickle instructions that torch writes for lists of tensors. It calls nothing and
 imports nothing: an instruction or a name beyond those is `Unusual`, and the file goes to `unpickle` and
-torch. A tensor costs a tuple here and 1.5 kB there, and no torch is needed.
+torch. A tensor costs 24 bytes here and 1.5 kB there, and no torch is needed.
 """
 
 from __future__ import annotations
 
-import io
 import math
 import mmap
 import os
-import struct
-import zipfile
+from array import array
+from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -24,6 +23,7 @@ from trajfmt.errors import SourceError
 from trajfmt.files import open_regular
 from trajfmt.layout import DTYPES, Dtype
 from trajfmt.sources.base import Shapes, check_timesteps
+from trajfmt.sources.members import Members, Unusual
 
 __all__ = ["Unusual", "ZippedTrajectory", "read"]
 
@@ -39,21 +39,22 @@ _MARK: Final = object()
 _HOOKS: Final = object()
 
 
-class Unusual(Exception):  # noqa: N818  # not an error: another reader takes over
-    """The file is not one of those that this module reads."""
-
-
 class Tensor(NamedTuple):
     """Where a contiguous tensor lies."""
 
-    storage: str
-    offset: int
-    """In elements of the storage."""
+    start: int
+    """Byte in the file."""
 
     shape: tuple[int, ...]
     dtype: Dtype
-    numel: int
-    """Of the storage."""
+
+
+class Piece(NamedTuple):
+    """Some neighbouring tensors of a timestep; equal shapes and dtypes are one object for all timesteps."""
+
+    shapes: Shapes
+    dtypes: tuple[Dtype, ...]
+    starts: array[int]
 
 
 class _Name(str):
@@ -75,22 +76,18 @@ def read(path: Path) -> list[ZippedTrajectory]:
         raise Unusual from exc
     finally:
         os.close(fd)
+    members = Members(mapped)
+    about, order = members.named(b"data.pkl"), members.named(b"byteorder")
+    if about is None or about[1] > _MAX_PICKLE:
+        raise Unusual
+    if order is not None and mapped[order[0] : sum(order)] != b"little":
+        raise Unusual
     try:
-        with zipfile.ZipFile(io.BufferedReader(_Raw(mapped))) as archive:
-            entries = {info.filename.partition("/")[2]: info for info in archive.infolist()}
-            about = entries.get("data.pkl")
-            if about is None or about.file_size > _MAX_PICKLE:
-                raise Unusual
-            order = archive.read(entries["byteorder"]) if "byteorder" in entries else b"little"
-            if order != b"little":
-                raise Unusual
-            buffer = _interpret(archive.read(about))
-    except (zipfile.BadZipFile, ValueError, IndexError, TypeError, KeyError, AttributeError, OSError,
-            struct.error, NotImplementedError, RuntimeError, EOFError, OverflowError) as exc:  # fmt: skip
+        buffer = _interpret(mapped, about[0], sum(about), members)
+    except (ValueError, IndexError, TypeError, KeyError, AttributeError, OverflowError) as exc:
         raise Unusual from exc  # torch will say what is wrong with it
-    _check_nesting(buffer, about.file_size)
-    places = _places(mapped, entries, buffer)
-    return [ZippedTrajectory(mapped, places, steps, path) for steps in buffer]
+    _check_nesting(buffer, about[1])
+    return [ZippedTrajectory(mapped, steps, path) for steps in buffer]
 
 
 def _check_nesting(buffer: Any, most: int) -> None:
@@ -105,73 +102,14 @@ def _check_nesting(buffer: Any, most: int) -> None:
         if not isinstance(steps, list):
             raise Unusual
         for step in steps:
-            if not isinstance(step, list):
+            if not isinstance(step, list) or not all(isinstance(piece, Piece) for piece in step):
                 raise Unusual
-            seen += 1 + len(step)
-            if seen > most or not all(isinstance(item, Tensor) for item in step):
+            seen += 1 + sum(len(piece.starts) for piece in step)
+            if seen > most:
                 raise Unusual
 
 
-class _Raw(io.RawIOBase):
-    """A map as a file that `zipfile` can read, without copying it whole."""
-
-    def __init__(self, mapped: mmap.mmap) -> None:
-        self._mapped = mapped
-        self._at = 0
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Move, and return the position."""
-        self._at = offset + (0, self._at, len(self._mapped))[whence]
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill `buffer`, and return how many bytes it got."""
-        data = self._mapped[self._at : self._at + len(buffer)]
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
-
-
-def _places(
-    mapped: mmap.mmap, entries: dict[str, zipfile.ZipInfo], buffer: list[list[list[Tensor]]]
-) -> dict[str, int]:
-    """Return the byte offset of every storage, all of which are stored whole and uncompressed."""
-    places: dict[str, int] = {}
-    for tensor in (tensor for steps in buffer for step in steps for tensor in step):
-        info = entries.get(f"data/{tensor.storage}")
-        itemsize = DTYPES[tensor.dtype].itemsize
-        size = math.prod(tensor.shape)
-        if (
-            info is None
-            or info.header_offset < 0
-            or info.compress_type
-            or info.file_size != tensor.numel * itemsize
-        ):
-            raise Unusual
-        if tensor.offset < 0 or tensor.offset + size > tensor.numel:
-            raise Unusual
-        if tensor.storage in places:
-            continue
-        header = mapped[info.header_offset : info.header_offset + 30]
-        if len(header) < 30 or header[:4] != b"PK\x03\x04":
-            raise Unusual
-        name, extra = struct.unpack("<HH", header[26:30])
-        start = info.header_offset + 30 + name + extra
-        if start + info.file_size > len(mapped):
-            raise Unusual
-        places[tensor.storage] = start
-    return places
-
-
-def _tensor(arguments: Any) -> Tensor:
+def _tensor(arguments: Any, members: Members) -> Tensor:
     storage, offset, shape, stride = arguments[:4]
     kind, name, key, device, numel = storage
     expected = 1
@@ -182,12 +120,17 @@ def _tensor(arguments: Any) -> Tensor:
     plain = kind == "storage" and isinstance(name, _Name) and device == "cpu" and isinstance(key, str)
     if not plain or not all(isinstance(n, int) and n >= 0 for n in (offset, numel, *shape)):
         raise Unusual
-    return Tensor(key, offset, tuple(shape), _STORAGES[name.partition(" ")[2]], numel)
+    dtype = _STORAGES[name.partition(" ")[2]]
+    itemsize = DTYPES[dtype].itemsize
+    start, nbytes = members.storage(int(key))
+    if nbytes != numel * itemsize or offset + math.prod(shape) > numel or not members.holds(start, nbytes):
+        raise Unusual
+    return Tensor(start + offset * itemsize, tuple(shape), dtype)
 
 
-def _reduce(function: Any, arguments: Any) -> Any:
+def _reduce(function: Any, arguments: Any, members: Members) -> Any:
     if function == "torch._utils _rebuild_tensor_v2" and isinstance(function, _Name):
-        return _tensor(arguments)
+        return _tensor(arguments, members)
     if function == "torch._utils _rebuild_parameter" and isinstance(function, _Name):
         return arguments[0]
     if function == "collections OrderedDict" and isinstance(function, _Name) and arguments == ():
@@ -195,11 +138,54 @@ def _reduce(function: Any, arguments: Any) -> Any:
     raise Unusual
 
 
-def _interpret(code: bytes) -> Any:
-    """Run the instructions of a pickle that builds lists of tensors."""
+def _packed(items: list[Any], known: dict[Any, Any]) -> list[Any]:
+    """Return what a list gets: one piece in place of tensors."""
+    if not items or not all(isinstance(item, Tensor) for item in items):
+        return items
+    shapes, dtypes = tuple(item.shape for item in items), tuple(item.dtype for item in items)
+    return [
+        Piece(
+            known.setdefault(shapes, shapes),
+            known.setdefault(dtypes, dtypes),
+            array("q", [item.start for item in items]),
+        )
+    ]
+
+
+class _Memo:
+    """What a pickle may refer to again, as far as torch does so: names, lists, and keys of storages.
+
+    A tensor or a tuple that is referred to again is unusual; to keep them all would cost more than the
+    conversion.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[int, Any] = {}
+        self._places, self._keys = array("q"), array("q")
+
+    def put(self, place: int, value: Any) -> None:
+        """Remember a value."""
+        if isinstance(value, str) and value.isdecimal() and value.isascii():
+            if self._places and self._places[-1] >= place:
+                raise Unusual  # Python's pickler counts upwards
+            self._places.append(place)
+            self._keys.append(int(value))
+        elif not isinstance(value, tuple) and value is not _HOOKS:
+            self._kept[place] = value
+
+    def get(self, place: int) -> Any:
+        """Return a value."""
+        found = bisect_left(self._places, place)
+        if found < len(self._places) and self._places[found] == place:
+            return str(self._keys[found])
+        return self._kept[place]
+
+
+def _interpret(code: mmap.mmap, at: int, end: int, members: Members) -> Any:
+    """Run the instructions of a pickle that builds lists of tensors; such a list becomes `Piece`s."""
     stack: list[Any] = []
-    memo: dict[int, Any] = {}
-    at = 0
+    memo = _Memo()
+    known: dict[Any, Any] = {}
 
     def since_mark() -> list[Any]:
         start = len(stack) - 1
@@ -211,20 +197,20 @@ def _interpret(code: bytes) -> Any:
         del stack[start:]
         return items
 
-    while True:
+    while at < end:
         op = code[at]
         at += 1
         if op == 0x71:  # BINPUT
-            memo[code[at]] = stack[-1]
+            memo.put(code[at], stack[-1])
             at += 1
         elif op == 0x72:  # LONG_BINPUT
-            memo[int.from_bytes(code[at : at + 4], "little")] = stack[-1]
+            memo.put(int.from_bytes(code[at : at + 4], "little"), stack[-1])
             at += 4
         elif op == 0x68:  # BINGET
-            stack.append(memo[code[at]])
+            stack.append(memo.get(code[at]))
             at += 1
         elif op == 0x6A:  # LONG_BINGET
-            stack.append(memo[int.from_bytes(code[at : at + 4], "little")])
+            stack.append(memo.get(int.from_bytes(code[at : at + 4], "little")))
             at += 4
         elif op == 0x4B:  # BININT1
             stack.append(code[at])
@@ -260,37 +246,35 @@ def _interpret(code: bytes) -> Any:
             pass
         elif op == 0x52:  # REDUCE
             arguments = stack.pop()
-            stack[-1] = _reduce(stack[-1], arguments)
+            stack[-1] = _reduce(stack[-1], arguments, members)
         elif op == 0x63:  # GLOBAL
-            end = code.index(b"\n", code.index(b"\n", at) + 1)
-            name = _Name(code[at:end].decode().replace("\n", " "))
+            stop = code.find(b"\n", code.find(b"\n", at, end) + 1, end)
+            name = _Name(code[at:stop].decode().replace("\n", " "))
             if name not in _NAMES:
                 raise Unusual
             stack.append(name)
-            at = end + 1
+            at = stop + 1
         elif op == 0x61:  # APPEND
             item = stack.pop()
-            stack[-1].append(item)
+            stack[-1].extend(_packed([item], known))
         elif op == 0x65:  # APPENDS
             items = since_mark()
-            stack[-1].extend(items)
+            stack[-1].extend(_packed(items, known))
         elif op == 0x80:  # PROTO
             at += 1
         elif op == 0x2E:  # STOP
             return stack.pop()
         else:
             raise Unusual
+    raise Unusual
 
 
 class ZippedTrajectory:
     """One trajectory of a mapped buffer, as a `Source`."""
 
-    def __init__(
-        self, mapped: mmap.mmap, places: dict[str, int], steps: Sequence[Sequence[Tensor]], path: Path
-    ) -> None:
+    def __init__(self, mapped: mmap.mmap, steps: Sequence[Sequence[Piece]], path: Path) -> None:
         self._mapped = mapped
-        self._places = places
-        self._steps = steps
+        self._steps = [_joined(step) for step in steps]
         self._path = path
 
     @property
@@ -301,7 +285,7 @@ class ZippedTrajectory:
     @property
     def shapes(self) -> Shapes:
         """Return the parameters' shapes at t = 0."""
-        return tuple(tensor.shape for tensor in self._steps[0]) if self._steps else ()
+        return self._steps[0].shapes if self._steps else ()
 
     @property
     def dtype(self) -> Dtype:
@@ -310,7 +294,7 @@ class ZippedTrajectory:
         Raises:
             SourceError: they differ.
         """
-        found = {tensor.dtype for step in self._steps for tensor in step}
+        found = {dtype for step in self._steps for dtype in step.dtypes}
         if len(found) != 1:
             names = ", ".join(sorted(DTYPES[name].name for name in found))
             raise SourceError(
@@ -320,12 +304,11 @@ class ZippedTrajectory:
 
     def read(self, t: int, parameter: int) -> NDArray[np.generic]:
         """Return one parameter at timestep t, flattened: a read-only view of the mapped file."""
-        tensor = self._steps[t][parameter]
-        count, dtype = math.prod(tensor.shape), DTYPES[tensor.dtype]
+        step = self._steps[t]
+        count, dtype = math.prod(step.shapes[parameter]), DTYPES[step.dtypes[parameter]]
         if count == 0:
             return np.empty(0, dtype)
-        start = self._places[tensor.storage] + tensor.offset * dtype.itemsize
-        return np.frombuffer(self._mapped, dtype, count, start)
+        return np.frombuffer(self._mapped, dtype, count, step.starts[parameter])
 
     def close(self) -> None:
         """Drop the places."""
@@ -339,7 +322,16 @@ class ZippedTrajectory:
             SourceError: timesteps of different shapes, or all timesteps are one and the same memory.
         """
         check_timesteps(
-            [tuple(tensor.shape for tensor in step) for step in self._steps],
-            [[(tensor.storage, tensor.offset) for tensor in step] for step in self._steps],
-            self._path,
+            [step.shapes for step in self._steps], [step.starts for step in self._steps], self._path
         )
+
+
+def _joined(step: Sequence[Piece]) -> Piece:
+    """Return a timestep as one piece; a pickle holds a long list in several."""
+    if len(step) == 1:
+        return step[0]
+    starts = array("q")
+    for piece in step:
+        starts.extend(piece.starts)
+    shapes = tuple(shape for piece in step for shape in piece.shapes)
+    return Piece(shapes, tuple(dtype for piece in step for dtype in piece.dtypes), starts)

@@ -1,0 +1,132 @@
+"""Where the members of a zip file lie that torch wrote: name to offset, in 16 bytes a tensor.
+
+Owns the zip structures that torch's writer uses (APPNOTE.TXT 4.3: end records, directory, local headers).
+`zipfile` keeps 600 bytes a member, which for a buffer of ten trajectories is more than its conversion needs.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from typing import Final
+
+import numpy as np
+
+__all__ = ["Members", "Unusual"]
+
+_END: Final = struct.Struct("<4s4H2LH")
+_END64: Final = struct.Struct("<4sQ2H2L4Q")
+_LOCATOR: Final = struct.Struct("<4sLQL")
+_ENTRY: Final = struct.Struct("<4s6H3L5H2L")
+_LOCAL: Final = struct.Struct("<4s5H3L2H")
+_SATURATED: Final = 0xFFFFFFFF
+_NUMBERED: Final = b"data/"
+
+
+class Unusual(Exception):  # noqa: N818  # not an error: another reader takes over
+    """The file is not one of those that this reader is for."""
+
+
+class Members:
+    """The directory of a mapped zip file whose members are stored as they are.
+
+    Raises:
+        Unusual: it is not one, or names a member twice; what is wrong with it is for torch to say.
+    """
+
+    def __init__(self, mapped: mmap.mmap) -> None:
+        self._mapped = mapped
+        self._named: dict[bytes, tuple[int, int]] = {}
+        try:
+            self._read(*self._directory())
+        except struct.error as exc:
+            raise Unusual from exc
+
+    def storage(self, number: int) -> tuple[int, int]:
+        """Return where the bytes of the member `data/{number}` begin, and how many they are."""
+        if not 0 <= number < len(self._headers) or self._headers[number] < 0:
+            raise Unusual
+        return self._begin(int(self._headers[number])), int(self._sizes[number])
+
+    def named(self, name: bytes) -> tuple[int, int] | None:
+        """Return the same for another member, or None if there is none."""
+        found = self._named.get(name)
+        return found and (self._begin(found[0]), found[1])
+
+    def holds(self, start: int, nbytes: int) -> bool:
+        """Return whether that many bytes from there on are in the file."""
+        return start + nbytes <= len(self._mapped)
+
+    def _directory(self) -> tuple[int, int]:
+        """Return where the directory begins and how many entries it has."""
+        at = len(self._mapped) - _END.size
+        if at < 0:
+            raise Unusual
+        magic, disk, first, _, count, _, start, comment = _END.unpack_from(self._mapped, at)
+        if magic != b"PK\x05\x06" or disk or first or comment:
+            raise Unusual
+        if at >= _LOCATOR.size:
+            magic, disk, at64, disks = _LOCATOR.unpack_from(self._mapped, at - _LOCATOR.size)
+            if magic == b"PK\x06\x07":
+                magic, *_, count, _, start = _END64.unpack_from(self._mapped, min(at64, len(self._mapped)))
+                if magic != b"PK\x06\x06" or disk or disks != 1:
+                    raise Unusual
+        if count * _ENTRY.size > len(self._mapped):
+            raise Unusual
+        return start, count
+
+    def _read(self, at: int, count: int) -> None:
+        self._headers = np.full(count, -1, np.int64)
+        self._sizes = np.zeros(count, np.int64)
+        folder = None
+        for _ in range(count):
+            (magic, _, _, flags, method, _, _, _, packed, size, long, extra, comment, _, _, _, header) = (
+                _ENTRY.unpack_from(self._mapped, min(at, len(self._mapped)))
+            )
+            at += _ENTRY.size
+            name = self._mapped[at : at + long]
+            if size == _SATURATED or packed == _SATURATED or header == _SATURATED:
+                field = self._mapped[at + long : at + long + extra]
+                size, packed, header = _widen(field, size, packed, header)
+            at += long + extra + comment
+            owner, _, rest = name.partition(b"/")
+            plain = magic == b"PK\x01\x02" and method == 0 and size == packed and not flags & 1
+            if not plain or owner != (folder := owner if folder is None else folder):
+                raise Unusual
+            self._take(rest, header, size)
+
+    def _take(self, name: bytes, header: int, size: int) -> None:
+        digits = name.removeprefix(_NUMBERED)
+        if digits == name or not digits.isdigit() or (digits[:1] == b"0" and digits != b"0"):
+            if name in self._named:
+                raise Unusual
+            self._named[name] = header, size
+            return
+        number = int(digits)
+        if number >= len(self._headers) or self._headers[number] >= 0 or max(header, size) >= 2**62:
+            raise Unusual
+        self._headers[number], self._sizes[number] = header, size
+
+    def _begin(self, header: int) -> int:
+        """Return where the bytes behind a local header begin."""
+        if header + _LOCAL.size > len(self._mapped):
+            raise Unusual
+        magic, *_, name, extra = _LOCAL.unpack_from(self._mapped, header)
+        if magic != b"PK\x03\x04":
+            raise Unusual
+        return header + _LOCAL.size + int(name) + int(extra)
+
+
+def _widen(extra: bytes, *values: int) -> list[int]:
+    """Replace saturated values by those of the zip64 field, which holds them in this order."""
+    at = 0
+    while at + 4 <= len(extra):
+        kind, length = struct.unpack_from("<2H", extra, at)
+        if kind == 1:
+            wide = iter(struct.unpack_from(f"<{length // 8}Q", extra, at + 4))
+            try:
+                return [next(wide) if value == _SATURATED else value for value in values]
+            except StopIteration:
+                raise Unusual from None
+        at += 4 + length
+    raise Unusual
