@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-__all__ = ["INTEGERS", "PATH", "WINDOW", "as_json"]
+__all__ = ["INTEGERS", "PATH", "WINDOW", "as_json", "check_output", "data", "force"]
 
 PATH = click.Path(path_type=Path)
 
@@ -56,3 +56,15 @@ INTEGERS = _Integers()
 WINDOW = _Window()
 
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout.")
+data = click.option("--data", type=PATH, help="Folder of the dataset's files.  [default: data]")
+force = click.option("--force", is_flag=True, help="Replace an existing file.")
+
+
+def check_output(path: Path, *, force: bool) -> None:
+    """Refuse a destination that cannot be written, before any work is done."""
+    if path.suffix != ".png":
+        raise click.UsageError(f"{path}: the picture is a PNG; end its name in .png")
+    if path.is_dir() or (path.exists() and not force):
+        raise click.UsageError(f"{path} exists; use another -o, or --force")
+    if not path.absolute().parent.is_dir():
+        raise click.UsageError(f"{path.absolute().parent}: no such folder; create it first")

@@ -8,6 +8,7 @@ import json
 import shlex
 import sys
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -15,11 +16,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
+    from mct.config import EvaluateConfig
     from mct.distill import Distiller
     from mct.evaluate import Comparison
     from mct.events import Accuracy, NetworkTrained
     from mct.experts import ExpertRun
     from mct.folder import RunFolder
+    from mct.plots.along import Along, Point
+    from mct.plots.curves import Curve
 
 Event = TypeVar("Event")
 
@@ -41,34 +45,58 @@ def _progress(what: str, total: int, done: int = 0) -> Iterator[tuple[Progress, 
 
 def experts(run: ExpertRun) -> None:
     """Train, show progress, and print where the trajectories are."""
-    from mct.events import ExpertDone
+    from mct.events import ExpertDone, ExpertsFound
 
-    accuracies = []
-    with _progress("experts", run.config.experts * run.config.epochs) as (bar, task):
-        for event in run.events():
-            if isinstance(event, ExpertDone):
-                accuracies.append(event.accuracy)
-                bar.update(task, note=f"test accuracy {event.accuracy:.1%}")
-            else:
-                bar.advance(task)
-    mean = sum(accuracies) / len(accuracies)
-    click.echo(f"{len(accuracies)} experts, mean test accuracy {mean:.1%}", err=True)
+    accuracies, found, epochs = [], 0, run.config.epochs
+    events = run.events()
+    try:
+        with (
+            _progress("experts", run.config.experts * epochs) as (bar, task),
+            contextlib.closing(events),
+        ):
+            for event in events:
+                if isinstance(event, ExpertDone):
+                    accuracies.append(event.accuracy)
+                    bar.update(task, note=f"test accuracy {event.accuracy:.1%}")
+                elif isinstance(event, ExpertsFound):
+                    found = event.count
+                    bar.update(task, completed=found * epochs)
+                    click.echo(f"{found} finished experts of an interrupted run taken over", err=True)
+                else:
+                    bar.advance(task)
+    except KeyboardInterrupt:
+        kept = found + len(accuracies)
+        raise KeyboardInterrupt(
+            f"interrupted; {kept} finished experts are kept, the same command continues"
+            if kept
+            else "interrupted; no expert was finished"
+        ) from None
+    if accuracies:
+        mean = sum(accuracies) / len(accuracies)
+        click.echo(f"{len(accuracies)} experts trained, mean test accuracy {mean:.1%}", err=True)
     click.echo(str(run.path))
 
 
-def distillation(distiller: Distiller, folder: RunFolder, *, resume: bool) -> None:
+def distillation(
+    distiller: Distiller, folder: RunFolder, *, resume: bool, evaluation: EvaluateConfig | None
+) -> None:
     """Distil, show progress, and print where the result is; on Ctrl-C say how to go on."""
     from mct.distill import distill
+    from mct.events import OuterStep
 
     config = distiller.config
-    events = distill(distiller, folder, resume=resume)
+    best: Accuracy | None = None
+    events = distill(distiller, folder, resume=resume, evaluation=evaluation)
     try:
         with _progress("distill", config.outer_steps) as (bar, task), contextlib.closing(events):
             for event in events:
-                note = f"loss {event.loss:.3f}, learning rate {event.learning_rate:.2g}"
+                note = ""
+                if isinstance(event, OuterStep):
+                    note = f"loss {event.loss:.3f}, learning rate {event.learning_rate:.2g}"
                 if event.accuracy is not None:
-                    note += f", accuracy {event.accuracy.mean:.1%}"
-                    bar.console.print(f"step {event.step}: accuracy {_accuracy(event.accuracy)}")
+                    best = event.accuracy if best is None or event.accuracy.mean > best.mean else best
+                    text = f"step {event.step}: accuracy {_accuracy(event.accuracy)} on {_on(event.accuracy)}"
+                    bar.console.print(text)
                 bar.update(task, completed=event.step, note=note)
     except KeyboardInterrupt:
         if not folder.state.is_file():
@@ -77,16 +105,27 @@ def distillation(distiller: Distiller, folder: RunFolder, *, resume: bool) -> No
         raise KeyboardInterrupt(
             f"interrupted; {folder.state} holds the state; continue with: {again}"
         ) from None
-    click.echo(str(folder.result))
+    if best is not None and best.on == "test":
+        click.echo(
+            f"best accuracy {_accuracy(best)}: the maximum over evaluations on the test set, as published "
+            "numbers are; it is better than what a user can expect",
+            err=True,
+        )
+    click.echo(str(folder.result if best is None else folder.best))
 
 
-def evaluation(comparison: Comparison, *, baseline: bool, as_json: bool) -> None:
+def _on(accuracy: Accuracy) -> str:
+    return {"heldout": "held-out training images", "test": "the test set"}[accuracy.on]
+
+
+def evaluation(comparison: Comparison, *, baseline: bool, cross: bool, as_json: bool) -> None:
     """Evaluate, show progress, and print the accuracies."""
     networks = comparison.config.networks
     distilled = _drain("distilled", networks, comparison.distilled())
     real = (
         _drain("random real", networks * len(comparison.rates), comparison.baseline()) if baseline else None
     )
+    others = _cross(comparison) if cross else {}
     if as_json:
         facts = {
             "dataset": comparison.synthetic.origin.dataset,
@@ -94,6 +133,7 @@ def evaluation(comparison: Comparison, *, baseline: bool, as_json: bool) -> None
             "config": dataclasses.asdict(comparison.config),
             "distilled": dataclasses.asdict(distilled),
             "random_real": None if real is None else dataclasses.asdict(real),
+            "cross": {name: dataclasses.asdict(accuracy) for name, accuracy in others.items()},
         }
         click.echo(json.dumps(facts, sort_keys=True))
         return
@@ -109,6 +149,99 @@ def evaluation(comparison: Comparison, *, baseline: bool, as_json: bool) -> None
             f"best of {len(comparison.rates)})"
         )
         click.echo(f"  gain          {100 * (distilled.mean - real.mean):+5.1f} points")
+    for name, accuracy in others.items():
+        click.echo(f"  {name:<13} {_accuracy(accuracy)}")
+
+
+def _cross(comparison: Comparison) -> dict[str, Accuracy]:
+    """Evaluate the other architectures."""
+    from mct.evaluate import CROSS
+    from mct.events import ArchitectureTested
+
+    found = {}
+    with _progress("other architectures", len(CROSS) * comparison.config.networks) as (bar, task):
+        for event in comparison.cross():
+            if isinstance(event, ArchitectureTested):
+                found[event.model] = event.accuracy
+            else:
+                bar.update(task, advance=1, note=f"accuracy {event.accuracy:.1%}")
+    return found
+
+
+def presets(dataset: str | None, *, as_json: bool) -> None:
+    """Print the table of presets."""
+    from rich.table import Table
+
+    from mct import presets as published
+
+    chosen = [
+        row for row in published.rows() if dataset is None or str(row["dataset"]).lower() == dataset.lower()
+    ]
+    if not chosen:
+        known = sorted({str(row["dataset"]) for row in published.rows()})
+        raise click.UsageError(f"no presets for {dataset}; there are some for {', '.join(known)}")
+    if as_json:
+        for row in chosen:
+            click.echo(json.dumps(row, sort_keys=True))
+        return
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    names = {
+        "name": "name", "model": "model", "knots": "knots", "inner_steps": "N", "expert_steps": "M",
+        "max_start": "max start", "lr_img": "lr img", "lr_lr": "lr lr", "lr_init": "lr init",
+        "batch_syn": "batch syn", "accuracy": "published",
+    }  # fmt: skip
+    table = Table(box=None, pad_edge=False)
+    for key, title in names.items():
+        table.add_column(title, justify="left" if key in ("name", "model") else "right", no_wrap=True)
+    for row in chosen:
+        table.add_row(*(_cell(row[key]) for key in names))
+    console.print(table)
+    console.print()
+    for row in chosen:
+        console.print(f"{row['name']}: {row['source']}", highlight=False, markup=False)
+    console.print()
+    for remark in published.REMARKS:
+        console.print(remark, highlight=False, markup=False)
+
+
+def _cell(value: object) -> str:
+    if value is None or value == []:
+        return "-"
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def picture(path: Path, data: bytes) -> None:
+    """Write a PNG and print where it is."""
+    from mct.tensorfile import write_atomically
+
+    write_atomically(path, data)
+    click.echo(str(path))
+
+
+def convergence(runs: list[Curve]) -> None:
+    """Print where each run converged."""
+    for run in runs:
+        at = run.steps.index(run.converged)
+        best = max(run.mean)
+        click.echo(
+            f"{run.name}: converged at step {run.converged} ({run.mean[at]:.1%}), best {best:.1%}",
+            err=True,
+        )
+
+
+def along(events: Generator[Point, None, Along]) -> Along:
+    """Test networks along a trajectory, and show progress."""
+    with _progress("networks", 1) as (bar, task):
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as stop:
+                result: Along = stop.value
+                return result
+            note = f"t = {event.time:g}, accuracy {event.accuracy:.1%}"
+            bar.update(task, total=event.total, completed=event.number, note=note)
 
 
 def _drain(what: str, total: int, events: Generator[NetworkTrained, None, Accuracy]) -> Accuracy:

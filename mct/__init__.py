@@ -19,7 +19,16 @@ from mct.errors import (
     ResultError,
 )
 from mct.evaluate import Comparison
-from mct.events import Accuracy, ExpertDone, ExpertEpoch, NetworkTrained, OuterStep
+from mct.events import (
+    Accuracy,
+    ArchitectureTested,
+    Evaluated,
+    ExpertDone,
+    ExpertEpoch,
+    ExpertsFound,
+    NetworkTrained,
+    OuterStep,
+)
 from mct.experts import ExpertRun, train_experts
 from mct.folder import RunFolder
 from mct.synthetic import SyntheticDataset
@@ -27,6 +36,7 @@ from mct.unroll import Gradients, Problem, Unroll
 
 __all__ = [
     "Accuracy",
+    "ArchitectureTested",
     "Comparison",
     "ConfigError",
     "CorruptError",
@@ -36,11 +46,13 @@ __all__ = [
     "Distiller",
     "DivergedError",
     "EvaluateConfig",
+    "Evaluated",
     "ExistsError",
     "ExpertConfig",
     "ExpertDone",
     "ExpertEpoch",
     "ExpertRun",
+    "ExpertsFound",
     "Gradients",
     "MctError",
     "MismatchError",

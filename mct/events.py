@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from mct.config import Held
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertEpoch:
@@ -35,6 +37,14 @@ class ExpertDone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExpertsFound:
+    """Finished experts of an interrupted run are taken over."""
+
+    count: int
+    """How many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkTrained:
     """A fresh network is trained and tested."""
 
@@ -45,12 +55,12 @@ class NetworkTrained:
     """What it was trained with."""
 
     accuracy: float
-    """Accuracy on the test set."""
+    """Accuracy on the images that it was tested on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
-    """Test accuracy over several fresh networks."""
+    """Accuracy over several fresh networks."""
 
     mean: float
     """Mean over networks, in [0, 1]."""
@@ -63,6 +73,31 @@ class Accuracy:
 
     learning_rate: float
     """What the networks were trained with."""
+
+    on: Held
+    """What they were tested on: the test set, or training images that were kept out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchitectureTested:
+    """Fresh networks of one architecture are trained and tested."""
+
+    model: str
+    """Its name, as `networks.parse` takes it."""
+
+    accuracy: Accuracy
+    """Over several of its networks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluated:
+    """The synthetic dataset was evaluated before the first step."""
+
+    step: int
+    """0."""
+
+    accuracy: Accuracy
+    """Of the initial images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,65 +1,83 @@
 """Trains experts on real images and records their weights at every timestep.
 
-The recipe is MTT's: plain SGD, constant step size, shuffled batches, cross-entropy. Recording is a
-copy, always: on a CPU `p.detach().cpu()` is no copy, and MTT's script then stores one set of
-weights for all timesteps. How trajectories are encoded and written is trajfmt's.
+The recipe is MTT's: plain SGD, shuffled batches, one augmentation a batch, cross-entropy. Recording is a
+copy, always: on a CPU `p.detach().cpu()` is no copy, and MTT's script then stores one set of weights for
+all timesteps. Where trajectories go is `recording`'s, how they are encoded and written trajfmt's.
 """
 
-import contextlib
+import hashlib
+import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import nn
 from torch.nn.functional import cross_entropy
 
 import trajfmt
-from mct import networks, recipes
+from mct import networks, recipes, recording
+from mct.augment import augmentation
 from mct.config import ExpertConfig
 from mct.data import Dataset, load
 from mct.devices import device_of
-from mct.errors import DivergedError, ExistsError
+from mct.errors import ConfigError, DivergedError, ExistsError
 from mct.evaluate import accuracy_of
-from mct.events import ExpertDone, ExpertEpoch
+from mct.events import ExpertDone, ExpertEpoch, ExpertsFound
+from mct.preprocessing import hash_images
 from mct.provenance import parse_preprocessing
+from mct.recording import Job, Tape
 from mct.seeds import generator
 from trajfmt import models
-from trajfmt.export import BufferWriter
+from trajfmt.torch import flatten
 
-_ENCODINGS: Final[dict[str, Literal["convex", "full"]]] = {".mct": "convex", ".mtt": "full"}
+_BUNDLES = (".mct", ".mtt")
 
-Sink = Callable[[NDArray[np.float32]], None]
-"""Takes one trajectory: `(T+1, P)` float32."""
+
+class Store(Protocol):
+    """Keeps what experts leave behind."""
+
+    @property
+    def finished(self) -> int:
+        """Return how many experts are kept already."""
+        ...
+
+    def tape(self) -> Tape:
+        """Return an empty tape for the next expert."""
+        ...
+
+    def keep(self, tape: Tape, /) -> None:
+        """Keep the expert on a tape."""
+        ...
 
 
 def train_experts(
     dataset: Dataset,
     model: trajfmt.Model,
     config: ExpertConfig,
-    sink: Sink,
+    store: Store,
     *,
     device: str | torch.device = "cpu",
 ) -> Iterator[ExpertEpoch | ExpertDone]:
-    """Train experts one after another and hand each trajectory to `sink`.
+    """Train the experts that `store` does not have yet, one after another.
 
     Args:
         dataset: What to train on.
         model: Every fact known.
         config: The recipe.
-        sink: Called once per expert with its weights, `(T+1, P)` float32; timestep 0 is the
-            initialisation.
+        store: Gets the weights of every timestep, `(P,)` float32; timestep 0 is the initialisation.
         device: Where to train; images are moved there once.
+
+    Raises:
+        DivergedError: A loss is not finite; earlier experts are kept.
     """
     here = dataset.to(device)
-    for expert in range(config.experts):
-        recorded: list[NDArray[np.float32]] = []
-        yield from _train(here, model, config, expert, recorded, torch.device(device))
-        sink(np.stack(recorded))
+    for expert in range(store.finished, config.experts):
+        tape = store.tape()
+        done = yield from _train(here, model, config, expert, tape, torch.device(device))
+        store.keep(tape)
+        yield done
 
 
 def _train(
@@ -67,22 +85,35 @@ def _train(
     model: trajfmt.Model,
     config: ExpertConfig,
     expert: int,
-    recorded: list[NDArray[np.float32]],
+    tape: Tape,
     device: torch.device,
-) -> Iterator[ExpertEpoch | ExpertDone]:
+) -> Generator[ExpertEpoch, None, ExpertDone]:
     random = generator(config.seed, "expert", expert)
     network = networks.build(model, generator=random, device=device).train()
-    optimizer = torch.optim.SGD(
-        network.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
-    )
-    recorded.append(_copy(network))
+    augment = augmentation(config.augment)
     images, labels = dataset.train_images, dataset.train_labels
-    steps = 0
-    for epoch in range(1, config.epochs + 1):
+    timesteps = steps = 0
+
+    def record() -> None:
+        nonlocal timesteps
+        tape.add(flatten(network).cpu().numpy())
+        timesteps += 1
+
+    def optimizer_at(rate: float) -> torch.optim.Optimizer:
+        return torch.optim.SGD(
+            network.parameters(), lr=rate, momentum=config.momentum, weight_decay=config.weight_decay
+        )
+
+    record()
+    optimizer = optimizer_at(config.lr)
+    for epoch in range(config.epochs):
         total = torch.zeros(2, dtype=torch.float64, device=device)
         order = torch.randperm(len(labels), generator=random).to(device)
         for batch in torch.split(order, min(config.batch_size, len(order))):
-            logits = network(images[batch])
+            inputs = images[batch]
+            if augment is not None:
+                inputs = augment(inputs, random)
+            logits = network(inputs)
             loss = cross_entropy(logits, labels[batch])
             optimizer.zero_grad()
             torch.autograd.backward(loss)
@@ -91,20 +122,17 @@ def _train(
             total += torch.stack([loss.detach() * len(batch), hits]).double()
             steps += 1
             if config.steps_per_timestep and steps % config.steps_per_timestep == 0:
-                recorded.append(_copy(network))
-        if not config.steps_per_timestep:
-            recorded.append(_copy(network))
+                record()
         mean_loss, accuracy = (total / len(labels)).tolist()
         if not math.isfinite(mean_loss):
-            raise DivergedError(f"expert {expert}: the loss of epoch {epoch} is {mean_loss}; lower `lr`")
-        yield ExpertEpoch(expert=expert, epoch=epoch, loss=mean_loss, accuracy=accuracy)
+            raise DivergedError(f"expert {expert}: the loss of epoch {epoch + 1} is {mean_loss}; lower `lr`")
+        if not config.steps_per_timestep:
+            record()
+        if config.lr_decay and epoch == config.epochs // 2 + 1:  # MTT compares the number of a finished epoch
+            optimizer = optimizer_at(config.lr / 10)
+        yield ExpertEpoch(expert=expert, epoch=epoch + 1, loss=mean_loss, accuracy=accuracy)
     accuracy = accuracy_of(network, dataset.test_images, dataset.test_labels)
-    yield ExpertDone(expert=expert, timesteps=len(recorded), accuracy=accuracy)
-
-
-def _copy(network: nn.Module) -> NDArray[np.float32]:
-    array: NDArray[np.float32] = networks.flatten(network).cpu().numpy()
-    return array
+    return ExpertDone(expert=expert, timesteps=timesteps, accuracy=accuracy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +147,10 @@ class ExpertRun:
     """A bundle (`.mct` convex, `.mtt` full), or else the folder of an MTT buffer."""
 
     device: torch.device
+    knots: tuple[int, ...] = ()
+    """Waypoints to keep between the endpoints (`.mct`)."""
+
+    smooth: bool = False
 
     @classmethod
     def prepare(
@@ -128,49 +160,91 @@ class ExpertRun:
         *,
         model: str | None = None,
         preprocessing: str | None = None,
+        root: Path | None = None,
+        knots: Sequence[int] = (),
+        smooth: bool = False,
         device: str = "cpu",
         **settings: Any,
     ) -> "ExpertRun":
         """Load a dataset and settle model, settings and destination.
 
         Args:
-            dataset: A known dataset or the path of an `.npz` file.
+            dataset: A known dataset, or the path of a file or folder of images.
             out: A bundle by its suffix, or the root folder of buffers: see `buffer_folder`.
             model: Like ConvNetD3W128; None is what `recipes` knows about the dataset.
             preprocessing: `none`, `normalize` or `zca`; None is `normalize`.
+            root: Folder of the dataset's files.
+            knots: Waypoints to keep between the endpoints, for a `.mct`.
+            smooth: Average them with their neighbours, for a `.mct`.
             device: Where to train.
             settings: Fields of `ExpertConfig`; None leaves what `recipes` knows.
 
         Raises:
             ExistsError: The destination is taken.
         """
-        real = load(dataset, preprocessing=parse_preprocessing(preprocessing or "normalize"))
+        if (knots or smooth) and out.suffix != ".mct":
+            raise ConfigError("`knots` and `smooth` are for convexified trajectories: --out NAME.mct")
+        if out.suffix in _BUNDLES and out.exists():
+            raise ExistsError(f"{out} exists; use another --out, or remove it")
+        here = device_of(device)
+        real = load(dataset, preprocessing=parse_preprocessing(preprocessing or "normalize"), root=root)
         name = model or recipes.MODELS.get(real.name, "ConvNet")
         network = networks.parse(
             name, channels=real.channels, image_size=real.image_size, classes=real.classes
         )
-        path = out if out.suffix in _ENCODINGS else buffer_folder(out, real, network)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise ExistsError(f"{path} exists; use another --out, or remove it")
+        path = out if out.suffix in _BUNDLES else buffer_folder(out, real, network)
         config = recipes.expert_config(real.name, **settings)
-        return cls(dataset=real, model=network, config=config, path=path, device=device_of(device))
+        augmentation(config.augment)
+        timesteps = config.epochs + 1
+        if config.steps_per_timestep:
+            batches = math.ceil(len(real.train_labels) / config.batch_size)
+            timesteps = config.epochs * batches // config.steps_per_timestep + 1
+        if knots and max(knots) >= timesteps - 1:
+            raise ConfigError(f"`knots` must lie before the last timestep {timesteps - 1}, got {max(knots)}")
+        return cls(
+            dataset=real,
+            model=network,
+            config=config,
+            path=path,
+            device=here,
+            knots=tuple(knots),
+            smooth=smooth,
+        )
 
-    def events(self) -> Iterator[ExpertEpoch | ExpertDone]:
-        """Train all experts; a bundle appears when the last is done, buffer files as they fill."""
-        layout, encoding = layout_of(self.model), _ENCODINGS.get(self.path.suffix)
-        with contextlib.ExitStack() as stack:
-            if encoding is None:
-                sink: Sink = stack.enter_context(BufferWriter(self.path, layout, per_file=10)).add
-            else:
-                record = provenance(self.dataset, self.model, self.config)
-                bundle = stack.enter_context(
-                    trajfmt.create(self.path, layout, encoding=encoding, provenance=record)
-                )
+    def events(self) -> Iterator[ExpertEpoch | ExpertDone | ExpertsFound]:
+        """Train all experts; a bundle appears when the last is done, buffer files as they fill.
 
-                def sink(theta: NDArray[np.float32]) -> None:
-                    bundle.add(trajfmt.ArrayTrajectory(theta, layout))
+        However the loop ends, finished experts are kept, and the same run continues from them.
+        """
+        store = recording.store(self.path, self._job())
+        try:
+            if store.finished:
+                yield ExpertsFound(count=min(store.finished, self.config.experts))
+            yield from train_experts(self.dataset, self.model, self.config, store, device=self.device)
+            store.publish()
+        except BaseException:
+            store.release()
+            raise
 
-            yield from train_experts(self.dataset, self.model, self.config, sink, device=self.device)
+    def _job(self) -> Job:
+        recipe = asdict(self.config)
+        del recipe["experts"]  # an expert depends on its number alone: a set may grow
+        facts = [
+            trajfmt.__version__,
+            recipe,
+            models.model_name(self.model),
+            hash_images(self.dataset.train_images),
+            hashlib.sha256(self.dataset.train_labels.cpu().numpy().tobytes()).hexdigest(),
+            self.knots,
+            self.smooth,
+        ]
+        return Job(
+            layout=layout_of(self.model),
+            provenance=provenance(self.dataset, self.model, self.config),
+            identity=hashlib.sha256(json.dumps(facts).encode()).hexdigest().encode(),
+            knots=self.knots,
+            smooth=self.smooth,
+        )
 
 
 def provenance(dataset: Dataset, model: trajfmt.Model, config: ExpertConfig) -> trajfmt.Provenance:

@@ -1,9 +1,11 @@
 """The folder of one distillation: which files, when they may be written, and how a run continues.
 
+    settings.json           every setting, resolved, with the versions that the run was made with
     synthetic.safetensors   the result so far (`synthetic`)
+    best.safetensors        the images with the best evaluation so far, where there were evaluations
     state.safetensors       what continues the run (`state`)
-    metrics.jsonl           one JSON object per outer step
-    images.png              the images, class by class
+    metrics.jsonl           one JSON object per outer step, and one before where step 0 was evaluated
+    images.png              the images of the last step, class by class
 
 Every file is replaced as a whole, except the metrics, which grow by one line per step.
 """
@@ -13,22 +15,30 @@ import dataclasses
 import fcntl
 import json
 import os
+import platform
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import torch
 
-from mct import pictures, synthetic, tensorfile
+import trajfmt
 from mct import state as states
+from mct import synthetic, tensorfile
 from mct.config import DistillConfig
 from mct.data import Dataset
 from mct.errors import ExistsError, MismatchError, MissingError
-from mct.events import OuterStep
+from mct.events import Evaluated, OuterStep
+from mct.plots import grids
 from mct.state import State
-from mct.synthetic import Origin
+from mct.synthetic import Change, Origin
 
 _FREE = ("outer_steps", "eval_every", "save_every")  # settings that a resumed run may change
+_RATES = ("lr_img", "lr_lr")  # and those whose change is on record, since it changes what comes out
+_PROGRESS = ("outer_step", "selected")  # of an origin: how far the run is, no setting
+_MAY_DIFFER = ("config", "evaluation", "changes", *_PROGRESS)
 
 
 class RunFolder:
@@ -37,6 +47,8 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.result = path / synthetic.RESULT_NAME
+        self.best = path / synthetic.BEST_NAME
+        self.settings = path / "settings.json"
         self.state = path / "state.safetensors"
         self.metrics = path / "metrics.jsonl"
         self.picture = path / "images.png"
@@ -76,50 +88,87 @@ class RunFolder:
         state = self._load(device)
         found = state.synthetic.origin
         for field in dataclasses.fields(Origin):
-            if field.name in ("config", "outer_step"):
-                continue
             then, now = getattr(found, field.name), getattr(origin, field.name)
-            if then != now:
+            if then != now and field.name not in _MAY_DIFFER:
                 raise MismatchError(f"{self.path}: the run has `{field.name}` {then!r}, now it is {now!r}")
+        changes = list(found.changes)
         for setting in dataclasses.fields(origin.config):
             then, now = getattr(found.config, setting.name), getattr(origin.config, setting.name)
-            if then != now and setting.name not in _FREE:
+            if then == now or setting.name in _FREE:
+                continue
+            if setting.name not in _RATES:
                 raise MismatchError(
                     f"{self.path}: the run has `{setting.name}` {then!r}, now it is {now!r}; "
-                    "only the number of outer steps may change"
+                    f"only {', '.join(_FREE + _RATES)} may change"
                 )
-        newer = dataclasses.replace(origin, outer_step=found.outer_step)
+            changes.append(Change(step=state.step, setting=setting.name, before=then, after=now))
+        if state.best is not None and origin.evaluation not in (None, found.evaluation):
+            raise MismatchError(
+                f"{self.path}: the run was evaluated with {found.evaluation!r}, now it is "
+                f"{origin.evaluation!r}; accuracies of two protocols cannot be compared"
+            )
+        newer = dataclasses.replace(
+            origin,
+            outer_step=found.outer_step,
+            evaluation=origin.evaluation or found.evaluation,
+            changes=tuple(changes),
+        )
         return dataclasses.replace(state, synthetic=dataclasses.replace(state.synthetic, origin=newer))
-
-    def open(self, steps: int) -> None:
-        """Make the folder if needed, and cut the metrics to the steps that the state has done."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        lines = self.metrics.read_bytes().splitlines(keepends=True) if self.metrics.exists() else []
-        tensorfile.write_atomically(self.metrics, b"".join(lines[:steps]))
-
-    def record(self, event: OuterStep) -> None:
-        """Append one line to the metrics."""
-        facts = dataclasses.asdict(event)
-        if event.accuracy is None:
-            del facts["accuracy"]
-        line = json.dumps(facts, sort_keys=True, allow_nan=False) + "\n"
-        with self.metrics.open("ab", buffering=0) as file:
-            file.write(line.encode())
 
     def start(self, state: State) -> None:
         """Write what a resume needs, before the first step; there is no result yet."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        states.save(self.state, state)
+        with _explained(self.state, "nothing was saved"):
+            self.path.mkdir(parents=True, exist_ok=True)
+            states.save(self.state, state)
+
+    def open(self, state: State, device: torch.device) -> None:
+        """Write the settings, cut the metrics to the steps that the state has done, and tidy up.
+
+        A kill may have left metrics of later steps, and parts of files that were being replaced.
+        """
+        for file in (self.state, self.result, self.best, self.settings, self.metrics, self.picture):
+            for partial in self.path.glob(f".{file.name}.*"):
+                partial.unlink()
+        settings = msgspec.to_builtins(state.synthetic.origin)
+        facts = {
+            "settings": {key: value for key, value in settings.items() if key not in _PROGRESS},
+            "device": str(device),
+            "versions": {
+                "trajfmt": trajfmt.__version__,
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+            },
+        }
+        with _explained(self.settings):
+            tensorfile.write_atomically(self.settings, json.dumps(facts, indent=2).encode() + b"\n")
+        lines = self.metrics.read_bytes().splitlines(keepends=True) if self.metrics.exists() else []
+        with _explained(self.metrics):
+            tensorfile.write_atomically(self.metrics, b"".join(_until(state.step, lines)))
+
+    def record(self, event: OuterStep | Evaluated) -> None:
+        """Append one line to the metrics."""
+        facts = {name: value for name, value in dataclasses.asdict(event).items() if value is not None}
+        line = json.dumps(facts, sort_keys=True, allow_nan=False) + "\n"
+        with _explained(self.metrics), self.metrics.open("ab", buffering=0) as file:
+            file.write(line.encode())
 
     def save(self, state: State, dataset: Dataset) -> None:
-        """Write state, result and picture, whole even if Ctrl-C comes again meanwhile."""
+        """Write state, results and picture, whole even if Ctrl-C comes again meanwhile."""
         with _held_back():
-            states.save(self.state, state)
-            synthetic.save(self.result, state.synthetic, dataset)
+            with _explained(self.state):
+                states.save(self.state, state)
+            if state.best is not None:
+                with _explained(self.best):
+                    synthetic.save(self.best, state.best, dataset)
+            if state.step == 0:
+                return  # nothing has been learned
+            with _explained(self.result):
+                synthetic.save(self.result, state.synthetic, dataset)
             pixels = dataset.pixels(state.synthetic.images)
             ipc = state.synthetic.ipc
-            image = pictures.grid(pixels, columns=ipc * max(1, 10 // ipc))  # whole classes, about ten a row
-            tensorfile.write_atomically(self.picture, pictures.png(image))
+            image = grids.grid(pixels, columns=ipc * max(1, 10 // ipc))  # whole classes, about ten a row
+            with _explained(self.picture):
+                tensorfile.write_atomically(self.picture, grids.png(image))
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -138,6 +187,30 @@ class RunFolder:
             yield
         finally:
             os.close(folder)
+
+
+def _until(steps: int, lines: list[bytes]) -> Iterator[bytes]:
+    """Yield the lines of the first `steps` steps; a kill may have left more, and half a line."""
+    for line in lines if steps else []:
+        try:
+            facts: Any = json.loads(line)
+            whole = line.endswith(b"\n") and facts["step"] <= steps
+        except (ValueError, KeyError, TypeError):
+            return
+        if not whole:
+            return
+        yield line
+
+
+@contextlib.contextmanager
+def _explained(
+    path: Path, hint: str = "what was saved before is whole, and --resume continues from it"
+) -> Iterator[None]:
+    """Say which file could not be written, and what is left."""
+    try:
+        yield
+    except OSError as exc:
+        raise OSError(exc.errno, f"{exc.strerror or exc}; {hint}", str(path)) from exc
 
 
 @contextlib.contextmanager

@@ -1,76 +1,52 @@
-"""The ConvNet family of trajectory matching: names, layers, initialisation and its fit to a bundle.
+"""Networks by name: what a name stands for, how it is built, and whether it fits a bundle.
 
-The layers, and with them the names and the order of `Module.parameters()`, are those of MTT's
-`ConvNet`, because that order is how its buffers are read. How a network is trained is elsewhere.
+The families are in `convnet`, `alexnet`, `vgg` and `resnet`, networks of others in `factory`. How a
+network is trained is elsewhere.
 """
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 
 import trajfmt
+from mct import factory
+from mct.architectures.alexnet import AlexNet
+from mct.architectures.convnet import ConvNet
+from mct.architectures.resnet import ResNet18
+from mct.architectures.vgg import VGG11
 from mct.errors import ConfigError, MismatchError
 from trajfmt import models
 
+__all__ = ["ConvNet", "build", "check_layout", "flatten", "parameters_of", "parse", "unknown"]
 
-class ConvNet(nn.Module):
-    """`depth` blocks of 3x3 convolution, norm, ReLU and 2x2 pooling, then one linear layer.
-
-    Input `(B, channels, image_size, image_size)` float, output `(B, classes)` logits.
-    """
-
-    def __init__(
-        self, *, depth: int, width: int, channels: int, image_size: int, classes: int, norm: str, pooling: str
-    ) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        # MTT pads the first convolution by 3 for every one-channel input, and treats 28 as 32
-        # throughout; the two agree for 28x28 alone, so only there do we do it.
-        padding, size, incoming = (
-            (3, 32, 1) if (channels, image_size) == (1, 28) else (1, image_size, channels)
-        )
-        for _ in range(depth):
-            layers.append(nn.Conv2d(incoming, width, kernel_size=3, padding=padding))
-            layers.extend(_norm(norm, width, size))
-            layers.append(nn.ReLU())
-            if pooling != "none":
-                layers.append(nn.AvgPool2d(2) if pooling == "avg" else nn.MaxPool2d(2))
-                size //= 2
-            incoming, padding = width, 1
-        if size < 1:
-            raise ConfigError(
-                f"a ConvNet of depth {depth} halves {image_size}x{image_size} images to nothing; "
-                "use a smaller depth"
-            )
-        self.features = nn.Sequential(*layers)
-        self.classifier = nn.Linear(width * size * size, classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the logits `(B, classes)` of `images`."""
-        logits: Tensor = self.classifier(self.features(images).flatten(1))
-        return logits
-
-
-def _norm(kind: str, width: int, size: int) -> list[nn.Module]:
-    match kind:
-        case "instance":  # one group per channel, as in MTT; not nn.InstanceNorm2d
-            return [nn.GroupNorm(width, width)]
-        case "batch":
-            return [nn.BatchNorm2d(width)]
-        case "group":
-            return [nn.GroupNorm(4, width)]
-        case "layer":
-            return [nn.LayerNorm([width, size, size])]
-    return []
+_SIZES: Final = {
+    "AlexNet": ((32, 39), (28, 35)),
+    "VGG11": ((32, 63), (28, 59)),
+    "ResNet18": ((25, 56), (25, 56)),
+    "ResNet18AP": ((32, 39), (24, 31)),
+}
+"""Family → smallest and largest image that MTT's network takes: of several channels, of one."""
 
 
 def parse(name: str, *, channels: int, image_size: int, classes: int) -> trajfmt.Model:
-    """Return the model that an MTT-style name stands for, for given images and classes.
+    """Return the model that a name stands for, for given images and classes.
 
-    `D` is depth (3), `W` width (128), then BN, LN, IN, GN, NN for the norm (IN) and AP, MP, NP
-    for the pooling (AP). Unlike in MTT they combine.
+    In `ConvNet…`, `D` is depth (3), `W` width (128), then BN, LN, IN, GN, NN for the norm (IN) and AP,
+    MP, NP for the pooling (AP). Unlike in MTT they combine. The other networks of MTT are AlexNet, VGG11,
+    ResNet18 and ResNet18_AP, with BN behind VGG11 or ResNet18 for batch norm. `package.module:factory`
+    is anybody's network; see `factory.call`.
+
+    Args:
+        name: From the user, never from a file: code that it names will be imported.
+        channels: Of the images.
+        image_size: Height and width of the images.
+        classes: Logits per image.
+
+    Raises:
+        ConfigError: The name is none of these.
 
     Example:
         >>> model = parse("ConvNetD4W64BN", channels=3, image_size=32, classes=10)
@@ -78,45 +54,63 @@ def parse(name: str, *, channels: int, image_size: int, classes: int) -> trajfmt
         (4, 64, 'batch', 'avg')
     """
     facts = models.named(name)
+    if facts is None and factory.REFERENCE.fullmatch(name):
+        factory.allow(name)
+        facts = {"family": "other", "factory": name}
     if facts is None:
-        raise ConfigError(f"`model` must be like ConvNet, ConvNetD3W32 or ConvNetD4W128BN, got {name!r}")
-    model = trajfmt.Model(
-        family="ConvNet",
-        channels=channels,
-        image_size=image_size,
-        classes=classes,
-        **({"depth": 3, "width": 128} | facts),
-    )
-    if not (model.depth and model.width):
-        raise ConfigError(f"depth and width of `model` must be >= 1, got {name!r}")
-    return model
+        raise ConfigError(
+            "`model` must be like ConvNet, ConvNetD3W32 or ConvNetD4W128BN, one of AlexNet, VGG11, VGG11BN, "
+            "ResNet18, ResNet18BN, ResNet18_AP, ResNet18BN_AP, or package.module:factory for your own, "
+            f"got {name!r}"
+        )
+    if facts["family"] == "ConvNet":
+        facts = {"depth": 3, "width": 128} | facts
+        if not (facts["depth"] and facts["width"]):
+            raise ConfigError(f"depth and width of `model` must be >= 1, got {name!r}")
+    return trajfmt.Model(channels=channels, image_size=image_size, classes=classes, **facts)
 
 
-def build(model: trajfmt.Model, *, generator: torch.Generator, device: str | torch.device = "cpu") -> ConvNet:
+def unknown(model: trajfmt.Model) -> list[str]:
+    """Return the facts that `build` needs and the model does not tell."""
+    match model.family:
+        case "ConvNet":
+            needed = ["image_size", "norm", "pooling"]
+        case "other":
+            needed = ["image_size", "factory"]
+        case _:
+            needed = ["image_size", "norm"]
+    return [fact for fact in needed if getattr(model, fact) is None]
+
+
+def build(
+    model: trajfmt.Model, *, generator: torch.Generator, device: str | torch.device = "cpu"
+) -> nn.Module:
     """Build a network with PyTorch's default initialisation, drawn from `generator` alone.
 
     Args:
         model: Every fact of it must be known.
         generator: On the CPU, so that the same seed gives the same weights on every device.
         device: Where the network is to live.
+
+    Raises:
+        ConfigError: A fact is unknown, the network is not one for such images, or code would be imported
+            that the user has not named.
     """
-    if model.image_size is None or model.norm is None or model.pooling is None:
+    if open_facts := unknown(model):
         raise ConfigError(
-            "`image_size`, `norm` and `pooling` of the model must be known, got "
-            f"{model.image_size!r}, {model.norm!r}, {model.pooling!r}"
+            "`image_size`, and of most networks `norm`, `pooling` or `factory`, must be known; of this "
+            f"{models.model_name(model)} {' and '.join(open_facts)} is not"
         )
-    if model.norm == "group" and model.width % 4:
-        raise ConfigError(f"group norm has 4 groups: `width` {model.width!r} is not divisible by it")
-    with torch.device("meta"):  # skip the default initialisation: it draws from the global RNG
-        network = ConvNet(
-            depth=model.depth,
-            width=model.width,
+    if model.factory is not None and model.image_size is not None:
+        return factory.call(
+            model.factory,
             channels=model.channels,
             image_size=model.image_size,
             classes=model.classes,
-            norm=model.norm,
-            pooling=model.pooling,
-        )
+            generator=generator,
+        ).to(device)
+    with torch.device("meta"):  # skip the default initialisation: it draws from the global RNG
+        network = _convnet(model) if model.family == "ConvNet" else _fixed(model)
     network.to_empty(device="cpu")
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -124,6 +118,38 @@ def build(model: trajfmt.Model, *, generator: torch.Generator, device: str | tor
         elif isinstance(module, nn.GroupNorm | nn.LayerNorm | nn.BatchNorm2d):
             module.reset_parameters()  # constants: ones and zeros
     return network.to(device)
+
+
+def _convnet(model: trajfmt.Model) -> nn.Module:
+    names = ("depth", "width", "channels", "image_size", "classes", "norm", "pooling")
+    facts = {name: getattr(model, name) for name in names}
+    if model.norm == "group" and facts["width"] % 4:
+        raise ConfigError(f"group norm has 4 groups: `width` {model.width!r} is not divisible by it")
+    return ConvNet(**facts)
+
+
+def _fixed(model: trajfmt.Model) -> nn.Module:
+    """Build a network of which only images, classes and norm can be chosen."""
+    family, norm, size = model.family, str(model.norm), model.image_size or 0
+    norms = ("none",) if family == "AlexNet" else ("instance", "batch")
+    if norm not in norms or model.pooling is not None:
+        raise ConfigError(
+            f"`norm` of {family} must be {' or '.join(norms)} and its pooling cannot be chosen, got {norm!r} "
+            f"and {model.pooling!r}"
+        )
+    least, most = _SIZES[family][model.channels == 1]
+    if not least <= size <= most:
+        raise ConfigError(
+            f"{family} takes images from {least}x{least} to {most}x{most} with {model.channels} channels, "
+            f"got {size}x{size}; use a ConvNet, or package.module:factory"
+        )
+    match family:
+        case "AlexNet":
+            return AlexNet(channels=model.channels, classes=model.classes)
+        case "VGG11":
+            return VGG11(channels=model.channels, classes=model.classes, norm=norm)
+    average = family == "ResNet18AP"
+    return ResNet18(channels=model.channels, classes=model.classes, norm=norm, average=average)
 
 
 def _initialise(module: nn.Conv2d | nn.Linear, generator: torch.Generator) -> None:

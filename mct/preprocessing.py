@@ -2,22 +2,26 @@
 
 Three kinds, as in MTT: nothing, channel normalisation, ZCA whitening. Fitting needs the training
 images in [0, 1]; applying and undoing need only what is stored here. Which dataset gets which kind
-is decided elsewhere.
+is decided elsewhere, and how a whitening is computed in `whitening`.
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import torch
-from kornia.enhance import ZCAWhitening
 from torch import Tensor
 
 import trajfmt
+from mct import whitening
 from mct.errors import ConfigError, DataError, MismatchError
 
-ZCA_EPS = 0.1
+ZCA_EPS: Final = 0.1
 """MTT's eps, added to the eigenvalues of the covariance."""
+
+_BLOCK: Final = 64 << 20
+"""Bytes of images that are transformed at a time."""
 
 
 class Transform(Protocol):
@@ -92,17 +96,42 @@ class Whiten:
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the whitened images."""
-        flat = images.flatten(1) - self.mean.to(images.device)
-        return (flat @ self.matrix.to(images.device)).reshape(images.shape)
+        mean, matrix = self.mean.to(images.device), self.matrix.to(images.device)
+        return _by_blocks(lambda flat: (flat - mean) @ matrix, images)
 
     def inverse(self, images: Tensor) -> Tensor:
         """Return the images that whiten to `images`."""
-        flat = images.flatten(1) @ self.restore.to(images.device)
-        return (flat + self.mean.to(images.device)).reshape(images.shape)
+        mean, restore = self.mean.to(images.device), self.restore.to(images.device)
+        return _by_blocks(lambda flat: flat @ restore + mean, images)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return `zca.mean` (D,) and `zca.matrix` (D, D): whitening cannot be redone without."""
         return {"zca.mean": self.mean, "zca.matrix": self.matrix}
+
+
+def _rows(images: Tensor) -> int:
+    return max(1, _BLOCK // max(1, images[:1].nbytes))
+
+
+def _by_blocks(function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Apply a function of `(B, D)` to images `(N, C, H, W)`, so that only a block is ever held twice."""
+    rows = _rows(images)
+    if len(images) <= rows:
+        return function(images.flatten(1)).reshape(images.shape)
+    out = torch.empty_like(images)
+    for start in range(0, len(images), rows):
+        block = images[start : start + rows]
+        out[start : start + rows] = function(block.flatten(1)).reshape(block.shape)
+    return out
+
+
+def apply_(transform: Transform, images: Tensor) -> Tensor:
+    """Replace images `(N, C, H, W)` by `transform.forward` of them, in place, and return them."""
+    rows = _rows(images)
+    for start in range(0, len(images), rows):
+        block = images[start : start + rows]
+        block.copy_(transform.forward(block))
+    return images
 
 
 def fit(wanted: trajfmt.Preprocessing, images: Tensor) -> Transform:
@@ -130,9 +159,11 @@ def _fit_normalize(wanted: trajfmt.Preprocessing, images: Tensor) -> Normalize:
     if wanted.mean is not None and wanted.std is not None:
         mean, std = list(wanted.mean), list(wanted.std)
     else:
-        pixels = images.transpose(0, 1).flatten(1)
-        mean = [float(channel.double().mean()) for channel in pixels]
-        std = [float(channel.double().std(correction=0)) for channel in pixels]
+        mean, std = [], []
+        for channel in range(channels):
+            pixels = images[:, channel].double()
+            mean.append(float(pixels.mean()))
+            std.append(float(pixels.std(correction=0)))
     if len(mean) != channels or len(std) != channels:
         raise MismatchError(f"normalisation is recorded for {len(mean)} channels, the images have {channels}")
     if not all(value > 0 for value in std):
@@ -154,13 +185,12 @@ def _fit_zca(wanted: trajfmt.Preprocessing, images: Tensor) -> Whiten:
             f"these training images have the hash {found[:16]}…, the whitening on record was fitted on "
             f"images with {str(wanted.images_sha256)[:16]}…: not the experts' data set"
         )
-    # In float64, since the covariance of 50,000 images loses digits in float32.
-    fitted = ZCAWhitening(eps=eps, compute_inv=True).fit(images.double())
+    fitted = whitening.cached(images, eps, images_sha256=found)
     return Whiten(
         trajfmt.Preprocessing(kind="zca", eps=eps, images_sha256=found),
-        fitted.mean_vector.flatten().float(),
-        fitted.transform_matrix.float(),
-        fitted.transform_inv.float(),
+        fitted.mean,
+        fitted.matrix,
+        fitted.restore,
     )
 
 

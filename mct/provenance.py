@@ -31,7 +31,7 @@ def dataset_of(
 
     Args:
         record: The bundle's provenance.
-        name: Used where the manifest names none, or the path of the `.npz` file that it means.
+        name: Used where the manifest names none, or the path of the file or folder that it means.
         preprocessing: `none`, `normalize` or `zca`; used where the manifest states none.
         root: Folder of files for the datasets that need one.
 
@@ -46,11 +46,14 @@ def dataset_of(
         )
     if chosen is None:
         raise ConfigError("the bundle does not say which dataset its experts saw; give it: --dataset")
-    if record.dataset is not None and name is not None and record.dataset not in (name, Path(name).stem):
-        raise MismatchError(
-            f"the bundle's experts saw the dataset {record.dataset!r}, `dataset` says {name!r}; "
-            f"a file may be used under the name {record.dataset}.npz"
-        )
+    if record.dataset is not None and name is not None:
+        if record.dataset not in (name, data.recorded_name(name)):
+            raise MismatchError(
+                f"the bundle's experts saw the dataset {record.dataset!r}, `dataset` says {name!r}; "
+                f"a file may be used under the name {record.dataset}.npz"
+            )
+    elif name is None and chosen not in data.SOURCES:
+        raise data.unknown(chosen)  # it might be the name of a folder that lies here
     return data.load(chosen, preprocessing=_preprocessing(record.preprocessing, preprocessing), root=root)
 
 
@@ -79,10 +82,11 @@ def model_of(record: trajfmt.Provenance, dataset: Dataset, *, name: str | None =
     Args:
         record: The bundle's provenance.
         dataset: Gives channels, size and classes.
-        name: Like ConvNetD3W128; used for what the manifest leaves open.
+        name: Like ConvNetD3W128, from the user; used for what the manifest leaves open. Code that builds
+            a network is imported only if it is named here, whatever the manifest says.
 
     Raises:
-        ConfigError: A fact is neither recorded nor given.
+        ConfigError: A fact is neither recorded nor given, or the recorded factory is not named by the user.
         MismatchError: The model is not one for images of this dataset, or not the one given.
     """
     given = (
@@ -94,24 +98,51 @@ def model_of(record: trajfmt.Provenance, dataset: Dataset, *, name: str | None =
     )
     recorded = record.model or given
     if recorded is None:
-        raise ConfigError("the bundle does not say what its experts are; give it: --model like ConvNetD3W128")
-    fallback: dict[str, int | str | None] = {"image_size": dataset.image_size, "norm": None, "pooling": None}
-    if given is not None:
-        fallback |= {"norm": given.norm, "pooling": given.pooling}
-    missing = {fact: value for fact, value in fallback.items() if getattr(recorded, fact) is None}
-    unknown = [fact for fact, value in missing.items() if value is None]
-    if unknown:
         raise ConfigError(
-            f"the bundle does not record the {' and '.join(unknown)} of its experts; give it: --model, "
-            f"like {models.model_name(recorded)} for instance norm and average pooling"
+            "the bundle does not say what its experts are; give it: --model like ConvNetD3W128, "
+            "or package.module:factory"
         )
-    model = msgspec.structs.replace(recorded, **missing)
+    model = msgspec.structs.replace(recorded, **_missing(recorded, given, dataset))
     for fact in ("channels", "image_size", "classes"):
         if getattr(model, fact) != getattr(dataset, fact):
             raise MismatchError(
                 f"the experts have `{fact}` {getattr(model, fact)!r}, the dataset {dataset.name!r} "
                 f"{getattr(dataset, fact)!r}"
             )
-    if given is not None and given != model:
+    if given is not None and any(
+        getattr(given, fact) not in (None, getattr(model, fact)) for fact in model.__struct_fields__
+    ):
         raise MismatchError(f"the bundle's experts are {models.model_name(model)}, `model` says {name!r}")
+    if unknown := networks.unknown(model):
+        raise ConfigError(
+            f"the bundle does not record the {' and '.join(unknown)} of its experts; give it: --model, "
+            f"{_example(model)}"
+        )
+    if model.factory is not None and given is None:
+        raise ConfigError(
+            f"the bundle's experts are built by the code {model.factory}, which is imported only where you "
+            f"name it: give --model {model.factory} if you trust it"
+        )
     return model
+
+
+def _missing(
+    recorded: trajfmt.Model, given: trajfmt.Model | None, dataset: Dataset
+) -> dict[str, int | str | None]:
+    """Return what `recorded` leaves open: the size of the data, and of the same family what the user says."""
+    found: dict[str, int | str | None] = {}
+    for fact in networks.unknown(recorded):
+        if fact == "image_size":
+            found[fact] = dataset.image_size
+        elif given is not None and given.family == recorded.family:
+            found[fact] = getattr(given, fact)
+    return found
+
+
+def _example(model: trajfmt.Model) -> str:
+    match model.family:
+        case "ConvNet":
+            return f"like {models.model_name(model)} for instance norm and average pooling"
+        case "other":
+            return "like package.module:factory"
+    return f"like {models.model_name(model)}" + ("" if model.family == "AlexNet" else " for instance norm")

@@ -1,19 +1,22 @@
-"""Settings that are known to work for a dataset and a number of images per class, in one table.
+"""Settings that are known to work for a data set: the published presets, and what is ours.
 
-A value that the caller gives always wins. What a setting means is in `config`.
+A value that the caller gives always wins, then the preset that the caller names, then what is known for
+data set, images per class and preprocessing, then the defaults in `config`, which also says what a
+setting means. The published numbers and their sources are in `presets`.
 """
 
 from collections.abc import Mapping
 from typing import Any, Final
 
+from mct import presets
 from mct.config import DistillConfig, EvaluateConfig, ExpertConfig
 
 EXPERTS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "digits": {"experts": 10, "epochs": 30, "lr": 0.05, "batch_size": 64},
+    "digits": {"experts": 10, "epochs": 30, "lr": 0.05, "batch_size": 64, "augment": "none"},
 }
 """Dataset → what differs from MTT's recipe."""
 
-MODELS: Final[Mapping[str, str]] = {"digits": "ConvNetD2W32"}
+MODELS: Final[Mapping[str, str]] = {"digits": "ConvNetD2W32", "Tiny": "ConvNetD4"}
 """Dataset → the model that its experts are, where it is not MTT's ConvNet."""
 
 DISTILL: Final[Mapping[tuple[str, int | None], Mapping[str, Any]]] = {
@@ -25,15 +28,12 @@ DISTILL: Final[Mapping[tuple[str, int | None], Mapping[str, Any]]] = {
         "lr_img": 100.0,
         "lr_lr": 1e-5,
         "lr_init": 0.05,
+        "augment": "none",
     },
-    # The MCT authors' published commands, without ZCA.
-    ("CIFAR10", 1): {"inner_steps": 60, "expert_steps": 6, "max_start": 4, "lr_img": 1e3, "lr_lr": 1e-7},
-    ("CIFAR10", 10): {"inner_steps": 30, "expert_steps": 15, "max_start": 8, "lr_img": 1e3, "lr_lr": 1e-5},
-    ("CIFAR10", 50): {"inner_steps": 30, "expert_steps": 2, "max_start": 40, "lr_img": 1e3, "lr_lr": 1e-5},
 }
-"""Dataset and images per class (None: any) → what differs from `DistillConfig`."""
+"""Dataset and images per class (None: any) → what differs from `DistillConfig`, where nobody published it."""
 
-EVALUATE: Final[Mapping[str, Mapping[str, Any]]] = {"digits": {"epochs": 300}}
+EVALUATE: Final[Mapping[str, Mapping[str, Any]]] = {"digits": {"epochs": 300, "augment": "none"}}
 """Dataset → what differs from MTT's protocol."""
 
 
@@ -42,15 +42,38 @@ def expert_config(dataset: str, **given: Any) -> ExpertConfig:
     return ExpertConfig(**(dict(EXPERTS.get(dataset, {})) | _said(given)))
 
 
-def distill_config(dataset: str, **given: Any) -> DistillConfig:
-    """Return the settings for distillation; what is None in `given` comes from the table.
+def distill_config(
+    dataset: str,
+    *,
+    preset: str | None = None,
+    preprocessing: str | None = None,
+    method: presets.Method = "mct",
+    **given: Any,
+) -> DistillConfig:
+    """Return the settings for distillation.
+
+    Args:
+        dataset: Name of the data set.
+        preset: Name of a preset, also one of another data set; None takes what is known for this one.
+        preprocessing: Kind of the images' preprocessing: `none`, `normalize` or `zca`; None: not known.
+        method: `mct` for a `convex` bundle, `mtt` for a `full` one.
+        given: Fields of `DistillConfig`; what is None is not given.
+
+    Raises:
+        ConfigError: No preset has the name, or a value is out of its range.
 
     Example:
         >>> distill_config("digits", ipc=1, outer_steps=50).outer_steps
         50
+        >>> distill_config("CIFAR10", preset="mct-cifar10-ipc10").expert_steps
+        15.0
     """
-    ipc = given.get("ipc") or DistillConfig().ipc
-    known = DISTILL.get((dataset, ipc)) or DISTILL.get((dataset, None)) or {}
+    if preset is not None:
+        known: Mapping[str, Any] = presets.preset(preset).settings
+    else:
+        ipc = given.get("ipc") or DistillConfig().ipc
+        found = presets.default_preset(dataset, ipc, preprocessing, method=method)
+        known = found.settings if found else DISTILL.get((dataset, ipc)) or DISTILL.get((dataset, None)) or {}
     return DistillConfig(**(dict(known) | _said(given)))
 
 

@@ -1,8 +1,8 @@
 """The state of a distillation between two outer steps, and its file.
 
-Everything that the next step depends on is here, so that a run that continues from the file gives
-the same bits as one that never stopped. Immutable: a step makes a new state, so that an interrupt
-at any moment leaves a whole one.
+Everything that the next step depends on is here, and the best images so far, so that a run that
+continues from the file gives the same bits as one that never stopped. Immutable: a step makes a new
+state, so that an interrupt at any moment leaves a whole one.
 """
 
 import math
@@ -15,9 +15,11 @@ from torch import Tensor
 
 from mct import tensorfile
 from mct.errors import CorruptError, ResultError
-from mct.synthetic import Origin, SyntheticDataset, check
+from mct.synthetic import SyntheticDataset, from_tensors
 
 _KIND = "distillation state"
+_BEST = "best."
+"""Prefix of the names of the best images' tensors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +36,10 @@ class State:
     """Momentum buffer of the learning rate."""
 
     random: Tensor
-    """uint8: state of the generator of trajectories, starts and batches."""
+    """uint8: state of the generator of trajectories, starts, batches and augmentation."""
+
+    best: SyntheticDataset | None = None
+    """The images with the best evaluation so far; None before the first."""
 
     @property
     def step(self) -> int:
@@ -44,16 +49,17 @@ class State:
 
 def save(path: Path, state: State) -> None:
     """Write a state, atomically."""
-    tensors = {
-        "images": state.synthetic.images,
-        "labels": state.synthetic.labels,
-        "learning_rate": torch.tensor(state.synthetic.learning_rate, dtype=torch.float64),
+    tensors = state.synthetic.tensors() | {
         "image_velocity": state.image_velocity,
         "rate_velocity": torch.tensor(state.rate_velocity, dtype=torch.float64),
         "random": state.random,
     }
-    origin = msgspec.to_builtins(state.synthetic.origin)
-    tensorfile.save(path, tensors, {"kind": _KIND, "version": 1, "origin": origin})
+    facts = {"kind": _KIND, "version": 1, "origin": msgspec.to_builtins(state.synthetic.origin)}
+    if state.best is not None:
+        # The best images may be the last ones; safetensors takes no tensor twice.
+        tensors |= {_BEST + name: tensor.clone() for name, tensor in state.best.tensors().items()}
+        facts["best"] = msgspec.to_builtins(state.best.origin)
+    tensorfile.save(path, tensors, facts)
 
 
 def load(path: Path, *, device: str | torch.device = "cpu") -> State:
@@ -64,22 +70,23 @@ def load(path: Path, *, device: str | torch.device = "cpu") -> State:
         CorruptError: It is damaged.
     """
     tensors, facts = tensorfile.load(path, kind=_KIND, version=1)
+    synthetic, best = from_tensors(path, tensors, facts.get("origin")), None
+    if "best" in facts:
+        names = [name for name in tensors if name.startswith(_BEST)]
+        stored = {name.removeprefix(_BEST): tensors[name] for name in names}
+        best = from_tensors(path, stored, facts["best"])
+        if best.origin.selected is None or best.images.shape != synthetic.images.shape:
+            raise CorruptError(f"{path}: the best images are not of this run")
     try:
-        synthetic = SyntheticDataset(
-            images=tensors["images"].to(device),
-            labels=tensors["labels"].to(device),
-            learning_rate=float(tensors["learning_rate"]),
-            origin=msgspec.convert(facts["origin"], Origin),
-        )
         state = State(
-            synthetic=synthetic,
+            synthetic=synthetic.to(device),
             image_velocity=tensors["image_velocity"].to(device),
             rate_velocity=float(tensors["rate_velocity"]),
             random=tensors["random"],
+            best=best,
         )
     except (KeyError, ValueError, TypeError, OverflowError, RuntimeError) as exc:
         raise ResultError(f"{path}: not a state of this version: {exc}") from exc
-    check(path, synthetic)
     _check(path, state)
     return state
 

@@ -5,6 +5,7 @@ knots and one (segment, weight) per layer (paper eqs. 8 and 10), never a vector 
 done with the two is in `matching`.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import trajfmt
+from mct.config import Sampling
 from mct.errors import ConfigError
 from trajfmt.torch import from_readonly
 
@@ -112,17 +114,23 @@ class Sample:
 
 
 class KnotStream:
-    """Draws samples from a bundle: real c in [0, max_start] where it is convex, else whole ones.
+    """Draws samples from a bundle, at real times c or at whole ones.
+
+    c is uniform in [0, max_start). Discrete starts are floor(c), which is MTT's code:
+    `randint(0, max_start)` never gives `max_start` itself. (Algorithm 1 of the MTT paper says
+    t <= T+, but its published settings were found with that code.) Where `max_start` is 0 the only
+    start is 0.
 
     Args:
         bundle: An open bundle.
         expert_steps: M, timesteps from start to target.
-        max_start: Largest start time, included; MTT's `randint(0, max_start)` leaves it out.
-            None: as late as the shortest trajectory allows.
+        max_start: Bound of the start times. None: as late as the shortest trajectory allows.
+        sampling: `continuous`, `discrete`, or what suits the bundle: the first where it is convex.
         device: Where weights are computed. On the CPU, knots are views of the mapped file.
 
     Raises:
-        ConfigError: `max_start + expert_steps` lies beyond the end of a trajectory.
+        ConfigError: `max_start + expert_steps` lies beyond the end of a trajectory, or times between
+            timesteps are asked of a `full` bundle.
     """
 
     def __init__(
@@ -131,6 +139,7 @@ class KnotStream:
         *,
         expert_steps: float,
         max_start: float | None = None,
+        sampling: Sampling = "auto",
         device: str | torch.device = "cpu",
     ) -> None:
         self._bundle = bundle
@@ -140,7 +149,9 @@ class KnotStream:
         self.expert_steps = expert_steps
         self.materialised = 0
         """How many vectors of P weights were made; one per outer step, and a test counts."""
-        self.max_start = _check_range(bundle, expert_steps, max_start)
+        self.discrete = _is_discrete(bundle, sampling, expert_steps)
+        """Whether starts are whole timesteps."""
+        self.max_start = _check_range(bundle, expert_steps, max_start, discrete=self.discrete)
 
     @property
     def layout(self) -> trajfmt.ParamLayout:
@@ -150,8 +161,8 @@ class KnotStream:
     def draw(self, generator: torch.Generator) -> Sample:
         """Draw a trajectory and a start time, uniformly and independently."""
         trajectory = int(torch.randint(len(self._bundle), (1,), generator=generator))
-        if self._bundle.encoding == "full":
-            start = float(torch.randint(int(self.max_start) + 1, (1,), generator=generator))
+        if self.discrete:
+            start = float(torch.randint(_whole_starts(self.max_start), (1,), generator=generator))
         else:
             start = self.max_start * float(torch.rand(1, generator=generator, dtype=torch.float64))
         return self.sample(trajectory, start)
@@ -195,24 +206,43 @@ class KnotStream:
         return self._knots[key]
 
 
-def _check_range(bundle: Bundle, expert_steps: float, max_start: float | None) -> float:
-    if len(bundle) == 0:
-        raise ConfigError("the bundle holds no trajectory")
-    lasts = [bundle[number].last for number in range(len(bundle))]
-    shortest = min(range(len(lasts)), key=lasts.__getitem__)
-    start = lasts[shortest] - expert_steps if max_start is None else max_start
-    if start < 0 or start + expert_steps > lasts[shortest]:
+def _is_discrete(bundle: Bundle, sampling: Sampling, expert_steps: float) -> bool:
+    full = bundle.encoding == "full"
+    if full and sampling == "continuous":
         raise ConfigError(
-            f"trajectory {shortest} ends at timestep {lasts[shortest]}, but a start of up to "
-            f"{max(start, 0):g} and a target {expert_steps:g} timesteps later were asked for; use "
-            "a smaller `max_start` or `expert_steps`"
+            "`sampling` must be discrete or auto for a `full` bundle, got 'continuous'; only a `convex` "
+            "one has weights between timesteps: traj convert"
         )
-    if bundle.encoding == "full" and expert_steps != int(expert_steps):
+    if full and expert_steps != int(expert_steps):
         raise ConfigError(
             f"`expert_steps` must be a whole number for a `full` bundle, got {expert_steps!r}; "
             "only a `convex` one has weights between timesteps"
         )
-    return float(int(start)) if bundle.encoding == "full" else float(start)
+    return full or sampling == "discrete"
+
+
+def _check_range(bundle: Bundle, expert_steps: float, max_start: float | None, *, discrete: bool) -> float:
+    """Return the bound of the starts, if every target lies on its trajectory."""
+    if len(bundle) == 0:
+        raise ConfigError("the bundle holds no trajectory")
+    lasts = [bundle[number].last for number in range(len(bundle))]
+    shortest = min(range(len(lasts)), key=lasts.__getitem__)
+    room = lasts[shortest] - expert_steps
+    if max_start is None:
+        max_start = math.floor(room) + 1 if discrete else room
+    latest = float(_whole_starts(max_start) - 1) if discrete else max_start
+    if min(latest, max_start) < 0 or latest > room:
+        raise ConfigError(
+            f"trajectory {shortest} ends at timestep {lasts[shortest]}, but a start of up to "
+            f"{max(latest, 0):g} and a target {expert_steps:g} timesteps later were asked for; use "
+            "a smaller `max_start` or `expert_steps`"
+        )
+    return float(max_start)
+
+
+def _whole_starts(max_start: float) -> int:
+    """Return how many whole timesteps a discrete start is drawn from: those before `max_start`, or 0."""
+    return max(1, math.ceil(max_start))
 
 
 def _layer_runs(layout: trajfmt.ParamLayout) -> list[tuple[int, int, int]]:

@@ -1,12 +1,15 @@
 """The synthetic dataset: images, labels, a learned learning rate, and where they come from.
 
 One safetensors file holds all that is needed to use it elsewhere: `images` as networks see them,
-`labels`, `learning_rate`, `pixels` (the images with the preprocessing undone, in [0, 1]), for ZCA
-the whitening itself, and as metadata one key with JSON. Momentum buffers are in `state`.
+`labels`, `soft_labels` if there are some, `learning_rate`, `pixels` (the images with the preprocessing
+undone, in [0, 1]), for ZCA the whitening itself, and as metadata one key with JSON. Momentum buffers
+are in `state`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Final
 
 import msgspec
 import torch
@@ -14,16 +17,53 @@ from torch import Tensor
 
 import trajfmt
 from mct import tensorfile
-from mct.config import LARGEST, DistillConfig
+from mct.config import LARGEST, DistillConfig, EvaluateConfig, Held
 from mct.data import Dataset
 from mct.errors import ConfigError, CorruptError, ResultError
 
 RESULT_NAME = "synthetic.safetensors"
 """File of the result in the folder of a run."""
 
+BEST_NAME = "best.safetensors"
+"""File of the images with the best evaluation so far, where there were evaluations."""
+
+_BEFORE: Final = {"augment": "none", "select": "test"}
+"""What runs did before these were settings."""
+
 _KIND = "synthetic dataset"
 _WHITENING_LIMIT = 64 << 20
 """Bytes: a larger whitening is left out of the file; it is fitted again from the dataset."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Why these images, of all that a run went through."""
+
+    on: Held
+    """What the networks were tested on."""
+
+    mean: float
+    """Their mean accuracy, the largest of all evaluations so far; the first of equal ones."""
+
+    std: float
+    """Population standard deviation of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A setting that was changed when a run was resumed."""
+
+    step: int
+    """Outer steps done before."""
+
+    setting: str
+    """Name of the field of `DistillConfig`."""
+
+    before: float
+    """Its value for the steps up to `step`."""
+
+    after: float
+    """Its value from then on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +91,15 @@ class Origin:
     outer_step: int
     """Outer steps done."""
 
+    evaluation: EvaluateConfig | None = None
+    """The protocol of the run's evaluations; its augmentation is that of any other."""
+
+    selected: Selection | None = None
+    """None: the images of the last step, whatever their accuracy."""
+
+    changes: tuple[Change, ...] = ()
+    """What `config` says of the last step only."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyntheticDataset:
@@ -60,7 +109,10 @@ class SyntheticDataset:
     """`(K*ipc, C, H, W)` float32, preprocessed, sorted by class."""
 
     labels: Tensor
-    """`(K*ipc,)` int64."""
+    """`(K*ipc,)` int64: the classes."""
+
+    soft_labels: Tensor | None = None
+    """`(K*ipc, K)` float32: probabilities to train with instead of the classes."""
 
     learning_rate: float
     """The learned step size of the student."""
@@ -71,6 +123,25 @@ class SyntheticDataset:
     def ipc(self) -> int:
         """Images per class."""
         return len(self.labels) // len(self.origin.class_names)
+
+    @property
+    def targets(self) -> Tensor:
+        """What networks are trained with: `soft_labels` if there are some, else `labels`."""
+        return self.labels if self.soft_labels is None else self.soft_labels
+
+    def to(self, device: str | torch.device) -> "SyntheticDataset":
+        """Return the dataset with its tensors on `device`."""
+        soft = None if self.soft_labels is None else self.soft_labels.to(device)
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device), soft_labels=soft)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what a file holds of it, by name, on the CPU; `from_tensors` is the inverse."""
+        tensors = {
+            "images": self.images.detach().cpu(),
+            "labels": self.labels.cpu(),
+            "learning_rate": torch.tensor(self.learning_rate, dtype=torch.float64),
+        }
+        return tensors if self.soft_labels is None else tensors | {"soft_labels": self.soft_labels.cpu()}
 
 
 def pick_per_class(labels: Tensor, classes: int, ipc: int, generator: torch.Generator) -> Tensor:
@@ -109,13 +180,8 @@ def save(path: Path, synthetic: SyntheticDataset, dataset: Dataset) -> None:
         synthetic: What to write.
         dataset: The real dataset, whose preprocessing is undone for `pixels`.
     """
-    images = synthetic.images.detach().cpu()
-    tensors = {
-        "images": images,
-        "labels": synthetic.labels.cpu(),
-        "learning_rate": torch.tensor(synthetic.learning_rate, dtype=torch.float64),
-        "pixels": dataset.pixels(images),
-    }
+    tensors = synthetic.tensors()
+    tensors["pixels"] = dataset.pixels(tensors["images"])
     extra = dataset.transform.tensors()
     if sum(tensor.nbytes for tensor in extra.values()) <= _WHITENING_LIMIT:
         tensors |= extra
@@ -131,23 +197,34 @@ def load(path: Path) -> SyntheticDataset:
         CorruptError: It is damaged.
     """
     tensors, facts = tensorfile.load(path, kind=_KIND, version=1)
+    return from_tensors(path, tensors, facts.get("origin"))
+
+
+def from_tensors(path: Path, tensors: Mapping[str, Tensor], origin: Any) -> SyntheticDataset:
+    """Return the synthetic dataset of a file's tensors and of the JSON of its origin.
+
+    Raises:
+        ResultError: Something is missing.
+        CorruptError: The parts do not fit together.
+    """
     try:
-        origin = msgspec.convert(facts["origin"], Origin)
-        images, labels = tensors["images"], tensors["labels"]
-        rate = float(tensors["learning_rate"])
-    except (KeyError, msgspec.ValidationError, RuntimeError) as exc:
+        facts = dict(origin)
+        facts["config"] = _BEFORE | facts["config"]
+        found = SyntheticDataset(
+            images=tensors["images"],
+            labels=tensors["labels"],
+            soft_labels=tensors.get("soft_labels"),
+            learning_rate=float(tensors["learning_rate"]),
+            origin=msgspec.convert(facts, Origin),
+        )
+    except (KeyError, ValueError, TypeError, OverflowError, RuntimeError) as exc:
         raise ResultError(f"{path}: not a synthetic dataset of this version: {exc}") from exc
-    found = SyntheticDataset(images=images, labels=labels, learning_rate=rate, origin=origin)
-    check(path, found)
+    _check(path, found)
     return found
 
 
-def check(path: Path, found: SyntheticDataset) -> None:
-    """Require that the parts of a stored dataset fit together.
-
-    Raises:
-        CorruptError: They do not.
-    """
+def _check(path: Path, found: SyntheticDataset) -> None:
+    """Require that the parts of a stored dataset fit together."""
     images, labels, rate, origin = found.images, found.labels, found.learning_rate, found.origin
     classes, model = len(origin.class_names), origin.model
     if images.ndim != 4 or labels.shape != images.shape[:1] or len(labels) == 0:
@@ -160,6 +237,13 @@ def check(path: Path, found: SyntheticDataset) -> None:
         raise CorruptError(f"{path}: a label is not a class, or the learning rate {rate:g} is not > 0")
     if len(set(torch.bincount(labels, minlength=classes).tolist())) != 1:
         raise CorruptError(f"{path}: every class must have as many images")
+    soft = found.soft_labels
+    if soft is not None and (
+        soft.shape != (len(labels), classes)
+        or soft.dtype != torch.float32
+        or not bool(((soft >= 0) & (soft <= 1)).all() and ((soft.sum(1) - 1).abs() < 1e-3).all())
+    ):
+        raise CorruptError(f"{path}: soft labels must be {len(labels)} float32 distributions over {classes}")
     wanted = (model.channels, model.image_size, model.image_size, model.classes)
     if wanted != (*images.shape[1:], classes):
         raise CorruptError(f"{path}: the model is not one for images {tuple(images.shape[1:])}")

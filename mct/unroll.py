@@ -8,8 +8,10 @@ The recursion keeps the weights theta_0 … theta_N and the graph of one update 
     lambda_i     = lambda_{i+1} - alpha H_i lambda_{i+1}
 
 from lambda_N downwards, which is backpropagation through all N updates in memory that does not
-grow with their graphs. The objective is in `matching`, updates of the images in `distill`. A faster
-engine replaces `StepwiseUnroll` behind the `Unroll` protocol.
+grow with their graphs. Augmentation is part of the loss, with numbers that were drawn before: the same
+ones on the way up and down, and gradients go through it to the images. The objective is in `matching`,
+updates of the images in `distill`. A faster engine replaces `StepwiseUnroll` behind the `Unroll`
+protocol.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,9 +20,10 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
+from mct.augment import DSA, Draws
+from mct.functional import Functional
 from mct.matching import Match
 
 
@@ -35,13 +38,38 @@ class Problem:
     """`(N, C, H, W)`: the synthetic images."""
 
     labels: Tensor
-    """`(N,)` int64."""
+    """`(N,)` int64, or `(N, K)` probabilities in the dtype of the images."""
 
     learning_rate: float
     """alpha."""
 
     batches: Sequence[Tensor]
     """For each update, the `(B_i,)` int64 indices of its images."""
+
+    augment: DSA | None = None
+    """What is done to the images of a batch."""
+
+    draws: Sequence[Draws] | None = None
+    """For each update, the random numbers of `augment`, on the device of the images."""
+
+    def __post_init__(self) -> None:
+        if (self.augment is None) != (self.draws is None):
+            raise ValueError("`augment` and `draws` belong together: give both or neither")
+        if self.draws is not None and len(self.draws) != len(self.batches):
+            raise ValueError(f"{len(self.draws)} draws for {len(self.batches)} batches")
+
+    def loss(self, network: Functional, step: int, theta: Tensor, images: Tensor) -> Tensor:
+        """Return the mean cross-entropy of update `step` at `theta` `(P,)`.
+
+        Args:
+            network: What is trained.
+            step: Number of the update, from 0.
+            theta: Its weights.
+            images: `(B, C, H, W)`: the images of its batch, before augmentation.
+        """
+        if self.augment is not None and self.draws is not None:
+            images = self.augment.apply(images, self.draws[step])
+        return cross_entropy(network(theta, images), self.labels[self.batches[step]])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,58 +102,43 @@ class StepwiseUnroll:
     """
 
     def __init__(self, network: nn.Module) -> None:
-        self._network = network.train()
-        named = list(network.named_parameters())
-        self._names = [name for name, _ in named]
-        self._shapes = [value.shape for _, value in named]
-        self._sizes = [value.numel() for _, value in named]
+        self._network = Functional(network)
 
     def gradients(self, problem: Problem, terminal: Callable[[Tensor], Match]) -> Gradients:
         """Run the inner loop, call `terminal` once on theta_N, and return exact derivatives."""
         alpha = problem.learning_rate
         path = [problem.weights.detach()]
-        for batch in problem.batches:
-            gradient = self._gradient(path[-1], problem.images[batch], problem.labels[batch])
-            path.append(torch.sub(path[-1], gradient, alpha=alpha))
+        for step in range(len(problem.batches)):
+            path.append(torch.sub(path[-1], self._gradient(problem, step, path[-1]), alpha=alpha))
         match = terminal(path.pop())
         adjoint, slope = match.adjoint, torch.zeros_like(match.adjoint[:1])
         images = torch.zeros_like(problem.images)
-        for batch in reversed(problem.batches):
-            inner, curvature, pull = self._pull(
-                path.pop(), problem.images[batch], problem.labels[batch], adjoint
-            )
+        for step in reversed(range(len(problem.batches))):
+            inner, curvature, pull = self._pull(problem, step, path.pop(), adjoint)
             slope -= inner
-            images.index_add_(0, batch, pull, alpha=-alpha)
+            images.index_add_(0, problem.batches[step], pull, alpha=-alpha)
             adjoint = torch.sub(adjoint, curvature, alpha=alpha)
         return Gradients(loss=match.loss, images=images, learning_rate=float(slope))
 
     # The graph of an update dies with the frame of these two functions, before the next is built.
 
-    def _gradient(self, theta: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+    def _gradient(self, problem: Problem, step: int, theta: Tensor) -> Tensor:
         """Return g_i `(P,)`."""
-        leaf = theta.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(self.loss(leaf, images, labels), leaf)
+        leaf, pixels = theta.detach().requires_grad_(), problem.images.detach()[problem.batches[step]]
+        (gradient,) = torch.autograd.grad(problem.loss(self._network, step, leaf, pixels), leaf)
         return gradient
 
     def _pull(
-        self, theta: Tensor, images: Tensor, labels: Tensor, adjoint: Tensor
+        self, problem: Problem, step: int, theta: Tensor, adjoint: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return <g_i, lambda>, H_i lambda `(P,)` and d <g_i, lambda> / d batch."""
-        leaf, pixels = theta.detach().requires_grad_(), images.detach().requires_grad_()
-        loss = self.loss(leaf, pixels, labels)
+        leaf = theta.detach().requires_grad_()
+        pixels = problem.images.detach()[problem.batches[step]].requires_grad_()
+        loss = problem.loss(self._network, step, leaf, pixels)
         (gradient,) = torch.autograd.grad(loss, leaf, create_graph=True)
         inner = gradient @ adjoint
         curvature, pull = torch.autograd.grad(inner, (leaf, pixels))
         return inner.detach(), curvature, pull
-
-    def loss(self, theta: Tensor, images: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean cross-entropy of the network with weights `theta` `(P,)`."""
-        pieces = torch.split(theta, self._sizes)
-        weights = {
-            name: piece.view(shape)
-            for name, piece, shape in zip(self._names, pieces, self._shapes, strict=True)
-        }
-        return cross_entropy(functional_call(self._network, weights, (images,)), labels)
 
 
 def minibatches(images: int, size: int | None, steps: int, generator: torch.Generator) -> list[Tensor]:

@@ -96,7 +96,18 @@ def test_packages_import_what_they_declare(package: str) -> None:
             "torch",
             "trajfmt",
         },
-        "mct": {"numpy", "msgspec", "safetensors", "torch", "kornia", "sklearn", "PIL", "trajfmt", "mct"},
+        "mct": {
+            "numpy",
+            "msgspec",
+            "safetensors",
+            "torch",
+            "kornia",
+            "sklearn",
+            "PIL",
+            "matplotlib",
+            "trajfmt",
+            "mct",
+        },
         "cli": {"numpy", "msgspec", "click", "rich", "torch", "trajfmt", "mct", ""},
     }[package]
     for file in _files(package):

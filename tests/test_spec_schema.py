@@ -154,6 +154,32 @@ def test_schema_and_library_agree_on_damaged_manifests(data: st.DataObject) -> N
     agree(manifest)
 
 
+MODEL_VALUES: dict[str, list[Any]] = {
+    "family": ["ConvNet", "AlexNet", "VGG11", "ResNet18", "ResNet18AP", "other", "MLP", None],
+    "depth": [3, None, 0, "3"],
+    "width": [128, None],
+    "channels": [3, None],
+    "classes": [10],
+    "norm": ["batch", None, "x"],
+    "pooling": ["avg"],
+    "factory": ["lab.nets:make", "make", "a:b\n", "a" * 199 + ":b", None, 1],
+}
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(
+    model=st.fixed_dictionaries(
+        {"family": st.sampled_from(MODEL_VALUES["family"])},
+        optional={key: st.sampled_from(MODEL_VALUES[key]) for key in MODEL_VALUES if key != "family"},
+    )
+)
+def test_schema_and_library_agree_on_models(model: dict[str, Any]) -> None:
+    """Which keys a family has and needs."""
+    manifest = copy.deepcopy(valid_manifests()[0])
+    manifest["provenance"] = {"model": model}
+    agree(manifest)
+
+
 @pytest.mark.parametrize(
     ("name", "kind"),
     [

@@ -87,11 +87,13 @@ def test_there_is_an_example_of_each_encoding() -> None:
     assert {json.loads(text)["encoding"] for text in examples()} == {"convex", "full"}
 
 
-def test_path_rule_is_that_of_the_library() -> None:
-    """The regular expression of paths is the same in text, schema and library."""
-    (pattern,) = re.findall(r"^```regex\n(.*)\n```$", TEXT, re.MULTILINE)
-    assert pattern == parse.PATH.pattern
+def test_rules_of_names_are_those_of_the_library() -> None:
+    """The regular expressions of paths and factories are the same in text, schema and library."""
+    pattern, factory = re.findall(r"^```regex\n(.*)\n```$", TEXT, re.MULTILINE)
+    assert (pattern, factory) == (parse.PATH.pattern, manifest.FACTORY)
     schema = json.loads((SPEC / "manifest.schema.json").read_text())
+    assert schema["$defs"]["factory"]["pattern"] == f"^{factory}$(?!\\n)"
+    assert schema["$defs"]["factory"]["maxLength"] == manifest.MAX_FACTORY
     assert schema["$defs"]["path"]["pattern"] == f"^{pattern}$(?!\\n)"
     assert schema["$defs"]["path"]["maxLength"] == parse.MAX_PATH
 
@@ -101,6 +103,7 @@ def test_path_rule_is_that_of_the_library() -> None:
     [
         (r"\| manifest \| ([\d,]+) bytes", manifest.MAX_BYTES),
         (r"\| path \| (\d+) characters", parse.MAX_PATH),
+        (r"\| `factory` \| (\d+) characters", manifest.MAX_FACTORY),
         (r"\| dimensions of a parameter \| (\d+)", manifest.MAX_DIMS),
         (r"\| safetensors header \| ([\d,]+) bytes", knots.MAX_HEADER),
         (r"\| elements of a chunk \| 2\^(\d+)", full.MAX_CHUNK.bit_length() - 1),

@@ -105,7 +105,7 @@ def identify(
         if found:
             model, origin["model"] = found[0], "shapes"
         else:
-            notice("the network is not of the ConvNet family: parameters are numbered, the model is unknown")
+            notice("the network is none of MTT's: parameters are numbered, the model is unknown")
         try:
             layout = ParamLayout.of(zip(names, shapes, strict=True), dtype=dtype, layers=facts.layers)
         except UsageError as exc:
@@ -119,9 +119,7 @@ def identify(
             notice(f"the folder's name is not believed: {exc}")
     if facts.model is not None:
         if model is None:
-            raise UsageError(
-                "`--model` knows the ConvNet family, and these shapes are of another network; leave it out"
-            )
+            raise UsageError("`--model` knows MTT's networks, and these shapes are of another; leave it out")
         model, origin["model"] = models.settle(model, facts.model), "flag"
     changes["model"] = model
     for name in ("dataset", "preprocessing"):
@@ -151,7 +149,8 @@ def _unknown(provenance: Provenance) -> list[str]:
         notices.append("the data set is unknown: neither path nor flag tells (--dataset)")
     if provenance.preprocessing is None:
         notices.append("the preprocessing is unknown: neither path nor flag tells (--zca or --no-zca)")
-    if provenance.model is not None and provenance.model.norm is None:
+    model = provenance.model
+    if model is not None and model.family != "other" and model.norm is None:
         notices.append(
             "the norm is unknown: shapes do not tell instance, batch and group norm apart (--model)"
         )

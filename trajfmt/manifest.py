@@ -13,11 +13,13 @@ import msgspec
 from trajfmt.layout import MAX_DIMS, MAX_TEXT, Dtype, Layer, Parameter, ParamLayout
 
 __all__ = [
+    "FACTORY",
     "FILE_NAME",
     "FORMAT",
     "MAJOR",
     "MAX_BYTES",
     "MAX_CHUNK",
+    "MAX_FACTORY",
     "MAX_TEXT",
     "MINOR",
     "ChunkTable",
@@ -51,6 +53,11 @@ MAX_BYTES: Final = 64 * 2**20
 MAX_CHUNK: Final = 2**20
 """Largest chunk, in elements: bounds what one frame of a stranger's file can unpack to."""
 
+FACTORY: Final = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*"
+"""`package.module:name`."""
+
+MAX_FACTORY: Final = 200
+
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
@@ -58,6 +65,8 @@ Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT)]
 Scalar = str | int | float | bool | None
 Index = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+Family = Literal["ConvNet", "AlexNet", "VGG11", "ResNet18", "ResNet18AP", "other"]
+Factory = Annotated[str, msgspec.Meta(pattern=rf"^{FACTORY}\Z", max_length=MAX_FACTORY)]
 
 
 class Version(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -100,11 +109,17 @@ class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """The network, as far as it is known. Absent facts are unknown."""
+    """The network, as far as it is known. Absent facts are unknown.
 
-    family: Literal["ConvNet"]
-    depth: Positive
-    width: Positive
+    Raises:
+        ValueError: `depth`, `width` or `factory` is missing or of another family's networks.
+    """
+
+    family: Family
+    depth: Positive | None = None
+    """Blocks of a ConvNet, required there; absent otherwise. So is `width`, its channels."""
+
+    width: Positive | None = None
     channels: Positive
     classes: Positive
     image_size: Positive | None = None
@@ -112,6 +127,16 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     norm: Literal["instance", "batch", "group", "layer", "none"] | None = None
     pooling: Literal["avg", "max", "none"] | None = None
+    factory: Factory | None = None
+    """`other` only: what builds the network. A name, never a reason to import it."""
+
+    def __post_init__(self) -> None:
+        for name in ("depth", "width"):
+            if (getattr(self, name) is None) == (self.family == "ConvNet"):
+                problem = "needs" if self.family == "ConvNet" else "has no"
+                raise ValueError(f"a model of family {self.family!r} {problem} `{name}`")
+        if self.factory is not None and self.family != "other":
+            raise ValueError(f"a model of family {self.family!r} has no `factory`")
 
 
 class Preprocessing(

@@ -1,7 +1,8 @@
 """Recognising a network, and what an MTT path says about it.
 
-Owns the ConvNet family's names and shapes. Builds no network and guesses nothing: what the shapes cannot
-tell (instance, batch and group norm look alike) stays unknown unless a name says it.
+Owns the names and shapes of MTT's networks: the ConvNet family, AlexNet, VGG11 and ResNet18. Builds none
+and guesses nothing: what the shapes cannot tell (instance, batch and group norm look alike) stays unknown
+unless a name says it.
 """
 
 from __future__ import annotations
@@ -12,16 +13,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
 from trajfmt.errors import UsageError
-from trajfmt.manifest import Model, Preprocessing
+from trajfmt.manifest import Family, Model, Preprocessing
 
 __all__ = ["PathFacts", "facts_of_path", "model_name", "named", "normalisation", "recognise", "settle"]
 
 Shape = tuple[int, ...]
+Named = list[tuple[str, Shape]]
+Norm = Literal["instance", "batch", "none"]
 
 _NORMS: Final = {"IN": "instance", "BN": "batch", "GN": "group", "LN": "layer", "NN": "none"}
 _POOLINGS: Final = {"AP": "avg", "MP": "max", "NP": "none"}
@@ -29,6 +32,22 @@ _NAME: Final = re.compile(
     rf"ConvNet(?:D(?P<depth>\d{{1,2}}))?(?:W(?P<width>\d{{1,5}}))?"
     rf"(?P<norm>{'|'.join(_NORMS)})?(?P<pooling>{'|'.join(_POOLINGS)})?"
 )
+_OTHERS: Final[dict[str, tuple[Family, Norm]]] = {
+    "AlexNet": ("AlexNet", "none"),
+    "VGG11": ("VGG11", "instance"),
+    "VGG11BN": ("VGG11", "batch"),
+    "ResNet18": ("ResNet18", "instance"),
+    "ResNet18BN": ("ResNet18", "batch"),
+    "ResNet18_AP": ("ResNet18AP", "instance"),
+    "ResNet18BN_AP": ("ResNet18AP", "batch"),
+    "ResNet18AP": ("ResNet18AP", "instance"),  # like every ConvNet's suffix
+    "ResNet18BNAP": ("ResNet18AP", "batch"),
+}
+"""MTT's other networks: name → family and norm; of two names for one, the first is MTT's."""
+
+_FIXED: Final[tuple[Family, ...]] = ("AlexNet", "VGG11", "ResNet18", "ResNet18AP")
+"""Families whose shapes only images and classes change."""
+
 _DATASETS: Final = frozenset(
     {"CIFAR10", "CIFAR100", "Tiny", "ImageNet", "MNIST", "FashionMNIST", "SVHN", "digits"}
 )
@@ -44,12 +63,12 @@ _ZCA_BY_DEFAULT: Final = frozenset({"CIFAR10", "CIFAR100"})
 
 
 def recognise(shapes: Sequence[Shape], *, pooling: bool = True) -> tuple[Model, list[str]] | None:
-    """Recognise a ConvNet of the MTT family from its parameters' shapes.
+    """Recognise one of MTT's networks from its parameters' shapes.
 
     Args:
         shapes: in the order of `Module.parameters()`.
-        pooling: whether blocks end in pooling, which leaves no trace in the shapes. It does in MTT's
-            networks unless their name ends in NP; names and image size depend on it.
+        pooling: whether blocks of a ConvNet end in pooling, which leaves no trace in the shapes. They do
+            in MTT's networks unless their name ends in NP; names and image size depend on it.
 
     Returns:
         The model, as far as shapes tell, and the parameter names; or None.
@@ -62,6 +81,19 @@ def recognise(shapes: Sequence[Shape], *, pooling: bool = True) -> tuple[Model, 
     rest = [tuple(shape) for shape in shapes]
     if len(rest) < 4 or len(rest[0]) != 4 or len(rest[-2]) != 2 or rest[-1] != rest[-2][:1]:
         return None
+    channels, classes = rest[0][1], rest[-1][0]
+    if channels < 1 or classes < 1:
+        return None
+    for family in _FIXED:
+        tensors = _tensors(family, channels, classes)
+        if rest == [shape for _, shape in tensors]:
+            norm = "none" if family == "AlexNet" else None
+            model = Model(family=family, channels=channels, classes=classes)
+            return msgspec.structs.replace(model, norm=norm), [name for name, _ in tensors]
+    return _convnet(rest, pooling=pooling)
+
+
+def _convnet(rest: Sequence[Shape], *, pooling: bool) -> tuple[Model, list[str]] | None:
     width, channels = rest[0][:2]
     affine = len(rest) > 4 and len(rest[2]) in (1, 3)
     per_block = 4 if affine else 2
@@ -102,16 +134,60 @@ def recognise(shapes: Sequence[Shape], *, pooling: bool = True) -> tuple[Model, 
     return msgspec.structs.replace(model, **known, pooling=None if pooling else "none"), names
 
 
+def _tensors(family: Family, channels: int, classes: int) -> Named:
+    """Return names and shapes of a network of `_FIXED` as MTT builds it."""
+    match family:
+        case "AlexNet":
+            found, incoming = [], channels
+            for at, width, kernel in ((0, 128, 5), (3, 192, 5), (6, 256, 3), (8, 192, 3), (10, 192, 3)):
+                found += _pair(f"features.{at}", (width, incoming, kernel, kernel))
+                incoming = width
+            return found + _pair("fc", (classes, 192 * 4 * 4))
+        case "VGG11":
+            found, incoming, at = [], channels, 0
+            for widths in ((64,), (128,), (256, 256), (512, 512), (512, 512)):
+                for width in widths:
+                    found += _pair(f"features.{at}", (width, incoming, 3, 3))
+                    found += _pair(f"features.{at + 1}", (width,))
+                    incoming, at = width, at + 3  # convolution, norm, ReLU
+                at += 1  # pooling
+            return found + _pair("classifier", (classes, 512))
+    average = family == "ResNet18AP"
+    found = [("conv1.weight", (64, channels, 3, 3)), *_pair("bn1", (64,))]
+    for stage, width in enumerate((64, 128, 256, 512), 1):
+        for block in (0, 1):
+            at_block = f"layer{stage}.{block}"
+            incoming = width // 2 if stage > 1 and block == 0 else width
+            for number, inputs in ((1, incoming), (2, width)):
+                found.append((f"{at_block}.conv{number}.weight", (width, inputs, 3, 3)))
+                found += _pair(f"{at_block}.bn{number}", (width,))
+            if incoming != width:
+                found.append((f"{at_block}.shortcut.0.weight", (width, incoming, 1, 1)))
+                found += _pair(f"{at_block}.shortcut.{2 if average else 1}", (width,))
+    # the averaged form keeps the pixels of the last stage: MTT has 3 x 3 of them for digits, 4 x 4 else
+    pixels = 1 if not average else 9 if channels == 1 else 16
+    return found + _pair("classifier", (classes, 512 * pixels))
+
+
+def _pair(name: str, shape: Shape) -> Named:
+    return [(f"{name}.weight", shape), (f"{name}.bias", shape[:1])]
+
+
 def named(name: str) -> dict[str, Any] | None:
-    """Return what a model name of MTT's says: depth, width, norm, pooling; None for another family.
+    """Return what a model name of MTT's says: family, norm, and of a ConvNet depth, width and pooling.
+
+    None for a name that is not MTT's.
 
     >>> named("ConvNetD4W64BN")
-    {'depth': 4, 'width': 64, 'norm': 'batch', 'pooling': 'avg'}
+    {'family': 'ConvNet', 'depth': 4, 'width': 64, 'norm': 'batch', 'pooling': 'avg'}
     """
+    if name in _OTHERS:
+        family, norm = _OTHERS[name]
+        return {"family": family, "norm": norm}
     match = _NAME.fullmatch(name)
     if match is None:
         return None
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = {"family": "ConvNet"}
     for key in ("depth", "width"):
         if match[key]:
             facts[key] = int(match[key])
@@ -122,11 +198,18 @@ def named(name: str) -> dict[str, Any] | None:
 
 
 def model_name(model: Model) -> str:
-    """Return the name that `named` understands.
+    """Return the name that `named` understands, MTT's folder; of another network its factory, if known.
 
     >>> model_name(Model(family="ConvNet", depth=3, width=128, channels=3, classes=10, norm="instance"))
     'ConvNetD3W128'
+    >>> model_name(Model(family="ResNet18AP", channels=3, classes=10, norm="batch"))
+    'ResNet18BN_AP'
     """
+    if model.family != "ConvNet":
+        for name, (family, norm) in _OTHERS.items():
+            if family == model.family and model.norm in (None, norm):
+                return name
+        return model.factory or model.family
     suffix = {value: key for key, value in _NORMS.items()}.get(model.norm or "instance", "")
     pooling = {value: key for key, value in _POOLINGS.items()}.get(model.pooling or "avg", "")
     name = f"{model.family}D{model.depth}W{model.width}"
@@ -187,13 +270,16 @@ def settle(model: Model, name: str | dict[str, Any]) -> Model:
     """
     facts = named(name) if isinstance(name, str) else name
     if facts is None:
-        raise UsageError(f"unknown model {name!r}; ConvNet, ConvNetD4, ConvNetD3W32BN, … are known")
+        raise UsageError(
+            f"unknown model {name!r}; ConvNet, ConvNetD4, ConvNetD3W32BN, …, {', '.join(_OTHERS)} are known"
+        )
     for key, value in facts.items():
         known = getattr(model, key)
         if known is None and key == "norm" and value in ("layer", "none"):
             known = "one weight per channel"
         if known is not None and known != value:
             raise UsageError(f"the model's name says {key} {value}, the shapes say {known}")
-    if facts.get("pooling") == "none" and model.pooling is None and model.image_size is not None:
+    pooled = facts.get("pooling") == "none" and model.pooling is None
+    if pooled and model.image_size is not None and model.depth is not None:
         facts = {**facts, "image_size": model.image_size // 2**model.depth}  # recognised as if it pooled
     return msgspec.structs.replace(model, **facts)

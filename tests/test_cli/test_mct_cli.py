@@ -73,13 +73,14 @@ def test_help_does_not_import_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Usage:") == 5
+    assert done.stdout.count("Usage:") == 7
 
 
-def test_run_writes_its_four_files(finished: Path) -> None:
-    """Result, state, metrics and picture, and nothing temporary."""
+def test_run_writes_its_files(finished: Path) -> None:
+    """Result, state, settings, metrics and picture, and nothing temporary."""
     names = {entry.name for entry in finished.iterdir()}
-    assert names == {"synthetic.safetensors", "state.safetensors", "metrics.jsonl", "images.png"}
+    files = {"synthetic.safetensors", "state.safetensors", "settings.json", "metrics.jsonl", "images.png"}
+    assert names == files
     lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3]
     expected = {"step", "loss", "trajectory", "start", "target", "learning_rate", "seconds"}
@@ -178,7 +179,7 @@ BAD_USE = {
     "not a result": (2, "no such file", ["evaluate", "absent.safetensors"]),
     "no run": (2, "no run to resume", ["distill", "--traj", "absent.mct", "--out", "absent", "--resume"]),
     "dataset": (2, "known: digits", ["experts", "--dataset", "imagenet", "--out", "x"]),
-    "model": (2, "`model`", ["experts", "--dataset", "digits", "--out", "x", "--model", "VGG11"]),
+    "model": (2, "VGG11", ["experts", "--dataset", "digits", "--out", "x", "--model", "VGG11"]),
     "setting": (
         2,
         "`epochs` must be >= 1",
@@ -217,9 +218,11 @@ def test_bad_settings_for_a_bundle(bundle: Path, tmp_path: Path) -> None:
 
 
 def test_divergence_keeps_the_last_state(bundle: Path, tmp_path: Path) -> None:
-    """An impossible step size is one line, exit code 1, and the files are whole."""
+    """An impossible step size is one line, exit code 1, and another one continues from the last state."""
     out = tmp_path / "run"
     fails(1, "outer step", "distill", "--traj", bundle, "--out", out, *SMALL, "--lr-lr", "1e9")
+    again = run("distill", "--traj", bundle, "--out", out, *SMALL, "--resume", "--lr-lr", "1e-7")
+    assert again.exit_code == 0, again.output
     assert (out / "synthetic.safetensors").is_file()
 
 

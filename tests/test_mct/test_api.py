@@ -7,8 +7,8 @@ pytest.importorskip("torch")
 import mct
 
 PUBLIC = """
-Accuracy Comparison ConfigError CorruptError DataError Dataset DistillConfig Distiller DivergedError
-EvaluateConfig ExistsError ExpertConfig ExpertDone ExpertEpoch ExpertRun Gradients MctError MismatchError
+Accuracy ArchitectureTested Comparison ConfigError CorruptError DataError Dataset DistillConfig Distiller DivergedError
+EvaluateConfig Evaluated ExistsError ExpertConfig ExpertDone ExpertEpoch ExpertRun ExpertsFound Gradients MctError MismatchError
 MissingError NetworkTrained OuterStep Problem ResultError RunFolder SyntheticDataset Unroll distill
 train_experts
 """

@@ -27,6 +27,9 @@ BAD = [
     {"lr_lr": float("nan")},
     {"lr_init": 0.0},
     {"momentum": -0.1},
+    {"sampling": "whole"},
+    {"labels": "soft"},
+    {"select": "train"},
 ]
 
 

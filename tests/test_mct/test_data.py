@@ -1,4 +1,4 @@
-"""Real datasets: the embedded digits and `.npz` files."""
+"""Real datasets: the embedded digits, `.npz` files, names, and the held-out part."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 
 import trajfmt  # noqa: E402
 from mct.data import Dataset, load  # noqa: E402
-from mct.errors import DataError  # noqa: E402
+from mct.errors import ConfigError, DataError  # noqa: E402
 
 
 def write(path: Path, **changes) -> Path:
@@ -128,5 +128,63 @@ def test_missing_file(tmp_path: Path) -> None:
 
 def test_unknown_name_lists_what_is_known() -> None:
     """The message names the known datasets and the way to bring another."""
-    with pytest.raises(DataError, match=r"known: digits;.*\.npz"):
+    with pytest.raises(DataError, match=r"known: digits, CIFAR10, .*\.npz"):
         load("imagenet")
+
+
+@pytest.mark.parametrize(("typed", "right"), [
+    ("cifar10", "CIFAR10"), ("cifar-10", "CIFAR10"), ("Cifar_100", "CIFAR100"), ("TinyImageNet", "Tiny"),
+    ("tiny-imagenet-200", "Tiny"), ("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST"),
+    ("Digits", "digits"),
+])  # fmt: skip
+def test_other_spellings_are_told_the_right_one(typed: str, right: str) -> None:
+    """Names are exact, and the error knows the near ones."""
+    with pytest.raises(DataError, match=rf"unknown dataset {typed!r} \(did you mean {right}\?\)"):
+        load(typed)
+
+
+def test_file_named_like_a_dataset(tmp_path: Path) -> None:
+    """A file may stand for a dataset that has files, with its constants; never for the built-in one."""
+    assert load(write(tmp_path / "CIFAR10.npz")).transform.record.mean == [0.4914, 0.4822, 0.4465]
+    with pytest.raises(DataError, match="built-in"):
+        load(write(tmp_path / "digits.npz"))
+
+
+def test_arrays_of_a_file_are_read_exactly(tmp_path: Path) -> None:
+    """All 256 bytes become the float32 nearest to n/255."""
+    images = np.arange(256, dtype=np.uint8).repeat(3).reshape(12, 8, 8)
+    found = load(write(tmp_path / "mine.npz", train_images=images, test_images=images[:6]),
+                 preprocessing=trajfmt.Preprocessing(kind="none"))  # fmt: skip
+    assert np.array_equal(found.train_images.numpy()[:, 0], (images / np.float64(255)).astype(np.float32))
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.3, 0.5])
+def test_heldout_is_every_nth_image_of_a_class(digits: Dataset, fraction: float) -> None:
+    """A fraction of every class, in file order; the two parts are the training set."""
+    part = digits.heldout(fraction)
+    for label in range(10):
+        members = digits.train_images[digits.train_labels == label]
+        held = [n for n in range(len(members)) if int((n + 1) * fraction + 1e-9) > int(n * fraction + 1e-9)]
+        rest = sorted(set(range(len(members))) - set(held))
+        assert torch.equal(part.test_images[part.test_labels == label], members[held])
+        assert torch.equal(part.train_images[part.train_labels == label], members[rest])
+    assert part.transform is digits.transform
+
+
+def test_heldout_of_small_classes(tmp_path: Path) -> None:
+    """A class of two gives one, a class of one keeps it."""
+    labels = np.array([0, 1, 0, 2, 1, 1, 1, 1, 1, 1, 1, 1])
+    data = load(write(tmp_path / "mine.npz", train_labels=labels))
+    part = data.heldout()
+    assert part.test_labels.tolist() == [0, 1]
+    assert torch.equal(part.test_images, data.train_images[[2, 11]])
+    assert part.train_labels.tolist() == [0, 1, 2, 1, 1, 1, 1, 1, 1, 1]
+
+
+def test_heldout_needs_a_fraction_and_two_images(tmp_path: Path) -> None:
+    """Both errors come before any work."""
+    data = load(write(tmp_path / "mine.npz", train_labels=np.arange(12)))
+    with pytest.raises(ConfigError, match="fraction"):
+        data.heldout(1.0)
+    with pytest.raises(DataError, match="two training images"):
+        data.heldout(0.5)

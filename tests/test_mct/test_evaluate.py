@@ -1,5 +1,6 @@
 """Training fresh networks: the protocol, the baseline, and what is equal for both."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,15 +9,16 @@ torch = pytest.importorskip("torch")
 
 import trajfmt  # noqa: E402
 from mct import evaluate, networks, synthetic  # noqa: E402
+from mct.augment import augmentation  # noqa: E402
 from mct.config import EvaluateConfig  # noqa: E402
 from mct.data import Dataset  # noqa: E402
-from mct.errors import MismatchError  # noqa: E402
-from mct.events import Accuracy, NetworkTrained  # noqa: E402
+from mct.errors import ConfigError, MismatchError  # noqa: E402
+from mct.events import Accuracy, ArchitectureTested, NetworkTrained  # noqa: E402
 from mct.seeds import generator  # noqa: E402
 
 from .test_synthetic import made  # noqa: E402
 
-CONFIG = EvaluateConfig(networks=2, epochs=4)
+CONFIG = EvaluateConfig(networks=2, epochs=4, augment="none")
 
 
 def drain(events) -> tuple[list[NetworkTrained], Accuracy]:
@@ -29,20 +31,43 @@ def drain(events) -> tuple[list[NetworkTrained], Accuracy]:
             return seen, stop.value
 
 
-def test_protocol_is_sgd_with_one_decay(digits: Dataset, model: trajfmt.Model) -> None:
-    """Momentum 0.9, weight decay 5e-4, and a fresh optimizer with a tenth at half of the epochs."""
-    images, labels = digits.train_images[:20], digits.train_labels[:20]
-    found = evaluate.train_network(images, labels, model, CONFIG, 0.05, generator(1))
-    random = generator(1)
+def published(images, labels, model, rate, epochs, batch_size, random, augment=None):
+    """Return MTT's `evaluate_synset`, written as its loop is, with our order of random numbers."""
     network = networks.build(model, generator=random)
-    for rate in (0.05, 0.005):
-        optimizer = torch.optim.SGD(network.parameters(), lr=rate, momentum=0.9, weight_decay=5e-4)
-        for _ in range(2):
-            order = torch.randperm(20, generator=random)
+    optimizer = torch.optim.SGD(network.parameters(), lr=rate, momentum=0.9, weight_decay=5e-4)
+    for epoch in range(epochs + 1):
+        for batch in torch.randperm(len(images), generator=random).split(batch_size):
+            pixels = images[batch] if augment is None else augment(images[batch], random)
             optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(network(images[order]), labels[order]).backward()
+            torch.nn.functional.cross_entropy(network(pixels), labels[batch]).backward()
             optimizer.step()
-    assert torch.equal(networks.flatten(found), networks.flatten(network))
+        if epoch == epochs // 2 + 1:
+            rate *= 0.1
+            optimizer = torch.optim.SGD(network.parameters(), lr=rate, momentum=0.9, weight_decay=5e-4)
+    return network
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 4, 7])
+@pytest.mark.parametrize("augment", ["none", "dsa"])
+def test_protocol_is_the_published_one(digits: Dataset, model: trajfmt.Model, epochs, augment) -> None:
+    """SGD, one pass more than `epochs`, a fresh optimizer after epoch `epochs // 2 + 1`: bit for bit."""
+    images, labels = digits.train_images[:20], digits.train_labels[:20]
+    config = EvaluateConfig(epochs=epochs, augment=augment, batch_size=8)
+    found = evaluate.train_network(images, labels, model, config, 0.05, generator(1))
+    expected = published(images, labels, model, 0.05, epochs, 8, generator(1), augmentation(augment))
+    assert torch.equal(networks.flatten(found), networks.flatten(expected))
+
+
+def test_soft_labels_are_probabilities(digits: Dataset, model: trajfmt.Model) -> None:
+    """One-hot probabilities train the network of the classes; others train another."""
+    images, labels = digits.train_images[:20], digits.train_labels[:20]
+    hot = torch.nn.functional.one_hot(labels, 10).float()
+    hard, same, other = (
+        networks.flatten(evaluate.train_network(images, y, model, CONFIG, 0.05, generator(1)))
+        for y in (labels, hot, (hot + 0.1).div(2))
+    )
+    assert torch.allclose(hard, same, atol=1e-6)
+    assert not torch.allclose(hard, other, atol=1e-3)
 
 
 def test_accuracy_is_the_share_of_hits(digits: Dataset, network: networks.ConvNet) -> None:
@@ -65,6 +90,7 @@ def test_mean_and_deviation_over_networks(digits: Dataset, model: trajfmt.Model)
     assert result.networks == (a, b)
     assert result.mean == pytest.approx((a + b) / 2)
     assert result.std == pytest.approx(abs(a - b) / 2)
+    assert result.on == "test"
 
 
 def test_same_seed_same_accuracies(digits: Dataset, model: trajfmt.Model) -> None:
@@ -109,3 +135,65 @@ def test_comparison_on_another_network(tmp_path: Path, digits: Dataset) -> None:
     synthetic.save(tmp_path / "a.safetensors", made(digits), digits)
     comparison = evaluate.Comparison.prepare(tmp_path / "a.safetensors", model="ConvNetD1W8BN", epochs=1)
     assert (comparison.model.depth, comparison.model.norm) == (1, "batch")
+
+
+def test_comparison_takes_the_best_images_of_a_run(tmp_path: Path, digits: Dataset) -> None:
+    """Where evaluations chose some, they are tested; a file given by name is taken as it is."""
+    last = made(digits)
+    chosen = synthetic.Selection(on="heldout", mean=0.5, std=0.1)
+    best = replace(last, images=last.images + 1, origin=replace(last.origin, selected=chosen))
+    synthetic.save(tmp_path / synthetic.RESULT_NAME, last, digits)
+    synthetic.save(tmp_path / synthetic.BEST_NAME, best, digits)
+    found = evaluate.Comparison.prepare(tmp_path, networks=1, epochs=1)
+    assert torch.equal(found.synthetic.images, best.images)
+    assert found.synthetic.origin.selected == chosen
+    named = evaluate.Comparison.prepare(tmp_path / synthetic.RESULT_NAME, networks=1, epochs=1)
+    assert torch.equal(named.synthetic.images, last.images)
+    assert named.synthetic.origin.selected is None
+
+
+def test_comparison_augments_as_the_run_did(tmp_path: Path, digits: Dataset) -> None:
+    """The result says how; a given augmentation wins, and one that does not exist is refused at once."""
+    start = made(digits)
+    origin = replace(start.origin, evaluation=EvaluateConfig(augment="flip_crop"))
+    path = tmp_path / "a.safetensors"
+    synthetic.save(path, replace(start, origin=origin), digits)
+    assert evaluate.Comparison.prepare(path).config.augment == "flip_crop"
+    assert evaluate.Comparison.prepare(path, augment="none").config.augment == "none"
+    with pytest.raises(ConfigError, match="`augment`"):
+        evaluate.Comparison.prepare(path, augment="mirror")
+
+
+def test_comparison_trains_with_soft_labels(tmp_path: Path, digits: Dataset) -> None:
+    """A result that has some is evaluated with them."""
+    start = made(digits)
+    soft = torch.rand(20, 10, generator=generator(2)).softmax(1)
+    synthetic.save(tmp_path / "a.safetensors", replace(start, soft_labels=soft), digits)
+    comparison = evaluate.Comparison.prepare(tmp_path / "a.safetensors", networks=1, epochs=2)
+    now = comparison.synthetic
+    expected = drain(evaluate.evaluate(now.images, soft, now.learning_rate, digits, comparison.model,
+                                       comparison.config))  # fmt: skip
+    assert drain(comparison.distilled()) == expected
+
+
+def test_other_architectures(tmp_path: Path, digits: Dataset) -> None:
+    """Each gets its networks and one mean, the same as alone."""
+    synthetic.save(tmp_path / "a.safetensors", made(digits), digits)
+    comparison = evaluate.Comparison.prepare(tmp_path / "a.safetensors", networks=2, epochs=1)
+    names = ("ConvNetD1W4", "ConvNetD2W8BN")
+    events = list(comparison.cross(names))
+    assert [type(event) for event in events] == [NetworkTrained, NetworkTrained, ArchitectureTested] * 2
+    means = {event.model: event.accuracy for event in events if isinstance(event, ArchitectureTested)}
+    assert tuple(means) == names
+    alone = evaluate.Comparison.prepare(tmp_path / "a.safetensors", networks=2, epochs=1, model=names[1])
+    assert drain(alone.distilled())[1] == means[names[1]]
+
+
+def test_unknown_architecture_is_refused_before_any_is_trained(tmp_path: Path, digits: Dataset) -> None:
+    """All names, and whether such networks take these images, are checked at the call."""
+    synthetic.save(tmp_path / "a.safetensors", made(digits), digits)
+    comparison = evaluate.Comparison.prepare(tmp_path / "a.safetensors", networks=1, epochs=1)
+    with pytest.raises(ConfigError, match="Nonesuch"):
+        comparison.cross(["ConvNetD1W4", "Nonesuch"])
+    with pytest.raises(ConfigError, match="depth"):
+        comparison.cross(["ConvNetD1W4", "ConvNetD5W4"])

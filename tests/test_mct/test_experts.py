@@ -1,5 +1,7 @@
 """Training and recording of experts."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +14,57 @@ from mct import experts, networks  # noqa: E402
 from mct.config import ExpertConfig  # noqa: E402
 from mct.data import Dataset  # noqa: E402
 from mct.errors import ConfigError, DivergedError, ExistsError  # noqa: E402
-from mct.events import ExpertDone, ExpertEpoch  # noqa: E402
+from mct.events import ExpertDone, ExpertEpoch, ExpertsFound  # noqa: E402
+from mct.recording import Rows  # noqa: E402
 from mct.seeds import generator  # noqa: E402
 
-CONFIG = ExpertConfig(experts=2, epochs=3, lr=0.05, batch_size=500)
+CONFIG = ExpertConfig(experts=2, epochs=3, lr=0.05, batch_size=500, augment="none")
+
+
+class Kept:
+    """Keeps trajectories in memory."""
+
+    def __init__(self) -> None:
+        self.theta: list[np.ndarray] = []
+
+    @property
+    def finished(self) -> int:
+        """Return how many."""
+        return len(self.theta)
+
+    def tape(self) -> Rows:
+        """Return an empty tape."""
+        return Rows()
+
+    def keep(self, tape: Rows) -> None:
+        """Keep a tape."""
+        self.theta.append(np.stack(tape.rows))
 
 
 def trained(dataset: Dataset, model: trajfmt.Model, config: ExpertConfig = CONFIG):
     """Return events and trajectories."""
-    theta: list[np.ndarray] = []
-    return list(experts.train_experts(dataset, model, config, theta.append)), theta
+    store = Kept()
+    return list(experts.train_experts(dataset, model, config, store)), store.theta
+
+
+def run_of(path: Path, **settings: object) -> experts.ExpertRun:
+    """Return a small run on the digits."""
+    settings = {"experts": 2, "epochs": 3, "lr": 0.05, "batch_size": 500, "augment": "none"} | settings
+    return experts.ExpertRun.prepare("digits", path, model="ConvNetD2W4", **settings)  # type: ignore[arg-type]
+
+
+def stop_after(run: experts.ExpertRun, count: int) -> None:
+    """Run until the given number of experts is done, then stop as Ctrl-C does."""
+    events = run.events()
+    while count:
+        count -= isinstance(next(events), ExpertDone)
+    with pytest.raises(KeyboardInterrupt):
+        events.throw(KeyboardInterrupt)
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    """Return every file under a folder."""
+    return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
 
 
 def test_timesteps_are_initialisation_and_every_epoch(digits: Dataset, model: trajfmt.Model) -> None:
@@ -37,7 +80,9 @@ def test_timesteps_are_initialisation_and_every_epoch(digits: Dataset, model: tr
 
 def test_updates_are_plain_sgd(digits: Dataset, model: trajfmt.Model) -> None:
     """One epoch equals MTT's recipe written down once more."""
-    _, theta = trained(digits, model, ExpertConfig(experts=1, epochs=1, lr=0.05, batch_size=500))
+    _, theta = trained(
+        digits, model, ExpertConfig(experts=1, epochs=1, lr=0.05, batch_size=500, augment="none")
+    )
     random = generator(0, "expert", 0)
     network = networks.build(model, generator=random)
     order = torch.randperm(1352, generator=random)
@@ -82,8 +127,7 @@ def test_recording_every_few_steps(digits: Dataset, model: trajfmt.Model) -> Non
 def test_bundle_round_trip(tmp_path: Path, digits: Dataset, model: trajfmt.Model, suffix: str) -> None:
     """The bundle holds the trajectories and says how they came about."""
     path = tmp_path / f"out{suffix}"
-    run = experts.ExpertRun.prepare("digits", path, model="ConvNetD2W4", experts=2, epochs=3, lr=0.05,
-                                    batch_size=500)  # fmt: skip
+    run = run_of(path)
     for _ in run.events():
         assert not path.exists()
     theta = trained(digits, model)[1]
@@ -100,8 +144,7 @@ def test_bundle_round_trip(tmp_path: Path, digits: Dataset, model: trajfmt.Model
 
 def test_buffer_in_mtts_layout(tmp_path: Path, digits: Dataset, model: trajfmt.Model) -> None:
     """The folder is MTT's, and every timestep has weights of its own."""
-    run = experts.ExpertRun.prepare("digits", tmp_path, model="ConvNetD2W4", experts=2, epochs=3, lr=0.05,
-                                    batch_size=500)  # fmt: skip
+    run = run_of(tmp_path)
     for _ in run.events():
         pass
     path = tmp_path / "digits_NO_ZCA" / "ConvNetD2W4" / "replay_buffer_0.pt"
@@ -122,7 +165,7 @@ def test_existing_destination_is_refused(tmp_path: Path) -> None:
     (tmp_path / "digits_NO_ZCA" / "ConvNetD2W32").mkdir(parents=True)
     (tmp_path / "digits_NO_ZCA" / "ConvNetD2W32" / "replay_buffer_0.pt").touch()
     with pytest.raises(ExistsError, match="ConvNetD2W32 exists"):
-        experts.ExpertRun.prepare("digits", tmp_path)
+        next(experts.ExpertRun.prepare("digits", tmp_path).events())
 
 
 def test_settings_known_for_the_dataset_are_used() -> None:
@@ -138,3 +181,112 @@ def test_bad_setting_is_refused(setting) -> None:
     """Settings are checked before anything is trained, and the setting is named."""
     with pytest.raises(ConfigError, match=f"`{next(iter(setting))}`"):
         experts.ExpertRun.prepare("digits", Path("absent.mct"), **setting)
+
+
+def test_convexified_bundle_equals_the_converted_buffer(tmp_path: Path) -> None:
+    """The full trajectory never exists, and every byte but the provenance is that of a conversion."""
+    from trajfmt.convert import ConvertOptions, convert
+
+    for _ in run_of(tmp_path / "direct.mct", knots=(1,)).events():
+        pass
+    for _ in run_of(tmp_path / "buffers").events():
+        pass
+    convert(
+        tmp_path / "buffers" / "digits_NO_ZCA" / "ConvNetD2W4",
+        tmp_path / "converted.mct",
+        ConvertOptions(knots=(1,)),
+    )
+    ours, theirs = contents(tmp_path / "direct.mct"), contents(tmp_path / "converted.mct")
+    assert ours.pop("manifest.json") != theirs.pop("manifest.json")
+    assert len(ours) == 3
+    assert ours == theirs
+
+
+def test_augmentation_is_part_of_the_recipe(digits: Dataset, model: trajfmt.Model) -> None:
+    """With it an expert takes another way, and the same one again for the same seed."""
+    plain = trained(digits, model, ExpertConfig(experts=1, epochs=1, augment="none"))[1]
+    dsa = trained(digits, model, ExpertConfig(experts=1, epochs=1))[1]
+    again = trained(digits, model, ExpertConfig(experts=1, epochs=1))[1]
+    assert np.array_equal(dsa[0], again[0])
+    assert np.array_equal(dsa[0][0], plain[0][0])
+    assert not np.array_equal(dsa[0][1], plain[0][1])
+
+
+def test_step_size_decays_where_mtt_lets_it(digits: Dataset, model: trajfmt.Model) -> None:
+    """With 5 epochs the fifth is the first with a tenth: MTT switches after epoch number 5 // 2 + 1 = 3."""
+    settings = {"experts": 1, "epochs": 5, "lr": 0.05, "batch_size": 2000, "augment": "none"}
+    constant = trained(digits, model, ExpertConfig(**settings))[1][0].astype(np.float64)
+    decayed = trained(digits, model, ExpertConfig(**settings, lr_decay=True))[1][0].astype(np.float64)
+    assert np.array_equal(constant[:5], decayed[:5])
+    full, tenth = constant[5] - constant[4], decayed[5] - decayed[4]
+    np.testing.assert_allclose(tenth, full / 10, atol=1e-7)
+
+
+@pytest.mark.parametrize("out", ["experts.mct", "experts.mtt", "buffers"])
+@pytest.mark.parametrize("stops", [(1,), (2, 11), (10,)])
+def test_interrupted_run_continues(tmp_path: Path, out: str, stops: tuple[int, ...]) -> None:
+    """Finished experts are not trained again, nothing is at a bundle's place before, and bytes are equal."""
+    small = {"experts": 12, "epochs": 2, "batch_size": 2000}
+    whole = tmp_path / "whole" / out
+    whole.parent.mkdir()
+    for _ in run_of(whole, **small).events():
+        pass
+    done = 0
+    for stop in stops:
+        stop_after(run_of(tmp_path / out, **small), stop - done)
+        done = stop
+        assert out == "buffers" or not (tmp_path / out).exists()
+    events = list(run_of(tmp_path / out, **small).events())
+    assert [event.count for event in events if isinstance(event, ExpertsFound)] == [done]
+    assert [e.expert for e in events if isinstance(e, ExpertDone)] == list(range(done, 12))
+    assert contents(tmp_path / out) == contents(whole)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([out, "whole"])
+
+
+def test_other_settings_do_not_continue_a_run(tmp_path: Path) -> None:
+    """A bundle starts afresh; a folder with files of the other run is refused."""
+    stop_after(run_of(tmp_path / "out.mct"), 1)
+    events = list(run_of(tmp_path / "out.mct", lr=0.01).events())
+    assert not any(isinstance(event, ExpertsFound) for event in events)
+    stop_after(run_of(tmp_path / "buffers"), 1)
+    with pytest.raises(ExistsError, match="other settings"):
+        next(run_of(tmp_path / "buffers", lr=0.01).events())
+
+
+def test_interruption_before_the_first_expert_leaves_nothing(tmp_path: Path) -> None:
+    """Neither a folder nor a hidden file."""
+    for out in ("out.mct", "buffers"):
+        events = run_of(tmp_path / out).events()
+        next(events)
+        events.close()
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_knots_must_fit(tmp_path: Path) -> None:
+    """Before any expert is trained."""
+    with pytest.raises(ConfigError, match="before the last timestep 3"):
+        run_of(tmp_path / "out.mct", knots=(3,))
+    with pytest.raises(ConfigError, match=r"--out NAME\.mct"):
+        run_of(tmp_path / "out.mtt", knots=(1,))
+
+
+def test_kill_keeps_finished_experts(tmp_path: Path) -> None:
+    """A real kill -9 after the first expert: the second run has it, and ends with the same bytes."""
+    code = f"""
+import os, signal
+from pathlib import Path
+from mct.experts import ExpertRun
+from mct.events import ExpertDone
+run = ExpertRun.prepare("digits", Path({str(tmp_path / "out.mct")!r}), model="ConvNetD2W4",
+                        experts=2, epochs=3, lr=0.05, batch_size=500, augment="none")
+for event in run.events():
+    if isinstance(event, ExpertDone):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+    killed = subprocess.run([sys.executable, "-c", code], check=False)
+    assert killed.returncode == -9
+    events = list(run_of(tmp_path / "out.mct").events())
+    assert isinstance(events[0], ExpertsFound)
+    for _ in run_of(tmp_path / "whole.mct").events():
+        pass
+    assert contents(tmp_path / "out.mct") == contents(tmp_path / "whole.mct")

@@ -1,4 +1,4 @@
-"""Names, order, shapes and initialisation of the ConvNet family."""
+"""Names, order, shapes and initialisation of the ConvNet family; fit to a bundle."""
 
 import math
 
@@ -81,7 +81,19 @@ def test_name_and_back(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "ConvNetX", "ConvNetD", "ResNet18", "ConvNetD3W32 ", "ConvNetD0", "ConvNetW0"]
+    "name",
+    [
+        "",
+        "ConvNetX",
+        "ConvNetD",
+        "ResNet34",
+        "VGG11AP",
+        "ConvNetD3W32 ",
+        "ConvNetD0",
+        "ConvNetW0",
+        "a.b",
+        "a:b:c",
+    ],
 )
 def test_unknown_name_is_refused(name: str) -> None:
     """What is not of the family is one clear error."""

@@ -1,5 +1,6 @@
 """From a manifest to dataset and model: recorded, given, contradicted, unknown."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -99,3 +100,55 @@ def test_model_that_contradicts_the_record_is_refused(digits: Dataset) -> None:
     """--model cannot overrule the manifest."""
     with pytest.raises(MismatchError, match="ConvNetD2W4, `model` says 'ConvNetD2W8'"):
         model_of(record(model=KNOWN), digits, name="ConvNetD2W8")
+
+
+CIFAR_LIKE = {"channels": 3, "classes": 10, "image_size": 32}
+
+
+@dataclass(frozen=True)
+class Images:
+    """What a model is asked to fit."""
+
+    channels: int = 3
+    image_size: int = 32
+    classes: int = 10
+    name: str = "CIFAR10"
+
+
+def test_other_families_as_recorded() -> None:
+    """Nothing has to be given where norm and size are recorded; the size may come from the dataset."""
+    known = trajfmt.Model(family="ResNet18", norm="batch", **CIFAR_LIKE)
+    assert model_of(record(model=known), Images()) == known
+    assert model_of(record(model=msgspec.structs.replace(known, image_size=None)), Images()) == known
+    assert model_of(record(), Images(), name="ResNet18BN") == known
+
+
+def test_norm_of_other_families_is_asked_for() -> None:
+    """As of a ConvNet; a name of another family is no answer but a contradiction."""
+    open_norm = record(model=trajfmt.Model(family="VGG11", **CIFAR_LIKE))
+    with pytest.raises(ConfigError, match=r"the norm of its experts.*like VGG11 for instance norm"):
+        model_of(open_norm, Images())
+    assert model_of(open_norm, Images(), name="VGG11BN").norm == "batch"
+    for name in ("ResNet18BN", "ConvNet", "nets:make"):
+        with pytest.raises(MismatchError, match=f"experts are VGG11, `model` says '{name}'"):
+            model_of(open_norm, Images(), name=name)
+
+
+def test_recorded_factory_needs_the_users_word() -> None:
+    """The same factory has to be named; another one, or a family, contradicts."""
+    known = trajfmt.Model(family="other", factory="their_nets.small:make", **CIFAR_LIKE)
+    with pytest.raises(ConfigError, match=r"give --model their_nets\.small:make if you trust it"):
+        model_of(record(model=known), Images())
+    assert model_of(record(model=known), Images(), name="their_nets.small:make") == known
+    for name in ("nets:make", "ResNet18"):
+        with pytest.raises(MismatchError, match=rf"their_nets\.small:make, `model` says '{name}'"):
+            model_of(record(model=known), Images(), name=name)
+
+
+def test_network_whose_factory_is_not_recorded_is_asked_for() -> None:
+    """What else the manifest says about it is kept."""
+    known = trajfmt.Model(family="other", norm="batch", **CIFAR_LIKE)
+    with pytest.raises(ConfigError, match=r"factory of its experts.*package\.module:factory"):
+        model_of(record(model=known), Images())
+    found = model_of(record(model=known), Images(), name="nets:make")
+    assert (found.factory, found.norm) == ("nets:make", "batch")

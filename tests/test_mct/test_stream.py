@@ -67,11 +67,32 @@ def test_convex_starts_are_real_and_fill_the_range() -> None:
     assert {sample.start.trajectory for sample in samples} == {0, 1}
 
 
-def test_full_starts_are_whole_and_include_max_start() -> None:
-    """On a full bundle c is an integer from 0 to max_start."""
-    stream = KnotStream(bundle_of(None), expert_steps=2, max_start=3)
+@pytest.mark.parametrize(("knots", "sampling"), [(None, "auto"), (None, "discrete"), ((3,), "discrete")])
+def test_discrete_starts_are_those_of_mtts_code(knots, sampling) -> None:
+    """c is floor of a real one in [0, max_start): `randint(0, max_start)` leaves the end out."""
+    stream = KnotStream(bundle_of(knots), expert_steps=2, max_start=3, sampling=sampling)
     random = generator(0)
-    assert {stream.draw(random).start.time for _ in range(100)} == {0.0, 1.0, 2.0, 3.0}
+    assert {stream.draw(random).start.time for _ in range(100)} == {0.0, 1.0, 2.0}
+
+
+@pytest.mark.parametrize(("bound", "starts"), [(0, {0.0}), (0.5, {0.0}), (1, {0.0}), (1.5, {0.0, 1.0})])
+def test_discrete_starts_of_a_small_bound(bound: float, starts) -> None:
+    """Timestep 0 is always among them."""
+    stream, random = KnotStream(bundle_of(None), expert_steps=2, max_start=bound), generator(0)
+    assert {stream.draw(random).start.time for _ in range(30)} == starts
+
+
+def test_continuous_sampling_of_a_full_bundle_is_refused() -> None:
+    """Only a convex bundle has weights between timesteps."""
+    with pytest.raises(ConfigError, match="`sampling` must be discrete or auto for a `full` bundle"):
+        KnotStream(bundle_of(None), expert_steps=2, sampling="continuous")
+
+
+def test_latest_discrete_start_may_end_at_the_last_timestep() -> None:
+    """Of starts below 7 the last is 6, whose target 8 exists; below 8 it would be 9."""
+    assert KnotStream(bundle_of(None), expert_steps=2, max_start=7).max_start == 7
+    with pytest.raises(ConfigError, match="a start of up to 7 and a target 2 timesteps later"):
+        KnotStream(bundle_of(None), expert_steps=2, max_start=8)
 
 
 def test_same_generator_same_samples() -> None:
@@ -87,6 +108,8 @@ def test_max_start_is_as_late_as_possible_when_open() -> None:
     """Without max_start every target still lies on its trajectory."""
     assert KnotStream(bundle_of(), expert_steps=2).max_start == 6
     assert KnotStream(bundle_of(), expert_steps=8).max_start == 0
+    stream, random = KnotStream(bundle_of(None), expert_steps=6), generator(0)
+    assert {stream.draw(random).start.time for _ in range(50)} == {0.0, 1.0, 2.0}
 
 
 @pytest.mark.parametrize(("steps", "start"), [(6, 3), (9, None), (9, 0)])

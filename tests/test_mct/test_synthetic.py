@@ -11,7 +11,7 @@ safetensors = pytest.importorskip("safetensors")
 
 import trajfmt  # noqa: E402
 from mct import networks, synthetic, tensorfile  # noqa: E402
-from mct.config import DistillConfig  # noqa: E402
+from mct.config import DistillConfig, EvaluateConfig  # noqa: E402
 from mct.data import Dataset, load  # noqa: E402
 from mct.errors import ConfigError, CorruptError, MissingError, ResultError  # noqa: E402
 from mct.seeds import generator  # noqa: E402
@@ -69,6 +69,39 @@ def test_save_and_load(tmp_path: Path, kind: str) -> None:
     assert torch.equal(after.images, before.images)
     assert torch.equal(after.labels, before.labels)
     assert (after.learning_rate, after.origin) == (before.learning_rate, before.origin)
+
+
+def test_soft_labels_and_what_was_chosen_come_back(tmp_path: Path, digits: Dataset) -> None:
+    """Probabilities, the evaluation, the choice and the changes are in the file; networks train with them."""
+    start = made(digits)
+    assert start.targets is start.labels
+    soft = torch.rand(20, 10, generator=generator(0)).softmax(1)
+    origin = replace(
+        start.origin,
+        evaluation=EvaluateConfig(augment="flip"),
+        selected=synthetic.Selection(on="heldout", mean=0.5, std=0.25),
+        changes=(synthetic.Change(step=3, setting="lr_img", before=1.0, after=0.5),),
+    )
+    synthetic.save(tmp_path / "a", replace(start, soft_labels=soft, origin=origin), digits)
+    found = synthetic.load(tmp_path / "a")
+    assert torch.equal(found.soft_labels, soft)
+    assert found.targets is found.soft_labels
+    assert found.origin == origin
+
+
+def test_file_from_before_augmentation_is_read(tmp_path: Path, digits: Dataset) -> None:
+    """A result without the newer facts was made without augmentation, and looked at the test set."""
+    path = tmp_path / "a.safetensors"
+    synthetic.save(path, made(digits), digits)
+    tensors, facts = tensorfile.load(path, kind="synthetic dataset", version=1)
+    for name in ("augment", "select", "labels", "sampling"):
+        del facts["origin"]["config"][name]
+    for name in ("evaluation", "selected", "changes"):
+        del facts["origin"][name]
+    tensorfile.save(path, tensors, facts)
+    found = synthetic.load(path)
+    assert (found.origin.config.augment, found.origin.config.select) == ("none", "test")
+    assert (found.origin.config.labels, found.origin.selected, found.soft_labels) == ("hard", None, None)
 
 
 def test_file_is_plain_safetensors_with_one_json_key(tmp_path: Path, digits: Dataset) -> None:
@@ -163,6 +196,10 @@ def test_foreign_and_missing_files(tmp_path: Path) -> None:
     {"labels": torch.full((20,), 10)},
     {"labels": torch.zeros(20)},
     {"learning_rate": 0.0},
+    {"soft_labels": torch.full((20, 10), 0.2)},
+    {"soft_labels": torch.full((20, 10), 0.1).double()},
+    {"soft_labels": torch.full((20, 9), 1 / 9)},
+    {"soft_labels": torch.full((20, 10), float("nan"))},
 ])  # fmt: skip
 def test_content_that_cannot_be_used(tmp_path: Path, digits: Dataset, change) -> None:
     """A file that is whole but makes no sense is refused before anything is trained on it."""

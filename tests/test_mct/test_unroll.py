@@ -1,5 +1,7 @@
 """The recursion against full backpropagation through the unrolled graph, in float64."""
 
+from dataclasses import replace
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -8,23 +10,35 @@ from torch.func import functional_call  # noqa: E402
 from torch.nn.functional import cross_entropy  # noqa: E402
 
 from mct import networks  # noqa: E402
+from mct.augment import DSA, STRATEGY  # noqa: E402
+from mct.errors import ConfigError  # noqa: E402
+from mct.functional import Functional  # noqa: E402
 from mct.matching import Match  # noqa: E402
 from mct.seeds import generator  # noqa: E402
 from mct.unroll import Problem, StepwiseUnroll, minibatches  # noqa: E402
 
 
-def problem_of(name: str, steps: int, size: int | None, images: int = 6):
+def problem_of(
+    name: str, steps: int, size: int | None, images: int = 6, strategy: str | None = None, soft: bool = False
+):
     """Return a float64 network, a problem for it and a target."""
     random = generator(1)
     model = networks.parse(name, channels=2, image_size=8, classes=3)
     network = networks.build(model, generator=random).double()
     weights = networks.flatten(network)
+    batches = minibatches(images, size, steps, random)
+    augment = None if strategy is None else DSA(strategy)
+    labels = torch.arange(images) % 3
+    if soft:
+        labels = torch.randn(images, 3, generator=random, dtype=torch.float64).softmax(1)
     problem = Problem(
         weights=weights,
         images=torch.randn(images, 2, 8, 8, generator=random, dtype=torch.float64),
-        labels=torch.arange(images) % 3,
+        labels=labels,
         learning_rate=0.05,
-        batches=minibatches(images, size, steps, random),
+        batches=batches,
+        augment=augment,
+        draws=None if augment is None else [augment.draw(len(batch), 8, random) for batch in batches],
     )
     target = weights + 0.1 * torch.randn(len(weights), generator=random, dtype=torch.float64)
     return network, problem, target
@@ -36,10 +50,13 @@ def whole_graph(network, problem: Problem, target):
     alpha = torch.tensor(problem.learning_rate, dtype=torch.float64, requires_grad=True)
     names, shapes = zip(*networks.parameters_of(network), strict=True)
     theta = problem.weights.clone().requires_grad_()
-    for batch in problem.batches:
+    for step, batch in enumerate(problem.batches):
         pieces = torch.split(theta, [shape.numel() for shape in map(torch.Size, shapes)])
         weights = {n: p.view(s) for n, p, s in zip(names, pieces, shapes, strict=True)}
-        loss = cross_entropy(functional_call(network, weights, (images[batch],)), problem.labels[batch])
+        pixels = images[batch]
+        if problem.augment is not None:
+            pixels = problem.augment.apply(pixels, problem.draws[step])
+        loss = cross_entropy(functional_call(network, weights, (pixels,)), problem.labels[batch])
         theta = theta - alpha * torch.autograd.grad(loss, theta, create_graph=True)[0]
     objective = (theta - target).square().sum() / (problem.weights - target).square().sum()
     return objective.detach(), *torch.autograd.grad(objective, (images, alpha))
@@ -72,6 +89,71 @@ def test_gradients_equal_backpropagation_through_the_whole_graph(name: str, step
     assert abs(found.loss - float(loss)) <= 1e-12 * float(loss)
     assert relative(found.images, images) < 1e-10
     assert relative(found.learning_rate, alpha) < 1e-10
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("strategy", [*STRATEGY.split("_"), STRATEGY])
+def test_gradients_go_through_augmentation(strategy: str, soft: bool) -> None:
+    """For every family, with ragged batches and both kinds of labels, they are exact."""
+    network, problem, target = problem_of("ConvNetD2W4", 8, size=4, strategy=strategy, soft=soft)
+    loss, images, alpha = whole_graph(network, problem, target)
+    found = StepwiseUnroll(network).gradients(problem, compare_with(problem, target))
+    assert abs(found.loss - float(loss)) <= 1e-12 * float(loss)
+    assert relative(found.images, images) < 1e-10
+    assert relative(found.learning_rate, alpha) < 1e-10
+
+
+def test_one_hot_labels_are_hard_labels() -> None:
+    """Probabilities that are 0 and 1 give the gradients of the classes."""
+    network, problem, target = problem_of("ConvNetD1W4", 3, size=4)
+    one_hot = torch.nn.functional.one_hot(problem.labels, 3).double()
+    terminal = compare_with(problem, target)
+    hard = StepwiseUnroll(network).gradients(problem, terminal)
+    soft = StepwiseUnroll(network).gradients(replace(problem, labels=one_hot), terminal)
+    assert relative(soft.images, hard.images) < 1e-12
+    assert soft.learning_rate == pytest.approx(hard.learning_rate, rel=1e-12)
+
+
+def test_augmentation_and_its_numbers_belong_together() -> None:
+    """A problem with one of the two, or with too few draws, cannot be made."""
+    _, problem, _ = problem_of("ConvNetD1W4", 3, size=4, strategy="flip")
+    with pytest.raises(ValueError, match="both or neither"):
+        replace(problem, augment=None)
+    with pytest.raises(ValueError, match="2 draws for 3 batches"):
+        replace(problem, draws=problem.draws[:2])
+
+
+def test_network_with_buffers_has_no_memory() -> None:
+    """Running statistics are those of the module before; a second call gives the same bits."""
+    network, problem, target = problem_of("ConvNetD2W4BN", 3, size=4)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    engine = StepwiseUnroll(network)
+    first, second = (engine.gradients(problem, compare_with(problem, target)) for _ in range(2))
+    assert torch.equal(first.images, second.images)
+    assert first.learning_rate == second.learning_rate
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_probabilities_are_those_of_the_network_in_evaluation() -> None:
+    """Softmax of the logits at given weights; with batch norm, by the statistics of the images."""
+    network, problem, target = problem_of("ConvNetD2W4", 1, size=None)
+    torch.nn.utils.vector_to_parameters(target, network.parameters())
+    expected = network.eval()(problem.images).softmax(1)
+    assert torch.equal(Functional(network).probabilities(target, problem.images), expected)
+    network, problem, target = problem_of("ConvNetD2W4BN", 1, size=None)
+    torch.nn.utils.vector_to_parameters(target, network.parameters())
+    found = Functional(network).probabilities(target, problem.images)
+    assert torch.equal(found, network.train()(problem.images).softmax(1))
+    assert torch.allclose(found.sum(1), torch.ones(6).double())
+
+
+def test_dropout_is_refused() -> None:
+    """A network that gives another output each time has no exact gradient in two passes."""
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(0.5), torch.nn.Linear(4, 2))
+    with pytest.raises(ConfigError, match="`1` is dropout"):
+        StepwiseUnroll(network)
+    network[1].p = 0.0
+    StepwiseUnroll(network)
 
 
 def test_image_that_is_in_no_batch_has_no_gradient() -> None:

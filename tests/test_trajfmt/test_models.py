@@ -78,6 +78,51 @@ def test_padded_digits_leave_the_image_size_unknown() -> None:
     assert found[0].image_size is None
 
 
+def _resnet18() -> list[Shape]:
+    """Return the shapes of MTT's ResNet18 for CIFAR-10: a convolution, eight blocks, a linear layer."""
+    shapes: list[Shape] = [(64, 3, 3, 3), (64,), (64,)]
+    for inputs, width in (
+        (64, 64),
+        (64, 64),
+        (64, 128),
+        (128, 128),
+        (128, 256),
+        (256, 256),
+        (256, 512),
+        (512, 512),
+    ):
+        shapes += [(width, inputs, 3, 3), (width,), (width,), (width, width, 3, 3), (width,), (width,)]
+        shapes += [(width, inputs, 1, 1), (width,), (width,)] if inputs != width else []
+    return [*shapes, (10, 512), (10,)]
+
+
+RESNET = _resnet18()
+
+
+def test_mtts_other_networks_are_recognised_by_their_shapes() -> None:
+    """Family, images and names of the tensors; the norm stays unknown until a name tells it."""
+    found = recognise(RESNET)
+    assert found is not None
+    assert found[0] == Model(family="ResNet18", channels=3, classes=10)
+    assert found[1][-5:-2] == ["layer4.1.conv2.weight", "layer4.1.bn2.weight", "layer4.1.bn2.bias"]
+    assert settle(found[0], "ResNet18BN").norm == "batch"
+    for name in ("ResNet18_AP", "VGG11", "ConvNet"):
+        with pytest.raises(UsageError, match="the shapes say ResNet18"):
+            settle(found[0], name)
+
+
+def test_form_of_resnet_is_told_by_its_classifier() -> None:
+    """MTT's averaged form keeps 4 x 4 pixels for colour images, 3 x 3 for one channel."""
+    colour, grey = (
+        recognise([(64, c, 3, 3), *RESNET[1:-2], (7, p * 512), (7,)]) for c, p in ((3, 16), (1, 9))
+    )
+    assert colour is not None
+    assert grey is not None
+    assert colour[0] == Model(family="ResNet18AP", channels=3, classes=7)
+    assert grey[0] == Model(family="ResNet18AP", channels=1, classes=7)
+    assert recognise([*RESNET[:-2], (10, 9 * 512), (10,)]) is None
+
+
 CONV: list[Shape] = [(8, 3, 3, 3), (8,), (8,), (8,), (8, 8, 3, 3), (8,), (8,), (8,), (10, 512), (10,)]
 
 
@@ -107,6 +152,11 @@ def test_the_example_is_recognised() -> None:
         [*CONV[:-2], (10, 513), (10,)],
         [*CONV[:-2], (10, 8 * 63), (10,)],
         [*CONV[:-2], (10, 512), (9,)],
+        [(8, 0, 3, 3), *CONV[1:]],
+        [*CONV[:-2], (0, 512), (0,)],
+        [*RESNET[:3], *RESNET[6:]],
+        [*RESNET[:-2], (10, 1024), (10,)],
+        [(64, 0, 3, 3), *RESNET[1:]],
         [(64, 3, 7, 7), (64,), (64,), (10, 64), (10,)],
         [(128, 784), (128,), (10, 128), (10,)],
     ],
@@ -137,11 +187,56 @@ def test_network_without_pooling_keeps_true_facts() -> None:
 )
 def test_names_of_the_family(name: str, facts: dict[str, Any]) -> None:
     """Depth, width, norm and pooling, with MTT's defaults."""
-    assert named(name) == facts
+    assert named(name) == {"family": "ConvNet", **facts}
 
 
 @pytest.mark.parametrize(
-    "name", ["", "convnet", "ConvNetD", "ConvNetX", "ConvNet ", "ConvNet\n", "ResNet18", "AlexNet"]
+    ("name", "family", "norm"),
+    [
+        ("AlexNet", "AlexNet", "none"),
+        ("VGG11", "VGG11", "instance"),
+        ("VGG11BN", "VGG11", "batch"),
+        ("ResNet18", "ResNet18", "instance"),
+        ("ResNet18BN", "ResNet18", "batch"),
+        ("ResNet18_AP", "ResNet18AP", "instance"),
+        ("ResNet18BN_AP", "ResNet18AP", "batch"),
+    ],
+)
+def test_names_of_mtts_other_networks(name: str, family: Any, norm: Any) -> None:
+    """MTT's names, there and back; without a known norm the name is that of MTT's default."""
+    assert named(name) == {"family": family, "norm": norm}
+    assert model_name(Model(family=family, channels=3, classes=10, norm=norm)) == name
+    assert model_name(Model(family=family, channels=3, classes=10)) == name.replace("BN", "")
+
+
+def test_the_suffix_may_be_a_convnets() -> None:
+    """ResNet18AP is what MTT calls ResNet18_AP."""
+    assert named("ResNet18AP") == named("ResNet18_AP")
+    assert named("ResNet18BNAP") == named("ResNet18BN_AP")
+
+
+def test_network_of_somebody_else_is_called_by_its_factory() -> None:
+    """What builds it, where that is known."""
+    assert (
+        model_name(Model(family="other", channels=3, classes=10, factory="lab.nets:make")) == "lab.nets:make"
+    )
+    assert model_name(Model(family="other", channels=3, classes=10)) == "other"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "convnet",
+        "ConvNetD",
+        "ConvNetX",
+        "ConvNet ",
+        "ConvNet\n",
+        "ResNet34",
+        "ResNet18_",
+        "VGG11AP",
+        "a:b",
+    ],
 )
 def test_other_names_say_nothing(name: str) -> None:
     """No part of a foreign name is believed."""
@@ -155,6 +250,7 @@ def test_names_round_trip(norm: Any, pooling: Any) -> None:
     model = Model(family="ConvNet", depth=3, width=7, channels=3, classes=10, norm=norm, pooling=pooling)
     facts = named(model_name(model))
     assert facts == {
+        "family": "ConvNet",
         "depth": 3,
         "width": 7,
         "norm": norm or "instance",
@@ -185,7 +281,8 @@ def test_settle_completes_and_contradicts() -> None:
             "ImageNet/imagenette",
             IMAGENET,
         ),
-        ("buffers/CIFAR10/ResNet18", None, None),
+        ("buffers/CIFAR10/ResNet18", "CIFAR10", Preprocessing(kind="zca", eps=0.1)),
+        ("buffers/CIFAR10/ResNet34", None, None),
         ("somewhere/else", None, None),
         ("_NO_ZCA/ConvNet", None, Preprocessing(kind="normalize")),
         ("/", None, None),
@@ -197,4 +294,4 @@ def test_paths_tell_dataset_and_preprocessing(
     """MTT's folder names, and nothing from others."""
     facts = facts_of_path(Path("/data") / path)
     assert (facts.dataset, facts.preprocessing) == (dataset, preprocessing)
-    assert (facts.model is not None) == ("ConvNet" in path)
+    assert (facts.model is not None) == ("ConvNet" in path or "ResNet18" in path)

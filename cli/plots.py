@@ -1,0 +1,97 @@
+"""The command group `mct plot`: pictures of runs and of artifacts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from . import failures, options
+
+__all__ = ["plot"]
+
+_output = click.option("-o", "--output", type=options.PATH, required=True, help="A .png file.")
+
+
+@click.group(cls=failures.Group)
+def plot() -> None:
+    """Draw pictures of runs and of artifacts."""
+
+
+@plot.command()
+@click.argument("runs", type=options.PATH, nargs=-1, required=True, metavar="RUN…")
+@_output
+@options.force
+def curve(runs: tuple[Path, ...], output: Path, force: bool) -> None:
+    """Accuracy over the outer steps of runs, their convergence points marked (figures 1b and 3).
+
+    RUN is the folder of a distillation with --eval-every.
+    """
+    from mct.plots import curves
+
+    from . import render_mct
+
+    options.check_output(output, force=force)
+    found = curves.curves(list(runs))
+    render_mct.picture(output, curves.draw(found))
+    render_mct.convergence(found)
+
+
+@plot.command()
+@click.argument("bundle", type=options.PATH)
+@click.option("--original", type=options.PATH, help="The .mtt of the same experts: its waypoints beside.")
+@click.option("--trajectory", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--points", type=int, default=101, show_default=True, help="Real times to test at.")
+@click.option("--images", type=int, help="Test images to use.  [default: all]")
+@click.option("--landscape", is_flag=True, help="On the plane of principal components (figure 1a).")
+@click.option("--dataset", help="Where the bundle names none, or the path of its file.")
+@options.data
+@click.option("--model", help="Where the bundle does not know it.")
+@click.option("--preprocessing", type=click.Choice(["normalize", "zca", "none"]))
+@click.option("--device", default="cpu", show_default=True)
+@_output
+@options.force
+def along(
+    bundle: Path,
+    original: Path | None,
+    trajectory: int,
+    points: int,
+    images: int | None,
+    landscape: bool,
+    dataset: str | None,
+    data: Path | None,
+    model: str | None,
+    preprocessing: str | None,
+    device: str,
+    output: Path,
+    force: bool,
+) -> None:
+    """Test accuracy of the networks along a trajectory, between its timesteps too (figures 1a and 2)."""
+    import contextlib
+
+    import trajfmt
+    from mct import provenance
+    from mct.devices import device_of
+    from mct.plots import along as ways
+
+    from . import render_mct
+
+    options.check_output(output, force=force)
+    here = device_of(device)
+    with contextlib.ExitStack() as stack:
+        opened = stack.enter_context(trajfmt.open(bundle))
+        full = stack.enter_context(trajfmt.open(original)) if original else None
+        record = opened.manifest.provenance
+        real = provenance.dataset_of(record, name=dataset, preprocessing=preprocessing, root=data)
+        events = ways.along(
+            opened,
+            real.to(here),
+            provenance.model_of(record, real, name=model),
+            points=points,
+            trajectory=trajectory,
+            original=full,
+            images=images,
+            project=landscape,
+        )
+        found = render_mct.along(events)
+        render_mct.picture(output, ways.landscape(found) if landscape else ways.draw(found))

@@ -1,0 +1,1 @@
+"""The networks of the field, one family a module; `mct.networks` is the table."""

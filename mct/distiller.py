@@ -1,0 +1,241 @@
+"""One outer step: draws a sample, takes the exact gradient, and updates images and learning rate.
+
+It is a pure function from state to state. The gradient belongs to `unroll` and `matching`, evaluation to
+`evaluate`, what stops a run to `guards`; this module only puts them together. The loop is in `distill`.
+"""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import trajfmt
+from mct import guards, networks, provenance, recipes, synthetic
+from mct.augment import augmentation
+from mct.config import DistillConfig, EvaluateConfig
+from mct.data import Dataset
+from mct.devices import device_of
+from mct.errors import DivergedError, MismatchError
+from mct.evaluate import evaluate
+from mct.events import Accuracy, OuterStep
+from mct.functional import Functional
+from mct.matching import Matcher
+from mct.seeds import generator
+from mct.state import State
+from mct.stream import Bundle, KnotStream
+from mct.unroll import Problem, StepwiseUnroll, Unroll, minibatches
+
+
+class Distiller:
+    """Distils one bundle with one configuration.
+
+    Args:
+        bundle: The experts' trajectories.
+        dataset: The real images; their preprocessing must be the experts'.
+        model: The experts' network, every fact known.
+        config: The settings.
+        artifact_sha256: Identity of the bundle, for the record.
+        device: Where to compute.
+        engine: What runs the inner loop; None is the plain recursion.
+
+    Attributes:
+        dataset: What the run sees: with `select` heldout, `test_images` are the held-out tenth of the
+            training images, and `train_images` the others.
+        config: The settings, resolved.
+
+    Raises:
+        MismatchError: The model's parameters are not those of the bundle.
+        ConfigError: The trajectories are too short for the settings, a class has fewer than `ipc`
+            images, or a setting does not suit the bundle.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        dataset: Dataset,
+        model: trajfmt.Model,
+        config: DistillConfig,
+        *,
+        artifact_sha256: str,
+        device: str | torch.device = "cpu",
+        engine: Unroll | None = None,
+    ) -> None:
+        if bundle.layout.dtype != "F32":
+            raise MismatchError(f"weights must be F32 to be distilled, the bundle has {bundle.layout.dtype}")
+        network = networks.build(model, generator=generator(config.seed, "shape"), device=device)
+        networks.check_layout(network, bundle.layout)
+        self.stream = KnotStream(
+            bundle,
+            expert_steps=config.expert_steps,
+            max_start=config.max_start,
+            sampling=config.sampling,
+            device=device,
+        )
+        seen = dataset.heldout() if config.select == "heldout" else dataset
+        guards.check_ipc(seen, config)
+        self.dataset = seen.to(device)
+        self.config = replace(
+            config,
+            max_start=self.stream.max_start,
+            sampling="discrete" if self.stream.discrete else "continuous",
+        )
+        self._augment = augmentation(config.augment)
+        self.origin = synthetic.Origin(
+            dataset=dataset.name,
+            class_names=dataset.class_names,
+            preprocessing=dataset.transform.record,
+            model=model,
+            config=self.config,
+            artifact_sha256=artifact_sha256,
+            outer_step=0,
+        )
+        self._matcher = Matcher(self.stream)
+        self._network = Functional(network)
+        self._engine = engine or StepwiseUnroll(network)
+
+    @classmethod
+    def from_bundle(
+        cls,
+        bundle: trajfmt.Bundle,
+        *,
+        dataset: str | None = None,
+        model: str | None = None,
+        preprocessing: str | None = None,
+        root: Path | None = None,
+        device: str = "cpu",
+        base: DistillConfig | None = None,
+        preset: str | None = None,
+        **settings: Any,
+    ) -> "Distiller":
+        """Set a distillation up from what a bundle records about its experts.
+
+        Args:
+            bundle: An open bundle.
+            dataset: Used where the bundle names none.
+            model: Used where the bundle does not know it, like ConvNetD3W128.
+            preprocessing: Used where the bundle states none.
+            root: Folder of the dataset's files, where it needs one.
+            device: Where to compute.
+            base: Settings to start from; None is what `recipes` knows about the dataset.
+            preset: Name of published settings to start from, where `base` is None.
+            settings: Fields of `DistillConfig`; None leaves one as it is.
+        """
+        here = device_of(device)
+        record = bundle.manifest.provenance
+        real = provenance.dataset_of(record, name=dataset, preprocessing=preprocessing, root=root)
+        known = provenance.model_of(record, real, name=model)
+        if base is None:
+            config = recipes.distill_config(
+                real.name,
+                preset=preset,
+                preprocessing=real.transform.record.kind,
+                method="mtt" if bundle.encoding == "full" else "mct",
+                **settings,
+            )
+        else:
+            config = replace(base, **{key: value for key, value in settings.items() if value is not None})
+        return cls(bundle, real, known, config, artifact_sha256=bundle.sha256, device=here)
+
+    def initial(self) -> State:
+        """Return the state before the first step: random real images, no momentum."""
+        start = synthetic.from_real(
+            self.dataset, self.origin, generator=generator(self.config.seed, "images")
+        )
+        return State(
+            synthetic=start,
+            image_velocity=torch.zeros_like(start.images),
+            rate_velocity=0.0,
+            random=generator(self.config.seed, "outer").get_state(),
+        )
+
+    def step(self, state: State) -> tuple[State, OuterStep]:
+        """Do one outer step.
+
+        The start is the one vector of P weights that is made. With teacher labels the target is made
+        as well, for the forward pass that gives the labels, and dropped before the inner loop.
+
+        Raises:
+            DivergedError: The loss, a gradient or the learning rate became unusable; `state` is
+                the last good one.
+        """
+        began = time.perf_counter()
+        config, now = self.config, state.synthetic
+        random = torch.Generator()
+        random.set_state(state.random)
+        sample = self.stream.draw(random)
+        here, size = now.images.device, now.images.shape[-1]
+        batches = minibatches(len(now.labels), config.batch_syn, config.inner_steps, random)
+        draws = None
+        if self._augment is not None:
+            draws = [self._augment.draw(len(batch), size, random).to(here) for batch in batches]
+        if config.labels == "teacher":
+            taught = self._network.probabilities(self.stream.materialise(sample.target), now.images)
+            now = replace(now, soft_labels=taught)
+        problem = Problem(
+            weights=sample.weights,
+            images=now.images,
+            labels=now.targets,
+            learning_rate=now.learning_rate,
+            batches=[batch.to(here) for batch in batches],
+            augment=self._augment,
+            draws=draws,
+        )
+        found = self._engine.gradients(problem, lambda final: self._matcher.compare(final, sample))
+        # torch.optim.SGD's momentum: v <- mu v + g, x <- x - lr v; also at the first step.
+        velocity = config.momentum * state.image_velocity + found.images
+        rate_velocity = config.momentum * state.rate_velocity + found.learning_rate
+        rate = now.learning_rate - config.lr_lr * rate_velocity
+        images = now.images - config.lr_img * velocity
+        step = state.step + 1
+        cause = guards.trouble(
+            config,
+            loss=found.loss,
+            pull=found.images,
+            slope=found.learning_rate,
+            images=images,
+            rate=rate,
+        )
+        if cause is not None:
+            raise DivergedError(f"outer step {step}: {cause}")
+        after = replace(now, images=images, learning_rate=rate, origin=replace(now.origin, outer_step=step))
+        event = OuterStep(
+            step=step,
+            loss=found.loss,
+            trajectory=sample.start.trajectory,
+            start=sample.start.time,
+            target=sample.target.time,
+            learning_rate=rate,
+            seconds=time.perf_counter() - began,
+        )
+        return replace(
+            state,
+            synthetic=after,
+            image_velocity=velocity,
+            rate_velocity=rate_velocity,
+            random=random.get_state(),
+        ), event
+
+    def evaluate(self, state: State, config: EvaluateConfig) -> Accuracy:
+        """Return the accuracy of fresh networks trained on the synthetic dataset of `state`."""
+        now, on = state.synthetic, self.config.select
+        jobs = evaluate(
+            now.images, now.targets, now.learning_rate, self.dataset, now.origin.model, config, on=on
+        )
+        while True:
+            try:
+                next(jobs)
+            except StopIteration as stop:
+                result: Accuracy = stop.value
+                return result
+
+    def consider(self, state: State, config: EvaluateConfig) -> tuple[State, Accuracy]:
+        """Evaluate, and return the state with these images as the best if no others were as good."""
+        found = self.evaluate(state, config)
+        best = None if state.best is None else state.best.origin.selected
+        if best is None or found.mean > best.mean:
+            why = synthetic.Selection(on=found.on, mean=found.mean, std=found.std)
+            now = state.synthetic
+            state = replace(state, best=replace(now, origin=replace(now.origin, selected=why)))
+        return state, found

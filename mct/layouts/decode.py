@@ -1,0 +1,115 @@
+"""Decodes many image files into one uint8 array, with Pillow in a pool of threads.
+
+Pillow releases the interpreter's lock while it decodes, so threads suffice.
+"""
+
+import os
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mct.errors import DataError
+
+_GREY: Final = frozenset({"1", "L", "LA", "La"})
+_DEEP: Final = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
+_SHARE: Final = 64
+"""Files that a thread takes at a time."""
+
+
+def survey(paths: Sequence[Path], *, resize: bool) -> tuple[int, int]:
+    """Return the size that all images have and the channels they need, 1 where all are grey.
+
+    Args:
+        paths: At least one file.
+        resize: Whether sizes may differ.
+
+    Raises:
+        DataError: An image is not square, or of another size than the first; the file is named.
+    """
+    found: list[tuple[int, int, str]] = [(0, 0, "")] * len(paths)
+
+    def look(number: int) -> None:
+        with _opened(paths[number]) as image:
+            found[number] = (*image.size, image.mode)
+
+    _all(len(paths), look)
+    size = found[0][0]
+    for path, (width, height, mode) in zip(paths, found, strict=True):
+        if mode in _DEEP:
+            raise DataError(f"{path}: has more than 8 bits a channel ({mode}); save it with 8")
+        if not resize and (width != height or width != size):
+            wanted = f"{size}x{size} as {paths[0].name}" if path != paths[0] else "a square image"
+            raise DataError(
+                f"{path}: is {width}x{height}, expected {wanted}; ask for one size, or resize the images"
+            )
+    return size, 1 if all(mode in _GREY for _, _, mode in found) else 3
+
+
+def decode(paths: Sequence[Path], *, size: int, channels: int, resize: bool = False) -> NDArray[np.uint8]:
+    """Return images `(N, C, H, W)`.
+
+    Args:
+        paths: One file per image.
+        size: Height and width.
+        channels: 1 or 3; grey images become RGB where 3 are wanted.
+        resize: Scale the shorter side to `size` and crop the centre, as MTT does for ImageNet
+            (torchvision's `Resize`, bilinear, and `CenterCrop`); otherwise another size is an error.
+
+    Raises:
+        DataError: A file cannot be decoded, or has another size; it is named.
+    """
+    out = np.empty((len(paths), channels, size, size), np.uint8)
+
+    def one(number: int) -> None:
+        with _opened(paths[number]) as stored:
+            width, height = stored.size
+            if not resize and (width, height) != (size, size):
+                raise DataError(f"{paths[number]}: is {width}x{height}, expected {size}x{size}")
+            image = stored.convert("L" if channels == 1 else "RGB")
+            image = _fitted(image, size) if resize else image
+            out[number] = np.asarray(image).reshape(size, size, channels).transpose(2, 0, 1)
+
+    _all(len(paths), one)
+    return out
+
+
+def _fitted(image: Image.Image, size: int) -> Image.Image:
+    short = min(image.size)
+    width, height = (int(size * side / short) for side in image.size)
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    scaled = image.resize((width, height), Image.Resampling.BILINEAR)
+    return scaled.crop((left, top, left + size, top + size))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    try:
+        with Image.open(path) as image:
+            yield image
+    except DataError:
+        raise
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, MemoryError,
+            Image.DecompressionBombError) as exc:  # fmt: skip
+        raise DataError(f"{path}: cannot be decoded as an image: {exc}; replace or remove it") from exc
+
+
+def _all(count: int, work: Callable[[int], None]) -> None:
+    """Call `work` for every number below `count`, in threads; the first error ends it."""
+
+    def share(start: int) -> None:
+        for number in range(start, min(start + _SHARE, count)):
+            work(number)
+
+    pool = ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1))
+    try:
+        for _ in pool.map(share, range(0, count, _SHARE)):
+            pass
+    finally:
+        pool.shutdown(cancel_futures=True)

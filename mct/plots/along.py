@@ -1,0 +1,293 @@
+"""Test accuracy along an artifact: of networks at real times of a convexified trajectory, and of the
+original waypoints, as in figures 1(a) and 2 of the paper.
+
+Networks are tested as they are; nothing is trained. Where weights come from is trajfmt's, the plane of
+figure 1(a) is `plane`'s.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+import trajfmt
+from mct import networks
+from mct.data import Dataset
+from mct.errors import ConfigError, MismatchError
+from mct.plots import figures, plane
+from mct.seeds import generator
+
+Way = Literal["convexified", "original"]
+
+_WAYS: Final[tuple[Way, Way]] = ("original", "convexified")
+_BLOCK = 1024  # images tested at a time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One network on the way was tested."""
+
+    way: Way
+    """Which of the two it lies on."""
+
+    time: float
+    """t; whole on the original."""
+
+    accuracy: float
+    """On the test images."""
+
+    loss: float
+    """Mean cross-entropy on the test images."""
+
+    plane: tuple[float, float] | None
+    """Where it lies on the two principal components; None: not asked for."""
+
+    number: int
+    """How many were tested, with it."""
+
+    total: int
+    """How many will be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Along:
+    """The tested networks of one trajectory, or of one and its original."""
+
+    dataset: str
+    """Name of the data set."""
+
+    trajectory: int
+    """Number in the bundle."""
+
+    images: int
+    """How many test images were used."""
+
+    knots: tuple[int, ...]
+    """Timesteps that the convexified trajectory stores; none where there is only an original."""
+
+    points: tuple[Point, ...]
+    """Every tested network; those of one way stand together, by time."""
+
+    def of(self, way: Way) -> list[Point]:
+        """Return the points of one way."""
+        return [point for point in self.points if point.way == way]
+
+
+def along(
+    bundle: trajfmt.Bundle,
+    dataset: Dataset,
+    model: trajfmt.Model,
+    *,
+    points: int = 101,
+    trajectory: int = 0,
+    original: trajfmt.Bundle | None = None,
+    images: int | None = None,
+    project: bool = False,
+) -> Generator[Point, None, Along]:
+    """Test the networks along a trajectory; yield each, return all of them.
+
+    A convexified trajectory is tested at `points` real times, evenly spread from 0 to T, and at its
+    knots; an original one at its timesteps, or at about `points` of them where it has more.
+
+    Args:
+        bundle: `convex`, or `full` for the original alone.
+        dataset: Whose test images to use, on the device to compute on; preprocessed as for the experts.
+        model: The experts' network, every fact known.
+        points: At least 2.
+        trajectory: Number in `bundle` and in `original`.
+        original: The `full` bundle of the same experts.
+        images: Use so many test images, evenly spread; None: all.
+        project: Also place every network on the first two principal components of the original
+            waypoints, or of the knots where there is no original. All of them are in memory then.
+
+    Raises:
+        ConfigError: `points` or `images` is out of its range, or `original` is not `full`.
+        MismatchError: The bundles, the model and the data set do not fit together.
+    """
+    if points < 2:
+        raise ConfigError(f"`points` must be >= 2, got {points}")
+    if images is not None and images < 1:
+        raise ConfigError(f"`images` must be >= 1, got {images}")
+    device = dataset.test_images.device
+    network = networks.build(model, generator=generator(0, "shape"), device=device).eval()
+    _use_batch_statistics(network)
+    found: dict[Way, trajfmt.Trajectory] = {}
+    for way, given in zip(_WAYS, _settle(bundle, original), strict=True):
+        if given is not None:
+            networks.check_layout(network, given.layout)
+            found[way] = given[trajectory]
+    if len(found) == 2:
+        _check_same(found["original"], found["convexified"], trajectory)
+    times = {way: _times(way, theta, points) for way, theta in found.items()}
+    first = next(iter(found.values()))  # the original, where there is one
+    axes = plane.fit([first.knot(k) for k in range(len(first.knots))]) if project else None
+    inputs, labels = _spread(dataset, images)
+    total = sum(map(len, times.values()))
+    tested: list[Point] = []
+    for way, theta in found.items():
+        for time in times[way]:
+            weights = theta.at(time)
+            _load(network, weights)
+            accuracy, loss = _test(network, inputs, labels)
+            point = Point(
+                way=way,
+                time=time,
+                accuracy=accuracy,
+                loss=loss,
+                plane=None if axes is None else axes.project(weights),
+                number=len(tested) + 1,
+                total=total,
+            )
+            tested.append(point)
+            yield point
+    return Along(
+        dataset=dataset.name,
+        trajectory=trajectory,
+        images=len(labels),
+        knots=found["convexified"].knots if "convexified" in found else (),
+        points=tuple(tested),
+    )
+
+
+def _settle(
+    bundle: trajfmt.Bundle, original: trajfmt.Bundle | None
+) -> tuple[trajfmt.Bundle | None, trajfmt.Bundle | None]:
+    """Return the original and the convexified bundle."""
+    if original is not None and original.encoding != "full":
+        raise ConfigError(f"{original.path}: the original must be a full bundle, .mtt, this one is convex")
+    if bundle.encoding == "convex":
+        return original, bundle
+    if original is not None:
+        raise ConfigError(
+            f"{bundle.path}: has all waypoints itself; an original goes with a convex bundle, .mct"
+        )
+    return bundle, None
+
+
+def _check_same(original: trajfmt.Trajectory, convex: trajfmt.Trajectory, number: int) -> None:
+    if original.last != convex.last:
+        raise MismatchError(
+            f"trajectory {number} ends at timestep {convex.last}, in the original at {original.last}"
+        )
+    first, theirs = convex.knot(0), original.knot(0)
+    if first.dtype == theirs.dtype and not np.array_equal(first, theirs):
+        raise MismatchError(
+            f"trajectory {number} starts with other weights than in the original; it is not the same expert"
+        )
+
+
+def _times(way: Way, theta: trajfmt.Trajectory, points: int) -> list[float]:
+    even = np.linspace(0, theta.last, points)
+    if way == "original":
+        return [float(time) for time in np.unique(even.round())]
+    return [float(time) for time in np.union1d(even, theta.knots)]
+
+
+def _use_batch_statistics(network: nn.Module) -> None:
+    # A trajectory has parameters only: running means of a batch norm were never recorded.
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.running_mean = module.running_var = None
+
+
+def _spread(dataset: Dataset, images: int | None) -> tuple[Tensor, Tensor]:
+    count = len(dataset.test_labels)
+    if images is None or images >= count:
+        return dataset.test_images, dataset.test_labels
+    chosen = torch.arange(images, device=dataset.test_labels.device) * count // images
+    return dataset.test_images[chosen], dataset.test_labels[chosen]
+
+
+def _load(network: nn.Module, weights: NDArray[np.generic]) -> None:
+    flat, begin = torch.from_numpy(weights), 0
+    with torch.no_grad():
+        for parameter in network.parameters():
+            end = begin + parameter.numel()
+            parameter.copy_(flat[begin:end].view_as(parameter))
+            begin = end
+
+
+def _test(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:
+    hits, loss = 0, 0.0
+    with torch.no_grad():
+        for x, y in zip(torch.split(images, _BLOCK), torch.split(labels, _BLOCK), strict=True):
+            logits = network(x)
+            hits += int((logits.argmax(1) == y).sum())
+            loss += float(cross_entropy(logits, y, reduction="sum"))
+    return hits / len(labels), loss / len(labels)
+
+
+def draw(found: Along) -> bytes:
+    """Draw accuracy and loss over t, as figure 2 of the paper does; rings are knots.
+
+    Returns:
+        A PNG file of 1000 x 480 pixels.
+    """
+    drawn = figures.figure(1000, 480)
+    left, right = drawn.subplots(1, 2)
+    handles = []
+    for way in _present(found):
+        points, style = found.of(way), figures.style(_WAYS.index(way))
+        times = [point.time for point in points]
+        accuracies = [100 * point.accuracy for point in points]
+        losses = [point.loss for point in points]
+        handles += left.plot(times, accuracies, marker=_marker(way), **style)
+        right.plot(times, losses, marker=_marker(way), **style)
+        if way == "convexified":
+            at = [number for number, time in enumerate(times) if time in found.knots]
+            for axes, values in ((left, accuracies), (right, losses)):
+                axes.plot([times[k] for k in at], [values[k] for k in at], "o", **_ring(style["color"]))
+    for axes, label in ((left, "test accuracy (%)"), (right, "test loss")):
+        axes.set_xlabel("timestep")
+        axes.set_ylabel(label)
+        axes.grid(alpha=0.3)
+    figures.legend(left, handles, _present(found), title=_title(found))
+    return figures.png(drawn)
+
+
+def landscape(found: Along) -> bytes:
+    """Draw 1 - accuracy over the plane of two principal components, as figure 1(a) of the paper does.
+
+    Returns:
+        A PNG file of 800 x 640 pixels.
+
+    Raises:
+        ConfigError: `along` was not asked to project.
+    """
+    drawn = figures.figure(800, 640)
+    axes = drawn.add_subplot(projection="3d")
+    handles = []
+    for way in _present(found):
+        points, style = found.of(way), figures.style(_WAYS.index(way))
+        places = [point.plane for point in points if point.plane is not None]
+        if len(places) < len(points):
+            raise ConfigError("the points were not projected; call along(..., project=True)")
+        first, second = ([place[axis] for place in places] for axis in (0, 1))
+        height = [1 - point.accuracy for point in points]
+        handles += axes.plot(first, second, height, marker=_marker(way), **style)
+    for axis, label in (("x", "component 1"), ("y", "component 2"), ("z", "1 - test accuracy")):
+        axes.set(**{f"{axis}label": label})
+    figures.legend(axes, handles, _present(found), title=_title(found))
+    return figures.png(drawn)
+
+
+def _present(found: Along) -> list[Way]:
+    here = {point.way for point in found.points}
+    return [way for way in _WAYS if way in here]
+
+
+def _marker(way: Way) -> str:
+    return "." if way == "original" else ""
+
+
+def _ring(colour: str) -> dict[str, object]:
+    return {"color": colour, "markerfacecolor": "white", "markersize": 7}
+
+
+def _title(found: Along) -> str:
+    return f"{found.dataset}, trajectory {found.trajectory}, {found.images} images"

@@ -1,0 +1,166 @@
+"""Layouts of one file per image: Tiny-ImageNet and folders."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+torch = pytest.importorskip("torch")
+
+import trajfmt  # noqa: E402
+from mct.data import load  # noqa: E402
+from mct.errors import ConfigError, DataError  # noqa: E402
+
+PLAIN = trajfmt.Preprocessing(kind="none")
+WNIDS = ["n03", "n01", "n02"]  # wnids.txt is not sorted
+
+
+def picture(path: Path, seed: int, *, size: tuple[int, int] = (64, 64), mode: str = "RGB") -> np.ndarray:
+    """Write a smooth picture and return what Pillow decodes as RGB, `(3, H, W)`."""
+    noise = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    image = Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).convert(mode)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+    return np.asarray(Image.open(path).convert("RGB")).transpose(2, 0, 1)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> tuple[Path, dict[str, np.ndarray]]:
+    """Write Tiny-ImageNet with three classes; one picture is grey."""
+    root = tmp_path / "tiny-imagenet-200"
+    found = {}
+    for number, wnid in enumerate(WNIDS):
+        for image in range(2):
+            name = f"{wnid}_{image}.JPEG"
+            mode = "L" if name == "n01_1.JPEG" else "RGB"
+            found[name] = picture(root / "train" / wnid / "images" / name, 10 * number + image, mode=mode)
+        (root / "train" / wnid / f"{wnid}_boxes.txt").write_text("n\t0\t0\t9\t9\n")
+        found[f"val_{number}.JPEG"] = picture(root / "val/images" / f"val_{number}.JPEG", 90 + number)
+    rows = [f"val_{number}.JPEG\t{wnid}\t0\t0\t62\t62\n" for number, wnid in enumerate(WNIDS)]
+    (root / "val/val_annotations.txt").write_text("".join(rows))
+    (root / "wnids.txt").write_text("\n".join(WNIDS) + "\n")
+    (root / "words.txt").write_text("n01\tgoldfish, Carassius auratus\nn02\tbullfrog\nn99\tentity\n")
+    return root, found
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_tiny_imagenet(tiny, inside: bool) -> None:
+    """Classes in MTT's order, sorted; images decoded as Pillow does; grey ones have three channels."""
+    root, pictures = tiny
+    found = load("Tiny", preprocessing=PLAIN, root=root if inside else root.parent)
+    order = [f"{wnid}_{image}.JPEG" for wnid in sorted(WNIDS) for image in range(2)]
+    expected = torch.from_numpy(np.stack([pictures[name] for name in order])).float() / 255
+    assert torch.equal(found.train_images, expected)
+    assert torch.equal(found.train_images[1, 0], found.train_images[1, 2])
+    assert found.train_labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert found.test_labels.tolist() == [2, 0, 1]
+    assert torch.equal(found.test_images[0], torch.from_numpy(pictures["val_0.JPEG"].copy()).float() / 255)
+    assert found.class_names == ("goldfish", "bullfrog", "n03")
+
+
+def test_tiny_imagenet_as_mtt_wants_it(tiny) -> None:
+    """Validation images sorted into folders give the same set."""
+    root, _ = tiny
+    before = load("Tiny", root=root)
+    for number, wnid in enumerate(WNIDS):
+        (root / "val/images" / wnid).mkdir()
+        (root / f"val/images/val_{number}.JPEG").rename(root / f"val/images/{wnid}/val_{number}.JPEG")
+    (root / "val/val_annotations.txt").unlink()
+    after = load("Tiny", root=root)
+    assert after.test_labels.tolist() == [0, 1, 2]
+    assert torch.equal(after.test_images, before.test_images[[1, 2, 0]])
+    assert after.transform.record.mean == [0.485, 0.456, 0.406]
+
+
+TINY_FAULTS = {
+    "class": (lambda r: shutil.rmtree(r / "train/n02"), "train/n02: missing; 2 classes found, 3 expected"),
+    "extra": (lambda r: (r / "train/n09").mkdir(), "train/n09: not in wnids.txt"),
+    "empty": (lambda r: shutil.rmtree(r / "train/n02/images"), "n02/images: holds no image"),
+    "val": (lambda r: shutil.rmtree(r / "val"), "val: missing, Tiny is incomplete"),
+    "annotations": (lambda r: (r / "val/val_annotations.txt").unlink(), "annotations.txt: cannot be read"),
+    "image": (lambda r: (r / "val/images/val_1.JPEG").unlink(), "val_1.JPEG: cannot be decoded"),
+    "cut": (lambda r: (r / "val/images/val_1.JPEG").write_bytes(
+        (r / "val/images/val_1.JPEG").read_bytes()[:-200]), "val_1.JPEG: cannot be decoded"),
+    "size": (lambda r: picture(r / "train/n01/images/n01_0.JPEG", 0, size=(64, 60)), "n01_0.*64x60, .*64x64"),
+    "label": (lambda r: (r / "val/val_annotations.txt").write_text("val_0.JPEG\tn77\n"), "class 'n77'"),
+    "line": (lambda r: (r / "val/val_annotations.txt").write_text("val_0.JPEG\tn01\nval_1\n"), "line 2"),
+    "path": (lambda r: (r / "val/val_annotations.txt").write_text("../a.JPEG\tn01\n"), "not the name of"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TINY_FAULTS)
+def test_faulty_tiny_imagenet_names_the_file(tiny, case: str) -> None:
+    """What is missing or damaged is named."""
+    edit, message = TINY_FAULTS[case]
+    edit(tiny[0])
+    with pytest.raises(DataError, match=message):
+        load("Tiny", root=tiny[0])
+
+
+@pytest.fixture
+def birds(tmp_path: Path) -> Path:
+    """Write a folder of 8x8 images in every format: two classes, three training images each."""
+    for number, suffix in enumerate(["png", "JPG", "bmp", "webp", "jpeg", "png"]):
+        picture(tmp_path / "birds/train" / "ab"[number % 2] / f"{number}.{suffix}", number, size=(8, 8))
+    for number in range(2):
+        picture(tmp_path / "birds/val" / "ab"[number] / "x.png", 20 + number, size=(8, 8))
+    (tmp_path / "birds/train/a/notes.txt").write_text("not an image")
+    (tmp_path / "birds/train/.hidden").mkdir()
+    return tmp_path / "birds"
+
+
+def test_folder_of_images(birds: Path) -> None:
+    """Sorted classes, sorted files, values as Pillow decodes them; the name is that of the folder."""
+    found = load(f"{birds}/", preprocessing=PLAIN)
+    assert (found.name, found.class_names) == ("birds", ("a", "b"))
+    assert found.train_labels.tolist() == [0, 0, 0, 1, 1, 1]
+    paths = sorted(path for path in birds.glob("train/*/*") if path.suffix != ".txt")
+    expected = np.stack([np.asarray(Image.open(path).convert("RGB")).transpose(2, 0, 1) for path in paths])
+    assert torch.equal(found.train_images, torch.from_numpy(expected).float() / 255)
+
+
+def test_grey_folder_has_one_channel(birds: Path) -> None:
+    """One channel only where every image is grey."""
+    picture(birds / "train/a/0.png", 0, size=(8, 8), mode="L")
+    assert load(birds).channels == 3
+    shutil.rmtree(birds / "train/b")
+    shutil.rmtree(birds / "val/b")
+    for path in [*birds.glob("*/*/*.*")]:
+        path.unlink()
+    for split in ("train", "test"):
+        picture(birds / split / "a/0.png", 0, size=(8, 8), mode="L")
+    assert load(birds, preprocessing=PLAIN).train_images.shape == (1, 1, 8, 8)
+
+
+def test_folder_is_scaled_when_asked(birds: Path) -> None:
+    """The shorter side becomes the size and the centre is kept; else another size is an error."""
+    wide = picture(birds / "train/a/0.png", 0, size=(16, 8))
+    with pytest.raises(DataError, match=r"0\.png: is 16x8, expected a square image"):
+        load(birds)
+    found = load(birds, preprocessing=PLAIN, image_size=8)
+    assert torch.equal(found.train_images[0], torch.from_numpy(wide[:, :, 4:12].copy()).float() / 255)
+    assert load(birds, image_size=4).image_size == 4
+    with pytest.raises(ConfigError, match="image_size"):
+        load("digits", image_size=8)
+
+
+FOLDER_FAULTS = {
+    "train": (lambda r: shutil.rmtree(r / "train"), "needs train/<class>"),
+    "test": (lambda r: shutil.rmtree(r / "val"), "needs test/<class> or val/<class>"),
+    "empty": (lambda r: (r / "val/b/x.png").unlink(), "val/b: holds no image"),
+    "class": (lambda r: picture(r / "val/c/x.png", 0, size=(8, 8)), "val/c: is no class of `train`"),
+    "size": (lambda r: picture(r / "train/b/5.png", 0, size=(9, 9)), "5.png: is 9x9, expected 8x8 as 0.png"),
+    "damage": (lambda r: (r / "train/b/5.png").write_bytes(b"no image"), "5.png: cannot be decoded"),
+    "deep": (lambda r: Image.new("I;16", (8, 8)).save(r / "train/b/5.png"), "5.png: has more than 8 bits"),
+}
+
+
+@pytest.mark.parametrize("case", FOLDER_FAULTS)
+def test_faulty_folder_names_the_file(birds: Path, case: str) -> None:
+    """What is missing, odd or damaged is named."""
+    edit, message = FOLDER_FAULTS[case]
+    edit(birds)
+    with pytest.raises(DataError, match=message):
+        load(birds)

@@ -1,0 +1,155 @@
+"""Settings for a data set, and the published presets."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("torch")
+
+from mct import networks, presets, recipes
+from mct.config import DistillConfig
+from mct.errors import ConfigError
+
+SIZES = {"CIFAR10": (32, 10), "CIFAR100": (32, 100), "Tiny": (64, 200), "ImageNet": (128, 10)}
+
+ROWS = [  # N, M, max_start, lr_img, lr_lr, lr_init, batch_syn
+    ("mtt-cifar10-zca-ipc1", (50, 2, 2, 1e2, 1e-7, 0.01, None)),
+    ("mtt-cifar10-zca-ipc10", (30, 2, 20, 1e2, 1e-5, 0.001, None)),
+    ("mtt-cifar10-ipc50", (30, 2, 40, 1e3, 1e-5, 0.001, None)),
+    ("mtt-cifar100-zca-ipc1", (20, 3, 20, 1e3, 1e-5, 0.01, None)),
+    ("mtt-cifar100-ipc10", (20, 2, 20, 1e3, 1e-5, 0.01, None)),
+    ("mtt-cifar100-zca-ipc50", (80, 2, 40, 1e3, 1e-5, 0.01, 125)),
+    ("mtt-tiny-ipc1", (10, 2, 10, 1e4, 1e-4, 0.01, None)),
+    ("mtt-tiny-ipc10", (20, 2, 40, 1e4, 1e-4, 0.01, 200)),
+    ("mtt-tiny-ipc50", (20, 2, 40, 1e4, 1e-4, 0.01, 300)),
+    ("mtt-imagenet-ipc10", (20, 2, 10, 1e5, 1e-6, 0.01, 20)),
+    ("mct-cifar10-ipc1", (60, 6, 4, 1e3, 1e-7, 0.01, None)),
+    ("mct-cifar10-ipc10", (30, 15, 8, 1e3, 1e-5, 0.01, None)),
+    ("mct-cifar10-ipc50", (30, 2, 40, 1e3, 1e-5, 0.001, None)),
+    ("mct-cifar10-zca-ipc1", (50, 5, 3, 1e2, 1e-7, 0.01, None)),
+]
+
+
+@pytest.mark.parametrize(("name", "expected"), ROWS, ids=[name for name, _ in ROWS])
+def test_published_row(name: str, expected: tuple[float, ...]) -> None:
+    """The numbers are those of the published tables and commands."""
+    found = presets.preset(name)
+    assert expected == (found.inner_steps, found.expert_steps, found.max_start, found.lr_img, found.lr_lr,
+                        found.lr_init, found.batch_syn)  # fmt: skip
+
+
+@pytest.mark.parametrize(("ipc", "steps"), [(1, 5), (10, 6), (50, 6)])
+def test_whitened_cifar10_is_the_best_of_table_3(ipc: int, steps: int) -> None:
+    """N is 50 and M the best one of the paper's table 3."""
+    found = presets.preset(f"mct-cifar10-zca-ipc{ipc}")
+    assert (found.inner_steps, found.expert_steps, found.knots) == (50, steps, (6, 25))
+
+
+@pytest.mark.parametrize("name", presets.PRESETS)
+def test_preset_can_be_used(name: str) -> None:
+    """Its settings are valid, its model exists for its images, and 50 epochs are enough for it."""
+    found = presets.preset(name)
+    config = recipes.distill_config(found.dataset, preset=name)
+    assert config == DistillConfig(**found.settings)
+    assert (config.ipc, config.outer_steps, config.augment) == (found.ipc, 5000, "dsa")
+    size, classes = SIZES[found.dataset]
+    model = networks.parse(found.model, channels=3, image_size=size, classes=classes)
+    assert model.image_size == size
+    assert size >> model.depth >= 4
+    assert found.max_start + found.expert_steps <= 50
+    assert bool(found.knots) == (found.method == "mct")
+    assert list(found.knots) == sorted(set(found.knots) & set(range(1, 50)))
+    assert config.batch_syn is None or config.batch_syn <= found.ipc * classes
+    assert found.source
+    assert "\n" not in found.source
+
+
+def test_every_cell_of_the_tables_has_a_preset() -> None:
+    """Both methods, three data sets, three numbers of images per class, with the published accuracy."""
+    for method in ("mtt", "mct"):
+        for dataset in ("CIFAR10", "CIFAR100", "Tiny"):
+            for ipc in (1, 10, 50):
+                found = presets.presets_for(dataset, ipc, method=method)
+                assert len([entry for entry in found if entry.accuracy]) == 1, (method, dataset, ipc)
+
+
+def test_tiny_experts_are_deeper() -> None:
+    """Presets and the default for experts agree on the model of every data set."""
+    for found in presets.PRESETS.values():
+        if found.dataset != "ImageNet":
+            assert found.model == recipes.MODELS.get(found.dataset, "ConvNet")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "mct-cifar10-ipc10"),
+        ({"preprocessing": "normalize"}, "mct-cifar10-ipc10"),
+        ({"preprocessing": "zca"}, "mct-cifar10-zca-ipc10"),
+        ({"preprocessing": "zca", "method": "mtt"}, "mtt-cifar10-zca-ipc10"),
+        ({"preprocessing": "none", "method": "mtt"}, "mtt-cifar10-ipc10"),
+        ({"preprocessing": "zca", "preset": "mtt-tiny-ipc10"}, "mtt-tiny-ipc10"),
+    ],
+    ids=str,
+)
+def test_which_preset_is_taken(given: dict[str, str], expected: str) -> None:
+    """A named preset wins; else data set, images per class, preprocessing and method choose."""
+    found = recipes.distill_config("CIFAR10", ipc=10, **given)
+    assert found == DistillConfig(**presets.preset(expected).settings)
+
+
+def test_other_preprocessing_is_better_than_nothing() -> None:
+    """Where only the other preprocessing was published, its settings are taken."""
+    assert presets.default_preset("CIFAR10", 50, "zca", method="mtt").name == "mtt-cifar10-ipc50"
+    assert presets.default_preset("CIFAR100", 1, "normalize").name == "mct-cifar100-zca-ipc1"
+
+
+def test_given_then_preset_then_defaults() -> None:
+    """A value that is given wins, None is not given, and what a preset leaves open is the default."""
+    found = recipes.distill_config("CIFAR10", preset="mct-cifar10-ipc10", ipc=1, lr_img=7.0, seed=None)
+    base = DistillConfig(**presets.preset("mct-cifar10-ipc10").settings)
+    assert found == replace(base, ipc=1, lr_img=7.0)
+    assert found.momentum == DistillConfig().momentum
+
+
+@pytest.mark.parametrize("ipc", [1, 3])
+def test_digits_are_not_augmented(ipc: int) -> None:
+    """The built-in digits have one recipe for every number of images, and it does not augment."""
+    config = recipes.distill_config("digits", ipc=ipc, preprocessing="normalize", method="mtt")
+    assert (config.ipc, config.inner_steps, config.lr_init, config.augment) == (ipc, 20, 0.05, "none")
+    assert recipes.expert_config("digits").augment == "none"
+    assert recipes.evaluate_config("digits").augment == "none"
+    assert recipes.evaluate_config("digits", augment="flip").augment == "flip"
+
+
+def test_what_nobody_published_gets_the_defaults() -> None:
+    """Unknown data sets and numbers of images are no error."""
+    assert recipes.distill_config("unheard-of") == DistillConfig()
+    assert recipes.distill_config("CIFAR10", ipc=7) == DistillConfig(ipc=7)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("mct-cifar10-ipc2", "mct-cifar10-ipc1"), ("MTT-CIFAR100-ZCA-IPC1", "mtt-cifar100-zca-ipc1")],
+)
+def test_unknown_preset_names_its_neighbours(name: str, hint: str) -> None:
+    """The message has the name and some that are like it."""
+    with pytest.raises(ConfigError, match=f"'{name}'; did you mean .*{hint}"):
+        recipes.distill_config("CIFAR10", preset=name)
+
+
+def test_unknown_preset_like_none_lists_all() -> None:
+    """Without a neighbour every name is in the message."""
+    with pytest.raises(ConfigError) as caught:
+        presets.preset("?")
+    assert all(name in str(caught.value) for name in presets.PRESETS)
+
+
+def test_rows_are_plain() -> None:
+    """The table survives JSON, one row for each preset, in its order."""
+    rows = presets.rows()
+    assert json.loads(json.dumps(rows)) == rows
+    assert [row["name"] for row in rows] == list(presets.PRESETS)
+    tiny = [row for row in rows if (row["dataset"], row["ipc"]) == ("Tiny", 1)]
+    assert presets.rows(presets.presets_for("Tiny", 1)) == tiny
