@@ -13,6 +13,8 @@ from pathlib import Path
 
 import click
 
+from . import failures
+
 _MARKER = ".mct-demo"
 """A folder that holds this file was made by a demo, and may be replaced by one."""
 
@@ -38,11 +40,9 @@ def run(out: Path, *, force: bool, seed: int) -> None:
 def _prepare(out: Path, *, force: bool) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         if not (out / _MARKER).is_file():
-            raise click.UsageError(f"{out} exists and was not made by a demo; use another --out")
+            failures.fail(f"{out} exists and was not made by a demo; use another --out", 2)
         if not force:
-            raise click.UsageError(
-                f"{out} holds an earlier demo; use --force to replace it, or another --out"
-            )
+            failures.fail(f"{out} holds an earlier demo; use --force to replace it, or another --out", 2)
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
     (out / _MARKER).touch()

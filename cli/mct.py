@@ -47,6 +47,7 @@ def main() -> None:
     "file or of a folder of images.",
 )
 @options.data
+@click.option("--image-size", type=int, help="Scale the images of a folder to this size.")
 @click.option(
     "--out",
     type=options.PATH,
@@ -119,6 +120,11 @@ def experts(
     help="Real or whole starts.  [default: continuous from a .mct, discrete from a .mtt]",
 )
 @click.option(
+    "--gradient",
+    type=click.Choice(["exact", "tesla"]),
+    help="tesla: the biased gradient of TESLA's and the MCT authors' code.  [default: exact]",
+)
+@click.option(
     "--labels",
     type=click.Choice(["hard", "teacher"]),
     help="teacher: what the expert at the target says of the images.  [default: hard]",
@@ -160,10 +166,13 @@ def distill(
     ones for dataset and --ipc (mct presets): MCT's for a .mct, MTT's for a .mtt. Ctrl-C keeps the state,
     and --resume continues from it.
     """
+    from dataclasses import asdict
+
     import trajfmt
     from mct import recipes
     from mct.allocator import keep_memory
     from mct.distill import Distiller
+    from mct.evaluate import Comparison
     from mct.folder import RunFolder
 
     from . import render_mct
@@ -190,12 +199,20 @@ def distill(
         if not resume or (eval_networks, eval_epochs) != (None, None):
             evaluation = recipes.evaluate_config(
                 distiller.dataset.name,
+                base=folder.protocol() if resume else None,
                 networks=eval_networks,
                 epochs=eval_epochs,
                 augment=settings["augment"],
                 seed=settings["seed"],
             )
         render_mct.distillation(distiller, folder, resume=resume, evaluation=evaluation)
+    best, protocol = folder.selected(), folder.protocol()
+    comparison = None
+    if best is not None and best.on == "heldout" and protocol is not None:
+        comparison = Comparison.prepare(
+            folder.best, dataset=dataset, model=model, root=data, device=device, **asdict(protocol)
+        )
+    render_mct.chosen(folder, best, comparison)
 
 
 @main.command()

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from . import failures
+
 __all__ = ["INTEGERS", "PATH", "WINDOW", "as_json", "check_output", "data", "force"]
 
 PATH = click.Path(path_type=Path)
@@ -63,8 +65,8 @@ force = click.option("--force", is_flag=True, help="Replace an existing file.")
 def check_output(path: Path, *, force: bool) -> None:
     """Refuse a destination that cannot be written, before any work is done."""
     if path.suffix != ".png":
-        raise click.UsageError(f"{path}: the picture is a PNG; end its name in .png")
+        failures.fail(f"{path}: the picture is a PNG; end its name in .png", 2)
     if path.is_dir() or (path.exists() and not force):
-        raise click.UsageError(f"{path} exists; use another -o, or --force")
+        failures.fail(f"{path} exists; use another -o, or --force", 2)
     if not path.absolute().parent.is_dir():
-        raise click.UsageError(f"{path.absolute().parent}: no such folder; create it first")
+        failures.fail(f"{path.absolute().parent}: no such folder; create it first", 2)

@@ -15,15 +15,18 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from . import failures
+
 if TYPE_CHECKING:
     from mct.config import EvaluateConfig
     from mct.distill import Distiller
     from mct.evaluate import Comparison
-    from mct.events import Accuracy, NetworkTrained
+    from mct.events import Accuracy, ArchitectureTested, NetworkTrained
     from mct.experts import ExpertRun
     from mct.folder import RunFolder
     from mct.plots.along import Along, Point
     from mct.plots.curves import Curve
+    from mct.synthetic import Selection
 
 Event = TypeVar("Event")
 
@@ -85,7 +88,6 @@ def distillation(
     from mct.events import OuterStep
 
     config = distiller.config
-    best: Accuracy | None = None
     events = distill(distiller, folder, resume=resume, evaluation=evaluation)
     try:
         with _progress("distill", config.outer_steps) as (bar, task), contextlib.closing(events):
@@ -94,9 +96,8 @@ def distillation(
                 if isinstance(event, OuterStep):
                     note = f"loss {event.loss:.3f}, learning rate {event.learning_rate:.2g}"
                 if event.accuracy is not None:
-                    best = event.accuracy if best is None or event.accuracy.mean > best.mean else best
-                    text = f"step {event.step}: accuracy {_accuracy(event.accuracy)} on {_on(event.accuracy)}"
-                    bar.console.print(text)
+                    found = _accuracy(event.accuracy).strip()
+                    bar.console.print(f"step {event.step}: accuracy {found} on {_on(event.accuracy)}")
                 bar.update(task, completed=event.step, note=note)
     except KeyboardInterrupt:
         if not folder.state.is_file():
@@ -105,10 +106,18 @@ def distillation(
         raise KeyboardInterrupt(
             f"interrupted; {folder.state} holds the state; continue with: {again}"
         ) from None
-    if best is not None and best.on == "test":
+
+
+def chosen(folder: RunFolder, best: Selection | None, comparison: Comparison | None) -> None:
+    """Say what the result is, and how good: on the test set once, where the choice was made elsewhere."""
+    if comparison is not None:
+        accuracy = _drain("test", comparison.config.networks, comparison.distilled())
+        step = comparison.synthetic.origin.outer_step
+        click.echo(f"best images: step {step}; test accuracy, once: {_accuracy(accuracy).strip()}", err=True)
+    elif best is not None:
         click.echo(
-            f"best accuracy {_accuracy(best)}: the maximum over evaluations on the test set, as published "
-            "numbers are; it is better than what a user can expect",
+            f"best accuracy {_accuracy(best).strip()}: the maximum over evaluations on the test set, as "
+            "published numbers are; it is better than what a user can expect",
             err=True,
         )
     click.echo(str(folder.result if best is None else folder.best))
@@ -121,11 +130,12 @@ def _on(accuracy: Accuracy) -> str:
 def evaluation(comparison: Comparison, *, baseline: bool, cross: bool, as_json: bool) -> None:
     """Evaluate, show progress, and print the accuracies."""
     networks = comparison.config.networks
+    architectures = comparison.cross() if cross else iter(())  # refuses what cannot be built before any work
     distilled = _drain("distilled", networks, comparison.distilled())
     real = (
         _drain("random real", networks * len(comparison.rates), comparison.baseline()) if baseline else None
     )
-    others = _cross(comparison) if cross else {}
+    others = _cross(architectures, networks) if cross else {}
     if as_json:
         facts = {
             "dataset": comparison.synthetic.origin.dataset,
@@ -153,14 +163,14 @@ def evaluation(comparison: Comparison, *, baseline: bool, cross: bool, as_json: 
         click.echo(f"  {name:<13} {_accuracy(accuracy)}")
 
 
-def _cross(comparison: Comparison) -> dict[str, Accuracy]:
+def _cross(events: Iterator[NetworkTrained | ArchitectureTested], networks: int) -> dict[str, Accuracy]:
     """Evaluate the other architectures."""
     from mct.evaluate import CROSS
     from mct.events import ArchitectureTested
 
     found = {}
-    with _progress("other architectures", len(CROSS) * comparison.config.networks) as (bar, task):
-        for event in comparison.cross():
+    with _progress("other architectures", len(CROSS) * networks) as (bar, task):
+        for event in events:
             if isinstance(event, ArchitectureTested):
                 found[event.model] = event.accuracy
             else:
@@ -179,7 +189,7 @@ def presets(dataset: str | None, *, as_json: bool) -> None:
     ]
     if not chosen:
         known = sorted({str(row["dataset"]) for row in published.rows()})
-        raise click.UsageError(f"no presets for {dataset}; there are some for {', '.join(known)}")
+        failures.fail(f"no presets for {dataset}; there are some for {', '.join(known)}", 2)
     if as_json:
         for row in chosen:
             click.echo(json.dumps(row, sort_keys=True))
@@ -255,5 +265,5 @@ def _drain(what: str, total: int, events: Generator[NetworkTrained, None, Accura
             bar.update(task, advance=1, note=f"accuracy {event.accuracy:.1%}")
 
 
-def _accuracy(accuracy: Accuracy) -> str:
+def _accuracy(accuracy: Accuracy | Selection) -> str:
     return f"{accuracy.mean:6.1%} ± {accuracy.std:.1%}"

@@ -19,6 +19,9 @@ Labels = Literal["hard", "teacher"]
 Sampling = Literal["auto", "continuous", "discrete"]
 """Which start times are drawn: real ones, whole ones, or what suits the encoding of the bundle."""
 
+Gradient = Literal["exact", "tesla"]
+"""How the images are differentiated through the inner steps: `tesla` is biased, and published."""
+
 Held = Literal["heldout", "test"]
 """What a choice is made on: a tenth of the training images that are kept out, or the test set."""
 
@@ -85,6 +88,22 @@ class ExpertConfig:
         _finite("momentum", self.momentum)
         _finite("weight_decay", self.weight_decay)
 
+    def timesteps(self, images: int) -> int:
+        """Return how many timesteps, T + 1, training on so many images records.
+
+        Raises:
+            ConfigError: Only the first one.
+        """
+        if self.steps_per_timestep is None:
+            return self.epochs + 1
+        steps = self.epochs * -(-images // self.batch_size)
+        if self.steps_per_timestep > steps:
+            raise ConfigError(
+                f"`steps_per_timestep` is {self.steps_per_timestep}, but training has only {steps} steps; "
+                "use a smaller one, or more `epochs`"
+            )
+        return steps // self.steps_per_timestep + 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DistillConfig:
@@ -102,6 +121,9 @@ class DistillConfig:
     max_start: float | None = 4
     """Bound of the starts: c is drawn from [0, max_start), or from the whole timesteps before it.
     None: as far as every trajectory allows."""
+
+    gradient: Gradient = "exact"
+    """`tesla`: the biased gradient of TESLA's and the MCT authors' code."""
 
     sampling: Sampling = "auto"
     """`continuous` draws real c, `discrete` its whole part, as MTT does; `auto` is the first on a
@@ -159,6 +181,7 @@ class DistillConfig:
         for name in ("lr_img", "lr_lr", "momentum"):
             _finite(name, getattr(self, name))
         _finite("lr_init", self.lr_init, positive=True)
+        _one_of("gradient", self.gradient, get_args(Gradient))
         _one_of("sampling", self.sampling, get_args(Sampling))
         _one_of("labels", self.labels, get_args(Labels))
         _one_of("select", self.select, get_args(Held))

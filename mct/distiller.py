@@ -7,12 +7,12 @@ It is a pure function from state to state. The gradient belongs to `unroll` and 
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
 import trajfmt
-from mct import guards, networks, provenance, recipes, synthetic
+from mct import guards, networks, presets, provenance, recipes, synthetic
 from mct.augment import augmentation
 from mct.config import DistillConfig, EvaluateConfig
 from mct.data import Dataset
@@ -25,7 +25,9 @@ from mct.matching import Matcher
 from mct.seeds import generator
 from mct.state import State
 from mct.stream import Bundle, KnotStream
-from mct.unroll import Problem, StepwiseUnroll, Unroll, minibatches
+from mct.unroll import Problem, StepwiseUnroll, TeslaUnroll, Unroll, minibatches
+
+_ENGINES: Final = {"exact": StepwiseUnroll, "tesla": TeslaUnroll}
 
 
 class Distiller:
@@ -93,7 +95,7 @@ class Distiller:
         )
         self._matcher = Matcher(self.stream)
         self._network = Functional(network)
-        self._engine = engine or StepwiseUnroll(network)
+        self._engine = engine or _ENGINES[self.config.gradient](network)
 
     @classmethod
     def from_bundle(
@@ -119,7 +121,7 @@ class Distiller:
             root: Folder of the dataset's files, where it needs one.
             device: Where to compute.
             base: Settings to start from; None is what `recipes` knows about the dataset.
-            preset: Name of published settings to start from, where `base` is None.
+            preset: Name of published settings, which win over `base`.
             settings: Fields of `DistillConfig`; None leaves one as it is.
         """
         here = device_of(device)
@@ -135,7 +137,9 @@ class Distiller:
                 **settings,
             )
         else:
-            config = replace(base, **{key: value for key, value in settings.items() if value is not None})
+            known_values = {} if preset is None else presets.preset(preset).settings
+            said = {key: value for key, value in settings.items() if value is not None}
+            config = replace(base, **(known_values | said))
         return cls(bundle, real, known, config, artifact_sha256=bundle.sha256, device=here)
 
     def initial(self) -> State:

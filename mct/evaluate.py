@@ -23,7 +23,7 @@ from mct.augment import augmentation
 from mct.config import EvaluateConfig, Held
 from mct.data import Dataset
 from mct.devices import device_of
-from mct.errors import MismatchError, ResultError
+from mct.errors import MismatchError, MissingError, ResultError
 from mct.events import Accuracy, ArchitectureTested, NetworkTrained
 from mct.seeds import generator
 from mct.synthetic import BEST_NAME, RESULT_NAME, SyntheticDataset, load, pick_per_class
@@ -104,7 +104,8 @@ def evaluate(
         dataset: Whose `test_images` to use; its preprocessing must be that of `images`.
         model: What to train, every fact known.
         config: The protocol.
-        on: What `test_images` are, for the record: the test set, or held-out training images.
+        on: What `test_images` are, the test set or held-out training images. It also decides
+            initialisations and draws, so that a choice and its test share none; evaluations of one run do.
 
     Raises:
         MismatchError: The images have another shape than those of `dataset`.
@@ -116,7 +117,7 @@ def evaluate(
         )
     accuracies = []
     for number in range(config.networks):
-        random = generator(config.seed, "network", number)
+        random = generator(config.seed, on, "network", number)
         network = train_network(images, labels, model, config, learning_rate, random)
         accuracy = accuracy_of(network, dataset.test_images, dataset.test_labels)
         accuracies.append(accuracy)
@@ -242,8 +243,12 @@ class Comparison:
 def _file_of(result: Path) -> Path:
     if not result.is_dir():
         return result
-    best = result / BEST_NAME
-    return best if best.is_file() else result / RESULT_NAME
+    found = [result / name for name in (BEST_NAME, RESULT_NAME) if (result / name).is_file()]
+    if not found:
+        raise MissingError(
+            f"{result}: no {RESULT_NAME} in it; give the folder of a run that has saved a result"
+        )
+    return found[0]
 
 
 def _parse(name: str, dataset: Dataset) -> trajfmt.Model:

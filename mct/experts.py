@@ -17,7 +17,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import trajfmt
-from mct import networks, recipes, recording
+from mct import networks, recipes, recording, tensorfile
 from mct.augment import augmentation
 from mct.config import ExpertConfig
 from mct.data import Dataset, load
@@ -30,7 +30,7 @@ from mct.provenance import parse_preprocessing
 from mct.recording import Job, Tape
 from mct.seeds import generator
 from trajfmt import models
-from trajfmt.torch import flatten
+from trajfmt import torch as bridge
 
 _BUNDLES = (".mct", ".mtt")
 
@@ -96,7 +96,7 @@ def _train(
 
     def record() -> None:
         nonlocal timesteps
-        tape.add(flatten(network).cpu().numpy())
+        tape.add(bridge.flatten(network).cpu().numpy())
         timesteps += 1
 
     def optimizer_at(rate: float) -> torch.optim.Optimizer:
@@ -161,6 +161,7 @@ class ExpertRun:
         model: str | None = None,
         preprocessing: str | None = None,
         root: Path | None = None,
+        image_size: int | None = None,
         knots: Sequence[int] = (),
         smooth: bool = False,
         device: str = "cpu",
@@ -174,6 +175,7 @@ class ExpertRun:
             model: Like ConvNetD3W128; None is what `recipes` knows about the dataset.
             preprocessing: `none`, `normalize` or `zca`; None is `normalize`.
             root: Folder of the dataset's files.
+            image_size: What images of a folder are scaled to.
             knots: Waypoints to keep between the endpoints, for a `.mct`.
             smooth: Average them with their neighbours, for a `.mct`.
             device: Where to train.
@@ -187,18 +189,20 @@ class ExpertRun:
         if out.suffix in _BUNDLES and out.exists():
             raise ExistsError(f"{out} exists; use another --out, or remove it")
         here = device_of(device)
-        real = load(dataset, preprocessing=parse_preprocessing(preprocessing or "normalize"), root=root)
-        name = model or recipes.MODELS.get(real.name, "ConvNet")
+        real = load(
+            dataset,
+            preprocessing=parse_preprocessing(preprocessing or "normalize"),
+            root=root,
+            image_size=image_size,
+        )
+        name = recipes.MODELS.get(real.name, "ConvNet") if model is None else model
         network = networks.parse(
             name, channels=real.channels, image_size=real.image_size, classes=real.classes
         )
         path = out if out.suffix in _BUNDLES else buffer_folder(out, real, network)
         config = recipes.expert_config(real.name, **settings)
         augmentation(config.augment)
-        timesteps = config.epochs + 1
-        if config.steps_per_timestep:
-            batches = math.ceil(len(real.train_labels) / config.batch_size)
-            timesteps = config.epochs * batches // config.steps_per_timestep + 1
+        timesteps = config.timesteps(len(real.train_labels))
         if knots and max(knots) >= timesteps - 1:
             raise ConfigError(f"`knots` must lie before the last timestep {timesteps - 1}, got {max(knots)}")
         return cls(
@@ -216,21 +220,30 @@ class ExpertRun:
 
         However the loop ends, finished experts are kept, and the same run continues from them.
         """
-        store = recording.store(self.path, self._job())
-        try:
-            if store.finished:
-                yield ExpertsFound(count=min(store.finished, self.config.experts))
-            yield from train_experts(self.dataset, self.model, self.config, store, device=self.device)
-            store.publish()
-        except BaseException:
-            store.release()
-            raise
+        with tensorfile.explained(self.path, "finished experts are kept, the same command continues"):
+            store = recording.store(self.path, self._job())
+            try:
+                missing = self.config.experts - store.finished
+                tensorfile.require_space(self.path.parent, missing * self._expert_bytes)
+                if store.finished:
+                    yield ExpertsFound(count=min(store.finished, self.config.experts))
+                yield from train_experts(self.dataset, self.model, self.config, store, device=self.device)
+                store.publish()
+            except BaseException:
+                store.release()
+                raise
+
+    @property
+    def _expert_bytes(self) -> int:
+        """What an expert takes on disk: the endpoints and knots of a `.mct`, else every timestep."""
+        every = self.config.timesteps(len(self.dataset.train_labels))
+        kept = 2 + len(self.knots) if self.path.suffix == ".mct" else every
+        return kept * layout_of(self.model).size * 4
 
     def _job(self) -> Job:
         recipe = asdict(self.config)
         del recipe["experts"]  # an expert depends on its number alone: a set may grow
         facts = [
-            trajfmt.__version__,
             recipe,
             models.model_name(self.model),
             hash_images(self.dataset.train_images),
@@ -260,12 +273,25 @@ def provenance(dataset: Dataset, model: trajfmt.Model, config: ExpertConfig) -> 
 
 
 def buffer_folder(root: Path, dataset: Dataset, model: trajfmt.Model) -> Path:
-    """Return the folder that MTT keeps such experts in: `{root}/{dataset}[_NO_ZCA]/{model}`."""
-    suffix = "" if dataset.transform.record.kind == "zca" else "_NO_ZCA"
-    return root / f"{dataset.name}{suffix}" / models.model_name(model)
+    """Return the folder that MTT keeps such experts in: `{root}/{dataset}[_NO_ZCA]/{model}`.
+
+    MTT adds the suffix for CIFAR only; here every data set has it but those whose folder MTT's scripts
+    look for without.
+    """
+    plain = dataset.transform.record.kind != "zca" and dataset.name not in ("Tiny", "ImageNet")
+    return root / f"{dataset.name}{'_NO_ZCA' if plain else ''}" / _mtt_name(model)
+
+
+def _mtt_name(model: trajfmt.Model) -> str:
+    """Return MTT's name of a model, which leaves out depth 3 and width 128."""
+    name = models.model_name(model)
+    if model.family != "ConvNet":
+        return name
+    depth = "" if model.depth == 3 else f"D{model.depth}"
+    width = "" if model.width == 128 else f"W{model.width}"
+    return name.replace(f"D{model.depth}W{model.width}", depth + width, 1)
 
 
 def layout_of(model: trajfmt.Model) -> trajfmt.ParamLayout:
     """Return the layout of a model's parameters, one layer per tensor."""
-    network = networks.build(model, generator=generator(0))
-    return trajfmt.ParamLayout.of(networks.parameters_of(network))
+    return bridge.layout_of(networks.build(model, generator=generator(0)))

@@ -17,8 +17,10 @@ import json
 import os
 import platform
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import msgspec
@@ -27,17 +29,18 @@ import torch
 import trajfmt
 from mct import state as states
 from mct import synthetic, tensorfile
-from mct.config import DistillConfig
+from mct.config import DistillConfig, EvaluateConfig
 from mct.data import Dataset
 from mct.errors import ExistsError, MismatchError, MissingError
 from mct.events import Evaluated, OuterStep
 from mct.plots import grids
 from mct.state import State
-from mct.synthetic import Change, Origin
+from mct.synthetic import Change, Origin, Selection
 
 _FREE = ("outer_steps", "eval_every", "save_every")  # settings that a resumed run may change
 _RATES = ("lr_img", "lr_lr")  # and those whose change is on record, since it changes what comes out
 _PROGRESS = ("outer_step", "selected")  # of an origin: how far the run is, no setting
+_CONTINUES = "what was saved before is whole, and --resume continues from it"
 _MAY_DIFFER = ("config", "evaluation", "changes", *_PROGRESS)
 
 
@@ -73,6 +76,18 @@ class RunFolder:
         """
         return self._load(torch.device("cpu")).synthetic.origin.config
 
+    def protocol(self) -> EvaluateConfig | None:
+        """Return the settings of its evaluations.
+
+        Raises:
+            MissingError: There is no state.
+        """
+        return self._load(torch.device("cpu")).synthetic.origin.evaluation
+
+    def selected(self) -> Selection | None:
+        """Return why the best images are the best; None where there are none."""
+        return synthetic.load(self.best).origin.selected if self.best.is_file() else None
+
     def _load(self, device: torch.device) -> State:
         if not self.state.is_file():
             raise MissingError(f"{self.path}: there is no run to resume (no {self.state.name})")
@@ -90,7 +105,10 @@ class RunFolder:
         for field in dataclasses.fields(Origin):
             then, now = getattr(found, field.name), getattr(origin, field.name)
             if then != now and field.name not in _MAY_DIFFER:
-                raise MismatchError(f"{self.path}: the run has `{field.name}` {then!r}, now it is {now!r}")
+                raise MismatchError(
+                    f"{self.path}: the run has `{field.name}` {then!r}, now it is {now!r}; resume it with "
+                    "what it was started with, or use another --out without --resume"
+                )
         changes = list(found.changes)
         for setting in dataclasses.fields(origin.config):
             then, now = getattr(found.config, setting.name), getattr(origin.config, setting.name)
@@ -104,8 +122,8 @@ class RunFolder:
             changes.append(Change(step=state.step, setting=setting.name, before=then, after=now))
         if state.best is not None and origin.evaluation not in (None, found.evaluation):
             raise MismatchError(
-                f"{self.path}: the run was evaluated with {found.evaluation!r}, now it is "
-                f"{origin.evaluation!r}; accuracies of two protocols cannot be compared"
+                f"{self.path}: the run was evaluated with {_differing(found.evaluation, origin.evaluation)}; "
+                "accuracies of two protocols cannot be compared"
             )
         newer = dataclasses.replace(
             origin,
@@ -117,7 +135,9 @@ class RunFolder:
 
     def start(self, state: State) -> None:
         """Write what a resume needs, before the first step; there is no result yet."""
-        with _explained(self.state, "nothing was saved"):
+        with tensorfile.explained(self.state, "nothing was saved"):
+            # Images and momentum in the state, images and pixels in the result; best ones in both.
+            tensorfile.require_space(self.path, 7 * state.synthetic.images.nbytes)
             self.path.mkdir(parents=True, exist_ok=True)
             states.save(self.state, state)
 
@@ -139,35 +159,35 @@ class RunFolder:
                 "python": platform.python_version(),
             },
         }
-        with _explained(self.settings):
+        with tensorfile.explained(self.settings, _CONTINUES):
             tensorfile.write_atomically(self.settings, json.dumps(facts, indent=2).encode() + b"\n")
         lines = self.metrics.read_bytes().splitlines(keepends=True) if self.metrics.exists() else []
-        with _explained(self.metrics):
+        with tensorfile.explained(self.metrics, _CONTINUES):
             tensorfile.write_atomically(self.metrics, b"".join(_until(state.step, lines)))
 
     def record(self, event: OuterStep | Evaluated) -> None:
         """Append one line to the metrics."""
         facts = {name: value for name, value in dataclasses.asdict(event).items() if value is not None}
         line = json.dumps(facts, sort_keys=True, allow_nan=False) + "\n"
-        with _explained(self.metrics), self.metrics.open("ab", buffering=0) as file:
+        with tensorfile.explained(self.metrics, _CONTINUES), self.metrics.open("ab") as file:
             file.write(line.encode())
 
     def save(self, state: State, dataset: Dataset) -> None:
         """Write state, results and picture, whole even if Ctrl-C comes again meanwhile."""
         with _held_back():
-            with _explained(self.state):
+            with tensorfile.explained(self.state, _CONTINUES):
                 states.save(self.state, state)
             if state.best is not None:
-                with _explained(self.best):
+                with tensorfile.explained(self.best, _CONTINUES):
                     synthetic.save(self.best, state.best, dataset)
             if state.step == 0:
                 return  # nothing has been learned
-            with _explained(self.result):
+            with tensorfile.explained(self.result, _CONTINUES):
                 synthetic.save(self.result, state.synthetic, dataset)
             pixels = dataset.pixels(state.synthetic.images)
             ipc = state.synthetic.ipc
             image = grids.grid(pixels, columns=ipc * max(1, 10 // ipc))  # whole classes, about ten a row
-            with _explained(self.picture):
+            with tensorfile.explained(self.picture, _CONTINUES):
                 tensorfile.write_atomically(self.picture, grids.png(image))
 
     @contextlib.contextmanager
@@ -189,6 +209,13 @@ class RunFolder:
             os.close(folder)
 
 
+def _differing(then: EvaluateConfig | None, now: EvaluateConfig | None) -> str:
+    """Return the settings of two protocols that are not the same."""
+    before, after = ({} if one is None else dataclasses.asdict(one) for one in (then, now))
+    names = [name for name in after if before.get(name) != after[name]]
+    return ", ".join(f"`{name}` {before.get(name)!r}, now {after[name]!r}" for name in names)
+
+
 def _until(steps: int, lines: list[bytes]) -> Iterator[bytes]:
     """Yield the lines of the first `steps` steps; a kill may have left more, and half a line."""
     for line in lines if steps else []:
@@ -203,21 +230,20 @@ def _until(steps: int, lines: list[bytes]) -> Iterator[bytes]:
 
 
 @contextlib.contextmanager
-def _explained(
-    path: Path, hint: str = "what was saved before is whole, and --resume continues from it"
-) -> Iterator[None]:
-    """Say which file could not be written, and what is left."""
-    try:
-        yield
-    except OSError as exc:
-        raise OSError(exc.errno, f"{exc.strerror or exc}; {hint}", str(path)) from exc
-
-
-@contextlib.contextmanager
 def _held_back() -> Iterator[None]:
-    """Let Ctrl-C wait for the end of the block."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Let Ctrl-C wait for the end of the block.
+
+    A handler, and no signal mask: that of this thread would let another one, of a progress bar or of
+    torch, take the signal, and Python then interrupts the main thread all the same.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # is never interrupted
+        return
+    came: list[tuple[int, FrameType | None]] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, before)
+        if came and callable(before):
+            before(*came[0])

@@ -59,5 +59,5 @@ def check_ipc(dataset: Dataset, config: DistillConfig) -> None:
         apart = " besides the held-out ones" if config.select == "heldout" else ""
         raise ConfigError(
             f"`ipc` is {config.ipc}, but class {dataset.class_names[label]!r} has only "
-            f"{int(counts[label])} training images{apart}"
+            f"{int(counts[label])} training images{apart}; use a smaller `ipc`, or more images"
         )

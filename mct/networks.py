@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import trajfmt
 from mct import factory
@@ -19,6 +19,7 @@ from mct.architectures.resnet import ResNet18
 from mct.architectures.vgg import VGG11
 from mct.errors import ConfigError, MismatchError
 from trajfmt import models
+from trajfmt.torch import flatten
 
 __all__ = ["ConvNet", "build", "check_layout", "flatten", "parameters_of", "parse", "unknown"]
 
@@ -165,11 +166,6 @@ def _initialise(module: nn.Conv2d | nn.Linear, generator: torch.Generator) -> No
 def parameters_of(network: nn.Module) -> list[tuple[str, tuple[int, ...]]]:
     """Return `(name, shape)` of every parameter in the order of `Module.parameters()`."""
     return [(name, tuple(value.shape)) for name, value in network.named_parameters()]
-
-
-def flatten(network: nn.Module) -> Tensor:
-    """Return a fresh `(P,)` copy of the parameters, in the order of `Module.parameters()`."""
-    return torch.cat([value.detach().reshape(-1) for value in network.parameters()])
 
 
 def check_layout(network: nn.Module, layout: trajfmt.ParamLayout) -> None:

@@ -156,10 +156,11 @@ def fit(wanted: trajfmt.Preprocessing, images: Tensor) -> Transform:
 
 def _fit_normalize(wanted: trajfmt.Preprocessing, images: Tensor) -> Normalize:
     channels = images.shape[1]
+    found = wanted.images_sha256 and _require_same(wanted, images)
     if wanted.mean is not None and wanted.std is not None:
         mean, std = list(wanted.mean), list(wanted.std)
     else:
-        mean, std = [], []
+        mean, std, found = [], [], hash_images(images)
         for channel in range(channels):
             pixels = images[:, channel].double()
             mean.append(float(pixels.mean()))
@@ -169,7 +170,7 @@ def _fit_normalize(wanted: trajfmt.Preprocessing, images: Tensor) -> Normalize:
     if not all(value > 0 for value in std):
         raise DataError(f"`std` of every channel must be > 0, got {std!r}: a channel is constant")
     return Normalize(
-        trajfmt.Preprocessing(kind="normalize", mean=mean, std=std),
+        trajfmt.Preprocessing(kind="normalize", mean=mean, std=std, images_sha256=found),
         torch.tensor(mean, dtype=torch.float32).reshape(-1, 1, 1),
         torch.tensor(std, dtype=torch.float32).reshape(-1, 1, 1),
     )
@@ -179,12 +180,7 @@ def _fit_zca(wanted: trajfmt.Preprocessing, images: Tensor) -> Whiten:
     eps = ZCA_EPS if wanted.eps is None else wanted.eps
     if len(images) < 2:
         raise DataError(f"whitening needs at least 2 training images, got {len(images)}")
-    found = hash_images(images)
-    if wanted.images_sha256 not in (None, found):
-        raise MismatchError(
-            f"these training images have the hash {found[:16]}…, the whitening on record was fitted on "
-            f"images with {str(wanted.images_sha256)[:16]}…: not the experts' data set"
-        )
+    found = _require_same(wanted, images)
     fitted = whitening.cached(images, eps, images_sha256=found)
     return Whiten(
         trajfmt.Preprocessing(kind="zca", eps=eps, images_sha256=found),
@@ -192,6 +188,17 @@ def _fit_zca(wanted: trajfmt.Preprocessing, images: Tensor) -> Whiten:
         fitted.matrix,
         fitted.restore,
     )
+
+
+def _require_same(wanted: trajfmt.Preprocessing, images: Tensor) -> str:
+    """Return the hash of the images, if it is the one on record or none is."""
+    found = hash_images(images)
+    if wanted.images_sha256 not in (None, found):
+        raise MismatchError(
+            f"these training images have the hash {found[:16]}…, the preprocessing on record was fitted on "
+            f"images with {str(wanted.images_sha256)[:16]}…: give the data set that the experts saw"
+        )
+    return found
 
 
 def hash_images(images: Tensor) -> str:

@@ -31,7 +31,8 @@ def dataset_of(
 
     Args:
         record: The bundle's provenance.
-        name: Used where the manifest names none, or the path of the file or folder that it means.
+        name: Used where the manifest names none, or the path of the file or folder that it means; images
+            of a folder are scaled to the size that the manifest states.
         preprocessing: `none`, `normalize` or `zca`; used where the manifest states none.
         root: Folder of files for the datasets that need one.
 
@@ -54,7 +55,12 @@ def dataset_of(
             )
     elif name is None and chosen not in data.SOURCES:
         raise data.unknown(chosen)  # it might be the name of a folder that lies here
-    return data.load(chosen, preprocessing=_preprocessing(record.preprocessing, preprocessing), root=root)
+    return data.load(
+        chosen,
+        preprocessing=_preprocessing(record.preprocessing, preprocessing),
+        root=root,
+        image_size=record.model.image_size if record.model and Path(chosen).is_dir() and name else None,
+    )
 
 
 def _preprocessing(recorded: trajfmt.Preprocessing | None, given: str | None) -> trajfmt.Preprocessing:
@@ -107,7 +113,7 @@ def model_of(record: trajfmt.Provenance, dataset: Dataset, *, name: str | None =
         if getattr(model, fact) != getattr(dataset, fact):
             raise MismatchError(
                 f"the experts have `{fact}` {getattr(model, fact)!r}, the dataset {dataset.name!r} "
-                f"{getattr(dataset, fact)!r}"
+                f"{getattr(dataset, fact)!r}; give the data set that they were trained on: --dataset"
             )
     if given is not None and any(
         getattr(given, fact) not in (None, getattr(model, fact)) for fact in model.__struct_fields__

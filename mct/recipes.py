@@ -6,6 +6,7 @@ setting means. The published numbers and their sources are in `presets`.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from mct import presets
@@ -77,8 +78,10 @@ def distill_config(
     return DistillConfig(**(dict(known) | _said(given)))
 
 
-def evaluate_config(dataset: str, **given: Any) -> EvaluateConfig:
-    """Return the settings for evaluation; what is None in `given` comes from the table."""
+def evaluate_config(dataset: str, *, base: EvaluateConfig | None = None, **given: Any) -> EvaluateConfig:
+    """Return the settings for evaluation; what is None in `given` comes from `base`, or from the table."""
+    if base is not None:
+        return replace(base, **_said(given))
     return EvaluateConfig(**(dict(EVALUATE.get(dataset, {})) | _said(given)))
 
 

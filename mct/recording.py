@@ -19,6 +19,8 @@ from mct.errors import ExistsError
 from trajfmt.export import BufferWriter
 from trajfmt.recorder import PathRecorder
 from trajfmt.sources.bundles import timesteps_of
+from trajfmt.sources.mtt import MttPart
+from trajfmt.staging import Staging
 
 PER_FILE = 10
 """Trajectories of one `replay_buffer_{n}.pt`, as in MTT; DATM's code depends on it."""
@@ -62,6 +64,11 @@ class BundleStore:
     """Experts of one bundle, which appears at `path` when all are done."""
 
     def __init__(self, path: Path, job: Job) -> None:
+        if Staging.unfinished(path) not in (None, job.identity):
+            raise ExistsError(
+                f"{path}: an interrupted run with other settings has finished experts for it; continue that "
+                f"one, use another --out, or remove {path.parent / f'.{path.name}.partial'}"
+            )
         self._convex = path.suffix == ".mct"
         self._job = job
         self._writer = trajfmt.create(
@@ -125,7 +132,12 @@ class BufferStore:
         else:
             folder.mkdir(parents=True, exist_ok=True)
             marker.write_bytes(job.identity)
-        self._files = sum(1 for _ in folder.glob("replay_buffer_*.pt"))
+        files = list(folder.glob("replay_buffer_*.pt"))
+        self._files = len(files)
+        self._filed = sum(len(MttPart(file).open(folder)) for file in files)
+        for bundle in folder.glob(".replay_buffer_*.mtt"):  # interrupted before it was removed
+            if (folder / f"{bundle.stem[1:]}.pt").exists():
+                shutil.rmtree(bundle)
         if self._bundle.exists():  # interrupted between the two
             self._to_file()
         self._store = BundleStore(self._bundle, job)
@@ -137,7 +149,7 @@ class BufferStore:
     @property
     def finished(self) -> int:
         """Return how many experts are kept already."""
-        return self._files * PER_FILE + self._store.finished
+        return self._filed + self._store.finished
 
     def tape(self) -> Tape:
         """Return an empty tape for the next expert."""
@@ -170,13 +182,13 @@ class BufferStore:
     def _to_file(self) -> None:
         """Turn the hidden bundle into MTT's file of the same number."""
         bundle = self._bundle
-        if not (self._folder / f"replay_buffer_{self._files}.pt").exists():
-            with (
-                trajfmt.open(bundle) as full,
-                BufferWriter(self._folder, full.layout, per_file=len(full)) as writer,
-            ):
-                for trajectory in full:
-                    writer.add(timesteps_of(trajectory, self._folder))
+        with (
+            trajfmt.open(bundle) as full,
+            BufferWriter(self._folder, full.layout, per_file=len(full)) as writer,
+        ):
+            for trajectory in full:
+                writer.add(timesteps_of(trajectory, self._folder))
+            self._filed += len(full)
         shutil.rmtree(bundle)
         self._files += 1
 

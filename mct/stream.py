@@ -95,10 +95,6 @@ class Position:
         torch.lerp(low, high, weight, out=out)
 
 
-VirtualTarget = Position
-"""A position that stays one: the student is compared with it, it is never made."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """Where one outer step starts, and where it should arrive."""
@@ -109,7 +105,7 @@ class Sample:
     weights: Tensor
     """`(P,)`: theta_0, the student's own copy."""
 
-    target: VirtualTarget
+    target: Position
     """M timesteps later on the same trajectory."""
 
 

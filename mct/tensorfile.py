@@ -4,11 +4,14 @@ The metadata is one key only, because with several the order, and so the bytes, 
 tensors mean is known to `synthetic` and `state`.
 """
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,36 @@ def write_atomically(path: Path, data: bytes) -> None:
     except BaseException:
         os.unlink(name)
         raise
+
+
+@contextlib.contextmanager
+def explained(path: Path, hint: str) -> Iterator[None]:
+    """Say of an error of the system which file could not be written, and what is left."""
+    try:
+        yield
+    except OSError as exc:
+        if hasattr(exc, "exit_code"):  # ours, or trajfmt's: says so itself
+            raise
+        raise OSError(exc.errno, f"{exc.strerror or exc}; {hint}", str(path)) from exc
+
+
+def require_space(folder: Path, needed: int) -> None:
+    """Require room for `needed` bytes more under `folder`, which need not exist yet.
+
+    Raises:
+        OSError: There is less.
+    """
+    here = folder.absolute()
+    while not here.is_dir():
+        here = here.parent
+    free = shutil.disk_usage(here).free
+    if free < needed:
+        raise OSError(
+            errno.ENOSPC,
+            f"about {needed / 1e6:.1f} MB will be written, {free / 1e6:.1f} MB are free; make room, or use "
+            "another --out",
+            str(folder),
+        )
 
 
 def _umask() -> int:

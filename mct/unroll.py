@@ -141,6 +141,29 @@ class StepwiseUnroll:
         return inner.detach(), curvature, pull
 
 
+class TeslaUnroll(StepwiseUnroll):
+    """TESLA's gradient, which the MCT authors' code uses, as both publish it; biased.
+
+    Every adjoint lambda_{i+1} is replaced by lambda_N, and the gradient of the images is halved, which
+    in their code is a slip (`2 * tuple`). For comparisons only: it saves neither memory nor, since the
+    graph of every step is built all the same, much time.
+    """
+
+    def gradients(self, problem: Problem, terminal: Callable[[Tensor], Match]) -> Gradients:
+        """Run the inner loop, call `terminal` once on theta_N, and return TESLA's derivatives."""
+        alpha = problem.learning_rate
+        path = [problem.weights.detach()]
+        for step in range(len(problem.batches)):
+            path.append(torch.sub(path[-1], self._gradient(problem, step, path[-1]), alpha=alpha))
+        match = terminal(path.pop())
+        slope, images = torch.zeros_like(match.adjoint[:1]), torch.zeros_like(problem.images)
+        for step, theta in enumerate(path):
+            inner, _, pull = self._pull(problem, step, theta, match.adjoint)
+            slope -= inner
+            images.index_add_(0, problem.batches[step], pull, alpha=-alpha / 2)
+        return Gradients(loss=match.loss, images=images, learning_rate=float(slope))
+
+
 def minibatches(images: int, size: int | None, steps: int, generator: torch.Generator) -> list[Tensor]:
     """Return `steps` batches of indices: shuffled passes over the images, cut into pieces.
 

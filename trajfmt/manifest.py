@@ -153,8 +153,8 @@ class Preprocessing(
     """Added to the eigenvalues, for `zca`."""
 
     images_sha256: Sha256 | None = None
-    """`zca`: hash of the images it was fitted on, `(N, C, H, W)` in [0, 1] as little-endian float32. They and
-    `eps` define the matrix, whose own last bits differ between machines."""
+    """Hash of the images that it was fitted on, `(N, C, H, W)` in [0, 1] as little-endian float32. For `zca`
+    they and `eps` define the matrix, whose own last bits differ between machines."""
 
 
 class TimestepUnit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):

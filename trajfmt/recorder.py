@@ -86,7 +86,7 @@ class PathRecorder:
             self._rows[t] = theta
         if self._smooth and t - 1 in self._inserted:
             self._rows[t - 1] = mean(self._recent[-2], theta)
-        self._recent = [*self._recent, theta][-3 if self._smooth else -1 :]
+        self._recent = [*self._recent, theta][-2 if self._smooth else -1 :]
         self._count += 1
 
     def _measure(self, before: Array, after: Array) -> Measured:

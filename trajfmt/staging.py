@@ -68,6 +68,16 @@ class Staging:
             self.release()
             raise
 
+    @staticmethod
+    def unfinished(destination: Path) -> bytes | None:
+        """Return the job of an interrupted process that has finished trajectories for `destination`."""
+        root = destination.absolute().parent / f".{destination.name}.partial"
+        try:
+            job = (root / "job").read_bytes()
+        except OSError:
+            return None
+        return job if any((root / "journal").glob("[0-9]*.json")) else None
+
     def _take_lock(self) -> int:
         """Lock the hidden folder; again if another process removed it in between."""
         path = self.root / "lock"

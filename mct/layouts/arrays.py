@@ -20,6 +20,8 @@ def read(path: Path) -> Raw:
     Raises:
         DataError: It cannot be read, or an array is missing.
     """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; name the file of arrays with --dataset")
     arrays = _npz(path) if path.suffix == ".npz" else _safetensors(path)
     for key, array in arrays.items():
         if not isinstance(array, np.ndarray):
@@ -35,9 +37,9 @@ def read(path: Path) -> Raw:
 
 def _npz(path: Path) -> dict[str, Array]:
     try:
+        if not zipfile.is_zipfile(path):
+            raise DataError(f"{path}: cannot be read as an .npz file: not a zip archive, or truncated")
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            if not isinstance(stored, np.lib.npyio.NpzFile):
-                raise DataError(f"{path}: holds a single array, not an .npz archive")
             _require(path, stored.files)
             return {key: stored[key] for key in KEYS}
     except DataError:

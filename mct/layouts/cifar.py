@@ -171,7 +171,9 @@ def _names(kind: _Cifar, path: Path, *, python: bool) -> tuple[str, ...] | None:
     if not path.is_file():
         return None
     found: Any = unpickle.load(path).get(kind.meta_key) if python else files.lines(path)
+    if isinstance(found, list) and not all(isinstance(name, str | bytes) for name in found):
+        raise DataError(f"{path}: the names of classes must be text; {_AGAIN}")
     if not isinstance(found, list) or len(found) != kind.classes:
         count = len(found) if isinstance(found, list) else "no list of"
         raise DataError(f"{path}: must name {kind.classes} classes, found {count}; {_AGAIN}")
-    return tuple(name.decode("latin-1") if isinstance(name, bytes) else str(name) for name in found)
+    return tuple(name.decode("latin-1") if isinstance(name, bytes) else name for name in found)

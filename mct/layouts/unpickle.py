@@ -18,6 +18,9 @@ import numpy as np
 from mct.errors import DataError
 from mct.layouts.raw import Array
 
+_LARGEST_TUPLE: Final = 1000
+"""What a tuple may hold, tuples in it included; those of an array hold ten."""
+
 _DTYPES: Final = frozenset(f"{kind}{size}" for kind in "ui" for size in (1, 2, 4, 8)) | {"f4", "f8", "b1"}
 
 
@@ -33,7 +36,7 @@ class _Bytes(metaclass=_Sealed):
 
     def __new__(cls, text: str, encoding: str) -> bytes:  # type: ignore[misc]
         if encoding not in ("latin1", "latin-1"):
-            raise pickle.UnpicklingError(f"bytes in the encoding {encoding!r}")
+            raise pickle.UnpicklingError(f"bytes in the encoding {_text(encoding)!r}")
         return text.encode("latin-1")
 
 
@@ -61,6 +64,8 @@ class _Array(metaclass=_Sealed):
         _, shape, kind, fortran, raw = self.state
         if not isinstance(kind, _Type) or kind.name not in _DTYPES or kind.order not in ("|", "<", ">", "="):
             raise ValueError("an array that is not of plain numbers")
+        if not all(type(size) is int and size >= 0 for size in shape):  # a text, times a number, is memory
+            raise ValueError("an array whose shape is not of numbers")
         dtype = np.dtype(kind.order + kind.name)
         data = raw.encode("latin-1") if isinstance(raw, str) else raw
         if len(data) != math.prod(shape) * dtype.itemsize:
@@ -87,13 +92,49 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _check(content: bytes) -> None:
-    """Require that every length lies inside the file, and memo indices are counted up.
+    """Require that every length lies inside the file, memo indices are counted up, and tuples are small.
 
-    A damaged one makes the unpickler reserve whatever it says: up to 64 GB for an index.
+    A damaged index makes the unpickler reserve whatever it says: up to 64 GB. Tuples in tuples as the key of
+    a dictionary overflow the stack when they are hashed, or take forever where they hold one many times.
     """
+    stack: list[int | None] = []  # how much the tuples on the stack hold, 1 for anything else; None is a mark
+    memo: dict[int, int | None] = {}
     for count, (code, argument, _) in enumerate(pickletools.genops(content)):
-        if code.name in ("PUT", "BINPUT", "LONG_BINPUT") and not 0 <= int(argument or 0) <= count:
-            raise ValueError(f"the memo index {argument} at operation {count}")
+        if code.name in ("GET", "BINGET", "LONG_BINGET"):
+            stack.append(memo[int(argument or 0)])
+        elif code.name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            place = len(memo) if code.name == "MEMOIZE" else int(argument or 0)
+            if not 0 <= place <= count:
+                raise ValueError(f"the memo index {place} at operation {count}")
+            memo[place] = stack[-1]
+        elif code.name in ("POP", "POP_MARK", "DUP"):
+            raise ValueError(f"the operation {code.name}, which no pickler writes for plain data")
+        elif code.name == "MARK":
+            stack.append(None)
+        else:
+            taken = _take(stack, code.stack_before)
+            size = (
+                1 + sum(taken) if "TUPLE" in code.name or code.name == "FROZENSET" else max(taken, default=1)
+            )
+            if size > _LARGEST_TUPLE:
+                raise ValueError(f"tuples in tuples, or a long one, at operation {count}")
+            stack += [size] * len(code.stack_after)
+
+
+def _take(stack: list[int | None], before: list[pickletools.StackObject]) -> list[int]:
+    """Remove what an operation takes from the stack, and return it."""
+    taken: list[int] = []
+    count = len(before)
+    if pickletools.markobject in before:
+        count = before.index(pickletools.markobject)
+        while (size := stack.pop()) is not None:
+            taken.append(size)
+    for _ in range(count):
+        size = stack.pop()
+        if size is None:
+            raise ValueError("an operation takes a mark")
+        taken.append(size)
+    return taken
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -119,4 +160,6 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def _text(value: str | bytes) -> str:
-    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    if not isinstance(value, str | bytes):
+        raise ValueError(f"a {type(value).__name__} where text is expected")
+    return value.decode("latin-1") if isinstance(value, bytes) else value

@@ -7,10 +7,10 @@ pytest.importorskip("torch")
 import mct
 
 PUBLIC = """
-Accuracy ArchitectureTested Comparison ConfigError CorruptError DataError Dataset DistillConfig Distiller DivergedError
-EvaluateConfig Evaluated ExistsError ExpertConfig ExpertDone ExpertEpoch ExpertRun ExpertsFound Gradients MctError MismatchError
-MissingError NetworkTrained OuterStep Problem ResultError RunFolder SyntheticDataset Unroll distill
-train_experts
+Accuracy ArchitectureTested Comparison ConfigError CorruptError DataError Dataset DistillConfig Distiller
+DivergedError EvaluateConfig Evaluated ExistsError ExpertConfig ExpertDone ExpertEpoch ExpertRun
+ExpertsFound Gradients MctError MismatchError MissingError NetworkTrained OuterStep Problem ResultError
+RunFolder SyntheticDataset Unroll distill train_experts
 """
 
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -243,14 +244,62 @@ def test_interrupted_run_continues(tmp_path: Path, out: str, stops: tuple[int, .
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([out, "whole"])
 
 
-def test_other_settings_do_not_continue_a_run(tmp_path: Path) -> None:
-    """A bundle starts afresh; a folder with files of the other run is refused."""
-    stop_after(run_of(tmp_path / "out.mct"), 1)
-    events = list(run_of(tmp_path / "out.mct", lr=0.01).events())
-    assert not any(isinstance(event, ExpertsFound) for event in events)
-    stop_after(run_of(tmp_path / "buffers"), 1)
+def test_hidden_bundle_of_a_written_file_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that ends between the file and the removal of what it was made from leaves no second copy."""
+    small = {"experts": 11, "epochs": 2, "batch_size": 2000}
+    for _ in run_of(tmp_path / "whole", **small).events():
+        pass
+
+    def stopped(_bundle: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mct.recording.shutil", SimpleNamespace(rmtree=stopped))
+        with pytest.raises(KeyboardInterrupt):
+            list(run_of(tmp_path / "out", **small).events())
+    assert len(list(tmp_path.rglob(".replay_buffer_0.mtt"))) == 1
+    for _ in run_of(tmp_path / "out", **small).events():
+        pass
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("out", ["out.mct", "out.mtt", "buffers"])
+def test_other_settings_do_not_touch_an_interrupted_run(tmp_path: Path, out: str) -> None:
+    """They are refused, and the first settings continue from every finished expert."""
+    stop_after(run_of(tmp_path / out), 1)
     with pytest.raises(ExistsError, match="other settings"):
-        next(run_of(tmp_path / "buffers", lr=0.01).events())
+        next(run_of(tmp_path / out, lr=0.01).events())
+    assert next(run_of(tmp_path / out).events()) == ExpertsFound(count=1)
+
+
+def test_set_of_experts_grows_after_a_kill_at_the_end(tmp_path: Path) -> None:
+    """Killed between the last, short file and the end of the run: its two experts are two, not ten."""
+    run = run_of(tmp_path)
+    for _ in run.events():
+        pass
+    (run.path / ".experts").write_bytes(run._job().identity)
+    events = list(run_of(tmp_path, experts=3).events())
+    assert events[0] == ExpertsFound(count=2)
+    assert [event.expert for event in events if isinstance(event, ExpertDone)] == [2]
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "folder"),
+    [
+        ("ConvNet", "none", "CIFAR10_NO_ZCA/ConvNet"),
+        ("ConvNetD4", "zca", "CIFAR10/ConvNetD4"),
+        ("ConvNetW64BN", "none", "Tiny/ConvNetW64BN"),
+        ("ConvNetD2W32", "none", "digits_NO_ZCA/ConvNetD2W32"),
+        ("ResNet18", "normalize", "CIFAR100_NO_ZCA/ResNet18"),
+    ],
+)
+def test_folder_is_where_mtt_looks(model: str, kind: str, folder: str) -> None:
+    """MTT's names leave out what is its default, and only CIFAR has the suffix there."""
+    parsed = networks.parse(model, channels=3, image_size=32, classes=10)
+    record = trajfmt.Preprocessing(kind=kind)  # type: ignore[arg-type]
+    dataset = SimpleNamespace(name=folder.split("/")[0].removesuffix("_NO_ZCA"),
+                              transform=SimpleNamespace(record=record))  # fmt: skip
+    assert experts.buffer_folder(Path("b"), dataset, parsed) == Path("b", folder)  # type: ignore[arg-type]
 
 
 def test_interruption_before_the_first_expert_leaves_nothing(tmp_path: Path) -> None:

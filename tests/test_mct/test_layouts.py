@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 import trajfmt  # noqa: E402
 from mct.data import Dataset, load  # noqa: E402
 from mct.errors import ConfigError, DataError  # noqa: E402
+from mct.layouts import unpickle  # noqa: E402
 
 PLAIN = trajfmt.Preprocessing(kind="none")
 RNG = np.random.default_rng(0)
@@ -72,6 +73,18 @@ def cifar10(root: Path, form: str) -> tuple[np.ndarray, np.ndarray]:
     else:
         (folder / "batches.meta").write_bytes(pickle.dumps({b"label_names": [n.encode() for n in NAMES]}, 2))
     return images, labels
+
+
+@pytest.mark.parametrize("protocol", range(5))
+def test_protocols_of_pickle_are_read(tmp_path: Path, protocol: int) -> None:
+    """Whoever saved a batch again, text and bytes as keys, names by the thousand."""
+    names = [b"%d.png" % number for number in range(5000)]
+    batch = {"labels": [1, 2], b"data": RNG.integers(0, 256, (2, 3072), dtype=np.uint8), "filenames": names}
+    (tmp_path / "batch").write_bytes(pickle.dumps(batch, protocol))
+    found = unpickle.load(tmp_path / "batch")
+    assert found["labels"] == [1, 2]
+    assert found["filenames"] == names
+    np.testing.assert_array_equal(found["data"], batch[b"data"])
 
 
 @pytest.mark.parametrize("form", ["binary", "python2", "python3"])
@@ -186,6 +199,23 @@ BATCHES = {
     "class": (b"\x80\x02c_codecs\nencode\nN}U\x04namecnumpy\ndtype\ns\x86b.", "of a class"),
     "objects": (pickle.dumps({"data": np.array([[{}]])}, 2), "plain numbers"),
     "memo": (b"\x80\x02]r\xff\xff\xff\x7f.", "memo index 2147483647"),
+    "deep key": (b"\x80\x02})" + b"\x85" * 3_000_000 + b"Ns.", "tuples in tuples"),
+    "key of doubles": (
+        b"\x80\x02})" + b"".join(b"q%ch%c\x86" % (n, n) for n in range(60)) + b"Ns.",
+        "tuples",
+    ),
+    "key of copies": (b"\x80\x02})" + b"2\x86" * 60 + b"Ns.", "operation DUP"),
+    "list as type": (
+        b"\x80\x02]"
+        + b"".join(b"q%c]h%cah%ca" % (n, n, n) for n in range(60))
+        + b"q<cnumpy\ndtype\nh<\x85R.",
+        "a list where text is expected",
+    ),
+    "text as shape": (
+        b"\x80\x02}X\x04\0\0\0datacnumpy.core.multiarray\n_reconstruct\n)R(K\x01X\x01\0\0\0aJ\xff\xff\xff\x7f"
+        b"\x86cnumpy\ndtype\nX\x02\0\0\0u1\x85R\x89X\x00\0\0\0tbs.",
+        "shape is not of numbers",
+    ),
     "list": (pickle.dumps([1], 2), "a list, not a dictionary"),
     "no data": (pickle.dumps({"labels": [0, 1]}, 2), "`data` must be uint8"),
     "floats": (pickle.dumps({"data": IMAGES.astype(float), "labels": [0, 1]}, 2), "found float64"),

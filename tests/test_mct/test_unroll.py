@@ -15,7 +15,7 @@ from mct.errors import ConfigError  # noqa: E402
 from mct.functional import Functional  # noqa: E402
 from mct.matching import Match  # noqa: E402
 from mct.seeds import generator  # noqa: E402
-from mct.unroll import Problem, StepwiseUnroll, minibatches  # noqa: E402
+from mct.unroll import Problem, StepwiseUnroll, TeslaUnroll, minibatches  # noqa: E402
 
 
 def problem_of(
@@ -214,3 +214,47 @@ def test_minibatches_pass_over_all_images() -> None:
 def test_minibatches_larger_than_the_set() -> None:
     """A batch size above the number of images means all of them."""
     assert [len(batch) for batch in minibatches(3, 100, 2, generator(0))] == [3, 3]
+
+
+def tesla(network, problem: Problem, target):
+    """Return TESLA's gradients from the formulas of its paper and the slip of its code."""
+    alpha, start = problem.learning_rate, problem.weights
+    function = Functional(network)
+    theta, gradients, found = start, [], torch.zeros_like(problem.images)
+    images = problem.images.clone().requires_grad_()
+    for step in range(len(problem.batches)):
+        leaf = theta.detach().requires_grad_()
+        loss = problem.loss(function, step, leaf, images[problem.batches[step]])
+        (gradient,) = torch.autograd.grad(loss, leaf, create_graph=True)
+        gradients.append(gradient)
+        theta = theta - alpha * gradient.detach()
+    distance = (start - target).square().sum()
+    total = torch.stack([gradient.detach() for gradient in gradients]).sum(0)
+    for gradient in gradients:
+        term = (alpha * (target - start) + alpha**2 * total) @ gradient / distance
+        found += torch.autograd.grad(term, images, retain_graph=True)[0]
+    rate = torch.tensor(alpha, dtype=torch.float64, requires_grad=True)
+    loss = (start - rate * total - target).square().sum() / distance
+    return float(loss.detach()), found, float(torch.autograd.grad(loss, rate)[0])
+
+
+@pytest.mark.parametrize("strategy", [None, STRATEGY])
+@pytest.mark.parametrize(("steps", "size"), [(1, None), (4, 4)])
+def test_tesla_is_as_published(steps: int, size: int | None, strategy: str | None) -> None:
+    """Loss and both gradients are those of the published formulas; the exact ones are others."""
+    network, problem, target = problem_of("ConvNetD1W4", steps, size, strategy=strategy)
+    distance = float((problem.weights - target).square().sum())
+
+    def terminal(final):
+        return Match(float((final - target).square().sum()) / distance, 2 * (final - target) / distance)
+
+    found = TeslaUnroll(network).gradients(problem, terminal)
+    exact = StepwiseUnroll(network).gradients(problem, terminal)
+    loss, images, rate = tesla(network, problem, target)
+    assert found.loss == pytest.approx(loss, rel=1e-12)
+    assert found.learning_rate == pytest.approx(rate, rel=1e-10)
+    torch.testing.assert_close(found.images, images, rtol=1e-10, atol=1e-14)
+    if steps == 1:  # nothing is replaced, and half is left
+        torch.testing.assert_close(2 * found.images, exact.images, rtol=1e-12, atol=1e-15)
+    else:
+        assert float((2 * found.images - exact.images).norm()) > 1e-4 * float(exact.images.norm())

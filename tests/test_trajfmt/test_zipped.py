@@ -156,3 +156,46 @@ def test_both_ways_agree(tmp_path: Path) -> None:
     ):
         assert (ours.shapes, ours.dtype, ours.timesteps) == (theirs.shapes, theirs.dtype, theirs.timesteps)
         assert ours.read(2, 4).tobytes() == theirs.read(2, 4).tobytes()
+
+
+def rewritten(path: Path, *, pickled: tuple[bytes, bytes] = (b"", b""), **extra: bytes) -> None:
+    """Save a small buffer, then replace a part of its pickle once, and add members (`_` for `/`)."""
+    torch.save([[[torch.arange(6.0).view(2, 3)], [torch.ones(2, 3)]]], path)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    root = next(iter(parts)).partition("/")[0]
+    before, after = pickled
+    assert before in parts[f"{root}/data.pkl"]
+    parts[f"{root}/data.pkl"] = parts[f"{root}/data.pkl"].replace(before, after, 1)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in (
+            parts | {f"{root}/{name.replace('_', '/')}": extra[name] for name in extra}
+        ).items():
+            archive.writestr(name, data)
+
+
+OTHER = b"\0" * 24
+
+
+@pytest.mark.parametrize(
+    ("pickled", "extra"),
+    [
+        ((b"", b""), {"data_" + "1" * 5000: OTHER}),
+        ((b"", b""), {"DATA_0": OTHER}),
+        ((b"X\x01\0\0\x000", b"X\x02\0\0\x0000"), {"data_00": OTHER}),
+        ((b"K\x02K\x03\x86", b"J\xff\xff\xff\x7fX\x03\0\0\0abc\x86"), {}),
+        ((b"]q\x02", b"]q\x00"), {}),
+        ((b"X\x01\0\0\x000", b"X\xff\xff\xff\xff0"), {}),
+    ],
+    ids=["number of 5000 digits", "other case", "zeros in front", "text as size", "memo again", "too long"],
+)
+def test_what_torch_never_writes_is_left_to_it(
+    tmp_path: Path, pickled: tuple[bytes, bytes], extra: dict[str, bytes]
+) -> None:
+    """Where torch would read another member, or this reader could fail or take all memory."""
+    path = tmp_path / "replay_buffer_0.pt"
+    if pickled[1].startswith(b"J"):  # the stride must agree with the size to get so far
+        pickled = (b"K\x02K\x03\x86q\tK\x03K\x01\x86", pickled[1] + b"q\tX\x03\0\0\0abcK\x01\x86")
+    rewritten(path, pickled=pickled, **extra)
+    with pytest.raises(zipped.Unusual):
+        zipped.read(path)

@@ -96,12 +96,16 @@ class Members:
             self._take(rest, header, size)
 
     def _take(self, name: bytes, header: int, size: int) -> None:
+        if name != name.lower():  # torch finds a name whatever its case
+            raise Unusual
         digits = name.removeprefix(_NUMBERED)
         if digits == name or not digits.isdigit() or (digits[:1] == b"0" and digits != b"0"):
             if name in self._named:
                 raise Unusual
             self._named[name] = header, size
             return
+        if len(digits) > 18:
+            raise Unusual
         number = int(digits)
         if number >= len(self._headers) or self._headers[number] >= 0 or max(header, size) >= 2**62:
             raise Unusual

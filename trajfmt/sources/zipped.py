@@ -28,6 +28,9 @@ from trajfmt.sources.members import Members, Unusual
 __all__ = ["Unusual", "ZippedTrajectory", "read"]
 
 _MAX_PICKLE: Final = 64 * 2**20
+_MAX_LISTS: Final = 2**20
+"""One a trajectory and one a timestep: more cost memory and no byte of weights."""
+
 _STORAGES: Final[dict[str, Dtype]] = {"HalfStorage": "F16", "FloatStorage": "F32", "DoubleStorage": "F64"}
 _NAMES: Final = {
     "torch._utils _rebuild_tensor_v2",
@@ -80,7 +83,7 @@ def read(path: Path) -> list[ZippedTrajectory]:
     about, order = members.named(b"data.pkl"), members.named(b"byteorder")
     if about is None or about[1] > _MAX_PICKLE:
         raise Unusual
-    if order is not None and mapped[order[0] : sum(order)] != b"little":
+    if order is not None and (order[1] > 6 or mapped[order[0] : sum(order)] != b"little"):
         raise Unusual
     try:
         buffer = _interpret(mapped, about[0], sum(about), members)
@@ -112,13 +115,15 @@ def _check_nesting(buffer: Any, most: int) -> None:
 def _tensor(arguments: Any, members: Members) -> Tensor:
     storage, offset, shape, stride = arguments[:4]
     kind, name, key, device, numel = storage
+    plain = kind == "storage" and isinstance(name, _Name) and device == "cpu" and isinstance(key, str)
+    if not plain or not all(isinstance(n, int) and n >= 0 for n in (offset, numel, *shape, *stride)):
+        raise Unusual
     expected = 1
     for size, step in zip(reversed(shape), reversed(stride), strict=True):
         if size != 1 and step != expected:
             raise Unusual
         expected *= size
-    plain = kind == "storage" and isinstance(name, _Name) and device == "cpu" and isinstance(key, str)
-    if not plain or not all(isinstance(n, int) and n >= 0 for n in (offset, numel, *shape)):
+    if str(int(key)) != key:  # torch looks for the name as it stands
         raise Unusual
     dtype = _STORAGES[name.partition(" ")[2]]
     itemsize = DTYPES[dtype].itemsize
@@ -160,14 +165,16 @@ class _Memo:
     """
 
     def __init__(self) -> None:
+        self._last = -1
         self._kept: dict[int, Any] = {}
         self._places, self._keys = array("q"), array("q")
 
     def put(self, place: int, value: Any) -> None:
         """Remember a value."""
-        if isinstance(value, str) and value.isdecimal() and value.isascii():
-            if self._places and self._places[-1] >= place:
-                raise Unusual  # Python's pickler counts upwards
+        if place <= self._last:
+            raise Unusual  # Python's pickler counts upwards
+        self._last = place
+        if isinstance(value, str) and value.isdecimal() and str(int(value)) == value:
             self._places.append(place)
             self._keys.append(int(value))
         elif not isinstance(value, tuple) and value is not _HOOKS:
@@ -186,6 +193,7 @@ def _interpret(code: mmap.mmap, at: int, end: int, members: Members) -> Any:
     stack: list[Any] = []
     memo = _Memo()
     known: dict[Any, Any] = {}
+    lists = 0
 
     def since_mark() -> list[Any]:
         start = len(stack) - 1
@@ -229,6 +237,8 @@ def _interpret(code: mmap.mmap, at: int, end: int, members: Members) -> Any:
             stack.append(_MARK)
         elif op == 0x58:  # BINUNICODE
             length = int.from_bytes(code[at : at + 4], "little")
+            if length > end - at:
+                raise Unusual
             stack.append(code[at + 4 : at + 4 + length].decode())
             at += 4 + length
         elif op == 0x74:  # TUPLE
@@ -239,6 +249,9 @@ def _interpret(code: mmap.mmap, at: int, end: int, members: Members) -> Any:
         elif op == 0x29:  # EMPTY_TUPLE
             stack.append(())
         elif op == 0x5D:  # EMPTY_LIST
+            lists += 1
+            if lists > _MAX_LISTS:
+                raise Unusual
             stack.append([])
         elif op in (0x88, 0x89):  # NEWTRUE, NEWFALSE
             stack.append(op == 0x88)
@@ -249,6 +262,8 @@ def _interpret(code: mmap.mmap, at: int, end: int, members: Members) -> Any:
             stack[-1] = _reduce(stack[-1], arguments, members)
         elif op == 0x63:  # GLOBAL
             stop = code.find(b"\n", code.find(b"\n", at, end) + 1, end)
+            if stop < at:
+                raise Unusual
             name = _Name(code[at:stop].decode().replace("\n", " "))
             if name not in _NAMES:
                 raise Unusual
