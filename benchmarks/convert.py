@@ -4,7 +4,7 @@ Makes a buffer of the paper's ConvNet (10 trajectories x 51 timesteps x 320,010 
 in turn and in fresh processes with a warm page cache:
 
     reference   torch.load of the file, then a plain loop over all step norms
-    convert     the same file to a finished .mct: betas, Gram matrix, hashes, fsync
+    convert     the same file to a finished .mct: betas, Gram matrix (--gram), hashes, fsync
 
 Also prints the anonymous memory that a conversion takes above an idle interpreter with torch imported, for
 one and for ten trajectories in the file.
@@ -44,7 +44,7 @@ print(json.dumps({"seconds": time.perf_counter() - start}))
 CONVERT = """
 import json, shutil, sys, threading, time
 import torch
-from trajfmt.convert import convert
+from trajfmt.convert import ConvertOptions, convert
 
 def anonymous():
     with open("/proc/self/status") as status:
@@ -60,7 +60,7 @@ watcher = threading.Thread(target=watch)
 if sys.argv[3] == "memory":
     watcher.start()
 start = time.perf_counter()
-convert(sys.argv[1], sys.argv[2])
+convert(sys.argv[1], sys.argv[2], ConvertOptions(gram=True))
 seconds = time.perf_counter() - start
 done.set()
 shutil.rmtree(sys.argv[2])

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 pytest.importorskip("click")
 
-from click.testing import CliRunner, Result
+from click.testing import CliRunner, Result  # noqa: E402
 
 RECIPE = ["--model", "ConvNetD2W4", "--experts", "1", "--epochs", "8"]
 SMALL = ["--steps", "2", "--expert-steps", "2", "--max-start", "3", "--lr-img", "10", "--outer-steps", "4"]
@@ -241,7 +241,7 @@ def test_interrupted_run_equals_a_whole_one(bundle: Path, tmp_path: Path) -> Non
     """Two real Ctrl-C, then --resume: the files of a run that nobody stopped, bit for bit."""
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     words = ["distill", "--traj", bundle, *SMALL[:-1], "40", "--eval-every", "5", *QUICK, "--out"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, *map(str, [*words, cut])],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,

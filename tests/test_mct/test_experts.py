@@ -1,5 +1,6 @@
 """Training and recording of experts."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -332,7 +333,8 @@ for event in run.events():
     if isinstance(event, ExpertDone):
         os.kill(os.getpid(), signal.SIGKILL)
 """
-    killed = subprocess.run([sys.executable, "-c", code], check=False)
+    threads = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # sums depend on them
+    killed = subprocess.run([sys.executable, "-c", code], check=False, env=threads)
     assert killed.returncode == -9
     events = list(run_of(tmp_path / "out.mct").events())
     assert isinstance(events[0], ExpertsFound)
