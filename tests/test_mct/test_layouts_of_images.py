@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 torch = pytest.importorskip("torch")
+
+from PIL import Image  # noqa: E402
 
 import trajfmt  # noqa: E402
 from mct.data import load  # noqa: E402
