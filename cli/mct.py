@@ -182,7 +182,7 @@ def distill(
     folder = RunFolder(out or Path(f"{traj.resolve().stem}-distilled"))
     if not resume:
         folder.check_free()
-    base = folder.config() if resume else None
+    before = folder.origin() if resume else None
     with trajfmt.open(traj, verify=True) as bundle:
         distiller = Distiller.from_bundle(
             bundle,
@@ -191,7 +191,7 @@ def distill(
             device=device,
             preprocessing=preprocessing,
             root=data,
-            base=base,
+            base=before and before.config,
             preset=preset,
             **settings,
         )
@@ -199,20 +199,20 @@ def distill(
         if not resume or (eval_networks, eval_epochs) != (None, None):
             evaluation = recipes.evaluate_config(
                 distiller.dataset.name,
-                base=folder.protocol() if resume else None,
+                base=before and before.evaluation,
                 networks=eval_networks,
                 epochs=eval_epochs,
                 augment=settings["augment"],
                 seed=settings["seed"],
             )
         render_mct.distillation(distiller, folder, resume=resume, evaluation=evaluation)
-    best, protocol = folder.selected(), folder.protocol()
+    best = folder.chosen()
     comparison = None
-    if best is not None and best.on == "heldout" and protocol is not None:
+    if best and best.selected and best.selected.on == "heldout" and best.evaluation:
         comparison = Comparison.prepare(
-            folder.best, dataset=dataset, model=model, root=data, device=device, **asdict(protocol)
+            folder.best, dataset=dataset, model=model, root=data, device=device, **asdict(best.evaluation)
         )
-    render_mct.chosen(folder, best, comparison)
+    render_mct.chosen(folder, best and best.selected, comparison)
 
 
 @main.command()

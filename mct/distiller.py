@@ -12,7 +12,7 @@ from typing import Any, Final
 import torch
 
 import trajfmt
-from mct import guards, networks, presets, provenance, recipes, synthetic
+from mct import guards, networks, provenance, recipes, synthetic
 from mct.augment import augmentation
 from mct.config import DistillConfig, EvaluateConfig
 from mct.data import Dataset
@@ -128,18 +128,14 @@ class Distiller:
         record = bundle.manifest.provenance
         real = provenance.dataset_of(record, name=dataset, preprocessing=preprocessing, root=root)
         known = provenance.model_of(record, real, name=model)
-        if base is None:
-            config = recipes.distill_config(
-                real.name,
-                preset=preset,
-                preprocessing=real.transform.record.kind,
-                method="mtt" if bundle.encoding == "full" else "mct",
-                **settings,
-            )
-        else:
-            known_values = {} if preset is None else presets.preset(preset).settings
-            said = {key: value for key, value in settings.items() if value is not None}
-            config = replace(base, **(known_values | said))
+        config = recipes.distill_config(
+            real.name,
+            base=base,
+            preset=preset,
+            preprocessing=real.transform.record.kind,
+            method="mtt" if bundle.encoding == "full" else "mct",
+            **settings,
+        )
         return cls(bundle, real, known, config, artifact_sha256=bundle.sha256, device=here)
 
     def initial(self) -> State:

@@ -221,10 +221,11 @@ class ExpertRun:
         However the loop ends, finished experts are kept, and the same run continues from them.
         """
         with tensorfile.explained(self.path, "finished experts are kept, the same command continues"):
-            store = recording.store(self.path, self._job())
+            job = self._job()
+            store = recording.store(self.path, job)
             try:
                 missing = self.config.experts - store.finished
-                tensorfile.require_space(self.path.parent, missing * self._expert_bytes)
+                tensorfile.require_space(self.path.parent, missing * self._expert_bytes(job.layout))
                 if store.finished:
                     yield ExpertsFound(count=min(store.finished, self.config.experts))
                 yield from train_experts(self.dataset, self.model, self.config, store, device=self.device)
@@ -233,12 +234,11 @@ class ExpertRun:
                 store.release()
                 raise
 
-    @property
-    def _expert_bytes(self) -> int:
+    def _expert_bytes(self, layout: trajfmt.ParamLayout) -> int:
         """What an expert takes on disk: the endpoints and knots of a `.mct`, else every timestep."""
         every = self.config.timesteps(len(self.dataset.train_labels))
         kept = 2 + len(self.knots) if self.path.suffix == ".mct" else every
-        return kept * layout_of(self.model).size * 4
+        return kept * layout.nbytes
 
     def _job(self) -> Job:
         recipe = asdict(self.config)

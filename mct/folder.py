@@ -29,13 +29,13 @@ import torch
 import trajfmt
 from mct import state as states
 from mct import synthetic, tensorfile
-from mct.config import DistillConfig, EvaluateConfig
+from mct.config import EvaluateConfig
 from mct.data import Dataset
 from mct.errors import ExistsError, MismatchError, MissingError
 from mct.events import Evaluated, OuterStep
 from mct.plots import grids
 from mct.state import State
-from mct.synthetic import Change, Origin, Selection
+from mct.synthetic import Change, Origin
 
 _FREE = ("outer_steps", "eval_every", "save_every")  # settings that a resumed run may change
 _RATES = ("lr_img", "lr_lr")  # and those whose change is on record, since it changes what comes out
@@ -68,25 +68,17 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise ExistsError(f"{self.path} is not a folder; use another --out")
 
-    def config(self) -> DistillConfig:
-        """Return the settings of the run that is here.
+    def origin(self) -> Origin:
+        """Return where the run that is here comes from, with its settings and those of its evaluations.
 
         Raises:
             MissingError: There is no state.
         """
-        return self._load(torch.device("cpu")).synthetic.origin.config
+        return self._load(torch.device("cpu")).synthetic.origin
 
-    def protocol(self) -> EvaluateConfig | None:
-        """Return the settings of its evaluations.
-
-        Raises:
-            MissingError: There is no state.
-        """
-        return self._load(torch.device("cpu")).synthetic.origin.evaluation
-
-    def selected(self) -> Selection | None:
-        """Return why the best images are the best; None where there are none."""
-        return synthetic.load(self.best).origin.selected if self.best.is_file() else None
+    def chosen(self) -> Origin | None:
+        """Return the same of the best images, with why they are the best; None where there are none."""
+        return synthetic.load(self.best).origin if self.best.is_file() else None
 
     def _load(self, device: torch.device) -> State:
         if not self.state.is_file():

@@ -46,6 +46,7 @@ def expert_config(dataset: str, **given: Any) -> ExpertConfig:
 def distill_config(
     dataset: str,
     *,
+    base: DistillConfig | None = None,
     preset: str | None = None,
     preprocessing: str | None = None,
     method: presets.Method = "mct",
@@ -55,6 +56,7 @@ def distill_config(
 
     Args:
         dataset: Name of the data set.
+        base: Settings to start from, instead of what is known.
         preset: Name of a preset, also one of another data set; None takes what is known for this one.
         preprocessing: Kind of the images' preprocessing: `none`, `normalize` or `zca`; None: not known.
         method: `mct` for a `convex` bundle, `mtt` for a `full` one.
@@ -69,13 +71,15 @@ def distill_config(
         >>> distill_config("CIFAR10", preset="mct-cifar10-ipc10").expert_steps
         15.0
     """
+    known: Mapping[str, Any] = {}
     if preset is not None:
-        known: Mapping[str, Any] = presets.preset(preset).settings
-    else:
+        known = presets.preset(preset).settings
+    elif base is None:
         ipc = given.get("ipc") or DistillConfig().ipc
         found = presets.default_preset(dataset, ipc, preprocessing, method=method)
         known = found.settings if found else DISTILL.get((dataset, ipc)) or DISTILL.get((dataset, None)) or {}
-    return DistillConfig(**(dict(known) | _said(given)))
+    values = dict(known) | _said(given)
+    return DistillConfig(**values) if base is None else replace(base, **values)
 
 
 def evaluate_config(dataset: str, *, base: EvaluateConfig | None = None, **given: Any) -> EvaluateConfig:

@@ -106,10 +106,7 @@ class StepwiseUnroll:
 
     def gradients(self, problem: Problem, terminal: Callable[[Tensor], Match]) -> Gradients:
         """Run the inner loop, call `terminal` once on theta_N, and return exact derivatives."""
-        alpha = problem.learning_rate
-        path = [problem.weights.detach()]
-        for step in range(len(problem.batches)):
-            path.append(torch.sub(path[-1], self._gradient(problem, step, path[-1]), alpha=alpha))
+        alpha, path = problem.learning_rate, self._path(problem)
         match = terminal(path.pop())
         adjoint, slope = match.adjoint, torch.zeros_like(match.adjoint[:1])
         images = torch.zeros_like(problem.images)
@@ -120,7 +117,15 @@ class StepwiseUnroll:
             adjoint = torch.sub(adjoint, curvature, alpha=alpha)
         return Gradients(loss=match.loss, images=images, learning_rate=float(slope))
 
-    # The graph of an update dies with the frame of these two functions, before the next is built.
+    def _path(self, problem: Problem) -> list[Tensor]:
+        """Return theta_0 … theta_N, `(P,)` each."""
+        path = [problem.weights.detach()]
+        for step in range(len(problem.batches)):
+            gradient = self._gradient(problem, step, path[-1])
+            path.append(torch.sub(path[-1], gradient, alpha=problem.learning_rate))
+        return path
+
+    # The graph of an update dies with the frame of `_gradient` or `_pull`, before the next is built.
 
     def _gradient(self, problem: Problem, step: int, theta: Tensor) -> Tensor:
         """Return g_i `(P,)`."""
@@ -132,13 +137,19 @@ class StepwiseUnroll:
         self, problem: Problem, step: int, theta: Tensor, adjoint: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return <g_i, lambda>, H_i lambda `(P,)` and d <g_i, lambda> / d batch."""
+        inner, leaf, pixels = self._inner(problem, step, theta, adjoint)
+        curvature, pull = torch.autograd.grad(inner, (leaf, pixels))
+        return inner.detach(), curvature, pull
+
+    def _inner(
+        self, problem: Problem, step: int, theta: Tensor, adjoint: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return <g_i, lambda> with its graph, and the weights and the batch that it depends on."""
         leaf = theta.detach().requires_grad_()
         pixels = problem.images.detach()[problem.batches[step]].requires_grad_()
         loss = problem.loss(self._network, step, leaf, pixels)
         (gradient,) = torch.autograd.grad(loss, leaf, create_graph=True)
-        inner = gradient @ adjoint
-        curvature, pull = torch.autograd.grad(inner, (leaf, pixels))
-        return inner.detach(), curvature, pull
+        return gradient @ adjoint, leaf, pixels
 
 
 class TeslaUnroll(StepwiseUnroll):
@@ -151,17 +162,22 @@ class TeslaUnroll(StepwiseUnroll):
 
     def gradients(self, problem: Problem, terminal: Callable[[Tensor], Match]) -> Gradients:
         """Run the inner loop, call `terminal` once on theta_N, and return TESLA's derivatives."""
-        alpha = problem.learning_rate
-        path = [problem.weights.detach()]
-        for step in range(len(problem.batches)):
-            path.append(torch.sub(path[-1], self._gradient(problem, step, path[-1]), alpha=alpha))
+        alpha, path = problem.learning_rate, self._path(problem)
         match = terminal(path.pop())
         slope, images = torch.zeros_like(match.adjoint[:1]), torch.zeros_like(problem.images)
         for step, theta in enumerate(path):
-            inner, _, pull = self._pull(problem, step, theta, match.adjoint)
+            inner, pull = self._image_pull(problem, step, theta, match.adjoint)
             slope -= inner
             images.index_add_(0, problem.batches[step], pull, alpha=-alpha / 2)
         return Gradients(loss=match.loss, images=images, learning_rate=float(slope))
+
+    def _image_pull(
+        self, problem: Problem, step: int, theta: Tensor, adjoint: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return <g_i, lambda> and d <g_i, lambda> / d batch; no curvature is needed."""
+        inner, _, pixels = self._inner(problem, step, theta, adjoint)
+        (pull,) = torch.autograd.grad(inner, pixels)
+        return inner.detach(), pull
 
 
 def minibatches(images: int, size: int | None, steps: int, generator: torch.Generator) -> list[Tensor]:

@@ -265,7 +265,7 @@ def test_interrupt_inside_a_step_keeps_the_state(tmp_path: Path, bundle, digits,
     with pytest.raises(KeyboardInterrupt):
         for _ in distill(distiller_of(bundle, digits, model, engine=Interrupting()), folder):
             pass
-    assert folder.config() == replace(CONFIG, max_start=3.0, sampling="continuous")
+    assert folder.origin().config == replace(CONFIG, max_start=3.0, sampling="continuous")
     assert synthetic.load(folder.result).origin.outer_step == 2
     assert len(folder.metrics.read_text().splitlines()) == 2
 
