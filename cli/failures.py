@@ -1,5 +1,7 @@
 """From an exception to one line on stderr and an exit code: the only table of that.
 
+Where processes share a run, process 0 says what all of them meet, and another one only what it alone met.
+
 0 done · 1 a check failed · 2 wrong usage · 3 not a bundle, or a feature this version does not know ·
 4 corrupt · 5 refused as unsafe · 130 interrupted.
 """
@@ -16,6 +18,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+
+from . import torchrun
 
 __all__ = ["Group", "each", "fail"]
 
@@ -40,14 +44,21 @@ def told(exc: BaseException) -> tuple[str, int] | None:
 
 
 def say(message: str) -> None:
-    """Print one line on stderr, with control characters escaped."""
+    """Print one line on stderr."""
     if message:
-        line = " ".join(message.split())
-        print("error: " + "".join(c if c.isprintable() else repr(c)[1:-1] for c in line), file=sys.stderr)
+        whose = f"rank {torchrun.rank()}: " if torchrun.rank() else ""
+        print(f"error: {whose}{line_of(message)}", file=sys.stderr)
+
+
+def line_of(message: str) -> str:
+    """Return a message as one line, with control characters escaped."""
+    line = " ".join(message.split())
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
 
 def fail(message: str, code: int) -> NoReturn:
     """Print one line on stderr and exit."""
+    torchrun.ignore_signals()
     say(message)
     sys.exit(code if flush() else 1)
 
@@ -100,14 +111,17 @@ class Group(click.Group):
             if not flush():
                 sys.exit(1)
             raise
-        except (click.exceptions.ClickException, click.exceptions.Exit, click.Abort):
+        except (click.exceptions.ClickException, click.exceptions.Exit, click.Abort) as exc:
+            if torchrun.rank() and isinstance(exc, click.exceptions.ClickException):
+                sys.exit(exc.exit_code)
             raise
         except KeyboardInterrupt as exc:
-            if threading.current_thread() is threading.main_thread():
+            if threading.current_thread() is threading.main_thread() and not torchrun.started():
                 signal.signal(signal.SIGINT, signal.SIG_DFL)  # another Ctrl-C ends it at once, and silently
-            fail(str(exc) or "interrupted", 130)
+            fail("" if torchrun.rank() else str(exc) or "interrupted", 130)
         except Exception as exc:
             known = told(exc)
             if known is None:
                 raise
-            fail(*known)
+            message, code = known
+            fail("" if torchrun.rank() and getattr(exc, "elsewhere", False) else message, code)

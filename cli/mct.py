@@ -5,12 +5,16 @@ Torch is imported inside the commands, so that help and wrong usage answer at on
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import failures, options, plots
+from . import failures, options, plots, torchrun
+
+if TYPE_CHECKING:
+    from mct.folder import RunFolder
 
 __all__ = ["main"]
 
@@ -37,6 +41,7 @@ def main() -> None:
     Exit codes: 0 done, 1 a check failed, 2 wrong usage, 3 not a bundle or a
     result, or an unknown feature, 4 corrupt, 5 unsafe, 130 interrupted.
     """
+    torchrun.interrupt_once()
 
 
 @main.command()
@@ -72,6 +77,9 @@ def main() -> None:
 @click.option("--steps-per-timestep", type=int, help="Record weights every so many steps, not every epoch.")
 @click.option("--knots", type=options.INTEGERS, default=(), help="Waypoints to keep in OUT.mct, like 6,25.")
 @click.option("--smooth", is_flag=True, help="Average knots with their neighbours, as the authors' code.")
+@click.option(
+    "--at-once", type=int, default=1, show_default=True, help="Experts trained at once, in each process."
+)
 @_seed
 @_device
 def experts(
@@ -88,16 +96,26 @@ def experts(
     Into OUT.mct they are convexified while they are trained: the full trajectories never exist. Run again
     after an interruption, the same command continues from the finished experts.
     """
-    from mct.allocator import keep_memory
     from mct.experts import ExpertRun
+    from mct.ranks import joined, together
 
     from . import render_mct
 
-    keep_memory()
-    run = ExpertRun.prepare(
-        dataset, out, model=model, preprocessing=preprocessing, root=data, device=device, **settings
-    )
-    render_mct.experts(run)
+    _settle()
+    with joined(device) as (ranks, device):
+        with together(ranks):
+            run = ExpertRun.prepare(
+                dataset,
+                out,
+                model=model,
+                preprocessing=preprocessing,
+                root=data,
+                device=device,
+                ranks=ranks,
+                notes=render_mct.Notes(),
+                **settings,
+            )
+        render_mct.experts(run)
 
 
 @main.command()
@@ -144,6 +162,28 @@ def experts(
 @click.option("--eval-networks", type=int, help="Fresh networks of an evaluation.  [default: 5]")
 @click.option("--eval-epochs", type=int, help="Passes over the images in an evaluation.  [default: 1000]")
 @click.option("--save-every", type=int, help="Save after every so many outer steps.")
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "compiled", "eager"]),
+    help="How updates are computed; auto: compiled where a run is long enough.  [default: auto]",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bf16"]),
+    help="bf16: faster on a GPU, less exact.  [default: float32]",
+)
+@click.option(
+    "--samples",
+    type=int,
+    help="Trajectories and starts that an outer step averages.  [default: 1, or one for each process]",
+)
+@click.option(
+    "--shard", is_flag=True, help="Processes share every batch, not the samples: exact, and slower."
+)
+@click.option("--knots-mb", type=int, help="MiB of knots that are kept on the device.  [default: 1024]")
+@click.option("--keep-mb", type=int, help="MiB of activations that are not computed again.  [default: 0]")
+@click.option("--step-images", type=int, help="Images computed at once.  [default: a whole batch]")
+@click.option("--profile", type=options.PATH, help="Write a trace of outer steps 2 to 4, for Perfetto.")
 @_seed
 @_device
 def distill(
@@ -157,6 +197,11 @@ def distill(
     preprocessing: str | None,
     eval_networks: int | None,
     eval_epochs: int | None,
+    shard: bool,
+    knots_mb: int | None,
+    keep_mb: int | None,
+    step_images: int | None,
+    profile: Path | None,
     device: str,
     **settings: Any,
 ) -> None:
@@ -165,53 +210,76 @@ def distill(
     Dataset, model and preprocessing come from the bundle; settings that are not given are the published
     ones for dataset and --ipc (mct presets): MCT's for a .mct, MTT's for a .mtt. Ctrl-C keeps the state,
     and --resume continues from it.
-    """
-    from dataclasses import asdict
 
+    On several GPUs: torchrun --nproc-per-node K -m traj_cli.mct distill --device cuda …
+    """
     import trajfmt
     from mct import recipes
-    from mct.allocator import keep_memory
     from mct.distill import Distiller
-    from mct.evaluate import Comparison
+    from mct.execution import Execution
     from mct.folder import RunFolder
+    from mct.ranks import joined, together
 
     from . import render_mct
 
-    keep_memory()
-
+    _settle()
     folder = RunFolder(out or Path(f"{traj.resolve().stem}-distilled"))
-    if not resume:
-        folder.check_free()
-    before = folder.origin() if resume else None
-    with trajfmt.open(traj, verify=True) as bundle:
-        distiller = Distiller.from_bundle(
-            bundle,
-            dataset=dataset,
-            model=model,
-            device=device,
-            preprocessing=preprocessing,
-            root=data,
-            base=before and before.config,
-            preset=preset,
-            **settings,
-        )
-        evaluation = None
-        if not resume or (eval_networks, eval_epochs) != (None, None):
-            evaluation = recipes.evaluate_config(
-                distiller.dataset.name,
-                base=before and before.evaluation,
-                networks=eval_networks,
-                epochs=eval_epochs,
-                augment=settings["augment"],
-                seed=settings["seed"],
+    memory = {"knots_mb": knots_mb, "keep_mb": keep_mb, "step_images": step_images}
+    with joined(device) as (ranks, device), contextlib.ExitStack() as held:
+        with together(ranks):
+            if not resume and ranks.rank == 0:
+                folder.check_free()
+            before = folder.origin() if resume else None
+            if not resume and not shard and settings["samples"] is None and ranks.size > 1:
+                settings["samples"] = ranks.size
+            bundle = held.enter_context(trajfmt.open(traj, verify=True))
+            distiller = Distiller.from_bundle(
+                bundle,
+                dataset=dataset,
+                model=model,
+                device=device,
+                preprocessing=preprocessing,
+                root=data,
+                base=before and before.config,
+                preset=preset,
+                execution=Execution(profile=profile, **{k: v for k, v in memory.items() if v is not None}),
+                ranks=ranks,
+                shard=shard,
+                **settings,
             )
+            evaluation = None
+            if not resume or (eval_networks, eval_epochs) != (None, None):
+                evaluation = recipes.evaluate_config(
+                    distiller.dataset.name,
+                    base=before and before.evaluation,
+                    networks=eval_networks,
+                    epochs=eval_epochs,
+                    augment=settings["augment"],
+                    seed=settings["seed"],
+                )
+            idle = 0 if shard else ranks.size - distiller.config.samples
+            if idle > 0:
+                distiller.notes.append(
+                    f"{idle} of {ranks.size} processes have nothing to do: an outer step averages "
+                    f"{distiller.config.samples} samples; use fewer processes, or --shard"
+                )
         render_mct.distillation(distiller, folder, resume=resume, evaluation=evaluation)
+        if ranks.rank == 0:
+            _choose(folder, dataset=dataset, model=model, root=data, device=device)
+
+
+def _choose(folder: RunFolder, **where: Any) -> None:
+    """Say what the result of a run is, tested once where it was chosen on held-out images."""
+    from dataclasses import asdict
+
+    from mct.evaluate import Comparison
+
+    from . import render_mct
+
     best = folder.chosen()
     comparison = None
     if best and best.selected and best.selected.on == "heldout" and best.evaluation:
-        comparison = Comparison.prepare(
-            folder.best, dataset=dataset, model=model, root=data, device=device, **asdict(best.evaluation)
-        )
+        comparison = Comparison.prepare(folder.best, **where, **asdict(best.evaluation))
     render_mct.chosen(folder, best and best.selected, comparison)
 
 
@@ -245,17 +313,34 @@ def evaluate(
     **settings: Any,
 ) -> None:
     """Train fresh networks on a distilled dataset (file or run folder) and test them."""
-    from mct.allocator import keep_memory
     from mct.evaluate import Comparison
+    from mct.ranks import joined, together
 
     from . import render_mct
 
-    keep_memory()
+    _settle()
+    with joined(device) as (ranks, device):
+        with together(ranks):
+            comparison = Comparison.prepare(
+                result,
+                dataset=dataset,
+                model=model,
+                root=data,
+                device=device,
+                ranks=ranks,
+                notes=render_mct.Notes(),
+                **settings,
+            )
+        render_mct.evaluation(comparison, baseline=baseline, cross=cross, as_json=as_json)
 
-    comparison = Comparison.prepare(
-        result, dataset=dataset, model=model, root=data, device=device, **settings
-    )
-    render_mct.evaluation(comparison, baseline=baseline, cross=cross, as_json=as_json)
+
+def _settle() -> None:
+    """Decide what a program decides for the libraries in it: memory, and where compiled code is kept."""
+    from mct.allocator import keep_memory
+    from mct.caches import keep_compiled
+
+    keep_memory()
+    keep_compiled()
 
 
 @main.command()
@@ -279,3 +364,7 @@ def demo(out: Path, force: bool, seed: int) -> None:
     from . import demo as steps
 
     steps.run(out, force=force, seed=seed)
+
+
+if __name__ == "__main__":
+    main(prog_name="mct")

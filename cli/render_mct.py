@@ -15,7 +15,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from . import failures
+from . import failures, torchrun
 
 if TYPE_CHECKING:
     from mct.config import EvaluateConfig
@@ -31,9 +31,22 @@ if TYPE_CHECKING:
 Event = TypeVar("Event")
 
 
+class Notes:
+    """Prints notes on stderr, each once; only the first of several processes."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def __call__(self, line: str) -> None:
+        """Print a line that was not printed before."""
+        if line not in self._told and not torchrun.rank():
+            click.echo(f"note: {failures.line_of(line)}", err=True)
+        self._told.add(line)
+
+
 @contextlib.contextmanager
 def _progress(what: str, total: int, done: int = 0) -> Iterator[tuple[Progress, TaskID]]:
-    """Show a bar on stderr, if that is a terminal."""
+    """Show a bar on stderr, if that is a terminal, and this the first of several processes."""
     columns = (
         TextColumn(what),
         BarColumn(),
@@ -42,7 +55,7 @@ def _progress(what: str, total: int, done: int = 0) -> Iterator[tuple[Progress, 
         TextColumn("{task.fields[note]}"),
     )
     console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, disable=bool(torchrun.rank()) or not console.is_terminal) as bar:
         yield bar, bar.add_task(what, total=total, completed=done, note="")
 
 
@@ -60,20 +73,22 @@ def experts(run: ExpertRun) -> None:
             for event in events:
                 if isinstance(event, ExpertDone):
                     accuracies.append(event.accuracy)
+                    at_least = (found + len(accuracies)) * epochs  # other processes' epochs are not seen
                     bar.update(task, note=f"test accuracy {event.accuracy:.1%}")
+                    bar.update(task, completed=max(at_least, int(bar.tasks[task].completed)))
                 elif isinstance(event, ExpertsFound):
                     found = event.count
                     bar.update(task, completed=found * epochs)
                     click.echo(f"{found} finished experts of an interrupted run taken over", err=True)
                 else:
                     bar.advance(task)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as exc:
         kept = found + len(accuracies)
-        raise KeyboardInterrupt(
-            f"interrupted; {kept} finished experts are kept, the same command continues"
-            if kept
-            else "interrupted; no expert was finished"
-        ) from None
+        left = f"{kept} finished experts are kept, the same command continues"
+        why = str(exc) or "interrupted"
+        raise KeyboardInterrupt(f"{why}; {left if kept else 'no expert was finished'}") from None
+    if run.ranks.rank:
+        return
     if accuracies:
         mean = sum(accuracies) / len(accuracies)
         click.echo(f"{len(accuracies)} experts trained, mean test accuracy {mean:.1%}", err=True)
@@ -85,13 +100,24 @@ def distillation(
 ) -> None:
     """Distil, show progress, and print where the result is; on Ctrl-C say how to go on."""
     from mct.distill import distill
-    from mct.events import OuterStep
+    from mct.errors import DivergedError, RankError
+    from mct.events import Note, OuterStep
 
     config = distiller.config
     events = distill(distiller, folder, resume=resume, evaluation=evaluation)
+    if distiller.ranks.rank != 0:
+        try:
+            for _ in events:
+                pass
+        except DivergedError as exc:  # all processes meet it, and the first says it
+            raise RankError(str(exc)) from None
+        return
     try:
         with _progress("distill", config.outer_steps) as (bar, task), contextlib.closing(events):
             for event in events:
+                if isinstance(event, Note):
+                    click.echo(f"note: {failures.line_of(event.line)}", err=True)
+                    continue
                 note = ""
                 if isinstance(event, OuterStep):
                     note = f"loss {event.loss:.3f}, learning rate {event.learning_rate:.2g}"
@@ -99,12 +125,13 @@ def distillation(
                     found = _accuracy(event.accuracy).strip()
                     bar.console.print(f"step {event.step}: accuracy {found} on {_on(event.accuracy)}")
                 bar.update(task, completed=event.step, note=note)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as exc:
         if not folder.state.is_file():
             raise
-        again = shlex.join(["mct", *(word for word in sys.argv[1:] if word != "--resume"), "--resume"])
+        words = (word for word in sys.argv[1:] if word != "--resume")
+        again = shlex.join([*torchrun.program(), *words, "--resume"])
         raise KeyboardInterrupt(
-            f"interrupted; {folder.state} holds the state; continue with: {again}"
+            f"{str(exc) or 'interrupted'}; {folder.state} holds the state; continue with: {again}"
         ) from None
 
 
@@ -136,6 +163,8 @@ def evaluation(comparison: Comparison, *, baseline: bool, cross: bool, as_json: 
         _drain("random real", networks * len(comparison.rates), comparison.baseline()) if baseline else None
     )
     others = _cross(architectures, networks) if cross else {}
+    if comparison.ranks.rank:
+        return
     if as_json:
         facts = {
             "dataset": comparison.synthetic.origin.dataset,

@@ -12,10 +12,12 @@ from mct.errors import (
     CorruptError,
     DataError,
     DivergedError,
+    ExhaustedError,
     ExistsError,
     MctError,
     MismatchError,
     MissingError,
+    RankError,
     ResultError,
 )
 from mct.evaluate import Comparison
@@ -27,6 +29,7 @@ from mct.events import (
     ExpertEpoch,
     ExpertsFound,
     NetworkTrained,
+    Note,
     OuterStep,
 )
 from mct.experts import ExpertRun, train_experts
@@ -47,6 +50,7 @@ __all__ = [
     "DivergedError",
     "EvaluateConfig",
     "Evaluated",
+    "ExhaustedError",
     "ExistsError",
     "ExpertConfig",
     "ExpertDone",
@@ -58,8 +62,10 @@ __all__ = [
     "MismatchError",
     "MissingError",
     "NetworkTrained",
+    "Note",
     "OuterStep",
     "Problem",
+    "RankError",
     "ResultError",
     "RunFolder",
     "SyntheticDataset",

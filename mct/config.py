@@ -25,6 +25,13 @@ Gradient = Literal["exact", "tesla"]
 Held = Literal["heldout", "test"]
 """What a choice is made on: a tenth of the training images that are kept out, or the test set."""
 
+Engine = Literal["auto", "compiled", "eager"]
+"""How updates of a student are computed; `auto` is settled by their number (`mct.steps.choose`)."""
+
+Precision = Literal["float32", "bf16"]
+"""What updates are computed in. Weights, images and all sums over updates are float32 always; where a GPU
+has TF32, float32 convolutions use it as PyTorch's default, and so the published codes, do."""
+
 _MOST = {"inner_steps": 100_000}  # the weights of every step are kept
 
 
@@ -125,6 +132,9 @@ class DistillConfig:
     gradient: Gradient = "exact"
     """`tesla`: the biased gradient of TESLA's and the MCT authors' code."""
 
+    samples: int = 1
+    """Trajectories and starts in one outer step, over which loss and gradients are averaged."""
+
     sampling: Sampling = "auto"
     """`continuous` draws real c, `discrete` its whole part, as MTT does; `auto` is the first on a
     `convex` bundle and the second on a `full` one."""
@@ -162,6 +172,12 @@ class DistillConfig:
     a tenth of the training images, which are then no initial images either. `test`: the test set, as
     published accuracies are (their maximum over evaluations is better than one would find)."""
 
+    engine: Engine = "auto"
+    """`compiled`, or `eager`: plain autograd, which needs no compiler. The two differ by rounding."""
+
+    precision: Precision = "float32"
+    """`bf16` is faster on a GPU and less exact; the difference is measured and told at the start."""
+
     save_every: int = 100
     """Write state, result and picture after every so many outer steps, and at the end."""
 
@@ -169,7 +185,7 @@ class DistillConfig:
     """Decides the initial images, the trajectories, the starts and the batches."""
 
     def __post_init__(self) -> None:
-        for name in ("ipc", "inner_steps", "outer_steps", "batch_syn", "eval_every", "save_every"):
+        for name in ("ipc", "inner_steps", "outer_steps", "samples", "batch_syn", "eval_every", "save_every"):
             _at_least(name, getattr(self, name), 1)
         _at_least("seed", self.seed, 0)
         for name in ("expert_steps", "max_start", "lr_img", "lr_lr", "lr_init", "momentum"):
@@ -184,6 +200,8 @@ class DistillConfig:
         _one_of("gradient", self.gradient, get_args(Gradient))
         _one_of("sampling", self.sampling, get_args(Sampling))
         _one_of("labels", self.labels, get_args(Labels))
+        _one_of("engine", self.engine, get_args(Engine))
+        _one_of("precision", self.precision, get_args(Precision))
         _one_of("select", self.select, get_args(Held))
 
 

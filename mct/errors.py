@@ -7,10 +7,13 @@
     ├── MissingError (FileNotFoundError)  2   an input that is not there
     ├── MismatchError (ValueError)        1   two things that should fit do not
     ├── DivergedError (ArithmeticError)   1   distillation left the finite numbers
+    ├── ExhaustedError (MemoryError)      1   memory, or that of the device, was not enough
+    ├── RankError                         1   another process of the run has died or failed
     ├── ResultError (ValueError)          3   a file that is not a result of mct
     └── CorruptError (ValueError)         4   a result of mct that is damaged
 
-Each class carries `exit_code`, which the command line returns. Every message says where, what
+Each class carries `exit_code`, which the command line returns, and `elsewhere`: whether the cause is in
+another process, which says it itself. Every message says where, what
 was expected, what was found and what to do.
 """
 
@@ -21,6 +24,7 @@ class MctError(Exception):
     """Base class of every error that mct raises on purpose."""
 
     exit_code: ClassVar[int] = 1
+    elsewhere: ClassVar[bool] = False
 
 
 class ConfigError(MctError, ValueError):
@@ -57,6 +61,19 @@ class DivergedError(MctError, ArithmeticError):
     """Distillation cannot go on: a loss, gradient or step size is not usable."""
 
     exit_code: ClassVar[int] = 1
+
+
+class ExhaustedError(MctError, MemoryError):
+    """A step needs more memory than there is."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class RankError(MctError):
+    """Another of the processes that share a run has died, failed or left."""
+
+    exit_code: ClassVar[int] = 1
+    elsewhere: ClassVar[bool] = True
 
 
 class ResultError(MctError, ValueError):

@@ -9,24 +9,30 @@ random real images.
 
 import statistics
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 import trajfmt
 from mct import networks, provenance, recipes
 from mct.augment import augmentation
-from mct.config import EvaluateConfig, Held
+from mct.config import Engine, EvaluateConfig, Held
 from mct.data import Dataset
 from mct.devices import device_of
 from mct.errors import MismatchError, MissingError, ResultError
 from mct.events import Accuracy, ArchitectureTested, NetworkTrained
+from mct.feed import Feed
+from mct.learners import Learner, learners, may_share
+from mct.ranks import Alone, Ranks
 from mct.seeds import generator
+from mct.steps import Notes, choose
 from mct.synthetic import BEST_NAME, RESULT_NAME, SyntheticDataset, load, pick_per_class
+from mct.testing import Trial
+from mct.training import Crew, intraop
 
 BASELINE_RATES = (0.003, 0.01, 0.03, 0.1)
 """Step sizes that the baseline may choose from, beside the learned one."""
@@ -43,7 +49,7 @@ def train_network(
     learning_rate: float,
     random: torch.Generator,
 ) -> nn.Module:
-    """Return a fresh network trained by the protocol.
+    """Return a fresh network trained by the protocol, uncompiled.
 
     Args:
         images: `(N, C, H, W)`.
@@ -54,35 +60,39 @@ def train_network(
         random: Decides initialisation, order and augmentation, in this order; on the CPU.
     """
     network = networks.build(model, generator=random, device=images.device).train()
+    feed = _feed(images, labels, model, config)
+    (learner,) = learners(
+        [network], model, momentum=config.momentum, weight_decay=config.weight_decay, engine="eager"
+    )
+    for _ in _updates(learner, feed, config, learning_rate, random):
+        pass
+    return learner.network()
+
+
+def _feed(images: Tensor, labels: Tensor, model: trajfmt.Model, config: EvaluateConfig) -> Feed:
     augment = augmentation(config.augment)
+    return Feed(images, labels, classes=model.classes, size=config.batch_size, augment=augment)
+
+
+def _updates(
+    learner: Learner, feed: Feed, config: EvaluateConfig, learning_rate: float, random: torch.Generator
+) -> Iterator[None]:
+    """Train by the protocol, one update at a time."""
     passes = config.epochs + 1
-    whole = min(config.epochs // 2 + 2, passes)
-    for rate, count in ((learning_rate, whole), (learning_rate * 0.1, passes - whole)):
-        optimizer = torch.optim.SGD(
-            network.parameters(), lr=rate, momentum=config.momentum, weight_decay=config.weight_decay
-        )
-        for _ in range(count):
-            order = torch.randperm(len(labels), generator=random).to(labels.device)
-            for batch in torch.split(order, min(config.batch_size, len(order))):
-                pixels = images[batch]
-                if augment is not None:
-                    pixels = augment(pixels, random)
-                optimizer.zero_grad()
-                torch.autograd.backward(cross_entropy(network(pixels), labels[batch]))
-                optimizer.step()
-    return network
+    decay = min(config.epochs // 2 + 2, passes) * feed.updates
+    for update, batch in enumerate(feed.batches(passes, random)):
+        if update in (0, decay):
+            learner.begin(learning_rate if update == 0 else learning_rate * 0.1)
+        learner.update(batch)
+        yield
 
 
-def accuracy_of(network: nn.Module, images: Tensor, labels: Tensor, *, block: int = 1024) -> float:
+def accuracy_of(network: nn.Module, images: Tensor, labels: Tensor, *, block: int | None = None) -> float:
     """Return the share of `images` that `network`, in evaluation mode, classifies as `labels` say."""
-    training = network.training
-    network.eval()
-    hits = torch.zeros((), dtype=torch.int64, device=labels.device)
-    with torch.no_grad():
-        for x, y in zip(torch.split(images, block), torch.split(labels, block), strict=True):
-            hits += (network(x).argmax(1) == y).sum()
-    network.train(training)
-    return int(hits) / len(labels)
+    test = Trial(network, images, labels, block=block)
+    for _ in test:
+        pass
+    return test.accuracy
 
 
 def evaluate(
@@ -94,8 +104,11 @@ def evaluate(
     config: EvaluateConfig,
     *,
     on: Held = "test",
+    engine: Engine = "auto",
+    notes: Notes | None = None,
+    ranks: Ranks | None = None,
 ) -> Generator[NetworkTrained, None, Accuracy]:
-    """Train and test fresh networks; yield each, return their accuracy.
+    """Train and test fresh networks, several at once; yield each in order, return their accuracy.
 
     Args:
         images: Synthetic images, `(N, C, H, W)`, on the device of `dataset`.
@@ -106,6 +119,9 @@ def evaluate(
         config: The protocol.
         on: What `test_images` are, the test set or held-out training images. It also decides
             initialisations and draws, so that a choice and its test share none; evaluations of one run do.
+        engine: How gradients are computed; it changes nothing but rounding and time.
+        notes: Called with one line where something works, but not as it was asked.
+        ranks: The processes that share the networks; each yields its own, and all return the same.
 
     Raises:
         MismatchError: The images have another shape than those of `dataset`.
@@ -115,18 +131,28 @@ def evaluate(
             f"the images are {tuple(images.shape[1:])}, those of the test set "
             f"{tuple(dataset.test_images.shape[1:])}"
         )
-    accuracies = []
-    for number in range(config.networks):
-        random = generator(config.seed, on, "network", number)
-        network = train_network(images, labels, model, config, learning_rate, random)
-        accuracy = accuracy_of(network, dataset.test_images, dataset.test_labels)
-        accuracies.append(accuracy)
+    ranks = ranks or Alone()
+    own = range(ranks.rank, config.networks, ranks.size)
+    students = [_Student(images, labels, generator(config.seed, on, "network", number)) for number in own]
+    accuracies = torch.zeros(config.networks, dtype=torch.float64)
+    tested = _tested(students, learning_rate, dataset, model, config, engine, notes)
+    for number, accuracy in zip(own, tested, strict=True):
+        accuracies[number] = accuracy
         yield NetworkTrained(network=number, learning_rate=learning_rate, accuracy=accuracy)
-    return summarize(accuracies, learning_rate, on=on)
+    ranks.sum(accuracies)
+    return summarize(accuracies.tolist(), learning_rate, on=on)
 
 
 def evaluate_baseline(
-    ipc: int, dataset: Dataset, model: trajfmt.Model, config: EvaluateConfig, *, rates: Sequence[float]
+    ipc: int,
+    dataset: Dataset,
+    model: trajfmt.Model,
+    config: EvaluateConfig,
+    *,
+    rates: Sequence[float],
+    engine: Engine = "auto",
+    notes: Notes | None = None,
+    ranks: Ranks | None = None,
 ) -> Generator[NetworkTrained, None, Accuracy]:
     """Do the same with `ipc` random real images per class, drawn anew for every network.
 
@@ -134,22 +160,77 @@ def evaluate_baseline(
     is made on the test set, which favours the baseline.
     """
     best: Accuracy | None = None
+    ranks = ranks or Alone()
+    own = range(ranks.rank, config.networks, ranks.size)
     for rate in dict.fromkeys(rates):
-        accuracies = []
-        for number in range(config.networks):
+        students = []
+        for number in own:
             random = generator(config.seed, "baseline", number)
             chosen = pick_per_class(dataset.train_labels, dataset.classes, ipc, random)
-            network = train_network(
-                dataset.train_images[chosen], dataset.train_labels[chosen], model, config, rate, random
-            )
-            accuracy = accuracy_of(network, dataset.test_images, dataset.test_labels)
-            accuracies.append(accuracy)
+            students.append(_Student(dataset.train_images[chosen], dataset.train_labels[chosen], random))
+        accuracies = torch.zeros(config.networks, dtype=torch.float64)
+        tested = _tested(students, rate, dataset, model, config, engine, notes)
+        for number, accuracy in zip(own, tested, strict=True):
+            accuracies[number] = accuracy
             yield NetworkTrained(network=number, learning_rate=rate, accuracy=accuracy)
-        found = summarize(accuracies, rate, on="test")
+        ranks.sum(accuracies)
+        found = summarize(accuracies.tolist(), rate, on="test")
         best = found if best is None or found.mean > best.mean else best
     if best is None:
         raise ValueError("`rates` must not be empty")
     return best
+
+
+@dataclass(frozen=True, slots=True)
+class _Student:
+    """What one network learns from, and the generator that decides how."""
+
+    images: Tensor
+    labels: Tensor
+    random: torch.Generator
+
+
+def _tested(
+    students: Sequence[_Student],
+    rate: float,
+    dataset: Dataset,
+    model: trajfmt.Model,
+    config: EvaluateConfig,
+    engine: Engine,
+    notes: Notes | None,
+) -> Iterator[float]:
+    """Train networks and yield the accuracy of each, in order."""
+    if not students:
+        return
+    device = dataset.test_images.device
+    started = [networks.build(model, generator=student.random, device=device) for student in students]
+    feeds = [_feed(student.images, student.labels, model, config) for student in students]
+    shapes = feeds[0].shapes
+    updates = config.networks * (config.epochs + 1) * feeds[0].updates
+    way = choose(engine, updates, model, device)
+    shared = may_share(started[0], way, shapes, device)
+    crew = Crew.sharing(device, len(students)) if shared else Crew.alone(device)
+    with intraop(crew.threads):
+        crowd = learners(
+            [network.train() for network in started],
+            model,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            engine=way,
+            shapes=shapes,
+            notes=notes,
+        )
+    tests: dict[int, Trial] = {}
+
+    def job(number: int) -> Iterator[None]:
+        learner, images, labels = crowd[number], dataset.test_images, dataset.test_labels
+        yield from _updates(learner, feeds[number], config, rate, students[number].random)
+        tests[number] = Trial(learner.network(), images, labels, classify=learner.classifier())
+        yield from tests[number]
+
+    with closing(crew.run([job(number) for number in range(len(students))])) as ended:
+        for number in ended:
+            yield tests.pop(number).accuracy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +241,9 @@ class Comparison:
     dataset: Dataset
     model: trajfmt.Model
     config: EvaluateConfig
+    engine: Engine = "auto"
+    notes: Notes | None = None
+    ranks: Ranks = field(default_factory=Alone)
 
     @classmethod
     def prepare(
@@ -170,6 +254,9 @@ class Comparison:
         model: str | None = None,
         root: Path | None = None,
         device: str = "cpu",
+        engine: Engine = "auto",
+        notes: Notes | None = None,
+        ranks: Ranks | None = None,
         **settings: Any,
     ) -> "Comparison":
         """Load a result and the dataset that it stands for.
@@ -181,6 +268,9 @@ class Comparison:
             model: Another network than the one that was matched, like ConvNetD4W64.
             root: Folder of the dataset's files, where it needs one.
             device: Where to train.
+            engine: How gradients are computed.
+            notes: Called with one line where something works, but not as it was asked.
+            ranks: The processes that share the networks; None: this one alone.
             settings: Fields of `EvaluateConfig`; None leaves what `recipes` knows, and the
                 augmentation of the run.
         """
@@ -200,7 +290,15 @@ class Comparison:
         config = recipes.evaluate_config(real.name, **settings)
         augmentation(config.augment)
         network = origin.model if model is None else _parse(model, real)
-        return cls(synthetic=distilled.to(here), dataset=real.to(here), model=network, config=config)
+        return cls(
+            synthetic=distilled.to(here),
+            dataset=real.to(here),
+            model=network,
+            config=config,
+            engine=engine,
+            notes=notes,
+            ranks=ranks or Alone(),
+        )
 
     @property
     def rates(self) -> tuple[float, ...]:
@@ -213,7 +311,16 @@ class Comparison:
 
     def baseline(self) -> Generator[NetworkTrained, None, Accuracy]:
         """Train networks on as many random real images."""
-        return evaluate_baseline(self.synthetic.ipc, self.dataset, self.model, self.config, rates=self.rates)
+        return evaluate_baseline(
+            self.synthetic.ipc,
+            self.dataset,
+            self.model,
+            self.config,
+            rates=self.rates,
+            engine=self.engine,
+            notes=self.notes,
+            ranks=self.ranks,
+        )
 
     def cross(self, names: Sequence[str] = CROSS) -> Iterator[NetworkTrained | ArchitectureTested]:
         """Train networks of other architectures on the distilled images; yield each, and each mean.
@@ -237,7 +344,17 @@ class Comparison:
 
     def _evaluate(self, model: trajfmt.Model) -> Generator[NetworkTrained, None, Accuracy]:
         now = self.synthetic
-        return evaluate(now.images, now.targets, now.learning_rate, self.dataset, model, self.config)
+        return evaluate(
+            now.images,
+            now.targets,
+            now.learning_rate,
+            self.dataset,
+            model,
+            self.config,
+            engine=self.engine,
+            notes=self.notes,
+            ranks=self.ranks,
+        )
 
 
 def _file_of(result: Path) -> Path:

@@ -1,5 +1,6 @@
 """What the long loops yield, for whoever shows progress; the library itself never prints."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mct.config import Held
@@ -90,6 +91,14 @@ class ArchitectureTested:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """Something works, but not as it was asked, or a file was written that the user asked for."""
+
+    line: str
+    """What to tell the user."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluated:
     """The synthetic dataset was evaluated before the first step."""
 
@@ -124,6 +133,15 @@ class OuterStep:
 
     seconds: float
     """Wall time of the step."""
+
+    parts: Mapping[str, float] | None = None
+    """Seconds by part of the step, and of the evaluation after it; what is in none of them is not listed."""
+
+    memory_mb: float | None = None
+    """MiB: the most that this process has held, on CUDA in tensors on its device."""
+
+    utilisation: float | None = None
+    """Share of the device's time that was in use, in [0, 1]; None where the device does not tell."""
 
     accuracy: Accuracy | None = None
     """Evaluation after the step, where one was due."""

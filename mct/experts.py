@@ -8,8 +8,11 @@ all timesteps. Where trajectories go is `recording`'s, how they are encoded and 
 import hashlib
 import json
 import math
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,16 +22,22 @@ from torch.nn.functional import cross_entropy
 import trajfmt
 from mct import networks, recipes, recording, tensorfile
 from mct.augment import augmentation
-from mct.config import ExpertConfig
+from mct.config import Engine, ExpertConfig
 from mct.data import Dataset, load
 from mct.devices import device_of
 from mct.errors import ConfigError, DivergedError, ExistsError
-from mct.evaluate import accuracy_of
 from mct.events import ExpertDone, ExpertEpoch, ExpertsFound
+from mct.feed import Feed
+from mct.learners import Learner, learners, may_share
 from mct.preprocessing import hash_images
 from mct.provenance import parse_preprocessing
-from mct.recording import Job, Tape
+from mct.ranks import Alone, Ranks, together
+from mct.recording import BufferStore, BundleStore, Job, Tape
 from mct.seeds import generator
+from mct.shares import train_shared
+from mct.steps import Notes, choose
+from mct.testing import Trial
+from mct.training import Crew
 from trajfmt import models
 from trajfmt import torch as bridge
 
@@ -59,8 +68,11 @@ def train_experts(
     store: Store,
     *,
     device: str | torch.device = "cpu",
+    engine: Engine = "auto",
+    at_once: int = 1,
+    notes: Notes | None = None,
 ) -> Iterator[ExpertEpoch | ExpertDone]:
-    """Train the experts that `store` does not have yet, one after another.
+    """Train the experts that `store` does not have yet, in groups of `at_once`.
 
     Args:
         dataset: What to train on.
@@ -68,71 +80,115 @@ def train_experts(
         config: The recipe.
         store: Gets the weights of every timestep, `(P,)` float32; timestep 0 is the initialisation.
         device: Where to train; images are moved there once.
+        engine: How gradients are computed; `auto` goes by the updates of one expert, so that an expert
+            does not depend on how many there are.
+        at_once: Experts of a group; it changes time and memory, never an expert. On a CPU each has a
+            thread that uses all of torch's threads: set OMP_NUM_THREADS to the cores for one expert.
+        notes: Called with one line where something works, but not as it was asked.
 
     Raises:
-        DivergedError: A loss is not finite; earlier experts are kept.
+        DivergedError: A loss is not finite; earlier groups are kept.
     """
-    here = dataset.to(device)
-    for expert in range(store.finished, config.experts):
-        tape = store.tape()
-        done = yield from _train(here, model, config, expert, tape, torch.device(device))
-        store.keep(tape)
-        yield done
-
-
-def _train(
-    dataset: Dataset,
-    model: trajfmt.Model,
-    config: ExpertConfig,
-    expert: int,
-    tape: Tape,
-    device: torch.device,
-) -> Generator[ExpertEpoch, None, ExpertDone]:
-    random = generator(config.seed, "expert", expert)
-    network = networks.build(model, generator=random, device=device).train()
-    augment = augmentation(config.augment)
-    images, labels = dataset.train_images, dataset.train_labels
-    timesteps = steps = 0
-
-    def record() -> None:
-        nonlocal timesteps
-        tape.add(bridge.flatten(network).cpu().numpy())
-        timesteps += 1
-
-    def optimizer_at(rate: float) -> torch.optim.Optimizer:
-        return torch.optim.SGD(
-            network.parameters(), lr=rate, momentum=config.momentum, weight_decay=config.weight_decay
+    here, place = dataset.to(device), torch.device(device)
+    feed = Feed(
+        here.train_images,
+        here.train_labels,
+        classes=model.classes,
+        size=config.batch_size,
+        augment=augmentation(config.augment),
+    )
+    way = choose(engine, config.epochs * feed.updates, model, place)
+    for first in range(store.finished, config.experts, at_once):
+        numbers = range(first, min(first + at_once, config.experts))
+        randoms = [generator(config.seed, "expert", number) for number in numbers]
+        started = [networks.build(model, generator=random, device=place).train() for random in randoms]
+        crew = Crew.alone(place)
+        if may_share(started[0], way, feed.shapes, place):
+            crew.at_once = at_once
+        pupils = learners(
+            started,
+            model,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            engine=way,
+            shapes=feed.shapes,
+            notes=notes,
         )
+        group = [
+            _Pupil(number, pupil, feed, config, random, store.tape())
+            for number, pupil, random in zip(numbers, pupils, randoms, strict=True)
+        ]
+        for _ in range(config.epochs):
+            with closing(crew.run([pupil.epoch() for pupil in group])) as ended:
+                for index in ended:
+                    yield group[index].examine()
+        done = []
+        with closing(crew.run([pupil.test(here) for pupil in group])) as ended:
+            for index in ended:
+                done.append(group[index].finish())
+                store.keep(group[index].tape)
+        yield from done
 
-    record()
-    optimizer = optimizer_at(config.lr)
-    for epoch in range(config.epochs):
-        total = torch.zeros(2, dtype=torch.float64, device=device)
-        order = torch.randperm(len(labels), generator=random).to(device)
-        for batch in torch.split(order, min(config.batch_size, len(order))):
-            inputs = images[batch]
-            if augment is not None:
-                inputs = augment(inputs, random)
-            logits = network(inputs)
-            loss = cross_entropy(logits, labels[batch])
-            optimizer.zero_grad()
-            torch.autograd.backward(loss)
-            optimizer.step()
-            hits = (logits.argmax(1) == labels[batch]).sum()
-            total += torch.stack([loss.detach() * len(batch), hits]).double()
-            steps += 1
-            if config.steps_per_timestep and steps % config.steps_per_timestep == 0:
-                record()
-        mean_loss, accuracy = (total / len(labels)).tolist()
-        if not math.isfinite(mean_loss):
-            raise DivergedError(f"expert {expert}: the loss of epoch {epoch + 1} is {mean_loss}; lower `lr`")
+
+class _Pupil:
+    """An expert in training."""
+
+    def __init__(
+        self,
+        number: int,
+        learner: Learner,
+        feed: Feed,
+        config: ExpertConfig,
+        random: torch.Generator,
+        tape: Tape,
+    ) -> None:
+        self.tape = tape
+        self._number, self._learner, self._feed, self._config = number, learner, feed, config
+        self._batches = feed.batches(config.epochs, random)
+        self._timesteps = self._steps = self._epochs = 0
+        self._record()
+        learner.begin(config.lr)
+
+    def epoch(self) -> Iterator[None]:
+        """Pass over the training images, one update at a time."""
+        every = self._config.steps_per_timestep
+        self._total = torch.zeros(2, dtype=torch.float64, device=self._feed.device)
+        for batch in islice(self._batches, self._feed.updates):
+            logits = self._learner.update(batch)
+            hits = (logits.argmax(1) == batch.labels).sum()
+            loss = cross_entropy(logits, batch.labels) * len(batch.labels)
+            self._total += torch.stack([loss, hits]).double()
+            self._steps += 1
+            if every and self._steps % every == 0:
+                self._record()
+            yield
+        self._epochs += 1
+
+    def examine(self) -> ExpertEpoch:
+        """Say how the epoch went, and get ready for the next."""
+        config, epochs = self._config, self._epochs
+        loss, accuracy = (self._total / self._feed.images).tolist()
+        if not math.isfinite(loss):
+            raise DivergedError(f"expert {self._number}: the loss of epoch {epochs} is {loss}; lower `lr`")
         if not config.steps_per_timestep:
-            record()
-        if config.lr_decay and epoch == config.epochs // 2 + 1:  # MTT compares the number of a finished epoch
-            optimizer = optimizer_at(config.lr / 10)
-        yield ExpertEpoch(expert=expert, epoch=epoch + 1, loss=mean_loss, accuracy=accuracy)
-    accuracy = accuracy_of(network, dataset.test_images, dataset.test_labels)
-    return ExpertDone(expert=expert, timesteps=timesteps, accuracy=accuracy)
+            self._record()
+        if config.lr_decay and epochs == config.epochs // 2 + 2:  # MTT compares the number from 0
+            self._learner.begin(config.lr / 10)
+        return ExpertEpoch(expert=self._number, epoch=epochs, loss=loss, accuracy=accuracy)
+
+    def test(self, dataset: Dataset) -> Iterator[None]:
+        """Count hits on the test set, block by block."""
+        images, labels, learner = dataset.test_images, dataset.test_labels, self._learner
+        self._test = Trial(learner.network(), images, labels, classify=learner.classifier())
+        return iter(self._test)
+
+    def finish(self) -> ExpertDone:
+        """Say what became of the expert."""
+        return ExpertDone(expert=self._number, timesteps=self._timesteps, accuracy=self._test.accuracy)
+
+    def _record(self) -> None:
+        self.tape.add(self._learner.weights().cpu().numpy())
+        self._timesteps += 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +207,15 @@ class ExpertRun:
     """Waypoints to keep between the endpoints (`.mct`)."""
 
     smooth: bool = False
+    engine: Engine = "auto"
+    at_once: int = 1
+    """Experts that are trained at once."""
+
+    notes: Notes | None = None
+    """Called with one line where something works, but not as it was asked."""
+
+    ranks: Ranks = field(default_factory=Alone)
+    """The processes that share the work."""
 
     @classmethod
     def prepare(
@@ -165,6 +230,10 @@ class ExpertRun:
         knots: Sequence[int] = (),
         smooth: bool = False,
         device: str = "cpu",
+        engine: Engine = "auto",
+        at_once: int = 1,
+        notes: Notes | None = None,
+        ranks: Ranks | None = None,
         **settings: Any,
     ) -> "ExpertRun":
         """Load a dataset and settle model, settings and destination.
@@ -179,6 +248,10 @@ class ExpertRun:
             knots: Waypoints to keep between the endpoints, for a `.mct`.
             smooth: Average them with their neighbours, for a `.mct`.
             device: Where to train.
+            engine: How gradients are computed; see `train_experts`.
+            at_once: Experts that are trained at once; see `train_experts`.
+            notes: Called with one line where something works, but not as it was asked.
+            ranks: The processes that share the work, each of which makes this call; None: this one alone.
             settings: Fields of `ExpertConfig`; None leaves what `recipes` knows.
 
         Raises:
@@ -186,6 +259,8 @@ class ExpertRun:
         """
         if (knots or smooth) and out.suffix != ".mct":
             raise ConfigError("`knots` and `smooth` are for convexified trajectories: --out NAME.mct")
+        if at_once < 1:
+            raise ConfigError(f"`at_once` must be >= 1, got {at_once}")
         if out.suffix in _BUNDLES and out.exists():
             raise ExistsError(f"{out} exists; use another --out, or remove it")
         here = device_of(device)
@@ -213,26 +288,65 @@ class ExpertRun:
             device=here,
             knots=tuple(knots),
             smooth=smooth,
+            engine=engine,
+            at_once=at_once,
+            notes=notes,
+            ranks=ranks or Alone(),
         )
 
     def events(self) -> Iterator[ExpertEpoch | ExpertDone | ExpertsFound]:
         """Train all experts; a bundle appears when the last is done, buffer files as they fill.
 
-        However the loop ends, finished experts are kept, and the same run continues from them.
+        However the loop ends, finished experts are kept, and the same run continues from them. Where
+        processes share the work, process 0 alone writes; the others yield the epochs of their own experts.
         """
         with tensorfile.explained(self.path, "finished experts are kept, the same command continues"):
             job = self._job()
-            store = recording.store(self.path, job)
+            with together(self.ranks):
+                store = self._store(job) if self.ranks.rank == 0 else None
             try:
-                missing = self.config.experts - store.finished
-                tensorfile.require_space(self.path.parent, missing * self._expert_bytes(job.layout))
-                if store.finished:
+                if store is not None and store.finished:
                     yield ExpertsFound(count=min(store.finished, self.config.experts))
-                yield from train_experts(self.dataset, self.model, self.config, store, device=self.device)
-                store.publish()
+                yield from train_shared(
+                    self.config,
+                    store,
+                    train=partial(self._train, self.dataset.to(self.device)),
+                    tape=lambda: recording.tape_for(self.path, job),
+                    ranks=self.ranks,
+                    at_once=self.at_once,
+                )
+                if store is not None:
+                    store.publish()
             except BaseException:
-                store.release()
+                if store is not None:
+                    store.release()
                 raise
+
+    def _store(self, job: Job) -> BundleStore | BufferStore:
+        """Open the destination, if there is room for what is missing."""
+        store = recording.store(self.path, job)
+        try:
+            missing = self.config.experts - store.finished
+            tensorfile.require_space(self.path.parent, missing * self._expert_bytes(job.layout))
+        except BaseException:
+            store.release()
+            raise
+        return store
+
+    def _train(
+        self, dataset: Dataset, config: ExpertConfig, store: Store
+    ) -> Iterator[ExpertEpoch | ExpertDone]:
+        """Train the experts that `store` lacks of those in `config`."""
+        return train_experts(
+            dataset,
+            self.model,
+            config,
+            store,
+            device=self.device,
+            engine=self.engine,
+            at_once=self.at_once,
+            notes=self.notes,
+        )
 
     def _expert_bytes(self, layout: trajfmt.ParamLayout) -> int:
         """What an expert takes on disk: the endpoints and knots of a `.mct`, else every timestep."""

@@ -7,7 +7,8 @@
     metrics.jsonl           one JSON object per outer step, and one before where step 0 was evaluated
     images.png              the images of the last step, class by class
 
-Every file is replaced as a whole, except the metrics, which grow by one line per step.
+Every file is replaced as a whole, except the metrics, which grow by one line per step. Where processes share
+a run, one has the folder and the others an `Onlooker`.
 """
 
 import contextlib
@@ -201,6 +202,16 @@ class RunFolder:
             os.close(folder)
 
 
+class Onlooker(RunFolder):
+    """The folder as the other processes of a run have it: they read the state, and touch nothing."""
+
+    def record(self, event: OuterStep | Evaluated) -> None:
+        """Leave the metrics alone."""
+
+    def save(self, state: State, dataset: Dataset) -> None:
+        """Leave the files alone."""
+
+
 def _differing(then: EvaluateConfig | None, now: EvaluateConfig | None) -> str:
     """Return the settings of two protocols that are not the same."""
     before, after = ({} if one is None else dataclasses.asdict(one) for one in (then, now))
@@ -223,7 +234,7 @@ def _until(steps: int, lines: list[bytes]) -> Iterator[bytes]:
 
 @contextlib.contextmanager
 def _held_back() -> Iterator[None]:
-    """Let Ctrl-C wait for the end of the block.
+    """Let Ctrl-C, and torchrun's SIGTERM, wait for the end of the block.
 
     A handler, and no signal mask: that of this thread would let another one, of a progress bar or of
     torch, take the signal, and Python then interrupts the main thread all the same.
@@ -232,10 +243,17 @@ def _held_back() -> Iterator[None]:
         yield  # is never interrupted
         return
     came: list[tuple[int, FrameType | None]] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
+    before = {
+        kind: signal.signal(kind, lambda number, frame: came.append((number, frame)))
+        for kind in (signal.SIGINT, signal.SIGTERM)
+        if callable(signal.getsignal(kind))  # what is ignored, or ends the process, stays as it is
+    }
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
-        if came and callable(before):
-            before(*came[0])
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+        if came:
+            handler = before[signal.Signals(came[0][0])]
+            assert callable(handler)
+            handler(*came[0])

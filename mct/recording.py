@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 import trajfmt
 from mct.errors import ExistsError
 from trajfmt.export import BufferWriter
-from trajfmt.recorder import PathRecorder
+from trajfmt.recorder import PathRecorder, Recorded
 from trajfmt.sources.bundles import timesteps_of
 from trajfmt.sources.mtt import MttPart
 from trajfmt.staging import Staging
@@ -69,12 +69,11 @@ class BundleStore:
                 f"{path}: an interrupted run with other settings has finished experts for it; continue that "
                 f"one, use another --out, or remove {path.parent / f'.{path.name}.partial'}"
             )
-        self._convex = path.suffix == ".mct"
-        self._job = job
+        self._path, self._job = path, job
         self._writer = trajfmt.create(
             path,
             job.layout,
-            encoding="convex" if self._convex else "full",
+            encoding="convex" if path.suffix == ".mct" else "full",
             provenance=job.provenance,
             knots=job.knots,
             smooth=job.smooth,
@@ -89,16 +88,15 @@ class BundleStore:
 
     def tape(self) -> Tape:
         """Return an empty tape for the next expert."""
-        if self._convex:
-            return PathRecorder(self._job.layout, knots=self._job.knots, smooth=self._job.smooth)
-        return Rows()
+        return tape_for(self._path, self._job)
 
-    def keep(self, tape: Tape) -> None:
+    def keep(self, tape: Tape | Recorded) -> None:
         """Keep the expert on a tape; from now on an interruption does not lose it."""
-        if isinstance(tape, PathRecorder):
-            self._writer.add(tape.finish())
-        elif isinstance(tape, Rows):
-            self._writer.add(trajfmt.ArrayTrajectory(np.stack(tape.rows), self._job.layout))
+        kept = ready(tape)
+        if isinstance(kept, Recorded):
+            self._writer.add(kept)
+        elif isinstance(kept, Rows):
+            self._writer.add(trajfmt.ArrayTrajectory(np.stack(kept.rows), self._job.layout))
 
     def publish(self) -> None:
         """Make the bundle appear."""
@@ -155,7 +153,7 @@ class BufferStore:
         """Return an empty tape for the next expert."""
         return self._store.tape()
 
-    def keep(self, tape: Tape) -> None:
+    def keep(self, tape: Tape | Recorded) -> None:
         """Keep the expert on a tape."""
         self._store.keep(tape)
         if self._store.finished == PER_FILE:
@@ -191,6 +189,18 @@ class BufferStore:
             self._filed += len(full)
         shutil.rmtree(bundle)
         self._files += 1
+
+
+def tape_for(path: Path, job: Job) -> Tape:
+    """Return an empty tape for an expert that will go to `path`."""
+    if path.suffix == ".mct":
+        return PathRecorder(job.layout, knots=job.knots, smooth=job.smooth)
+    return Rows()
+
+
+def ready(tape: Tape | Recorded) -> Tape | Recorded:
+    """Return what is kept of the expert on a tape: no more than that, for another process to take."""
+    return tape.finish() if isinstance(tape, PathRecorder) else tape
 
 
 def store(path: Path, job: Job) -> BundleStore | BufferStore:

@@ -1,14 +1,19 @@
 """Draws a trajectory and a start time, and hands out the start weights and a virtual target.
 
-The start is one `(P,)` tensor, written once from the mapped knots. The target is a `Position`: the
-knots and one (segment, weight) per layer (paper eqs. 8 and 10), never a vector of weights. What is
-done with the two is in `matching`.
+The start is one `(P,)` tensor, written once from the knots, straight into what becomes the student. The
+target is a `Position`: the knots and one (segment, weight) per layer (paper eqs. 8 and 10), never a vector of
+weights. What is done with the two is in `matching`, where knots are kept and loaded ahead in `knots`.
+
+Who owns what: knots belong to the stream and are never written to; a position keeps its own alive. Start
+weights belong to the caller. A fresh tensor of many MB costs more in page faults than in copying, so
+that a loop does well to own one and to give it as `out` each time.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -17,11 +22,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import trajfmt
+from mct.clock import Clock
 from mct.config import Sampling
 from mct.errors import ConfigError
-from trajfmt.torch import from_readonly
+from mct.knots import Knots
+from mct.loading import Key, Loader
 
-_KNOT_BUDGET = 1 << 30  # bytes of knots kept on a device that is not the CPU
+Run = tuple[int, int, int, float]
+"""`(begin, end, segment, weight)`: elements whose weights are `weight` of the way to the next knot."""
+
+_MOST_TRAJECTORIES = 256
+"""Trajectories that are kept with their tables: each may hold a descriptor, of which a process has 1024."""
+
+_FEW = 4
+"""Runs that are worth a launch each on a device; more are written by launches over all of them."""
 
 
 class Trajectory(Protocol):
@@ -79,20 +93,87 @@ class Position:
     weight: NDArray[np.float64]
     """`(L,)` in [0, 1]: how far to the next knot, per layer."""
 
-    runs: tuple[tuple[int, int, int, float], ...]
-    """`(begin, end, segment, weight)` of neighbouring parameters that share a position."""
+    runs: tuple[Run, ...]
+    """Neighbouring parameters that share a position, in order."""
 
     knots: Mapping[int, Tensor]
-    """The knots that are needed, by number: `(P,)` each."""
+    """The knots that are needed, by number: `(P,)` each, not to be written to."""
 
-    def write(self, begin: int, end: int, run: tuple[int, int, int, float], out: Tensor) -> None:
-        """Write the weights of elements `begin:end`, which lie inside `run`, to `out`."""
-        _, _, segment, weight = run
-        if weight in (0.0, 1.0):  # a knot itself, bit for bit
-            out.copy_(self.knots[segment + int(weight)][begin:end])
+    def read(self, begin: int, end: int, scratch: Tensor) -> Tensor:
+        """Return the weights of elements `begin:end`, for reading.
+
+        They are a view of a knot where they lie in one, else `scratch` `(end - begin,)`, written once.
+        """
+        runs = self._between(begin, end)
+        if len(runs) == 1 and runs[0][3] in (0.0, 1.0):
+            return self.knots[_front(runs[0])][begin:end]
+        self._write(runs, scratch)
+        return scratch
+
+    def write(self, begin: int, end: int, out: Tensor) -> None:
+        """Write the weights of elements `begin:end` to `out` `(end - begin,)`; knots bit for bit."""
+        self._write(self._between(begin, end), out)
+
+    def _between(self, begin: int, end: int) -> Sequence[Run]:
+        """Return the runs of some elements, cut at both ends."""
+        if (begin, end) == (0, self.runs[-1][1]):
+            return self.runs
+        runs: list[Run] = []
+        for run in self.runs[bisect_right(self.runs, begin, key=lambda run: run[1]) :]:
+            if run[0] >= end:
+                break
+            runs.append((max(run[0], begin), min(run[1], end), run[2], run[3]))
+        return runs
+
+    def _write(self, runs: Sequence[Run], out: Tensor) -> None:
+        pieces = _Pieces(self.knots, runs)
+        if out.device.type != "cpu" and len(runs) > _FEW:
+            _write_at_once(pieces, out)
             return
-        low, high = self.knots[segment][begin:end], self.knots[segment + 1][begin:end]
-        torch.lerp(low, high, weight, out=out)
+        for number, (run, piece) in enumerate(zip(runs, pieces.of(out), strict=True)):
+            if run[3] in (0.0, 1.0):
+                piece.copy_(pieces.knot(_front(run))[number])
+            else:
+                low, high = pieces.knot(run[2])[number], pieces.knot(run[2] + 1)[number]
+                torch.lerp(low, high, run[3], out=piece)
+
+
+class _Pieces:
+    """Views of the elements of consecutive runs, made at once: one by one they cost more than small runs."""
+
+    def __init__(self, knots: Mapping[int, Tensor], runs: Sequence[Run]) -> None:
+        self.runs = runs
+        self._knots, self._span = knots, slice(runs[0][0], runs[-1][1])
+        self._sizes = [run[1] - run[0] for run in runs]
+        self._made: dict[int, tuple[Tensor, ...]] = {}
+
+    def of(self, vector: Tensor) -> tuple[Tensor, ...]:
+        """Return the pieces of a vector of just these elements."""
+        return torch.split(vector, self._sizes)
+
+    def knot(self, number: int) -> tuple[Tensor, ...]:
+        """Return the pieces of a knot."""
+        if number not in self._made:
+            self._made[number] = self.of(self._knots[number][self._span])
+        return self._made[number]
+
+
+def _front(run: Run) -> int:
+    """Return the number of the knot that a run begins at, or ends at where its weight is 1."""
+    return run[2] + int(run[3] == 1.0)
+
+
+def _write_at_once(pieces: _Pieces, out: Tensor) -> None:
+    """Write all runs by two launches: copies of the knots, then those between knots in place."""
+    runs, outs = pieces.runs, pieces.of(out)
+    torch._foreach_copy_(outs, [pieces.knot(_front(run))[number] for number, run in enumerate(runs)])
+    between = [number for number, run in enumerate(runs) if run[3] not in (0.0, 1.0)]
+    if between:
+        torch._foreach_lerp_(
+            [outs[number] for number in between],
+            [pieces.knot(runs[number][2] + 1)[number] for number in between],
+            [runs[number][3] for number in between],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +184,7 @@ class Sample:
     """The position of `weights`."""
 
     weights: Tensor
-    """`(P,)`: theta_0, the student's own copy."""
+    """`(P,)`: theta_0, the caller's own copy."""
 
     target: Position
     """M timesteps later on the same trajectory."""
@@ -122,7 +203,13 @@ class KnotStream:
         expert_steps: M, timesteps from start to target.
         max_start: Bound of the start times. None: as late as the shortest trajectory allows.
         sampling: `continuous`, `discrete`, or what suits the bundle: the first where it is convex.
-        device: Where weights are computed. On the CPU, knots are views of the mapped file.
+        device: Where weights are computed.
+        arrange: Permutes the elements of a vector `(P,)` inside each parameter, into the order in which
+            all weights are then handed out. None leaves it; on the CPU, knots of a file that stores them
+            as they are then stay views of it.
+        budget: Bytes of knots that are kept, unless one sample needs more. Beyond it, those of the next
+            sample are loaded while this one is in use, if `prefetch` or `expect` said so.
+        clock: Told the time that is waited for knots, as `read`.
 
     Raises:
         ConfigError: `max_start + expert_steps` lies beyond the end of a trajectory, or times between
@@ -137,11 +224,15 @@ class KnotStream:
         max_start: float | None = None,
         sampling: Sampling = "auto",
         device: str | torch.device = "cpu",
+        arrange: Callable[[Tensor], Tensor] | None = None,
+        budget: int = 1 << 30,
+        clock: Clock | None = None,
     ) -> None:
-        self._bundle = bundle
+        self._bundle, self._clock = bundle, clock or Clock()
         self._device = torch.device(device)
-        self._knots: dict[tuple[int, int], Tensor] = {}
-        self._runs = _layer_runs(bundle.layout)
+        self._trajectory = lru_cache(_MOST_TRAJECTORIES)(bundle.__getitem__)
+        loader = Loader(_reader_of(self._trajectory), arrange=arrange, device=self._device)
+        self._knots = Knots(loader, size=bundle.layout.nbytes, budget=budget)
         self.expert_steps = expert_steps
         self.materialised = 0
         """How many vectors of P weights were made; one per outer step, and a test counts."""
@@ -154,52 +245,108 @@ class KnotStream:
         """The parameters of one timestep."""
         return self._bundle.layout
 
-    def draw(self, generator: torch.Generator) -> Sample:
-        """Draw a trajectory and a start time, uniformly and independently."""
+    def draw(self, generator: torch.Generator, *, out: Tensor | None = None) -> Sample:
+        """Draw a trajectory and a start time, and return the sample."""
+        return self.sample(*self.pick(generator), out=out)
+
+    def pick(self, generator: torch.Generator) -> tuple[int, float]:
+        """Draw a trajectory and a start time, uniformly and independently; nothing is read."""
         trajectory = int(torch.randint(len(self._bundle), (1,), generator=generator))
         if self.discrete:
             start = float(torch.randint(_whole_starts(self.max_start), (1,), generator=generator))
         else:
             start = self.max_start * float(torch.rand(1, generator=generator, dtype=torch.float64))
-        return self.sample(trajectory, start)
+        return trajectory, start
 
-    def sample(self, trajectory: int, start: float) -> Sample:
-        """Return the sample that starts at a given time of a given trajectory."""
-        begin = self.locate(trajectory, start)
-        end = self.locate(trajectory, start + self.expert_steps)
-        return Sample(start=begin, weights=self.materialise(begin), target=end)
+    def prefetch(self, generator: torch.Generator) -> None:
+        """Begin to load what the next draw from `generator`, which is left as it is, will need."""
+        copy = torch.Generator(generator.device)
+        copy.set_state(generator.get_state())
+        self.expect(*self.pick(copy))
+
+    def expect(self, trajectory: int, start: float) -> None:
+        """Begin to load what a sample will need, after those that were expected before it.
+
+        Nothing is raised: what fails here fails again when the sample is asked for, and says why.
+        """
+        try:
+            places = [self._place(trajectory, time) for time in (start, start + self.expert_steps)]
+        except Exception:
+            return
+        self._knots.expect((trajectory, number) for _, _, runs in places for number in _needed(runs))
+
+    def sample(self, trajectory: int, start: float, *, out: Tensor | None = None) -> Sample:
+        """Return the sample that starts at a given time of a given trajectory.
+
+        Args:
+            trajectory: Its number.
+            start: c, in timesteps.
+            out: `(P,)`: where to write the start weights; None makes a new tensor.
+
+        Raises:
+            FormatError: The bundle is damaged.
+        """
+        begin, end = self._positions(trajectory, (start, start + self.expert_steps))
+        return Sample(start=begin, weights=self.materialise(begin, out=out), target=end)
 
     def locate(self, trajectory: int, time: float) -> Position:
         """Return the position at `time`, without making its weights."""
-        segment, weight = self._bundle[trajectory].locate(time)
-        runs = tuple(_merge(self._runs, segment, weight))
-        needed = {run[2] + int(run[3] == 1.0) for run in runs}
-        needed |= {run[2] + 1 for run in runs if 0.0 < run[3] < 1.0}
-        knots = {number: self.knot(trajectory, number) for number in sorted(needed)}
-        return Position(
-            trajectory=trajectory, time=time, segment=segment, weight=weight, runs=runs, knots=knots
-        )
+        return self._positions(trajectory, (time,))[0]
 
-    def materialise(self, position: Position) -> Tensor:
-        """Write the weights `(P,)` of a position, and count that it was done."""
+    def materialise(self, position: Position, *, out: Tensor | None = None) -> Tensor:
+        """Write the weights `(P,)` of a position to `out` or a new tensor, and count that it was done."""
         some = next(iter(position.knots.values()))
-        weights = torch.empty_like(some, memory_format=torch.contiguous_format)
-        for run in position.runs:
-            position.write(run[0], run[1], run, weights[run[0] : run[1]])
+        if out is None:
+            out = torch.empty_like(some, memory_format=torch.contiguous_format)
+        elif (out.shape, out.dtype, out.device) != (some.shape, some.dtype, some.device):
+            raise ValueError(
+                f"`out` must be {some.dtype} {tuple(some.shape)} on {some.device}, "
+                f"got {out.dtype} {tuple(out.shape)} on {out.device}"
+            )
+        position.write(0, len(out), out)
         self.materialised += 1
-        return weights
+        return out
 
     def knot(self, trajectory: int, number: int) -> Tensor:
-        """Return a knot `(P,)` on the device: a view of the file on the CPU, else a kept copy."""
-        if self._device.type == "cpu":
-            return from_readonly(self._bundle[trajectory].knot(number))
+        """Return a knot `(P,)` on the device, in the order of the step; not to be written to."""
         key = (trajectory, number)
-        if key not in self._knots:
-            knot = from_readonly(self._bundle[trajectory].knot(number))
-            while self._knots and (len(self._knots) + 1) * knot.nbytes > _KNOT_BUDGET:
-                self._knots.pop(next(iter(self._knots)))
-            self._knots[key] = knot.to(self._device)
-        return self._knots[key]
+        return self._knots.take([key])[key]
+
+    def close(self) -> None:
+        """End the thread that loads ahead, and forget the knots; samples that were drawn stay valid.
+
+        Collecting the stream does the same.
+        """
+        self._knots.close()
+
+    def _positions(self, trajectory: int, times: Iterable[float]) -> list[Position]:
+        """Return positions on one trajectory, whose knots are then the ones in use."""
+        places = [(time, *self._place(trajectory, time)) for time in times]
+        needed = [_needed(runs) for _, _, _, runs in places]
+        with self._clock.part("read"):
+            taken = self._knots.take((trajectory, number) for number in set().union(*needed))
+        return [
+            Position(
+                trajectory=trajectory,
+                time=time,
+                segment=segment,
+                weight=weight,
+                runs=runs,
+                knots={number: taken[trajectory, number] for number in sorted(numbers)},
+            )
+            for (time, segment, weight, runs), numbers in zip(places, needed, strict=True)
+        ]
+
+    def _place(
+        self, trajectory: int, time: float
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], tuple[Run, ...]]:
+        segment, weight = self._trajectory(trajectory).locate(time)
+        return segment, weight, _runs(self._bundle.layout.runs, segment, weight)
+
+
+def _reader_of(trajectory: Callable[[int], Trajectory]) -> Callable[[Key], NDArray[np.generic]]:
+    """Return a function that reads a knot, and does not keep the stream alive in another thread."""
+    return lambda key: trajectory(key[0]).knot(key[1])
 
 
 def _is_discrete(bundle: Bundle, sampling: Sampling, expert_steps: float) -> bool:
@@ -241,23 +388,21 @@ def _whole_starts(max_start: float) -> int:
     return max(1, math.ceil(max_start))
 
 
-def _layer_runs(layout: trajfmt.ParamLayout) -> list[tuple[int, int, int]]:
-    """Return `(begin, end, layer)` of neighbouring parameters of one layer."""
-    offsets = layout.offsets
-    spans = [(offsets[p], offsets[p + 1], layer) for p, layer in enumerate(layout.layer_of_parameter)]
-    return [
-        (group[0][0], group[-1][1], layer)
-        for layer, items in groupby(spans, key=lambda span: span[2])
-        for group in [list(items)]
-    ]
+def _runs(
+    spans: Sequence[tuple[int, int, int]], segment: NDArray[np.int64], weight: NDArray[np.float64]
+) -> tuple[Run, ...]:
+    """Join neighbouring spans `(begin, end, layer)` that share a position."""
+    runs: list[Run] = []
+    segments, weights = segment.tolist(), weight.tolist()
+    for begin, end, layer in spans:
+        place = (segments[layer], weights[layer])
+        if runs and runs[-1][2:] == place:
+            begin = runs.pop()[0]
+        runs.append((begin, end, *place))
+    return tuple(runs)
 
 
-def _merge(
-    spans: Sequence[tuple[int, int, int]],
-    segment: NDArray[np.int64],
-    weight: NDArray[np.float64],
-) -> Iterator[tuple[int, int, int, float]]:
-    placed = [(begin, end, int(segment[layer]), float(weight[layer])) for begin, end, layer in spans]
-    for (number, share), items in groupby(placed, key=lambda run: run[2:]):
-        group = list(items)
-        yield group[0][0], group[-1][1], number, share
+def _needed(runs: Iterable[Run]) -> set[int]:
+    """Return the numbers of the knots that runs lie at or between."""
+    needed = {_front(run) for run in runs}
+    return needed | {run[2] + 1 for run in runs if 0.0 < run[3] < 1.0}

@@ -1,6 +1,6 @@
 """N student updates on the synthetic dataset, and the exact gradient through them.
 
-The recursion keeps the weights theta_0 … theta_N and the graph of one update at a time:
+The recursion keeps the weights theta_0 … theta_N and the activations of one update at a time:
 
     g_i = grad_theta loss(theta_i; batch_i),   theta_{i+1} = theta_i - alpha g_i
     d/d alpha   -= <g_i, lambda_{i+1}>
@@ -8,23 +8,25 @@ The recursion keeps the weights theta_0 … theta_N and the graph of one update 
     lambda_i     = lambda_{i+1} - alpha H_i lambda_{i+1}
 
 from lambda_N downwards, which is backpropagation through all N updates in memory that does not
-grow with their graphs. Augmentation is part of the loss, with numbers that were drawn before: the same
-ones on the way up and down, and gradients go through it to the images. The objective is in `matching`,
-updates of the images in `distill`. A faster engine replaces `StepwiseUnroll` behind the `Unroll`
-protocol.
+grow with their graphs. What an update and its pull are belongs to `steps`, augmentation with numbers that
+were drawn before to `batches`, the objective to `matching`, updates of the images to `distill`.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch import Tensor
+from torch.nn.functional import one_hot
 
 from mct.augment import DSA, Draws
-from mct.functional import Functional
+from mct.batches import Batches
+from mct.clock import Clock
+from mct.errors import ConfigError, DivergedError
 from mct.matching import Match
+from mct.steps import Kept, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,13 +34,13 @@ class Problem:
     """One run of the inner loop."""
 
     weights: Tensor
-    """`(P,)`: theta_0, in the order of `Module.parameters()`."""
+    """`(P,)`: theta_0, in the step's packed order."""
 
     images: Tensor
     """`(N, C, H, W)`: the synthetic images."""
 
-    labels: Tensor
-    """`(N,)` int64, or `(N, K)` probabilities in the dtype of the images."""
+    targets: Tensor
+    """`(N, K)`: their probabilities, in the dtype of the images; `targets_of` makes them of classes."""
 
     learning_rate: float
     """alpha."""
@@ -58,18 +60,16 @@ class Problem:
         if self.draws is not None and len(self.draws) != len(self.batches):
             raise ValueError(f"{len(self.draws)} draws for {len(self.batches)} batches")
 
-    def loss(self, network: Functional, step: int, theta: Tensor, images: Tensor) -> Tensor:
-        """Return the mean cross-entropy of update `step` at `theta` `(P,)`.
 
-        Args:
-            network: What is trained.
-            step: Number of the update, from 0.
-            theta: Its weights.
-            images: `(B, C, H, W)`: the images of its batch, before augmentation.
-        """
-        if self.augment is not None and self.draws is not None:
-            images = self.augment.apply(images, self.draws[step])
-        return cross_entropy(network(theta, images), self.labels[self.batches[step]])
+def targets_of(labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
+    """Return labels as probabilities `(N, K)`.
+
+    Args:
+        labels: `(N,)` int64, or already `(N, K)`.
+        classes: K.
+        dtype: Of the result.
+    """
+    return labels.to(dtype) if labels.is_floating_point() else one_hot(labels, classes).to(dtype)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,90 +94,197 @@ class Unroll(Protocol):
         ...
 
 
-class StepwiseUnroll:
-    """The recursion in plain eager PyTorch, reverse over reverse.
+class Shard(Protocol):
+    """Processes that share every batch of an inner loop."""
+
+    @property
+    def rank(self) -> int:
+        """Number of this process."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        ...
+
+    def sum(self, values: Tensor, /) -> None:
+        """Replace `values` by their sum over all processes."""
+        ...
+
+
+class ExactUnroll:
+    """The recursion, over any `Step`.
 
     Args:
-        network: Any module; its own parameters are not used, only their names and shapes.
+        step: The network and its loss.
+        keep_bytes: What may be spent on activations that `pull` would compute again; the first updates
+            are kept, as many as fit.
+        step_images: How many images' activations may exist at once; None: a whole batch.
+        shard: Compute this process's share of every batch and add the others'. Every process must be given
+            the same problem, and gets the same gradients.
+        clock: Told the time of `augment`, `forward` and `adjoint`.
+
+    Raises:
+        ConfigError: A batch is to be computed in parts, but the network's images see each other.
     """
 
-    def __init__(self, network: nn.Module) -> None:
-        self._network = Functional(network)
+    _recursive = True
+
+    def __init__(
+        self,
+        step: Step,
+        *,
+        keep_bytes: int = 0,
+        step_images: int | None = None,
+        shard: Shard | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        if not step.separable and (step_images is not None or shard is not None):
+            raise ConfigError(
+                "batch norm joins the images of a batch, which can then not be computed in parts; "
+                "leave `step_images` and sharding out, or use another `norm`"
+            )
+        self._step, self._keep_bytes, self._step_images, self._shard = step, keep_bytes, step_images, shard
+        self.clock = clock or Clock()
 
     def gradients(self, problem: Problem, terminal: Callable[[Tensor], Match]) -> Gradients:
-        """Run the inner loop, call `terminal` once on theta_N, and return exact derivatives."""
-        alpha, path = problem.learning_rate, self._path(problem)
+        """Run the inner loop, call `terminal` once on theta_N, and return exact derivatives.
+
+        Raises:
+            DivergedError: An adjoint is not finite; the message names the update.
+        """
+        source = Batches(problem.images, problem.batches, problem.augment, problem.draws, clock=self.clock)
+        loop = Loop.of(problem, source)
+        with self.clock.part("forward"):
+            path, kept = self.ascend(loop, problem.weights.detach())
         match = terminal(path.pop())
-        adjoint, slope = match.adjoint, torch.zeros_like(match.adjoint[:1])
-        images = torch.zeros_like(problem.images)
-        for step in reversed(range(len(problem.batches))):
-            inner, curvature, pull = self._pull(problem, step, path.pop(), adjoint)
-            slope -= inner
-            images.index_add_(0, problem.batches[step], pull, alpha=-alpha)
-            adjoint = torch.sub(adjoint, curvature, alpha=alpha)
-        return Gradients(loss=match.loss, images=images, learning_rate=float(slope))
+        with self.clock.part("adjoint"):
+            inner = self.descend(loop, path, kept, match.adjoint)
+        return self.finish(match, inner, source)
 
-    def _path(self, problem: Problem) -> list[Tensor]:
-        """Return theta_0 … theta_N, `(P,)` each."""
-        path = [problem.weights.detach()]
-        for step in range(len(problem.batches)):
-            gradient = self._gradient(problem, step, path[-1])
-            path.append(torch.sub(path[-1], gradient, alpha=problem.learning_rate))
-        return path
+    def finish(self, match: Match, inner: Tensor, source: Batches) -> Gradients:
+        """Take what `descend` found to the images."""
+        images = source.close()
+        if self._shard is not None:
+            self._shard.sum(images)
+        found = inner.cpu()
+        bad = (~found.isfinite()).nonzero()
+        if len(bad) and math.isfinite(float(match.loss)):
+            raise DivergedError(
+                f"the adjoint is not finite at inner step {int(bad[-1]) + 1} of {len(found)}: the learning "
+                "rate or the images have grown too large; try a smaller `lr_lr`, `lr_init` or `lr_img`"
+            )
+        return Gradients(loss=float(match.loss), images=images, learning_rate=-float(found.sum()))
 
-    # The graph of an update dies with the frame of `_gradient` or `_pull`, before the next is built.
+    def ascend(self, loop: "Loop", theta: Tensor) -> tuple[list[Tensor], dict[int, Kept]]:
+        """Return theta_0 … theta_N, `(P,)` each, and what was kept, by update."""
+        # One block: vectors in the gaps that activations leave would tear the heap apart.
+        path = [theta, *theta.new_empty(len(loop.targets), len(theta)).unbind()]
+        kept, left = dict[int, Kept](), self._keep_bytes
+        for number in range(len(loop.targets)):
+            gradient, memory = self._gradient(loop, number, path[number], keep=left > 0)
+            if left > 0:
+                left -= sum(value.nbytes for value in memory)
+                if left >= 0:
+                    kept[number] = memory
+            torch.addcmul(path[number], gradient, loop.alpha, value=-1, out=path[number + 1])
+        return path, kept
 
-    def _gradient(self, problem: Problem, step: int, theta: Tensor) -> Tensor:
-        """Return g_i `(P,)`."""
-        leaf, pixels = theta.detach().requires_grad_(), problem.images.detach()[problem.batches[step]]
-        (gradient,) = torch.autograd.grad(problem.loss(self._network, step, leaf, pixels), leaf)
-        return gradient
+    def descend(self, loop: "Loop", path: list[Tensor], kept: dict[int, Kept], adjoint: Tensor) -> Tensor:
+        """Go down from lambda_N, give `loop` the images' gradients, and return <g_i, lambda_{i+1}> `(N,)`."""
+        inner = torch.zeros(len(loop.targets), dtype=torch.float64, device=adjoint.device)
+        for number in reversed(range(len(loop.targets))):
+            inner[number], curvature = self._pull(loop, number, path.pop(), adjoint, kept.pop(number, ()))
+            if self._recursive:
+                adjoint = torch.addcmul(adjoint, curvature, loop.alpha, value=-1)
+        return inner
+
+    def _gradient(self, loop: "Loop", number: int, theta: Tensor, *, keep: bool) -> tuple[Tensor, Kept]:
+        """Return g_i `(P,)`, and what the pull of the update may reuse."""
+        pixels, targets = loop.source.pixels(number), loop.targets[number]
+        total, kept = torch.zeros_like(theta), Kept()
+        for begin, end in self._spans(len(targets)):
+            part = pixels[begin:end], targets[begin:end]
+            if keep and self._step_images is None:
+                gradient, kept = self._step.keep(theta, *part)
+            else:
+                gradient, _ = self._step.gradient(theta, *part)
+            total.add_(gradient, alpha=(end - begin) / len(targets))
+        if self._shard is not None:
+            self._shard.sum(total)
+        return total, kept
 
     def _pull(
-        self, problem: Problem, step: int, theta: Tensor, adjoint: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return <g_i, lambda>, H_i lambda `(P,)` and d <g_i, lambda> / d batch."""
-        inner, leaf, pixels = self._inner(problem, step, theta, adjoint)
-        curvature, pull = torch.autograd.grad(inner, (leaf, pixels))
-        return inner.detach(), curvature, pull
+        self, loop: "Loop", number: int, theta: Tensor, adjoint: Tensor, kept: Kept
+    ) -> tuple[Tensor, Tensor]:
+        """Return <g_i, lambda> and H_i lambda `(P,)`; the images' part goes to the source."""
+        pixels, targets = loop.source.pixels(number), loop.targets[number]
+        total = theta.new_zeros(len(theta) + 1)
+        for begin, end in self._spans(len(targets)):
+            part, share = (pixels[begin:end], targets[begin:end]), (end - begin) / len(targets)
+            inner, curvature, pull = self._step.pull(theta, adjoint, *part, kept)
+            total[:-1].add_(curvature, alpha=share)
+            total[-1].add_(inner, alpha=share)
+            loop.source.add(number, begin, pull, loop.alpha * -share)
+        if self._shard is not None:
+            self._shard.sum(total)
+        return total[-1], total[:-1]
 
-    def _inner(
-        self, problem: Problem, step: int, theta: Tensor, adjoint: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return <g_i, lambda> with its graph, and the weights and the batch that it depends on."""
-        leaf = theta.detach().requires_grad_()
-        pixels = problem.images.detach()[problem.batches[step]].requires_grad_()
-        loss = problem.loss(self._network, step, leaf, pixels)
-        (gradient,) = torch.autograd.grad(loss, leaf, create_graph=True)
-        return gradient @ adjoint, leaf, pixels
+    def _spans(self, images: int) -> Iterator[tuple[int, int]]:
+        """Return the rows of a batch that this process computes, as many at a time as may be."""
+        begin, end = 0, images
+        if self._shard is not None:
+            begin, end = (images * (self._shard.rank + k) // self._shard.size for k in (0, 1))
+        size = self._step_images or images
+        for first in range(begin, end, size):
+            yield first, min(first + size, end)
 
 
-class TeslaUnroll(StepwiseUnroll):
+class Source(Protocol):
+    """Where updates find their batches, and leave the gradients in them."""
+
+    def pixels(self, step: int, /) -> Tensor:
+        """Return the batch `(B, C, H, W)` of an update."""
+        ...
+
+    def add(self, step: int, first: int, pull: Tensor, weight: Tensor, /) -> None:
+        """Add `weight` times a gradient in the images of an update, from row `first` on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """What N updates see, beside the weights."""
+
+    source: Source
+    """The batches."""
+
+    targets: Sequence[Tensor]
+    """For each update, `(B_i, K)`."""
+
+    alpha: Tensor
+    """`()`, in the dtype of the weights."""
+
+    @classmethod
+    def of(cls, problem: Problem, source: Source) -> "Loop":
+        """Return the loop of a problem."""
+        targets = [problem.targets[batch] for batch in problem.batches]
+        return cls(source, targets, problem.weights.new_tensor(problem.learning_rate))
+
+
+class TeslaUnroll(ExactUnroll):
     """TESLA's gradient, which the MCT authors' code uses, as both publish it; biased.
 
     Every adjoint lambda_{i+1} is replaced by lambda_N, and the gradient of the images is halved, which
-    in their code is a slip (`2 * tuple`). For comparisons only: it saves neither memory nor, since the
-    graph of every step is built all the same, much time.
+    in their code is a slip (`2 * tuple`). For comparisons only: it saves nothing.
     """
 
-    def gradients(self, problem: Problem, terminal: Callable[[Tensor], Match]) -> Gradients:
-        """Run the inner loop, call `terminal` once on theta_N, and return TESLA's derivatives."""
-        alpha, path = problem.learning_rate, self._path(problem)
-        match = terminal(path.pop())
-        slope, images = torch.zeros_like(match.adjoint[:1]), torch.zeros_like(problem.images)
-        for step, theta in enumerate(path):
-            inner, pull = self._image_pull(problem, step, theta, match.adjoint)
-            slope -= inner
-            images.index_add_(0, problem.batches[step], pull, alpha=-alpha / 2)
-        return Gradients(loss=match.loss, images=images, learning_rate=float(slope))
+    _recursive = False
 
-    def _image_pull(
-        self, problem: Problem, step: int, theta: Tensor, adjoint: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return <g_i, lambda> and d <g_i, lambda> / d batch; no curvature is needed."""
-        inner, _, pixels = self._inner(problem, step, theta, adjoint)
-        (pull,) = torch.autograd.grad(inner, pixels)
-        return inner.detach(), pull
+    def finish(self, match: Match, inner: Tensor, source: Batches) -> Gradients:
+        """Halve the gradient of the images."""
+        found = super().finish(match, inner, source)
+        return replace(found, images=found.images / 2)
 
 
 def minibatches(images: int, size: int | None, steps: int, generator: torch.Generator) -> list[Tensor]:

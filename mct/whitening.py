@@ -9,9 +9,7 @@ References:
 """
 
 import contextlib
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import torch
@@ -19,10 +17,8 @@ from kornia.enhance import ZCAWhitening
 from torch import Tensor
 
 from mct import tensorfile
+from mct.caches import cache_folder
 from mct.errors import MctError
-
-CACHE_VARIABLE: Final = "TRAJFMT_CACHE"
-"""Environment variable that names the folder of the cache."""
 
 KORNIA_LIMIT: Final = 4_000_000_000
 """Bytes that kornia may hold: two copies of the images and its D x D matrices, in float64. CIFAR needs 3.1e9
@@ -81,18 +77,6 @@ def cached(images: Tensor, eps: float, *, images_sha256: str) -> Whitening:
             path.parent.mkdir(parents=True, exist_ok=True)
             tensorfile.save(path, own, facts)
     return Whitening(**own)
-
-
-def cache_folder() -> Path | None:
-    """Return `$TRAJFMT_CACHE`, `$XDG_CACHE_HOME/trajfmt` or `~/.cache/trajfmt`; None without a home."""
-    if own := os.environ.get(CACHE_VARIABLE):
-        return Path(own)
-    if base := os.environ.get("XDG_CACHE_HOME"):
-        return Path(base) / "trajfmt"
-    try:
-        return Path.home() / ".cache" / "trajfmt"
-    except RuntimeError:
-        return None
 
 
 def fit(images: Tensor, eps: float) -> Whitening:

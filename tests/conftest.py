@@ -6,7 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,14 @@ import trajfmt
 from trajfmt import ArrayTrajectory, ParamLayout
 
 Array = NDArray[np.generic]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep whitenings and compiled code out of the user's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRAJFMT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture

@@ -23,8 +23,9 @@ from mct import networks
 from mct.augment import DSA, STRATEGY
 from mct.matching import Matcher
 from mct.seeds import generator
+from mct.steps import make_step
 from mct.stream import KnotStream, Sample
-from mct.unroll import Problem, StepwiseUnroll, minibatches
+from mct.unroll import ExactUnroll, Problem, minibatches, targets_of
 
 ALPHA = 0.02
 TIMESTEPS = 7
@@ -61,7 +62,7 @@ def theirs(
             pixels = images[batch]
             if problem.draws is not None:
                 pixels = utils.DiffAugment(pixels, STRATEGY, param=settings)
-            loss = cross_entropy(student(pixels, flat_param=theta), problem.labels[batch])
+            loss = cross_entropy(student(pixels, flat_param=theta), problem.targets[batch])
             (gradient,) = torch.autograd.grad(loss, theta, create_graph=True)
             theta = theta - rate * gradient
     match = mse_loss(theta, target, reduction="sum") / mse_loss(sample.weights, target, reduction="sum")
@@ -86,7 +87,8 @@ def check(modules: dict[str, ModuleType]) -> Lines:
                 sample = stream.sample(0, start)
                 problem = problem_of(sample, size, augmented=augmented)
                 matcher = Matcher(stream)
-                found = StepwiseUnroll(networks.build(model, generator=generator(9)).double()).gradients(
+                step = make_step(networks.build(model, generator=generator(9)).double())
+                found = ExactUnroll(step).gradients(
                     problem, lambda theta, matcher=matcher, sample=sample: matcher.compare(theta, sample)
                 )
                 target = torch.from_numpy(bundle[0].at(start + steps).copy())
@@ -118,7 +120,7 @@ def problem_of(sample: Sample, size: int | None, *, augmented: bool) -> Problem:
     return Problem(
         weights=sample.weights,
         images=images,
-        labels=torch.arange(20) // 2,
+        targets=targets_of(torch.arange(20) // 2, 10, torch.float64),
         learning_rate=ALPHA,
         batches=batches,
         augment=DSA() if augmented else None,

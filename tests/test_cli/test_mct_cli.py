@@ -83,7 +83,8 @@ def test_run_writes_its_files(finished: Path) -> None:
     assert names == files
     lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3]
-    expected = {"step", "loss", "trajectory", "start", "target", "learning_rate", "seconds"}
+    expected = {"step", "loss", "trajectory", "start", "target", "learning_rate", "seconds",
+                "parts", "memory_mb", "utilisation"}  # fmt: skip
     assert all(set(line) == expected for line in lines)
     assert all(line["target"] == line["start"] + 2 for line in lines)
 
@@ -142,7 +143,17 @@ def test_interrupt_writes_the_state(bundle: Path, tmp_path: Path) -> None:
         "(entry,) = [p for p in entry_points(group='console_scripts') if p.name == 'mct']\n"
         "sys.argv[0] = 'mct'; entry.load()()\n"
     )
-    arguments = ["distill", "--traj", str(bundle), "--out", str(out), *SMALL[:-1], "100000"]
+    arguments = [
+        "distill",
+        "--traj",
+        str(bundle),
+        "--out",
+        str(out),
+        *SMALL[:-1],
+        "100000",
+        "--engine",
+        "eager",
+    ]
     process = subprocess.Popen(
         [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -5,7 +5,6 @@ Torch is imported inside fixtures: where it is missing each test file skips by i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,14 +21,6 @@ def one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep whitenings out of the user's own cache."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRAJFMT_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(scope="session")

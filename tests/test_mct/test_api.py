@@ -8,9 +8,9 @@ import mct
 
 PUBLIC = """
 Accuracy ArchitectureTested Comparison ConfigError CorruptError DataError Dataset DistillConfig Distiller
-DivergedError EvaluateConfig Evaluated ExistsError ExpertConfig ExpertDone ExpertEpoch ExpertRun
-ExpertsFound Gradients MctError MismatchError MissingError NetworkTrained OuterStep Problem ResultError
-RunFolder SyntheticDataset Unroll distill train_experts
+DivergedError EvaluateConfig Evaluated ExhaustedError ExistsError ExpertConfig ExpertDone ExpertEpoch
+ExpertRun ExpertsFound Gradients MctError MismatchError MissingError NetworkTrained Note OuterStep Problem
+RankError ResultError RunFolder SyntheticDataset Unroll distill train_experts
 """
 
 
@@ -24,7 +24,8 @@ def test_every_error_has_an_exit_code() -> None:
     """The command line needs nothing but the class."""
     errors = [getattr(mct, name) for name in mct.__all__ if name.endswith("Error")]
     assert {error.__name__: error.exit_code for error in errors} == {
-        "MctError": 1, "MismatchError": 1, "DivergedError": 1, "ConfigError": 2, "DataError": 2,
-        "ExistsError": 2, "MissingError": 2, "ResultError": 3, "CorruptError": 4,
+        "MctError": 1, "MismatchError": 1, "DivergedError": 1, "ExhaustedError": 1, "RankError": 1,
+        "ConfigError": 2, "DataError": 2, "ExistsError": 2, "MissingError": 2, "ResultError": 3,
+        "CorruptError": 4,
     }  # fmt: skip
     assert all(issubclass(error, mct.MctError) for error in errors)

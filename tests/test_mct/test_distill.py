@@ -75,7 +75,7 @@ def test_one_vector_of_weights_per_outer_step(bundle, digits, model) -> None:
 
 def test_update_is_sgd_with_momentum(bundle, digits, model) -> None:
     """Images and learning rate follow torch.optim.SGD with momentum 0.5, bit for bit."""
-    distiller = distiller_of(bundle, digits, model, engine=StubEngine(image=0.25, slope=3.0))
+    distiller = distiller_of(bundle, digits, model, unroll=StubEngine(image=0.25, slope=3.0))
     state = distiller.initial()
     image = state.synthetic.images.clone().requires_grad_()
     rate = torch.tensor(state.synthetic.learning_rate, dtype=torch.float64, requires_grad=True)
@@ -116,7 +116,8 @@ def run_whole(distiller: Distiller, folder: RunFolder, **options) -> list[Evalua
 
 def metrics_of(folder: RunFolder) -> list[dict]:
     """Return the metrics without what differs between runs."""
-    return [json.loads(line) | {"seconds": 0} for line in folder.metrics.read_text().splitlines()]
+    taken = dict.fromkeys(("seconds", "parts", "memory_mb", "utilisation"), 0)
+    return [json.loads(line) | taken for line in folder.metrics.read_text().splitlines()]
 
 
 def assert_same_run(one: RunFolder, two: RunFolder) -> None:
@@ -213,7 +214,7 @@ def test_run_that_was_killed_loses_what_followed_its_last_state(
 def test_augmentation_is_drawn_for_every_batch(bundle, digits, model) -> None:
     """Each inner step has numbers of its own, from the generator of the state, after the batches."""
     engine = StubEngine()
-    distiller = distiller_of(bundle, digits, model, engine=engine)
+    distiller = distiller_of(bundle, digits, model, unroll=engine)
     state = distiller.initial()
     distiller.step(state)
     random = torch.Generator()
@@ -226,7 +227,7 @@ def test_augmentation_is_drawn_for_every_batch(bundle, digits, model) -> None:
         assert draws.family == expected.family
         assert all(torch.equal(a, b) for a, b in zip(draws.values, expected.values, strict=True))
     plain = StubEngine()
-    other = distiller_of(bundle, digits, model, replace(CONFIG, augment="none"), engine=plain)
+    other = distiller_of(bundle, digits, model, replace(CONFIG, augment="none"), unroll=plain)
     other.step(other.initial())
     assert plain.problem.augment is plain.problem.draws is None
 
@@ -234,7 +235,7 @@ def test_augmentation_is_drawn_for_every_batch(bundle, digits, model) -> None:
 def test_teacher_labels_are_what_the_expert_at_the_target_says(bundle, digits, model) -> None:
     """Softmax of the network with the target's weights, made for this alone, on the images before."""
     engine = StubEngine()
-    distiller = distiller_of(bundle, digits, model, replace(CONFIG, labels="teacher"), engine=engine)
+    distiller = distiller_of(bundle, digits, model, replace(CONFIG, labels="teacher"), unroll=engine)
     before = distiller.initial()
     assert before.synthetic.soft_labels is None
     after, event = distiller.step(before)
@@ -244,7 +245,7 @@ def test_teacher_labels_are_what_the_expert_at_the_target_says(bundle, digits, m
     torch.nn.utils.vector_to_parameters(weights, network.parameters())
     expected = network(before.synthetic.images).softmax(1)
     assert torch.allclose(after.synthetic.soft_labels, expected, atol=1e-6)
-    assert torch.equal(engine.problem.labels, after.synthetic.soft_labels)
+    assert torch.equal(engine.problem.targets, after.synthetic.soft_labels)
     assert torch.equal(after.synthetic.labels, before.synthetic.labels)
     assert not after.synthetic.soft_labels.requires_grad
 
@@ -263,9 +264,9 @@ def test_interrupt_inside_a_step_keeps_the_state(tmp_path: Path, bundle, digits,
 
     folder = RunFolder(tmp_path / "run")
     with pytest.raises(KeyboardInterrupt):
-        for _ in distill(distiller_of(bundle, digits, model, engine=Interrupting()), folder):
+        for _ in distill(distiller_of(bundle, digits, model, unroll=Interrupting()), folder):
             pass
-    assert folder.origin().config == replace(CONFIG, max_start=3.0, sampling="continuous")
+    assert folder.origin().config == replace(CONFIG, max_start=3.0, sampling="continuous", engine="eager")
     assert synthetic.load(folder.result).origin.outer_step == 2
     assert len(folder.metrics.read_text().splitlines()) == 2
 
@@ -300,7 +301,7 @@ def test_divergence_stops_and_keeps_the_last_state(
     """The error names step and cause; the last good state is kept, and no result is claimed yet."""
     folder = RunFolder(tmp_path / "run")
     with pytest.raises(DivergedError, match=f"outer step 1: {cause}"):
-        for _ in distill(distiller_of(bundle, digits, model, engine=engine), folder):
+        for _ in distill(distiller_of(bundle, digits, model, unroll=engine), folder):
             pass
     assert states.load(folder.state).step == 0
     assert not folder.result.exists()
@@ -317,12 +318,12 @@ def test_diverged_run_continues_with_another_rate(tmp_path: Path, bundle, digits
 
     wild = Growing(slope=0.0)
     with pytest.raises(DivergedError) as caught:
-        run_whole(distiller_of(bundle, digits, model, engine=wild), folder)
+        run_whole(distiller_of(bundle, digits, model, unroll=wild), folder)
     assert str(caught.value).startswith("outer step 3: the learning rate became -")
     assert f"{folder.state} holds the state of step 2" in str(caught.value)
     assert synthetic.load(folder.result).origin.outer_step == 2
     calmer = replace(CONFIG, lr_lr=1e-9, lr_img=5.0)
-    run_whole(distiller_of(bundle, digits, model, calmer, engine=StubEngine()), folder, resume=True)
+    run_whole(distiller_of(bundle, digits, model, calmer, unroll=StubEngine()), folder, resume=True)
     origin = synthetic.load(folder.result).origin
     assert (origin.outer_step, origin.config.lr_lr) == (6, 1e-9)
     assert origin.changes == (
@@ -333,7 +334,7 @@ def test_diverged_run_continues_with_another_rate(tmp_path: Path, bundle, digits
 
 def test_published_growth_is_no_alarm(bundle, digits, model) -> None:
     """A learning rate ten times the initial one, and a loss above 1, go on."""
-    distiller = distiller_of(bundle, digits, model, engine=StubEngine(loss=50.0, slope=-1800.0))
+    distiller = distiller_of(bundle, digits, model, unroll=StubEngine(loss=50.0, slope=-1800.0))
     _, event = distiller.step(distiller.initial())
     assert event.learning_rate == pytest.approx(0.2)
 
@@ -441,7 +442,7 @@ class Rehearsed:
     def __init__(self, means) -> None:
         self.means, self.seen = list(means), []
 
-    def __call__(self, images, labels, learning_rate, dataset, model, config, *, on):
+    def __call__(self, images, labels, learning_rate, dataset, model, config, *, on, **_):
         """Stand for `evaluate`."""
         self.seen.append((images, labels, dataset.test_images, (model, config), on))
         yield from ()

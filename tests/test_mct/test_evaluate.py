@@ -15,6 +15,7 @@ from mct.data import Dataset  # noqa: E402
 from mct.errors import ConfigError, MismatchError  # noqa: E402
 from mct.events import Accuracy, ArchitectureTested, NetworkTrained  # noqa: E402
 from mct.seeds import generator  # noqa: E402
+from mct.training import Crew, intraop  # noqa: E402
 
 from .test_synthetic import made  # noqa: E402
 
@@ -112,6 +113,39 @@ def test_baseline_gets_its_best_step_size(digits: Dataset, model: trajfmt.Model)
     means = {rate: sum(e.accuracy for e in events if e.learning_rate == rate) / 2 for rate in rates}
     assert result.mean == max(means.values())
     assert result.learning_rate == max(means, key=means.get)
+
+
+@pytest.mark.parametrize("name", ["ConvNetD2W4", "ConvNetD1W4BN"])
+def test_networks_do_not_depend_on_how_many_are_trained_at_once(
+    digits: Dataset, name: str, monkeypatch
+) -> None:
+    """Each is the one that the published loop trains alone; so with threads as without."""
+    model = networks.parse(name, channels=1, image_size=8, classes=10)
+    images, labels = digits.train_images[:20], digits.train_labels[:20]
+    config = EvaluateConfig(networks=3, epochs=6, batch_size=8)
+    with intraop(2):
+        assert Crew.sharing(torch.device("cpu"), 3).at_once == 2
+        threads = drain(evaluate.evaluate(images, labels, 0.05, digits, model, config))
+    sharing = Crew.sharing
+    monkeypatch.setattr(Crew, "sharing", lambda device, _: Crew.alone(device))
+    assert drain(evaluate.evaluate(images, labels, 0.05, digits, model, config)) == threads
+    monkeypatch.setattr(Crew, "sharing", sharing)
+    for number, event in enumerate(threads[0]):
+        random = generator(0, "test", "network", number)
+        alone = published(images, labels, model, 0.05, 6, 8, random, augmentation("dsa"))
+        assert event.accuracy == evaluate.accuracy_of(alone, digits.test_images, digits.test_labels)
+
+
+def test_compiled_networks_are_as_good(digits: Dataset, model: trajfmt.Model) -> None:
+    """Compiled they differ by rounding, which a few updates do not turn into other answers."""
+    images, labels = digits.train_images[:20], digits.train_labels[:20]
+    config = EvaluateConfig(networks=2, epochs=2, augment="none")
+    with intraop(2):
+        eager, compiled = (
+            drain(evaluate.evaluate(images, labels, 0.05, digits, model, config, engine=engine))[1]
+            for engine in ("eager", "compiled")
+        )
+    assert compiled.networks == pytest.approx(eager.networks, abs=0.01)
 
 
 def test_images_of_another_shape_are_refused(digits: Dataset, model: trajfmt.Model) -> None:

@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 
 import trajfmt  # noqa: E402
 from mct import experts, networks  # noqa: E402
+from mct.augment import augmentation  # noqa: E402
 from mct.config import ExpertConfig  # noqa: E402
 from mct.data import Dataset  # noqa: E402
 from mct.errors import ConfigError, DivergedError, ExistsError  # noqa: E402
@@ -97,6 +98,79 @@ def test_updates_are_plain_sgd(digits: Dataset, model: trajfmt.Model) -> None:
             for value, grad in zip(network.parameters(), grads, strict=True):
                 value -= 0.05 * grad
     np.testing.assert_allclose(theta[0][1], networks.flatten(network).numpy(), atol=1e-7)
+
+
+def plainly(dataset: Dataset, model: trajfmt.Model, config: ExpertConfig, expert: int):
+    """Return timesteps, losses and accuracies of an expert that is trained as a module, batch by batch."""
+    random = generator(config.seed, "expert", expert)
+    network = networks.build(model, generator=random).train()
+    augment = augmentation(config.augment)
+    settings = {"momentum": config.momentum, "weight_decay": config.weight_decay}
+    optimizer = torch.optim.SGD(network.parameters(), lr=config.lr, **settings)
+    rows, facts = [networks.flatten(network).numpy()], []
+    images, labels = dataset.train_images, dataset.train_labels
+    for epoch in range(config.epochs):
+        total = torch.zeros(2, dtype=torch.float64)
+        for batch in torch.randperm(len(labels), generator=random).split(config.batch_size):
+            inputs = images[batch] if augment is None else augment(images[batch], random)
+            logits = network(inputs)
+            loss = torch.nn.functional.cross_entropy(logits, labels[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            hits = (logits.argmax(1) == labels[batch]).sum()
+            total += torch.stack([loss.detach() * len(batch), hits]).double()
+        rows.append(networks.flatten(network).numpy())
+        facts.append(tuple((total / len(labels)).tolist()))
+        if config.lr_decay and epoch == config.epochs // 2 + 1:
+            optimizer = torch.optim.SGD(network.parameters(), lr=config.lr / 10, **settings)
+    return np.stack(rows), facts
+
+
+@pytest.mark.parametrize("name", ["ConvNetD2W4", "ConvNetD1W4BN"])
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_experts_are_those_of_plain_training(digits: Dataset, name: str, at_once: int) -> None:
+    """Bit for bit, with all that a recipe can have, however many are trained at once."""
+    model = networks.parse(name, channels=1, image_size=8, classes=10)
+    config = ExpertConfig(
+        experts=3, epochs=5, lr=0.05, batch_size=500, momentum=0.5, weight_decay=1e-3, lr_decay=True
+    )
+    store = Kept()
+    events = list(experts.train_experts(digits, model, config, store, at_once=at_once))
+    for expert, theta in enumerate(store.theta):
+        rows, facts = plainly(digits, model, config, expert)
+        assert np.array_equal(theta, rows)
+        own = [event for event in events if isinstance(event, ExpertEpoch) and event.expert == expert]
+        assert [(event.loss, event.accuracy) for event in own] == facts
+        assert [event.epoch for event in own] == [1, 2, 3, 4, 5]
+    assert [event.expert for event in events if isinstance(event, ExpertDone)] == [0, 1, 2]
+
+
+def test_groups_are_continued_and_grow(tmp_path: Path) -> None:
+    """An interrupted run of groups continues one by one, and ends with the same bytes."""
+    small = {"experts": 5, "epochs": 2, "batch_size": 2000}
+    for _ in run_of(tmp_path / "whole.mct", **small).events():
+        pass
+    stop_after(run_of(tmp_path / "out.mct", at_once=2, **small), 3)
+    events = list(run_of(tmp_path / "out.mct", at_once=3, **small).events())
+    assert events[0] == ExpertsFound(count=4)  # a group is kept as a whole
+    assert contents(tmp_path / "out.mct") == contents(tmp_path / "whole.mct")
+    with pytest.raises(ConfigError, match="`at_once`"):
+        run_of(tmp_path / "other.mct", at_once=0)
+
+
+def test_engine_goes_by_the_updates_of_one_expert(digits: Dataset, model: trajfmt.Model, monkeypatch) -> None:
+    """Not by their number: an expert must not depend on how many there are."""
+    asked: list[int] = []
+
+    def choose(_: str, updates: int, *_where: object) -> str:
+        asked.append(updates)
+        return "eager"
+
+    monkeypatch.setattr(experts, "choose", choose)
+    for count in (1, 2):
+        trained(digits, model, ExpertConfig(experts=count, epochs=2, batch_size=500))
+    assert asked == [6, 6]
 
 
 def test_expert_that_diverges_is_named(digits: Dataset, model: trajfmt.Model) -> None:

@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 import trajfmt  # noqa: E402
 from mct.errors import ConfigError  # noqa: E402
 from mct.seeds import generator  # noqa: E402
-from mct.stream import KnotStream  # noqa: E402
+from mct.stream import KnotStream, _Pieces, _write_at_once  # noqa: E402
 
 from .fakes import FakeBundle, random_walk  # noqa: E402
 
@@ -162,6 +162,53 @@ def test_real_bundle_gives_trajfmts_weights(tmp_path, inserted) -> None:
             np.testing.assert_allclose(sample.weights.numpy(), expected, rtol=1e-6, atol=1e-7)
             target = stream.materialise(sample.target).numpy()
             np.testing.assert_allclose(target, trajectory.at(sample.target.time), rtol=1e-6, atol=1e-7)
+
+
+def test_start_is_written_where_the_caller_wants_it() -> None:
+    """`out` becomes the student's weights; a wrong one is refused."""
+    stream, out = KnotStream(bundle_of((3,)), expert_steps=2), torch.empty(32)
+    expected = stream.sample(1, 2.5).weights
+    found = stream.draw(generator(0), out=out).weights
+    assert found is out
+    assert stream.sample(1, 2.5, out=out).weights.data_ptr() == out.data_ptr()
+    assert torch.equal(out, expected)
+    for wrong in (torch.empty(31), torch.empty(32).double()):
+        with pytest.raises(ValueError, match=r"`out` must be torch.float32 \(32,\) on cpu, got"):
+            stream.sample(1, 2.5, out=wrong)
+
+
+def test_pick_is_what_draw_draws() -> None:
+    """A draw is a pick and a sample."""
+    stream = KnotStream(bundle_of((3,)), expert_steps=2)
+    one, two = generator(4), generator(4)
+    for _ in range(5):
+        trajectory, start = stream.pick(one)
+        sample = stream.draw(two)
+        assert (sample.start.trajectory, sample.start.time) == (trajectory, start)
+
+
+@pytest.mark.parametrize("knots", [(), (3,), (2, 5), None])
+def test_pieces_of_a_position_are_those_of_the_whole(knots) -> None:
+    """Any stretch of elements can be read or written, and is the same bits."""
+    stream = KnotStream(bundle_of(knots), expert_steps=1)
+    for time in (0.0, 2.0, 3.0, 8.0) if knots is None else (0.0, 1.3, 3.0, 4.7, 8.0):
+        position = stream.locate(0, time)
+        whole = stream.materialise(position)
+        for begin, end in ((0, 32), (0, 1), (14, 16), (15, 20), (3, 31), (31, 32)):
+            scratch = torch.full((end - begin,), torch.nan)
+            assert torch.equal(position.read(begin, end, scratch), whole[begin:end])
+            position.write(begin, end, scratch)
+            assert torch.equal(scratch, whole[begin:end])
+
+
+@pytest.mark.parametrize("time", [0.0, 1.3, 3.0, 4.7, 8.0])
+def test_all_runs_at_once_are_the_same_bits(time: float) -> None:
+    """What other devices than the CPU do to keep launches few."""
+    position = KnotStream(bundle_of((3,)), expert_steps=1).locate(0, time)
+    one, other = torch.empty(32), torch.empty(32)
+    position.write(0, 32, one)
+    _write_at_once(_Pieces(position.knots, position.runs), other)
+    assert torch.equal(one, other)
 
 
 def test_knots_are_views_on_the_cpu() -> None:

@@ -15,7 +15,8 @@ from mct.errors import ConfigError  # noqa: E402
 from mct.functional import Functional  # noqa: E402
 from mct.matching import Match  # noqa: E402
 from mct.seeds import generator  # noqa: E402
-from mct.unroll import Problem, StepwiseUnroll, TeslaUnroll, minibatches  # noqa: E402
+from mct.steps.autograd import AutogradStep  # noqa: E402
+from mct.unroll import ExactUnroll, Problem, TeslaUnroll, minibatches, targets_of  # noqa: E402
 
 
 def problem_of(
@@ -34,7 +35,7 @@ def problem_of(
     problem = Problem(
         weights=weights,
         images=torch.randn(images, 2, 8, 8, generator=random, dtype=torch.float64),
-        labels=labels,
+        targets=targets_of(labels, 3, torch.float64),
         learning_rate=0.05,
         batches=batches,
         augment=augment,
@@ -56,10 +57,18 @@ def whole_graph(network, problem: Problem, target):
         pixels = images[batch]
         if problem.augment is not None:
             pixels = problem.augment.apply(pixels, problem.draws[step])
-        loss = cross_entropy(functional_call(network, weights, (pixels,)), problem.labels[batch])
+        loss = cross_entropy(functional_call(network, weights, (pixels,)), problem.targets[batch])
         theta = theta - alpha * torch.autograd.grad(loss, theta, create_graph=True)[0]
     objective = (theta - target).square().sum() / (problem.weights - target).square().sum()
     return objective.detach(), *torch.autograd.grad(objective, (images, alpha))
+
+
+def loss_of(problem: Problem, function, step: int, theta, images):
+    """Return the loss of an update, with its graph."""
+    pixels = images[problem.batches[step]]
+    if problem.augment is not None:
+        pixels = problem.augment.apply(pixels, problem.draws[step])
+    return cross_entropy(function(theta, pixels), problem.targets[problem.batches[step]])
 
 
 def compare_with(problem: Problem, target):
@@ -85,7 +94,7 @@ def test_gradients_equal_backpropagation_through_the_whole_graph(name: str, step
     """Loss, image gradient and step size gradient are exact, with ragged batches."""
     network, problem, target = problem_of(name, steps, size=4)
     loss, images, alpha = whole_graph(network, problem, target)
-    found = StepwiseUnroll(network).gradients(problem, compare_with(problem, target))
+    found = ExactUnroll(AutogradStep(network)).gradients(problem, compare_with(problem, target))
     assert abs(found.loss - float(loss)) <= 1e-12 * float(loss)
     assert relative(found.images, images) < 1e-10
     assert relative(found.learning_rate, alpha) < 1e-10
@@ -97,21 +106,20 @@ def test_gradients_go_through_augmentation(strategy: str, soft: bool) -> None:
     """For every family, with ragged batches and both kinds of labels, they are exact."""
     network, problem, target = problem_of("ConvNetD2W4", 8, size=4, strategy=strategy, soft=soft)
     loss, images, alpha = whole_graph(network, problem, target)
-    found = StepwiseUnroll(network).gradients(problem, compare_with(problem, target))
+    found = ExactUnroll(AutogradStep(network)).gradients(problem, compare_with(problem, target))
     assert abs(found.loss - float(loss)) <= 1e-12 * float(loss)
     assert relative(found.images, images) < 1e-10
     assert relative(found.learning_rate, alpha) < 1e-10
 
 
 def test_one_hot_labels_are_hard_labels() -> None:
-    """Probabilities that are 0 and 1 give the gradients of the classes."""
-    network, problem, target = problem_of("ConvNetD1W4", 3, size=4)
-    one_hot = torch.nn.functional.one_hot(problem.labels, 3).double()
-    terminal = compare_with(problem, target)
-    hard = StepwiseUnroll(network).gradients(problem, terminal)
-    soft = StepwiseUnroll(network).gradients(replace(problem, labels=one_hot), terminal)
-    assert relative(soft.images, hard.images) < 1e-12
-    assert soft.learning_rate == pytest.approx(hard.learning_rate, rel=1e-12)
+    """Classes as probabilities of 0 and 1 have the cross-entropy of the classes; probabilities stay."""
+    random = generator(0)
+    logits = torch.randn(6, 3, generator=random, dtype=torch.float64)
+    labels = torch.arange(6) % 3
+    targets = targets_of(labels, 3, torch.float64)
+    assert cross_entropy(logits, targets) == pytest.approx(float(cross_entropy(logits, labels)), rel=1e-15)
+    assert torch.equal(targets_of(logits.softmax(1), 3, torch.float64), logits.softmax(1))
 
 
 def test_augmentation_and_its_numbers_belong_together() -> None:
@@ -127,7 +135,7 @@ def test_network_with_buffers_has_no_memory() -> None:
     """Running statistics are those of the module before; a second call gives the same bits."""
     network, problem, target = problem_of("ConvNetD2W4BN", 3, size=4)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    engine = StepwiseUnroll(network)
+    engine = ExactUnroll(AutogradStep(network))
     first, second = (engine.gradients(problem, compare_with(problem, target)) for _ in range(2))
     assert torch.equal(first.images, second.images)
     assert first.learning_rate == second.learning_rate
@@ -151,15 +159,15 @@ def test_dropout_is_refused() -> None:
     """A network that gives another output each time has no exact gradient in two passes."""
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(0.5), torch.nn.Linear(4, 2))
     with pytest.raises(ConfigError, match="`1` is dropout"):
-        StepwiseUnroll(network)
+        ExactUnroll(AutogradStep(network))
     network[1].p = 0.0
-    StepwiseUnroll(network)
+    ExactUnroll(AutogradStep(network))
 
 
 def test_image_that_is_in_no_batch_has_no_gradient() -> None:
     """Gradients go to the images of a batch, and to those alone."""
     network, problem, target = problem_of("ConvNetD1W4", steps=1, size=2)
-    found = StepwiseUnroll(network).gradients(problem, compare_with(problem, target))
+    found = ExactUnroll(AutogradStep(network)).gradients(problem, compare_with(problem, target))
     unused = sorted(set(range(6)) - set(problem.batches[0].tolist()))
     assert len(unused) == 4
     assert not found.images[unused].any()
@@ -170,7 +178,7 @@ def test_gradients_leave_their_input_alone() -> None:
     """Neither the weights nor the images of the problem change or gain a graph."""
     network, problem, target = problem_of("ConvNetD1W4", steps=3, size=None)
     before = problem.weights.clone(), problem.images.clone()
-    StepwiseUnroll(network).gradients(problem, compare_with(problem, target))
+    ExactUnroll(AutogradStep(network)).gradients(problem, compare_with(problem, target))
     assert torch.equal(problem.weights, before[0])
     assert torch.equal(problem.images, before[1])
     assert not problem.weights.requires_grad
@@ -197,7 +205,7 @@ def test_graph_of_one_update_exists_at_a_time() -> None:
                 live -= self.size
 
         with torch.autograd.graph.saved_tensors_hooks(Held, lambda held: held.tensor):
-            StepwiseUnroll(network).gradients(problem, compare_with(problem, target))
+            ExactUnroll(AutogradStep(network)).gradients(problem, compare_with(problem, target))
         return high
 
     assert peak(8) == peak(2) > 0
@@ -224,7 +232,7 @@ def tesla(network, problem: Problem, target):
     images = problem.images.clone().requires_grad_()
     for step in range(len(problem.batches)):
         leaf = theta.detach().requires_grad_()
-        loss = problem.loss(function, step, leaf, images[problem.batches[step]])
+        loss = loss_of(problem, function, step, leaf, images)
         (gradient,) = torch.autograd.grad(loss, leaf, create_graph=True)
         gradients.append(gradient)
         theta = theta - alpha * gradient.detach()
@@ -248,8 +256,8 @@ def test_tesla_is_as_published(steps: int, size: int | None, strategy: str | Non
     def terminal(final):
         return Match(float((final - target).square().sum()) / distance, 2 * (final - target) / distance)
 
-    found = TeslaUnroll(network).gradients(problem, terminal)
-    exact = StepwiseUnroll(network).gradients(problem, terminal)
+    found = TeslaUnroll(AutogradStep(network)).gradients(problem, terminal)
+    exact = ExactUnroll(AutogradStep(network)).gradients(problem, terminal)
     loss, images, rate = tesla(network, problem, target)
     assert found.loss == pytest.approx(loss, rel=1e-12)
     assert found.learning_rate == pytest.approx(rate, rel=1e-10)

@@ -1,0 +1,1 @@
+"""What `outer_step.py` runs in its child processes."""

@@ -1,0 +1,60 @@
+"""The exact gradient in float64, and how close the gradients come that others wrote down."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import trajfmt
+from mct import networks
+from mct.matching import Match
+from mct.seeds import generator
+from mct.steps import make_step
+from mct.unroll import ExactUnroll, Gradients, Problem, targets_of
+from outer_step.job import EXPERT_STEPS, LR_INIT, Job
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Return for every `*.found` in the folder what it has of the exact gradient: cosine and size."""
+    images, labels = torch.load(job.folder / "images.pt")
+    exact = gradients(job, images, labels)
+    place = {image.numpy().tobytes(): number for number, image in enumerate(images)}
+    results = {}
+    for path in sorted(job.folder.glob("*.found")):
+        found = torch.load(path)
+        order = [place[image.contiguous().numpy().tobytes()] for image in found["images"]]
+        assert torch.equal(labels[order], labels), "the images are not the same ones"
+        one, other = found["gradient"].double().flatten(), exact.images.cpu()[order].flatten()
+        results[path.stem] = {
+            "cosine": float(one @ other / (one.norm() * other.norm())),
+            "size": float(one.norm() / other.norm()),
+            "slope": found["slope"] / float(exact.learning_rate),
+        }
+    return results
+
+
+def gradients(job: Job, images: Tensor, labels: Tensor) -> Gradients:
+    """Return the exact gradient for the first start and its target, without augmentation."""
+    shape = job.shape
+    model = networks.parse(shape.model, channels=3, image_size=32, classes=shape.classes)
+    network = networks.build(model, generator=generator(0), device=job.device).double()
+    step = make_step(network, engine="eager")
+    with trajfmt.open(job.folder / "one.mtt") as bundle:
+        weights = [torch.from_numpy(bundle[0].at(time)).double() for time in (0, EXPERT_STEPS)]
+    start, target = (step.pack(value.to(job.device)) for value in weights)
+    distance = (start - target).square().sum()
+
+    def terminal(final: Tensor) -> Match:
+        gap = final - target
+        return Match(float(gap.square().sum() / distance), 2 * gap / distance)
+
+    problem = Problem(
+        weights=start,
+        images=images.double().to(job.device),
+        targets=targets_of(labels, shape.classes, torch.float64).to(job.device),
+        learning_rate=LR_INIT,
+        batches=[torch.arange(len(images), device=job.device)] * shape.inner_steps,
+    )
+    return ExactUnroll(step, step_images=100).gradients(problem, terminal)

@@ -1,0 +1,128 @@
+"""The inner loop as two captured CUDA graphs: one up to theta_N, one back from lambda_N.
+
+A graph replays its kernels without Python and without launches one by one. What it reads and writes has fixed
+addresses: weights, targets and learning rate are copied in, pixels are augmented before and gradients taken
+through the augmentation after. The sequence of batch sizes, ragged ones included, is the same in every
+outer step, so one pair of graphs serves a run.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mct.batches import Batches
+from mct.matching import Match
+from mct.steps import Notes
+from mct.unroll import ExactUnroll, Gradients, Loop, Problem
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Pixels of all updates at fixed addresses, and the gradients in them."""
+
+    values: Tensor
+    """`(B, C, H, W)`: the batches, one after another."""
+
+    pulls: Tensor
+    """The same shape."""
+
+    starts: tuple[int, ...]
+    """First row of each update, and the end."""
+
+    def pixels(self, step: int) -> Tensor:
+        """Return the batch `(B, C, H, W)` of an update."""
+        return self.values[self.starts[step] : self.starts[step + 1]]
+
+    def add(self, step: int, first: int, pull: Tensor, weight: Tensor) -> None:
+        """Set the gradient in some images of an update; each is given once."""
+        begin = self.starts[step] + first
+        torch.mul(pull, weight, out=self.pulls[begin : begin + len(pull)])
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """Both graphs of one shape of problem, with their inputs and outputs."""
+
+    loop: Loop
+    frame: Frame
+    start: Tensor
+    final: Tensor
+    adjoint: Tensor
+    inner: Tensor
+    up: torch.cuda.CUDAGraph
+    down: torch.cuda.CUDAGraph
+
+
+class GraphUnroll:
+    """Runs an `ExactUnroll` as captured graphs on CUDA.
+
+    The first problem of a shape runs as it is, which compiles and warms up everything; the second is
+    captured. Where capturing fails, all run as they are.
+
+    Args:
+        plain: What to capture.
+        notes: Called with one line where capturing fails.
+    """
+
+    def __init__(self, plain: ExactUnroll, *, notes: Notes) -> None:
+        self._plain, self._notes = plain, notes
+        self._captured: dict[Shape, Captured | None] = {}
+        self._failed = False
+
+    def gradients(self, problem: Problem, terminal: Callable[[Tensor], Match]) -> Gradients:
+        """Run the inner loop, call `terminal` once on theta_N, and return exact derivatives."""
+        key = (*problem.images.shape, *problem.weights.shape, *map(len, problem.batches))
+        if self._failed or key not in self._captured:
+            self._captured[key] = None
+            return self._plain.gradients(problem, terminal)
+        clock = self._plain.clock
+        source = Batches(
+            problem.images, problem.batches, problem.augment, problem.draws, whole=True, clock=clock
+        )
+        captured = self._captured[key]
+        if captured is None:
+            try:
+                captured = self._captured[key] = self._capture(problem, source)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as exc:
+                self._failed = True
+                reason = (str(exc).strip() or "no reason given").splitlines()[0]
+                self._notes(f"the inner loop could not be captured and runs step by step: {reason}")
+                return self._plain.gradients(problem, terminal)
+        self._fill(captured, problem, source)
+        with clock.part("forward"):
+            captured.up.replay()
+        match = terminal(captured.final)
+        with clock.part("adjoint"):
+            captured.adjoint.copy_(match.adjoint)
+            captured.down.replay()
+        source.put(captured.frame.pulls)
+        return self._plain.finish(match, captured.inner, source)
+
+    def _fill(self, captured: Captured, problem: Problem, source: Batches) -> None:
+        """Copy a problem to where the graphs read it."""
+        captured.start.copy_(problem.weights)
+        captured.loop.alpha.fill_(problem.learning_rate)
+        captured.frame.values.copy_(source.all())
+        for target, batch in zip(captured.loop.targets, problem.batches, strict=True):
+            torch.index_select(problem.targets, 0, batch, out=target)
+
+    def _capture(self, problem: Problem, source: Batches) -> Captured:
+        values = source.all().clone()
+        frame = Frame(values, torch.zeros_like(values), source.starts)
+        loop = Loop.of(problem, frame)
+        start, adjoint = problem.weights.clone(), torch.zeros_like(problem.weights)
+        up, down = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
+        mode = "thread_local"  # another thread may load knots meanwhile
+        with torch.cuda.graph(up, capture_error_mode=mode):
+            path, kept = self._plain.ascend(loop, start)
+        final = path[-1]
+        with torch.cuda.graph(down, pool=up.pool(), capture_error_mode=mode):
+            inner = self._plain.descend(loop, path[:-1], kept, adjoint)
+        # The graphs hold addresses, not tensors: what is between them must live as long as they do.
+        return Captured(loop, frame, start, final, adjoint, inner, up, down)

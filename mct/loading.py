@@ -1,0 +1,132 @@
+"""Brings one knot from a bundle to where it is computed with, in one piece and in the order of the step.
+
+On the CPU a knot that needs no arranging stays a view of the mapped file. On CUDA it goes through two small
+pinned buffers on a stream of its own, so that neither the host nor the other streams wait for it. Which
+knots are loaded, and when, is decided in `knots`.
+"""
+
+import mmap
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trajfmt.torch import from_readonly
+
+Key = tuple[int, int]
+"""Number of a trajectory, and of a knot of it."""
+
+_PIECE = 8 << 20
+"""Bytes of each pinned buffer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Knot:
+    """One knot on the device."""
+
+    weights: Tensor
+    """`(P,)`; must not be written to, its memory may be a file's."""
+
+    mapped: bool
+    """Whether it is a view of a mapped file, which takes no memory of its own."""
+
+    ready: torch.cuda.Event | None = None
+    """On CUDA: when the weights are there."""
+
+    def on_stream(self) -> Tensor:
+        """Return the weights for use on the current stream, which waits for them where it must."""
+        if self.ready is not None:
+            stream = torch.cuda.current_stream(self.weights.device)
+            stream.wait_event(self.ready)
+            self.weights.record_stream(stream)
+        return self.weights
+
+
+class Loader:
+    """Loads knots of one bundle to one device; any thread may call it.
+
+    Args:
+        read: Returns the weights of a knot `(P,)`, read-only.
+        arrange: From the order of `Module.parameters()` to that of the step; None leaves it.
+        device: Where the knots go.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[Key], NDArray[np.generic]],
+        *,
+        arrange: Callable[[Tensor], Tensor] | None,
+        device: torch.device,
+    ) -> None:
+        self._read = read
+        self._arrange = arrange or _same
+        self._device = device
+        self._stages: list[tuple[Tensor, torch.cuda.Event]] = []
+        self._lock = threading.Lock()
+        if device.type == "cuda":
+            if device.index is None:  # the current device of this thread, not of the one that loads
+                self._device = torch.device("cuda", torch.cuda.current_device())
+            self._side = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+
+    @torch.no_grad()
+    def load(self, key: Key, *, ahead: bool = False) -> Knot:
+        """Return a knot.
+
+        Args:
+            key: Which one.
+            ahead: Also read the pages of a knot that stays in a mapped file, which its use would do.
+
+        Raises:
+            FormatError: The bundle is damaged.
+        """
+        array = self._read(key)
+        raw = from_readonly(array)
+        if self._device.type == "cuda":
+            return self._to_cuda(raw)
+        knot = self._arrange(raw.to(self._device))
+        mapped = knot.data_ptr() == raw.data_ptr() and _is_mapped(array)
+        if mapped and ahead:
+            array.view(np.uint8)[:: mmap.PAGESIZE].max(initial=0)
+        return Knot(knot, mapped)
+
+    def _to_cuda(self, raw: Tensor) -> Knot:
+        with self._lock, torch.cuda.device(self._device), torch.cuda.stream(self._side):
+            if not self._stages:
+                some = min(raw.numel(), _PIECE // raw.element_size())
+                self._stages = [
+                    (torch.empty(some, dtype=raw.dtype, pin_memory=True), _event()) for _ in range(2)
+                ]
+            knot = torch.empty_like(raw, device=self._device)
+            size = len(self._stages[0][0])
+            for turn, begin in enumerate(range(0, raw.numel(), size)):
+                pinned, free = self._stages[turn % 2]
+                piece = raw[begin : begin + size]
+                free.synchronize()
+                # numpy copies in this thread alone; torch would start threads beside those that compute
+                np.copyto(pinned[: len(piece)].numpy(), piece.numpy())
+                knot[begin : begin + size].copy_(pinned[: len(piece)], non_blocking=True)
+                free.record()
+            knot = self._arrange(knot)
+            ready = _event()
+            ready.record()
+        return Knot(knot, mapped=False, ready=ready)
+
+
+def _event() -> torch.cuda.Event:
+    return torch.cuda.Event()  # type: ignore[no-untyped-call]
+
+
+def _same(weights: Tensor) -> Tensor:
+    return weights
+
+
+def _is_mapped(array: NDArray[np.generic]) -> bool:
+    """Return whether the memory of an array is a mapped file."""
+    base: object = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return isinstance(getattr(base, "obj", base), mmap.mmap)

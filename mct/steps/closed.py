@@ -1,0 +1,58 @@
+"""Steps of any network as closed functions: derivatives taken by `torch.func`, so that all of it compiles."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from mct.functional import Functional
+from mct.steps.autograd import is_separable
+from mct.steps.step import Kept
+
+
+class ClosedStep:
+    """Reverse over reverse without a graph that outlives the call; packed order is that of the module.
+
+    Args:
+        network: Any module; its own parameters are not used, only their names and shapes.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network = Functional(network)
+        self.separable = is_separable(network)
+
+    def pack(self, theta: Tensor) -> Tensor:
+        """Return `theta`."""
+        return theta
+
+    def unpack(self, theta: Tensor) -> Tensor:
+        """Return `theta`."""
+        return theta
+
+    def _loss(self, theta: Tensor, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self._network(theta, pixels)
+        return cross_entropy(logits, targets), logits
+
+    def gradient(self, theta: Tensor, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gradient `(P,)` of the loss in theta, and the logits `(B, K)`."""
+        slope: Callable[..., tuple[Tensor, Tensor]] = torch.func.grad(self._loss, has_aux=True)
+        return slope(theta, pixels, targets)
+
+    def keep(self, theta: Tensor, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Kept]:
+        """Return the gradient `(P,)`; nothing is kept."""
+        return self.gradient(theta, pixels, targets)[0], ()
+
+    def pull(
+        self, theta: Tensor, adjoint: Tensor, pixels: Tensor, targets: Tensor, _kept: Kept = ()
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return <g, lambda> `()`, H lambda `(P,)` and d <g, lambda> / d pixels `(B, C, H, W)`."""
+
+        def inner(theta: Tensor, pixels: Tensor) -> Tensor:
+            return self.gradient(theta, pixels, targets)[0] @ adjoint
+
+        both: Callable[..., tuple[tuple[Tensor, Tensor], Tensor]] = torch.func.grad_and_value(
+            inner, argnums=(0, 1)
+        )
+        (curvature, pull), value = both(theta, pixels)
+        return value, curvature, pull

@@ -1,0 +1,116 @@
+"""The norms of the ConvNet family, with the formulas that a step and its pull need of them.
+
+A norm is xh = (y - mean) r with r = 1 / sqrt(var + eps), then z = gamma xh + beta. What differs is what
+the means are taken over, and the shape of gamma. Names here and in `convnet`: D is dz gamma, the gradient
+in xh; a dot of the formulas is a `t` (tangent) at the end of a name.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelNorm:
+    """Instance, group or batch norm: gamma and beta `(C,)`, statistics from sums over pixels."""
+
+    kind: Literal["instance", "group", "batch"]
+    groups: int
+    eps: float
+
+    @property
+    def absorbs_bias(self) -> bool:
+        """Whether a constant added to a channel before the norm is without effect."""
+        return self.kind != "group"
+
+    def affine(self, parameter: Tensor) -> Tensor:
+        """Return gamma or beta in a shape that broadcasts over `(B, C, H, W)`."""
+        return parameter.view(1, -1, 1, 1)
+
+    def statistics(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and r."""
+        mean = self.mean(y)
+        return mean, torch.rsqrt(self.mean((y - mean).square()) + self.eps)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Return the means of `values` `(B, C, H, W)` over what the norm averages, broadcastable."""
+        return self._average(values.sum((2, 3)), values)
+
+    def backward(self, dz: Tensor, xh: Tensor, gamma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the gradients of gamma and beta, mean(D) and mean(D xh)."""
+        one, two = dz.sum((2, 3)), (dz * xh).sum((2, 3))
+        return (
+            two.sum(0),
+            one.sum(0),
+            self._average(gamma * one, dz),
+            self._average(gamma * two, dz),
+        )
+
+    def backward_tangent(
+        self, dz: Tensor, dzt: Tensor, xh: Tensor, xht: Tensor, gamma: Tensor, gammat: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the tangents of what `backward` returns."""
+        one, two = dz.sum((2, 3)), (dz * xh).sum((2, 3))
+        onet, twot = dzt.sum((2, 3)), (dzt * xh + dz * xht).sum((2, 3))
+        return (
+            twot.sum(0),
+            onet.sum(0),
+            self._average(gammat * one + gamma * onet, dz),
+            self._average(gammat * two + gamma * twot, dz),
+        )
+
+    def _average(self, sums: Tensor, like: Tensor) -> Tensor:
+        """Return means from sums over pixels `(B, C)`, broadcastable over `like` `(B, C, H, W)`."""
+        pixels = like.shape[2] * like.shape[3]
+        match self.kind:
+            case "instance":
+                means = sums / pixels
+            case "batch":
+                means = sums.mean(0, keepdim=True) / pixels
+            case "group":
+                grouped = sums.view(len(sums), self.groups, -1)
+                means = (grouped.mean(2, keepdim=True) / pixels).expand_as(grouped).reshape(sums.shape)
+        return means[:, :, None, None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerNorm:
+    """Layer norm over channels and pixels: gamma and beta `(C, H, W)`."""
+
+    eps: float
+    absorbs_bias = False
+
+    def affine(self, parameter: Tensor) -> Tensor:
+        """Return gamma or beta in a shape that broadcasts over `(B, C, H, W)`."""
+        return parameter.unsqueeze(0)
+
+    def statistics(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and r."""
+        mean = self.mean(y)
+        return mean, torch.rsqrt(self.mean((y - mean).square()) + self.eps)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Return the means of `values` `(B, C, H, W)` over what the norm averages, broadcastable."""
+        return values.mean((1, 2, 3), keepdim=True)
+
+    def backward(self, dz: Tensor, xh: Tensor, gamma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the gradients of gamma and beta, mean(D) and mean(D xh)."""
+        product, dxh = dz * xh, dz * gamma
+        return product.sum(0), dz.sum(0), self.mean(dxh), self.mean(dxh * xh)
+
+    def backward_tangent(
+        self, dz: Tensor, dzt: Tensor, xh: Tensor, xht: Tensor, gamma: Tensor, gammat: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the tangents of what `backward` returns."""
+        dxh, dxht = dz * gamma, dz * gammat + dzt * gamma
+        return (
+            (dzt * xh + dz * xht).sum(0),
+            dzt.sum(0),
+            self.mean(dxht),
+            self.mean(dxht * xh + dxh * xht),
+        )
+
+
+Norm = ChannelNorm | LayerNorm

@@ -1,0 +1,54 @@
+"""How many images a network classifies right, counted on their device without waiting for it."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+BLOCK = 32
+"""Images per forward pass on a CPU, where larger tensors come from fresh memory and leave the caches."""
+
+_DEVICE_BLOCK = 1024
+"""The same on another device."""
+
+
+class Trial:
+    """One network on labelled images: iterate to count, block by block, then ask.
+
+    Args:
+        network: Is in evaluation mode while it is asked, and afterwards in the mode that it was in.
+        images: `(N, C, H, W)`.
+        labels: `(N,)` int64.
+        block: Images per forward pass; None: what suits the device.
+        classify: Gives the logits `(B, K)` in place of the network; None: the network does.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        block: int | None = None,
+        classify: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        self._network, self._images, self._labels = network, images, labels
+        self._classify = classify or network
+        self._block = block or (BLOCK if images.device.type == "cpu" else _DEVICE_BLOCK)
+        self.hits = torch.zeros((), dtype=torch.int64, device=labels.device)
+        """How many are right, `()` on the device of the labels."""
+
+    def __iter__(self) -> Iterator[None]:
+        training = self._network.training
+        self._network.eval()
+        blocks = (torch.split(part, self._block) for part in (self._images, self._labels))
+        for x, y in zip(*blocks, strict=True):
+            with torch.no_grad():  # not around the yield: another thread may ask for the next block
+                self.hits += (self._classify(x).argmax(1) == y).sum()
+            yield
+        self._network.train(training)
+
+    @property
+    def accuracy(self) -> float:
+        """Return the share that is right; waits for the device."""
+        return int(self.hits) / len(self._labels)

@@ -1,0 +1,58 @@
+"""Batches that are drawn ahead and augmented many at a time are those that would be drawn one by one."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from mct import feed  # noqa: E402
+from mct.augment import augmentation  # noqa: E402
+from mct.seeds import generator  # noqa: E402
+
+IMAGES = torch.randn(20, 3, 8, 8, generator=generator(0))
+LABELS = torch.arange(20) % 4
+
+
+def one_by_one(size, augment, passes, random):
+    """Yield pixels and labels as MTT's loop would see them."""
+    for _ in range(passes):
+        for batch in torch.split(torch.randperm(20, generator=random), size):
+            pixels = IMAGES[batch]
+            yield (pixels if augment is None else augment(pixels, random)), LABELS[batch]
+
+
+@pytest.mark.parametrize("ahead", [1, 45, 1 << 16])
+@pytest.mark.parametrize("budget", [1, 7 * IMAGES[0].nbytes * 4, 2 << 20])
+@pytest.mark.parametrize("augment", ["none", "dsa", "flip_color"])
+def test_batches_are_those_drawn_one_by_one(monkeypatch, ahead: int, budget: int, augment: str) -> None:
+    """However many are drawn or augmented at once: bit for bit."""
+    monkeypatch.setattr(feed, "_AHEAD", ahead)
+    monkeypatch.setattr(feed, "_BUDGET", budget)
+    dsa = augmentation(augment)
+    batches = feed.Feed(IMAGES, LABELS, classes=4, size=7, augment=dsa).batches(5, generator(1))
+    for batch, (pixels, labels) in zip(batches, one_by_one(7, dsa, 5, generator(1)), strict=True):
+        assert torch.equal(batch.pixels, pixels)
+        assert torch.equal(batch.labels, labels)
+        assert torch.equal(batch.targets, torch.nn.functional.one_hot(labels, 4).float())
+
+
+def test_counts_and_shapes() -> None:
+    """A last batch that is smaller has a shape of its own."""
+    for size, updates, sizes in ((7, 3, [7, 6]), (10, 2, [10]), (50, 1, [20])):
+        found = feed.Feed(IMAGES, LABELS, classes=4, size=size, augment=None)
+        assert (found.updates, found.images) == (updates, 20)
+        assert found.shapes == [(size, 3, 8, 8) for size in sizes]
+
+
+def test_probabilities_are_targets() -> None:
+    """Soft labels are handed out as they are."""
+    soft = torch.rand(20, 4, generator=generator(2)).softmax(1)
+    (batch,) = feed.Feed(IMAGES, soft, classes=4, size=50, augment=None).batches(1, generator(1))
+    order = torch.randperm(20, generator=generator(1))
+    assert torch.equal(batch.targets, soft[order])
+
+
+def test_numbers_reach_a_device_in_order() -> None:
+    """They are copied together and come apart as they were."""
+    vectors = [torch.arange(3), torch.rand(2), torch.arange(4), torch.rand(5)]
+    found = feed._moved(vectors, torch.device("meta"))
+    assert [(len(a), a.dtype, a.device.type) for a in found] == [(len(b), b.dtype, "meta") for b in vectors]
