@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -22,6 +22,7 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from mct import networks
+from mct.architectures.convnet import ConvNet
 from mct.augment import DSA
 from mct.matching import Match
 from mct.seeds import generator
@@ -117,13 +118,14 @@ def errors(found: Gradients, expected: Gradients) -> tuple[float, float, float]:
     return abs(found.loss - expected.loss) / abs(expected.loss), float(images), slope
 
 
-def backends(name: str, engine: str) -> Iterator[tuple[str, Callable[[nn.Module], Step]]]:
-    """Yield the ways to compute a step of a network."""
-    yield "eager", lambda network: make_step(network, engine="eager")
-    if name.startswith("ConvNet"):
-        yield "closed", lambda network: ConvNetStep(network)  # type: ignore[arg-type]
-    if engine == "compiled" and (name.startswith("ConvNet") or name == "MLP"):
-        yield "compiled", lambda network: make_step(network, engine="compiled", notes=print)
+def backends(name: str, dtype: torch.dtype, engine: str) -> Iterator[tuple[str, Step]]:
+    """Yield the ways to compute a step of a network; weights are given later, so that one serves all seeds."""
+    network = build(name, 0).to(dtype)
+    yield "eager", make_step(network, engine="eager")
+    if isinstance(network, ConvNet):
+        yield "closed", ConvNetStep(network)
+    if engine == "compiled" and (isinstance(network, ConvNet) or name == "MLP"):
+        yield "compiled", make_step(network, engine="compiled", notes=print)
 
 
 def main() -> int:
@@ -138,25 +140,27 @@ def main() -> int:
     missed = 0
     print("float64: largest relative error of loss, images, learning rate (bound 1e-10)")
     for name in names:
+        ways = dict(backends(name, torch.float64, given.engine))
         for steps in given.steps:
             case = Case.make(name, steps, 0, torch.float64)
             expected = plain(case)
-            for backend, make in backends(name, given.engine):
-                worst = max(errors(ours(case, make(case.network)), expected))
+            for backend, step in ways.items():
+                worst = max(errors(ours(case, step), expected))
                 missed += worst > 1e-10
                 print(f"  {name:16} N = {steps:2}  {backend:9} {worst:.1e}", flush=True)
     print("float32: median error of the image gradient: plain backpropagation, ours, ratio (bound 2)")
     for name in names:
         if name in ("ResNet18", "VGG11"):
             continue  # float64 has said it; these take minutes a seed
+        ways = dict(backends(name, torch.float32, given.engine))
         for steps in given.steps:
             found: dict[str, list[float]] = {}
             for seed in range(seeds):
                 expected = plain(Case.make(name, steps, seed, torch.float64))
                 case = Case.make(name, steps, seed, torch.float32)
                 found.setdefault("plain", []).append(errors(plain(case), expected)[1])
-                for backend, make in backends(name, given.engine):
-                    error = errors(ours(case, make(case.network)), expected)[1]
+                for backend, step in ways.items():
+                    error = errors(ours(case, step), expected)[1]
                     found.setdefault(backend, []).append(error)
             base = statistics.median(found.pop("plain"))
             for backend, values in found.items():
