@@ -95,7 +95,7 @@ def plain(case: Case) -> Gradients:
     distance = (problem.weights - case.target).square().sum()
     objective = (theta - case.target).square().sum() / distance
     pull, slope = torch.autograd.grad(objective, (images, alpha))
-    return Gradients(loss=float(objective), images=pull, learning_rate=float(slope))
+    return Gradients(loss=float(objective.detach()), images=pull, learning_rate=float(slope))
 
 
 def ours(case: Case, step: Step, **options: object) -> Gradients:
@@ -119,7 +119,7 @@ def errors(found: Gradients, expected: Gradients) -> tuple[float, float, float]:
 
 
 def backends(name: str, dtype: torch.dtype, engine: str) -> Iterator[tuple[str, Step]]:
-    """Yield the ways to compute a step of a network; weights are given later, so that one serves all seeds."""
+    """Yield the ways to compute a step of a network; weights are given later, one serves all seeds."""
     network = build(name, 0).to(dtype)
     yield "eager", make_step(network, engine="eager")
     if isinstance(network, ConvNet):

@@ -4,19 +4,15 @@ It is a pure function from state to state. The gradient belongs to `unroll` and 
 `evaluate`, what stops a run to `guards`; this module only puts them together. The loop is in `distill`.
 """
 
-import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 import trajfmt
 from mct import guards, networks, provenance, recipes, synthetic
-from mct.augment import Draws, augmentation
 from mct.clock import Clock
 from mct.config import DistillConfig, EvaluateConfig
 from mct.data import Dataset
@@ -25,26 +21,15 @@ from mct.errors import DivergedError, MismatchError
 from mct.evaluate import evaluate
 from mct.events import Accuracy, OuterStep
 from mct.execution import Execution
-from mct.functional import Functional
 from mct.graphs import GraphUnroll
-from mct.matching import Match, Matcher
 from mct.ranks import Alone, Ranks
+from mct.samples import Samples
 from mct.seeds import generator
 from mct.state import State
 from mct.steps import Step, choose, make_step
 from mct.steps.narrow import NarrowStep
 from mct.stream import Bundle, KnotStream
-from mct.unroll import ExactUnroll, Gradients, Problem, TeslaUnroll, Unroll, minibatches, targets_of
-
-
-@dataclass(frozen=True, slots=True)
-class _Draw:
-    """What is random about one sample."""
-
-    trajectory: int
-    start: float
-    batches: Sequence[Tensor]
-    numbers: Sequence[Draws] | None
+from mct.unroll import ExactUnroll, TeslaUnroll, Unroll
 
 
 class Distiller:
@@ -99,12 +84,6 @@ class Distiller:
         updates = config.outer_steps * config.inner_steps * config.samples
         engine = choose(config.engine, updates, model, device)
         step = make_step(network, engine=engine, notes=self.notes.append)
-        self._step = NarrowStep(step) if config.precision == "bf16" else step
-        self._unroll = unroll or self._engine(self._step, config.gradient, torch.device(device), engine)
-        narrow = config.precision == "bf16"
-        self._exact = self._engine(step, config.gradient, torch.device("cpu"), engine) if narrow else None
-        self._student: Tensor | None = None  # where every start is written,
-        self._adjoint: Tensor | None = None  # and every first adjoint
         self.stream = KnotStream(
             bundle,
             expert_steps=config.expert_steps,
@@ -124,7 +103,6 @@ class Distiller:
             sampling="discrete" if self.stream.discrete else "continuous",
             engine=engine,
         )
-        self._augment = augmentation(config.augment)
         self.origin = synthetic.Origin(
             dataset=dataset.name,
             class_names=dataset.class_names,
@@ -134,9 +112,20 @@ class Distiller:
             artifact_sha256=artifact_sha256,
             outer_step=0,
         )
-        self._matcher = Matcher(self.stream)
-        self._network = Functional(network)
-        self._classes = model.classes
+        plain, narrow = self._engine(step), config.precision == "bf16"
+        self._samples = Samples(
+            self.stream,
+            NarrowStep(step) if narrow else step,
+            unroll or (self._engine(NarrowStep(step)) if narrow else plain),
+            plain if narrow else None,
+            network=network,
+            classes=model.classes,
+            config=self.config,
+            ranks=self.ranks,
+            shard=shard,
+            clock=self.clock,
+            notes=self.notes.append,
+        )
 
     @classmethod
     def from_bundle(
@@ -195,8 +184,8 @@ class Distiller:
             shard=shard,
         )
 
-    def _engine(self, step: Step, gradient: str, device: torch.device, engine: str) -> Unroll:
-        kind = TeslaUnroll if gradient == "tesla" else ExactUnroll
+    def _engine(self, step: Step) -> Unroll:
+        kind = TeslaUnroll if self.config.gradient == "tesla" else ExactUnroll
         unroll = kind(
             step,
             keep_bytes=self.execution.keep_mb << 20,
@@ -204,7 +193,8 @@ class Distiller:
             shard=self.ranks if self._shard and self.ranks.size > 1 else None,
             clock=self.clock,
         )
-        if device.type == "cuda" and engine == "compiled" and not self._shard:
+        on_gpu = self.dataset.train_images.device.type == "cuda"
+        if on_gpu and self.config.engine == "compiled" and not self._shard:
             return GraphUnroll(unroll, notes=self.notes.append)
         return unroll
 
@@ -234,10 +224,12 @@ class Distiller:
         config, now = self.config, state.synthetic
         random = torch.Generator()
         random.set_state(state.random)
-        # Every process draws the numbers of all samples, and computes its own.
-        draws = [self._draw(now, random) for _ in range(config.samples)]
-        self._expect(now, draws, random)
-        found, taught = self._mean(now, draws)
+        draws = self._samples.draw(now, random)
+        step = state.step + 1
+        try:
+            found, taught = self._samples.mean(now, draws)
+        except DivergedError as exc:
+            raise DivergedError(f"outer step {step}: {exc}") from None
         if taught is not None:
             now = replace(now, soft_labels=taught)
         with self.clock.part("update"):
@@ -246,7 +238,6 @@ class Distiller:
             rate_velocity = config.momentum * state.rate_velocity + found.learning_rate
             rate = now.learning_rate - config.lr_lr * rate_velocity
             images = now.images - config.lr_img * velocity
-        step = state.step + 1
         cause = guards.trouble(
             config,
             loss=found.loss,
@@ -275,103 +266,6 @@ class Distiller:
             rate_velocity=rate_velocity,
             random=random.get_state(),
         ), event
-
-    def _draw(self, now: synthetic.SyntheticDataset, random: torch.Generator) -> "_Draw":
-        """Draw everything that is random about one sample, on the CPU."""
-        config, size = self.config, now.images.shape[-1]
-        trajectory, start = self.stream.pick(random)
-        batches = minibatches(len(now.labels), config.batch_syn, config.inner_steps, random)
-        if self._augment is None:
-            return _Draw(trajectory, start, batches, None)
-        numbers = [self._augment.draw(len(batch), size, random) for batch in batches]
-        return _Draw(trajectory, start, batches, numbers)
-
-    def _own(self, number: int) -> bool:
-        """Return whether this process computes a sample of an outer step."""
-        return self._shard or number % self.ranks.size == self.ranks.rank
-
-    def _expect(
-        self, now: synthetic.SyntheticDataset, draws: Sequence["_Draw"], random: torch.Generator
-    ) -> None:
-        """Have the knots of this process's later samples loaded ahead, to the first of the next step."""
-        later = [draw for number, draw in enumerate(draws) if self._own(number)][1:]
-        ahead = torch.Generator()
-        ahead.set_state(random.get_state())
-        for number in range(self.config.samples):
-            draw = self._draw(now, ahead)
-            if self._own(number):
-                later.append(draw)
-                break
-        for draw in later:
-            self.stream.expect(draw.trajectory, draw.start)
-
-    def _mean(
-        self, now: synthetic.SyntheticDataset, draws: Sequence["_Draw"]
-    ) -> tuple[Gradients, Tensor | None]:
-        """Return loss and gradients, averaged over the samples, and the teacher's labels of the first."""
-        taught: Tensor | None = None
-        images, numbers = torch.zeros_like(now.images), torch.zeros(2, dtype=torch.float64)
-        for number, draw in enumerate(draws):
-            labels = self._taught(now, draw) if self._own(number) or number == 0 else None
-            taught = labels if number == 0 else taught
-            if self._own(number):
-                found = self._tried(now if labels is None else replace(now, soft_labels=labels), draw)
-                images += found.images
-                numbers += torch.tensor([found.loss, found.learning_rate], dtype=torch.float64)
-        if not self._shard and self.ranks.size > 1:
-            with self.clock.part("ranks"):
-                self.ranks.sum(numbers)
-                self.ranks.sum(images)
-        loss, slope = (numbers / len(draws)).tolist()
-        return Gradients(loss=loss, images=images / len(draws), learning_rate=slope), taught
-
-    def _tried(self, now: synthetic.SyntheticDataset, draw: "_Draw") -> Gradients:
-        """Return what `_gradients` does; where it diverged and others do not know, gradients say so."""
-        try:
-            return self._gradients(now, draw)
-        except DivergedError:
-            if self._shard or self.ranks.size == 1:
-                raise
-            nothing = torch.full_like(now.images, torch.nan)
-            return Gradients(loss=0.0, images=nothing, learning_rate=math.nan)
-
-    def _taught(self, now: synthetic.SyntheticDataset, draw: "_Draw") -> Tensor | None:
-        """Return what the expert at the target says of the images, where that is asked for."""
-        if self.config.labels != "teacher":
-            return None
-        target = self.stream.locate(draw.trajectory, draw.start + self.config.expert_steps)
-        weights = self._step.unpack(self.stream.materialise(target))
-        return self._network.probabilities(weights, now.images)
-
-    def _gradients(self, now: synthetic.SyntheticDataset, draw: "_Draw") -> Gradients:
-        """Return loss and gradients of one sample."""
-        here = now.images.device
-        with self.clock.part("interpolate"):
-            sample = self.stream.sample(draw.trajectory, draw.start, out=self._student)
-            self._student = sample.weights
-            self._matcher.distance(sample)  # a trajectory that stands still is told before the inner loop
-        with self.clock.part("augment"):
-            problem = Problem(
-                weights=sample.weights,
-                images=now.images,
-                targets=targets_of(now.targets, self._classes, now.images.dtype),
-                learning_rate=now.learning_rate,
-                batches=[batch.to(here) for batch in draw.batches],
-                augment=self._augment,
-                draws=draw.numbers and [numbers.to(here) for numbers in draw.numbers],
-            )
-
-        def terminal(final: Tensor) -> Match:
-            with self.clock.part("interpolate"):
-                found = self._matcher.compare(final, sample, out=self._adjoint)
-                self._adjoint = found.adjoint
-                return found
-
-        found = self._unroll.gradients(problem, terminal)
-        if self._exact is not None:
-            exact, self._exact = self._exact.gradients(problem, terminal), None
-            self.notes.append(_compared(found.images, exact.images))
-        return found
 
     def evaluate(self, state: State, config: EvaluateConfig) -> Accuracy:
         """Return the accuracy of fresh networks trained on the synthetic dataset of `state`."""
@@ -404,10 +298,3 @@ class Distiller:
             now = state.synthetic
             state = replace(state, best=replace(now, origin=replace(now.origin, selected=why)))
         return state, found
-
-
-def _compared(found: Tensor, exact: Tensor) -> str:
-    """Return what bfloat16 changed about a gradient of the images."""
-    one, two = found.double().flatten(), exact.double().flatten()
-    cosine, off = float(torch.cosine_similarity(one, two, 0)), float((one - two).norm() / two.norm())
-    return f"bf16: the first image gradient is {off:.1%} off that of float32 (cosine {cosine:.4f})"

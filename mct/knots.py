@@ -99,7 +99,7 @@ class Knots:
     def _arrived(self, key: Key) -> Knot | None:
         """Return a knot that was loaded ahead, or None where that failed."""
         try:
-            return self._coming[key].result()
+            return self._coming[key].result().finished()
         except Exception:  # loading it once more says what is wrong, if it still is
             return None
         finally:

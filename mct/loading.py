@@ -37,6 +37,17 @@ class Knot:
     ready: torch.cuda.Event | None = None
     """On CUDA: when the weights are there."""
 
+    arrange: Callable[[Tensor], Tensor] | None = None
+    """What `finished` has still to do."""
+
+    @torch.no_grad()
+    def finished(self) -> "Knot":
+        """Return the knot in the order of the step."""
+        if self.arrange is None:
+            return self
+        weights = self.arrange(self.weights)
+        return Knot(weights, self.mapped and weights.data_ptr() == self.weights.data_ptr())
+
     def on_stream(self) -> Tensor:
         """Return the weights for use on the current stream, which waits for them where it must."""
         if self.ready is not None:
@@ -78,7 +89,9 @@ class Loader:
 
         Args:
             key: Which one.
-            ahead: Also read the pages of a knot that stays in a mapped file, which its use would do.
+            ahead: Another thread computes meanwhile: on the CPU read the pages, which its use would do, and
+                leave the arranging to `finished`. A second team of torch's threads beside the first would
+                slow every operation of both down.
 
         Raises:
             FormatError: The bundle is damaged.
@@ -87,11 +100,12 @@ class Loader:
         raw = from_readonly(array)
         if self._device.type == "cuda":
             return self._to_cuda(raw)
-        knot = self._arrange(raw.to(self._device))
-        mapped = knot.data_ptr() == raw.data_ptr() and _is_mapped(array)
-        if mapped and ahead:
+        knot = Knot(raw.to(self._device), _is_mapped(array), arrange=self._arrange)
+        if not ahead:
+            return knot.finished()
+        if knot.mapped:
             array.view(np.uint8)[:: mmap.PAGESIZE].max(initial=0)
-        return Knot(knot, mapped)
+        return knot
 
     def _to_cuda(self, raw: Tensor) -> Knot:
         with self._lock, torch.cuda.device(self._device), torch.cuda.stream(self._side):
