@@ -5,7 +5,8 @@ loss, image gradient and learning-rate gradient. In float32, the error of the im
 backpropagation and by each backend, median over seeds, and their ratio: float32 that flips a ReLU is off
 by 1e-2, whoever computes it.
 
-    python benchmarks/exact_gradient.py [--steps 1 5 30] [--seeds 5] [--engine compiled] [--quick]
+    python benchmarks/exact_gradient.py [--steps 1 5 30] [--seeds 5] [--engine compiled]
+        [--networks NAME ...]
 """
 
 from __future__ import annotations
@@ -134,9 +135,9 @@ def main() -> int:
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 5, 30])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--engine", choices=["compiled", "eager"], default="compiled")
-    parser.add_argument("--quick", action="store_true", help="one network and one seed")
+    parser.add_argument("--networks", nargs="+", default=NETWORKS, metavar="NAME")
     given = parser.parse_args()
-    names, seeds = (NETWORKS[:1], 1) if given.quick else (NETWORKS, given.seeds)
+    names, seeds = given.networks, given.seeds
     missed = 0
     print("float64: largest relative error of loss, images, learning rate (bound 1e-10)")
     for name in names:

@@ -11,11 +11,12 @@ from torch.nn.functional import cross_entropy  # noqa: E402
 
 from mct import networks  # noqa: E402
 from mct.augment import DSA, STRATEGY  # noqa: E402
-from mct.errors import ConfigError  # noqa: E402
+from mct.errors import ConfigError, DivergedError  # noqa: E402
 from mct.functional import Functional  # noqa: E402
 from mct.matching import Match  # noqa: E402
 from mct.seeds import generator  # noqa: E402
 from mct.steps.autograd import AutogradStep  # noqa: E402
+from mct.steps.convnet import ConvNetStep  # noqa: E402
 from mct.unroll import ExactUnroll, Problem, TeslaUnroll, minibatches, targets_of  # noqa: E402
 
 
@@ -266,3 +267,59 @@ def test_tesla_is_as_published(steps: int, size: int | None, strategy: str | Non
         torch.testing.assert_close(2 * found.images, exact.images, rtol=1e-12, atol=1e-15)
     else:
         assert float((2 * found.images - exact.images).norm()) > 1e-4 * float(exact.images.norm())
+
+
+@pytest.mark.parametrize("options", [{"keep_bytes": 1}, {"keep_bytes": 30_000}, {"keep_bytes": 1 << 30},
+                                     {"step_images": 1}, {"step_images": 3}])  # fmt: skip
+def test_memory_options_change_nothing(options) -> None:
+    """Kept activations, of some updates or all, and batches in parts give the same gradients."""
+    network, problem, target = problem_of("ConvNetD2W4", 6, size=4, strategy=STRATEGY)
+    step = ConvNetStep(network)
+    packed = replace(problem, weights=step.pack(problem.weights))
+    terminal = compare_with(packed, step.pack(target))
+    expected = ExactUnroll(AutogradStep(network)).gradients(problem, compare_with(problem, target))
+    found = ExactUnroll(step, **options).gradients(packed, terminal)
+    assert relative(found.images, expected.images) < 1e-12
+    assert found.learning_rate == pytest.approx(expected.learning_rate, rel=1e-11)
+
+
+def test_kept_activations_stay_in_their_budget() -> None:
+    """The first updates are kept, as many as fit, and their pulls are given what was kept."""
+    network, problem, target = problem_of("ConvNetD2W4", 6, size=None)
+    step = ConvNetStep(network)
+    _, kept = step.keep(step.pack(problem.weights), problem.images, problem.targets)
+    size = sum(value.nbytes for value in kept)
+    given: list[bool] = []
+
+    class Watched(ConvNetStep):
+        def pull(self, theta, adjoint, pixels, targets, kept=()):
+            given.append(bool(kept))
+            return super().pull(theta, adjoint, pixels, targets, kept)
+
+    packed = replace(problem, weights=step.pack(problem.weights))
+    unroll = ExactUnroll(Watched(network), keep_bytes=2 * size + 1)
+    unroll.gradients(packed, compare_with(packed, step.pack(target)))
+    assert given == [False, False, False, False, True, True]
+
+
+def test_batch_norm_is_not_computed_in_parts() -> None:
+    """Its images see each other."""
+    network, _, _ = problem_of("ConvNetD1W4BN", 1, size=None)
+    with pytest.raises(ConfigError, match="batch norm joins the images"):
+        ExactUnroll(AutogradStep(network), step_images=2)
+
+
+def test_adjoint_that_is_not_finite_names_its_step() -> None:
+    """The first one on the way down."""
+    network, problem, target = problem_of("ConvNetD1W4", 5, size=None)
+
+    class Broken(AutogradStep):
+        calls = 0
+
+        def pull(self, *given):
+            self.calls += 1
+            inner, curvature, pull = super().pull(*given)
+            return inner, curvature * (torch.nan if self.calls == 2 else 1.0), pull
+
+    with pytest.raises(DivergedError, match="not finite at inner step 3 of 5"):
+        ExactUnroll(Broken(network)).gradients(problem, compare_with(problem, target))

@@ -1,0 +1,77 @@
+"""One update of a student and its pull, by every backend: what the outer step is made of.
+
+python benchmarks/step.py [--model ConvNet] [--images 10] [--threads 2] [--rounds 20]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from mct import networks
+from mct.allocator import keep_memory
+from mct.seeds import generator
+from mct.steps import make_step
+
+
+def milliseconds(function: Callable[[], object], rounds: int) -> float:
+    """Return the median of some calls, after two that do not count."""
+    found = []
+    for number in range(rounds + 2):
+        start = time.perf_counter()
+        function()
+        if number > 1:
+            found.append(1e3 * (time.perf_counter() - start))
+    return statistics.median(found)
+
+
+def main() -> None:
+    """Print one line for each backend."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--model", default="ConvNet")
+    parser.add_argument("--images", type=int, default=10)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=20)
+    given = parser.parse_args()
+    keep_memory()  # as the commands do
+    torch.set_num_threads(given.threads)
+    model = networks.parse(given.model, channels=3, image_size=32, classes=10)
+    network = networks.build(model, generator=generator(0))
+    random = generator(1)
+    pixels = torch.randn(given.images, 3, 32, 32, generator=random)
+    targets = torch.nn.functional.one_hot(torch.arange(given.images) % 10, 10).float()
+    theta = torch.nn.utils.parameters_to_vector(network.parameters()).detach()
+    print(f"{given.model}, {given.images} images, {given.threads} threads: median of {given.rounds}, ms")
+    for engine in ("eager", "compiled"):
+        step = make_step(network, engine=engine, notes=print)
+        start = step.pack(theta)
+        adjoint = torch.randn(theta.shape, generator=random)
+        began = time.perf_counter()
+        _, kept = step.keep(start, pixels, targets)
+        for memory in ((), kept):
+            step.pull(start, adjoint, pixels, targets, memory)
+        step.gradient(start, pixels, targets)
+        first = time.perf_counter() - began
+        gradient = milliseconds(
+            lambda step=step, start=start: step.gradient(start, pixels, targets), given.rounds
+        )
+        line = f"  {engine:9} gradient {gradient:7.2f}"
+        for name, memory in (("pull", ()), ("pull with what was kept", kept)):
+            if name == "pull" or kept:
+                taken = milliseconds(
+                    lambda step=step, start=start, adjoint=adjoint, memory=memory: step.pull(
+                        start, adjoint, pixels, targets, memory
+                    ),
+                    given.rounds,
+                )
+                line += f"  {name} {taken:7.2f}"
+        size = sum(value.nbytes for value in kept) / 1e6
+        print(line + (f" ({size:.1f} MB)" if kept else "") + f"  first calls {first:.1f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
