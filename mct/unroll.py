@@ -26,6 +26,7 @@ from mct.batches import Batches
 from mct.clock import Clock
 from mct.errors import ConfigError, DivergedError
 from mct.matching import Match
+from mct.ranks import Ranks
 from mct.steps import Kept, Step
 
 _ALIGNED = 16
@@ -97,24 +98,6 @@ class Unroll(Protocol):
         ...
 
 
-class Shard(Protocol):
-    """Processes that share every batch of an inner loop."""
-
-    @property
-    def rank(self) -> int:
-        """Number of this process."""
-        ...
-
-    @property
-    def size(self) -> int:
-        """How many there are."""
-        ...
-
-    def sum(self, values: Tensor, /) -> None:
-        """Replace `values` by their sum over all processes."""
-        ...
-
-
 class ExactUnroll:
     """The recursion, over any `Step`.
 
@@ -139,7 +122,7 @@ class ExactUnroll:
         *,
         keep_bytes: int = 0,
         step_images: int | None = None,
-        shard: Shard | None = None,
+        shard: Ranks | None = None,
         clock: Clock | None = None,
     ) -> None:
         if not step.separable and (step_images is not None or shard is not None):

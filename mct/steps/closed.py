@@ -3,32 +3,19 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from mct.functional import Functional
-from mct.steps.autograd import is_separable
+from mct.steps.autograd import AutogradStep
 from mct.steps.step import Kept
 
 
-class ClosedStep:
+class ClosedStep(AutogradStep):
     """Reverse over reverse without a graph that outlives the call; packed order is that of the module.
 
     Args:
         network: Any module; its own parameters are not used, only their names and shapes.
     """
-
-    def __init__(self, network: nn.Module) -> None:
-        self._network = Functional(network)
-        self.separable = is_separable(network)
-
-    def pack(self, theta: Tensor) -> Tensor:
-        """Return `theta`."""
-        return theta
-
-    def unpack(self, theta: Tensor) -> Tensor:
-        """Return `theta`."""
-        return theta
 
     def _loss(self, theta: Tensor, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         logits = self._network(theta, pixels)
@@ -38,10 +25,6 @@ class ClosedStep:
         """Return the gradient `(P,)` of the loss in theta, and the logits `(B, K)`."""
         slope: Callable[..., tuple[Tensor, Tensor]] = torch.func.grad(self._loss, has_aux=True)
         return slope(theta, pixels, targets)
-
-    def keep(self, theta: Tensor, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Kept]:
-        """Return the gradient `(P,)`; nothing is kept."""
-        return self.gradient(theta, pixels, targets)[0], ()
 
     def pull(
         self, theta: Tensor, adjoint: Tensor, pixels: Tensor, targets: Tensor, _kept: Kept = ()
