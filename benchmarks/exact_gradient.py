@@ -1,11 +1,12 @@
 """The gradients of the inner loop against plain backpropagation through all of it.
 
 Two tables. In float64, for every network, number of inner steps and backend: the largest relative error of
-loss, image gradient and learning-rate gradient. In float32, the error of the image gradient by plain
+loss, image gradient and learning-rate gradient, below what backpropagation itself gives from weights that are
+all one rounding larger: the condition of the problem. In float32, the error of the image gradient by plain
 backpropagation and by each backend, median over seeds, and their ratio: float32 that flips a ReLU is off
 by 1e-2, whoever computes it.
 
-    python benchmarks/exact_gradient.py [--steps 1 5 30] [--seeds 5] [--engine compiled]
+    python benchmarks/exact_gradient.py [--steps 1 5 30] [--seeds 5] [--engine compiled] [--alpha 0.01]
         [--networks NAME ...]
 """
 
@@ -58,7 +59,7 @@ class Case:
     target: Tensor
 
     @classmethod
-    def make(cls, name: str, steps: int, seed: int, dtype: torch.dtype) -> Case:
+    def make(cls, name: str, steps: int, seed: int, dtype: torch.dtype, alpha: float = ALPHA) -> Case:
         """Draw everything in float64, so that a seed is the same problem in every dtype."""
         random, network = generator(seed, "case"), build(name, seed).to(dtype)
         weights = torch.cat([p.detach().reshape(-1) for p in network.parameters()])
@@ -69,7 +70,7 @@ class Case:
             weights=weights,
             images=images.to(dtype),
             targets=targets_of(torch.arange(IMAGES) % CLASSES, CLASSES, dtype),
-            learning_rate=ALPHA,
+            learning_rate=alpha,
             batches=batches,
             augment=dsa,
             draws=[dsa.draw(len(batch), SIZE, random) for batch in batches],
@@ -135,6 +136,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 5, 30])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--engine", choices=["compiled", "eager"], default="compiled")
+    parser.add_argument("--alpha", type=float, default=ALPHA, help="learning rate of the inner loop")
     parser.add_argument("--networks", nargs="+", default=NETWORKS, metavar="NAME")
     given = parser.parse_args()
     names, seeds = given.networks, given.seeds
@@ -143,8 +145,11 @@ def main() -> int:
     for name in names:
         ways = dict(backends(name, torch.float64, given.engine))
         for steps in given.steps:
-            case = Case.make(name, steps, 0, torch.float64)
+            case = Case.make(name, steps, 0, torch.float64, given.alpha)
             expected = plain(case)
+            beside = case.problem.weights * (1 + torch.finfo(torch.float64).eps)
+            moved = errors(plain(replace(case, problem=replace(case.problem, weights=beside))), expected)
+            print(f"  {name:16} N = {steps:2}  itself, one rounding beside: {max(moved):.1e}", flush=True)
             for backend, step in ways.items():
                 worst = max(errors(ours(case, step), expected))
                 missed += worst > 1e-10
@@ -157,8 +162,8 @@ def main() -> int:
         for steps in given.steps:
             found: dict[str, list[float]] = {}
             for seed in range(seeds):
-                expected = plain(Case.make(name, steps, seed, torch.float64))
-                case = Case.make(name, steps, seed, torch.float32)
+                expected = plain(Case.make(name, steps, seed, torch.float64, given.alpha))
+                case = Case.make(name, steps, seed, torch.float32, given.alpha)
                 found.setdefault("plain", []).append(errors(plain(case), expected)[1])
                 for backend, step in ways.items():
                     error = errors(ours(case, step), expected)[1]
