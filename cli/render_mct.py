@@ -103,7 +103,7 @@ def distillation(
     from mct.errors import DivergedError, RankError
     from mct.events import Note, OuterStep
 
-    config = distiller.config
+    config, notes = distiller.config, Notes()
     events = distill(distiller, folder, resume=resume, evaluation=evaluation)
     if distiller.ranks.rank != 0:
         try:
@@ -116,7 +116,7 @@ def distillation(
         with _progress("distill", config.outer_steps) as (bar, task), contextlib.closing(events):
             for event in events:
                 if isinstance(event, Note):
-                    click.echo(f"note: {failures.line_of(event.line)}", err=True)
+                    notes(event.line)
                     continue
                 note = ""
                 if isinstance(event, OuterStep):

@@ -1,7 +1,8 @@
 """The outer loop: steps, evaluations and files, in an order that survives every kind of ending.
 
 What a step is belongs to `distiller`, which files there are to `folder`. Where processes share a run, all of
-them run this loop from the same state through the same numbers; process 0 alone writes and evaluates.
+them run this loop from the same state through the same numbers and share the evaluations; process 0 alone
+writes.
 """
 
 import contextlib

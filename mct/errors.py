@@ -1,4 +1,4 @@
-"""The errors of mct; nothing else, and no imports.
+"""The errors of mct, and the first line of any error; no imports.
 
     MctError                      exit code 1
     ├── ConfigError (ValueError)          2   a setting that cannot be used
@@ -86,3 +86,8 @@ class CorruptError(MctError, ValueError):
     """A file that mct wrote is damaged."""
 
     exit_code: ClassVar[int] = 4
+
+
+def first_line(exc: BaseException) -> str:
+    """Return the first line of what an error says, or its kind where it says nothing."""
+    return (str(exc).strip() or type(exc).__name__).splitlines()[0]

@@ -8,7 +8,7 @@ random real images.
 """
 
 import statistics
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +26,7 @@ from mct.devices import device_of
 from mct.errors import MismatchError, MissingError, ResultError
 from mct.events import Accuracy, ArchitectureTested, NetworkTrained
 from mct.feed import Feed
-from mct.learners import Learner, learners, may_share
+from mct.learners import Learner, is_random, learners
 from mct.ranks import Alone, Ranks
 from mct.seeds import generator
 from mct.steps import Notes, choose
@@ -131,16 +131,11 @@ def evaluate(
             f"the images are {tuple(images.shape[1:])}, those of the test set "
             f"{tuple(dataset.test_images.shape[1:])}"
         )
-    ranks = ranks or Alone()
-    own = range(ranks.rank, config.networks, ranks.size)
-    students = [_Student(images, labels, generator(config.seed, on, "network", number)) for number in own]
-    accuracies = torch.zeros(config.networks, dtype=torch.float64)
-    tested = _tested(students, learning_rate, dataset, model, config, engine, notes)
-    for number, accuracy in zip(own, tested, strict=True):
-        accuracies[number] = accuracy
-        yield NetworkTrained(network=number, learning_rate=learning_rate, accuracy=accuracy)
-    ranks.sum(accuracies)
-    return summarize(accuracies.tolist(), learning_rate, on=on)
+
+    def student(number: int) -> _Student:
+        return _Student(images, labels, generator(config.seed, on, "network", number))
+
+    return (yield from _shared(student, learning_rate, dataset, model, config, on, engine, notes, ranks))
 
 
 def evaluate_baseline(
@@ -159,22 +154,15 @@ def evaluate_baseline(
     Every step size in `rates` is tried with all networks and the best mean is returned. The choice
     is made on the test set, which favours the baseline.
     """
+
+    def student(number: int) -> _Student:
+        random = generator(config.seed, "baseline", number)
+        chosen = pick_per_class(dataset.train_labels, dataset.classes, ipc, random)
+        return _Student(dataset.train_images[chosen], dataset.train_labels[chosen], random)
+
     best: Accuracy | None = None
-    ranks = ranks or Alone()
-    own = range(ranks.rank, config.networks, ranks.size)
     for rate in dict.fromkeys(rates):
-        students = []
-        for number in own:
-            random = generator(config.seed, "baseline", number)
-            chosen = pick_per_class(dataset.train_labels, dataset.classes, ipc, random)
-            students.append(_Student(dataset.train_images[chosen], dataset.train_labels[chosen], random))
-        accuracies = torch.zeros(config.networks, dtype=torch.float64)
-        tested = _tested(students, rate, dataset, model, config, engine, notes)
-        for number, accuracy in zip(own, tested, strict=True):
-            accuracies[number] = accuracy
-            yield NetworkTrained(network=number, learning_rate=rate, accuracy=accuracy)
-        ranks.sum(accuracies)
-        found = summarize(accuracies.tolist(), rate, on="test")
+        found = yield from _shared(student, rate, dataset, model, config, "test", engine, notes, ranks)
         best = found if best is None or found.mean > best.mean else best
     if best is None:
         raise ValueError("`rates` must not be empty")
@@ -188,6 +176,29 @@ class _Student:
     images: Tensor
     labels: Tensor
     random: torch.Generator
+
+
+def _shared(
+    student: Callable[[int], _Student],
+    rate: float,
+    dataset: Dataset,
+    model: trajfmt.Model,
+    config: EvaluateConfig,
+    on: Held,
+    engine: Engine,
+    notes: Notes | None,
+    ranks: Ranks | None,
+) -> Generator[NetworkTrained, None, Accuracy]:
+    """Yield the networks of this process, and return the accuracy of all."""
+    ranks = ranks or Alone()
+    own = range(ranks.rank, config.networks, ranks.size)
+    accuracies = torch.zeros(config.networks, dtype=torch.float64)
+    tested = _tested([student(number) for number in own], rate, dataset, model, config, engine, notes)
+    for number, accuracy in zip(own, tested, strict=True):
+        accuracies[number] = accuracy
+        yield NetworkTrained(network=number, learning_rate=rate, accuracy=accuracy)
+    ranks.sum(accuracies)
+    return summarize(accuracies.tolist(), rate, on=on)
 
 
 def _tested(
@@ -205,11 +216,9 @@ def _tested(
     device = dataset.test_images.device
     started = [networks.build(model, generator=student.random, device=device) for student in students]
     feeds = [_feed(student.images, student.labels, model, config) for student in students]
-    shapes = feeds[0].shapes
     updates = config.networks * (config.epochs + 1) * feeds[0].updates
     way = choose(engine, updates, model, device)
-    shared = may_share(started[0], way, shapes, device)
-    crew = Crew.sharing(device, len(students)) if shared else Crew.alone(device)
+    crew = Crew.alone(device) if is_random(started[0]) else Crew.sharing(device, len(students))
     with intraop(crew.threads):
         crowd = learners(
             [network.train() for network in started],
@@ -217,7 +226,7 @@ def _tested(
             momentum=config.momentum,
             weight_decay=config.weight_decay,
             engine=way,
-            shapes=shapes,
+            shapes=feeds[0].shapes,
             notes=notes,
         )
     tests: dict[int, Trial] = {}

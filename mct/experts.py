@@ -28,7 +28,7 @@ from mct.devices import device_of
 from mct.errors import ConfigError, DivergedError, ExistsError
 from mct.events import ExpertDone, ExpertEpoch, ExpertsFound
 from mct.feed import Feed
-from mct.learners import Learner, learners, may_share
+from mct.learners import Learner, is_random, learners
 from mct.preprocessing import hash_images
 from mct.provenance import parse_preprocessing
 from mct.ranks import Alone, Ranks, together
@@ -103,7 +103,7 @@ def train_experts(
         randoms = [generator(config.seed, "expert", number) for number in numbers]
         started = [networks.build(model, generator=random, device=place).train() for random in randoms]
         crew = Crew.alone(place)
-        if may_share(started[0], way, feed.shapes, place):
+        if not is_random(started[0]):
             crew.at_once = at_once
         pupils = learners(
             started,

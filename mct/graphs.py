@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mct.batches import Batches
+from mct.errors import first_line
 from mct.matching import Match
 from mct.steps import Notes
 from mct.unroll import ExactUnroll, Gradients, Loop, Problem
@@ -91,8 +92,7 @@ class GraphUnroll:
                 raise
             except RuntimeError as exc:
                 self._failed = True
-                reason = (str(exc).strip() or "no reason given").splitlines()[0]
-                self._notes(f"the inner loop could not be captured and runs step by step: {reason}")
+                self._notes(f"the inner loop could not be captured and runs step by step: {first_line(exc)}")
                 return self._plain.gradients(problem, terminal)
         self._fill(captured, problem, source)
         with clock.part("forward"):

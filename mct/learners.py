@@ -6,9 +6,8 @@ batch norm, or with dropout, stays a module. Both do what `torch.optim.SGD` does
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Literal, Protocol
+from typing import Literal, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +17,12 @@ from torch.nn.modules.dropout import _DropoutNd
 import trajfmt
 from mct import networks
 from mct.architectures.convnet import ConvNet
+from mct.errors import first_line
 from mct.feed import Batch
 from mct.functional import Functional
 from mct.seeds import generator
 from mct.steps import Notes, Step, make_step
+from mct.steps.compiled import compile_apart
 from mct.testing import BLOCK
 from trajfmt import torch as bridge
 
@@ -77,7 +78,7 @@ class FlatLearner:
         momentum: float,
         weight_decay: float,
         notes: Notes | None,
-        forward: "_Forward | None",
+        forward: Callable[..., object] | None,
     ) -> None:
         self._forward = forward
         self._network, self._step, self._notes = network, step, notes
@@ -111,8 +112,9 @@ class FlatLearner:
             except RuntimeError as exc:
                 self._capture = False
                 if self._notes is not None:
-                    reason = (str(exc).strip() or type(exc).__name__).splitlines()[0]
-                    self._notes(f"updates run without a CUDA graph, which could not be captured: {reason}")
+                    self._notes(
+                        f"updates run without a CUDA graph, which could not be captured: {first_line(exc)}"
+                    )
             else:
                 return self._graphs[size].replay(batch)
         return self._update(batch.pixels, batch.targets)
@@ -134,31 +136,7 @@ class FlatLearner:
 
     def classifier(self) -> Classifier | None:
         """Return the compiled forward pass at these weights, if there is one."""
-        return None if self._forward is None else partial(self._forward, self.weights())
-
-
-class _Forward:
-    """The forward pass of a network without memory, in evaluation mode, compiled for blocks of one size.
-
-    Args:
-        network: Only its names and shapes are used.
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        self._functional = Functional(network)
-        network.eval()
-        self._compiled = torch.compile(self._logits, fullgraph=True, dynamic=False)
-
-    def _logits(self, theta: Tensor, pixels: Tensor) -> Tensor:
-        return self._functional(theta, pixels)
-
-    def __call__(self, theta: Tensor, pixels: Tensor) -> Tensor:
-        """Return the logits `(B, K)` of at most `BLOCK` images at `theta` `(P,)`, in the module's order."""
-        count = len(pixels)
-        if count < BLOCK:
-            pixels = torch.cat([pixels, pixels.new_zeros(BLOCK - count, *pixels.shape[1:])])
-        found: Tensor = self._compiled(theta, pixels.contiguous(memory_format=torch.channels_last))
-        return found[:count]
+        return None if self._forward is None else partial(_logits, self._forward, self.weights())
 
 
 class _Graph:
@@ -248,7 +226,7 @@ def learners(
         return [ModuleLearner(network, momentum=momentum, weight_decay=weight_decay) for network in started]
     shared = _compiled_for(started[0], model, shapes, notes) if engine == "compiled" and started else None
     if shared is None:  # an eager step swaps weights into its module: no two threads may share one
-        ways: list[tuple[Step, _Forward | None]] = [
+        ways: list[tuple[Step, Callable[..., object] | None]] = [
             (make_step(network, engine="eager"), None) for network in started
         ]
     else:
@@ -257,22 +235,6 @@ def learners(
         FlatLearner(network, step, momentum=momentum, weight_decay=weight_decay, notes=notes, forward=forward)
         for network, (step, forward) in zip(started, ways, strict=True)
     ]
-
-
-def may_share(
-    network: nn.Module,
-    engine: Literal["compiled", "eager"],
-    shapes: Sequence[tuple[int, ...]],
-    device: torch.device,
-) -> bool:
-    """Return whether several such networks may be trained at once.
-
-    Not with dropout, whose draws come from one global generator. Nor, in threads, compiled for batches of
-    two sizes: torch looks compiled code up in a list that it sorts by last use, and two threads that sort
-    it make each other miss an entry, which is then compiled once more.
-    """
-    compiled = engine == "compiled" and is_memoryless(network)
-    return not is_random(network) and not (compiled and len(shapes) > 1 and device.type == "cpu")
 
 
 def is_memoryless(network: nn.Module) -> bool:
@@ -285,43 +247,60 @@ def is_memoryless(network: nn.Module) -> bool:
 
 
 def is_random(network: nn.Module) -> bool:
-    """Return whether the network has dropout, which draws from torch's global generators."""
+    """Return whether it has dropout, whose draws from global generators bar training several at once."""
     return any(isinstance(module, _DropoutNd) and module.p > 0 for module in network.modules())
 
 
-@dataclass(frozen=True, slots=True)
-class _Compiled:
-    """What is compiled for one architecture, device and number of threads: all are part of the code."""
-
-    step: Step
-    forward: _Forward | None
-    said: list[str]
-    """What could not be compiled."""
+@lru_cache(maxsize=8)
+def _step(model: trajfmt.Model, _device: torch.device, _threads: int) -> tuple[Step, list[str]]:
+    """Return a step that compiles, and what it could not compile; device and threads are part of its code."""
+    said: list[str] = []
+    network = networks.build(model, generator=generator(0))
+    return make_step(network, engine="compiled", notes=said.append), said
 
 
 @lru_cache(maxsize=8)
-def _compiled(model: trajfmt.Model, device: torch.device, _threads: int) -> _Compiled:
+def _forward(
+    model: trajfmt.Model, image: tuple[int, ...], _threads: int
+) -> tuple[Callable[..., object] | None, list[str]]:
+    """Return what gives logits of `BLOCK` images `(C, H, W)` on a CPU, or why it could not be compiled."""
     said: list[str] = []
-    network, tested = (networks.build(model, generator=generator(0)) for _ in range(2))
-    # A test is a third of an evaluation on a CPU, and nothing on a GPU.
-    forward = _Forward(tested) if type(tested) is ConvNet and device.type == "cpu" else None
-    return _Compiled(make_step(network, engine="compiled", notes=said.append), forward, said)
+    network = networks.build(model, generator=generator(0))
+    functional, theta = Functional(network), bridge.flatten(network)
+    network.eval()
+    images = theta.new_zeros(BLOCK, *image).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        forward = compile_apart(
+            functional.__call__, theta, images, notes=lambda line: said.append(f"in tests {line}")
+        )
+    return forward, said
+
+
+def _logits(forward: Callable[..., object], theta: Tensor, pixels: Tensor) -> Tensor:
+    """Return the logits `(B, K)` of at most `BLOCK` images at `theta` `(P,)`, in the module's order."""
+    count = len(pixels)
+    if count < BLOCK:
+        pixels = torch.cat([pixels, pixels.new_zeros(BLOCK - count, *pixels.shape[1:])])
+    found = forward(theta, pixels.contiguous(memory_format=torch.channels_last))
+    return cast(Tensor, found)[:count]
 
 
 def _compiled_for(
     network: nn.Module, model: trajfmt.Model, shapes: Sequence[tuple[int, ...]], notes: Notes | None
-) -> tuple[Step, _Forward | None] | None:
+) -> tuple[Step, Callable[..., object] | None] | None:
     """Return step and forward pass after a first call with every shape, or None if there is no step."""
-    flat = bridge.flatten(network)
-    found = _compiled(model, flat.device, torch.get_num_threads())
-    theta, forward = found.step.pack(flat), found.forward
+    flat, threads = bridge.flatten(network), torch.get_num_threads()
+    step, said = _step(model, flat.device, threads)
+    theta = step.pack(flat)
     for shape in shapes:
-        if not found.said:
+        if not said:
             pixels = theta.new_zeros(shape)
-            found.step.gradient(theta, pixels, theta.new_full((shape[0], model.classes), 1 / model.classes))
-    if not found.said and forward is not None and shapes:
-        with torch.no_grad(), torch._dynamo.config.patch(recompile_limit=1024):
-            forward(flat, flat.new_zeros((BLOCK, *shapes[0][1:])))
-    if found.said and notes is not None:
-        notes(found.said[0])
-    return None if found.said else (found.step, forward if shapes else None)
+            step.gradient(theta, pixels, theta.new_full((shape[0], model.classes), 1 / model.classes))
+    forward, untested = None, list[str]()
+    # A test is a third of an evaluation on a CPU, and nothing on a GPU.
+    if shapes and not said and type(network) is ConvNet and flat.device.type == "cpu":
+        forward, untested = _forward(model, shapes[0][1:], threads)
+    for line in (said or untested)[:1]:
+        if notes is not None:
+            notes(line)
+    return None if said else (step, forward)

@@ -19,7 +19,7 @@ from mct.devices import device_of
 from mct.errors import ConfigError, RankError
 
 _PATIENCE: Final = timedelta(days=1)
-"""How long processes wait for one another: the others do while process 0 evaluates."""
+"""How long processes wait for one another, as for the longest share of an evaluation."""
 
 _LONGEST_PAUSE: Final = 1e-3
 """Seconds between two looks whether a sum is there."""

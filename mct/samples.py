@@ -45,8 +45,8 @@ class Samples:
         network: The student.
         classes: K.
         config: The settings.
-        ranks: The processes that share the samples,
-        shard: or rather, every batch of each.
+        ranks: The processes that share the samples.
+        shard: They share every batch of each instead.
         clock: Told the time by part.
         notes: Told what `exact` found.
     """

@@ -134,6 +134,11 @@ class ExactUnroll:
         self.clock = clock or Clock()
         self._block: Tensor | None = None
 
+    @property
+    def _whole(self) -> bool:
+        """Whether batches are computed at once, and here."""
+        return self._step_images is None and self._shard is None
+
     def gradients(self, problem: Problem, terminal: Callable[[Tensor], Match]) -> Gradients:
         """Run the inner loop, call `terminal` once on theta_N, and return exact derivatives.
 
@@ -188,10 +193,9 @@ class ExactUnroll:
     def _gradient(self, loop: "Loop", number: int, theta: Tensor, *, keep: bool) -> tuple[Tensor, Kept]:
         """Return g_i `(P,)`, and what the pull of the update may reuse."""
         pixels, targets = loop.source.pixels(number), loop.targets[number]
-        if keep and self._step_images is None and self._shard is None:
-            return self._step.keep(theta, pixels, targets)
-        if self._step_images is None and self._shard is None:
-            return self._step.gradient(theta, pixels, targets)[0], ()
+        if self._whole:
+            given = theta, pixels, targets
+            return self._step.keep(*given) if keep else (self._step.gradient(*given)[0], ())
         total = torch.zeros_like(theta)
         for begin, end in self._spans(len(targets)):
             gradient, _ = self._step.gradient(theta, pixels[begin:end], targets[begin:end])
@@ -205,7 +209,7 @@ class ExactUnroll:
     ) -> tuple[Tensor, Tensor]:
         """Return <g_i, lambda> and H_i lambda `(P,)`; the images' part goes to the source."""
         pixels, targets = loop.source.pixels(number), loop.targets[number]
-        if self._step_images is None and self._shard is None:
+        if self._whole:
             inner, curvature, pull = self._step.pull(theta, adjoint, pixels, targets, kept)
             loop.source.add(number, 0, pull, -loop.alpha)
             return inner, curvature

@@ -67,42 +67,47 @@ class CompiledStep:
 
     def _call(self, name: str, pixels: Tensor, kept: int, *given: object) -> object:
         """Call a compiled function, or the fallback from the first call of a shape that fails."""
-        if self._failed:
-            return self._uncompiled(name, *given)
         key = (name, tuple(pixels.shape), pixels.dtype, kept, torch.get_num_threads())
-        if key in self._compiled:
-            return self._compiled[key](*given)
-        function = _alone(getattr(self._closed, name))
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # torch's about itself
-                found = function(*given)
-        except (torch.OutOfMemoryError, MemoryError):
-            raise
-        except Exception as exc:  # whatever the compiler stumbles over; the fallback shows if it is ours
-            self._failed = True
-            reason = " ".join(str(exc).split()) or type(exc).__name__
-            self._notes(f"the network could not be compiled and runs uncompiled: {reason:.200}")
-            return self._uncompiled(name, *given)
-        self._compiled[key] = function
+        if not self._failed and key not in self._compiled:
+            function = compile_apart(getattr(self._closed, name), *given, notes=self._notes)
+            if function is None:
+                self._failed = True
+            else:
+                self._compiled[key] = function
+        method = getattr(self._fallback, name) if self._failed else self._compiled[key]
+        found: object = method(*given)
         return found
 
-    def _uncompiled(self, name: str, *given: object) -> object:
-        method: Callable[..., object] = getattr(self._fallback, name)
-        return method(*given)
 
-
-def _alone(method: MethodType) -> Callable[..., object]:
-    """Return a method compiled apart from all others, and from itself for other shapes.
+def compile_apart(
+    method: Callable[..., object], *given: object, notes: Notes
+) -> Callable[..., object] | None:
+    """Return a method compiled apart from all others, and from itself for other shapes, by a first call.
 
     torch keeps what it compiled by code object, and looks through all of that in every call: two threads
     with two shapes get in each other's way there. A copy of the code has a place of its own.
+
+    Args:
+        method: Closed: no autograd graph goes in or out.
+        given: Arguments of the shapes to compile for.
+        notes: Called with one line where the method could not be compiled; the result is then None.
     """
+    assert isinstance(method, MethodType)
     function = method.__func__
     assert isinstance(function, FunctionType)
     code = function.__code__.replace()
     copy = FunctionType(code, function.__globals__, function.__name__, function.__defaults__)
-    compiled: Callable[..., object] = torch.compile(
-        MethodType(copy, method.__self__), fullgraph=True, dynamic=False
-    )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's about itself
+            # Not `fullgraph`, whose check torch 2.13 gets wrong where threads call at once (pytorch#185138).
+            compiled: Callable[..., object] = torch.compile(MethodType(copy, method.__self__), dynamic=False)
+            with torch._dynamo.error_on_graph_break(True):
+                compiled(*given)
+    except (torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as exc:  # whatever the compiler stumbles over; the fallback shows if it is ours
+        reason = " ".join(str(exc).split()) or type(exc).__name__
+        notes(f"the network could not be compiled and runs uncompiled: {reason:.200}")
+        return None
     return compiled

@@ -1,15 +1,20 @@
 """What trains a network: a flat vector where it has no memory, else the module."""
 
+import sys
+from collections.abc import Iterator
+
 import pytest
 
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
+from torch._dynamo.utils import counters  # noqa: E402
 
 import trajfmt  # noqa: E402
 from mct import learners, networks, testing  # noqa: E402
 from mct.feed import Batch, Feed  # noqa: E402
 from mct.seeds import generator  # noqa: E402
 from mct.steps import make_step  # noqa: E402
+from mct.training import Crew  # noqa: E402
 
 RULE = {"momentum": 0.9, "weight_decay": 5e-4}
 CPU = torch.device("cpu")
@@ -99,11 +104,11 @@ def test_what_cannot_be_compiled_runs_uncompiled(model: trajfmt.Model, monkeypat
         return step
 
     monkeypatch.setattr(learners, "make_step", make)
-    learners._compiled.cache_clear()
+    learners._step.cache_clear()
     started = [networks.build(model, generator=generator(0)) for _ in range(2)]
     notes: list[str] = []
     crowd = learners.learners(started, model, **RULE, engine="compiled", notes=notes.append)
-    learners._compiled.cache_clear()
+    learners._step.cache_clear()
     assert notes == ["the network could not be compiled"]
     assert crowd[0]._step is not crowd[1]._step
 
@@ -116,17 +121,61 @@ def test_memory_and_dropout_keep_the_module(model: trajfmt.Model) -> None:
     dropout, norm = nn.Sequential(nn.Dropout(0.5), nn.Linear(2, 2)), nn.BatchNorm2d(2)
     found = [learners.is_memoryless(network) for network in (plain, frozen, dropout, norm)]
     assert found == [True, False, False, False]
-    assert not learners.may_share(dropout, "eager", [(2, 2)], CPU)
-    assert learners.may_share(norm, "compiled", [(3, 2), (2, 2)], CPU)
+    assert [learners.is_random(network) for network in (plain, frozen, dropout, norm)] == [
+        False, False, True, False,
+    ]  # fmt: skip
 
 
-def test_two_batch_sizes_are_not_compiled_for_threads(model: trajfmt.Model) -> None:
-    """See `may_share`; a GPU's streams are fed by one thread."""
-    network, sizes = networks.build(model, generator=generator(0)), [(7, 1, 8, 8), (6, 1, 8, 8)]
-    assert not learners.may_share(network, "compiled", sizes, CPU)
-    assert learners.may_share(network, "compiled", sizes[:1], CPU)
-    assert learners.may_share(network, "eager", sizes, CPU)
-    assert learners.may_share(network, "compiled", sizes, torch.device("cuda"))
+def test_threads_share_what_is_compiled_for_two_batch_sizes(model: trajfmt.Model) -> None:
+    """Threads that change over at every chance compile nothing more, and each trains as alone, to the bit."""
+    pieces = batches(50, size=7)
+
+    def trained(at_once: int) -> list[torch.Tensor]:
+        started = [networks.build(model, generator=generator(number)) for number in range(3)]
+        shapes = [(7, 1, 8, 8), (6, 1, 8, 8)]
+        crowd = learners.learners(started, model, **RULE, engine="compiled", shapes=shapes)
+        before = counters["stats"]["unique_graphs"]
+        crew = Crew(device=CPU, at_once=at_once, threads=1)
+        assert list(crew.run([work(learner) for learner in crowd])) == [0, 1, 2]
+        assert counters["stats"]["unique_graphs"] == before
+        return [learner.weights() for learner in crowd]
+
+    def work(learner: learners.Learner) -> Iterator[None]:
+        learner.begin(0.01)
+        for piece in pieces:
+            learner.update(piece)
+            yield
+
+    alone = trained(1)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        found = trained(3)
+    finally:
+        sys.setswitchinterval(interval)
+    assert all(map(torch.equal, found, alone))
+
+
+def test_test_pass_that_cannot_be_compiled_is_the_networks(model: trajfmt.Model, monkeypatch) -> None:
+    """One line says so in every call; training stays compiled."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("no vectors\nhere")
+
+    monkeypatch.setattr(learners.Functional, "__call__", fail)
+    learners._forward.cache_clear()
+    started = [networks.build(model, generator=generator(0)) for _ in range(2)]
+    shapes, notes = [(20, 1, 8, 8)], list[str]()
+    for _ in range(2):
+        crowd = learners.learners(
+            started, model, **RULE, engine="compiled", shapes=shapes, notes=notes.append
+        )
+    learners._forward.cache_clear()
+    assert [learner.classifier() for learner in crowd] == [None, None]
+    assert crowd[0]._step is crowd[1]._step
+    assert len(notes) == 2
+    assert notes[0] == notes[1]
+    assert notes[0].startswith("in tests the network could not be compiled and runs uncompiled: ")
 
 
 class Replayed:
