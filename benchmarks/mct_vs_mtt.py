@@ -123,9 +123,9 @@ def distil(run: Run, out: Path) -> None:
 
     import trajfmt
     from mct.allocator import keep_memory
+    from mct.comparison import Comparison
     from mct.config import EvaluateConfig
     from mct.distill import Distiller, distill
-    from mct.evaluate import Comparison
     from mct.folder import RunFolder
 
     keep_memory()

@@ -14,14 +14,15 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import click
 
 from . import torchrun
 
 __all__ = ["Group", "each", "fail"]
+
+T = TypeVar("T")
 
 TABLE: dict[type[BaseException], tuple[int, Callable[[Any], str]]] = {
     BrokenPipeError: (1, lambda _exc: ""),
@@ -77,7 +78,7 @@ def flush() -> bool:
     return True
 
 
-def each(paths: Iterable[Path], run: Callable[[Path], int]) -> int:
+def each(paths: Iterable[T], run: Callable[[T], int]) -> int:
     """Run a check on every path, whatever the others do, and return the highest exit code."""
     worst = 0
     for path in paths:

@@ -11,26 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import failures, options, plots, torchrun
+from . import failures, images, options, plots, process, torchrun
 
 if TYPE_CHECKING:
     from mct.folder import RunFolder
+    from trajfmt.address import Place
 
 __all__ = ["main"]
-
-_device = click.option("--device", default="cpu", show_default=True, help="Torch device to compute on.")
-_seed = click.option("--seed", type=int, help="Seed of everything random.  [default: 0]")
-_preprocessing = click.option(
-    "--preprocessing", type=click.Choice(["normalize", "zca", "none"]), help="What is done to images."
-)
-_augment = click.option(
-    "--augment", help="dsa, families of it such as flip_crop, or none.  [default: as published, dsa]"
-)
 
 
 @click.group(
     cls=failures.Group,
-    commands={"plot": plots.plot},
+    commands={
+        "plot": plots.plot,
+        "evaluate": images.evaluate,
+        "convert-images": images.convert_images,
+        "sets": images.sets,
+    },
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(package_name="trajfmt")
@@ -63,8 +60,8 @@ def main() -> None:
     "--model",
     help="Like ConvNetD3W128, ResNet18, or package.module:factory.  [default: what suits the dataset]",
 )
-@_preprocessing
-@_augment
+@options.preprocessing
+@options.augment
 @click.option("--experts", type=int, help="Number of experts.")
 @click.option("--epochs", type=int, help="Passes over the training images.")
 @click.option("--lr", type=float, help="Step size of SGD.")
@@ -80,8 +77,8 @@ def main() -> None:
 @click.option(
     "--at-once", type=int, default=1, show_default=True, help="Experts trained at once, in each process."
 )
-@_seed
-@_device
+@options.seed
+@options.device
 def experts(
     dataset: str,
     data: Path | None,
@@ -101,7 +98,7 @@ def experts(
 
     from . import render_mct
 
-    _settle()
+    process.settle()
     with joined(device) as (ranks, device):
         with together(ranks):
             run = ExpertRun.prepare(
@@ -119,15 +116,15 @@ def experts(
 
 
 @main.command()
-@click.option("--traj", type=options.PATH, required=True, help="A bundle: convex (.mct) or full (.mtt).")
+@click.option("--traj", type=options.PLACE, required=True, help="A bundle, .mct or .mtt, or its address.")
 @click.option("--out", type=options.PATH, help="Folder of the run.  [default: NAME-distilled for NAME.mct]")
 @click.option("--resume", is_flag=True, help="Continue the run in the folder, with its settings.")
 @click.option("--preset", help="Published settings by name: see mct presets.")
 @click.option("--dataset", help="Where the bundle names none, or the path of its file.")
 @options.data
 @click.option("--model", help="Where the bundle does not know it, like ConvNetD3W128.")
-@_preprocessing
-@_augment
+@options.preprocessing
+@options.augment
 @click.option("--ipc", type=int, help="Images per class.")
 @click.option("--steps", "inner_steps", type=int, help="N: student updates per outer step.")
 @click.option("--expert-steps", type=float, help="M: timesteps from start to target.")
@@ -184,10 +181,10 @@ def experts(
 @click.option("--keep-mb", type=int, help="MiB of activations that are not computed again.  [default: 0]")
 @click.option("--step-images", type=int, help="Images computed at once.  [default: a whole batch]")
 @click.option("--profile", type=options.PATH, help="Write a trace of outer steps 2 to 4, for Perfetto.")
-@_seed
-@_device
+@options.seed
+@options.device
 def distill(
-    traj: Path,
+    traj: Place,
     out: Path | None,
     resume: bool,
     preset: str | None,
@@ -222,8 +219,8 @@ def distill(
 
     from . import render_mct
 
-    _settle()
-    folder = RunFolder(out or Path(f"{traj.resolve().stem}-distilled"))
+    process.settle()
+    folder = RunFolder(out or Path(f"{_stem(traj)}-distilled"))
     memory = {"knots_mb": knots_mb, "keep_mb": keep_mb, "step_images": step_images}
     with joined(device) as (ranks, device), contextlib.ExitStack() as held:
         with together(ranks):
@@ -268,11 +265,16 @@ def distill(
             _choose(folder, dataset=dataset, model=model, root=data, device=device)
 
 
+def _stem(traj: Place) -> str:
+    """Return the name of a bundle without its ending, for the folder of a run."""
+    return traj.resolve().stem if isinstance(traj, Path) else Path(traj.name).stem
+
+
 def _choose(folder: RunFolder, **where: Any) -> None:
     """Say what the result of a run is, tested once where it was chosen on held-out images."""
     from dataclasses import asdict
 
-    from mct.evaluate import Comparison
+    from mct.comparison import Comparison
 
     from . import render_mct
 
@@ -281,66 +283,6 @@ def _choose(folder: RunFolder, **where: Any) -> None:
     if best and best.selected and best.selected.on == "heldout" and best.evaluation:
         comparison = Comparison.prepare(folder.best, **where, **asdict(best.evaluation))
     render_mct.chosen(folder, best and best.selected, comparison)
-
-
-@main.command()
-@click.argument("result", type=options.PATH)
-@click.option("--dataset", help="Path of the dataset's file, where it was one.")
-@options.data
-@click.option("--model", help="Another network than the one that was matched.")
-@click.option("--cross", is_flag=True, help="Also train ConvNet, AlexNet, VGG11 and ResNet18.")
-@_augment
-@click.option("--networks", type=int, help="Fresh networks to train.  [default: 5]")
-@click.option("--epochs", type=int, help="Passes over the images.")
-@click.option(
-    "--baseline/--no-baseline",
-    default=True,
-    show_default=True,
-    help="Compare with random real images, as many per class.",
-)
-@options.as_json
-@_seed
-@_device
-def evaluate(
-    result: Path,
-    dataset: str | None,
-    data: Path | None,
-    model: str | None,
-    cross: bool,
-    baseline: bool,
-    as_json: bool,
-    device: str,
-    **settings: Any,
-) -> None:
-    """Train fresh networks on a distilled dataset (file or run folder) and test them."""
-    from mct.evaluate import Comparison
-    from mct.ranks import joined, together
-
-    from . import render_mct
-
-    _settle()
-    with joined(device) as (ranks, device):
-        with together(ranks):
-            comparison = Comparison.prepare(
-                result,
-                dataset=dataset,
-                model=model,
-                root=data,
-                device=device,
-                ranks=ranks,
-                notes=render_mct.Notes(),
-                **settings,
-            )
-        render_mct.evaluation(comparison, baseline=baseline, cross=cross, as_json=as_json)
-
-
-def _settle() -> None:
-    """Decide what a program decides for the libraries in it: memory, and where compiled code is kept."""
-    from mct.allocator import keep_memory
-    from mct.caches import keep_compiled
-
-    keep_memory()
-    keep_compiled()
 
 
 @main.command()

@@ -2,16 +2,48 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import failures
 
-__all__ = ["INTEGERS", "PATH", "WINDOW", "as_json", "check_output", "data", "force"]
+if TYPE_CHECKING:
+    from trajfmt.address import Place
 
-PATH = click.Path(path_type=Path)
+__all__ = ["INTEGERS", "PATH", "PLACE", "WINDOW", "as_json", "check_output", "data", "force"]
+
+
+class _Path(click.Path):
+    """A path of this machine."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse an address, of which a path would lose a slash."""
+        if isinstance(value, str) and "://" in value:
+            from trajfmt.address import local
+
+            value = local(value)
+        return super().convert(value, param, ctx)
+
+
+class _Place(_Path):
+    """A path, or the address of a bundle that is read."""
+
+    name = "path or address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place:
+        """Keep an address as it is."""
+        if isinstance(value, str) and "://" in value:
+            from trajfmt.address import located
+
+            value = located(value)
+        return super().convert(value, param, ctx) if isinstance(value, (str, Path)) else value
+
+
+PATH = _Path(path_type=Path)
+PLACE = _Place(path_type=Path)
 
 
 class _Integers(click.ParamType):
@@ -31,6 +63,26 @@ class _Integers(click.ParamType):
             self.fail(f"expected whole numbers separated by commas, got {value!r}", param, ctx)
         if any(b <= a for a, b in zip((0, *numbers), numbers, strict=False)):
             self.fail(f"expected rising numbers above 0, got {value!r}", param, ctx)
+        return numbers
+
+
+class _Numbers(click.ParamType):
+    """A comma-separated list of finite numbers."""
+
+    name = "X,X,…"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        """Parse `0.5,0.25`."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            numbers = tuple(float(part) for part in str(value).split(","))
+        except ValueError:
+            numbers = ()
+        if not numbers or not all(math.isfinite(number) for number in numbers):
+            self.fail(f"expected numbers separated by commas, got {value!r}", param, ctx)
         return numbers
 
 
@@ -55,11 +107,20 @@ class _Window(click.ParamType):
 
 
 INTEGERS = _Integers()
+NUMBERS = _Numbers()
 WINDOW = _Window()
 
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout.")
 data = click.option("--data", type=PATH, help="Folder of the dataset's files.  [default: data]")
 force = click.option("--force", is_flag=True, help="Replace an existing file.")
+device = click.option("--device", default="cpu", show_default=True, help="Torch device to compute on.")
+seed = click.option("--seed", type=int, help="Seed of everything random.  [default: 0]")
+preprocessing = click.option(
+    "--preprocessing", type=click.Choice(["normalize", "zca", "none"]), help="What is done to images."
+)
+augment = click.option(
+    "--augment", help="dsa, families of it such as flip_crop, or none.  [default: as published, dsa]"
+)
 
 
 def check_output(path: Path, *, force: bool) -> None:

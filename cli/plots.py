@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from . import failures, options
+
+if TYPE_CHECKING:
+    from trajfmt.address import Place
 
 __all__ = ["plot"]
 
@@ -38,8 +42,8 @@ def curve(runs: tuple[Path, ...], output: Path, force: bool) -> None:
 
 
 @plot.command()
-@click.argument("bundle", type=options.PATH)
-@click.option("--original", type=options.PATH, help="The .mtt of the same experts: its waypoints beside.")
+@click.argument("bundle", type=options.PLACE)
+@click.option("--original", type=options.PLACE, help="The .mtt of the same experts: its waypoints beside.")
 @click.option("--trajectory", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--points", type=int, default=101, show_default=True, help="Real times to test at.")
 @click.option("--images", type=int, help="Test images to use.  [default: all]")
@@ -52,8 +56,8 @@ def curve(runs: tuple[Path, ...], output: Path, force: bool) -> None:
 @_output
 @options.force
 def along(
-    bundle: Path,
-    original: Path | None,
+    bundle: Place,
+    original: Place | None,
     trajectory: int,
     points: int,
     images: int | None,

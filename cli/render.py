@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from trajfmt.convert import Event
-    from trajfmt.plan import Plan
+    from trajfmt.plan import Plan, PlannedFile
     from trajfmt.report import LayerReport, Storage, Summary
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -90,6 +90,7 @@ def summary(report: Summary, *, as_json: bool) -> None:
     if report.encoding == "convex":
         knots = "differ" if report.knots is None else ", ".join(map(str, report.knots))
         rows.append(("knots", knots + (", smoothed" if report.smoothed else "")))
+        rows += _tables(report)
     else:
         rows.append(("codec", report.codec))
     rows.append(
@@ -98,12 +99,36 @@ def summary(report: Summary, *, as_json: bool) -> None:
             f"{report.parameters:,} {report.dtype} in {report.tensors} tensors, {report.layers} layers",
         )
     )
+    if report.numbers is not None:
+        rows.append(("numbers", "timesteps are numbers {} to {} of their sources".format(*report.numbers)))
+    if report.buffers:
+        which = _of(report.buffers, report)
+        rows.append(("buffers", f"carried by {which}: those of the last stored timestep, never interpolated"))
     rows += _provenance(report.provenance)
     rows.append(("integrity", report.integrity))
     console = _console()
     console.print(_grid(rows))
     console.print()
     console.print(_storage(report.storage))
+
+
+def _tables(report: Summary) -> list[tuple[str, object]]:
+    """Say what is unusual about knots and tables."""
+    rows: list[tuple[str, object]] = []
+    if report.shards > 1:
+        rows.append(("shards", f"up to {report.shards} files of knots a trajectory"))
+    if report.unknown_steps:
+        rows.append(("step norms", f"not known of {_of(report.unknown_steps, report)}"))
+    if report.free:
+        rows.append(("betas", f"free in {_of(report.free, report)}: they may fall and leave [0, 1]"))
+    return rows
+
+
+def _of(count: int, report: Summary) -> str:
+    """Return how many of the trajectories."""
+    if count == report.trajectories:
+        return "all trajectories"
+    return "1 trajectory" if count == 1 else f"{count} trajectories"
 
 
 def _provenance(provenance: Any) -> list[tuple[str, object]]:
@@ -165,12 +190,15 @@ def layers(reports: Sequence[LayerReport], index: int, *, as_json: bool) -> None
         )
     for report in reports:
         shapes = " ".join("×".join(map(str, shape)) or "scalar" for shape in report.shapes[:2])
-        ratio = f"{report.path_length / report.displacement:.2f}" if report.displacement else "still"
+        length = report.path_length
+        ratio = "still" if not report.displacement else "unknown"
+        if length is not None and report.displacement:
+            ratio = f"{length / report.displacement:.2f}"
         table.add_row(
             Text(display(report.name)),
             shapes + (" …" if len(report.shapes) > 2 else ""),
             f"{100 * report.share:.2f}%",
-            f"{report.path_length:.4g}",
+            "unknown" if length is None else f"{length:.4g}",
             f"{report.displacement:.4g}",
             ratio,
             sparkline(report.beta),
@@ -187,6 +215,8 @@ def plan(found: Plan, source: str, *, as_json: bool, destination: str | None) ->
             {
                 "schema": "trajfmt.plan/1",
                 "source": source,
+                "recognised": found.recognised,
+                "files": [file._asdict() for file in found.files],
                 "encoding": found.encoding,
                 "trajectories": found.trajectories,
                 "timesteps": found.timesteps,
@@ -203,6 +233,8 @@ def plan(found: Plan, source: str, *, as_json: bool, destination: str | None) ->
     low, high = min(found.timesteps, default=0), max(found.timesteps, default=0)
     rows: list[tuple[str, object]] = [
         ("source", f"{source}, {size(found.source_bytes)}"),
+        ("recognised", found.recognised),
+        ("files", _files(found.files)),
         ("trajectories", f"{found.trajectories} of {low if low == high else f'{low} to {high}'} timesteps"),
         (
             "parameters",
@@ -219,6 +251,31 @@ def plan(found: Plan, source: str, *, as_json: bool, destination: str | None) ->
     _console().print(_grid(rows))
     for text in (*found.notices, *found.skipped):
         notice(text)
+
+
+def _files(found: Sequence[PlannedFile]) -> str:
+    """Return how many trajectories each file gives: named where they differ, else the first and the last."""
+    named = []
+    for name, count, also in found:
+        more = "" if not also else f" + {also[0]}" if len(also) == 1 else f" and {len(also)} more"
+        named.append(f"{name}{more} ({count})")
+    if len(named) <= 6 or len({file.trajectories for file in found}) > 1:
+        return ", ".join(named)
+    return f"{len(named)}: {named[0]} to {named[-1]}"
+
+
+def sources(rows: Sequence[tuple[str, str, str]], *, as_json: bool) -> None:
+    """List what can be converted: name, whose it is, what lies on disk."""
+    if as_json:
+        for name, title, files in rows:
+            json_line({"schema": "trajfmt.source/1", "name": name, "title": title, "files": files})
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("--from", "whose", "files"):
+        table.add_column(column, no_wrap=column == "--from")
+    for name, title, files in rows:
+        table.add_row(name, Text(title), Text(files))
+    _console().print(table)
 
 
 def problems(path: str, found: Sequence[Problem], *, as_json: bool) -> None:

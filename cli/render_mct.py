@@ -18,9 +18,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from . import failures, torchrun
 
 if TYPE_CHECKING:
+    from mct.comparison import Comparison
     from mct.config import EvaluateConfig
     from mct.distill import Distiller
-    from mct.evaluate import Comparison
     from mct.events import Accuracy, ArchitectureTested, NetworkTrained
     from mct.experts import ExpertRun
     from mct.folder import RunFolder
@@ -139,7 +139,7 @@ def chosen(folder: RunFolder, best: Selection | None, comparison: Comparison | N
     """Say what the result is, and how good: on the test set once, where the choice was made elsewhere."""
     if comparison is not None:
         accuracy = _drain("test", comparison.config.networks, comparison.distilled())
-        step = comparison.synthetic.origin.outer_step
+        step = comparison.synthetic.run.outer_step
         click.echo(f"best images: step {step}; test accuracy, once: {_accuracy(accuracy).strip()}", err=True)
     elif best is not None:
         click.echo(
@@ -169,6 +169,7 @@ def evaluation(comparison: Comparison, *, baseline: bool, cross: bool, as_json: 
         facts = {
             "dataset": comparison.synthetic.origin.dataset,
             "ipc": comparison.synthetic.ipc,
+            "images": len(comparison.synthetic.labels),
             "config": dataclasses.asdict(comparison.config),
             "distilled": dataclasses.asdict(distilled),
             "random_real": None if real is None else dataclasses.asdict(real),
@@ -176,12 +177,12 @@ def evaluation(comparison: Comparison, *, baseline: bool, cross: bool, as_json: 
         }
         click.echo(json.dumps(facts, sort_keys=True))
         return
-    ipc = comparison.synthetic.ipc
-    images = f"{ipc} {'image' if ipc == 1 else 'images'} per class, {networks} fresh networks"
+    ipc, rate = comparison.synthetic.ipc, distilled.learning_rate
+    each = "images" if ipc is None else f"{'image' if ipc == 1 else 'images'} per class"
+    images = f"{ipc or len(comparison.synthetic.labels)} {each}, {networks} fresh networks"
     click.echo(f"test accuracy on {comparison.synthetic.origin.dataset}: {images}")
-    click.echo(
-        f"  distilled     {_accuracy(distilled)}  (learning rate {distilled.learning_rate:.2g}, learned)"
-    )
+    whose = "given" if comparison.given_rate else "learned"
+    click.echo(f"  distilled     {_accuracy(distilled)}  (learning rate {rate:.2g}, {whose})")
     if real is not None:
         click.echo(
             f"  random real   {_accuracy(real)}  (learning rate {real.learning_rate:.2g}, "
@@ -194,7 +195,7 @@ def evaluation(comparison: Comparison, *, baseline: bool, cross: bool, as_json: 
 
 def _cross(events: Iterator[NetworkTrained | ArchitectureTested], networks: int) -> dict[str, Accuracy]:
     """Evaluate the other architectures."""
-    from mct.evaluate import CROSS
+    from mct.comparison import CROSS
     from mct.events import ArchitectureTested
 
     found = {}

@@ -11,6 +11,7 @@ import click
 from . import failures, options
 
 if TYPE_CHECKING:
+    from trajfmt.address import Place
     from trajfmt.request import ConvertOptions
 
 __all__ = ["main"]
@@ -24,11 +25,13 @@ def main() -> None:
     \b
     Exit codes: 0 done, 1 a check failed, 2 wrong usage, 3 not a bundle or an
     unknown feature, 4 corrupt, 5 refused as unsafe, 130 interrupted.
+
+    A bundle that is read may be at an address, such as https://host/two.mct.
     """
 
 
 @main.command()
-@click.argument("source", type=options.PATH)
+@click.argument("source", type=options.PLACE)
 @click.argument("destination", type=options.PATH, metavar="DEST")
 @click.option("--knots", type=options.INTEGERS, default=(), help="Waypoints to insert, such as 6,25.")
 @click.option("--smooth", is_flag=True, help="Average inserted knots and the last with their neighbours.")
@@ -52,15 +55,31 @@ def main() -> None:
 @click.option("--model", help="Name of the network, e.g. ConvNet or ConvNetD4W128BN.")
 @click.option("--zca/--no-zca", default=None, help="Images were whitened (eps 0.1), or normalised.")
 @click.option("--append", is_flag=True, help="Add to an existing DEST.")
-@click.option("--skip-bad", is_flag=True, help="Leave out bad trajectories instead of stopping.")
+@click.option("--from", "layout", metavar="NAME", help="What SOURCE is, if looking does not tell.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["bf16", "f16", "f32", "f64"]),
+    callback=lambda _ctx, _param, value: value and value.upper(),
+    help="Store weights in this type; betas are computed before, and the error is told.",
+)
+@click.option(
+    "--buffers",
+    type=click.Choice(["keep", "interpolate", "drop"]),
+    default="keep",
+    show_default=True,
+    help="A checkpoint's running statistics and the like: carried as they are, made weights, or dropped.",
+)
+@click.option("--keep-going", is_flag=True, help="Leave out bad files and trajectories, not stopping.")
+@click.option("--skip-bad", is_flag=True, hidden=True)
 @click.option("--trust-pickle", is_flag=True, help="Unpickle without restriction: this can run code.")
 @click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
 @options.as_json
-def convert(source: Path, destination: Path, dry_run: bool, as_json: bool, **flags: object) -> None:
+def convert(source: Place, destination: Path, dry_run: bool, as_json: bool, **flags: object) -> None:
     """Convert SOURCE into the bundle DEST (.mct convexified, .mtt every timestep).
 
-    SOURCE is a folder of replay_buffer_*.pt, one such file, or a bundle. Run again after an
-    interruption, the same command continues from the finished trajectories.
+    SOURCE is a folder of replay_buffer_*.pt, waypoint_buffer_*.pt or checkpoints, one such file, or
+    a bundle; `traj sources` lists all. Run again after an interruption, the same command continues
+    from the finished trajectories.
     """
     from trajfmt import convert as conversion
 
@@ -91,6 +110,8 @@ def _settings(flags: dict[str, object]) -> ConvertOptions:
     from trajfmt.manifest import Preprocessing
     from trajfmt.request import ConvertOptions
 
+    if flags.pop("skip_bad"):  # its former name
+        flags["keep_going"] = True
     zca = flags.pop("zca")
     preprocessing = None
     if zca is not None:
@@ -99,34 +120,28 @@ def _settings(flags: dict[str, object]) -> ConvertOptions:
 
 
 @main.command()
-@click.argument("paths", type=options.PATH, nargs=-1, required=True, metavar="PATH…")
+@click.argument("paths", type=options.PLACE, nargs=-1, required=True, metavar="PATH…")
 @click.option("--layers", is_flag=True, help="Show every layer of a trajectory.")
 @click.option("--trajectory", type=click.IntRange(min=0), help="Which one, for its layers. [default: 0]")
 @options.as_json
-def inspect(paths: tuple[Path, ...], layers: bool, trajectory: int | None, as_json: bool) -> None:
-    """Show what bundles or MTT buffers hold, and what they cost."""
+def inspect(paths: tuple[Place, ...], layers: bool, trajectory: int | None, as_json: bool) -> None:
+    """Show what bundles, or sources of other code, hold and what they cost."""
 
-    def show(path: Path) -> int:
+    def show(path: Place) -> int:
         _inspect(path, layers=layers, trajectory=trajectory, as_json=as_json)
         return 0
 
     sys.exit(failures.each(paths, show))
 
 
-def _inspect(path: Path, *, layers: bool, trajectory: int | None, as_json: bool) -> None:
-    """Show one bundle or buffer."""
+def _inspect(path: Place, *, layers: bool, trajectory: int | None, as_json: bool) -> None:
+    """Show one bundle, or one source of other code."""
     from trajfmt import report
 
     from . import render
 
-    if path.suffix == ".pt" or (path.is_dir() and any(path.glob("replay_buffer_*.pt"))):
-        if layers or trajectory is not None:
-            raise click.UsageError("layers are shown of a bundle; convert the buffer first")
-        from trajfmt.plan import plan
-        from trajfmt.request import ConvertOptions
-
-        found = plan(path, None, ConvertOptions(skip_bad=True))
-        render.plan(found, str(path), as_json=as_json, destination=None)
+    if isinstance(path, Path) and not _is_bundle(path):
+        _inspect_source(path, layers=layers or trajectory is not None, as_json=as_json)
     elif layers or trajectory is not None:
         import trajfmt
 
@@ -137,13 +152,49 @@ def _inspect(path: Path, *, layers: bool, trajectory: int | None, as_json: bool)
         render.summary(report.summarize(path), as_json=as_json)
 
 
+def _inspect_source(path: Path, *, layers: bool, as_json: bool) -> None:
+    """Show what a conversion would find, file by file."""
+    from trajfmt.errors import NotABundleError
+    from trajfmt.plan import plan
+    from trajfmt.request import ConvertOptions
+    from trajfmt.sources import nothing_in, recognise
+
+    from . import render
+
+    if path.exists() and recognise(path) is None:
+        raise NotABundleError("not_a_bundle", nothing_in(path), path=path)
+    if layers:
+        raise click.UsageError("layers are shown of a bundle; convert the buffer first")
+    found = plan(path, None, ConvertOptions(keep_going=True))
+    render.plan(found, str(path), as_json=as_json, destination=None)
+
+
+def _is_bundle(path: Path) -> bool:
+    """Tell a bundle, or what is to be reported as a damaged or missing one, from other code's files."""
+    if path.suffix in (".mct", ".mtt") or (path / "manifest.json").exists():
+        return True
+    return not path.is_dir() and path.suffix not in (".pt", ".pth", ".ckpt")
+
+
 @main.command()
-@click.argument("path", type=options.PATH)
+@options.as_json
+def sources(as_json: bool) -> None:
+    """List what can be converted: the names for --from, whose files, what lies on disk."""
+    from trajfmt.sources import LAYOUTS
+
+    from . import render
+
+    rows = [(layout.name, layout.title, layout.files) for layout in LAYOUTS]
+    render.sources(rows, as_json=as_json)
+
+
+@main.command()
+@click.argument("path", type=options.PLACE)
 @click.option("--trajectory", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--t", "t", type=float, required=True, help="Timestep, real for a .mct.")
 @click.option("-o", "--output", type=options.PATH, required=True, help="A .safetensors file.")
 @click.option("--verify", is_flag=True, help="Compare every file with its hash first.")
-def extract(path: Path, trajectory: int, t: float, output: Path, verify: bool) -> None:
+def extract(path: Place, trajectory: int, t: float, output: Path, verify: bool) -> None:
     """Write the weights at a timestep as an ordinary safetensors checkpoint."""
     import trajfmt
     from trajfmt.extract import extract as write
@@ -156,15 +207,15 @@ def extract(path: Path, trajectory: int, t: float, output: Path, verify: bool) -
 
 
 @main.command()
-@click.argument("paths", type=options.PATH, nargs=-1, required=True, metavar="PATH…")
+@click.argument("paths", type=options.PLACE, nargs=-1, required=True, metavar="PATH…")
 @options.as_json
-def validate(paths: tuple[Path, ...], as_json: bool) -> None:
+def validate(paths: tuple[Place, ...], as_json: bool) -> None:
     """Check bundles completely and list every problem."""
     from trajfmt.validate import validate as check
 
     from . import render
 
-    def run(path: Path) -> int:
+    def run(path: Place) -> int:
         found = check(path)
         render.problems(str(path), found, as_json=as_json)
         return max((problem.exit_code for problem in found), default=0)
@@ -173,25 +224,58 @@ def validate(paths: tuple[Path, ...], as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("path", type=options.PATH)
+@click.argument("path", type=options.PLACE)
 @click.argument("destination", type=options.PATH, metavar="DEST")
+@click.option(
+    "--to",
+    type=click.Choice(["mtt", "datm", "towers", "mct-authors", "checkpoints"]),
+    default="mtt",
+    show_default=True,
+    help="Whose code is to read it.",
+)
+@click.option("--in-place", is_flag=True, help="Write small stubs that name PATH, for trajfmt.torch.load.")
 @click.option("--per-file", type=click.IntRange(min=1), default=10, show_default=True)
+@click.option("--float32", is_flag=True, help="Write float32 whatever PATH stores.")
 @click.option("--verify", is_flag=True, help="Compare every file with its hash first.")
-def export(path: Path, destination: Path, per_file: int, verify: bool) -> None:
-    """Write a bundle back as replay_buffer_*.pt, for MTT's code and its relatives."""
+def export(
+    path: Place, destination: Path, to: str, in_place: bool, per_file: int, float32: bool, verify: bool
+) -> None:
+    """Write a bundle as the files that other code reads, in their numbers and lengths.
+
+    \b
+    mtt          replay_buffer_<n>.pt: MTT, TESLA, FTD and most others
+    datm         the same, for DATM, PAD and EDF: 10 in each of 10 files or more
+    towers       img_replay_buffer_<n>.pt with txt_replay_buffer_<n>.pt: VL, LoRS
+    mct-authors  waypoint_buffer*_<n>.pt with step_buffer*_<n>.pt, from a .mct
+    checkpoints  <trajectory>/checkpoint-<number>/model.safetensors
+    """
     import trajfmt
 
     from . import render
 
-    with trajfmt.open(path, verify=verify) as bundle, render.progress("exporting", len(bundle)) as bar:
+    with trajfmt.open(path, verify=verify) as bundle:
+        from trajfmt.export import check
         from trajfmt.export import export as write
 
-        def step(_index: int) -> None:
-            if bar is not None:
-                bar.advance(bar.task_ids[0])
+        for note in check(bundle, to=to, per_file=per_file):
+            render.notice(note)
+        with render.progress("exporting", len(bundle)) as bar:
 
-        count = write(bundle, destination, per_file=per_file, on_trajectory=step)
-    render.done(destination, f"{count} trajectories")
+            def step(_index: int) -> None:
+                if bar is not None:
+                    bar.advance(bar.task_ids[0])
+
+            count = write(
+                bundle,
+                destination,
+                to=to,
+                in_place=in_place,
+                per_file=per_file,
+                float32=float32,
+                on_trajectory=step,
+            )
+    what = "in place; have torch.load = trajfmt.torch.load where they are loaded" if in_place else ""
+    render.done(destination, f"{count} trajectories{', ' + what if what else ''}")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Train experts with `ExpertRun`, distil a bundle of their trajectories with `Dist
 compare the result with real images through `Comparison`. Bundles are read and written by `trajfmt`.
 """
 
+from mct.comparison import Comparison
 from mct.config import DistillConfig, EvaluateConfig, ExpertConfig
 from mct.data import Dataset
 from mct.distill import Distiller, distill
@@ -20,7 +21,6 @@ from mct.errors import (
     RankError,
     ResultError,
 )
-from mct.evaluate import Comparison
 from mct.events import (
     Accuracy,
     ArchitectureTested,

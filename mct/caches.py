@@ -1,27 +1,13 @@
-"""Where things are kept that were computed once, and may be lost: whitenings, and what torch compiles."""
+"""Where torch keeps what it compiles; the folder of the cache is trajfmt's."""
 
 import contextlib
 import os
-from pathlib import Path
 from typing import Final
 
-CACHE_VARIABLE: Final = "TRAJFMT_CACHE"
-"""Environment variable that names the folder."""
+from trajfmt.cache import cache_folder
 
 COMPILER_VARIABLE: Final = "TORCHINDUCTOR_CACHE_DIR"
 """Environment variable that names torch's own folder."""
-
-
-def cache_folder() -> Path | None:
-    """Return `$TRAJFMT_CACHE`, `$XDG_CACHE_HOME/trajfmt` or `~/.cache/trajfmt`; None without a home."""
-    if own := os.environ.get(CACHE_VARIABLE):
-        return Path(own)
-    if base := os.environ.get("XDG_CACHE_HOME"):
-        return Path(base) / "trajfmt"
-    try:
-        return Path.home() / ".cache" / "trajfmt"
-    except RuntimeError:
-        return None
 
 
 def keep_compiled() -> None:

@@ -73,7 +73,7 @@ def distill(
                 else:
                     folder.check_free()
                 now = state.synthetic
-                settled = replace(now.origin, evaluation=now.origin.evaluation or evaluation or usual)
+                settled = replace(now.run, evaluation=now.run.evaluation or evaluation or usual)
                 state = replace(state, synthetic=replace(now, origin=settled))
                 if not resume:
                     folder.start(state)
@@ -81,7 +81,7 @@ def distill(
         with together(distiller.ranks):  # until all have read it, the state must stay
             if not writes:
                 state = folder.resume(origin, device=device)
-        protocol = state.synthetic.origin.evaluation or usual
+        protocol = state.synthetic.run.evaluation or usual
         yield from _steps(distiller, folder, state, protocol, trace, saved=None if resume else state)
 
 

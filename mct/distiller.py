@@ -75,8 +75,11 @@ class Distiller:
         shard: bool = False,
         unroll: Unroll | None = None,
     ) -> None:
-        if bundle.layout.dtype != "F32":
-            raise MismatchError(f"weights must be F32 to be distilled, the bundle has {bundle.layout.dtype}")
+        if bundle.layout.dtype not in ("F32", "BF16", "F16"):
+            raise MismatchError(
+                f"weights must be F32, BF16 or F16 to be distilled, the bundle has {bundle.layout.dtype};"
+                " convert it with --dtype f32"
+            )
         network = networks.build(model, generator=generator(config.seed, "shape"), device=device)
         networks.check_layout(network, bundle.layout)
         self.execution, self.ranks, self.notes = execution or Execution(), ranks or Alone(), list[str]()
@@ -248,7 +251,7 @@ class Distiller:
         )
         if cause is not None:
             raise DivergedError(f"outer step {step}: {cause}")
-        after = replace(now, images=images, learning_rate=rate, origin=replace(now.origin, outer_step=step))
+        after = replace(now, images=images, learning_rate=rate, origin=replace(now.run, outer_step=step))
         first = draws[0]
         event = OuterStep(
             step=step,
@@ -292,9 +295,9 @@ class Distiller:
     def consider(self, state: State, config: EvaluateConfig) -> tuple[State, Accuracy]:
         """Evaluate, and return the state with these images as the best if no others were as good."""
         found = self.evaluate(state, config)
-        best = None if state.best is None else state.best.origin.selected
+        best = None if state.best is None else state.best.run.selected
         if best is None or found.mean > best.mean:
             why = synthetic.Selection(on=found.on, mean=found.mean, std=found.std)
             now = state.synthetic
-            state = replace(state, best=replace(now, origin=replace(now.origin, selected=why)))
+            state = replace(state, best=replace(now, origin=replace(now.run, selected=why)))
         return state, found

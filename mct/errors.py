@@ -9,8 +9,8 @@
     ├── DivergedError (ArithmeticError)   1   distillation left the finite numbers
     ├── ExhaustedError (MemoryError)      1   memory, or that of the device, was not enough
     ├── RankError                         1   another process of the run has died or failed
-    ├── ResultError (ValueError)          3   a file that is not a result of mct
-    └── CorruptError (ValueError)         4   a result of mct that is damaged
+    ├── ResultError (ValueError)          3   a file that is no result of mct, and no distilled images known
+    └── CorruptError (ValueError)         4   one that is damaged
 
 Each class carries `exit_code`, which the command line returns, and `elsewhere`: whether the cause is in
 another process, which says it itself. Every message says where, what
@@ -77,13 +77,13 @@ class RankError(MctError):
 
 
 class ResultError(MctError, ValueError):
-    """A file is not a synthetic dataset or a state that mct wrote."""
+    """A file is not a synthetic dataset or a state that mct wrote, nor of a layout that is known."""
 
     exit_code: ClassVar[int] = 3
 
 
 class CorruptError(MctError, ValueError):
-    """A file that mct wrote is damaged."""
+    """A file that mct wrote is damaged, or one of another codebase does not hold what its layout says."""
 
     exit_code: ClassVar[int] = 4
 

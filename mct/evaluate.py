@@ -10,35 +10,26 @@ random real images.
 import statistics
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 import trajfmt
-from mct import networks, provenance, recipes
+from mct import networks
 from mct.augment import augmentation
 from mct.config import Engine, EvaluateConfig, Held
 from mct.data import Dataset
-from mct.devices import device_of
-from mct.errors import MismatchError, MissingError, ResultError
-from mct.events import Accuracy, ArchitectureTested, NetworkTrained
+from mct.errors import MismatchError
+from mct.events import Accuracy, NetworkTrained
 from mct.feed import Feed
 from mct.learners import Learner, is_random, learners
 from mct.ranks import Alone, Ranks
 from mct.seeds import generator
 from mct.steps import Notes, choose
-from mct.synthetic import BEST_NAME, RESULT_NAME, SyntheticDataset, load, pick_per_class
+from mct.synthetic import pick_per_class
 from mct.testing import Trial
 from mct.training import Crew, intraop
-
-BASELINE_RATES = (0.003, 0.01, 0.03, 0.1)
-"""Step sizes that the baseline may choose from, beside the learned one."""
-
-CROSS = ("ConvNet", "AlexNet", "VGG11", "ResNet18")
-"""The architectures of MTT's table of cross-architecture generalisation."""
 
 
 def train_network(
@@ -139,7 +130,7 @@ def evaluate(
 
 
 def evaluate_baseline(
-    ipc: int,
+    ipc: int | Sequence[int],
     dataset: Dataset,
     model: trajfmt.Model,
     config: EvaluateConfig,
@@ -149,7 +140,7 @@ def evaluate_baseline(
     notes: Notes | None = None,
     ranks: Ranks | None = None,
 ) -> Generator[NetworkTrained, None, Accuracy]:
-    """Do the same with `ipc` random real images per class, drawn anew for every network.
+    """Do the same with random real images, `ipc` per class or that many of each, anew for every network.
 
     Every step size in `rates` is tried with all networks and the best mean is returned. The choice
     is made on the test set, which favours the baseline.
@@ -240,147 +231,6 @@ def _tested(
     with closing(crew.run([job(number) for number in range(len(students))])) as ended:
         for number in ended:
             yield tests.pop(number).accuracy
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """A distilled dataset, the real one, and how to compare the two."""
-
-    synthetic: SyntheticDataset
-    dataset: Dataset
-    model: trajfmt.Model
-    config: EvaluateConfig
-    engine: Engine = "auto"
-    notes: Notes | None = None
-    ranks: Ranks = field(default_factory=Alone)
-
-    @classmethod
-    def prepare(
-        cls,
-        result: Path,
-        *,
-        dataset: str | None = None,
-        model: str | None = None,
-        root: Path | None = None,
-        device: str = "cpu",
-        engine: Engine = "auto",
-        notes: Notes | None = None,
-        ranks: Ranks | None = None,
-        **settings: Any,
-    ) -> "Comparison":
-        """Load a result and the dataset that it stands for.
-
-        Args:
-            result: A file that distillation wrote, or the folder of a run, of which the best images
-                are taken where evaluations chose some, else the last.
-            dataset: Path of the file, where the dataset was one.
-            model: Another network than the one that was matched, like ConvNetD4W64.
-            root: Folder of the dataset's files, where it needs one.
-            device: Where to train.
-            engine: How gradients are computed.
-            notes: Called with one line where something works, but not as it was asked.
-            ranks: The processes that share the networks; None: this one alone.
-            settings: Fields of `EvaluateConfig`; None leaves what `recipes` knows, and the
-                augmentation of the run.
-        """
-        here = device_of(device)
-        if (result / "manifest.json").exists():
-            raise ResultError(
-                f"{result}: a bundle of trajectories, not a result; distil it first: mct distill"
-            )
-        distilled = load(_file_of(result))
-        origin = distilled.origin
-        if origin.evaluation is not None and settings.get("augment") is None:
-            settings["augment"] = origin.evaluation.augment
-        record = trajfmt.Provenance(
-            dataset=origin.dataset, model=origin.model, preprocessing=origin.preprocessing
-        )
-        real = provenance.dataset_of(record, name=dataset, root=root)
-        config = recipes.evaluate_config(real.name, **settings)
-        augmentation(config.augment)
-        network = origin.model if model is None else _parse(model, real)
-        return cls(
-            synthetic=distilled.to(here),
-            dataset=real.to(here),
-            model=network,
-            config=config,
-            engine=engine,
-            notes=notes,
-            ranks=ranks or Alone(),
-        )
-
-    @property
-    def rates(self) -> tuple[float, ...]:
-        """The step sizes that the baseline may choose from."""
-        return (self.synthetic.learning_rate, *BASELINE_RATES)
-
-    def distilled(self) -> Generator[NetworkTrained, None, Accuracy]:
-        """Train networks on the distilled images."""
-        return self._evaluate(self.model)
-
-    def baseline(self) -> Generator[NetworkTrained, None, Accuracy]:
-        """Train networks on as many random real images."""
-        return evaluate_baseline(
-            self.synthetic.ipc,
-            self.dataset,
-            self.model,
-            self.config,
-            rates=self.rates,
-            engine=self.engine,
-            notes=self.notes,
-            ranks=self.ranks,
-        )
-
-    def cross(self, names: Sequence[str] = CROSS) -> Iterator[NetworkTrained | ArchitectureTested]:
-        """Train networks of other architectures on the distilled images; yield each, and each mean.
-
-        Args:
-            names: As `networks.parse` takes them.
-
-        Raises:
-            ConfigError: A name is unknown, or no network for such images; before any is trained.
-        """
-        models = {name: _parse(name, self.dataset) for name in names}
-        for model in models.values():
-            networks.build(model, generator=generator(self.config.seed))
-
-        def events() -> Iterator[NetworkTrained | ArchitectureTested]:
-            for name, model in models.items():
-                accuracy = yield from self._evaluate(model)
-                yield ArchitectureTested(model=name, accuracy=accuracy)
-
-        return events()
-
-    def _evaluate(self, model: trajfmt.Model) -> Generator[NetworkTrained, None, Accuracy]:
-        now = self.synthetic
-        return evaluate(
-            now.images,
-            now.targets,
-            now.learning_rate,
-            self.dataset,
-            model,
-            self.config,
-            engine=self.engine,
-            notes=self.notes,
-            ranks=self.ranks,
-        )
-
-
-def _file_of(result: Path) -> Path:
-    if not result.is_dir():
-        return result
-    found = [result / name for name in (BEST_NAME, RESULT_NAME) if (result / name).is_file()]
-    if not found:
-        raise MissingError(
-            f"{result}: no {RESULT_NAME} in it; give the folder of a run that has saved a result"
-        )
-    return found[0]
-
-
-def _parse(name: str, dataset: Dataset) -> trajfmt.Model:
-    return networks.parse(
-        name, channels=dataset.channels, image_size=dataset.image_size, classes=dataset.classes
-    )
 
 
 def summarize(accuracies: Sequence[float], learning_rate: float, *, on: Held) -> Accuracy:

@@ -75,11 +75,11 @@ class RunFolder:
         Raises:
             MissingError: There is no state.
         """
-        return self._load(torch.device("cpu")).synthetic.origin
+        return self._load(torch.device("cpu")).synthetic.run
 
     def chosen(self) -> Origin | None:
         """Return the same of the best images, with why they are the best; None where there are none."""
-        return synthetic.load(self.best).origin if self.best.is_file() else None
+        return synthetic.load(self.best).run if self.best.is_file() else None
 
     def _load(self, device: torch.device) -> State:
         if not self.state.is_file():
@@ -94,7 +94,7 @@ class RunFolder:
             MismatchError: The run has another bundle, model, dataset or setting.
         """
         state = self._load(device)
-        found = state.synthetic.origin
+        found = state.synthetic.run
         for field in dataclasses.fields(Origin):
             then, now = getattr(found, field.name), getattr(origin, field.name)
             if then != now and field.name not in _MAY_DIFFER:
@@ -178,7 +178,7 @@ class RunFolder:
             with tensorfile.explained(self.result, _CONTINUES):
                 synthetic.save(self.result, state.synthetic, dataset)
             pixels = dataset.pixels(state.synthetic.images)
-            ipc = state.synthetic.ipc
+            ipc = state.synthetic.run.config.ipc
             image = grids.grid(pixels, columns=ipc * max(1, 10 // ipc))  # whole classes, about ten a row
             with tensorfile.explained(self.picture, _CONTINUES):
                 tensorfile.write_atomically(self.picture, grids.png(image))

@@ -3,6 +3,9 @@
 On the CPU a knot that needs no arranging stays a view of the mapped file. On CUDA it goes through two small
 pinned buffers on a stream of its own, so that neither the host nor the other streams wait for it. Which
 knots are loaded, and when, is decided in `knots`.
+
+Knots stored in 16 bits become float32 when they are loaded, exactly: students compute in float32. So each
+takes 4 bytes a parameter while it is held, also on the CPU, where one of float32 takes none of its own.
 """
 
 import mmap
@@ -15,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trajfmt.layout import ParamLayout
 from trajfmt.torch import from_readonly
 
 Key = tuple[int, int]
@@ -57,6 +61,11 @@ class Knot:
         return self.weights
 
 
+def loaded_bytes(layout: ParamLayout) -> int:
+    """Return the bytes of one knot as it is held: 16-bit weights become float32."""
+    return layout.size * max(4, layout.numpy_dtype.itemsize)
+
+
 class Loader:
     """Loads knots of one bundle to one device; any thread may call it.
 
@@ -74,7 +83,7 @@ class Loader:
         device: torch.device,
     ) -> None:
         self._read = read
-        self._arrange = arrange or _same
+        self._arrange = _widened(arrange or _same)
         self._device = device
         self._stages: list[tuple[Tensor, torch.cuda.Event]] = []
         self._lock = threading.Lock()
@@ -107,7 +116,8 @@ class Loader:
             array.view(np.uint8)[:: mmap.PAGESIZE].max(initial=0)
         return knot
 
-    def _to_cuda(self, raw: Tensor) -> Knot:
+    def _to_cuda(self, weights: Tensor) -> Knot:
+        raw = _bits(weights)
         with self._lock, torch.cuda.device(self._device), torch.cuda.stream(self._side):
             if not self._stages:
                 some = min(raw.numel(), _PIECE // raw.element_size())
@@ -124,7 +134,7 @@ class Loader:
                 np.copyto(pinned[: len(piece)].numpy(), piece.numpy())
                 knot[begin : begin + size].copy_(pinned[: len(piece)], non_blocking=True)
                 free.record()
-            knot = self._arrange(knot)
+            knot = self._arrange(knot.view(weights.dtype))
             ready = _event()
             ready.record()
         return Knot(knot, mapped=False, ready=ready)
@@ -134,8 +144,18 @@ def _event() -> torch.cuda.Event:
     return torch.cuda.Event()  # type: ignore[no-untyped-call]
 
 
+def _bits(weights: Tensor) -> Tensor:
+    """Return the same memory in a type that numpy has, which bfloat16 is not."""
+    return weights.view(torch.int16) if weights.dtype == torch.bfloat16 else weights
+
+
 def _same(weights: Tensor) -> Tensor:
     return weights
+
+
+def _widened(arrange: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Return an `arrange` that first makes 16-bit weights float32."""
+    return lambda weights: arrange(weights.float() if weights.element_size() == 2 else weights)
 
 
 def _is_mapped(array: NDArray[np.generic]) -> bool:

@@ -172,7 +172,8 @@ def check_layout(network: nn.Module, layout: trajfmt.ParamLayout) -> None:
     """Raise unless the parameters of `network` are those of `layout`, in the same order.
 
     Names are compared only where the bundle has real ones: a converter that did not recognise
-    the model calls them `param.000`, `param.001`, ….
+    the model calls them `param.000`, `param.001`, …. They may stand behind a prefix: Lightning's
+    checkpoints have that of the attribute which holds the network.
 
     Raises:
         MismatchError: Naming the first parameter that differs, and both versions of it.
@@ -185,8 +186,8 @@ def check_layout(network: nn.Module, layout: trajfmt.ParamLayout) -> None:
             f"first of the network {_first(ours)}, of the bundle {_first(theirs)}"
         )
     for number, (own, other) in enumerate(zip(ours, theirs, strict=True)):
-        anonymous = other[0] == f"param.{number:03d}"
-        if own[1] != other[1] or (own[0] != other[0] and not anonymous):
+        same = own[0] == other[0] or other[0].endswith(f".{own[0]}") or other[0] == f"param.{number:03d}"
+        if own[1] != other[1] or not same:
             raise MismatchError(
                 f"parameter {number}: the network has `{own[0]}` {own[1]}, "
                 f"the bundle `{other[0]}` {other[1]}; check the model"

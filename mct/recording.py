@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 import trajfmt
 from mct.errors import ExistsError
+from trajfmt.decoded import timesteps_of
 from trajfmt.export import BufferWriter
 from trajfmt.recorder import PathRecorder, Recorded
-from trajfmt.sources.bundles import timesteps_of
-from trajfmt.sources.mtt import MttPart
+from trajfmt.sources.replay import ReplayPart
 from trajfmt.staging import Staging
 
 PER_FILE = 10
@@ -132,7 +132,7 @@ class BufferStore:
             marker.write_bytes(job.identity)
         files = list(folder.glob("replay_buffer_*.pt"))
         self._files = len(files)
-        self._filed = sum(len(MttPart(file).open(folder)) for file in files)
+        self._filed = sum(len(ReplayPart(file).open(folder)) for file in files)
         for bundle in folder.glob(".replay_buffer_*.mtt"):  # interrupted before it was removed
             if (folder / f"{bundle.stem[1:]}.pt").exists():
                 shutil.rmtree(bundle)

@@ -44,7 +44,7 @@ class State:
     @property
     def step(self) -> int:
         """Outer steps done."""
-        return self.synthetic.origin.outer_step
+        return self.synthetic.run.outer_step
 
 
 def save(path: Path, state: State) -> None:
@@ -75,7 +75,7 @@ def load(path: Path, *, device: str | torch.device = "cpu") -> State:
         names = [name for name in tensors if name.startswith(_BEST)]
         stored = {name.removeprefix(_BEST): tensors[name] for name in names}
         best = from_tensors(path, stored, facts["best"])
-        if best.origin.selected is None or best.images.shape != synthetic.images.shape:
+        if best.run.selected is None or best.images.shape != synthetic.images.shape:
             raise CorruptError(f"{path}: the best images are not of this run")
     try:
         state = State(

@@ -26,7 +26,7 @@ from mct.clock import Clock
 from mct.config import Sampling
 from mct.errors import ConfigError
 from mct.knots import Knots
-from mct.loading import Key, Loader
+from mct.loading import Key, Loader, loaded_bytes
 
 Run = tuple[int, int, int, float]
 """`(begin, end, segment, weight)`: elements whose weights are `weight` of the way to the next knot."""
@@ -232,7 +232,7 @@ class KnotStream:
         self._device = torch.device(device)
         self._trajectory = lru_cache(_MOST_TRAJECTORIES)(bundle.__getitem__)
         loader = Loader(_reader_of(self._trajectory), arrange=arrange, device=self._device)
-        self._knots = Knots(loader, size=bundle.layout.nbytes, budget=budget)
+        self._knots = Knots(loader, size=loaded_bytes(bundle.layout), budget=budget)
         self.expert_steps = expert_steps
         self.materialised = 0
         """How many vectors of P weights were made; one per outer step, and a test counts."""

@@ -6,7 +6,7 @@ undone, in [0, 1]), for ZCA the whitening itself, and as metadata one key with J
 are in `state`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -15,11 +15,16 @@ import msgspec
 import torch
 from torch import Tensor
 
-import trajfmt
 from mct import tensorfile
-from mct.config import LARGEST, DistillConfig, EvaluateConfig, Held
+from mct.config import LARGEST
 from mct.data import Dataset
 from mct.errors import ConfigError, CorruptError, ResultError
+from mct.origin import Change, ForeignOrigin, Origin, Selection
+
+__all__ = [
+    "BEST_NAME", "RESULT_NAME", "Change", "ForeignOrigin", "Origin", "Selection", "SyntheticDataset",
+    "from_real", "from_tensors", "load", "pick_per_class", "save",
+]  # fmt: skip
 
 RESULT_NAME = "synthetic.safetensors"
 """File of the result in the folder of a run."""
@@ -36,93 +41,47 @@ _WHITENING_LIMIT = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
-    """Why these images, of all that a run went through."""
-
-    on: Held
-    """What the networks were tested on."""
-
-    mean: float
-    """Their mean accuracy, the largest of all evaluations so far; the first of equal ones."""
-
-    std: float
-    """Population standard deviation of it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """A setting that was changed when a run was resumed."""
-
-    step: int
-    """Outer steps done before."""
-
-    setting: str
-    """Name of the field of `DistillConfig`."""
-
-    before: float
-    """Its value for the steps up to `step`."""
-
-    after: float
-    """Its value from then on."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    """What a synthetic dataset was distilled from, and how."""
-
-    dataset: str
-    """Name of the real dataset."""
-
-    class_names: tuple[str, ...]
-    """One per class."""
-
-    preprocessing: trajfmt.Preprocessing
-    """What `images` went through."""
-
-    model: trajfmt.Model
-    """The network that was matched."""
-
-    config: DistillConfig
-    """Every setting, resolved."""
-
-    artifact_sha256: str
-    """Identity of the bundle."""
-
-    outer_step: int
-    """Outer steps done."""
-
-    evaluation: EvaluateConfig | None = None
-    """The protocol of the run's evaluations; its augmentation is that of any other."""
-
-    selected: Selection | None = None
-    """None: the images of the last step, whatever their accuracy."""
-
-    changes: tuple[Change, ...] = ()
-    """What `config` says of the last step only."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SyntheticDataset:
     """Learned images; immutable, every update makes a new one."""
 
     images: Tensor
-    """`(K*ipc, C, H, W)` float32, preprocessed, sorted by class."""
+    """`(N, C, H, W)` float32, preprocessed; of a run of mct sorted by class."""
 
     labels: Tensor
-    """`(K*ipc,)` int64: the classes."""
+    """`(N,)` int64: the classes; of a foreign set with `soft_labels` the likeliest."""
 
     soft_labels: Tensor | None = None
-    """`(K*ipc, K)` float32: probabilities to train with instead of the classes."""
+    """`(N, K)` float32: probabilities to train with instead of the classes."""
 
     learning_rate: float
-    """The learned step size of the student."""
+    """The step size of the student, learned."""
 
-    origin: Origin
+    origin: Origin | ForeignOrigin
 
     @property
-    def ipc(self) -> int:
-        """Images per class."""
-        return len(self.labels) // len(self.origin.class_names)
+    def run(self) -> Origin:
+        """Where it comes from, as the result of a run of mct.
+
+        Raises:
+            ResultError: It was read from files of another codebase.
+        """
+        if isinstance(self.origin, ForeignOrigin):
+            raise ResultError(f"images of the layout {self.origin.layout}, which no run of mct distilled")
+        return self.origin
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Images of each class; as many of each where soft labels do not tell and the number allows it."""
+        classes = len(self.origin.class_names)
+        if self.soft_labels is not None and len(self.labels) % classes == 0:
+            return (len(self.labels) // classes,) * classes
+        return tuple(torch.bincount(self.labels, minlength=classes).tolist())
+
+    @property
+    def ipc(self) -> int | None:
+        """Images per class; None where classes have different numbers of them."""
+        counts = self.counts
+        return counts[0] if len(set(counts)) == 1 else None
 
     @property
     def targets(self) -> Tensor:
@@ -144,18 +103,20 @@ class SyntheticDataset:
         return tensors if self.soft_labels is None else tensors | {"soft_labels": self.soft_labels.cpu()}
 
 
-def pick_per_class(labels: Tensor, classes: int, ipc: int, generator: torch.Generator) -> Tensor:
-    """Return the indices `(classes*ipc,)` of random images, sorted by class, without repetition.
+def pick_per_class(
+    labels: Tensor, classes: int, ipc: int | Sequence[int], generator: torch.Generator
+) -> Tensor:
+    """Return the indices of random images, `ipc` a class or that many of each, sorted by class, each once.
 
     Raises:
-        ConfigError: A class has fewer than `ipc` images.
+        ConfigError: A class has fewer images.
     """
     chosen = []
-    for label in range(classes):
+    for label, count in enumerate((ipc,) * classes if isinstance(ipc, int) else ipc):
         members = (labels == label).nonzero()[:, 0]
-        if len(members) < ipc:
-            raise ConfigError(f"`ipc` is {ipc}, but class {label} has only {len(members)} training images")
-        order = torch.randperm(len(members), generator=generator)[:ipc]
+        if len(members) < count:
+            raise ConfigError(f"`ipc` is {count}, but class {label} has only {len(members)} training images")
+        order = torch.randperm(len(members), generator=generator)[:count]
         chosen.append(members[order.to(members.device)])
     return torch.cat(chosen)
 
@@ -208,19 +169,23 @@ def from_tensors(path: Path, tensors: Mapping[str, Tensor], origin: Any) -> Synt
         CorruptError: The parts do not fit together.
     """
     try:
-        facts = dict(origin)
-        facts["config"] = _BEFORE | facts["config"]
         found = SyntheticDataset(
             images=tensors["images"],
             labels=tensors["labels"],
             soft_labels=tensors.get("soft_labels"),
             learning_rate=float(tensors["learning_rate"]),
-            origin=msgspec.convert(facts, Origin),
+            origin=_origin(dict(origin)),
         )
     except (KeyError, ValueError, TypeError, OverflowError, RuntimeError) as exc:
         raise ResultError(f"{path}: not a synthetic dataset of this version: {exc}") from exc
     _check(path, found)
     return found
+
+
+def _origin(facts: dict[str, Any]) -> Origin | ForeignOrigin:
+    if "layout" in facts:
+        return msgspec.convert(facts, ForeignOrigin)
+    return msgspec.convert(facts | {"config": _BEFORE | facts["config"]}, Origin)
 
 
 def _check(path: Path, found: SyntheticDataset) -> None:
@@ -235,7 +200,8 @@ def _check(path: Path, found: SyntheticDataset) -> None:
         raise CorruptError(f"{path}: images must be finite float32 and labels int64")
     if not bool(((labels >= 0) & (labels < classes)).all()) or not 0 < rate <= LARGEST:
         raise CorruptError(f"{path}: a label is not a class, or the learning rate {rate:g} is not > 0")
-    if len(set(torch.bincount(labels, minlength=classes).tolist())) != 1:
+    balanced = len(set(torch.bincount(labels, minlength=classes).tolist())) == 1
+    if isinstance(origin, Origin) and not balanced:
         raise CorruptError(f"{path}: every class must have as many images")
     soft = found.soft_labels
     if soft is not None and (

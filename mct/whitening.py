@@ -17,8 +17,8 @@ from kornia.enhance import ZCAWhitening
 from torch import Tensor
 
 from mct import tensorfile
-from mct.caches import cache_folder
 from mct.errors import MctError
+from trajfmt.cache import cache_folder
 
 KORNIA_LIMIT: Final = 4_000_000_000
 """Bytes that kornia may hold: two copies of the images and its D x D matrices, in float64. CIFAR needs 3.1e9

@@ -30,6 +30,7 @@ PUBLIC = [
     "Preprocessing",
     "Problem",
     "Provenance",
+    "RemoteError",
     "Source",
     "SourceError",
     "TimestepError",

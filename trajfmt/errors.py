@@ -11,6 +11,7 @@
     │   ├── CorruptError            exit 4   damaged
     │   └── UnsafeError             exit 5   refused, because reading it could do harm
     ├── WriteError (OSError)        exit 1   the destination cannot be written
+    ├── RemoteError                 exit 1   an address cannot be reached, or a file did not arrive
     └── MissingDependencyError      exit 1   a part needs a package that is not installed
 
 `SourceError` and `FormatError` carry `reason`, a code of `spec/v1/spec.md`: match on it, never on the text.
@@ -31,6 +32,7 @@ __all__ = [
     "NotABundleError",
     "Problem",
     "Reason",
+    "RemoteError",
     "SourceError",
     "TimestepError",
     "TrajfmtError",
@@ -74,6 +76,8 @@ Reason = Literal[
     "too_few_timesteps",
     "mixed_architectures",
     "mixed_dtypes",
+    "unpaired_file",
+    "pair_mismatch",
     "duplicate_trajectory",
     "source_changed",
     "nothing_to_convert",
@@ -118,6 +122,10 @@ class ExistsError(UsageError, FileExistsError):
 
 class WriteError(TrajfmtError, OSError):
     """The destination cannot be written: the disk is full, or the folder not writable."""
+
+
+class RemoteError(TrajfmtError):
+    """An address cannot be reached or refuses access, or what it sent did not arrive or cannot be kept."""
 
 
 class MissingDependencyError(TrajfmtError, ImportError):
@@ -177,11 +185,10 @@ class UnsafeError(FormatError):
     exit_code = 5
 
 
-def non_finite(timestep: int, parameter: str) -> SourceError:
-    """Return the error for a weight that is not finite."""
-    error = SourceError(
-        "non_finite", f"weights must be finite: timestep {timestep}, parameter `{display(parameter)}`"
-    )
+def non_finite(timestep: int, parameter: str, why: str = "") -> SourceError:
+    """Return the error for a weight that is not finite, or is not when it is stored."""
+    where = f"timestep {timestep}, parameter `{display(parameter)}`"
+    error = SourceError("non_finite", f"weights must be finite: {where}{why and ': ' + why}")
     error.timestep, error.parameter = timestep, parameter
     return error
 

@@ -11,7 +11,7 @@ import io
 import mmap
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, Literal
 
@@ -31,6 +31,7 @@ __all__ = [
     "sha256_mapped",
     "write_at",
     "write_file",
+    "write_pieces",
 ]
 
 Backend = Literal["mmap", "pread"]
@@ -141,6 +142,11 @@ def fsync_directory(path: Path) -> None:
 
 def write_file(path: Path, *data: bytes | memoryview) -> None:
     """Replace `path` by `data` atomically and durably."""
+    write_pieces(path, data)
+
+
+def write_pieces(path: Path, data: Iterable[bytes | memoryview]) -> None:
+    """Do the same with pieces that are made while they are written."""
     partial = path.with_name(f".{path.name}.partial")
     try:
         with partial.open("wb") as file:
@@ -190,6 +196,14 @@ class BundleFiles:
                 raise UnsafeError("path_unsafe", "a link where a folder is expected", path=path)
         return self.root / name
 
+    def where(self, name: str) -> object:
+        """Return what errors call a listed file."""
+        return self.root / name
+
+    def is_here(self, name: str) -> bool:
+        """Return whether a listed file can be read without fetching it."""
+        return name in self.sizes
+
     def array(self, name: str, offset: int, count: int, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
         """Return `count` elements from byte `offset` as a read-only array: a view of the map, or a copy."""
         nbytes = count * dtype.itemsize
@@ -197,7 +211,7 @@ class BundleFiles:
             raise UnsafeError(
                 "size_overflow",
                 f"bytes {offset} to {offset + nbytes} lie outside the file",
-                path=self.root / name,
+                path=self.where(name),
             )
         if count == 0:
             return np.empty(0, dtype)
@@ -213,7 +227,7 @@ class BundleFiles:
             while nbytes:
                 part = os.pread(fd, min(nbytes, 2**30), offset)
                 if not part:
-                    raise CorruptError("file_size_mismatch", "ended while it was read", path=self.root / name)
+                    raise CorruptError("file_size_mismatch", "ended while it was read", path=self.where(name))
                 parts.append(part)
                 offset += len(part)
                 nbytes -= len(part)
@@ -226,14 +240,13 @@ class BundleFiles:
         problems: dict[str, FormatError] = {}
         for name, expected in hashes.items():
             try:
-                path = self.path(name)
                 with open(self._opened(name), "rb", buffering=0) as file:
                     found = _sha256(file)
                 if found != expected:
                     raise CorruptError(
                         "hash_mismatch",
                         f"sha256 must be {expected}, got {found}; the file is damaged",
-                        path=path,
+                        path=self.where(name),
                     )
             except FormatError as exc:
                 problems[name] = exc
@@ -252,7 +265,7 @@ class BundleFiles:
             raise CorruptError(
                 "file_size_mismatch",
                 f"must have {self.sizes[name]} bytes, got {found}; the file is incomplete or changed",
-                path=self.root / name,
+                path=self.where(name),
             )
         return fd
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from trajfmt.codecs import unsigned
 from trajfmt.errors import CorruptError, FormatError, UnsafeError
-from trajfmt.layout import ParamLayout
+from trajfmt.layout import DTYPES, ParamLayout
 from trajfmt.manifest import ConvexManifest, Manifest
 
 __all__ = ["Place", "check", "places"]
@@ -50,15 +50,17 @@ def places(manifest: Manifest, layout: ParamLayout) -> dict[str, dict[str, Place
         for index, entry in enumerate(manifest.trajectories):
             table, count = entry.table, entry.timesteps
             datasets = files.setdefault(table.file, {})
-            shapes = {"u": (count, layout.num_layers), "step_norms": (count - 1, layout.num_layers)}
-            offsets = {"u": table.u, "step_norms": table.step_norms}
+            shapes, offsets = {"u": (count, layout.num_layers)}, {"u": table.u}
+            if table.step_norms is not None:
+                shapes["step_norms"] = (count - 1, layout.num_layers)
+                offsets["step_norms"] = table.step_norms
             if table.gram is not None:
                 shapes["gram"], offsets["gram"] = (count, count), table.gram
             for name, shape in shapes.items():
                 datasets[f"{index:05d}/{name}"] = Place(shape, "<f8", offsets[name], 0, (), None)
         return files
     codec = manifest.codec
-    stored = unsigned(layout.numpy_dtype) if codec.name == "archive" else layout.numpy_dtype
+    stored = unsigned(layout.numpy_dtype).str if codec.name == "archive" else _name(layout.numpy_dtype)
     name = "delta" if codec.name == "archive" else "theta"
     for full in manifest.trajectories:
         chunks = (
@@ -66,7 +68,7 @@ def places(manifest: Manifest, layout: ParamLayout) -> dict[str, dict[str, Place
         )
         shape = (full.timesteps, layout.size)
         files.setdefault(full.file, {})[name] = Place(
-            shape, stored.str, full.data, codec.chunk or 0, chunks, codec.keyframe
+            shape, stored, full.data, codec.chunk or 0, chunks, codec.keyframe
         )
     return files
 
@@ -88,6 +90,22 @@ def check(path: Path, expected: Mapping[str, Place]) -> Iterator[FormatError]:
     except Exception as exc:  # h5py lets through whatever damaged metadata provoke
         reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
         yield CorruptError("header_invalid", f"not readable as HDF5: {reason}", path=path)
+
+
+def _name(dtype: np.dtype[np.generic]) -> str:
+    """Return what an item type is called here: numpy's own name for it, but `bfloat16`."""
+    return "bfloat16" if dtype == DTYPES["BF16"] else dtype.str
+
+
+def _type_name(item: h5py.Dataset) -> str:
+    """Return what the type of a dataset is called; h5py takes a bfloat16 for a wider type."""
+    kind = item.id.get_type()
+    if isinstance(kind, h5py.h5t.TypeFloatID) and kind.get_size() == 2:
+        fields, bias = kind.get_fields(), kind.get_ebias()
+        little = kind.get_order() == h5py.h5t.ORDER_LE
+        if fields == (15, 7, 8, 0, 7) and bias == 127 and little:
+            return "bfloat16"
+    return str(item.dtype.str)
 
 
 def _names(group: h5py.Group, expected: set[str], path: Path) -> Iterator[FormatError]:
@@ -152,7 +170,7 @@ def _dataset(file: h5py.File, name: str, place: Place, path: Path) -> Iterator[F
     chunked = creation.get_layout() == h5py.h5d.CHUNKED
     found = {
         "shape": item.shape,
-        "dtype": item.dtype.str,
+        "dtype": _type_name(item),
         "offset": None if chunked else item.id.get_offset(),
         "chunk": item.chunks[-1] if chunked and item.chunks[0] == 1 else 0,
         "keyframe": int(item.attrs["keyframe"]) if "keyframe" in item.attrs else None,
@@ -160,7 +178,7 @@ def _dataset(file: h5py.File, name: str, place: Place, path: Path) -> Iterator[F
     }
     wanted = {
         "shape": place.shape,
-        "dtype": np.dtype(place.dtype).str,
+        "dtype": place.dtype,
         "offset": place.offset,
         "chunk": place.chunk,
         "keyframe": place.keyframe,

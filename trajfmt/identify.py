@@ -26,6 +26,11 @@ class Facts(Protocol):
     """What the user says; see `trajfmt.convert.ConvertOptions`."""
 
     @property
+    def dtype(self) -> Dtype | None:
+        """Return the type that weights are to be stored in, if it is not to be their own."""
+        ...
+
+    @property
     def layers(self) -> Grouping:
         """Return what shares one beta."""
         ...
@@ -59,6 +64,8 @@ class Identity:
     shapes: Shapes
     dtype: Dtype
     provenance: Provenance
+    cast: bool = False
+    """Whether weights of any type are welcome, to be rounded to `dtype`."""
 
     def check(self, trajectory: ForeignTrajectory) -> None:
         """Require the same network.
@@ -71,8 +78,11 @@ class Identity:
                 "mixed_architectures",
                 "another network than the first: " + _difference(self.shapes, trajectory.shapes),
             )
-        if trajectory.dtype != self.dtype:
-            raise SourceError("mixed_dtypes", f"weights are {trajectory.dtype}, the first are {self.dtype}")
+        if not self.cast and trajectory.dtype != self.dtype:
+            raise SourceError(
+                "mixed_dtypes",
+                f"weights are {trajectory.dtype}, the first are {self.dtype}; --dtype stores all in one",
+            )
 
 
 def _difference(first: Shapes, other: Shapes) -> str:
@@ -91,27 +101,27 @@ def identify(
         UsageError: a flag contradicts the shapes.
         CorruptError: no layout of version 1 can hold these parameters.
     """
-    shapes, dtype = trajectory.shapes, trajectory.dtype
+    shapes, dtype = trajectory.shapes, facts.dtype or trajectory.dtype
     provenance = collection.provenance
     origin = dict(provenance.known_from)
     changes: dict[str, Any] = {}
     told = models.PathFacts()
     model = provenance.model
     if collection.layout is None:
-        told = models.facts_of_path(collection.folder)
+        told = collection.facts
         named = models.named(facts.model) if facts.model else told.model
         found = models.recognise(shapes, pooling=(named or {}).get("pooling") != "none")
-        names = found[1] if found else [f"param.{index:03d}" for index in range(len(shapes))]
+        names = trajectory.names or (found and found[1]) or numbered(len(shapes))
         if found:
             model, origin["model"] = found[0], "shapes"
-        else:
+        elif trajectory.names is None:
             notice("the network is none of MTT's: parameters are numbered, the model is unknown")
         try:
             layout = ParamLayout.of(zip(names, shapes, strict=True), dtype=dtype, layers=facts.layers)
         except UsageError as exc:
             raise CorruptError("source_invalid", str(exc), path=collection.folder) from exc
     else:
-        layout = collection.layout.regroup(facts.layers)
+        layout = collection.layout.regroup(facts.layers).cast(dtype)
     if model is not None and told.model is not None and facts.model is None:
         try:
             model, origin["model"] = models.settle(model, told.model), "path"
@@ -139,7 +149,16 @@ def identify(
     provenance = msgspec.structs.replace(provenance, **changes, known_from=origin)
     for text in _unknown(provenance):
         notice(text)
-    return Identity(layout, shapes, dtype, provenance)
+    return Identity(layout, shapes, dtype, provenance, facts.dtype is not None)
+
+
+def numbered(count: int) -> list[str]:
+    """Return names for parameters that nothing names.
+
+    >>> numbered(2)
+    ['param.000', 'param.001']
+    """
+    return [f"param.{index:03d}" for index in range(count)]
 
 
 def _unknown(provenance: Provenance) -> list[str]:

@@ -15,6 +15,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Final, Literal
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,7 +23,7 @@ from trajfmt.errors import UsageError
 
 __all__ = ["DTYPES", "MAX_DIMS", "MAX_TEXT", "Dtype", "Grouping", "Layer", "ParamLayout", "Parameter"]
 
-Dtype = Literal["F16", "F32", "F64"]
+Dtype = Literal["F16", "BF16", "F32", "F64"]
 """Element types, by their safetensors names."""
 
 MAX_DIMS: Final = 8
@@ -36,6 +37,7 @@ Grouping = Literal["tensor", "module", "all"]
 
 DTYPES: Final[dict[str, np.dtype[np.generic]]] = {
     "F16": np.dtype("<f2"),
+    "BF16": np.dtype(ml_dtypes.bfloat16),
     "F32": np.dtype("<f4"),
     "F64": np.dtype("<f8"),
 }
@@ -160,6 +162,11 @@ class ParamLayout:
         """Return the bytes of one timestep."""
         return self.size * self.numpy_dtype.itemsize
 
+    def position(self, tensor: int) -> int:
+        """Return the byte at which tensor number `tensor` begins in vectors written one after another."""
+        vector, parameter = divmod(tensor, len(self.parameters))
+        return vector * self.nbytes + self.offsets[parameter] * self.numpy_dtype.itemsize
+
     @property
     def num_layers(self) -> int:
         """Return L."""
@@ -194,6 +201,11 @@ class ParamLayout:
             parameter.name: flat[start:stop].reshape(parameter.shape)
             for parameter, start, stop in zip(self.parameters, self.offsets, self.offsets[1:], strict=False)
         }
+
+    def cast(self, dtype: Dtype) -> ParamLayout:
+        """Return the same parameters and layers with another element type."""
+        parameters = tuple(Parameter(p.name, p.shape, dtype) for p in self.parameters)
+        return ParamLayout(parameters, self.layers)
 
     def regroup(self, layers: Grouping) -> ParamLayout:
         """Return the same parameters with another choice of what shares a beta."""

@@ -11,6 +11,22 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from trajfmt.layout import MAX_DIMS, MAX_TEXT, Dtype, Layer, Parameter, ParamLayout
+from trajfmt.provenance import (
+    FACTORY,
+    MAX_FACTORY,
+    Count,
+    Family,
+    Index,
+    KnownFrom,
+    Model,
+    Positive,
+    Preprocessing,
+    Provenance,
+    Sha256,
+    SourceFile,
+    Text,
+    TimestepUnit,
+)
 
 __all__ = [
     "FACTORY",
@@ -26,10 +42,13 @@ __all__ = [
     "Codec",
     "ConvexEntry",
     "ConvexManifest",
+    "Entry",
+    "Family",
     "FileEntry",
     "FullEntry",
     "FullManifest",
     "Generator",
+    "KnownFrom",
     "LayerEntry",
     "Manifest",
     "Model",
@@ -37,11 +56,13 @@ __all__ = [
     "ParameterEntry",
     "Preprocessing",
     "Provenance",
+    "ShardEntry",
     "SourceFile",
     "TableEntry",
     "TimestepUnit",
     "Version",
     "encode",
+    "files_of",
     "layout_of",
 ]
 
@@ -52,21 +73,6 @@ MINOR: Final = 0
 MAX_BYTES: Final = 64 * 2**20
 MAX_CHUNK: Final = 2**20
 """Largest chunk, in elements: bounds what one frame of a stranger's file can unpack to."""
-
-FACTORY: Final = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*"
-"""`package.module:name`."""
-
-MAX_FACTORY: Final = 200
-
-
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-Positive = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
-Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
-Text = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT)]
-Scalar = str | int | float | bool | None
-Index = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
-Family = Literal["ConvNet", "AlexNet", "VGG11", "ResNet18", "ResNet18AP", "other"]
-Factory = Annotated[str, msgspec.Meta(pattern=rf"^{FACTORY}\Z", max_length=MAX_FACTORY)]
 
 
 class Version(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,93 +114,11 @@ class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: Sha256
 
 
-class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """The network, as far as it is known. Absent facts are unknown.
-
-    Raises:
-        ValueError: `depth`, `width` or `factory` is missing or of another family's networks.
-    """
-
-    family: Family
-    depth: Positive | None = None
-    """Blocks of a ConvNet, required there; absent otherwise. So is `width`, its channels."""
-
-    width: Positive | None = None
-    channels: Positive
-    classes: Positive
-    image_size: Positive | None = None
-    """Height and width of the (square) input in pixels."""
-
-    norm: Literal["instance", "batch", "group", "layer", "none"] | None = None
-    pooling: Literal["avg", "max", "none"] | None = None
-    factory: Factory | None = None
-    """`other` only: what builds the network. A name, never a reason to import it."""
-
-    def __post_init__(self) -> None:
-        for name in ("depth", "width"):
-            if (getattr(self, name) is None) == (self.family == "ConvNet"):
-                problem = "needs" if self.family == "ConvNet" else "has no"
-                raise ValueError(f"a model of family {self.family!r} {problem} `{name}`")
-        if self.factory is not None and self.family != "other":
-            raise ValueError(f"a model of family {self.family!r} has no `factory`")
-
-
-class Preprocessing(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True
-):
-    """What was done to the images before the network saw them."""
-
-    kind: Literal["none", "normalize", "zca"]
-    mean: list[float] | None = None
-    """Per channel, for `normalize`."""
-
-    std: list[float] | None = None
-    eps: float | None = None
-    """Added to the eigenvalues, for `zca`."""
-
-    images_sha256: Sha256 | None = None
-    """Hash of the images that it was fitted on, `(N, C, H, W)` in [0, 1] as little-endian float32. For `zca`
-    they and `eps` define the matrix, whose own last bits differ between machines."""
-
-
-class TimestepUnit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """How far apart two timesteps are."""
-
-    kind: Literal["epoch", "step"]
-    every: Positive = 1
-
-
-class SourceFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file that the bundle was converted from."""
-
-    name: Text
-    bytes: Count
-    sha256: Sha256
-
-
 class Origin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where a trajectory comes from: number `trajectory` of `Provenance.sources[file]`."""
 
     file: Index
     trajectory: Index
-
-
-class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """What is known about the experts. Absent facts are unknown, never invented."""
-
-    dataset: Text | None = None
-    model: Model | None = None
-    preprocessing: Preprocessing | None = None
-    recipe: dict[str, Scalar] | None = None
-    """How the experts were trained."""
-
-    timestep: TimestepUnit | None = None
-    first_timestep: Index | None = None
-    """Number that t = 0 had in the source, where a trajectory was cut."""
-
-    sources: list[SourceFile] = []  # msgspec copies mutable defaults
-    known_from: dict[str, Literal["path", "shapes", "flag", "run"]] = {}
-    """Where each fact was learned."""
 
 
 class TableEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -204,11 +128,25 @@ class TableEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     u: Count
     """`(T+1, L)`."""
 
-    step_norms: Count
-    """`(T, L)`."""
+    step_norms: Count | None = None
+    """`(T, L)`; absent where they are not known."""
 
     gram: Count | None = None
     """`(T+1, T+1)`: inner products of theta(t) - theta(0)."""
+
+    free: bool = False
+    """Whether u may leave [0, 1] and fall, and is used as it is; two knots only."""
+
+
+class ShardEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A file with some of the tensors of a trajectory's knots."""
+
+    file: str
+    data: Count
+    """Byte offset of its first tensor."""
+
+    tensors: Positive
+    """How many it holds, in the order of knots and parameters."""
 
 
 class ConvexEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -218,17 +156,34 @@ class ConvexEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """T + 1."""
 
     knots: Annotated[list[Index], msgspec.Meta(min_length=2)]
-    file: str
-    """safetensors with the knots."""
+    file: str | None = None
+    """safetensors with the knots; absent where `shards` are."""
 
-    data: Count
+    data: Count | None = None
     """Byte offset of the first knot in `file`; knot k follows at `data + k * bytes of one timestep`."""
+
+    shards: Annotated[list[ShardEntry], msgspec.Meta(min_length=1)] | None = None
+    """Files that hold the knots together, cut between tensors."""
 
     table: TableEntry
     digest: Sha256
     """Identity of the original trajectory; see the specification."""
 
+    numbers: list[Count] | None = None
+    """Number that each timestep had in its source, where `first_timestep` and `timestep` do not tell."""
+
+    buffers: str | None = None
+    """safetensors with what is carried and never interpolated, `{t:05d}/{name}` at every knot."""
+
     origin: Origin | None = None
+
+    def stored(self, parameters: int) -> list[ShardEntry]:
+        """Return the files of the knots in order, for a network of so many parameter tensors."""
+        if self.shards is not None:
+            return self.shards
+        assert self.file is not None
+        assert self.data is not None
+        return [ShardEntry(file=self.file, data=self.data, tensors=len(self.knots) * parameters)]
 
 
 class ChunkTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -251,6 +206,12 @@ class FullEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     chunks: ChunkTable | None = None
     """For the other codecs."""
+
+    numbers: list[Count] | None = None
+    """Number that each timestep had in its source, where `first_timestep` and `timestep` do not tell."""
+
+    buffers: str | None = None
+    """safetensors with what is carried besides, `{t:05d}/{name}` at every timestep."""
 
     origin: Origin | None = None
 
@@ -305,6 +266,15 @@ class FullManifest(_Manifest, frozen=True, kw_only=True, tag="full"):
 
 
 Manifest = ConvexManifest | FullManifest
+Entry = ConvexEntry | FullEntry
+
+
+def files_of(entry: Entry) -> set[str]:
+    """Return every listed file that a trajectory is read from."""
+    named = {entry.file, entry.buffers}
+    if isinstance(entry, ConvexEntry):
+        named |= {entry.table.file, *(shard.file for shard in entry.shards or ())}
+    return {name for name in named if name is not None}
 
 
 def encode(manifest: Manifest) -> bytes:

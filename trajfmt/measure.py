@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from trajfmt.errors import SourceError, display, non_finite
 from trajfmt.layout import ParamLayout
+from trajfmt.rounding import finite, narrow
 from trajfmt.source import BLOCK_BYTES, PIECE, Block
 
-__all__ = ["GRAM_LIMIT", "Digest", "Measure", "Measured", "mean", "take_scratch"]
+__all__ = ["GRAM_LIMIT", "Digest", "Measure", "Measured", "halfway", "mean", "take_scratch"]
 
 Float = NDArray[np.float64]
 
@@ -48,21 +49,26 @@ class Measured:
 class Digest:
     """Digest of a trajectory from its two ends, fed in flat order.
 
-    It is the sha256 of: sha256 of theta(0), sha256 of theta(T), T + 1 as 8 bytes little-endian.
+    It is the sha256 of: sha256 of theta(0), sha256 of theta(T), T + 1 as 8 bytes little-endian. Weights of
+    another type than the one they are stored in count as what they are rounded to.
     """
 
-    def __init__(self, timesteps: int, *, every: bool = False) -> None:
+    def __init__(self, timesteps: int, dtype: np.dtype[np.generic], *, every: bool = False) -> None:
         self._timesteps = timesteps
+        self._dtype = dtype
         self._ends = {0: hashlib.sha256(), timesteps - 1: hashlib.sha256()}
         self._sums = [0] * timesteps if every else []
 
     def add(self, t: int, values: NDArray[np.generic]) -> None:
         """Take in the next elements of timestep t; only the first and the last timestep count."""
         end = self._ends.get(t)
+        if end is None and not self._sums:
+            return
+        data = np.ascontiguousarray(narrow(values, self._dtype)).view(np.uint8).data
         if end is not None:
-            end.update(np.ascontiguousarray(values).view(np.uint8).data)
+            end.update(data)
         if self._sums:
-            self._sums[t] = zlib.crc32(np.ascontiguousarray(values).view(np.uint8).data, self._sums[t])
+            self._sums[t] = zlib.crc32(data, self._sums[t])
 
     @property
     def moves(self) -> bool:
@@ -77,8 +83,15 @@ class Digest:
 
 def mean(a: NDArray[np.generic], b: NDArray[np.generic]) -> NDArray[np.generic]:
     """Return (a + b) / 2 in the arrays' own dtype, rounded once."""
-    halfway: NDArray[np.generic] = ((a.astype(np.float64) + b.astype(np.float64)) / 2).astype(a.dtype)
-    return halfway
+    return narrow(halfway(a, b), a.dtype)
+
+
+def halfway(a: NDArray[np.generic], b: NDArray[np.generic]) -> Float:
+    """Return (a + b) / 2 in float64."""
+    total: Float = a.astype(np.float64)
+    total += b.astype(np.float64)
+    total /= 2
+    return total
 
 
 def _add_squares(total: Float, steps: Float) -> Float:
@@ -129,7 +142,7 @@ class Measure:
         self._squares = np.zeros((layout.num_layers, timesteps - 1))
         steps = timesteps - 1
         self._products = np.zeros((steps, steps)) if gram and steps <= GRAM_LIMIT else None
-        self._identity = Digest(timesteps)
+        self._identity = Digest(timesteps, layout.numpy_dtype)
         self._timesteps = timesteps
 
     def add(self, block: Block) -> None:
@@ -172,7 +185,7 @@ class Measure:
     def _complain(self, block: Block) -> None:
         name = self._layout.parameters[block.parameter].name
         for t, row in enumerate(block.rows):
-            if not np.isfinite(row).all():
+            if not finite(row):
                 raise non_finite(t, name)
         raise SourceError(
             "non_finite", f"steps overflow float64: parameter `{display(name)}`, first element {block.start}"

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple
 
+from trajfmt.address import Address, local, located
 from trajfmt.encoder import Encoding, encoder_for
 from trajfmt.errors import CorruptError, SourceError
 from trajfmt.identify import Identity, identify
 from trajfmt.layout import ParamLayout
 from trajfmt.manifest import Provenance
 from trajfmt.measure import GRAM_LIMIT
-from trajfmt.request import ConvertOptions, Window, check_destination, collect, encoding_of, placed
+from trajfmt.request import ConvertOptions, check_destination, collect, encoding_of, placed, usable
+from trajfmt.source import Convexified
+from trajfmt.window import prepared
 
-__all__ = ["Plan", "plan"]
+__all__ = ["Plan", "PlannedFile", "plan"]
+
+
+class PlannedFile(NamedTuple):
+    """A file of the source, and what would come of it."""
+
+    name: str
+    trajectories: int
+    """How many would be converted."""
+
+    also: tuple[str, ...] = ()
+    """Further files that make the same trajectories, such as the other half of a pair."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +45,15 @@ class Plan:
     bytes: int
     """Estimate of the bundle's size: exact but for compression and container overhead."""
 
+    recognised: str
+    """What the source is, and why."""
+
+    files: tuple[PlannedFile, ...]
+    """Those that can be opened."""
+
     notices: tuple[str, ...]
     skipped: tuple[str, ...]
+    """Files and trajectories that are left out, and why."""
 
     @property
     def trajectories(self) -> int:
@@ -41,7 +62,7 @@ class Plan:
 
 
 def plan(
-    source: str | os.PathLike[str],
+    source: str | os.PathLike[str] | Address,
     destination: str | os.PathLike[str] | None = None,
     options: ConvertOptions | None = None,
 ) -> Plan:
@@ -59,14 +80,19 @@ def plan(
     options = options or ConvertOptions()
     encoding: Encoding = "convex"
     if destination is not None:
-        encoding = encoding_of(Path(destination))
-        check_destination(Path(destination), options)
-    collection = collect(Path(source), encoding, options)
+        encoding = encoding_of(local(destination))
+        check_destination(local(destination), options)
+    collection = collect(located(source), encoding, options)
     notices: list[str] = list(collection.notices)
     skipped: list[str] = []
     identity: Identity | None = None
     timesteps: list[int] = []
-    for part in collection.parts:
+    knots = 0
+    parts, unusable = usable(collection, options, collection.folder)
+    skipped += unusable
+    files: list[PlannedFile] = []
+    for part in parts.values():
+        before = len(timesteps)
         for number, trajectory in enumerate(part.open(collection.folder)):
             try:
                 trajectory.check()
@@ -81,23 +107,33 @@ def plan(
                         options.gram,
                     )
                 identity.check(trajectory)
-                encoder.check(window := Window(trajectory, options.timesteps))
+                window, _ = prepared(
+                    trajectory,
+                    options.timesteps,
+                    encoding=encoding,
+                    layout=identity.layout,
+                    provenance=identity.provenance,
+                    cast=identity.cast,
+                )
+                encoder.check(window)
             except (SourceError, CorruptError) as exc:
-                if not options.skip_bad:
+                if not options.keep_going:
                     raise placed(exc, part, number) from exc
                 skipped.append(str(placed(exc, part, number)))
                 continue
             timesteps.append(window.timesteps)
+            knots += len(window.knots) if isinstance(window, Convexified) else 2 + len(options.knots)
+        also = tuple(path.name for path in part.also)
+        files.append(PlannedFile(part.path.name, len(timesteps) - before, also))
     if identity is None:
         raise SourceError("nothing_to_convert", "no trajectory can be converted", path=collection.folder)
     layout = identity.layout
     if encoding == "convex":
-        knots = (2 + len(options.knots)) * layout.nbytes
         tables = [
             2 * t * layout.num_layers + (t * t if options.gram and t <= GRAM_LIMIT + 1 else 0)
             for t in timesteps
         ]
-        size = knots * len(timesteps) + 8 * sum(tables)
+        size = knots * layout.nbytes + 8 * sum(tables)
     else:
         size = sum(timesteps) * layout.nbytes
     return Plan(
@@ -105,8 +141,10 @@ def plan(
         timesteps=tuple(timesteps),
         layout=layout,
         provenance=identity.provenance,
-        source_bytes=sum(part.nbytes for part in collection.parts),
+        source_bytes=sum(part.nbytes for part in parts.values()),
         bytes=size,
+        recognised=f"{collection.layout_name}: {collection.recognised}",
+        files=tuple(files),
         notices=tuple(notices),
         skipped=tuple(skipped),
     )

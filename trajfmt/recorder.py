@@ -112,7 +112,7 @@ class PathRecorder:
             raise SourceError("too_few_timesteps", f"recorded {self._count} timesteps, {needed} are needed")
         end = self._recent[-1]
         stored = mean(self._recent[-2], end) if self._smooth else end
-        digest = Digest(self._count)
+        digest = Digest(self._count, self._layout.numpy_dtype)
         digest.add(0, self._rows[0])
         digest.add(last, end)
         return Recorded(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -15,19 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajfmt import bundle as bundles
+from trajfmt.address import Address
 from trajfmt.beta import curve
 from trajfmt.bundle import Bundle, Trajectory
+from trajfmt.decoded import timesteps_of
 from trajfmt.encodings.convex import ConvexTrajectory
 from trajfmt.layout import ParamLayout
 from trajfmt.manifest import (
-    FILE_NAME,
+    ConvexEntry,
     ConvexManifest,
+    Entry,
     Manifest,
     Provenance,
 )
 from trajfmt.measure import Measure
 from trajfmt.source import ArrayTrajectory, columns
-from trajfmt.sources.bundles import timesteps_of
 
 __all__ = ["SCHEMA", "LayerReport", "Storage", "Summary", "layer_reports", "summarize"]
 
@@ -80,6 +83,21 @@ class Summary:
 
     smoothed: bool | None
     codec: str | None
+    shards: int
+    """Most files that the knots of a trajectory are in (`convex`); 0 for `full`."""
+
+    free: int
+    """Trajectories whose weights between the knots are free, see section 6.7 of the specification."""
+
+    unknown_steps: int
+    """Convexified trajectories whose step norms are not known."""
+
+    buffers: int
+    """Trajectories that carry buffers."""
+
+    numbers: tuple[int, int] | None
+    """Smallest and largest number that a timestep had in its source, where they are recorded."""
+
     parameters: int
     """P, elements of one network."""
 
@@ -103,8 +121,8 @@ class LayerReport:
     share: float
     """Of all elements."""
 
-    path_length: float
-    """Sum of step norms."""
+    path_length: float | None
+    """Sum of step norms, if they are known."""
 
     displacement: float
     """||theta(T) - theta(0)||, between the stored endpoints."""
@@ -113,7 +131,7 @@ class LayerReport:
     """u(t) / S at every timestep: progress along the path from 0 to 1."""
 
 
-def summarize(path: str | os.PathLike[str]) -> Summary:
+def summarize(path: str | os.PathLike[str] | Address) -> Summary:
     """Describe a bundle from its manifest alone."""
     bundle = bundles.open(path)
     manifest, layout = bundle.manifest, bundle.layout
@@ -123,9 +141,12 @@ def summarize(path: str | os.PathLike[str]) -> Summary:
         if isinstance(manifest, ConvexManifest)
         else set()
     )
+    entries: Sequence[Entry] = manifest.trajectories
+    convex = [entry for entry in entries if isinstance(entry, ConvexEntry)]
+    numbers = [number for entry in entries for number in (entry.numbers or ())]
     return Summary(
         schema=SCHEMA,
-        path=str(bundle.path),
+        path=str(bundle.place),
         kind="bundle",
         encoding=bundle.encoding,
         version=f"{manifest.version.major}.{manifest.version.minor}",
@@ -135,6 +156,11 @@ def summarize(path: str | os.PathLike[str]) -> Summary:
         knots=knots.pop() if len(knots) == 1 else None,
         smoothed=manifest.smoothed if isinstance(manifest, ConvexManifest) else None,
         codec=None if isinstance(manifest, ConvexManifest) else manifest.codec.name,
+        shards=max((len(entry.shards or (0,)) for entry in convex), default=0),
+        free=sum(entry.table.free for entry in convex),
+        unknown_steps=sum(entry.table.step_norms is None for entry in convex),
+        buffers=sum(entry.buffers is not None for entry in entries),
+        numbers=(min(numbers), max(numbers)) if numbers else None,
         parameters=layout.size,
         tensors=len(layout.parameters),
         layers=layout.num_layers,
@@ -152,7 +178,7 @@ def _storage(bundle: Bundle, manifest: Manifest, layout: ParamLayout) -> Storage
     for entry in manifest.files:
         part = entry.path.partition("/")[0]
         parts[part] = parts.get(part, 0) + entry.bytes
-    parts["manifest"] = os.stat(bundle.path / FILE_NAME).st_size
+    parts["manifest"] = bundle.manifest_bytes
     total = sum(parts.values())
     timesteps = sum(entry.timesteps for entry in manifest.trajectories)
     buffer = timesteps * layout.nbytes
@@ -210,7 +236,7 @@ def layer_reports(trajectory: Trajectory) -> list[LayerReport]:
                 shapes=tuple(member.shape for member in members),
                 elements=elements,
                 share=elements / layout.size,
-                path_length=float(norms[:, index].sum()),
+                path_length=None if norms is None else float(norms[:, index].sum()),
                 displacement=float(moved[index]),
                 beta=tuple((u[:, index] / max(u[-1, index], 1.0)).tolist()),
             )

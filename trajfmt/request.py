@@ -1,4 +1,4 @@
-"""What a conversion is asked to do: options, destination, and the window of timesteps.
+"""What a conversion is asked to do: options and destination.
 
 Owns what `convert` and `plan` share before any work is done.
 """
@@ -10,19 +10,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from numpy import generic
-from numpy.typing import NDArray
-
+from trajfmt.address import Place
 from trajfmt.bundle import read_manifest
 from trajfmt.codecs import CodecName
 from trajfmt.encoder import Encoding
-from trajfmt.errors import CorruptError, ExistsError, SourceError, UsageError, display
-from trajfmt.layout import MAX_TEXT, Grouping
+from trajfmt.encodings.knots import SHARD_BYTES
+from trajfmt.errors import (
+    CorruptError,
+    ExistsError,
+    MissingDependencyError,
+    SourceError,
+    TrajfmtError,
+    UsageError,
+    display,
+)
+from trajfmt.layout import DTYPES, MAX_TEXT, Dtype, Grouping
 from trajfmt.manifest import Preprocessing
 from trajfmt.sources import Collection, Part, open_source
-from trajfmt.sources.base import ForeignTrajectory
+from trajfmt.sources.base import Buffers
+from trajfmt.sources.bundles import BundlePart
 
-__all__ = ["ConvertOptions", "Window", "check_destination", "collect", "encoding_of", "placed"]
+__all__ = ["ConvertOptions", "check_destination", "collect", "encoding_of", "placed", "usable"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +55,20 @@ class ConvertOptions:
     codec: CodecName = "none"
     """How timesteps are stored (`full`)."""
 
-    skip_bad: bool = False
-    """Leave out trajectories that must not be converted, instead of stopping."""
+    layout: str | None = None
+    """Name of the source's layout, if looking at it is not to decide; see `trajfmt.sources.LAYOUTS`."""
+
+    keep_going: bool = False
+    """Leave out files and trajectories that must not be converted, instead of stopping."""
+
+    buffers: Buffers = "keep"
+    """What becomes of a checkpoint's buffers, such as running statistics."""
+
+    dtype: Dtype | None = None
+    """Type to store weights in, if not their own; betas are computed before, from the weights as they are."""
+
+    shard_bytes: int = SHARD_BYTES
+    """Cut a trajectory's knots into files of at most so many bytes (`convex`)."""
 
     trust_pickle: bool = False
     """Unpickle without restriction: runs whatever code the file holds."""
@@ -66,7 +86,10 @@ class ConvertOptions:
     """What was done to the images."""
 
     def __post_init__(self) -> None:
-        for name, known in (("layers", get_args(Grouping)), ("codec", get_args(CodecName))):
+        if self.dtype is not None and self.dtype not in DTYPES:
+            raise UsageError(f"`dtype` must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
+        choices = {"layers": Grouping, "codec": CodecName, "buffers": Buffers}
+        for name, known in ((name, get_args(choice)) for name, choice in choices.items()):
             if getattr(self, name) not in known:
                 raise UsageError(f"`{name}` must be one of {', '.join(known)}, got {getattr(self, name)!r}")
         if any(bound is not None and bound < 0 for bound in self.timesteps):
@@ -97,44 +120,62 @@ def check_destination(target: Path, options: ConvertOptions) -> None:
         )
 
 
-def collect(source: Path, encoding: Encoding, options: ConvertOptions) -> Collection:
+def collect(source: Place, encoding: Encoding, options: ConvertOptions) -> Collection:
     """Open a source for a conversion to `encoding`."""
-    collection = open_source(source, trust_pickle=options.trust_pickle)
+    collection = open_source(
+        source,
+        layout=options.layout,
+        trust_pickle=options.trust_pickle,
+        keep_going=options.keep_going,
+        buffers=options.buffers,
+    )
     if collection.convex and encoding == "convex":
+        _check_convexified(source, collection, options)
+    return collection
+
+
+def _check_convexified(source: Place, collection: Collection, options: ConvertOptions) -> None:
+    """Refuse what waypoints would be needed for, and a mere copy of a bundle."""
+    if options.knots or options.smooth or options.gram or options.layers != "tensor":
+        raise UsageError(
+            f"{display(source)}: convexified already, and its waypoints are gone;"
+            " leave knots, smoothing, Gram matrix and layers as they are"
+        )
+    changes = options.dtype is not None or options.shard_bytes != SHARD_BYTES
+    if not changes and any(isinstance(part, BundlePart) for part in collection.parts):
         raise UsageError(
             f"{display(source)}: convexified already; its waypoints are gone, so copy it instead"
         )
-    return collection
+
+
+def usable(
+    collection: Collection, options: ConvertOptions, scratch: Path
+) -> tuple[dict[int, Part], list[str]]:
+    """Return the files that can be opened, by number, and why others cannot; asked to stop there, return all.
+
+    Raises:
+        TrajfmtError: none can be opened; what the first one raises.
+    """
+    if not options.keep_going:
+        return dict(enumerate(collection.parts)), []
+    found: dict[int, Part] = {}
+    problems: list[TrajfmtError] = []
+    for number, part in enumerate(collection.parts):
+        try:
+            part.open(scratch)
+        except MissingDependencyError:
+            raise
+        except TrajfmtError as exc:
+            problems.append(exc)
+        except OSError as exc:
+            problems.append(UsageError(f"{display(part.path)}: cannot be read: {exc.strerror}"))
+        else:
+            found[number] = part
+    if problems and not found:
+        raise problems[0]
+    return found, [str(problem) for problem in problems]
 
 
 def placed(exc: SourceError | CorruptError, part: Part, index: int) -> SourceError | CorruptError:
     """Return the same error with file and trajectory named."""
-    return type(exc)(exc.reason, f"trajectory {index}: {exc.message}", path=part.path)
-
-
-class Window:
-    """Some consecutive timesteps of a trajectory, as a `Source`."""
-
-    def __init__(self, source: ForeignTrajectory, window: tuple[int | None, int | None]) -> None:
-        self._source = source
-        self._range = range(source.timesteps)[slice(*window)]
-        if len(self._range) < 2 <= source.timesteps:
-            first, after = ("" if bound is None else bound for bound in window)
-            raise SourceError(
-                "too_few_timesteps",
-                f"timesteps {first}:{after} are {len(self._range)} of its {source.timesteps}; two are needed",
-            )
-
-    @property
-    def timesteps(self) -> int:
-        """Return T + 1 of the window."""
-        return len(self._range)
-
-    @property
-    def first(self) -> int:
-        """Return the number that t = 0 has in the source."""
-        return self._range.start
-
-    def read(self, t: int, parameter: int) -> NDArray[generic]:
-        """Return one parameter at timestep t of the window."""
-        return self._source.read(self._range[t], parameter)
+    return type(exc)(exc.reason, f"trajectory {index}: {exc.message}", path=exc.path or part.path)

@@ -5,16 +5,27 @@ Owns the `Source` protocol and the column-wise traversal that reads every waypoi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trajfmt.errors import UsageError, display
-from trajfmt.layout import ParamLayout
+from trajfmt.layout import DTYPES, ParamLayout
 
-__all__ = ["PIECE", "ArrayTrajectory", "Block", "Source", "checked", "columns"]
+__all__ = [
+    "PIECE",
+    "ArrayTrajectory",
+    "Block",
+    "Carrying",
+    "Convexified",
+    "Identified",
+    "Piecewise",
+    "Source",
+    "checked",
+    "columns",
+]
 
 Array = NDArray[np.generic]
 
@@ -35,6 +46,83 @@ class Source(Protocol):
 
     def read(self, t: int, parameter: int) -> Array:
         """Return one parameter at timestep t, flattened `(size,)`; a view wherever that is possible."""
+        ...
+
+
+@runtime_checkable
+class Carrying(Protocol):
+    """A trajectory that has more than weights."""
+
+    @property
+    def numbers(self) -> tuple[int, ...] | None:
+        """Return the T + 1 numbers of the timesteps in the source, rising; None if there are none."""
+        ...
+
+    def buffers(self, t: int) -> Mapping[str, NDArray[Any]]:
+        """Return what timestep t carries beside its parameters, such as running statistics."""
+        ...
+
+
+@runtime_checkable
+class Piecewise(Protocol):
+    """A trajectory whose `read` would compute a whole parameter; its pieces are asked for instead."""
+
+    def piece(self, t: int, parameter: int, start: int, stop: int) -> Array:
+        """Return elements `start:stop` of one flattened parameter at timestep t."""
+        ...
+
+
+@runtime_checkable
+class Convexified(Protocol):
+    """A trajectory that is convexified already, for bundles of encoding `convex`."""
+
+    @property
+    def timesteps(self) -> int:
+        """Return T + 1."""
+        ...
+
+    @property
+    def knots(self) -> tuple[int, ...]:
+        """Return the timesteps of the knots, from 0 to T."""
+        ...
+
+    def read(self, t: int, parameter: int) -> Array:
+        """Return one parameter of *knot number* t, flattened `(size,)`; a view wherever that is possible."""
+        ...
+
+    @property
+    def u(self) -> NDArray[np.float64]:
+        """Return `(T+1, L)`: how far along the knots each layer is, as `trajfmt.beta.curve` defines it."""
+        ...
+
+    @property
+    def step_norms(self) -> NDArray[np.float64] | None:
+        """Return `(T, L)`: lengths of the steps, if they are known."""
+        ...
+
+    @property
+    def smoothed(self) -> bool:
+        """Return whether the knots were averaged with their neighbours."""
+        ...
+
+    @property
+    def free(self) -> bool:
+        """Return whether u is the weight of the second of two knots as it is, in [0, 1] or not."""
+        ...
+
+
+@runtime_checkable
+class Identified(Protocol):
+    """A convexified trajectory of a bundle, whose original is known by its digest."""
+
+    @property
+    def digest(self) -> str:
+        """Return the digest of the original trajectory."""
+        ...
+
+    @property
+    def gram(self) -> NDArray[np.float64] | None:
+        """Return the Gram matrix of the original path `(T+1, T+1)`, if it was kept."""
         ...
 
 
@@ -73,15 +161,25 @@ class Block(NamedTuple):
     """One 1-D array per timestep."""
 
 
-def checked(source: Source, layout: ParamLayout, t: int, parameter: int) -> Array:
-    """Read one parameter at one timestep, and require that it is what the layout says.
+def checked(
+    source: Source | Convexified, layout: ParamLayout, t: int, parameter: int, *, cast: bool = False
+) -> Array:
+    """Read one parameter at one timestep (or knot), and require that it is what the layout says.
+
+    Args:
+        source: the trajectory.
+        layout: the parameters.
+        t: timestep, or number of a knot.
+        parameter: index of the parameter.
+        cast: whether another float type than the layout's is welcome.
 
     Raises:
         UsageError: another size or dtype.
     """
     values = source.read(t, parameter)
     expected = layout.parameters[parameter]
-    if values.shape != (expected.size,) or values.dtype != layout.numpy_dtype:
+    fits = values.dtype == layout.numpy_dtype or (cast and values.dtype in DTYPES.values())
+    if values.shape != (expected.size,) or not fits:
         raise UsageError(
             f"the source does not fit the layout: timestep {t}, parameter `{display(expected.name)}` must be"
             f" ({expected.size},) {expected.dtype}, got {values.shape} {values.dtype}"
@@ -89,7 +187,7 @@ def checked(source: Source, layout: ParamLayout, t: int, parameter: int) -> Arra
     return values
 
 
-def columns(source: Source, layout: ParamLayout) -> Iterator[Block]:
+def columns(source: Source, layout: ParamLayout, *, cast: bool = False) -> Iterator[Block]:
     """Visit a trajectory in blocks of elements over all timesteps, in flat order, each once.
 
     Whatever needs several timesteps at a time (step norms, inner products, averages of neighbours) needs
@@ -99,6 +197,6 @@ def columns(source: Source, layout: ParamLayout) -> Iterator[Block]:
     length = max(PIECE, BLOCK_BYTES // (8 * timesteps) // PIECE * PIECE)
     for index, parameter in enumerate(layout.parameters):
         base = layout.offsets[index]
-        whole = [checked(source, layout, t, index) for t in range(timesteps)]
+        whole = [checked(source, layout, t, index, cast=cast) for t in range(timesteps)]
         for start in range(0, parameter.size, length):
             yield Block(index, base + start, [values[start : start + length] for values in whole])

@@ -1,24 +1,25 @@
-"""The bridge to torch: views of trajectories as tensors, and recording a module while it is trained."""
+"""The bridge to torch: trajectories as tensors or as other code's buffers, recording a module in training."""
 
 from __future__ import annotations
 
 import os
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from trajfmt.address import local
+from trajfmt.buffer import LazyTrajectory, load, load_buffer, tensor_of
 from trajfmt.errors import UsageError
 from trajfmt.layout import Grouping, ParamLayout
 from trajfmt.manifest import Provenance
 from trajfmt.recorder import PathRecorder
 from trajfmt.writer import append, create
 
-__all__ = ["Recorder", "flatten", "from_readonly", "layout_of"]
+__all__ = ["LazyTrajectory", "Recorder", "flatten", "from_readonly", "layout_of", "load", "load_buffer"]
 
 
 def from_readonly(array: NDArray[np.generic]) -> torch.Tensor:
@@ -29,7 +30,7 @@ def from_readonly(array: NDArray[np.generic]) -> torch.Tensor:
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(array)
+        return tensor_of(array)
 
 
 def flatten(module: torch.nn.Module) -> torch.Tensor:
@@ -90,7 +91,7 @@ class Recorder:
     ) -> None:
         if every < 1:
             raise UsageError(f"`every` must be >= 1, got {every}")
-        self.path = Path(path)
+        self.path = local(path)
         if self.path.suffix != ".mct":
             raise UsageError(f"{self.path}: a recorder writes convexified trajectories; end it in .mct")
         self._module = module

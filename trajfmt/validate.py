@@ -5,21 +5,23 @@ Owns the order of the checks; what HDF5 itself says about its files is `hdf5`'s.
 
 from __future__ import annotations
 
+import os
+from bisect import bisect_right
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trajfmt import hdf5
+from trajfmt.address import Address, located
 from trajfmt.beta import curve
 from trajfmt.bundle import Bundle, Trajectory, read_manifest
 from trajfmt.encodings.convex import ConvexTrajectory
 from trajfmt.encodings.full import FullTrajectory
 from trajfmt.errors import CorruptError, FormatError, Problem
-from trajfmt.manifest import ConvexEntry, ConvexManifest, FullEntry
+from trajfmt.manifest import ConvexEntry, ConvexManifest, Entry, files_of
 from trajfmt.measure import Digest
+from trajfmt.rounding import finite
 
 __all__ = ["validate"]
 
@@ -28,7 +30,7 @@ _TOLERANCE: Final = 1e-9
 """Between u and eq. 9 of the stored step norms; a writer may sum in another order."""
 
 
-def validate(path: Path) -> list[Problem]:
+def validate(path: str | os.PathLike[str] | Address) -> list[Problem]:
     """Return every problem of a bundle; an empty list means that it is sound.
 
     Checks the manifest, every file's size and hash, headers, HDF5 metadata, that beta rises from 0 to S
@@ -38,7 +40,8 @@ def validate(path: Path) -> list[Problem]:
         MissingError: there is nothing at `path`.
     """
     try:
-        bundle = Bundle(path, read_manifest(path))
+        place = located(path)
+        bundle = Bundle(place, read_manifest(place))
     except FormatError as exc:
         return [Problem.of(exc)]
     with bundle:
@@ -46,7 +49,9 @@ def validate(path: Path) -> list[Problem]:
         damaged = bundle.files.verify({entry.path: entry.sha256 for entry in manifest.files})
         problems = [Problem.of(exc) for exc in damaged.values()]
         readable = {entry.path for entry in manifest.files} - {
-            name for name, exc in damaged.items() if exc.reason != "hash_mismatch"
+            name
+            for name, exc in damaged.items()
+            if exc.reason != "hash_mismatch" or not bundle.files.is_here(name)
         }
         for name, expected in hdf5.places(manifest, bundle.layout).items():
             if name in readable:
@@ -55,17 +60,13 @@ def validate(path: Path) -> list[Problem]:
         smoothed = isinstance(manifest, ConvexManifest) and manifest.smoothed
         for trajectory in bundle:
             entry = manifest.trajectories[trajectory.index]
-            if _files(entry) <= readable:
+            if files_of(entry) <= readable:
                 digest = None if smoothed else entry.digest
-                problems += _gather(_check(trajectory, digest), bundle.files.root / entry.file)
+                problems += _gather(_check(trajectory, digest), bundle.files.where(_weights(entry)))
     return problems
 
 
-def _files(entry: ConvexEntry | FullEntry) -> set[str]:
-    return {entry.file, entry.table.file} if isinstance(entry, ConvexEntry) else {entry.file}
-
-
-def _gather(findings: Iterator[FormatError], path: Path) -> list[Problem]:
+def _gather(findings: Iterator[FormatError], path: object) -> list[Problem]:
     """Return what a check yields, and what it raises in the end; `path` where it does not say."""
     errors: list[FormatError] = []
     try:
@@ -77,23 +78,31 @@ def _gather(findings: Iterator[FormatError], path: Path) -> list[Problem]:
     return [Problem.of(error) for error in errors]
 
 
+def _weights(entry: Entry) -> str:
+    """Return the (first) file of a trajectory's weights."""
+    if isinstance(entry, ConvexEntry) and entry.shards is not None:
+        return entry.shards[0].file
+    assert entry.file is not None
+    return entry.file
+
+
 def _check(trajectory: Trajectory, digest: str | None) -> Iterator[FormatError]:
+    """Check one trajectory, a block of its weights at a time."""
     where = f"trajectory {trajectory.index}"
+    assert isinstance(trajectory, ConvexTrajectory | FullTrajectory)
     if isinstance(trajectory, ConvexTrajectory):
         yield from _check_tables(trajectory, where)
-        rows: Iterator[NDArray[np.generic]] = map(trajectory.knot, range(len(trajectory.knots)))
-    else:
-        assert isinstance(trajectory, FullTrajectory)
-        rows = trajectory.rows()
-    identity = Digest(trajectory.timesteps)
-    for t, row in zip(trajectory.knots, rows, strict=True):
-        identity.add(t, row)
-        if not all(np.isfinite(row[start : start + _BLOCK]).all() for start in range(0, row.size, _BLOCK)):
-            views = trajectory.layout.split(row)
-            name = next(name for name, view in views.items() if not np.isfinite(view).all())
-            yield CorruptError(
-                "non_finite", f"{where}: weights must be finite: timestep {t}, parameter `{name}`"
-            )
+    trajectory.check_buffers()
+    layout = trajectory.layout
+    identity = Digest(trajectory.timesteps, layout.numpy_dtype)
+    wrong: dict[int, int] = {}
+    for t, start, values in trajectory.stored(_BLOCK):
+        identity.add(t, values)
+        if t not in wrong and not finite(values):
+            wrong[t] = start + next(i for i in range(values.size) if not finite(values[i : i + 1]))
+    for t, element in sorted(wrong.items()):
+        name = layout.parameters[bisect_right(layout.offsets, element) - 1].name
+        yield CorruptError("non_finite", f"{where}: weights must be finite: timestep {t}, parameter `{name}`")
     if digest is not None and identity.digest() != digest:
         yield CorruptError("hash_mismatch", f"{where}: its ends do not have the digest that is recorded")
 
@@ -102,13 +111,15 @@ def _check_tables(trajectory: ConvexTrajectory, where: str) -> Iterator[FormatEr
     norms, gram = trajectory.step_norms, trajectory.gram
     if gram is not None and not np.isfinite(gram).all():
         yield CorruptError("beta_invalid", f"{where}: `gram` must be finite")
-    if not (np.isfinite(norms) & (norms >= 0)).all():
+    if norms is not None and not (np.isfinite(norms) & (norms >= 0)).all():
         yield CorruptError("beta_invalid", f"{where}: step norms must be finite and >= 0")
         return
     try:
         u = trajectory.u
     except FormatError as exc:
         yield exc
+        return
+    if norms is None or trajectory.free:
         return
     error = np.abs(u - curve(norms, trajectory.knots)).max()
     if error > _TOLERANCE:

@@ -10,13 +10,13 @@ Get the references beside this repository, they are not part of it:
 `--mtt` compares networks, augmentation, whitening, one outer iteration and the evaluation with MTT;
 `--mct` with `--expert`, a buffer of one MTT expert with at least 8 timesteps, compares convexified
 trajectories with MCT. Runs on a CPU, in float64 where it says nothing else, in about a minute. Errors are
-relative to the largest expected value. The exit code is 1 if a line fails. `RESULTS.txt` is the output.
+relative to the largest expected value. The exit code is 1 if a line fails. `RESULTS.txt` is the output,
+and that of `loops.py`, which runs whole distillation loops of others on our files.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import itertools
 import sys
 import warnings
@@ -39,7 +39,7 @@ def mtt(checkout: Path) -> Iterator[Line]:
     """Everything that MTT defines."""
     names = ("networks", "utils", "reparam_module")
     modules = dict(zip(names, reference.load(checkout, *names), strict=True))
-    print("mtt-distillation", fingerprint(checkout, *(f"{name}.py" for name in names)))
+    print("mtt-distillation", reference.fingerprint(checkout, *(f"{name}.py" for name in names)))
     yield from forward.check(modules["networks"])
     yield from dsa.check(modules["utils"])
     yield from whitening.check(modules["utils"])
@@ -50,13 +50,8 @@ def mtt(checkout: Path) -> Iterator[Line]:
 def mct(checkout: Path, expert: Path) -> Iterator[Line]:
     """Everything that MCT adds."""
     (converter,) = reference.load(checkout, "exps.trajectory_compression")
-    print("MCT", fingerprint(checkout, "exps/trajectory_compression.py", "convexify.py"))
+    print("MCT", reference.fingerprint(checkout, "exps/trajectory_compression.py", "convexify.py"))
     yield from convexified.check(converter, expert)
-
-
-def fingerprint(checkout: Path, *files: str) -> str:
-    """Return a hash of the files that were compared with, so that a table says what it is about."""
-    return hashlib.sha256(b"".join((checkout / file).read_bytes() for file in files)).hexdigest()[:16]
 
 
 def main() -> int:

@@ -159,12 +159,12 @@ def _settle(
 ) -> tuple[trajfmt.Bundle | None, trajfmt.Bundle | None]:
     """Return the original and the convexified bundle."""
     if original is not None and original.encoding != "full":
-        raise ConfigError(f"{original.path}: the original must be a full bundle, .mtt, this one is convex")
+        raise ConfigError(f"{original.place}: the original must be a full bundle, .mtt, this one is convex")
     if bundle.encoding == "convex":
         return original, bundle
     if original is not None:
         raise ConfigError(
-            f"{bundle.path}: has all waypoints itself; an original goes with a convex bundle, .mct"
+            f"{bundle.place}: has all waypoints itself; an original goes with a convex bundle, .mct"
         )
     return bundle, None
 

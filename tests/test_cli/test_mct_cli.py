@@ -73,7 +73,7 @@ def test_help_does_not_import_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Usage:") == 7
+    assert done.stdout.count("Usage:") == 9
 
 
 def test_run_writes_its_files(finished: Path) -> None:
@@ -94,6 +94,21 @@ def test_default_folder_is_named_after_the_bundle(bundle: Path, tmp_path: Path, 
     monkeypatch.chdir(tmp_path)
     assert run("distill", "--traj", bundle, *SMALL).exit_code == 0
     assert (tmp_path / "small-distilled" / "images.png").is_file()
+
+
+def test_distilling_from_an_address(
+    bundle: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same result as from the path, in a folder named after the address's last part."""
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    memory.put(str(bundle), "/experts/small.mct", recursive=True)
+    monkeypatch.chdir(tmp_path)
+    result = run("distill", "--traj", "memory://experts/small.mct", *SMALL)
+    memory.rm("/experts", recursive=True)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "small-distilled/synthetic.safetensors\n"
+    written = (tmp_path / "small-distilled/synthetic.safetensors").read_bytes()
+    assert written == (finished / "synthetic.safetensors").read_bytes()
 
 
 def test_evaluate_prints_a_table_or_one_json_object(finished: Path) -> None:
@@ -186,6 +201,12 @@ def test_existing_outputs_are_refused(bundle: Path, finished: Path) -> None:
 
 
 BAD_USE = {
+    "address": (
+        2,
+        "must be a path of this machine",
+        ["experts", "--dataset", "digits", "--out", "s3://bucket/x.mct"],
+    ),
+    "nothing at it": (2, "nothing is there", ["distill", "--traj", "memory://gone/absent.mct"]),
     "no bundle": (2, "no such file", ["distill", "--traj", "absent.mct"]),
     "not a result": (2, "no such file", ["evaluate", "absent.safetensors"]),
     "no run": (2, "no run to resume", ["distill", "--traj", "absent.mct", "--out", "absent", "--resume"]),

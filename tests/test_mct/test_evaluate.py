@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch")
 import trajfmt  # noqa: E402
 from mct import evaluate, networks, synthetic  # noqa: E402
 from mct.augment import augmentation  # noqa: E402
+from mct.comparison import Comparison  # noqa: E402
 from mct.config import EvaluateConfig  # noqa: E402
 from mct.data import Dataset  # noqa: E402
 from mct.errors import ConfigError, MismatchError  # noqa: E402
@@ -158,7 +159,7 @@ def test_comparison_from_a_file(tmp_path: Path, digits: Dataset) -> None:
     """A result file says what to test on; the learned rate is among the baseline's."""
     synthetic.save(tmp_path / synthetic.RESULT_NAME, made(digits), digits)
     for path in (tmp_path, tmp_path / synthetic.RESULT_NAME):
-        comparison = evaluate.Comparison.prepare(path, networks=1, epochs=1)
+        comparison = Comparison.prepare(path, networks=1, epochs=1)
         assert torch.equal(comparison.dataset.test_images, digits.test_images)
         assert comparison.rates[0] == comparison.synthetic.learning_rate
         assert drain(comparison.distilled())[1].learning_rate == comparison.synthetic.learning_rate
@@ -167,7 +168,7 @@ def test_comparison_from_a_file(tmp_path: Path, digits: Dataset) -> None:
 def test_comparison_on_another_network(tmp_path: Path, digits: Dataset) -> None:
     """Cross-architecture evaluation takes a model by name."""
     synthetic.save(tmp_path / "a.safetensors", made(digits), digits)
-    comparison = evaluate.Comparison.prepare(tmp_path / "a.safetensors", model="ConvNetD1W8BN", epochs=1)
+    comparison = Comparison.prepare(tmp_path / "a.safetensors", model="ConvNetD1W8BN", epochs=1)
     assert (comparison.model.depth, comparison.model.norm) == (1, "batch")
 
 
@@ -178,10 +179,10 @@ def test_comparison_takes_the_best_images_of_a_run(tmp_path: Path, digits: Datas
     best = replace(last, images=last.images + 1, origin=replace(last.origin, selected=chosen))
     synthetic.save(tmp_path / synthetic.RESULT_NAME, last, digits)
     synthetic.save(tmp_path / synthetic.BEST_NAME, best, digits)
-    found = evaluate.Comparison.prepare(tmp_path, networks=1, epochs=1)
+    found = Comparison.prepare(tmp_path, networks=1, epochs=1)
     assert torch.equal(found.synthetic.images, best.images)
     assert found.synthetic.origin.selected == chosen
-    named = evaluate.Comparison.prepare(tmp_path / synthetic.RESULT_NAME, networks=1, epochs=1)
+    named = Comparison.prepare(tmp_path / synthetic.RESULT_NAME, networks=1, epochs=1)
     assert torch.equal(named.synthetic.images, last.images)
     assert named.synthetic.origin.selected is None
 
@@ -192,10 +193,10 @@ def test_comparison_augments_as_the_run_did(tmp_path: Path, digits: Dataset) -> 
     origin = replace(start.origin, evaluation=EvaluateConfig(augment="flip_crop"))
     path = tmp_path / "a.safetensors"
     synthetic.save(path, replace(start, origin=origin), digits)
-    assert evaluate.Comparison.prepare(path).config.augment == "flip_crop"
-    assert evaluate.Comparison.prepare(path, augment="none").config.augment == "none"
+    assert Comparison.prepare(path).config.augment == "flip_crop"
+    assert Comparison.prepare(path, augment="none").config.augment == "none"
     with pytest.raises(ConfigError, match="`augment`"):
-        evaluate.Comparison.prepare(path, augment="mirror")
+        Comparison.prepare(path, augment="mirror")
 
 
 def test_comparison_trains_with_soft_labels(tmp_path: Path, digits: Dataset) -> None:
@@ -203,7 +204,7 @@ def test_comparison_trains_with_soft_labels(tmp_path: Path, digits: Dataset) -> 
     start = made(digits)
     soft = torch.rand(20, 10, generator=generator(2)).softmax(1)
     synthetic.save(tmp_path / "a.safetensors", replace(start, soft_labels=soft), digits)
-    comparison = evaluate.Comparison.prepare(tmp_path / "a.safetensors", networks=1, epochs=2)
+    comparison = Comparison.prepare(tmp_path / "a.safetensors", networks=1, epochs=2)
     now = comparison.synthetic
     expected = drain(evaluate.evaluate(now.images, soft, now.learning_rate, digits, comparison.model,
                                        comparison.config))  # fmt: skip
@@ -213,20 +214,20 @@ def test_comparison_trains_with_soft_labels(tmp_path: Path, digits: Dataset) -> 
 def test_other_architectures(tmp_path: Path, digits: Dataset) -> None:
     """Each gets its networks and one mean, the same as alone."""
     synthetic.save(tmp_path / "a.safetensors", made(digits), digits)
-    comparison = evaluate.Comparison.prepare(tmp_path / "a.safetensors", networks=2, epochs=1)
+    comparison = Comparison.prepare(tmp_path / "a.safetensors", networks=2, epochs=1)
     names = ("ConvNetD1W4", "ConvNetD2W8BN")
     events = list(comparison.cross(names))
     assert [type(event) for event in events] == [NetworkTrained, NetworkTrained, ArchitectureTested] * 2
     means = {event.model: event.accuracy for event in events if isinstance(event, ArchitectureTested)}
     assert tuple(means) == names
-    alone = evaluate.Comparison.prepare(tmp_path / "a.safetensors", networks=2, epochs=1, model=names[1])
+    alone = Comparison.prepare(tmp_path / "a.safetensors", networks=2, epochs=1, model=names[1])
     assert drain(alone.distilled())[1] == means[names[1]]
 
 
 def test_unknown_architecture_is_refused_before_any_is_trained(tmp_path: Path, digits: Dataset) -> None:
     """All names, and whether such networks take these images, are checked at the call."""
     synthetic.save(tmp_path / "a.safetensors", made(digits), digits)
-    comparison = evaluate.Comparison.prepare(tmp_path / "a.safetensors", networks=1, epochs=1)
+    comparison = Comparison.prepare(tmp_path / "a.safetensors", networks=1, epochs=1)
     with pytest.raises(ConfigError, match="Nonesuch"):
         comparison.cross(["ConvNetD1W4", "Nonesuch"])
     with pytest.raises(ConfigError, match="depth"):

@@ -126,6 +126,8 @@ def test_layout_that_fits_passes(network: networks.ConvNet) -> None:
     networks.check_layout(network, trajfmt.ParamLayout.of(entries))
     anonymous = [(f"param.{n:03d}", shape) for n, (_, shape) in enumerate(entries)]
     networks.check_layout(network, trajfmt.ParamLayout.of(anonymous))
+    wrapped = [(f"model.{name}", shape) for name, shape in entries]
+    networks.check_layout(network, trajfmt.ParamLayout.of(wrapped))
 
 
 @pytest.mark.parametrize(("change", "message"), [

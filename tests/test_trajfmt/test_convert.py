@@ -588,7 +588,7 @@ def test_plan_estimates_the_size_within_two_percent(paper: Path, tmp_path: Path)
 def test_plan_reports_what_would_be_left_out(tmp_path: Path) -> None:
     """A plan counts what converts and lists what does not."""
     source = save(tmp_path / "src", [theta(0), theta(1, 1), theta(2)], 3)
-    found = plan(source, tmp_path / "out.mct", ConvertOptions(skip_bad=True))
+    found = plan(source, tmp_path / "out.mct", ConvertOptions(keep_going=True))
     assert found.trajectories == 2
     assert len(found.skipped) == 1
     assert "trajectory 1" in found.skipped[0]
@@ -657,7 +657,8 @@ def test_flags_win_over_the_path_and_are_recorded_as_such(tmp_path: Path) -> Non
     )
     provenance = trajfmt.open(tmp_path / "out.mct").manifest.provenance
     assert (provenance.dataset, provenance.model.norm) == ("SVHN", "group")
-    assert provenance.known_from == {"dataset": "flag", "model": "flag", "preprocessing": "flag"}
+    flags = {"dataset": "flag", "model": "flag", "preprocessing": "flag"}
+    assert provenance.known_from == {**flags, "timestep": "layout"}
 
 
 @pytest.mark.parametrize(

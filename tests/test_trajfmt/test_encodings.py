@@ -20,7 +20,7 @@ from safetensors.numpy import load_file
 
 import trajfmt
 from trajfmt import ArrayTrajectory, ParamLayout
-from trajfmt.encodings import full
+from trajfmt.encodings import full_writer as full
 from trajfmt.encodings.convex import ConvexTrajectory
 
 Array = NDArray[np.generic]

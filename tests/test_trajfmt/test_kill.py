@@ -14,7 +14,8 @@ import pytest
 import trajfmt
 from trajfmt.convert import ConvertOptions, Event, convert
 from trajfmt.errors import SourceError, UsageError
-from trajfmt.sources.mtt import MttPart, TensorTrajectory
+from trajfmt.sources.replay import ReplayPart
+from trajfmt.sources.tensors import TensorTrajectory
 from trajfmt.validate import validate
 
 torch = pytest.importorskip("torch")
@@ -287,13 +288,13 @@ def test_rerun_continues_from_the_finished_trajectories(
     monkeypatch.setattr(TensorTrajectory, "read", counted)
     events: list[Event] = []
     kept: list[Any] = []
-    opened = MttPart.open
+    opened = ReplayPart.open
 
     def keep(self: Any, scratch: Path) -> Any:
         kept.append(opened(self, scratch))
         return kept[-1]
 
-    monkeypatch.setattr(MttPart, "open", keep)
+    monkeypatch.setattr(ReplayPart, "open", keep)
     assert convert(source, target, on_event=events.append) == 6
     resumed = [event.message for event in events if event.kind == "resumed"]
     assert len(resumed) == 1
@@ -327,7 +328,7 @@ def test_changed_source_discards_the_partial_work(source: Path, tmp_path: Path) 
 
 
 def test_bad_trajectory_keeps_what_was_finished(source: Path, tmp_path: Path) -> None:
-    """Stopped by a bad trajectory, the rerun with `skip_bad` continues behind it."""
+    """Stopped by a bad trajectory, the rerun with `keep_going` continues behind it."""
     content = torch.load(source / "replay_buffer_2.pt")
     content[0][1][0][0, 0] = float("nan")
     torch.save(content, source / "replay_buffer_2.pt")
@@ -335,15 +336,15 @@ def test_bad_trajectory_keeps_what_was_finished(source: Path, tmp_path: Path) ->
         convert(source, tmp_path / "out.mct")
     assert not os.path.lexists(tmp_path / "out.mct")
     events: list[Event] = []
-    assert convert(source, tmp_path / "out.mct", ConvertOptions(skip_bad=True), on_event=events.append) == 5
+    assert convert(source, tmp_path / "out.mct", ConvertOptions(keep_going=True), on_event=events.append) == 5
     assert [event.kind for event in events if event.kind in ("resumed", "skipped")] == ["resumed", "skipped"]
-    convert(source, tmp_path / "fresh.mct", ConvertOptions(skip_bad=True))
+    convert(source, tmp_path / "fresh.mct", ConvertOptions(keep_going=True))
     assert files(tmp_path / "out.mct") == files(tmp_path / "fresh.mct")
 
 
 @pytest.mark.parametrize("skip", [True, False], ids=["skip again", "skip no more"])
 def test_omission_is_told_or_refused_after_an_interruption(source: Path, tmp_path: Path, skip: bool) -> None:
-    """A rerun tells again what is left out, and without `skip_bad` does not publish without it."""
+    """A rerun tells again what is left out, and without `keep_going` does not publish without it."""
     content = torch.load(source / "replay_buffer_1.pt")
     content[0][1][0][0, 0] = float("nan")
     torch.save(content, source / "replay_buffer_1.pt")
@@ -353,10 +354,10 @@ def test_omission_is_told_or_refused_after_an_interruption(source: Path, tmp_pat
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        convert(source, tmp_path / "out.mct", ConvertOptions(skip_bad=True), on_event=stop)
+        convert(source, tmp_path / "out.mct", ConvertOptions(keep_going=True), on_event=stop)
     events: list[Event] = []
     try:
-        convert(source, tmp_path / "out.mct", ConvertOptions(skip_bad=skip), on_event=events.append)
+        convert(source, tmp_path / "out.mct", ConvertOptions(keep_going=skip), on_event=events.append)
     except SourceError:
         assert not skip
     else:

@@ -179,7 +179,7 @@ def test_structurally_bad_trajectory_is_left_out(tmp_path: Path) -> None:
     good = [[torch.full((2,), float(t))] for t in range(3)]
     torch.save([good, "junk", [[]], [], [[1.0], [2.0]]], tmp_path / "replay_buffer_0.pt")
     events: list[Event] = []
-    options = ConvertOptions(skip_bad=True)
+    options = ConvertOptions(keep_going=True)
     assert convert(tmp_path, tmp_path / "o.mct", options, on_event=events.append) == 1
     left_out = [event.message for event in events if event.kind == "skipped"]
     assert [f"trajectory {number}: " in text for number, text in enumerate(left_out, 1)] == [True] * 4

@@ -104,9 +104,9 @@ def test_timesteps_aliased_by_a_cpu_run_are_refused(tmp_path: Path, suffix: str,
 
 
 def test_aliased_trajectory_is_left_out_on_demand(tmp_path: Path) -> None:
-    """With `skip_bad` the other trajectories are converted, and the omission is told."""
+    """With `keep_going` the other trajectories are converted, and the omission is told."""
     path = save(tmp_path / "src", [trained_on_cpu(), good := expert(1, shapes=((2, 3), (2,)))])
-    destination, events = run(path.parent, skip_bad=True)
+    destination, events = run(path.parent, keep_going=True)
     assert len(messages(events, "skipped")) == 1
     with trajfmt.open(destination) as bundle:
         assert len(bundle) == 1
@@ -168,14 +168,14 @@ def test_non_finite_weight_outside_the_window_is_no_reason_to_refuse(tmp_path: P
 
 
 @pytest.mark.parametrize("suffix", [".mct", ".mtt"])
-def test_skip_bad_leaves_out_what_is_bad_and_says_so(tmp_path: Path, suffix: str) -> None:
+def test_keep_going_leaves_out_what_is_bad_and_says_so(tmp_path: Path, suffix: str) -> None:
     """Non-finite, still short, foreign and repeated trajectories are left out one by one, the rest kept."""
     nan = expert(1)
     nan[2][0][0, 0] = float("nan")
     first, last = expert(0), expert(9)
     copy = [[x.clone() for x in step] for step in first]
     content = [first, nan, expert(2, 1), expert(3, shapes=((2,),)), copy, last]
-    destination, events = run(save(tmp_path / "src", content).parent, suffix, skip_bad=True)
+    destination, events = run(save(tmp_path / "src", content).parent, suffix, keep_going=True)
     told = messages(events, "skipped")
     reasons = ("non_finite", "too_few_timesteps", "mixed_architectures", "duplicate_trajectory")
     assert [text.rpartition("[")[2].rstrip("]") for text in told] == list(reasons)
@@ -186,9 +186,9 @@ def test_skip_bad_leaves_out_what_is_bad_and_says_so(tmp_path: Path, suffix: str
         assert np.array_equal(bundle[1].at(bundle[1].last), stack(last)[-1])
 
 
-def test_skip_bad_with_nothing_left_is_refused(tmp_path: Path) -> None:
+def test_keep_going_with_nothing_left_is_refused(tmp_path: Path) -> None:
     """Leaving out everything is no success."""
-    refused(save(tmp_path / "src", [expert(0, 1)]).parent, "nothing_to_convert", skip_bad=True)
+    refused(save(tmp_path / "src", [expert(0, 1)]).parent, "nothing_to_convert", keep_going=True)
     assert [p.name for p in tmp_path.iterdir()] == ["src"]
 
 
@@ -406,7 +406,6 @@ def test_other_precisions_keep_their_bits(tmp_path: Path, name: str, suffix: str
 @pytest.mark.parametrize(
     "make",
     [
-        pytest.param(lambda x, _i: x.bfloat16(), id="bfloat16"),
         pytest.param(lambda x, i: x.half() if i else x, id="mixed in a timestep"),
         pytest.param(lambda x, _i: x.to(torch.int64), id="integers"),
         pytest.param(lambda x, _i: x.to(torch.complex64), id="complex"),
@@ -418,6 +417,30 @@ def test_unsupported_types_are_refused_by_name(tmp_path: Path, make: Callable[[A
     content = [[[make(x, i) for i, x in enumerate(step)] for step in expert(0)]]
     kind = str(content[0][0][0].dtype).removeprefix("torch.")
     assert kind in str(refused(save(tmp_path / "src", content), "mixed_dtypes"))
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+@pytest.mark.parametrize("kind", ["bfloat16", "float16"])
+def test_half_precision_arrives_bit_for_bit(tmp_path: Path, kind: str, zipped: bool) -> None:
+    """16-bit weights keep their type and their bits, whether torch reads the file or not."""
+    content = [expert(0, dtype=getattr(torch, kind))]
+    path = save(tmp_path / "src", content, _use_new_zipfile_serialization=zipped)
+    destination, _ = run(path.parent, ".mtt")
+    with trajfmt.open(destination) as bundle:
+        for t, step in enumerate(content[0]):
+            found = np.ascontiguousarray(bundle[0].at(t)).view(np.int16)
+            assert np.array_equal(found, torch.cat([x.reshape(-1) for x in step]).view(torch.int16).numpy())
+
+
+def test_mixed_types_convert_into_one_that_is_named(tmp_path: Path) -> None:
+    """float16 beside float32 is refused with the advice to name a type; named, all are stored in it."""
+    content = [[[x.half() if i else x for i, x in enumerate(step)] for step in expert(0)]]
+    path = save(tmp_path / "src", content)
+    assert "--dtype" in str(refused(path.parent, "mixed_dtypes"))
+    destination, _ = run(path.parent, ".mtt", dtype="F32")
+    assert np.array_equal(
+        trajfmt.open(destination)[0].at(2), stack([[x.float() for x in s] for s in content[0]])[2]
+    )
 
 
 def test_mixed_types_across_trajectories_are_refused(tmp_path: Path) -> None:
@@ -541,7 +564,7 @@ def test_code_in_a_pickle_does_not_run(tmp_path: Path, zipped: bool) -> None:
     assert "--trust-pickle" in str(error)
     with pytest.raises(UnsafeError):
         plan(path, tmp_path / "out.mct")
-    refused(path, "pickle_unsafe", skip_bad=True)
+    refused(path, "pickle_unsafe", keep_going=True)
     assert not trap.exists()
 
 
@@ -684,6 +707,17 @@ def test_zip_of_another_program_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "hello")
     refused(path, "source_invalid")
+
+
+@pytest.mark.parametrize("shapes", [((1,), (1,)), ((40, 30), (40,))], ids=["smaller", "larger"])
+def test_compressed_zip_is_refused(tmp_path: Path, shapes: Any) -> None:
+    """Somebody's zip of an unpacked buffer: mapped, torch would take compressed bytes for small weights."""
+    path, again = save(tmp_path, [expert(0, shapes=shapes)]), tmp_path / "again"
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(again, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    again.rename(path)
+    assert "compressed" in str(refused(path, "source_invalid"))
 
 
 def test_plain_pickle_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from trajfmt.errors import TrajfmtError
 from trajfmt.sources import zipped
-from trajfmt.sources.mtt import MttPart, TensorTrajectory
+from trajfmt.sources.replay import ReplayPart
+from trajfmt.sources.tensors import TensorTrajectory
 
 torch = pytest.importorskip("torch")
 
@@ -129,7 +130,7 @@ def test_list_that_holds_another_many_times_over_does_not_hang(tmp_path: Path, s
     with pytest.raises(zipped.Unusual):
         zipped.read(path)
     with pytest.raises(TrajfmtError, match="more tensors than the file has bytes"):
-        MttPart(path).open(tmp_path)
+        ReplayPart(path).open(tmp_path)
 
 
 def test_names_are_never_looked_up(tmp_path: Path) -> None:

@@ -1,111 +1,76 @@
-"""The `convex` encoding: knots in a safetensors file, betas in tables.
-
-Owns writing one trajectory in a single pass over its weights, and reading weights at any real t.
-"""
+"""Reading the `convex` encoding: weights at any real t from knots and betas."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.beta import curve, locate
-from trajfmt.encodings import knots as knot_file
-from trajfmt.encodings.tables import Tables
+from trajfmt.beta import locate
+from trajfmt.encodings.buffers import Buffers
+from trajfmt.encodings.shards import KnotReader
 from trajfmt.errors import CorruptError, TimestepError
-from trajfmt.files import BundleFiles, write_at
-from trajfmt.layout import ParamLayout
+from trajfmt.files import BundleFiles
+from trajfmt.layout import DTYPES, ParamLayout
 from trajfmt.manifest import ConvexEntry
-from trajfmt.measure import Measure, Measured, mean
-from trajfmt.recorder import Recorded
-from trajfmt.source import Source, columns
+from trajfmt.rounding import narrow
 
-__all__ = ["ConvexTrajectory", "interpolate", "write"]
+__all__ = ["ConvexTrajectory", "check_curve", "interpolate"]
 
 Array = NDArray[np.generic]
 Float = NDArray[np.float64]
+Read = Callable[[int, int, int], Array]
+"""Elements `start:stop` of knot number k."""
 
+_BF16: Final = DTYPES["BF16"]
 _BLOCK: Final = 2**17
 """Elements interpolated at a time: three float64 blocks stay in the cache."""
 
 
-def write(
-    path: Path, source: Source, layout: ParamLayout, knots: Sequence[int], *, smooth: bool, gram: bool
-) -> tuple[int, Tables, Measured]:
-    """Convexify a trajectory into the safetensors file `path`, reading every waypoint once.
-
-    With `smooth`, inserted waypoints become the mean of their two neighbours, and the last timestep the
-    mean of the last two, after the betas are computed; the first stays (the MCT authors' code). With
-    `gram`, the tables keep the shape of the original path.
-
-    Returns:
-        The byte offset of the first knot, the tables, and what was measured.
-    """
-    measure = Measure(source.timesteps, layout, gram=gram)
-    head = knot_file.header(layout, knots)
-    itemsize = layout.numpy_dtype.itemsize
-    last = source.timesteps - 1
-    with path.open("wb") as file:
-        fd = file.fileno()
-        os.ftruncate(fd, len(head) + len(knots) * layout.nbytes)
-        write_at(fd, head, 0)
-        for block in columns(source, layout):
-            measure.add(block)
-            for number, t in enumerate(knots):
-                row = block.rows[t]
-                if smooth and t == last:
-                    row = mean(block.rows[t - 1], row)
-                elif smooth and t > 0:
-                    row = mean(block.rows[t - 1], block.rows[t + 1])
-                position = len(head) + number * layout.nbytes + block.start * itemsize
-                write_at(fd, np.ascontiguousarray(row).view(np.uint8).data, position)
-        os.fsync(fd)
-    measured = measure.result()
-    return len(head), _tables(measured, knots), measured
-
-
-def write_recorded(path: Path, recorded: Recorded, layout: ParamLayout) -> tuple[int, Tables]:
-    """Do the same with a trajectory that a recorder has convexified already."""
-    head = knot_file.header(layout, recorded.knots)
-    with path.open("wb") as file:
-        file.write(head)
-        for row in recorded.rows:
-            file.write(np.ascontiguousarray(row).view(np.uint8).data)
-        file.flush()
-        os.fsync(file.fileno())
-    return len(head), _tables(recorded.measured, recorded.knots)
-
-
-def _tables(measured: Measured, knots: Sequence[int]) -> Tables:
-    return Tables(curve(measured.step_norms, knots), measured.step_norms, measured.gram)
-
-
 def interpolate(
-    knots: Sequence[Array],
+    read: Read,
     layout: ParamLayout,
     segment: NDArray[np.int64],
     weight: Float,
     out: Array,
+    start: int = 0,
 ) -> None:
-    """Write theta = (1 - weight) * knots[segment] + weight * knots[segment + 1] per layer into `out` `(P,)`.
+    """Write elements of theta = (1 - weight) * knot[segment] + weight * knot[segment + 1] into `out`.
 
     Computed in float64 and rounded once. A weight of 0 or 1 copies the knot bit for bit.
+
+    Args:
+        read: gives elements of a knot.
+        layout: the parameters.
+        segment: `(L,)`.
+        weight: `(L,)`.
+        out: where elements `start`, `start + 1`, … of the vector go.
+        start: the first of them.
     """
-    for start, stop, layer in layout.runs:
-        w, s = float(weight[layer]), int(segment[layer])
-        if w in (0.0, 1.0):
-            out[start:stop] = knots[s + int(w)][start:stop]
+    with np.errstate(over="ignore"):  # free weights may leave the range of a small type
+        _interpolate(read, layout, segment, weight, out, start)
+
+
+def _interpolate(
+    read: Read, layout: ParamLayout, segment: NDArray[np.int64], weight: Float, out: Array, start: int
+) -> None:
+    stop = start + out.size
+    for begin, end, layer in layout.runs:
+        if end <= start or begin >= stop:
             continue
-        for low in range(start, stop, _BLOCK):
-            high = min(low + _BLOCK, stop)
-            mixed = (1.0 - w) * knots[s][low:high].astype(np.float64)
-            mixed += w * knots[s + 1][low:high].astype(np.float64)
-            out[low:high] = mixed
+        w, s = float(weight[layer]), int(segment[layer])
+        for low in range(max(begin, start), min(end, stop), _BLOCK):
+            high = min(low + _BLOCK, end, stop)
+            if w in (0.0, 1.0):
+                out[low - start : high - start] = read(s + int(w), low, high)
+                continue
+            mixed = (1.0 - w) * read(s, low, high).astype(np.float64)
+            mixed += w * read(s + 1, low, high).astype(np.float64)
+            # Assigning converts without a copy, and rounds once to every type but bfloat16.
+            out[low - start : high - start] = narrow(mixed, out.dtype) if out.dtype == _BF16 else mixed
 
 
 class ConvexTrajectory:
@@ -114,7 +79,8 @@ class ConvexTrajectory:
     def __init__(self, files: BundleFiles, layout: ParamLayout, entry: ConvexEntry, index: int) -> None:
         self._files = files
         self._entry = entry
-        self._checked = False
+        self._knots = KnotReader(files, layout, entry.knots, entry.stored(len(layout.parameters)))
+        self._buffers = None if entry.buffers is None else Buffers(files, entry.buffers, entry.knots)
         self.layout: ParamLayout = layout
         self.index: int = index
 
@@ -133,27 +99,46 @@ class ConvexTrajectory:
         """Return the stored timesteps, from 0 to T."""
         return tuple(self._entry.knots)
 
+    @property
+    def numbers(self) -> tuple[int, ...] | None:
+        """Return the number that each timestep had in its source, if it is recorded."""
+        return None if self._entry.numbers is None else tuple(self._entry.numbers)
+
+    @property
+    def free(self) -> bool:
+        """Return whether u is the weight of the second knot as it is, in [0, 1] or not."""
+        return self._entry.table.free
+
+    @property
+    def digest(self) -> str:
+        """Return the digest of the original trajectory."""
+        return self._entry.digest
+
     def knot(self, k: int) -> Array:
-        """Return the weights of knot number k `(P,)`, read-only, mapped where the backend maps."""
+        """Return the weights of knot number k `(P,)`, read-only.
+
+        It is mapped where the backend maps, unless several files share the knot.
+        """
+        return self.knot_piece(k, 0, self.layout.size)
+
+    def knot_piece(self, k: int, start: int, stop: int) -> Array:
+        """Return elements `start:stop` of knot number k, read-only."""
         if not 0 <= k < len(self._entry.knots):
             raise TimestepError(f"knot number must lie in [0, {len(self._entry.knots) - 1}], got {k}")
-        entry, layout = self._entry, self.layout
-        if not self._checked:
-            knot_file.check_header(self._files, entry.file, entry.data, layout, entry.knots)
-            self._checked = True
-        return self._files.array(entry.file, entry.data + k * layout.nbytes, layout.size, layout.numpy_dtype)
+        return self._knots.read(k, start, stop)
 
     @cached_property
     def u(self) -> Float:
         """The beta table `(T+1, L)`: number of knots passed plus beta in the current stretch."""
         u = self._table(self._entry.table.u, self.timesteps)
-        check_curve(u, self._entry.knots, self._files.root / self._entry.table.file)
+        check_curve(u, self._entry.knots, self._files.where(self._entry.table.file), free=self.free)
         return u
 
     @cached_property
-    def step_norms(self) -> Float:
-        """||theta(t+1) - theta(t)|| per layer `(T, L)`, of the original trajectory."""
-        return self._table(self._entry.table.step_norms, self.last)
+    def step_norms(self) -> Float | None:
+        """||theta(t+1) - theta(t)|| per layer `(T, L)`, of the original trajectory, if they are known."""
+        offset = self._entry.table.step_norms
+        return None if offset is None else self._table(offset, self.last)
 
     @cached_property
     def gram(self) -> Float | None:
@@ -167,41 +152,67 @@ class ConvexTrajectory:
 
     def locate(self, t: float) -> tuple[NDArray[np.int64], Float]:
         """Return the stretch and the weight in it per layer at a real t in [0, T] (eq. 10)."""
-        return locate(self.u, t)
+        return locate(self.u, t, free=self.free)
 
     def at(self, t: float) -> Array:
         """Return the weights at a real t in [0, T] as a new `(P,)` array (eqs. 8 and 10)."""
+        return self.pieces(t, 0, self.layout.size)
+
+    def pieces(self, t: float, start: int, stop: int) -> Array:
+        """Return elements `start:stop` of the weights at a real t in [0, T] as a new array."""
         segment, weight = self.locate(t)
-        out = np.empty(self.layout.size, self.layout.numpy_dtype)
-        interpolate([self.knot(k) for k in range(len(self.knots))], self.layout, segment, weight, out)
+        out = np.empty(stop - start, self.layout.numpy_dtype)
+        self._knots.check()
+        interpolate(self._reader(start, stop), self.layout, segment, weight, out, start)
         return out
 
+    def _reader(self, start: int, stop: int) -> Read:
+        """Return what gives elements of a knot: slices of it where it is one block that costs no memory."""
+        if not self._knots.whole or (self._files.backend != "mmap" and stop - start < self.layout.size):
+            return self._knots.read
+        views = [self.knot(k) for k in range(len(self._entry.knots))]
+        return lambda k, low, high: views[k][low:high]
+
+    def buffers(self, t: float) -> dict[str, NDArray[Any]]:
+        """Return what the last knot up to t carries beside its parameters; nothing if nothing was kept."""
+        if not 0 <= t <= self.last:
+            raise TimestepError(f"timestep t must lie in [0, {self.last}], got {t!r}")
+        return {} if self._buffers is None else self._buffers.at(t)
+
+    def stored(self, length: int) -> Iterator[tuple[int, int, Array]]:
+        """Yield everything that is stored as (timestep, first element, elements), knot by knot."""
+        for k, t in enumerate(self._entry.knots):
+            for start in range(0, self.layout.size, length):
+                yield t, start, self._knots.read(k, start, min(start + length, self.layout.size))
+
+    def check_buffers(self) -> None:
+        """Require that the file of buffers, if there is one, has a sound header."""
+        if self._buffers is not None:
+            self._buffers.check()
+
     def __getstate__(self) -> dict[str, object]:
-        return {
-            "_files": self._files,
-            "_entry": self._entry,
-            "_checked": False,
-            "layout": self.layout,
-            "index": self.index,
-        }
+        cached = ("u", "step_norms", "gram")
+        return {name: value for name, value in self.__dict__.items() if name not in cached}
 
     def _table(self, offset: int, rows: int) -> Float:
-        columns_ = self.layout.num_layers
-        array = self._files.array(self._entry.table.file, offset, rows * columns_, _F8)
-        return array.reshape(rows, columns_).astype(np.float64, copy=False)
+        columns = self.layout.num_layers
+        array = self._files.array(self._entry.table.file, offset, rows * columns, _F8)
+        return array.reshape(rows, columns).astype(np.float64, copy=False)
 
 
 _F8: Final = np.dtype("<f8")
 
 
-def check_curve(u: Float, knots: Sequence[int], path: object) -> None:
-    """Require a finite monotone table that is exactly s at knot s.
+def check_curve(u: Float, knots: Sequence[int], path: object, *, free: bool = False) -> None:
+    """Require a finite monotone table that is exactly s at knot s; only a finite one if it is `free`.
 
     Raises:
         CorruptError: it is not.
     """
     if not np.isfinite(u).all():
         raise CorruptError("beta_invalid", "beta must be finite", path=path)
+    if free:
+        return
     falls = np.argwhere(np.diff(u, axis=0) < 0)
     if falls.size:
         t, layer = (int(x) for x in falls[0])

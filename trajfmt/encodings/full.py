@@ -1,147 +1,27 @@
-"""The `full` encoding: every timestep of a trajectory in one HDF5 file.
+"""Reading the `full` encoding: any timestep bit for bit, without libhdf5.
 
-Owns writing dataset `theta` `(T+1, P)` timestep by timestep, and reading any timestep back bit for bit
-without libhdf5: the manifest records where every chunk lies. Codec `archive` names its dataset `delta`,
-since it holds integer differences.
+The manifest records where every chunk lies. Codec `archive` names its dataset `delta`, since it holds integer
+differences.
 """
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Final
+from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from trajfmt import codecs
-from trajfmt.errors import CorruptError, TimestepError, no_motion, non_finite
-from trajfmt.files import BundleFiles, fsync_file, reserve
+from trajfmt.encodings.buffers import Buffers
+from trajfmt.errors import CorruptError, TimestepError
+from trajfmt.files import BundleFiles
 from trajfmt.layout import ParamLayout
-from trajfmt.manifest import MAX_CHUNK, ChunkTable, Codec, FullEntry
-from trajfmt.measure import Digest
-from trajfmt.source import Source, checked
+from trajfmt.manifest import ChunkTable, Codec, FullEntry
 
-__all__ = ["FullTrajectory", "codec_for", "write"]
+__all__ = ["FullTrajectory"]
 
 Array = NDArray[np.generic]
-
-KEYFRAME: Final = 8
-_ZSTD_FILTER: Final = 32015
-
-
-def codec_for(name: codecs.CodecName, layout: ParamLayout) -> Codec:
-    """Return the settings of a codec for a layout: chunks of equal size, at most 2**20 elements."""
-    if name == "none":
-        return Codec(name="none")
-    pieces = -(-layout.size // MAX_CHUNK)
-    chunk = -(-layout.size // pieces)
-    return Codec(name=name, chunk=chunk, keyframe=KEYFRAME if name == "archive" else None)
-
-
-def write(
-    path: Path, source: Source, layout: ParamLayout, codec: Codec
-) -> tuple[int | None, ChunkTable | None, str]:
-    """Write a trajectory, one piece of a timestep in memory at a time.
-
-    Returns:
-        Offset of the contiguous data or the table of chunks, and the trajectory's digest.
-
-    Raises:
-        SourceError: a weight is not finite.
-    """
-    identity = Digest(source.timesteps, every=True)
-    shape = (source.timesteps, layout.size)
-    if codec.name == "none":
-        reserve(path, source.timesteps * layout.nbytes)
-    try:
-        with h5py.File(
-            path, "w", libver=("earliest", "v110"), alignment_threshold=512, alignment_interval=64
-        ) as file:
-            if codec.name == "none":
-                dataset = file.create_dataset("theta", shape=shape, dtype=layout.numpy_dtype)
-                for t in range(source.timesteps):
-                    for start, piece in _pieces(source, layout, t, MAX_CHUNK):
-                        identity.add(t, piece)
-                        dataset[t, start : start + piece.size] = piece
-                data, chunks = int(dataset.id.get_offset()), None
-            else:
-                data, chunks = None, _write_chunks(file, source, layout, codec, identity)
-    except RuntimeError as exc:  # h5py's, where the file cannot be closed
-        raise OSError(errno.EIO, str(exc).splitlines()[0]) from exc
-    if not identity.moves:
-        raise no_motion()
-    fsync_file(path)
-    return data, chunks, identity.digest()
-
-
-def _pieces(source: Source, layout: ParamLayout, t: int, length: int) -> Iterator[tuple[int, Array]]:
-    """Yield timestep t as (start, piece), every piece `length` elements but the last."""
-    out = np.empty(min(length, layout.size), layout.numpy_dtype)
-    filled = start = 0
-    for index, parameter in enumerate(layout.parameters):
-        whole = checked(source, layout, t, index)
-        low = 0
-        while low < parameter.size:
-            high = min(parameter.size, low + out.size - filled)
-            values = whole[low:high]
-            if not np.isfinite(values).all():
-                raise non_finite(t, parameter.name)
-            out[filled : filled + high - low] = values
-            filled += high - low
-            low = high
-            if filled == out.size:
-                yield start, out
-                start, filled = start + filled, 0
-    if filled:
-        yield start, out[:filled]
-
-
-def _write_chunks(
-    file: h5py.File,
-    source: Source,
-    layout: ParamLayout,
-    codec: Codec,
-    identity: Digest,
-) -> ChunkTable:
-    chunk = codec.chunk or layout.size
-    stored = codecs.unsigned(layout.numpy_dtype) if codec.name == "archive" else layout.numpy_dtype
-    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    creation.set_chunk((1, chunk))
-    creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    creation.set_obj_track_times(False)  # or equal input would not give equal bytes
-    creation.set_shuffle()
-    creation.set_filter(_ZSTD_FILTER, h5py.h5z.FLAG_OPTIONAL, (codecs.LEVEL,))
-    dataset = h5py.h5d.create(
-        file.id,
-        b"delta" if codec.name == "archive" else b"theta",
-        h5py.h5t.py_create(stored),
-        h5py.h5s.create_simple((source.timesteps, layout.size)),
-        creation,
-    )
-    if codec.keyframe is not None:
-        h5py.Dataset(dataset).attrs["keyframe"] = np.int64(codec.keyframe)
-    previous: dict[int, Array] = {}
-    places: list[tuple[int, int]] = []
-    for t in range(source.timesteps):
-        for start, piece in _pieces(source, layout, t, chunk):
-            identity.add(t, piece)
-            # HDF5 keeps every chunk whole; the last one of a timestep is padded with zeros.
-            bits = np.zeros(chunk, stored)
-            bits[: piece.size] = piece.view(stored)
-            code = bits
-            if codec.keyframe is not None:
-                if t % codec.keyframe:
-                    code = codecs.to_difference(bits, previous[start])
-                previous[start] = bits
-            dataset.write_direct_chunk((t, start), codecs.compress(code))
-            places.append((t, start))
-    infos = [dataset.get_chunk_info_by_coord(place) for place in places]
-    return ChunkTable(
-        offsets=[int(info.byte_offset) for info in infos], sizes=[int(info.size) for info in infos]
-    )
 
 
 class FullTrajectory:
@@ -156,6 +36,9 @@ class FullTrajectory:
         self._chunk = codec.chunk or layout.size
         self._archive = codec.name == "archive"
         self._keyframe = codec.keyframe or 1
+        timesteps = range(entry.timesteps)
+        self._buffers = None if entry.buffers is None else Buffers(files, entry.buffers, timesteps)
+        self._latest: tuple[int, int, Array] | None = None
         self.layout: ParamLayout = layout
         self.index: int = index
 
@@ -174,14 +57,16 @@ class FullTrajectory:
         """Return the stored timesteps: all of them."""
         return tuple(range(self._entry.timesteps))
 
+    @property
+    def numbers(self) -> tuple[int, ...] | None:
+        """Return the number that each timestep had in its source, if it is recorded."""
+        return None if self._entry.numbers is None else tuple(self._entry.numbers)
+
     def knot(self, k: int) -> Array:
         """Return the weights at timestep k `(P,)`: a read-only view for codec none, else decoded."""
         if not 0 <= k < self.timesteps:
             raise TimestepError(f"timestep must lie in [0, {self.last}], got {k}")
-        if self._entry.data is not None:
-            offset = self._entry.data + k * self.layout.nbytes
-            return self._files.array(self._entry.file, offset, self.layout.size, self.layout.numpy_dtype)
-        return self._decode(k)
+        return self._piece(k, 0, self.layout.size)
 
     def locate(self, t: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return the stretch and the weight in it per layer; t must be a whole number in [0, T]."""
@@ -194,6 +79,20 @@ class FullTrajectory:
         """Return the weights at a whole t in [0, T] as a new `(P,)` array, bit for bit."""
         return np.array(self.knot(self._whole(t)))
 
+    def pieces(self, t: float, start: int, stop: int) -> Array:
+        """Return elements `start:stop` of the weights at a whole t in [0, T], read-only."""
+        return self._piece(self._whole(t), start, stop)
+
+    def buffers(self, t: float) -> dict[str, NDArray[Any]]:
+        """Return what timestep t carries beside its parameters; nothing if nothing was kept."""
+        k = self._whole(t)
+        return {} if self._buffers is None else self._buffers.at(k)
+
+    def check_buffers(self) -> None:
+        """Require that the file of buffers, if there is one, has a sound header."""
+        if self._buffers is not None:
+            self._buffers.check()
+
     @property
     def mapped(self) -> bool:
         """Return whether timesteps are views of the file (codec none)."""
@@ -205,6 +104,24 @@ class FullTrajectory:
         count = self.timesteps * self.layout.size
         flat = self._files.array(self._entry.file, self._entry.data, count, self.layout.numpy_dtype)
         return flat.reshape(self.timesteps, self.layout.size)
+
+    def stored(self, length: int) -> Iterator[tuple[int, int, Array]]:
+        """Yield everything as (timestep, first element, elements), each chunk decoded once.
+
+        Without a codec timestep by timestep, in pieces of `length`; with one chunk by chunk over all
+        timesteps. Either way the elements of a timestep come in order.
+        """
+        if self._entry.data is not None:
+            for t in range(self.timesteps):
+                for start in range(0, self.layout.size, length):
+                    yield t, start, self._piece(t, start, min(start + length, self.layout.size))
+            return
+        for c in range(-(-self.layout.size // self._chunk)):
+            start = c * self._chunk
+            code = None
+            for t in range(self.timesteps):
+                code = self._code(t, c, code)
+                yield t, start, self._items(code, self.layout.size - start)
 
     def rows(self) -> Iterator[Array]:
         """Yield every timestep in order, decoding each chunk once."""
@@ -226,35 +143,60 @@ class FullTrajectory:
             )
         return int(t)
 
-    def _decode(self, t: int) -> Array:
-        chunks: list[Array] = []
+    def _piece(self, t: int, start: int, stop: int) -> Array:
+        """Return elements `start:stop` of timestep t, read-only."""
+        if self._entry.data is not None:
+            offset = self._entry.data + t * self.layout.nbytes + start * self.layout.numpy_dtype.itemsize
+            return self._files.array(self._entry.file, offset, stop - start, self.layout.numpy_dtype)
+        first, after = start // self._chunk, -(-stop // self._chunk)
+        flat = self._join([self._decode(t, c) for c in range(first, after)])
+        return flat[start - first * self._chunk : stop - first * self._chunk]
+
+    def _decode(self, t: int, c: int) -> Array:
+        """Return chunk c of timestep t as it is stored, without the difference; the latest one is kept."""
+        latest = self._latest
+        if latest is not None and latest[:2] == (t, c):
+            return latest[2]
+        code = None
         for step in range(t - t % self._keyframe, t + 1):
-            chunks = self._chunks(step, chunks)
-        return self._join(chunks)
+            code = self._code(step, c, code)
+        assert code is not None
+        self._latest = (t, c, code)
+        return code
 
     def _chunks(self, t: int, previous: list[Array]) -> list[Array]:
         """Return the chunks of timestep t; `previous` are those of t - 1, needed between keyframes."""
+        count = -(-self.layout.size // self._chunk)
+        return [self._code(t, c, previous[c] if previous else None) for c in range(count)]
+
+    def _code(self, t: int, c: int, previous: Array | None) -> Array:
+        """Return chunk c of timestep t, given that of t - 1 between keyframes."""
         dtype = self.layout.numpy_dtype
-        stored = codecs.unsigned(dtype) if self._archive else dtype
-        per_timestep = -(-self.layout.size // self._chunk)
-        result: list[Array] = []
-        for c in range(per_timestep):
-            n = t * per_timestep + c
-            offset = self._table.offsets[n]
-            frame = self._files.read(self._entry.file, offset, self._table.sizes[n])
-            try:
-                code = codecs.decompress(frame, self._chunk, stored)
-            except CorruptError as exc:
-                raise CorruptError(
-                    exc.reason,
-                    f"timestep {t}, chunk {c}, byte {offset}: {exc.message}",
-                    path=self._files.root / self._entry.file,
-                ) from exc
-            result.append(codecs.from_difference(code, previous[c]) if t % self._keyframe else code)
-        return result
+        n = t * -(-self.layout.size // self._chunk) + c
+        offset = self._table.offsets[n]
+        frame = self._files.read(self._entry.file, offset, self._table.sizes[n])
+        try:
+            code = codecs.decompress(frame, self._chunk, codecs.unsigned(dtype))
+        except CorruptError as exc:
+            raise CorruptError(
+                exc.reason,
+                f"timestep {t}, chunk {c}, byte {offset}: {exc.message}",
+                path=self._files.where(self._entry.file),
+            ) from exc
+        if t % self._keyframe == 0:
+            return code
+        assert previous is not None
+        return codecs.from_difference(code, previous)
 
     def _join(self, chunks: list[Array]) -> Array:
         flat = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
-        flat = flat[: self.layout.size].view(self.layout.numpy_dtype)
+        return self._items(flat, self.layout.size)
+
+    def _items(self, code: Array, count: int) -> Array:
+        """Return at most `count` elements of chunks as weights, read-only."""
+        flat = code[:count].view(self.layout.numpy_dtype)
         flat.flags.writeable = False
         return flat
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_latest": None}

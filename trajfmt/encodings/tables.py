@@ -1,7 +1,7 @@
 """The HDF5 file that holds the beta tables of convexified trajectories, for any HDF5 tool to read.
 
-Owns its layout: one group per trajectory with `u`, `step_norms` and, if kept, `gram`, all contiguous
-little-endian float64. Our reader never asks libhdf5: the manifest records where each array lies.
+Owns its layout: one group per trajectory with `u` and, where they are known, `step_norms` and `gram`, all
+contiguous little-endian float64. Our reader never asks libhdf5: the manifest records where each array lies.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Tables:
     u: Float
     """`(T+1, L)`, see `trajfmt.beta.curve`."""
 
-    step_norms: Float
-    """`(T, L)`."""
+    step_norms: Float | None
+    """`(T, L)` or absent."""
 
     gram: Float | None
     """`(T+1, T+1)` or absent."""
@@ -39,7 +39,7 @@ class Tables:
     @classmethod
     def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Tables:
         """Return the tables that `items` gave."""
-        return cls(arrays["u"], arrays["step_norms"], arrays.get("gram"))
+        return cls(arrays["u"], arrays.get("step_norms"), arrays.get("gram"))
 
     @property
     def nbytes(self) -> int:
@@ -48,8 +48,8 @@ class Tables:
 
     def items(self) -> dict[str, Float]:
         """Return the arrays that exist, by the names of their datasets."""
-        arrays = {"u": self.u, "step_norms": self.step_norms}
-        return arrays if self.gram is None else {**arrays, "gram": self.gram}
+        arrays = {"u": self.u, "step_norms": self.step_norms, "gram": self.gram}
+        return {name: array for name, array in arrays.items() if array is not None}
 
 
 def write(path: Path, tables: Iterable[tuple[int, Tables]], nbytes: int) -> dict[int, dict[str, int]]:

@@ -2,41 +2,71 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trajfmt.address import Address
 from trajfmt.bundle import Bundle, Trajectory
 from trajfmt.bundle import open as open_bundle
+from trajfmt.decoded import unpack
+from trajfmt.encodings.convex import ConvexTrajectory
 from trajfmt.encodings.full import FullTrajectory
-from trajfmt.layout import Dtype, ParamLayout
-from trajfmt.manifest import FILE_NAME, Provenance
-from trajfmt.sources.base import Shapes
+from trajfmt.layout import Dtype
+from trajfmt.manifest import FILE_NAME, ConvexManifest
+from trajfmt.remote import RemoteFiles
+from trajfmt.sources.base import Collection, Found, Layout, OpenOptions, Plain, Shapes
 
-__all__ = ["BundleCollection", "timesteps_of"]
+__all__ = ["LAYOUT", "open_at"]
 
 
-class BundleCollection:
-    """All trajectories of one bundle, as a single part."""
+def _recognise(path: Path) -> str | None:
+    """A folder with a manifest."""
+    return f"there is a {FILE_NAME}" if path.is_dir() and (path / FILE_NAME).exists() else None
 
-    def __init__(self, path: Path) -> None:
-        self._bundle = open_bundle(path)
-        self.folder = path
-        self.layout_name = f"bundle, {self._bundle.encoding}"
-        self.notices: list[str] = []
-        self.layout: ParamLayout | None = self._bundle.layout
-        self.provenance: Provenance = self._bundle.manifest.provenance
-        self.convex: bool = self._bundle.encoding == "convex"
-        self.parts: Sequence[BundlePart] = [BundlePart(self._bundle)]
+
+def _open(path: Path, options: OpenOptions) -> Collection:
+    """Return all trajectories of one bundle, as a single part."""
+    return _collection(open_bundle(path), options)
+
+
+def open_at(address: Address) -> Collection:
+    """Return all trajectories of the bundle at an address; its files are fetched when they are first used."""
+    bundle = open_bundle(address)
+    assert isinstance(bundle.files, RemoteFiles)
+    bundle.files.keep_manifest()  # its file in the cache is what a resumed conversion compares
+    return _collection(bundle, OpenOptions(trust_pickle=False, why="it is an address"))
+
+
+def _collection(bundle: Bundle, options: OpenOptions) -> Collection:
+    return Found(
+        folder=bundle.path,
+        layout_name=f"bundle, {bundle.encoding}",
+        recognised=options.why,
+        parts=[BundlePart(bundle)],
+        provenance=bundle.manifest.provenance,
+        layout=bundle.layout,
+        convex=bundle.encoding == "convex",
+    )
+
+
+LAYOUT: Final = Layout(
+    name="bundle",
+    title="a bundle of this format, to change its encoding",
+    files="a folder with manifest.json",
+    recognise=_recognise,
+    open=_open,
+)
 
 
 class BundlePart:
     """A bundle's trajectories."""
 
     verifies = True
+    also: Sequence[Path] = ()
 
     @property
     def nbytes(self) -> int:
@@ -52,12 +82,18 @@ class BundlePart:
         self._bundle.verify()
         return self._bundle.sha256
 
-    def open(self, scratch: Path) -> Sequence[StoredTrajectory]:
+    def open(self, scratch: Path) -> Sequence[StoredTrajectory | StoredConvex]:
         """Return the trajectories; what is not mappable as it lies is unpacked one at a time."""
-        return [StoredTrajectory(item, scratch) for item in self._bundle]
+        smoothed = isinstance(self._bundle.manifest, ConvexManifest) and self._bundle.manifest.smoothed
+        return [
+            StoredConvex(item, smoothed)
+            if isinstance(item, ConvexTrajectory)
+            else StoredTrajectory(item, scratch)
+            for item in self._bundle
+        ]
 
 
-class StoredTrajectory:
+class StoredTrajectory(Plain):
     """One trajectory of a bundle, as a `Source`.
 
     Codec none is read in place. Otherwise the timesteps are decoded once, in order, into an unnamed
@@ -84,6 +120,15 @@ class StoredTrajectory:
         """Return the parameters' dtype."""
         return self._trajectory.layout.dtype
 
+    @property
+    def numbers(self) -> tuple[int, ...] | None:
+        """Return the numbers of the timesteps, if they are recorded."""
+        return self._trajectory.numbers
+
+    def buffers(self, t: int) -> Mapping[str, NDArray[Any]]:
+        """Return what timestep t carries."""
+        return self._trajectory.buffers(t)
+
     def read(self, t: int, parameter: int) -> NDArray[np.generic]:
         """Return one parameter at timestep t, flattened."""
         trajectory, offsets = self._trajectory, self._trajectory.layout.offsets
@@ -103,27 +148,50 @@ class StoredTrajectory:
         self._rows = None
 
 
-def unpack(trajectory: Trajectory, scratch: Path) -> NDArray[np.generic]:
-    """Return all timesteps `(T+1, P)`, decoded in order into an unnamed temporary file and mapped."""
-    layout = trajectory.layout
-    with tempfile.TemporaryFile(dir=scratch) as file:  # the map outlives it
-        for row in timestep_rows(trajectory):
-            file.write(np.ascontiguousarray(row).view(np.uint8).data)
-        file.flush()
-        return np.memmap(file, layout.numpy_dtype, "r", shape=(trajectory.timesteps, layout.size))
+class StoredConvex(Plain):
+    """One convexified trajectory of a bundle, as a `Convexified` source."""
 
+    def __init__(self, trajectory: ConvexTrajectory, smoothed: bool) -> None:
+        self._trajectory = trajectory
+        self._offsets = trajectory.layout.offsets
+        self.smoothed = smoothed
+        self.timesteps: int = trajectory.timesteps
+        self.knots: tuple[int, ...] = trajectory.knots
+        self.free: bool = trajectory.free
+        self.digest: str = trajectory.digest
+        self.dtype: Dtype = trajectory.layout.dtype
+        self.shapes: Shapes = tuple(parameter.shape for parameter in trajectory.layout.parameters)
 
-def timesteps_of(trajectory: Trajectory, scratch: Path) -> NDArray[np.generic]:
-    """Return all timesteps `(T+1, P)`, mapped: in place for codec none, else decoded into `scratch`."""
-    if isinstance(trajectory, FullTrajectory) and trajectory.mapped:
-        return trajectory.theta()
-    return unpack(trajectory, scratch)
+    @property
+    def u(self) -> NDArray[np.float64]:
+        """Return the beta table `(T+1, L)`."""
+        return self._trajectory.u
 
+    @property
+    def step_norms(self) -> NDArray[np.float64] | None:
+        """Return the lengths of the steps `(T, L)`, if they are known."""
+        return self._trajectory.step_norms
 
-def timestep_rows(trajectory: Trajectory) -> Iterator[NDArray[np.generic]]:
-    """Yield the weights at every whole timestep, in order."""
-    if isinstance(trajectory, FullTrajectory):
-        yield from trajectory.rows()
-    else:
-        for t in range(trajectory.timesteps):
-            yield trajectory.at(t)
+    @property
+    def gram(self) -> NDArray[np.float64] | None:
+        """Return the Gram matrix of the original path, if it was kept."""
+        return self._trajectory.gram
+
+    @property
+    def numbers(self) -> tuple[int, ...] | None:
+        """Return the numbers of the timesteps, if they are recorded."""
+        return self._trajectory.numbers
+
+    def buffers(self, t: int) -> Mapping[str, NDArray[Any]]:
+        """Return what timestep t carries."""
+        return self._trajectory.buffers(t)
+
+    def read(self, t: int, parameter: int) -> NDArray[np.generic]:
+        """Return one parameter of knot number t, flattened."""
+        return self._trajectory.knot_piece(t, self._offsets[parameter], self._offsets[parameter + 1])
+
+    def check(self) -> None:
+        """Accept: a bundle was checked when it was opened."""
+
+    def close(self) -> None:
+        """Nothing is held."""

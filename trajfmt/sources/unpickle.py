@@ -98,12 +98,32 @@ def _is_zip(path: Path) -> bool:
                 "the zip directory at its end is missing: the file is incomplete",
                 path=path,
             )
+        _refuse_compressed(path)
         return True
     if not start:
         raise CorruptError("source_truncated", "the file is empty", path=path)
+    if start == b'{"tr':
+        raise CorruptError(
+            "source_invalid", "a stub that names a bundle (see its text): give the bundle itself", path=path
+        )
     if start[0] != 0x80:
         raise CorruptError("source_invalid", "not a file that torch.save wrote", path=path)
     return False
+
+
+def _refuse_compressed(path: Path) -> None:
+    """Refuse a zip whose members are compressed: mapped, torch would take their bytes for weights."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            stored = all(member.compress_type == zipfile.ZIP_STORED for member in archive.infolist())
+    except Exception:  # whatever a damaged directory provokes; torch will say what is wrong
+        return
+    if not stored:
+        raise CorruptError(
+            "source_invalid",
+            "its members are compressed, which torch.save never does; unzip it, and zip it with `zip -0`",
+            path=path,
+        )
 
 
 def _first(exc: BaseException) -> str:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from trajfmt.errors import SourceError
 from trajfmt.files import open_regular
 from trajfmt.layout import DTYPES, Dtype
-from trajfmt.sources.base import Shapes, check_timesteps
+from trajfmt.sources.base import Plain, Shapes, check_timesteps
 from trajfmt.sources.members import Members, Unusual
 
 __all__ = ["Unusual", "ZippedTrajectory", "read"]
@@ -31,7 +31,12 @@ _MAX_PICKLE: Final = 64 * 2**20
 _MAX_LISTS: Final = 2**20
 """One a trajectory and one a timestep: more cost memory and no byte of weights."""
 
-_STORAGES: Final[dict[str, Dtype]] = {"HalfStorage": "F16", "FloatStorage": "F32", "DoubleStorage": "F64"}
+_STORAGES: Final[dict[str, Dtype]] = {
+    "HalfStorage": "F16",
+    "BFloat16Storage": "BF16",
+    "FloatStorage": "F32",
+    "DoubleStorage": "F64",
+}
 _NAMES: Final = {
     "torch._utils _rebuild_tensor_v2",
     "torch._utils _rebuild_parameter",
@@ -284,7 +289,7 @@ def _interpret(code: mmap.mmap, at: int, end: int, members: Members) -> Any:
     raise Unusual
 
 
-class ZippedTrajectory:
+class ZippedTrajectory(Plain):
     """One trajectory of a mapped buffer, as a `Source`."""
 
     def __init__(self, mapped: mmap.mmap, steps: Sequence[Sequence[Piece]], path: Path) -> None:
@@ -313,7 +318,9 @@ class ZippedTrajectory:
         if len(found) != 1:
             names = ", ".join(sorted(DTYPES[name].name for name in found))
             raise SourceError(
-                "mixed_dtypes", f"all weights must share one dtype, got {names}", path=self._path
+                "mixed_dtypes",
+                f"all weights must share one dtype, got {names}; --dtype stores all in one",
+                path=self._path,
             )
         return found.pop()
 

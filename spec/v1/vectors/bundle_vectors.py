@@ -11,7 +11,8 @@ import struct
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from bundles import NET, Files, convex, frame, full, seal, sha, walk
+from bundles import NET, Files, convex, full, seal, sha, walk
+from containers import buffer_file, frame
 
 Vector = tuple[str, Files, dict[str, str]]
 """Name, files, and the entries of the index: `purpose`, and for an invalid one `reason` and `stage`."""
@@ -98,6 +99,58 @@ def valid() -> Iterator[Vector]:
     why = "codec archive on 16 bits; fewer timesteps than a keyframe distance"
     yield "full-archive-f16.mtt", files, {"purpose": why}
 
+    yield from carrying()
+    yield from imported()
+
+
+def carrying() -> Iterator[Vector]:
+    """Yield valid bundles with more than weights, or weights in more than one file."""
+    theta = walk(12, 4, NET, {}, "BF16")
+    files = convex([{"theta": theta, "knots": [0, 1, 3], "gram": True}], dtype="BF16", smooth=True)
+    yield "convex-bf16.mct", files, {"purpose": "bfloat16, smoothed: every number is rounded once"}
+    for codec in ({"name": "none"}, {"name": "archive", "chunk": 4, "keyframe": 2}):
+        files = full([walk(13, 3, NET, {}, "BF16")], codec, dtype="BF16")
+        yield f"full-bf16-{codec['name']}.mtt", files, {"purpose": f"bfloat16, codec {codec['name']}"}
+
+    def state(t: int) -> dict:
+        mean = np.array([t / 4, -t], "<f4")
+        return {"n.steps": np.array(10 * t, "<i8"), "n.mean": mean, "n.on": np.array([[t > 0]], "|b1")}
+
+    more = {"numbers": [0, 10, 25, 26, 1000], "buffers": {t: state(t) for t in (0, 3, 4)}}
+    files = convex(
+        [{"theta": walk(14, 5, NET, {}, "F32"), "knots": [0, 3, 4], **more}],
+        provenance={"timestep": {"kind": "step"}, "known_from": {"timestep": "file"}},
+    )
+    yield (
+        "convex-carrying.mct",
+        files,
+        {"purpose": "numbers of timesteps; buffers of three types at the knots"},
+    )
+    files = full(
+        [walk(15, 3, NET, {}, "F32"), walk(16, 2, NET, {}, "F32")],
+        {"name": "none"},
+        carried={1: {"numbers": [7, 9], "buffers": {t: state(t) for t in (0, 1)}}},
+    )
+    yield "full-carrying.mtt", files, {"purpose": "numbers and buffers of one trajectory of two"}
+    files = convex(
+        [
+            {"theta": walk(17, 4, NET, {}, "F32"), "knots": [0, 2, 3], "shards": [2, 1, 3, 3]},
+            {"theta": walk(18, 3, NET, {}, "F32"), "knots": [0, 2]},
+        ],
+    )
+    why = "knots in four files, cut inside a knot; an index; a trajectory in one file"
+    yield "convex-sharded.mct", files, {"purpose": why}
+
+
+def imported() -> Iterator[Vector]:
+    """Yield valid bundles whose tables come from elsewhere."""
+    files = convex([{"theta": walk(19, 4, NET, {}, "F32"), "knots": [0, 1, 3], "no_norms": True}])
+    yield "convex-no-norms.mct", files, {"purpose": "step norms that are not known"}
+    free = [[0.25, 0.0, -0.5], [0.125, 1.0, 0.5], [1.5, 0.5, 2.0], [0.75, 1.0, 0.5]]
+    files = convex([{"theta": walk(20, 4, NET, {}, "F32"), "knots": [0, 3], "no_norms": True, "free": free}])
+    why = "free weights: they fall, leave [0, 1], and do not meet the knots"
+    yield "convex-free.mct", files, {"purpose": why}
+
 
 def flipped(data: bytes, position: int) -> bytes:
     """Return the data with one bit flipped."""
@@ -183,6 +236,7 @@ def invalid() -> Iterator[Vector]:
 
         yield f"{name}.mct", tiny_convex(bend=bend), at("beta_invalid", "read", why)
 
+    yield from broken_files()
     zstd = {"name": "zstd", "chunk": 3}
     for name, (pack, why) in {
         "chunk-declares-2gib": (lambda _: bomb(), "a frame of 77 bytes that declares 2 GiB"),
@@ -200,6 +254,44 @@ def invalid() -> Iterator[Vector]:
         "chunk-not-zstd": (lambda _: b"\0" * 24, "bytes that are no frame"),
     }.items():
         yield f"{name}.mtt", tiny_full(zstd, pack=pack), at("chunk_invalid", "read", why)
+
+
+def broken_files() -> Iterator[Vector]:
+    """Yield bundles with a damaged shard, or damaged buffers."""
+    two = [("a", [2]), ("b", [1])]
+    one = {"theta": walk(7, 3, two, {}, "F32"), "knots": [0, 2], "shards": [1, 3]}
+    for name, (reason, old, new, why) in {
+        "shard-names": ("header_mismatch", b'"00002/a"', b'"00001/a"', "a tensor of another timestep"),
+        "shard-dtype": ("header_mismatch", b'"F32"', b'"I32"', "another element type"),
+    }.items():
+        files = convex([one], params=two, **swap(old, new))
+        del files["expected.json"]
+        yield f"{name}.mct", files, {"reason": reason, "stage": "read", "purpose": why + ", in a shard"}
+    shard = "knots/00000-00002-of-00002.safetensors"
+    files = convex([one], params=two)
+    files = {name: data for name, data in files.items() if name not in (shard, "expected.json")}
+    why = "a shard that does not exist"
+    yield "shard-missing.mct", files, {"reason": "file_missing", "stage": "read", "purpose": why}
+
+    carried = {t: {"m": np.array([t, 1], "<f4"), "n": np.array(t, "<i8")} for t in (0, 2)}
+    path = "buffers/00000.safetensors"
+    good = convex([{"theta": walk(5, 3, TINY, {}, "F32"), "knots": [0, 2], "buffers": carried}], params=TINY)
+    del good["expected.json"]
+    for name, (reason, old, new, why) in {
+        "buffers-time": ("header_mismatch", b'"00002/n"', b'"00001/n"', "a timestep that is not stored"),
+        "buffers-name": ("header_mismatch", b'"00002/n"', b'"00002/k"', "other names at another timestep"),
+        "buffers-dtype": ("header_mismatch", b'"F32"', b'"F99"', "an unknown type"),
+        "buffers-shape": ("header_mismatch", b'"shape":[2]', b'"shape":[3]', "more elements than bytes"),
+        "buffers-gap": ("header_mismatch", b"[0,8]", b"[4,12]", "tensors that overlap"),
+        "buffers-not-json": ("header_invalid", b'"dtype"', b"dtype", "text that is not JSON"),
+        "buffers-twice": ("header_invalid", b'"00000/n"', b'"00000/m"', "a name that appears twice"),
+    }.items():
+        broken = buffer_file(carried, **swap(old, new))
+        about = {"reason": reason, "stage": "read", "purpose": f"buffers: {why}"}
+        yield f"{name}.mct", resealed(good, path, broken), about
+    tail = resealed(good, path, good[path] + b"\0")
+    why = "buffers: bytes after the last that no tensor owns"
+    yield "buffers-tail.mct", tail, {"reason": "header_mismatch", "stage": "read", "purpose": why}
 
 
 def seal_tiny() -> Files:

@@ -7,38 +7,36 @@ Sums are exact (`math.fsum`), so the bytes do not depend on how a library orders
 from __future__ import annotations
 
 import hashlib
-import io
 import itertools
-import json
 import math
 import struct
 from collections.abc import Callable
 
 import h5py
 import numpy as np
-import zstandard
+from containers import (
+    ITEM,
+    buffer_file,
+    canonical,
+    frame,
+    hdf5,
+    item_type,
+    knot_files,
+    listed,
+    narrow,
+    spans,
+    write_chunks,
+)
 
 Files = dict[str, bytes]
 
-ITEM = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
 NET = [("fc.weight", [2, 3]), ("fc.bias", [2]), ("scale", [])]
 """Nine elements, the last of which is a scalar parameter."""
-
-
-def canonical(value: object) -> bytes:
-    """Return JSON with sorted keys and no spaces."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def sha(data: bytes) -> str:
     """Return the sha256 as hex."""
     return hashlib.sha256(data).hexdigest()
-
-
-def spans(params: list) -> list[tuple[int, int]]:
-    """Return start and stop of every parameter in the flat vector."""
-    ends = np.cumsum([math.prod(shape) for _, shape in params]).tolist()
-    return list(zip([0, *ends[:-1]], ends, strict=True))
 
 
 def walk(seed: int, timesteps: int, params: list, still: dict[int, range], dtype: str) -> np.ndarray:
@@ -52,13 +50,13 @@ def walk(seed: int, timesteps: int, params: list, still: dict[int, range], dtype
                 if t not in still.get(p, ()):
                     row[i] += state // 2**16 % 41 - 20
         rows.append(row)
-    return (np.array(rows[1:], np.float64) / 7).astype(ITEM[dtype])
+    return narrow(np.array(rows[1:], np.float64) / 7, np.dtype(ITEM[dtype]))
 
 
 def step_norms(theta: np.ndarray, params: list, layers: list) -> list[list[float]]:
     """Return ||theta(t+1) - theta(t)|| per step and layer."""
     result = []
-    for old, new in zip(theta.tolist(), theta.tolist()[1:], strict=False):
+    for old, new in itertools.pairwise(listed(theta)):
         squares = [(b - a) * (b - a) for a, b in zip(old, new, strict=True)]
         members = [[squares[slice(*spans(params)[p])] for p in layer] for _, layer in layers]
         result.append([math.sqrt(math.fsum(x for part in parts for x in part)) for parts in members])
@@ -84,52 +82,21 @@ def digest(theta: np.ndarray) -> str:
     return sha(first + last + struct.pack("<Q", len(theta)))
 
 
-def interpolate(knots: np.ndarray, u: list[list[float]], t: float, params: list, layers: list) -> list[float]:
+def interpolate(
+    knots: np.ndarray, u: list[list[float]], t: float, params: list, layers: list, free: bool
+) -> list[float]:
     """Return the weights at a real t."""
     n = min(math.floor(t), len(u) - 2)
     eta, out = t - n, np.empty_like(knots[0])
     for k, (_, members) in enumerate(layers):
         x = (1 - eta) * u[n][k] + eta * u[n + 1][k] if 0 < eta < 1 else u[n + int(eta)][k]
-        s = min(math.floor(x), len(knots) - 2)
+        s = 0 if free else min(math.floor(x), len(knots) - 2)
         w = x - s
         for start, stop in (spans(params)[p] for p in members):
             a, b = knots[s][start:stop], knots[s + 1][start:stop]
             mixed = (1 - w) * a.astype(np.float64) + w * b.astype(np.float64)
-            out[start:stop] = mixed if 0 < w < 1 else (b if w else a)
-    return out.tolist()
-
-
-def hdf5(fill: Callable[[h5py.File], None]) -> bytes:
-    """Return the bytes of an HDF5 file made in memory, without time stamps.
-
-    `fill` writes its data after everything else, so that the library can cut what it reserved for them.
-    """
-    creation = h5py.h5p.create(h5py.h5p.FILE_CREATE)
-    creation.set_obj_track_times(False)
-    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
-    access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
-    access.set_meta_block_size(64)
-    image = io.BytesIO()
-    access.set_fileobj_driver(h5py.h5fd.fileobj_driver, image)
-    with h5py.File(h5py.h5f.create(b"vector", h5py.h5f.ACC_TRUNC, creation, access)) as file:
-        fill(file)
-    return image.getvalue()
-
-
-def safetensors(
-    knots: np.ndarray, times: list[int], params: list, dtype: str, edit: Callable[[bytes], bytes]
-) -> bytes:
-    """Return the file of knots; `edit` may damage the header's text before it is padded."""
-    item = np.dtype(ITEM[dtype]).itemsize
-    table: dict = {"__metadata__": {"trajfmt": canonical({"encoding": "convex", "knots": times}).decode()}}
-    for k, t in enumerate(times):
-        base = k * knots.shape[1] * item
-        for (name, shape), (start, stop) in zip(params, spans(params), strict=True):
-            ends = [base + start * item, base + stop * item]
-            table[f"{t:05d}/{name}"] = {"dtype": dtype, "shape": shape, "data_offsets": ends}
-    text = edit(json.dumps(table, separators=(",", ":"), ensure_ascii=False).encode())
-    text += b" " * (-(8 + len(text)) % 64)
-    return struct.pack("<Q", len(text)) + text + knots.tobytes()
+            out[start:stop] = a if w == 0 else b if w == 1 else narrow(mixed, out.dtype)
+    return listed(out)
 
 
 def common(params: list, dtype: str, layers: list, extra: dict) -> dict:
@@ -179,11 +146,14 @@ def convex(
     for index, wanted in enumerate(trajectories):
         theta, times, origin = wanted["theta"], wanted["knots"], wanted.get("origin")
         norms = step_norms(theta, params, layers)
-        u = curve(norms, times)
+        free = "free" in wanted
+        u = wanted["free"] if free else curve(norms, times)
         arrays = {"u": [list(row) for row in u], "step_norms": norms}
+        if wanted.get("no_norms"):
+            del arrays["step_norms"]
         bend(arrays["u"])
         if wanted.get("gram"):
-            moved = (theta.astype(np.float64) - theta[0].astype(np.float64)).tolist()
+            moved = listed(theta.astype(np.float64) - theta[0].astype(np.float64))
             arrays["gram"] = [
                 [math.fsum(x * y for x, y in zip(a, b, strict=True)) for a in moved] for b in moved
             ]
@@ -192,10 +162,13 @@ def convex(
             wide = theta.astype(np.float64)
             for k, t in enumerate(times[1:], 1):
                 low, high = (t - 1, t + 1) if t < times[-1] else (t - 1, t)
-                knots[k] = (wide[low] + wide[high]) / 2
-        name, table = f"knots/{index:05d}.safetensors", f"tables/{index:05d}.h5"
-        files[name] = safetensors(knots, times, params, dtype, edit)
-        places: dict = {"file": table}
+                knots[k] = narrow((wide[low] + wide[high]) / 2, knots.dtype)
+        table = f"tables/{index:05d}.h5"
+        entry: dict = {"timesteps": len(theta), "knots": times, "digest": digest(theta)}
+        entry |= place_knots(
+            files, index, knot_files(knots, times, params, dtype, edit, wanted.get("shards"))
+        )
+        places: dict = {"file": table, "free": True} if free else {"file": table}
 
         def fill(file: h5py.File, index: int = index, arrays: dict = arrays, places: dict = places) -> None:
             plist = h5py.h5p.create(h5py.h5p.GROUP_CREATE)
@@ -208,18 +181,19 @@ def convex(
                 places[key] = group[key].id.get_offset()
 
         files[table] = hdf5(fill)
-        entry = {"timesteps": len(theta), "knots": times, "file": name, "table": places}
-        entry |= {"data": len(files[name]) - knots.nbytes, "digest": digest(theta)}
-        entries.append(entry if origin is None else {**entry, "origin": origin})
+        entry |= {"table": places, **({} if origin is None else {"origin": origin})}
+        answers = carry(files, index, entry, wanted)
+        entries.append(entry)
         last = len(theta) - 1
         ts = sorted({0, 0.25, 0.5, last / 3, last / 2, last - 0.125, last, *times})
         expected.append(
             {
-                "original": theta.tolist(),
+                "original": listed(theta),
                 "u": u,
                 "weights": [
-                    {"t": t, "values": interpolate(knots, u, t, params, layers)} for t in ts if t >= 0
+                    {"t": t, "values": interpolate(knots, u, t, params, layers, free)} for t in ts if t >= 0
                 ],
+                **answers,
             }
         )
     manifest = common(params, dtype, layers, extra) | {"encoding": "convex", "trajectories": entries}
@@ -228,30 +202,46 @@ def convex(
     return {**seal(manifest, files), "expected.json": canonical({"trajectories": expected}) + b"\n"}
 
 
-def frame(data: bytes, *, size: bool = True, checksum: bool = True) -> bytes:
-    """Return one zstd frame."""
-    packer = zstandard.ZstdCompressor(level=3, write_checksum=checksum, write_content_size=size)
-    if size:
-        return packer.compress(data)
-    stream = packer.compressobj()
-    return stream.compress(data) + stream.flush()
+def place_knots(files: Files, index: int, made: list[tuple[bytes, list[str]]]) -> dict:
+    """Add the files of knots, with an index if there are several, and return what the entry says of them."""
+    data = [8 + int.from_bytes(content[:8], "little") for content, _ in made]
+    if len(made) == 1:
+        name = f"knots/{index:05d}.safetensors"
+        files[name] = made[0][0]
+        return {"file": name, "data": data[0]}
+    names = [f"{index:05d}-{i:05d}-of-{len(made):05d}.safetensors" for i in range(1, len(made) + 1)]
+    files |= {f"knots/{name}": content for name, (content, _) in zip(names, made, strict=True)}
+    weight_map = {held: name for name, (_, inside) in zip(names, made, strict=True) for held in inside}
+    total = sum(len(content) for content, _ in made) - sum(data)
+    text = canonical({"metadata": {"total_size": total}, "weight_map": weight_map}) + b"\n"
+    files[f"knots/{index:05d}.safetensors.index.json"] = text
+    shards = [
+        {"file": f"knots/{name}", "data": start, "tensors": len(inside)}
+        for name, start, (_, inside) in zip(names, data, made, strict=True)
+    ]
+    return {"shards": shards}
 
 
-def shuffle(chunk: np.ndarray) -> bytes:
-    """Return HDF5's filter 2: first bytes of all elements, then second bytes, and so on."""
-    return chunk.view(np.uint8).reshape(-1, chunk.itemsize).T.tobytes()
-
-
-def zigzag(new: int, old: int, bits: int) -> int:
-    """Return the archive codec's code of one element, by Python integers."""
-    delta = (new - old) % 2**bits
-    return 2 * delta if delta < 2 ** (bits - 1) else 2 * (2**bits - delta) - 1
+def carry(files: Files, index: int, entry: dict, wanted: dict) -> dict:
+    """Add numbers and buffers to an entry; return what a reader is expected to find of them."""
+    answers = {}
+    if "numbers" in wanted:
+        answers["numbers"] = entry["numbers"] = wanted["numbers"]
+    if "buffers" in wanted:
+        entry["buffers"] = f"buffers/{index:05d}.safetensors"
+        files[entry["buffers"]] = buffer_file(wanted["buffers"])
+        answers["buffers"] = [
+            {"t": t, "values": {name: array.tolist() for name, array in arrays.items()}}
+            for t, arrays in wanted["buffers"].items()
+        ]
+    return answers
 
 
 def full(
     thetas: list[np.ndarray],
     codec: dict,
     *,
+    carried: dict[int, dict] | None = None,
     params: list = NET,
     dtype: str = "F32",
     pack: Callable[[bytes], bytes] | None = None,
@@ -265,52 +255,24 @@ def full(
 
         def fill(file: h5py.File, theta: np.ndarray = theta, place: dict = place) -> None:
             if codec["name"] == "none":
-                place["data"] = file.create_dataset("theta", data=theta).id.get_offset()
+                plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+                plist.set_obj_track_times(False)
+                kind, space = item_type(theta.dtype), h5py.h5s.create_simple(theta.shape)
+                dataset = h5py.h5d.create(file.id, b"theta", kind, space, plist)
+                dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, theta.view(f"<u{theta.itemsize}"), kind)
+                place["data"] = dataset.get_offset()
             else:
                 place["chunks"] = write_chunks(file, theta, codec, pack or frame)
 
         name = f"theta/{index:05d}.h5"
         files[name] = hdf5(fill)
-        entries.append({"timesteps": len(theta), "file": name, "digest": digest(theta), **place})
-        weights = [{"t": t, "values": row} for t, row in enumerate(theta.tolist())]
-        expected.append({"original": theta.tolist(), "weights": weights})
+        entry = {"timesteps": len(theta), "file": name, "digest": digest(theta), **place}
+        answers = carry(files, index, entry, (carried or {}).get(index, {}))
+        entries.append(entry)
+        weights = [{"t": t, "values": row} for t, row in enumerate(listed(theta))]
+        expected.append({"original": listed(theta), "weights": weights, **answers})
     manifest = common(params, dtype, tensor_layers(params), extra)
     manifest |= {"encoding": "full", "codec": codec, "trajectories": entries}
     if codec["name"] != "none":
         manifest["requires_read"] = [f"codec.{codec['name']}"]
     return {**seal(manifest, files), "expected.json": canonical({"trajectories": expected}) + b"\n"}
-
-
-def write_chunks(
-    file: h5py.File, theta: np.ndarray, codec: dict, pack: Callable[[bytes], bytes]
-) -> dict[str, list[int]]:
-    """Write the chunked dataset and return where its chunks lie."""
-    archive, length, item = "keyframe" in codec, codec["chunk"], theta.dtype.itemsize
-    stored = np.dtype(f"<u{item}") if archive else theta.dtype
-    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    plist.set_chunk((1, length))
-    plist.set_obj_track_times(False)
-    plist.set_shuffle()
-    plist.set_filter(32015, h5py.h5z.FLAG_OPTIONAL, (3,))
-    kind, space = h5py.h5t.py_create(stored), h5py.h5s.create_simple(theta.shape)
-    dataset = h5py.h5d.create(file.id, b"delta" if archive else b"theta", kind, space, plist)
-    if archive:
-        h5py.Dataset(dataset).attrs["keyframe"] = np.int64(codec["keyframe"])
-    places = []
-    for t, row in enumerate(theta):
-        for start in range(0, len(row), length):
-            chunk = padded(row, start, length).view(stored)
-            if archive and t % codec["keyframe"]:
-                old = padded(theta[t - 1], start, length).view(stored)
-                codes = [zigzag(int(a), int(b), 8 * item) for a, b in zip(chunk, old, strict=True)]
-                chunk = np.array(codes, stored)
-            dataset.write_direct_chunk((t, start), pack(shuffle(chunk)))
-            places.append((t, start))
-    found = [dataset.get_chunk_info_by_coord(place) for place in places]
-    return {"offsets": [x.byte_offset for x in found], "sizes": [x.size for x in found]}
-
-
-def padded(row: np.ndarray, start: int, length: int) -> np.ndarray:
-    """Return one chunk of a timestep, filled up with zeros."""
-    part = row[start : start + length]
-    return np.concatenate([part, np.zeros(length - len(part), row.dtype)])

@@ -1,134 +1,31 @@
 """Manifest vectors: single JSON files that concern structure, versions, paths and sizes.
 
-Owns the smallest manifests of both encodings and every way in which they are broken here.
+Owns every way in which the smallest manifests are broken here.
 A manifest vector comes without the files it lists: their sizes and hashes are made up.
 """
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Iterator
 from typing import Any
 
-from bundles import canonical
+from manifest_entries import carried, shards
+from manifests import (
+    HASH,
+    convex,
+    everything,
+    full,
+    nested,
+    put,
+    sharded,
+    text,
+    without,
+    without_norms,
+)
 
-HASH = "0123456789abcdef" * 4
 Vector = tuple[str, bytes, dict[str, Any]]
 """Name, text, and the entries of the index: `purpose`, and `reason` or `canonical`."""
-
-
-def convex() -> dict[str, Any]:
-    """Return the smallest manifest of the convex encoding: 3 elements, 3 timesteps, 2 knots."""
-    return {
-        "format": "trajfmt",
-        "version": {"major": 1, "minor": 0},
-        "encoding": "convex",
-        "requires_read": [],
-        "requires_write": [],
-        "generator": {"name": "spec-vectors", "version": "1"},
-        "parameters": [{"name": "w", "shape": [3], "dtype": "F32"}],
-        "layers": [{"name": "w", "parameters": [0]}],
-        "files": [
-            {"path": "knots/00000.safetensors", "bytes": 216, "sha256": HASH},
-            {"path": "tables/00000.h5", "bytes": 1000, "sha256": HASH},
-        ],
-        "provenance": {},
-        "trajectories": [
-            {
-                "timesteps": 3,
-                "knots": [0, 2],
-                "file": "knots/00000.safetensors",
-                "data": 192,
-                "table": {"file": "tables/00000.h5", "u": 960, "step_norms": 984},
-                "digest": HASH,
-            }
-        ],
-    }
-
-
-def full(codec: str) -> dict[str, Any]:
-    """Return the smallest manifest of the full encoding: 3 elements, 2 timesteps."""
-    settings = {"none": {}, "zstd": {"chunk": 2}, "archive": {"chunk": 2, "keyframe": 2}}[codec]
-    place = {"chunks": {"offsets": [512, 544, 576, 608], "sizes": [21, 21, 21, 22]}}
-    manifest = convex() | {
-        "encoding": "full",
-        "codec": {"name": codec, **settings},
-        "requires_read": [] if codec == "none" else [f"codec.{codec}"],
-        "files": [{"path": "theta/00000.h5", "bytes": 630, "sha256": HASH}],
-        "trajectories": [
-            {
-                "timesteps": 2,
-                "file": "theta/00000.h5",
-                "digest": HASH,
-                **({"data": 606} if codec == "none" else place),
-            }
-        ],
-    }
-    return manifest
-
-
-def everything() -> dict[str, Any]:
-    """Return a manifest with every optional key."""
-    manifest = convex()
-    manifest["smoothed"] = True
-    manifest["trajectories"][0] |= {"origin": {"file": 0, "trajectory": 7}}
-    manifest["trajectories"][0]["table"]["gram"] = 888
-    manifest["x_lab"] = {"run": 3}
-    manifest["provenance"] = {
-        "dataset": "CIFAR10",
-        "model": {
-            "family": "ConvNet",
-            "depth": 3,
-            "width": 128,
-            "channels": 3,
-            "classes": 10,
-            "image_size": 32,
-            "norm": "instance",
-            "pooling": "avg",
-        },
-        "preprocessing": {
-            "kind": "zca",
-            "mean": [0.5, 0.25],
-            "std": [1.5, 2.5],
-            "eps": 0.125,
-            "images_sha256": HASH,
-        },
-        "recipe": {"lr": 0.5, "batch": 256, "optimizer": "sgd", "augment": True, "note": None},
-        "timestep": {"kind": "step", "every": 40},
-        "first_timestep": 1,
-        "sources": [{"name": "replay_buffer_0.pt", "bytes": 653000000, "sha256": HASH}],
-        "known_from": {"dataset": "path", "model": "shapes"},
-    }
-    return manifest
-
-
-def put(manifest: dict[str, Any], where: str, value: object) -> dict[str, Any]:
-    """Return a copy with `value` at a path such as `files.0.bytes`."""
-    result: Any = copy.deepcopy(manifest)
-    target, *steps = result, *where.split(".")
-    for step in steps[:-1]:
-        target = target[int(step) if isinstance(target, list) else step]
-    target[int(steps[-1]) if isinstance(target, list) else steps[-1]] = value
-    return result
-
-
-def without(manifest: dict[str, Any], *keys: str) -> dict[str, Any]:
-    """Return a copy without some top-level keys."""
-    return {key: value for key, value in manifest.items() if key not in keys}
-
-
-def text(manifest: dict[str, Any]) -> bytes:
-    """Return the canonical text."""
-    return canonical(manifest) + b"\n"
-
-
-def nested(levels: int) -> object:
-    """Return lists in lists."""
-    value: object = 0
-    for _ in range(levels):
-        value = [value]
-    return value
 
 
 def valid() -> Iterator[Vector]:
@@ -156,6 +53,14 @@ def valid() -> Iterator[Vector]:
             put(put(full("none"), f"{p}.dtype", "F16"), "files.0.bytes", 618),
             "16-bit floats",
         ),
+        (
+            "minimal-full-bf16",
+            put(put(full("none"), f"{p}.dtype", "BF16"), "files.0.bytes", 618),
+            "16-bit floats with the exponent of 32-bit ones",
+        ),
+        ("sharded", sharded(), "knots in two files, cut between the knots, and an index"),
+        ("no-step-norms", without_norms(c), "step norms that are not known"),
+        ("numbers", put(full("none"), "trajectories.0.numbers", [5, 9]), "numbers of a full trajectory"),
         ("private-keys", {**c, "x_": 1, "x_y": nested(60)}, "private keys hold any JSON, 62 levels deep"),
         ("writer-feature", put(c, "requires_write", ["other"]), "an unknown feature that only writers need"),
         ("no-trajectories", put(c, "trajectories", []), "no trajectory; files that nothing refers to"),
@@ -173,6 +78,7 @@ def valid() -> Iterator[Vector]:
     escaped = text(c).replace(b'"format":"trajfmt"', b'"\\u0066ormat":"traj\\u0066mt"')
     yield "escapes.json", escaped, {"purpose": why, "canonical": False}
     nulls = put(put(c, "provenance", {"dataset": None, "model": None}), "trajectories.0.origin", None)
+    nulls["trajectories"][0] |= {"shards": None, "numbers": None, "buffers": None}
     nulls["trajectories"][0]["table"]["gram"] = None
     why = "null where a key is optional: the same as its absence"
     yield "nulls.json", text(nulls), {"purpose": why, "canonical": False}
@@ -186,7 +92,7 @@ def valid() -> Iterator[Vector]:
 
 def invalid() -> Iterator[Vector]:
     """Yield the invalid manifests."""
-    for group in (broken_json, versions, structure, paths, references, sizes, codecs):
+    for group in (broken_json, versions, structure, paths, references, sizes, codecs, shards, carried):
         for name, reason, data, why in group():
             yield name, data if isinstance(data, bytes) else text(data), {"reason": reason, "purpose": why}
 
@@ -266,7 +172,7 @@ def structure() -> Iterator[Case]:
     yield "name-long", bad, put(c, f"{p}.name", "n" * 1025), "a name of 1,025 characters"
     yield "dimensions-nine", bad, put(c, f"{p}.shape", [1] * 8 + [3]), "nine dimensions"
     yield "dimension-negative", bad, put(c, f"{p}.shape", [-3]), "a negative dimension"
-    yield "dtype-unknown", bad, put(c, f"{p}.dtype", "BF16"), "an unknown element type"
+    yield "dtype-unknown", bad, put(c, f"{p}.dtype", "I32"), "an unknown element type"
     yield "elements-none", odd, put(c, f"{p}.shape", [0]), "no elements at all"
     yield "timesteps-one", bad, put(c, f"{t}.timesteps", 1), "a single timestep"
     yield "timesteps-above-31-bits", bad, put(c, f"{t}.timesteps", 2**31), "too many timesteps"

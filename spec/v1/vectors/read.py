@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import zstandard
 
-PATH = re.compile(r"[a-z0-9][a-z0-9_-]*(/[a-z0-9][a-z0-9_-]*)*\.(safetensors|h5)")
-ITEM = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
+PATH = re.compile(r"[a-z0-9][a-z0-9_-]*(/[a-z0-9][a-z0-9_-]*)*\.(safetensors|safetensors\.index\.json|h5)")
+ITEM = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8", "BOOL": "|b1", "I64": "<i8"}
+"""numpy has no bfloat16: its bits are the upper half of a float32's."""
 
 
 class RefusalError(Exception):
@@ -62,41 +63,91 @@ def weights(bundle: Path, index: int, t: float) -> np.ndarray:
     return convex(bundle, manifest, entry, t) if convexified else full(bundle, manifest, entry, int(t))
 
 
+def items(data: bytes | np.ndarray, dtype: str) -> np.ndarray:
+    """Return bytes as numbers."""
+    flat = np.frombuffer(data, ITEM[dtype])
+    return (flat.astype("<u4") << 16).view("<f4") if dtype == "BF16" else flat
+
+
+def rounded(values: np.ndarray, dtype: str) -> np.ndarray:
+    """Return float64 rounded once to the item type, ties to even."""
+    if dtype != "BF16":
+        return values.astype(ITEM[dtype])
+    fraction, exponent = np.frexp(values)
+    return np.ldexp(np.round(fraction * 256), exponent - 8).astype("<f4")
+
+
 def convex(bundle: Path, manifest: dict, entry: dict, t: float) -> np.ndarray:
     """Return the weights at a real t of a convexified trajectory."""
     sizes = [math.prod(parameter["shape"]) for parameter in manifest["parameters"]]
     starts = [sum(sizes[:p]) for p in range(len(sizes))]
-    dtype, layers, last = ITEM[manifest["parameters"][0]["dtype"]], manifest["layers"], entry["timesteps"] - 1
-    table, size = entry["table"], 8 * len(layers) * (last + 1)
+    dtype, layers, last = manifest["parameters"][0]["dtype"], manifest["layers"], entry["timesteps"] - 1
+    table, size, times = entry["table"], 8 * len(layers) * (last + 1), entry["knots"]
     u = np.frombuffer(piece(bundle, manifest, table["file"], table["u"], size), "<f8").reshape(last + 1, -1)
-    need(bool(np.isfinite(u).all() and (np.diff(u, axis=0) >= 0).all()), "beta_invalid")
-    need(all((u[k] == s).all() for s, k in enumerate(entry["knots"])), "beta_invalid")
-    header = piece(bundle, manifest, entry["file"], 0, 8)
-    need(int.from_bytes(header, "little") + 8 == entry["data"], "header_mismatch")
-    size = len(entry["knots"]) * sum(sizes) * np.dtype(dtype).itemsize
-    data = piece(bundle, manifest, entry["file"], entry["data"], size)
-    knots = np.frombuffer(data, dtype).reshape(-1, sum(sizes))
+    need(bool(np.isfinite(u).all()), "beta_invalid")
+    free = table.get("free", False)
+    need(free or bool((np.diff(u, axis=0) >= 0).all()), "beta_invalid")
+    need(free or all((u[k] == s).all() for s, k in enumerate(times)), "beta_invalid")
+    need(not free or len(times) == 2, "manifest_inconsistent")
+    knots = items(stored(bundle, manifest, entry, sizes), dtype).reshape(-1, sum(sizes))
     n = min(math.floor(t), last - 1)
-    eta, out = t - n, np.empty(sum(sizes), dtype)
+    eta, out = t - n, np.empty(sum(sizes), knots.dtype)
     for number, layer in enumerate(layers):
         x = (1 - eta) * u[n, number] + eta * u[n + 1, number] if 0 < eta < 1 else u[n + int(eta), number]
-        s = min(math.floor(x), len(knots) - 2)
-        w = min(max(x - s, 0.0), 1.0)
+        s = 0 if free else min(math.floor(x), len(knots) - 2)
+        w = x if free else min(max(x - s, 0.0), 1.0)
         for p in layer["parameters"]:
             part = slice(starts[p], starts[p] + sizes[p])
             a, b = knots[s, part], knots[s + 1, part]
             mixed = (1 - w) * a.astype(np.float64) + w * b.astype(np.float64)
-            out[part] = a if w == 0 else b if w == 1 else mixed
+            out[part] = a if w == 0 else b if w == 1 else rounded(mixed, dtype)
     return out
+
+
+def stored(bundle: Path, manifest: dict, entry: dict, sizes: list[int]) -> bytes:
+    """Return the bytes of all knots, from one file or from shards."""
+    width = np.dtype(ITEM[manifest["parameters"][0]["dtype"]]).itemsize
+    lengths = [width * size for size in sizes] * len(entry["knots"])
+    whole = {"file": entry.get("file"), "data": entry.get("data"), "tensors": len(lengths)}
+    shards = entry.get("shards") or [whole]
+    need(sum(shard["tensors"] for shard in shards) == len(lengths), "manifest_inconsistent")
+    parts, first = [], 0
+    for shard in shards:
+        header = piece(bundle, manifest, shard["file"], 0, 8)
+        need(int.from_bytes(header, "little") + 8 == shard["data"], "header_mismatch")
+        size = sum(lengths[first : first + shard["tensors"]])
+        parts.append(piece(bundle, manifest, shard["file"], shard["data"], size))
+        first += shard["tensors"]
+    return b"".join(parts)
+
+
+def buffers(bundle: Path, index: int, t: float) -> dict[str, list]:
+    """Return what the last stored timestep up to t carries beside the weights."""
+    manifest = manifest_of(bundle)
+    entry = manifest["trajectories"][index]
+    if "buffers" not in entry:
+        return {}
+    times = entry.get("knots", range(entry["timesteps"]))
+    prefix = f"{max(k for k in times if k <= t):05d}/"
+    size = int.from_bytes(piece(bundle, manifest, entry["buffers"], 0, 8), "little")
+    header = json.loads(piece(bundle, manifest, entry["buffers"], 8, size))
+    found = {}
+    for name, about in header.items():
+        if name.startswith(prefix):
+            begin, end = about["data_offsets"]
+            data = piece(bundle, manifest, entry["buffers"], 8 + size + begin, end - begin)
+            found[name[len(prefix) :]] = items(data, about["dtype"]).reshape(about["shape"]).tolist()
+    return found
 
 
 def full(bundle: Path, manifest: dict, entry: dict, t: int) -> np.ndarray:
     """Return the weights at timestep t of a full trajectory."""
     P = sum(math.prod(parameter["shape"]) for parameter in manifest["parameters"])
-    dtype, codec = np.dtype(ITEM[manifest["parameters"][0]["dtype"]]), manifest["codec"]
+    kind, codec = manifest["parameters"][0]["dtype"], manifest["codec"]
+    dtype = np.dtype(ITEM[kind])
     if codec["name"] == "none":
         start, size = entry["data"] + t * P * dtype.itemsize, P * dtype.itemsize
-        return np.frombuffer(piece(bundle, manifest, entry["file"], start, size), dtype)
+        return items(piece(bundle, manifest, entry["file"], start, size), kind)
     chunk, count, keyframe = codec["chunk"], -(-P // codec["chunk"]), codec.get("keyframe", 1)
     bits = np.dtype(f"<u{dtype.itemsize}")
     row = np.zeros(count * chunk, bits)
@@ -111,7 +162,7 @@ def full(bundle: Path, manifest: dict, entry: dict, t: int) -> np.ndarray:
             part = slice(c * chunk, (c + 1) * chunk)
             delta = (code >> 1) ^ (0 - (code & 1)) if step % keyframe else code
             row[part] = row[part] + delta if step % keyframe else delta
-    return row[:P].view(dtype)
+    return items(row[:P], kind)
 
 
 if __name__ == "__main__":

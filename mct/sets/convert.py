@@ -1,0 +1,117 @@
+"""From any layout to any other: read, say what is lost, and write all files or none."""
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from mct import synthetic
+from mct.errors import ConfigError, ExistsError, MissingError
+from mct.sets import arrays, ours
+from mct.sets.base import Layout
+from mct.sets.settle import Notes, Told, settle, told_rate
+from mct.sets.table import Opened, named, open_set
+from mct.tensorfile import write_atomically
+
+_MOST_CLASSES: Final = 100_000
+"""Rows of logits for more are a slip of the keyboard, and take more memory than there is."""
+
+
+def convert_images(
+    source: Path,
+    dest: Path,
+    *,
+    layout: str | None = None,
+    to: str | None = None,
+    told: Told | None = None,
+    classes: int | None = None,
+    experiment: int | None = None,
+    trust_pickle: bool = False,
+    root: Path | None = None,
+    notes: Notes | None = None,
+) -> None:
+    """Convert distilled images.
+
+    Args:
+        source: A file or folder of any layout.
+        dest: A file or folder that does not exist yet.
+        layout: Name of the layout of `source`, where looking is not to decide.
+        to: Name of that of `dest`; None: a `.safetensors` is ours, an `.npz` has arrays.
+        told: What the files do not say; for our own file all of it must be known.
+        classes: Number of classes, where logits are to be made of class numbers.
+        experiment: Number from 0, for files that hold several.
+        trust_pickle: Run what a pickle asks for.
+        root: Folder of the dataset's files; only for our own file, which holds pixels too.
+        notes: Told what was recognised, and what the new layout has no room for.
+
+    Raises:
+        MctError: It cannot be done; then nothing is written.
+    """
+    target = _target(dest, to)
+    told = told or Told()
+    opened = open_set(source, layout=layout, experiment=experiment, trust_pickle=trust_pickle, notes=notes)
+    if target is ours.LAYOUT:
+        _to_ours(opened, dest, told, root, notes)
+        return
+    found = opened.found
+    if told.lr is not None:
+        rate = told_rate(found.learning_rate or told.lr, told.lr, notes)
+        found = replace(found, learning_rate=rate)
+    if classes is not None:
+        if not 1 <= classes <= _MOST_CLASSES:
+            raise ConfigError(f"`classes` must be from 1 to {_MOST_CLASSES}, got {classes}")
+        if found.classes not in (None, classes):
+            raise ConfigError(f"{source}: has {found.classes} classes, `classes` says {classes}")
+        found = replace(found, classes=classes)
+    assert target.write is not None  # `_target` has seen to it
+    result = target.write(found)
+    if notes is not None:
+        for remark in (*result.remarks, *_unused(told)):
+            notes(f"{dest}: {target.name}: {remark}")
+    if set(result.files) == {""}:
+        write_atomically(dest, result.files[""])
+    else:
+        _write_folder(dest, result.files)
+
+
+def _unused(told: Told) -> Iterator[str]:
+    """Yield what the user says and only our own file has a place for."""
+    names = ("dataset", "preprocessing", "model")
+    if given := [name for name in names if getattr(told, name) is not None]:
+        yield f"no place for {' and '.join(given)}; NAME.safetensors has one"
+
+
+def _target(dest: Path, to: str | None) -> Layout:
+    """Return the layout to write, before anything is read."""
+    if os.path.lexists(dest):
+        raise ExistsError(f"{dest} exists; use another name")
+    if not dest.absolute().parent.is_dir():
+        raise MissingError(f"{dest.absolute().parent}: no such folder; create it first")
+    suffixes = {ours.SUFFIX: ours.LAYOUT, arrays.SUFFIX: arrays.LAYOUT}
+    if to is None and dest.suffix not in suffixes:
+        raise ConfigError(f"{dest}: say which layout to write, --to; a .safetensors is mct's own")
+    target = suffixes[dest.suffix] if to is None else named(to, "--to")
+    if target in suffixes.values() and suffixes.get(dest.suffix) is not target:
+        raise ConfigError(f"{dest}: the layout {target.name} is a file: {target.files}")
+    if target.write is None and target is not ours.LAYOUT:
+        raise ConfigError(f"--to {target.name}: it is recognised, but not written")
+    return target
+
+
+def _to_ours(opened: Opened, dest: Path, told: Told, root: Path | None, notes: Notes | None) -> None:
+    if opened.found.synthetic is not None:
+        raise ConfigError(f"{opened.path} is of this layout already; copy the file")
+    settled = settle(opened, told, root=root, notes=notes)
+    synthetic.save(dest, settled.synthetic, settled.dataset)
+
+
+def _write_folder(dest: Path, files: Mapping[str, bytes]) -> None:
+    """Write all files to a temporary sibling, and rename it."""
+    with tempfile.TemporaryDirectory(dir=dest.absolute().parent, prefix=f".{dest.name}.") as temporary:
+        folder = Path(temporary) / dest.name
+        folder.mkdir()
+        for name, data in files.items():
+            write_atomically(folder / name, data)
+        folder.rename(dest)

@@ -1,0 +1,65 @@
+"""`.safetensors`, or the folder of a run: what mct itself writes, with all that is needed to use it."""
+
+from pathlib import Path
+
+from mct import synthetic
+from mct.errors import MissingError
+from mct.origin import ForeignOrigin
+from mct.sets import tensors
+from mct.sets.base import DistilledSet, Layout, Reading
+from mct.synthetic import BEST_NAME, RESULT_NAME
+from trajfmt import models
+
+SUFFIX = ".safetensors"
+
+
+def _file(path: Path) -> Path | None:
+    if not path.is_dir():
+        return path if path.suffix == SUFFIX else None
+    return next((path / name for name in (BEST_NAME, RESULT_NAME) if (path / name).is_file()), None)
+
+
+def recognise(path: Path) -> str | None:
+    """Say why a path is of this layout."""
+    found = _file(path)
+    return None if found is None else f"{found.name} is a file of mct"
+
+
+def read(path: Path, _how: Reading) -> DistilledSet:
+    """Read a result; of a run the best images where evaluations chose some, else the last.
+
+    Raises:
+        MissingError: A run has saved none.
+        MctError: The file is something else, or damaged.
+    """
+    place = _file(path)
+    if place is None:
+        raise MissingError(
+            f"{path}: no {RESULT_NAME} in it; give the folder of a run that has saved a result"
+        )
+    found = synthetic.load(place)
+    origin = found.origin
+    soft = found.soft_labels is not None
+    return DistilledSet(
+        images=found.images,
+        labels=found.targets,
+        meaning="probabilities" if soft else "classes",
+        files=(tensors.source(place),),
+        learning_rate=found.learning_rate,
+        dataset=origin.dataset,
+        model=models.model_name(origin.model),
+        preprocessing=origin.preprocessing,
+        classes=len(origin.class_names),
+        known_from=dict.fromkeys(("learning_rate", "dataset", "model", "preprocessing"), "file"),
+        remarks=(f"read from the layout {origin.layout}",) if isinstance(origin, ForeignOrigin) else (),
+        synthetic=found,
+    )
+
+
+LAYOUT = Layout(
+    name="mct",
+    title="mct's own: the images, their origin, and what undoes the preprocessing",
+    files="NAME.safetensors, or the folder of a run",
+    recognise=recognise,
+    read=read,
+)

@@ -1,0 +1,129 @@
+"""All layouts of distilled images, most telling first, and the one that a path is of."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from mct.errors import ConfigError, MissingError, ResultError
+from mct.sets import (
+    arrays,
+    authors,
+    condensation,
+    datm,
+    ddranking,
+    ema,
+    mkdt,
+    mtt,
+    ours,
+    parts,
+    refused,
+    seqmatch,
+)
+from mct.sets.base import DistilledSet, Layout, Reading
+from mct.synthetic import RESULT_NAME
+
+LAYOUTS: Final = (
+    ours.LAYOUT,
+    arrays.LAYOUT,
+    condensation.LAYOUT,
+    refused.HABA,
+    mkdt.LAYOUT,
+    datm.LAYOUT,
+    seqmatch.LAYOUT,
+    ddranking.LAYOUT,
+    authors.LAYOUT,
+    ema.LAYOUT,
+    parts.LAYOUT,
+    mtt.LAYOUT,
+    refused.INVERTED,
+)
+"""In the order in which they are tried: what needs most files first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A set that was read, and what it was recognised as."""
+
+    path: Path
+    layout: Layout
+    found: DistilledSet
+
+
+def named(name: str, what: str = "--from") -> Layout:
+    """Return the layout of a name.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    for layout in LAYOUTS:
+        if layout.name == name:
+            return layout
+    known = ", ".join(layout.name for layout in LAYOUTS)
+    raise ConfigError(f"{what} must be one of {known}, got {name!r}")
+
+
+def open_set(
+    path: Path,
+    *,
+    layout: str | None = None,
+    experiment: int | None = None,
+    trust_pickle: bool = False,
+    notes: Callable[[str], None] | None = None,
+) -> Opened:
+    """Recognise and read distilled images.
+
+    Args:
+        path: A file, or a folder.
+        layout: Its name in `LAYOUTS`, where looking is not to decide.
+        experiment: Number from 0, for files that hold several.
+        trust_pickle: Run what a pickle asks for.
+        notes: Told in one line what was recognised and why, unless the file is ours.
+
+    Raises:
+        MissingError: There is nothing, or a file that belongs to it is missing.
+        ResultError: It is of no layout, or of one that cannot be used.
+        MctError: It is not what its layout says.
+    """
+    if not path.exists():
+        raise MissingError(f"{path}: no such file or folder")
+    if (path / "manifest.json").exists():
+        raise ResultError(f"{path}: a bundle of trajectories, not a result; distil it first: mct distill")
+    how = Reading(told=layout is not None, experiment=experiment, trust_pickle=trust_pickle)
+    kind, why = _recognised(path) if layout is None else (named(layout), "--from says so")
+    found = kind.read(path, how)
+    if experiment is not None and found.experiment is None:
+        raise ConfigError(
+            f"{path}: the layout {kind.name} holds one set, so there is no --experiment to choose"
+        )
+    if notes is not None and kind is not ours.LAYOUT:
+        notes(f"{path}: recognised as {kind.name} ({kind.title}): {'; '.join((why, *found.remarks))}")
+    return Opened(path, kind, found)
+
+
+def _has_some(folder: Path) -> bool:
+    try:
+        return any(layout.recognise(folder) for layout in LAYOUTS)
+    except ConfigError:  # several
+        return True
+
+
+def _recognised(path: Path) -> tuple[Layout, str]:
+    for layout in LAYOUTS:
+        why = layout.recognise(path)
+        if why is not None:
+            return layout, why
+    if path.is_dir():
+        inside = sorted(entry.name for entry in path.iterdir() if entry.is_dir() and _has_some(entry))
+        hint = f"some lie in {', '.join(inside[:5])}" if inside else "mct sets prints what is known"
+        raise MissingError(
+            f"{path}: no {RESULT_NAME} in it, as a run has that has saved a result, and no distilled "
+            f"images of another codebase; {hint}"
+        )
+    if path.name.startswith("replay_buffer_"):
+        raise ResultError(
+            f"{path}: a buffer of expert trajectories, not distilled images; traj convert reads it"
+        )
+    raise ResultError(
+        f"{path}: no file of distilled images by its name; mct sets prints what is known, --from names one"
+    )

@@ -1,0 +1,60 @@
+"""Manifest vectors of what an entry has beside one file of weights: shards, numbers, buffers, free tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from manifests import convex, full, put, sharded, without_file
+
+Case = tuple[str, str, "bytes | dict[str, Any]", str]
+
+
+def shards() -> Iterator[Case]:
+    """Yield files of knots that are not what an entry needs."""
+    odd, big, s, c = "manifest_inconsistent", "size_overflow", sharded(), convex()
+    t = "trajectories.0"
+    first = s["trajectories"][0]["shards"][:1]
+    yield "shards-too-few", odd, put(s, f"{t}.shards", first), "shards that do not hold every tensor"
+    yield (
+        "shards-too-many",
+        odd,
+        put(s, f"{t}.shards.1.tensors", 2),
+        "shards that hold more tensors than exist",
+    )
+    twice = put(s, f"{t}.shards.1.file", first[0]["file"])
+    yield "shards-twice", odd, twice, "two shards in one file"
+    both = put(c, f"{t}.shards", [{"file": "knots/00000.safetensors", "data": 192, "tensors": 2}])
+    yield "shards-and-file", odd, both, "a file of knots and shards too"
+    neither = without_file(c, "file", "data")
+    yield "knots-nowhere", odd, neither, "neither a file of knots nor shards"
+    yield "data-nowhere", odd, without_file(c, "data"), "a file of knots without the place in it"
+    yield "shards-none", "manifest_invalid", put(s, f"{t}.shards", []), "no shard"
+    yield "shard-empty", "manifest_invalid", put(s, f"{t}.shards.0.tensors", 0), "a shard without tensors"
+    yield "shard-beyond-file", big, put(s, f"{t}.shards.1.data", 129), "a shard that ends after its file"
+    yield "shard-unlisted", odd, put(s, "files.1.path", "knots/x.safetensors"), "a shard that is not listed"
+    index = put(s, f"{t}.shards.1.file", "knots/00000.safetensors.index.json")
+    yield "shard-index", odd, index, "an index in place of a file of tensors"
+
+
+def carried() -> Iterator[Case]:
+    """Yield what a trajectory has beside weights, and tables from elsewhere, in impossible ways."""
+    odd, c, n, t = "manifest_inconsistent", convex(), full("none"), "trajectories.0"
+    for name, numbers, why in (
+        ("numbers-too-few", [0, 1], "fewer numbers than timesteps"),
+        ("numbers-too-many", [0, 1, 2, 3], "more numbers than timesteps"),
+        ("numbers-fall", [0, 2, 1], "numbers that fall"),
+        ("numbers-stand", [0, 1, 1], "a number twice"),
+    ):
+        yield name, odd, put(c, f"{t}.numbers", numbers), why
+    yield "numbers-full", odd, put(n, f"{t}.numbers", [3]), "one number for two timesteps"
+    yield "numbers-negative", "manifest_invalid", put(c, f"{t}.numbers", [-1, 0, 1]), "a negative number"
+    path = "buffers/00000.safetensors"
+    yield "buffers-unlisted", odd, put(c, f"{t}.buffers", path), "buffers that are not listed"
+    yield "buffers-in-h5", odd, put(c, f"{t}.buffers", "tables/00000.h5"), "buffers in an HDF5 file"
+    three = put(put(c, f"{t}.knots", [0, 1, 2]), f"{t}.table.free", True)
+    three["files"][0]["bytes"] = 228
+    yield "free-three-knots", odd, three, "free weights with three knots"
+    yield "free-number", "manifest_invalid", put(c, f"{t}.table.free", 1), "free is not a boolean"
+    known = put(c, "provenance", {"known_from": {"dataset": "guess"}})
+    yield "known-from-guess", "manifest_invalid", known, "a fact from nowhere"

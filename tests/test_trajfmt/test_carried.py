@@ -1,0 +1,268 @@
+"""What trajectories have beside weights: buffers of any type, and the numbers of their timesteps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import trajfmt
+from trajfmt import ArrayTrajectory, CorruptError, ParamLayout, SourceError, TimestepError, UsageError
+from trajfmt.convert import ConvertOptions, convert
+from trajfmt.extract import extract
+from trajfmt.manifest import Provenance, TimestepUnit
+from trajfmt.report import summarize
+from trajfmt.validate import validate
+from trajfmt.window import Window
+
+Walk = Callable[..., Any]
+KINDS = [
+    *("?", "u1", "i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f2", "<f4", "<f8", "<c8"),
+    *(ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2),
+]
+
+
+class Carrier(ArrayTrajectory):
+    """A trajectory in memory that has more than weights."""
+
+    def __init__(
+        self,
+        theta: Any,
+        layout: ParamLayout,
+        state: Callable[[int], Mapping[str, Any]] = lambda _: {},
+        numbers: tuple[int, ...] | None = None,
+    ) -> None:
+        super().__init__(theta, layout)
+        self.state = state
+        self.numbers = numbers
+
+    def buffers(self, t: int) -> Mapping[str, Any]:
+        """Return what timestep t carries."""
+        return self.state(t)
+
+
+def state(t: int) -> dict[str, Any]:
+    """Return a counter, statistics, and one array of every type."""
+    odd = {f"kind.{np.dtype(kind).name}": np.array([[t % 2, 1, 0]], kind) for kind in KINDS}
+    return {
+        "norm.mean": np.array([t, -t], "<f4"),
+        "norm.steps": np.array(7 * t),
+        "empty": np.zeros((0, 3)),
+        **odd,
+    }
+
+
+def write(path: Path, layout: ParamLayout, *sources: Any, **options: Any) -> Path:
+    """Write sources as a bundle."""
+    with trajfmt.create(path, layout, **({"encoding": "convex"} | options)) as writer:
+        for source in sources:
+            writer.add(source)
+    return path
+
+
+@pytest.mark.parametrize("backend", ["mmap", "pread"])
+@pytest.mark.parametrize(
+    "options", [{"knots": (2, 3)}, {"encoding": "full", "codec": "zstd"}, {"shard_bytes": 8}]
+)
+def test_buffers_come_back_bit_for_bit(
+    tmp_path: Path, layout: ParamLayout, walk: Walk, options: Any, backend: Any
+) -> None:
+    """Every type of safetensors, at every stored timestep; at a real t those of the last one up to t."""
+    path = write(tmp_path / "a", layout, Carrier(walk(layout), layout, state), **options)
+    assert validate(path) == []
+    with trajfmt.open(path, verify=True, backend=backend) as bundle:
+        trajectory = bundle[0]
+        times = np.linspace(0, 5, 31) if bundle.encoding == "convex" else range(6)
+        for t in times:
+            last = max(k for k in trajectory.knots if k <= t)
+            found = trajectory.buffers(float(t))
+            assert found.keys() == state(0).keys()
+            for name, value in state(last).items():
+                assert (found[name].dtype, found[name].shape) == (value.dtype, value.shape)
+                assert found[name].tobytes() == value.tobytes()
+                assert not found[name].flags.writeable or not found[name].size
+        for t in (-0.1, 5.1, float("nan")):
+            with pytest.raises(TimestepError):
+                trajectory.buffers(t)
+
+
+def test_nothing_carried_is_nothing(layout: ParamLayout, walk: Walk, write_bundle: Any) -> None:
+    """Without buffers and numbers the manifest says nothing, and no file is written."""
+    path = write_bundle(layout, walk(layout))
+    with trajfmt.open(path) as bundle:
+        assert (bundle[0].buffers(2.5), bundle[0].numbers) == ({}, None)
+    assert b"buffers" not in (path / "manifest.json").read_bytes()
+    assert not (path / "buffers").exists()
+
+
+def test_buffers_file_has_one_form(tmp_path: Path, layout: ParamLayout, walk: Walk) -> None:
+    """Order of names, order of bytes and memory layout of what is given do not show; any reader opens it."""
+
+    def other(t: int) -> dict[str, Any]:
+        swapped = {name: np.asarray(value) for name, value in reversed(state(t).items())}
+        swapped["norm.mean"] = swapped["norm.mean"].astype(">f4")
+        swapped["norm.steps"] = swapped["norm.steps"].astype(">i8")
+        return swapped
+
+    paths = [
+        write(tmp_path / name, layout, Carrier(walk(layout), layout, given))
+        for name, given in (("a", state), ("b", other))
+    ]
+    assert (paths[0] / "manifest.json").read_bytes() == (paths[1] / "manifest.json").read_bytes()
+    data = (paths[0] / "buffers/00000.safetensors").read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    assert (8 + length) % 64 == 0
+    names = list(json.loads(data[8 : 8 + length]))
+    assert names == ["__metadata__", *sorted(f"{t:05d}/{name}" for t in (0, 5) for name in state(0))]
+
+
+def test_standard_reader_opens_the_buffers(tmp_path: Path, layout: ParamLayout, walk: Walk) -> None:
+    """The safetensors library gives the same arrays, for types that its numpy side has."""
+
+    def plain(t: int) -> dict[str, Any]:
+        return {"mean": np.array([t, -t], "<f4"), "steps": np.array(7 * t), "on": np.array([True])}
+
+    path = write(tmp_path / "a", layout, Carrier(walk(layout), layout, plain))
+    found = load_file(path / "buffers/00000.safetensors")
+    assert {name: value.tolist() for name, value in found.items()} == {
+        f"{t:05d}/{name}": value.tolist() for t in (0, 5) for name, value in plain(t).items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "match"),
+    [
+        (lambda t: {"a": np.zeros(1 + t)}, SourceError, "timestep 5 carries other buffers"),
+        (lambda t: {f"a{t}": np.zeros(1)}, SourceError, "timestep 5 carries other buffers"),
+        (lambda t: {"a": np.zeros(1, f"<i{8 if t else 4}")}, SourceError, "carries other buffers"),
+        (lambda _: {"a": np.array(["text"])}, CorruptError, "has no place"),
+        (lambda _: {"": np.zeros(1)}, CorruptError, "has no place"),
+        (lambda _: {"a": np.zeros([1] * 9)}, CorruptError, "9 dimensions"),
+    ],
+)
+def test_what_cannot_be_carried_is_refused(
+    tmp_path: Path, layout: ParamLayout, walk: Walk, given: Any, error: Any, match: str
+) -> None:
+    """One line, and nothing is left behind."""
+    with pytest.raises(error, match=match):
+        write(tmp_path / "a.mct", layout, Carrier(walk(layout), layout, given))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_extracted_checkpoint_has_buffers(tmp_path: Path, layout: ParamLayout, walk: Walk) -> None:
+    """Parameters by name, and the buffers of the last stored timestep, in one file."""
+
+    def plain(t: int) -> dict[str, Any]:
+        return {"mean": np.array([t, -t], "<f4"), "steps": np.array(7 * t)}
+
+    path = write(tmp_path / "a", layout, Carrier(walk(layout), layout, plain), knots=(3,))
+    with trajfmt.open(path) as bundle:
+        extract(bundle, 0, 4.5, tmp_path / "out.safetensors")
+        weights = layout.split(bundle[0].at(4.5))
+    found = load_file(tmp_path / "out.safetensors")
+    assert found.keys() == {"fc.weight", "fc.bias", "scale", "mean", "steps"}
+    assert all(np.array_equal(found[name], weights[name]) for name in weights)
+    assert (found["mean"].tolist(), found["steps"].tolist()) == ([3, -3], 21)
+
+
+def test_numbers_are_kept(tmp_path: Path, layout: ParamLayout, walk: Walk) -> None:
+    """As they are given, and shown by a summary; a wrong count is refused."""
+    numbers = (0, 10, 25, 26, 400, 2**40)
+    path = write(tmp_path / "a", layout, Carrier(walk(layout), layout, state, numbers))
+    with trajfmt.open(path) as bundle:
+        assert bundle[0].numbers == numbers
+    found = summarize(path)
+    assert (found.numbers, found.buffers, found.unknown_steps, found.shards) == ((0, 2**40), 1, 0, 1)
+    with pytest.raises(UsageError, match="6 timesteps cannot have 2 numbers"):
+        write(tmp_path / "b", layout, Carrier(walk(layout), layout, state, (0, 1)))
+
+
+class Foreign(Carrier):
+    """The least of a foreign trajectory that a window needs."""
+
+
+@pytest.mark.parametrize(
+    ("numbers", "every", "bounds", "left"),
+    [
+        (None, 1, (None, None), None),
+        ((0, 1, 2, 3, 4, 5), 1, (None, None), None),
+        ((0, 1, 2, 3, 4, 5), 1, (2, None), None),
+        ((0, 10, 20, 30, 40, 50), 10, (1, 4), None),
+        ((0, 10, 20, 30, 40, 50), 1, (1, 4), (10, 20, 30)),
+        ((1, 2, 3, 4, 5, 6), 1, (None, None), (1, 2, 3, 4, 5, 6)),
+        ((0, 1, 2, 3, 4, 9), 1, (3, None), (3, 4, 9)),
+    ],
+)
+def test_numbers_that_the_provenance_tells_are_not_repeated(
+    layout: ParamLayout, walk: Walk, numbers: Any, every: int, bounds: Any, left: Any
+) -> None:
+    """(first + t) * every says it already; a window keeps its part of the others, and shifts buffers."""
+    provenance = Provenance(timestep=TimestepUnit(kind="step", every=every))
+    source: Any = Foreign(walk(layout), layout, lambda t: {"t": np.array(t)}, numbers)
+    window = Window(source, bounds, provenance)
+    assert window.numbers == left
+    assert window.buffers(0)["t"] == (bounds[0] or 0)
+
+
+@pytest.mark.parametrize("codec", ["none", "archive"])
+def test_conversions_carry_everything(tmp_path: Path, layout: ParamLayout, walk: Walk, codec: Any) -> None:
+    """From full to convex and to another codec, windows included; from convex to full, whole timesteps."""
+    numbers = (0, 10, 25, 26, 400, 401)
+    full = write(
+        tmp_path / "a.mtt",
+        layout,
+        Carrier(walk(layout), layout, state, numbers),
+        encoding="full",
+        codec=codec,
+    )
+    convert(full, tmp_path / "b.mct", ConvertOptions(knots=(2,), timesteps=(1, 6)))
+    convert(full, tmp_path / "c.mtt", ConvertOptions(codec="zstd"))
+    convert(tmp_path / "b.mct", tmp_path / "d.mtt")
+    for name, first, stored in (
+        ("b.mct", 1, [0, 0, 2, 2, 4]),
+        ("c.mtt", 0, range(6)),
+        ("d.mtt", 1, [0, 0, 2, 2, 4]),
+    ):
+        assert validate(tmp_path / name) == []
+        with trajfmt.open(tmp_path / name) as bundle:
+            assert bundle[0].numbers == numbers[first:]
+            for t, last in enumerate(stored):
+                found = bundle[0].buffers(t)
+                assert found["norm.steps"].tolist() == 7 * (first + last)
+                assert found["norm.mean"].tolist() == [first + last, -first - last]
+
+
+def test_buffers_survive_an_interruption(tmp_path: Path, layout: ParamLayout, walk: Walk) -> None:
+    """A writer that continues another's job takes over the files of buffers, and the shards."""
+    target, sources = tmp_path / "a.mct", [Carrier(walk(layout, seed=s), layout, state) for s in range(2)]
+    options: Any = {"encoding": "convex", "shard_bytes": 40, "job": b"job"}
+    writer = trajfmt.create(target, layout, **options)
+    writer.add(sources[0])
+    writer.release()
+    with trajfmt.create(target, layout, **options) as writer:
+        assert len(writer.recover()) == 1
+        writer.add(sources[1])
+    assert validate(target) == []
+    whole = write(tmp_path / "b.mct", layout, *sources, shard_bytes=40)
+    assert (target / "manifest.json").read_bytes() == (whole / "manifest.json").read_bytes()
+
+
+def test_append_finds_free_names_for_buffers(tmp_path: Path, layout: ParamLayout, walk: Walk) -> None:
+    """Appended trajectories carry their own; a linked folder of buffers is refused."""
+    path = write(tmp_path / "a.mct", layout, Carrier(walk(layout), layout, state))
+    with trajfmt.append(path) as writer:
+        writer.add(Carrier(walk(layout, seed=1), layout, lambda t: {"other": np.array(t)}))
+    assert validate(path) == []
+    with trajfmt.open(path) as bundle:
+        assert bundle[1].buffers(5)["other"] == 5
+        assert bundle[0].buffers(5)["norm.steps"] == 35
+    (path / "buffers").rename(tmp_path / "elsewhere")
+    (path / "buffers").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(trajfmt.UnsafeError, match="link"):
+        trajfmt.append(path)

@@ -1,0 +1,288 @@
+"""Knots in several files: the same weights as in one, Hugging Face's convention, an index, memory."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load_file
+
+import trajfmt
+from trajfmt import ArrayTrajectory, ParamLayout, UsageError
+from trajfmt.convert import ConvertOptions, convert
+from trajfmt.encodings.convex import ConvexTrajectory
+from trajfmt.encodings.knots import cut
+from trajfmt.extract import extract
+from trajfmt.recorder import PathRecorder
+from trajfmt.validate import validate
+
+Walk = Callable[..., Any]
+LIMITS = [1, 4, 8, 24, 36, 40, 72, 100]
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    sizes=st.lists(st.integers(0, 9), min_size=1, max_size=6).filter(any),
+    knots=st.integers(2, 5),
+    limit=st.integers(1, 200),
+)
+def test_cut_covers_everything_in_order(sizes: list[int], knots: int, limit: int) -> None:
+    """Stretches follow each other, hold a tensor each, respect the limit, and never share a knot in vain."""
+    layout = ParamLayout.of([(f"p{i}", (size,)) for i, size in enumerate(sizes)])
+    stretches = cut(layout, knots, limit)
+    assert stretches[0].first == stretches[0].start == 0
+    assert stretches[-1].stop == knots * layout.nbytes
+    assert sum(stretch.tensors for stretch in stretches) == knots * len(sizes)
+    for before, after in itertools.pairwise(stretches):
+        assert (before.first + before.tensors, before.stop) == (after.first, after.start)
+    for stretch in stretches:
+        assert stretch.tensors >= 1
+        held = [sizes[i % len(sizes)] * 4 for i in range(stretch.first, stretch.first + stretch.tensors)]
+        assert sum(held) == stretch.stop - stretch.start
+        assert sum(held) <= limit or len([size for size in held if size]) == 1
+    if knots * layout.nbytes <= limit:
+        assert len(stretches) == 1
+    if layout.nbytes <= limit:
+        assert all(stretch.first % len(sizes) == 0 for stretch in stretches)
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+@pytest.mark.parametrize("backend", ["mmap", "pread"])
+def test_sharded_weights_are_those_of_one_file(
+    tmp_path: Path, layout: ParamLayout, walk: Walk, write_bundle: Any, limit: int, backend: Any
+) -> None:
+    """Knots, real t, pieces, digests and tables, wherever the cuts are."""
+    theta = walk(layout, timesteps=8)
+    options = {"knots": (2, 5), "smooth": True}
+    one = write_bundle(layout, theta, **options)
+    many = write_bundle(layout, theta, name="many.mct", shard_bytes=limit, **options)
+    assert validate(many) == []
+    with trajfmt.open(one) as a, trajfmt.open(many, backend=backend, verify=True) as b:
+        assert a.manifest.trajectories[0].digest == b.manifest.trajectories[0].digest
+        for k in range(4):
+            assert np.array_equal(a[0].knot(k), b[0].knot(k))
+            assert not b[0].knot(k).flags.writeable
+        for t in (0, 0.3, 2, 3.7, 6.999, 7):
+            assert a[0].at(t).tobytes() == b[0].at(t).tobytes()
+            for low, high in itertools.combinations(range(10), 2):
+                assert b[0].pieces(t, low, high).tobytes() == a[0].at(t)[low:high].tobytes()
+        extract(a, 0, 3.7, tmp_path / "a.safetensors")
+        extract(b, 0, 3.7, tmp_path / "b.safetensors")
+    one_file, other = (load_file(tmp_path / f"{name}.safetensors") for name in "ab")
+    assert all(np.array_equal(one_file[name], other[name]) for name in one_file)
+
+
+@pytest.mark.parametrize("limit", [8, 36, 80])
+def test_files_follow_the_convention(layout: ParamLayout, walk: Walk, write_bundle: Any, limit: int) -> None:
+    """Names count from 1, the index names the file of every tensor, safetensors opens each shard."""
+    path = write_bundle(layout, walk(layout), knots=(2,), shard_bytes=limit)
+    names = sorted(file.name for file in (path / "knots").glob("*.safetensors"))
+    assert names == [f"00000-{i:05d}-of-{len(names):05d}.safetensors" for i in range(1, len(names) + 1)]
+    index = json.loads((path / "knots" / "00000.safetensors.index.json").read_bytes())
+    assert index["metadata"] == {"total_size": 3 * 36}
+    tensors = {name: load_file(path / "knots" / name) for name in names}
+    assert {key: name for name, held in tensors.items() for key in held} == index["weight_map"]
+    joined = {key: value for held in tensors.values() for key, value in held.items()}
+    with trajfmt.open(path) as bundle:
+        for k, t in enumerate(bundle[0].knots):
+            for name, value in layout.split(bundle[0].knot(k)).items():
+                assert np.array_equal(joined.pop(f"{t:05d}/{name}"), value)
+    assert not joined
+
+
+def test_a_knot_that_fits_is_one_mapped_block(layout: ParamLayout, walk: Walk, write_bundle: Any) -> None:
+    """A cut between knots costs no copy: the array is a view of its file."""
+    path = write_bundle(layout, walk(layout), knots=(2,), shard_bytes=40)
+    with trajfmt.open(path) as bundle:
+        assert len(list((path / "knots").glob("*.safetensors"))) == 3
+        for k in range(3):
+            assert not bundle[0].knot(k).flags.owndata
+
+
+def test_small_knots_stay_in_one_file(layout: ParamLayout, walk: Walk, write_bundle: Any) -> None:
+    """Up to the limit nothing changes, byte for byte."""
+    theta = walk(layout)
+    one = write_bundle(layout, theta)
+    other = write_bundle(layout, theta, name="other.mct", shard_bytes=72)
+    assert (one / "manifest.json").read_bytes() == (other / "manifest.json").read_bytes()
+    with pytest.raises(UsageError, match="shard_bytes"):
+        write_bundle(layout, theta, name="none.mct", shard_bytes=0)
+
+
+def test_the_same_bytes_come_out_again(layout: ParamLayout, walk: Walk, write_bundle: Any) -> None:
+    """Two sharded bundles of the same input have equal manifests, which hold all hashes."""
+    paths = [write_bundle(layout, walk(layout), name=name, shard_bytes=30) for name in ("a", "b")]
+    assert len({(path / "manifest.json").read_bytes() for path in paths}) == 1
+
+
+def test_append_takes_free_numbers(layout: ParamLayout, walk: Walk, write_bundle: Any) -> None:
+    """Shards of an appended trajectory have names and an index of their own."""
+    path = write_bundle(layout, walk(layout), walk(layout, seed=1), shard_bytes=40)
+    with trajfmt.append(path, shard_bytes=8) as writer:
+        assert writer.add(ArrayTrajectory(walk(layout, seed=2), layout)) == 2
+    assert validate(path) == []
+    assert len(list((path / "knots").glob("*.index.json"))) == 3
+    with trajfmt.open(path) as bundle:
+        assert [len(entry.shards or ()) for entry in bundle.manifest.trajectories] == [2, 2, 6]  # type: ignore[union-attr]
+        assert np.array_equal(bundle[2].at(5), walk(layout, seed=2)[5])
+
+
+@pytest.mark.parametrize("dtype", ["F32", "BF16"])
+def test_recorded_trajectories_are_cut_alike(
+    layout: ParamLayout, walk: Walk, tmp_path: Path, dtype: Any
+) -> None:
+    """What a recorder has convexified is sharded as a conversion would do it."""
+    layout = layout.cast(dtype)
+    theta = walk(layout)
+    recorder = PathRecorder(layout, knots=(2,))
+    for row in theta:
+        recorder.add(row)
+    for name, source in (("a", ArrayTrajectory(theta, layout)), ("b", recorder.finish())):
+        with trajfmt.create(tmp_path / name, layout, encoding="convex", knots=(2,), shard_bytes=24) as writer:
+            writer.add(source)
+    assert (tmp_path / "a/manifest.json").read_bytes() == (tmp_path / "b/manifest.json").read_bytes()
+
+
+@pytest.mark.parametrize("limit", [8, 10**9])
+def test_a_bundle_is_cut_again_without_its_waypoints(
+    tmp_path: Path, layout: ParamLayout, walk: Walk, write_bundle: Any, limit: int
+) -> None:
+    """Shards alone may change between two convexified bundles: tables, digests, smoothing stay."""
+    source = write_bundle(
+        layout, walk(layout), walk(layout, seed=1), shard_bytes=40, knots=(1, 3), smooth=True, gram=True
+    )
+    convert(source, tmp_path / "b.mct", ConvertOptions(shard_bytes=limit))
+    assert validate(tmp_path / "b.mct") == []
+    with trajfmt.open(source) as a, trajfmt.open(tmp_path / "b.mct") as b:
+        assert b.manifest.smoothed  # type: ignore[union-attr]
+        for one, other in zip(a, b, strict=True):
+            assert isinstance(one, ConvexTrajectory)
+            assert isinstance(other, ConvexTrajectory)
+            assert (one.digest, one.knots) == (other.digest, other.knots)
+            for fact in ("u", "step_norms", "gram"):
+                assert np.array_equal(getattr(one, fact), getattr(other, fact))
+            assert one.at(2.3).tobytes() == other.at(2.3).tobytes()
+    with pytest.raises(UsageError, match="convexified already"):
+        convert(source, tmp_path / "c.mct")
+    with pytest.raises(UsageError, match="waypoints are gone"):
+        convert(source, tmp_path / "c.mct", ConvertOptions(shard_bytes=8, knots=(2,)))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda data: data[:-1], "file_size_mismatch"),
+        (lambda data: data.replace(b"fc.bias", b"fc.bios"), "header_mismatch"),
+        (lambda data: data.replace(b'{"__m', b'["__m'), "header_invalid"),
+    ],
+)
+def test_damaged_shard_is_found(
+    layout: ParamLayout, walk: Walk, write_bundle: Any, change: Any, reason: str
+) -> None:
+    """Reading and validation name the shard that is damaged."""
+    path = write_bundle(layout, walk(layout), shard_bytes=24)
+    (file,) = [
+        file for file in (path / "knots").glob("*.safetensors") if b"00005/fc.bias" in file.read_bytes()
+    ]
+    data = change(file.read_bytes())
+    file.write_bytes(data)
+    if reason != "file_size_mismatch":
+        manifest = json.loads((path / "manifest.json").read_bytes())
+        for entry in manifest["files"]:
+            if entry["path"].endswith(file.name):
+                entry["sha256"] = hashlib.sha256(data).hexdigest()
+        (path / "manifest.json").write_text(json.dumps(manifest))
+    problems = validate(path)
+    assert reason in {problem.reason for problem in problems}
+    assert any(re.search(file.name, problem.where) for problem in problems)
+    with pytest.raises(trajfmt.FormatError) as caught, trajfmt.open(path) as bundle:
+        bundle[0].at(5)
+    assert caught.value.reason == reason
+
+
+def test_flipped_weight_in_a_shard_is_found(layout: ParamLayout, walk: Walk, write_bundle: Any) -> None:
+    """Hashes and the digest of the ends."""
+    path = write_bundle(layout, walk(layout), shard_bytes=24)
+    file = sorted((path / "knots").glob("*.safetensors"))[-1]
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(bytes(data))
+    assert [problem.reason for problem in validate(path)] == ["hash_mismatch"] * 2
+
+
+MEMORY = """
+import sys, threading, time
+from pathlib import Path
+import numpy as np
+import trajfmt
+from trajfmt.extract import extract
+from trajfmt.layout import DTYPES
+from trajfmt.validate import validate
+
+folder, dtype, suffix, codec = Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
+elements = 3 * 2**22
+layout = trajfmt.ParamLayout.of([(f"p{i}", (elements // 3,)) for i in range(3)], dtype=dtype)
+file = folder / "theta.bin"
+rows = np.memmap(file, np.uint8, "w+", shape=(6, layout.nbytes))
+for t in range(6):
+    values = np.linspace(-1 - t, 1 + t, 2**20).astype(DTYPES[dtype]).view(np.uint8)
+    for start in range(0, layout.nbytes, values.size):
+        rows[t, start : start + values.size] = values
+rows.flush()
+theta = np.memmap(file, np.uint8, "r", shape=rows.shape).view(DTYPES[dtype])
+
+def anonymous():
+    for line in open("/proc/self/status"):
+        if line.startswith("RssAnon"):
+            return int(line.split()[1])
+
+class Peak:
+    def __enter__(self):
+        self.base = self.top = anonymous()
+        self.going = True
+        self.thread = threading.Thread(target=self.watch)
+        self.thread.start()
+        return self
+    def watch(self):
+        while self.going:
+            self.top = max(self.top, anonymous())
+            time.sleep(0.001)
+    def __exit__(self, *_):
+        self.going = False
+        self.thread.join()
+
+out = folder / ("out" + suffix)
+options = {"codec": codec} if suffix == ".mtt" else {"shard_bytes": layout.nbytes // 2}
+with Peak() as peak:
+    with trajfmt.create(out, layout, encoding="full" if suffix == ".mtt" else "convex", **options) as writer:
+        writer.add(trajfmt.ArrayTrajectory(theta, layout))
+    with trajfmt.open(out) as bundle:
+        extract(bundle, 0, 3 if suffix == ".mtt" else 2.5, folder / "at.safetensors")
+    assert validate(out) == []
+print(peak.top - peak.base, layout.nbytes // 1024)
+"""
+
+
+@pytest.mark.parametrize(
+    ("dtype", "suffix", "codec", "limit"),
+    [
+        ("BF16", ".mct", "none", 12),
+        ("F32", ".mtt", "none", 24),
+        ("F32", ".mtt", "archive", 40),
+    ],
+)
+def test_memory_does_not_grow_with_the_network(
+    tmp_path: Path, python: Any, dtype: str, suffix: str, codec: str, limit: int
+) -> None:
+    """Writing, extracting and validating take less than `limit` MB, less than one of the six timesteps."""
+    used, vector = map(int, python(MEMORY, tmp_path, dtype, suffix, codec).split())
+    assert used < limit * 1024 < vector

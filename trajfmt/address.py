@@ -1,0 +1,95 @@
+"""Where a bundle is: a path of this machine, or an address that fsspec understands.
+
+Owns telling the two apart, and what is shown of an address. Touches neither disk nor network.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+from urllib.parse import unquote
+
+from trajfmt.errors import UsageError, display
+
+__all__ = ["Address", "Place", "local", "located"]
+
+_SCHEME: Final = r"[A-Za-z][A-Za-z0-9+.-]*"
+_ADDRESS: Final = re.compile(rf"({_SCHEME}::)*{_SCHEME}://")
+_LOCAL: Final = re.compile(r"(file|local)://(?!.*::)", re.DOTALL)
+_LOGIN: Final = re.compile(r"(?<=://)[^/\s]*@")
+_QUERY: Final = re.compile(r"\?((?!::)[^\s'\")>])+")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """The address of a bundle, such as `http://host/two.mct` or `zip://two.mct::s3://bucket/all.zip`.
+
+    As text it has neither its login nor its query, which may hold credentials.
+    """
+
+    text: str
+    """As it was given."""
+
+    def __str__(self) -> str:
+        return without_credentials(self.text)
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
+    def __truediv__(self, name: str) -> Address:
+        """Return the address of a file in this folder, to be shown."""
+        links = self.text.split("::")
+        number = next((i for i, link in enumerate(links) if "://" in link), 0)
+        folder, mark, query = links[number].partition("?")
+        root = "" if folder.endswith("://") else "/"
+        links[number] = f"{folder.rstrip('/') if root else folder}{root}{name}{mark}{query}"
+        return Address("::".join(links))
+
+    @property
+    def name(self) -> str:
+        """Return its last component, as a file's name."""
+        for link in self.text.split("::"):
+            scheme, _, path = link.partition("://")
+            name = PurePosixPath(unquote(path.partition("?")[0])).name
+            if name and scheme:
+                return name
+        return "bundle"
+
+
+Place = Path | Address
+"""Where a bundle is read from."""
+
+
+def without_credentials(text: str) -> str:
+    """Return a text in which the logins and the queries of addresses are left out.
+
+    >>> without_credentials("http://me:secret@host/a.mct?signature=1")
+    'http://…@host/a.mct?…'
+    """
+    return _QUERY.sub("?…", _LOGIN.sub("…@", text))
+
+
+def located(place: str | os.PathLike[str] | Address) -> Place:
+    """Tell an address from a path; `file://` is a path."""
+    if not isinstance(place, str):
+        return place if isinstance(place, Address) else Path(place)
+    if _LOCAL.match(place):
+        return Path(place.partition("://")[2])
+    return Address(place) if _ADDRESS.match(place) else Path(place)
+
+
+def local(place: str | os.PathLike[str]) -> Path:
+    """Return the path of what must be on this machine, such as what is written.
+
+    Raises:
+        UsageError: it is an address.
+    """
+    if isinstance(place, str) and _ADDRESS.match(place):
+        raise UsageError(
+            f"{display(Address(place))}: must be a path of this machine; only bundles that are read may be at"
+            " an address, and nothing is written to one"
+        )
+    return Path(place)

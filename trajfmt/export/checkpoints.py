@@ -1,0 +1,112 @@
+"""A run's checkpoints: `{trajectory:05d}/checkpoint-{number}/model.safetensors`, for any loader of them.
+
+Owns their numbers, which are those that the timesteps had where they came from, and the file's header:
+parameters in the order of `Module.parameters()`, then what is carried but not trained.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from trajfmt.bundle import Bundle, Trajectory
+from trajfmt.errors import UsageError
+from trajfmt.export.base import Job, Target, no_stubs
+from trajfmt.files import fsync_directory
+from trajfmt.safetensors import NUMPY
+
+__all__ = ["TARGET", "numbers", "write"]
+
+_BLOCK = 2**22
+"""Elements written at a time."""
+
+
+def numbers(bundle: Bundle, trajectory: Trajectory) -> Sequence[int]:
+    """Return the number that each timestep had in its source, as far as the bundle says."""
+    if trajectory.numbers is not None:
+        return trajectory.numbers
+    about = bundle.manifest.provenance
+    every = about.timestep.every if about.timestep else 1
+    first = about.first_timestep or 0
+    return [(first + t) * every for t in range(trajectory.timesteps)]
+
+
+def check(bundle: Bundle, per_file: int) -> Sequence[str]:
+    """Accept every bundle."""
+    del per_file
+    about = bundle.manifest.provenance.timestep
+    unit = "timesteps, since the bundle does not say what they are" if about is None else f"{about.kind}s"
+    return [f"checkpoints are numbered in {unit}"]
+
+
+def write(job: Job) -> None:
+    """Write every timestep as a checkpoint of its own, a block of weights in memory at a time.
+
+    Raises:
+        UsageError: a carried tensor has the name of a parameter.
+    """
+    for trajectory in job.bundle:
+        folder = job.folder / f"{trajectory.index:05d}"
+        folder.mkdir()
+        for t, number in enumerate(numbers(job.bundle, trajectory)):
+            place = folder / f"checkpoint-{number}"
+            place.mkdir()
+            _checkpoint(place / "model.safetensors", trajectory, t, float32=job.float32)
+            fsync_directory(place)
+        job.on_trajectory(trajectory.index)
+
+
+def _checkpoint(path: Path, trajectory: Trajectory, t: int, *, float32: bool) -> None:
+    """Write one timestep durably."""
+    layout = trajectory.layout
+    dtype = np.dtype(np.float32) if float32 else layout.numpy_dtype
+    carried = trajectory.buffers(t)
+    table: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {
+        parameter.name: (dtype, parameter.shape) for parameter in layout.parameters
+    }
+    for name, array in carried.items():
+        if name in table:
+            raise UsageError(f"timestep {t}: `{name}` is both a parameter and carried beside them")
+        table[name] = (array.dtype, array.shape)
+    with path.open("wb") as file:
+        file.write(_header(table))
+        for start in range(0, layout.size, _BLOCK):
+            piece = trajectory.pieces(t, start, min(start + _BLOCK, layout.size))
+            file.write(_bytes(piece.astype(dtype, copy=False)))
+        for array in carried.values():
+            file.write(_bytes(array))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _header(table: dict[str, tuple[np.dtype[Any], tuple[int, ...]]]) -> bytes:
+    """Return the length and the JSON of a safetensors file of these tensors, in this order, without holes."""
+    kinds = {dtype: name for name, dtype in NUMPY.items()}
+    entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    start = 0
+    for name, (dtype, shape) in table.items():
+        stop = start + dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+        entries[name] = {"dtype": kinds[dtype], "shape": shape, "data_offsets": (start, stop)}
+        start = stop
+    text = msgspec.json.encode(entries)
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _bytes(array: NDArray[Any]) -> memoryview:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
+TARGET = Target(
+    name="checkpoints",
+    title="<trajectory>/checkpoint-<number>/model.safetensors, numbered as in training; for any loader",
+    check=check,
+    write=write,
+    stubs=no_stubs,
+)

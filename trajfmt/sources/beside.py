@@ -1,0 +1,50 @@
+"""What lies beside the files that are used: one line a kind of file, with the reason why it is left out.
+
+Owns the names of what the field's scripts leave in a folder of trajectories.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Final
+
+from trajfmt.errors import display
+
+__all__ = ["remarks"]
+
+_REASONS: Final = (
+    (r"(waypoint|step)_buffer_.*\.pt", "MCT's convexified form of other files (--from mct-authors)"),
+    (r"convexified.*\.pt", "MCT's dense convexified form of other files (--from mct-dense)"),
+    (r"(img|txt)_replay_buffer_\d+\.pt", "one tower of a pair (--from vl or lors)"),
+    (r"replay_buffer_\d+\.pt", "a second file of its number, or not of this layout (--from mtt)"),
+    (r".*\.(tmp|part|partial|bak|old|swp|lock|crdownload)|.*~|\..*", "unfinished, or a copy"),
+    (r"(images|labels|lr|synlr|best_lr|ema_\w+)(_\w+)?\.pt", "a distilled set, not trajectories"),
+    (r"checkpoint\.pt", "no list of trajectories (EDF keeps unsaved experts in a file of this name)"),
+    (r".*\.(pt|pth|ckpt|pkl|safetensors)", "not one of the numbered files"),
+)
+"""Pattern of a file's whole name → why it is not used; the first that fits counts."""
+
+_SHOWN: Final = 3
+"""Names of one kind that a remark gives."""
+
+
+def remarks(folder: Path, used: Collection[Path]) -> list[str]:
+    """Name the files of a folder that could be taken for trajectories and are not used.
+
+    Logs, tables and pictures are nobody's trajectories and are passed over; so are folders.
+    """
+    kinds: dict[str, list[str]] = {}
+    names = {path.name for path in used}
+    for name in sorted(entry.name for entry in folder.iterdir() if entry.is_file()):
+        reason = next((why for pattern, why in _REASONS if re.fullmatch(pattern, name, re.DOTALL)), None)
+        if reason is not None and name not in names:
+            kinds.setdefault(reason, []).append(name)
+    return [f"left out: {_listed(names)}: {why}" for why, names in kinds.items()]
+
+
+def _listed(names: Iterable[str]) -> str:
+    every = [display(name) for name in names]
+    more = f" and {len(every) - _SHOWN} more" if len(every) > _SHOWN else ""
+    return ", ".join(every[:_SHOWN]) + more
