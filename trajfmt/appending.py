@@ -23,7 +23,13 @@ def check_append(writer: BundleWriter, identity: Identity, options: ConvertOptio
     """
     encoding, name_of = encoding_of(target), display(target)
     new, old = identity.provenance, writer.provenance
-    if writer.layout.parameters != identity.layout.parameters:
+    source, stored = identity.layout, writer.layout
+    if source.dtype != stored.dtype and source.cast(stored.dtype).parameters == stored.parameters:
+        raise UsageError(
+            f"{name_of}: stores {stored.dtype}, these weights are {source.dtype}; give --dtype"
+            f" {stored.dtype.lower()}"
+        )
+    if source.parameters != stored.parameters:
         raise UsageError(f"{name_of}: holds another network or other parameter names than the source")
     asked = encoder_for(identity.layout, encoding, options.knots, options.smooth, options.codec, options.gram)
     plain = encoder_for(identity.layout, encoding, (), False, "none")
@@ -38,6 +44,15 @@ def check_append(writer: BundleWriter, identity: Identity, options: ConvertOptio
         theirs = getattr(old, name)
         if ours is not None and theirs is not None and ours != theirs:
             raise UsageError(f"{name_of}: its {name} is {_short(theirs)}, the source's is {_short(ours)}")
+    ablations = [(about.recipe or {}).get("ablation") for about in (old, new)]
+    if ablations[0] != ablations[1]:
+        raise UsageError(
+            f"{name_of}: its ablation is {ablations[0] or 'none'}, the source's is {ablations[1] or 'none'}"
+        )
+    if new.timestep and old.timestep and new.timestep.kind != old.timestep.kind:
+        raise UsageError(
+            f"{name_of}: its timesteps are {old.timestep.kind}s, the source's are {new.timestep.kind}s"
+        )
     if (new.first_timestep or 0) != (old.first_timestep or 0):
         raise UsageError(
             f"{name_of}: its trajectories begin at timestep {old.first_timestep or 0} of their sources,"

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from trajfmt.address import Address, located
 from trajfmt.bundle import Bundle, Trajectory
 from trajfmt.bundle import open as open_bundle
-from trajfmt.errors import MissingError, NotABundleError, UsageError, display
+from trajfmt.errors import NotABundleError, UsageError, display
 from trajfmt.files import BundleFiles, open_regular
 from trajfmt.layout import DTYPES, ParamLayout
 from trajfmt.manifest import FILE_NAME, FullEntry
@@ -73,24 +73,13 @@ def load_buffer(
         UsageError: no parameter belongs to `part`, or the bundle is another one than the stub was made for.
     """
     stub = _stub(path)
-    place = located(path)
-    if stub is not None:
-        place = stub.locate(Path(cast(str, path)))
-        part = stub.part if part is None else part
-        dtype = getattr(torch, stub.dtype) if stub.dtype and dtype is None else dtype
-    try:
-        bundle = open_bundle(place, verify=verify)
-    except MissingError:
-        if stub is None:
-            raise
-        raise MissingError(
-            f"{display(path)}: names the bundle {display(place)}, which is not there; move it back, or"
-            " export again"
-        ) from None
     if stub is None:
+        bundle = open_bundle(path, verify=verify)
         numbers = range(len(bundle))
     else:
-        stub.check(bundle, path)
+        part = stub.part if part is None else part
+        dtype = getattr(torch, stub.dtype) if stub.dtype and dtype is None else dtype
+        bundle = stub.open(Path(cast(str, path)), verify=verify)
         numbers = range(stub.first, stub.first + stub.count)
     if stub is not None and stub.kind == "steps":
         return [betas(bundle, number) for number in numbers]
@@ -267,6 +256,12 @@ class LazyTrajectory(MutableSequence[Any]):
     def insert(self, index: int, value: Any) -> None:
         """Insert a timestep before `index`."""
         self._items.insert(index, value)
+
+    def copy(self) -> LazyTrajectory:
+        """Return a list of its own of the same timesteps."""
+        return self[:]
+
+    __copy__ = copy
 
     def __add__(self, other: Iterable[Any]) -> LazyTrajectory:
         return LazyTrajectory(self._read, [*self._items, *self._taken(other)])

@@ -93,7 +93,8 @@ def convert(
     parts, unusable = usable(collection, options, target.absolute().parent)
     job = job_of(collection.parts, options, target)
     tell = Teller(on_event, len(parts), sum(part.nbytes for part in parts.values()))
-    tell("found", f"{collection.layout_name}, {len(parts)} file(s): {collection.recognised}")
+    files = sum(1 + len(part.also) for part in parts.values())
+    tell("found", f"{collection.layout_name}, {files} file(s): {collection.recognised}")
     for notice in collection.notices:
         tell("notice", notice)
     for problem in unusable:

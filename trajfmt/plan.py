@@ -126,7 +126,10 @@ def plan(
         also = tuple(path.name for path in part.also)
         files.append(PlannedFile(part.path.name, len(timesteps) - before, also))
     if identity is None:
-        raise SourceError("nothing_to_convert", "no trajectory can be converted", path=collection.folder)
+        why = f"; the first: {skipped[0]}" if skipped else ""
+        raise SourceError(
+            "nothing_to_convert", f"no trajectory can be converted{why}", path=collection.folder
+        )
     layout = identity.layout
     if encoding == "convex":
         tables = [

@@ -15,9 +15,10 @@ import msgspec
 
 from trajfmt.address import Address, Place, located
 from trajfmt.bundle import Bundle
-from trajfmt.errors import CorruptError, UsageError, display
+from trajfmt.bundle import open as open_bundle
+from trajfmt.errors import CorruptError, MissingError, UsageError, display
 from trajfmt.files import open_regular
-from trajfmt.manifest import MAX_TEXT
+from trajfmt.manifest import MAX_TEXT, ConvexManifest
 
 __all__ = ["Dtype", "Kind", "Stub", "read_stub", "stub_for"]
 
@@ -55,12 +56,35 @@ class Stub(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         place = located(self.bundle)
         return place if isinstance(place, Address) else Path(os.path.normpath(stub.resolve().parent / place))
 
+    def open(self, stub: Path, *, verify: bool = False) -> Bundle:
+        """Return the bundle, with the trajectories that the stub was made for.
+
+        Raises:
+            MissingError: it is not where it was.
+            UsageError: it cannot be opened, or is another one.
+        """
+        place = self.locate(stub)
+        named = f"{display(stub)}: names the bundle {display(place)}, which"
+        try:
+            bundle = open_bundle(place, verify=verify)
+        except MissingError:
+            raise MissingError(f"{named} is not there; move it back, or export again") from None
+        except OSError as exc:
+            raise UsageError(f"{named} cannot be opened: {exc.strerror or exc}") from exc
+        self.check(bundle, stub)
+        return bundle
+
     def check(self, bundle: Bundle, path: object) -> None:
         """Require that a bundle has the trajectories that the stub was made for.
 
         Raises:
-            UsageError: it has not.
+            UsageError: it has not, or it is of another kind than what the stub asks of it.
         """
+        if self.kind != "trajectories" and not isinstance(bundle.manifest, ConvexManifest):
+            raise UsageError(
+                f"{display(path)}: asks for {self.kind}, which {display(bundle.place)} has not: it keeps"
+                " every timestep; export again"
+            )
         fits = self.first + self.count <= len(bundle)
         if not fits or digest_of(bundle, self.first, self.count) != self.digest:
             raise UsageError(

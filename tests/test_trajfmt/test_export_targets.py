@@ -275,6 +275,25 @@ def test_checkpoints_of_a_convexified_bundle(
     assert not (tmp_path / "again").exists()
 
 
+def test_a_name_that_safetensors_reserves_is_refused(
+    layout: ParamLayout, walk: Callable[..., Array], tmp_path: Path
+) -> None:
+    """A carried `__metadata__` would make a file that no reader opens; nothing is written."""
+
+    class Reserved(Carried):
+        def buffers(self, t: int) -> dict[str, Array]:
+            return {"__metadata__": np.array([t])}
+
+    with trajfmt.create(tmp_path / "a.mct", layout, encoding="convex") as writer:
+        writer.add(Reserved(walk(layout, 4), layout))
+    with (
+        trajfmt.open(tmp_path / "a.mct") as bundle,
+        pytest.raises(UsageError, match="a name that safetensors files reserve"),
+    ):
+        export(bundle, tmp_path / "out", to="checkpoints")
+    assert sorted(os.listdir(tmp_path)) == ["a.mct"]
+
+
 # --- all --------------------------------------------------------------------------------------------------
 
 

@@ -147,6 +147,17 @@ def test_assignment_is_kept_as_in_a_list(served: Path) -> None:
     assert contents(served) == before
 
 
+def test_a_copy_is_a_list_of_its_own(served: Path) -> None:
+    """Deleting from a shallow copy leaves the original as it was, as with lists."""
+    trajectory = load_buffer(served)[0]
+    for again in (copy.copy(trajectory), trajectory.copy()):
+        del again[0]
+        again[0] = [torch.ones(1)]
+        assert flat(again[1]) == flat(trajectory[2])
+    assert len(trajectory) == 6
+    assert flat(trajectory[1]) == flat(load_buffer(served)[0][1])
+
+
 def test_copies_and_workers_get_the_same(served: Path) -> None:
     """Pickled, deep-copied, assigned steps included; a DataLoader with workers reads it."""
     buffer = load_buffer(served)
@@ -320,6 +331,34 @@ def test_a_damaged_stub_is_refused(served: Path, tmp_path: Path, change: dict[st
     stub.write_text(json.dumps(text, separators=(",", ":")) + " " * 20000)
     with pytest.raises(CorruptError, match="damaged stub"):
         load_buffer(stub)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"kind": "steps"}, "asks for steps, which .* has not"),
+        ({"kind": "waypoints"}, "asks for waypoints, which .* has not"),
+        ({"bundle": "x" * 3000}, "cannot be opened: File name too long"),
+        ({"count": 2**31 - 1}, "are others than when this stub was written"),
+        ({"part": "../image"}, "has no part"),
+    ],
+)
+def test_a_stub_of_a_stranger_gives_one_line(
+    thetas: list[Array],
+    layout: ParamLayout,
+    write_bundle: Callable[..., Path],
+    tmp_path: Path,
+    change: dict[str, object],
+    match: str,
+) -> None:
+    """Betas of a bundle that keeps every timestep, a name that no file can have, a range that it lacks."""
+    with trajfmt.open(write_bundle(layout, *thetas, encoding="full")) as bundle:
+        export(bundle, tmp_path / "stubs", in_place=True)
+    stub = tmp_path / "stubs" / "replay_buffer_0.pt"
+    stub.write_text(json.dumps(json.loads(stub.read_text()) | change, separators=(",", ":")))
+    with pytest.raises(UsageError, match=match) as caught:
+        trajfmt.torch.load(stub)
+    assert "\n" not in str(caught.value)
 
 
 def test_float32_stubs_give_float32(layout: ParamLayout, thetas: list[Array], tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from trajfmt.errors import (  # noqa: E402
     SourceError,
     TrajfmtError,
     UnsafeError,
+    UsageError,
 )
 from trajfmt.export import export  # noqa: E402
 from trajfmt.plan import plan  # noqa: E402
@@ -373,10 +374,93 @@ def test_buffers_are_no_part_of_the_bundle_when_told(tmp_path: Path, trained: An
 
 
 def test_buffers_are_dropped_when_asked(tmp_path: Path, trained: Any) -> None:
-    """Then nothing is carried."""
+    """Then nothing is carried, and the remark says so."""
     folder = foreign.plain(tmp_path / "run", dict(enumerate(trained[0])))
-    _, (trajectory,) = opened(folder, buffers="drop")
+    collection, (trajectory,) = opened(folder, buffers="drop")
     assert trajectory.buffers(1) == {}
+    assert "3 buffers (such as `1.running_mean`) are dropped" in collection.notices
+    assert not any("carried" in text for text in collection.notices)
+
+
+@pytest.mark.parametrize("number", [0, 3])
+def test_buffers_that_not_all_checkpoints_have(tmp_path: Path, trained: Any, number: int) -> None:
+    """They are not dropped without a word, whether the first lacks them or the last."""
+    states = dict(enumerate(trained[0]))
+    states[number] = {name: value for name, value in states[number].items() if name not in BUFFERS}
+    folder = foreign.plain(tmp_path / "run", states)
+    assert "carries other buffers than the first" in refused(folder, "mixed_architectures")
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "match"),
+    [
+        ("x.running_var", torch.complex128, "is complex128: a buffer of this type cannot be carried"),
+        ("x.weight", torch.complex64, "is C64: weights must be one of"),
+        ("x.weight", torch.float8_e4m3fn, "is F8_E4M3: weights must be one of"),
+    ],
+)
+def test_types_that_have_no_place_are_named(
+    tmp_path: Path, trained: Any, name: str, dtype: torch.dtype, match: str
+) -> None:
+    """Nothing is cast without a word, with `--dtype` neither; dropped buffers may be of any type."""
+    states = [state | {name: torch.ones(2).to(dtype)} for state in trained[0]]
+    folder = foreign.plain(tmp_path / "run", dict(enumerate(states)))
+    assert match in refused(folder, "mixed_dtypes", dtype="F32")
+    if "running" in name:
+        convert(folder, tmp_path / "out.mct", ConvertOptions(buffers="drop"))
+
+
+def test_what_only_looks_like_a_checkpoint_is_named(tmp_path: Path, trained: Any) -> None:
+    """Links to nothing, folders, pipes, and runs inside the folder of another; a bundle is none of them."""
+    states = dict(enumerate(trained[0]))
+    folder = foreign.plain(tmp_path / "run", states)
+    (folder / "step=4.pt").symlink_to("nowhere")
+    (folder / "step=5.pt").mkdir()
+    os.mkfifo(folder / "step=6.pt")
+    foreign.plain(folder / "other" / "run", states)
+    convert(folder, folder / "out.mct", ConvertOptions())
+    collection, (trajectory,) = opened(folder)
+    assert trajectory.timesteps == 4
+    assert [text for text in collection.notices if text.startswith("left out")] == [
+        "left out: other: a run inside the folder of another; convert it by itself",
+        "left out: step=4.pt: a link to nothing",
+        "left out: step=5.pt: a folder, not a checkpoint file",
+        "left out: step=6.pt: no file",
+    ]
+
+
+def test_a_checkpoint_folder_without_weights_is_named(tmp_path: Path, trained: Any) -> None:
+    """One whose index is gone is left out, and said to be."""
+    folder = foreign.huggingface(tmp_path / "run", dict(enumerate(trained[0], 1)), shards=3)
+    (folder / "checkpoint-2" / foreign.INDEX).unlink()
+    collection, (trajectory,) = opened(folder)
+    assert trajectory.numbers == (1, 3, 4)
+    assert any(text.startswith("left out: checkpoint-2: holds no ") for text in collection.notices)
+
+
+@pytest.mark.parametrize("name", ["step=7.5.pt", "epoch_1.25.pth"])
+def test_a_part_of_a_step_is_refused(tmp_path: Path, trained: Any, name: str) -> None:
+    """7.5 is neither 7 nor 5."""
+    form = "step={}.pt" if "step" in name else "epoch_{}.pth"
+    folder = foreign.plain(tmp_path / "run", dict(enumerate(trained[0][:3])), form)
+    foreign.plain(folder, {0: trained[0][3]}, name)
+    assert "is no whole number" in refused(folder, "nothing_to_convert")
+
+
+def test_what_is_appended_counts_the_same_and_has_the_same_type(tmp_path: Path, trained: Any) -> None:
+    """Epochs are not added to steps, nor float32 weights to bfloat16 knots without `--dtype`."""
+    target = tmp_path / "out.mct"
+    states = dict(enumerate(trained[0], 1))
+    convert(foreign.plain(tmp_path / "a", states), target, ConvertOptions(dtype="BF16"))
+    more = dict(enumerate(foreign.training(4, seed=5)[0], 1))
+    epochs = foreign.plain(tmp_path / "b", more, "epoch_{}.pt")
+    steps = foreign.plain(tmp_path / "c", more)
+    with pytest.raises(UsageError, match="stores BF16, these weights are F32; give --dtype bf16"):
+        convert(steps, target, ConvertOptions(append=True))
+    with pytest.raises(UsageError, match="its timesteps are steps, the source's are epochs"):
+        convert(epochs, target, ConvertOptions(append=True, dtype="BF16"))
+    convert(steps, target, ConvertOptions(append=True, dtype="BF16"))
+    assert not validate(target)
 
 
 # --- what is refused ------------------------------------------------------------------------------------

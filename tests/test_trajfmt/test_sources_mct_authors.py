@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 import trajfmt
-from trajfmt import CorruptError, SourceError
+from trajfmt import CorruptError, SourceError, UsageError
 from trajfmt.convert import ConvertOptions, convert
 from trajfmt.sources import open_source
 from trajfmt.validate import validate
@@ -242,8 +242,18 @@ def test_a_missing_half_is_one_line(half: str, experts: Any, tmp_path: Path) -> 
         convert(tmp_path / "in", tmp_path / "out.mct")
     assert error.value.reason == "unpaired_file"
     assert f"its other half {half}_buffer_ip4_0.pt is missing" in str(error.value)
+    assert not any("the names say" in text for text in open_source(tmp_path / "in").notices)
     assert not (tmp_path / "out.mct").exists()
     assert convert(tmp_path / "in", tmp_path / "out.mct", ConvertOptions(keep_going=True)) == 2
+
+
+def test_an_ablation_is_not_added_to_other_trajectories(experts: Any, tmp_path: Path) -> None:
+    """A bundle has one recipe, by which its files are named when they go back."""
+    theirs.write(tmp_path / "plain", experts[:1], 2)
+    theirs.write(tmp_path / "uni", experts[1:], 2, "_uni")
+    convert(tmp_path / "plain", tmp_path / "out.mct")
+    with pytest.raises(UsageError, match="its ablation is none, the source's is uni"):
+        convert(tmp_path / "uni", tmp_path / "out.mct", ConvertOptions(append=True))
 
 
 def misfit(case: str, waypoints: Any, steps: Any) -> tuple[Any, Any]:

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trajfmt.errors import TrajfmtError
+from trajfmt.convert import ConvertOptions, convert
+from trajfmt.errors import CorruptError, TrajfmtError
 from trajfmt.sources import zipped
 from trajfmt.sources.replay import ReplayPart
 from trajfmt.sources.tensors import TensorTrajectory
@@ -110,7 +111,7 @@ def test_damaged_files_are_never_read_otherwise_than_by_torch(tmp_path: Path) ->
                 for t in range(x.timesteps)
                 for i in range(len(x.shapes))
             ]
-        except (zipped.Unusual, IndexError):
+        except (zipped.Unusual, IndexError, CorruptError):
             continue
         read += 1
         try:
@@ -119,6 +120,26 @@ def test_damaged_files_are_never_read_otherwise_than_by_torch(tmp_path: Path) ->
             continue  # torch checks what does not concern the weights, such as the version
         assert arrays == [tensor.numpy().tobytes() for step in steps for s in step for tensor in s]
     assert read > 10
+
+
+@pytest.mark.parametrize("keep_going", [False, True])
+def test_one_flipped_bit_of_a_weight_is_found(tmp_path: Path, keep_going: bool) -> None:
+    """By the file's own CRC-32, which torch never compares; without them the bit goes unseen."""
+    path, target = tmp_path / "replay_buffer_0.pt", tmp_path / "out.mct"
+    torch.save(buffer(2, 3), path)
+    with zipfile.ZipFile(path) as archive:
+        member = archive.getinfo(next(n for n in archive.namelist() if n.endswith("data/1")))
+    data = bytearray(path.read_bytes())
+    (name, extra) = (int.from_bytes(data[member.header_offset + at :][:2], "little") for at in (26, 28))
+    data[member.header_offset + 30 + name + extra] ^= 1
+    path.write_bytes(data)
+    options = ConvertOptions(keep_going=keep_going)
+    if keep_going:
+        assert convert(path, target, options) == 1
+        return
+    with pytest.raises(CorruptError, match="trajectory 0: timestep 0, tensor 1: CRC-32 must be"):
+        convert(path, target, options)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize("step", [[torch.ones(1)], []], ids=["tensor", "nothing"])

@@ -65,9 +65,9 @@ def carried(result: Result, pending: Callable[[], Path], source: object, stored:
         if len(source.numbers) != entry.timesteps:
             raise UsageError(f"{entry.timesteps} timesteps cannot have {len(source.numbers)} numbers")
         entry = msgspec.structs.replace(entry, numbers=list(source.numbers))
-    held = [(t, source.buffers(t)) for t in stored] if source.buffers(0) else []
+    held = [(t, source.buffers(t)) for t in stored]
     files = result.files
-    if held:
+    if any(arrays for _, arrays in held):
         path = pending()
         buffers.write(path, held)
         files = (*files, NewFile(path, "buffers", ".safetensors"))

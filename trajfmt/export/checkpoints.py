@@ -49,7 +49,7 @@ def write(job: Job) -> None:
     """Write every timestep as a checkpoint of its own, a block of weights in memory at a time.
 
     Raises:
-        UsageError: a carried tensor has the name of a parameter.
+        UsageError: a carried tensor has the name of a parameter, or one that safetensors reserves.
     """
     for trajectory in job.bundle:
         folder = job.folder / f"{trajectory.index:05d}"
@@ -73,6 +73,8 @@ def _checkpoint(path: Path, trajectory: Trajectory, t: int, *, float32: bool) ->
     for name, array in carried.items():
         if name in table:
             raise UsageError(f"timestep {t}: `{name}` is both a parameter and carried beside them")
+        if name == "__metadata__":
+            raise UsageError(f"timestep {t}: `{name}` is carried, a name that safetensors files reserve")
         table[name] = (array.dtype, array.shape)
     with path.open("wb") as file:
         file.write(_header(table))

@@ -36,6 +36,20 @@ def is_checkpoint(path: Path) -> bool:
     )
 
 
+def not_one(path: Path) -> str | None:
+    """Say why what is called as a checkpoint is no file, if it is none."""
+    if (
+        path.is_file()
+        or not _ENDING.fullmatch(path.name)
+        or is_beside(path.name)
+        or _OTHERS.fullmatch(path.name)
+    ):
+        return None
+    if path.is_dir():
+        return "a folder, not a checkpoint file"
+    return "no file" if path.exists() else "a link to nothing"
+
+
 def _is_text(path: Path) -> bool:
     try:
         with path.open("rb") as file:
@@ -63,6 +77,7 @@ KIND: Final = Kind(
     files=_files,
     open=_open_one,
     told=_told,
+    not_one=not_one,
     what="checkpoints (.pt, .pth, .ckpt, .safetensors)",
 )
 

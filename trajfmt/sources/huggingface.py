@@ -24,6 +24,7 @@ __all__ = ["LAYOUT", "is_checkpoint", "open_checkpoint"]
 _WHOLE: Final = ("model.safetensors", "pytorch_model.bin", "diffusion_pytorch_model.safetensors")
 _INDEX: Final = tuple(f"{name}.index.json" for name in _WHOLE)
 _SHARD: Final = re.compile(r"(?:diffusion_pytorch_|pytorch_)?model-[0-9]+-of-[0-9]+\.(?:safetensors|bin)")
+_NAME: Final = re.compile(r"checkpoint-[0-9]+")
 _MAX_INDEX: Final = 100_000_000
 _TOLD: Final = ("_name_or_path", "model_type", "torch_dtype", "dtype")
 """Keys of config.json that are kept."""
@@ -35,6 +36,13 @@ def is_checkpoint(path: Path) -> bool:
     A run's own folder may hold its last weights too: it is no checkpoint of a longer run.
     """
     return path.is_dir() and _holds_weights(path) and not any(map(_holds_weights, path.iterdir()))
+
+
+def not_one(path: Path) -> str | None:
+    """Say what a folder lacks that is called `checkpoint-{step}`."""
+    if not _NAME.fullmatch(path.name) or not path.is_dir() or is_checkpoint(path):
+        return None
+    return f"holds no {_WHOLE[0]}, {_INDEX[0]} or {_WHOLE[1]}"
 
 
 def _holds_weights(path: Path) -> bool:
@@ -127,6 +135,7 @@ KIND: Final = Kind(
     files=weights_of,
     open=open_checkpoint,
     told=told_by,
+    not_one=not_one,
     what="checkpoint-<step> folders",
     origin="layout",
 )

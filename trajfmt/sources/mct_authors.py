@@ -170,6 +170,8 @@ def provenance(options: OpenOptions, ablation: str | None = None) -> Provenance:
 
 def _remarks(part: PairPart) -> list[str]:
     """Say where their reader would not use all that their writer has written."""
+    if not part.also:
+        return []  # half of a pair
     try:
         first = zipped.read(part.path)[0].timesteps
     except (zipped.Unusual, OSError, IndexError, SourceError, CorruptError):

@@ -1,4 +1,4 @@
-"""Where the members of a zip file lie that torch wrote: name to offset, in 16 bytes a tensor.
+"""Where the members of a zip file lie that torch wrote: name to offset, in 20 bytes a tensor.
 
 Owns the zip structures that torch's writer uses (APPNOTE.TXT 4.3: end records, directory, local headers).
 `zipfile` keeps 600 bytes a member, which for a buffer of ten trajectories is more than its conversion needs.
@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import mmap
 import struct
+import zlib
+from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["Members", "Unusual"]
+from trajfmt.errors import CorruptError
+
+__all__ = ["Members", "Unusual", "compare"]
 
 _END: Final = struct.Struct("<4s4H2LH")
 _END64: Final = struct.Struct("<4sQ2H2L4Q")
@@ -42,11 +47,12 @@ class Members:
         except struct.error as exc:
             raise Unusual from exc
 
-    def storage(self, number: int) -> tuple[int, int]:
-        """Return where the bytes of the member `data/{number}` begin, and how many they are."""
+    def storage(self, number: int) -> tuple[int, int, int]:
+        """Return where the bytes of the member `data/{number}` begin, how many they are, and their CRC-32."""
         if not 0 <= number < len(self._headers) or self._headers[number] < 0:
             raise Unusual
-        return self._begin(int(self._headers[number])), int(self._sizes[number])
+        start = self._begin(int(self._headers[number]))
+        return start, int(self._sizes[number]), int(self._sums[number])
 
     def named(self, name: bytes) -> tuple[int, int] | None:
         """Return the same for another member, or None if there is none."""
@@ -78,9 +84,10 @@ class Members:
     def _read(self, at: int, count: int) -> None:
         self._headers = np.full(count, -1, np.int64)
         self._sizes = np.zeros(count, np.int64)
+        self._sums = np.zeros(count, np.uint32)
         folder = None
         for _ in range(count):
-            (magic, _, _, flags, method, _, _, _, packed, size, long, extra, comment, _, _, _, header) = (
+            (magic, _, _, flags, method, _, _, crc, packed, size, long, extra, comment, _, _, _, header) = (
                 _ENTRY.unpack_from(self._mapped, min(at, len(self._mapped)))
             )
             at += _ENTRY.size
@@ -93,9 +100,9 @@ class Members:
             plain = magic == b"PK\x01\x02" and method == 0 and size == packed and not flags & 1
             if not plain or owner != (folder := owner if folder is None else folder):
                 raise Unusual
-            self._take(rest, header, size)
+            self._take(rest, header, size, crc)
 
-    def _take(self, name: bytes, header: int, size: int) -> None:
+    def _take(self, name: bytes, header: int, size: int, crc: int) -> None:
         if name != name.lower():  # torch finds a name whatever its case
             raise Unusual
         digits = name.removeprefix(_NUMBERED)
@@ -109,7 +116,7 @@ class Members:
         number = int(digits)
         if number >= len(self._headers) or self._headers[number] >= 0 or max(header, size) >= 2**62:
             raise Unusual
-        self._headers[number], self._sizes[number] = header, size
+        self._headers[number], self._sizes[number], self._sums[number] = header, size, crc
 
     def _begin(self, header: int) -> int:
         """Return where the bytes behind a local header begin."""
@@ -119,6 +126,21 @@ class Members:
         if magic != b"PK\x03\x04":
             raise Unusual
         return header + _LOCAL.size + int(name) + int(extra)
+
+
+def compare(values: NDArray[np.generic], crc: int, what: str, path: Path) -> NDArray[np.generic]:
+    """Return the values of one member, if they have its CRC-32; 0 where torch was told to leave it out.
+
+    Raises:
+        CorruptError: they have another.
+    """
+    if crc and (found := zlib.crc32(values.view(np.uint8).data)) != crc:
+        raise CorruptError(
+            "source_invalid",
+            f"{what}: CRC-32 must be {crc:08x}, got {found:08x}; the file is damaged",
+            path=path,
+        )
+    return values
 
 
 def _widen(extra: bytes, *values: int) -> list[int]:

@@ -22,11 +22,14 @@ _SUFFIXES: Final = re.compile(r"(\.(pt|pth|ckpt|bin|safetensors|tar))+\Z", re.IG
 _VERSION: Final = re.compile(r"-v\d+\Z")
 """What Lightning appends where a name is taken."""
 
+_COUNT: Final = r"[=_\-. ]?([0-9]+)(\.[0-9]+(?![\-_.0-9]))?"
+"""A number, and what makes it none of steps, as in `epoch=1.5`."""
+
 _LABELLED: Final[dict[Unit, re.Pattern[str]]] = {
-    "step": re.compile(r"(?<![a-z])(?:global_?step|steps?|iters?|iterations?|itr)[=_\-. ]?([0-9]+)", re.I),
-    "epoch": re.compile(r"(?<![a-z])(?:epochs?|ep)[=_\-. ]?([0-9]+)", re.I),
+    "step": re.compile(r"(?<![a-z])(?:global_?step|steps?|iters?|iterations?|itr)" + _COUNT, re.I),
+    "epoch": re.compile(r"(?<![a-z])(?:epochs?|ep)" + _COUNT, re.I),
 }
-_HUGGINGFACE: Final = re.compile(r"checkpoint-([0-9]+)")
+_HUGGINGFACE: Final = re.compile(r"checkpoint-([0-9]+)()")
 _NUMBER: Final = re.compile(r"[0-9]+")
 _WORDS: Final = "last|latest|best|final|top|init|swa|ema|averaged"
 _ALIAS: Final = re.compile(
@@ -84,28 +87,43 @@ def numbers_of(names: Sequence[str], folder: object) -> Numbered:
         SourceError: a name has no number, or several that could be meant; the message names it.
     """
     plain = [bare(name) for name in names]
-    numbered = _labelled(plain) or Numbered(_varying(names, plain, folder), None)
+    numbered = _labelled(plain, folder) or Numbered(_varying(names, plain, folder), None)
     for name, number in zip(names, numbered.numbers, strict=True):
         if number > _MOST:
             raise SourceError("nothing_to_convert", f"{display(name)}: no step is that large", path=folder)
     return numbered
 
 
-def _labelled(plain: Sequence[str]) -> Numbered | None:
+def _labelled(plain: Sequence[str], folder: object) -> Numbered | None:
     """Return the numbers that all names call a step, or all call an epoch."""
-    if (found := _all(_HUGGINGFACE, plain, whole=True)) is not None:
+    if (found := _all(_HUGGINGFACE, plain, folder, whole=True)) is not None:
         return Numbered(found, "step")
     for unit, pattern in _LABELLED.items():
-        if (found := _all(pattern, plain)) is not None:
+        if (found := _all(pattern, plain, folder)) is not None:
             return Numbered(found, unit)
     return None
 
 
-def _all(pattern: re.Pattern[str], texts: Sequence[str], *, whole: bool = False) -> tuple[int, ...] | None:
-    """Return what a pattern finds in every text, or None if it does not."""
+def _all(
+    pattern: re.Pattern[str], texts: Sequence[str], folder: object, *, whole: bool = False
+) -> tuple[int, ...] | None:
+    """Return what a pattern finds in every text, or None if it does not.
+
+    Raises:
+        SourceError: it finds a number with a fraction.
+    """
     found = [pattern.fullmatch(text) if whole else pattern.search(text) for text in texts]
-    numbers = tuple(int(match[1]) for match in found if match)
-    return numbers if len(numbers) == len(texts) else None
+    matches = [match for match in found if match]
+    if len(matches) != len(texts):
+        return None
+    for text, match in zip(texts, matches, strict=True):
+        if match[2]:
+            raise SourceError(
+                "nothing_to_convert",
+                f"{display(text)}: {match[1]}{match[2]} is no whole number, as steps are; rename it",
+                path=folder,
+            )
+    return tuple(int(match[1]) for match in matches)
 
 
 def _varying(names: Sequence[str], plain: Sequence[str], folder: object) -> tuple[int, ...]:

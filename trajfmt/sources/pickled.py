@@ -216,13 +216,15 @@ class _Machine:
             raise Unusual
         dtype = _STORAGES[name.partition(" ")[2]]
         itemsize = NUMPY[dtype].itemsize
-        start, nbytes = self._members.storage(int(key))
+        start, nbytes, crc = self._members.storage(int(key))
         last = sum((size - 1) * step for size, step in zip(shape, strides, strict=True))
         if nbytes != numel * itemsize or not self._members.holds(start, nbytes):
             raise Unusual
         if math.prod(shape) > numel or (0 not in shape and offset + last >= numel):
             raise Unusual
-        return MappedTensor(self._file, dtype, shape, start + offset * itemsize, _strides(shape, strides))
+        laid, whole = _strides(shape, strides), math.prod(shape) == numel
+        crc = crc if whole and laid is None else 0
+        return MappedTensor(self._file, dtype, shape, start + offset * itemsize, laid, crc)
 
 
 def _strides(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...] | None:

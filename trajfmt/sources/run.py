@@ -17,6 +17,7 @@ from trajfmt.errors import FormatError, SourceError, display
 from trajfmt.files import sha256_mapped
 from trajfmt.layout import DTYPES, Dtype
 from trajfmt.manifest import KnownFrom
+from trajfmt.safetensors import NUMPY
 from trajfmt.sources.base import Buffers, ForeignTrajectory, Plain, Shapes
 from trajfmt.sources.numbering import Numbered
 from trajfmt.sources.statedict import is_buffer
@@ -40,6 +41,9 @@ class Kind:
 
     told: Callable[[Path], dict[str, str]]
     """What it says of the network."""
+
+    not_one: Callable[[Path], str | None]
+    """Why something that is called as one is none; None for everything else."""
 
     what: str
     """What a folder of them holds, for messages."""
@@ -196,6 +200,7 @@ class RunTrajectory(Plain):
             own = Schema.of(state, path, self._mode)
             if not own.parameters:
                 raise SourceError("nothing_to_convert", "holds no weights", path=path)
+            self._check_types(state, own, path)
             schema = schema or own
             schema.check(own)
             state.release()
@@ -203,6 +208,19 @@ class RunTrajectory(Plain):
         self._check_numbers(self._run.numbered.numbers)
         assert schema is not None
         self._names = list(schema.parameters)
+
+    def _check_types(self, state: State, schema: Schema, path: Path) -> None:
+        """Refuse numbers that neither weights nor what is carried can be."""
+        for name, tensor in state.tensors.items():
+            carried = name not in schema.parameters
+            if tensor.dtype not in (NUMPY if carried else DTYPES) and not (carried and self._mode == "drop"):
+                what = "a buffer of this type cannot be carried (--buffers drop)"
+                raise SourceError(
+                    "mixed_dtypes",
+                    f"`{display(name)}` is {tensor.dtype}: "
+                    + (what if carried else f"weights must be one of {', '.join(DTYPES)}"),
+                    path=path,
+                )
 
     def _check_numbers(self, numbers: Sequence[int]) -> None:
         paths = self._run.checkpoints

@@ -12,8 +12,8 @@ import msgspec
 from trajfmt import models
 from trajfmt.errors import SourceError, UsageError, display
 from trajfmt.layout import DTYPES, ParamLayout
-from trajfmt.manifest import KnownFrom, Model, Provenance, TimestepUnit
-from trajfmt.sources.base import Found, OpenOptions, left_out
+from trajfmt.manifest import FILE_NAME, KnownFrom, Model, Provenance, TimestepUnit
+from trajfmt.sources.base import Buffers, Found, OpenOptions, left_out
 from trajfmt.sources.numbering import Numbered, is_alias, natural, numbers_of, spacing
 from trajfmt.sources.run import Kind, Run, RunPart, Schema, attempt
 from trajfmt.sources.stored import State
@@ -57,6 +57,11 @@ def find_runs(folder: Path, kind: Kind) -> list[tuple[Path, list[Path]]]:
     return list(_search(folder, kind, _DEPTH, [_MOST_FOLDERS]))
 
 
+def _may_hold_runs(path: Path) -> bool:
+    """Return whether to look into something: a folder that is neither hidden nor a bundle."""
+    return path.is_dir() and not path.name.startswith(".") and not (path / FILE_NAME).is_file()
+
+
 def _search(folder: Path, kind: Kind, depth: int, left: list[int]) -> Iterator[tuple[Path, list[Path]]]:
     left[0] -= 1
     if left[0] < 0:
@@ -65,7 +70,7 @@ def _search(folder: Path, kind: Kind, depth: int, left: list[int]) -> Iterator[t
         yield folder, found
     elif depth:
         try:
-            below = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+            below = [path for path in folder.iterdir() if _may_hold_runs(path)]
         except OSError:
             return
         for path in sorted(below, key=lambda path: natural(path.name)):
@@ -86,6 +91,8 @@ def open_runs(folder: Path, options: OpenOptions, kind: Kind, name: str) -> Foun
     if not found:
         raise SourceError("nothing_to_convert", f"no {kind.what} in this folder", path=folder)
     notices: list[str] = []
+    for path, _ in found:
+        notices += _passed_over(path, kind)
     runs = [_run(path, paths, kind, options, notices) for path, paths in found]
     runs = [run for run in runs if run.checkpoints]
     if not runs:
@@ -101,7 +108,7 @@ def open_runs(folder: Path, options: OpenOptions, kind: Kind, name: str) -> Foun
     provenance, layout = _times(runs, kind.origin), None
     if schema is not None and state is not None:
         schema, model = _in_order(schema, state)
-        notices += _remarks(schema, state, known=model is not None)
+        notices += _remarks(schema, state, options.buffers, known=model is not None)
         layout = _layout(schema, state)
         provenance = _told(provenance, kind.told(schema.first), model)
     return Found(
@@ -115,6 +122,19 @@ def open_runs(folder: Path, options: OpenOptions, kind: Kind, name: str) -> Foun
         provenance=provenance,
         layout=layout,
     )
+
+
+def _passed_over(folder: Path, kind: Kind) -> list[str]:
+    """Name what is called a checkpoint and is none, and the runs that lie below this one."""
+    notices = []
+    for path in sorted(folder.iterdir(), key=lambda path: natural(path.name)):
+        if path.name.startswith("."):
+            continue
+        if (why := kind.not_one(path)) is not None:
+            notices.append(left_out(path, why))
+        elif _may_hold_runs(path) and not kind.is_checkpoint(path) and find_runs(path, kind):
+            notices.append(left_out(path, "a run inside the folder of another; convert it by itself"))
+    return notices
 
 
 def _run(folder: Path, paths: Sequence[Path], kind: Kind, options: OpenOptions, notices: list[str]) -> Run:
@@ -177,7 +197,7 @@ def _made(name: str) -> tuple[Any, ...]:
     return module in _AFTER, natural(module), leaf != "weight"
 
 
-def _remarks(schema: Schema, state: State, *, known: bool) -> list[str]:
+def _remarks(schema: Schema, state: State, mode: Buffers, *, known: bool) -> list[str]:
     notices = []
     if not state.ordered and not known:
         notices.append(
@@ -185,9 +205,10 @@ def _remarks(schema: Schema, state: State, *, known: bool) -> list[str]:
             " order, by their names"
         )
     if schema.buffers:
+        kept = "carried at every stored timestep and not interpolated (--buffers)"
         notices.append(
-            f"{len(schema.buffers)} buffers (such as `{display(schema.buffers[0])}`) are carried at every"
-            " stored timestep and not interpolated (--buffers)"
+            f"{len(schema.buffers)} buffers (such as `{display(schema.buffers[0])}`) are"
+            f" {'dropped' if mode == 'drop' else kept}"
         )
     places: dict[Any, str] = {}
     for name in schema.parameters:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajfmt.safetensors import NUMPY, MappedFile, SafetensorsFile
+from trajfmt.sources.members import compare
 
 __all__ = ["LoadedTensor", "MappedTensor", "NamedTensor", "State", "Stored"]
 
@@ -51,18 +52,26 @@ class MappedTensor(NamedTuple):
     strides: tuple[int, ...] | None
     """In items; None if they lie one after the other."""
 
+    crc: int
+    """CRC-32 of its bytes; 0 if it is not known."""
+
     @property
     def place(self) -> Hashable:
         """Return where it lies."""
         return self.start, self.shape
 
     def read(self) -> NDArray[Any]:
-        """Return the items, flattened."""
+        """Return the items, flattened.
+
+        Raises:
+            CorruptError: their bytes are not those that torch wrote.
+        """
         dtype, count = NUMPY[self.dtype], math.prod(self.shape)
         if count == 0:
             return np.empty(0, dtype)
         if self.strides is None:
-            return np.frombuffer(self.file.map(), dtype, count, self.start)
+            values = np.frombuffer(self.file.map(), dtype, count, self.start)
+            return compare(values, self.crc, f"the tensor at byte {self.start}", self.file.path)
         steps = tuple(dtype.itemsize * step for step in self.strides)
         return np.ndarray(self.shape, dtype, self.file.map(), self.start, steps).reshape(-1)
 
