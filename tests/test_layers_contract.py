@@ -70,15 +70,22 @@ def _files(package: str) -> list[Path]:
 
 
 def _imports(file: Path) -> list[tuple[str, bool]]:
-    """Return every imported module, `from a import b` as `a.b`, and whether it stands at the top."""
+    """Return every imported module, `from a import b` as `a.b`, and whether it stands at the top.
+
+    What stands there for type checkers alone counts, too.
+    """
     found: list[tuple[str, bool]] = []
     tree = ast.parse(file.read_text())
+    top = list(tree.body)
+    for node in tree.body:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            top += node.body
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found += [(alias.name, node in tree.body) for alias in node.names]
+            found += [(alias.name, node in top) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             origin = "." * node.level + (node.module or "")
-            found += [(f"{origin}.{alias.name}", node in tree.body) for alias in node.names]
+            found += [(f"{origin}.{alias.name}", node in top) for alias in node.names]
     return found
 
 
