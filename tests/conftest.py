@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +19,9 @@ import trajfmt
 from trajfmt import ArrayTrajectory, ParamLayout
 
 Array = NDArray[np.generic]
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+"""Before torch is imported: to networks as small as the tests' a second thread gives less than it takes."""
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -563,7 +563,7 @@ except CorruptError as exc:
 else:
     raise SystemExit("was accepted")
 """
-    python(code, what, _text(CONVEX).decode(), timeout=4)
+    python(code, what, _text(CONVEX).decode())
 
 
 def test_parse_and_corrupt_error_carry_the_path() -> None:
