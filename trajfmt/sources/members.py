@@ -25,6 +25,7 @@ _LOCATOR: Final = struct.Struct("<4sLQL")
 _ENTRY: Final = struct.Struct("<4s6H3L5H2L")
 _LOCAL: Final = struct.Struct("<4s5H3L2H")
 _SATURATED: Final = 0xFFFFFFFF
+_MAX_PICKLE: Final = 64 * 2**20
 _NUMBERED: Final = b"data/"
 
 
@@ -58,6 +59,19 @@ class Members:
         """Return the same for another member, or None if there is none."""
         found = self._named.get(name)
         return found and (self._begin(found[0]), found[1])
+
+    def pickle(self) -> tuple[int, int]:
+        """Return where the pickle begins and where it ends.
+
+        Raises:
+            Unusual: there is none, it is very long, or the numbers are not little-endian.
+        """
+        about, order = self.named(b"data.pkl"), self.named(b"byteorder")
+        if about is None or about[1] > _MAX_PICKLE:
+            raise Unusual
+        if order is not None and (order[1] > 6 or self._mapped[order[0] : sum(order)] != b"little"):
+            raise Unusual
+        return about[0], sum(about)
 
     def holds(self, start: int, nbytes: int) -> bool:
         """Return whether that many bytes from there on are in the file."""

@@ -19,8 +19,6 @@ from trajfmt.sources.stored import MappedTensor
 
 __all__ = ["Unusual", "read"]
 
-_MAX_PICKLE: Final = 64 * 2**20
-
 _STORAGES: Final = {
     "HalfStorage": "F16",
     "BFloat16Storage": "BF16",
@@ -61,13 +59,9 @@ def read(path: Path) -> Any:
     file = MappedFile(path, least=1)
     mapped = file.map()
     members = Members(mapped)
-    about, order = members.named(b"data.pkl"), members.named(b"byteorder")
-    if about is None or about[1] > _MAX_PICKLE:
-        raise Unusual
-    if order is not None and (order[1] > 6 or mapped[order[0] : sum(order)] != b"little"):
-        raise Unusual
+    begin, end = members.pickle()
     try:
-        return _Machine(mapped[about[0] : sum(about)], file, members).run()
+        return _Machine(mapped[begin:end], file, members).run()
     except (
         ValueError, IndexError, TypeError, KeyError, AttributeError, OverflowError, struct.error
     ) as exc:  # fmt: skip

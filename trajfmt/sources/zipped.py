@@ -27,7 +27,6 @@ from trajfmt.sources.members import Members, Unusual, compare
 
 __all__ = ["Unusual", "ZippedTrajectory", "read"]
 
-_MAX_PICKLE: Final = 64 * 2**20
 _MAX_LISTS: Final = 2**20
 """One a trajectory and one a timestep: more cost memory and no byte of weights."""
 
@@ -88,16 +87,12 @@ def read(path: Path) -> list[ZippedTrajectory]:
     finally:
         os.close(fd)
     members = Members(mapped)
-    about, order = members.named(b"data.pkl"), members.named(b"byteorder")
-    if about is None or about[1] > _MAX_PICKLE:
-        raise Unusual
-    if order is not None and (order[1] > 6 or mapped[order[0] : sum(order)] != b"little"):
-        raise Unusual
+    begin, end = members.pickle()
     try:
-        buffer = _interpret(mapped, about[0], sum(about), members)
+        buffer = _interpret(mapped, begin, end, members)
     except (ValueError, IndexError, TypeError, KeyError, AttributeError, OverflowError) as exc:
         raise Unusual from exc  # torch will say what is wrong with it
-    _check_nesting(buffer, about[1])
+    _check_nesting(buffer, end - begin)
     return [ZippedTrajectory(mapped, steps, path) for steps in buffer]
 
 
