@@ -8,7 +8,7 @@ demo: .venv/ready
 	$(BIN)/mct demo --out demo-out --force
 
 test: .venv/ready
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist worksteal
 
 lint: .venv/ready
 	$(BIN)/ruff check .
