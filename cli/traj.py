@@ -154,15 +154,18 @@ def _inspect(path: Place, *, layers: bool, trajectory: int | None, as_json: bool
 
 def _inspect_source(path: Path, *, layers: bool, as_json: bool) -> None:
     """Show what a conversion would find, file by file."""
-    from trajfmt.errors import NotABundleError
+    from trajfmt.errors import NotABundleError, SourceError
     from trajfmt.plan import plan
     from trajfmt.request import ConvertOptions
-    from trajfmt.sources import nothing_in, recognise
+    from trajfmt.sources import recognise
 
     from . import render
 
-    if path.exists() and recognise(path) is None:
-        raise NotABundleError("not_a_bundle", nothing_in(path), path=path)
+    if path.exists():
+        try:
+            recognise(path)
+        except SourceError as exc:
+            raise NotABundleError("not_a_bundle", exc.message, path=path) from None
     if layers:
         raise click.UsageError("layers are shown of a bundle; convert the buffer first")
     found = plan(path, None, ConvertOptions(keep_going=True))

@@ -119,14 +119,6 @@ def test_what_is_no_buffer_is_named(tmp_path: Path, content: Any, words: str, na
     assert caught.value.reason == "source_invalid"
 
 
-def test_a_folder_above_says_where_the_files_are(tmp_path: Path) -> None:
-    """`--buffer_path` itself holds no files: the message names the first folder below that does."""
-    family.mtt(tmp_path / "buffers")
-    with pytest.raises(SourceError, match="give CIFAR10_NO_ZCA/ConvNet") as caught:
-        open_source(tmp_path / "buffers")
-    assert caught.value.reason == "nothing_to_convert"
-
-
 # --- file by file -------------------------------------------------------------------------------------------
 
 

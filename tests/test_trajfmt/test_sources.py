@@ -38,7 +38,7 @@ def expert(seed: int, timesteps: int = 5, shapes: Any = SHAPES, dtype: Any = Non
 
 def save(folder: Path, content: Any, number: int | str = 0, **options: Any) -> Path:
     """Save one file of a buffer."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"replay_buffer_{number}.pt"
     torch.save(content, path, **options)
     return path
@@ -743,6 +743,37 @@ def test_empty_folder_is_refused(tmp_path: Path) -> None:
     """The message of an empty folder names both layouts."""
     (tmp_path / "src").mkdir()
     assert "replay_buffer" in str(refused(tmp_path / "src", "nothing_to_convert"))
+
+
+def test_the_only_folder_with_trajectories_is_taken(tmp_path: Path) -> None:
+    """What `--buffer_path` was called is enough: data set and network lie two folders below."""
+    save(tmp_path / "buffers" / "CIFAR10_NO_ZCA" / "ConvNet", [expert(0), expert(1)])
+    (tmp_path / "buffers" / "CIFAR10_NO_ZCA" / "logs" / "old").mkdir(parents=True)
+    told = []
+    convert(
+        tmp_path / "buffers",
+        tmp_path / "out.mct",
+        on_event=lambda event: told.append(event.message),
+    )
+    assert any("in CIFAR10_NO_ZCA/ConvNet, the only such folder" in text for text in told)
+    with trajfmt.open(tmp_path / "out.mct") as bundle:
+        assert (len(bundle), bundle.manifest.provenance.dataset) == (2, "CIFAR10")
+
+
+def test_one_of_several_folders_is_asked_for(tmp_path: Path) -> None:
+    """Nothing is chosen between two networks' trajectories; the message names both."""
+    for model in ("ConvNet", "AlexNet"):
+        save(tmp_path / "buffers" / "CIFAR10" / model, [expert(0)])
+    message = str(refused(tmp_path / "buffers", "nothing_to_convert"))
+    assert "CIFAR10/AlexNet, CIFAR10/ConvNet" in message
+
+
+def test_too_many_folders_are_not_searched(tmp_path: Path) -> None:
+    """Where not all folders were looked at, the one with trajectories may not be the only one."""
+    save(tmp_path / "buffers" / "000" / "ConvNet", [expert(0)])
+    for number in range(1, 70):
+        (tmp_path / "buffers" / f"{number:03d}").mkdir()
+    refused(tmp_path / "buffers", "nothing_to_convert")
 
 
 def test_missing_source_is_a_usage_error(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ trajectories.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from trajfmt.address import Address, Place
 from trajfmt.errors import MissingError, SourceError, UsageError, display
@@ -23,17 +23,27 @@ __all__ = [
     "LAYOUTS",
     "Collection",
     "Layout",
+    "Located",
     "OpenOptions",
     "Part",
     "layout_named",
-    "nothing_in",
     "open_source",
     "recognise",
 ]
 
 _DEPTH: Final = 4
-_FOLDERS: Final = 64
 """How far below a folder without trajectories they are looked for."""
+
+_FOLDERS: Final = 64
+"""How many folders are looked at there, on each level."""
+
+
+class Located(NamedTuple):
+    """Where trajectories lie, and what says so."""
+
+    path: Path
+    layout: Layout
+    why: str
 
 
 def layout_named(name: str) -> Layout:
@@ -48,17 +58,32 @@ def layout_named(name: str) -> Layout:
     raise UsageError(f"no layout is called {name!r}; `traj sources` lists them")
 
 
-def recognise(path: Path) -> tuple[Layout, str] | None:
-    """Return the first layout that recognises what lies at a path, and why it does; None if none does."""
-    return _first(LAYOUTS, path) or (
-        (mtt.LAYOUT, "a single file of no known name") if path.is_file() else None
-    )
+def recognise(path: Path) -> Located:
+    """Find trajectories: what lies at `path`, or else in the only folder below it that holds any.
+
+    The first layout counts that recognises it; a single file of no known name counts as MTT's.
+
+    Raises:
+        SourceError: no layout recognises it, or there are several folders below.
+    """
+    if found := _first(LAYOUTS, path):
+        return found
+    if path.is_file():
+        return Located(path, mtt.LAYOUT, "a single file of no known name")
+    if not path.is_dir():
+        what = "neither a folder nor a regular file; give the file itself, or the folder that it is in"
+        raise SourceError("nothing_to_convert", what, path=path)
+    below, looked_everywhere = _below(path)
+    if len(below) == 1 and looked_everywhere and not not_files(path):
+        where = display(below[0].path.relative_to(path))
+        return below[0]._replace(why=f"{below[0].why} in {where}, the only such folder")
+    raise SourceError("nothing_to_convert", _nothing_in(path, below), path=path)
 
 
-def _first(layouts: Iterable[Layout], path: Path) -> tuple[Layout, str] | None:
+def _first(layouts: Iterable[Layout], path: Path) -> Located | None:
     for layout in layouts:
         if (why := layout.recognise(path)) is not None:
-            return layout, why
+            return Located(path, layout, why)
     return None
 
 
@@ -88,30 +113,40 @@ def open_source(
         named = layout_named(layout)
         return named.open(path, replace(options, told=True, why=f"--from {named.name} says so"))
     found = recognise(path)
-    if found is None:
-        raise SourceError("nothing_to_convert", nothing_in(path), path=path)
-    return found[0].open(path, replace(options, why=found[1]))
+    return found.layout.open(found.path, replace(options, why=found.why))
 
 
-def nothing_in(path: Path) -> str:
+def _nothing_in(path: Path, below: Sequence[Located]) -> str:
     """Say what was looked for in a folder that no layout recognises, and what to do."""
-    if not path.is_dir():
-        return "neither a folder nor a regular file; give the file itself, or the folder that it is in"
     looked = (
         "no layout fits this folder: neither manifest.json nor replay_buffer_<n>.pt, waypoint_buffer*_<n>.pt,"
         " img_replay_buffer_<n>.pt or numbered checkpoints are in it; "
     )
-    found, level = [], [path]
-    for _ in range(_DEPTH):
-        level = [child for folder in level for child in _folders(folder)][:_FOLDERS]
-        found += level
-    shallow = [layout for layout in LAYOUTS if layout not in (huggingface.LAYOUT, checkpoints.LAYOUT)]
-    for folder in found[:_FOLDERS]:  # those two have looked further down themselves
-        if (below := _first(shallow, folder)) is not None:
-            return f"{looked}give {display(folder.relative_to(path))}, where {below[1]}"
+    if below:
+        some = [display(found.path.relative_to(path)) for found in below[:3]]
+        shown = ", ".join(some) + (", …" if len(below) > len(some) else "")
+        return f"{looked}give one of the folders that have them: {shown}"
     if broken := not_files(path):
         return looked + broken[0]
     return looked + "`traj sources` lists what is known"
+
+
+def _below(path: Path) -> tuple[list[Located], bool]:
+    """Return the folders with trajectories below one without, and whether all folders were looked at."""
+    shallow = [layout for layout in LAYOUTS if layout not in (huggingface.LAYOUT, checkpoints.LAYOUT)]
+    found: list[Located] = []  # those two have looked further down themselves
+    level = [path]
+    for _ in range(_DEPTH):
+        children = [child for folder in level for child in _folders(folder)]
+        level = []
+        for child in children[:_FOLDERS]:
+            if located := _first(shallow, child):
+                found.append(located)
+            else:
+                level.append(child)
+        if len(children) > _FOLDERS:
+            return found, False
+    return found, not any(_folders(folder) for folder in level)
 
 
 def _folders(path: Path) -> list[Path]:
