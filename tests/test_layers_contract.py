@@ -56,9 +56,10 @@ FLOORS = {
     "export": 10,
     "appending": 9,
     "inputs": 9,
-    "convert": 10,
+    "destination": 10,
+    "convert": 11,
     "plan": 10,
-    "__init__": 11,
+    "__init__": 12,
 }
 """What may import what inside trajfmt: only modules of lower floors, or of the same folder."""
 

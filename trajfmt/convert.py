@@ -1,7 +1,7 @@
 """Converting a source into a bundle, trajectory by trajectory.
 
-Owns the order of work, what is skipped and reported, and resuming. The arithmetic and the bytes are the
-encodings' business, the traps of a layout its source's, what the source is `identify`'s.
+Owns the order of work, and what is skipped and reported. The arithmetic and the bytes are the encodings'
+business, the traps of a layout its source's, what the source is `identify`'s, resuming `destination`'s.
 """
 
 from __future__ import annotations
@@ -9,32 +9,22 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from threadpoolctl import threadpool_limits
 
 from trajfmt.address import Address, local, located
-from trajfmt.appending import check_append
+from trajfmt.destination import Destination
 from trajfmt.encoder import Input
-from trajfmt.errors import (
-    CorruptError,
-    Reason,
-    SourceError,
-    TrajfmtError,
-    WriteError,
-    display,
-    non_finite,
-)
+from trajfmt.errors import CorruptError, Reason, SourceError, display, non_finite
 from trajfmt.events import Event, Teller
 from trajfmt.identify import Identity, identify
-from trajfmt.inputs import Dealt, Watched, job_of
+from trajfmt.inputs import Watched, job_of
 from trajfmt.layout import ParamLayout
-from trajfmt.manifest import Origin, SourceFile
+from trajfmt.manifest import SourceFile
 from trajfmt.measure import take_scratch
 from trajfmt.request import (
     ConvertOptions,
@@ -44,12 +34,11 @@ from trajfmt.request import (
     placed,
     usable,
 )
-from trajfmt.rounding import told
 from trajfmt.source import Convexified
 from trajfmt.sources import Collection, Part
 from trajfmt.sources.base import ForeignTrajectory
 from trajfmt.window import prepared
-from trajfmt.writer import BundleWriter, Encoded, append, create
+from trajfmt.writer import Encoded
 
 __all__ = ["ConvertOptions", "Event", "convert"]
 
@@ -99,27 +88,14 @@ def convert(
         tell("notice", notice)
     for problem in unusable:
         tell("skipped", problem)
-    run = _Run(collection, parts, options, target, job, tell)
+    bundle = Destination(target, options, job)
     try:
-        count = run.all()
+        count = _Run(collection, parts, options, target, bundle, tell).all()
     except BaseException:
-        run.stop()
+        bundle.stop()
         raise
     tell("done")
     return count
-
-
-@contextmanager
-def _writing(target: Path) -> Iterator[None]:
-    """Name the destination in an error of the system that comes from writing it."""
-    try:
-        yield
-    except OSError as exc:
-        if isinstance(exc, TrajfmtError):
-            raise
-        reason = f"{exc.strerror or exc}; free space or choose another place"
-        message = f"{display(target)}: cannot be written: {reason}"
-        raise WriteError(message) from exc
 
 
 _Work = Future[Encoded] | SourceError | CorruptError | None
@@ -135,7 +111,7 @@ class _Run:
         parts: Mapping[int, Part],
         options: ConvertOptions,
         target: Path,
-        job: bytes,
+        bundle: Destination,
         tell: Teller,
     ) -> None:
         self._collection = collection
@@ -144,13 +120,11 @@ class _Run:
         self._first_file = [sum(counts[:number]) for number in range(len(counts))]
         self._options = options
         self._target = target
-        self._job = job
+        self._bundle = bundle
         self._tell = tell
-        self._writer: BundleWriter | None = None
         self._identity: Identity | None = None
         self._sources: list[SourceFile] = []
         self._skipped: list[tuple[Reason, str]] = []
-        self._finished: set[tuple[int, int]] = set()
         self._repeats: list[int] = []
 
     def all(self) -> int:
@@ -166,35 +140,22 @@ class _Run:
                     self._file(number, part, pool)
         finally:
             pool.shutdown(cancel_futures=True)  # nothing is queued unless something went wrong
-        writer = self._writer
-        if writer is None:
+        if not self._bundle.started:
             message = "every trajectory was left out" if self._skipped else "the files hold no trajectories"
             raise SourceError("nothing_to_convert", message, path=self._collection.folder)
-        sources = [*writer.provenance.sources, *self._sources]
-        writer.provenance = msgspec.structs.replace(writer.provenance, sources=sources)
-        if writer.rounding:
-            self._tell("notice", told(writer.rounding, writer.layout.dtype))
-        written = len(writer)
-        with _writing(self._target):
-            writer.publish(renumbered=self._places(len(writer.provenance.sources) - len(self._sources)))
-        return written
+        if rounding := self._bundle.rounding:
+            self._tell("notice", rounding)
+        self._bundle.publish(self._sources, self._places())
+        return len(self._bundle)
 
-    def _places(self, base: int) -> dict[int, int]:
-        """Return where the first file of each part is among the bundle's sources, less what is left out."""
+    def _places(self) -> dict[int, int]:
+        """Return where the first file of each part is among the sources, less what is left out."""
         places: dict[int, int] = {}
-        place = base
+        place = 0
         for number, part in self._parts.items():
-            places[base + self._first_file[number]] = place
+            places[self._first_file[number]] = place
             place += 1 + len(part.also)
         return places
-
-    def stop(self) -> None:
-        """Keep finished trajectories for the next run; leave nothing if there are none."""
-        if self._writer is not None:
-            if self._writer.staging.empty:
-                self._writer.discard()
-            else:
-                self._writer.release()
 
     def _file(self, number: int, part: Part, pool: ThreadPoolExecutor) -> None:
         """Convert the trajectories of one file, several at a time, while its hash is computed."""
@@ -202,44 +163,41 @@ class _Run:
         if self._known(number):
             self._tell.done = done + part.nbytes
             return
-        watched = Watched(part, pool)
         skipped_before = len(self._skipped)
         self._repeats.clear()
-        trajectories = part.open(self._target.absolute().parent)
-        running: deque[tuple[int, _Work]] = deque()
-        for index, trajectory in enumerate(trajectories):
-            running.append((index, self._begin(number, index, trajectory, pool)))
-            if len(running) > _WORKERS:
+        with Watched(part, pool) as watched:
+            trajectories = part.open(self._target.absolute().parent)
+            running: deque[tuple[int, _Work]] = deque()
+            for index, trajectory in enumerate(trajectories):
+                running.append((index, self._begin(number, index, trajectory, pool)))
+                if len(running) > _WORKERS:
+                    self._finish(number, part, *running.popleft())
+                    self._tell.done += part.nbytes // len(trajectories)
+                    self._tell("trajectory")
+            # Further files behind the trajectories: one thread converts a run, another hashes its files.
+            watched.hash_more()
+            while running:
                 self._finish(number, part, *running.popleft())
-                self._tell.done += part.nbytes // len(trajectories)
-                self._tell("trajectory")
-        # Further files behind the trajectories: while one thread converts a run, another hashes its files.
-        watched.hash_more(pool)
-        while running:
-            self._finish(number, part, *running.popleft())
-        if self._repeats:
-            self._skip("duplicate_trajectory", _repeated(part, self._repeats))
-        self._tell.done = done + part.nbytes
-        self._tell("trajectory")
-        sources = watched.sources()
+            if self._repeats:
+                self._skip("duplicate_trajectory", _repeated(part, self._repeats))
+            self._tell.done = done + part.nbytes
+            self._tell("trajectory")
+            sources = watched.sources()
         self._sources += sources
-        if self._writer is not None:
-            record = Dealt(sources, len(self._writer), self._skipped[skipped_before:])
-            with _writing(self._target):
-                self._writer.staging.record(_key(number), msgspec.json.encode(record))
+        if self._bundle.started:
+            self._bundle.record(number, sources, self._skipped[skipped_before:])
 
     def _known(self, number: int) -> bool:
         """Take over a file that an interrupted run has dealt with, if that still holds."""
-        found = self._writer.staging.recall(_key(number)) if self._writer else None
-        if self._writer is None or found is None:
+        dealt = self._bundle.recall(number)
+        if dealt is None:
             return False
-        done = msgspec.json.decode(found[0], type=Dealt)
-        omitted = any(not self._repeat(reason) for reason, _ in done.skipped)
-        if done.end > len(self._writer) or (omitted and not self._options.keep_going):
+        omitted = any(not self._repeat(reason) for reason, _ in dealt.skipped)
+        if omitted and not self._options.keep_going:
             return False
-        for reason, message in done.skipped:
+        for reason, message in dealt.skipped:
             self._skip(reason, message)
-        self._sources += done.sources
+        self._sources += dealt.sources
         return True
 
     def _repeat(self, reason: Reason) -> bool:
@@ -272,12 +230,13 @@ class _Run:
             )
         except (SourceError, CorruptError) as exc:
             return exc
-        if self._writer is None:
-            self._start(dataclasses.replace(self._identity, layout=layout))
-        assert self._writer is not None
-        if (self._first_file[number], index) in self._finished:
+        if not self._bundle.started:
+            finished = self._bundle.start(dataclasses.replace(self._identity, layout=layout))
+            if finished:
+                self._tell("resumed", f"{finished} finished trajectories of an interrupted run taken over")
+        if self._bundle.holds(self._first_file[number], index):
             return None
-        return pool.submit(self._encode, self._writer, window, first, trajectory)
+        return pool.submit(self._encode, window, first, trajectory)
 
     def _stored_layout(self, identity: Identity, trajectory: ForeignTrajectory) -> ParamLayout:
         """Return the layout to store; convexified trajectories of a bundle keep its layers."""
@@ -286,12 +245,9 @@ class _Run:
             return identity.layout
         return given.cast(identity.dtype)
 
-    def _encode(
-        self, writer: BundleWriter, window: Input, first: int, trajectory: ForeignTrajectory
-    ) -> Encoded:
+    def _encode(self, window: Input, first: int, trajectory: ForeignTrajectory) -> Encoded:
         try:
-            with _writing(self._target):
-                return writer.encode(window)
+            return self._bundle.encode(window)
         except SourceError as exc:
             if exc.timestep is not None and first:
                 raise non_finite(exc.timestep + first, exc.parameter) from exc
@@ -306,12 +262,7 @@ class _Run:
         try:
             if not isinstance(work, Future):
                 raise work
-            writer = self._writer
-            assert writer is not None
-            origin = Origin(len(writer.provenance.sources) + self._first_file[number], index)
-            encoded = work.result()
-            with _writing(self._target):
-                writer.commit(encoded, origin=origin)
+            self._bundle.commit(work.result(), self._first_file[number], index)
         except (SourceError, CorruptError) as exc:
             if self._repeat(exc.reason):
                 self._repeats.append(index)
@@ -321,43 +272,8 @@ class _Run:
                 raise error from exc
             self._skip(error.reason, str(error))
 
-    def _start(self, identity: Identity) -> None:
-        """Open the writer and take over what an interrupted run has finished."""
-        options = self._options
-        with _writing(self._target):
-            if options.append:
-                self._writer = append(
-                    self._target, shard_bytes=options.shard_bytes, cast=identity.cast, job=self._job
-                )
-                check_append(self._writer, identity, options, self._target)
-            else:
-                self._writer = create(
-                    self._target,
-                    identity.layout,
-                    encoding=encoding_of(self._target),
-                    provenance=identity.provenance,
-                    knots=options.knots,
-                    smooth=options.smooth,
-                    codec=options.codec,
-                    gram=options.gram,
-                    shard_bytes=options.shard_bytes,
-                    cast=identity.cast,
-                    job=self._job,
-                )
-        base = len(self._writer.provenance.sources)
-        origins = [origin for origin in self._writer.recover() if origin is not None]
-        self._finished = {(origin.file - base, origin.trajectory) for origin in origins}
-        if self._finished:
-            self._tell(
-                "resumed", f"{len(self._finished)} finished trajectories of an interrupted run taken over"
-            )
-
 
 def _repeated(part: Part, numbers: list[int]) -> str:
     """Return the remark on trajectories of a file that earlier files hold already."""
     shown = ", ".join(map(str, numbers[:8])) + (", …" if len(numbers) > 8 else "")
     return f"{display(part.path)}: saved again, in the bundle already: {len(numbers)} trajectories ({shown})"
-
-
-def _key(number: int) -> str:
-    return f"source-{number:05d}"

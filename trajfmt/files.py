@@ -28,7 +28,6 @@ __all__ = [
     "open_regular",
     "reserve",
     "sha256_file",
-    "sha256_mapped",
     "write_at",
     "write_file",
     "write_pieces",
@@ -38,7 +37,6 @@ Backend = Literal["mmap", "pread"]
 """How files are read: mapped, or by positioned reads (kinder to network file systems)."""
 
 _BLOCK: Final = 2**20
-_PIECE: Final = 64 * 2**20
 _MAX_MAPS: Final = 16
 """Maps kept; a bundle of thousands of trajectories must not use up a process's descriptors."""
 
@@ -74,26 +72,6 @@ def _sha256(file: io.FileIO) -> str:
     view = memoryview(buffer)
     while count := file.readinto(buffer):
         digest.update(view[:count])
-    return digest.hexdigest()
-
-
-def sha256_mapped(path: Path) -> str:
-    """Return the sha256 of a regular file, mapped and hashed in few large pieces.
-
-    For a thread beside one that computes in Python: each of `sha256_file`'s blocks would wait for the
-    interpreter lock, which made hashing twice as slow as the whole conversion it runs beside.
-    """
-    digest = hashlib.sha256()
-    fd = open_regular(path)
-    try:
-        size = os.fstat(fd).st_size
-        if size:
-            with mmap.mmap(fd, 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
-                for start in range(0, size, _PIECE):
-                    with view[start : start + _PIECE] as piece:
-                        digest.update(piece)
-    finally:
-        os.close(fd)
     return digest.hexdigest()
 
 

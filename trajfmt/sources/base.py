@@ -14,7 +14,6 @@ from typing import Any, Literal, Protocol
 from numpy.typing import NDArray
 
 from trajfmt.errors import CorruptError, SourceError, aliased, display
-from trajfmt.files import sha256_mapped
 from trajfmt.layout import Dtype, ParamLayout
 from trajfmt.manifest import Provenance
 from trajfmt.models import PathFacts
@@ -115,13 +114,11 @@ class Part(Protocol):
         """Return the bytes that are read, of all its files."""
         ...
 
-    @property
-    def verifies(self) -> bool:
-        """Return whether `sha256` also checks the contents, and must come before they are read."""
-        ...
+    def verify(self) -> str | None:
+        """Check the contents before they are read, and return the hash of the file at `path`.
 
-    def sha256(self) -> str:
-        """Return the hash of the file at `path`; those of `also` are hashed by the converter."""
+        None if there is nothing to check them with: the converter hashes the files.
+        """
         ...
 
     def open(self, scratch: Path) -> Sequence[ForeignTrajectory]:
@@ -186,8 +183,6 @@ class Collection(Protocol):
 class FilePart:
     """The files of a `Part`, to inherit from: `open` is missing."""
 
-    verifies = False
-
     def __init__(self, path: Path, *also: Path) -> None:
         self.path = path
         self.also: Sequence[Path] = also
@@ -197,9 +192,9 @@ class FilePart:
         """Return the bytes of all files."""
         return sum(file.stat().st_size for file in (self.path, *self.also))
 
-    def sha256(self) -> str:
-        """Return the hash of the first file."""
-        return sha256_mapped(self.path.resolve())
+    def verify(self) -> str | None:
+        """Return None: they are not checked as a whole."""
+        return None
 
 
 @dataclass(kw_only=True)

@@ -65,7 +65,6 @@ LAYOUT: Final = Layout(
 class BundlePart:
     """A bundle's trajectories."""
 
-    verifies = True
     also: Sequence[Path] = ()
 
     @property
@@ -77,8 +76,8 @@ class BundlePart:
         self._bundle = bundle
         self.path = bundle.path / FILE_NAME
 
-    def sha256(self) -> str:
-        """Verify every file, and return the hash of the manifest that holds their hashes."""
+    def verify(self) -> str:
+        """Check every file, and return the hash of the manifest that holds their hashes."""
         self._bundle.verify()
         return self._bundle.sha256
 

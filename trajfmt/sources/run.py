@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajfmt.errors import FormatError, SourceError, display
-from trajfmt.files import sha256_mapped
 from trajfmt.layout import DTYPES, Dtype
 from trajfmt.manifest import KnownFrom
 from trajfmt.safetensors import NUMPY
-from trajfmt.sources.base import Buffers, ForeignTrajectory, Plain, Shapes
+from trajfmt.sources.base import Buffers, FilePart, ForeignTrajectory, Plain, Shapes
 from trajfmt.sources.numbering import Numbered
 from trajfmt.sources.statedict import is_buffer
 from trajfmt.sources.stored import State, Stored
@@ -238,31 +237,15 @@ class RunTrajectory(Plain):
         self._states = []
 
 
-class RunPart:
+class RunPart(FilePart):
     """One run: a folder of checkpoints."""
-
-    verifies = False
 
     def __init__(
         self, run: Run, kind: Kind, schema: Schema | None, mode: Buffers, *, trust_pickle: bool
     ) -> None:
+        super().__init__(*(file for one in run.checkpoints for file in kind.files(one)))
         self._run, self._kind, self._schema, self._mode = run, kind, schema, mode
         self._trust = trust_pickle
-        self.path, *self._also = (file for one in run.checkpoints for file in kind.files(one))
-
-    @property
-    def also(self) -> Sequence[Path]:
-        """Return the files after the first."""
-        return self._also
-
-    @property
-    def nbytes(self) -> int:
-        """Return the bytes of all files."""
-        return sum(file.stat().st_size for file in (self.path, *self._also))
-
-    def sha256(self) -> str:
-        """Return the hash of the first file."""
-        return sha256_mapped(self.path.resolve())
 
     def open(self, scratch: Path) -> Sequence[ForeignTrajectory]:
         """Return the run."""

@@ -1,0 +1,94 @@
+"""The files of a source while it is converted: their hashes end with the conversion."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trajfmt import inputs
+from trajfmt.bundle import Bundle
+from trajfmt.convert import convert
+from trajfmt.errors import SourceError
+from trajfmt.inputs import Watched
+from trajfmt.sources.base import FilePart
+from trajfmt.sources.replay import ReplayPart
+
+torch = pytest.importorskip("torch")
+
+
+def save(folder: Path) -> Path:
+    """Save a buffer of one trajectory of three timesteps."""
+    folder.mkdir()
+    torch.save([[[torch.full((400,), float(t))] for t in range(3)]], folder / "replay_buffer_0.pt")
+    return folder / "replay_buffer_0.pt"
+
+
+@pytest.mark.parametrize(
+    "error", [SourceError("too_few_timesteps", "has none"), KeyboardInterrupt()], ids=["error", "Ctrl-C"]
+)
+def test_error_does_not_wait_for_the_hash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """A file whose first piece is being hashed when the conversion fails is hashed no further."""
+    source = save(tmp_path / "src")
+    size = source.stat().st_size // 5
+    pieces: list[int] = []
+    begun, over = threading.Event(), threading.Event()
+
+    class Held:
+        def __init__(self, data: bytes = b"") -> None:
+            self.hexdigest = hashlib.sha256(data).hexdigest
+
+        def update(self, piece: memoryview) -> None:
+            pieces.append(len(piece))
+            begun.set()
+            over.wait()
+
+    class Pool(ThreadPoolExecutor):
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            over.set()
+            super().shutdown(wait, cancel_futures=cancel_futures)
+
+    def fail(_self: ReplayPart, _scratch: Path) -> None:
+        begun.wait()
+        raise error
+
+    monkeypatch.setattr(inputs, "hashlib", SimpleNamespace(sha256=Held))
+    monkeypatch.setattr(inputs, "_PIECE", size)
+    monkeypatch.setattr("trajfmt.convert.ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(ReplayPart, "open", fail)
+    with pytest.raises(type(error)):
+        convert(source, tmp_path / "out.mct")
+    assert pieces == [size]
+
+
+def test_hash_is_that_of_all_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last piece may be shorter, further files follow the first, and an empty one has a hash, too."""
+    data = np.random.default_rng(0).bytes(1000)
+    for name, content in (("a", data), ("b", b""), ("c", data[:7])):
+        (tmp_path / name).write_bytes(content)
+    monkeypatch.setattr(inputs, "_PIECE", 300)
+    part: Any = FilePart(tmp_path / "a", tmp_path / "b", tmp_path / "c")
+    with ThreadPoolExecutor(1) as pool, Watched(part, pool) as watched:
+        watched.hash_more()
+        found = [(file.name, file.bytes, file.sha256) for file in watched.sources()]
+    contents = {"a": data, "b": b"", "c": data[:7]}
+    assert found == [
+        (name, len(content), hashlib.sha256(content).hexdigest()) for name, content in contents.items()
+    ]
+
+
+def test_bundle_is_checked_where_ctrl_c_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python tells the main thread alone; one that waits for a pool could not end the pool's work."""
+    convert(save(tmp_path / "src"), tmp_path / "out.mtt")
+    threads: list[threading.Thread] = []
+    monkeypatch.setattr(Bundle, "verify", lambda _self: threads.append(threading.current_thread()))
+    convert(tmp_path / "out.mtt", tmp_path / "out.mct")
+    assert threads == [threading.main_thread()]
