@@ -27,10 +27,11 @@ from mct import networks
 from mct.architectures.convnet import ConvNet
 from mct.augment import DSA
 from mct.matching import Match
+from mct.problem import Problem, minibatches, targets_of
 from mct.seeds import generator
 from mct.steps import Step, make_step
 from mct.steps.convnet import ConvNetStep
-from mct.unroll import ExactUnroll, Gradients, Problem, minibatches, targets_of
+from mct.unroll import ExactUnroll, Gradients
 
 NETWORKS = [
     "ConvNetD3W16", "ConvNetD3W16BN", "ConvNetD3W16LN", "ConvNetD3W16GN", "ConvNetD3W16NN", "ConvNetD3W16MP",

@@ -33,10 +33,11 @@ from torch import Tensor
 import trajfmt
 from mct import networks
 from mct.matching import Matcher
+from mct.problem import Problem
 from mct.seeds import generator
 from mct.steps import make_step
 from mct.stream import KnotStream
-from mct.unroll import ExactUnroll, Problem
+from mct.unroll import ExactUnroll
 
 Encoding = Literal["convex", "full"]
 Shapes = list[tuple[str, tuple[int, ...]]]

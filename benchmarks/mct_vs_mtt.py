@@ -89,7 +89,7 @@ def prepare(cifar10: Path, out: Path) -> None:
 
     from mct.allocator import keep_memory
     from mct.events import ExpertDone
-    from mct.experts import ExpertRun
+    from mct.expert_run import ExpertRun
     from mct.layouts import cifar
     from trajfmt.convert import ConvertOptions, convert
 

@@ -81,7 +81,7 @@ def evaluate(
     from mct.comparison import Comparison
     from mct.ranks import joined, together
 
-    from . import render_mct
+    from . import accuracies, lines
 
     process.settle()
     with joined(device) as (ranks, device):
@@ -91,10 +91,10 @@ def evaluate(
                 root=data,
                 device=device,
                 ranks=ranks,
-                notes=render_mct.Notes(),
+                notes=lines.Notes(),
                 **settings,
             )
-        render_mct.evaluation(comparison, baseline=baseline, cross=cross, as_json=as_json)
+        accuracies.evaluation(comparison, baseline=baseline, cross=cross, as_json=as_json)
 
 
 @click.command("convert-images")
@@ -112,10 +112,10 @@ def convert_images(source: Path, dest: Path, data: Path | None, **settings: Any)
     """
     from mct import sets as layouts
 
-    from . import render_mct
+    from . import lines
 
     told = layouts.Told(**{fact: settings.pop(fact) for fact in _FACTS})
-    layouts.convert_images(source, dest, told=told, root=data, notes=render_mct.Notes(), **settings)
+    layouts.convert_images(source, dest, told=told, root=data, notes=lines.Notes(), **settings)
     click.echo(str(dest))
 
 

@@ -1,21 +1,16 @@
-"""The command group `mct`: parse, one call into the library, one call to render.
+"""The command group `mct`: parse, one call into the library, one call that shows the result.
 
 Torch is imported inside the commands, so that help and wrong usage answer at once.
 """
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from . import failures, images, options, plots, process, torchrun
-
-if TYPE_CHECKING:
-    from mct.folder import RunFolder
-    from trajfmt.address import Place
+from . import distill, failures, images, options, plots, presets, process, torchrun
 
 __all__ = ["main"]
 
@@ -23,6 +18,8 @@ __all__ = ["main"]
 @click.group(
     cls=failures.Group,
     commands={
+        "distill": distill.distill,
+        "presets": presets.presets,
         "plot": plots.plot,
         "evaluate": images.evaluate,
         "convert-images": images.convert_images,
@@ -93,10 +90,10 @@ def experts(
     Into OUT.mct they are convexified while they are trained: the full trajectories never exist. Run again
     after an interruption, the same command continues from the finished experts.
     """
-    from mct.experts import ExpertRun
+    from mct.expert_run import ExpertRun
     from mct.ranks import joined, together
 
-    from . import render_mct
+    from . import lines, runs
 
     process.settle()
     with joined(device) as (ranks, device):
@@ -109,190 +106,10 @@ def experts(
                 root=data,
                 device=device,
                 ranks=ranks,
-                notes=render_mct.Notes(),
+                notes=lines.Notes(),
                 **settings,
             )
-        render_mct.experts(run)
-
-
-@main.command()
-@click.option("--traj", type=options.PLACE, required=True, help="A bundle, .mct or .mtt, or its address.")
-@click.option("--out", type=options.PATH, help="Folder of the run.  [default: NAME-distilled for NAME.mct]")
-@click.option("--resume", is_flag=True, help="Continue the run in the folder, with its settings.")
-@click.option("--preset", help="Published settings by name: see mct presets.")
-@click.option("--dataset", help="Where the bundle names none, or the path of its file.")
-@options.data
-@click.option("--model", help="Where the bundle does not know it, like ConvNetD3W128.")
-@options.preprocessing
-@options.augment
-@click.option("--ipc", type=int, help="Images per class.")
-@click.option("--steps", "inner_steps", type=int, help="N: student updates per outer step.")
-@click.option("--expert-steps", type=float, help="M: timesteps from start to target.")
-@click.option("--max-start", type=float, help="Starts are drawn below it, in timesteps.")
-@click.option(
-    "--sampling",
-    type=click.Choice(["auto", "continuous", "discrete"]),
-    help="Real or whole starts.  [default: continuous from a .mct, discrete from a .mtt]",
-)
-@click.option(
-    "--gradient",
-    type=click.Choice(["exact", "tesla"]),
-    help="tesla: the biased gradient of TESLA's and the MCT authors' code.  [default: exact]",
-)
-@click.option(
-    "--labels",
-    type=click.Choice(["hard", "teacher"]),
-    help="teacher: what the expert at the target says of the images.  [default: hard]",
-)
-@click.option("--outer-steps", type=int, help="Updates of the synthetic images.")
-@click.option("--lr-img", type=float, help="Step size of the images.")
-@click.option("--lr-lr", type=float, help="Step size of the learned learning rate.")
-@click.option("--lr-init", type=float, help="Learning rate that the student starts with.")
-@click.option("--batch-syn", type=int, help="Synthetic images per inner step.  [default: all]")
-@click.option("--eval-every", type=int, help="Evaluate after every so many outer steps, and keep the best.")
-@click.option(
-    "--select",
-    type=click.Choice(["heldout", "test"]),
-    help="Evaluate and choose on a tenth of the training images, or on the test set as published numbers "
-    "do.  [default: heldout]",
-)
-@click.option("--eval-networks", type=int, help="Fresh networks of an evaluation.  [default: 5]")
-@click.option("--eval-epochs", type=int, help="Passes over the images in an evaluation.  [default: 1000]")
-@click.option("--save-every", type=int, help="Save after every so many outer steps.")
-@click.option(
-    "--engine",
-    type=click.Choice(["auto", "compiled", "eager"]),
-    help="How updates are computed; auto: compiled where a run is long enough.  [default: auto]",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["float32", "bf16"]),
-    help="bf16: faster on a GPU, less exact.  [default: float32]",
-)
-@click.option(
-    "--samples",
-    type=int,
-    help="Trajectories and starts that an outer step averages.  [default: 1, or one for each process]",
-)
-@click.option(
-    "--shard", is_flag=True, help="Processes share every batch, not the samples: exact, and slower."
-)
-@click.option("--knots-mb", type=int, help="MiB of knots that are kept on the device.  [default: 1024]")
-@click.option("--keep-mb", type=int, help="MiB of activations that are not computed again.  [default: 0]")
-@click.option("--step-images", type=int, help="Images computed at once.  [default: a whole batch]")
-@click.option("--profile", type=options.PATH, help="Write a trace of outer steps 2 to 4, for Perfetto.")
-@options.seed
-@options.device
-def distill(
-    traj: Place,
-    out: Path | None,
-    resume: bool,
-    preset: str | None,
-    dataset: str | None,
-    data: Path | None,
-    model: str | None,
-    preprocessing: str | None,
-    eval_networks: int | None,
-    eval_epochs: int | None,
-    shard: bool,
-    knots_mb: int | None,
-    keep_mb: int | None,
-    step_images: int | None,
-    profile: Path | None,
-    device: str,
-    **settings: Any,
-) -> None:
-    """Distil a dataset from a bundle of trajectories.
-
-    Dataset, model and preprocessing come from the bundle; settings that are not given are the published
-    ones for dataset and --ipc (mct presets): MCT's for a .mct, MTT's for a .mtt. Ctrl-C keeps the state,
-    and --resume continues from it.
-
-    On several GPUs: torchrun --nproc-per-node K -m traj_cli.mct distill --device cuda …
-    """
-    import trajfmt
-    from mct import recipes
-    from mct.distill import Distiller
-    from mct.execution import Execution
-    from mct.folder import RunFolder
-    from mct.ranks import joined, together
-
-    from . import render_mct
-
-    process.settle()
-    folder = RunFolder(out or Path(f"{_stem(traj)}-distilled"))
-    memory = {"knots_mb": knots_mb, "keep_mb": keep_mb, "step_images": step_images}
-    with joined(device) as (ranks, device), contextlib.ExitStack() as held:
-        with together(ranks):
-            if not resume and ranks.rank == 0:
-                folder.check_free()
-            before = folder.origin() if resume else None
-            if not resume and not shard and settings["samples"] is None and ranks.size > 1:
-                settings["samples"] = ranks.size
-            bundle = held.enter_context(trajfmt.open(traj, verify=True))
-            distiller = Distiller.from_bundle(
-                bundle,
-                dataset=dataset,
-                model=model,
-                device=device,
-                preprocessing=preprocessing,
-                root=data,
-                base=before and before.config,
-                preset=preset,
-                execution=Execution(profile=profile, **{k: v for k, v in memory.items() if v is not None}),
-                ranks=ranks,
-                shard=shard,
-                **settings,
-            )
-            evaluation = None
-            if not resume or (eval_networks, eval_epochs) != (None, None):
-                evaluation = recipes.evaluate_config(
-                    distiller.dataset.name,
-                    base=before and before.evaluation,
-                    networks=eval_networks,
-                    epochs=eval_epochs,
-                    augment=settings["augment"],
-                    seed=settings["seed"],
-                )
-            idle = 0 if shard else ranks.size - distiller.config.samples
-            if idle > 0:
-                distiller.notes.append(
-                    f"{idle} of {ranks.size} processes have nothing to do: an outer step averages "
-                    f"{distiller.config.samples} samples; use fewer processes, or --shard"
-                )
-        render_mct.distillation(distiller, folder, resume=resume, evaluation=evaluation)
-        if ranks.rank == 0:
-            _choose(folder, dataset=dataset, model=model, root=data, device=device)
-
-
-def _stem(traj: Place) -> str:
-    """Return the name of a bundle without its ending, for the folder of a run."""
-    return traj.resolve().stem if isinstance(traj, Path) else Path(traj.name).stem
-
-
-def _choose(folder: RunFolder, **where: Any) -> None:
-    """Say what the result of a run is, tested once where it was chosen on held-out images."""
-    from dataclasses import asdict
-
-    from mct.comparison import Comparison
-
-    from . import render_mct
-
-    best = folder.chosen()
-    comparison = None
-    if best and best.selected and best.selected.on == "heldout" and best.evaluation:
-        comparison = Comparison.prepare(folder.best, **where, **asdict(best.evaluation))
-    render_mct.chosen(folder, best and best.selected, comparison)
-
-
-@main.command()
-@click.option("--dataset", help="Only those of a dataset.")
-@options.as_json
-def presets(dataset: str | None, as_json: bool) -> None:
-    """Print the published settings by name, each with its source."""
-    from . import render_mct
-
-    render_mct.presets(dataset, as_json=as_json)
+        runs.experts(run)
 
 
 @main.command()

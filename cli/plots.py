@@ -33,12 +33,12 @@ def curve(runs: tuple[Path, ...], output: Path, force: bool) -> None:
     """
     from mct.plots import curves
 
-    from . import render_mct
+    from . import accuracies
 
     options.check_output(output, force=force)
     found = curves.curves(list(runs))
-    render_mct.picture(output, curves.draw(found))
-    render_mct.convergence(found)
+    _write(output, curves.draw(found))
+    accuracies.convergence(found)
 
 
 @plot.command()
@@ -78,7 +78,7 @@ def along(
     from mct.devices import device_of
     from mct.plots import along as ways
 
-    from . import render_mct
+    from . import accuracies
 
     options.check_output(output, force=force)
     here = device_of(device)
@@ -97,5 +97,13 @@ def along(
             images=images,
             project=landscape,
         )
-        found = render_mct.along(events)
-        render_mct.picture(output, ways.landscape(found) if landscape else ways.draw(found))
+        found = accuracies.along(events)
+        _write(output, ways.landscape(found) if landscape else ways.draw(found))
+
+
+def _write(path: Path, picture: bytes) -> None:
+    """Write a PNG and print where it is."""
+    from mct.tensorfile import write_atomically
+
+    write_atomically(path, picture)
+    click.echo(str(path))

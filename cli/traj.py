@@ -83,26 +83,26 @@ def convert(source: Place, destination: Path, dry_run: bool, as_json: bool, **fl
     """
     from trajfmt import convert as conversion
 
-    from . import render
+    from . import lines, progress, reports
 
     settings = _settings(flags)
     if dry_run:
         from trajfmt.plan import plan
 
         found = plan(source, destination, settings)
-        render.plan(found, str(source), as_json=as_json, destination=str(destination))
+        reports.plan(found, str(source), as_json=as_json, destination=str(destination))
         return
     try:
-        with render.progress("converting", 1) as bar:
+        with progress.bar("converting", 1) as bar:
             count = conversion.convert(
-                source, destination, settings, on_event=lambda event: render.conversion(event, bar)
+                source, destination, settings, on_event=lambda event: progress.conversion(event, bar)
             )
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; run the same command again to continue") from None
     if as_json:
-        render.json_line({"destination": str(destination), "trajectories": count})
+        lines.record({"destination": str(destination), "trajectories": count})
     else:
-        render.done(destination, f"{count} trajectories")
+        lines.done(destination, f"{count} trajectories")
 
 
 def _settings(flags: dict[str, object]) -> ConvertOptions:
@@ -138,7 +138,7 @@ def _inspect(path: Place, *, layers: bool, trajectory: int | None, as_json: bool
     """Show one bundle, or one source of other code."""
     from trajfmt import report
 
-    from . import render
+    from . import reports
 
     if isinstance(path, Path) and not _is_bundle(path):
         _inspect_source(path, layers=layers or trajectory is not None, as_json=as_json)
@@ -147,9 +147,9 @@ def _inspect(path: Place, *, layers: bool, trajectory: int | None, as_json: bool
 
         with trajfmt.open(path) as bundle:
             number = trajectory or 0
-            render.layers(report.layer_reports(bundle[number]), number, as_json=as_json)
+            reports.layers(report.layer_reports(bundle[number]), number, as_json=as_json)
     else:
-        render.summary(report.summarize(path), as_json=as_json)
+        reports.summary(report.summarize(path), as_json=as_json)
 
 
 def _inspect_source(path: Path, *, layers: bool, as_json: bool) -> None:
@@ -159,7 +159,7 @@ def _inspect_source(path: Path, *, layers: bool, as_json: bool) -> None:
     from trajfmt.request import ConvertOptions
     from trajfmt.sources import recognise
 
-    from . import render
+    from . import reports
 
     if path.exists():
         try:
@@ -169,7 +169,7 @@ def _inspect_source(path: Path, *, layers: bool, as_json: bool) -> None:
     if layers:
         raise click.UsageError("layers are shown of a bundle; convert the buffer first")
     found = plan(path, None, ConvertOptions(keep_going=True))
-    render.plan(found, str(path), as_json=as_json, destination=None)
+    reports.plan(found, str(path), as_json=as_json, destination=None)
 
 
 def _is_bundle(path: Path) -> bool:
@@ -185,10 +185,10 @@ def sources(as_json: bool) -> None:
     """List what can be converted: the names for --from, whose files, what lies on disk."""
     from trajfmt.sources import LAYOUTS
 
-    from . import render
+    from . import reports
 
     rows = [(layout.name, layout.title, layout.files) for layout in LAYOUTS]
-    render.sources(rows, as_json=as_json)
+    reports.sources(rows, as_json=as_json)
 
 
 @main.command()
@@ -202,11 +202,11 @@ def extract(path: Place, trajectory: int, t: float, output: Path, verify: bool) 
     import trajfmt
     from trajfmt.extract import extract as write
 
-    from . import render
+    from . import lines
 
     with trajfmt.open(path, verify=verify) as bundle:
         write(bundle, trajectory, t, output)
-    render.done(output, f"trajectory {trajectory}, t = {t:g}")
+    lines.done(output, f"trajectory {trajectory}, t = {t:g}")
 
 
 @main.command()
@@ -216,11 +216,11 @@ def validate(paths: tuple[Place, ...], as_json: bool) -> None:
     """Check bundles completely and list every problem."""
     from trajfmt.validate import validate as check
 
-    from . import render
+    from . import lines
 
     def run(path: Place) -> int:
         found = check(path)
-        render.problems(str(path), found, as_json=as_json)
+        lines.problems(str(path), found, as_json=as_json)
         return max((problem.exit_code for problem in found), default=0)
 
     sys.exit(failures.each(paths, run))
@@ -254,15 +254,15 @@ def export(
     """
     import trajfmt
 
-    from . import render
+    from . import lines, progress
 
     with trajfmt.open(path, verify=verify) as bundle:
         from trajfmt.export import check
         from trajfmt.export import export as write
 
         for note in check(bundle, to=to, per_file=per_file):
-            render.notice(note)
-        with render.progress("exporting", len(bundle)) as bar:
+            lines.notice(note)
+        with progress.bar("exporting", len(bundle)) as bar:
 
             def step(_index: int) -> None:
                 if bar is not None:
@@ -278,7 +278,7 @@ def export(
                 on_trajectory=step,
             )
     what = "in place; have torch.load = trajfmt.torch.load where they are loaded" if in_place else ""
-    render.done(destination, f"{count} trajectories{', ' + what if what else ''}")
+    lines.done(destination, f"{count} trajectories{', ' + what if what else ''}")
 
 
 if __name__ == "__main__":

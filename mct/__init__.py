@@ -32,10 +32,12 @@ from mct.events import (
     Note,
     OuterStep,
 )
-from mct.experts import ExpertRun, train_experts
+from mct.expert_run import ExpertRun
+from mct.experts import train_experts
 from mct.folder import RunFolder
+from mct.problem import Problem
 from mct.synthetic import SyntheticDataset
-from mct.unroll import Gradients, Problem, Unroll
+from mct.unroll import Gradients, Unroll
 
 __all__ = [
     "Accuracy",

@@ -1,7 +1,8 @@
 """One outer step: draws a sample, takes the exact gradient, and updates images and learning rate.
 
-It is a pure function from state to state. The gradient belongs to `unroll` and `matching`, evaluation to
-`evaluate`, what stops a run to `guards`; this module only puts them together. The loop is in `distill`.
+It is a pure function from state to state. The gradient belongs to `samples`, the update to `optimizer`,
+evaluation to `evaluate`, what stops a run to `guards`; this module only puts them together. The loop is in
+`distill`.
 """
 
 import time
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 
 import trajfmt
-from mct import guards, networks, provenance, recipes, synthetic
+from mct import guards, networks, optimizer, provenance, recipes, synthetic
 from mct.clock import Clock
 from mct.config import DistillConfig, EvaluateConfig
 from mct.data import Dataset
@@ -224,51 +225,40 @@ class Distiller:
                 the last good one.
         """
         began = time.perf_counter()
-        config, now = self.config, state.synthetic
+        now, step = state.synthetic, state.step + 1
         random = torch.Generator()
         random.set_state(state.random)
         draws = self._samples.draw(now, random)
-        step = state.step + 1
         try:
             found, taught = self._samples.mean(now, draws)
         except DivergedError as exc:
             raise DivergedError(f"outer step {step}: {exc}") from None
         if taught is not None:
-            now = replace(now, soft_labels=taught)
+            state = replace(state, synthetic=replace(now, soft_labels=taught))
         with self.clock.part("update"):
-            # torch.optim.SGD's momentum: v <- mu v + g, x <- x - lr v; also at the first step.
-            velocity = config.momentum * state.image_velocity + found.images
-            rate_velocity = config.momentum * state.rate_velocity + found.learning_rate
-            rate = now.learning_rate - config.lr_lr * rate_velocity
-            images = now.images - config.lr_img * velocity
+            after = optimizer.update(state, found, self.config)
+        now = after.synthetic
         cause = guards.trouble(
-            config,
+            self.config,
             loss=found.loss,
             pull=found.images,
             slope=found.learning_rate,
-            images=images,
-            rate=rate,
+            images=now.images,
+            rate=now.learning_rate,
         )
         if cause is not None:
             raise DivergedError(f"outer step {step}: {cause}")
-        after = replace(now, images=images, learning_rate=rate, origin=replace(now.run, outer_step=step))
         first = draws[0]
         event = OuterStep(
             step=step,
             loss=found.loss,
             trajectory=first.trajectory,
             start=first.start,
-            target=first.start + config.expert_steps,
-            learning_rate=rate,
+            target=first.start + self.config.expert_steps,
+            learning_rate=now.learning_rate,
             seconds=time.perf_counter() - began,
         )
-        return replace(
-            state,
-            synthetic=after,
-            image_velocity=velocity,
-            rate_velocity=rate_velocity,
-            random=random.get_state(),
-        ), event
+        return replace(after, random=random.get_state()), event
 
     def evaluate(self, state: State, config: EvaluateConfig) -> Accuracy:
         """Return the accuracy of fresh networks trained on the synthetic dataset of `state`."""

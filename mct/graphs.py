@@ -15,8 +15,9 @@ from torch import Tensor
 from mct.batches import Batches
 from mct.errors import first_line
 from mct.matching import Match
+from mct.problem import Problem
 from mct.steps import Notes
-from mct.unroll import ExactUnroll, Gradients, Loop, Problem
+from mct.unroll import ExactUnroll, Gradients, Loop
 
 Shape = tuple[int, ...]
 

@@ -1,13 +1,13 @@
 """Networks that learn batch by batch with SGD: on one flat vector of weights, or as modules.
 
-A network without memory is a vector of weights and a step, and its update one pass over the vector; on a
-GPU the whole update becomes one CUDA graph. A network with buffers, such as the running statistics of
+A network without memory is a vector of weights and a program, and its update one pass over the vector; on
+a GPU the whole update becomes one CUDA graph. A network with buffers, such as the running statistics of
 batch norm, or with dropout, stays a module. Both do what `torch.optim.SGD` does, by calling it.
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
-from typing import Literal, Protocol, cast
+from functools import partial
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,15 +15,10 @@ from torch.nn.functional import cross_entropy
 from torch.nn.modules.dropout import _DropoutNd
 
 import trajfmt
-from mct import networks
-from mct.architectures.convnet import ConvNet
 from mct.errors import first_line
 from mct.feed import Batch
-from mct.functional import Functional
-from mct.seeds import generator
-from mct.steps import Notes, Step, make_step
-from mct.steps.compiled import compile_apart
-from mct.testing import BLOCK
+from mct.programs import Program, programs
+from mct.steps import Notes
 from trajfmt import torch as bridge
 
 _PLAIN = 3
@@ -63,27 +58,24 @@ class FlatLearner:
 
     Args:
         network: Where training starts; left alone until `network` is called.
-        step: Of this architecture; one that several learners share must be safe to call at once.
+        program: Of this architecture; one that several learners share must be safe to call at once.
         momentum: As `torch.optim.SGD` takes it.
         weight_decay: As `torch.optim.SGD` takes it.
         notes: Called with one line where a CUDA graph could not be captured.
-        forward: The compiled forward pass, where there is one.
     """
 
     def __init__(
         self,
         network: nn.Module,
-        step: Step,
+        program: Program,
         *,
         momentum: float,
         weight_decay: float,
         notes: Notes | None,
-        forward: Callable[..., object] | None,
     ) -> None:
-        self._forward = forward
-        self._network, self._step, self._notes = network, step, notes
-        self._momentum, self._weight_decay = momentum, weight_decay
-        self._theta = step.pack(bridge.flatten(network))
+        self._network, self._step, self._forward = network, program.step, program.forward
+        self._momentum, self._weight_decay, self._notes = momentum, weight_decay, notes
+        self._theta = self._step.pack(bridge.flatten(network))
         self._graphs: dict[int, _Graph] = {}
         self._seen: dict[int, int] = {}
         self._capture = self._theta.is_cuda
@@ -136,7 +128,7 @@ class FlatLearner:
 
     def classifier(self) -> Classifier | None:
         """Return the compiled forward pass at these weights, if there is one."""
-        return None if self._forward is None else partial(_logits, self._forward, self.weights())
+        return None if self._forward is None else partial(self._forward, self.weights())
 
 
 class _Graph:
@@ -224,16 +216,10 @@ def learners(
     """
     if not all(is_memoryless(network) for network in started):
         return [ModuleLearner(network, momentum=momentum, weight_decay=weight_decay) for network in started]
-    shared = _compiled_for(started[0], model, shapes, notes) if engine == "compiled" and started else None
-    if shared is None:  # an eager step swaps weights into its module: no two threads may share one
-        ways: list[tuple[Step, Callable[..., object] | None]] = [
-            (make_step(network, engine="eager"), None) for network in started
-        ]
-    else:
-        ways = [shared] * len(started)
+    ways = programs(started, model, engine=engine, shapes=shapes, notes=notes)
     return [
-        FlatLearner(network, step, momentum=momentum, weight_decay=weight_decay, notes=notes, forward=forward)
-        for network, (step, forward) in zip(started, ways, strict=True)
+        FlatLearner(network, program, momentum=momentum, weight_decay=weight_decay, notes=notes)
+        for network, program in zip(started, ways, strict=True)
     ]
 
 
@@ -249,58 +235,3 @@ def is_memoryless(network: nn.Module) -> bool:
 def is_random(network: nn.Module) -> bool:
     """Return whether it has dropout, whose draws from global generators bar training several at once."""
     return any(isinstance(module, _DropoutNd) and module.p > 0 for module in network.modules())
-
-
-@lru_cache(maxsize=8)
-def _step(model: trajfmt.Model, _device: torch.device, _threads: int) -> tuple[Step, list[str]]:
-    """Return a step that compiles, and what it could not compile; device and threads are part of its code."""
-    said: list[str] = []
-    network = networks.build(model, generator=generator(0))
-    return make_step(network, engine="compiled", notes=said.append), said
-
-
-@lru_cache(maxsize=8)
-def _forward(
-    model: trajfmt.Model, image: tuple[int, ...], _threads: int
-) -> tuple[Callable[..., object] | None, list[str]]:
-    """Return what gives logits of `BLOCK` images `(C, H, W)` on a CPU, or why it could not be compiled."""
-    said: list[str] = []
-    network = networks.build(model, generator=generator(0))
-    functional, theta = Functional(network), bridge.flatten(network)
-    network.eval()
-    images = theta.new_zeros(BLOCK, *image).contiguous(memory_format=torch.channels_last)
-    with torch.no_grad():
-        forward = compile_apart(
-            functional.__call__, theta, images, notes=lambda line: said.append(f"in tests {line}")
-        )
-    return forward, said
-
-
-def _logits(forward: Callable[..., object], theta: Tensor, pixels: Tensor) -> Tensor:
-    """Return the logits `(B, K)` of at most `BLOCK` images at `theta` `(P,)`, in the module's order."""
-    count = len(pixels)
-    if count < BLOCK:
-        pixels = torch.cat([pixels, pixels.new_zeros(BLOCK - count, *pixels.shape[1:])])
-    found = forward(theta, pixels.contiguous(memory_format=torch.channels_last))
-    return cast(Tensor, found)[:count]
-
-
-def _compiled_for(
-    network: nn.Module, model: trajfmt.Model, shapes: Sequence[tuple[int, ...]], notes: Notes | None
-) -> tuple[Step, Callable[..., object] | None] | None:
-    """Return step and forward pass after a first call with every shape, or None if there is no step."""
-    flat, threads = bridge.flatten(network), torch.get_num_threads()
-    step, said = _step(model, flat.device, threads)
-    theta = step.pack(flat)
-    for shape in shapes:
-        if not said:
-            pixels = theta.new_zeros(shape)
-            step.gradient(theta, pixels, theta.new_full((shape[0], model.classes), 1 / model.classes))
-    forward, untested = None, list[str]()
-    # A test is a third of an evaluation on a CPU, and nothing on a GPU.
-    if shapes and not said and type(network) is ConvNet and flat.device.type == "cpu":
-        forward, untested = _forward(model, shapes[0][1:], threads)
-    for line in (said or untested)[:1]:
-        if notes is not None:
-            notes(line)
-    return None if said else (step, forward)

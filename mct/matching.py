@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from mct.errors import CorruptError, MismatchError
-from mct.stream import KnotStream, Position, Sample
+from mct.position import Position
+from mct.stream import KnotStream, Sample
 
 _BLOCK = 1 << 20
 """Elements that are compared at a time on the CPU: 4 MiB of float32 that are read again at once."""

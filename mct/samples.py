@@ -17,11 +17,12 @@ from mct.config import DistillConfig
 from mct.errors import DivergedError
 from mct.functional import Functional
 from mct.matching import Match, Matcher
+from mct.problem import Problem, minibatches, targets_of
 from mct.ranks import Ranks
 from mct.steps import Notes, Step
 from mct.stream import KnotStream
 from mct.synthetic import SyntheticDataset
-from mct.unroll import Gradients, Problem, Unroll, minibatches, targets_of
+from mct.unroll import Gradients, Unroll
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,16 @@
 """Draws a trajectory and a start time, and hands out the start weights and a virtual target.
 
-The start is one `(P,)` tensor, written once from the knots, straight into what becomes the student. The
-target is a `Position`: the knots and one (segment, weight) per layer (paper eqs. 8 and 10), never a vector of
-weights. What is done with the two is in `matching`, where knots are kept and loaded ahead in `knots`.
+The start is one `(P,)` tensor, written once, straight into what becomes the student. The target stays a
+`Position`, never a vector of weights. What is done with the two is in `matching`, where knots are kept and
+loaded ahead in `knots`.
 
-Who owns what: knots belong to the stream and are never written to; a position keeps its own alive. Start
-weights belong to the caller. A fresh tensor of many MB costs more in page faults than in copying, so
-that a loop does well to own one and to give it as `out` each time.
+Knots belong to the stream and are never written to. Start weights belong to the caller. A fresh tensor of
+many MB costs more in page faults than in copying, so that a loop does well to own one and to give it as
+`out` each time.
 """
 
 import math
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
@@ -27,15 +26,10 @@ from mct.config import Sampling
 from mct.errors import ConfigError
 from mct.knots import Knots
 from mct.loading import Key, Loader, loaded_bytes
-
-Run = tuple[int, int, int, float]
-"""`(begin, end, segment, weight)`: elements whose weights are `weight` of the way to the next knot."""
+from mct.position import Position, Run, knots_of, runs_of
 
 _MOST_TRAJECTORIES = 256
 """Trajectories that are kept with their tables: each may hold a descriptor, of which a process has 1024."""
-
-_FEW = 4
-"""Runs that are worth a launch each on a device; more are written by launches over all of them."""
 
 
 class Trajectory(Protocol):
@@ -75,105 +69,6 @@ class Bundle(Protocol):
     def __getitem__(self, index: int, /) -> Trajectory:
         """Return a trajectory."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Position:
-    """The weights at one time of one trajectory, not materialised."""
-
-    trajectory: int
-    """Number of the trajectory."""
-
-    time: float
-    """t, in timesteps."""
-
-    segment: NDArray[np.int64]
-    """`(L,)`: number of the knot in front, per layer."""
-
-    weight: NDArray[np.float64]
-    """`(L,)` in [0, 1]: how far to the next knot, per layer."""
-
-    runs: tuple[Run, ...]
-    """Neighbouring parameters that share a position, in order."""
-
-    knots: Mapping[int, Tensor]
-    """The knots that are needed, by number: `(P,)` each, not to be written to."""
-
-    def read(self, begin: int, end: int, scratch: Tensor) -> Tensor:
-        """Return the weights of elements `begin:end`, for reading.
-
-        They are a view of a knot where they lie in one, else `scratch` `(end - begin,)`, written once.
-        """
-        runs = self._between(begin, end)
-        if len(runs) == 1 and runs[0][3] in (0.0, 1.0):
-            return self.knots[_front(runs[0])][begin:end]
-        self._write(runs, scratch)
-        return scratch
-
-    def write(self, begin: int, end: int, out: Tensor) -> None:
-        """Write the weights of elements `begin:end` to `out` `(end - begin,)`; knots bit for bit."""
-        self._write(self._between(begin, end), out)
-
-    def _between(self, begin: int, end: int) -> Sequence[Run]:
-        """Return the runs of some elements, cut at both ends."""
-        if (begin, end) == (0, self.runs[-1][1]):
-            return self.runs
-        runs: list[Run] = []
-        for run in self.runs[bisect_right(self.runs, begin, key=lambda run: run[1]) :]:
-            if run[0] >= end:
-                break
-            runs.append((max(run[0], begin), min(run[1], end), run[2], run[3]))
-        return runs
-
-    def _write(self, runs: Sequence[Run], out: Tensor) -> None:
-        pieces = _Pieces(self.knots, runs)
-        if out.device.type != "cpu" and len(runs) > _FEW:
-            _write_at_once(pieces, out)
-            return
-        for number, (run, piece) in enumerate(zip(runs, pieces.of(out), strict=True)):
-            if run[3] in (0.0, 1.0):
-                piece.copy_(pieces.knot(_front(run))[number])
-            else:
-                low, high = pieces.knot(run[2])[number], pieces.knot(run[2] + 1)[number]
-                torch.lerp(low, high, run[3], out=piece)
-
-
-class _Pieces:
-    """Views of the elements of consecutive runs, made at once: one by one they cost more than small runs."""
-
-    def __init__(self, knots: Mapping[int, Tensor], runs: Sequence[Run]) -> None:
-        self.runs = runs
-        self._knots, self._span = knots, slice(runs[0][0], runs[-1][1])
-        self._sizes = [run[1] - run[0] for run in runs]
-        self._made: dict[int, tuple[Tensor, ...]] = {}
-
-    def of(self, vector: Tensor) -> tuple[Tensor, ...]:
-        """Return the pieces of a vector of just these elements."""
-        return torch.split(vector, self._sizes)
-
-    def knot(self, number: int) -> tuple[Tensor, ...]:
-        """Return the pieces of a knot."""
-        if number not in self._made:
-            self._made[number] = self.of(self._knots[number][self._span])
-        return self._made[number]
-
-
-def _front(run: Run) -> int:
-    """Return the number of the knot that a run begins at, or ends at where its weight is 1."""
-    return run[2] + int(run[3] == 1.0)
-
-
-def _write_at_once(pieces: _Pieces, out: Tensor) -> None:
-    """Write all runs by two launches: copies of the knots, then those between knots in place."""
-    runs, outs = pieces.runs, pieces.of(out)
-    torch._foreach_copy_(outs, [pieces.knot(_front(run))[number] for number, run in enumerate(runs)])
-    between = [number for number, run in enumerate(runs) if run[3] not in (0.0, 1.0)]
-    if between:
-        torch._foreach_lerp_(
-            [outs[number] for number in between],
-            [pieces.knot(runs[number][2] + 1)[number] for number in between],
-            [runs[number][3] for number in between],
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,7 +168,7 @@ class KnotStream:
             places = [self._place(trajectory, time) for time in (start, start + self.expert_steps)]
         except Exception:
             return
-        self._knots.expect((trajectory, number) for _, _, runs in places for number in _needed(runs))
+        self._knots.expect((trajectory, number) for _, _, runs in places for number in knots_of(runs))
 
     def sample(self, trajectory: int, start: float, *, out: Tensor | None = None) -> Sample:
         """Return the sample that starts at a given time of a given trajectory.
@@ -322,7 +217,7 @@ class KnotStream:
     def _positions(self, trajectory: int, times: Iterable[float]) -> list[Position]:
         """Return positions on one trajectory, whose knots are then the ones in use."""
         places = [(time, *self._place(trajectory, time)) for time in times]
-        needed = [_needed(runs) for _, _, _, runs in places]
+        needed = [knots_of(runs) for _, _, _, runs in places]
         with self._clock.part("read"):
             taken = self._knots.take((trajectory, number) for number in set().union(*needed))
         return [
@@ -341,7 +236,7 @@ class KnotStream:
         self, trajectory: int, time: float
     ) -> tuple[NDArray[np.int64], NDArray[np.float64], tuple[Run, ...]]:
         segment, weight = self._trajectory(trajectory).locate(time)
-        return segment, weight, _runs(self._bundle.layout.runs, segment, weight)
+        return segment, weight, runs_of(self._bundle.layout.runs, segment, weight)
 
 
 def _reader_of(trajectory: Callable[[int], Trajectory]) -> Callable[[Key], NDArray[np.generic]]:
@@ -386,23 +281,3 @@ def _check_range(bundle: Bundle, expert_steps: float, max_start: float | None, *
 def _whole_starts(max_start: float) -> int:
     """Return how many whole timesteps a discrete start is drawn from: those before `max_start`, or 0."""
     return max(1, math.ceil(max_start))
-
-
-def _runs(
-    spans: Sequence[tuple[int, int, int]], segment: NDArray[np.int64], weight: NDArray[np.float64]
-) -> tuple[Run, ...]:
-    """Join neighbouring spans `(begin, end, layer)` that share a position."""
-    runs: list[Run] = []
-    segments, weights = segment.tolist(), weight.tolist()
-    for begin, end, layer in spans:
-        place = (segments[layer], weights[layer])
-        if runs and runs[-1][2:] == place:
-            begin = runs.pop()[0]
-        runs.append((begin, end, *place))
-    return tuple(runs)
-
-
-def _needed(runs: Iterable[Run]) -> set[int]:
-    """Return the numbers of the knots that runs lie at or between."""
-    needed = {_front(run) for run in runs}
-    return needed | {run[2] + 1 for run in runs if 0.0 < run[3] < 1.0}

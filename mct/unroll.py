@@ -8,8 +8,9 @@ The recursion keeps the weights theta_0 … theta_N and the activations of one u
     lambda_i     = lambda_{i+1} - alpha H_i lambda_{i+1}
 
 from lambda_N downwards, which is backpropagation through all N updates in memory that does not
-grow with their graphs. What an update and its pull are belongs to `steps`, augmentation with numbers that
-were drawn before to `batches`, the objective to `matching`, updates of the images to `distill`.
+grow with their graphs. What is run belongs to `problem`, what an update and its pull are to `steps`,
+augmentation with numbers that were drawn before to `batches`, the objective to `matching`, updates of the
+images to `optimizer`.
 """
 
 import math
@@ -19,61 +20,17 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
-from mct.augment import DSA, Draws
 from mct.batches import Batches
 from mct.clock import Clock
 from mct.errors import ConfigError, DivergedError
 from mct.matching import Match
+from mct.problem import Problem
 from mct.ranks import Ranks
 from mct.steps import Kept, Step
 
 _ALIGNED = 16
 """Elements after which a vector may begin: 64 bytes of float32, what one AVX-512 load takes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """One run of the inner loop."""
-
-    weights: Tensor
-    """`(P,)`: theta_0, in the step's packed order."""
-
-    images: Tensor
-    """`(N, C, H, W)`: the synthetic images."""
-
-    targets: Tensor
-    """`(N, K)`: their probabilities, in the dtype of the images; `targets_of` makes them of classes."""
-
-    learning_rate: float
-    """alpha."""
-
-    batches: Sequence[Tensor]
-    """For each update, the `(B_i,)` int64 indices of its images."""
-
-    augment: DSA | None = None
-    """What is done to the images of a batch."""
-
-    draws: Sequence[Draws] | None = None
-    """For each update, the random numbers of `augment`, on the device of the images."""
-
-    def __post_init__(self) -> None:
-        if (self.augment is None) != (self.draws is None):
-            raise ValueError("`augment` and `draws` belong together: give both or neither")
-        if self.draws is not None and len(self.draws) != len(self.batches):
-            raise ValueError(f"{len(self.draws)} draws for {len(self.batches)} batches")
-
-
-def targets_of(labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
-    """Return labels as probabilities `(N, K)`.
-
-    Args:
-        labels: `(N,)` int64, or already `(N, K)`.
-        classes: K.
-        dtype: Of the result.
-    """
-    return labels.to(dtype) if labels.is_floating_point() else one_hot(labels, classes).to(dtype)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,24 +249,3 @@ class TeslaUnroll(ExactUnroll):
         """Halve the gradient of the images."""
         found = super().finish(match, inner, source)
         return replace(found, images=found.images / 2)
-
-
-def minibatches(images: int, size: int | None, steps: int, generator: torch.Generator) -> list[Tensor]:
-    """Return `steps` batches of indices: shuffled passes over the images, cut into pieces.
-
-    As in MTT the pieces of a pass are taken from its end, so that a short remainder comes first.
-
-    Example:
-        >>> from mct.seeds import generator
-        >>> [len(batch) for batch in minibatches(5, 2, 4, generator(0))]
-        [1, 2, 2, 1]
-    """
-    pieces: list[Tensor] = []
-    batches: list[Tensor] = []
-    while len(batches) < steps:
-        if not pieces:
-            pieces = list(
-                torch.split(torch.randperm(images, generator=generator), min(size or images, images))
-            )
-        batches.append(pieces.pop())
-    return batches

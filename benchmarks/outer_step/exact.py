@@ -10,9 +10,10 @@ from torch import Tensor
 import trajfmt
 from mct import networks
 from mct.matching import Match
+from mct.problem import Problem, targets_of
 from mct.seeds import generator
 from mct.steps import make_step
-from mct.unroll import ExactUnroll, Gradients, Problem, targets_of
+from mct.unroll import ExactUnroll, Gradients
 from outer_step.job import EXPERT_STEPS, LR_INIT, Job
 
 

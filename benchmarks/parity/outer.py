@@ -22,10 +22,11 @@ import trajfmt
 from mct import networks
 from mct.augment import DSA, STRATEGY
 from mct.matching import Matcher
+from mct.problem import Problem, minibatches, targets_of
 from mct.seeds import generator
 from mct.steps import make_step
 from mct.stream import KnotStream, Sample
-from mct.unroll import ExactUnroll, Problem, minibatches, targets_of
+from mct.unroll import ExactUnroll
 
 ALPHA = 0.02
 TIMESTEPS = 7

@@ -1,67 +1,22 @@
 """Steps of the ConvNet family without autograd: one closed function each, made to be compiled.
 
-A block is convolution, norm, ReLU and pooling. Gradient and pull are written out, forward over reverse
-(docs/decisions/0010-closed-steps.md), so that a compiler sees everything between two
-convolutions as one loop, and no convolution's weight gradient runs as a convolution with a kernel as large
-as the image, which is what differentiating autograd's own backward does. A bias in front of instance or
-batch norm is without effect; its gradient is exactly zero here, where autograd finds rounding errors.
+Gradient and pull are written out, forward over reverse (docs/decisions/0010-closed-steps.md), so that a
+compiler sees everything between two convolutions as one loop, and no convolution's weight gradient runs as
+a convolution with a kernel as large as the image, which is what differentiating autograd's own backward
+does. What a block computes is in `blocks`; here blocks are chained, with the classifier and the loss behind.
 
 Packed order: weights of convolutions channels-last, `(out, height, width, in)`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import NamedTuple
 
 import torch
-from torch import Size, Tensor, nn
-from torch.nn.functional import conv2d
+from torch import Size, Tensor
 
 from mct.architectures.convnet import ConvNet
-from mct.steps.norms import ChannelNorm, LayerNorm, Norm
-from mct.steps.poolings import Pooling, Route, route
+from mct.steps.blocks import Memory, Passed, Pushed, Weights, blocks_of
 from mct.steps.step import Kept
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """What a block is made of."""
-
-    padding: int
-    norm: Norm | None
-    pooling: Pooling
-
-    @property
-    def dead_bias(self) -> bool:
-        """Whether the bias of the convolution is without effect."""
-        return self.norm is not None and self.norm.absorbs_bias
-
-
-class Weights(NamedTuple):
-    """The parameters of a block, or a tangent of them."""
-
-    kernel: Tensor
-    bias: Tensor
-    gamma: Tensor | None
-    beta: Tensor | None
-
-
-class Passed(NamedTuple):
-    """A block's forward pass at one point."""
-
-    given: Tensor
-    """What went in, `(B, C, H, W)`."""
-
-    y: Tensor
-    """The convolution's output."""
-
-    xh: Tensor
-    """The norm's output before gamma and beta; y where there is no norm."""
-
-    mean: Tensor | None
-    r: Tensor | None
-    route: Route
 
 
 class ConvNetStep:
@@ -73,10 +28,8 @@ class ConvNetStep:
 
     def __init__(self, network: ConvNet) -> None:
         self._shapes = [value.shape for value in network.parameters()]
-        self._blocks = list(_blocks(network))
-        self.separable = all(
-            not (isinstance(block.norm, ChannelNorm) and block.norm.kind == "batch") for block in self._blocks
-        )
+        self._blocks = blocks_of(network)
+        self.separable = not any(block.joins_images for block in self._blocks)
 
     def pack(self, theta: Tensor) -> Tensor:
         """Return a vector `(P,)` in the order of `Module.parameters()` in packed order."""
@@ -102,7 +55,11 @@ class ConvNetStep:
 
     def _gradient(self, theta: Tensor, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Kept]:
         blocks, weight, bias = self._parameters(theta)
-        passed, features = self._forward(blocks, pixels)
+        passed: list[Passed] = []
+        features = pixels
+        for block, own in zip(self._blocks, blocks, strict=True):
+            passed.append(block.forward(own, features))
+            features = passed[-1].out
         flat = features.flatten(1)
         logits = torch.addmm(bias, flat, weight.t())
         error = (torch.softmax(logits, 1) * targets.sum(1, keepdim=True) - targets) / len(targets)
@@ -113,18 +70,10 @@ class ConvNetStep:
             block, own, at = self._blocks[number], blocks[number], passed[number]
             kept += [dp] + [value for value in (at.mean, at.r) if value is not None]
             kept += [at.y] if number else []
-            dz = at.route.pull(dp)
-            affine: list[Tensor] = []
-            if block.norm is None or own.gamma is None or at.r is None:
-                dy = dz
-            else:
-                dgamma, dbeta, mean_d, mean_dx = block.norm.backward(dz, at.xh, own.gamma)
-                dy = at.r * (block.norm.affine(own.gamma) * dz - mean_d - at.xh * mean_dx)
-                affine = [dgamma, dbeta]
-            kernel = _kernel_gradient(at.given, dy, own.kernel, block.padding)
-            gradients = [kernel, _bias_gradient(block, dy, own.bias), *affine, *gradients]
+            dy, parameters = block.backward(own, at, dp)
+            gradients = parameters + gradients
             if number:
-                dp = _image_gradient(dy, own.kernel, block.padding, at.given)
+                dp = block.image_gradient(own, dy, at.given)
         return _flat(gradients), logits, tuple(kept)
 
     def pull(
@@ -137,7 +86,8 @@ class ConvNetStep:
         blocks, weight, bias = self._parameters(theta)
         tangents, weightt, biast = self._parameters(adjoint)
         memory = self._sorted(kept)
-        passed, features, pushed, featurest = self._forward_tangent(blocks, tangents, pixels, memory)
+        passed, pushed = self._forward_tangent(blocks, tangents, pixels, memory)
+        features, featurest = passed[-1].out, pushed[-1].out
         flat, flatt, count = features.flatten(1), featurest.flatten(1), len(targets)
         shares = torch.softmax(torch.addmm(bias, flat, weight.t()), 1)
         mass = targets.sum(1, keepdim=True)
@@ -149,73 +99,29 @@ class ConvNetStep:
         dpt = (errort @ weight + error @ weightt).view(features.shape)
         curvature: list[Tensor] = [errort.t() @ flat + error.t() @ flatt, errort.sum(0)]
         for number in reversed(range(len(blocks))):
-            block, own, ownt, at = self._blocks[number], blocks[number], tangents[number], passed[number]
-            givent, xht, rq = pushed[number]
+            block, own, at = self._blocks[number], blocks[number], passed[number]
             if memory:
                 dp = memory[number].dp
-            dz, dzt = at.route.pull(dp), at.route.pull(dpt)
-            affine: list[Tensor] = []
-            if block.norm is None or own.gamma is None or ownt.gamma is None or at.r is None or rq is None:
-                dy, dyt = dz, dzt
-            else:
-                norm, gamma, gammat = block.norm, own.gamma, ownt.gamma
-                _, _, mean_d, mean_dx = norm.backward(dz, at.xh, gamma)
-                dgammat, dbetat, mean_dt, mean_dxt = norm.backward_tangent(dz, dzt, at.xh, xht, gamma, gammat)
-                wide, widet = norm.affine(gamma), norm.affine(gammat)
-                dy = at.r * (wide * dz - mean_d - at.xh * mean_dx)
-                dxt = widet * dz + wide * dzt - mean_dt - xht * mean_dx - at.xh * mean_dxt
-                dyt = at.r * dxt - rq * dy
-                affine = [dgammat, dbetat]
-            if givent is None:
-                kernel = _kernel_gradient(at.given, dyt, own.kernel, block.padding)
-            else:  # one call on the concatenated batch
-                both = torch.cat([at.given, givent]), torch.cat([dyt, dy])
-                kernel = _kernel_gradient(*both, own.kernel, block.padding)
-            curvature = [kernel, _bias_gradient(block, dyt, own.bias), *affine, *curvature]
-            dpt = _image_gradient(dyt, own.kernel, block.padding, at.given)
-            dpt = dpt + _image_gradient(dy, ownt.kernel, block.padding, at.given)
+            dy, parameters, dpt = block.backward_tangent(own, tangents[number], at, pushed[number], dp, dpt)
+            curvature = parameters + curvature
             if number and not memory:
-                dp = _image_gradient(dy, own.kernel, block.padding, at.given)
+                dp = block.image_gradient(own, dy, at.given)
         return inner, _flat(curvature), dpt
 
-    def _forward(self, blocks: Sequence[Weights], pixels: Tensor) -> tuple[list[Passed], Tensor]:
-        passed, given = [], pixels
-        for block, own in zip(self._blocks, blocks, strict=True):
-            at, given = _pass(block, own, given, None)
-            passed.append(at)
-        return passed, given
-
     def _forward_tangent(
-        self,
-        blocks: Sequence[Weights],
-        tangents: Sequence[Weights],
-        pixels: Tensor,
-        memory: Sequence["_Memory"],
-    ) -> tuple[list[Passed], Tensor, list[tuple[Tensor | None, Tensor, Tensor | None]], Tensor]:
-        """Return the forward pass, and per block the tangents of what goes in and of xh, and r q."""
+        self, blocks: Sequence[Weights], tangents: Sequence[Weights], pixels: Tensor, memory: Sequence[Memory]
+    ) -> tuple[list[Passed], list[Pushed]]:
+        """Return the blocks' forward passes, and their tangents along `tangents`."""
         passed: list[Passed] = []
-        pushed: list[tuple[Tensor | None, Tensor, Tensor | None]] = []
+        pushed: list[Pushed] = []
         given, givent = pixels, None
         for number, (block, own, ownt) in enumerate(zip(self._blocks, blocks, tangents, strict=True)):
-            at, out = _pass(block, own, given, memory[number] if memory else None)
-            yt = conv2d(given, ownt.kernel, None if block.dead_bias else ownt.bias, 1, block.padding)
-            if givent is not None:
-                yt = yt + conv2d(givent, own.kernel, None, 1, block.padding)
-            rq = None
-            if block.norm is None or at.r is None or ownt.gamma is None or ownt.beta is None:
-                xht = zt = yt
-            else:
-                norm = block.norm
-                q = norm.mean(at.xh * yt)
-                xht = at.r * (yt - norm.mean(yt) - at.xh * q)
-                assert own.gamma is not None
-                zt = norm.affine(ownt.gamma) * at.xh + norm.affine(own.gamma) * xht + norm.affine(ownt.beta)
-                rq = at.r * q
-            pushed.append((givent, xht, rq))
+            at = block.forward(own, given, memory[number] if memory else None)
+            tangent = block.forward_tangent(own, ownt, at, givent)
             passed.append(at)
-            given, givent = out, at.route.push(zt)
-        assert givent is not None
-        return passed, given, pushed, givent
+            pushed.append(tangent)
+            given, givent = at.out, tangent.out
+        return passed, pushed
 
     def _parameters(self, theta: Tensor) -> tuple[list[Weights], Tensor, Tensor]:
         """Return views of the blocks' parameters, and of the classifier's weight and bias."""
@@ -238,7 +144,7 @@ class ConvNetStep:
                 views.append(piece.view(shape))
         return views
 
-    def _sorted(self, kept: Kept) -> list["_Memory"]:
+    def _sorted(self, kept: Kept) -> list[Memory]:
         """Return what `_gradient` kept, by block."""
         if not kept:
             return []
@@ -247,81 +153,8 @@ class ConvNetStep:
         for number in reversed(range(len(self._blocks))):
             dp, normed = next(left), self._blocks[number].norm is not None
             mean, r = (next(left), next(left)) if normed else (None, None)
-            memory.append(_Memory(dp, mean, r, next(left) if number else None))
+            memory.append(Memory(dp, mean, r, next(left) if number else None))
         return memory[::-1]
-
-
-class _Memory(NamedTuple):
-    dp: Tensor
-    mean: Tensor | None
-    r: Tensor | None
-    y: Tensor | None
-
-
-def _blocks(network: ConvNet) -> Sequence[Block]:
-    """Read the blocks off the modules."""
-    blocks: list[Block] = []
-    norm: Norm | None = None
-    pooling: Pooling = "none"
-    padding = 0
-    for module in [*network.features, None]:
-        match module:
-            case nn.Conv2d() | None:
-                if padding:
-                    blocks.append(Block(padding, norm, pooling))
-                padding, norm, pooling = (0 if module is None else int(module.padding[0])), None, "none"
-            case nn.GroupNorm():
-                alone = module.num_groups == module.num_channels
-                norm = ChannelNorm(
-                    kind="instance" if alone else "group", groups=module.num_groups, eps=module.eps
-                )
-            case nn.BatchNorm2d():
-                norm = ChannelNorm(kind="batch", groups=1, eps=module.eps)
-            case nn.LayerNorm():
-                norm = LayerNorm(eps=module.eps)
-            case nn.AvgPool2d():
-                pooling = "avg"
-            case nn.MaxPool2d():
-                pooling = "max"
-    return blocks
-
-
-def _pass(block: Block, own: Weights, given: Tensor, memory: _Memory | None) -> tuple[Passed, Tensor]:
-    """Return a block's forward pass and its output."""
-    y = None if memory is None else memory.y
-    if y is None:
-        y = conv2d(given, own.kernel, None if block.dead_bias else own.bias, 1, block.padding)
-    if block.norm is None or own.gamma is None or own.beta is None:
-        taken = route(block.pooling, y)
-        return Passed(given, y, y, None, None, taken), taken.out
-    mean, r = (None, None) if memory is None else (memory.mean, memory.r)
-    if mean is None or r is None:
-        mean, r = block.norm.statistics(y)
-    xh = (y - mean) * r
-    taken = route(block.pooling, xh * block.norm.affine(own.gamma) + block.norm.affine(own.beta))
-    return Passed(given, y, xh, mean, r, taken), taken.out
-
-
-def _bias_gradient(block: Block, dy: Tensor, bias: Tensor) -> Tensor:
-    return torch.zeros_like(bias) if block.dead_bias else dy.sum((0, 2, 3))
-
-
-def _kernel_gradient(given: Tensor, dy: Tensor, kernel: Tensor, padding: int) -> Tensor:
-    return _convolution_backward(dy, given, kernel, padding, [False, True, False])[1]
-
-
-def _image_gradient(dy: Tensor, kernel: Tensor, padding: int, given: Tensor) -> Tensor:
-    return _convolution_backward(dy, given, kernel, padding, [True, False, False])[0]
-
-
-def _convolution_backward(
-    dy: Tensor, given: Tensor, kernel: Tensor, padding: int, mask: list[bool]
-) -> tuple[Tensor, Tensor, Tensor]:
-    both = [padding, padding]
-    found: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
-        dy, given, kernel, None, [1, 1], both, [1, 1], False, [0, 0], 1, mask
-    )
-    return found
 
 
 def _split(theta: Tensor, shapes: Sequence[Size]) -> list[tuple[Tensor, Size]]:

@@ -1,7 +1,7 @@
 """The norms of the ConvNet family, with the formulas that a step and its pull need of them.
 
 A norm is xh = (y - mean) r with r = 1 / sqrt(var + eps), then z = gamma xh + beta. What differs is what
-the means are taken over, and the shape of gamma. Names here and in `convnet`: D is dz gamma, the gradient
+the means are taken over, and the shape of gamma. Names here and in `blocks`: D is dz gamma, the gradient
 in xh; a dot of the formulas is a `t` (tangent) at the end of a name.
 """
 

@@ -319,7 +319,7 @@ def test_experts_that_could_not_be_kept(tmp_path: Path, monkeypatch) -> None:
     fails(2, "no such file", *words, "--dataset", "absent.npz")
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(mct.tensorfile.shutil, "disk_usage", lambda _: usage)
-    monkeypatch.setattr("mct.experts.train_experts", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr("mct.expert_run.train_experts", lambda *_, **__: pytest.fail("trained"))
     fails(1, "MB are free; make room", *words)
     assert list(tmp_path.iterdir()) == []
 

@@ -27,8 +27,9 @@ from mct.errors import ConfigError, DivergedError, ExistsError, MismatchError, M
 from mct.evaluate import summarize  # noqa: E402
 from mct.events import Evaluated, OuterStep  # noqa: E402
 from mct.folder import RunFolder  # noqa: E402
+from mct.problem import minibatches  # noqa: E402
 from mct.seeds import generator  # noqa: E402
-from mct.unroll import Gradients, minibatches  # noqa: E402
+from mct.unroll import Gradients  # noqa: E402
 
 from .fakes import FakeBundle, random_walk  # noqa: E402
 

@@ -10,9 +10,10 @@ from mct import networks  # noqa: E402
 from mct.augment import DSA  # noqa: E402
 from mct.graphs import Captured, Frame, GraphUnroll  # noqa: E402
 from mct.matching import Match  # noqa: E402
+from mct.problem import Problem, minibatches, targets_of  # noqa: E402
 from mct.seeds import generator  # noqa: E402
 from mct.steps import make_step  # noqa: E402
-from mct.unroll import ExactUnroll, Loop, Problem, minibatches, targets_of  # noqa: E402
+from mct.unroll import ExactUnroll, Loop  # noqa: E402
 
 
 class Again:

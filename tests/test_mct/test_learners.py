@@ -10,7 +10,7 @@ from torch import nn  # noqa: E402
 from torch._dynamo.utils import counters  # noqa: E402
 
 import trajfmt  # noqa: E402
-from mct import learners, networks, testing  # noqa: E402
+from mct import learners, networks, programs, testing  # noqa: E402
 from mct.feed import Batch, Feed  # noqa: E402
 from mct.seeds import generator  # noqa: E402
 from mct.steps import make_step  # noqa: E402
@@ -103,12 +103,12 @@ def test_what_cannot_be_compiled_runs_uncompiled(model: trajfmt.Model, monkeypat
             notes("the network could not be compiled")
         return step
 
-    monkeypatch.setattr(learners, "make_step", make)
-    learners._step.cache_clear()
+    monkeypatch.setattr(programs, "make_step", make)
+    programs._step.cache_clear()
     started = [networks.build(model, generator=generator(0)) for _ in range(2)]
     notes: list[str] = []
     crowd = learners.learners(started, model, **RULE, engine="compiled", notes=notes.append)
-    learners._step.cache_clear()
+    programs._step.cache_clear()
     assert notes == ["the network could not be compiled"]
     assert crowd[0]._step is not crowd[1]._step
 
@@ -162,15 +162,15 @@ def test_test_pass_that_cannot_be_compiled_is_the_networks(model: trajfmt.Model,
     def fail(*_: object) -> None:
         raise RuntimeError("no vectors\nhere")
 
-    monkeypatch.setattr(learners.Functional, "__call__", fail)
-    learners._forward.cache_clear()
+    monkeypatch.setattr(programs.Functional, "__call__", fail)
+    programs._forward.cache_clear()
     started = [networks.build(model, generator=generator(0)) for _ in range(2)]
     shapes, notes = [(20, 1, 8, 8)], list[str]()
     for _ in range(2):
         crowd = learners.learners(
             started, model, **RULE, engine="compiled", shapes=shapes, notes=notes.append
         )
-    learners._forward.cache_clear()
+    programs._forward.cache_clear()
     assert [learner.classifier() for learner in crowd] == [None, None]
     assert crowd[0]._step is crowd[1]._step
     assert len(notes) == 2

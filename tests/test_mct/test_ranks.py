@@ -39,7 +39,8 @@ from mct.matching import Match
 from mct.ranks import joined
 from mct.seeds import generator
 from mct.steps import make_step
-from mct.unroll import ExactUnroll, Problem, minibatches, targets_of
+from mct.problem import Problem, minibatches, targets_of
+from mct.unroll import ExactUnroll
 
 random = generator(1)
 model = networks.parse("ConvNetD1W4", channels=2, image_size=8, classes=3)

@@ -11,7 +11,7 @@ from mct.data import Dataset
 from mct.errors import DivergedError, ExistsError, RankError
 from mct.evaluate import evaluate, evaluate_baseline
 from mct.events import Accuracy, ExpertDone, ExpertEpoch, ExpertsFound
-from mct.experts import ExpertRun
+from mct.expert_run import ExpertRun
 from mct.ranks import Alone
 
 from .threads import in_ranks

@@ -14,10 +14,11 @@ from mct.augment import DSA, STRATEGY  # noqa: E402
 from mct.errors import ConfigError, DivergedError  # noqa: E402
 from mct.functional import Functional  # noqa: E402
 from mct.matching import Match  # noqa: E402
+from mct.problem import Problem, minibatches, targets_of  # noqa: E402
 from mct.seeds import generator  # noqa: E402
 from mct.steps.autograd import AutogradStep  # noqa: E402
 from mct.steps.convnet import ConvNetStep  # noqa: E402
-from mct.unroll import ExactUnroll, Problem, TeslaUnroll, minibatches, targets_of  # noqa: E402
+from mct.unroll import ExactUnroll, TeslaUnroll  # noqa: E402
 
 
 def problem_of(
@@ -113,25 +114,6 @@ def test_gradients_go_through_augmentation(strategy: str, soft: bool) -> None:
     assert relative(found.learning_rate, alpha) < 1e-10
 
 
-def test_one_hot_labels_are_hard_labels() -> None:
-    """Classes as probabilities of 0 and 1 have the cross-entropy of the classes; probabilities stay."""
-    random = generator(0)
-    logits = torch.randn(6, 3, generator=random, dtype=torch.float64)
-    labels = torch.arange(6) % 3
-    targets = targets_of(labels, 3, torch.float64)
-    assert cross_entropy(logits, targets) == pytest.approx(float(cross_entropy(logits, labels)), rel=1e-15)
-    assert torch.equal(targets_of(logits.softmax(1), 3, torch.float64), logits.softmax(1))
-
-
-def test_augmentation_and_its_numbers_belong_together() -> None:
-    """A problem with one of the two, or with too few draws, cannot be made."""
-    _, problem, _ = problem_of("ConvNetD1W4", 3, size=4, strategy="flip")
-    with pytest.raises(ValueError, match="both or neither"):
-        replace(problem, augment=None)
-    with pytest.raises(ValueError, match="2 draws for 3 batches"):
-        replace(problem, draws=problem.draws[:2])
-
-
 def test_network_with_buffers_has_no_memory() -> None:
     """Running statistics are those of the module before; a second call gives the same bits."""
     network, problem, target = problem_of("ConvNetD2W4BN", 3, size=4)
@@ -210,19 +192,6 @@ def test_graph_of_one_update_exists_at_a_time() -> None:
         return high
 
     assert peak(8) == peak(2) > 0
-
-
-def test_minibatches_pass_over_all_images() -> None:
-    """Each pass holds every image once; the remainder of a pass comes first, as in MTT."""
-    batches = minibatches(10, 4, 6, generator(0))
-    assert [len(batch) for batch in batches] == [2, 4, 4, 2, 4, 4]
-    assert sorted(torch.cat(batches[:3]).tolist()) == list(range(10))
-    assert sorted(torch.cat(batches[3:]).tolist()) == list(range(10))
-
-
-def test_minibatches_larger_than_the_set() -> None:
-    """A batch size above the number of images means all of them."""
-    assert [len(batch) for batch in minibatches(3, 100, 2, generator(0))] == [3, 3]
 
 
 def tesla(network, problem: Problem, target):

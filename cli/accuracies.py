@@ -1,0 +1,110 @@
+"""Accuracies: of distilled images and what they are compared with, over a run, along a trajectory."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from . import progress
+
+if TYPE_CHECKING:
+    from mct.comparison import Comparison
+    from mct.events import Accuracy, ArchitectureTested, NetworkTrained
+    from mct.plots.along import Along, Point
+    from mct.plots.curves import Curve
+    from mct.synthetic import Selection
+
+__all__ = ["along", "convergence", "evaluation", "mean_and_std", "tested"]
+
+
+def evaluation(comparison: Comparison, *, baseline: bool, cross: bool, as_json: bool) -> None:
+    """Evaluate, show progress, and print the accuracies."""
+    networks = comparison.config.networks
+    architectures = comparison.cross() if cross else iter(())  # refuses what cannot be built before any work
+    distilled = tested("distilled", networks, comparison.distilled())
+    real = (
+        tested("random real", networks * len(comparison.rates), comparison.baseline()) if baseline else None
+    )
+    others = _cross(architectures, networks) if cross else {}
+    if comparison.ranks.rank:
+        return
+    if as_json:
+        facts = {
+            "dataset": comparison.synthetic.origin.dataset,
+            "ipc": comparison.synthetic.ipc,
+            "images": len(comparison.synthetic.labels),
+            "config": dataclasses.asdict(comparison.config),
+            "distilled": dataclasses.asdict(distilled),
+            "random_real": None if real is None else dataclasses.asdict(real),
+            "cross": {name: dataclasses.asdict(accuracy) for name, accuracy in others.items()},
+        }
+        click.echo(json.dumps(facts, sort_keys=True))
+        return
+    ipc, rate = comparison.synthetic.ipc, distilled.learning_rate
+    each = "images" if ipc is None else f"{'image' if ipc == 1 else 'images'} per class"
+    images = f"{ipc or len(comparison.synthetic.labels)} {each}, {networks} fresh networks"
+    click.echo(f"test accuracy on {comparison.synthetic.origin.dataset}: {images}")
+    whose = "given" if comparison.given_rate else "learned"
+    click.echo(f"  distilled     {mean_and_std(distilled, 6)}  (learning rate {rate:.2g}, {whose})")
+    if real is not None:
+        click.echo(
+            f"  random real   {mean_and_std(real, 6)}  (learning rate {real.learning_rate:.2g}, "
+            f"best of {len(comparison.rates)})"
+        )
+        click.echo(f"  gain          {100 * (distilled.mean - real.mean):+5.1f} points")
+    for name, accuracy in others.items():
+        click.echo(f"  {name:<13} {mean_and_std(accuracy, 6)}")
+
+
+def _cross(events: Iterator[NetworkTrained | ArchitectureTested], networks: int) -> dict[str, Accuracy]:
+    """Evaluate the other architectures."""
+    from mct.comparison import CROSS
+    from mct.events import ArchitectureTested
+
+    found = {}
+    with progress.counted("other architectures", len(CROSS) * networks) as (bar, task):
+        for event in events:
+            if isinstance(event, ArchitectureTested):
+                found[event.model] = event.accuracy
+            else:
+                bar.update(task, advance=1, note=f"accuracy {event.accuracy:.1%}")
+    return found
+
+
+def convergence(runs: list[Curve]) -> None:
+    """Print where each run converged."""
+    for run in runs:
+        at = run.steps.index(run.converged)
+        best = max(run.mean)
+        click.echo(
+            f"{run.name}: converged at step {run.converged} ({run.mean[at]:.1%}), best {best:.1%}",
+            err=True,
+        )
+
+
+def along(events: Generator[Point, None, Along]) -> Along:
+    """Test networks along a trajectory, and show progress."""
+    with progress.counted("networks", 1) as (bar, task):
+
+        def show(point: Point) -> None:
+            note = f"t = {point.time:g}, accuracy {point.accuracy:.1%}"
+            bar.update(task, total=point.total, completed=point.number, note=note)
+
+        return progress.result(events, show)
+
+
+def tested(what: str, total: int, events: Generator[NetworkTrained, None, Accuracy]) -> Accuracy:
+    """Test `total` networks, show progress, and return their accuracy."""
+    with progress.counted(what, total) as (bar, task):
+        return progress.result(
+            events, lambda network: bar.update(task, advance=1, note=f"accuracy {network.accuracy:.1%}")
+        )
+
+
+def mean_and_std(accuracy: Accuracy | Selection, width: int = 0) -> str:
+    """Return an accuracy in percent as the field's tables have it, the mean in so many columns."""
+    return f"{accuracy.mean:{width}.1%} ± {accuracy.std:.1%}"

@@ -1,0 +1,60 @@
+"""The command `mct presets`: the published settings as a table, each with its source."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+import click
+
+from . import failures, options
+
+__all__ = ["presets"]
+
+_COLUMNS = {
+    "name": "name", "model": "model", "knots": "knots", "inner_steps": "N", "expert_steps": "M",
+    "max_start": "max start", "lr_img": "lr img", "lr_lr": "lr lr", "lr_init": "lr init",
+    "batch_syn": "batch syn", "accuracy": "published",
+}  # fmt: skip
+"""Settings that the table shows, and their headings."""
+
+
+@click.command()
+@click.option("--dataset", help="Only those of a dataset.")
+@options.as_json
+def presets(dataset: str | None, as_json: bool) -> None:
+    """Print the published settings by name, each with its source."""
+    from mct.presets import REMARKS, rows
+
+    known = rows()
+    chosen = [row for row in known if dataset is None or str(row["dataset"]).lower() == dataset.lower()]
+    if not chosen:
+        names = ", ".join(sorted({str(row["dataset"]) for row in known}))
+        failures.fail(f"no presets for {dataset}; there are some for {names}", 2)
+    if as_json:
+        for row in chosen:
+            click.echo(json.dumps(row, sort_keys=True))
+    else:
+        _show(chosen, REMARKS)
+
+
+def _show(chosen: Sequence[Mapping[str, object]], remarks: Sequence[str]) -> None:
+    """Print the table, the sources of its rows, and what is to be said of all."""
+    from rich.table import Table
+
+    from . import tables
+
+    table = Table(box=None, pad_edge=False)
+    for key, title in _COLUMNS.items():
+        table.add_column(title, justify="left" if key in ("name", "model") else "right", no_wrap=True)
+    for row in chosen:
+        table.add_row(*(_cell(row[key]) for key in _COLUMNS))
+    tables.show(table, "", *(f"{row['name']}: {row['source']}" for row in chosen), "", *remarks)
+
+
+def _cell(value: object) -> str:
+    if value is None or value == []:
+        return "-"
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

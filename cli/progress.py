@@ -1,0 +1,78 @@
+"""Progress of long work: bars on stderr where that is a terminal, and what is said beside them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from trajfmt.errors import display
+
+from . import lines, torchrun
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from trajfmt.events import Event
+
+__all__ = ["bar", "conversion", "counted", "result"]
+
+Step = TypeVar("Step")
+Result = TypeVar("Result")
+
+
+@contextmanager
+def bar(title: str, total: float) -> Iterator[Progress | None]:
+    """Show a bar of one task; without a terminal there is none, and rich is not imported."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as shown:
+        shown.add_task(title, total=total)
+        yield shown
+
+
+def conversion(event: Event, bar: Progress | None) -> None:
+    """Show one event of a conversion."""
+    if event.kind in ("notice", "skipped", "resumed", "found"):
+        text = f"left out: {event.message}" if event.kind == "skipped" else event.message
+        if bar is not None:
+            bar.console.print(f"note: {display(text)}", markup=False)
+        else:
+            lines.notice(text)
+    elif bar is not None:
+        bar.update(bar.task_ids[0], completed=event.done, total=event.total or None)
+
+
+@contextmanager
+def counted(what: str, total: int) -> Iterator[tuple[Progress, TaskID]]:
+    """Show a bar that counts and has a field `note`, in the first of several processes only."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=bool(torchrun.rank()) or not console.is_terminal) as bar:
+        yield bar, bar.add_task(what, total=total, note="")
+
+
+def result(events: Generator[Step, None, Result], show: Callable[[Step], object]) -> Result:
+    """Show every event, and return what the generator returns at its end."""
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as stop:
+            found: Result = stop.value
+            return found
+        show(event)

@@ -1,0 +1,226 @@
+"""What `traj inspect`, `traj convert --dry-run` and `traj sources` show: a record of JSON, or tables."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from trajfmt.errors import display
+
+from . import lines, tables
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from trajfmt.plan import Plan, PlannedFile
+    from trajfmt.provenance import Provenance
+    from trajfmt.report import LayerReport, Storage, Summary
+
+__all__ = ["layers", "plan", "sources", "summary"]
+
+
+def summary(report: Summary, *, as_json: bool) -> None:
+    """Show what a bundle is and what it costs."""
+    if as_json:
+        lines.record({**dataclasses.asdict(report), "provenance": msgspec.to_builtins(report.provenance)})
+        return
+    low, high = report.timesteps
+    rows: list[tuple[str, object]] = [
+        ("bundle", report.path),
+        ("encoding", f"{report.encoding}, format {report.version}, written by {report.generator}"),
+        ("trajectories", f"{report.trajectories} of {_range(low, high)} timesteps"),
+    ]
+    if report.encoding == "convex":
+        knots = "differ" if report.knots is None else ", ".join(map(str, report.knots))
+        rows.append(("knots", knots + (", smoothed" if report.smoothed else "")))
+        rows += _unusual(report)
+    else:
+        rows.append(("codec", report.codec))
+    size = f"{report.parameters:,} {report.dtype} in {report.tensors} tensors, {report.layers} layers"
+    rows.append(("parameters", size))
+    if report.numbers is not None:
+        rows.append(("numbers", "timesteps are numbers {} to {} of their sources".format(*report.numbers)))
+    if report.buffers:
+        which = _of(report.buffers, report)
+        rows.append(("buffers", f"carried by {which}: those of the last stored timestep, never interpolated"))
+    rows += _provenance(report.provenance)
+    rows.append(("integrity", report.integrity))
+    tables.show(tables.facts(rows), "", _storage(report.storage))
+
+
+def _unusual(report: Summary) -> list[tuple[str, object]]:
+    """Return what is unusual about knots and their tables."""
+    rows: list[tuple[str, object]] = []
+    if report.shards > 1:
+        rows.append(("shards", f"up to {report.shards} files of knots a trajectory"))
+    if report.unknown_steps:
+        rows.append(("step norms", f"not known of {_of(report.unknown_steps, report)}"))
+    if report.free:
+        rows.append(("betas", f"free in {_of(report.free, report)}: they may fall and leave [0, 1]"))
+    return rows
+
+
+def _range(low: int, high: int) -> str:
+    """Return the fewest and the most of something, or its number where they are one."""
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def _of(count: int, report: Summary) -> str:
+    """Return how many of the trajectories."""
+    if count == report.trajectories:
+        return "all trajectories"
+    return "1 trajectory" if count == 1 else f"{count} trajectories"
+
+
+def _provenance(provenance: Provenance) -> list[tuple[str, object]]:
+    """Return what is known about the experts, and of the most important what is not."""
+    rows: list[tuple[str, object]] = []
+    facts = msgspec.to_builtins(provenance)
+    known = facts.get("known_from", {})
+    for name in ("dataset", "model", "preprocessing", "timestep", "first_timestep", "recipe"):
+        value = facts.get(name)
+        if value is None:
+            if name in ("dataset", "model", "preprocessing"):
+                rows.append((name, "unknown"))
+            continue
+        text = value
+        if isinstance(value, dict):
+            text = ", ".join(f"{part} {_short(fact)}" for part, fact in value.items())
+        rows.append((name, f"{text} ({known[name]})" if name in known else text))
+    sources = facts.get("sources", [])
+    if sources:
+        shown = ", ".join(f"{s['name']} {s['sha256'][:8]}…" for s in sources[:3])
+        rows.append(("sources", f"{len(sources)}: {shown}" + (", …" if len(sources) > 3 else "")))
+    return rows
+
+
+def _short(value: object) -> object:
+    """Return a list of floats as people write it."""
+    if isinstance(value, list):
+        return "[" + ", ".join(f"{x:.4g}" if isinstance(x, float) else str(x) for x in value) + "]"
+    return value
+
+
+def _storage(storage: Storage) -> Table:
+    """Return what the parts of a bundle cost, and what its weights would in other forms."""
+    table = tables.listing()
+    table.add_column("storage")
+    table.add_column("bytes", justify="right")
+    table.add_column("", justify="right")
+
+    def add(name: str, count: int | None, style: str | None = None) -> None:
+        if count is not None:
+            table.add_row(name, f"{count:,}", tables.size(count), style=style)
+
+    for name, count in storage.parts.items():
+        add(f"  {name}", count)
+    add("on disk", storage.total, "bold")
+    add("weights of the MTT buffer", storage.buffer)
+    add("its files", storage.source)
+    add("eq. 11, K·W", storage.eq11)
+    add("eq. 12, knots·W + K·beta", storage.eq12)
+    against = "its files" if storage.source is not None else "the buffer's weights"
+    table.add_row(f"ratio to {against}", f"{100 * storage.ratio:.2f}%", "", style="bold")
+    return table
+
+
+def layers(reports: Sequence[LayerReport], index: int, *, as_json: bool) -> None:
+    """Show every layer of one trajectory."""
+    if as_json:
+        for report in reports:
+            lines.record({"trajectory": index, **dataclasses.asdict(report)})
+        return
+    table = tables.listing()
+    for name in ("layer", "shape", "share", "path", "moved", "path/moved", "beta"):
+        words = name in ("layer", "shape", "beta")
+        table.add_column(name, justify="left" if words else "right", no_wrap=True)
+    for report in reports:
+        shapes = " ".join("×".join(map(str, shape)) or "scalar" for shape in report.shapes[:2])
+        length = report.path_length
+        ratio = "still" if not report.displacement else "unknown"
+        if length is not None and report.displacement:
+            ratio = f"{length / report.displacement:.2f}"
+        table.add_row(
+            display(report.name),
+            shapes + (" …" if len(report.shapes) > 2 else ""),
+            f"{100 * report.share:.2f}%",
+            "unknown" if length is None else f"{length:.4g}",
+            f"{report.displacement:.4g}",
+            ratio,
+            tables.sparkline(report.beta),
+        )
+    tables.show(f"trajectory {index}", table)
+
+
+def plan(found: Plan, source: str, *, as_json: bool, destination: str | None) -> None:
+    """Show what a source holds and what converting would write."""
+    if as_json:
+        lines.record(
+            {
+                "schema": "trajfmt.plan/1",
+                "source": source,
+                "recognised": found.recognised,
+                "files": [file._asdict() for file in found.files],
+                "encoding": found.encoding,
+                "trajectories": found.trajectories,
+                "timesteps": found.timesteps,
+                "parameters": found.layout.size,
+                "dtype": found.layout.dtype,
+                "source_bytes": found.source_bytes,
+                "bytes": found.bytes,
+                "notices": found.notices,
+                "skipped": found.skipped,
+                "provenance": msgspec.to_builtins(found.provenance),
+            }
+        )
+        return
+    low, high = min(found.timesteps, default=0), max(found.timesteps, default=0)
+    share = 100 * found.bytes / max(1, found.source_bytes)
+    rows: list[tuple[str, object]] = [
+        ("source", f"{source}, {tables.size(found.source_bytes)}"),
+        ("recognised", found.recognised),
+        ("files", _files(found.files)),
+        ("trajectories", f"{found.trajectories} of {_range(low, high)} timesteps"),
+        (
+            "parameters",
+            f"{found.layout.size:,} {found.layout.dtype} in {len(found.layout.parameters)} tensors,"
+            f" {found.layout.num_layers} layers",
+        ),
+        *_provenance(found.provenance),
+        (
+            f"as .{'mct' if found.encoding == 'convex' else 'mtt'}",
+            f"about {tables.size(found.bytes)}, {share:.2f}% of the source"
+            + (f" -> {destination} (not written)" if destination else ""),
+        ),
+    ]
+    tables.show(tables.facts(rows))
+    for text in (*found.notices, *found.skipped):
+        lines.notice(text)
+
+
+def _files(found: Sequence[PlannedFile]) -> str:
+    """Return how many trajectories each file gives: named where they differ, else the first and the last."""
+    named = []
+    for name, count, also in found:
+        more = "" if not also else f" + {also[0]}" if len(also) == 1 else f" and {len(also)} more"
+        named.append(f"{name}{more} ({count})")
+    if len(named) <= 6 or len({file.trajectories for file in found}) > 1:
+        return ", ".join(named)
+    return f"{len(named)}: {named[0]} to {named[-1]}"
+
+
+def sources(rows: Sequence[tuple[str, str, str]], *, as_json: bool) -> None:
+    """List what can be converted: name, whose it is, what lies on disk."""
+    if as_json:
+        for name, title, files in rows:
+            lines.record({"schema": "trajfmt.source/1", "name": name, "title": title, "files": files})
+        return
+    table = tables.listing()
+    for column in ("--from", "whose", "files"):
+        table.add_column(column, no_wrap=column == "--from")
+    for row in rows:
+        table.add_row(*row)
+    tables.show(table)

@@ -1,0 +1,115 @@
+"""Runs that take long and can be interrupted: experts in training, a distillation, and its result."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from . import accuracies, lines, progress, torchrun
+
+if TYPE_CHECKING:
+    from mct.comparison import Comparison
+    from mct.config import EvaluateConfig
+    from mct.distill import Distiller
+    from mct.expert_run import ExpertRun
+    from mct.folder import RunFolder
+    from mct.synthetic import Selection
+
+__all__ = ["chosen", "distillation", "experts"]
+
+
+def experts(run: ExpertRun) -> None:
+    """Train, show progress, and print where the trajectories are."""
+    from mct.events import ExpertDone, ExpertsFound
+
+    trained: list[float] = []
+    found, epochs = 0, run.config.epochs
+    events = run.events()
+    try:
+        with (
+            progress.counted("experts", run.config.experts * epochs) as (bar, task),
+            contextlib.closing(events),
+        ):
+            for event in events:
+                if isinstance(event, ExpertDone):
+                    trained.append(event.accuracy)
+                    at_least = (found + len(trained)) * epochs  # other processes' epochs are not seen
+                    bar.update(task, note=f"test accuracy {event.accuracy:.1%}")
+                    bar.update(task, completed=max(at_least, int(bar.tasks[task].completed)))
+                elif isinstance(event, ExpertsFound):
+                    found = event.count
+                    bar.update(task, completed=found * epochs)
+                    click.echo(f"{found} finished experts of an interrupted run taken over", err=True)
+                else:
+                    bar.advance(task)
+    except KeyboardInterrupt as exc:
+        kept = found + len(trained)
+        left = f"{kept} finished experts are kept, the same command continues"
+        why = str(exc) or "interrupted"
+        raise KeyboardInterrupt(f"{why}; {left if kept else 'no expert was finished'}") from None
+    if run.ranks.rank:
+        return
+    if trained:
+        mean = sum(trained) / len(trained)
+        click.echo(f"{len(trained)} experts trained, mean test accuracy {mean:.1%}", err=True)
+    click.echo(str(run.path))
+
+
+def distillation(
+    distiller: Distiller, folder: RunFolder, *, resume: bool, evaluation: EvaluateConfig | None
+) -> None:
+    """Distil, show progress, and print where the result is; on Ctrl-C say how to go on."""
+    from mct.distill import distill
+    from mct.errors import DivergedError, RankError
+    from mct.events import Note, OuterStep
+
+    config, notes = distiller.config, lines.Notes()
+    events = distill(distiller, folder, resume=resume, evaluation=evaluation)
+    if distiller.ranks.rank != 0:
+        try:
+            for _ in events:
+                pass
+        except DivergedError as exc:  # all processes meet it, and the first says it
+            raise RankError(str(exc)) from None
+        return
+    try:
+        with progress.counted("distill", config.outer_steps) as (bar, task), contextlib.closing(events):
+            for event in events:
+                if isinstance(event, Note):
+                    notes(event.line)
+                    continue
+                note = ""
+                if isinstance(event, OuterStep):
+                    note = f"loss {event.loss:.3f}, learning rate {event.learning_rate:.2g}"
+                if event.accuracy is not None:
+                    on = {"heldout": "held-out training images", "test": "the test set"}[event.accuracy.on]
+                    found = accuracies.mean_and_std(event.accuracy)
+                    bar.console.print(f"step {event.step}: accuracy {found} on {on}")
+                bar.update(task, completed=event.step, note=note)
+    except KeyboardInterrupt as exc:
+        if not folder.state.is_file():
+            raise
+        words = (word for word in sys.argv[1:] if word != "--resume")
+        again = shlex.join([*torchrun.program(), *words, "--resume"])
+        raise KeyboardInterrupt(
+            f"{str(exc) or 'interrupted'}; {folder.state} holds the state; continue with: {again}"
+        ) from None
+
+
+def chosen(folder: RunFolder, best: Selection | None, comparison: Comparison | None) -> None:
+    """Say what the result is, and how good: on the test set once, where the choice was made elsewhere."""
+    if comparison is not None:
+        found = accuracies.tested("test", comparison.config.networks, comparison.distilled())
+        step, accuracy = comparison.synthetic.run.outer_step, accuracies.mean_and_std(found)
+        click.echo(f"best images: step {step}; test accuracy, once: {accuracy}", err=True)
+    elif best is not None:
+        click.echo(
+            f"best accuracy {accuracies.mean_and_std(best)}: the maximum over evaluations on the test set, "
+            "as published numbers are; it is better than what a user can expect",
+            err=True,
+        )
+    click.echo(str(folder.result if best is None else folder.best))
