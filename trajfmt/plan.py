@@ -84,6 +84,10 @@ def plan(
         check_destination(local(destination), options)
     collection = collect(located(source), encoding, options)
     notices: list[str] = list(collection.notices)
+    if collection.repeats:
+        notices.append(
+            "trajectories that this code has saved again are counted; a conversion leaves them out"
+        )
     skipped: list[str] = []
     identity: Identity | None = None
     timesteps: list[int] = []

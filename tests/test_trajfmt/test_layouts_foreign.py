@@ -14,6 +14,7 @@ import pytest
 import trajfmt
 from trajfmt.convert import ConvertOptions, convert
 from trajfmt.errors import CorruptError, SourceError
+from trajfmt.plan import plan
 from trajfmt.sources import open_source
 
 torch = pytest.importorskip("torch")
@@ -179,6 +180,13 @@ def test_a_checkpoint_that_holds_nothing_new_is_one_line(tmp_path: Path) -> None
     events = run(written.folder, tmp_path / "out.mtt")
     same(tmp_path / "out.mtt", written.experts)
     assert len(told(events, "skipped")) == 1
+
+
+def test_a_plan_says_that_it_counts_what_was_saved_again(tmp_path: Path) -> None:
+    """Without the weights nobody knows which experts of checkpoint.pt are new."""
+    found = plan(family.edf(tmp_path).folder)
+    assert found.trajectories == 7
+    assert any("saved again are counted" in text for text in found.notices)
 
 
 def test_edf_alone_in_its_checkpoint(tmp_path: Path) -> None:
