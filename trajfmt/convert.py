@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -126,6 +127,7 @@ class _Run:
         self._sources: list[SourceFile] = []
         self._skipped: list[tuple[Reason, str]] = []
         self._repeats: list[int] = []
+        self._stop = threading.Event()
 
     def all(self) -> int:
         """Convert every file and publish."""
@@ -138,6 +140,9 @@ class _Run:
                     self._tell.file = file
                     self._tell("file", part.path.name)
                     self._file(number, part, pool)
+        except BaseException:
+            self._stop.set()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)  # nothing is queued unless something went wrong
         if not self._bundle.started:
@@ -227,6 +232,7 @@ class _Run:
                 layout=layout,
                 provenance=self._identity.provenance,
                 cast=self._identity.cast,
+                stop=self._stop,
             )
         except (SourceError, CorruptError) as exc:
             return exc

@@ -5,7 +5,9 @@ Owns the way from a foreign trajectory to what a writer takes.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
+from concurrent.futures import CancelledError
 from typing import Any
 
 from numpy import generic
@@ -33,15 +35,18 @@ def prepared(
     layout: ParamLayout,
     provenance: Provenance,
     cast: bool,
+    stop: threading.Event | None = None,
 ) -> tuple[Input, int]:
     """Return what a writer takes, and the number that its t = 0 has in the source.
+
+    Once `stop` is set, reading a waypoint raises `CancelledError`.
 
     Raises:
         SourceError: fewer than two timesteps are left.
         UsageError: a convexified trajectory is to be cut, which its knots do not allow.
     """
     if not isinstance(trajectory, Convexified):
-        window = Window(trajectory, bounds, provenance)
+        window = Window(trajectory, bounds, provenance, stop)
         return window, window.first
     if encoding == "convex":
         if bounds != (None, None):
@@ -66,9 +71,14 @@ class Window:
     """Some consecutive timesteps of a trajectory, as a `Source`."""
 
     def __init__(
-        self, source: ForeignTrajectory, bounds: Bounds, provenance: Provenance | None = None
+        self,
+        source: ForeignTrajectory,
+        bounds: Bounds,
+        provenance: Provenance | None = None,
+        stop: threading.Event | None = None,
     ) -> None:
         self._source = source
+        self._stop = stop
         self._range = _range(source.timesteps, bounds)
         self._every = 1 if provenance is None or provenance.timestep is None else provenance.timestep.every
 
@@ -95,5 +105,11 @@ class Window:
         return self._source.buffers(self._range[t])
 
     def read(self, t: int, parameter: int) -> NDArray[generic]:
-        """Return one parameter at timestep t of the window."""
+        """Return one parameter at timestep t of the window.
+
+        Raises:
+            CancelledError: the conversion has been given up; a large trajectory takes minutes.
+        """
+        if self._stop is not None and self._stop.is_set():
+            raise CancelledError
         return self._source.read(self._range[t], parameter)

@@ -1,4 +1,4 @@
-"""The files of a source while it is converted: their hashes end with the conversion."""
+"""The files of a source while it is converted: hashing and reading them ends with the conversion."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from trajfmt.errors import SourceError
 from trajfmt.inputs import Watched
 from trajfmt.sources.base import FilePart
 from trajfmt.sources.replay import ReplayPart
+from trajfmt.sources.zipped import ZippedTrajectory
 
 torch = pytest.importorskip("torch")
 
@@ -67,6 +68,37 @@ def test_error_does_not_wait_for_the_hash(
     with pytest.raises(type(error)):
         convert(source, tmp_path / "out.mct")
     assert pieces == [size]
+
+
+def test_interrupt_does_not_wait_for_trajectories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trajectory that is being read when Ctrl-C comes is read no further, and leaves no file."""
+    reads: list[int] = []
+    begun, over = threading.Event(), threading.Event()
+    read = ZippedTrajectory.read
+
+    def held(self: ZippedTrajectory, t: int, parameter: int) -> Any:
+        reads.append(t)
+        begun.set()
+        over.wait()
+        return read(self, t, parameter)
+
+    class Pool(ThreadPoolExecutor):
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            over.set()
+            super().shutdown(wait, cancel_futures=cancel_futures)
+
+    def interrupt(_self: Watched) -> None:
+        begun.wait()
+        raise KeyboardInterrupt
+
+    source = save(tmp_path / "src")
+    monkeypatch.setattr(ZippedTrajectory, "read", held)
+    monkeypatch.setattr(Watched, "hash_more", interrupt)
+    monkeypatch.setattr("trajfmt.convert.ThreadPoolExecutor", Pool)
+    with pytest.raises(KeyboardInterrupt):
+        convert(source, tmp_path / "out.mct")
+    assert reads == [0]
+    assert [path.name for path in tmp_path.iterdir()] == ["src"]
 
 
 def test_hash_is_that_of_all_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
