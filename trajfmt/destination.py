@@ -37,7 +37,7 @@ class Dealt(msgspec.Struct, frozen=True):
 class Destination:
     """The bundle of one conversion. Files of the source are numbered from 0, whatever a bundle has already.
 
-    Every method but `stop` raises `WriteError` where the system cannot write.
+    Methods that write raise `WriteError` where the system cannot.
 
     Args:
         path: where it is to appear, or lies.

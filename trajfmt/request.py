@@ -130,21 +130,21 @@ def collect(source: Place, encoding: Encoding, options: ConvertOptions) -> Colle
         buffers=options.buffers,
     )
     if collection.convex and encoding == "convex":
-        _check_convexified(source, collection, options)
+        _check_convexified(collection, options)
     return collection
 
 
-def _check_convexified(source: Place, collection: Collection, options: ConvertOptions) -> None:
+def _check_convexified(collection: Collection, options: ConvertOptions) -> None:
     """Refuse what waypoints would be needed for, and a mere copy of a bundle."""
     if options.knots or options.smooth or options.gram or options.layers != "tensor":
         raise UsageError(
-            f"{display(source)}: convexified already, and its waypoints are gone;"
+            f"{display(collection.folder)}: convexified already, and its waypoints are gone;"
             " leave knots, smoothing, Gram matrix and layers as they are"
         )
     changes = options.dtype is not None or options.shard_bytes != SHARD_BYTES
     if not changes and any(isinstance(part, BundlePart) for part in collection.parts):
         raise UsageError(
-            f"{display(source)}: convexified already; its waypoints are gone, so copy it instead"
+            f"{display(collection.folder)}: convexified already; its waypoints are gone, so copy it instead"
         )
 
 

@@ -773,7 +773,24 @@ def test_too_many_folders_are_not_searched(tmp_path: Path) -> None:
     save(tmp_path / "buffers" / "000" / "ConvNet", [expert(0)])
     for number in range(1, 70):
         (tmp_path / "buffers" / f"{number:03d}").mkdir()
-    refused(tmp_path / "buffers", "nothing_to_convert")
+    message = str(refused(tmp_path / "buffers", "nothing_to_convert"))
+    assert "give one of the folders that have them: 000/ConvNet" in message
+    save(tmp_path / "wide" / "999" / "ConvNet", [expert(0)])
+    for number in range(69):
+        (tmp_path / "wide" / f"{number:03d}").mkdir()
+    assert "only 64 folders" in str(refused(tmp_path / "wide", "nothing_to_convert"))
+
+
+@pytest.mark.parametrize("names", [["ckpts/model_0.pt", "ckpts/model_1.pt"], ["teacher.pt"]])
+def test_buffers_and_checkpoints_below_one_folder(tmp_path: Path, names: list[str]) -> None:
+    """Neither is taken for the other's sake: the message names both."""
+    for name in names:
+        (tmp_path / "both" / name).parent.mkdir(parents=True, exist_ok=True)
+        torch.save({"weight": torch.randn(3)}, tmp_path / "both" / name)
+    save(tmp_path / "both" / "CIFAR10" / "ConvNet", [expert(0)])
+    message = str(refused(tmp_path / "both", "nothing_to_convert"))
+    assert Path(names[0]).name in message
+    assert "CIFAR10/ConvNet" in message
 
 
 def test_missing_source_is_a_usage_error(tmp_path: Path) -> None:

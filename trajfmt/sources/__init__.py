@@ -17,6 +17,7 @@ from trajfmt.errors import MissingError, SourceError, UsageError, display
 from trajfmt.sources import bundles, checkpoints, huggingface, mtt
 from trajfmt.sources.base import Buffers, Collection, Layout, OpenOptions, Part
 from trajfmt.sources.replay import not_files
+from trajfmt.sources.runs import candidates
 from trajfmt.sources.table import LAYOUTS
 
 __all__ = [
@@ -66,7 +67,8 @@ def recognise(path: Path) -> Located:
     Raises:
         SourceError: no layout recognises it, or there are several folders below.
     """
-    if found := _first(LAYOUTS, path):
+    found = _first(LAYOUTS, path)
+    if found and (path.is_file() or not _is_loose(found)):
         return found
     if path.is_file():
         return Located(path, mtt.LAYOUT, "a single file of no known name")
@@ -74,10 +76,19 @@ def recognise(path: Path) -> Located:
         what = "neither a folder nor a regular file; give the file itself, or the folder that it is in"
         raise SourceError("nothing_to_convert", what, path=path)
     below, looked_everywhere = _below(path)
-    if len(below) == 1 and looked_everywhere and not not_files(path):
+    if found and not below:
+        return found
+    if not found and len(below) == 1 and looked_everywhere and not not_files(path):
         where = display(below[0].path.relative_to(path))
         return below[0]._replace(why=f"{below[0].why} in {where}, the only such folder")
-    raise SourceError("nothing_to_convert", _nothing_in(path, below), path=path)
+    raise SourceError("nothing_to_convert", _nothing_in(path, found, below, looked_everywhere), path=path)
+
+
+def _is_loose(found: Located) -> bool:
+    """Tell checkpoints that lie further down, or a single one: other trajectories may be meant."""
+    kinds = {checkpoints.LAYOUT: checkpoints.KIND, huggingface.LAYOUT: huggingface.KIND}
+    kind = kinds.get(found.layout)
+    return kind is not None and len(candidates(found.path, kind)) < 2
 
 
 def _first(layouts: Iterable[Layout], path: Path) -> Located | None:
@@ -116,18 +127,22 @@ def open_source(
     return found.layout.open(found.path, replace(options, why=found.why))
 
 
-def _nothing_in(path: Path, below: Sequence[Located]) -> str:
-    """Say what was looked for in a folder that no layout recognises, and what to do."""
+def _nothing_in(path: Path, found: Located | None, below: Sequence[Located], looked_everywhere: bool) -> str:
+    """Say what was looked for in a folder, and what to do."""
+    some = [display(other.path.relative_to(path)) for other in below[:3]]
+    shown = ", ".join(some) + (", …" if len(below) > len(some) else "")
+    if found:
+        return f"{found.why}; and other trajectories in {shown}: give the folder that is meant"
     looked = (
         "no layout fits this folder: neither manifest.json nor replay_buffer_<n>.pt, waypoint_buffer*_<n>.pt,"
         " img_replay_buffer_<n>.pt or numbered checkpoints are in it; "
     )
     if below:
-        some = [display(found.path.relative_to(path)) for found in below[:3]]
-        shown = ", ".join(some) + (", …" if len(below) > len(some) else "")
         return f"{looked}give one of the folders that have them: {shown}"
     if broken := not_files(path):
         return looked + broken[0]
+    if not looked_everywhere:
+        looked += f"only {_FOLDERS} folders a level were looked at, {_DEPTH} levels down; "
     return looked + "`traj sources` lists what is known"
 
 
@@ -135,7 +150,7 @@ def _below(path: Path) -> tuple[list[Located], bool]:
     """Return the folders with trajectories below one without, and whether all folders were looked at."""
     shallow = [layout for layout in LAYOUTS if layout not in (huggingface.LAYOUT, checkpoints.LAYOUT)]
     found: list[Located] = []  # those two have looked further down themselves
-    level = [path]
+    level, everywhere = [path], True
     for _ in range(_DEPTH):
         children = [child for folder in level for child in _folders(folder)]
         level = []
@@ -144,9 +159,8 @@ def _below(path: Path) -> tuple[list[Located], bool]:
                 found.append(located)
             else:
                 level.append(child)
-        if len(children) > _FOLDERS:
-            return found, False
-    return found, not any(_folders(folder) for folder in level)
+        everywhere = everywhere and len(children) <= _FOLDERS
+    return found, everywhere and not any(_folders(folder) for folder in level)
 
 
 def _folders(path: Path) -> list[Path]:

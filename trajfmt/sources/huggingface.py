@@ -145,8 +145,9 @@ def _recognise(path: Path) -> str | None:
     runs = find_runs(path, KIND) if path.is_dir() else []
     if not runs:
         return None
-    first = runs[0][1][0]
-    return f"{display(first.name)} holds {weights_of(first)[0].name}"
+    folder, found = runs[0]
+    where = "" if folder == path else f" in {display(folder.relative_to(path))}"
+    return f"{display(found[0].name)}{where} holds {weights_of(found[0])[0].name}"
 
 
 def _open(path: Path, options: OpenOptions) -> Collection:

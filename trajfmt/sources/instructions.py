@@ -7,16 +7,16 @@ torch.
 
 from __future__ import annotations
 
-import math
 import mmap
 import struct
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
-from trajfmt.safetensors import NUMPY
+from trajfmt.errors import CorruptError
 from trajfmt.sources.members import Members, Unusual
+from trajfmt.sources.placement import STORAGES, HarmfulError, Name, Storage, Tensor, place, sizes
 
-__all__ = ["Memo", "Tensor", "run"]
+__all__ = ["Memo", "run"]
 
 _MAX_CONTAINERS: Final = 2**20
 """Lists and dictionaries; the longest pickle that is read has fewer, if it has weights."""
@@ -24,41 +24,15 @@ _MAX_CONTAINERS: Final = 2**20
 _MAX_DEPTH: Final = 1000
 """Open marks: Python's pickler, which calls itself for what a list holds, cannot write more."""
 
-_STORAGES: Final = {
-    "torch HalfStorage": "F16",
-    "torch BFloat16Storage": "BF16",
-    "torch FloatStorage": "F32",
-    "torch DoubleStorage": "F64",
-    "torch LongStorage": "I64",
-    "torch IntStorage": "I32",
-    "torch ShortStorage": "I16",
-    "torch CharStorage": "I8",
-    "torch ByteStorage": "U8",
-    "torch BoolStorage": "BOOL",
-    "torch ComplexFloatStorage": "C64",
-}
+_PER_TUPLE: Final = 8
+"""Bytes of the pickle for each tuple: a tensor has four of them in 70 bytes; one takes 56 in memory."""
+
+_PLAIN: Final = (str, int, float, bool, type(None))
 _REBUILD: Final = "torch._utils _rebuild_tensor_v2"
 _PARAMETER: Final = "torch._utils _rebuild_parameter"
 _ORDERED: Final = "collections OrderedDict"
 _SIZE: Final = "torch Size"
-_NAMES: Final = {_REBUILD, _PARAMETER, _ORDERED, _SIZE, *_STORAGES}
-
-
-class Tensor(NamedTuple):
-    """Where a tensor lies."""
-
-    dtype: str
-    """The item type by its safetensors name."""
-
-    shape: tuple[int, ...]
-    start: int
-    """Byte of the first item in the file."""
-
-    strides: tuple[int, ...] | None
-    """In items; None if they lie one after the other."""
-
-    crc: int
-    """CRC-32 of its bytes; 0 if it is not known."""
+_NAMES: Final = {_REBUILD, _PARAMETER, _ORDERED, _SIZE, *STORAGES}
 
 
 class Memo(Protocol):
@@ -71,12 +45,6 @@ class Memo(Protocol):
     def __getitem__(self, place: int, /) -> Any:
         """Return a value."""
         ...
-
-
-class _Name(str):
-    """A global that a pickle names; never looked up."""
-
-    __slots__ = ()
 
 
 def run(
@@ -98,9 +66,15 @@ def run(
 
     Raises:
         Unusual: it holds more than that, or is damaged.
+        CorruptError: its bytes are not those that torch wrote, or it is made to take all memory or time.
     """
+    types = bytearray(members.numbered)
+    begin, end = members.pickle()
     try:
-        return _run(mapped, *members.pickle(), memo, lambda found: tensor(_tensor(found, members)), listed)
+        return _run(mapped, begin, end, memo, lambda found: tensor(place(found, members, types)), listed)
+    except HarmfulError as exc:
+        message = f"its pickle has {exc}, which torch.save never writes"
+        raise CorruptError("source_invalid", message, path=members.path) from None
     except (
         ValueError, IndexError, TypeError, KeyError, AttributeError, OverflowError, struct.error
     ) as exc:  # fmt: skip
@@ -119,6 +93,7 @@ def _run(
     stack: list[Any] = []
     below: list[list[Any]] = []  # the stacks under the open marks
     containers = 0
+    tuples = (end - at) // _PER_TUPLE + 4096  # that may still come
     while at < end:
         op = code[at]
         at += 1
@@ -158,30 +133,33 @@ def _run(
                 raise Unusual
             stack.append(code[at + 4 : stop].decode("utf-8", "surrogatepass"))
             at = stop
-        elif op == 0x74:  # TUPLE
-            items, stack = stack, below.pop()
-            stack.append(tuple(items))
-        elif op in (0x85, 0x86, 0x87):  # TUPLE1 to TUPLE3
-            count = op - 0x84
-            if count > len(stack):
+        elif op in (0x74, 0x85, 0x86, 0x87):  # TUPLE, TUPLE1 to TUPLE3
+            tuples -= 1
+            if tuples < 0:
+                raise HarmfulError("more tuples than its length allows")
+            if op == 0x74:
+                items, stack = stack, below.pop()
+                stack.append(tuple(items))
+            elif (count := op - 0x84) > len(stack):
                 raise Unusual
-            stack[-count:] = [tuple(stack[-count:])]
+            else:
+                stack[-count:] = [tuple(stack[-count:])]
         elif op == 0x29:  # EMPTY_TUPLE
             stack.append(())
         elif op in (0x88, 0x89):  # NEWTRUE, NEWFALSE
             stack.append(op == 0x88)
         elif op == 0x51:  # BINPERSID: a storage, described by the tuple on the stack
-            pass
+            stack.append(Storage(*stack.pop()))
         elif op == 0x52:  # REDUCE
             arguments, name = stack.pop(), stack.pop()
-            if not isinstance(name, _Name) or not isinstance(arguments, tuple):
+            if not isinstance(name, Name) or not isinstance(arguments, tuple):
                 raise Unusual
             if name == _REBUILD:
                 stack.append(rebuild(arguments))
             elif name == _PARAMETER:
                 stack.append(arguments[0])
             elif name == _SIZE:
-                stack.append(tuple(arguments[0]))
+                stack.append(sizes(arguments[0]))
             elif name == _ORDERED and arguments == () and containers < _MAX_CONTAINERS:
                 containers += 1
                 stack.append({})
@@ -207,6 +185,8 @@ def _run(
                 items, stack = stack, below.pop()
             if type(stack[-1]) is not dict or len(items) % 2:
                 raise Unusual
+            if not all(map(_is_key, items[::2])):
+                raise HarmfulError("a dictionary with keys that are neither text nor numbers")
             stack[-1].update(zip(items[::2], items[1::2], strict=True))
         elif op == 0x62:  # BUILD: attributes of a dictionary, where torch keeps versions of modules
             stack.pop()
@@ -216,7 +196,7 @@ def _run(
             stop = code.find(b"\n", code.find(b"\n", at, end) + 1, end)
             if stop < at:
                 raise Unusual
-            name = _Name(code[at:stop].decode().replace("\n", " "))
+            name = Name(code[at:stop].decode().replace("\n", " "))
             if name not in _NAMES:
                 raise Unusual
             stack.append(name)
@@ -235,36 +215,6 @@ def _run(
     raise Unusual
 
 
-def _tensor(arguments: tuple[Any, ...], members: Members) -> Tensor:
-    """Return where the tensor lies that torch would rebuild from these arguments."""
-    if len(arguments) > 6:  # whether its numbers are to be negated or conjugated
-        raise Unusual
-    (kind, name, key, _device, numel), offset, shape, strides = arguments[:4]
-    if kind != "storage" or not isinstance(name, _Name) or not isinstance(key, str):
-        raise Unusual
-    if not all(type(n) is int and n >= 0 for n in (offset, numel, *shape, *strides)):
-        raise Unusual
-    if str(int(key)) != key:  # torch looks for the name as it stands
-        raise Unusual
-    dtype = _STORAGES[name]
-    itemsize = NUMPY[dtype].itemsize
-    start, nbytes, crc = members.storage(int(key))
-    if nbytes != numel * itemsize or not members.holds(start, nbytes):
-        raise Unusual
-    count = math.prod(shape)
-    last = sum((size - 1) * step for size, step in zip(shape, strides, strict=True))
-    if count > numel or (count and offset + last >= numel):
-        raise Unusual
-    laid = _strides(shape, strides)
-    whole = count == numel and laid is None
-    return Tensor(dtype, tuple(shape), start + offset * itemsize, laid, crc if whole else 0)
-
-
-def _strides(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...] | None:
-    """Return the strides in items, or None if the items lie one after the other."""
-    expected = 1
-    for size, step in zip(reversed(shape), reversed(strides), strict=True):
-        if size != 1 and step != expected:
-            return None if 0 in shape else strides
-        expected *= size
-    return None
+def _is_key(key: Any) -> bool:
+    """Tell a plain value, or a tuple of them: the hash of a nested one takes stack, or time without end."""
+    return type(key) in _PLAIN or (type(key) is tuple and all(type(item) in _PLAIN for item in key))

@@ -36,17 +36,27 @@ class Unusual(Exception):  # noqa: N818  # not an error: another reader takes ov
 class Members:
     """The directory of a mapped zip file whose members are stored as they are.
 
+    Args:
+        mapped: the file.
+        path: where it lies, for messages.
+
     Raises:
         Unusual: it is not one, or names a member twice; what is wrong with it is for torch to say.
     """
 
-    def __init__(self, mapped: mmap.mmap) -> None:
+    def __init__(self, mapped: mmap.mmap, path: Path) -> None:
+        self.path = path
         self._mapped = mapped
-        self._named: dict[bytes, tuple[int, int]] = {}
+        self._named: dict[bytes, tuple[int, int, int]] = {}
         try:
             self._read(*self._directory())
         except struct.error as exc:
             raise Unusual from exc
+
+    @property
+    def numbered(self) -> int:
+        """Return a number above those of all storages."""
+        return len(self._headers)
 
     def storage(self, number: int) -> tuple[int, int, int]:
         """Return where the bytes of the member `data/{number}` begin, how many they are, and their CRC-32."""
@@ -55,23 +65,26 @@ class Members:
         start = self._begin(int(self._headers[number]))
         return start, int(self._sizes[number]), int(self._sums[number])
 
-    def named(self, name: bytes) -> tuple[int, int] | None:
+    def named(self, name: bytes) -> tuple[int, int, int] | None:
         """Return the same for another member, or None if there is none."""
         found = self._named.get(name)
-        return found and (self._begin(found[0]), found[1])
+        return found and (self._begin(found[0]), *found[1:])
 
     def pickle(self) -> tuple[int, int]:
         """Return where the pickle begins and where it ends.
 
         Raises:
             Unusual: there is none, it is very long, or the numbers are not little-endian.
+            CorruptError: its bytes are not those that torch wrote; a flipped bit can name another tensor.
         """
         about, order = self.named(b"data.pkl"), self.named(b"byteorder")
-        if about is None or about[1] > _MAX_PICKLE:
+        if about is None or not 0 < about[1] <= _MAX_PICKLE or not self.holds(*about[:2]):
             raise Unusual
-        if order is not None and (order[1] > 6 or self._mapped[order[0] : sum(order)] != b"little"):
+        if order is not None and (order[1] > 6 or self._mapped[order[0] : sum(order[:2])] != b"little"):
             raise Unusual
-        return about[0], sum(about)
+        start, nbytes, crc = about
+        compare(np.frombuffer(self._mapped, np.uint8, nbytes, start), crc, "its pickle", self.path)
+        return start, start + nbytes
 
     def holds(self, start: int, nbytes: int) -> bool:
         """Return whether that many bytes from there on are in the file."""
@@ -123,7 +136,7 @@ class Members:
         if digits == name or not digits.isdigit() or (digits[:1] == b"0" and digits != b"0"):
             if name in self._named:
                 raise Unusual
-            self._named[name] = header, size
+            self._named[name] = header, size, crc
             return
         if len(digits) > 18:
             raise Unusual

@@ -21,8 +21,8 @@ def read(path: Path) -> Any:
 
     Raises:
         Unusual: it is not a zip file that torch wrote, or holds more than that.
-        CorruptError: it is empty.
+        CorruptError: it is empty, or its pickle is damaged or made to do harm.
     """
     file = MappedFile(path, least=1)
     mapped = file.map()
-    return run(mapped, Members(mapped), {}, tensor=lambda tensor: MappedTensor(file, *tensor))
+    return run(mapped, Members(mapped, path), {}, tensor=lambda tensor: MappedTensor(file, *tensor))

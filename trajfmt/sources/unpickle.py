@@ -98,7 +98,7 @@ def _is_zip(path: Path) -> bool:
                 "the zip directory at its end is missing: the file is incomplete",
                 path=path,
             )
-        _refuse_compressed(path)
+        _check_members(path)
         return True
     if not start:
         raise CorruptError("source_truncated", "the file is empty", path=path)
@@ -111,11 +111,22 @@ def _is_zip(path: Path) -> bool:
     return False
 
 
-def _refuse_compressed(path: Path) -> None:
-    """Refuse a zip whose members are compressed: mapped, torch would take their bytes for weights."""
+def _check_members(path: Path) -> None:
+    """Refuse a zip file that torch would misread: it maps compressed members, and compares no CRC-32."""
     try:
         with zipfile.ZipFile(path) as archive:
-            stored = all(member.compress_type == zipfile.ZIP_STORED for member in archive.infolist())
+            members = archive.infolist()
+            stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
+            for member in members:
+                if stored and member.CRC and member.filename.endswith("/data.pkl"):
+                    with archive.open(member) as file:
+                        while file.read(2**20):
+                            pass
+    except zipfile.BadZipFile as exc:
+        if "CRC" not in str(exc):
+            return
+        message = "its pickle has not the CRC-32 that torch wrote; the file is damaged"
+        raise CorruptError("source_invalid", message, path=path) from exc
     except Exception:  # whatever a damaged directory provokes; torch will say what is wrong
         return
     if not stored:

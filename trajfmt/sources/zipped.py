@@ -23,8 +23,9 @@ from trajfmt.errors import SourceError
 from trajfmt.files import open_regular
 from trajfmt.layout import DTYPES, Dtype
 from trajfmt.sources.base import Plain, Shapes, check_timesteps
-from trajfmt.sources.instructions import Tensor, run
+from trajfmt.sources.instructions import run
 from trajfmt.sources.members import Members, Unusual, compare
+from trajfmt.sources.placement import Tensor
 
 __all__ = ["Unusual", "ZippedTrajectory", "read"]
 
@@ -43,6 +44,7 @@ def read(path: Path) -> list[ZippedTrajectory]:
 
     Raises:
         Unusual: it is not plain.
+        CorruptError: its pickle is damaged, or made to do harm.
     """
     fd = open_regular(path.resolve())
     try:
@@ -51,7 +53,7 @@ def read(path: Path) -> list[ZippedTrajectory]:
         raise Unusual from exc
     finally:
         os.close(fd)
-    members = Members(mapped)
+    members = Members(mapped, path)
     begin, end = members.pickle()
     buffer = run(mapped, members, _Memo(), tensor=_plain, listed=partial(_packed, known={}))
     _check_nesting(buffer, end - begin)
