@@ -134,7 +134,12 @@ class Staging:
         """Remember that a piece of work is finished; its files must be durable by now."""
         if arrays is not None:
             packed = io.BytesIO()
-            np.savez(packed, allow_pickle=False, **arrays)
+            try:
+                np.savez(packed, allow_pickle=False, **arrays)
+            except ValueError as exc:  # Ctrl-C inside, which closing the zip file then covers
+                if isinstance(exc.__context__, KeyboardInterrupt):
+                    raise exc.__context__ from None
+                raise
             write_file(self._journal / f"{key}.npz", packed.getvalue())
         write_file(self._journal / f"{key}.json", data)
 
