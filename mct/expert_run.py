@@ -33,8 +33,6 @@ from mct.steps import Notes
 from trajfmt import models
 from trajfmt.torch import layout_of
 
-_BUNDLES = (".mct", ".mtt")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertRun:
@@ -106,7 +104,7 @@ class ExpertRun:
             raise ConfigError("`knots` and `smooth` are for convexified trajectories: --out NAME.mct")
         if at_once < 1:
             raise ConfigError(f"`at_once` must be >= 1, got {at_once}")
-        if out.suffix in _BUNDLES and out.exists():
+        if recording.is_bundle(out) and out.exists():
             raise ExistsError(f"{out} exists; use another --out, or remove it")
         here = device_of(device)
         real = load(
@@ -119,7 +117,7 @@ class ExpertRun:
         network = networks.parse(
             name, channels=real.channels, image_size=real.image_size, classes=real.classes
         )
-        path = out if out.suffix in _BUNDLES else buffer_folder(out, real, network)
+        path = out if recording.is_bundle(out) else buffer_folder(out, real, network)
         config = recipes.expert_config(real.name, **settings)
         augmentation(config.augment)
         timesteps = config.timesteps(len(real.train_labels))

@@ -203,10 +203,15 @@ def ready(tape: Tape | Recorded) -> Tape | Recorded:
     return tape.finish() if isinstance(tape, PathRecorder) else tape
 
 
+def is_bundle(path: Path) -> bool:
+    """Return whether experts at `path` are to be a bundle, by its suffix, and not MTT's buffer."""
+    return path.suffix in (".mct", ".mtt")
+
+
 def store(path: Path, job: Job) -> BundleStore | BufferStore:
     """Return where experts go: a bundle by its suffix, or else the folder of an MTT buffer.
 
     Raises:
         ExistsError: the destination is taken.
     """
-    return BundleStore(path, job) if path.suffix in (".mct", ".mtt") else BufferStore(path, job)
+    return BundleStore(path, job) if is_bundle(path) else BufferStore(path, job)
