@@ -2,7 +2,10 @@
 
 import contextlib
 import os
+import re
 from typing import Final
+
+import torch
 
 from trajfmt.cache import cache_folder
 
@@ -14,12 +17,15 @@ def keep_compiled() -> None:
     """Let torch keep what it compiles in the folder, for the next process, unless its variable says where.
 
     Torch's own default is a temporary folder. A program decides this, never a library: the commands of
-    mct call it, before anything is compiled.
+    mct call it, before anything is compiled. Each version of torch and each kind of CPU has a folder of its
+    own: torch takes code that was compiled for AVX2 also where there is AVX-512, and then reads and writes
+    beyond the ends of tensors, as on the machines of a cluster that share a home directory.
     """
     folder = cache_folder()
     if folder is None or COMPILER_VARIABLE in os.environ:
         return
-    compiled = folder / "compiled"
+    kind = f"{torch.__version__}-{torch.backends.cpu.get_cpu_capability()}"
+    compiled = folder / "compiled" / re.sub(r"[^A-Za-z0-9.+-]", "-", kind)
     with contextlib.suppress(OSError):  # no room, or no right to write: torch's default then
         compiled.mkdir(parents=True, exist_ok=True)
         os.environ[COMPILER_VARIABLE] = str(compiled)

@@ -152,7 +152,10 @@ def test_place_of_compiled_code(tmp_path: Path, monkeypatch) -> None:
     assert not (tmp_path / "cache").exists()
     monkeypatch.delenv(COMPILER_VARIABLE)
     keep_compiled()
-    assert os.environ[COMPILER_VARIABLE] == str(tmp_path / "cache" / "compiled")
+    place = Path(os.environ[COMPILER_VARIABLE])
+    assert place.parent == tmp_path / "cache" / "compiled"
+    assert place.is_dir()
+    assert place.name.endswith(f"-{torch.backends.cpu.get_cpu_capability()}")
     monkeypatch.delenv(COMPILER_VARIABLE)
     (tmp_path / "file").touch()
     monkeypatch.setenv("TRAJFMT_CACHE", str(tmp_path / "file"))
