@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 __all__ = ["along", "convergence", "evaluation", "mean_and_std", "tested"]
 
 
-def evaluation(comparison: Comparison, *, baseline: bool, cross: bool, as_json: bool) -> None:
-    """Evaluate, show progress, and print the accuracies."""
+def evaluation(
+    comparison: Comparison, *, baseline: bool, cross: bool, as_json: bool, note: str | None
+) -> None:
+    """Evaluate, show progress, print a note when that has begun, and print the accuracies."""
     networks = comparison.config.networks
     architectures = comparison.cross() if cross else iter(())  # refuses what cannot be built before any work
-    distilled = tested("distilled", networks, comparison.distilled())
+    distilled = tested("distilled", networks, progress.noted(comparison.distilled(), note))
     real = (
         tested("random real", networks * len(comparison.rates), comparison.baseline()) if baseline else None
     )

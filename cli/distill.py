@@ -80,7 +80,12 @@ __all__ = ["distill"]
     "--shard", is_flag=True, help="Processes share every batch, not the samples: exact, and slower."
 )
 @click.option("--knots-mb", type=int, help="MiB of knots that are kept on the device.  [default: 1024]")
-@click.option("--keep-mb", type=int, help="MiB of activations that are not computed again.  [default: 0]")
+@click.option(
+    "--keep-mb",
+    type=options.BUDGET,
+    help="MiB of activations that are kept instead of being computed again; auto: what free memory allows.  "
+    "[default: auto]",
+)
 @click.option("--step-images", type=int, help="Images computed at once.  [default: a whole batch]")
 @click.option("--profile", type=options.PATH, help="Write a trace of outer steps 2 to 4, for Perfetto.")
 @options.seed
@@ -110,7 +115,7 @@ def distill(
     ones for dataset and --ipc (mct presets): MCT's for a .mct, MTT's for a .mtt. Ctrl-C keeps the state,
     and --resume continues from it.
 
-    On several GPUs: torchrun --nproc-per-node K -m traj_cli.mct distill --device cuda …
+    On several GPUs: torchrun --nproc-per-node K -m traj_cli.mct distill …
     """
     import trajfmt
     from mct import recipes
@@ -124,7 +129,7 @@ def distill(
     process.settle()
     folder = RunFolder(out or Path(f"{_stem(traj)}-distilled"))
     memory = {"knots_mb": knots_mb, "keep_mb": keep_mb, "step_images": step_images}
-    with joined(device) as (ranks, device), contextlib.ExitStack() as held:
+    with joined(device) as (ranks, here), contextlib.ExitStack() as held:
         with together(ranks):
             if not resume and ranks.rank == 0:
                 folder.check_free()
@@ -136,7 +141,7 @@ def distill(
                 bundle,
                 dataset=dataset,
                 model=model,
-                device=device,
+                device=here,
                 preprocessing=preprocessing,
                 root=data,
                 base=before.config if before else None,
@@ -162,9 +167,11 @@ def distill(
                     f"{idle} of {ranks.size} processes have nothing to do: an outer step averages "
                     f"{distiller.config.samples} samples; use fewer processes, or --shard"
                 )
+            if note := process.device_note(device, here):
+                distiller.notes.append(note)
         runs.distillation(distiller, folder, resume=resume, evaluation=evaluation)
         if ranks.rank == 0:
-            _choose(folder, dataset=dataset, model=model, root=data, device=device)
+            _choose(folder, dataset=dataset, model=model, root=data, device=here)
 
 
 def _stem(traj: Place) -> str:

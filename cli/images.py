@@ -84,17 +84,18 @@ def evaluate(
     from . import accuracies, lines
 
     process.settle()
-    with joined(device) as (ranks, device):
+    with joined(device) as (ranks, here):
         with together(ranks):
             comparison = Comparison.prepare(
                 result,
                 root=data,
-                device=device,
+                device=here,
                 ranks=ranks,
                 notes=lines.Notes(),
                 **settings,
             )
-        accuracies.evaluation(comparison, baseline=baseline, cross=cross, as_json=as_json)
+        note = process.device_note(device, here)
+        accuracies.evaluation(comparison, baseline=baseline, cross=cross, as_json=as_json, note=note)
 
 
 @click.command("convert-images")

@@ -96,7 +96,7 @@ def experts(
     from . import lines, runs
 
     process.settle()
-    with joined(device) as (ranks, device):
+    with joined(device) as (ranks, here):
         with together(ranks):
             run = ExpertRun.prepare(
                 dataset,
@@ -104,12 +104,12 @@ def experts(
                 model=model,
                 preprocessing=preprocessing,
                 root=data,
-                device=device,
+                device=here,
                 ranks=ranks,
                 notes=lines.Notes(),
                 **settings,
             )
-        runs.experts(run)
+        runs.experts(run, note=process.device_note(device, here))
 
 
 @main.command()

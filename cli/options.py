@@ -13,7 +13,7 @@ from . import failures
 if TYPE_CHECKING:
     from trajfmt.address import Place
 
-__all__ = ["INTEGERS", "PATH", "PLACE", "WINDOW", "as_json", "check_output", "data", "force"]
+__all__ = ["BUDGET", "INTEGERS", "PATH", "PLACE", "WINDOW", "as_json", "check_output", "data", "force"]
 
 
 class _Path(click.Path):
@@ -106,6 +106,22 @@ class _Window(click.ParamType):
         return first, after
 
 
+class _Budget(click.ParamType):
+    """MiB, or `auto`, which becomes None."""
+
+    name = "MiB|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        """Parse `256` or `auto`."""
+        if value == "auto" or isinstance(value, int):
+            return None if value == "auto" else value
+        try:
+            return int(value)
+        except ValueError:
+            self.fail(f"expected a whole number of MiB, or auto, got {value!r}", param, ctx)
+
+
+BUDGET = _Budget()
 INTEGERS = _Integers()
 NUMBERS = _Numbers()
 WINDOW = _Window()
@@ -113,7 +129,12 @@ WINDOW = _Window()
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout.")
 data = click.option("--data", type=PATH, help="Folder of the dataset's files.  [default: data]")
 force = click.option("--force", is_flag=True, help="Replace an existing file.")
-device = click.option("--device", default="cpu", show_default=True, help="Torch device to compute on.")
+device = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="Torch device to compute on, such as cpu or cuda; auto: the GPU where there is one.",
+)
 seed = click.option("--seed", type=int, help="Seed of everything random.  [default: 0]")
 preprocessing = click.option(
     "--preprocessing", type=click.Choice(["normalize", "zca", "none"]), help="What is done to images."

@@ -1,14 +1,26 @@
-"""What a program decides for the libraries in it: memory, and where compiled code is kept."""
+"""What a program decides for the libraries in it, and what it says of the device that it chose."""
 
 from __future__ import annotations
 
-__all__ = ["settle"]
+__all__ = ["device_note", "settle"]
 
 
 def settle() -> None:
-    """Decide it, before the first computation."""
+    """Decide what becomes of freed memory and of compiled code, before the first computation."""
     from mct.allocator import keep_memory
     from mct.caches import keep_compiled
 
     keep_memory()
     keep_compiled()
+
+
+def device_note(asked: str, here: str) -> str | None:
+    """Return what to say of the device once work has begun on it; None where the user named it.
+
+    Args:
+        asked: The value of `--device`.
+        here: What became of it.
+    """
+    from mct import devices
+
+    return f"computing on {devices.described(here)}" if asked == devices.AUTO else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from trajfmt.events import Event
 
-__all__ = ["bar", "conversion", "counted", "result"]
+__all__ = ["bar", "conversion", "counted", "noted", "result"]
 
 Step = TypeVar("Step")
 Result = TypeVar("Result")
@@ -65,6 +66,23 @@ def counted(what: str, total: int) -> Iterator[tuple[Progress, TaskID]]:
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=bool(torchrun.rank()) or not console.is_terminal) as bar:
         yield bar, bar.add_task(what, total=total, note="")
+
+
+def noted(events: Generator[Step, None, Result], note: str | None) -> Generator[Step, None, Result]:
+    """Pass events on, and print a note in front of the first one, in the first of several processes only.
+
+    An error before the first event is then the only line.
+    """
+    with contextlib.closing(events):
+        try:
+            first = next(events)
+        except StopIteration as stop:
+            found: Result = stop.value
+            return found
+        if note is not None and not torchrun.rank():
+            lines.notice(note)
+        yield first
+        return (yield from events)
 
 
 def result(events: Generator[Step, None, Result], show: Callable[[Step], object]) -> Result:

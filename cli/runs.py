@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 __all__ = ["chosen", "distillation", "experts"]
 
 
-def experts(run: ExpertRun) -> None:
-    """Train, show progress, and print where the trajectories are."""
+def experts(run: ExpertRun, *, note: str | None) -> None:
+    """Train, show progress, print a note when that has begun, and print where the trajectories are."""
     from mct.events import ExpertDone, ExpertsFound
 
     trained: list[float] = []
     found, epochs = 0, run.config.epochs
-    events = run.events()
+    events = progress.noted(run.events(), note)
     try:
         with (
             progress.counted("experts", run.config.experts * epochs) as (bar, task),

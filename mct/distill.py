@@ -9,8 +9,6 @@ import contextlib
 from collections.abc import Generator
 from dataclasses import replace
 
-import torch
-
 from mct import recipes
 from mct.augment import augmentation
 from mct.config import EvaluateConfig
@@ -18,6 +16,7 @@ from mct.distiller import Distiller
 from mct.errors import DivergedError, ExhaustedError, RankError
 from mct.events import Evaluated, Note, OuterStep
 from mct.folder import Onlooker, RunFolder
+from mct.memory import is_exhausted
 from mct.profiling import Trace
 from mct.ranks import together
 from mct.state import State
@@ -136,7 +135,7 @@ def _steps(
         how = "" if isinstance(exc, RankError) else " with another --lr-img or --lr-lr"
         raise type(exc)(f"{exc}; {_left(folder, state)}{how}") from None
     except (MemoryError, RuntimeError) as exc:
-        if not _is_exhausted(exc):
+        if not is_exhausted(exc):
             raise
         exc.__traceback__ = None  # it holds the tensors of the step, and saving needs room
         raise ExhaustedError(
@@ -153,18 +152,12 @@ def _left(folder: RunFolder, state: State) -> str:
     return f"{folder.state} holds the state of step {state.step}, from which --resume continues"
 
 
-def _is_exhausted(exc: BaseException) -> bool:
-    """Return whether an error is one of memory; on the CPU torch raises a plain RuntimeError."""
-    if isinstance(exc, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return "DefaultCPUAllocator" in str(exc) or "can't allocate memory" in str(exc)
-
-
 def _exhausted(distiller: Distiller) -> str:
     """Return what is missing, and the settings that ask for less, in the order in which to try them."""
     execution, where = distiller.execution, distiller.dataset.train_images.device
     images = execution.step_images or "a whole batch"
     ways = [f"--step-images (now {images})", f"--knots-mb (now {execution.knots_mb})"]
-    if execution.keep_mb:
-        ways.insert(0, f"--keep-mb (now {execution.keep_mb})")
+    kept = "auto" if distiller.keeps else execution.keep_mb
+    if kept:
+        ways.insert(0, f"--keep-mb (now {kept})")
     return f"not enough memory on {where}; lower {', then '.join(ways)}"

@@ -23,6 +23,7 @@ from mct.evaluate import evaluate
 from mct.events import Accuracy, OuterStep
 from mct.execution import Execution
 from mct.graphs import GraphUnroll
+from mct.keeping import KeepBudget, KeepingUnroll
 from mct.ranks import Alone, Ranks
 from mct.samples import Samples
 from mct.seeds import generator
@@ -116,12 +117,15 @@ class Distiller:
             artifact_sha256=artifact_sha256,
             outer_step=0,
         )
-        plain, narrow = self._engine(step), config.precision == "bf16"
+        self._budget = KeepBudget(
+            self.execution.keep_mb, self.dataset.train_images.device, notes=self.notes.append
+        )
+        used = NarrowStep(step) if config.precision == "bf16" else step
         self._samples = Samples(
             self.stream,
-            NarrowStep(step) if narrow else step,
-            unroll or (self._engine(NarrowStep(step)) if narrow else plain),
-            plain if narrow else None,
+            used,
+            unroll or self._engine(used),
+            None if used is step else self._exact(step),
             network=network,
             classes=model.classes,
             config=self.config,
@@ -188,19 +192,28 @@ class Distiller:
             shard=shard,
         )
 
-    def _engine(self, step: Step) -> Unroll:
+    def _exact(self, step: Step) -> ExactUnroll:
+        """Return the inner loop step by step, keeping nothing."""
         kind = TeslaUnroll if self.config.gradient == "tesla" else ExactUnroll
-        unroll = kind(
+        return kind(
             step,
-            keep_bytes=self.execution.keep_mb << 20,
             step_images=self.execution.step_images,
             shard=self.ranks if self._shard and self.ranks.size > 1 else None,
             clock=self.clock,
         )
+
+    def _engine(self, step: Step) -> Unroll:
+        """Return what runs the inner loop of every outer step."""
+        plain = self._exact(step)
         on_gpu = self.dataset.train_images.device.type == "cuda"
         if on_gpu and self.config.engine == "compiled" and not self._shard:
-            return GraphUnroll(unroll, notes=self.notes.append)
-        return unroll
+            return KeepingUnroll(GraphUnroll(plain, notes=self.notes.append), plain, self._budget)
+        return KeepingUnroll(plain, plain, self._budget)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether activations are kept that no setting asked for."""
+        return bool(self._budget.kept)
 
     def initial(self) -> State:
         """Return the state before the first step: random real images, no momentum."""
@@ -225,6 +238,7 @@ class Distiller:
                 the last good one.
         """
         began = time.perf_counter()
+        self._budget.resume(state.kept_bytes)
         now, step = state.synthetic, state.step + 1
         random = torch.Generator()
         random.set_state(state.random)
@@ -258,7 +272,7 @@ class Distiller:
             learning_rate=now.learning_rate,
             seconds=time.perf_counter() - began,
         )
-        return replace(after, random=random.get_state()), event
+        return replace(after, random=random.get_state(), kept_bytes=self._budget.kept), event
 
     def evaluate(self, state: State, config: EvaluateConfig) -> Accuracy:
         """Return the accuracy of fresh networks trained on the synthetic dataset of `state`."""

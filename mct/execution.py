@@ -13,8 +13,9 @@ class Execution:
     knots_mb: int = 1024
     """Knots that are kept in memory or on the device; those beyond it are read ahead of their use."""
 
-    keep_mb: int = 0
-    """Activations of inner steps that are kept for the way back instead of being computed again."""
+    keep_mb: int | None = None
+    """Activations of inner steps that are kept for the way back instead of being computed again. None: as
+    many as what is free allows (`keeping`)."""
 
     step_images: int | None = None
     """Images whose activations exist at once; a larger batch is computed in parts. None: a whole batch."""

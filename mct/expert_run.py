@@ -6,7 +6,7 @@ its `Job`. How experts are trained is in `experts`, how processes share them in 
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -137,7 +137,7 @@ class ExpertRun:
             ranks=ranks or Alone(),
         )
 
-    def events(self) -> Iterator[ExpertEpoch | ExpertDone | ExpertsFound]:
+    def events(self) -> Generator[ExpertEpoch | ExpertDone | ExpertsFound, None, None]:
         """Train all experts; a bundle appears when the last is done, buffer files as they fill.
 
         However the loop ends, finished experts are kept, and the same run continues from them. Where

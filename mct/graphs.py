@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mct.batches import Batches
+from mct.capture import GraphRecorder, Recorder, Replayable
 from mct.errors import first_line
 from mct.matching import Match
 from mct.problem import Problem
@@ -55,28 +56,34 @@ class Captured:
     final: Tensor
     adjoint: Tensor
     inner: Tensor
-    up: torch.cuda.CUDAGraph
-    down: torch.cuda.CUDAGraph
+    up: Replayable
+    down: Replayable
 
 
 class GraphUnroll:
     """Runs an `ExactUnroll` as captured graphs on CUDA.
 
     The first problem of a shape runs as it is, which compiles and warms up everything; the second is
-    captured. Where capturing fails, all run as they are.
+    captured. Both start over where `plain` is allowed to keep another number of bytes than before. Where
+    capturing fails, all run as they are.
 
     Args:
         plain: What to capture.
         notes: Called with one line where capturing fails.
+        recorder: What captures; None: CUDA graphs.
     """
 
-    def __init__(self, plain: ExactUnroll, *, notes: Notes) -> None:
-        self._plain, self._notes = plain, notes
+    def __init__(self, plain: ExactUnroll, *, notes: Notes, recorder: Recorder | None = None) -> None:
+        self._plain, self._notes, self._recorder = plain, notes, recorder or GraphRecorder()
         self._captured: dict[Shape, Captured | None] = {}
+        self._keep_bytes = plain.keep_bytes
         self._failed = False
 
     def gradients(self, problem: Problem, terminal: Callable[[Tensor], Match]) -> Gradients:
         """Run the inner loop, call `terminal` once on theta_N, and return exact derivatives."""
+        if self._plain.keep_bytes != self._keep_bytes:
+            self._captured.clear()
+            self._keep_bytes = self._plain.keep_bytes
         key = (*problem.images.shape, *problem.weights.shape, *map(len, problem.batches))
         if self._failed or key not in self._captured:
             self._captured[key] = None
@@ -118,12 +125,10 @@ class GraphUnroll:
         frame = Frame(values, torch.zeros_like(values), source.starts)
         loop = Loop.of(problem, frame)
         start, adjoint = problem.weights.clone(), torch.zeros_like(problem.weights)
-        up, down = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
-        mode = "thread_local"  # another thread may load knots meanwhile
-        with torch.cuda.graph(up, capture_error_mode=mode):
-            path, kept = self._plain.ascend(loop, start)
+        (path, kept), up = self._recorder.record(lambda: self._plain.ascend(loop, start))
         final = path[-1]
-        with torch.cuda.graph(down, pool=up.pool(), capture_error_mode=mode):
-            inner = self._plain.descend(loop, path[:-1], kept, adjoint)
+        inner, down = self._recorder.record(
+            lambda: self._plain.descend(loop, path[:-1], kept, adjoint), after=up
+        )
         # The graphs hold addresses, not tensors: what is between them must live as long as they do.
         return Captured(loop, frame, start, final, adjoint, inner, up, down)

@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.modules.dropout import _DropoutNd
 
 import trajfmt
+from mct.capture import GraphRecorder, Recorder
 from mct.errors import first_line
 from mct.feed import Batch
 from mct.programs import Program, programs
@@ -62,6 +63,7 @@ class FlatLearner:
         momentum: As `torch.optim.SGD` takes it.
         weight_decay: As `torch.optim.SGD` takes it.
         notes: Called with one line where a CUDA graph could not be captured.
+        recorder: What captures updates; None: CUDA graphs on a GPU, and elsewhere nothing is captured.
     """
 
     def __init__(
@@ -72,13 +74,14 @@ class FlatLearner:
         momentum: float,
         weight_decay: float,
         notes: Notes | None,
+        recorder: Recorder | None = None,
     ) -> None:
         self._network, self._step, self._forward = network, program.step, program.forward
         self._momentum, self._weight_decay, self._notes = momentum, weight_decay, notes
         self._theta = self._step.pack(bridge.flatten(network))
         self._graphs: dict[int, _Graph] = {}
         self._seen: dict[int, int] = {}
-        self._capture = self._theta.is_cuda
+        self._recorder = recorder or (GraphRecorder() if self._theta.is_cuda else None)
 
     def begin(self, rate: float) -> None:
         """Go on with this step size and without momentum."""
@@ -98,11 +101,11 @@ class FlatLearner:
         if size in self._graphs:
             return self._graphs[size].replay(batch)
         self._seen[size] = self._seen.get(size, 0) + 1
-        if self._capture and self._seen[size] > _PLAIN:
+        if self._recorder is not None and self._seen[size] > _PLAIN:
             try:
-                self._graphs[size] = _Graph(self._update, batch)
+                self._graphs[size] = _Graph(self._update, batch, self._recorder)
             except RuntimeError as exc:
-                self._capture = False
+                self._recorder = None
                 if self._notes is not None:
                     self._notes(
                         f"updates run without a CUDA graph, which could not be captured: {first_line(exc)}"
@@ -132,13 +135,11 @@ class FlatLearner:
 
 
 class _Graph:
-    """One update as a CUDA graph; capturing it does nothing to the weights."""
+    """One update as recorded work; recording it does nothing to the weights."""
 
-    def __init__(self, update: "_Update", batch: Batch) -> None:
+    def __init__(self, update: "_Update", batch: Batch, recorder: Recorder) -> None:
         self._pixels, self._targets = batch.pixels.clone(), batch.targets.clone()
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._logits = update(self._pixels, self._targets)
+        self._logits, self._graph = recorder.record(lambda: update(self._pixels, self._targets))
 
     def replay(self, batch: Batch) -> Tensor:
         """Do the update with another batch of the same size."""

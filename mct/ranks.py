@@ -15,7 +15,7 @@ from typing import Final, Protocol
 import torch
 from torch import Tensor, distributed
 
-from mct.devices import device_of
+from mct.devices import device_of, settled
 from mct.errors import ConfigError, RankError
 
 _PATIENCE: Final = timedelta(days=1)
@@ -111,13 +111,13 @@ def joined(device: str = "cpu") -> Iterator[tuple[Ranks, str]]:
     the block; after an error nobody waits, and the others learn of it at their next sum.
 
     Args:
-        device: `cpu` or `cuda`; one with a number only where this process is alone.
+        device: `cpu`, `cuda` or `auto`; one with a number only where this process is alone.
 
     Raises:
         ConfigError: A device with a number, or one that this process cannot use.
         RankError: The processes did not find one another, or one has died.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    size, device = int(os.environ.get("WORLD_SIZE", "1")), settled(device)
     if size == 1:
         yield Alone(), device
         return
@@ -127,6 +127,12 @@ def joined(device: str = "cpu") -> Iterator[tuple[Ranks, str]]:
         if on_gpu:
             if ":" in device:
                 raise ConfigError(f"`device` {device!r} is one GPU for {size} processes; use 'cuda'")
+            here, there = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+            if here > there > 0:
+                raise ConfigError(
+                    f"{here} processes on this machine, which has {there} GPUs; start at most as many "
+                    "(--nproc-per-node), or use --device cpu"
+                )
             device = f"cuda:{os.environ.get('LOCAL_RANK', group.rank)}"
             torch.cuda.set_device(device_of(device))
     yield group, device

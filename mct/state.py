@@ -41,6 +41,9 @@ class State:
     best: SyntheticDataset | None = None
     """The images with the best evaluation so far; None before the first."""
 
+    kept_bytes: int | None = None
+    """Activations that the last inner loop kept, which decides rounding; None: it was not left to mct."""
+
     @property
     def step(self) -> int:
         """Outer steps done."""
@@ -55,6 +58,8 @@ def save(path: Path, state: State) -> None:
         "random": state.random,
     }
     facts = {"kind": _KIND, "version": 1, "origin": msgspec.to_builtins(state.synthetic.origin)}
+    if state.kept_bytes is not None:
+        facts["kept_bytes"] = state.kept_bytes
     if state.best is not None:
         # The best images may be the last ones; safetensors takes no tensor twice.
         tensors |= {_BEST + name: tensor.clone() for name, tensor in state.best.tensors().items()}
@@ -84,6 +89,7 @@ def load(path: Path, *, device: str | torch.device = "cpu") -> State:
             rate_velocity=float(tensors["rate_velocity"]),
             random=tensors["random"],
             best=best,
+            kept_bytes=int(facts["kept_bytes"]) if "kept_bytes" in facts else None,
         )
     except (KeyError, ValueError, TypeError, OverflowError, RuntimeError) as exc:
         raise ResultError(f"{path}: not a state of this version: {exc}") from exc
@@ -95,6 +101,8 @@ def _check(path: Path, state: State) -> None:
     velocity = state.image_velocity
     if velocity.shape != state.synthetic.images.shape or not bool(velocity.isfinite().all()):
         raise CorruptError(f"{path}: the momentum of the images must be finite and of their shape")
+    if state.kept_bytes is not None and state.kept_bytes < 0:
+        raise CorruptError(f"{path}: `kept_bytes` must be >= 0, got {state.kept_bytes}")
     if not math.isfinite(state.rate_velocity) or not 0 <= state.step <= 2**31:
         raise CorruptError(f"{path}: the momentum of the learning rate or the number of steps is damaged")
     try:

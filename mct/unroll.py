@@ -60,12 +60,17 @@ class ExactUnroll:
 
     Args:
         step: The network and its loss.
-        keep_bytes: What may be spent on activations that `pull` would compute again; the first updates
-            are kept, as many as fit.
+        keep_bytes: What may be spent on activations that `pull` would compute again; those of the first
+            updates are kept, as many as fit.
         step_images: How many images' activations may exist at once; None: a whole batch.
         shard: Compute this process's share of every batch and add the others'. Every process must be given
             the same problem, and gets the same gradients.
         clock: Told the time of `augment`, `forward` and `adjoint`.
+
+    Attributes:
+        keep_bytes: As given; may be changed between two loops.
+        kept_bytes: Bytes that the last loop kept, or the current one so far.
+        kept_updates: Of so many updates.
 
     Raises:
         ConfigError: A batch is to be computed in parts, but the network's images see each other.
@@ -87,7 +92,9 @@ class ExactUnroll:
                 "batch norm joins the images of a batch, which can then not be computed in parts; "
                 "leave `step_images` and sharding out, or use another `norm`"
             )
-        self._step, self._keep_bytes, self._step_images, self._shard = step, keep_bytes, step_images, shard
+        self._step, self._step_images, self._shard = step, step_images, shard
+        self.keep_bytes, self.kept_bytes, self.kept_updates = keep_bytes, 0, 0
+        self._sizes: dict[int, int] = {}  # images of a batch to bytes that keeping it takes
         self.clock = clock or Clock()
         self._block: Tensor | None = None
 
@@ -128,13 +135,14 @@ class ExactUnroll:
     def ascend(self, loop: "Loop", theta: Tensor) -> tuple[list[Tensor], dict[int, Kept]]:
         """Return theta_0 … theta_N, `(P,)` each, and what was kept, by update."""
         path = [theta, *self._rows(len(loop.targets), theta)]
-        kept, left = dict[int, Kept](), self._keep_bytes
+        kept = dict[int, Kept]()
+        self.kept_bytes = self.kept_updates = 0
         for number in range(len(loop.targets)):
-            gradient, memory = self._gradient(loop, number, path[number], keep=left > 0)
-            if left > 0:
-                left -= sum(value.nbytes for value in memory)
-                if left >= 0:
-                    kept[number] = memory
+            gradient, memory = self._gradient(loop, number, path[number])
+            if memory:
+                kept[number] = memory
+                self.kept_updates += 1
+                self.kept_bytes += _bytes_of(memory)
             torch.addcmul(path[number], gradient, loop.alpha, value=-1, out=path[number + 1])
         return path, kept
 
@@ -147,12 +155,11 @@ class ExactUnroll:
                 adjoint = torch.addcmul(adjoint, curvature, loop.alpha, value=-1)
         return inner
 
-    def _gradient(self, loop: "Loop", number: int, theta: Tensor, *, keep: bool) -> tuple[Tensor, Kept]:
-        """Return g_i `(P,)`, and what the pull of the update may reuse."""
+    def _gradient(self, loop: "Loop", number: int, theta: Tensor) -> tuple[Tensor, Kept]:
+        """Return g_i `(P,)`, and what the pull of the update may reuse, as far as it may be kept."""
         pixels, targets = loop.source.pixels(number), loop.targets[number]
         if self._whole:
-            given = theta, pixels, targets
-            return self._step.keep(*given) if keep else (self._step.gradient(*given)[0], ())
+            return self._kept_gradient(theta, pixels, targets)
         total = torch.zeros_like(theta)
         for begin, end in self._spans(len(targets)):
             gradient, _ = self._step.gradient(theta, pixels[begin:end], targets[begin:end])
@@ -160,6 +167,20 @@ class ExactUnroll:
         if self._shard is not None:
             self._shard.sum(total)
         return total, ()
+
+    def _kept_gradient(self, theta: Tensor, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Kept]:
+        """Return the gradient `(P,)` of a whole batch, and what may be kept of it.
+
+        Which function computes a gradient follows from the budget alone, also the first time that a size
+        of batch is seen: compiled, `gradient` and `keep` round differently.
+        """
+        left, size = self.keep_bytes - self.kept_bytes, self._sizes.get(len(targets))
+        if left > 0 and (size is None or size <= left):
+            gradient, memory = self._step.keep(theta, pixels, targets)
+            size = self._sizes[len(targets)] = _bytes_of(memory)
+            if size <= left:
+                return gradient, memory
+        return self._step.gradient(theta, pixels, targets)[0], ()
 
     def _pull(
         self, loop: "Loop", number: int, theta: Tensor, adjoint: Tensor, kept: Kept
@@ -202,6 +223,10 @@ class ExactUnroll:
         size = self._step_images or images
         for first in range(begin, end, size):
             yield first, min(first + size, end)
+
+
+def _bytes_of(memory: Kept) -> int:
+    return sum(value.nbytes for value in memory)
 
 
 class Source(Protocol):

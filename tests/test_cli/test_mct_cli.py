@@ -318,3 +318,26 @@ def test_demo_replaces_only_what_a_demo_made(tmp_path: Path) -> None:
     earlier.mkdir()
     (earlier / ".mct-demo").touch()
     fails(2, "--force", "demo", "--out", earlier)
+
+
+def test_keep_mb_is_a_number_or_auto(bundle: Path, tmp_path: Path) -> None:
+    """The default is auto; another word is refused."""
+    for number, given in enumerate(([], ["--keep-mb", "auto"], ["--keep-mb", "3"])):
+        result = run("distill", "--traj", bundle, "--out", tmp_path / str(number), *SMALL, *given)
+        assert result.exit_code == 0, result.output
+    result = run("distill", "--traj", bundle, "--out", tmp_path / "x", *SMALL, "--keep-mb", "much")
+    assert result.exit_code == 2
+    assert "expected a whole number of MiB, or auto, got 'much'" in result.stderr
+
+
+def test_the_chosen_device_is_said_and_a_named_one_is_not(bundle: Path, tmp_path: Path) -> None:
+    """Once, when the work has begun."""
+    said = "note: computing on the CPU, "
+    result = run("distill", "--traj", bundle, "--out", tmp_path / "auto", *SMALL)
+    assert sum(line.startswith(said) for line in result.stderr.splitlines()) == 1
+    result = run("distill", "--traj", bundle, "--out", tmp_path / "cpu", *SMALL, "--device", "cpu")
+    assert said not in result.stderr
+    result = run(
+        "experts", "--dataset", "digits", "--out", tmp_path / "e.mct", "--experts", "1", "--epochs", "1"
+    )
+    assert sum(line.startswith(said) for line in result.stderr.splitlines()) == 1

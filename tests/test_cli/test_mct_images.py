@@ -67,7 +67,7 @@ SAID = {"datm": 0.02, "seqmatch": 0.03, "ddranking": 0.04}
 
 @pytest.mark.parametrize("name", sorted(MAKERS))
 def test_every_layout_evaluates_by_one_protocol(tmp_path: Path, name: str) -> None:
-    """One JSON object, one note that says what was recognised, and the step size of the file or of --lr."""
+    """One JSON object, notes of what was recognised and where it runs, the step size of the file or --lr."""
     facts = [*FACTS, *([] if name in SAID else ["--lr", "0.05"])]
     if name == "condensation":  # the name says data set and network
         facts = ["--preprocessing", "normalize", "--lr", "0.05", "--experiment", "1"]
@@ -78,7 +78,8 @@ def test_every_layout_evaluates_by_one_protocol(tmp_path: Path, name: str) -> No
     assert (found["dataset"], found["ipc"], found["images"]) == ("digits", 2, 20)
     assert found["config"]["momentum"] == 0.9
     assert found["distilled"]["learning_rate"] == pytest.approx(SAID.get(name, 0.05), rel=1e-6)
-    (note,) = lines_of(done, "note: ")
+    note, device = lines_of(done, "note: ")
+    assert device.startswith("note: computing on the CPU, ")
     assert f"recognised as {'mtt' if name == 'tesla' else name} (" in note
     assert not lines_of(done, "error: ")
 

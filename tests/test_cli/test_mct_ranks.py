@@ -99,8 +99,9 @@ def member(process: subprocess.Popen[str], rank: int) -> int:
 
 
 def said(stderr: str) -> list[str]:
-    """Return what our processes say, without the report that torchrun always gives."""
-    return [line for line in stderr.splitlines() if line.startswith(("error:", "note:", "Aborted"))]
+    """Return what our processes say, without the device and the report that torchrun always gives."""
+    own = [line for line in stderr.splitlines() if line.startswith(("error:", "note:", "Aborted"))]
+    return [line for line in own if not line.startswith("note: computing on ")]
 
 
 def test_two_processes_write_what_one_does(bundle: Path, tmp_path: Path, torchrun) -> None:

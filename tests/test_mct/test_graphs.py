@@ -1,4 +1,4 @@
-"""The inner loop at fixed addresses, with graphs that call their functions instead of replaying kernels."""
+"""The captured inner loop, with a recorder that calls operators again instead of replaying kernels."""
 
 from dataclasses import replace
 
@@ -8,42 +8,15 @@ torch = pytest.importorskip("torch")
 
 from mct import networks  # noqa: E402
 from mct.augment import DSA  # noqa: E402
-from mct.graphs import Captured, Frame, GraphUnroll  # noqa: E402
+from mct.graphs import GraphUnroll  # noqa: E402
 from mct.matching import Match  # noqa: E402
 from mct.problem import Problem, minibatches, targets_of  # noqa: E402
 from mct.seeds import generator  # noqa: E402
 from mct.steps import make_step  # noqa: E402
-from mct.unroll import ExactUnroll, Loop  # noqa: E402
+from mct.steps.convnet import ConvNetStep  # noqa: E402
+from mct.unroll import ExactUnroll, TeslaUnroll  # noqa: E402
 
-
-class Again:
-    """Stands for a captured graph: calls a function whenever it is replayed."""
-
-    def __init__(self, function) -> None:
-        self.replay = function
-
-
-class Rehearsed(GraphUnroll):
-    """A GraphUnroll whose graphs are functions over the same fixed tensors."""
-
-    def _capture(self, problem, source):
-        """Do what capturing does, without a device."""
-        values = source.all().clone()
-        frame = Frame(values, torch.zeros_like(values), source.starts)
-        loop = Loop.of(problem, frame)
-        start, adjoint = problem.weights.clone(), torch.zeros_like(problem.weights)
-        final, inner = torch.zeros_like(start), torch.zeros(len(problem.batches), dtype=torch.float64)
-        memory = []
-
-        def up() -> None:
-            path, kept = self._plain.ascend(loop, start)
-            memory[:] = [path[:-1], kept]
-            final.copy_(path[-1])
-
-        def down() -> None:
-            inner.copy_(self._plain.descend(loop, memory[0], memory[1], adjoint))
-
-        return Captured(loop, frame, start, final, adjoint, inner, Again(up), Again(down))
+from .recorded import CallRecorder  # noqa: E402
 
 
 def problem_of(seed: int, network) -> Problem:
@@ -67,26 +40,55 @@ def terminal(final):
     return Match(float(final.square().sum()), 2 * final)
 
 
-@pytest.mark.parametrize("options", [{}, {"step_images": 1}])
-def test_fixed_addresses_change_nothing(options) -> None:
-    """Every problem, the first that runs plainly and those that are replayed, gives the plain gradients."""
-    model = networks.parse("ConvNetD1W4", channels=3, image_size=8, classes=5)
-    network = networks.build(model, generator=generator(0)).double()
-    plain = ExactUnroll(make_step(network), **options)
-    unroll = Rehearsed(ExactUnroll(make_step(network), **options), notes=pytest.fail)
-    for seed in range(4):
+def network_of(name: str = "ConvNetD1W4"):
+    """Return a small network in float64."""
+    model = networks.parse(name, channels=3, image_size=8, classes=5)
+    return networks.build(model, generator=generator(0)).double()
+
+
+@pytest.mark.parametrize("kind", [ExactUnroll, TeslaUnroll])
+@pytest.mark.parametrize("step", [make_step, ConvNetStep])
+@pytest.mark.parametrize(
+    "options", [{}, {"step_images": 1}, {"keep_bytes": 9_000}, {"keep_bytes": 1 << 20}], ids=str
+)
+def test_replays_give_the_plain_gradients_bit_for_bit(options, step, kind) -> None:
+    """With other weights, images, targets, draws and learning rate; the first problem runs as it is."""
+    network, recorder = network_of("ConvNetD2W4"), CallRecorder()
+    plain, own = kind(step(network), **options), step(network)
+    unroll = GraphUnroll(kind(own, **options), notes=pytest.fail, recorder=recorder)
+    for seed in range(5):
         problem = problem_of(seed, network)
+        problem = replace(problem, weights=own.pack(problem.weights))
         expected, found = plain.gradients(problem, terminal), unroll.gradients(problem, terminal)
-        assert found.loss == pytest.approx(expected.loss, rel=1e-14)
-        assert found.learning_rate == pytest.approx(expected.learning_rate, rel=1e-12)
-        assert torch.allclose(found.images, expected.images, rtol=1e-12, atol=1e-14)
+        assert (found.loss, found.learning_rate) == (expected.loss, expected.learning_rate)
+        assert torch.equal(found.images, expected.images)
+        assert len(recorder.records) == (2 if seed else 0)
 
 
-def test_loop_that_cannot_be_captured_runs_step_by_step() -> None:
-    """Here no device captures: one line says so, and the gradients are there all the same."""
-    model = networks.parse("ConvNetD1W4", channels=3, image_size=8, classes=5)
-    network = networks.build(model, generator=generator(0)).double()
-    told: list[str] = []
+def test_loop_that_waits_for_the_device_is_not_captured() -> None:
+    """A value that is read on the host breaks a capture: one line says so, and the gradients are there."""
+
+    class Reading(ConvNetStep):
+        def gradient(self, theta, pixels, targets):
+            found = super().gradient(theta, pixels, targets)
+            float(found[0].sum())
+            return found
+
+    network, told = network_of(), list[str]()
+    unroll = GraphUnroll(ExactUnroll(Reading(network)), notes=told.append, recorder=CallRecorder())
+    for seed in range(3):
+        problem = problem_of(seed, network)
+        expected = ExactUnroll(ConvNetStep(network)).gradients(problem, terminal)
+        assert torch.equal(unroll.gradients(problem, terminal).images, expected.images)
+    assert len(told) == 1
+    assert "operation not permitted when stream is capturing" in told[0]
+
+
+def test_capture_without_a_device_fails_in_one_line() -> None:
+    """CUDA graphs on a machine that has no GPU: one line says so, and the gradients are there."""
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    network, told = network_of(), list[str]()
     unroll = GraphUnroll(ExactUnroll(make_step(network)), notes=told.append)
     for seed in range(3):
         problem = problem_of(seed, network)
@@ -96,13 +98,39 @@ def test_loop_that_cannot_be_captured_runs_step_by_step() -> None:
     assert told[0].startswith("the inner loop could not be captured and runs step by step: ")
 
 
+def test_want_of_memory_in_a_capture_is_not_a_failed_capture() -> None:
+    """It is raised, so that less is kept and the capture is tried again."""
+
+    class Full(CallRecorder):
+        def record(self, *_, **__):
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    network = network_of()
+    unroll = GraphUnroll(ExactUnroll(make_step(network)), notes=pytest.fail, recorder=Full())
+    unroll.gradients(problem_of(0, network), terminal)
+    with pytest.raises(torch.OutOfMemoryError):
+        unroll.gradients(problem_of(1, network), terminal)
+
+
 def test_other_shapes_are_other_graphs() -> None:
     """A problem with other batches runs plainly first."""
-    model = networks.parse("ConvNetD1W4", channels=3, image_size=8, classes=5)
-    network = networks.build(model, generator=generator(0)).double()
-    unroll = Rehearsed(ExactUnroll(make_step(network)), notes=pytest.fail)
+    network, recorder = network_of(), CallRecorder()
+    unroll = GraphUnroll(ExactUnroll(make_step(network)), notes=pytest.fail, recorder=recorder)
     problem = problem_of(0, network)
     shorter = replace(problem, batches=problem.batches[:3], draws=problem.draws[:3])
-    for one in (problem, shorter, problem, shorter):
+    for one, graphs in ((problem, 0), (shorter, 0), (problem, 2), (shorter, 4), (problem, 4)):
         expected = ExactUnroll(make_step(network)).gradients(one, terminal)
-        assert torch.allclose(unroll.gradients(one, terminal).images, expected.images, rtol=1e-12, atol=1e-14)
+        assert torch.equal(unroll.gradients(one, terminal).images, expected.images)
+        assert len(recorder.records) == graphs
+
+
+def test_another_budget_is_another_graph() -> None:
+    """What is kept is part of a graph: with another budget a problem runs plainly and is captured again."""
+    network, recorder = network_of(), CallRecorder()
+    plain = ExactUnroll(ConvNetStep(network), keep_bytes=1 << 20)
+    unroll, problem = GraphUnroll(plain, notes=pytest.fail, recorder=recorder), problem_of(0, network)
+    for budget, graphs in ((1 << 20, 0), (1 << 20, 2), (9_000, 2), (9_000, 4), (9_000, 4)):
+        plain.keep_bytes = budget
+        expected = ExactUnroll(ConvNetStep(network)).gradients(problem, terminal)
+        assert torch.allclose(unroll.gradients(problem, terminal).images, expected.images, rtol=1e-12)
+        assert len(recorder.records) == graphs

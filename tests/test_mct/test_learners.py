@@ -16,6 +16,8 @@ from mct.seeds import generator  # noqa: E402
 from mct.steps import make_step  # noqa: E402
 from mct.training import Crew  # noqa: E402
 
+from .recorded import CallRecorder  # noqa: E402
+
 RULE = {"momentum": 0.9, "weight_decay": 5e-4}
 CPU = torch.device("cpu")
 
@@ -178,27 +180,11 @@ def test_test_pass_that_cannot_be_compiled_is_the_networks(model: trajfmt.Model,
     assert notes[0].startswith("in tests the network could not be compiled and runs uncompiled: ")
 
 
-class Replayed:
-    """Stands for a CUDA graph: replays by doing the update."""
-
-    made = 0
-
-    def __init__(self, update, batch: Batch) -> None:
-        Replayed.made += 1
-        self._update = update
-        self._size = len(batch.targets)
-
-    def replay(self, batch: Batch) -> torch.Tensor:
-        """Do the update with another batch of the same size."""
-        assert len(batch.targets) == self._size
-        return self._update(batch.pixels, batch.targets)
-
-
-def captured(model: trajfmt.Model, notes: list[str]) -> torch.Tensor:
-    """Return the weights of a learner that captures graphs."""
+def captured(model: trajfmt.Model, notes: list[str], recorder) -> torch.Tensor:
+    """Return the weights of a learner whose updates are captured."""
     start = networks.build(model, generator=generator(0))
-    (learner,) = learners.learners([start], model, **RULE, engine="eager", notes=notes.append)
-    learner._capture = True
+    (program,) = programs.programs([start], model, engine="eager", shapes=[], notes=None)
+    learner = learners.FlatLearner(start, program, **RULE, notes=notes.append, recorder=recorder)
     for rate in (0.1, 0.01):
         learner.begin(rate)
         for piece in batches(6):
@@ -206,25 +192,24 @@ def captured(model: trajfmt.Model, notes: list[str]) -> torch.Tensor:
     return learner.weights()
 
 
-def test_graphs_change_nothing(model: trajfmt.Model, monkeypatch) -> None:
+def test_graphs_change_nothing(model: trajfmt.Model) -> None:
     """One for each batch size and step size, after a few plain updates."""
-    monkeypatch.setattr(learners, "_Graph", Replayed)
-    notes: list[str] = []
-    found = captured(model, notes)
+    notes, recorder = list[str](), CallRecorder()
+    found = captured(model, notes, recorder)
     expected = by_module(networks.build(model, generator=generator(0)), batches(6), (0.1, 0.01))
     assert torch.equal(found, expected)
-    assert (Replayed.made, notes) == (4, [])
+    assert (len(recorder.records), notes) == (4, [])
 
 
-def test_graph_that_cannot_be_captured_is_said_once(model: trajfmt.Model, monkeypatch) -> None:
+def test_graph_that_cannot_be_captured_is_said_once(model: trajfmt.Model) -> None:
     """Training goes on without."""
 
-    def fail(*_: object) -> None:
-        raise RuntimeError("operation not permitted\nwhen stream is capturing")
+    class Failing(CallRecorder):
+        def record(self, *_, **__):
+            raise RuntimeError("operation not permitted\nwhen stream is capturing")
 
-    monkeypatch.setattr(learners, "_Graph", fail)
     notes: list[str] = []
-    found = captured(model, notes)
+    found = captured(model, notes, Failing())
     expected = by_module(networks.build(model, generator=generator(0)), batches(6), (0.1, 0.01))
     assert torch.equal(found, expected)
     assert notes == ["updates run without a CUDA graph, which could not be captured: operation not permitted"]

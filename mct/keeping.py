@@ -1,0 +1,152 @@
+"""How many bytes of activations the inner loop keeps for the way back, and less of them instead of failing.
+
+Activations that are kept are not computed again; the gradient is the same up to rounding. Left to itself,
+the budget follows from what is free when the inner loop runs first, and is halved where that was too much.
+A run records what was kept, because compiled code rounds differently with it and without: a resumed run
+keeps the same amount and so gives the same bits.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from mct.matching import Match
+from mct.memory import free_bytes, is_exhausted
+from mct.problem import Problem
+from mct.steps import Notes
+from mct.unroll import ExactUnroll, Gradients, Unroll
+
+_CPU_SHARE: Final = 8
+"""On a CPU one part in eight of what is free: other programs need memory too."""
+
+_CPU_MOST: Final = 1 << 30
+"""More than this is never kept on a CPU unasked (docs/decisions/0013-activations-that-are-kept.md)."""
+
+_DEVICE_SHARE: Final = 2
+"""On a GPU half of what is free: evaluations take place between inner loops."""
+
+_UNKNOWN: Final = 256 << 20
+"""Where nothing tells what is free."""
+
+_LEAST: Final = 1 << 20
+"""Below this a budget that was too large is given up rather than halved."""
+
+
+class KeepBudget:
+    """Bytes of activations that one inner loop may keep.
+
+    Args:
+        mb: MiB; None: decided by what is free on the device, when the bytes are first asked for.
+        device: Where activations lie.
+        notes: Called with one line when the first inner loop has kept something, and when a resumed run
+            can keep less than before; only where `mb` is None.
+    """
+
+    def __init__(self, mb: int | None, device: torch.device, *, notes: Notes) -> None:
+        self.automatic = mb is None
+        self.kept: int | None = None
+        """Bytes that the last inner loop kept; None before the first, and where `mb` was given."""
+        self._device, self._notes = device, notes
+        self._bytes = None if mb is None else mb << 20
+        self._said = False
+
+    @property
+    def bytes(self) -> int:
+        """What may be kept."""
+        if self._bytes is None:
+            self._bytes = _affordable(self._device)
+        return self._bytes
+
+    def resume(self, kept: int | None) -> None:
+        """Keep what an earlier process of the run did, as far as that fits here; later calls do nothing.
+
+        Args:
+            kept: Bytes, as the run's state has them; None: it kept nothing, or does not say.
+        """
+        if kept is None or self._bytes is not None:
+            return
+        self._bytes = min(kept, _affordable(self._device))
+        if self._bytes < kept:
+            self._notes(
+                f"{_mib(kept)} of activations were kept before, {_mib(self._bytes)} fit here: from now on "
+                "results may differ by rounding from those of a run that was never interrupted"
+            )
+
+    def used(self, kept: int, updates: int, of: int) -> None:
+        """Record what an inner loop kept: the activations of so many updates, of so many."""
+        if not self.automatic:
+            return
+        self.kept = kept
+        if kept and not self._said:
+            self._said = True
+            self._notes(
+                f"activations of {updates} of {of} inner steps are kept, {_mib(kept)} (--keep-mb auto)"
+            )
+
+    def lower(self, kept: int) -> bool:
+        """Halve the budget after memory ran out, and return whether that can help.
+
+        Args:
+            kept: Bytes that were kept when memory ran out.
+        """
+        if not self.automatic or not kept:
+            return False
+        self._bytes = kept // 2 if kept // 2 >= _LEAST else 0
+        self._said = True
+        self._notes(
+            f"not enough memory on {self._device} to keep {_mib(kept)} of activations: --keep-mb auto is "
+            f"now {_mib(self._bytes)}, and the step is repeated"
+        )
+        return True
+
+
+class KeepingUnroll:
+    """Runs an inner loop within a `KeepBudget`, again with a smaller one where memory ran out.
+
+    Args:
+        unroll: What runs the loop.
+        plain: The `ExactUnroll` in it, or the same object; it is told what it may keep.
+        budget: What may be kept.
+    """
+
+    def __init__(self, unroll: Unroll, plain: ExactUnroll, budget: KeepBudget) -> None:
+        self._unroll, self._plain, self._budget = unroll, plain, budget
+
+    def gradients(self, problem: Problem, terminal: Callable[[Tensor], Match]) -> Gradients:
+        """Run the inner loop, call `terminal` on theta_N, and return exact derivatives.
+
+        Raises:
+            MemoryError, RuntimeError: Memory is not enough even without keeping anything.
+        """
+        plain = self._plain
+        while True:
+            plain.keep_bytes = self._budget.bytes
+            try:
+                found = self._unroll.gradients(problem, terminal)
+            except (MemoryError, RuntimeError) as exc:
+                if not is_exhausted(exc) or not self._budget.lower(plain.kept_bytes):
+                    raise
+                exc.__traceback__ = None  # it holds the tensors of the loop
+            else:
+                self._budget.used(plain.kept_bytes, plain.kept_updates, len(problem.batches))
+                return found
+            if problem.images.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+
+def _affordable(device: torch.device) -> int:
+    """Return the bytes of activations that may be kept on a device unasked."""
+    free = free_bytes(device)
+    if free is None:
+        return _UNKNOWN
+    if device.type != "cpu":
+        return free // _DEVICE_SHARE
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun's: they share this machine
+    return min(free // (_CPU_SHARE * processes), _CPU_MOST)
+
+
+def _mib(count: int) -> str:
+    return f"{count / 2**20:,.0f} MiB"
