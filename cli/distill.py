@@ -89,6 +89,7 @@ __all__ = ["distill"]
 @click.option("--step-images", type=int, help="Images computed at once.  [default: a whole batch]")
 @click.option("--profile", type=options.PATH, help="Write a trace of outer steps 2 to 4, for Perfetto.")
 @options.seed
+@options.deterministic
 @options.device
 def distill(
     traj: Place,
@@ -106,6 +107,7 @@ def distill(
     keep_mb: int | None,
     step_images: int | None,
     profile: Path | None,
+    deterministic: bool,
     device: str,
     **settings: Any,
 ) -> None:
@@ -126,7 +128,7 @@ def distill(
 
     from . import runs
 
-    process.settle()
+    process.settle(deterministic=deterministic)
     folder = RunFolder(out or Path(f"{_stem(traj)}-distilled"))
     memory = {"knots_mb": knots_mb, "keep_mb": keep_mb, "step_images": step_images}
     with joined(device) as (ranks, here), contextlib.ExitStack() as held:

@@ -41,6 +41,9 @@ def told(exc: BaseException) -> tuple[str, int] | None:
     for kind, (number, message) in TABLE.items():
         if isinstance(exc, kind):
             return message(exc), number
+    before, reason, _ = str(exc).partition(" does not have a deterministic implementation")
+    if isinstance(exc, RuntimeError) and reason:  # torch's, after --deterministic
+        return f"{before.split()[-1]}{reason} in this version of torch; leave --deterministic out", 1
     return None
 
 

@@ -63,6 +63,7 @@ def _facts(command: Command) -> Command:
 )
 @options.as_json
 @options.seed
+@options.deterministic
 @options.device
 def evaluate(
     result: Path,
@@ -70,6 +71,7 @@ def evaluate(
     cross: bool,
     baseline: bool,
     as_json: bool,
+    deterministic: bool,
     device: str,
     **settings: Any,
 ) -> None:
@@ -83,7 +85,7 @@ def evaluate(
 
     from . import accuracies, lines
 
-    process.settle()
+    process.settle(deterministic=deterministic)
     with joined(device) as (ranks, here):
         with together(ranks):
             comparison = Comparison.prepare(

@@ -75,6 +75,7 @@ def main() -> None:
     "--at-once", type=int, default=1, show_default=True, help="Experts trained at once, in each process."
 )
 @options.seed
+@options.deterministic
 @options.device
 def experts(
     dataset: str,
@@ -82,6 +83,7 @@ def experts(
     out: Path,
     model: str | None,
     preprocessing: str | None,
+    deterministic: bool,
     device: str,
     **settings: Any,
 ) -> None:
@@ -95,7 +97,7 @@ def experts(
 
     from . import lines, runs
 
-    process.settle()
+    process.settle(deterministic=deterministic)
     with joined(device) as (ranks, here):
         with together(ranks):
             run = ExpertRun.prepare(

@@ -135,6 +135,11 @@ device = click.option(
     show_default=True,
     help="Torch device to compute on, such as cpu or cuda; auto: the GPU where there is one.",
 )
+deterministic = click.option(
+    "--deterministic",
+    is_flag=True,
+    help="On a GPU, the same bits from every run, more slowly; not for every network (docs/gpu.md).",
+)
 seed = click.option("--seed", type=int, help="Seed of everything random.  [default: 0]")
 preprocessing = click.option(
     "--preprocessing", type=click.Choice(["normalize", "zca", "none"]), help="What is done to images."

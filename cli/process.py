@@ -5,13 +5,20 @@ from __future__ import annotations
 __all__ = ["device_note", "settle"]
 
 
-def settle() -> None:
-    """Decide what becomes of freed memory and of compiled code, before the first computation."""
+def settle(*, deterministic: bool = False) -> None:
+    """Decide what becomes of freed memory and of compiled code, before the first computation.
+
+    Args:
+        deterministic: The value of `--deterministic`.
+    """
     from mct.allocator import keep_memory
     from mct.caches import keep_compiled
+    from mct.determinism import compute_deterministically
 
     keep_memory()
     keep_compiled()
+    if deterministic:
+        compute_deterministically()
 
 
 def device_note(asked: str, here: str) -> str | None:

@@ -204,4 +204,23 @@ def _resample(images: Tensor, matrix: Tensor) -> Tensor:
     Positions are (x, y) with the centres of the corner pixels at -1 and 1.
     """
     grid = affine_grid(pad(matrix, (0, 1)), list(images.shape), align_corners=True)
+    if images.is_cuda and torch.are_deterministic_algorithms_enabled():
+        return _sampled(images, grid)
     return grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
+
+
+def _sampled(images: Tensor, grid: Tensor) -> Tensor:
+    """Return what `grid_sample` does up to rounding, by operators with a deterministic gradient on CUDA."""
+    channels, height, width = images.shape[1:]
+    across, along = ((grid[..., axis] + 1) * ((size - 1) / 2) for axis, size in ((0, width), (1, height)))
+    left, top = across.floor(), along.floor()
+    flat, total = images.flatten(2), torch.zeros_like(images)
+    for down in (0, 1):
+        for right in (0, 1):
+            row, column = top + down, left + right
+            share = (1 - (along - row).abs()) * (1 - (across - column).abs())
+            inside = _within(row, 0, height) & _within(column, 0, width)
+            place = (row.clamp(0, height - 1) * width + column.clamp(0, width - 1)).long()
+            corner = flat.gather(2, place.flatten(1)[:, None].expand(-1, channels, -1)).view_as(images)
+            total = total + corner * torch.where(inside, share, 0)[:, None]
+    return total

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mct.augment import DSA, Draws
 from mct.batches import augmented
+from mct.moving import moved_batches
 
 _AHEAD = 1 << 16
 """Images whose numbers are drawn at once, at least one pass."""
@@ -98,10 +99,8 @@ class Feed:
                 side = self._images.shape[-1]
                 counts = [len(order) for order in orders[-self.updates :]]
                 draws += [self._augment.draw(count, side, random) for count in counts]
-        moved = _moved([*orders, *(value for each in draws for value in each.values)], self.device)
-        left = iter(moved[len(orders) :])
-        there = [Draws(family=each.family, values=tuple(next(left) for _ in each.values)) for each in draws]
-        return moved[: len(orders)], there
+        there, numbers = moved_batches(orders, draws, self.device)
+        return there, numbers or []
 
     def _batches(self, orders: Sequence[Tensor], draws: Sequence[Draws]) -> Iterator[Batch]:
         index = torch.cat(list(orders))
@@ -112,18 +111,3 @@ class Feed:
         sizes = [len(order) for order in orders]
         for parts in zip(*(torch.split(part, sizes) for part in (pixels, labels, targets)), strict=True):
             yield Batch(*parts)
-
-
-def _moved(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
-    """Return vectors of the CPU on `device`, copied there in one piece per dtype."""
-    if device.type == "cpu":
-        return list(tensors)
-    found: dict[torch.dtype, Iterator[Tensor]] = {}
-    for dtype in {tensor.dtype for tensor in tensors}:
-        own = [tensor for tensor in tensors if tensor.dtype == dtype]
-        whole = torch.cat(own)
-        if device.type == "cuda":  # pageable memory would make the copy wait for the device
-            whole = whole.pin_memory()
-        there = whole.to(device, non_blocking=True)
-        found[dtype] = iter(torch.split(there, [len(tensor) for tensor in own]))
-    return [next(found[tensor.dtype]) for tensor in tensors]

@@ -17,6 +17,7 @@ from mct.config import DistillConfig
 from mct.errors import DivergedError
 from mct.functional import Functional
 from mct.matching import Match, Matcher
+from mct.moving import moved_batches
 from mct.problem import Problem, minibatches, targets_of
 from mct.ranks import Ranks
 from mct.steps import Notes, Step
@@ -151,14 +152,15 @@ class Samples:
             self._student = sample.weights
             self._matcher.distance(sample)  # a trajectory that stands still is told before the inner loop
         with self._clock.part("augment"):
+            batches, numbers = moved_batches(draw.batches, draw.numbers, here)
             problem = Problem(
                 weights=sample.weights,
                 images=now.images,
                 targets=targets_of(now.targets, self._classes, now.images.dtype),
                 learning_rate=now.learning_rate,
-                batches=[batch.to(here) for batch in draw.batches],
+                batches=batches,
                 augment=self._augment,
-                draws=draw.numbers and [numbers.to(here) for numbers in draw.numbers],
+                draws=numbers,
             )
 
         def terminal(final: Tensor) -> Match:

@@ -341,3 +341,41 @@ def test_the_chosen_device_is_said_and_a_named_one_is_not(bundle: Path, tmp_path
         "experts", "--dataset", "digits", "--out", tmp_path / "e.mct", "--experts", "1", "--epochs", "1"
     )
     assert sum(line.startswith(said) for line in result.stderr.splitlines()) == 1
+
+
+def test_deterministic_is_accepted_and_what_it_refuses_is_one_line(
+    bundle: Path, tmp_path: Path, python, monkeypatch
+) -> None:
+    """On a CPU it changes nothing; an operator without such an algorithm is named, with what to do."""
+    words = [
+        *("distill", "--traj", str(bundle), *SMALL, "--device", "cpu", "--deterministic"),
+        *("--out", str(tmp_path / "one")),
+    ]
+    code = f"""
+import warnings
+warnings.simplefilter("ignore")
+import torch
+from click.testing import CliRunner
+from traj_cli.mct import main
+done = CliRunner().invoke(main, {words!r})
+print(done.exit_code, torch.are_deterministic_algorithms_enabled())
+"""
+    assert python(code).split() == ["0", "True"]
+    assert (
+        run("distill", "--traj", bundle, *SMALL, "--device", "cpu", "--out", tmp_path / "two").exit_code == 0
+    )
+    one, two = (tmp_path / name / "synthetic.safetensors" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+
+    def refuse(*_, **__):
+        raise RuntimeError(
+            "grid_sampler_2d_backward_cuda does not have a deterministic implementation, but you"
+        )
+
+    monkeypatch.setattr("mct.distiller.Distiller.step", refuse)
+    result = run("distill", "--traj", bundle, *SMALL, "--device", "cpu", "--out", tmp_path / "three")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "error: grid_sampler_2d_backward_cuda does not have a deterministic implementation in this version "
+        "of torch; leave --deterministic out\n",
+    )

@@ -6,6 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from mct import augment  # noqa: E402
 from mct.augment import DSA, STRATEGY, Draws, augmentation  # noqa: E402
 from mct.errors import ConfigError, MismatchError  # noqa: E402
 from mct.seeds import generator  # noqa: E402
@@ -270,3 +271,22 @@ def test_draws_for_other_images_are_refused() -> None:
         apply(pictures(), "flip", [0.1])
     with pytest.raises(ConfigError, match="`family` of draws must be one of color_crop_"):
         apply(pictures(), "noise", [0.0] * 4)
+
+
+@pytest.mark.parametrize("family", ["scale", "rotate"])
+def test_deterministic_resampling_is_grid_sample(family: str, monkeypatch) -> None:
+    """Values and gradients agree to rounding in float64, at odd sizes and where corners lie outside."""
+    random, dsa = generator(5), DSA()
+    for size in (7, 8, 32):
+        images = pictures(6, size=size).requires_grad_()
+        draws = Draws(family=family, values=tuple(torch.rand(6, generator=random) for _ in range(2)))
+        if family == "rotate":
+            draws = Draws(family=family, values=draws.values[:1])
+        pull = torch.randn(6, 3, size, size, generator=random).double()
+        expected = dsa.apply(images, draws)
+        (slope,) = torch.autograd.grad(expected, images, pull)
+        with monkeypatch.context() as patch:
+            patch.setattr(augment, "grid_sample", lambda images, grid, **_: augment._sampled(images, grid))
+            found = dsa.apply(images, draws)
+        assert torch.allclose(found, expected, rtol=0, atol=1e-12)
+        assert torch.allclose(torch.autograd.grad(found, images, pull)[0], slope, rtol=0, atol=1e-12)

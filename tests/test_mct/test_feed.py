@@ -49,10 +49,3 @@ def test_probabilities_are_targets() -> None:
     (batch,) = feed.Feed(IMAGES, soft, classes=4, size=50, augment=None).batches(1, generator(1))
     order = torch.randperm(20, generator=generator(1))
     assert torch.equal(batch.targets, soft[order])
-
-
-def test_numbers_reach_a_device_in_order() -> None:
-    """They are copied together and come apart as they were."""
-    vectors = [torch.arange(3), torch.rand(2), torch.arange(4), torch.rand(5)]
-    found = feed._moved(vectors, torch.device("meta"))
-    assert [(len(a), a.dtype, a.device.type) for a in found] == [(len(b), b.dtype, "meta") for b in vectors]

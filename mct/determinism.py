@@ -1,0 +1,21 @@
+"""The same bits from every run on a GPU, for the operators that can; CPUs give them anyway."""
+
+import os
+from typing import Final
+
+import torch
+
+_WORKSPACE: Final = "CUBLAS_WORKSPACE_CONFIG"
+"""Environment variable without which matrix products on several streams may differ from run to run."""
+
+
+def compute_deterministically() -> None:
+    """Have torch choose deterministic algorithms in this process, before anything is computed on a GPU.
+
+    An operator without one then raises RuntimeError, which names it, in place of computing. A program
+    decides this, never a library: the commands of mct call it for `--deterministic`.
+    """
+    os.environ.setdefault(_WORKSPACE, ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    # Filling fresh memory finds defects, at a cost.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
