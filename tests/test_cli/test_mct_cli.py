@@ -379,3 +379,22 @@ print(done.exit_code, torch.are_deterministic_algorithms_enabled())
         "error: grid_sampler_2d_backward_cuda does not have a deterministic implementation in this version "
         "of torch; leave --deterministic out\n",
     )
+
+
+def test_want_of_memory_before_the_first_step_is_one_line(bundle: Path, tmp_path: Path, monkeypatch) -> None:
+    """Wherever torch runs out of it."""
+    import torch
+
+    def fail(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee documentation")
+
+    monkeypatch.setattr("mct.data.Dataset.to", fail)
+    for words in (
+        ["distill", "--traj", bundle, *SMALL, "--out", tmp_path / "run"],
+        ["experts", "--dataset", "digits", "--out", tmp_path / "e.mct", "--experts", "1", "--epochs", "1"],
+    ):
+        result = run(*words)
+        assert (result.exit_code, result.stderr) == (
+            1,
+            "error: out of memory: CUDA out of memory. Tried to allocate 2.00 GiB.\n",
+        )

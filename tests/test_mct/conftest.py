@@ -5,14 +5,63 @@ Torch is imported inside fixtures: where it is missing each test file skips by i
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    import torch
+
     import trajfmt
     from mct.data import Dataset
     from mct.networks import ConvNet
+
+
+CUDA = os.environ.get("MCT_TEST_DEVICE", "cuda")
+"""Where tests marked `cuda` compute; `cpu` rehearses them on a machine without a GPU."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU where there is none."""
+    marked = [item for item in items if item.get_closest_marker("cuda")]
+    if not marked or CUDA != "cuda":
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="needs a GPU"))
+
+
+@pytest.fixture
+def cuda() -> torch.device:
+    """Return the device of tests marked `cuda`."""
+    import torch
+
+    return torch.device(CUDA)
+
+
+@pytest.fixture
+def deterministic() -> Iterator[None]:
+    """Have torch choose deterministic algorithms."""
+    import torch
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
+def recorder() -> object:
+    """Return what captures on the device of tests marked `cuda`: graphs, or their stand-in on a CPU."""
+    from mct.capture import GraphRecorder
+
+    from .recorded import CallRecorder
+
+    return GraphRecorder() if CUDA == "cuda" else CallRecorder()
 
 
 @pytest.fixture(scope="session", autouse=True)

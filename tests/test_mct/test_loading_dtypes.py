@@ -66,12 +66,12 @@ def test_staged_bits_are_the_knots(dtype: str) -> None:
     assert torch.equal(staged.view(weights.dtype), weights)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.cuda
 @pytest.mark.parametrize("dtype", NARROW)
-def test_knots_on_cuda_are_float32(bundles: Any, dtype: str) -> None:
+def test_knots_on_cuda_are_float32(bundles: Any, dtype: str, cuda: torch.device) -> None:
     """The same numbers as on the CPU."""
     narrow, wide = bundles(dtype)
-    loader = Loader(lambda key: narrow[key[0]].knot(key[1]), arrange=None, device=torch.device("cuda"))
+    loader = Loader(lambda key: narrow[key[0]].knot(key[1]), arrange=None, device=cuda)
     weights = loader.load((0, 1)).on_stream()
     assert weights.dtype == torch.float32
     np.testing.assert_array_equal(weights.cpu().numpy(), wide[0].knot(1))

@@ -6,63 +6,18 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch.func import functional_call  # noqa: E402
 from torch.nn.functional import cross_entropy  # noqa: E402
 
-from mct import networks  # noqa: E402
-from mct.augment import DSA, STRATEGY  # noqa: E402
+from mct.augment import STRATEGY  # noqa: E402
 from mct.errors import ConfigError, DivergedError  # noqa: E402
 from mct.functional import Functional  # noqa: E402
 from mct.matching import Match  # noqa: E402
-from mct.problem import Problem, minibatches, targets_of  # noqa: E402
-from mct.seeds import generator  # noqa: E402
+from mct.problem import Problem  # noqa: E402
 from mct.steps.autograd import AutogradStep  # noqa: E402
 from mct.steps.convnet import ConvNetStep  # noqa: E402
 from mct.unroll import ExactUnroll, TeslaUnroll  # noqa: E402
 
-
-def problem_of(
-    name: str, steps: int, size: int | None, images: int = 6, strategy: str | None = None, soft: bool = False
-):
-    """Return a float64 network, a problem for it and a target."""
-    random = generator(1)
-    model = networks.parse(name, channels=2, image_size=8, classes=3)
-    network = networks.build(model, generator=random).double()
-    weights = networks.flatten(network)
-    batches = minibatches(images, size, steps, random)
-    augment = None if strategy is None else DSA(strategy)
-    labels = torch.arange(images) % 3
-    if soft:
-        labels = torch.randn(images, 3, generator=random, dtype=torch.float64).softmax(1)
-    problem = Problem(
-        weights=weights,
-        images=torch.randn(images, 2, 8, 8, generator=random, dtype=torch.float64),
-        targets=targets_of(labels, 3, torch.float64),
-        learning_rate=0.05,
-        batches=batches,
-        augment=augment,
-        draws=None if augment is None else [augment.draw(len(batch), 8, random) for batch in batches],
-    )
-    target = weights + 0.1 * torch.randn(len(weights), generator=random, dtype=torch.float64)
-    return network, problem, target
-
-
-def whole_graph(network, problem: Problem, target):
-    """Return loss and gradients by backpropagation through all updates at once, as MTT does."""
-    images = problem.images.clone().requires_grad_()
-    alpha = torch.tensor(problem.learning_rate, dtype=torch.float64, requires_grad=True)
-    names, shapes = zip(*networks.parameters_of(network), strict=True)
-    theta = problem.weights.clone().requires_grad_()
-    for step, batch in enumerate(problem.batches):
-        pieces = torch.split(theta, [shape.numel() for shape in map(torch.Size, shapes)])
-        weights = {n: p.view(s) for n, p, s in zip(names, pieces, shapes, strict=True)}
-        pixels = images[batch]
-        if problem.augment is not None:
-            pixels = problem.augment.apply(pixels, problem.draws[step])
-        loss = cross_entropy(functional_call(network, weights, (pixels,)), problem.targets[batch])
-        theta = theta - alpha * torch.autograd.grad(loss, theta, create_graph=True)[0]
-    objective = (theta - target).square().sum() / (problem.weights - target).square().sum()
-    return objective.detach(), *torch.autograd.grad(objective, (images, alpha))
+from .unrolled import compare_with, problem_of, relative, whole_graph  # noqa: E402
 
 
 def loss_of(problem: Problem, function, step: int, theta, images):
@@ -71,22 +26,6 @@ def loss_of(problem: Problem, function, step: int, theta, images):
     if problem.augment is not None:
         pixels = problem.augment.apply(pixels, problem.draws[step])
     return cross_entropy(function(theta, pixels), problem.targets[problem.batches[step]])
-
-
-def compare_with(problem: Problem, target):
-    """Return the naive terminal of eq. 2."""
-    distance = (problem.weights - target).square().sum()
-
-    def terminal(final):
-        loss = (final - target).square().sum() / distance
-        return Match(float(loss), 2 * (final - target) / distance)
-
-    return terminal
-
-
-def relative(found, expected) -> float:
-    """Return the relative error in norm."""
-    return float((torch.as_tensor(found, dtype=torch.float64) - expected).norm() / expected.norm())
 
 
 @pytest.mark.parametrize("steps", [1, 5, 8])

@@ -1,0 +1,105 @@
+"""An inner loop in float64 and its gradients by backpropagation through all of it at once, on any device."""
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+from torch.func import functional_call
+from torch.nn.functional import cross_entropy
+
+from mct import networks
+from mct.augment import DSA
+from mct.matching import Match
+from mct.moving import moved_batches
+from mct.problem import Problem, minibatches, targets_of
+from mct.seeds import generator
+
+
+def network_of(name: str, side: int, random: torch.Generator) -> nn.Module:
+    """Return a float64 network for three classes of images with two channels."""
+    if name == "MLP":
+        network = nn.Sequential(
+            nn.Flatten(), nn.Linear(2 * side * side, 16), nn.Tanh(), nn.Linear(16, 3)
+        ).double()
+        with torch.no_grad():
+            for value in network.parameters():
+                value.copy_(0.2 * torch.randn(value.shape, generator=random, dtype=torch.float64))
+        return network
+    model = networks.parse(name, channels=2, image_size=side, classes=3)
+    return networks.build(model, generator=random).double()
+
+
+def problem_of(
+    name: str,
+    steps: int,
+    size: int | None,
+    images: int = 6,
+    strategy: str | None = None,
+    soft: bool = False,
+    device: str = "cpu",
+    seed: int = 1,
+    side: int = 8,
+):
+    """Return a float64 network, a problem for it and a target, drawn on the CPU."""
+    random = generator(seed)
+    network = network_of(name, side, random)
+    weights = networks.flatten(network)
+    batches = minibatches(images, size, steps, random)
+    augment = None if strategy is None else DSA(strategy)
+    labels = torch.arange(images) % 3
+    if soft:
+        labels = torch.randn(images, 3, generator=random, dtype=torch.float64).softmax(1)
+    problem = Problem(
+        weights=weights,
+        images=torch.randn(images, 2, side, side, generator=random, dtype=torch.float64),
+        targets=targets_of(labels, 3, torch.float64),
+        learning_rate=0.05,
+        batches=batches,
+        augment=augment,
+        draws=None if augment is None else [augment.draw(len(batch), side, random) for batch in batches],
+    )
+    target = weights + 0.1 * torch.randn(len(weights), generator=random, dtype=torch.float64)
+    return on_device(network, problem, target, torch.device(device))
+
+
+def on_device(network, problem: Problem, target, device):
+    """Return a network, a problem and a target on a device."""
+    batches, draws = moved_batches(problem.batches, problem.draws, device)
+    there = {name: getattr(problem, name).to(device) for name in ("weights", "images", "targets")}
+    problem = replace(problem, batches=batches, draws=draws, **there)
+    return network.to(device), problem, target.to(device)
+
+
+def whole_graph(network, problem: Problem, target):
+    """Return loss and gradients by backpropagation through all updates at once, as MTT does."""
+    images = problem.images.clone().requires_grad_()
+    alpha = problem.weights.new_tensor(problem.learning_rate).requires_grad_()
+    names, shapes = zip(*networks.parameters_of(network), strict=True)
+    theta = problem.weights.clone().requires_grad_()
+    for step, batch in enumerate(problem.batches):
+        pieces = torch.split(theta, [shape.numel() for shape in map(torch.Size, shapes)])
+        weights = {n: p.view(s) for n, p, s in zip(names, pieces, shapes, strict=True)}
+        pixels = images[batch]
+        if problem.augment is not None:
+            pixels = problem.augment.apply(pixels, problem.draws[step])
+        loss = cross_entropy(functional_call(network, weights, (pixels,)), problem.targets[batch])
+        theta = theta - alpha * torch.autograd.grad(loss, theta, create_graph=True)[0]
+    objective = (theta - target).square().sum() / (problem.weights - target).square().sum()
+    return objective.detach(), *torch.autograd.grad(objective, (images, alpha))
+
+
+def compare_with(problem: Problem, target):
+    """Return the naive terminal of eq. 2."""
+    distance = (problem.weights - target).square().sum()
+
+    def terminal(final):
+        loss = (final - target).square().sum() / distance
+        return Match(loss, 2 * (final - target) / distance)
+
+    return terminal
+
+
+def relative(found, expected) -> float:
+    """Return the relative error in norm."""
+    found = torch.as_tensor(found, dtype=torch.float64, device=expected.device)
+    return float((found - expected).norm() / expected.norm())
