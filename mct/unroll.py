@@ -258,7 +258,8 @@ class Loop:
     def of(cls, problem: Problem, source: Source) -> "Loop":
         """Return the loop of a problem."""
         targets = [problem.targets[batch] for batch in problem.batches]
-        return cls(source, targets, problem.weights.new_tensor(problem.learning_rate))
+        alpha = problem.weights.new_full((), problem.learning_rate)  # `new_tensor` would wait for a GPU
+        return cls(source, targets, alpha)
 
 
 class TeslaUnroll(ExactUnroll):

@@ -19,21 +19,28 @@ from outer_step.job import EXPERT_STEPS, LR_INIT, Job
 
 def run(job: Job) -> dict[str, Any]:
     """Return for every `*.found` in the folder what it has of the exact gradient: cosine and size."""
+    truth = reference(job)
+    paths = sorted(job.folder.glob("*.found"))
+    return {path.stem: compared(torch.load(path), *truth) for path in paths}
+
+
+def reference(job: Job) -> tuple[Tensor, Tensor, Gradients]:
+    """Return images, labels, and the exact gradient in them."""
     images, labels = torch.load(job.folder / "images.pt")
-    exact = gradients(job, images, labels)
+    return images, labels, gradients(job, images, labels)
+
+
+def compared(found: dict[str, Any], images: Tensor, labels: Tensor, exact: Gradients) -> dict[str, float]:
+    """Return what a gradient has of the exact one; its images may be in another order."""
     place = {image.numpy().tobytes(): number for number, image in enumerate(images)}
-    results = {}
-    for path in sorted(job.folder.glob("*.found")):
-        found = torch.load(path)
-        order = [place[image.contiguous().numpy().tobytes()] for image in found["images"]]
-        assert torch.equal(labels[order], labels), "the images are not the same ones"
-        one, other = found["gradient"].double().flatten(), exact.images.cpu()[order].flatten()
-        results[path.stem] = {
-            "cosine": float(one @ other / (one.norm() * other.norm())),
-            "size": float(one.norm() / other.norm()),
-            "slope": found["slope"] / float(exact.learning_rate),
-        }
-    return results
+    order = [place[image.contiguous().numpy().tobytes()] for image in found["images"]]
+    assert torch.equal(labels[order], labels), "the images are not the same ones"
+    one, other = found["gradient"].double().flatten(), exact.images.cpu()[order].flatten()
+    return {
+        "cosine": float(one @ other / (one.norm() * other.norm())),
+        "size": float(one.norm() / other.norm()),
+        "slope": found["slope"] / float(exact.learning_rate),
+    }
 
 
 def gradients(job: Job, images: Tensor, labels: Tensor) -> Gradients:

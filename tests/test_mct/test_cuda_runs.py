@@ -126,7 +126,8 @@ def distil(
 ) -> subprocess.CompletedProcess[str]:
     """Run a small distillation with compiled steps."""
     small = ["--steps", 4, "--expert-steps", 2, "--max-start", 3, "--ipc", 2, "--batch-syn", 8]
-    small += ["--lr-img", 10, "--engine", "compiled", "--device", cuda, "--out", out]
+    engine = "compiled" if cuda.type == "cuda" else "eager"  # a CPU would compile for a minute
+    small += ["--lr-img", 10, "--engine", engine, "--device", cuda, "--out", out]
     return mct("distill", "--traj", bundle, *small, *words, before=before)
 
 
@@ -137,7 +138,7 @@ def test_run_with_evaluations(experts: Path, tmp_path: Path, cuda) -> None:
     done = distil(experts, out, cuda, *words)
     assert done.returncode == 0, done.stderr
     assert "could not" not in done.stderr
-    assert "activations of 4 of 4 inner steps are kept" in done.stderr
+    assert ("activations of 4 of 4 inner steps are kept" in done.stderr) == (cuda.type == "cuda")
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [0, 1, 2, 3, 4]
     for line in lines[1:]:

@@ -1,0 +1,233 @@
+"""Part 3: one outer step, of MTT and TESLA as their authors published them, and of ours in every mode.
+
+Ours run in this process, one after another, so that what is compiled serves all; the references run in
+processes of their own (`benchmarks/outer_step`). All work on the same experts and images, which are noise.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from context import ROOT, Context, note
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+from outer_step.job import Job, Shape
+from outer_step.processes import Bench, ProcessError
+
+FULL = {
+    "CIFAR-10, 10 images, N = 50": Shape(dataset="CIFAR10", ipc=1, inner_steps=50, faster=8),
+    "CIFAR-10, 100 images, N = 30": Shape(dataset="CIFAR10", ipc=10, inner_steps=30, faster=4),
+    "CIFAR-100, 1000 images, N = 20": Shape(dataset="CIFAR100", ipc=10, inner_steps=20, faster=3.5),
+}
+TINY = {"CIFAR-10, 10 images, N = 3, width 16": Shape(dataset="CIFAR10", ipc=1, inner_steps=3, width=16)}
+
+REFERENCES = ("MTT", "TESLA")
+OURS: dict[str, dict[str, Any]] = {
+    "ours, as the command runs it": {"engine": "compiled", "keep_mb": None},
+    "ours, nothing kept": {"engine": "compiled"},
+    "ours, not captured": {"engine": "compiled", "captured": False},
+    "ours, bf16": {"engine": "compiled", "precision": "bf16"},
+    "ours, streamed knots": {"engine": "compiled", "streamed": True},
+    "ours, eager": {"engine": "eager"},
+}
+ON_A_CPU = ("ours, as the command runs it", "ours, eager")
+"""Elsewhere nothing is captured, and compiling takes longest."""
+
+_STEPS = 5
+
+
+def shapes(context: Context) -> dict[str, Shape]:
+    """Return the shapes of a campaign by name."""
+    return FULL if context.full else TINY
+
+
+def rows(context: Context) -> dict[str, str]:
+    """Return the rows of the table."""
+    names = [*REFERENCES, *(OURS if context.cuda else ON_A_CPU)]
+    return {f"{shape}: {name}": f"{shape}: {name}" for shape in shapes(context) for name in names}
+
+
+def show(row: str, facts: dict[str, Any], everything: dict[str, dict[str, Any]]) -> str:
+    """Return the text of a row."""
+    if "seconds" not in facts:
+        return str(facts.get("failed") or facts.get("text"))
+    shape, _, name = row.partition(": ")
+    seconds, theirs = facts["seconds"], everything.get(f"{shape}: MTT", {})
+    text = f"{median(seconds):.4f} s ({min(seconds):.4f} to {max(seconds):.4f})"
+    if name != "MTT" and "seconds" in theirs:
+        text += f", {median(theirs['seconds']) / median(seconds):.2f} times as fast as MTT"
+    if "allocated" in facts:
+        text += f"; {facts['allocated']:.0f} MiB of tensors"
+        if name != "MTT" and "allocated" in theirs:
+            text += f" ({facts['allocated'] / theirs['allocated']:.3f} of MTT's)"
+    if "launches" in facts:
+        text += f"; {facts['launches']} launches, {facts['graphs']} graphs, device busy {facts['busy']:.0%}"
+    ceiling = everything.get("convolution tf32", {}).get("rate")
+    if "work" in facts and ceiling:
+        rate = facts["work"] / median(seconds) / 1e12
+        text += f"; {rate:.3g} TFLOP/s, {rate / ceiling:.0%} of the convolution ceiling"
+    if "cosine" in facts:
+        text += f"; cosine to the exact gradient {facts['cosine']:.6f}"
+    return text
+
+
+def run(context: Context) -> None:
+    """Measure all shapes, and then how exact the references are."""
+    from outer_step import material
+
+    jobs = {}
+    for name, shape in shapes(context).items():
+        job = Job(
+            kind="material",
+            shape=shape,
+            folder=context.work / f"outer-{shape.dataset}-{shape.ipc}",
+            device=context.device,
+            steps=_STEPS if context.full else 1,
+        )
+        material.run(job)
+        jobs[name] = job
+        _ours(context, name, job)
+        for reference in REFERENCES:
+            _reference(context, f"{name}: {reference}", reference, job)
+    for name, job in jobs.items():
+        for reference in REFERENCES:
+            if context.left > 15 or not context.full:
+                _cosine(context, f"{name}: {reference}", reference, job)
+
+
+def warm(context: Context, number: int) -> None:
+    """Compile what one shape needs, into the cache on disk, without a result."""
+    from outer_step import material, ours
+
+    shape = list(shapes(context).values())[number]
+    folder = context.work / f"warm-{number}"
+    job = Job(kind="material", shape=shape, folder=folder, device=context.device, steps=1)
+    material.run(job)
+    with _one_step_for_all():
+        for settings in list(OURS.values())[:4]:
+            if settings.get("captured", True):
+                ours.run(replace(job, settings=settings))
+
+
+def _ours(context: Context, name: str, job: Job) -> None:
+    """Measure ours in every mode."""
+    import torch
+    from outer_step import exact, ours
+
+    with _one_step_for_all():
+        truth = None
+        for row, settings in OURS.items():
+            if not context.cuda and row not in ON_A_CPU:
+                continue
+            note(f"{name}: {row}")
+            try:
+                if context.cuda:
+                    torch.cuda.reset_peak_memory_stats()
+                with _capture(settings.get("captured", True)):
+                    facts = ours.run(replace(job, kind="ours", settings=settings))
+                if not context.cuda:
+                    del facts["peak"]  # of a process that has done other work as well
+                facts["work"] = _work(job.shape, kept="keep_mb" in settings)
+                found = job.folder / "ours.pt"
+                ours.run(replace(job, kind="ours", settings=settings, found=found))
+                truth = truth or exact.reference(job)
+                context.emit(f"{name}: {row}", **facts, **exact.compared(torch.load(found), *truth))
+            except Exception as exc:  # one mode that fails is a result of its own
+                context.emit(f"{name}: {row}", failed=" ".join(f"{type(exc).__name__}: {exc}".split())[:300])
+            gc.collect()
+            if context.cuda:
+                torch.cuda.empty_cache()
+
+
+def _reference(context: Context, row: str, reference: str, job: Job) -> None:
+    """Measure one of the authors' loops."""
+    checkout = getattr(context, reference.lower())
+    if checkout is None:
+        context.emit(row, text=f"needs a checkout: --{reference.lower()} PATH")
+        return
+    note(row)
+    try:
+        facts = _bench(context, reference).run(row, replace(job, kind="reference", source=checkout))
+        context.emit(row, **facts)
+    except ProcessError as exc:
+        context.emit(row, failed=str(exc))
+
+
+def _cosine(context: Context, row: str, reference: str, job: Job) -> None:
+    """Compare the gradient of one of the authors' loops with the exact one."""
+    import torch
+    from outer_step import exact
+
+    checkout = getattr(context, reference.lower())
+    if checkout is None:
+        return
+    found = job.folder / f"{reference}.found"
+    try:
+        bench = _bench(context, reference)
+        bench.run(row, replace(job, kind="reference", source=checkout, found=found))
+        context.emit(row, **exact.compared(torch.load(found), *exact.reference(job)))
+    except ProcessError as exc:
+        note(f"{row}: {exc}")
+
+
+def _bench(context: Context, name: str) -> Bench:
+    folder = context.work / name
+    folder.mkdir(exist_ok=True)
+    script: Path = ROOT / "benchmarks" / "outer_step.py"
+    limit = min(300.0, max(1.0, context.left))
+    return Bench(script=script, folder=folder, cuda=context.cuda, threads=None, limit=limit)
+
+
+def _work(shape: Shape, *, kept: bool) -> float:
+    """Return the floating-point operations of the convolutions of one outer step.
+
+    An update and its way back are nine forward passes, and eleven where activations are computed again.
+    """
+    channels, forward = 3, 0.0
+    for side in (32, 16, 8):
+        forward += 2.0 * side * side * 9 * channels * shape.width
+        channels = shape.width
+    return forward * shape.classes * shape.ipc * shape.inner_steps * (9 if kept else 11)
+
+
+@contextmanager
+def _one_step_for_all() -> Iterator[None]:
+    """Have all distillers of this process share what they compile."""
+    from mct import distiller
+
+    real: Callable[..., Any] = distiller.make_step
+    steps: dict[Any, Any] = {}
+
+    def shared(network: Any, *, engine: str, notes: Any) -> Any:
+        key = engine, tuple(value.shape for value in network.parameters())
+        if key not in steps:
+            steps[key] = real(network, engine=engine, notes=notes)
+        return steps[key]
+
+    distiller.make_step = shared  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        distiller.make_step = real
+
+
+@contextmanager
+def _capture(wanted: bool) -> Iterator[None]:
+    """Run the inner loop as CUDA graphs, or launch by launch."""
+    from mct import distiller
+
+    real = distiller.GraphUnroll
+    if not wanted:
+        distiller.GraphUnroll = lambda plain, **_: plain  # type: ignore[assignment, misc]
+    try:
+        yield
+    finally:
+        distiller.GraphUnroll = real  # type: ignore[misc]

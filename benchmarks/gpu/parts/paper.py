@@ -1,0 +1,217 @@
+"""Part 5: the paper's comparison at its own size, as far as the time allows.
+
+Experts by the published recipe; from them MTT on every timestep, MCT with four knots, and MCT with two knots
+on trajectories that are cut where the last target lies. Equal numbers of outer steps with the published
+settings, the last images evaluated by the published protocol on the test set.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import data
+from context import Context, note
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How large the comparison is."""
+
+    experts: int
+    epochs: int
+    knots: tuple[int, ...]
+    outer_steps: int
+    model: str | None = None
+    preprocessing: str | None = None
+    ipcs: tuple[int, ...] = (1, 10)
+    networks: int = 5
+    passes: int = 1000
+    settings: tuple[tuple[str, Any], ...] = ()
+
+
+FULL = Size(experts=10, epochs=50, knots=(6, 25), outer_steps=1000, preprocessing="zca")
+TINY = Size(
+    experts=2,
+    epochs=6,
+    knots=(2, 4),
+    outer_steps=3,
+    model="ConvNetD2W8",
+    ipcs=(1,),
+    networks=2,
+    passes=5,
+    settings=(("inner_steps", 3), ("expert_steps", 2), ("max_start", 2), ("engine", "eager")),
+)
+METHODS = {"MTT": "MTT, every timestep", "MCT4": "MCT, four knots", "MCT2": "MCT, two knots, cut"}
+
+EXPERTS_SHARE = 0.45
+"""Of the part's time that training experts may take; else there are fewer of them."""
+
+EVALUATION = 25.0
+"""Seconds that are kept for an evaluation at full size."""
+
+
+def _size(context: Context) -> Size:
+    return FULL if context.full else TINY
+
+
+def rows(context: Context) -> dict[str, str]:
+    """Return the rows of the table."""
+    methods = {
+        f"ipc {ipc} {name}": f"{ipc} image{'s' if ipc > 1 else ''} a class: {label}"
+        for ipc in _size(context).ipcs
+        for name, label in METHODS.items()
+    }
+    return {"experts": "experts", "storage": "storage of the trajectories"} | methods
+
+
+def show(row: str, facts: dict[str, Any], _all: dict[str, dict[str, Any]]) -> str:
+    """Return the text of a row."""
+    if "text" in facts or "failed" in facts:
+        return str(facts.get("failed") or facts["text"])
+    if row == "experts":
+        text = f"{facts['experts']} experts of {facts['epochs']} epochs in {facts['seconds']:.0f} s"
+        return f"{text}, test accuracy {facts['accuracy']:.1%}"
+    if row == "storage":
+        full = facts["MTT"]
+        sizes = [f"{METHODS[name]} {facts[name] / 1e6:.1f} MB ({facts[name] / full:.2%})" for name in METHODS]
+        return ", ".join(sizes)
+    text = f"{facts['mean']:.1%} ± {facts['std']:.1%} after {facts['steps']} outer steps of "
+    return text + f"{1e3 * facts['seconds']:.1f} ms; evaluation {facts['evaluation']:.1f} s"
+
+
+def run(context: Context) -> None:
+    """Train experts, convert them, distil and evaluate."""
+    given = data.dataset(context)
+    if given is None:
+        for row in rows(context):
+            context.emit(row, text="needs real images: --cifar10 PATH")
+        return
+    size, (name, root) = _size(context), given
+    full = _experts(context, size, name, root)
+    bundles = _convert(context, size, full, ipc=size.ipcs[0])
+    steps = size.outer_steps
+    for ipc in size.ipcs:
+        if ipc != size.ipcs[0]:
+            if context.left < 60:
+                break
+            bundles |= _cut(context, full, ipc)
+        for number, (method, path) in enumerate(bundles.items()):
+            share = context.left / (len(bundles) - number)
+            try:
+                steps = _distil(context, size, f"ipc {ipc} {method}", path, root, ipc, steps, share)
+            except Exception as exc:  # one that fails is a result of its own
+                line = " ".join(f"{type(exc).__name__}: {exc}".split())
+                context.emit(f"ipc {ipc} {method}", failed=line[:300])
+
+
+def _experts(context: Context, size: Size, name: str, root: Path | None) -> Path:
+    """Train as many experts as the time allows, at once, and return the bundle."""
+    from mct.events import ExpertDone, ExpertEpoch
+    from mct.expert_run import ExpertRun
+
+    out, count, limit = context.work / "full.mtt", size.experts, EXPERTS_SHARE * context.left
+    while True:
+        run = ExpertRun.prepare(
+            name, out, model=size.model, preprocessing=size.preprocessing, root=root, device=context.device,
+            at_once=count, experts=count, epochs=size.epochs, notes=note,
+        )  # fmt: skip
+        began, ends, accuracies = time.time(), list[float](), list[float]()
+        with closing(run.events()) as events:
+            for event in events:
+                if isinstance(event, ExpertDone):
+                    accuracies.append(event.accuracy)
+                elif isinstance(event, ExpertEpoch):
+                    ends.append(time.time())
+                    if len(ends) == 3 * count and count > 1:
+                        each = (ends[-1] - ends[count - 1]) / 2 / count
+                        possible = max(1, int(limit / (each * size.epochs)))
+                        if possible < count:
+                            break
+        if len(ends) == 3 * count and size.epochs > 3:
+            note(f"{count} experts would take longer than {limit:.0f} s: {possible} are trained")
+            count = possible
+            continue
+        facts = {"experts": count, "epochs": size.epochs, "seconds": time.time() - began}
+        context.emit("experts", **facts, accuracy=sum(accuracies) / len(accuracies))
+        return out
+
+
+def _convert(context: Context, size: Size, full: Path, *, ipc: int) -> dict[str, Path]:
+    """Return a bundle for each method, and write how large they are."""
+    from trajfmt.convert import ConvertOptions, convert
+
+    four = context.work / "four.mct"
+    convert(full, four, ConvertOptions(knots=size.knots))
+    bundles = {"MTT": full, "MCT4": four, **_cut(context, full, ipc)}
+    files = {name: [file for file in path.rglob("*") if file.is_file()] for name, path in bundles.items()}
+    context.emit("storage", **{name: sum(file.stat().st_size for file in own) for name, own in files.items()})
+    return bundles
+
+
+def _cut(context: Context, full: Path, ipc: int) -> dict[str, Path]:
+    """Convexify the trajectories up to the last target of MCT's settings."""
+    from mct import recipes
+    from trajfmt.convert import ConvertOptions, convert
+
+    size, path = _size(context), context.work / f"two-{ipc}.mct"
+    config = recipes.distill_config(
+        "CIFAR10" if context.full else "digits", ipc=ipc, preprocessing=size.preprocessing, method="mct",
+        **dict(size.settings),
+    )  # fmt: skip
+    last = math.ceil((config.max_start or 0) + config.expert_steps)
+    convert(full, path, ConvertOptions(timesteps=(0, last + 1)))
+    return {"MCT2": path}
+
+
+def _distil(
+    context: Context,
+    size: Size,
+    row: str,
+    path: Path,
+    root: Path | None,
+    ipc: int,
+    steps: int,
+    seconds: float,
+) -> int:
+    """Distil for so many steps or seconds, evaluate the last images, and return how many steps were done."""
+    import trajfmt
+    from mct import recipes
+    from mct.distiller import Distiller
+    from mct.plots import grids
+
+    note(row)
+    until = time.time() + seconds - (EVALUATION if context.full else 0)
+    with trajfmt.open(path) as bundle:
+        settings = {"engine": "compiled", "select": "test", "ipc": ipc, "outer_steps": steps} | dict(
+            size.settings
+        )
+        distiller = Distiller.from_bundle(bundle, root=root, device=context.device, **settings)
+        state, took = distiller.initial(), list[float]()
+        while len(took) < steps and (len(took) < 3 or time.time() < until):
+            state, event = distiller.step(state)
+            took.append(event.seconds)
+        distiller.clock.read()
+        distiller.stream.close()
+        protocol = recipes.evaluate_config(distiller.dataset.name, networks=size.networks, epochs=size.passes)
+        began = time.time()
+        found = distiller.evaluate(state, protocol)
+        pixels = distiller.dataset.pixels(state.synthetic.images)
+    name = row.replace(" ", "-").lower()
+    (context.out / f"{name}.png").write_bytes(grids.png(grids.grid(pixels, columns=ipc * max(1, 10 // ipc))))
+    usual = sorted(took[2:] or took)
+    context.emit(
+        row,
+        steps=len(took),
+        seconds=usual[len(usual) // 2],
+        mean=found.mean,
+        std=found.std,
+        evaluation=time.time() - began,
+        loss=event.loss,
+        notes=distiller.notes,
+    )
+    return len(took)
