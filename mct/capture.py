@@ -50,8 +50,14 @@ class GraphRecorder:
     ) -> tuple[Result, Replayable]:
         """Record a call of `work`, and return what it returned, whose values the first replay computes."""
         graph = torch.cuda.CUDAGraph()
-        pool = None if after is None else after.pool()
-        # Only this thread must not do what breaks a capture: another one may be loading knots.
-        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-            found = work()
+        pool, stream = None if after is None else after.pool(), torch.cuda.current_stream()
+        try:
+            # Only this thread must not do what breaks a capture: another one may be loading knots.
+            with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+                found = work()
+        except RuntimeError as exc:
+            torch.cuda.set_stream(stream)  # a capture that cannot be ended leaves its own in place
+            if isinstance(exc.__context__, torch.OutOfMemoryError):  # the reason, not what followed from it
+                raise exc.__context__ from None
+            raise
         return found, graph

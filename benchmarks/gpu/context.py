@@ -79,6 +79,7 @@ class Context:
             "PYTHONUNBUFFERED": "1",
             "TRAJFMT_CACHE": str(self.work / "cache"),
             "TORCHINDUCTOR_CACHE_DIR": str(self.work / "compiled"),
+            "TORCHINDUCTOR_COMPILE_THREADS": "4",  # several processes compile at once
         }
 
 

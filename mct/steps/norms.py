@@ -117,8 +117,9 @@ Norm = ChannelNorm | LayerNorm
 
 
 def _over_pixels(values: Tensor) -> Tensor:
-    """Return sums `(B, C)` of values `(B, C, H, W)`, row by row.
+    """Return sums `(B, C)` of values `(B, C, H, W)`; on a CPU row by row.
 
-    Compiled, one sum over all pixels adds them one after another: four times autograd's rounding error.
+    A CPU's compiled code adds all pixels one after another, with four times autograd's rounding error. A GPU
+    adds in a tree, and two sums would be twice the launches (benchmarks/gpu/triton_code.py).
     """
-    return values.sum(3).sum(2)
+    return values.sum((2, 3)) if values.is_cuda else values.sum(3).sum(2)

@@ -92,7 +92,7 @@ def run(context: Context) -> None:
             context.emit(row, text="needs real images: --cifar10 PATH")
         return
     size, (name, root) = _size(context), given
-    full = _experts(context, size, name, root)
+    full, real = _experts(context, size, name, root)
     bundles = _convert(context, size, full, ipc=size.ipcs[0])
     steps = size.outer_steps
     for ipc in size.ipcs:
@@ -103,14 +103,14 @@ def run(context: Context) -> None:
         for number, (method, path) in enumerate(bundles.items()):
             share = context.left / (len(bundles) - number)
             try:
-                steps = _distil(context, size, f"ipc {ipc} {method}", path, root, ipc, steps, share)
+                steps = _distil(context, size, f"ipc {ipc} {method}", path, real, ipc, steps, share)
             except Exception as exc:  # one that fails is a result of its own
                 line = " ".join(f"{type(exc).__name__}: {exc}".split())
                 context.emit(f"ipc {ipc} {method}", failed=line[:300])
 
 
-def _experts(context: Context, size: Size, name: str, root: Path | None) -> Path:
-    """Train as many experts as the time allows, at once, and return the bundle."""
+def _experts(context: Context, size: Size, name: str, root: Path | None) -> tuple[Path, Any]:
+    """Train as many experts as the time allows, at once, and return the bundle and the data set."""
     from mct.events import ExpertDone, ExpertEpoch
     from mct.expert_run import ExpertRun
 
@@ -138,7 +138,7 @@ def _experts(context: Context, size: Size, name: str, root: Path | None) -> Path
             continue
         facts = {"experts": count, "epochs": size.epochs, "seconds": time.time() - began}
         context.emit("experts", **facts, accuracy=sum(accuracies) / len(accuracies))
-        return out
+        return out, run.dataset
 
 
 def _convert(context: Context, size: Size, full: Path, *, ipc: int) -> dict[str, Path]:
@@ -173,36 +173,43 @@ def _distil(
     size: Size,
     row: str,
     path: Path,
-    root: Path | None,
+    real: Any,
     ipc: int,
     steps: int,
     seconds: float,
 ) -> int:
     """Distil for so many steps or seconds, evaluate the last images, and return how many steps were done."""
     import trajfmt
-    from mct import recipes
+    from mct import provenance, recipes
     from mct.distiller import Distiller
     from mct.plots import grids
 
     note(row)
     until = time.time() + seconds - (EVALUATION if context.full else 0)
     with trajfmt.open(path) as bundle:
-        settings = {"engine": "compiled", "select": "test", "ipc": ipc, "outer_steps": steps} | dict(
-            size.settings
+        config = recipes.distill_config(
+            real.name,
+            preprocessing=real.transform.record.kind,
+            method="mtt" if bundle.encoding == "full" else "mct",
+            **{"engine": "compiled", "select": "test", "ipc": ipc, "outer_steps": steps}
+            | dict(size.settings),
         )
-        distiller = Distiller.from_bundle(bundle, root=root, device=context.device, **settings)
+        model = provenance.model_of(bundle.manifest.provenance, real, name=None)
+        distiller = Distiller(
+            bundle, real, model, config, artifact_sha256=bundle.sha256, device=context.device
+        )
         state, took = distiller.initial(), list[float]()
         while len(took) < steps and (len(took) < 3 or time.time() < until):
             state, event = distiller.step(state)
+            distiller.clock.read()
             took.append(event.seconds)
-        distiller.clock.read()
         distiller.stream.close()
-        protocol = recipes.evaluate_config(distiller.dataset.name, networks=size.networks, epochs=size.passes)
+        protocol = recipes.evaluate_config(real.name, networks=size.networks, epochs=size.passes)
         began = time.time()
         found = distiller.evaluate(state, protocol)
-        pixels = distiller.dataset.pixels(state.synthetic.images)
-    name = row.replace(" ", "-").lower()
-    (context.out / f"{name}.png").write_bytes(grids.png(grids.grid(pixels, columns=ipc * max(1, 10 // ipc))))
+    if row.endswith("MCT4"):
+        grid = grids.grid(real.pixels(state.synthetic.images.cpu()), columns=ipc * max(1, 10 // ipc))
+        (context.out / f"paper-ipc{ipc}.png").write_bytes(grids.png(grid))
     usual = sorted(took[2:] or took)
     context.emit(
         row,

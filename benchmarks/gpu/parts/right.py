@@ -52,6 +52,7 @@ def run(context: Context) -> None:
     import pytest
 
     os.environ["MCT_TEST_DEVICE"] = context.device
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # some of them ask for deterministic algorithms
     os.environ.pop("TORCHINDUCTOR_CACHE_DIR")  # tests of compiling have their own
     words = ["-m", "cuda", "-q", "-W", "ignore", "-p", "no:cacheprovider", str(ROOT / "tests" / "test_mct")]
     if context.full:
