@@ -44,7 +44,7 @@ from outer_step.processes import Bench, ProcessError, Row, note
 
 SHAPES = {
     "cpu": (
-        Shape(dataset="CIFAR10", ipc=1, inner_steps=50, faster=1.5, memory=1 / 4),
+        Shape(dataset="CIFAR10", ipc=1, inner_steps=50, faster=1.5, memory=0.3),
         Shape(dataset="CIFAR10", ipc=5, inner_steps=30, faster=1.3, memory=1 / 8),
     ),
     "cuda": (
@@ -57,20 +57,17 @@ SHAPES = {
 GROWTH = {"cpu": (10, 80), "cuda": (10, 80), "tiny": (2, 4)}
 """Two N between which memory may grow by the weights alone."""
 
-KEPT = {"cpu": 256, "cuda": 4096}
-"""MiB of activations in the row that keeps some."""
-
-GROWING = "ours, compiled"
+GROWING = "ours, compiled, nothing kept"
 """The row whose memory is measured for both."""
 
 
 def ours(device: str) -> dict[str, dict[str, Any]]:
-    """Return our rows: name to engine and execution."""
+    """Return our rows: name to engine and execution. Where nothing is said of `keep_mb`, it is automatic."""
     compiled = {"engine": "compiled"}
     rows = {
         "ours, eager": {"engine": "eager"},
-        GROWING: compiled,
-        f"ours, compiled, {KEPT[device]} MiB kept": compiled | {"keep_mb": KEPT[device]},
+        "ours, compiled": compiled,
+        GROWING: compiled | {"keep_mb": 0},
         "ours, compiled, streamed knots": compiled | {"streamed": True},
     }
     return rows if device == "cpu" else rows | {"ours, compiled, bf16": compiled | {"precision": "bf16"}}

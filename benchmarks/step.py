@@ -1,6 +1,11 @@
 """One update of a student and its pull, by every backend: what the outer step is made of.
 
-python benchmarks/step.py [--model ConvNet] [--images 10] [--threads 2] [--rounds 20]
+The last line is what the compiled functions wait for: the share of their time that goes to convolutions, and
+how fast those are beside a convolution of many images, which is about as fast as this machine computes.
+
+    python benchmarks/step.py [--model ConvNet] [--images 10] [--threads 2] [--rounds 20]
+
+ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 in front of it shows a machine without AVX-512.
 """
 
 from __future__ import annotations
@@ -11,11 +16,14 @@ import time
 from collections.abc import Callable
 
 import torch
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 
 from mct import networks
 from mct.allocator import keep_memory
+from mct.caches import keep_compiled
 from mct.seeds import generator
-from mct.steps import make_step
+from mct.steps import Step, make_step
 
 
 def milliseconds(function: Callable[[], object], rounds: int) -> float:
@@ -37,7 +45,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=20)
     given = parser.parse_args()
-    keep_memory()  # as the commands do
+    keep_memory()  # as the commands do,
+    keep_compiled()  # which also keeps apart what was compiled for other CPUs
     torch.set_num_threads(given.threads)
     model = networks.parse(given.model, channels=3, image_size=32, classes=10)
     network = networks.build(model, generator=generator(0))
@@ -71,6 +80,36 @@ def main() -> None:
                 line += f"  {name} {taken:7.2f}"
         size = sum(value.nbytes for value in kept) / 1e6
         print(line + (f" ({size:.1f} MB)" if kept else "") + f"  first calls {first:.1f} s", flush=True)
+        if kept:
+
+            def both(step: Step = step, start: Tensor = start, adjoint: Tensor = adjoint) -> None:
+                _, memory = step.keep(start, pixels, targets)
+                step.pull(start, adjoint, pixels, targets, memory)
+
+            print(f"  {convolutions(both, network, given)}")
+
+
+def convolutions(both: Callable[[], object], network: nn.Module, given: argparse.Namespace) -> str:
+    """Return what convolutions take of an update and its pull, of which nothing is computed twice."""
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        began = time.perf_counter()
+        for _ in range(given.rounds):
+            both()
+        wall = time.perf_counter() - began
+    events = [event for event in seen.key_averages() if "convolution" in event.key]
+    took = sum(event.self_cpu_time_total for event in events) / 1e6
+    side, forward = 32, 0
+    for layer in (module for module in network.modules() if isinstance(module, nn.Conv2d)):
+        forward += 2 * given.images * side * side * layer.weight.numel()
+        side //= 2
+    images = torch.randn(64, 128, 32, 32).contiguous(memory_format=torch.channels_last)
+    kernel = torch.randn(128, 128, 3, 3).contiguous(memory_format=torch.channels_last)
+    large = milliseconds(lambda: torch.conv2d(images, kernel, padding=1), 5)
+    rate, ceiling = 9 * forward * given.rounds / took / 1e9, 2 * 64 * 32**2 * kernel.numel() / large / 1e6
+    return (
+        f"gradient and pull with what was kept: convolutions are {took / wall:.0%}, at {rate:.0f} GFLOP/s "
+        f"(nine forward passes); a large convolution: {ceiling:.0f} GFLOP/s"
+    )
 
 
 if __name__ == "__main__":

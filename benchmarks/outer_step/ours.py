@@ -24,7 +24,7 @@ def run(job: Job) -> dict[str, Any]:
     with trajfmt.open(job.folder / ("one.mtt" if job.found else "many.mct")) as bundle:
         weights = bundle.layout.size * 4 / 2**20
         execution = Execution(
-            keep_mb=job.settings.get("keep_mb", 0),
+            keep_mb=job.settings.get("keep_mb"),
             knots_mb=max(1, int(STREAMED * 2 * weights)) if job.settings.get("streamed") else 1024,
         )
         distiller = Distiller.from_bundle(
