@@ -19,7 +19,17 @@ def test_command_reference_is_current() -> None:
     assert (ROOT / "docs" / "commands.md").read_text() == page, "run docs/commands.py > docs/commands.md"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md", "CONTRIBUTING.md", "spec/README.md"])
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/architecture.md",
+    "docs/gpu.md",
+    "docs/scale.md",
+    "spec/README.md",
+)
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_links_and_named_files_exist(page: str) -> None:
     """Every relative link of a document leads somewhere."""
     text = (ROOT / page).read_text()
