@@ -77,14 +77,16 @@ __all__ = ["distill"]
     help="Trajectories and starts that an outer step averages.  [default: 1, or one for each process]",
 )
 @click.option(
-    "--shard", is_flag=True, help="Processes share every batch, not the samples: exact, and slower."
+    "--shard",
+    is_flag=True,
+    help="Processes divide every batch instead of the samples: the step of one process, in less memory each.",
 )
 @click.option("--knots-mb", type=int, help="MiB of knots that are kept on the device.  [default: 1024]")
 @click.option(
     "--keep-mb",
     type=options.BUDGET,
-    help="MiB of activations that are kept instead of being computed again; auto: what free memory allows.  "
-    "[default: auto]",
+    help="MiB of activations that are kept instead of being computed again; auto: what free memory allows. "
+    "Without effect with --step-images and --shard.  [default: auto]",
 )
 @click.option("--step-images", type=int, help="Images computed at once.  [default: a whole batch]")
 @click.option("--profile", type=options.PATH, help="Write a trace of outer steps 2 to 4, for Perfetto.")

@@ -32,7 +32,7 @@ TABLE: dict[type[BaseException], tuple[int, Callable[[Any], str]]] = {
 }
 """Known errors of others; ours carry `exit_code`. Anything else is a defect and shows its traceback."""
 
-_OUT_OF_MEMORY = ("CUDA out of memory", "DefaultCPUAllocator", "can't allocate memory")
+_OUT_OF_MEMORY = ("out of memory", "DefaultCPUAllocator", "can't allocate memory", "STATUS_ALLOC_FAILED")
 
 
 def told(exc: BaseException) -> tuple[str, int] | None:
@@ -44,7 +44,7 @@ def told(exc: BaseException) -> tuple[str, int] | None:
         if isinstance(exc, kind):
             return message(exc), number
     if isinstance(exc, RuntimeError) and any(words in str(exc) for words in _OUT_OF_MEMORY):  # torch's
-        return f"out of memory: {str(exc).strip().splitlines()[0]}", 1
+        return f"not enough memory: {str(exc).strip().splitlines()[0]}", 1
     before, reason, _ = str(exc).partition(" does not have a deterministic implementation")
     if isinstance(exc, RuntimeError) and reason:  # torch's, after --deterministic
         return f"{before.split()[-1]}{reason} in this version of torch; leave --deterministic out", 1

@@ -133,12 +133,13 @@ device = click.option(
     "--device",
     default="auto",
     show_default=True,
-    help="Torch device to compute on, such as cpu or cuda; auto: the GPU where there is one.",
+    help="Torch device to compute on, such as cpu or cuda; auto: the first GPU, else the CPU.",
 )
 deterministic = click.option(
     "--deterministic",
     is_flag=True,
-    help="On a GPU, the same bits from every run, more slowly; not for every network (docs/gpu.md).",
+    help="Use deterministic algorithms on a GPU: the same bits from every run, more slowly. With max pooling "
+    "that is an error (docs/gpu.md).",
 )
 seed = click.option("--seed", type=int, help="Seed of everything random.  [default: 0]")
 preprocessing = click.option(

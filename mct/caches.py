@@ -18,8 +18,8 @@ def keep_compiled() -> None:
 
     Torch's own default is a temporary folder. A program decides this, never a library: the commands of
     mct call it, before anything is compiled. Each version of torch and each kind of CPU has a folder of its
-    own: torch takes code that was compiled for AVX2 also where there is AVX-512, and then reads and writes
-    beyond the ends of tensors, as on the machines of a cluster that share a home directory.
+    own: the machines of a cluster may share a home directory, and torch would load code that was compiled
+    for AVX2 on a machine with AVX-512, where it then accesses memory outside of tensors.
     """
     folder = cache_folder()
     if folder is None or COMPILER_VARIABLE in os.environ:

@@ -1,7 +1,8 @@
-"""Work on a GPU that is recorded once and replayed: CUDA graphs, behind the one seam that needs a GPU.
+"""Work on a GPU that is recorded once and replayed, as CUDA graphs.
 
-What is recorded reads and writes fixed addresses, so whoever records keeps the tensors alive. Tests put a
-recorder in place that needs no GPU.
+Recorded work reads and writes fixed addresses, so whoever records it keeps the tensors alive. This is the
+only module that calls the interface of CUDA graphs; tests put another recorder in its place, which needs no
+GPU.
 """
 
 from collections.abc import Callable
@@ -25,7 +26,7 @@ class Replayable(Protocol):
 
 
 class Recorder(Protocol):
-    """Records work. Its kernels must have run before, so that nothing is compiled or chosen meanwhile."""
+    """Records work that has run before, so that nothing is compiled and no algorithm is chosen meanwhile."""
 
     def record(
         self, work: Callable[[], Result], *, after: Replayable | None = None
@@ -34,7 +35,7 @@ class Recorder(Protocol):
 
         Args:
             work: Waits for nothing on the device.
-            after: Always replayed before this work, which may use its memory again.
+            after: Recorded work that is always replayed before this one, which may reuse its memory.
 
         Raises:
             RuntimeError: The work cannot be recorded.
@@ -52,11 +53,11 @@ class GraphRecorder:
         graph = torch.cuda.CUDAGraph()
         pool, stream = None if after is None else after.pool(), torch.cuda.current_stream()
         try:
-            # Only this thread must not do what breaks a capture: another one may be loading knots.
+            # thread_local: what another thread does, such as loading knots, does not invalidate the capture.
             with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
                 found = work()
         except RuntimeError as exc:
-            torch.cuda.set_stream(stream)  # a capture that cannot be ended leaves its own in place
+            torch.cuda.set_stream(stream)  # a failed capture can leave its own stream current
             if isinstance(exc.__context__, torch.OutOfMemoryError):  # the reason, not what followed from it
                 raise exc.__context__ from None
             raise

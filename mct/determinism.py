@@ -1,4 +1,4 @@
-"""The same bits from every run on a GPU, for the operators that can; CPUs give them anyway."""
+"""Makes runs on a GPU repeatable bit for bit; on a CPU they are with the same seed and number of threads."""
 
 import os
 from typing import Final

@@ -1,4 +1,4 @@
-"""From the name of a torch device to a device that works, or a clear error."""
+"""Turns the name of a torch device into a device that has been tried, or raises a clear error."""
 
 from typing import Final
 
@@ -25,7 +25,7 @@ def device_of(name: str) -> torch.device:
         instead = "; --device cpu computes on the CPU" if name.startswith("cuda") else ""
         raise ConfigError(f"`device` {name!r} cannot be used: {reason}{instead}") from exc
     if device.type == "meta":
-        raise ConfigError("`device` 'meta' cannot be used: it computes nothing")
+        raise ConfigError("`device` 'meta' cannot be used: it computes nothing; use cpu, cuda or auto")
     return device
 
 

@@ -157,7 +157,9 @@ def _exhausted(distiller: Distiller) -> str:
     execution, where = distiller.execution, distiller.dataset.train_images.device
     images = execution.step_images or "a whole batch"
     ways = [f"--step-images (now {images})", f"--knots-mb (now {execution.knots_mb})"]
-    kept = "auto" if distiller.keeps else execution.keep_mb
+    kept = str(execution.keep_mb or "")
+    if execution.keep_mb is None and distiller.kept_bytes:
+        kept = f"auto, {distiller.kept_bytes / 2**20:.0f} MiB"
     if kept:
         ways.insert(0, f"--keep-mb (now {kept})")
     return f"not enough memory on {where}; lower {', then '.join(ways)}"

@@ -211,9 +211,9 @@ class Distiller:
         return KeepingUnroll(plain, plain, self._budget)
 
     @property
-    def keeps(self) -> bool:
-        """Whether activations are kept that no setting asked for."""
-        return bool(self._budget.kept)
+    def kept_bytes(self) -> int:
+        """Bytes of activations that the last inner loop kept unasked."""
+        return self._budget.kept or 0
 
     def initial(self) -> State:
         """Return the state before the first step: random real images, no momentum."""

@@ -16,6 +16,7 @@ from mct.batches import Batches
 from mct.capture import GraphRecorder, Recorder, Replayable
 from mct.errors import first_line
 from mct.matching import Match
+from mct.memory import is_exhausted
 from mct.problem import Problem
 from mct.steps import Notes
 from mct.unroll import ExactUnroll, Gradients, Loop
@@ -96,9 +97,9 @@ class GraphUnroll:
         if captured is None:
             try:
                 captured = self._captured[key] = self._capture(problem, source)
-            except torch.OutOfMemoryError:
-                raise
             except RuntimeError as exc:
+                if is_exhausted(exc):
+                    raise
                 self._failed = True
                 self._notes(f"the inner loop could not be captured and runs step by step: {first_line(exc)}")
                 return self._plain.gradients(problem, terminal)

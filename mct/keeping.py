@@ -1,9 +1,10 @@
-"""How many bytes of activations the inner loop keeps for the way back, and less of them instead of failing.
+"""How many bytes of activations the inner loop keeps for the way back, with fewer of them instead of failing.
 
 Activations that are kept are not computed again; the gradient is the same up to rounding. Left to itself,
-the budget follows from what is free when the inner loop runs first, and is halved where that was too much.
-A run records what was kept, because compiled code rounds differently with it and without: a resumed run
-keeps the same amount and so gives the same bits.
+the budget follows from what is free when the inner loop runs first. If memory runs out nevertheless, it
+becomes half of what had been kept, and the loop is repeated. A run records what was kept, because compiled
+code rounds differently with kept activations and without: a resumed run keeps the same amount and so gives
+the same bits.
 """
 
 import os
@@ -20,19 +21,19 @@ from mct.steps import Notes
 from mct.unroll import ExactUnroll, Gradients, Unroll
 
 _CPU_SHARE: Final = 8
-"""On a CPU one part in eight of what is free: other programs need memory too."""
+"""On a CPU one part in eight of the free memory: other programs need the rest."""
 
 _CPU_MOST: Final = 1 << 30
 """More than this is never kept on a CPU unasked (docs/decisions/0013-activations-that-are-kept.md)."""
 
 _DEVICE_SHARE: Final = 2
-"""On a GPU half of what is free: evaluations take place between inner loops."""
+"""On a GPU half of the free memory: evaluations need the rest."""
 
 _UNKNOWN: Final = 256 << 20
-"""Where nothing tells what is free."""
+"""The budget where free memory is unknown."""
 
 _LEAST: Final = 1 << 20
-"""Below this a budget that was too large is given up rather than halved."""
+"""A budget that would be lowered below this becomes 0."""
 
 
 class KeepBudget:
@@ -41,8 +42,8 @@ class KeepBudget:
     Args:
         mb: MiB; None: decided by what is free on the device, when the bytes are first asked for.
         device: Where activations lie.
-        notes: Called with one line when the first inner loop has kept something, and when a resumed run
-            can keep less than before; only where `mb` is None.
+        notes: Where `mb` is None, called with one line when the first inner loop has kept something,
+            when a resumed run can keep less than before, and whenever the budget is lowered.
     """
 
     def __init__(self, mb: int | None, device: torch.device, *, notes: Notes) -> None:
@@ -64,7 +65,8 @@ class KeepBudget:
         """Keep what an earlier process of the run did, as far as that fits here; later calls do nothing.
 
         Args:
-            kept: Bytes, as the run's state has them; None: it kept nothing, or does not say.
+            kept: Bytes that the run's state records; None where it records none (`--keep-mb` was given, or
+                no step was done).
         """
         if kept is None or self._bytes is not None:
             return
@@ -87,7 +89,7 @@ class KeepBudget:
             )
 
     def lower(self, kept: int) -> bool:
-        """Halve the budget after memory ran out, and return whether that can help.
+        """Set the budget to half of what was kept when memory ran out, and return whether that can help.
 
         Args:
             kept: Bytes that were kept when memory ran out.

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import torch
 
+_EXHAUSTED = ("out of memory", "can't allocate memory", "DefaultCPUAllocator", "STATUS_ALLOC_FAILED")
+"""What torch, or a library of CUDA, says in a plain RuntimeError."""
+
 _PROC = Path("/proc")
 _CGROUP = Path("/sys/fs/cgroup")
 
 
 def free_bytes(device: torch.device, *, proc: Path = _PROC, cgroup: Path = _CGROUP) -> int | None:
-    """Return how many bytes this process can still allocate on a device, or None where nothing tells.
+    """Return how many bytes this process can still allocate on a device, or None if that is unknown.
 
     On CUDA that is what the driver calls free, and what torch's allocator holds without using it. On a CPU
     it is the least of what Linux calls available, what the limits of the process's control groups leave
@@ -32,7 +35,7 @@ def free_bytes(device: torch.device, *, proc: Path = _PROC, cgroup: Path = _CGRO
 
 
 def is_exhausted(exc: BaseException) -> bool:
-    """Return whether an error says that memory ran out; on the CPU torch raises a plain RuntimeError.
+    """Return whether an error says that memory ran out.
 
     Example:
         >>> is_exhausted(MemoryError()), is_exhausted(RuntimeError("shapes do not match"))
@@ -40,7 +43,7 @@ def is_exhausted(exc: BaseException) -> bool:
     """
     if isinstance(exc, (MemoryError, torch.OutOfMemoryError)):
         return True
-    return "DefaultCPUAllocator" in str(exc) or "can't allocate memory" in str(exc)
+    return isinstance(exc, RuntimeError) and any(words in str(exc) for words in _EXHAUSTED)
 
 
 def _available(proc: Path) -> Iterator[int]:

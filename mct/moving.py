@@ -1,4 +1,4 @@
-"""Small tensors of numbers that were drawn on the CPU, brought to another device in few copies."""
+"""Copies small CPU tensors, such as random draws, to another device in one transfer for each dtype."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,7 +13,7 @@ def moved(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
 
     Args:
         tensors: Each one-dimensional.
-        device: Where they go; the CPU returns them as they are.
+        device: Where they go; for the CPU they are returned unchanged.
 
     Example:
         >>> moved([torch.arange(2), torch.rand(3)], torch.device("cpu"))[0]

@@ -4,19 +4,21 @@
         [--mtt PATH] [--tesla PATH] [--cifar10 PATH] [--parts 1,2,3,4,5]
 
     1  what the machine is, and its ceilings       4  experts and evaluations, MTT's loops and ours
-    2  the tests marked `cuda`                     5  the paper's comparison, as far as the time allows
-    3  an outer step, MTT's, TESLA's and ours
+    2  the tests marked `cuda`                     5  the paper's comparison, shortened
+    3  an outer step of MTT, of TESLA, and of ours
 
-Parts run in this order, each in a process of its own that is stopped when its time is over. Every result
-is written to DIR/campaign.jsonl the moment it is there, and what the parts print to DIR/campaign.log. A part
+Parts run in this order, each in a process of its own that is stopped when its time is over. Every result is
+written to DIR/campaign.jsonl the moment it is there, and what the parts print to DIR/campaign.log. A part
 that fails ends neither the others nor the table, which is printed last and written to DIR/RECORDS-gpu.md.
-There it replaces the sections of the parts that were run, so that a campaign can be completed part by part.
+There it replaces the sections of the parts that were run, so that a campaign can be completed part by part;
+the other two files begin anew each time. Part 3 compares with the ceilings of part 1 if both are run
+together.
 
---mtt and --tesla are checkouts of the references (benchmarks/outer_step.py says where they are); without them
-their rows say so. --cifar10 is the folder of the official layout, or an archive of JPEGs whose members are
-named train|test/CLASS/NUMBER.jpg; without it part 5 has no results at full size. `--scale tiny --device cpu`
-proves on two cores that all of it runs. benchmarks/gpu/pack.sh packs what a bare machine needs beside the
-checkout.
+--mtt and --tesla are checkouts of the references (benchmarks/outer_step.py says where they are); without
+them their rows name the missing option. --cifar10 is the folder of the official layout, or an archive of
+JPEGs whose members are named train|test/CLASS/NUMBER.jpg; without it part 5 has no results at full size.
+`--scale tiny --device cpu` proves on two cores that all of it runs. benchmarks/gpu/pack.sh packs what a
+bare machine needs beside the checkout.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ PARTS = {
     5: ("the paper", paper),
 }
 PLAN = {1: 15.0, 2: 95.0, 3: 160.0, 4: 70.0, 5: 200.0}
-"""Seconds of 540 that are reserved for a part; what one leaves is the next one's."""
+"""Seconds of 540 that are reserved for a part; what a part leaves unused goes to the next one."""
 
 _AT_THE_END = 5.0
 """Seconds for the table."""

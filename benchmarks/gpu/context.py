@@ -28,7 +28,7 @@ class Context:
 
     device: str
     full: bool
-    """Whether at full size; else a size for two cores of a CPU."""
+    """Whether everything has its full size; else one for two cores of a CPU."""
 
     mtt: Path | None = None
     tesla: Path | None = None
@@ -39,12 +39,12 @@ class Context:
 
     @property
     def cuda(self) -> bool:
-        """Whether on a GPU."""
+        """Whether the campaign runs on a GPU."""
         return self.device.startswith("cuda")
 
     @property
     def left(self) -> float:
-        """Seconds left."""
+        """Seconds until the part will be stopped."""
         return self.until - time.time()
 
     def emit(self, row: str, **facts: Any) -> None:
@@ -55,7 +55,7 @@ class Context:
         print(line, flush=True)
 
     def dumps(self) -> str:
-        """Return it as JSON."""
+        """Return these settings as JSON."""
         return json.dumps(asdict(self), default=str)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""CIFAR-10 for the campaign, in the official binary layout: as it is given, or out of an archive of JPEGs."""
+"""CIFAR-10 for the campaign: the official files, or an archive of JPEG copies, which lose detail."""
 
 from __future__ import annotations
 

@@ -2,17 +2,18 @@
 
 torch computes with fake tensors, which have a shape, a type and a device but no values. So the inner loop
 with its augmentation, the matching and the update of the images run as they do on a GPU, and every operation
-is looked at. Refused is
+is looked at. The guard refuses
 
-* what has tensors on both devices, whatever their sizes, also in lists such as indices;
-* what makes a CPU tensor of a CUDA tensor;
-* what the host waits for to know a value: `item`, `bool`, `tolist`, `nonzero`, a mask as an index;
-* in the inner loop with its augmentation, what makes a CUDA tensor of a CPU tensor; elsewhere that is a copy.
+* operations with tensors on both devices, whatever their sizes, also in lists such as indices;
+* operations that turn a CUDA tensor into a CPU tensor;
+* operations that make the host wait for a value: `item`, `bool`, `tolist`, `nonzero`, a mask as an index;
+* in the inner loop with its augmentation, copies of a CPU tensor to the device, which are allowed elsewhere.
 
-Calls of CUDA itself, such as `torch.cuda.synchronize`, fail too. Not seen is printing, and what a kernel
-waits for by itself. Not run is what needs autograd's engine, which refuses fake CUDA tensors: the way back
-through the augmentation, and steps other than the ConvNet's own. Nor is what waits on purpose: D of a sample,
-before the inner loop, and loss and gradients, after it.
+Calls of CUDA itself, such as `torch.cuda.synchronize`, fail too. The guard does not detect printing, nor
+waits inside a kernel. The cases leave out what needs autograd's engine, which rejects fake CUDA tensors:
+the backward pass through the augmentation, and networks other than the ConvNet. They also leave out the
+intended waits: computing the distance between start and target before the inner loop, and reading loss and
+gradients after it.
 
     python benchmarks/gpu/fake_cuda.py
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Packs what a bare machine needs beside the checkout to run the GPU campaign, into a folder below 60 MB.
+# Packs what a machine without network access needs, beside the checkout, to run the GPU campaign: a folder
+# below 60 MB.
 #
 #     benchmarks/gpu/pack.sh DEST [--cifar10 ARCHIVE] [--mtt CHECKOUT] [--tesla CHECKOUT]
 #
-# The machine has Python 3.12 on x86-64 Linux with torch for CUDA, numpy, h5py, safetensors, click, rich,
-# matplotlib, scikit-learn, pillow, ml-dtypes, threadpoolctl, pytest and hypothesis. It lacks the packages below, whose
-# wheels are named by version, and it reaches no index. There:
+# Expected there: Python 3.12 on x86-64 Linux with torch for CUDA, numpy, h5py, safetensors, click, rich,
+# matplotlib, scikit-learn, pillow, ml-dtypes, threadpoolctl, pytest and hypothesis. This script adds the wheels
+# of WHEELS, at fixed versions. On that machine, in the checkout, with folders SITE and OUT of your choice:
 #
 #     python3 -m pip install --no-index --no-deps --target SITE DEST/wheels/*.whl
 #     PYTHONPATH=SITE python3 benchmarks/gpu/campaign.py --out OUT --mtt DEST/mtt --tesla DEST/tesla \
@@ -33,6 +34,11 @@ while [ $# -gt 0 ]; do
     esac
     shift 2
 done
+[ -z "$cifar10" ] || [ -f "$cifar10" ] || fail "$cifar10: expected an archive"
+for checkout in "$mtt" "$tesla"; do
+    [ -z "$checkout" ] || [ -f "$checkout/distill.py" ] ||
+        fail "$checkout: no distill.py; expected a checkout of the reference"
+done
 
 partial=$(mktemp -d "$dest.XXXXXX")
 trap 'rm -rf "$partial"' EXIT
@@ -45,15 +51,11 @@ for version in 2_28 2_27 2_17; do platforms+=(--platform "manylinux_${version}_x
 
 for name in mtt tesla; do # their programs alone
     checkout=${!name}
-    [ -z "$checkout" ] && continue
-    [ -f "$checkout/distill.py" ] || fail "$checkout: no distill.py; expected a checkout of the reference"
+    [ -n "$checkout" ] || continue
     mkdir "$partial/$name"
     cp "$checkout"/*.py "$partial/$name/"
 done
-if [ -n "$cifar10" ]; then
-    [ -f "$cifar10" ] || fail "$cifar10: expected an archive"
-    cp "$cifar10" "$partial/cifar10.tar.xz"
-fi
+[ -z "$cifar10" ] || cp "$cifar10" "$partial/cifar10.tar.xz"
 
 size=$(du -sm "$partial" | cut -f1)
 [ "$size" -lt "$LIMIT_MB" ] || fail "the folder takes $size MB, and must stay below $LIMIT_MB"

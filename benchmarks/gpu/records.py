@@ -32,14 +32,14 @@ def read(out: Path) -> dict[int, Facts]:
 def section(
     number: int, title: str, part: ModuleType, context: Context, facts: dict[int, Facts], end: str
 ) -> str:
-    """Return the section of a part; every row is there, with why where there is no result.
+    """Return the section of a part, with every row, and with the reason where a result is missing.
 
     Args:
-        number: Of the part.
-        title: What it is.
-        part: Its module.
-        context: The settings of the campaign.
-        facts: Of all parts.
+        number: Number of the part.
+        title: Title of the part.
+        part: Module of the part.
+        context: Settings of the campaign.
+        facts: Facts of all parts, since a part may be compared with an earlier one.
         end: How the part ended.
     """
     own = facts.get(number, {})

@@ -2,8 +2,9 @@
 
     python benchmarks/gpu/triton_code.py [--model ConvNetD3W128] [--images 10] [--code FOLDER]
 
-A kernel is one launch. In a small inner loop launches are what time is made of, so their number is what to
-watch: an outer step makes those of `keep` and of `pull, kept` N times, or those of `gradient` and `pull`.
+In a small inner loop a step takes as long as its launches, so their number is what to watch: an outer step
+makes those of `keep` and of `pull, kept` N times, or those of `gradient` and `pull` if nothing is kept. A
+call of a library, such as a convolution, is one launch or a few.
 
 Needs a build of torch for CUDA with Triton, and neither a driver nor a GPU: the compiler is told that it has
 an H100. That goes through what is private in torch; it worked with torch 2.11.0 and Triton 3.6.0, and with
@@ -68,8 +69,8 @@ def main() -> int:
                 failed += 1
                 print(f"{label} {type(exc).__name__}: {' '.join(str(exc).split())[:160]}")
                 continue
-            kernels, library = code.count("@triton.jit"), code.count("extern_kernels.")
-            print(f"{label} {kernels:3} kernels, {library:3} calls of libraries", flush=True)
+            launches, library = code.count(".run("), code.count("extern_kernels.")
+            print(f"{label} {launches:3} launches of kernels, {library:3} calls of libraries", flush=True)
             if options.code is not None:
                 options.code.mkdir(parents=True, exist_ok=True)
                 (options.code / f"{label.strip().replace(' ', '-').replace(',', '')}.py").write_text(code)

@@ -396,5 +396,5 @@ def test_want_of_memory_before_the_first_step_is_one_line(bundle: Path, tmp_path
         result = run(*words)
         assert (result.exit_code, result.stderr) == (
             1,
-            "error: out of memory: CUDA out of memory. Tried to allocate 2.00 GiB.\n",
+            "error: not enough memory: CUDA out of memory. Tried to allocate 2.00 GiB.\n",
         )

@@ -94,12 +94,16 @@ print(free_bytes(torch.device("cpu")))
 
 
 def test_only_errors_of_memory_are_taken_for_such() -> None:
-    """torch has two for a CPU and one for a GPU."""
+    """torch has an exception for them, and says others in a plain RuntimeError."""
     cpu = (
         "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"
     )
     for error in (MemoryError(), torch.OutOfMemoryError("CUDA out of memory."), RuntimeError(cpu)):
         assert is_exhausted(error)
+    assert is_exhausted(RuntimeError("CUDA error: out of memory"))
+    assert is_exhausted(
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+    )
     for error in (
         RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
         ValueError("memory"),

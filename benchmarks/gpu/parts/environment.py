@@ -29,10 +29,12 @@ def rows(_context: Context) -> dict[str, str]:
     return ROWS
 
 
-def show(_row: str, facts: dict[str, Any], _all: dict[str, dict[str, Any]]) -> str:
+def show(row: str, facts: dict[str, Any], _all: dict[str, dict[str, Any]]) -> str:
     """Return the text of a row."""
     if "bandwidth" in facts:
-        return f"{facts['bandwidth']:.3g} TB/s, counting bytes read and written"
+        return f"{facts['bandwidth']:.3g} TB/s" + (
+            ", counting bytes read and written" if row == "copy" else ""
+        )
     if "rate" in facts:
         return f"{facts['rate']:.4g} TFLOP/s"
     return str(facts["text"])

@@ -29,10 +29,10 @@ ROWS = {
     "test_fewer_activations_instead_of_failing": "fewer activations instead of failing",
     "test_want_of_memory_is_one_line": "out of memory is one line",
 }
-"""Name of a test to its row. A test without one has a row of its own name."""
+"""The name of a test to the label of its row. A test that is not listed has a row of its own name."""
 
 QUICK = "not ResNet18 and not (test_compiled and ConvNet)"
-"""What a small campaign leaves out of the rows: the cases that a CPU compiles or computes for minutes."""
+"""The test cases that `--scale tiny` leaves out, because a CPU needs minutes for them."""
 
 
 def rows(_context: Context) -> dict[str, str]:
