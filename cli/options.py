@@ -113,10 +113,10 @@ class _Budget(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
         """Parse `256` or `auto`."""
-        if value == "auto" or isinstance(value, int):
-            return None if value == "auto" else value
+        if isinstance(value, int):
+            return value
         try:
-            return int(value)
+            return None if str(value).lower() == "auto" else int(value)
         except ValueError:
             self.fail(f"expected a whole number of MiB, or auto, got {value!r}", param, ctx)
 
@@ -138,8 +138,7 @@ device = click.option(
 deterministic = click.option(
     "--deterministic",
     is_flag=True,
-    help="Use deterministic algorithms on a GPU: the same bits from every run, more slowly. With max pooling "
-    "that is an error (docs/gpu.md).",
+    help="Use deterministic algorithms on a GPU: the same bits from every run, more slowly (docs/gpu.md).",
 )
 seed = click.option("--seed", type=int, help="Seed of everything random.  [default: 0]")
 preprocessing = click.option(

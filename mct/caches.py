@@ -1,8 +1,11 @@
 """Where torch keeps what it compiles; the folder of the cache is trajfmt's."""
 
 import contextlib
+import hashlib
 import os
+import platform
 import re
+from pathlib import Path
 from typing import Final
 
 import torch
@@ -24,8 +27,17 @@ def keep_compiled() -> None:
     folder = cache_folder()
     if folder is None or COMPILER_VARIABLE in os.environ:
         return
-    kind = f"{torch.__version__}-{torch.backends.cpu.get_cpu_capability()}"
+    kind = f"{torch.__version__}-{torch.backends.cpu.get_cpu_capability()}-{_features()}"
     compiled = folder / "compiled" / re.sub(r"[^A-Za-z0-9.+-]", "-", kind)
     with contextlib.suppress(OSError):  # no room, or no right to write: torch's default then
         compiled.mkdir(parents=True, exist_ok=True)
         os.environ[COMPILER_VARIABLE] = str(compiled)
+
+
+def _features() -> str:
+    """Return a short hash of what the CPU can do; compiled code uses all of it (`-march=native`)."""
+    text = platform.machine()
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        text += next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -5,6 +5,7 @@ only module that calls the interface of CUDA graphs; tests put another recorder 
 GPU.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
@@ -50,15 +51,24 @@ class GraphRecorder:
         self, work: Callable[[], Result], *, after: Replayable | None = None
     ) -> tuple[Result, Replayable]:
         """Record a call of `work`, and return what it returned, whose values the first replay computes."""
-        graph = torch.cuda.CUDAGraph()
-        pool, stream = None if after is None else after.pool(), torch.cuda.current_stream()
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+        pool = torch.cuda.graph_pool_handle() if after is None else after.pool()
         try:
             # thread_local: what another thread does, such as loading knots, does not invalidate the capture.
             with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
                 found = work()
         except RuntimeError as exc:
-            torch.cuda.set_stream(stream)  # a failed capture can leave its own stream current
-            if isinstance(exc.__context__, torch.OutOfMemoryError):  # the reason, not what followed from it
+            torch.cuda.set_stream(stream)  # a failed capture can leave its own stream current,
+            _close(pool)  # and the allocator in its pool
+            if isinstance(exc.__context__, RuntimeError):  # the reason, not what followed from it
                 raise exc.__context__ from None
             raise
         return found, graph
+
+
+def _close(pool: Any) -> None:
+    """End allocations to the pool of a capture that failed before torch did so, and give its memory back."""
+    device = torch.cuda.current_device()
+    with contextlib.suppress(RuntimeError, AttributeError):  # torch had ended them, or has other names
+        torch._C._cuda_endAllocateToPool(device, pool)
+        torch._C._cuda_releasePool(device, pool)

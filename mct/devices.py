@@ -11,7 +11,7 @@ AUTO: Final = "auto"
 
 
 def device_of(name: str) -> torch.device:
-    """Return the device `name`, like `cpu`, `cuda:0` or `auto`, after allocating on it.
+    """Return the device `name`, like `cpu`, `cuda:0` or `auto`, after computing something on it.
 
     Raises:
         ConfigError: There is no such device here.
@@ -19,7 +19,9 @@ def device_of(name: str) -> torch.device:
     name = settled(name)
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        one = torch.zeros(1, device=device) + 1
+        if device.type != "meta":
+            one.cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as exc:  # torch raises all three
         reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
         instead = "; --device cpu computes on the CPU" if name.startswith("cuda") else ""

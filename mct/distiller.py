@@ -210,6 +210,15 @@ class Distiller:
             return KeepingUnroll(GraphUnroll(plain, notes=self.notes.append), plain, self._budget)
         return KeepingUnroll(plain, plain, self._budget)
 
+    def _agree_on_budget(self) -> None:
+        """Keep as many activations as the process that can keep the fewest."""
+        if self.ranks.size == 1 or not self._budget.automatic:
+            return
+        budgets = torch.zeros(self.ranks.size, dtype=torch.float64)
+        budgets[self.ranks.rank] = self._budget.bytes
+        self.ranks.sum(budgets)
+        self._budget.limit(int(budgets.min()))
+
     @property
     def kept_bytes(self) -> int:
         """Bytes of activations that the last inner loop kept unasked."""
@@ -239,6 +248,7 @@ class Distiller:
         """
         began = time.perf_counter()
         self._budget.resume(state.kept_bytes)
+        self._agree_on_budget()
         now, step = state.synthetic, state.step + 1
         random = torch.Generator()
         random.set_state(state.random)

@@ -93,16 +93,9 @@ class GraphUnroll:
         source = Batches(
             problem.images, problem.batches, problem.augment, problem.draws, whole=True, clock=clock
         )
-        captured = self._captured[key]
+        captured = self._captured[key] = self._captured[key] or self._try_capture(problem, source)
         if captured is None:
-            try:
-                captured = self._captured[key] = self._capture(problem, source)
-            except RuntimeError as exc:
-                if is_exhausted(exc):
-                    raise
-                self._failed = True
-                self._notes(f"the inner loop could not be captured and runs step by step: {first_line(exc)}")
-                return self._plain.gradients(problem, terminal)
+            return self._plain.gradients(problem, terminal)
         self._fill(captured, problem, source)
         with clock.part("forward"):
             captured.up.replay()
@@ -112,6 +105,17 @@ class GraphUnroll:
             captured.down.replay()
         source.put(captured.frame.pulls)
         return self._plain.finish(match, captured.inner, source)
+
+    def _try_capture(self, problem: Problem, source: Batches) -> Captured | None:
+        """Return the graphs of a shape of problem, or None where capturing failed, after saying why."""
+        try:
+            return self._capture(problem, source)
+        except RuntimeError as exc:
+            if is_exhausted(exc):
+                raise
+            self._failed = True
+            self._notes(f"the inner loop could not be captured and runs step by step: {first_line(exc)}")
+            return None
 
     def _fill(self, captured: Captured, problem: Problem, source: Batches) -> None:
         """Copy a problem to where the graphs read it."""

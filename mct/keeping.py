@@ -2,9 +2,9 @@
 
 Activations that are kept are not computed again; the gradient is the same up to rounding. Left to itself,
 the budget follows from what is free when the inner loop runs first. If memory runs out nevertheless, it
-becomes half of what had been kept, and the loop is repeated. A run records what was kept, because compiled
-code rounds differently with kept activations and without: a resumed run keeps the same amount and so gives
-the same bits.
+becomes half of what had been kept, and the loop is repeated. A run records what was kept, because some
+compiled code rounds differently with kept activations and without: a resumed run keeps the same amount and
+so gives the same bits.
 """
 
 import os
@@ -28,6 +28,9 @@ _CPU_MOST: Final = 1 << 30
 
 _DEVICE_SHARE: Final = 2
 """On a GPU half of the free memory: evaluations need the rest."""
+
+_RESUMED_SHARES: Final = {"cpu": 2, "cuda": 1}
+"""What a run kept before it was interrupted did fit, so that it may take a larger part of what is free."""
 
 _UNKNOWN: Final = 256 << 20
 """The budget where free memory is unknown."""
@@ -70,12 +73,17 @@ class KeepBudget:
         """
         if kept is None or self._bytes is not None:
             return
-        self._bytes = min(kept, _affordable(self._device))
+        self._bytes = min(kept, _affordable(self._device, resumed=True))
         if self._bytes < kept:
             self._notes(
                 f"{_mib(kept)} of activations were kept before, {_mib(self._bytes)} fit here: from now on "
                 "results may differ by rounding from those of a run that was never interrupted"
             )
+
+    def limit(self, most: int) -> None:
+        """Keep at most so many bytes from now on, as another process of the run does."""
+        if self.automatic:
+            self._bytes = min(self.bytes, most)
 
     def used(self, kept: int, updates: int, of: int) -> None:
         """Record what an inner loop kept: the activations of so many updates, of so many."""
@@ -94,9 +102,11 @@ class KeepBudget:
         Args:
             kept: Bytes that were kept when memory ran out.
         """
-        if not self.automatic or not kept:
+        if not self.automatic or not self.bytes:
             return False
         self._bytes = kept // 2 if kept // 2 >= _LEAST else 0
+        if not kept:
+            return True
         self._said = True
         self._notes(
             f"not enough memory on {self._device} to keep {_mib(kept)} of activations: --keep-mb auto is "
@@ -133,21 +143,22 @@ class KeepingUnroll:
                     raise
                 exc.__traceback__ = None  # it holds the tensors of the loop
             else:
-                self._budget.used(plain.kept_bytes, plain.kept_updates, len(problem.batches))
+                if plain.whole:
+                    self._budget.used(plain.kept_bytes, plain.kept_updates, len(problem.batches))
                 return found
             if problem.images.device.type == "cuda":
                 torch.cuda.empty_cache()
 
 
-def _affordable(device: torch.device) -> int:
+def _affordable(device: torch.device, *, resumed: bool = False) -> int:
     """Return the bytes of activations that may be kept on a device unasked."""
     free = free_bytes(device)
     if free is None:
         return _UNKNOWN
     if device.type != "cpu":
-        return free // _DEVICE_SHARE
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun's: they share this machine
-    return min(free // (_CPU_SHARE * processes), _CPU_MOST)
+        return free // (_RESUMED_SHARES["cuda"] if resumed else _DEVICE_SHARE)
+    free //= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun's processes share this machine
+    return free // _RESUMED_SHARES["cpu"] if resumed else min(free // _CPU_SHARE, _CPU_MOST)
 
 
 def _mib(count: int) -> str:

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import torch
 
-_EXHAUSTED = ("out of memory", "can't allocate memory", "DefaultCPUAllocator", "STATUS_ALLOC_FAILED")
+_EXHAUSTED = (
+    "out of memory",
+    "can't allocate memory",
+    "DefaultCPUAllocator",
+    "STATUS_ALLOC_FAILED",
+    "bad_alloc",
+)
 """What torch, or a library of CUDA, says in a plain RuntimeError."""
 
 _PROC = Path("/proc")

@@ -99,8 +99,8 @@ class ExactUnroll:
         self._block: Tensor | None = None
 
     @property
-    def _whole(self) -> bool:
-        """Whether batches are computed at once, and here."""
+    def whole(self) -> bool:
+        """Whether batches are computed at once, and here: only then are activations kept."""
         return self._step_images is None and self._shard is None
 
     def gradients(self, problem: Problem, terminal: Callable[[Tensor], Match]) -> Gradients:
@@ -158,7 +158,7 @@ class ExactUnroll:
     def _gradient(self, loop: "Loop", number: int, theta: Tensor) -> tuple[Tensor, Kept]:
         """Return g_i `(P,)`, and what the pull of the update may reuse, as far as it may be kept."""
         pixels, targets = loop.source.pixels(number), loop.targets[number]
-        if self._whole:
+        if self.whole:
             return self._kept_gradient(theta, pixels, targets)
         total = torch.zeros_like(theta)
         for begin, end in self._spans(len(targets)):
@@ -175,10 +175,10 @@ class ExactUnroll:
         of batch is seen: compiled, `gradient` and `keep` round differently.
         """
         left, size = self.keep_bytes - self.kept_bytes, self._sizes.get(len(targets))
-        if left > 0 and (size is None or size <= left):
+        if left > 0 and (size is None or 0 < size <= left):
             gradient, memory = self._step.keep(theta, pixels, targets)
             size = self._sizes[len(targets)] = _bytes_of(memory)
-            if size <= left:
+            if 0 < size <= left:
                 return gradient, memory
         return self._step.gradient(theta, pixels, targets)[0], ()
 
@@ -187,7 +187,7 @@ class ExactUnroll:
     ) -> tuple[Tensor, Tensor]:
         """Return <g_i, lambda> and H_i lambda `(P,)`; the images' part goes to the source."""
         pixels, targets = loop.source.pixels(number), loop.targets[number]
-        if self._whole:
+        if self.whole:
             inner, curvature, pull = self._step.pull(theta, adjoint, pixels, targets, kept)
             loop.source.add(number, 0, pull, -loop.alpha)
             return inner, curvature

@@ -10,9 +10,8 @@
 Parts run in this order, each in a process of its own that is stopped when its time is over. Every result is
 written to DIR/campaign.jsonl the moment it is there, and what the parts print to DIR/campaign.log. A part
 that fails ends neither the others nor the table, which is printed last and written to DIR/RECORDS-gpu.md.
-There it replaces the sections of the parts that were run, so that a campaign can be completed part by part;
-the other two files begin anew each time. Part 3 compares with the ceilings of part 1 if both are run
-together.
+There, and in campaign.jsonl, results of earlier runs stay for the parts that are not run again, so that a
+campaign can be completed part by part. The log begins anew each time.
 
 --mtt and --tesla are checkouts of the references (benchmarks/outer_step.py says where they are); without
 them their rows name the missing option. --cifar10 is the folder of the official layout, or an archive of
@@ -24,6 +23,7 @@ bare machine needs beside the checkout.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import signal
@@ -73,13 +73,13 @@ def main() -> int:
     parser.add_argument("--parts", type=_numbers, default=tuple(PARTS), help="numbers, such as 1,3")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, _interrupt)
     if options.child is not None:
         what, _, text = options.child.partition(" ")
         WORK[what](Context.loads(text))
         return 0
     if options.out is None:
         parser.error("--out is needed: the folder of the results")
-    signal.signal(signal.SIGTERM, _interrupt)
     options.out.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix="mct-campaign-"))
     try:
@@ -99,7 +99,9 @@ def main() -> int:
 
 def campaign(context: Context, parts: tuple[int, ...], until: float) -> int:
     """Run parts until a time, print the table, and return the exit code."""
-    (context.out / LINES).write_text("")
+    lines = context.out / LINES
+    earlier = lines.read_text().splitlines(keepends=True) if lines.exists() else []
+    lines.write_text("".join(line for line in earlier if json.loads(line)["part"] not in parts))
     (context.out / "campaign.log").write_text("")
     packages = context.work / "packages"
     packages.mkdir()
@@ -139,10 +141,8 @@ def campaign(context: Context, parts: tuple[int, ...], until: float) -> int:
 
 def prepare(context: Context) -> None:
     """Unpack images, whiten them once, and compile, while the tests run: parts 3 to 5 find it done."""
-    jobs = [
-        _start(context, f"compile-{number}") for number in range(len(outer.shapes(context)) * context.cuda)
-    ]
-    jobs += [_start(context, "compile-training")] if context.cuda else []
+    works = [*(f"compile-{number}" for number in range(len(outer.shapes(context)))), "compile-training"]
+    jobs = [_start(context, work, own_group=False) for work in works if context.cuda]
     try:
         if context.full and context.cifar10 is not None:
             if context.cifar10.is_file():
@@ -156,7 +156,7 @@ def prepare(context: Context) -> None:
             job.wait()
     finally:
         for job in jobs:
-            _wait(job, 0)
+            job.kill()
 
 
 WORK: dict[str, Callable[[Context], None]] = {
@@ -184,17 +184,23 @@ def _part(context: Context, number: int, until: float) -> str:
     return f"done in {took}"
 
 
-def _start(context: Context, work: str) -> subprocess.Popen[bytes]:
-    """Start a child process, in a group of its own so that all of it can be ended."""
+def _start(context: Context, work: str, *, own_group: bool = True) -> subprocess.Popen[bytes]:
+    """Start a child process, in a group of its own so that it can be ended with all that it has started."""
     command = [sys.executable, __file__, "--child", f"{work} {context.dumps()}"]
     with (context.out / "campaign.log").open("ab") as log:
         return subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, env=context.environment(), start_new_session=True
+            command,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=context.environment(),
+            start_new_session=own_group,
         )
 
 
 def _wait(process: subprocess.Popen[bytes], until: float) -> bool:
     """Wait for a process until a time, then end its group; return whether it ended by itself."""
+    if process.returncode is not None:
+        return True
     in_time = True
     try:
         process.wait(max(0.0, until - time.time()))

@@ -31,7 +31,7 @@ def unpack(archive: Path, folder: Path) -> None:
     pictures: dict[str, list[tuple[str, str, np.ndarray]]] = {"train": [], "test": []}
     with tarfile.open(archive, "r:*") as tar:
         for member in tar:
-            parts = member.name.split("/")
+            parts = member.name.removeprefix("./").split("/")
             file = tar.extractfile(member) if len(parts) == 3 else None
             if file is not None:
                 image = np.asarray(Image.open(io.BytesIO(file.read())).convert("RGB"))

@@ -60,7 +60,7 @@ def test_every_part_runs_to_its_end_and_every_row_has_a_result(tmp_path: Path) -
     table = sections(text)
     assert sections(done.stdout) == table
     assert table.keys() == {1, 2, 3, 4, 5}
-    assert sum(map(len, table.values())) == 9 + 15 + 4 + 6 + 5
+    assert sum(map(len, table.values())) == 9 + 15 + 4 + 6 + 6
     for rows in table.values():
         for label, result in rows.items():
             assert "no result" not in result, label
@@ -75,6 +75,8 @@ def test_every_part_runs_to_its_end_and_every_row_has_a_result(tmp_path: Path) -
     merged = (tmp_path / "out" / "RECORDS-gpu.md").read_text()
     assert merged.partition("## Part 2")[2] == text.partition("## Part 2")[2]
     assert sections(merged)[1].keys() == table[1].keys()
+    after = [json.loads(line) for line in (tmp_path / "out" / "campaign.jsonl").read_text().splitlines()]
+    assert [line for line in after if line["part"] > 1] == [line for line in lines if line["part"] > 1]
 
 
 def test_part_that_fails_ends_neither_the_others_nor_the_table(tmp_path: Path) -> None:
@@ -88,6 +90,7 @@ def test_part_that_fails_ends_neither_the_others_nor_the_table(tmp_path: Path) -
     assert table.keys() == {1, 5}
     assert "failed after" in done.stdout
     assert "abacus" in done.stdout
+    assert table[5].pop("images") == "digits, as published"
     assert set(table[5].values()) == {"no result before the part ended"}
 
 

@@ -88,12 +88,9 @@ def test_compiled_and_captured_are_backpropagation_through_the_whole_unroll(
 
 @pytest.mark.usefixtures("deterministic")
 @pytest.mark.parametrize("narrow", [False, True])
-@pytest.mark.parametrize("name", [name for name in CONVNETS if "MP" not in name])
+@pytest.mark.parametrize("name", CONVNETS)
 def test_captured_is_uncaptured_bit_for_bit(name: str, narrow: bool, cuda, recorder) -> None:
-    """In float32 and in bfloat16, for problems that differ in everything but their shapes.
-
-    Not with max pooling, whose backward pass torch has no deterministic algorithm for.
-    """
+    """In float32 and in bfloat16, for problems that differ in everything but their shapes."""
     network, *_ = problem_of(name, 5, size=4, device=cuda)
     step = ConvNetStep(network.float())
     step = NarrowStep(step) if narrow else step

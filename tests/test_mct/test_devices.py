@@ -29,7 +29,7 @@ def test_gpu_that_cannot_be_used_is_refused_with_a_way_out(monkeypatch) -> None:
     def fail(*_, **__):
         raise RuntimeError("CUDA error: all CUDA-capable devices are busy or unavailable\nmore lines")
 
-    monkeypatch.setattr(torch, "empty", fail)
+    monkeypatch.setattr(torch, "zeros", fail)
     with pytest.raises(ConfigError) as caught:
         device_of("auto")
     assert str(caught.value) == (

@@ -119,6 +119,19 @@ def test_lowered_instead_of_failing() -> None:
     assert told[0].endswith("and the step is repeated")
 
 
+def test_nothing_is_kept_where_the_first_update_cannot_be_kept() -> None:
+    """The loop is tried once more without keeping anything, and nothing is told of a lower budget."""
+    step, problem = problem_of([4] * 3)
+    expected = ExactUnroll(step).gradients(problem, terminal)
+    network = networks.build(MODEL, generator=generator(0)).double()
+    plain = ExactUnroll(Watched(network, room=1))
+    budget = KeepBudget(None, CPU, notes=pytest.fail)
+    budget.resume(1 << 30)
+    found = KeepingUnroll(plain, plain, budget).gradients(problem, terminal)
+    assert torch.equal(found.images, expected.images)
+    assert (plain.kept_updates, budget.bytes) == (0, 0)
+
+
 def test_want_of_memory_without_anything_kept_is_raised() -> None:
     """There is nothing to lower; so it is with a budget that the user gave, and with other errors."""
     network = networks.build(MODEL, generator=generator(0)).double()
@@ -248,6 +261,27 @@ def test_automatic_by_default_and_told(distiller) -> None:
     assert one.kept_bytes
 
 
+def test_processes_of_a_run_keep_what_the_poorest_can(distiller, monkeypatch) -> None:
+    """They agree before every step, so that one budget is that of all, and of the state."""
+    monkeypatch.setattr(keeping, "free_bytes", lambda _: 80 * GIB)
+
+    class Two:
+        """Stands for two processes, of which the other can keep no more than one update."""
+
+        rank, size = 0, 2
+        calls = 0
+
+        def sum(self, values) -> None:
+            self.calls += 1
+            if self.calls == 1:
+                values[1] = 40_000
+
+    made = distiller()
+    made.ranks = Two()
+    state, _ = made.step(made.initial())
+    assert 0 < state.kept_bytes <= 40_000
+
+
 def test_a_resumed_run_keeps_what_it_kept(distiller, tmp_path: Path, monkeypatch) -> None:
     """The state has it, whatever is free now; where it does not fit any more, the run says so and goes on."""
     monkeypatch.setattr(keeping, "free_bytes", lambda _: 8 * 40_000)  # for two of three updates
@@ -257,11 +291,12 @@ def test_a_resumed_run_keeps_what_it_kept(distiller, tmp_path: Path, monkeypatch
     loaded = states.load(tmp_path / "state.safetensors")
     assert 0 < loaded.kept_bytes == state.kept_bytes <= 40_000
     expected, _ = first.step(state)
-    monkeypatch.setattr(keeping, "free_bytes", lambda _: 80 * GIB)
-    again = distiller()
-    found, _ = again.step(loaded)
-    assert found.kept_bytes == state.kept_bytes
-    assert torch.equal(found.synthetic.images, expected.synthetic.images)
+    for free in (80 * GIB, 2 * state.kept_bytes):  # what fitted once may take more of what is free
+        monkeypatch.setattr(keeping, "free_bytes", lambda _, free=free: free)
+        again = distiller()
+        found, _ = again.step(loaded)
+        assert found.kept_bytes == state.kept_bytes
+        assert torch.equal(found.synthetic.images, expected.synthetic.images)
     monkeypatch.setattr(keeping, "free_bytes", lambda _: 0)
     poor = distiller()
     found, _ = poor.step(loaded)

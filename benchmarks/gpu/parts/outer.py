@@ -137,7 +137,9 @@ def _ours(context: Context, name: str, job: Job) -> None:
                     facts = ours.run(replace(job, kind="ours", settings=settings))
                 if not context.cuda:
                     del facts["peak"]  # of a process that has done other work as well
-                facts["work"] = _work(job.shape, kept=settings.get("keep_mb") != 0)
+                facts["work"] = _work(
+                    job.shape, kept=settings["engine"] == "compiled" and settings.get("keep_mb") != 0
+                )
                 found = job.folder / "ours.pt"
                 ours.run(replace(job, kind="ours", settings=settings, found=found))
                 truth = truth or exact.reference(job)

@@ -90,7 +90,10 @@ def run(context: Context) -> None:
     given = data.dataset(context)
     if given is None:
         for row in rows(context):
-            context.emit(row, text="needs real images: --cifar10 PATH")
+            why = "needs real images: --cifar10 PATH"
+            if context.cifar10 is not None:
+                why = "the images were not unpacked in time: see campaign.log"
+            context.emit(row, text=why)
         return
     size, (name, root) = _size(context), given
     copies = context.full and context.cifar10 is not None and context.cifar10.is_file()
