@@ -32,18 +32,18 @@ TABLE: dict[type[BaseException], tuple[int, Callable[[Any], str]]] = {
 }
 """Known errors of others; ours carry `exit_code`. Anything else is a defect and shows its traceback."""
 
-_OUT_OF_MEMORY = ("out of memory", "DefaultCPUAllocator", "can't allocate memory", "STATUS_ALLOC_FAILED")
-
 
 def told(exc: BaseException) -> tuple[str, int] | None:
     """Return the line and the exit code of a known error; None for a defect."""
+    from trajfmt.errors import lacks_memory  # here, so that help stays fast
+
     code = getattr(exc, "exit_code", None)
     if isinstance(code, int):
         return str(exc), code
     for kind, (number, message) in TABLE.items():
         if isinstance(exc, kind):
             return message(exc), number
-    if isinstance(exc, RuntimeError) and any(words in str(exc) for words in _OUT_OF_MEMORY):  # torch's
+    if lacks_memory(exc):
         return f"not enough memory: {str(exc).strip().splitlines()[0]}", 1
     before, reason, _ = str(exc).partition(" does not have a deterministic implementation")
     if isinstance(exc, RuntimeError) and reason:  # torch's, after --deterministic

@@ -7,14 +7,7 @@ from pathlib import Path
 
 import torch
 
-_EXHAUSTED = (
-    "out of memory",
-    "can't allocate memory",
-    "DefaultCPUAllocator",
-    "STATUS_ALLOC_FAILED",
-    "bad_alloc",
-)
-"""What torch, or a library of CUDA, says in a plain RuntimeError."""
+from trajfmt.errors import lacks_memory
 
 _PROC = Path("/proc")
 _CGROUP = Path("/sys/fs/cgroup")
@@ -47,9 +40,7 @@ def is_exhausted(exc: BaseException) -> bool:
         >>> is_exhausted(MemoryError()), is_exhausted(RuntimeError("shapes do not match"))
         (True, False)
     """
-    if isinstance(exc, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return isinstance(exc, RuntimeError) and any(words in str(exc) for words in _EXHAUSTED)
+    return isinstance(exc, torch.OutOfMemoryError) or lacks_memory(exc)
 
 
 def _available(proc: Path) -> Iterator[int]:

@@ -41,6 +41,7 @@ __all__ = [
     "WriteError",
     "aliased",
     "display",
+    "lacks_memory",
     "no_motion",
     "non_finite",
 ]
@@ -94,6 +95,27 @@ def display(text: object) -> str:
     'a\\x1b[31mb\\n'
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+_NO_MEMORY: Final = (
+    "out of memory",
+    "can't allocate memory",
+    "DefaultCPUAllocator",
+    "STATUS_ALLOC_FAILED",
+    "bad_alloc",
+)
+
+
+def lacks_memory(exc: BaseException) -> bool:
+    """Return whether an error says that memory ran out; torch and CUDA say it in a RuntimeError.
+
+    Example:
+        >>> lacks_memory(MemoryError()), lacks_memory(RuntimeError("shapes do not match"))
+        (True, False)
+    """
+    if isinstance(exc, MemoryError):
+        return True
+    return isinstance(exc, RuntimeError) and any(words in str(exc) for words in _NO_MEMORY)
 
 
 class TrajfmtError(Exception):
