@@ -171,9 +171,8 @@ def distill(
                     f"{idle} of {ranks.size} processes have nothing to do: an outer step averages "
                     f"{distiller.config.samples} samples; use fewer processes, or --shard"
                 )
-            if note := process.device_note(device, here):
-                distiller.notes.append(note)
-        runs.distillation(distiller, folder, resume=resume, evaluation=evaluation)
+        note = process.device_note(device, here)
+        runs.distillation(distiller, folder, resume=resume, evaluation=evaluation, note=note)
         if ranks.rank == 0:
             _choose(folder, dataset=dataset, model=model, root=data, device=here)
 

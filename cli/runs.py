@@ -60,15 +60,20 @@ def experts(run: ExpertRun, *, note: str | None) -> None:
 
 
 def distillation(
-    distiller: Distiller, folder: RunFolder, *, resume: bool, evaluation: EvaluateConfig | None
+    distiller: Distiller,
+    folder: RunFolder,
+    *,
+    resume: bool,
+    evaluation: EvaluateConfig | None,
+    note: str | None,
 ) -> None:
-    """Distil, show progress, and print where the result is; on Ctrl-C say how to go on."""
+    """Distil, show progress, print a note when that has begun; on Ctrl-C say how to go on."""
     from mct.distill import distill
     from mct.errors import DivergedError, RankError
     from mct.events import Note, OuterStep
 
     config, notes = distiller.config, lines.Notes()
-    events = distill(distiller, folder, resume=resume, evaluation=evaluation)
+    events = progress.noted(distill(distiller, folder, resume=resume, evaluation=evaluation), note)
     if distiller.ranks.rank != 0:
         try:
             for _ in events:
@@ -82,14 +87,14 @@ def distillation(
                 if isinstance(event, Note):
                     notes(event.line)
                     continue
-                note = ""
+                shown = ""
                 if isinstance(event, OuterStep):
-                    note = f"loss {event.loss:.3f}, learning rate {event.learning_rate:.2g}"
+                    shown = f"loss {event.loss:.3f}, learning rate {event.learning_rate:.2g}"
                 if event.accuracy is not None:
                     on = {"heldout": "held-out training images", "test": "the test set"}[event.accuracy.on]
                     found = accuracies.mean_and_std(event.accuracy)
                     bar.console.print(f"step {event.step}: accuracy {found} on {on}")
-                bar.update(task, completed=event.step, note=note)
+                bar.update(task, completed=event.step, note=shown)
     except KeyboardInterrupt as exc:
         if not folder.state.is_file():
             raise

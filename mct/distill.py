@@ -157,9 +157,8 @@ def _exhausted(distiller: Distiller) -> str:
     execution, where = distiller.execution, distiller.dataset.train_images.device
     images = execution.step_images or "a whole batch"
     ways = [f"--step-images (now {images})", f"--knots-mb (now {execution.knots_mb})"]
-    kept = str(execution.keep_mb or "")
-    if execution.keep_mb is None and distiller.kept_bytes:
-        kept = f"auto, {distiller.kept_bytes / 2**20:.0f} MiB"
-    if kept:
-        ways.insert(0, f"--keep-mb (now {kept})")
+    if execution.keep_mb:
+        ways.insert(0, f"--keep-mb (now {execution.keep_mb})")
+    elif distiller.kept_bytes:
+        ways.insert(0, f"--keep-mb (now auto, {distiller.kept_bytes / 2**20:.0f} MiB)")
     return f"not enough memory on {where}; lower {', then '.join(ways)}"

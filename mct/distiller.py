@@ -212,8 +212,8 @@ class Distiller:
 
     def _agree_on_budget(self) -> None:
         """Keep as many activations as the process that can keep the fewest."""
-        if self.ranks.size == 1 or not self._budget.automatic:
-            return
+        if self.ranks.size == 1 or self._shard or not self._budget.automatic:
+            return  # with a shared batch nothing is kept
         budgets = torch.zeros(self.ranks.size, dtype=torch.float64)
         budgets[self.ranks.rank] = self._budget.bytes
         self.ranks.sum(budgets)

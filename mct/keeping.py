@@ -20,17 +20,14 @@ from mct.problem import Problem
 from mct.steps import Notes
 from mct.unroll import ExactUnroll, Gradients, Unroll
 
-_CPU_SHARE: Final = 8
-"""On a CPU one part in eight of the free memory: other programs need the rest."""
+_PARTS: Final = {"cpu": 8, "cuda": 2}
+"""One part in so many of the free memory: other programs, or evaluations, need the rest."""
+
+_RESUMED_PARTS: Final = {"cpu": 2, "cuda": 1}
+"""The same for a resumed run, which may take more because what it kept before did fit."""
 
 _CPU_MOST: Final = 1 << 30
 """More than this is never kept on a CPU unasked (docs/decisions/0013-activations-that-are-kept.md)."""
-
-_DEVICE_SHARE: Final = 2
-"""On a GPU half of the free memory: evaluations need the rest."""
-
-_RESUMED_SHARES: Final = {"cpu": 2, "cuda": 1}
-"""What a run kept before it was interrupted did fit, so that it may take a larger part of what is free."""
 
 _UNKNOWN: Final = 256 << 20
 """The budget where free memory is unknown."""
@@ -155,10 +152,10 @@ def _affordable(device: torch.device, *, resumed: bool = False) -> int:
     free = free_bytes(device)
     if free is None:
         return _UNKNOWN
-    if device.type != "cpu":
-        return free // (_RESUMED_SHARES["cuda"] if resumed else _DEVICE_SHARE)
-    free //= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun's processes share this machine
-    return free // _RESUMED_SHARES["cpu"] if resumed else min(free // _CPU_SHARE, _CPU_MOST)
+    if device.type == "cpu":
+        free //= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun's processes share this machine
+    part = free // (_RESUMED_PARTS if resumed else _PARTS)[device.type]
+    return part if resumed or device.type != "cpu" else min(part, _CPU_MOST)
 
 
 def _mib(count: int) -> str:

@@ -141,8 +141,6 @@ class ExactUnroll:
             gradient, memory = self._gradient(loop, number, path[number])
             if memory:
                 kept[number] = memory
-                self.kept_updates += 1
-                self.kept_bytes += _bytes_of(memory)
             torch.addcmul(path[number], gradient, loop.alpha, value=-1, out=path[number + 1])
         return path, kept
 
@@ -177,8 +175,10 @@ class ExactUnroll:
         left, size = self.keep_bytes - self.kept_bytes, self._sizes.get(len(targets))
         if left > 0 and (size is None or 0 < size <= left):
             gradient, memory = self._step.keep(theta, pixels, targets)
-            size = self._sizes[len(targets)] = _bytes_of(memory)
+            size = self._sizes[len(targets)] = sum(value.nbytes for value in memory)
             if 0 < size <= left:
+                self.kept_bytes += size
+                self.kept_updates += 1
                 return gradient, memory
         return self._step.gradient(theta, pixels, targets)[0], ()
 
@@ -223,10 +223,6 @@ class ExactUnroll:
         size = self._step_images or images
         for first in range(begin, end, size):
             yield first, min(first + size, end)
-
-
-def _bytes_of(memory: Kept) -> int:
-    return sum(value.nbytes for value in memory)
 
 
 class Source(Protocol):

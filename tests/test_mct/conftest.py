@@ -48,8 +48,9 @@ def deterministic() -> Iterator[None]:
     """Have torch choose deterministic algorithms."""
     import torch
 
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
+    from mct.determinism import compute_deterministically
+
+    compute_deterministically()
     yield
     torch.use_deterministic_algorithms(False)
 
