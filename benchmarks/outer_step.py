@@ -39,21 +39,9 @@ from pathlib import Path
 from typing import Any
 
 from outer_step import table
-from outer_step.job import Job, Shape
+from outer_step.job import SHAPES, Job, Shape
 from outer_step.processes import Bench, ProcessError, Row, note
 
-SHAPES = {
-    "cpu": (
-        Shape(dataset="CIFAR10", ipc=1, inner_steps=50, faster=1.5, memory=0.3),
-        Shape(dataset="CIFAR10", ipc=5, inner_steps=30, faster=1.3, memory=1 / 8),
-    ),
-    "cuda": (
-        Shape(dataset="CIFAR10", ipc=1, inner_steps=50, faster=8),
-        Shape(dataset="CIFAR10", ipc=10, inner_steps=30, faster=4),
-        Shape(dataset="CIFAR100", ipc=10, inner_steps=20, faster=3.5, memory=1 / 10),
-    ),
-    "tiny": (Shape(dataset="CIFAR10", ipc=1, inner_steps=4, width=32),),
-}
 GROWTH = {"cpu": (10, 80), "cuda": (10, 80), "tiny": (2, 4)}
 """Two N between which memory may grow by the weights alone."""
 

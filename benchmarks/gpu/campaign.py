@@ -33,12 +33,15 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 import data
 import records
-from context import LINES, ROOT, Context, note
+from context import LINES, ROOT, Context
+from outer_step.job import SHAPES
+from outer_step.processes import note
 from parts import environment, outer, paper, right, training
 
 PARTS = {
@@ -109,7 +112,7 @@ def campaign(context: Context, parts: tuple[int, ...], until: float) -> int:
     factor = max(0.0, until - time.time()) / sum(PLAN[number] for number in parts)
     ends: dict[int, str] = {}
     background: subprocess.Popen[bytes] | None = None
-    number = 0
+    number = parts[0]
     try:
         for number in parts:
             if number > 1 and background is None:
@@ -162,9 +165,7 @@ def prepare(context: Context) -> None:
 WORK: dict[str, Callable[[Context], None]] = {
     **{f"part-{number}": part.run for number, (_, part) in PARTS.items()},
     "prepare": prepare,
-    **{
-        f"compile-{number}": lambda context, number=number: outer.warm(context, number) for number in range(3)
-    },
+    **{f"compile-{number}": partial(outer.warm, number=number) for number in range(len(SHAPES["cuda"]))},
     "compile-training": training.warm,
 }
 """What a child process does, by name."""

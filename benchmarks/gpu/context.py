@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -14,6 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 """The checkout."""
 
 LINES = "campaign.jsonl"
+
+sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "benchmarks" / "parity")]  # whose parts are used here
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +57,10 @@ class Context:
             file.write(line + "\n")
         print(line, flush=True)
 
+    def emit_failure(self, row: str, exc: Exception) -> None:
+        """Write why there is no result; the other rows are not concerned."""
+        self.emit(row, failed=" ".join(f"{type(exc).__name__}: {exc}".split())[:300])
+
     def dumps(self) -> str:
         """Return these settings as JSON."""
         return json.dumps(asdict(self), default=str)
@@ -91,6 +98,11 @@ def synchronize(context: Context) -> None:
         torch.cuda.synchronize()
 
 
-def note(text: str) -> None:
-    """Say what is going on."""
-    print(text, file=sys.stderr, flush=True)
+def begin_anew(context: Context) -> None:
+    """Give back what earlier measurements held on the device, and count its memory from here."""
+    gc.collect()
+    if context.cuda:
+        import torch
+
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()

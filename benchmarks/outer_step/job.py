@@ -44,6 +44,21 @@ class Shape:
         return f"{self.dataset}, {self.classes * self.ipc} images, N = {self.inner_steps}, width {self.width}"
 
 
+SHAPES = {
+    "cpu": (
+        Shape(dataset="CIFAR10", ipc=1, inner_steps=50, faster=1.5, memory=0.3),
+        Shape(dataset="CIFAR10", ipc=5, inner_steps=30, faster=1.3, memory=1 / 8),
+    ),
+    "cuda": (
+        Shape(dataset="CIFAR10", ipc=1, inner_steps=50, faster=8),
+        Shape(dataset="CIFAR10", ipc=10, inner_steps=30, faster=4),
+        Shape(dataset="CIFAR100", ipc=10, inner_steps=20, faster=3.5, memory=1 / 10),
+    ),
+    "tiny": (Shape(dataset="CIFAR10", ipc=1, inner_steps=4, width=32),),
+}
+"""What is measured on a CPU, on a GPU, and to prove that everything runs."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """The work of one child process."""

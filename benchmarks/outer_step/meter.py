@@ -60,7 +60,7 @@ class Meter:
         """Return what was seen: seconds, MiB, and launches of one step."""
         seconds = [b - a for a, b in zip(self._stamps, self._stamps[1:], strict=False)]
         found = {"first": seconds[0], "seconds": seconds[self._left_out :][: self._steps], **self._facts}
-        if self._profile is not None and self._profiled:
+        if self._profile is not None:
             events = self._profile.events()
             names = [event.name for event in events]
             work = [event for event in events if event.device_type == torch.autograd.DeviceType.CUDA]

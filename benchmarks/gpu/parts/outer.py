@@ -6,28 +6,17 @@ processes of their own (`benchmarks/outer_step`). All work on the same experts a
 
 from __future__ import annotations
 
-import gc
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest import mock
 
-from context import ROOT, Context, note
-
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-from outer_step.job import Job, Shape
-from outer_step.processes import Bench, ProcessError
-
-FULL = {
-    "CIFAR-10, 10 images, N = 50": Shape(dataset="CIFAR10", ipc=1, inner_steps=50, faster=8),
-    "CIFAR-10, 100 images, N = 30": Shape(dataset="CIFAR10", ipc=10, inner_steps=30, faster=4),
-    "CIFAR-100, 1000 images, N = 20": Shape(dataset="CIFAR100", ipc=10, inner_steps=20, faster=3.5),
-}
-TINY = {"CIFAR-10, 10 images, N = 3, width 16": Shape(dataset="CIFAR10", ipc=1, inner_steps=3, width=16)}
+from context import ROOT, Context, begin_anew
+from outer_step.job import SHAPES, Job, Shape
+from outer_step.processes import Bench, ProcessError, note
 
 REFERENCES = ("MTT", "TESLA")
 OURS: dict[str, dict[str, Any]] = {
@@ -46,7 +35,7 @@ _STEPS = 5
 
 def shapes(context: Context) -> dict[str, Shape]:
     """Return the shapes of a campaign by name."""
-    return FULL if context.full else TINY
+    return {str(shape): shape for shape in SHAPES["cuda" if context.full else "tiny"]}
 
 
 def rows(context: Context) -> dict[str, str]:
@@ -131,9 +120,8 @@ def _ours(context: Context, name: str, job: Job) -> None:
                 continue
             note(f"{name}: {row}")
             try:
-                if context.cuda:
-                    torch.cuda.reset_peak_memory_stats()
-                with _capture(settings.get("captured", True)):
+                begin_anew(context)
+                with _captured(settings.get("captured", True)):
                     facts = ours.run(replace(job, kind="ours", settings=settings))
                 if not context.cuda:
                     del facts["peak"]  # of a process that has done other work as well
@@ -144,11 +132,9 @@ def _ours(context: Context, name: str, job: Job) -> None:
                 ours.run(replace(job, kind="ours", settings=settings, found=found))
                 truth = truth or exact.reference(job)
                 context.emit(f"{name}: {row}", **facts, **exact.compared(torch.load(found), *truth))
-            except Exception as exc:  # one mode that fails is a result of its own
-                context.emit(f"{name}: {row}", failed=" ".join(f"{type(exc).__name__}: {exc}".split())[:300])
-            gc.collect()
-            if context.cuda:
-                torch.cuda.empty_cache()
+            except Exception as exc:
+                context.emit_failure(f"{name}: {row}", exc)
+    begin_anew(context)  # the references need the memory
 
 
 def _reference(context: Context, row: str, reference: str, job: Job) -> None:
@@ -203,8 +189,7 @@ def _work(shape: Shape, *, kept: bool) -> float:
     return forward * shape.classes * shape.ipc * shape.inner_steps * (9 if kept else 11)
 
 
-@contextmanager
-def _one_step_for_all() -> Iterator[None]:
+def _one_step_for_all() -> AbstractContextManager[object]:
     """Have all distillers of this process share what they compile."""
     from mct import distiller
 
@@ -217,22 +202,13 @@ def _one_step_for_all() -> Iterator[None]:
             steps[key] = real(network, engine=engine, notes=notes)
         return steps[key]
 
-    distiller.make_step = shared  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        distiller.make_step = real
+    return mock.patch.object(distiller, "make_step", shared)
 
 
-@contextmanager
-def _capture(wanted: bool) -> Iterator[None]:
+def _captured(wanted: bool) -> AbstractContextManager[object]:
     """Run the inner loop as CUDA graphs, or launch by launch."""
     from mct import distiller
 
-    real = distiller.GraphUnroll
-    if not wanted:
-        distiller.GraphUnroll = lambda plain, **_: plain  # type: ignore[assignment, misc]
-    try:
-        yield
-    finally:
-        distiller.GraphUnroll = real  # type: ignore[misc]
+    if wanted:
+        return nullcontext()
+    return mock.patch.object(distiller, "GraphUnroll", lambda plain, **_: plain)

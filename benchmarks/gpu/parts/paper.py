@@ -4,19 +4,21 @@ The published data set, network and settings, with at most 10 experts instead of
 instead of 5,000. The same experts serve MTT with every timestep, MCT with four knots, and MCT with two
 knots on trajectories that are cut after the last timestep that can be a target. A method does at most as
 many outer steps as the one before it; the table says how many. The last images are evaluated by the
-published protocol on the test set."""
+published protocol on the test set.
+"""
 
 from __future__ import annotations
 
 import math
 import time
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import data
-from context import Context, note
+from context import Context
+from outer_step.processes import note
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,7 @@ class Size:
     ipcs: tuple[int, ...] = (1, 10)
     networks: int = 5
     passes: int = 1000
-    settings: tuple[tuple[str, Any], ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 FULL = Size(experts=10, epochs=50, knots=(6, 25), outer_steps=1000, preprocessing="zca")
@@ -45,7 +47,7 @@ TINY = Size(
     ipcs=(1,),
     networks=2,
     passes=5,
-    settings=(("inner_steps", 3), ("expert_steps", 2), ("max_start", 2), ("engine", "eager")),
+    settings={"inner_steps": 3, "expert_steps": 2, "max_start": 2, "engine": "eager"},
 )
 METHODS = {"MTT": "MTT, every timestep", "MCT4": "MCT, four knots", "MCT2": "MCT, two knots, cut"}
 
@@ -89,10 +91,10 @@ def run(context: Context) -> None:
     """Train experts, convert them, distil and evaluate."""
     given = data.dataset(context)
     if given is None:
+        why = "needs real images: --cifar10 PATH"
+        if context.cifar10 is not None:
+            why = "the images were not unpacked in time: see campaign.log"
         for row in rows(context):
-            why = "needs real images: --cifar10 PATH"
-            if context.cifar10 is not None:
-                why = "the images were not unpacked in time: see campaign.log"
             context.emit(row, text=why)
         return
     size, (name, root) = _size(context), given
@@ -110,14 +112,12 @@ def run(context: Context) -> None:
             share = context.left / (len(bundles) - number)
             try:
                 steps = _distil(context, size, f"ipc {ipc} {method}", path, real, ipc, steps, share)
-            except Exception as exc:  # one that fails is a result of its own
-                line = " ".join(f"{type(exc).__name__}: {exc}".split())
-                context.emit(f"ipc {ipc} {method}", failed=line[:300])
+            except Exception as exc:
+                context.emit_failure(f"ipc {ipc} {method}", exc)
 
 
 def _experts(context: Context, size: Size, name: str, root: Path | None) -> tuple[Path, Any]:
     """Train as many experts as the time allows, at once, and return the bundle and the data set."""
-    from mct.events import ExpertDone, ExpertEpoch
     from mct.expert_run import ExpertRun
 
     out, count, limit = context.work / "full.mtt", size.experts, EXPERTS_SHARE * context.left
@@ -126,25 +126,37 @@ def _experts(context: Context, size: Size, name: str, root: Path | None) -> tupl
             name, out, model=size.model, preprocessing=size.preprocessing, root=root, device=context.device,
             at_once=count, experts=count, epochs=size.epochs, notes=note,
         )  # fmt: skip
-        began, ends, accuracies = time.time(), list[float](), list[float]()
-        with closing(run.events()) as events:
-            for event in events:
-                if isinstance(event, ExpertDone):
-                    accuracies.append(event.accuracy)
-                elif isinstance(event, ExpertEpoch):
-                    ends.append(time.time())
-                    if len(ends) == 3 * count and count > 1:
-                        each = (ends[-1] - ends[count - 1]) / 2 / count
-                        possible = max(1, int(limit / (each * size.epochs)))
-                        if possible < count:
-                            break
-        if len(ends) == 3 * count and size.epochs > 3:
-            note(f"{count} experts would take longer than {limit:.0f} s: {possible} are trained")
-            count = possible
-            continue
-        facts = {"experts": count, "epochs": size.epochs, "seconds": time.time() - began}
-        context.emit("experts", **facts, accuracy=sum(accuracies) / len(accuracies))
-        return out, run.dataset
+        began = time.time()
+        accuracies, possible = _trained(run, limit)
+        if accuracies:
+            facts = {"experts": count, "epochs": size.epochs, "seconds": time.time() - began}
+            context.emit("experts", **facts, accuracy=sum(accuracies) / len(accuracies))
+            return out, run.dataset
+        note(f"{count} experts would take longer than {limit:.0f} s: {possible} are trained")
+        count = possible
+
+
+def _trained(run: Any, limit: float) -> tuple[list[float], int]:
+    """Return the accuracies of the experts of a run, and how many are possible in a time.
+
+    Where only fewer are possible, which their first three epochs show, training stops and there are no
+    accuracies.
+    """
+    from mct.events import ExpertDone, ExpertEpoch
+
+    count, ends, accuracies = run.config.experts, list[float](), list[float]()
+    with closing(run.events()) as events:
+        for event in events:
+            if isinstance(event, ExpertDone):
+                accuracies.append(event.accuracy)
+            elif isinstance(event, ExpertEpoch):
+                ends.append(time.time())
+            if isinstance(event, ExpertEpoch) and len(ends) == 3 * count:  # the first one compiles
+                each = (ends[-1] - ends[count - 1]) / (2 * count)
+                possible = max(1, int(limit / (each * run.config.epochs)))
+                if possible < count:
+                    return [], possible
+    return accuracies, count
 
 
 def _convert(context: Context, size: Size, full: Path, *, ipc: int) -> dict[str, Path]:
@@ -167,7 +179,7 @@ def _cut(context: Context, full: Path, ipc: int) -> dict[str, Path]:
     size, path = _size(context), context.work / f"two-{ipc}.mct"
     config = recipes.distill_config(
         "CIFAR10" if context.full else "digits", ipc=ipc, preprocessing=size.preprocessing, method="mct",
-        **dict(size.settings),
+        **size.settings,
     )  # fmt: skip
     last = math.ceil((config.max_start or 0) + config.expert_steps)
     convert(full, path, ConvertOptions(timesteps=(0, last + 1)))
@@ -197,8 +209,7 @@ def _distil(
             real.name,
             preprocessing=real.transform.record.kind,
             method="mtt" if bundle.encoding == "full" else "mct",
-            **{"engine": "compiled", "select": "test", "ipc": ipc, "outer_steps": steps}
-            | dict(size.settings),
+            **{"engine": "compiled", "select": "test", "ipc": ipc, "outer_steps": steps} | size.settings,
         )
         model = provenance.model_of(bundle.manifest.provenance, real, name=None)
         distiller = Distiller(

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import io
-import sys
 import time
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-from context import ROOT, Context, note, synchronize
-
-sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "benchmarks" / "parity")]
-
-LABELS = {
-    "experts MTT": "experts: MTT's loop, one at a time",
-    "evaluation MTT": "evaluation: MTT's loop, one network at a time",
-}
+from context import Context, begin_anew, synchronize
+from outer_step.processes import note
 
 
 def at_once(context: Context) -> tuple[int, ...]:
@@ -35,9 +29,9 @@ def rows(context: Context) -> dict[str, str]:
         "evaluation compiled": f"evaluation: ours, {networks} networks at once, compiled",
     }
     return {
-        "experts MTT": LABELS["experts MTT"],
+        "experts MTT": "experts: MTT's loop, one at a time",
         **experts,
-        "evaluation MTT": LABELS["evaluation MTT"],
+        "evaluation MTT": "evaluation: MTT's loop, one network at a time",
         **own,
     }
 
@@ -69,15 +63,15 @@ def run(context: Context) -> None:
     for row, work in _work(context):
         note(row)
         try:
-            _reset(context)
+            begin_anew(context)
             facts = work()
             if context.cuda:
                 import torch
 
                 facts["memory"] = torch.cuda.max_memory_allocated() / 2**20
             context.emit(row, **facts)
-        except Exception as exc:  # one that fails is a result of its own
-            context.emit(row, failed=" ".join(f"{type(exc).__name__}: {exc}".split())[:300])
+        except Exception as exc:
+            context.emit_failure(row, exc)
 
 
 def warm(context: Context) -> None:
@@ -89,20 +83,21 @@ def warm(context: Context) -> None:
 
 
 def _work(context: Context) -> Iterator[tuple[str, Any]]:
+    """Yield the rows, each with what returns its facts."""
     size = _size(context)
     data = _noise(context, images=size.images, test=size.test)
+    theirs = {
+        "experts": partial(_their_epoch, context, data),
+        "evaluation": partial(_evaluation, context, "reference", passes=size.passes),
+    }
     if context.mtt is None:
-        yield "experts MTT", lambda: {"text": "needs a checkout: --mtt PATH"}
-    else:
-        yield "experts MTT", lambda: _their_epoch(context, data)
+        theirs = dict.fromkeys(theirs, lambda: {"text": "needs a checkout: --mtt PATH"})
+    yield "experts MTT", theirs["experts"]
     for count in at_once(context):
-        yield f"experts {count}", lambda count=count: _experts(context, data, count, epochs=size.epochs)
-    if context.mtt is None:
-        yield "evaluation MTT", lambda: {"text": "needs a checkout: --mtt PATH"}
-    else:
-        yield "evaluation MTT", lambda: _evaluation(context, "reference", passes=size.passes)
+        yield f"experts {count}", partial(_experts, context, data, count, epochs=size.epochs)
+    yield "evaluation MTT", theirs["evaluation"]
     for engine in ("eager", "compiled"):
-        yield f"evaluation {engine}", lambda engine=engine: _evaluation(context, engine, passes=size.passes)
+        yield f"evaluation {engine}", partial(_evaluation, context, engine, passes=size.passes)
 
 
 def _noise(context: Context, *, images: int, test: int) -> Any:
@@ -201,11 +196,3 @@ def _evaluation(context: Context, row: str, *, passes: int) -> dict[str, Any]:
     found = evaluate.measure(options)
     what = f"{passes} passes over 10 images, {evaluate.tests(options):,} test images"
     return {"seconds": found["seconds"] / size.networks, "first": found["first"], "what": what}
-
-
-def _reset(context: Context) -> None:
-    if context.cuda:
-        import torch
-
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
