@@ -24,7 +24,7 @@ __all__ = ["along", "convergence", "evaluation", "mean_and_std", "tested"]
 def evaluation(
     comparison: Comparison, *, baseline: bool, cross: bool, as_json: bool, note: str | None
 ) -> None:
-    """Evaluate, show progress, print a note when that has begun, and print the accuracies."""
+    """Evaluate, show progress, and print the accuracies; `note` is printed once work has begun."""
     networks = comparison.config.networks
     architectures = comparison.cross() if cross else iter(())  # refuses what cannot be built before any work
     distilled = tested("distilled", networks, progress.noted(comparison.distilled(), note))

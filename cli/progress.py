@@ -69,9 +69,9 @@ def counted(what: str, total: int) -> Iterator[tuple[Progress, TaskID]]:
 
 
 def noted(events: Generator[Step, None, Result], note: str | None) -> Generator[Step, None, Result]:
-    """Pass events on, and print a note in front of the first one, in the first of several processes only.
+    """Pass events on, and print a note before the first one; of several processes, only the first prints it.
 
-    An error before the first event is then the only line.
+    If work fails before its first event, the line of the error is thus the only one.
     """
     with contextlib.closing(events):
         try:

@@ -23,7 +23,7 @@ __all__ = ["chosen", "distillation", "experts"]
 
 
 def experts(run: ExpertRun, *, note: str | None) -> None:
-    """Train, show progress, print a note when that has begun, and print where the trajectories are."""
+    """Train, show progress, and print where the trajectories are; `note` is printed once work has begun."""
     from mct.events import ExpertDone, ExpertsFound
 
     trained: list[float] = []
@@ -67,7 +67,7 @@ def distillation(
     evaluation: EvaluateConfig | None,
     note: str | None,
 ) -> None:
-    """Distil, show progress, print a note when that has begun; on Ctrl-C say how to go on."""
+    """Distil and show progress; `note` is printed once work has begun. On Ctrl-C, say how to go on."""
     from mct.distill import distill
     from mct.errors import DivergedError, RankError
     from mct.events import Note, OuterStep

@@ -15,7 +15,7 @@ class Execution:
 
     keep_mb: int | None = None
     """Activations of inner steps that are kept for the way back instead of being computed again. None: as
-    many as what is free allows (`keeping`)."""
+    many as free memory allows (see `keeping`)."""
 
     step_images: int | None = None
     """Images whose activations exist at once; a larger batch is computed in parts. None: a whole batch."""

@@ -83,7 +83,13 @@ class KeepBudget:
             self._bytes = min(self.bytes, most)
 
     def used(self, kept: int, updates: int, of: int) -> None:
-        """Record what an inner loop kept: the activations of so many updates, of so many."""
+        """Record what an inner loop kept, and tell it the first time.
+
+        Args:
+            kept: Bytes.
+            updates: How many updates' activations that is.
+            of: How many updates the loop has.
+        """
         if not self.automatic:
             return
         self.kept = kept
@@ -113,11 +119,11 @@ class KeepBudget:
 
 
 class KeepingUnroll:
-    """Runs an inner loop within a `KeepBudget`, again with a smaller one where memory ran out.
+    """Runs an inner loop within a `KeepBudget`, and again within a smaller one if memory runs out.
 
     Args:
         unroll: What runs the loop.
-        plain: The `ExactUnroll` in it, or the same object; it is told what it may keep.
+        plain: The `ExactUnroll` inside `unroll`, or `unroll` itself; its `keep_bytes` is set.
         budget: What may be kept.
     """
 

@@ -42,7 +42,8 @@ class State:
     """The images with the best evaluation so far; None before the first."""
 
     kept_bytes: int | None = None
-    """Activations that the last inner loop kept, which decides rounding; None: it was not left to mct."""
+    """Bytes of activations that the last inner loop kept, on which rounding may depend; None: `keep_mb` was
+    given, so that a resumed run need not know."""
 
     @property
     def step(self) -> int:

@@ -69,8 +69,8 @@ class ExactUnroll:
 
     Attributes:
         keep_bytes: As given; may be changed between two loops.
-        kept_bytes: Bytes that the last loop kept, or the current one so far.
-        kept_updates: Of so many updates.
+        kept_bytes: Bytes of activations that the last loop kept, or that the current one has kept so far.
+        kept_updates: The number of updates whose activations these are.
 
     Raises:
         ConfigError: A batch is to be computed in parts, but the network's images see each other.
@@ -169,8 +169,8 @@ class ExactUnroll:
     def _kept_gradient(self, theta: Tensor, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Kept]:
         """Return the gradient `(P,)` of a whole batch, and what may be kept of it.
 
-        Which function computes a gradient follows from the budget alone, also the first time that a size
-        of batch is seen: compiled, `gradient` and `keep` round differently.
+        Whether `gradient` or `keep` computes a gradient follows from the budget alone, also the first time
+        that a size of batch is seen, because the two may round differently when they are compiled.
         """
         left, size = self.keep_bytes - self.kept_bytes, self._sizes.get(len(targets))
         if left > 0 and (size is None or 0 < size <= left):

@@ -119,7 +119,8 @@ Norm = ChannelNorm | LayerNorm
 def _over_pixels(values: Tensor) -> Tensor:
     """Return sums `(B, C)` of values `(B, C, H, W)`; on a CPU row by row.
 
-    A CPU's compiled code adds all pixels one after another, with four times autograd's rounding error. A GPU
-    adds in a tree, and two sums would be twice the launches (benchmarks/gpu/triton_code.py).
+    In one sum, a CPU's compiled code would add all pixels one after another, with four times the rounding
+    error of autograd. A GPU adds in a tree, where two sums would only be more launches
+    (benchmarks/gpu/triton_code.py counts them).
     """
     return values.sum((2, 3)) if values.is_cuda else values.sum(3).sum(2)
