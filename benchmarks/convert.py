@@ -44,7 +44,7 @@ print(json.dumps({"seconds": time.perf_counter() - start}))
 CONVERT = """
 import json, shutil, sys, threading, time
 import torch
-from trajfmt.convert import ConvertOptions, convert
+from trajfmt.convert.options import ConvertOptions; from trajfmt.convert.run import convert
 
 def anonymous():
     with open("/proc/self/status") as status:

@@ -29,13 +29,13 @@ from types import SimpleNamespace
 
 import torch
 
-from mct import networks
-from mct.allocator import keep_memory
-from mct.augment import STRATEGY
-from mct.config import EvaluateConfig
-from mct.evaluate import evaluate
-from mct.seeds import generator
-from mct.training import Crew
+from mct.data.augment import STRATEGY
+from mct.evaluation.protocol import evaluate
+from mct.models import networks
+from mct.runtime.allocator import keep_memory
+from mct.runtime.seeds import generator
+from mct.settings.config import EvaluateConfig
+from mct.training.jobs import Crew
 
 RATE = 0.02
 ROWS = ("reference", "eager", "compiled", "arithmetic")

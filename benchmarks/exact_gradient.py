@@ -23,15 +23,16 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-from mct import networks
-from mct.architectures.convnet import ConvNet
-from mct.augment import DSA
-from mct.matching import Match
-from mct.problem import Problem, minibatches, targets_of
-from mct.seeds import generator
-from mct.steps import Step, make_step
-from mct.steps.convnet import ConvNetStep
-from mct.unroll import ExactUnroll, Gradients
+from mct.data.augment import DSA
+from mct.inner.problem import Problem, minibatches, targets_of
+from mct.inner.steps.convnet import ConvNetStep
+from mct.inner.steps.step import Step
+from mct.inner.steps.table import make_step
+from mct.inner.unroll import ExactUnroll, Gradients
+from mct.models import networks
+from mct.models.architectures.convnet import ConvNet
+from mct.objectives.matching import Match
+from mct.runtime.seeds import generator
 
 NETWORKS = [
     "ConvNetD3W16", "ConvNetD3W16BN", "ConvNetD3W16LN", "ConvNetD3W16GN", "ConvNetD3W16NN", "ConvNetD3W16MP",

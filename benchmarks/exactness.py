@@ -18,8 +18,9 @@ import numpy as np
 import torch
 
 import trajfmt
-from trajfmt.convert import ConvertOptions, convert
-from trajfmt.export import export
+from trajfmt.convert.options import ConvertOptions
+from trajfmt.convert.run import convert
+from trajfmt.export.run import export
 
 
 def make_buffer(path: Path, timesteps: int) -> None:

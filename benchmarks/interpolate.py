@@ -31,13 +31,13 @@ import torch
 from torch import Tensor
 
 import trajfmt
-from mct import networks
-from mct.matching import Matcher
-from mct.problem import Problem
-from mct.seeds import generator
-from mct.steps import make_step
-from mct.stream import KnotStream
-from mct.unroll import ExactUnroll
+from mct.inner.problem import Problem
+from mct.inner.steps.table import make_step
+from mct.inner.unroll import ExactUnroll
+from mct.models import networks
+from mct.objectives.matching import Matcher
+from mct.runtime.seeds import generator
+from mct.trajectories.stream import KnotStream
 
 Encoding = Literal["convex", "full"]
 Shapes = list[tuple[str, tuple[int, ...]]]

@@ -38,8 +38,8 @@ NOISE = 2**22
 CHILD = """
 import json, sys, threading, time
 import trajfmt
-from trajfmt.convert import ConvertOptions, convert
-from trajfmt.extract import extract
+from trajfmt.convert.options import ConvertOptions; from trajfmt.convert.run import convert
+from trajfmt.bundle.extraction import extract
 
 def anonymous():
     with open("/proc/self/status") as status:
@@ -186,7 +186,7 @@ def read(folder: Path) -> float:
 
 def equal(folder: Path, extracted: Path) -> bool:
     """Return whether an extracted checkpoint has the same bits as the run's folder of it."""
-    from trajfmt.safetensors import SafetensorsFile
+    from trajfmt.storage.safetensors import SafetensorsFile
 
     ours = SafetensorsFile(extracted)
     for path in sorted(folder.glob("*.safetensors")):
@@ -210,7 +210,7 @@ def main() -> None:
 
 
 def measure(place: Path, options: argparse.Namespace) -> None:
-    from trajfmt.report import summarize
+    from trajfmt.bundle.report import summarize
 
     run, target = place / "run", place / "out.mct"
     start = time.perf_counter()

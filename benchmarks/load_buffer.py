@@ -28,7 +28,8 @@ from pathlib import Path
 
 from convert import child, make_buffer
 
-from trajfmt.convert import ConvertOptions, convert
+from trajfmt.convert.options import ConvertOptions
+from trajfmt.convert.run import convert
 
 MEASURE = """
 import json, random, sys, time

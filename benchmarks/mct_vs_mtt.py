@@ -87,11 +87,12 @@ def prepare(cifar10: Path, out: Path) -> None:
     """Write the subset, train the experts, and convert them."""
     import numpy as np
 
-    from mct.allocator import keep_memory
+    from mct.data.readers import cifar
     from mct.events import ExpertDone
-    from mct.expert_run import ExpertRun
-    from mct.layouts import cifar
-    from trajfmt.convert import ConvertOptions, convert
+    from mct.experts.run import ExpertRun
+    from mct.runtime.allocator import keep_memory
+    from trajfmt.convert.options import ConvertOptions
+    from trajfmt.convert.run import convert
 
     keep_memory()
     subset = out / "cifar10k.npz"
@@ -122,11 +123,12 @@ def distil(run: Run, out: Path) -> None:
     import torch
 
     import trajfmt
-    from mct.allocator import keep_memory
-    from mct.comparison import Comparison
-    from mct.config import EvaluateConfig
-    from mct.distill import Distiller, distill
-    from mct.folder import RunFolder
+    from mct.distillation.distiller import Distiller
+    from mct.distillation.folder import RunFolder
+    from mct.distillation.loop import distill
+    from mct.evaluation.comparison import Comparison
+    from mct.runtime.allocator import keep_memory
+    from mct.settings.config import EvaluateConfig
 
     keep_memory()
     torch.set_num_threads(1)

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 import trajfmt
-from trajfmt.report import summarize
+from trajfmt.bundle.report import summarize
 
 
 def make_bundle(path: Path, width: int, trajectories: int) -> None:

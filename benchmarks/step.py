@@ -19,11 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from mct import networks
-from mct.allocator import keep_memory
-from mct.caches import keep_compiled
-from mct.seeds import generator
-from mct.steps import Step, make_step
+from mct.inner.steps.step import Step
+from mct.inner.steps.table import make_step
+from mct.models import networks
+from mct.runtime.allocator import keep_memory
+from mct.runtime.caches import keep_compiled
+from mct.runtime.seeds import generator
 
 
 def milliseconds(function: Callable[[], object], rounds: int) -> float:

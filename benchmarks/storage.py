@@ -13,8 +13,9 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from trajfmt.convert import ConvertOptions, convert
-from trajfmt.report import summarize
+from trajfmt.bundle.report import summarize
+from trajfmt.convert.options import ConvertOptions
+from trajfmt.convert.run import convert
 
 
 def main() -> None:

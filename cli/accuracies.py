@@ -12,11 +12,11 @@ import click
 from . import progress
 
 if TYPE_CHECKING:
-    from mct.comparison import Comparison
+    from mct.evaluation.comparison import Comparison
     from mct.events import Accuracy, ArchitectureTested, NetworkTrained
     from mct.plots.along import Along, Point
     from mct.plots.curves import Curve
-    from mct.synthetic import Selection
+    from mct.results.origin import Selection
 
 __all__ = ["along", "convergence", "evaluation", "mean_and_std", "tested"]
 
@@ -64,7 +64,7 @@ def evaluation(
 
 def _cross(events: Iterator[NetworkTrained | ArchitectureTested], networks: int) -> dict[str, Accuracy]:
     """Evaluate the other architectures."""
-    from mct.comparison import CROSS
+    from mct.evaluation.comparison import CROSS
     from mct.events import ArchitectureTested
 
     found = {}

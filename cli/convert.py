@@ -10,9 +10,9 @@ import click
 from . import options
 
 if TYPE_CHECKING:
-    from trajfmt.address import Place
-    from trajfmt.manifest import Preprocessing
-    from trajfmt.request import ConvertOptions
+    from trajfmt.convert.options import ConvertOptions
+    from trajfmt.schema.provenance import Preprocessing
+    from trajfmt.storage.address import Place
 
 __all__ = ["convert"]
 
@@ -70,13 +70,13 @@ def convert(source: Place, destination: Path, dry_run: bool, as_json: bool, **fl
     a bundle; `traj sources` lists all. Run again after an interruption, the same command continues
     from the finished trajectories.
     """
-    from trajfmt import convert as conversion
+    from trajfmt.convert import run as conversion
 
     from . import lines, progress, reports
 
     settings = _settings(flags)
     if dry_run:
-        from trajfmt.plan import plan
+        from trajfmt.convert.planning import plan
 
         found = plan(source, destination, settings)
         reports.plan(found, str(source), as_json=as_json, destination=str(destination))
@@ -96,7 +96,7 @@ def convert(source: Place, destination: Path, dry_run: bool, as_json: bool, **fl
 
 def _settings(flags: dict[str, Any]) -> ConvertOptions:
     """Turn flags into the library's options."""
-    from trajfmt.request import ConvertOptions
+    from trajfmt.convert.options import ConvertOptions
 
     if flags.pop("skip_bad"):  # its former name
         flags["keep_going"] = True
@@ -108,7 +108,7 @@ def _preprocessing(
     zca: bool | None, mean: tuple[float, ...] | None, std: tuple[float, ...] | None
 ) -> Preprocessing | None:
     """Return what the flags say was done to the images, None if they say nothing."""
-    from trajfmt.manifest import Preprocessing
+    from trajfmt.schema.provenance import Preprocessing
 
     if mean is None and std is None:
         if zca is None:

@@ -11,8 +11,8 @@ import click
 from . import options, process
 
 if TYPE_CHECKING:
-    from mct.folder import RunFolder
-    from trajfmt.address import Place
+    from mct.distillation.folder import RunFolder
+    from trajfmt.storage.address import Place
 
 __all__ = ["distill"]
 
@@ -122,11 +122,11 @@ def distill(
     On several GPUs: torchrun --nproc-per-node K -m traj_cli.mct distill …
     """
     import trajfmt
-    from mct import recipes
-    from mct.distill import Distiller
-    from mct.execution import Execution
-    from mct.folder import RunFolder
-    from mct.ranks import joined, together
+    from mct.distillation.distiller import Distiller
+    from mct.distillation.folder import RunFolder
+    from mct.runtime.execution import Execution
+    from mct.runtime.ranks import joined, together
+    from mct.settings import defaults
 
     from . import runs
 
@@ -157,7 +157,7 @@ def distill(
             )
             evaluation = None
             if not resume or (eval_networks, eval_epochs) != (None, None):
-                evaluation = recipes.evaluate_config(
+                evaluation = defaults.evaluate_config(
                     distiller.dataset.name,
                     base=before.evaluation if before else None,
                     networks=eval_networks,
@@ -186,7 +186,7 @@ def _choose(folder: RunFolder, **where: Any) -> None:
     """Say what the result of a run is, tested once where it was chosen on held-out images."""
     from dataclasses import asdict
 
-    from mct.comparison import Comparison
+    from mct.evaluation.comparison import Comparison
 
     from . import runs
 

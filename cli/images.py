@@ -80,8 +80,8 @@ def evaluate(
     RESULT is the folder of a run or its .safetensors, or what another codebase wrote: mct sets prints which.
     What its files do not say is asked for.
     """
-    from mct.comparison import Comparison
-    from mct.ranks import joined, together
+    from mct.evaluation.comparison import Comparison
+    from mct.runtime.ranks import joined, together
 
     from . import accuracies, lines
 
@@ -128,7 +128,7 @@ def sets(as_json: bool) -> None:
     """Print the layouts of distilled images that are known, whose they are, and their files."""
     import json
 
-    from mct.sets import LAYOUTS
+    from mct.sets.table import LAYOUTS
 
     for layout in LAYOUTS:
         facts = {"name": layout.name, "title": layout.title, "files": layout.files}

@@ -92,8 +92,8 @@ def experts(
     Into OUT.mct they are convexified while they are trained: the full trajectories never exist. Run again
     after an interruption, the same command continues from the finished experts.
     """
-    from mct.expert_run import ExpertRun
-    from mct.ranks import joined, together
+    from mct.experts.run import ExpertRun
+    from mct.runtime.ranks import joined, together
 
     from . import lines, runs
 

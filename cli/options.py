@@ -11,7 +11,7 @@ import click
 from . import failures
 
 if TYPE_CHECKING:
-    from trajfmt.address import Place
+    from trajfmt.storage.address import Place
 
 __all__ = ["BUDGET", "INTEGERS", "PATH", "PLACE", "WINDOW", "as_json", "check_output", "data", "force"]
 
@@ -22,7 +22,7 @@ class _Path(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Refuse an address, of which a path would lose a slash."""
         if isinstance(value, str) and "://" in value:
-            from trajfmt.address import local
+            from trajfmt.storage.address import local
 
             value = local(value)
         return super().convert(value, param, ctx)
@@ -36,7 +36,7 @@ class _Place(_Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place:
         """Keep an address as it is."""
         if isinstance(value, str) and "://" in value:
-            from trajfmt.address import located
+            from trajfmt.storage.address import located
 
             value = located(value)
         return super().convert(value, param, ctx) if isinstance(value, (str, Path)) else value

@@ -10,7 +10,7 @@ import click
 from . import failures, options
 
 if TYPE_CHECKING:
-    from trajfmt.address import Place
+    from trajfmt.storage.address import Place
 
 __all__ = ["plot"]
 
@@ -74,9 +74,9 @@ def along(
     import contextlib
 
     import trajfmt
-    from mct import provenance
-    from mct.devices import device_of
     from mct.plots import along as ways
+    from mct.runtime.devices import device_of
+    from mct.trajectories import provenance
 
     from . import accuracies
 
@@ -103,7 +103,7 @@ def along(
 
 def _write(path: Path, picture: bytes) -> None:
     """Write a PNG and print where it is."""
-    from mct.tensorfile import write_atomically
+    from mct.runtime.tensorfile import write_atomically
 
     write_atomically(path, picture)
     click.echo(str(path))

@@ -24,7 +24,7 @@ _COLUMNS = {
 @options.as_json
 def presets(dataset: str | None, as_json: bool) -> None:
     """Print the published settings by name, each with its source."""
-    from mct.presets import REMARKS, rows
+    from mct.settings.presets import REMARKS, rows
 
     known = rows()
     chosen = [row for row in known if dataset is None or str(row["dataset"]).lower() == dataset.lower()]

@@ -11,9 +11,9 @@ def settle(*, deterministic: bool = False) -> None:
     Args:
         deterministic: The value of `--deterministic`.
     """
-    from mct.allocator import keep_memory
-    from mct.caches import keep_compiled
-    from mct.determinism import compute_deterministically
+    from mct.runtime.allocator import keep_memory
+    from mct.runtime.caches import keep_compiled
+    from mct.runtime.determinism import compute_deterministically
 
     keep_memory()
     keep_compiled()
@@ -28,6 +28,6 @@ def device_note(asked: str, here: str) -> str | None:
         asked: The value of `--device`.
         here: What became of it.
     """
-    from mct import devices
+    from mct.runtime import devices
 
     return f"computing on {devices.described(here)}" if asked == devices.AUTO else None

@@ -15,7 +15,7 @@ from . import lines, torchrun
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from trajfmt.events import Event
+    from trajfmt.convert.events import Event
 
 __all__ = ["bar", "conversion", "counted", "noted", "result"]
 

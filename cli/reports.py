@@ -15,9 +15,9 @@ from . import lines, tables
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from trajfmt.plan import Plan, PlannedFile
-    from trajfmt.provenance import Provenance
-    from trajfmt.report import LayerReport, Storage, Summary
+    from trajfmt.bundle.report import LayerReport, Storage, Summary
+    from trajfmt.convert.planning import Plan, PlannedFile
+    from trajfmt.schema.provenance import Provenance
 
 __all__ = ["layers", "plan", "sources", "summary"]
 

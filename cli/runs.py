@@ -12,12 +12,12 @@ import click
 from . import accuracies, lines, progress, torchrun
 
 if TYPE_CHECKING:
-    from mct.comparison import Comparison
-    from mct.config import EvaluateConfig
-    from mct.distill import Distiller
-    from mct.expert_run import ExpertRun
-    from mct.folder import RunFolder
-    from mct.synthetic import Selection
+    from mct.distillation.distiller import Distiller
+    from mct.distillation.folder import RunFolder
+    from mct.evaluation.comparison import Comparison
+    from mct.experts.run import ExpertRun
+    from mct.results.origin import Selection
+    from mct.settings.config import EvaluateConfig
 
 __all__ = ["chosen", "distillation", "experts"]
 
@@ -68,7 +68,7 @@ def distillation(
     note: str | None,
 ) -> None:
     """Distil and show progress; `note` is printed once work has begun. On Ctrl-C, say how to go on."""
-    from mct.distill import distill
+    from mct.distillation.loop import distill
     from mct.errors import DivergedError, RankError
     from mct.events import Note, OuterStep
 

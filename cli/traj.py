@@ -11,7 +11,7 @@ import click
 from . import convert, failures, options
 
 if TYPE_CHECKING:
-    from trajfmt.address import Place
+    from trajfmt.storage.address import Place
 
 __all__ = ["main"]
 
@@ -50,7 +50,7 @@ def inspect(paths: tuple[Place, ...], layers: bool, trajectory: int | None, as_j
 
 def _inspect(path: Place, *, layers: bool, trajectory: int | None, as_json: bool) -> None:
     """Show one bundle, or one source of other code."""
-    from trajfmt import report
+    from trajfmt.bundle import report
 
     from . import reports
 
@@ -68,10 +68,10 @@ def _inspect(path: Place, *, layers: bool, trajectory: int | None, as_json: bool
 
 def _inspect_source(path: Path, *, layers: bool, as_json: bool) -> None:
     """Show what a conversion would find, file by file."""
+    from trajfmt.convert.options import ConvertOptions
+    from trajfmt.convert.planning import plan
     from trajfmt.errors import NotABundleError, SourceError
-    from trajfmt.plan import plan
-    from trajfmt.request import ConvertOptions
-    from trajfmt.sources import recognise
+    from trajfmt.sources.discovery import recognise
 
     from . import reports
 
@@ -97,7 +97,7 @@ def _is_bundle(path: Path) -> bool:
 @options.as_json
 def sources(as_json: bool) -> None:
     """List what can be converted: the names for --from, whose files, what lies on disk."""
-    from trajfmt.sources import LAYOUTS
+    from trajfmt.sources.table import LAYOUTS
 
     from . import reports
 
@@ -114,7 +114,7 @@ def sources(as_json: bool) -> None:
 def extract(path: Place, trajectory: int, t: float, output: Path, verify: bool) -> None:
     """Write the weights at a timestep as an ordinary safetensors checkpoint."""
     import trajfmt
-    from trajfmt.extract import extract as write
+    from trajfmt.bundle.extraction import extract as write
 
     from . import lines
 
@@ -128,7 +128,7 @@ def extract(path: Place, trajectory: int, t: float, output: Path, verify: bool) 
 @options.as_json
 def validate(paths: tuple[Place, ...], as_json: bool) -> None:
     """Check bundles completely and list every problem."""
-    from trajfmt.validate import validate as check
+    from trajfmt.bundle.validation import validate as check
 
     from . import lines
 
@@ -171,8 +171,8 @@ def export(
     from . import lines, progress
 
     with trajfmt.open(path, verify=verify) as bundle:
-        from trajfmt.export import check
-        from trajfmt.export import export as write
+        from trajfmt.export.run import check
+        from trajfmt.export.run import export as write
 
         for note in check(bundle, to=to, per_file=per_file):
             lines.notice(note)

@@ -4,10 +4,10 @@ Train experts with `ExpertRun`, distil a bundle of their trajectories with `Dist
 compare the result with real images through `Comparison`. Bundles are read and written by `trajfmt`.
 """
 
-from mct.comparison import Comparison
-from mct.config import DistillConfig, EvaluateConfig, ExpertConfig
-from mct.data import Dataset
-from mct.distill import Distiller, distill
+from mct.data.datasets import Dataset
+from mct.distillation.distiller import Distiller
+from mct.distillation.folder import RunFolder
+from mct.distillation.loop import distill
 from mct.errors import (
     ConfigError,
     CorruptError,
@@ -21,6 +21,7 @@ from mct.errors import (
     RankError,
     ResultError,
 )
+from mct.evaluation.comparison import Comparison
 from mct.events import (
     Accuracy,
     ArchitectureTested,
@@ -32,12 +33,12 @@ from mct.events import (
     Note,
     OuterStep,
 )
-from mct.expert_run import ExpertRun
-from mct.experts import train_experts
-from mct.folder import RunFolder
-from mct.problem import Problem
-from mct.synthetic import SyntheticDataset
-from mct.unroll import Gradients, Unroll
+from mct.experts.run import ExpertRun
+from mct.experts.train import train_experts
+from mct.inner.problem import Problem
+from mct.inner.unroll import Gradients, Unroll
+from mct.results.synthetic import SyntheticDataset
+from mct.settings.config import DistillConfig, EvaluateConfig, ExpertConfig
 
 __all__ = [
     "Accuracy",

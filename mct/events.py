@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mct.config import Held
+from mct.settings.config import Held
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,19 +38,6 @@ def test_links_and_named_files_exist(page: str) -> None:
     assert not missing
 
 
-def test_every_module_is_in_the_architecture() -> None:
-    """docs/architecture.md names every module of trajfmt and mct."""
-    text = (ROOT / "docs" / "architecture.md").read_text()
-    modules = [
-        path.stem
-        for package in ("trajfmt", "mct")
-        for path in (ROOT / package).glob("*.py")
-        if not path.stem.startswith("_")
-    ]
-    missing = [module for module in modules if f"`{module}`" not in text]
-    assert not missing
-
-
 def test_readme_commands_exist_in_the_makefile() -> None:
     """The two commands of the README are targets of the Makefile."""
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)

@@ -57,7 +57,9 @@ def test_public_names_exist() -> None:
         assert (getattr(trajfmt, name).__doc__ or "").strip(), name
 
 
-@pytest.mark.parametrize("module", ["trajfmt", "trajfmt.convert", "trajfmt.report", "trajfmt.validate"])
+@pytest.mark.parametrize(
+    "module", ["trajfmt", "trajfmt.convert", "trajfmt.bundle.report", "trajfmt.bundle.validation"]
+)
 def test_importing_loads_no_torch_and_prints_nothing(module: str, python: Callable[..., str]) -> None:
     """Reading and writing bundles works without torch; no package of ours above trajfmt is loaded."""
     heavy = {"torch", "sklearn", "kornia", "click", "rich", "mct", "traj_cli"}
@@ -73,7 +75,7 @@ def test_bundles_are_read_and_written_where_torch_cannot_be_imported(
 import sys
 sys.modules["torch"] = None
 import numpy as np, trajfmt
-from trajfmt.convert import convert
+from trajfmt.convert.run import convert
 layout = trajfmt.ParamLayout.of([("w", (2, 3))])
 theta = np.arange(24, dtype="<f4").reshape(4, 6) ** 2
 path = sys.argv[1] + "/a.mtt"

@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trajfmt import manifest as model
 from trajfmt.errors import FormatError
-from trajfmt.parse import parse
+from trajfmt.schema import manifest as model
+from trajfmt.schema.parse import parse
 
 SPEC = Path(__file__).parents[1] / "spec" / "v1"
 SCHEMA: dict[str, Any] = json.loads((SPEC / "manifest.schema.json").read_text())

@@ -14,9 +14,10 @@ import h5py
 import pytest
 import zstandard
 
-from trajfmt import errors, manifest, parse
-from trajfmt.encodings import full_writer as full
-from trajfmt.encodings import knots
+from trajfmt import errors
+from trajfmt.encodings.full import writer as full
+from trajfmt.encodings.parts import knots
+from trajfmt.schema import manifest, parse
 
 ROOT = Path(__file__).parents[1]
 SPEC = ROOT / "spec" / "v1"

@@ -17,11 +17,11 @@ import pytest
 from safetensors.numpy import load_file
 
 import trajfmt
-from trajfmt.encodings.convex import ConvexTrajectory
+from trajfmt.bundle.validation import validate
+from trajfmt.encodings.convex.reader import ConvexTrajectory
 from trajfmt.errors import REASONS, FormatError, UnsafeError
-from trajfmt.manifest import MAX_BYTES, encode
-from trajfmt.parse import parse
-from trajfmt.validate import validate
+from trajfmt.schema.manifest import MAX_BYTES, encode
+from trajfmt.schema.parse import parse
 
 FOLDER = Path(__file__).parents[1] / "spec" / "v1" / "vectors"
 VECTORS: list[dict[str, Any]] = json.loads((FOLDER / "index.json").read_text())["vectors"]

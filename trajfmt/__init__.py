@@ -11,7 +11,7 @@ Example:
 import importlib
 from typing import TYPE_CHECKING
 
-from trajfmt.bundle import Bundle, Trajectory, open
+from trajfmt.bundle.reader import Bundle, Trajectory, open
 from trajfmt.errors import (
     CorruptError,
     ExistsError,
@@ -27,13 +27,14 @@ from trajfmt.errors import (
     UnsafeError,
     UsageError,
 )
-from trajfmt.layout import Layer, Parameter, ParamLayout
-from trajfmt.manifest import Model, Preprocessing, Provenance, TimestepUnit
-from trajfmt.source import ArrayTrajectory, Source
+from trajfmt.schema.layout import Layer, Parameter, ParamLayout
+from trajfmt.schema.provenance import Model, Preprocessing, Provenance, TimestepUnit
+from trajfmt.trajectory.source import ArrayTrajectory, Source
 from trajfmt.version import __version__
 
 if TYPE_CHECKING:
-    from trajfmt.writer import BundleWriter, append, create
+    from trajfmt.bundle.create import append, create
+    from trajfmt.bundle.writer import BundleWriter
 
 __all__ = [
     "ArrayTrajectory",
@@ -71,5 +72,5 @@ __all__ = [
 def __getattr__(name: str) -> object:
     """Import the writer when it is first asked for: with h5py it is a third of the time of an import."""
     if name in ("BundleWriter", "append", "create"):
-        return getattr(importlib.import_module("trajfmt.writer"), name)
+        return getattr(importlib.import_module("trajfmt.bundle.create"), name)
     raise AttributeError(f"module 'trajfmt' has no attribute {name!r}")

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trajfmt.address import local
-from trajfmt.buffer import LazyTrajectory, load, load_buffer, tensor_of
+from trajfmt.bundle.create import append, create
 from trajfmt.errors import UsageError
-from trajfmt.layout import Grouping, ParamLayout
-from trajfmt.manifest import Provenance
-from trajfmt.recorder import PathRecorder
-from trajfmt.writer import append, create
+from trajfmt.schema.layout import Grouping, ParamLayout
+from trajfmt.schema.provenance import Provenance
+from trajfmt.serve.buffer import LazyTrajectory, load, load_buffer, tensor_of
+from trajfmt.storage.address import local
+from trajfmt.trajectory.recorder import PathRecorder
 
 __all__ = ["LazyTrajectory", "Recorder", "flatten", "from_readonly", "layout_of", "load", "load_buffer"]
 

@@ -151,8 +151,8 @@ def prepare(context: Context) -> None:
             if context.cifar10.is_file():
                 data.unpack(context.cifar10, context.work / "data")
             if (given := data.dataset(context)) is not None:
-                from mct.data import load
-                from mct.provenance import parse_preprocessing
+                from mct.data.datasets import load
+                from mct.trajectories.provenance import parse_preprocessing
 
                 load(given[0], root=given[1], preprocessing=parse_preprocessing("zca"))
         for job in jobs:

@@ -40,21 +40,22 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import trajfmt
-from mct import networks, optimizer
-from mct.augment import DSA
-from mct.batches import Batches
-from mct.config import DistillConfig
-from mct.matching import Match, Matcher
-from mct.origin import Origin
-from mct.position import Position, knots_of, runs_of
-from mct.problem import Problem, minibatches, targets_of
-from mct.seeds import generator
-from mct.state import State
-from mct.steps.convnet import ConvNetStep
-from mct.steps.narrow import NarrowStep
-from mct.stream import Sample
-from mct.synthetic import SyntheticDataset
-from mct.unroll import ExactUnroll, Gradients, TeslaUnroll
+from mct.data.augment import DSA
+from mct.data.batches import Batches
+from mct.distillation import optimizer
+from mct.distillation.state import State
+from mct.inner.problem import Problem, minibatches, targets_of
+from mct.inner.steps.convnet import ConvNetStep
+from mct.inner.steps.narrow import NarrowStep
+from mct.inner.unroll import ExactUnroll, Gradients, TeslaUnroll
+from mct.models import networks
+from mct.objectives.matching import Match, Matcher
+from mct.results.origin import Origin
+from mct.results.synthetic import SyntheticDataset
+from mct.runtime.seeds import generator
+from mct.settings.config import DistillConfig
+from mct.trajectories.position import Position, knots_of, runs_of
+from mct.trajectories.stream import Sample
 
 PACKAGE = Path(networks.__file__).parent
 FAMILIES = ("color", "crop", "cutout", "flip", "scale", "rotate")

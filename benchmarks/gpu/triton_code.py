@@ -83,9 +83,9 @@ def functions(
     """Yield the functions of a network's step, with fake CUDA tensors to call them with."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    from mct import networks
-    from mct.seeds import generator
-    from mct.steps.convnet import ConvNetStep
+    from mct.inner.steps.convnet import ConvNetStep
+    from mct.models import networks
+    from mct.runtime.seeds import generator
 
     torch.backends.cudnn.enabled = False  # which algorithms it has, only a driver knows
     model = networks.parse(name, channels=3, image_size=32, classes=10)

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 import trajfmt
-from mct import networks
-from mct.matching import Match
-from mct.problem import Problem, targets_of
-from mct.seeds import generator
-from mct.steps import make_step
-from mct.unroll import ExactUnroll, Gradients
+from mct.inner.problem import Problem, targets_of
+from mct.inner.steps.table import make_step
+from mct.inner.unroll import ExactUnroll, Gradients
+from mct.models import networks
+from mct.objectives.matching import Match
+from mct.runtime.seeds import generator
 from outer_step.job import EXPERT_STEPS, LR_INIT, Job
 
 

@@ -15,9 +15,10 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import trajfmt
-from mct import data, networks
-from mct.layouts import arrays, cifar
-from mct.seeds import generator
+from mct.data import datasets
+from mct.data.readers import arrays, cifar
+from mct.models import networks
+from mct.runtime.seeds import generator
 from outer_step.job import EXPERT_STEPS, LR_INIT, Job
 
 EXPERTS = 20
@@ -41,7 +42,7 @@ def run(job: Job) -> dict[str, Any]:
         test_images=images[first],
         test_labels=labels[first],
     )
-    seen = data.load(str(job.folder / "pictures.npz"))
+    seen = datasets.load(str(job.folder / "pictures.npz"))
     torch.save([seen.train_images, seen.train_labels], job.folder / "images.pt")
 
     model = networks.parse(shape.model, channels=3, image_size=32, classes=shape.classes)

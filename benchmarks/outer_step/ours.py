@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 import trajfmt
-from mct.allocator import keep_memory
-from mct.distiller import Distiller
-from mct.execution import Execution
+from mct.distillation.distiller import Distiller
+from mct.runtime.allocator import keep_memory
+from mct.runtime.execution import Execution
 from outer_step.job import EXPERT_STEPS, LR_IMG, LR_INIT, LR_LR, Job
 from outer_step.meter import Meter
 

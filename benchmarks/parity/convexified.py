@@ -14,8 +14,9 @@ import torch
 from table import Line, Lines, relative
 
 import trajfmt
-from mct.stream import KnotStream
-from trajfmt.convert import ConvertOptions, convert
+from mct.trajectories.stream import KnotStream
+from trajfmt.convert.options import ConvertOptions
+from trajfmt.convert.run import convert
 
 COUNT, STEPS = 20, 3.4
 

@@ -8,8 +8,8 @@ import torch
 from reference import fed
 from table import Line, Lines, relative
 
-from mct.augment import DSA, STRATEGY
-from mct.seeds import generator
+from mct.data.augment import DSA, STRATEGY
+from mct.runtime.seeds import generator
 
 SIZES = ((16, 3, 32), (16, 1, 28), (8, 3, 64), (9, 3, 15), (9, 1, 8))
 REPEATS = 4

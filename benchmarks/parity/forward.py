@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import trajfmt
-from mct import networks
 from mct.errors import MctError
-from mct.seeds import generator
+from mct.models import networks
+from mct.runtime.seeds import generator
 
 NORMS = {"instance": "IN", "batch": "BN", "group": "GN", "layer": "LN", "none": "NN"}
 POOLINGS = ("AP", "MP", "NP")

@@ -35,10 +35,10 @@ import torch
 from table import Line, Lines
 
 import trajfmt
-from mct import networks
-from mct.seeds import generator
-from trajfmt.convert import convert
-from trajfmt.export import export
+from mct.models import networks
+from mct.runtime.seeds import generator
+from trajfmt.convert.run import convert
+from trajfmt.export.run import export
 
 CLASSES, TIMESTEPS, EXPERTS = 2, 9, 10
 ITERATIONS = 10

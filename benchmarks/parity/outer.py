@@ -19,14 +19,14 @@ from table import Line, Lines, relative
 from torch.nn.functional import cross_entropy, mse_loss
 
 import trajfmt
-from mct import networks
-from mct.augment import DSA, STRATEGY
-from mct.matching import Matcher
-from mct.problem import Problem, minibatches, targets_of
-from mct.seeds import generator
-from mct.steps import make_step
-from mct.stream import KnotStream, Sample
-from mct.unroll import ExactUnroll
+from mct.data.augment import DSA, STRATEGY
+from mct.inner.problem import Problem, minibatches, targets_of
+from mct.inner.steps.table import make_step
+from mct.inner.unroll import ExactUnroll
+from mct.models import networks
+from mct.objectives.matching import Matcher
+from mct.runtime.seeds import generator
+from mct.trajectories.stream import KnotStream, Sample
 
 ALPHA = 0.02
 TIMESTEPS = 7

@@ -16,7 +16,7 @@ import torch
 from table import Line, Lines
 
 import trajfmt
-from trajfmt.convert import convert
+from trajfmt.convert.run import convert
 
 POINTS = 200
 ALLOWED = 4e-7

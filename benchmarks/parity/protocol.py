@@ -18,10 +18,11 @@ from reference import fed
 from table import Line, Lines, relative
 from torch import nn
 
-from mct import evaluate, networks
-from mct.augment import DSA, STRATEGY, Draws
-from mct.config import EvaluateConfig
-from mct.seeds import generator
+from mct.data.augment import DSA, STRATEGY, Draws
+from mct.evaluation import protocol
+from mct.models import networks
+from mct.runtime.seeds import generator
+from mct.settings.config import EvaluateConfig
 
 RATE = 0.02
 
@@ -89,7 +90,7 @@ def one(modules: dict[str, ModuleType], name: str, size: int, batch: int, epochs
     config = EvaluateConfig(epochs=epochs, batch_size=batch, augment=augment)
     recorder = Recorder()
     with recorder.watch():
-        ours = evaluate.train_network(images, labels, model, config, RATE, generator(3))
+        ours = protocol.train_network(images, labels, model, config, RATE, generator(3))
     network = theirs_of(modules["networks"], model).double()
     for value, start in zip(network.parameters(), recorder.start, strict=True):
         value.data.copy_(start)
@@ -121,4 +122,4 @@ def one(modules: dict[str, ModuleType], name: str, size: int, batch: int, epochs
     start = torch.cat([value.flatten() for value in recorder.start])
     yield Line(f"{what}: weights", relative(*weights), 1e-9)
     yield Line(f"{what}: their change", relative(weights[0] - start, weights[1] - start), 1e-9)
-    yield Line(f"{what}: accuracy", abs(evaluate.accuracy_of(ours, tests, answers) - float(accuracy)), 1e-12)
+    yield Line(f"{what}: accuracy", abs(protocol.accuracy_of(ours, tests, answers) - float(accuracy)), 1e-12)

@@ -19,7 +19,7 @@ from unittest import mock
 import kornia  # noqa: F401  # so that the reference finds it loaded
 import torch
 
-from mct.augment import Draws
+from mct.data.augment import Draws
 
 _UNUSED = ("torchvision", "torchvision.utils", "scipy.ndimage.interpolation", "tqdm", "wandb")
 _THEIRS = ("networks", "utils", "reparam_module", "convexify", "exps", "exps.trajectory_compression")

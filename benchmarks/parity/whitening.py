@@ -11,8 +11,8 @@ import torch
 from table import Line, Lines, relative
 
 import trajfmt
-from mct import preprocessing
-from mct.seeds import generator
+from mct.data import preprocessing
+from mct.runtime.seeds import generator
 
 COUNT, SHAPE = 3000, (3, 16, 16)
 

@@ -1,1 +1,8 @@
-"""Pictures: image grids, convergence curves, accuracy along an artifact. Each returns a PNG, none prints."""
+"""Pictures as PNG bytes; nothing is printed.
+
+Modules:
+    along: accuracy along a trajectory.
+    curves: convergence curves.
+    figures: what the figures share.
+    plane: principal components of a few weight vectors.
+"""

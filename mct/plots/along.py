@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import trajfmt
-from mct import networks
-from mct.data import Dataset
+from mct.data.datasets import Dataset
 from mct.errors import ConfigError, MismatchError
+from mct.models import networks
 from mct.plots import figures, plane
-from mct.seeds import generator
+from mct.runtime.seeds import generator
 
 Way = Literal["convexified", "original"]
 

@@ -1,6 +1,29 @@
-"""Distilled images of any codebase: one module a layout, one table of them.
+"""Distilled images of any codebase: recognised, read, completed by what the user says, written.
 
-`open_set` recognises and reads, `settle` adds what the files do not say, `convert_images` writes.
+It must not import `evaluation` or `distillation`.
+
+Modules:
+    base: what a file layout of distilled images offers: `Layout`, `DistilledSet`.
+    table: every file layout, and opening a path.
+    settle: from what the files and the user say to a synthetic set and its dataset.
+    convert: from one layout to another.
+    ours: our own result files.
+    mtt: MTT.
+    ema: the averages that FTD keeps of its images.
+    datm: DATM.
+    seqmatch: SeqMatch.
+    parts: large sets cut into several files.
+    authors: the MCT authors.
+    condensation: DC, DSA, DM and CAFE.
+    ddranking: DD-Ranking.
+    mkdt: MKDT.
+    arrays: arrays in one file.
+    refused: sets that are recognised and not supported.
+    pairs: pairs of image and label files.
+    tensors: tensors in files that torch saved.
+    labels: the meaning of label tensors.
+    names: choosing one file of several.
+    looks: remarks on a set that looks odd.
 """
 
 from mct.sets.base import DistilledSet, Layout

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from mct.errors import CorruptError
-from mct.origin import Meaning
+from mct.results.origin import Meaning
 from mct.sets import tensors
 from mct.sets.base import DistilledSet, Layout, Reading, Written
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from torch import Tensor
 
 import trajfmt
-from mct.origin import Meaning, SourceFile, Teller
-from mct.synthetic import SyntheticDataset
+from mct.results.origin import Meaning, SourceFile, Teller
+from mct.results.synthetic import SyntheticDataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import torch
 
-from mct import data
+from mct.data import datasets
 from mct.errors import ConfigError, CorruptError
-from mct.origin import Teller
+from mct.results.origin import Teller
 from mct.sets import tensors
 from mct.sets.base import DistilledSet, Layout, Reading, Written
 from mct.sets.labels import class_numbers
@@ -116,7 +116,7 @@ def _facts(name: str) -> dict[str, str]:
         return {}
     dataset = _DATASETS.get(match["dataset"].lower(), match["dataset"])
     facts = {"model": match["model"]}
-    return facts | {"dataset": dataset} if dataset in data.SOURCES else facts
+    return facts | {"dataset": dataset} if dataset in datasets.SOURCES else facts
 
 
 def write(found: DistilledSet) -> Written:

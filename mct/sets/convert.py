@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from mct import synthetic
 from mct.errors import ConfigError, ExistsError, MissingError
+from mct.results import synthetic
+from mct.runtime.tensorfile import write_atomically
 from mct.sets import arrays, ours
 from mct.sets.base import Layout
 from mct.sets.settle import Notes, Told, settle, told_rate
 from mct.sets.table import Opened, named, open_set
-from mct.tensorfile import write_atomically
 
 _MOST_CLASSES: Final = 100_000
 """Rows of logits for more are a slip of the keyboard, and take more memory than there is."""

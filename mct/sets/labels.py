@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mct.errors import ConfigError, MismatchError
-from mct.origin import Meaning
+from mct.results.origin import Meaning
 
 _TOLERANCE: Final = 1e-3
 """By which the sum of float32 or float16 probabilities may miss 1."""

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Final
 
-from mct.data import Dataset
-from mct.synthetic import SyntheticDataset
+from mct.data.datasets import Dataset
+from mct.results.synthetic import SyntheticDataset
 
 _OUTSIDE: Final = 0.25
 """Share of pixels outside [0, 1] that is more than a distillation of unprocessed images leaves there."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import trajfmt
 from mct.errors import MismatchError
-from mct.origin import Teller
+from mct.results.origin import Teller
 from mct.sets import tensors
 from mct.sets.base import DistilledSet, Layout, Reading, Written
 from mct.sets.names import picked

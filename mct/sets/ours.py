@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from mct import synthetic
 from mct.errors import MissingError
-from mct.origin import ForeignOrigin
+from mct.results import synthetic
+from mct.results.origin import ForeignOrigin
+from mct.results.synthetic import BEST_NAME, RESULT_NAME
 from mct.sets import tensors
 from mct.sets.base import DistilledSet, Layout, Reading
-from mct.synthetic import BEST_NAME, RESULT_NAME
-from trajfmt import models
+from trajfmt.schema import models
 
 SUFFIX = ".safetensors"
 

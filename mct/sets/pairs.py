@@ -8,7 +8,7 @@ from typing import Final
 from torch import Tensor
 
 from mct.errors import ConfigError
-from mct.origin import Meaning
+from mct.results.origin import Meaning
 from mct.sets import tensors
 from mct.sets.base import DistilledSet, Reading, Written
 from mct.sets.names import Picked, pick, picked

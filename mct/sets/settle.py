@@ -11,17 +11,19 @@ from typing import Final
 import msgspec
 
 import trajfmt
-from mct import data, networks, provenance
-from mct.config import LARGEST
-from mct.data import Dataset
+from mct.data import datasets
+from mct.data.datasets import Dataset
 from mct.errors import ConfigError, MismatchError
-from mct.origin import ForeignOrigin, Teller
+from mct.models import networks
+from mct.results.origin import ForeignOrigin, Teller
+from mct.results.synthetic import SyntheticDataset
 from mct.sets.base import DistilledSet
 from mct.sets.labels import probabilities
 from mct.sets.looks import odd
 from mct.sets.table import Opened
-from mct.synthetic import SyntheticDataset
-from trajfmt import models
+from mct.settings.config import LARGEST
+from mct.trajectories import provenance
+from trajfmt.schema import models
 
 _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "dataset": ("the data set", "--dataset"),
@@ -174,7 +176,7 @@ def _dataset(opened: Opened, told: Told, root: Path | None) -> Dataset:
     if (
         told.dataset
         and found.dataset
-        and found.dataset not in (told.dataset, data.recorded_name(told.dataset))
+        and found.dataset not in (told.dataset, datasets.recorded_name(told.dataset))
     ):
         raise MismatchError(
             f"{opened.path}: distilled from {found.dataset!r} by its files, `dataset` says {told.dataset!r}"
@@ -186,9 +188,9 @@ def _dataset(opened: Opened, told: Told, root: Path | None) -> Dataset:
             f"{told.preprocessing!r}"
         )
     name = told.dataset or str(found.dataset)
-    size = found.images.shape[2] if name not in data.SOURCES and Path(name).is_dir() else None
-    wanted = _preprocessing(opened, told, data.recorded_name(name))
-    return data.load(name, preprocessing=wanted, root=root, image_size=size)
+    size = found.images.shape[2] if name not in datasets.SOURCES and Path(name).is_dir() else None
+    wanted = _preprocessing(opened, told, datasets.recorded_name(name))
+    return datasets.load(name, preprocessing=wanted, root=root, image_size=size)
 
 
 def _preprocessing(opened: Opened, told: Told, dataset: str) -> trajfmt.Preprocessing:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from mct.errors import ConfigError, MissingError, ResultError
+from mct.results.synthetic import RESULT_NAME
 from mct.sets import (
     arrays,
     authors,
@@ -21,7 +22,6 @@ from mct.sets import (
     seqmatch,
 )
 from mct.sets.base import DistilledSet, Layout, Reading
-from mct.synthetic import RESULT_NAME
 
 LAYOUTS: Final = (
     ours.LAYOUT,

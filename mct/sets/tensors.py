@@ -9,12 +9,12 @@ from typing import Any, Final, TypeGuard
 import torch
 from torch import Tensor
 
-from mct.config import LARGEST
 from mct.errors import CorruptError, MissingError
-from mct.origin import Meaning, SourceFile
+from mct.results.origin import Meaning, SourceFile
 from mct.sets.labels import is_distribution
-from trajfmt.files import sha256_file
+from mct.settings.config import LARGEST
 from trajfmt.sources import unpickle
+from trajfmt.storage import sha256_file
 
 _BLOCK: Final = 2**20
 

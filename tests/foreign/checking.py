@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 import trajfmt
-from trajfmt.convert import ConvertOptions, Event, convert
-from trajfmt.validate import validate
+from trajfmt.bundle.validation import validate
+from trajfmt.convert.events import Event
+from trajfmt.convert.options import ConvertOptions
+from trajfmt.convert.run import convert
 
 
 def rows(expert: Any) -> np.ndarray:

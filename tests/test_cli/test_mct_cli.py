@@ -372,7 +372,7 @@ print(done.exit_code, torch.are_deterministic_algorithms_enabled())
             "grid_sampler_2d_backward_cuda does not have a deterministic implementation, but you"
         )
 
-    monkeypatch.setattr("mct.distiller.Distiller.step", refuse)
+    monkeypatch.setattr("mct.distillation.distiller.Distiller.step", refuse)
     result = run("distill", "--traj", bundle, *SMALL, "--device", "cpu", "--out", tmp_path / "three")
     assert (result.exit_code, result.stderr) == (
         1,
@@ -388,7 +388,7 @@ def test_want_of_memory_before_the_first_step_is_one_line(bundle: Path, tmp_path
     def fail(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee documentation")
 
-    monkeypatch.setattr("mct.data.Dataset.to", fail)
+    monkeypatch.setattr("mct.data.datasets.Dataset.to", fail)
     for words in (
         ["distill", "--traj", bundle, *SMALL, "--out", tmp_path / "run"],
         ["experts", "--dataset", "digits", "--out", tmp_path / "e.mct", "--experts", "1", "--epochs", "1"],

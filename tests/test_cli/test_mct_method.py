@@ -185,13 +185,13 @@ def test_cross_is_refused_before_anything_is_trained(evaluated: Path, monkeypatc
     def train(*_: object, **__: object) -> None:
         raise AssertionError("a network was trained")
 
-    monkeypatch.setattr("mct.evaluate.train_network", train)
+    monkeypatch.setattr("mct.evaluation.protocol.train_network", train)
     fails(2, "AlexNet takes images from 28x28", "evaluate", evaluated, "--cross")
 
 
 def test_evaluations_during_a_run(evaluated: Path) -> None:
     """Before the first step, every second, and the last; the best is kept with its reason."""
-    from mct.synthetic import load
+    from mct.results.synthetic import load
 
     tested = {line["step"]: line["accuracy"] for line in metrics(evaluated) if "accuracy" in line}
     assert list(tested) == [0, 2, 4]
@@ -216,7 +216,7 @@ def test_selection_on_the_test_set_says_so(bundle: Path, tmp_path: Path) -> None
 
 def test_teacher_labels(bundle: Path, tmp_path: Path) -> None:
     """The result carries the distributions that its networks are trained with."""
-    from mct.synthetic import load
+    from mct.results.synthetic import load
 
     out = tmp_path / "run"
     done("distill", "--traj", bundle, "--out", out, *SMALL, "--labels", "teacher", "--sampling", "discrete")
@@ -312,14 +312,14 @@ def test_missing_data_set(tmp_path: Path, name: str) -> None:
 
 def test_experts_that_could_not_be_kept(tmp_path: Path, monkeypatch) -> None:
     """Too few timesteps, or a disk that is too small, are said before the first epoch."""
-    import mct.tensorfile
+    import mct.runtime.tensorfile
 
     words = ["experts", "--dataset", "digits", *RECIPE, "--out", tmp_path / "x.mct"]
     fails(2, "only 176 steps", *words, "--steps-per-timestep", "177")
     fails(2, "no such file", *words, "--dataset", "absent.npz")
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(mct.tensorfile.shutil, "disk_usage", lambda _: usage)
-    monkeypatch.setattr("mct.expert_run.train_experts", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(mct.runtime.tensorfile.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr("mct.experts.run.train_experts", lambda *_, **__: pytest.fail("trained"))
     fails(1, "MB are free; make room", *words)
     assert list(tmp_path.iterdir()) == []
 

@@ -136,7 +136,7 @@ def test_experts_of_two_processes_are_those_of_one(tmp_path: Path, torchrun) -> 
 
 def check_rest(bundle: Path, out: Path) -> None:
     """Require that no finished step is lost, and that one process continues."""
-    from mct import state
+    from mct.distillation import state
 
     found = state.load(out / "state.safetensors")
     assert found.synthetic.origin.config.samples == 2

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 import trajfmt
-from trajfmt.staging import Staging
-from trajfmt.validate import validate
+from trajfmt.bundle.validation import validate
+from trajfmt.storage.staging import Staging
 
 torch = pytest.importorskip("torch")
 

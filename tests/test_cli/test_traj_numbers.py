@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import trajfmt
-from trajfmt.layout import DTYPES
+from trajfmt.schema.layout import DTYPES
 
 VECTORS = Path(__file__).parents[2] / "spec" / "v1" / "vectors" / "valid"
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import torch
 
     import trajfmt
-    from mct.data import Dataset
-    from mct.networks import ConvNet
+    from mct.data.datasets import Dataset
+    from mct.models.architectures.convnet import ConvNet
 
 
 CUDA = os.environ.get("MCT_TEST_DEVICE", "cuda")
@@ -48,7 +48,7 @@ def deterministic() -> Iterator[None]:
     """Have torch choose deterministic algorithms."""
     import torch
 
-    from mct.determinism import compute_deterministically
+    from mct.runtime.determinism import compute_deterministically
 
     compute_deterministically()
     yield
@@ -58,7 +58,7 @@ def deterministic() -> Iterator[None]:
 @pytest.fixture
 def recorder() -> object:
     """Return what captures on the device of tests marked `cuda`: graphs, or their stand-in on a CPU."""
-    from mct.capture import GraphRecorder
+    from mct.runtime.capture import GraphRecorder
 
     from .recorded import CallRecorder
 
@@ -76,7 +76,7 @@ def one_thread() -> None:
 @pytest.fixture(scope="session")
 def digits() -> Dataset:
     """Return the embedded digits, normalised."""
-    from mct.data import load
+    from mct.data.datasets import load
 
     return load("digits")
 
@@ -84,7 +84,7 @@ def digits() -> Dataset:
 @pytest.fixture
 def model() -> trajfmt.Model:
     """Return the smallest useful ConvNet for digits."""
-    from mct import networks
+    from mct.models import networks
 
     return networks.parse("ConvNetD2W4", channels=1, image_size=8, classes=10)
 
@@ -92,7 +92,7 @@ def model() -> trajfmt.Model:
 @pytest.fixture
 def network(model: trajfmt.Model) -> ConvNet:
     """Return a seeded network of `model`."""
-    from mct import networks
-    from mct.seeds import generator
+    from mct.models import networks
+    from mct.runtime.seeds import generator
 
     return networks.build(model, generator=generator(0))

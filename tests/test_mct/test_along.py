@@ -13,13 +13,13 @@ pytest.importorskip("matplotlib")
 image = pytest.importorskip("PIL.Image")
 
 import trajfmt  # noqa: E402
-from mct import networks  # noqa: E402
-from mct.data import Dataset  # noqa: E402
+from mct.data.datasets import Dataset  # noqa: E402
 from mct.errors import ConfigError, MismatchError  # noqa: E402
-from mct.evaluate import accuracy_of  # noqa: E402
+from mct.evaluation.protocol import accuracy_of  # noqa: E402
+from mct.models import networks  # noqa: E402
 from mct.plots import along as plots  # noqa: E402
 from mct.plots.along import Along, Point  # noqa: E402
-from mct.seeds import generator  # noqa: E402
+from mct.runtime.seeds import generator  # noqa: E402
 
 KNOTS = (2,)
 LAST = 5

@@ -6,10 +6,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from mct import augment  # noqa: E402
-from mct.augment import DSA, STRATEGY, Draws, augmentation  # noqa: E402
+from mct.data import augment  # noqa: E402
+from mct.data.augment import DSA, STRATEGY, Draws, augmentation  # noqa: E402
 from mct.errors import ConfigError, MismatchError  # noqa: E402
-from mct.seeds import generator  # noqa: E402
+from mct.runtime.seeds import generator  # noqa: E402
 
 FAMILIES = STRATEGY.split("_")
 

@@ -7,9 +7,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-from mct import recipes
-from mct.config import DistillConfig, EvaluateConfig, ExpertConfig
 from mct.errors import ConfigError
+from mct.settings import defaults
+from mct.settings.config import DistillConfig, EvaluateConfig, ExpertConfig
 
 BAD = [
     {"ipc": 0},
@@ -62,17 +62,17 @@ def test_whole_numbers_are_recorded_as_real_ones() -> None:
 
 def test_given_values_win_over_recipes() -> None:
     """None means not given."""
-    assert recipes.distill_config("CIFAR10", ipc=10, lr_img=7.0, seed=None).lr_img == 7.0
-    assert recipes.distill_config("CIFAR10", ipc=10).expert_steps == 15
-    assert recipes.distill_config("CIFAR10").inner_steps == 60
-    assert recipes.distill_config("unheard-of") == DistillConfig()
+    assert defaults.distill_config("CIFAR10", ipc=10, lr_img=7.0, seed=None).lr_img == 7.0
+    assert defaults.distill_config("CIFAR10", ipc=10).expert_steps == 15
+    assert defaults.distill_config("CIFAR10").inner_steps == 60
+    assert defaults.distill_config("unheard-of") == DistillConfig()
 
 
 def test_every_recipe_is_valid() -> None:
     """Each entry of the tables makes a valid settings object."""
-    for dataset, ipc in recipes.DISTILL:
-        recipes.distill_config(dataset, ipc=ipc)
-    for dataset in recipes.EXPERTS:
-        recipes.expert_config(dataset)
-    for dataset in recipes.EVALUATE:
-        recipes.evaluate_config(dataset)
+    for dataset, ipc in defaults.DISTILL:
+        defaults.distill_config(dataset, ipc=ipc)
+    for dataset in defaults.EXPERTS:
+        defaults.expert_config(dataset)
+    for dataset in defaults.EVALUATE:
+        defaults.evaluate_config(dataset)

@@ -6,14 +6,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from mct.augment import DSA, STRATEGY  # noqa: E402
+from mct.data.augment import DSA, STRATEGY  # noqa: E402
 from mct.errors import DivergedError  # noqa: E402
-from mct.graphs import GraphUnroll  # noqa: E402
-from mct.seeds import generator  # noqa: E402
-from mct.steps import make_step  # noqa: E402
-from mct.steps.convnet import ConvNetStep  # noqa: E402
-from mct.steps.narrow import NarrowStep  # noqa: E402
-from mct.unroll import ExactUnroll  # noqa: E402
+from mct.inner.graphs import GraphUnroll  # noqa: E402
+from mct.inner.steps.convnet import ConvNetStep  # noqa: E402
+from mct.inner.steps.narrow import NarrowStep  # noqa: E402
+from mct.inner.steps.table import make_step  # noqa: E402
+from mct.inner.unroll import ExactUnroll  # noqa: E402
+from mct.runtime.seeds import generator  # noqa: E402
 
 from .unrolled import compare_with, problem_of, relative, whole_graph  # noqa: E402
 

@@ -12,13 +12,14 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import trajfmt  # noqa: E402
-from mct import learners, networks, programs  # noqa: E402
-from mct.config import EvaluateConfig  # noqa: E402
-from mct.data import Dataset  # noqa: E402
-from mct.evaluate import evaluate  # noqa: E402
-from mct.feed import Feed  # noqa: E402
-from mct.seeds import generator  # noqa: E402
-from mct.stream import KnotStream  # noqa: E402
+from mct.data.datasets import Dataset  # noqa: E402
+from mct.evaluation.protocol import evaluate  # noqa: E402
+from mct.models import networks  # noqa: E402
+from mct.runtime.seeds import generator  # noqa: E402
+from mct.settings.config import EvaluateConfig  # noqa: E402
+from mct.training import compiled, learners  # noqa: E402
+from mct.training.loader import Feed  # noqa: E402
+from mct.trajectories.stream import KnotStream  # noqa: E402
 
 from .fakes import FakeBundle, random_walk  # noqa: E402
 
@@ -68,7 +69,7 @@ def test_captured_updates_are_uncaptured_ones_bit_for_bit(cuda, recorder) -> Non
     found = []
     for captures in (False, True):
         network = networks.build(MODEL, generator=generator(0), device=cuda)
-        (program,) = programs.programs([network], MODEL, engine="eager", shapes=[], notes=None)
+        (program,) = compiled.programs([network], MODEL, engine="eager", shapes=[], notes=None)
         learner = learners.FlatLearner(network, program, **RULE, notes=pytest.fail, recorder=recorder)
         if not captures:
             learner._recorder = None
@@ -176,7 +177,7 @@ def test_want_of_memory_is_one_line(experts: Path, tmp_path: Path, cuda) -> None
         pytest.skip("a limit of torch's own allocator, which a CPU has not")
     full = """
 import torch
-from mct.distiller import Distiller
+from mct.distillation.distiller import Distiller
 real = Distiller.step
 def step(self, state):
     torch.cuda.empty_cache()
@@ -198,14 +199,14 @@ def test_fewer_activations_instead_of_failing(cuda) -> None:
         pytest.skip("a limit of torch's own allocator, which a CPU has not")
     code = """
 import torch
-from mct import networks
-from mct.graphs import GraphUnroll
-from mct.keeping import KeepBudget, KeepingUnroll
-from mct.matching import Match
-from mct.problem import Problem, targets_of
-from mct.seeds import generator
-from mct.steps.convnet import ConvNetStep
-from mct.unroll import ExactUnroll
+from mct.models import networks
+from mct.inner.graphs import GraphUnroll
+from mct.inner.keeping import KeepBudget, KeepingUnroll
+from mct.objectives.matching import Match
+from mct.inner.problem import Problem, targets_of
+from mct.runtime.seeds import generator
+from mct.inner.steps.convnet import ConvNetStep
+from mct.inner.unroll import ExactUnroll
 
 torch.use_deterministic_algorithms(True)
 device = torch.device("cuda")

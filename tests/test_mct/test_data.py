@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import trajfmt  # noqa: E402
-from mct.data import Dataset, load  # noqa: E402
+from mct.data.datasets import Dataset, load  # noqa: E402
 from mct.errors import ConfigError, DataError  # noqa: E402
 
 

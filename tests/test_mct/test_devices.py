@@ -4,9 +4,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from mct import ranks  # noqa: E402
-from mct.devices import described, device_of, settled  # noqa: E402
 from mct.errors import ConfigError  # noqa: E402
+from mct.runtime import ranks  # noqa: E402
+from mct.runtime.devices import described, device_of, settled  # noqa: E402
 
 
 @pytest.mark.parametrize(("there", "expected"), [(True, "cuda"), (False, "cpu")])

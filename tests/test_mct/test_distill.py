@@ -17,19 +17,21 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import trajfmt  # noqa: E402
-from mct import networks, synthetic  # noqa: E402
-from mct import state as states  # noqa: E402
-from mct.augment import DSA  # noqa: E402
-from mct.config import DistillConfig, EvaluateConfig  # noqa: E402
-from mct.data import Dataset  # noqa: E402
-from mct.distill import Distiller, distill  # noqa: E402
+from mct.data.augment import DSA  # noqa: E402
+from mct.data.datasets import Dataset  # noqa: E402
+from mct.distillation import state as states  # noqa: E402
+from mct.distillation.distiller import Distiller  # noqa: E402
+from mct.distillation.folder import RunFolder  # noqa: E402
+from mct.distillation.loop import distill  # noqa: E402
 from mct.errors import ConfigError, DivergedError, ExistsError, MismatchError, MissingError  # noqa: E402
-from mct.evaluate import summarize  # noqa: E402
+from mct.evaluation.protocol import summarize  # noqa: E402
 from mct.events import Evaluated, OuterStep  # noqa: E402
-from mct.folder import RunFolder  # noqa: E402
-from mct.problem import minibatches  # noqa: E402
-from mct.seeds import generator  # noqa: E402
-from mct.unroll import Gradients  # noqa: E402
+from mct.inner.problem import minibatches  # noqa: E402
+from mct.inner.unroll import Gradients  # noqa: E402
+from mct.models import networks  # noqa: E402
+from mct.results import synthetic  # noqa: E402
+from mct.runtime.seeds import generator  # noqa: E402
+from mct.settings.config import DistillConfig, EvaluateConfig  # noqa: E402
 
 from .fakes import FakeBundle, random_walk  # noqa: E402
 
@@ -160,9 +162,9 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 import trajfmt
-from mct.config import DistillConfig, EvaluateConfig
-from mct.distill import Distiller, distill
-from mct.folder import RunFolder
+from mct.settings.config import DistillConfig, EvaluateConfig
+from mct.distillation.distiller import Distiller; from mct.distillation.loop import distill
+from mct.distillation.folder import RunFolder
 config, protocol = DistillConfig(**json.loads(sys.argv[3])), EvaluateConfig(**json.loads(sys.argv[4]))
 with trajfmt.open(sys.argv[1]) as bundle:
     distiller = Distiller.from_bundle(bundle, base=config)
@@ -454,7 +456,7 @@ class Rehearsed:
 def test_best_images_are_kept(tmp_path: Path, bundle, digits, model, monkeypatch, select) -> None:
     """The first of the largest means wins; its images and why they were chosen are in their own file."""
     evaluation = Rehearsed([0.1, 0.4, 0.3, 0.4])
-    monkeypatch.setattr("mct.distiller.evaluate", evaluation)
+    monkeypatch.setattr("mct.distillation.distiller.evaluate", evaluation)
     folder = RunFolder(tmp_path / "run")
     config = replace(CONFIG, eval_every=2, select=select, save_every=100)
     run_whole(distiller_of(bundle, digits, model, config), folder)
@@ -472,12 +474,12 @@ def test_best_of_a_resumed_run_is_compared_with_the_one_before(
     tmp_path: Path, bundle, digits, model, monkeypatch
 ) -> None:
     """Step and accuracy of the best are part of the state; a lost file comes back."""
-    monkeypatch.setattr("mct.distiller.evaluate", Rehearsed([0.1, 0.4, 0.3, 0.2]))
+    monkeypatch.setattr("mct.distillation.distiller.evaluate", Rehearsed([0.1, 0.4, 0.3, 0.2]))
     folder, config = RunFolder(tmp_path / "run"), replace(CONFIG, eval_every=2)
     run_whole(distiller_of(bundle, digits, model, replace(config, outer_steps=3, eval_every=2)), folder)
     before = folder.best.read_bytes()
     folder.best.unlink()
-    monkeypatch.setattr("mct.distiller.evaluate", Rehearsed([0.39, 0.38]))
+    monkeypatch.setattr("mct.distillation.distiller.evaluate", Rehearsed([0.39, 0.38]))
     run_whole(distiller_of(bundle, digits, model, config), folder, resume=True)
     assert folder.best.read_bytes() == before
     other = replace(PROTOCOL, epochs=2)

@@ -10,15 +10,16 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import trajfmt  # noqa: E402
-from mct import networks  # noqa: E402
-from mct import state as states  # noqa: E402
-from mct.caches import COMPILER_VARIABLE, keep_compiled  # noqa: E402
-from mct.config import DistillConfig, EvaluateConfig  # noqa: E402
-from mct.distill import Distiller, distill  # noqa: E402
+from mct.distillation import state as states  # noqa: E402
+from mct.distillation.distiller import Distiller  # noqa: E402
+from mct.distillation.folder import RunFolder  # noqa: E402
+from mct.distillation.loop import distill  # noqa: E402
 from mct.errors import ExhaustedError, ExistsError, MissingError  # noqa: E402
 from mct.events import Note, OuterStep  # noqa: E402
-from mct.execution import Execution  # noqa: E402
-from mct.folder import RunFolder  # noqa: E402
+from mct.models import networks  # noqa: E402
+from mct.runtime.caches import COMPILER_VARIABLE, keep_compiled  # noqa: E402
+from mct.runtime.execution import Execution  # noqa: E402
+from mct.settings.config import DistillConfig, EvaluateConfig  # noqa: E402
 
 from .fakes import FakeBundle, random_walk  # noqa: E402
 

@@ -8,15 +8,17 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import trajfmt  # noqa: E402
-from mct import evaluate, networks, synthetic  # noqa: E402
-from mct.augment import augmentation  # noqa: E402
-from mct.comparison import Comparison  # noqa: E402
-from mct.config import EvaluateConfig  # noqa: E402
-from mct.data import Dataset  # noqa: E402
+from mct.data.augment import augmentation  # noqa: E402
+from mct.data.datasets import Dataset  # noqa: E402
 from mct.errors import ConfigError, MismatchError  # noqa: E402
+from mct.evaluation import protocol  # noqa: E402
+from mct.evaluation.comparison import Comparison  # noqa: E402
 from mct.events import Accuracy, ArchitectureTested, NetworkTrained  # noqa: E402
-from mct.seeds import generator  # noqa: E402
-from mct.training import Crew, intraop  # noqa: E402
+from mct.models import networks  # noqa: E402
+from mct.results import synthetic  # noqa: E402
+from mct.runtime.seeds import generator  # noqa: E402
+from mct.settings.config import EvaluateConfig  # noqa: E402
+from mct.training.jobs import Crew, intraop  # noqa: E402
 
 from .test_synthetic import made  # noqa: E402
 
@@ -55,7 +57,7 @@ def test_protocol_is_the_published_one(digits: Dataset, model: trajfmt.Model, ep
     """SGD, one pass more than `epochs`, a fresh optimizer after epoch `epochs // 2 + 1`: bit for bit."""
     images, labels = digits.train_images[:20], digits.train_labels[:20]
     config = EvaluateConfig(epochs=epochs, augment=augment, batch_size=8)
-    found = evaluate.train_network(images, labels, model, config, 0.05, generator(1))
+    found = protocol.train_network(images, labels, model, config, 0.05, generator(1))
     expected = published(images, labels, model, 0.05, epochs, 8, generator(1), augmentation(augment))
     assert torch.equal(networks.flatten(found), networks.flatten(expected))
 
@@ -65,7 +67,7 @@ def test_soft_labels_are_probabilities(digits: Dataset, model: trajfmt.Model) ->
     images, labels = digits.train_images[:20], digits.train_labels[:20]
     hot = torch.nn.functional.one_hot(labels, 10).float()
     hard, same, other = (
-        networks.flatten(evaluate.train_network(images, y, model, CONFIG, 0.05, generator(1)))
+        networks.flatten(protocol.train_network(images, y, model, CONFIG, 0.05, generator(1)))
         for y in (labels, hot, (hot + 0.1).div(2))
     )
     assert torch.allclose(hard, same, atol=1e-6)
@@ -75,18 +77,18 @@ def test_soft_labels_are_probabilities(digits: Dataset, model: trajfmt.Model) ->
 def test_accuracy_is_the_share_of_hits(digits: Dataset, network: networks.ConvNet) -> None:
     """Blocks do not change it, and the network stays in its mode."""
     images, labels = digits.test_images, digits.test_labels
-    whole = evaluate.accuracy_of(network, images, labels)
+    whole = protocol.accuracy_of(network, images, labels)
     assert whole == float(
         (network(images).argmax(1) == labels).float().mean().double().round(decimals=12)
     ) or (abs(whole - float((network(images).argmax(1) == labels).double().mean())) < 1e-12)
-    assert evaluate.accuracy_of(network, images, labels, block=7) == whole
+    assert protocol.accuracy_of(network, images, labels, block=7) == whole
     assert network.training
 
 
 def test_mean_and_deviation_over_networks(digits: Dataset, model: trajfmt.Model) -> None:
     """Every network is an event; the result is mean and population deviation."""
     start = made(digits)
-    events, result = drain(evaluate.evaluate(start.images, start.labels, 0.05, digits, model, CONFIG))
+    events, result = drain(protocol.evaluate(start.images, start.labels, 0.05, digits, model, CONFIG))
     assert [event.network for event in events] == [0, 1]
     a, b = (event.accuracy for event in events)
     assert result.networks == (a, b)
@@ -99,7 +101,7 @@ def test_same_seed_same_accuracies(digits: Dataset, model: trajfmt.Model) -> Non
     """Evaluation is deterministic, and the seed matters."""
     start = made(digits)
     results = [
-        drain(evaluate.evaluate(start.images, start.labels, 0.05, digits, model,
+        drain(protocol.evaluate(start.images, start.labels, 0.05, digits, model,
                                 EvaluateConfig(networks=2, epochs=4, seed=seed)))[1]
         for seed in (0, 0, 1)
     ]  # fmt: skip
@@ -109,7 +111,7 @@ def test_same_seed_same_accuracies(digits: Dataset, model: trajfmt.Model) -> Non
 def test_baseline_gets_its_best_step_size(digits: Dataset, model: trajfmt.Model) -> None:
     """Every rate is tried with all networks, each once, and the best mean is reported."""
     rates = (0.05, 1e-6, 0.05)
-    events, result = drain(evaluate.evaluate_baseline(1, digits, model, CONFIG, rates=rates))
+    events, result = drain(protocol.evaluate_baseline(1, digits, model, CONFIG, rates=rates))
     assert [event.learning_rate for event in events] == [0.05, 0.05, 1e-6, 1e-6]
     means = {rate: sum(e.accuracy for e in events if e.learning_rate == rate) / 2 for rate in rates}
     assert result.mean == max(means.values())
@@ -126,15 +128,15 @@ def test_networks_do_not_depend_on_how_many_are_trained_at_once(
     config = EvaluateConfig(networks=3, epochs=6, batch_size=8)
     with intraop(2):
         assert Crew.sharing(torch.device("cpu"), 3).at_once == 2
-        threads = drain(evaluate.evaluate(images, labels, 0.05, digits, model, config))
+        threads = drain(protocol.evaluate(images, labels, 0.05, digits, model, config))
     sharing = Crew.sharing
     monkeypatch.setattr(Crew, "sharing", lambda device, _: Crew.alone(device))
-    assert drain(evaluate.evaluate(images, labels, 0.05, digits, model, config)) == threads
+    assert drain(protocol.evaluate(images, labels, 0.05, digits, model, config)) == threads
     monkeypatch.setattr(Crew, "sharing", sharing)
     for number, event in enumerate(threads[0]):
         random = generator(0, "test", "network", number)
         alone = published(images, labels, model, 0.05, 6, 8, random, augmentation("dsa"))
-        assert event.accuracy == evaluate.accuracy_of(alone, digits.test_images, digits.test_labels)
+        assert event.accuracy == protocol.accuracy_of(alone, digits.test_images, digits.test_labels)
 
 
 def test_compiled_networks_are_as_good(digits: Dataset, model: trajfmt.Model) -> None:
@@ -143,7 +145,7 @@ def test_compiled_networks_are_as_good(digits: Dataset, model: trajfmt.Model) ->
     config = EvaluateConfig(networks=2, epochs=2, augment="none")
     with intraop(2):
         eager, compiled = (
-            drain(evaluate.evaluate(images, labels, 0.05, digits, model, config, engine=engine))[1]
+            drain(protocol.evaluate(images, labels, 0.05, digits, model, config, engine=engine))[1]
             for engine in ("eager", "compiled")
         )
     assert compiled.networks == pytest.approx(eager.networks, abs=0.01)
@@ -152,7 +154,7 @@ def test_compiled_networks_are_as_good(digits: Dataset, model: trajfmt.Model) ->
 def test_images_of_another_shape_are_refused(digits: Dataset, model: trajfmt.Model) -> None:
     """The message has both shapes."""
     with pytest.raises(MismatchError, match=r"\(1, 4, 4\).*\(1, 8, 8\)"):
-        next(evaluate.evaluate(torch.zeros(2, 1, 4, 4), torch.arange(2), 0.1, digits, model, CONFIG))
+        next(protocol.evaluate(torch.zeros(2, 1, 4, 4), torch.arange(2), 0.1, digits, model, CONFIG))
 
 
 def test_comparison_from_a_file(tmp_path: Path, digits: Dataset) -> None:
@@ -206,7 +208,7 @@ def test_comparison_trains_with_soft_labels(tmp_path: Path, digits: Dataset) -> 
     synthetic.save(tmp_path / "a.safetensors", replace(start, soft_labels=soft), digits)
     comparison = Comparison.prepare(tmp_path / "a.safetensors", networks=1, epochs=2)
     now = comparison.synthetic
-    expected = drain(evaluate.evaluate(now.images, soft, now.learning_rate, digits, comparison.model,
+    expected = drain(protocol.evaluate(now.images, soft, now.learning_rate, digits, comparison.model,
                                        comparison.config))  # fmt: skip
     assert drain(comparison.distilled()) == expected
 

@@ -12,12 +12,12 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import trajfmt  # noqa: E402
-from mct import networks  # noqa: E402
-from mct.config import ExpertConfig  # noqa: E402
-from mct.data import Dataset  # noqa: E402
+from mct.data.datasets import Dataset  # noqa: E402
 from mct.errors import ConfigError, ExistsError  # noqa: E402
 from mct.events import ExpertDone, ExpertsFound  # noqa: E402
-from mct.expert_run import ExpertRun, buffer_folder, provenance  # noqa: E402
+from mct.experts.run import ExpertRun, buffer_folder, provenance  # noqa: E402
+from mct.models import networks  # noqa: E402
+from mct.settings.config import ExpertConfig  # noqa: E402
 
 from .test_experts import trained  # noqa: E402
 
@@ -124,7 +124,8 @@ def test_bad_setting_is_refused(setting) -> None:
 
 def test_convexified_bundle_equals_the_converted_buffer(tmp_path: Path) -> None:
     """The full trajectory never exists, and every byte but the provenance is that of a conversion."""
-    from trajfmt.convert import ConvertOptions, convert
+    from trajfmt.convert.options import ConvertOptions
+    from trajfmt.convert.run import convert
 
     for _ in run_of(tmp_path / "direct.mct", knots=(1,)).events():
         pass
@@ -172,7 +173,7 @@ def test_hidden_bundle_of_a_written_file_is_removed(tmp_path: Path, monkeypatch:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("mct.recording.shutil", SimpleNamespace(rmtree=stopped))
+        patch.setattr("mct.experts.recording.shutil", SimpleNamespace(rmtree=stopped))
         with pytest.raises(KeyboardInterrupt):
             list(run_of(tmp_path / "out", **small).events())
     assert len(list(tmp_path.rglob(".replay_buffer_0.mtt"))) == 1
@@ -242,7 +243,7 @@ def test_kill_keeps_finished_experts(tmp_path: Path) -> None:
     code = f"""
 import os, signal
 from pathlib import Path
-from mct.expert_run import ExpertRun
+from mct.experts.run import ExpertRun
 from mct.events import ExpertDone
 run = ExpertRun.prepare("digits", Path({str(tmp_path / "out.mct")!r}), model="ConvNetD2W4",
                         experts=2, epochs=3, lr=0.05, batch_size=500, augment="none")

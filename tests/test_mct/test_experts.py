@@ -6,14 +6,15 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import trajfmt  # noqa: E402
-from mct import experts, networks  # noqa: E402
-from mct.augment import augmentation  # noqa: E402
-from mct.config import ExpertConfig  # noqa: E402
-from mct.data import Dataset  # noqa: E402
+from mct.data.augment import augmentation  # noqa: E402
+from mct.data.datasets import Dataset  # noqa: E402
 from mct.errors import DivergedError  # noqa: E402
 from mct.events import ExpertDone, ExpertEpoch  # noqa: E402
-from mct.recording import Rows  # noqa: E402
-from mct.seeds import generator  # noqa: E402
+from mct.experts import train  # noqa: E402
+from mct.experts.recording import Rows  # noqa: E402
+from mct.models import networks  # noqa: E402
+from mct.runtime.seeds import generator  # noqa: E402
+from mct.settings.config import ExpertConfig  # noqa: E402
 
 CONFIG = ExpertConfig(experts=2, epochs=3, lr=0.05, batch_size=500, augment="none")
 
@@ -41,7 +42,7 @@ class Kept:
 def trained(dataset: Dataset, model: trajfmt.Model, config: ExpertConfig = CONFIG):
     """Return events and trajectories."""
     store = Kept()
-    return list(experts.train_experts(dataset, model, config, store)), store.theta
+    return list(train.train_experts(dataset, model, config, store)), store.theta
 
 
 def test_timesteps_are_initialisation_and_every_epoch(digits: Dataset, model: trajfmt.Model) -> None:
@@ -110,7 +111,7 @@ def test_experts_are_those_of_plain_training(digits: Dataset, name: str, at_once
         experts=3, epochs=5, lr=0.05, batch_size=500, momentum=0.5, weight_decay=1e-3, lr_decay=True
     )
     store = Kept()
-    events = list(experts.train_experts(digits, model, config, store, at_once=at_once))
+    events = list(train.train_experts(digits, model, config, store, at_once=at_once))
     for expert, theta in enumerate(store.theta):
         rows, facts = plainly(digits, model, config, expert)
         assert np.array_equal(theta, rows)
@@ -128,7 +129,7 @@ def test_engine_goes_by_the_updates_of_one_expert(digits: Dataset, model: trajfm
         asked.append(updates)
         return "eager"
 
-    monkeypatch.setattr(experts, "choose", choose)
+    monkeypatch.setattr(train, "choose", choose)
     for count in (1, 2):
         trained(digits, model, ExpertConfig(experts=count, epochs=2, batch_size=500))
     assert asked == [6, 6]

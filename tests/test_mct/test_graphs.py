@@ -6,15 +6,15 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from mct import networks  # noqa: E402
-from mct.augment import DSA  # noqa: E402
-from mct.graphs import GraphUnroll  # noqa: E402
-from mct.matching import Match  # noqa: E402
-from mct.problem import Problem, minibatches, targets_of  # noqa: E402
-from mct.seeds import generator  # noqa: E402
-from mct.steps import make_step  # noqa: E402
-from mct.steps.convnet import ConvNetStep  # noqa: E402
-from mct.unroll import ExactUnroll, TeslaUnroll  # noqa: E402
+from mct.data.augment import DSA  # noqa: E402
+from mct.inner.graphs import GraphUnroll  # noqa: E402
+from mct.inner.problem import Problem, minibatches, targets_of  # noqa: E402
+from mct.inner.steps.convnet import ConvNetStep  # noqa: E402
+from mct.inner.steps.table import make_step  # noqa: E402
+from mct.inner.unroll import ExactUnroll, TeslaUnroll  # noqa: E402
+from mct.models import networks  # noqa: E402
+from mct.objectives.matching import Match  # noqa: E402
+from mct.runtime.seeds import generator  # noqa: E402
 
 from .recorded import CallRecorder  # noqa: E402
 

@@ -10,19 +10,20 @@ from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 import trajfmt  # noqa: E402
-from mct import distiller as distillers  # noqa: E402
-from mct import keeping, networks  # noqa: E402
-from mct import state as states  # noqa: E402
-from mct.config import DistillConfig  # noqa: E402
-from mct.data import Dataset  # noqa: E402
-from mct.distiller import Distiller  # noqa: E402
-from mct.execution import Execution  # noqa: E402
-from mct.keeping import KeepBudget, KeepingUnroll  # noqa: E402
-from mct.matching import Match  # noqa: E402
-from mct.problem import Problem, targets_of  # noqa: E402
-from mct.seeds import generator  # noqa: E402
-from mct.steps.convnet import ConvNetStep  # noqa: E402
-from mct.unroll import ExactUnroll  # noqa: E402
+from mct.data.datasets import Dataset  # noqa: E402
+from mct.distillation import distiller as distillers  # noqa: E402
+from mct.distillation import state as states  # noqa: E402
+from mct.distillation.distiller import Distiller  # noqa: E402
+from mct.inner import keeping  # noqa: E402
+from mct.inner.keeping import KeepBudget, KeepingUnroll  # noqa: E402
+from mct.inner.problem import Problem, targets_of  # noqa: E402
+from mct.inner.steps.convnet import ConvNetStep  # noqa: E402
+from mct.inner.unroll import ExactUnroll  # noqa: E402
+from mct.models import networks  # noqa: E402
+from mct.objectives.matching import Match  # noqa: E402
+from mct.runtime.execution import Execution  # noqa: E402
+from mct.runtime.seeds import generator  # noqa: E402
+from mct.settings.config import DistillConfig  # noqa: E402
 
 from .fakes import FakeBundle, random_walk  # noqa: E402
 
@@ -161,13 +162,13 @@ def test_lowered_where_the_system_gives_no_more(python) -> None:
 import pathlib
 import resource
 import torch
-from mct import keeping, networks
-from mct.keeping import KeepBudget, KeepingUnroll
-from mct.matching import Match
-from mct.problem import Problem, targets_of
-from mct.seeds import generator
-from mct.steps.convnet import ConvNetStep
-from mct.unroll import ExactUnroll
+from mct.inner import keeping; from mct.models import networks
+from mct.inner.keeping import KeepBudget, KeepingUnroll
+from mct.objectives.matching import Match
+from mct.inner.problem import Problem, targets_of
+from mct.runtime.seeds import generator
+from mct.inner.steps.convnet import ConvNetStep
+from mct.inner.unroll import ExactUnroll
 
 torch.set_num_threads(1)
 model = networks.parse("ConvNetD3W8", channels=3, image_size=32, classes=10)

@@ -11,10 +11,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import trajfmt  # noqa: E402
-from mct.knots import Knots  # noqa: E402
-from mct.loading import Knot, Loader  # noqa: E402
-from mct.seeds import generator  # noqa: E402
-from mct.stream import KnotStream  # noqa: E402
+from mct.runtime.seeds import generator  # noqa: E402
+from mct.trajectories.knot_cache import Knots  # noqa: E402
+from mct.trajectories.loading import Knot, Loader  # noqa: E402
+from mct.trajectories.stream import KnotStream  # noqa: E402
 
 from .fakes import random_walk  # noqa: E402
 from .test_stream import bundle_of  # noqa: E402
@@ -244,7 +244,7 @@ def test_program_ends_while_the_reader_works(tmp_path, python) -> None:
     path = write(tmp_path, "zstd")
     code = """
 import sys, torch, trajfmt
-from mct.stream import KnotStream
+from mct.trajectories.stream import KnotStream
 stream = KnotStream(trajfmt.open(sys.argv[1]), expert_steps=2)
 random = torch.Generator().manual_seed(0)
 stream.draw(random)
@@ -377,7 +377,7 @@ def test_arranged_and_decoded_knots_are_kept(tmp_path) -> None:
 
 def test_views_of_many_files_use_no_more_descriptors(tmp_path, monkeypatch) -> None:
     """Each view may keep its file open; only so many are kept."""
-    monkeypatch.setattr("mct.knots._MOST_MAPPED", 4)
+    monkeypatch.setattr("mct.trajectories.knot_cache._MOST_MAPPED", 4)
     with trajfmt.open(write(tmp_path, "mct", count=8)) as bundle:
         stream = KnotStream(bundle, expert_steps=2)
         for trajectory in range(8):

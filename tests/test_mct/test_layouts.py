@@ -12,9 +12,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import trajfmt  # noqa: E402
-from mct.data import Dataset, load  # noqa: E402
+from mct.data.datasets import Dataset, load  # noqa: E402
+from mct.data.readers import unpickle  # noqa: E402
 from mct.errors import ConfigError, DataError  # noqa: E402
-from mct.layouts import unpickle  # noqa: E402
 
 PLAIN = trajfmt.Preprocessing(kind="none")
 RNG = np.random.default_rng(0)

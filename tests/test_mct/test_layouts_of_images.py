@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 from PIL import Image  # noqa: E402
 
 import trajfmt  # noqa: E402
-from mct.data import load  # noqa: E402
+from mct.data.datasets import load  # noqa: E402
 from mct.errors import ConfigError, DataError  # noqa: E402
 
 PLAIN = trajfmt.Preprocessing(kind="none")

@@ -10,11 +10,12 @@ from torch import nn  # noqa: E402
 from torch._dynamo.utils import counters  # noqa: E402
 
 import trajfmt  # noqa: E402
-from mct import learners, networks, programs, testing  # noqa: E402
-from mct.feed import Batch, Feed  # noqa: E402
-from mct.seeds import generator  # noqa: E402
-from mct.steps import make_step  # noqa: E402
-from mct.training import Crew  # noqa: E402
+from mct.inner.steps.table import make_step  # noqa: E402
+from mct.models import networks  # noqa: E402
+from mct.runtime.seeds import generator  # noqa: E402
+from mct.training import compiled, learners, testing  # noqa: E402
+from mct.training.jobs import Crew  # noqa: E402
+from mct.training.loader import Batch, Feed  # noqa: E402
 
 from .recorded import CallRecorder  # noqa: E402
 
@@ -105,12 +106,12 @@ def test_what_cannot_be_compiled_runs_uncompiled(model: trajfmt.Model, monkeypat
             notes("the network could not be compiled")
         return step
 
-    monkeypatch.setattr(programs, "make_step", make)
-    programs._step.cache_clear()
+    monkeypatch.setattr(compiled, "make_step", make)
+    compiled._step.cache_clear()
     started = [networks.build(model, generator=generator(0)) for _ in range(2)]
     notes: list[str] = []
     crowd = learners.learners(started, model, **RULE, engine="compiled", notes=notes.append)
-    programs._step.cache_clear()
+    compiled._step.cache_clear()
     assert notes == ["the network could not be compiled"]
     assert crowd[0]._step is not crowd[1]._step
 
@@ -164,15 +165,15 @@ def test_test_pass_that_cannot_be_compiled_is_the_networks(model: trajfmt.Model,
     def fail(*_: object) -> None:
         raise RuntimeError("no vectors\nhere")
 
-    monkeypatch.setattr(programs.Functional, "__call__", fail)
-    programs._forward.cache_clear()
+    monkeypatch.setattr(compiled.Functional, "__call__", fail)
+    compiled._forward.cache_clear()
     started = [networks.build(model, generator=generator(0)) for _ in range(2)]
     shapes, notes = [(20, 1, 8, 8)], list[str]()
     for _ in range(2):
         crowd = learners.learners(
             started, model, **RULE, engine="compiled", shapes=shapes, notes=notes.append
         )
-    programs._forward.cache_clear()
+    compiled._forward.cache_clear()
     assert [learner.classifier() for learner in crowd] == [None, None]
     assert crowd[0]._step is crowd[1]._step
     assert len(notes) == 2
@@ -183,7 +184,7 @@ def test_test_pass_that_cannot_be_compiled_is_the_networks(model: trajfmt.Model,
 def captured(model: trajfmt.Model, notes: list[str], recorder) -> torch.Tensor:
     """Return the weights of a learner whose updates are captured."""
     start = networks.build(model, generator=generator(0))
-    (program,) = programs.programs([start], model, engine="eager", shapes=[], notes=None)
+    (program,) = compiled.programs([start], model, engine="eager", shapes=[], notes=None)
     learner = learners.FlatLearner(start, program, **RULE, notes=notes.append, recorder=recorder)
     for rate in (0.1, 0.01):
         learner.begin(rate)

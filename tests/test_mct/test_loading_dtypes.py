@@ -10,14 +10,14 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import trajfmt  # noqa: E402
-from mct import networks  # noqa: E402
-from mct.config import DistillConfig  # noqa: E402
-from mct.data import Dataset  # noqa: E402
-from mct.distill import Distiller  # noqa: E402
+from mct.data.datasets import Dataset  # noqa: E402
+from mct.distillation.distiller import Distiller  # noqa: E402
 from mct.errors import MismatchError  # noqa: E402
-from mct.loading import Loader, _bits, loaded_bytes  # noqa: E402
-from mct.stream import KnotStream  # noqa: E402
-from trajfmt.layout import DTYPES  # noqa: E402
+from mct.models import networks  # noqa: E402
+from mct.settings.config import DistillConfig  # noqa: E402
+from mct.trajectories.loading import Loader, _bits, loaded_bytes  # noqa: E402
+from mct.trajectories.stream import KnotStream  # noqa: E402
+from trajfmt.schema.layout import DTYPES  # noqa: E402
 from trajfmt.torch import from_readonly  # noqa: E402
 
 from .fakes import random_walk  # noqa: E402

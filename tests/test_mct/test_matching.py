@@ -12,9 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 import trajfmt  # noqa: E402
 from mct.errors import CorruptError, MismatchError  # noqa: E402
-from mct.matching import Matcher, _norms  # noqa: E402
-from mct.seeds import generator  # noqa: E402
-from mct.stream import KnotStream  # noqa: E402
+from mct.objectives.matching import Matcher, _norms  # noqa: E402
+from mct.runtime.seeds import generator  # noqa: E402
+from mct.trajectories.stream import KnotStream  # noqa: E402
 
 from .fakes import random_walk  # noqa: E402
 from .test_stream import bundle_of  # noqa: E402

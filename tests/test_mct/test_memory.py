@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from mct.memory import free_bytes, is_exhausted  # noqa: E402
+from mct.runtime.memory import free_bytes, is_exhausted  # noqa: E402
 
 CPU = torch.device("cpu")
 
@@ -85,7 +85,7 @@ def test_ulimit_counts(python) -> None:
 import pathlib
 import resource
 import torch
-from mct.memory import free_bytes
+from mct.runtime.memory import free_bytes
 size = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (size + (300 << 20), resource.RLIM_INFINITY))
 print(free_bytes(torch.device("cpu")))

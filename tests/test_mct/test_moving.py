@@ -4,9 +4,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from mct.augment import DSA  # noqa: E402
-from mct.moving import moved, moved_batches  # noqa: E402
-from mct.seeds import generator  # noqa: E402
+from mct.data.augment import DSA  # noqa: E402
+from mct.data.moving import moved, moved_batches  # noqa: E402
+from mct.runtime.seeds import generator  # noqa: E402
 
 
 def test_order_lengths_and_dtypes_stay() -> None:

@@ -7,10 +7,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import trajfmt  # noqa: E402
-from mct import networks  # noqa: E402
 from mct.errors import ConfigError, MismatchError  # noqa: E402
-from mct.seeds import generator  # noqa: E402
-from trajfmt import models  # noqa: E402
+from mct.models import networks  # noqa: E402
+from mct.runtime.seeds import generator  # noqa: E402
+from trajfmt.schema import models  # noqa: E402
 
 
 def build(name: str, *, channels: int = 3, size: int = 32, seed: int = 0) -> networks.ConvNet:

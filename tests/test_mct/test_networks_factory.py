@@ -10,9 +10,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import trajfmt  # noqa: E402
-from mct import networks  # noqa: E402
 from mct.errors import ConfigError  # noqa: E402
-from mct.seeds import generator  # noqa: E402
+from mct.models import networks  # noqa: E402
+from mct.runtime.seeds import generator  # noqa: E402
 
 NUMBERS = itertools.count()
 

@@ -8,11 +8,11 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import trajfmt  # noqa: E402
-from mct import networks  # noqa: E402
-from mct.architectures.resnet import Block  # noqa: E402
 from mct.errors import ConfigError  # noqa: E402
-from mct.seeds import generator  # noqa: E402
-from trajfmt import models  # noqa: E402
+from mct.models import networks  # noqa: E402
+from mct.models.architectures.resnet import Block  # noqa: E402
+from mct.runtime.seeds import generator  # noqa: E402
+from trajfmt.schema import models  # noqa: E402
 
 NAMES = ["AlexNet", "VGG11", "VGG11BN", "ResNet18", "ResNet18BN", "ResNet18_AP", "ResNet18BN_AP"]
 

@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 image = pytest.importorskip("PIL.Image")
 
-from mct.plots import grids  # noqa: E402
+from mct.results import grids  # noqa: E402
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -5,8 +5,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from mct.position import _Pieces, _write_at_once  # noqa: E402
-from mct.stream import KnotStream  # noqa: E402
+from mct.trajectories.position import _Pieces, _write_at_once  # noqa: E402
+from mct.trajectories.stream import KnotStream  # noqa: E402
 
 from .test_stream import bundle_of  # noqa: E402
 

@@ -8,9 +8,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import trajfmt  # noqa: E402
-from mct import preprocessing, whitening  # noqa: E402
+from mct.data import preprocessing, whitening  # noqa: E402
 from mct.errors import ConfigError, DataError, MismatchError  # noqa: E402
-from mct.seeds import generator  # noqa: E402
+from mct.runtime.seeds import generator  # noqa: E402
 
 
 @pytest.fixture

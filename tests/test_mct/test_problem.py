@@ -8,9 +8,9 @@ torch = pytest.importorskip("torch")
 
 from torch.nn.functional import cross_entropy  # noqa: E402
 
-from mct.augment import DSA  # noqa: E402
-from mct.problem import Problem, minibatches, targets_of  # noqa: E402
-from mct.seeds import generator  # noqa: E402
+from mct.data.augment import DSA  # noqa: E402
+from mct.inner.problem import Problem, minibatches, targets_of  # noqa: E402
+from mct.runtime.seeds import generator  # noqa: E402
 
 
 def test_one_hot_labels_are_hard_labels() -> None:

@@ -10,9 +10,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import trajfmt  # noqa: E402
-from mct.data import Dataset  # noqa: E402
+from mct.data.datasets import Dataset  # noqa: E402
 from mct.errors import ConfigError, MismatchError  # noqa: E402
-from mct.provenance import dataset_of, model_of  # noqa: E402
+from mct.trajectories.provenance import dataset_of, model_of  # noqa: E402
 
 NORMALIZE = trajfmt.Preprocessing(kind="normalize")
 KNOWN = trajfmt.Model(family="ConvNet", depth=2, width=4, channels=1, classes=10, image_size=8,

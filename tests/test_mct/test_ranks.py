@@ -13,14 +13,15 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import trajfmt  # noqa: E402
-from mct import networks  # noqa: E402
-from mct import state as states  # noqa: E402
-from mct.config import DistillConfig, EvaluateConfig  # noqa: E402
-from mct.distill import Distiller, distill  # noqa: E402
+from mct.distillation import state as states  # noqa: E402
+from mct.distillation.distiller import Distiller  # noqa: E402
+from mct.distillation.folder import RunFolder  # noqa: E402
+from mct.distillation.loop import distill  # noqa: E402
 from mct.errors import ConfigError, DivergedError, ExistsError, RankError  # noqa: E402
 from mct.events import OuterStep  # noqa: E402
-from mct.folder import RunFolder  # noqa: E402
-from mct.ranks import Alone, joined, together  # noqa: E402
+from mct.models import networks  # noqa: E402
+from mct.runtime.ranks import Alone, joined, together  # noqa: E402
+from mct.settings.config import DistillConfig, EvaluateConfig  # noqa: E402
 
 from .fakes import FakeBundle, random_walk  # noqa: E402
 from .threads import Member, in_ranks  # noqa: E402
@@ -32,15 +33,15 @@ PROTOCOL = EvaluateConfig(networks=1, epochs=1)
 SCRIPT = """
 import json, os, sys
 import torch
-from mct import networks
-from mct.augment import DSA
+from mct.models import networks
+from mct.data.augment import DSA
 from mct.errors import RankError
-from mct.matching import Match
-from mct.ranks import joined
-from mct.seeds import generator
-from mct.steps import make_step
-from mct.problem import Problem, minibatches, targets_of
-from mct.unroll import ExactUnroll
+from mct.objectives.matching import Match
+from mct.runtime.ranks import joined
+from mct.runtime.seeds import generator
+from mct.inner.steps.table import make_step
+from mct.inner.problem import Problem, minibatches, targets_of
+from mct.inner.unroll import ExactUnroll
 
 random = generator(1)
 model = networks.parse("ConvNetD1W4", channels=2, image_size=8, classes=3)

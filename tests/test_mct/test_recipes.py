@@ -7,9 +7,10 @@ import pytest
 
 pytest.importorskip("torch")
 
-from mct import networks, presets, recipes
-from mct.config import DistillConfig
 from mct.errors import ConfigError
+from mct.models import networks
+from mct.settings import defaults, presets
+from mct.settings.config import DistillConfig
 
 SIZES = {"CIFAR10": (32, 10), "CIFAR100": (32, 100), "Tiny": (64, 200), "ImageNet": (128, 10)}
 
@@ -50,7 +51,7 @@ def test_whitened_cifar10_is_the_best_of_table_3(ipc: int, steps: int) -> None:
 def test_preset_can_be_used(name: str) -> None:
     """Its settings are valid, its model exists for its images, and 50 epochs are enough for it."""
     found = presets.preset(name)
-    config = recipes.distill_config(found.dataset, preset=name)
+    config = defaults.distill_config(found.dataset, preset=name)
     assert config == DistillConfig(**found.settings)
     assert (config.ipc, config.outer_steps, config.augment) == (found.ipc, 5000, "dsa")
     size, classes = SIZES[found.dataset]
@@ -78,7 +79,7 @@ def test_tiny_experts_are_deeper() -> None:
     """Presets and the default for experts agree on the model of every data set."""
     for found in presets.PRESETS.values():
         if found.dataset != "ImageNet":
-            assert found.model == recipes.MODELS.get(found.dataset, "ConvNet")
+            assert found.model == defaults.MODELS.get(found.dataset, "ConvNet")
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_tiny_experts_are_deeper() -> None:
 )
 def test_which_preset_is_taken(given: dict[str, str], expected: str) -> None:
     """A named preset wins; else data set, images per class, preprocessing and method choose."""
-    found = recipes.distill_config("CIFAR10", ipc=10, **given)
+    found = defaults.distill_config("CIFAR10", ipc=10, **given)
     assert found == DistillConfig(**presets.preset(expected).settings)
 
 
@@ -107,7 +108,7 @@ def test_other_preprocessing_is_better_than_nothing() -> None:
 
 def test_given_then_preset_then_defaults() -> None:
     """A value that is given wins, None is not given, and what a preset leaves open is the default."""
-    found = recipes.distill_config("CIFAR10", preset="mct-cifar10-ipc10", ipc=1, lr_img=7.0, seed=None)
+    found = defaults.distill_config("CIFAR10", preset="mct-cifar10-ipc10", ipc=1, lr_img=7.0, seed=None)
     base = DistillConfig(**presets.preset("mct-cifar10-ipc10").settings)
     assert found == replace(base, ipc=1, lr_img=7.0)
     assert found.momentum == DistillConfig().momentum
@@ -116,17 +117,17 @@ def test_given_then_preset_then_defaults() -> None:
 @pytest.mark.parametrize("ipc", [1, 3])
 def test_digits_are_not_augmented(ipc: int) -> None:
     """The built-in digits have one recipe for every number of images, and it does not augment."""
-    config = recipes.distill_config("digits", ipc=ipc, preprocessing="normalize", method="mtt")
+    config = defaults.distill_config("digits", ipc=ipc, preprocessing="normalize", method="mtt")
     assert (config.ipc, config.inner_steps, config.lr_init, config.augment) == (ipc, 20, 0.05, "none")
-    assert recipes.expert_config("digits").augment == "none"
-    assert recipes.evaluate_config("digits").augment == "none"
-    assert recipes.evaluate_config("digits", augment="flip").augment == "flip"
+    assert defaults.expert_config("digits").augment == "none"
+    assert defaults.evaluate_config("digits").augment == "none"
+    assert defaults.evaluate_config("digits", augment="flip").augment == "flip"
 
 
 def test_what_nobody_published_gets_the_defaults() -> None:
     """Unknown data sets and numbers of images are no error."""
-    assert recipes.distill_config("unheard-of") == DistillConfig()
-    assert recipes.distill_config("CIFAR10", ipc=7) == DistillConfig(ipc=7)
+    assert defaults.distill_config("unheard-of") == DistillConfig()
+    assert defaults.distill_config("CIFAR10", ipc=7) == DistillConfig(ipc=7)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,7 @@ def test_what_nobody_published_gets_the_defaults() -> None:
 def test_unknown_preset_names_its_neighbours(name: str, hint: str) -> None:
     """The message has the name and some that are like it."""
     with pytest.raises(ConfigError, match=f"'{name}'; did you mean .*{hint}"):
-        recipes.distill_config("CIFAR10", preset=name)
+        defaults.distill_config("CIFAR10", preset=name)
 
 
 def test_unknown_preset_like_none_lists_all() -> None:

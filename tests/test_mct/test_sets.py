@@ -14,20 +14,17 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import trajfmt  # noqa: E402
-from mct import data, networks, sets, synthetic  # noqa: E402
-from mct.comparison import Comparison  # noqa: E402
-from mct.config import EvaluateConfig  # noqa: E402
-from mct.errors import (  # noqa: E402
-    ConfigError,
-    CorruptError,
-    ExistsError,
-    MismatchError,
-    MissingError,
-    ResultError,
-)
-from mct.evaluate import evaluate  # noqa: E402
-from mct.origin import ForeignOrigin  # noqa: E402
-from mct.sets import Told, labels  # noqa: E402
+from mct import sets  # noqa: E402
+from mct.data import datasets  # noqa: E402
+from mct.errors import ConfigError, CorruptError, ExistsError, MismatchError, MissingError, ResultError  # noqa: E402
+from mct.evaluation.comparison import Comparison  # noqa: E402
+from mct.evaluation.protocol import evaluate  # noqa: E402
+from mct.models import networks  # noqa: E402
+from mct.results import synthetic  # noqa: E402
+from mct.results.origin import ForeignOrigin  # noqa: E402
+from mct.sets import labels  # noqa: E402
+from mct.sets.settle import Told  # noqa: E402
+from mct.settings.config import EvaluateConfig  # noqa: E402
 
 from ..foreign_sets import writers  # noqa: E402, TID252  # the generators need torch
 from .test_synthetic import made  # noqa: E402
@@ -416,7 +413,7 @@ def test_what_files_say_is_used_and_recorded(tmp_path: Path) -> None:
 def test_one_protocol_for_all(tmp_path: Path) -> None:
     """A set evaluates as its images, labels and step size do when they are handed over directly."""
     settings = {"networks": 1, "epochs": 2, "augment": "none"}
-    digits = data.load("digits", preprocessing=trajfmt.Preprocessing(kind="normalize"))
+    digits = datasets.load("digits", preprocessing=trajfmt.Preprocessing(kind="normalize"))
     model = networks.parse("ConvNetD2W4", channels=1, image_size=8, classes=10)
     for own, path in (
         (HARD, writers.mtt(tmp_path / "a", IMAGES, HARD)),
@@ -742,7 +739,7 @@ def test_soft_foreign_images_as_our_own_file(tmp_path: Path) -> None:
     assert torch.equal(found.images, IMAGES)
 
 
-def test_our_own_result_for_other_codebases(tmp_path: Path, digits: data.Dataset) -> None:
+def test_our_own_result_for_other_codebases(tmp_path: Path, digits: datasets.Dataset) -> None:
     """A distilled result goes out with its step size and number of classes, which need no flags."""
     result = made(digits)
     synthetic.save(tmp_path / "synthetic.safetensors", result, digits)

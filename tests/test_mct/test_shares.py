@@ -6,13 +6,13 @@ import pytest
 
 pytest.importorskip("torch")
 
-from mct.config import EvaluateConfig
-from mct.data import Dataset
+from mct.data.datasets import Dataset
 from mct.errors import DivergedError, ExistsError, RankError
-from mct.evaluate import evaluate, evaluate_baseline
+from mct.evaluation.protocol import evaluate, evaluate_baseline
 from mct.events import Accuracy, ExpertDone, ExpertEpoch, ExpertsFound
-from mct.expert_run import ExpertRun
-from mct.ranks import Alone
+from mct.experts.run import ExpertRun
+from mct.runtime.ranks import Alone
+from mct.settings.config import EvaluateConfig
 
 from .threads import in_ranks
 

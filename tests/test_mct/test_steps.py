@@ -4,14 +4,15 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from mct import networks  # noqa: E402
-from mct.seeds import generator  # noqa: E402
-from mct.steps import choose, make_step  # noqa: E402
-from mct.steps.autograd import AutogradStep  # noqa: E402
-from mct.steps.closed import ClosedStep  # noqa: E402
-from mct.steps.compiled import CompiledStep  # noqa: E402
-from mct.steps.convnet import ConvNetStep  # noqa: E402
-from mct.steps.narrow import NarrowStep  # noqa: E402
+from mct.inner.steps.autograd import AutogradStep  # noqa: E402
+from mct.inner.steps.closed import ClosedStep  # noqa: E402
+from mct.inner.steps.compiled import CompiledStep  # noqa: E402
+from mct.inner.steps.convnet import ConvNetStep  # noqa: E402
+from mct.inner.steps.narrow import NarrowStep  # noqa: E402
+from mct.inner.steps.step import choose  # noqa: E402
+from mct.inner.steps.table import make_step  # noqa: E402
+from mct.models import networks  # noqa: E402
+from mct.runtime.seeds import generator  # noqa: E402
 
 FAMILY = ["ConvNetD2W8", "ConvNetD2W8BN", "ConvNetD2W8LN", "ConvNetD2W8GN", "ConvNetD2W8NN", "ConvNetD2W8MP",
           "ConvNetD2W8NP", "ConvNetD1W8GNMP", "ConvNetD3W4BN"]  # fmt: skip

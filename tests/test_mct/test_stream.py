@@ -7,8 +7,8 @@ torch = pytest.importorskip("torch")
 
 import trajfmt  # noqa: E402
 from mct.errors import ConfigError  # noqa: E402
-from mct.seeds import generator  # noqa: E402
-from mct.stream import KnotStream  # noqa: E402
+from mct.runtime.seeds import generator  # noqa: E402
+from mct.trajectories.stream import KnotStream  # noqa: E402
 
 from .fakes import FakeBundle, random_walk  # noqa: E402
 

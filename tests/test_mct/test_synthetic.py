@@ -10,11 +10,13 @@ torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors")
 
 import trajfmt  # noqa: E402
-from mct import networks, synthetic, tensorfile  # noqa: E402
-from mct.config import DistillConfig, EvaluateConfig  # noqa: E402
-from mct.data import Dataset, load  # noqa: E402
+from mct.data.datasets import Dataset, load  # noqa: E402
 from mct.errors import ConfigError, CorruptError, MissingError, ResultError  # noqa: E402
-from mct.seeds import generator  # noqa: E402
+from mct.models import networks  # noqa: E402
+from mct.results import synthetic  # noqa: E402
+from mct.runtime import tensorfile  # noqa: E402
+from mct.runtime.seeds import generator  # noqa: E402
+from mct.settings.config import DistillConfig, EvaluateConfig  # noqa: E402
 
 
 def origin_of(dataset: Dataset, ipc: int = 2) -> synthetic.Origin:

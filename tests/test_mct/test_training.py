@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from mct.training import Crew, intraop  # noqa: E402
+from mct.training.jobs import Crew, intraop  # noqa: E402
 
 CPU = torch.device("cpu")
 
@@ -38,7 +38,7 @@ def test_every_job_ends_and_is_yielded_in_order(at_once: int) -> None:
 
 def test_jobs_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three long jobs on two threads all begin before one ends."""
-    monkeypatch.setattr("mct.training._TURN", 0.0)
+    monkeypatch.setattr("mct.training.jobs._TURN", 0.0)
     order: list[int] = []
 
     def job(number: int) -> Iterator[None]:

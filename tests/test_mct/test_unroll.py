@@ -8,14 +8,14 @@ torch = pytest.importorskip("torch")
 
 from torch.nn.functional import cross_entropy  # noqa: E402
 
-from mct.augment import STRATEGY  # noqa: E402
+from mct.data.augment import STRATEGY  # noqa: E402
 from mct.errors import ConfigError, DivergedError  # noqa: E402
-from mct.functional import Functional  # noqa: E402
-from mct.matching import Match  # noqa: E402
-from mct.problem import Problem  # noqa: E402
-from mct.steps.autograd import AutogradStep  # noqa: E402
-from mct.steps.convnet import ConvNetStep  # noqa: E402
-from mct.unroll import ExactUnroll, TeslaUnroll  # noqa: E402
+from mct.inner.problem import Problem  # noqa: E402
+from mct.inner.steps.autograd import AutogradStep  # noqa: E402
+from mct.inner.steps.convnet import ConvNetStep  # noqa: E402
+from mct.inner.unroll import ExactUnroll, TeslaUnroll  # noqa: E402
+from mct.models.functional import Functional  # noqa: E402
+from mct.objectives.matching import Match  # noqa: E402
 
 from .unrolled import compare_with, problem_of, relative, whole_graph  # noqa: E402
 

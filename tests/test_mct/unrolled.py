@@ -7,12 +7,12 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-from mct import networks
-from mct.augment import DSA
-from mct.matching import Match
-from mct.moving import moved_batches
-from mct.problem import Problem, minibatches, targets_of
-from mct.seeds import generator
+from mct.data.augment import DSA
+from mct.data.moving import moved_batches
+from mct.inner.problem import Problem, minibatches, targets_of
+from mct.models import networks
+from mct.objectives.matching import Match
+from mct.runtime.seeds import generator
 
 
 def network_of(name: str, side: int, random: torch.Generator) -> nn.Module:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from trajfmt import TimestepError, UsageError
-from trajfmt.beta import check_knots, curve, locate
+from trajfmt.trajectory.beta import check_knots, curve, locate
 
 NORMS = st.lists(st.floats(0, 1e6), min_size=1, max_size=12)
 

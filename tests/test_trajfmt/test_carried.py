@@ -14,12 +14,13 @@ from safetensors.numpy import load_file
 
 import trajfmt
 from trajfmt import ArrayTrajectory, CorruptError, ParamLayout, SourceError, TimestepError, UsageError
-from trajfmt.convert import ConvertOptions, convert
-from trajfmt.extract import extract
-from trajfmt.manifest import Provenance, TimestepUnit
-from trajfmt.report import summarize
-from trajfmt.validate import validate
-from trajfmt.window import Window
+from trajfmt.bundle.extraction import extract
+from trajfmt.bundle.report import summarize
+from trajfmt.bundle.validation import validate
+from trajfmt.convert.options import ConvertOptions
+from trajfmt.convert.run import convert
+from trajfmt.convert.selection import Window
+from trajfmt.schema.provenance import Provenance, TimestepUnit
 
 Walk = Callable[..., Any]
 KINDS = [

@@ -15,17 +15,12 @@ import numpy as np
 import pytest
 
 import trajfmt
-from trajfmt.convert import ConvertOptions, Event, convert
-from trajfmt.errors import (
-    CorruptError,
-    ExistsError,
-    MissingError,
-    SourceError,
-    TrajfmtError,
-    UsageError,
-)
-from trajfmt.plan import plan
-from trajfmt.validate import validate
+from trajfmt.bundle.validation import validate
+from trajfmt.convert.events import Event
+from trajfmt.convert.options import ConvertOptions
+from trajfmt.convert.planning import plan
+from trajfmt.convert.run import convert
+from trajfmt.errors import CorruptError, ExistsError, MissingError, SourceError, TrajfmtError, UsageError
 
 torch = pytest.importorskip("torch")
 
@@ -250,7 +245,7 @@ def test_knots_outside_a_trajectory_are_refused(tmp_path: Path, knots: tuple[int
 @pytest.mark.parametrize("codec", ["none", "zstd", "archive"])
 def test_full_and_back_is_bit_identical(tmp_path: Path, codec: Any) -> None:
     """.pt -> .mtt -> .pt gives every bit back, in lists of tensors that share no storage."""
-    from trajfmt.export import export
+    from trajfmt.export.run import export
 
     experts = [theta(seed, 5 + seed) for seed in range(3)]
     experts[0][2][0][0, 0] = np.float32(-0.0)
@@ -302,7 +297,7 @@ def test_full_recoded_and_back_is_the_same_bundle(tmp_path: Path) -> None:
 
 def test_convex_to_full_is_the_discretised_line(tmp_path: Path) -> None:
     """.mct -> .mtt holds the line at whole timesteps, and export writes the same."""
-    from trajfmt.export import export
+    from trajfmt.export.run import export
 
     run(save(tmp_path / "src", [theta(1), theta(2, 5)]), tmp_path / "a.mct")
     run(tmp_path / "a.mct", tmp_path / "b.mtt")
@@ -724,9 +719,9 @@ def test_storage_against_the_source(
 MEASURE = """
 import gc, json, sys, threading
 import numpy as np, torch
-import trajfmt.sources.mtt
+import trajfmt.sources.mtt_family.mtt
 from pathlib import Path
-from trajfmt.convert import ConvertOptions, convert
+from trajfmt.convert.options import ConvertOptions; from trajfmt.convert.run import convert
 
 def anonymous():
     for line in Path("/proc/self/status").read_text().splitlines():
@@ -784,7 +779,7 @@ def test_memory_does_not_grow_with_timesteps(tmp_path: Path) -> None:
 
 def test_every_weight_is_read_once(tmp_path: Path) -> None:
     """Each tensor of each timestep is asked for exactly once over a whole conversion."""
-    from trajfmt.sources.zipped import ZippedTrajectory
+    from trajfmt.sources.torchfile.zipped import ZippedTrajectory
 
     source = save(tmp_path / "src", [theta(0), theta(1)], 0)
     save(source, [theta(2)], 1)

@@ -12,15 +12,16 @@ import pytest
 
 import trajfmt
 from trajfmt import ArrayTrajectory, CorruptError, ParamLayout, SourceError, UsageError
-from trajfmt.beta import curve, locate
-from trajfmt.convert import ConvertOptions, convert
-from trajfmt.encodings.convex import ConvexTrajectory
-from trajfmt.encodings.discrete import Discretised
-from trajfmt.layout import DTYPES
-from trajfmt.measure import Digest
-from trajfmt.report import layer_reports, summarize
-from trajfmt.source import Convexified
-from trajfmt.validate import validate
+from trajfmt.bundle.report import layer_reports, summarize
+from trajfmt.bundle.validation import validate
+from trajfmt.convert.options import ConvertOptions
+from trajfmt.convert.run import convert
+from trajfmt.encodings.convex.reader import ConvexTrajectory
+from trajfmt.encodings.parts.discrete import Discretised
+from trajfmt.schema.layout import DTYPES
+from trajfmt.trajectory.beta import curve, locate
+from trajfmt.trajectory.measure import Digest
+from trajfmt.trajectory.source import Convexified
 
 Walk = Callable[..., Any]
 OWNER = np.repeat([0, 1, 2], [6, 2, 1])

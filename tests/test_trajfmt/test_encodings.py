@@ -20,8 +20,8 @@ from safetensors.numpy import load_file
 
 import trajfmt
 from trajfmt import ArrayTrajectory, ParamLayout
-from trajfmt.encodings import full_writer as full
-from trajfmt.encodings.convex import ConvexTrajectory
+from trajfmt.encodings.convex.reader import ConvexTrajectory
+from trajfmt.encodings.full import writer as full
 
 Array = NDArray[np.generic]
 SHAPES = [

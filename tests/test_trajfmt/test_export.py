@@ -16,7 +16,8 @@ from trajfmt import ExistsError, ParamLayout, UsageError
 
 torch = pytest.importorskip("torch")
 
-from trajfmt.export import BufferWriter, export  # noqa: E402  # needs torch
+from trajfmt.export.mtt import BufferWriter  # noqa: E402  # needs torch
+from trajfmt.export.run import export  # noqa: E402  # needs torch
 
 Array = NDArray[np.generic]
 

@@ -22,12 +22,13 @@ from traj_cli.traj import main
 
 import trajfmt
 from trajfmt import ParamLayout, Provenance, TimestepUnit, UsageError
-from trajfmt.convert import ConvertOptions, convert
+from trajfmt.convert.options import ConvertOptions
+from trajfmt.convert.run import convert
 
 torch = pytest.importorskip("torch")
 
 import trajfmt.torch  # noqa: E402  # needs torch
-from trajfmt.export import TARGETS, check, export  # noqa: E402
+from trajfmt.export.run import TARGETS, check, export  # noqa: E402
 
 from ..foreign import mct_authors as theirs  # noqa: E402, TID252  # the generators need torch
 from ..foreign import towers  # noqa: E402, TID252

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 
 import trajfmt
 from trajfmt import ExistsError, ParamLayout, TimestepError, UsageError
-from trajfmt.extract import extract
+from trajfmt.bundle.extraction import extract
 
 Array = NDArray[np.generic]
 

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trajfmt import inputs
-from trajfmt.bundle import Bundle
-from trajfmt.convert import convert
+from trajfmt.bundle.reader import Bundle
+from trajfmt.convert import hashing
+from trajfmt.convert.hashing import Watched
+from trajfmt.convert.run import convert
 from trajfmt.errors import SourceError
-from trajfmt.inputs import Watched
-from trajfmt.sources.base import FilePart
-from trajfmt.sources.replay import ReplayPart
-from trajfmt.sources.zipped import ZippedTrajectory
+from trajfmt.sources.base.collection import FilePart
+from trajfmt.sources.mtt_family.replay import ReplayPart
+from trajfmt.sources.torchfile.zipped import ZippedTrajectory
 
 torch = pytest.importorskip("torch")
 
@@ -61,9 +61,9 @@ def test_error_does_not_wait_for_the_hash(
         begun.wait()
         raise error
 
-    monkeypatch.setattr(inputs, "hashlib", SimpleNamespace(sha256=Held))
-    monkeypatch.setattr(inputs, "_PIECE", size)
-    monkeypatch.setattr("trajfmt.convert.ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(hashing, "hashlib", SimpleNamespace(sha256=Held))
+    monkeypatch.setattr(hashing, "_PIECE", size)
+    monkeypatch.setattr("trajfmt.convert.run.ThreadPoolExecutor", Pool)
     monkeypatch.setattr(ReplayPart, "open", fail)
     with pytest.raises(type(error)):
         convert(source, tmp_path / "out.mct")
@@ -94,7 +94,7 @@ def test_interrupt_does_not_wait_for_trajectories(tmp_path: Path, monkeypatch: p
     source = save(tmp_path / "src")
     monkeypatch.setattr(ZippedTrajectory, "read", held)
     monkeypatch.setattr(Watched, "hash_more", interrupt)
-    monkeypatch.setattr("trajfmt.convert.ThreadPoolExecutor", Pool)
+    monkeypatch.setattr("trajfmt.convert.run.ThreadPoolExecutor", Pool)
     with pytest.raises(KeyboardInterrupt):
         convert(source, tmp_path / "out.mct")
     assert reads == [0]
@@ -106,7 +106,7 @@ def test_hash_is_that_of_all_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     data = np.random.default_rng(0).bytes(1000)
     for name, content in (("a", data), ("b", b""), ("c", data[:7])):
         (tmp_path / name).write_bytes(content)
-    monkeypatch.setattr(inputs, "_PIECE", 300)
+    monkeypatch.setattr(hashing, "_PIECE", 300)
     part: Any = FilePart(tmp_path / "a", tmp_path / "b", tmp_path / "c")
     with ThreadPoolExecutor(1) as pool, Watched(part, pool) as watched:
         watched.hash_more()

@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 import trajfmt
-from trajfmt.convert import ConvertOptions, Event, convert
+from trajfmt.bundle.validation import validate
+from trajfmt.convert.events import Event
+from trajfmt.convert.options import ConvertOptions
+from trajfmt.convert.run import convert
 from trajfmt.errors import SourceError, UsageError
-from trajfmt.sources.replay import ReplayPart
-from trajfmt.sources.tensors import TensorTrajectory
-from trajfmt.validate import validate
+from trajfmt.sources.mtt_family.replay import ReplayPart
+from trajfmt.sources.torchfile.tensors import TensorTrajectory
 
 torch = pytest.importorskip("torch")
 
@@ -65,10 +67,10 @@ DRIVER = """
 import json, os, random, resource, shutil, signal, sys, time
 from pathlib import Path
 import torch
-from trajfmt.convert import ConvertOptions, convert
+from trajfmt.convert.options import ConvertOptions; from trajfmt.convert.run import convert
 from trajfmt.errors import TrajfmtError
-from trajfmt.validate import validate
-import trajfmt.sources.mtt
+from trajfmt.bundle.validation import validate
+import trajfmt.sources.mtt_family.mtt
 
 torch.set_num_threads(1)
 mode, folder = sys.argv[1], Path(sys.argv[2])
@@ -413,7 +415,7 @@ def test_two_destinations_side_by_side_do_not_meet(source: Path, tmp_path: Path)
 FULL_DISK = """
 import resource, signal, sys
 from importlib.metadata import entry_points
-import torch, trajfmt.sources.mtt
+import torch, trajfmt.sources.mtt_family.mtt
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 limit = int(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 MEASURED = """
 import sys, threading
-from trajfmt.convert import convert
+from trajfmt.convert.run import convert
 
 def anonymous():
     with open("/proc/self/status") as status:

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 import trajfmt
-from trajfmt.convert import ConvertOptions, convert
+from trajfmt.convert.options import ConvertOptions
+from trajfmt.convert.planning import plan
+from trajfmt.convert.run import convert
 from trajfmt.errors import CorruptError, SourceError
-from trajfmt.plan import plan
-from trajfmt.sources import open_source
+from trajfmt.sources.discovery import open_source
 
 torch = pytest.importorskip("torch")
 

@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 
 import trajfmt
-from trajfmt.convert import ConvertOptions, Event, convert
+from trajfmt.convert.events import Event
+from trajfmt.convert.options import ConvertOptions
+from trajfmt.convert.planning import plan
+from trajfmt.convert.run import convert
 from trajfmt.errors import CorruptError, SourceError, UsageError
-from trajfmt.plan import plan
-from trajfmt.sources import LAYOUTS, open_source
+from trajfmt.sources.discovery import open_source
+from trajfmt.sources.table import LAYOUTS
 
 torch = pytest.importorskip("torch")
 
@@ -71,10 +74,11 @@ def test_facts_of_short_paths_are_none(
 ) -> None:
     """Each `--from` reads folders that lie near the root without asking for more of them."""
     folder = write(tmp_path).folder
-    for module in ("paths", "towers", "graphs", "glad", "mkdt", "seqmatch", "lors"):
+    family = [f"mtt_family.{name}" for name in ("paths", "glad", "mkdt", "seqmatch")]
+    others = [f"pairs_and_graphs.{name}" for name in ("towers", "graphs", "lors")]
+    for module in family + others:
         parts = tuple(part for part in above.split("/") if part)
-        target = f"trajfmt.sources.{module}.parts_of"
-        monkeypatch.setattr(target, lambda _folder, parts=parts: parts)
+        monkeypatch.setattr(f"trajfmt.sources.{module}.parts_of", lambda _folder, parts=parts: parts)
     files = "img_replay_buffer" if write is towers.vl else "replay_buffer"
     for layout in LAYOUTS:
         if layout.files.startswith(files):

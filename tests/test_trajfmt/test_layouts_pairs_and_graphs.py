@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 import trajfmt
-from trajfmt.convert import convert
+from trajfmt.convert.run import convert
 from trajfmt.errors import SourceError
-from trajfmt.sources import open_source
+from trajfmt.sources.discovery import open_source
 
 torch = pytest.importorskip("torch")
 

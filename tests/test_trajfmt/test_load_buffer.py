@@ -22,8 +22,9 @@ from trajfmt import CorruptError, MissingError, NotABundleError, ParamLayout, Us
 torch = pytest.importorskip("torch")
 
 import trajfmt.torch  # noqa: E402  # needs torch
-from trajfmt.convert import ConvertOptions, convert  # noqa: E402
-from trajfmt.export import export  # noqa: E402
+from trajfmt.convert.options import ConvertOptions  # noqa: E402
+from trajfmt.convert.run import convert  # noqa: E402
+from trajfmt.export.run import export  # noqa: E402
 from trajfmt.torch import load_buffer  # noqa: E402
 
 Array = NDArray[np.generic]

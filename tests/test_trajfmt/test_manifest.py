@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from trajfmt import CorruptError, FormatError, Model, NotABundleError, UnsafeError
 from trajfmt.errors import display
-from trajfmt.manifest import MAX_BYTES, ConvexManifest, FullManifest, encode, layout_of
-from trajfmt.parse import check_writable, parse
+from trajfmt.schema.manifest import MAX_BYTES, ConvexManifest, FullManifest, encode, layout_of
+from trajfmt.schema.parse import check_writable, parse
 
 HASH = "0123456789abcdef" * 4
 
@@ -546,7 +546,7 @@ def test_many_names_with_a_duplicate_at_the_end_are_refused_quickly(
     code = """
 import sys, json
 from trajfmt import CorruptError
-from trajfmt.parse import parse
+from trajfmt.schema.parse import parse
 n = 150_000
 if sys.argv[1] == "keys":
     data = b"{" + b",".join(b'"%d":1' % i for i in range(n)) + b',"%d":1}' % (n - 1)

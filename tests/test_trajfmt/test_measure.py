@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from trajfmt import ArrayTrajectory, ParamLayout, SourceError
-from trajfmt.measure import GRAM_LIMIT, Measure, Measured
-from trajfmt.source import columns
+from trajfmt.trajectory.measure import GRAM_LIMIT, Measure, Measured
+from trajfmt.trajectory.source import columns
 
 
 def _measure(theta: NDArray[np.generic], layout: ParamLayout) -> Measured:
@@ -50,7 +50,7 @@ def test_blocks_smaller_than_a_parameter_change_nothing(monkeypatch: pytest.Monk
     layout = ParamLayout.of([("w", (1100,)), ("b", (3,))])
     theta = np.random.default_rng(0).standard_normal((5, layout.size)).astype("<f4")
     whole = _measure(theta, layout)
-    monkeypatch.setattr("trajfmt.source.BLOCK_BYTES", 1)
+    monkeypatch.setattr("trajfmt.trajectory.source.BLOCK_BYTES", 1)
     parts = _measure(theta, layout)
     assert whole.digest == parts.digest
     assert np.array_equal(whole.step_norms, parts.step_norms)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from trajfmt import Model, Preprocessing, UsageError
-from trajfmt.models import facts_of_path, model_name, named, recognise, settle
+from trajfmt.schema.models import facts_of_path, model_name, named, recognise, settle
 
 Shape = tuple[int, ...]
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trajfmt.convert import convert
+from trajfmt.convert.run import convert
 from trajfmt.errors import CorruptError
-from trajfmt.sources import pickled, zipped
-from trajfmt.sources.replay import ReplayPart
-from trajfmt.sources.statedict import open_file
+from trajfmt.sources.checkpoints.statedict import open_file
+from trajfmt.sources.mtt_family.replay import ReplayPart
+from trajfmt.sources.torchfile import pickled, zipped
 
 torch = pytest.importorskip("torch")
 

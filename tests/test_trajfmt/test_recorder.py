@@ -12,7 +12,7 @@ import pytest
 
 import trajfmt
 from trajfmt import ParamLayout, SourceError, UsageError
-from trajfmt.recorder import PathRecorder, Recorded
+from trajfmt.trajectory.recorder import PathRecorder, Recorded
 
 SHAPES = [("a.weight", (90, 91)), ("a.bias", (300,)), ("b.weight", (5,))]
 """The first has more than one block at 60 timesteps."""
@@ -113,7 +113,8 @@ def test_other_settings_than_the_bundle_are_refused(tmp_path: Path, walk: Callab
 def test_recorder_of_a_module_equals_the_converted_buffer(tmp_path: Path) -> None:
     """A plain training loop, recorded and saved as MTT does: the same files apart from provenance."""
     torch = pytest.importorskip("torch")
-    from trajfmt.convert import ConvertOptions, convert
+    from trajfmt.convert.options import ConvertOptions
+    from trajfmt.convert.run import convert
     from trajfmt.torch import Recorder
 
     torch.manual_seed(0)
@@ -149,7 +150,7 @@ def test_recorder_of_a_module_equals_the_converted_buffer(tmp_path: Path) -> Non
 def test_recorder_of_one_run_writes_the_same_bytes(tmp_path: Path) -> None:
     """One trajectory: knot file and tables are byte for byte those of the conversion."""
     torch = pytest.importorskip("torch")
-    from trajfmt.convert import convert
+    from trajfmt.convert.run import convert
     from trajfmt.torch import Recorder
 
     torch.manual_seed(0)

@@ -13,9 +13,11 @@ import pytest
 
 import trajfmt
 from trajfmt import ArrayTrajectory, ParamLayout, UsageError
-from trajfmt.convert import ConvertOptions, Event, convert
-from trajfmt.plan import plan
-from trajfmt.staging import Staging
+from trajfmt.convert.events import Event
+from trajfmt.convert.options import ConvertOptions
+from trajfmt.convert.planning import plan
+from trajfmt.convert.run import convert
+from trajfmt.storage.staging import Staging
 
 LAYOUT = ParamLayout.of([("w", (40, 3)), ("b", (7,))])
 
@@ -114,16 +116,16 @@ def test_lock_of_a_removed_folder_is_not_taken(tmp_path: Path, monkeypatch: pyte
 
 def test_bundle_that_is_there_is_a_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the rename nothing may say that the destination cannot be written."""
-    import trajfmt.staging
+    import trajfmt.storage.staging
 
-    real = trajfmt.staging.fsync_directory
+    real = trajfmt.storage.staging.fsync_directory
 
     def fsync(path: Path) -> None:
         if path == tmp_path:
             raise PermissionError(13, "Permission denied")
         real(path)
 
-    monkeypatch.setattr(trajfmt.staging, "fsync_directory", fsync)
+    monkeypatch.setattr(trajfmt.storage.staging, "fsync_directory", fsync)
     assert len(trajfmt.open(bundle(tmp_path / "o.mct", 2, "convex"))) == 2
 
 

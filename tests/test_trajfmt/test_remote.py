@@ -22,10 +22,11 @@ import pytest
 from numpy.typing import NDArray
 
 import trajfmt
-from trajfmt import ArrayTrajectory, ParamLayout, remote, transfer
-from trajfmt.address import Address, local, located
-from trajfmt.report import summarize
-from trajfmt.validate import validate
+from trajfmt import ArrayTrajectory, ParamLayout
+from trajfmt.bundle.report import summarize
+from trajfmt.bundle.validation import validate
+from trajfmt.storage import remote, transfer
+from trajfmt.storage.address import Address, local, located
 
 from .serving import Server, served
 
@@ -709,8 +710,8 @@ def test_nothing_is_written_to_an_address(bundle: Path, command: str, to: str) -
 
 def test_the_library_writes_to_no_address(bundle: Path, big: ParamLayout) -> None:
     """Functions say the same; no folder called `s3:` appears."""
-    from trajfmt.convert import convert
-    from trajfmt.extract import extract
+    from trajfmt.bundle.extraction import extract
+    from trajfmt.convert.run import convert
 
     for write in (
         lambda: trajfmt.create("s3://bucket/x.mct", big, encoding="convex"),

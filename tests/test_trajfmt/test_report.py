@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 import trajfmt
 from trajfmt import ParamLayout, Provenance
-from trajfmt.manifest import SourceFile
-from trajfmt.report import SCHEMA, layer_reports, summarize
+from trajfmt.bundle.report import SCHEMA, layer_reports, summarize
+from trajfmt.schema.provenance import SourceFile
 
 Array = NDArray[np.generic]
 Write = Callable[..., Path]

@@ -13,11 +13,13 @@ import pytest
 
 import trajfmt
 from trajfmt import ArrayTrajectory, ParamLayout, SourceError, UsageError
-from trajfmt.convert import ConvertOptions, Event, convert
-from trajfmt.encodings.convex import ConvexTrajectory
-from trajfmt.layout import DTYPES
-from trajfmt.rounding import Rounding, finite, narrow, told
-from trajfmt.validate import validate
+from trajfmt.bundle.validation import validate
+from trajfmt.convert.events import Event
+from trajfmt.convert.options import ConvertOptions
+from trajfmt.convert.run import convert
+from trajfmt.encodings.convex.reader import ConvexTrajectory
+from trajfmt.schema.layout import DTYPES
+from trajfmt.trajectory.rounding import Rounding, finite, narrow, told
 
 BF16 = DTYPES["BF16"]
 Walk = Callable[..., Any]

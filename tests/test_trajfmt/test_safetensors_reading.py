@@ -14,7 +14,7 @@ import safetensors
 from safetensors.numpy import save_file
 
 from trajfmt.errors import CorruptError, FormatError, SourceError, UnsafeError, UsageError
-from trajfmt.safetensors import NUMPY, SafetensorsFile
+from trajfmt.storage.safetensors import NUMPY, SafetensorsFile
 
 
 def raw(path: Path, header: bytes | dict[str, Any], data: bytes = b"", length: int | None = None) -> Path:

@@ -18,12 +18,13 @@ from safetensors.numpy import load_file
 
 import trajfmt
 from trajfmt import ArrayTrajectory, ParamLayout, UsageError
-from trajfmt.convert import ConvertOptions, convert
-from trajfmt.encodings.convex import ConvexTrajectory
-from trajfmt.encodings.knots import cut
-from trajfmt.extract import extract
-from trajfmt.recorder import PathRecorder
-from trajfmt.validate import validate
+from trajfmt.bundle.extraction import extract
+from trajfmt.bundle.validation import validate
+from trajfmt.convert.options import ConvertOptions
+from trajfmt.convert.run import convert
+from trajfmt.encodings.convex.reader import ConvexTrajectory
+from trajfmt.encodings.parts.knots import cut
+from trajfmt.trajectory.recorder import PathRecorder
 
 Walk = Callable[..., Any]
 LIMITS = [1, 4, 8, 24, 36, 40, 72, 100]
@@ -224,9 +225,9 @@ import sys, threading, time
 from pathlib import Path
 import numpy as np
 import trajfmt
-from trajfmt.extract import extract
-from trajfmt.layout import DTYPES
-from trajfmt.validate import validate
+from trajfmt.bundle.extraction import extract
+from trajfmt.schema.layout import DTYPES
+from trajfmt.bundle.validation import validate
 
 folder, dtype, suffix, codec = Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
 elements = 3 * 2**22

@@ -17,10 +17,12 @@ import numpy as np
 import pytest
 
 import trajfmt
-from trajfmt.convert import ConvertOptions, Event, convert
+from trajfmt.bundle.validation import validate
+from trajfmt.convert.events import Event
+from trajfmt.convert.options import ConvertOptions
+from trajfmt.convert.planning import plan
+from trajfmt.convert.run import convert
 from trajfmt.errors import CorruptError, FormatError, SourceError, TrajfmtError, UnsafeError, UsageError
-from trajfmt.plan import plan
-from trajfmt.validate import validate
 
 torch = pytest.importorskip("torch")
 
@@ -263,7 +265,7 @@ def test_an_enormous_file_number_costs_nothing(tmp_path: Path) -> None:
     """A file called replay_buffer_<10 digits>.pt does not fill the memory."""
     save(tmp_path / "src", [expert(0)], 3_000_000_000)
     code = (
-        "import sys; from trajfmt.sources import open_source; from pathlib import Path;"
+        "import sys; from trajfmt.sources.discovery import open_source; from pathlib import Path;"
         "print(len(open_source(Path(sys.argv[1])).parts))"
     )
     done = subprocess.run(

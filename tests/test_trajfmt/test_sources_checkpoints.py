@@ -17,21 +17,16 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import trajfmt  # noqa: E402
-from trajfmt.convert import ConvertOptions, Event, convert  # noqa: E402
-from trajfmt.errors import (  # noqa: E402
-    CorruptError,
-    FormatError,
-    SourceError,
-    TrajfmtError,
-    UnsafeError,
-    UsageError,
-)
-from trajfmt.export import export  # noqa: E402
-from trajfmt.plan import plan  # noqa: E402
-from trajfmt.sources import open_source  # noqa: E402
-from trajfmt.sources.base import Collection, ForeignTrajectory  # noqa: E402
-from trajfmt.sources.numbering import bare, numbers_of  # noqa: E402
-from trajfmt.validate import validate  # noqa: E402
+from trajfmt.bundle.validation import validate  # noqa: E402
+from trajfmt.convert.events import Event  # noqa: E402
+from trajfmt.convert.options import ConvertOptions  # noqa: E402
+from trajfmt.convert.planning import plan  # noqa: E402
+from trajfmt.convert.run import convert  # noqa: E402
+from trajfmt.errors import CorruptError, FormatError, SourceError, TrajfmtError, UnsafeError, UsageError  # noqa: E402
+from trajfmt.export.run import export  # noqa: E402
+from trajfmt.sources.base.collection import Collection, ForeignTrajectory  # noqa: E402
+from trajfmt.sources.checkpoints.numbering import bare, numbers_of  # noqa: E402
+from trajfmt.sources.discovery import open_source  # noqa: E402
 
 from ..foreign import checkpoints as foreign  # noqa: E402, TID252
 
@@ -163,7 +158,7 @@ def test_no_torch_is_needed(tmp_path: Path, trained: Any) -> None:
     folder = foreign.lightning(tmp_path / "run", *trained)
     script = (
         "import sys; sys.modules['torch'] = None\n"
-        "from trajfmt.convert import convert\n"
+        "from trajfmt.convert.run import convert\n"
         "convert(sys.argv[1], sys.argv[2])"
     )
     subprocess.run([sys.executable, "-c", script, folder, tmp_path / "out.mct"], check=True)
@@ -321,7 +316,7 @@ def test_the_final_weights_of_a_trainer_are_no_checkpoint(tmp_path: Path, traine
 def test_networks_of_mtt_are_recognised_by_shapes(tmp_path: Path) -> None:
     """Also in safetensors files, whose tensors are sorted by name: the order is restored."""
     shapes = [(8, 3, 3, 3), (8,), (8,), (8,), (8, 8, 3, 3), (8,), (8,), (8,), (10, 512), (10,)]
-    model, names = trajfmt.models.recognise(shapes)
+    model, names = trajfmt.schema.models.recognise(shapes)
     states = {
         t: {
             name: torch.randn(shape, generator=torch.Generator().manual_seed(100 * t + index))

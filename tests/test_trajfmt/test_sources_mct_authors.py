@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 import trajfmt
 from trajfmt import CorruptError, SourceError, UsageError
-from trajfmt.convert import ConvertOptions, convert
-from trajfmt.sources import open_source
-from trajfmt.validate import validate
+from trajfmt.bundle.validation import validate
+from trajfmt.convert.options import ConvertOptions
+from trajfmt.convert.run import convert
+from trajfmt.sources.discovery import open_source
 
 torch = pytest.importorskip("torch")
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trajfmt.staging import Staging
+from trajfmt.storage.staging import Staging
 
 
 def test_ctrl_c_while_a_record_is_packed_stays_ctrl_c(

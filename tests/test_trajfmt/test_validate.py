@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 import trajfmt
 from trajfmt import FormatError, ParamLayout
+from trajfmt.bundle.validation import validate
 from trajfmt.errors import REASONS, Problem
-from trajfmt.validate import validate
 
 Array = NDArray[np.generic]
 KNOTS, TABLES, THETA = "knots/00000.safetensors", "tables/00000.h5", "theta/00000.h5"
@@ -420,7 +420,7 @@ def test_names_of_a_stranger_are_escaped_in_problems(
 
 VALIDATE = """
 import sys, pathlib
-from trajfmt.validate import validate
+from trajfmt.bundle.validation import validate
 print(*sorted({problem.reason for problem in validate(pathlib.Path(sys.argv[1]))}))
 """
 

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 import trajfmt
-import trajfmt.writer
+import trajfmt.bundle.create
 from trajfmt import (
     ArrayTrajectory,
     ExistsError,
@@ -26,8 +26,9 @@ from trajfmt import (
     TrajfmtError,
     UsageError,
 )
-from trajfmt.manifest import Origin, SourceFile
-from trajfmt.validate import validate
+from trajfmt.bundle.validation import validate
+from trajfmt.schema.manifest import Origin
+from trajfmt.schema.provenance import SourceFile
 
 Array = NDArray[np.generic]
 Walk = Callable[..., Array]
@@ -528,15 +529,15 @@ def test_append_after_another_append_loses_nothing(
 ) -> None:
     """Two processes that append one after the other, the second having started before the first ended."""
     path = write_bundle(layout, walk(layout), encoding="full")
-    original = trajfmt.writer.Staging
+    original = trajfmt.bundle.create.Staging
 
     def late(*arguments: Any) -> Any:
-        monkeypatch.setattr(trajfmt.writer, "Staging", original)
+        monkeypatch.setattr(trajfmt.bundle.create, "Staging", original)
         with trajfmt.append(path) as other:
             other.add(ArrayTrajectory(walk(layout, seed=1), layout))
         return original(*arguments)
 
-    monkeypatch.setattr(trajfmt.writer, "Staging", late)
+    monkeypatch.setattr(trajfmt.bundle.create, "Staging", late)
     try:
         with trajfmt.append(path) as writer:
             writer.add(ArrayTrajectory(walk(layout, seed=2), layout))

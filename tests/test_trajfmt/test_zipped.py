@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trajfmt.convert import ConvertOptions, convert
+from trajfmt.convert.options import ConvertOptions
+from trajfmt.convert.run import convert
 from trajfmt.errors import CorruptError, TrajfmtError
-from trajfmt.sources import zipped
-from trajfmt.sources.replay import ReplayPart
-from trajfmt.sources.tensors import TensorTrajectory
+from trajfmt.sources.mtt_family.replay import ReplayPart
+from trajfmt.sources.torchfile import zipped
+from trajfmt.sources.torchfile.tensors import TensorTrajectory
 
 torch = pytest.importorskip("torch")
 

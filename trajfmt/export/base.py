@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trajfmt.bundle import Bundle
+from trajfmt.bundle.reader import Bundle
 from trajfmt.errors import UsageError, display
 
 __all__ = ["Job", "Target", "no_stubs"]

@@ -15,11 +15,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.bundle import Bundle, Trajectory
+from trajfmt.bundle.reader import Bundle, Trajectory
 from trajfmt.errors import UsageError
 from trajfmt.export.base import Job, Target, no_stubs
-from trajfmt.files import fsync_directory
-from trajfmt.safetensors import NUMPY
+from trajfmt.storage.files import fsync_directory
+from trajfmt.storage.safetensors import NUMPY
 
 __all__ = ["TARGET", "numbers", "write"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trajfmt.bundle import Bundle
+from trajfmt.bundle.reader import Bundle
 from trajfmt.errors import UsageError, display
 from trajfmt.export import mtt
 from trajfmt.export.base import Target

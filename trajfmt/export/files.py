@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from trajfmt.errors import WriteError, display
-from trajfmt.files import fsync_directory, fsync_file
+from trajfmt.storage.files import fsync_directory, fsync_file
 
 __all__ = ["ranges", "save"]
 

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from trajfmt.buffer import betas
-from trajfmt.bundle import Bundle
+from trajfmt.bundle.reader import Bundle
 from trajfmt.errors import UsageError, display
 from trajfmt.export.base import Job, Target
 from trajfmt.export.files import ranges, save
 from trajfmt.export.mtt import write_stubs
-from trajfmt.manifest import ConvexManifest
-from trajfmt.stub import Kind
+from trajfmt.schema.manifest import ConvexManifest
+from trajfmt.serve.buffer import betas
+from trajfmt.serve.stub import Kind
 from trajfmt.torch import from_readonly
 
 __all__ = ["TARGET", "check", "infix"]

@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trajfmt.bundle import Bundle, Trajectory
-from trajfmt.decoded import timestep_rows, timesteps_of
+from trajfmt.bundle.decoded import timestep_rows, timesteps_of
+from trajfmt.bundle.reader import Bundle, Trajectory
 from trajfmt.errors import UsageError
 from trajfmt.export.base import Job, Target
 from trajfmt.export.files import ranges, save
-from trajfmt.files import write_file
-from trajfmt.layout import ParamLayout
-from trajfmt.stub import Dtype, Kind, stub_for
+from trajfmt.schema.layout import ParamLayout
+from trajfmt.serve.stub import Dtype, Kind, stub_for
+from trajfmt.storage.files import write_file
 from trajfmt.torch import from_readonly
 
 __all__ = ["TARGET", "BufferWriter", "check", "rows_of", "stubs", "write", "write_stubs"]

@@ -7,12 +7,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from trajfmt.bundle import Bundle
+from trajfmt.bundle.reader import Bundle
 from trajfmt.errors import UsageError, display
 from trajfmt.export import mtt
 from trajfmt.export.base import Job, Target
-from trajfmt.layout import ParamLayout
-from trajfmt.stub import Kind
+from trajfmt.schema.layout import ParamLayout
+from trajfmt.serve.stub import Kind
 
 __all__ = ["TARGET", "check"]
 

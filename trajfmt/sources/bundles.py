@@ -9,16 +9,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.address import Address
-from trajfmt.bundle import Bundle, Trajectory
-from trajfmt.bundle import open as open_bundle
-from trajfmt.decoded import unpack
-from trajfmt.encodings.convex import ConvexTrajectory
-from trajfmt.encodings.full import FullTrajectory
-from trajfmt.layout import Dtype
-from trajfmt.manifest import FILE_NAME, ConvexManifest
-from trajfmt.remote import RemoteFiles
-from trajfmt.sources.base import Collection, Found, Layout, OpenOptions, Plain, Shapes
+from trajfmt.bundle.decoded import unpack
+from trajfmt.bundle.reader import Bundle, Trajectory
+from trajfmt.bundle.reader import open as open_bundle
+from trajfmt.encodings.convex.reader import ConvexTrajectory
+from trajfmt.encodings.full.reader import FullTrajectory
+from trajfmt.schema.layout import Dtype
+from trajfmt.schema.manifest import FILE_NAME, ConvexManifest
+from trajfmt.sources.base.collection import Collection, Found, Layout, OpenOptions, Plain, Shapes
+from trajfmt.storage.address import Address
+from trajfmt.storage.remote import RemoteFiles
 
 __all__ = ["LAYOUT", "open_at"]
 

@@ -4,34 +4,29 @@ from __future__ import annotations
 
 from typing import Final
 
-from trajfmt.sources import (
+from trajfmt.sources import bundles
+from trajfmt.sources.base.collection import Layout
+from trajfmt.sources.checkpoints import huggingface, pytorch
+from trajfmt.sources.convexified import mct_authors, mct_dense
+from trajfmt.sources.mtt_family import (
     att,
-    bundles,
-    checkpoints,
     datm,
     edf,
     ftd,
     fyi,
-    geom,
     glad,
     haba,
-    huggingface,
-    lors,
     ltdd,
-    mct_authors,
-    mct_dense,
     mkdt,
     mtt,
     nodistill,
     pad,
     selmatch,
     seqmatch,
-    sfgc,
     tesla,
     videodd,
-    vl,
 )
-from trajfmt.sources.base import Layout
+from trajfmt.sources.pairs_and_graphs import geom, lors, sfgc, vl
 
 __all__ = ["LAYOUTS"]
 
@@ -60,5 +55,5 @@ LAYOUTS: Final[tuple[Layout, ...]] = (
     videodd.LAYOUT,
     mtt.LAYOUT,
     huggingface.LAYOUT,
-    checkpoints.LAYOUT,
+    pytorch.LAYOUT,
 )

@@ -191,7 +191,7 @@ def _work(shape: Shape, *, kept: bool) -> float:
 
 def _one_step_for_all() -> AbstractContextManager[object]:
     """Have all distillers of this process share what they compile."""
-    from mct import distiller
+    from mct.distillation import distiller
 
     real: Callable[..., Any] = distiller.make_step
     steps: dict[Any, Any] = {}
@@ -207,7 +207,7 @@ def _one_step_for_all() -> AbstractContextManager[object]:
 
 def _captured(wanted: bool) -> AbstractContextManager[object]:
     """Run the inner loop as CUDA graphs, or launch by launch."""
-    from mct import distiller
+    from mct.distillation import distiller
 
     if wanted:
         return nullcontext()

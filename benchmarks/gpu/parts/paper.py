@@ -118,7 +118,7 @@ def run(context: Context) -> None:
 
 def _experts(context: Context, size: Size, name: str, root: Path | None) -> tuple[Path, Any]:
     """Train as many experts as the time allows, at once, and return the bundle and the data set."""
-    from mct.expert_run import ExpertRun
+    from mct.experts.run import ExpertRun
 
     out, count, limit = context.work / "full.mtt", size.experts, EXPERTS_SHARE * context.left
     while True:
@@ -161,7 +161,8 @@ def _trained(run: Any, limit: float) -> tuple[list[float], int]:
 
 def _convert(context: Context, size: Size, full: Path, *, ipc: int) -> dict[str, Path]:
     """Return a bundle for each method, and write how large they are."""
-    from trajfmt.convert import ConvertOptions, convert
+    from trajfmt.convert.options import ConvertOptions
+    from trajfmt.convert.run import convert
 
     four = context.work / "four.mct"
     convert(full, four, ConvertOptions(knots=size.knots))
@@ -173,11 +174,12 @@ def _convert(context: Context, size: Size, full: Path, *, ipc: int) -> dict[str,
 
 def _cut(context: Context, full: Path, ipc: int) -> dict[str, Path]:
     """Convexify the trajectories up to the last target of MCT's settings."""
-    from mct import recipes
-    from trajfmt.convert import ConvertOptions, convert
+    from mct.settings import defaults
+    from trajfmt.convert.options import ConvertOptions
+    from trajfmt.convert.run import convert
 
     size, path = _size(context), context.work / f"two-{ipc}.mct"
-    config = recipes.distill_config(
+    config = defaults.distill_config(
         "CIFAR10" if context.full else "digits", ipc=ipc, preprocessing=size.preprocessing, method="mct",
         **size.settings,
     )  # fmt: skip
@@ -198,14 +200,15 @@ def _distil(
 ) -> int:
     """Distil for so many steps or seconds, evaluate the last images, and return how many steps were done."""
     import trajfmt
-    from mct import provenance, recipes
-    from mct.distiller import Distiller
-    from mct.plots import grids
+    from mct.distillation.distiller import Distiller
+    from mct.results import grids
+    from mct.settings import defaults
+    from mct.trajectories import provenance
 
     note(row)
     until = time.time() + seconds - (EVALUATION if context.full else 0)
     with trajfmt.open(path) as bundle:
-        config = recipes.distill_config(
+        config = defaults.distill_config(
             real.name,
             preprocessing=real.transform.record.kind,
             method="mtt" if bundle.encoding == "full" else "mct",
@@ -221,7 +224,7 @@ def _distil(
             distiller.clock.read()
             took.append(event.seconds)
         distiller.stream.close()
-        protocol = recipes.evaluate_config(real.name, networks=size.networks, epochs=size.passes)
+        protocol = defaults.evaluate_config(real.name, networks=size.networks, epochs=size.passes)
         began = time.time()
         found = distiller.evaluate(state, protocol)
     if row.endswith("MCT4"):

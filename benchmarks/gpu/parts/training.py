@@ -104,9 +104,9 @@ def _noise(context: Context, *, images: int, test: int) -> Any:
     """Return a data set of CIFAR-10's shape with random pixels."""
     import torch
 
-    from mct.data import Dataset
-    from mct.preprocessing import fit
-    from mct.seeds import generator
+    from mct.data.datasets import Dataset
+    from mct.data.preprocessing import fit
+    from mct.runtime.seeds import generator
     from trajfmt import Preprocessing
 
     pixels = torch.randn(images, 3, 32, 32, generator=generator(0))
@@ -122,16 +122,16 @@ def _noise(context: Context, *, images: int, test: int) -> Any:
 
 
 def _model(context: Context) -> Any:
-    from mct import networks
+    from mct.models import networks
 
     return networks.parse(f"ConvNetD3W{_size(context).width}", channels=3, image_size=32, classes=10)
 
 
 def _experts(context: Context, data: Any, count: int, *, epochs: int) -> dict[str, Any]:
     """Time experts that are trained at once; the first epoch of each does not count."""
-    from mct.config import ExpertConfig
     from mct.events import ExpertEpoch
-    from mct.experts import train_experts
+    from mct.experts.train import train_experts
+    from mct.settings.config import ExpertConfig
 
     nowhere = SimpleNamespace(
         finished=0, tape=lambda: SimpleNamespace(add=lambda _: None), keep=lambda _: None
@@ -158,7 +158,7 @@ def _their_epoch(context: Context, data: Any) -> dict[str, Any]:
     from forward import theirs_of
     from reference import load
 
-    from mct.augment import STRATEGY
+    from mct.data.augment import STRATEGY
 
     warnings.simplefilter("ignore")  # theirs
     nets, utils = load(context.mtt, "networks", "utils")

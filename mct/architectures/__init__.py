@@ -1,1 +1,0 @@
-"""The networks of the field, one family a module; `mct.networks` is the table."""

@@ -1,0 +1,169 @@
+"""The augmented batches of an inner loop, many updates at a time, and the gradient that goes back through.
+
+Augmentation is cheap beside the network but made of many small operations, so it is done for as many
+updates at once as fit in a budget, family by family: on a GPU one launch an operation instead of one an
+operation and update. Batches beyond the budget are augmented again on the way back. The numbers were drawn
+before, so both times give the same pixels.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+import torch
+from torch import Tensor
+
+from mct.data.augment import DSA, Draws
+from mct.runtime.clock import Clock
+
+_BUDGET = 8 << 20
+"""Bytes of augmented images that exist at once, at least one batch; flat in the number of updates."""
+
+_DEVICE_BUDGET = 1 << 30
+"""The same on a device that is not the CPU, where a launch costs more than a byte."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The batches of some updates, one after another."""
+
+    first: int
+    """Number of the first update."""
+
+    index: Tensor
+    """`(B,)` int64: which images."""
+
+    leaf: Tensor
+    """`(B, C, H, W)`: these images, what gradients are taken in."""
+
+    pixels: Tensor
+    """`(B, C, H, W)`: augmented, with the graph of it where there is any."""
+
+    spans: tuple[tuple[int, int], ...]
+    """For each update its rows of `pixels`."""
+
+
+class Batches:
+    """Hands out pixels by update and collects what `pull` says about them.
+
+    Args:
+        images: `(N, C, H, W)`.
+        batches: For each update, the `(B_i,)` indices of its images.
+        augment: What is done to them; None: nothing.
+        draws: For each update, the numbers of `augment`.
+        budget: Bytes of augmented images that exist at once.
+        whole: Augment all batches at once, whatever the budget.
+        clock: Told the time of `augment`.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        batches: Sequence[Tensor],
+        augment: DSA | None,
+        draws: Sequence[Draws] | None,
+        *,
+        budget: int | None = None,
+        whole: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
+        self._images, self._batches, self._augment, self._draws = images.detach(), batches, augment, draws
+        if budget is None:
+            budget = _BUDGET if images.device.type == "cpu" else _DEVICE_BUDGET
+        largest = max(len(batch) for batch in batches) * images[0].nbytes
+        self._steps = len(batches) if whole else max(1, budget // largest)
+        self._clock = clock or Clock()
+        self._chunk: Chunk | None = None
+        self._pulls: Tensor | None = None
+        self._gradient = torch.zeros_like(self._images)
+
+    def pixels(self, step: int) -> Tensor:
+        """Return the augmented batch `(B, C, H, W)` of an update."""
+        chunk = self._at(step)
+        begin, end = chunk.spans[step - chunk.first]
+        return chunk.pixels.detach()[begin:end]
+
+    def add(self, step: int, first: int, pull: Tensor, weight: Tensor) -> None:
+        """Add `weight` times a gradient in the pixels of an update, `(B, C, H, W)` from row `first` on."""
+        chunk = self._at(step)
+        if self._pulls is None:
+            self._pulls = torch.zeros_like(chunk.leaf)
+        begin = chunk.spans[step - chunk.first][0] + first
+        self._pulls[begin : begin + len(pull)] += pull * weight
+
+    def all(self) -> Tensor:
+        """Return the augmented batches `(B, C, H, W)`, one after another; only where made `whole`."""
+        return self._at(0).pixels.detach()
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """First row of each update in `all`, and the end."""
+        return tuple(accumulate((len(batch) for batch in self._batches), initial=0))
+
+    def put(self, pulls: Tensor) -> None:
+        """Take gradients `(B, C, H, W)` in all of `all`."""
+        self._pulls = pulls
+
+    def close(self) -> Tensor:
+        """Return the gradient `(N, C, H, W)` in the images of everything that was added."""
+        self._leave()
+        return self._gradient
+
+    def _leave(self) -> None:
+        """Take what was added to the chunk through the augmentation to the images."""
+        chunk, pull = self._chunk, self._pulls
+        if chunk is not None and pull is not None:
+            with self._clock.part("augment"):
+                if chunk.pixels.requires_grad:
+                    (pull,) = torch.autograd.grad(chunk.pixels, chunk.leaf, pull)
+                self._gradient.index_add_(0, chunk.index, pull)
+        self._chunk = self._pulls = None
+
+    def _at(self, step: int) -> Chunk:
+        """Return the chunk of an update, and leave the one before."""
+        first = step // self._steps * self._steps
+        if self._chunk is None or self._chunk.first != first:
+            self._leave()
+            with self._clock.part("augment"):
+                self._chunk = self._make(first)
+        return self._chunk
+
+    def _make(self, first: int) -> Chunk:
+        batches = self._batches[first : first + self._steps]
+        index = torch.cat(list(batches))
+        ends = list(accumulate((len(batch) for batch in batches), initial=0))
+        spans = tuple(pairwise(ends))
+        leaf = self._images[index]
+        if self._augment is None or self._draws is None:
+            return Chunk(first, index, leaf, leaf, spans)
+        leaf.requires_grad_()
+        with torch.enable_grad():
+            pixels = augmented(self._augment, leaf, self._draws[first : first + self._steps])
+        return Chunk(first, index, leaf, pixels, spans)
+
+
+def augmented(augment: DSA, images: Tensor, draws: Sequence[Draws]) -> Tensor:
+    """Return images `(B, C, H, W)` augmented batch by batch, each family once.
+
+    Args:
+        augment: What applies draws.
+        images: The batches, one after another.
+        draws: Of each batch.
+    """
+    counts = [len(each.values[0]) for each in draws]
+    rows = list(pairwise(accumulate(counts, initial=0)))
+    members: dict[str, list[int]] = defaultdict(list)
+    for number, each in enumerate(draws):
+        members[each.family].append(number)
+    if len(members) == 1 and len(draws) == 1:
+        return augment.apply(images, draws[0])
+    order, pieces = [], []
+    for family, numbers in members.items():
+        values = zip(*(draws[number].values for number in numbers), strict=True)
+        whole = Draws(family=family, values=tuple(torch.cat(value) for value in values))
+        index = torch.cat([torch.arange(*rows[number], device=images.device) for number in numbers])
+        order.append(index)
+        pieces.append(augment.apply(images[index], whole))
+    back = torch.argsort(torch.cat(order))
+    return torch.cat(pieces)[back]

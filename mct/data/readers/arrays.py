@@ -1,0 +1,68 @@
+"""Arrays in one file, `.npz` or `.safetensors`, under four names."""
+
+import zipfile
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import safetensors
+
+from mct.data.readers.raw import Array, Raw
+from mct.errors import DataError
+
+KEYS: Final = ("train_images", "train_labels", "test_images", "test_labels")
+SUFFIXES: Final = (".npz", ".safetensors")
+
+
+def read(path: Path) -> Raw:
+    """Read a file by its suffix.
+
+    Raises:
+        DataError: It cannot be read, or an array is missing.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; name the file of arrays with --dataset")
+    arrays = _npz(path) if path.suffix == ".npz" else _safetensors(path)
+    for key, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise DataError(f"{path}: `{key}` is not an array")
+    train_images, train_labels, test_images, test_labels = (arrays[key] for key in KEYS)
+    return Raw(
+        train_images=train_images,
+        train_labels=train_labels,
+        test_images=test_images,
+        test_labels=test_labels,
+    )
+
+
+def _npz(path: Path) -> dict[str, Array]:
+    try:
+        if not zipfile.is_zipfile(path):
+            raise DataError(f"{path}: cannot be read as an .npz file: not a zip archive, or truncated")
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            _require(path, stored.files)
+            return {key: stored[key] for key in KEYS}
+    except DataError:
+        raise
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, MemoryError, zipfile.BadZipFile) as exc:
+        raise DataError(f"{path}: cannot be read as an .npz file: {exc}") from exc
+
+
+def _safetensors(path: Path) -> dict[str, Array]:
+    try:
+        with safetensors.safe_open(path, framework="pt") as stored:
+            _require(path, list(stored.keys()))
+            tensors = {key: stored.get_tensor(key) for key in KEYS}
+    except (OSError, MemoryError, safetensors.SafetensorError) as exc:
+        raise DataError(f"{path}: cannot be read as a safetensors file: {exc}") from exc
+    # NumPy has no bfloat16, and images are used as float32 anyhow.
+    return {
+        key: (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+        for key, tensor in tensors.items()
+    }
+
+
+def _require(path: Path, found: list[str]) -> None:
+    missing = [key for key in KEYS if key not in found]
+    if missing:
+        raise DataError(f"{path}: the array `{missing[0]}` is missing")

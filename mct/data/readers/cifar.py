@@ -1,0 +1,179 @@
+"""CIFAR-10 and CIFAR-100 in both official layouts, binary and python.
+
+Binary: rows of one label byte (CIFAR-100: coarse, then fine) and 3,072 bytes, channel by channel. Python:
+pickled dictionaries with the same bytes. Files of fewer images than published are accepted, as long as the
+batches are of one length.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mct.data.readers import files, unpickle
+from mct.data.readers.raw import Raw
+from mct.errors import DataError
+
+PUBLISHED: Final = "https://www.cs.toronto.edu/~kriz/cifar.html"
+_PIXELS: Final = 3 * 32 * 32
+
+Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]
+"""Images `(N, 3072)` and labels `(N,)`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cifar:
+    """What differs between the two."""
+
+    name: str
+    classes: int
+    batches: tuple[str, ...]
+    """Names of the training files and, last, of the test file, without suffix."""
+
+    folders: tuple[str, str]
+    """Official names of the folders, binary and python."""
+
+    names: tuple[str, str]
+    """Files with the names of the classes, binary and python."""
+
+    label: tuple[int, int]
+    """Label bytes of a binary row, and which of them is the label."""
+
+    key: str
+    """Key of the labels in python files."""
+
+    meta_key: str
+    """Key of the names of the classes."""
+
+
+_TEN: Final = _Cifar(
+    name="CIFAR10",
+    classes=10,
+    batches=(*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"),
+    folders=("cifar-10-batches-bin", "cifar-10-batches-py"),
+    names=("batches.meta.txt", "batches.meta"),
+    label=(1, 0),
+    key="labels",
+    meta_key="label_names",
+)
+_HUNDRED: Final = _Cifar(
+    name="CIFAR100",
+    classes=100,
+    batches=("train", "test"),
+    folders=("cifar-100-binary", "cifar-100-python"),
+    names=("fine_label_names.txt", "meta"),
+    label=(2, 1),
+    key="fine_labels",
+    meta_key="fine_label_names",
+)
+
+
+def read10(root: Path) -> Raw:
+    """Read CIFAR-10 from `root`, `root/cifar-10-batches-bin` or `root/cifar-10-batches-py`.
+
+    Raises:
+        DataError: A file is missing, truncated or damaged, or a label is not a class.
+    """
+    return _read(_TEN, root)
+
+
+def read100(root: Path) -> Raw:
+    """Read CIFAR-100 with its fine labels from `root`, `root/cifar-100-binary` or `…-python`.
+
+    Raises:
+        DataError: A file is missing, truncated or damaged, or a label is not a class.
+    """
+    return _read(_HUNDRED, root)
+
+
+def _read(kind: _Cifar, root: Path) -> Raw:
+    layouts = [
+        files.Layout(folders=(folder, "."), files=tuple((f"{batch}{suffix}",) for batch in kind.batches))
+        for folder, suffix in zip(kind.folders, (".bin", ""), strict=True)
+    ]
+    number, paths = files.locate(kind.name, root, layouts, published=PUBLISHED)
+    read: Callable[[_Cifar, Path], Batch] = (_binary, _python)[number]
+    train_images, train_labels = _joined(kind, paths[:-1], read)
+    test_images, test_labels = _joined(kind, paths[-1:], read)
+    return Raw(
+        train_images=train_images,
+        train_labels=train_labels,
+        test_images=test_images,
+        test_labels=test_labels,
+        class_names=_names(kind, paths[0].with_name(kind.names[number]), python=number == 1),
+    )
+
+
+def _joined(
+    kind: _Cifar, paths: list[Path], read: Callable[[_Cifar, Path], Batch]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return images `(N, 3, 32, 32)` and labels of files that hold equally many; one file at a time."""
+    images, labels = np.empty((0, _PIXELS), np.uint8), np.empty(0, np.int64)
+    for number, path in enumerate(paths):
+        pixels, own = read(kind, path)
+        if number == 0:
+            size = len(own)
+            images = np.empty((size * len(paths), _PIXELS), np.uint8)
+            labels = np.empty(size * len(paths), np.int64)
+        if len(own) != size:
+            raise DataError(
+                f"{path}: holds {len(own)} images, {paths[0].name} holds {size}: truncated; {_AGAIN}"
+            )
+        wrong = np.flatnonzero((own < 0) | (own >= kind.classes))
+        if len(wrong):
+            raise DataError(
+                f"{path}: image {wrong[0]} has the label {own[wrong[0]]}, expected 0 to {kind.classes - 1}: "
+                f"damaged, or not {kind.name}; {_AGAIN}"
+            )
+        images[number * size : (number + 1) * size] = pixels
+        labels[number * size : (number + 1) * size] = own
+    return images.reshape(-1, 3, 32, 32), labels
+
+
+_AGAIN: Final = f"unpack it again, it is published at {PUBLISHED}"
+
+
+def _binary(kind: _Cifar, path: Path) -> Batch:
+    count, which = kind.label
+    row = count + _PIXELS
+    try:
+        stored = np.fromfile(path, np.uint8)
+    except OSError as exc:
+        raise DataError(f"{path}: cannot be read: {exc}") from exc
+    if len(stored) == 0 or len(stored) % row:
+        raise DataError(f"{path}: {len(stored)} bytes are not rows of {row} bytes: truncated; {_AGAIN}")
+    rows = stored.reshape(-1, row)
+    return rows[:, count:], rows[:, which].astype(np.int64)
+
+
+def _python(kind: _Cifar, path: Path) -> Batch:
+    stored = unpickle.load(path)
+    images, labels = stored.get("data"), stored.get(kind.key)
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (_PIXELS,):
+        found = f"{images.dtype} {images.shape}" if isinstance(images, np.ndarray) else type(images).__name__
+        raise DataError(f"{path}: `data` must be uint8 (N, {_PIXELS}), found {found}; {_AGAIN}")
+    if isinstance(labels, np.ndarray):
+        labels = labels.tolist()
+    if not isinstance(labels, list) or len(labels) != len(images) or not len(images):
+        found = f"{len(labels)}" if isinstance(labels, list) else type(labels).__name__
+        raise DataError(
+            f"{path}: `{kind.key}` must be a list of {len(images)} labels, found {found}; {_AGAIN}"
+        )
+    if not all(type(label) is int and abs(label) < 1 << 31 for label in labels):
+        raise DataError(f"{path}: `{kind.key}` must hold integers; {_AGAIN}")
+    return images, np.array(labels, np.int64)
+
+
+def _names(kind: _Cifar, path: Path, *, python: bool) -> tuple[str, ...] | None:
+    if not path.is_file():
+        return None
+    found: Any = unpickle.load(path).get(kind.meta_key) if python else files.lines(path)
+    if isinstance(found, list) and not all(isinstance(name, str | bytes) for name in found):
+        raise DataError(f"{path}: the names of classes must be text; {_AGAIN}")
+    if not isinstance(found, list) or len(found) != kind.classes:
+        count = len(found) if isinstance(found, list) else "no list of"
+        raise DataError(f"{path}: must name {kind.classes} classes, found {count}; {_AGAIN}")
+    return tuple(name.decode("latin-1") if isinstance(name, bytes) else name for name in found)

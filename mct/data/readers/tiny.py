@@ -1,0 +1,89 @@
+"""Tiny-ImageNet: `train/<class>/images/*.JPEG`, and `val/images` with `val_annotations.txt`.
+
+Classes are numbered in the sorted order of their WordNet identifiers, because MTT's experts were trained so
+(torchvision's `ImageFolder`); `wnids.txt`, whose order is another, only says which there must be. The form
+of `val` that MTT needs, `val/images/<class>/*.JPEG`, is read too.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mct.data.readers import decode, files
+from mct.data.readers.folder import classes_of, images_of
+from mct.data.readers.raw import Raw
+from mct.errors import DataError
+
+PUBLISHED: Final = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
+_SIZE: Final = 64
+
+
+def read(root: Path) -> Raw:
+    """Read Tiny-ImageNet from `root/tiny-imagenet-200` or `root`; grey images become RGB.
+
+    Raises:
+        DataError: A class, an image or the annotations are missing or damaged.
+    """
+    layout = files.Layout(folders=("tiny-imagenet-200", "."), files=(("train",), ("val",)))
+    _, (train, val) = files.locate("Tiny", root, [layout], published=PUBLISHED, present=os.path.isdir)
+    names = classes_of(train)
+    _check_classes(train, names)
+    train_files: list[Path] = []
+    train_labels: list[int] = []
+    for label, name in enumerate(names):
+        own = images_of(train / name / "images")
+        train_files += own
+        train_labels += [label] * len(own)
+    val_files, val_labels = _validation(val, names)
+    return Raw(
+        train_images=decode.decode(train_files, size=_SIZE, channels=3),
+        train_labels=np.array(train_labels, np.int64),
+        test_images=decode.decode(val_files, size=_SIZE, channels=3),
+        test_labels=val_labels,
+        class_names=_words(train.with_name("words.txt"), names),
+    )
+
+
+def _check_classes(train: Path, names: tuple[str, ...]) -> None:
+    listing = train.with_name("wnids.txt")
+    wanted = set(files.lines(listing)) if listing.is_file() else set(names)
+    if not names or wanted != set(names):
+        odd = sorted(wanted ^ set(names))
+        where = f"{train / odd[0]}: " + ("missing" if odd[0] in wanted else "not in wnids.txt") if odd else ""
+        raise DataError(
+            f"{where or f'{train}: holds no class'}; {len(names)} classes found, {len(wanted)} expected; "
+            f"unpack it again, it is published at {PUBLISHED}"
+        )
+
+
+def _validation(val: Path, names: tuple[str, ...]) -> tuple[list[Path], NDArray[np.int64]]:
+    numbers = {name: label for label, name in enumerate(names)}
+    sorted_in = classes_of(val / "images")
+    if sorted_in:
+        pairs = [(path, name) for name in sorted_in for path in images_of(val / "images" / name)]
+        source = val / "images"
+    else:
+        source = val / "val_annotations.txt"
+        rows = [line.split("\t") for line in files.lines(source)]
+        short = [number for number, row in enumerate(rows, 1) if len(row) < 2]
+        if short or not rows:
+            where = f"line {short[0]}" if short else "the file is empty"
+            raise DataError(f"{source}: expected file, class and box between tabs: {where}; unpack it again")
+        foreign = [row[0] for row in rows if Path(row[0]).name != row[0]]
+        if foreign:
+            raise DataError(f"{source}: {foreign[0]!r} is not the name of a file")
+        pairs = [(val / "images" / row[0], row[1]) for row in rows]
+    for path, name in pairs:
+        if name not in numbers:
+            raise DataError(f"{source}: {path.name} is of the class {name!r}, which has no training images")
+    return [path for path, _ in pairs], np.array([numbers[name] for _, name in pairs], np.int64)
+
+
+def _words(path: Path, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the first English name of every class, or its identifier."""
+    rows = [line.split("\t", 1) for line in files.lines(path)] if path.is_file() else []
+    words = {row[0]: row[1].split(",")[0].strip() for row in rows if len(row) == 2}
+    return tuple(words.get(name) or name for name in names)

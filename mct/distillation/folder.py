@@ -1,0 +1,259 @@
+"""The folder of one distillation: which files, when they may be written, and how a run continues.
+
+    settings.json           every setting, resolved, with the versions that the run was made with
+    synthetic.safetensors   the result so far (`synthetic`)
+    best.safetensors        the images with the best evaluation so far, where there were evaluations
+    state.safetensors       what continues the run (`state`)
+    metrics.jsonl           one JSON object per outer step, and one before where step 0 was evaluated
+    images.png              the images of the last step, class by class
+
+Every file is replaced as a whole, except the metrics, which grow by one line per step. Where processes share
+a run, one has the folder and the others an `Onlooker`.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import platform
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import msgspec
+import torch
+
+import trajfmt
+from mct.data.datasets import Dataset
+from mct.distillation import state as states
+from mct.distillation.state import State
+from mct.errors import ExistsError, MismatchError, MissingError
+from mct.events import Evaluated, OuterStep
+from mct.results import grids, synthetic
+from mct.results.origin import Change, Origin
+from mct.runtime import tensorfile
+from mct.settings.config import EvaluateConfig
+
+_FREE = ("outer_steps", "eval_every", "save_every")  # settings that a resumed run may change
+_RATES = ("lr_img", "lr_lr")  # and those whose change is on record, since it changes what comes out
+_PROGRESS = ("outer_step", "selected")  # of an origin: how far the run is, no setting
+_CONTINUES = "what was saved before is whole, and --resume continues from it"
+_MAY_DIFFER = ("config", "evaluation", "changes", *_PROGRESS)
+
+
+class RunFolder:
+    """The files of one run under `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.result = path / synthetic.RESULT_NAME
+        self.best = path / synthetic.BEST_NAME
+        self.settings = path / "settings.json"
+        self.state = path / "state.safetensors"
+        self.metrics = path / "metrics.jsonl"
+        self.picture = path / "images.png"
+
+    def check_free(self) -> None:
+        """Raise unless the folder is absent or empty.
+
+        Raises:
+            ExistsError: Something is there, which a new run would overwrite.
+        """
+        if self.path.is_dir() and any(self.path.iterdir()):
+            hint = "use --resume to continue it, or" if self.state.is_file() else "use"
+            raise ExistsError(f"{self.path} is not empty; {hint} another --out")
+        if self.path.exists() and not self.path.is_dir():
+            raise ExistsError(f"{self.path} is not a folder; use another --out")
+
+    def origin(self) -> Origin:
+        """Return where the run that is here comes from, with its settings and those of its evaluations.
+
+        Raises:
+            MissingError: There is no state.
+        """
+        return self._load(torch.device("cpu")).synthetic.run
+
+    def chosen(self) -> Origin | None:
+        """Return the same of the best images, with why they are the best; None where there are none."""
+        return synthetic.load(self.best).run if self.best.is_file() else None
+
+    def _load(self, device: torch.device) -> State:
+        if not self.state.is_file():
+            raise MissingError(f"{self.path}: there is no run to resume (no {self.state.name})")
+        return states.load(self.state, device=device)
+
+    def resume(self, origin: Origin, *, device: torch.device) -> State:
+        """Return the state of the run that is here, if it was started as `origin` says.
+
+        Raises:
+            MissingError: There is no state.
+            MismatchError: The run has another bundle, model, dataset or setting.
+        """
+        state = self._load(device)
+        found = state.synthetic.run
+        for field in dataclasses.fields(Origin):
+            then, now = getattr(found, field.name), getattr(origin, field.name)
+            if then != now and field.name not in _MAY_DIFFER:
+                raise MismatchError(
+                    f"{self.path}: the run has `{field.name}` {then!r}, now it is {now!r}; resume it with "
+                    "what it was started with, or use another --out without --resume"
+                )
+        changes = list(found.changes)
+        for setting in dataclasses.fields(origin.config):
+            then, now = getattr(found.config, setting.name), getattr(origin.config, setting.name)
+            if then == now or setting.name in _FREE:
+                continue
+            if setting.name not in _RATES:
+                raise MismatchError(
+                    f"{self.path}: the run has `{setting.name}` {then!r}, now it is {now!r}; "
+                    f"only {', '.join(_FREE + _RATES)} may change"
+                )
+            changes.append(Change(step=state.step, setting=setting.name, before=then, after=now))
+        if state.best is not None and origin.evaluation not in (None, found.evaluation):
+            raise MismatchError(
+                f"{self.path}: the run was evaluated with {_differing(found.evaluation, origin.evaluation)}; "
+                "accuracies of two protocols cannot be compared"
+            )
+        newer = dataclasses.replace(
+            origin,
+            outer_step=found.outer_step,
+            evaluation=origin.evaluation or found.evaluation,
+            changes=tuple(changes),
+        )
+        return dataclasses.replace(state, synthetic=dataclasses.replace(state.synthetic, origin=newer))
+
+    def start(self, state: State) -> None:
+        """Write what a resume needs, before the first step; there is no result yet."""
+        with tensorfile.explained(self.state, "nothing was saved"):
+            # Images and momentum in the state, images and pixels in the result; best ones in both.
+            tensorfile.require_space(self.path, 7 * state.synthetic.images.nbytes)
+            self.path.mkdir(parents=True, exist_ok=True)
+            states.save(self.state, state)
+
+    def open(self, state: State, device: torch.device) -> None:
+        """Write the settings, cut the metrics to the steps that the state has done, and tidy up.
+
+        A kill may have left metrics of later steps, and parts of files that were being replaced.
+        """
+        for file in (self.state, self.result, self.best, self.settings, self.metrics, self.picture):
+            for partial in self.path.glob(f".{file.name}.*"):
+                partial.unlink()
+        settings = msgspec.to_builtins(state.synthetic.origin)
+        facts = {
+            "settings": {key: value for key, value in settings.items() if key not in _PROGRESS},
+            "device": str(device),
+            "versions": {
+                "trajfmt": trajfmt.__version__,
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+            },
+        }
+        with tensorfile.explained(self.settings, _CONTINUES):
+            tensorfile.write_atomically(self.settings, json.dumps(facts, indent=2).encode() + b"\n")
+        lines = self.metrics.read_bytes().splitlines(keepends=True) if self.metrics.exists() else []
+        with tensorfile.explained(self.metrics, _CONTINUES):
+            tensorfile.write_atomically(self.metrics, b"".join(_until(state.step, lines)))
+
+    def record(self, event: OuterStep | Evaluated) -> None:
+        """Append one line to the metrics."""
+        facts = {name: value for name, value in dataclasses.asdict(event).items() if value is not None}
+        line = json.dumps(facts, sort_keys=True, allow_nan=False) + "\n"
+        with tensorfile.explained(self.metrics, _CONTINUES), self.metrics.open("ab") as file:
+            file.write(line.encode())
+
+    def save(self, state: State, dataset: Dataset) -> None:
+        """Write state, results and picture, whole even if Ctrl-C comes again meanwhile."""
+        with _held_back():
+            with tensorfile.explained(self.state, _CONTINUES):
+                states.save(self.state, state)
+            if state.best is not None:
+                with tensorfile.explained(self.best, _CONTINUES):
+                    synthetic.save(self.best, state.best, dataset)
+            if state.step == 0:
+                return  # nothing has been learned
+            with tensorfile.explained(self.result, _CONTINUES):
+                synthetic.save(self.result, state.synthetic, dataset)
+            pixels = dataset.pixels(state.synthetic.images)
+            ipc = state.synthetic.run.config.ipc
+            image = grids.grid(pixels, columns=ipc * max(1, 10 // ipc))  # whole classes, about ten a row
+            with tensorfile.explained(self.picture, _CONTINUES):
+                tensorfile.write_atomically(self.picture, grids.png(image))
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other runs out of the folder.
+
+        Raises:
+            ExistsError: Another run is in it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as exc:
+                raise ExistsError(f"{self.path}: another run is writing here; use another --out") from exc
+            yield
+        finally:
+            os.close(folder)
+
+
+class Onlooker(RunFolder):
+    """The folder as the other processes of a run have it: they read the state, and touch nothing."""
+
+    def record(self, event: OuterStep | Evaluated) -> None:
+        """Leave the metrics alone."""
+
+    def save(self, state: State, dataset: Dataset) -> None:
+        """Leave the files alone."""
+
+
+def _differing(then: EvaluateConfig | None, now: EvaluateConfig | None) -> str:
+    """Return the settings of two protocols that are not the same."""
+    before, after = ({} if one is None else dataclasses.asdict(one) for one in (then, now))
+    names = [name for name in after if before.get(name) != after[name]]
+    return ", ".join(f"`{name}` {before.get(name)!r}, now {after[name]!r}" for name in names)
+
+
+def _until(steps: int, lines: list[bytes]) -> Iterator[bytes]:
+    """Yield the lines of the first `steps` steps; a kill may have left more, and half a line."""
+    for line in lines if steps else []:
+        try:
+            facts: Any = json.loads(line)
+            whole = line.endswith(b"\n") and facts["step"] <= steps
+        except (ValueError, KeyError, TypeError):
+            return
+        if not whole:
+            return
+        yield line
+
+
+@contextlib.contextmanager
+def _held_back() -> Iterator[None]:
+    """Let Ctrl-C, and torchrun's SIGTERM, wait for the end of the block.
+
+    A handler, and no signal mask: that of this thread would let another one, of a progress bar or of
+    torch, take the signal, and Python then interrupts the main thread all the same.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # is never interrupted
+        return
+    came: list[tuple[int, FrameType | None]] = []
+    before = {
+        kind: signal.signal(kind, lambda number, frame: came.append((number, frame)))
+        for kind in (signal.SIGINT, signal.SIGTERM)
+        if callable(signal.getsignal(kind))  # what is ignored, or ends the process, stays as it is
+    }
+    try:
+        yield
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+        if came:
+            handler = before[signal.Signals(came[0][0])]
+            assert callable(handler)
+            handler(*came[0])

@@ -1,0 +1,63 @@
+"""What ends a distillation, and what keeps one from starting: settings and numbers that lead nowhere.
+
+A run stops where it cannot go on usefully: a loss, gradient, image or learning rate that is not finite;
+a learning rate that is not positive, or above both 1 and 100 times `lr_init`; a loss above 10,000, which
+is a student 100 times as far from its target as the start was. With published settings the loss stays
+near 1 and the learning rate within a factor of ten of `lr_init`.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from mct.data.datasets import Dataset
+from mct.errors import ConfigError
+from mct.settings.config import DistillConfig
+
+_LARGEST_LOSS = 1e4
+_LARGEST_RATE = 1.0
+_LARGEST_GROWTH = 100.0
+
+
+def trouble(
+    config: DistillConfig, *, loss: float, pull: Tensor, slope: float, images: Tensor, rate: float
+) -> str | None:
+    """Return why an outer step cannot be used, with what helps; None where nothing is wrong.
+
+    Args:
+        config: The settings of the run.
+        loss: eq. 2 before the update.
+        pull: Its gradient in the images.
+        slope: Its derivative by the learning rate.
+        images: The images after the update.
+        rate: The learning rate after it.
+    """
+    most = max(_LARGEST_RATE, _LARGEST_GROWTH * config.lr_init)
+    if not math.isfinite(loss):
+        return f"the loss is {loss}; try a smaller `lr_init`"
+    if loss > _LARGEST_LOSS:
+        return f"the loss is {loss:g}: the student runs away; try a smaller `lr_img` or `lr_init`"
+    if not (math.isfinite(slope) and bool(pull.isfinite().all())):
+        return "a gradient is not finite; try a smaller `lr_init` or fewer `inner_steps`"
+    if not bool(images.isfinite().all()):
+        return "the images are no longer finite; try a smaller `lr_img`"
+    if not 0 < rate <= most:
+        return f"the learning rate became {rate:g}, outside 0 to {most:g}; try a smaller `lr_lr`"
+    return None
+
+
+def check_ipc(dataset: Dataset, config: DistillConfig) -> None:
+    """Require `ipc` training images of every class of `dataset`.
+
+    Raises:
+        ConfigError: A class has fewer.
+    """
+    counts = torch.bincount(dataset.train_labels, minlength=dataset.classes)
+    label = int(counts.argmin())
+    if int(counts[label]) < config.ipc:
+        apart = " besides the held-out ones" if config.select == "heldout" else ""
+        raise ConfigError(
+            f"`ipc` is {config.ipc}, but class {dataset.class_names[label]!r} has only "
+            f"{int(counts[label])} training images{apart}; use a smaller `ipc`, or more images"
+        )

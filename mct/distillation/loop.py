@@ -1,0 +1,164 @@
+"""The outer loop: steps, evaluations and files, in an order that survives every kind of ending.
+
+What a step is belongs to `distiller`, which files there are to `folder`. Where processes share a run, all of
+them run this loop from the same state through the same numbers and share the evaluations; process 0 alone
+writes.
+"""
+
+import contextlib
+from collections.abc import Generator
+from dataclasses import replace
+
+from mct.data.augment import augmentation
+from mct.distillation.distiller import Distiller
+from mct.distillation.folder import Onlooker, RunFolder
+from mct.distillation.state import State
+from mct.errors import DivergedError, ExhaustedError, RankError
+from mct.events import Evaluated, Note, OuterStep
+from mct.runtime.memory import is_exhausted
+from mct.runtime.profiling import Trace
+from mct.runtime.ranks import together
+from mct.runtime.usage import Usage
+from mct.settings import defaults
+from mct.settings.config import EvaluateConfig
+
+__all__ = ["Distiller", "distill"]
+
+
+def distill(
+    distiller: Distiller, folder: RunFolder, *, resume: bool = False, evaluation: EvaluateConfig | None = None
+) -> Generator[Evaluated | Note | OuterStep, None, None]:
+    """Run a distillation to its end, yielding every outer step; the results are in `folder`.
+
+    With `eval_every` there is one event more, before the first step. However the loop ends (done, an
+    error, Ctrl-C, the caller closing it) the last whole state is written, and a later call with
+    `resume` continues from it bit for bit; so does one after a kill, from the last state that was
+    saved.
+
+    Args:
+        distiller: What to run; every process that shares the run makes this call.
+        folder: Where state, results, settings, metrics and picture go; the same for all processes.
+        resume: Continue the run that is in the folder; its settings must be the same, except that
+            `outer_steps`, `eval_every` and `save_every` may differ, and `lr_img` and `lr_lr`, whose
+            change is recorded. The steps' last evaluation stays where a run is made longer.
+        evaluation: The protocol for `eval_every`; None is that of the run that is resumed, or what
+            `recipes` knows about the dataset.
+
+    Raises:
+        DivergedError: The run cannot go on usefully; the state before is saved.
+        ExhaustedError: Memory was not enough; the state before is saved.
+        RankError: Another process of the run has died; process 0 has saved the state before.
+    """
+    origin = replace(distiller.origin, evaluation=evaluation)
+    if evaluation is not None:
+        augmentation(evaluation.augment)
+    usual = defaults.evaluate_config(origin.dataset)
+    device = distiller.dataset.train_images.device
+    writes = distiller.ranks.rank == 0
+    if not writes:
+        folder = Onlooker(folder.path)
+    with contextlib.ExitStack() as held:
+        with together(distiller.ranks):
+            trace = Trace(distiller.execution.profile if writes else None)
+            if writes:
+                if resume:
+                    state = folder.resume(origin, device=device)
+                else:
+                    folder.check_free()
+                    state = distiller.initial()
+                held.enter_context(folder.lock())
+                if resume:  # once more: another run may have ended meanwhile
+                    state = folder.resume(origin, device=device)
+                else:
+                    folder.check_free()
+                now = state.synthetic
+                settled = replace(now.run, evaluation=now.run.evaluation or evaluation or usual)
+                state = replace(state, synthetic=replace(now, origin=settled))
+                if not resume:
+                    folder.start(state)
+                folder.open(state, device)
+        with together(distiller.ranks):  # until all have read it, the state must stay
+            if not writes:
+                state = folder.resume(origin, device=device)
+        protocol = state.synthetic.run.evaluation or usual
+        yield from _steps(distiller, folder, state, protocol, trace, saved=None if resume else state)
+
+
+def _steps(
+    distiller: Distiller,
+    folder: RunFolder,
+    state: State,
+    protocol: EvaluateConfig,
+    trace: Trace,
+    *,
+    saved: State | None,
+) -> Generator[Evaluated | Note | OuterStep, None, None]:
+    """Do the outer steps from `state`, of which `saved` is on disk."""
+    config, dataset, clock = distiller.config, distiller.dataset, distiller.clock
+    writes = distiller.ranks.rank == 0
+    usage, told = Usage(dataset.train_images.device), set[str]()
+    try:
+        if config.eval_every and state.step == 0:
+            state, accuracy = distiller.consider(state, protocol)
+            first = Evaluated(step=0, accuracy=accuracy)
+            folder.record(first)
+            folder.save(state, dataset)
+            saved = state
+            yield first
+        while state.step < config.outer_steps:
+            trace.begin()
+            usage.start()
+            after, event = distiller.step(state)
+            memory, utilisation = usage.read()
+            best = after.best
+            last = event.step == config.outer_steps
+            if config.eval_every and (last or event.step % config.eval_every == 0):
+                with clock.part("evaluate"):
+                    after, accuracy = distiller.consider(after, protocol)
+                event = replace(event, accuracy=accuracy)
+            event = replace(event, parts=clock.read(), memory_mb=memory, utilisation=utilisation)
+            folder.record(event)
+            state = after
+            if state.step % config.save_every == 0 or state.best is not best:
+                folder.save(state, dataset)
+                saved = state
+            if line := trace.end(last=last):
+                distiller.notes.append(line)
+            for line in dict.fromkeys(distiller.notes):
+                if line not in told:
+                    told.add(line)
+                    yield Note(line=line)
+            yield event
+    except (DivergedError, RankError) as exc:
+        if not writes:
+            raise
+        how = "" if isinstance(exc, RankError) else " with another --lr-img or --lr-lr"
+        raise type(exc)(f"{exc}; {_left(folder, state)}{how}") from None
+    except (MemoryError, RuntimeError) as exc:
+        if not is_exhausted(exc):
+            raise
+        exc.__traceback__ = None  # it holds the tensors of the step, and saving needs room
+        raise ExhaustedError(
+            f"outer step {state.step + 1}: {_exhausted(distiller)}; {_left(folder, state)}"
+        ) from None
+    finally:
+        if saved is not state:
+            folder.save(state, dataset)
+        trace.end(last=True)
+
+
+def _left(folder: RunFolder, state: State) -> str:
+    """Say what an error leaves."""
+    return f"{folder.state} holds the state of step {state.step}, from which --resume continues"
+
+
+def _exhausted(distiller: Distiller) -> str:
+    """Return what is missing, and the settings that ask for less, in the order in which to try them."""
+    execution, where = distiller.execution, distiller.dataset.train_images.device
+    images = execution.step_images or "a whole batch"
+    ways = [f"--step-images (now {images})", f"--knots-mb (now {execution.knots_mb})"]
+    if execution.keep_mb:
+        ways.insert(0, f"--keep-mb (now {execution.keep_mb})")
+    elif distiller.kept_bytes:
+        ways.insert(0, f"--keep-mb (now auto, {distiller.kept_bytes / 2**20:.0f} MiB)")
+    return f"not enough memory on {where}; lower {', then '.join(ways)}"

@@ -1,0 +1,217 @@
+"""Where the trajectories of experts go while experts are trained, so that a finished one is never lost.
+
+A convexified bundle keeps knots and step norms only; the full trajectory never exists. A full bundle and
+MTT's layout keep one expert in memory and the finished ones on disk. How experts are trained is `experts`'.
+"""
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+import trajfmt
+from mct.errors import ExistsError
+from trajfmt.bundle import timesteps_of
+from trajfmt.export import BufferWriter
+from trajfmt.sources import ReplayPart
+from trajfmt.storage import Staging
+from trajfmt.trajectory import PathRecorder, Recorded
+
+PER_FILE = 10
+"""Trajectories of one `replay_buffer_{n}.pt`, as in MTT; DATM's code depends on it."""
+
+_MARKER = ".experts"
+
+
+class Tape(Protocol):
+    """Takes in the weights of one expert."""
+
+    def add(self, theta: NDArray[np.float32], /) -> None:
+        """Take in the next timestep `(P,)`; the array is copied or never changed."""
+        ...
+
+
+class Rows:
+    """A tape that keeps every timestep."""
+
+    def __init__(self) -> None:
+        self.rows: list[NDArray[np.float32]] = []
+
+    def add(self, theta: NDArray[np.float32]) -> None:
+        """Take in the next timestep."""
+        self.rows.append(theta.copy())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What is recorded, and what identifies it."""
+
+    layout: trajfmt.ParamLayout
+    provenance: trajfmt.Provenance
+    identity: bytes
+    """A run with the same identity continues from the finished experts of an interrupted one."""
+
+    knots: Sequence[int] = ()
+    smooth: bool = False
+
+
+class BundleStore:
+    """Experts of one bundle, which appears at `path` when all are done."""
+
+    def __init__(self, path: Path, job: Job) -> None:
+        if Staging.unfinished(path) not in (None, job.identity):
+            raise ExistsError(
+                f"{path}: an interrupted run with other settings has finished experts for it; continue that "
+                f"one, use another --out, or remove {path.parent / f'.{path.name}.partial'}"
+            )
+        self._path, self._job = path, job
+        self._writer = trajfmt.create(
+            path,
+            job.layout,
+            encoding="convex" if path.suffix == ".mct" else "full",
+            provenance=job.provenance,
+            knots=job.knots,
+            smooth=job.smooth,
+            job=job.identity,
+        )
+        self._writer.recover()
+
+    @property
+    def finished(self) -> int:
+        """Return how many experts are kept already."""
+        return len(self._writer)
+
+    def tape(self) -> Tape:
+        """Return an empty tape for the next expert."""
+        return tape_for(self._path, self._job)
+
+    def keep(self, tape: Tape | Recorded) -> None:
+        """Keep the expert on a tape; from now on an interruption does not lose it."""
+        kept = ready(tape)
+        if isinstance(kept, Recorded):
+            self._writer.add(kept)
+        elif isinstance(kept, Rows):
+            self._writer.add(trajfmt.ArrayTrajectory(np.stack(kept.rows), self._job.layout))
+
+    def publish(self) -> None:
+        """Make the bundle appear."""
+        self._writer.publish()
+
+    def release(self) -> None:
+        """Stop for now: finished experts wait in a hidden folder beside the destination."""
+        if self._writer.staging.empty:
+            self._writer.discard()
+        else:
+            self._writer.release()
+
+
+class BufferStore:
+    """Experts in MTT's layout: a file appears whenever it has ten of them, the last one at the end.
+
+    Experts that do not fill a file yet wait in a hidden bundle in the folder.
+    """
+
+    def __init__(self, folder: Path, job: Job) -> None:
+        self._folder = folder
+        self._job = job
+        marker = folder / _MARKER
+        if folder.exists() and any(folder.iterdir()):
+            if not marker.is_file():
+                raise ExistsError(f"{folder} exists; use another --out, or remove it")
+            if marker.read_bytes() != job.identity:
+                raise ExistsError(
+                    f"{folder} holds an interrupted run with other settings; use another --out, or remove it"
+                )
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            marker.write_bytes(job.identity)
+        files = list(folder.glob("replay_buffer_*.pt"))
+        self._files = len(files)
+        self._filed = sum(len(ReplayPart(file).open(folder)) for file in files)
+        for bundle in folder.glob(".replay_buffer_*.mtt"):  # interrupted before it was removed
+            if (folder / f"{bundle.stem[1:]}.pt").exists():
+                shutil.rmtree(bundle)
+        if self._bundle.exists():  # interrupted between the two
+            self._to_file()
+        self._store = BundleStore(self._bundle, job)
+
+    @property
+    def _bundle(self) -> Path:
+        return self._folder / f".replay_buffer_{self._files}.mtt"
+
+    @property
+    def finished(self) -> int:
+        """Return how many experts are kept already."""
+        return self._filed + self._store.finished
+
+    def tape(self) -> Tape:
+        """Return an empty tape for the next expert."""
+        return self._store.tape()
+
+    def keep(self, tape: Tape | Recorded) -> None:
+        """Keep the expert on a tape."""
+        self._store.keep(tape)
+        if self._store.finished == PER_FILE:
+            self._store.publish()
+            self._to_file()
+            self._store = BundleStore(self._bundle, self._job)
+
+    def publish(self) -> None:
+        """Write the last file."""
+        if self._store.finished:
+            self._store.publish()
+            self._to_file()
+        else:
+            self._store.release()
+        (self._folder / _MARKER).unlink()
+
+    def release(self) -> None:
+        """Stop for now."""
+        self._store.release()
+        if not self.finished and not self._files:
+            (self._folder / _MARKER).unlink(missing_ok=True)
+            os.rmdir(self._folder)
+
+    def _to_file(self) -> None:
+        """Turn the hidden bundle into MTT's file of the same number."""
+        bundle = self._bundle
+        with (
+            trajfmt.open(bundle) as full,
+            BufferWriter(self._folder, full.layout, per_file=len(full)) as writer,
+        ):
+            for trajectory in full:
+                writer.add(timesteps_of(trajectory, self._folder))
+            self._filed += len(full)
+        shutil.rmtree(bundle)
+        self._files += 1
+
+
+def tape_for(path: Path, job: Job) -> Tape:
+    """Return an empty tape for an expert that will go to `path`."""
+    if path.suffix == ".mct":
+        return PathRecorder(job.layout, knots=job.knots, smooth=job.smooth)
+    return Rows()
+
+
+def ready(tape: Tape | Recorded) -> Tape | Recorded:
+    """Return what is kept of the expert on a tape: no more than that, for another process to take."""
+    return tape.finish() if isinstance(tape, PathRecorder) else tape
+
+
+def is_bundle(path: Path) -> bool:
+    """Return whether experts at `path` are to be a bundle, by its suffix, and not MTT's buffer."""
+    return path.suffix in (".mct", ".mtt")
+
+
+def store(path: Path, job: Job) -> BundleStore | BufferStore:
+    """Return where experts go: a bundle by its suffix, or else the folder of an MTT buffer.
+
+    Raises:
+        ExistsError: the destination is taken.
+    """
+    return BundleStore(path, job) if is_bundle(path) else BufferStore(path, job)

@@ -1,0 +1,139 @@
+"""The inner loop as two captured CUDA graphs: one up to theta_N, one back from lambda_N.
+
+A graph replays its kernels without Python and without launches one by one. What it reads and writes has fixed
+addresses: weights, targets and learning rate are copied in, pixels are augmented before and gradients taken
+through the augmentation after. The sequence of batch sizes, ragged ones included, is the same in every
+outer step, so one pair of graphs serves a run.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mct.data.batches import Batches
+from mct.errors import first_line
+from mct.inner.problem import Problem
+from mct.inner.steps.step import Notes
+from mct.inner.unroll import ExactUnroll, Gradients, Loop
+from mct.objectives.matching import Match
+from mct.runtime.capture import GraphRecorder, Recorder, Replayable
+from mct.runtime.memory import is_exhausted
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Pixels of all updates at fixed addresses, and the gradients in them."""
+
+    values: Tensor
+    """`(B, C, H, W)`: the batches, one after another."""
+
+    pulls: Tensor
+    """The same shape."""
+
+    starts: tuple[int, ...]
+    """First row of each update, and the end."""
+
+    def pixels(self, step: int) -> Tensor:
+        """Return the batch `(B, C, H, W)` of an update."""
+        return self.values[self.starts[step] : self.starts[step + 1]]
+
+    def add(self, step: int, first: int, pull: Tensor, weight: Tensor) -> None:
+        """Set the gradient in some images of an update; each is given once."""
+        begin = self.starts[step] + first
+        torch.mul(pull, weight, out=self.pulls[begin : begin + len(pull)])
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """Both graphs of one shape of problem, with their inputs and outputs."""
+
+    loop: Loop
+    frame: Frame
+    start: Tensor
+    final: Tensor
+    adjoint: Tensor
+    inner: Tensor
+    up: Replayable
+    down: Replayable
+
+
+class GraphUnroll:
+    """Runs an `ExactUnroll` as captured graphs on CUDA.
+
+    The first problem of a shape runs as it is, which compiles and warms up everything; the second is
+    captured. Both start over where `plain` is allowed to keep another number of bytes than before. Where
+    capturing fails, all run as they are.
+
+    Args:
+        plain: What to capture.
+        notes: Called with one line where capturing fails.
+        recorder: What captures; None: CUDA graphs.
+    """
+
+    def __init__(self, plain: ExactUnroll, *, notes: Notes, recorder: Recorder | None = None) -> None:
+        self._plain, self._notes, self._recorder = plain, notes, recorder or GraphRecorder()
+        self._captured: dict[Shape, Captured | None] = {}
+        self._keep_bytes = plain.keep_bytes
+        self._failed = False
+
+    def gradients(self, problem: Problem, terminal: Callable[[Tensor], Match]) -> Gradients:
+        """Run the inner loop, call `terminal` once on theta_N, and return exact derivatives."""
+        if self._plain.keep_bytes != self._keep_bytes:
+            self._captured.clear()
+            self._keep_bytes = self._plain.keep_bytes
+        key = (*problem.images.shape, *problem.weights.shape, *map(len, problem.batches))
+        if self._failed or key not in self._captured:
+            self._captured[key] = None
+            return self._plain.gradients(problem, terminal)
+        clock = self._plain.clock
+        source = Batches(
+            problem.images, problem.batches, problem.augment, problem.draws, whole=True, clock=clock
+        )
+        captured = self._captured[key] = self._captured[key] or self._try_capture(problem, source)
+        if captured is None:
+            return self._plain.gradients(problem, terminal)
+        self._fill(captured, problem, source)
+        with clock.part("forward"):
+            captured.up.replay()
+        match = terminal(captured.final)
+        with clock.part("adjoint"):
+            captured.adjoint.copy_(match.adjoint)
+            captured.down.replay()
+        source.put(captured.frame.pulls)
+        return self._plain.finish(match, captured.inner, source)
+
+    def _try_capture(self, problem: Problem, source: Batches) -> Captured | None:
+        """Return the graphs of a shape of problem, or None where capturing failed, after saying why."""
+        try:
+            return self._capture(problem, source)
+        except RuntimeError as exc:
+            if is_exhausted(exc):
+                raise
+            self._failed = True
+            self._notes(f"the inner loop could not be captured and runs step by step: {first_line(exc)}")
+            return None
+
+    def _fill(self, captured: Captured, problem: Problem, source: Batches) -> None:
+        """Copy a problem to where the graphs read it."""
+        captured.start.copy_(problem.weights)
+        captured.loop.alpha.fill_(problem.learning_rate)
+        captured.frame.values.copy_(source.all())
+        for target, batch in zip(captured.loop.targets, problem.batches, strict=True):
+            torch.index_select(problem.targets, 0, batch, out=target)
+
+    def _capture(self, problem: Problem, source: Batches) -> Captured:
+        values = source.all().clone()
+        frame = Frame(values, torch.zeros_like(values), source.starts)
+        loop = Loop.of(problem, frame)
+        start, adjoint = problem.weights.clone(), torch.zeros_like(problem.weights)
+        (path, kept), up = self._recorder.record(lambda: self._plain.ascend(loop, start))
+        final = path[-1]
+        inner, down = self._recorder.record(
+            lambda: self._plain.descend(loop, path[:-1], kept, adjoint), after=up
+        )
+        # The graphs hold addresses, not tensors: what is between them must live as long as they do.
+        return Captured(loop, frame, start, final, adjoint, inner, up, down)

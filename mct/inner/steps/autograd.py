@@ -1,0 +1,57 @@
+"""Steps by autograd, reverse over reverse: any network, no compiler. What the others are tested against."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from mct.inner.steps.step import Kept
+from mct.models.functional import Functional
+
+
+class AutogradStep:
+    """Steps in plain eager PyTorch; packed order is the order of `Module.parameters()`.
+
+    Args:
+        network: Any module; its own parameters are not used, only their names and shapes.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network = Functional(network)
+        self.separable = is_separable(network)
+
+    def pack(self, theta: Tensor) -> Tensor:
+        """Return `theta`."""
+        return theta
+
+    def unpack(self, theta: Tensor) -> Tensor:
+        """Return `theta`."""
+        return theta
+
+    # A graph dies with the frame of its method, before the next is built.
+
+    def gradient(self, theta: Tensor, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gradient `(P,)` of the loss in theta, and the logits `(B, K)`."""
+        leaf = theta.detach().requires_grad_()
+        logits = self._network(leaf, pixels)
+        (gradient,) = torch.autograd.grad(cross_entropy(logits, targets), leaf)
+        return gradient, logits.detach()
+
+    def keep(self, theta: Tensor, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Kept]:
+        """Return the gradient `(P,)`; nothing is kept."""
+        return self.gradient(theta, pixels, targets)[0], ()
+
+    def pull(
+        self, theta: Tensor, adjoint: Tensor, pixels: Tensor, targets: Tensor, _kept: Kept = ()
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return <g, lambda> `()`, H lambda `(P,)` and d <g, lambda> / d pixels `(B, C, H, W)`."""
+        leaf, leaves = theta.detach().requires_grad_(), pixels.detach().requires_grad_()
+        loss = cross_entropy(self._network(leaf, leaves), targets)
+        (gradient,) = torch.autograd.grad(loss, leaf, create_graph=True)
+        inner = gradient @ adjoint
+        curvature, pull = torch.autograd.grad(inner, (leaf, leaves))
+        return inner.detach(), curvature, pull
+
+
+def is_separable(network: nn.Module) -> bool:
+    """Return whether the loss of a batch is a sum over its images: whether there is no batch norm."""
+    return not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())

@@ -1,0 +1,41 @@
+"""Steps of any network as closed functions: derivatives taken by `torch.func`, so that all of it compiles."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from mct.inner.steps.autograd import AutogradStep
+from mct.inner.steps.step import Kept
+
+
+class ClosedStep(AutogradStep):
+    """Reverse over reverse without a graph that outlives the call; packed order is that of the module.
+
+    Args:
+        network: Any module; its own parameters are not used, only their names and shapes.
+    """
+
+    def _loss(self, theta: Tensor, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self._network(theta, pixels)
+        return cross_entropy(logits, targets), logits
+
+    def gradient(self, theta: Tensor, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gradient `(P,)` of the loss in theta, and the logits `(B, K)`."""
+        slope: Callable[..., tuple[Tensor, Tensor]] = torch.func.grad(self._loss, has_aux=True)
+        return slope(theta, pixels, targets)
+
+    def pull(
+        self, theta: Tensor, adjoint: Tensor, pixels: Tensor, targets: Tensor, _kept: Kept = ()
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return <g, lambda> `()`, H lambda `(P,)` and d <g, lambda> / d pixels `(B, C, H, W)`."""
+
+        def inner(theta: Tensor, pixels: Tensor) -> Tensor:
+            return self.gradient(theta, pixels, targets)[0] @ adjoint
+
+        both: Callable[..., tuple[tuple[Tensor, Tensor], Tensor]] = torch.func.grad_and_value(
+            inner, argnums=(0, 1)
+        )
+        (curvature, pull), value = both(theta, pixels)
+        return value, curvature, pull

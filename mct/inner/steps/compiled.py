@@ -1,0 +1,113 @@
+"""Steps whose closed functions are compiled, one compilation for every shape of a batch."""
+
+import warnings
+from collections.abc import Callable
+from types import FunctionType, MethodType
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from mct.inner.steps.step import Kept, Notes, Step
+
+_Key = tuple[str, tuple[int, ...], torch.dtype, int, int]
+"""Function, shape and dtype of the images, number of kept tensors, and threads of a CPU."""
+
+
+class CompiledStep:
+    """Compiles the functions of another step as they are first needed.
+
+    What torch compiles it keeps on disk (`TORCHINDUCTOR_CACHE_DIR`), so that the next process with the
+    same shapes starts in seconds. A function that cannot be compiled runs as `fallback` does.
+
+    Args:
+        closed: Whose functions are closed: no autograd graph goes in or out.
+        fallback: What works without a compiler; its packed order must be that of `closed`.
+        notes: Called with one line where the fallback is taken.
+        channels_last: Whether `closed` reads images channels-last.
+    """
+
+    def __init__(self, closed: Step, fallback: Step, *, notes: Notes, channels_last: bool) -> None:
+        self._closed, self._fallback, self._notes = closed, fallback, notes
+        self._layout = torch.channels_last if channels_last else torch.contiguous_format
+        self._compiled: dict[_Key, Callable[..., object]] = {}
+        self._failed = False
+
+    @property
+    def separable(self) -> bool:
+        """Whether images do not see each other."""
+        return self._closed.separable
+
+    def pack(self, theta: Tensor) -> Tensor:
+        """Return a vector `(P,)` in the order of `Module.parameters()` in packed order."""
+        return self._closed.pack(theta)
+
+    def unpack(self, theta: Tensor) -> Tensor:
+        """Return a packed vector `(P,)` in the order of `Module.parameters()`."""
+        return self._closed.unpack(theta)
+
+    def gradient(self, theta: Tensor, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gradient `(P,)` of the loss in theta, and the logits `(B, K)`."""
+        found = self._call("gradient", pixels, 0, theta, self._laid(pixels), targets)
+        return cast(tuple[Tensor, Tensor], found)
+
+    def keep(self, theta: Tensor, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Kept]:
+        """Return the gradient `(P,)`, and what makes `pull` cheaper at the same point."""
+        return cast(tuple[Tensor, Kept], self._call("keep", pixels, 0, theta, self._laid(pixels), targets))
+
+    def pull(
+        self, theta: Tensor, adjoint: Tensor, pixels: Tensor, targets: Tensor, kept: Kept = ()
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return <g, lambda> `()`, H lambda `(P,)` and d <g, lambda> / d pixels `(B, C, H, W)`."""
+        found = self._call("pull", pixels, len(kept), theta, adjoint, self._laid(pixels), targets, kept)
+        return cast(tuple[Tensor, Tensor, Tensor], found)
+
+    def _laid(self, pixels: Tensor) -> Tensor:
+        return pixels.contiguous(memory_format=self._layout)
+
+    def _call(self, name: str, pixels: Tensor, kept: int, *given: object) -> object:
+        """Call a compiled function, or the fallback from the first call of a shape that fails."""
+        key = (name, tuple(pixels.shape), pixels.dtype, kept, torch.get_num_threads())
+        if not self._failed and key not in self._compiled:
+            function = compile_apart(getattr(self._closed, name), *given, notes=self._notes)
+            if function is None:
+                self._failed = True
+            else:
+                self._compiled[key] = function
+        method = getattr(self._fallback, name) if self._failed else self._compiled[key]
+        found: object = method(*given)
+        return found
+
+
+def compile_apart(
+    method: Callable[..., object], *given: object, notes: Notes
+) -> Callable[..., object] | None:
+    """Return a method compiled apart from all others, and from itself for other shapes, by a first call.
+
+    torch keeps what it compiled by code object, and looks through all of that in every call: two threads
+    with two shapes get in each other's way there. A copy of the code has a place of its own.
+
+    Args:
+        method: Closed: no autograd graph goes in or out.
+        given: Arguments of the shapes to compile for.
+        notes: Called with one line where the method could not be compiled; the result is then None.
+    """
+    assert isinstance(method, MethodType)
+    function = method.__func__
+    assert isinstance(function, FunctionType)
+    code = function.__code__.replace()
+    copy = FunctionType(code, function.__globals__, function.__name__, function.__defaults__)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's about itself
+            # Not `fullgraph`, whose check torch 2.13 gets wrong where threads call at once (pytorch#185138).
+            compiled: Callable[..., object] = torch.compile(MethodType(copy, method.__self__), dynamic=False)
+            with torch._dynamo.error_on_graph_break(True):
+                compiled(*given)
+    except (torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as exc:  # whatever the compiler stumbles over; the fallback shows if it is ours
+        reason = " ".join(str(exc).split()) or type(exc).__name__
+        notes(f"the network could not be compiled and runs uncompiled: {reason:.200}")
+        return None
+    return compiled

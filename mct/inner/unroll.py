@@ -1,0 +1,273 @@
+"""N student updates on the synthetic dataset, and the exact gradient through them.
+
+The recursion keeps the weights theta_0 … theta_N and the activations of one update at a time:
+
+    g_i = grad_theta loss(theta_i; batch_i),   theta_{i+1} = theta_i - alpha g_i
+    d/d alpha   -= <g_i, lambda_{i+1}>
+    d/d batch_i  = -alpha d/d batch <g_i, lambda_{i+1}>
+    lambda_i     = lambda_{i+1} - alpha H_i lambda_{i+1}
+
+from lambda_N downwards, which is backpropagation through all N updates in memory that does not
+grow with their graphs. What is run belongs to `problem`, what an update and its pull are to `steps`,
+augmentation with numbers that were drawn before to `batches`, the objective to `matching`, updates of the
+images to `optimizer`.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from mct.data.batches import Batches
+from mct.errors import ConfigError, DivergedError
+from mct.inner.problem import Problem
+from mct.inner.steps.step import Kept, Step
+from mct.objectives.matching import Match
+from mct.runtime.clock import Clock
+from mct.runtime.ranks import Ranks
+
+_ALIGNED = 16
+"""Elements after which a vector may begin: 64 bytes of float32, what one AVX-512 load takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gradients:
+    """The loss of one inner loop and its derivatives."""
+
+    loss: float
+    """eq. 2."""
+
+    images: Tensor
+    """`(N, C, H, W)`: d loss / d images."""
+
+    learning_rate: float
+    """d loss / d alpha."""
+
+
+class Unroll(Protocol):
+    """The seam for engines: everything that distillation asks of the inner loop."""
+
+    def gradients(self, problem: Problem, terminal: Callable[[Tensor], Match]) -> Gradients:
+        """Run the inner loop, call `terminal` once on theta_N, and return exact derivatives."""
+        ...
+
+
+class ExactUnroll:
+    """The recursion, over any `Step`.
+
+    Args:
+        step: The network and its loss.
+        keep_bytes: What may be spent on activations that `pull` would compute again; those of the first
+            updates are kept, as many as fit.
+        step_images: How many images' activations may exist at once; None: a whole batch.
+        shard: Compute this process's share of every batch and add the others'. Every process must be given
+            the same problem, and gets the same gradients.
+        clock: Told the time of `augment`, `forward` and `adjoint`.
+
+    Attributes:
+        keep_bytes: As given; may be changed between two loops.
+        kept_bytes: Bytes of activations that the last loop kept, or that the current one has kept so far.
+        kept_updates: The number of updates whose activations these are.
+
+    Raises:
+        ConfigError: A batch is to be computed in parts, but the network's images see each other.
+    """
+
+    _recursive = True
+
+    def __init__(
+        self,
+        step: Step,
+        *,
+        keep_bytes: int = 0,
+        step_images: int | None = None,
+        shard: Ranks | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        if not step.separable and (step_images is not None or shard is not None):
+            raise ConfigError(
+                "batch norm joins the images of a batch, which can then not be computed in parts; "
+                "leave `step_images` and sharding out, or use another `norm`"
+            )
+        self._step, self._step_images, self._shard = step, step_images, shard
+        self.keep_bytes, self.kept_bytes, self.kept_updates = keep_bytes, 0, 0
+        self._sizes: dict[int, int] = {}  # images of a batch to bytes that keeping it takes
+        self.clock = clock or Clock()
+        self._block: Tensor | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether batches are computed at once, and here: only then are activations kept."""
+        return self._step_images is None and self._shard is None
+
+    def gradients(self, problem: Problem, terminal: Callable[[Tensor], Match]) -> Gradients:
+        """Run the inner loop, call `terminal` once on theta_N, and return exact derivatives.
+
+        Raises:
+            DivergedError: An adjoint is not finite; the message names the update.
+        """
+        source = Batches(problem.images, problem.batches, problem.augment, problem.draws, clock=self.clock)
+        loop = Loop.of(problem, source)
+        with self.clock.part("forward"):
+            path, kept = self.ascend(loop, problem.weights.detach())
+        match = terminal(path.pop())
+        with self.clock.part("adjoint"):
+            inner = self.descend(loop, path, kept, match.adjoint)
+        return self.finish(match, inner, source)
+
+    def finish(self, match: Match, inner: Tensor, source: Batches) -> Gradients:
+        """Take what `descend` found to the images."""
+        images = source.close()
+        if self._shard is not None:
+            self._shard.sum(images)
+        found = inner.cpu()
+        bad = (~found.isfinite()).nonzero()
+        if len(bad) and math.isfinite(float(match.loss)):
+            raise DivergedError(
+                f"the adjoint is not finite at inner step {int(bad[-1]) + 1} of {len(found)}: the learning "
+                "rate or the images have grown too large; try a smaller `lr_lr`, `lr_init` or `lr_img`"
+            )
+        return Gradients(loss=float(match.loss), images=images, learning_rate=-float(found.sum()))
+
+    def ascend(self, loop: "Loop", theta: Tensor) -> tuple[list[Tensor], dict[int, Kept]]:
+        """Return theta_0 … theta_N, `(P,)` each, and what was kept, by update."""
+        path = [theta, *self._rows(len(loop.targets), theta)]
+        kept = dict[int, Kept]()
+        self.kept_bytes = self.kept_updates = 0
+        for number in range(len(loop.targets)):
+            gradient, memory = self._gradient(loop, number, path[number])
+            if memory:
+                kept[number] = memory
+            torch.addcmul(path[number], gradient, loop.alpha, value=-1, out=path[number + 1])
+        return path, kept
+
+    def descend(self, loop: "Loop", path: list[Tensor], kept: dict[int, Kept], adjoint: Tensor) -> Tensor:
+        """Go down from lambda_N, give `loop` the images' gradients, and return <g_i, lambda_{i+1}> `(N,)`."""
+        inner = torch.zeros(len(loop.targets), dtype=torch.float64, device=adjoint.device)
+        for number in reversed(range(len(loop.targets))):
+            inner[number], curvature = self._pull(loop, number, path.pop(), adjoint, kept.pop(number, ()))
+            if self._recursive:
+                adjoint = torch.addcmul(adjoint, curvature, loop.alpha, value=-1)
+        return inner
+
+    def _gradient(self, loop: "Loop", number: int, theta: Tensor) -> tuple[Tensor, Kept]:
+        """Return g_i `(P,)`, and what the pull of the update may reuse, as far as it may be kept."""
+        pixels, targets = loop.source.pixels(number), loop.targets[number]
+        if self.whole:
+            return self._kept_gradient(theta, pixels, targets)
+        total = torch.zeros_like(theta)
+        for begin, end in self._spans(len(targets)):
+            gradient, _ = self._step.gradient(theta, pixels[begin:end], targets[begin:end])
+            total.add_(gradient, alpha=(end - begin) / len(targets))
+        if self._shard is not None:
+            self._shard.sum(total)
+        return total, ()
+
+    def _kept_gradient(self, theta: Tensor, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Kept]:
+        """Return the gradient `(P,)` of a whole batch, and what may be kept of it.
+
+        Whether `gradient` or `keep` computes a gradient follows from the budget alone, also the first time
+        that a size of batch is seen, because the two may round differently when they are compiled.
+        """
+        left, size = self.keep_bytes - self.kept_bytes, self._sizes.get(len(targets))
+        if left > 0 and (size is None or 0 < size <= left):
+            gradient, memory = self._step.keep(theta, pixels, targets)
+            size = self._sizes[len(targets)] = sum(value.nbytes for value in memory)
+            if 0 < size <= left:
+                self.kept_bytes += size
+                self.kept_updates += 1
+                return gradient, memory
+        return self._step.gradient(theta, pixels, targets)[0], ()
+
+    def _pull(
+        self, loop: "Loop", number: int, theta: Tensor, adjoint: Tensor, kept: Kept
+    ) -> tuple[Tensor, Tensor]:
+        """Return <g_i, lambda> and H_i lambda `(P,)`; the images' part goes to the source."""
+        pixels, targets = loop.source.pixels(number), loop.targets[number]
+        if self.whole:
+            inner, curvature, pull = self._step.pull(theta, adjoint, pixels, targets, kept)
+            loop.source.add(number, 0, pull, -loop.alpha)
+            return inner, curvature
+        total = theta.new_zeros(len(theta) + 1)
+        for begin, end in self._spans(len(targets)):
+            part, share = (pixels[begin:end], targets[begin:end]), (end - begin) / len(targets)
+            inner, curvature, pull = self._step.pull(theta, adjoint, *part)
+            total[:-1].add_(curvature, alpha=share)
+            total[-1].add_(inner, alpha=share)
+            loop.source.add(number, begin, pull, loop.alpha * -share)
+        if self._shard is not None:
+            self._shard.sum(total)
+        return total[-1], total[:-1]
+
+    def _rows(self, count: int, like: Tensor) -> list[Tensor]:
+        """Return `count` vectors like `like`, aligned for the widest loads.
+
+        They lie in one block: in the gaps that activations leave they would tear the heap apart. On a CPU
+        the block serves again, since a fresh one costs a page fault for every 4 KiB.
+        """
+        width = -(-len(like) // _ALIGNED) * _ALIGNED
+        block = self._block
+        if block is None or block.shape != (count, width) or block.dtype != like.dtype:
+            block = like.new_empty(count, width)
+            self._block = block if like.device.type == "cpu" else None
+        return list(block[:, : len(like)].unbind())
+
+    def _spans(self, images: int) -> Iterator[tuple[int, int]]:
+        """Return the rows of a batch that this process computes, as many at a time as may be."""
+        begin, end = 0, images
+        if self._shard is not None:
+            begin, end = (images * (self._shard.rank + k) // self._shard.size for k in (0, 1))
+        size = self._step_images or images
+        for first in range(begin, end, size):
+            yield first, min(first + size, end)
+
+
+class Source(Protocol):
+    """Where updates find their batches, and leave the gradients in them."""
+
+    def pixels(self, step: int, /) -> Tensor:
+        """Return the batch `(B, C, H, W)` of an update."""
+        ...
+
+    def add(self, step: int, first: int, pull: Tensor, weight: Tensor, /) -> None:
+        """Add `weight` times a gradient in the images of an update, from row `first` on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """What N updates see, beside the weights."""
+
+    source: Source
+    """The batches."""
+
+    targets: Sequence[Tensor]
+    """For each update, `(B_i, K)`."""
+
+    alpha: Tensor
+    """`()`, in the dtype of the weights."""
+
+    @classmethod
+    def of(cls, problem: Problem, source: Source) -> "Loop":
+        """Return the loop of a problem."""
+        targets = [problem.targets[batch] for batch in problem.batches]
+        alpha = problem.weights.new_full((), problem.learning_rate)  # `new_tensor` would wait for a GPU
+        return cls(source, targets, alpha)
+
+
+class TeslaUnroll(ExactUnroll):
+    """TESLA's gradient, which the MCT authors' code uses, as both publish it; biased.
+
+    Every adjoint lambda_{i+1} is replaced by lambda_N, and the gradient of the images is halved, which
+    in their code is a slip (`2 * tuple`). For comparisons only: it saves nothing.
+    """
+
+    _recursive = False
+
+    def finish(self, match: Match, inner: Tensor, source: Batches) -> Gradients:
+        """Halve the gradient of the images."""
+        found = super().finish(match, inner, source)
+        return replace(found, images=found.images / 2)

@@ -1,0 +1,238 @@
+"""Networks that learn batch by batch with SGD: on one flat vector of weights, or as modules.
+
+A network without memory is a vector of weights and a program, and its update one pass over the vector; on
+a GPU the whole update becomes one CUDA graph. A network with buffers, such as the running statistics of
+batch norm, or with dropout, stays a module. Both do what `torch.optim.SGD` does, by calling it.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.nn.modules.dropout import _DropoutNd
+
+import trajfmt
+from mct.errors import first_line
+from mct.inner.steps.step import Notes
+from mct.runtime.capture import GraphRecorder, Recorder
+from mct.training.compiled import Program, programs
+from mct.training.loader import Batch
+from trajfmt import torch as bridge
+
+_PLAIN = 3
+"""Updates of a shape before its graph is captured: kernels and workspaces are chosen in the first ones."""
+
+
+Classifier = Callable[[Tensor], Tensor]
+"""From at most `testing.BLOCK` images `(B, C, H, W)` to logits `(B, K)`, in evaluation mode."""
+
+
+class Learner(Protocol):
+    """One network in training; P parameters, batches of B images, K classes."""
+
+    def begin(self, rate: float, /) -> None:
+        """Go on with this step size and without momentum."""
+        ...
+
+    def update(self, batch: Batch, /) -> Tensor:
+        """Do one update, and return the logits `(B, K)` before it, which the next one may overwrite."""
+        ...
+
+    def weights(self) -> Tensor:
+        """Return the weights `(P,)` in the order of `Module.parameters()`, in memory of their own."""
+        ...
+
+    def network(self) -> nn.Module:
+        """Return the network with these weights."""
+        ...
+
+    def classifier(self) -> Classifier | None:
+        """Return what gives logits at these weights faster than the network does, if anything."""
+        ...
+
+
+class FlatLearner:
+    """A network without memory: its weights are one vector in the packed order of a step.
+
+    Args:
+        network: Where training starts; left alone until `network` is called.
+        program: Of this architecture; one that several learners share must be safe to call at once.
+        momentum: As `torch.optim.SGD` takes it.
+        weight_decay: As `torch.optim.SGD` takes it.
+        notes: Called with one line where a CUDA graph could not be captured.
+        recorder: What captures updates; None: CUDA graphs on a GPU, and elsewhere nothing is captured.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        program: Program,
+        *,
+        momentum: float,
+        weight_decay: float,
+        notes: Notes | None,
+        recorder: Recorder | None = None,
+    ) -> None:
+        self._network, self._step, self._forward = network, program.step, program.forward
+        self._momentum, self._weight_decay, self._notes = momentum, weight_decay, notes
+        self._theta = self._step.pack(bridge.flatten(network))
+        self._graphs: dict[int, _Graph] = {}
+        self._seen: dict[int, int] = {}
+        self._recorder = recorder or (GraphRecorder() if self._theta.is_cuda else None)
+
+    def begin(self, rate: float) -> None:
+        """Go on with this step size and without momentum."""
+        self._optimizer = torch.optim.SGD(
+            [self._theta],
+            lr=rate,
+            momentum=self._momentum,
+            weight_decay=self._weight_decay,
+            fused=self._theta.is_cuda,  # the CPU's rounds its last few elements differently
+        )
+        self._graphs.clear()  # the step size is part of them
+        self._seen.clear()
+
+    def update(self, batch: Batch) -> Tensor:
+        """Do one update, and return the logits `(B, K)` before it, which the next one may overwrite."""
+        size = len(batch.targets)
+        if size in self._graphs:
+            return self._graphs[size].replay(batch)
+        self._seen[size] = self._seen.get(size, 0) + 1
+        if self._recorder is not None and self._seen[size] > _PLAIN:
+            try:
+                self._graphs[size] = _Graph(self._update, batch, self._recorder)
+            except RuntimeError as exc:
+                self._recorder = None
+                if self._notes is not None:
+                    self._notes(
+                        f"updates run without a CUDA graph, which could not be captured: {first_line(exc)}"
+                    )
+            else:
+                return self._graphs[size].replay(batch)
+        return self._update(batch.pixels, batch.targets)
+
+    def _update(self, pixels: Tensor, targets: Tensor) -> Tensor:
+        self._theta.grad, logits = self._step.gradient(self._theta, pixels, targets)
+        self._optimizer.step()
+        return logits
+
+    def weights(self) -> Tensor:
+        """Return the weights `(P,)` in the order of `Module.parameters()`, in memory of their own."""
+        found = self._step.unpack(self._theta)
+        return found.clone() if found is self._theta else found
+
+    def network(self) -> nn.Module:
+        """Return the network with these weights."""
+        nn.utils.vector_to_parameters(self.weights(), self._network.parameters())
+        return self._network
+
+    def classifier(self) -> Classifier | None:
+        """Return the compiled forward pass at these weights, if there is one."""
+        return None if self._forward is None else partial(self._forward, self.weights())
+
+
+class _Graph:
+    """One update as recorded work; recording it does nothing to the weights."""
+
+    def __init__(self, update: "_Update", batch: Batch, recorder: Recorder) -> None:
+        self._pixels, self._targets = batch.pixels.clone(), batch.targets.clone()
+        self._logits, self._graph = recorder.record(lambda: update(self._pixels, self._targets))
+
+    def replay(self, batch: Batch) -> Tensor:
+        """Do the update with another batch of the same size."""
+        self._pixels.copy_(batch.pixels)
+        self._targets.copy_(batch.targets)
+        self._graph.replay()
+        return self._logits
+
+
+class _Update(Protocol):
+    def __call__(self, pixels: Tensor, targets: Tensor, /) -> Tensor: ...
+
+
+class ModuleLearner:
+    """A network that remembers more than its weights, trained as a module.
+
+    Args:
+        network: What is trained.
+        momentum: As `torch.optim.SGD` takes it.
+        weight_decay: As `torch.optim.SGD` takes it.
+    """
+
+    def __init__(self, network: nn.Module, *, momentum: float, weight_decay: float) -> None:
+        self._network = network.train()
+        self._momentum, self._weight_decay = momentum, weight_decay
+
+    def begin(self, rate: float) -> None:
+        """Go on with this step size and without momentum."""
+        self._optimizer = torch.optim.SGD(
+            self._network.parameters(), lr=rate, momentum=self._momentum, weight_decay=self._weight_decay
+        )
+
+    def update(self, batch: Batch) -> Tensor:
+        """Do one update, and return the logits `(B, K)` before it."""
+        logits: Tensor = self._network(batch.pixels)
+        self._optimizer.zero_grad()
+        torch.autograd.backward(cross_entropy(logits, batch.labels))
+        self._optimizer.step()
+        return logits.detach()
+
+    def weights(self) -> Tensor:
+        """Return the weights `(P,)` in the order of `Module.parameters()`, in memory of their own."""
+        return bridge.flatten(self._network)
+
+    def network(self) -> nn.Module:
+        """Return the network with these weights."""
+        return self._network
+
+    def classifier(self) -> Classifier | None:
+        """Return None: the network knows what it remembers."""
+        return None
+
+
+def learners(
+    started: Sequence[nn.Module],
+    model: trajfmt.Model,
+    *,
+    momentum: float,
+    weight_decay: float,
+    engine: Literal["compiled", "eager"],
+    shapes: Sequence[tuple[int, ...]] = (),
+    notes: Notes | None = None,
+) -> list[Learner]:
+    """Return what trains these networks, which may learn at once.
+
+    Args:
+        started: Networks of one architecture, initialised.
+        model: The architecture. What is compiled for it is kept for the next call.
+        momentum: As `torch.optim.SGD` takes it.
+        weight_decay: As `torch.optim.SGD` takes it.
+        engine: How gradients are computed, where a network has no memory.
+        shapes: Of the batches, `(B, C, H, W)`. They are compiled here, because compiling while another
+            thread computes is not safe; for as many threads as torch is set to.
+        notes: Called with one line where something could not be compiled or captured.
+    """
+    if not all(is_memoryless(network) for network in started):
+        return [ModuleLearner(network, momentum=momentum, weight_decay=weight_decay) for network in started]
+    ways = programs(started, model, engine=engine, shapes=shapes, notes=notes)
+    return [
+        FlatLearner(network, program, momentum=momentum, weight_decay=weight_decay, notes=notes)
+        for network, program in zip(started, ways, strict=True)
+    ]
+
+
+def is_memoryless(network: nn.Module) -> bool:
+    """Return whether an output depends on weights and images alone, and every parameter is trained."""
+    return (
+        not any(True for _ in network.buffers())
+        and not is_random(network)
+        and all(value.requires_grad for value in network.parameters())
+    )
+
+
+def is_random(network: nn.Module) -> bool:
+    """Return whether it has dropout, whose draws from global generators bar training several at once."""
+    return any(isinstance(module, _DropoutNd) and module.p > 0 for module in network.modules())

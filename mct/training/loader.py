@@ -1,0 +1,113 @@
+"""Augmented batches on the device: drawn on the CPU as ever, copied and augmented many at a time.
+
+A generator gives, pass by pass, the order of the images and then the numbers of each batch's augmentation.
+They are drawn ahead, several passes at once where passes are short, and reach the device in one copy per
+dtype; the sequence that the generator gives is the same as if every batch drew for itself.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mct.data.augment import DSA, Draws
+from mct.data.batches import augmented
+from mct.data.moving import moved_batches
+
+_AHEAD = 1 << 16
+"""Images whose numbers are drawn at once, at least one pass."""
+
+_BUDGET = 2 << 20
+"""Bytes of images that are augmented at once, at least one batch."""
+
+_DEVICE_BUDGET = 64 << 20
+"""The same on a device that is not the CPU, where a launch costs more than a byte."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one update learns from."""
+
+    pixels: Tensor
+    """`(B, C, H, W)`, augmented."""
+
+    labels: Tensor
+    """`(B,)` int64, or `(B, K)` probabilities, as they were given."""
+
+    targets: Tensor
+    """`(B, K)` probabilities."""
+
+
+class Feed:
+    """Hands out shuffled passes over some images.
+
+    Args:
+        images: `(N, C, H, W)`, on the device where batches are wanted.
+        labels: `(N,)` int64, or `(N, K)` probabilities in the dtype of the images.
+        classes: K.
+        size: Images per batch; the last one of a pass may be smaller.
+        augment: What is done to every batch; None: nothing.
+    """
+
+    def __init__(
+        self, images: Tensor, labels: Tensor, *, classes: int, size: int, augment: DSA | None
+    ) -> None:
+        self._images, self._labels, self._augment = images, labels, augment
+        self._size = min(size, len(labels))
+        self._rows = torch.eye(classes, dtype=images.dtype, device=images.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Return where batches are."""
+        return self._images.device
+
+    @property
+    def images(self) -> int:
+        """Return the images of one pass."""
+        return len(self._labels)
+
+    @property
+    def updates(self) -> int:
+        """Return the batches of one pass."""
+        return -(-len(self._labels) // self._size)
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Return the shapes `(B, C, H, W)` that batches have, one or two."""
+        rest = len(self._labels) % self._size
+        return [(size, *self._images.shape[1:]) for size in (self._size, rest) if size]
+
+    def batches(self, passes: int, random: torch.Generator) -> Iterator[Batch]:
+        """Yield the batches of so many passes, drawn from `random`, which is on the CPU."""
+        ahead = max(1, _AHEAD // len(self._labels))
+        for first in range(0, passes, ahead):
+            orders, draws = self._draw(min(ahead, passes - first), random)
+            budget = _BUDGET if self.device.type == "cpu" else _DEVICE_BUDGET
+            count = max(1, budget // (self._size * self._images[0].nbytes))
+            for begin in range(0, len(orders), count):
+                yield from self._batches(orders[begin : begin + count], draws[begin : begin + count])
+
+    def _draw(self, passes: int, random: torch.Generator) -> tuple[list[Tensor], list[Draws]]:
+        """Return indices and numbers of every batch, on the device; no numbers without augmentation."""
+        orders: list[Tensor] = []
+        draws: list[Draws] = []
+        for _ in range(passes):
+            order = torch.randperm(len(self._labels), generator=random)
+            orders += torch.split(order, self._size)
+            if self._augment is not None:
+                side = self._images.shape[-1]
+                counts = [len(order) for order in orders[-self.updates :]]
+                draws += [self._augment.draw(count, side, random) for count in counts]
+        there, numbers = moved_batches(orders, draws, self.device)
+        return there, numbers or []
+
+    def _batches(self, orders: Sequence[Tensor], draws: Sequence[Draws]) -> Iterator[Batch]:
+        index = torch.cat(list(orders))
+        pixels, labels = self._images[index], self._labels[index]
+        if self._augment is not None:
+            pixels = augmented(self._augment, pixels, draws)
+        targets = labels if labels.dim() == 2 else self._rows[labels]
+        sizes = [len(order) for order in orders]
+        for parts in zip(*(torch.split(part, sizes) for part in (pixels, labels, targets)), strict=True):
+            yield Batch(*parts)

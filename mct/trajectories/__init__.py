@@ -1,0 +1,9 @@
+"""Expert trajectories as a distillation uses them.
+
+Modules:
+    provenance: from a bundle's manifest to dataset and model.
+    loading: one knot from its file to the device.
+    knot_cache: which knots are kept, and which are read ahead.
+    position: the weights at one time, held as knots and weights for each layer.
+    stream: start and target of a sample, without a materialised waypoint.
+"""

@@ -1,0 +1,283 @@
+"""Draws a trajectory and a start time, and hands out the start weights and a virtual target.
+
+The start is one `(P,)` tensor, written once, straight into what becomes the student. The target stays a
+`Position`, never a vector of weights. What is done with the two is in `matching`, where knots are kept and
+loaded ahead in `knots`.
+
+Knots belong to the stream and are never written to. Start weights belong to the caller. A fresh tensor of
+many MB costs more in page faults than in copying, so that a loop does well to own one and to give it as
+`out` each time.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+import trajfmt
+from mct.errors import ConfigError
+from mct.runtime.clock import Clock
+from mct.settings.config import Sampling
+from mct.trajectories.knot_cache import Knots
+from mct.trajectories.loading import Key, Loader, loaded_bytes
+from mct.trajectories.position import Position, Run, knots_of, runs_of
+
+_MOST_TRAJECTORIES = 256
+"""Trajectories that are kept with their tables: each may hold a descriptor, of which a process has 1024."""
+
+
+class Trajectory(Protocol):
+    """What the stream needs of a trajectory; trajfmt's satisfy it, for both encodings."""
+
+    @property
+    def last(self) -> int:
+        """T: the last timestep."""
+        ...
+
+    def knot(self, k: int, /) -> NDArray[np.generic]:
+        """Return the weights of knot number `k`, `(P,)`, read-only."""
+        ...
+
+    def locate(self, t: float, /) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return segment and weight `(L,)`: w of the way from that knot to the next."""
+        ...
+
+
+class Bundle(Protocol):
+    """What the stream needs of a bundle."""
+
+    @property
+    def encoding(self) -> str:
+        """`convex` or `full`."""
+        ...
+
+    @property
+    def layout(self) -> trajfmt.ParamLayout:
+        """The parameters of one timestep."""
+        ...
+
+    def __len__(self) -> int:
+        """Return the number of trajectories."""
+        ...
+
+    def __getitem__(self, index: int, /) -> Trajectory:
+        """Return a trajectory."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Where one outer step starts, and where it should arrive."""
+
+    start: Position
+    """The position of `weights`."""
+
+    weights: Tensor
+    """`(P,)`: theta_0, the caller's own copy."""
+
+    target: Position
+    """M timesteps later on the same trajectory."""
+
+
+class KnotStream:
+    """Draws samples from a bundle, at real times c or at whole ones.
+
+    c is uniform in [0, max_start). Discrete starts are floor(c), which is MTT's code:
+    `randint(0, max_start)` never gives `max_start` itself. (Algorithm 1 of the MTT paper says
+    t <= T+, but its published settings were found with that code.) Where `max_start` is 0 the only
+    start is 0.
+
+    Args:
+        bundle: An open bundle.
+        expert_steps: M, timesteps from start to target.
+        max_start: Bound of the start times. None: as late as the shortest trajectory allows.
+        sampling: `continuous`, `discrete`, or what suits the bundle: the first where it is convex.
+        device: Where weights are computed.
+        arrange: Permutes the elements of a vector `(P,)` inside each parameter, into the order in which
+            all weights are then handed out. None leaves it; on the CPU, knots of a file that stores them
+            as they are then stay views of it.
+        budget: Bytes of knots that are kept, unless one sample needs more. Beyond it, those of the next
+            sample are loaded while this one is in use, if `prefetch` or `expect` said so.
+        clock: Told the time that is waited for knots, as `read`.
+
+    Raises:
+        ConfigError: `max_start + expert_steps` lies beyond the end of a trajectory, or times between
+            timesteps are asked of a `full` bundle.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        expert_steps: float,
+        max_start: float | None = None,
+        sampling: Sampling = "auto",
+        device: str | torch.device = "cpu",
+        arrange: Callable[[Tensor], Tensor] | None = None,
+        budget: int = 1 << 30,
+        clock: Clock | None = None,
+    ) -> None:
+        self._bundle, self._clock = bundle, clock or Clock()
+        self._device = torch.device(device)
+        self._trajectory = lru_cache(_MOST_TRAJECTORIES)(bundle.__getitem__)
+        loader = Loader(_reader_of(self._trajectory), arrange=arrange, device=self._device)
+        self._knots = Knots(loader, size=loaded_bytes(bundle.layout), budget=budget)
+        self.expert_steps = expert_steps
+        self.materialised = 0
+        """How many vectors of P weights were made; one per outer step, and a test counts."""
+        self.discrete = _is_discrete(bundle, sampling, expert_steps)
+        """Whether starts are whole timesteps."""
+        self.max_start = _check_range(bundle, expert_steps, max_start, discrete=self.discrete)
+
+    @property
+    def layout(self) -> trajfmt.ParamLayout:
+        """The parameters of one timestep."""
+        return self._bundle.layout
+
+    def draw(self, generator: torch.Generator, *, out: Tensor | None = None) -> Sample:
+        """Draw a trajectory and a start time, and return the sample."""
+        return self.sample(*self.pick(generator), out=out)
+
+    def pick(self, generator: torch.Generator) -> tuple[int, float]:
+        """Draw a trajectory and a start time, uniformly and independently; nothing is read."""
+        trajectory = int(torch.randint(len(self._bundle), (1,), generator=generator))
+        if self.discrete:
+            start = float(torch.randint(_whole_starts(self.max_start), (1,), generator=generator))
+        else:
+            start = self.max_start * float(torch.rand(1, generator=generator, dtype=torch.float64))
+        return trajectory, start
+
+    def prefetch(self, generator: torch.Generator) -> None:
+        """Begin to load what the next draw from `generator`, which is left as it is, will need."""
+        copy = torch.Generator(generator.device)
+        copy.set_state(generator.get_state())
+        self.expect(*self.pick(copy))
+
+    def expect(self, trajectory: int, start: float) -> None:
+        """Begin to load what a sample will need, after those that were expected before it.
+
+        Nothing is raised: what fails here fails again when the sample is asked for, and says why.
+        """
+        try:
+            places = [self._place(trajectory, time) for time in (start, start + self.expert_steps)]
+        except Exception:
+            return
+        self._knots.expect((trajectory, number) for _, _, runs in places for number in knots_of(runs))
+
+    def sample(self, trajectory: int, start: float, *, out: Tensor | None = None) -> Sample:
+        """Return the sample that starts at a given time of a given trajectory.
+
+        Args:
+            trajectory: Its number.
+            start: c, in timesteps.
+            out: `(P,)`: where to write the start weights; None makes a new tensor.
+
+        Raises:
+            FormatError: The bundle is damaged.
+        """
+        begin, end = self._positions(trajectory, (start, start + self.expert_steps))
+        return Sample(start=begin, weights=self.materialise(begin, out=out), target=end)
+
+    def locate(self, trajectory: int, time: float) -> Position:
+        """Return the position at `time`, without making its weights."""
+        return self._positions(trajectory, (time,))[0]
+
+    def materialise(self, position: Position, *, out: Tensor | None = None) -> Tensor:
+        """Write the weights `(P,)` of a position to `out` or a new tensor, and count that it was done."""
+        some = next(iter(position.knots.values()))
+        if out is None:
+            out = torch.empty_like(some, memory_format=torch.contiguous_format)
+        elif (out.shape, out.dtype, out.device) != (some.shape, some.dtype, some.device):
+            raise ValueError(
+                f"`out` must be {some.dtype} {tuple(some.shape)} on {some.device}, "
+                f"got {out.dtype} {tuple(out.shape)} on {out.device}"
+            )
+        position.write(0, len(out), out)
+        self.materialised += 1
+        return out
+
+    def knot(self, trajectory: int, number: int) -> Tensor:
+        """Return a knot `(P,)` on the device, in the order of the step; not to be written to."""
+        key = (trajectory, number)
+        return self._knots.take([key])[key]
+
+    def close(self) -> None:
+        """End the thread that loads ahead, and forget the knots; samples that were drawn stay valid.
+
+        Collecting the stream does the same.
+        """
+        self._knots.close()
+
+    def _positions(self, trajectory: int, times: Iterable[float]) -> list[Position]:
+        """Return positions on one trajectory, whose knots are then the ones in use."""
+        places = [(time, *self._place(trajectory, time)) for time in times]
+        needed = [knots_of(runs) for _, _, _, runs in places]
+        with self._clock.part("read"):
+            taken = self._knots.take((trajectory, number) for number in set().union(*needed))
+        return [
+            Position(
+                trajectory=trajectory,
+                time=time,
+                segment=segment,
+                weight=weight,
+                runs=runs,
+                knots={number: taken[trajectory, number] for number in sorted(numbers)},
+            )
+            for (time, segment, weight, runs), numbers in zip(places, needed, strict=True)
+        ]
+
+    def _place(
+        self, trajectory: int, time: float
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], tuple[Run, ...]]:
+        segment, weight = self._trajectory(trajectory).locate(time)
+        return segment, weight, runs_of(self._bundle.layout.runs, segment, weight)
+
+
+def _reader_of(trajectory: Callable[[int], Trajectory]) -> Callable[[Key], NDArray[np.generic]]:
+    """Return a function that reads a knot, and does not keep the stream alive in another thread."""
+    return lambda key: trajectory(key[0]).knot(key[1])
+
+
+def _is_discrete(bundle: Bundle, sampling: Sampling, expert_steps: float) -> bool:
+    full = bundle.encoding == "full"
+    if full and sampling == "continuous":
+        raise ConfigError(
+            "`sampling` must be discrete or auto for a `full` bundle, got 'continuous'; only a `convex` "
+            "one has weights between timesteps: traj convert"
+        )
+    if full and expert_steps != int(expert_steps):
+        raise ConfigError(
+            f"`expert_steps` must be a whole number for a `full` bundle, got {expert_steps!r}; "
+            "only a `convex` one has weights between timesteps"
+        )
+    return full or sampling == "discrete"
+
+
+def _check_range(bundle: Bundle, expert_steps: float, max_start: float | None, *, discrete: bool) -> float:
+    """Return the bound of the starts, if every target lies on its trajectory."""
+    if len(bundle) == 0:
+        raise ConfigError("the bundle holds no trajectory")
+    lasts = [bundle[number].last for number in range(len(bundle))]
+    shortest = min(range(len(lasts)), key=lasts.__getitem__)
+    room = lasts[shortest] - expert_steps
+    if max_start is None:
+        max_start = math.floor(room) + 1 if discrete else room
+    latest = float(_whole_starts(max_start) - 1) if discrete else max_start
+    if min(latest, max_start) < 0 or latest > room:
+        raise ConfigError(
+            f"trajectory {shortest} ends at timestep {lasts[shortest]}, but a start of up to "
+            f"{max(latest, 0):g} and a target {expert_steps:g} timesteps later were asked for; use "
+            "a smaller `max_start` or `expert_steps`"
+        )
+    return float(max_start)
+
+
+def _whole_starts(max_start: float) -> int:
+    """Return how many whole timesteps a discrete start is drawn from: those before `max_start`, or 0."""
+    return max(1, math.ceil(max_start))

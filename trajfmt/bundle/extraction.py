@@ -1,0 +1,57 @@
+"""One timestep of a bundle as an ordinary checkpoint."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+from trajfmt.bundle.reader import Bundle, Trajectory
+from trajfmt.encodings.parts.knots import checkpoint_header
+from trajfmt.errors import ExistsError, UsageError, WriteError, display
+from trajfmt.storage.address import local
+from trajfmt.storage.files import write_pieces
+
+__all__ = ["extract"]
+
+_BLOCK: Final = 2**20
+"""Elements that are computed and written at a time."""
+
+
+def extract(bundle: Bundle, trajectory: int, t: float, output: str | os.PathLike[str]) -> None:
+    """Write the weights of a trajectory at t as a safetensors file, parameters by their own names.
+
+    What the last stored timestep up to t carries besides, such as running statistics, follows them.
+
+    Raises:
+        ExistsError: `output` exists.
+        TimestepError: t lies outside the trajectory, or between the timesteps of a full one.
+        UsageError: `output` does not end in `.safetensors`.
+    """
+    path = local(output)
+    if path.suffix != ".safetensors":
+        raise UsageError(f"{display(path)}: the output must end in .safetensors")
+    if os.path.lexists(path):
+        raise ExistsError(f"{display(path)} already exists; choose another name or remove it")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"{display(path.absolute().parent)}: no such folder; create it first")
+    about = {"bundle_sha256": bundle.sha256, "t": float(t), "trajectory": trajectory}
+    try:
+        write_pieces(path, _checkpoint(bundle[trajectory], t, about))
+    except OSError as exc:
+        raise WriteError(f"{display(path)}: cannot be written: {exc.strerror or exc}") from exc
+
+
+def _checkpoint(trajectory: Trajectory, t: float, about: object) -> Iterator[bytes | memoryview]:
+    """Yield the bytes of a checkpoint; the weight vector is never built."""
+    layout = trajectory.layout
+    names = {parameter.name for parameter in layout.parameters}
+    buffers = [(name, held) for name, held in trajectory.buffers(t).items() if name not in names]
+    yield checkpoint_header(layout, buffers, about)
+    for start in range(0, layout.size, _BLOCK):
+        piece = trajectory.pieces(t, start, min(start + _BLOCK, layout.size))
+        yield np.ascontiguousarray(piece).view(np.uint8).data
+    for _, held in buffers:
+        yield np.ascontiguousarray(held).reshape(-1).view(np.uint8).data

@@ -1,0 +1,234 @@
+"""Opening a bundle for reading: one interface over both encodings.
+
+Owns `open`, `Bundle` and the `Trajectory` protocol. Writes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import operator
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Protocol, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajfmt.encodings.convex.reader import ConvexTrajectory
+from trajfmt.encodings.full.reader import FullTrajectory
+from trajfmt.errors import CorruptError, MissingError, NotABundleError, UnsafeError, UsageError, display
+from trajfmt.schema.layout import ParamLayout
+from trajfmt.schema.manifest import FILE_NAME, MAX_BYTES, ConvexManifest, Manifest, layout_of
+from trajfmt.schema.parse import parse
+from trajfmt.storage.address import Address, Place, located
+from trajfmt.storage.files import Backend, BundleFiles, open_regular
+from trajfmt.storage.remote import RemoteFiles, fetch_manifest
+
+__all__ = ["Bundle", "Trajectory", "open", "read_manifest"]
+
+
+class Trajectory(Protocol):
+    """One expert's weights over time, in either encoding."""
+
+    index: int
+    """Number in the bundle."""
+
+    layout: ParamLayout
+    """Order and shapes of the parameters in a weight vector `(P,)`."""
+
+    @property
+    def timesteps(self) -> int:
+        """Return T + 1."""
+        ...
+
+    @property
+    def last(self) -> int:
+        """Return T, the last timestep."""
+        ...
+
+    @property
+    def knots(self) -> tuple[int, ...]:
+        """Return the stored timesteps."""
+        ...
+
+    def knot(self, k: int) -> NDArray[np.generic]:
+        """Return the weights of knot number k `(P,)`, read-only."""
+        ...
+
+    def locate(self, t: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return stretch and weight per layer: theta = (1 - w) knot(s) + w knot(s + 1)."""
+        ...
+
+    def at(self, t: float) -> NDArray[np.generic]:
+        """Return the weights at t as a new `(P,)` array; t is real for `convex`, whole for `full`."""
+        ...
+
+    def pieces(self, t: float, start: int, stop: int) -> NDArray[np.generic]:
+        """Return elements `start:stop` of the weights at t; the rest of the vector is not built."""
+        ...
+
+    def buffers(self, t: float) -> dict[str, NDArray[Any]]:
+        """Return what the last stored timestep up to t carries beside its parameters, by name."""
+        ...
+
+    @property
+    def numbers(self) -> tuple[int, ...] | None:
+        """Return the number that each timestep had in its source, if it is recorded."""
+        ...
+
+
+class Bundle:
+    """A set of trajectories on disk or at an address, opened for reading.
+
+    Nothing but the manifest is read before a trajectory is asked for its weights. A bundle can be pickled
+    and used after a fork: files are opened again where they are needed.
+
+    Example:
+        >>> with trajfmt.open("out.mct") as bundle:  # doctest: +SKIP
+        ...     theta = bundle[0].at(12.5)
+    """
+
+    def __init__(self, place: Place, data: bytes, *, backend: Backend = "mmap") -> None:
+        self.place: Place = place
+        """Where it was opened: a path, or an address without credentials."""
+        self.manifest: Manifest = parse(data, path=place / FILE_NAME)
+        self.layout: ParamLayout = layout_of(self.manifest)
+        self.sha256: str = hashlib.sha256(data).hexdigest()
+        """Hash of the manifest, which holds the hashes of all files: the identity of the bundle."""
+        self.manifest_bytes: int = len(data)
+        self.files: BundleFiles = _files(place, data, self.manifest, backend)
+        self.path: Path = place if isinstance(place, Path) else self.files.root
+        """The folder with its files; of an address, the one in the cache."""
+
+    @property
+    def encoding(self) -> Literal["convex", "full"]:
+        """Return `convex` or `full`."""
+        return "convex" if isinstance(self.manifest, ConvexManifest) else "full"
+
+    def __len__(self) -> int:
+        return len(self.manifest.trajectories)
+
+    @overload
+    def __getitem__(self, index: int) -> Trajectory: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Trajectory]: ...
+    def __getitem__(self, index: int | slice) -> Trajectory | list[Trajectory]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        number = operator.index(index)
+        if not -len(self) <= number < len(self):
+            raise BoundsError(f"trajectory must lie in [0, {len(self) - 1}], got {number}")
+        return self._trajectory(number % len(self))
+
+    def __iter__(self) -> Iterator[Trajectory]:
+        return (self[i] for i in range(len(self)))
+
+    def _trajectory(self, number: int) -> Trajectory:
+        manifest = self.manifest
+        if isinstance(manifest, ConvexManifest):
+            return ConvexTrajectory(self.files, self.layout, manifest.trajectories[number], number)
+        return FullTrajectory(self.files, self.layout, manifest.codec, manifest.trajectories[number], number)
+
+    def verify(self) -> None:
+        """Compare every file with its sha256 in the manifest; all that are not here yet are fetched.
+
+        Raises:
+            FormatError: the first file that differs.
+        """
+        for problem in self.files.verify({f.path: f.sha256 for f in self.manifest.files}).values():
+            raise problem
+
+    def close(self) -> None:
+        """Close the files. Arrays that were handed out stay valid."""
+        self.files.close()
+
+    def __enter__(self) -> Bundle:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<trajfmt.Bundle {str(self.place)!r} {self.encoding}, {len(self)} trajectories>"
+
+
+class BoundsError(UsageError, IndexError):
+    """A trajectory number outside the bundle."""
+
+
+def _files(place: Place, data: bytes, manifest: Manifest, backend: Backend) -> BundleFiles:
+    if isinstance(place, Address):
+        return RemoteFiles(place, data, manifest.files, backend=backend)
+    return BundleFiles(place, {entry.path: entry.bytes for entry in manifest.files}, backend=backend)
+
+
+def open(
+    path: str | os.PathLike[str] | Address, *, verify: bool = False, backend: Backend = "mmap"
+) -> Bundle:
+    """Open a bundle for reading.
+
+    At an address only the manifest is fetched; other files when they are first used, into a cache, and every
+    file is compared with its hash when it arrives.
+
+    Args:
+        path: the bundle's directory, or its address as fsspec writes it: `https://…`, `s3://…`, `zip://…::…`.
+        verify: compare every file with its hash first; at an address those that are in the cache already.
+        backend: `mmap`, or `pread` for network file systems.
+
+    Raises:
+        NotABundleError: not a bundle, or of a version or feature that this library does not know.
+        CorruptError: the manifest or a file is damaged.
+        UnsafeError: the manifest asks for something that a reader must not do.
+        RemoteError: the address cannot be reached.
+    """
+    place = located(path)
+    bundle = Bundle(place, read_manifest(place), backend=backend)
+    if verify and isinstance(bundle.files, RemoteFiles):
+        bundle.files.verify_kept()
+    elif verify:
+        bundle.verify()
+    return bundle
+
+
+def read_manifest(root: Place) -> bytes:
+    """Return the manifest's bytes, unchecked but for their number.
+
+    Raises:
+        MissingError: there is nothing at `root`.
+        NotABundleError: there is no manifest in it.
+    """
+    if isinstance(root, Address):
+        return fetch_manifest(root)
+    if not root.exists():
+        raise MissingError(f"{display(root)}: no such file or folder")
+    if not root.is_dir():
+        raise NotABundleError(
+            "not_a_bundle", "a bundle is a folder with a manifest.json, this is a file", path=root
+        )
+    path = root / FILE_NAME
+    if not os.path.lexists(path):
+        raise NotABundleError(
+            "not_a_bundle", "a bundle is a folder with a manifest.json, this has none", path=root
+        )
+    try:
+        fd = open_regular(path)
+    except CorruptError as exc:
+        raise NotABundleError("not_a_bundle", exc.message, path=path) from exc
+    try:
+        size = os.fstat(fd).st_size
+        if size > MAX_BYTES:
+            raise UnsafeError(
+                "manifest_too_large",
+                f"a manifest has at most {MAX_BYTES} bytes, got {size}",
+                path=path,
+            )
+        return os.read(fd, size + 1)
+    finally:
+        os.close(fd)

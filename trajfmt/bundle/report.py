@@ -1,0 +1,252 @@
+"""What a bundle, or an MTT buffer, is and what it costs: the facts that `traj inspect` shows.
+
+Owns the storage arithmetic of the paper's eqs. 11 and 12. Shows nothing itself.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajfmt.bundle import reader as bundles
+from trajfmt.bundle.decoded import timesteps_of
+from trajfmt.bundle.reader import Bundle, Trajectory
+from trajfmt.encodings.convex.reader import ConvexTrajectory
+from trajfmt.schema.layout import ParamLayout
+from trajfmt.schema.manifest import ConvexEntry, ConvexManifest, Entry, Manifest
+from trajfmt.schema.provenance import Provenance
+from trajfmt.storage.address import Address
+from trajfmt.trajectory.beta import curve
+from trajfmt.trajectory.measure import Measure
+from trajfmt.trajectory.source import ArrayTrajectory, columns
+
+__all__ = ["SCHEMA", "LayerReport", "Storage", "Summary", "layer_reports", "summarize"]
+
+SCHEMA: Final = "trajfmt.inspect/1"
+"""Version of the JSON form: fields may be added, never changed or removed, under one number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """Bytes, and the buffer that they stand for."""
+
+    total: int
+    """All files and the manifest."""
+
+    parts: dict[str, int]
+    """Bytes by part: knots, tables or theta, and manifest."""
+
+    buffer: int
+    """Weights of the MTT buffer that it stands for: every timestep of every trajectory."""
+
+    source: int | None
+    """Bytes of the source files on disk, where the manifest knows them and all is in the bundle."""
+
+    ratio: float
+    """`total` over `source` if known, else over `buffer`."""
+
+    eq11: int
+    """Paper eq. 11: K * W over all trajectories, K = T + 1 and W the bytes of one timestep."""
+
+    eq12: int | None
+    """Paper eq. 12: knots * W + K * beta over all trajectories, beta as L float64 (`convex` only)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What `traj inspect` shows of a bundle."""
+
+    schema: str
+    path: str
+    kind: Literal["bundle"]
+    encoding: str
+    version: str
+    generator: str
+    trajectories: int
+    timesteps: tuple[int, int]
+    """Fewest and most timesteps of a trajectory."""
+
+    knots: tuple[int, ...] | None
+    """Stored timesteps where they are the same for all trajectories (`convex`)."""
+
+    smoothed: bool | None
+    codec: str | None
+    shards: int
+    """Most files that the knots of a trajectory are in (`convex`); 0 for `full`."""
+
+    free: int
+    """Trajectories whose weights between the knots are free, see section 6.7 of the specification."""
+
+    unknown_steps: int
+    """Convexified trajectories whose step norms are not known."""
+
+    buffers: int
+    """Trajectories that carry buffers."""
+
+    numbers: tuple[int, int] | None
+    """Smallest and largest number that a timestep had in its source, where they are recorded."""
+
+    parameters: int
+    """P, elements of one network."""
+
+    tensors: int
+    layers: int
+    dtype: str
+    provenance: Provenance
+    files: int
+    integrity: str
+    sha256: str
+    storage: Storage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerReport:
+    """One layer of one trajectory."""
+
+    name: str
+    shapes: tuple[tuple[int, ...], ...]
+    elements: int
+    share: float
+    """Of all elements."""
+
+    path_length: float | None
+    """Sum of step norms, if they are known."""
+
+    displacement: float
+    """||theta(T) - theta(0)||, between the stored endpoints."""
+
+    beta: tuple[float, ...]
+    """u(t) / S at every timestep: progress along the path from 0 to 1."""
+
+
+def summarize(path: str | os.PathLike[str] | Address) -> Summary:
+    """Describe a bundle from its manifest alone."""
+    bundle = bundles.open(path)
+    manifest, layout = bundle.manifest, bundle.layout
+    lengths = [entry.timesteps for entry in manifest.trajectories] or [0]
+    knots = (
+        {tuple(entry.knots) for entry in manifest.trajectories}
+        if isinstance(manifest, ConvexManifest)
+        else set()
+    )
+    entries: Sequence[Entry] = manifest.trajectories
+    convex = [entry for entry in entries if isinstance(entry, ConvexEntry)]
+    numbers = [number for entry in entries for number in (entry.numbers or ())]
+    return Summary(
+        schema=SCHEMA,
+        path=str(bundle.place),
+        kind="bundle",
+        encoding=bundle.encoding,
+        version=f"{manifest.version.major}.{manifest.version.minor}",
+        generator=f"{manifest.generator.name} {manifest.generator.version}",
+        trajectories=len(bundle),
+        timesteps=(min(lengths), max(lengths)),
+        knots=knots.pop() if len(knots) == 1 else None,
+        smoothed=manifest.smoothed if isinstance(manifest, ConvexManifest) else None,
+        codec=None if isinstance(manifest, ConvexManifest) else manifest.codec.name,
+        shards=max((len(entry.shards or (0,)) for entry in convex), default=0),
+        free=sum(entry.table.free for entry in convex),
+        unknown_steps=sum(entry.table.step_norms is None for entry in convex),
+        buffers=sum(entry.buffers is not None for entry in entries),
+        numbers=(min(numbers), max(numbers)) if numbers else None,
+        parameters=layout.size,
+        tensors=len(layout.parameters),
+        layers=layout.num_layers,
+        dtype=layout.dtype,
+        provenance=manifest.provenance,
+        files=len(manifest.files) + 1,
+        integrity="sha256 recorded for every file; compared by `traj validate`",
+        sha256=bundle.sha256,
+        storage=_storage(bundle, manifest, layout),
+    )
+
+
+def _storage(bundle: Bundle, manifest: Manifest, layout: ParamLayout) -> Storage:
+    parts: dict[str, int] = {}
+    for entry in manifest.files:
+        part = entry.path.partition("/")[0]
+        parts[part] = parts.get(part, 0) + entry.bytes
+    parts["manifest"] = bundle.manifest_bytes
+    total = sum(parts.values())
+    timesteps = sum(entry.timesteps for entry in manifest.trajectories)
+    buffer = timesteps * layout.nbytes
+    eq12 = None
+    if isinstance(manifest, ConvexManifest):
+        knots = sum(len(entry.knots) for entry in manifest.trajectories)
+        eq12 = knots * layout.nbytes + 8 * layout.num_layers * timesteps
+    source = _source_bytes(manifest, buffer)
+    return Storage(
+        total=total,
+        parts=parts,
+        buffer=buffer,
+        source=source,
+        ratio=total / (source or buffer) if (source or buffer) else 0.0,
+        eq11=buffer,
+        eq12=eq12,
+    )
+
+
+def _source_bytes(manifest: Manifest, buffer: int) -> int | None:
+    """Return the bytes of the source files, if they are MTT files that hold just what the bundle does."""
+    sources = manifest.provenance.sources
+    if not sources or not all(source.name.endswith(".pt") for source in sources):
+        return None
+    total = sum(source.bytes for source in sources)
+    # A cut or skipped trajectory leaves the files larger than what they are compared with.
+    return (
+        total
+        if buffer <= total <= buffer * 1.5 + 2**20 and manifest.provenance.first_timestep is None
+        else None
+    )
+
+
+def layer_reports(trajectory: Trajectory) -> list[LayerReport]:
+    """Measure every layer of one trajectory. Reads its tables and endpoints, or for `full` all of it."""
+    layout = trajectory.layout
+    if isinstance(trajectory, ConvexTrajectory):
+        norms, u = trajectory.step_norms, trajectory.u
+    else:
+        with tempfile.TemporaryDirectory() as scratch:
+            theta = timesteps_of(trajectory, Path(scratch))
+        measure = Measure(trajectory.timesteps, layout)
+        for block in columns(ArrayTrajectory(theta, layout), layout):
+            measure.add(block)
+        norms = measure.result().step_norms
+        u = curve(norms, (0, trajectory.last))
+    moved = _displacements(trajectory)
+    reports = []
+    for index, layer in enumerate(layout.layers):
+        members = [layout.parameters[i] for i in layer.parameters]
+        elements = sum(member.size for member in members)
+        reports.append(
+            LayerReport(
+                name=layer.name,
+                shapes=tuple(member.shape for member in members),
+                elements=elements,
+                share=elements / layout.size,
+                path_length=None if norms is None else float(norms[:, index].sum()),
+                displacement=float(moved[index]),
+                beta=tuple((u[:, index] / max(u[-1, index], 1.0)).tolist()),
+            )
+        )
+    return reports
+
+
+def _displacements(trajectory: Trajectory) -> NDArray[np.float64]:
+    """Return ||theta(T) - theta(0)|| per layer, in float64."""
+    layout = trajectory.layout
+    first, last = trajectory.knot(0), trajectory.knot(len(trajectory.knots) - 1)
+    squares = np.zeros(layout.num_layers)
+    for start, stop, layer in layout.runs:
+        for low in range(start, stop, 2**18):
+            high = min(low + 2**18, stop)
+            difference = last[low:high].astype(np.float64) - first[low:high].astype(np.float64)
+            squares[layer] += difference @ difference
+    return np.sqrt(squares)

@@ -1,0 +1,148 @@
+"""Writing the `convex` encoding: one trajectory to knots and tables, in a single pass over its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajfmt.encodings.convex.reader import check_curve
+from trajfmt.encodings.parts.shards import KnotWriter
+from trajfmt.encodings.parts.tables import Tables
+from trajfmt.errors import CorruptError, non_finite
+from trajfmt.schema.layout import ParamLayout
+from trajfmt.trajectory.beta import check_knots, curve
+from trajfmt.trajectory.measure import Digest, Measure, Measured, halfway
+from trajfmt.trajectory.recorder import Recorded
+from trajfmt.trajectory.rounding import Rounding, finite, narrow
+from trajfmt.trajectory.source import BLOCK_BYTES, Block, Convexified, Identified, Source, checked, columns
+
+__all__ = ["Written", "write", "write_convexified", "write_recorded"]
+
+Array = NDArray[np.generic]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What is known of a trajectory when its knots are on disk."""
+
+    tables: Tables
+    digest: str
+    moves: bool
+    rounding: tuple[Rounding, ...]
+    """Per knot, what storing it in another type has changed; empty if it is stored in its own."""
+
+
+def write(
+    knot_files: KnotWriter,
+    source: Source,
+    layout: ParamLayout,
+    knots: Sequence[int],
+    *,
+    smooth: bool,
+    gram: bool,
+    cast: bool = False,
+) -> Written:
+    """Convexify a trajectory, reading every waypoint once.
+
+    With `smooth`, inserted waypoints become the mean of their two neighbours, and the last timestep the
+    mean of the last two, after the betas are computed; the first stays (the MCT authors' code). With
+    `gram`, the tables keep the shape of the original path. With `cast`, weights of another type than the
+    layout's are rounded to it after everything has been computed.
+    """
+    measure = Measure(source.timesteps, layout, gram=gram)
+    rounding: list[Rounding] = []
+    for block in columns(source, layout, cast=cast):
+        measure.add(block)
+        for number, t in enumerate(knots):
+            exact = _knot(block, t, smooth=smooth)
+            stored = narrow(exact, layout.numpy_dtype)
+            if block.rows[t].dtype != layout.numpy_dtype:
+                rounding = rounding or [Rounding()] * len(knots)
+                rounding[number] += _rounded(exact, stored, t, layout, block.parameter)
+            knot_files.write(number, block.start, stored)
+    measured = measure.result()
+    return Written(_tables(measured, knots), measured.digest, measured.moves, tuple(rounding))
+
+
+def _knot(block: Block, t: int, *, smooth: bool) -> Array:
+    """Return the elements of a block at a knot, averaged with their neighbours in float64 if `smooth`."""
+    row = block.rows[t]
+    if not smooth or t == 0:
+        return row
+    last = len(block.rows) - 1
+    return halfway(block.rows[t - 1], row if t == last else block.rows[t + 1])
+
+
+def _rounded(exact: Array, stored: Array, t: int, layout: ParamLayout, parameter: int) -> Rounding:
+    """Return what was lost.
+
+    Raises:
+        SourceError: a weight is beyond the range of the type that is stored.
+    """
+    if not finite(stored):
+        raise non_finite(t, layout.parameters[parameter].name, f"too large for {layout.dtype}")
+    return Rounding.of(exact, stored)
+
+
+def write_recorded(knot_files: KnotWriter, recorded: Recorded, layout: ParamLayout) -> Written:
+    """Do the same with a trajectory that a recorder has convexified already."""
+    for number, row in enumerate(recorded.rows):
+        for start, stop in zip(layout.offsets, layout.offsets[1:], strict=False):
+            knot_files.write(number, start, row[start:stop])
+    measured = recorded.measured
+    return Written(_tables(measured, recorded.knots), measured.digest, measured.moves, ())
+
+
+def write_convexified(
+    knot_files: KnotWriter, source: Convexified, layout: ParamLayout, *, cast: bool = False
+) -> Written:
+    """Take over a trajectory that is convexified already: its knots and its tables as they are.
+
+    Raises:
+        CorruptError: its table is not what a beta table must be.
+        SourceError: a weight is not finite.
+    """
+    knots = check_knots(source.knots, source.timesteps - 1)
+    tables = _given(source, layout, knots)
+    identity = Digest(source.timesteps, layout.numpy_dtype)
+    length = BLOCK_BYTES // 8
+    rounding: list[Rounding] = []
+    for number, t in enumerate(knots):
+        for index, parameter in enumerate(layout.parameters):
+            values = checked(source, layout, number, index, cast=cast)
+            for low in range(0, parameter.size, length):
+                row = values[low : low + length]
+                if not finite(row):
+                    raise non_finite(t, parameter.name)
+                stored = narrow(row, layout.numpy_dtype)
+                if stored is not row:
+                    rounding = rounding or [Rounding()] * len(knots)
+                    rounding[number] += _rounded(row, stored, t, layout, index)
+                identity.add(t, stored)
+                knot_files.write(number, layout.offsets[index] + low, stored)
+    kept = isinstance(source, Identified) and not rounding
+    digest = source.digest if isinstance(source, Identified) and kept else identity.digest()
+    return Written(tables, digest, identity.moves or len(knots) > 2, tuple(rounding))
+
+
+def _given(source: Convexified, layout: ParamLayout, knots: Sequence[int]) -> Tables:
+    """Return the tables of a convexified trajectory, checked."""
+    u = np.asarray(source.u, np.float64)
+    norms = None if source.step_norms is None else np.asarray(source.step_norms, np.float64)
+    expected = (source.timesteps, layout.num_layers)
+    if u.shape != expected or (norms is not None and norms.shape != (expected[0] - 1, expected[1])):
+        found = u.shape if norms is None else (u.shape, norms.shape)
+        raise CorruptError("beta_invalid", f"the beta table must have shape {expected}, got {found}")
+    if source.free and len(knots) != 2:
+        raise CorruptError("beta_invalid", f"free betas go with two knots, got {len(knots)}")
+    if norms is not None and not (np.isfinite(norms) & (norms >= 0)).all():
+        raise CorruptError("beta_invalid", "step norms must be finite and >= 0")
+    check_curve(u, knots, None, free=source.free)
+    return Tables(u, norms, source.gram if isinstance(source, Identified) else None)
+
+
+def _tables(measured: Measured, knots: Sequence[int]) -> Tables:
+    return Tables(curve(measured.step_norms, knots), measured.step_norms, measured.gram)

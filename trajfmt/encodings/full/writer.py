@@ -1,0 +1,212 @@
+"""Writing the `full` encoding: every timestep of a trajectory in one HDF5 file, piece by piece."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from trajfmt.errors import no_motion, non_finite
+from trajfmt.schema.layout import DTYPES, ParamLayout
+from trajfmt.schema.manifest import MAX_CHUNK, ChunkTable, Codec
+from trajfmt.storage import codecs
+from trajfmt.storage.files import fsync_file, reserve
+from trajfmt.trajectory.measure import Digest
+from trajfmt.trajectory.rounding import Rounding, finite, narrow
+from trajfmt.trajectory.source import Piecewise, Source, checked
+
+__all__ = ["Written", "codec_for", "write"]
+
+Array = NDArray[np.generic]
+
+KEYFRAME: Final = 8
+_ZSTD_FILTER: Final = 32015
+
+
+def codec_for(name: codecs.CodecName, layout: ParamLayout) -> Codec:
+    """Return the settings of a codec for a layout: chunks of equal size, at most 2**20 elements."""
+    if name == "none":
+        return Codec(name="none")
+    pieces = -(-layout.size // MAX_CHUNK)
+    chunk = -(-layout.size // pieces)
+    return Codec(name=name, chunk=chunk, keyframe=KEYFRAME if name == "archive" else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What is known of a trajectory when it is on disk."""
+
+    data: int | None
+    """Offset of the contiguous data, or else"""
+
+    chunks: ChunkTable | None
+    digest: str
+    rounding: tuple[Rounding, ...]
+    """Per timestep, what storing it in another type has changed; empty if it is stored in its own."""
+
+
+def write(path: Path, source: Source, layout: ParamLayout, codec: Codec, *, cast: bool = False) -> Written:
+    """Write a trajectory, one piece of a timestep in memory at a time.
+
+    Raises:
+        SourceError: a weight is not finite.
+    """
+    identity = Digest(source.timesteps, layout.numpy_dtype, every=True)
+    pieces, before = _Pieces(source, layout, cast), _Pieces(source, layout, cast)
+    shape = (source.timesteps, layout.size)
+    if codec.name == "none":
+        reserve(path, source.timesteps * layout.nbytes)
+    try:
+        with h5py.File(
+            path, "w", libver=("earliest", "v110"), alignment_threshold=512, alignment_interval=64
+        ) as file:
+            if codec.name == "none":
+                data, chunks = _write_contiguous(file, pieces, shape, layout, identity), None
+            else:
+                data, chunks = None, _write_chunks(file, pieces, before, shape, layout, codec, identity)
+    except RuntimeError as exc:  # h5py's, where the file cannot be closed
+        raise OSError(errno.EIO, str(exc).splitlines()[0]) from exc
+    if not identity.moves:
+        raise no_motion()
+    fsync_file(path)
+    return Written(data, chunks, identity.digest(), tuple(pieces.rounding))
+
+
+def _float_type(dtype: np.dtype[np.generic]) -> h5py.h5t.TypeID:
+    """Return HDF5's type for an item type; bfloat16 is a float with 8 bits of exponent and 7 of fraction."""
+    if dtype != DTYPES["BF16"]:
+        return h5py.h5t.py_create(dtype)
+    kind = h5py.h5t.IEEE_F16LE.copy()
+    kind.set_fields(15, 7, 8, 0, 7)
+    kind.set_ebias(127)
+    return kind
+
+
+def _write_contiguous(
+    file: h5py.File, pieces: _Pieces, shape: tuple[int, int], layout: ParamLayout, identity: Digest
+) -> int:
+    """Write every timestep in order, and return where the data begin."""
+    kind = _float_type(layout.numpy_dtype)
+    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    creation.set_obj_track_times(False)  # or equal input would not give equal bytes
+    creation.set_fill_time(h5py.h5d.FILL_TIME_IFSET)
+    space = h5py.h5s.create_simple(shape)
+    dataset = h5py.h5d.create(file.id, b"theta", kind, space, creation)
+    bits = codecs.unsigned(layout.numpy_dtype)
+    for t in range(shape[0]):
+        for start, piece in pieces.of(t, MAX_CHUNK):
+            identity.add(t, piece)
+            space.select_hyperslab((t, start), (1, piece.size))
+            memory = h5py.h5s.create_simple((piece.size,))
+            dataset.write(memory, space, piece.view(bits), kind)
+    return int(dataset.get_offset())
+
+
+class _Pieces:
+    """A source in pieces of equal length, in the type that is stored."""
+
+    def __init__(self, source: Source, layout: ParamLayout, cast: bool) -> None:
+        self._source = source
+        self._cast = cast
+        self._layout = layout
+        self.rounding: list[Rounding] = []
+        """Per timestep, what storing it in another type has changed; empty if it is stored in its own."""
+
+    def of(self, t: int, length: int) -> Iterator[tuple[int, Array]]:
+        """Yield timestep t as (start, piece), every piece `length` elements but the last.
+
+        The pieces share one memory.
+        """
+        out = np.empty(min(length, self._layout.size), self._layout.numpy_dtype)
+        filled = start = 0
+        for index, parameter in enumerate(self._layout.parameters):
+            read = self._reader(t, index)
+            low = 0
+            while low < parameter.size:
+                high = min(parameter.size, low + out.size - filled)
+                out[filled : filled + high - low] = self._stored(read(low, high), t, parameter.name)
+                filled += high - low
+                low = high
+                if filled == out.size:
+                    yield start, out
+                    start, filled = start + filled, 0
+        if filled:
+            yield start, out[:filled]
+
+    def _reader(self, t: int, parameter: int) -> Callable[[int, int], Array]:
+        """Return what gives elements low:high of a parameter."""
+        source = self._source
+        if isinstance(source, Piecewise):
+            return lambda low, high: source.piece(t, parameter, low, high)
+        whole = checked(source, self._layout, t, parameter, cast=self._cast)
+        return lambda low, high: whole[low:high]
+
+    def _stored(self, values: Array, t: int, parameter: str) -> Array:
+        """Return weights in the type that is stored, and note what that has changed."""
+        if not finite(values):
+            raise non_finite(t, parameter)
+        stored = narrow(values, self._layout.numpy_dtype)
+        if stored is not values:
+            if not finite(stored):
+                raise non_finite(t, parameter, f"too large for {self._layout.dtype}")
+            self.rounding += [Rounding()] * (t + 1 - len(self.rounding))
+            self.rounding[t] += Rounding.of(values, stored)
+        return stored
+
+
+def _write_chunks(
+    file: h5py.File,
+    pieces: _Pieces,
+    before: _Pieces,
+    shape: tuple[int, int],
+    layout: ParamLayout,
+    codec: Codec,
+    identity: Digest,
+) -> ChunkTable:
+    chunk = codec.chunk or layout.size
+    stored = codecs.unsigned(layout.numpy_dtype) if codec.name == "archive" else layout.numpy_dtype
+    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    creation.set_chunk((1, chunk))
+    creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    creation.set_obj_track_times(False)  # or equal input would not give equal bytes
+    creation.set_shuffle()
+    creation.set_filter(_ZSTD_FILTER, h5py.h5z.FLAG_OPTIONAL, (codecs.LEVEL,))
+    dataset = h5py.h5d.create(
+        file.id,
+        b"delta" if codec.name == "archive" else b"theta",
+        _float_type(stored),
+        h5py.h5s.create_simple(shape),
+        creation,
+    )
+    if codec.keyframe is not None:
+        h5py.Dataset(dataset).attrs["keyframe"] = np.int64(codec.keyframe)
+    places: list[tuple[int, int]] = []
+    for t in range(shape[0]):
+        # Read again rather than kept: a timestep may be larger than memory.
+        differs = codec.keyframe is not None and t % codec.keyframe
+        previous = before.of(t - 1, chunk) if differs else iter(())
+        for start, piece in pieces.of(t, chunk):
+            identity.add(t, piece)
+            code = bits = _padded(piece, chunk)
+            if differs:
+                code = codecs.to_difference(bits, _padded(next(previous)[1], chunk))
+            dataset.write_direct_chunk((t, start), codecs.compress(code))
+            places.append((t, start))
+    infos = [dataset.get_chunk_info_by_coord(place) for place in places]
+    return ChunkTable(
+        offsets=[int(info.byte_offset) for info in infos], sizes=[int(info.size) for info in infos]
+    )
+
+
+def _padded(piece: Array, chunk: int) -> Array:
+    """Return the bits of a piece; HDF5 keeps every chunk whole, so the last one ends in zeros."""
+    kind = codecs.unsigned(piece.dtype)
+    bits = np.zeros(chunk, kind)
+    bits[: piece.size] = piece.view(kind)
+    return bits

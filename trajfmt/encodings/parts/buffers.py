@@ -1,0 +1,153 @@
+"""The safetensors file of what a trajectory carries and never interpolates: running statistics, counters.
+
+Owns its header and its reader. Tensors are named `{t:05d}/{name}` at every stored timestep, stand in order of
+time and then of name, without holes; unlike weights they may be of any type, which only this header knows.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajfmt.encodings.parts.knots import canonical, header_size, pad, unique
+from trajfmt.errors import CorruptError, SourceError, display
+from trajfmt.schema.layout import MAX_DIMS, MAX_TEXT
+from trajfmt.storage.files import BundleFiles
+from trajfmt.storage.safetensors import NUMPY, StoredTensor
+
+__all__ = ["Buffers", "write"]
+
+Arrays = Mapping[str, NDArray[Any]]
+_NAMES: Final = {dtype: name for name, dtype in NUMPY.items()}
+
+
+def write(path: Path, stored: Sequence[tuple[int, Arrays]]) -> None:
+    """Write what is carried at every stored timestep, in order of time.
+
+    Raises:
+        SourceError: timesteps carry different tensors.
+        CorruptError: safetensors has no type or place for one.
+    """
+    plain = [(t, {name: _plain(name, arrays[name]) for name in sorted(arrays)}) for t, arrays in stored]
+    first = _shapes(plain[0][1])
+    table: dict[str, object] = {"__metadata__": {"trajfmt": canonical({"holds": "buffers"}).decode()}}
+    end = 0
+    for t, arrays in plain:
+        if _shapes(arrays) != first:
+            raise SourceError("mixed_architectures", f"timestep {t} carries other buffers than the first")
+        for name, array in arrays.items():
+            begin, end = end, end + array.nbytes
+            table[f"{t:05d}/{name}"] = {
+                "dtype": _NAMES[array.dtype],
+                "shape": list(array.shape),
+                "data_offsets": [begin, end],
+            }
+    with path.open("wb") as file:
+        file.write(pad(table))
+        for _, arrays in plain:
+            for array in arrays.values():
+                file.write(array.reshape(-1).view(np.uint8).data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _shapes(arrays: Arrays) -> list[tuple[str, tuple[int, ...], str]]:
+    return [(name, array.shape, array.dtype.name) for name, array in arrays.items()]
+
+
+def _plain(name: str, values: NDArray[Any]) -> NDArray[Any]:
+    """Return values little-endian and in C order."""
+    array = np.asarray(values)
+    if array.dtype not in _NAMES:  # equal but for the order of bytes, or not known at all
+        array = array.astype(array.dtype.newbyteorder("<"))
+    fits = 1 <= len(name) <= MAX_TEXT and array.ndim <= MAX_DIMS
+    if array.dtype not in _NAMES or not fits:
+        raise CorruptError(
+            "source_invalid",
+            f"buffer `{display(name[:80])}` of {array.ndim} dimensions and type {array.dtype} has no place",
+        )
+    return np.ascontiguousarray(array).reshape(array.shape)
+
+
+class Buffers:
+    """The buffers of one trajectory of a bundle. Lazy: the header is read when something is asked for."""
+
+    def __init__(self, files: BundleFiles, name: str, timesteps: Sequence[int]) -> None:
+        self._files = files
+        self._name = name
+        self._timesteps = timesteps
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"_files": self._files, "_name": self._name, "_timesteps": self._timesteps}
+
+    def at(self, t: float) -> dict[str, NDArray[Any]]:
+        """Return the buffers of the last stored timestep up to t, read-only, by name."""
+        stored = max(step for step in self._timesteps if step <= t)
+        return {name: self._array(place) for name, place in self._places[stored].items()}
+
+    def check(self) -> None:
+        """Require a sound header.
+
+        Raises:
+            FormatError: it is not.
+        """
+        _ = self._places
+
+    def _array(self, place: StoredTensor) -> NDArray[Any]:
+        count = math.prod(place.shape)
+        flat = self._files.array(self._name, place.start, count, NUMPY[place.dtype])
+        return flat.reshape(place.shape)
+
+    @cached_property
+    def _places(self) -> dict[int, dict[str, StoredTensor]]:
+        """Where every buffer lies, by stored timestep and name; checked against the size of the file."""
+        path = self._files.where(self._name)
+        end = data = header_size(self._files, self._name)
+        table = unique(self._files.read(self._name, 8, data - 8), path)
+        table.pop("__metadata__", None)
+        places: dict[int, dict[str, StoredTensor]] = {t: {} for t in self._timesteps}
+        found = [(key, _place(entry, data)) for key, entry in table.items()]
+        for key, place in sorted(found, key=lambda item: item[1][2:] if item[1] else (-1, -1)):
+            step, _, name = key.partition("/")
+            t = int(step) if step.isdecimal() and step.isascii() and len(step) < 20 else -1
+            if place is None or t not in places or step != f"{t:05d}" or not name or place.start != end:
+                raise CorruptError(
+                    "header_mismatch",
+                    f"`{display(key[:80])}` is no buffer of a stored timestep that follows the one before",
+                    path=path,
+                )
+            places[t][name] = place
+            end = place.stop
+        if end != self._files.sizes[self._name]:
+            raise CorruptError(
+                "header_mismatch",
+                f"the buffers end at byte {end}, the file at {self._files.sizes[self._name]}",
+                path=path,
+            )
+        kinds = {t: [(n, p.dtype, p.shape) for n, p in sorted(held.items())] for t, held in places.items()}
+        if any(kind != kinds[0] for kind in kinds.values()):
+            raise CorruptError("header_mismatch", "every stored timestep has the same buffers", path=path)
+        return places
+
+
+def _place(entry: object, data: int) -> StoredTensor | None:
+    """Return what a header says of one tensor, or None if that cannot be."""
+    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+        return None
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in NUMPY or not isinstance(shape, list):
+        return None
+    if not isinstance(offsets, list) or len(offsets) != 2 or len(shape) > MAX_DIMS:
+        return None
+    if not all(type(number) is int and 0 <= number <= 2**53 for number in [*shape, *offsets]):
+        return None
+    if offsets[1] - offsets[0] != math.prod(shape) * NUMPY[dtype].itemsize:
+        return None
+    return StoredTensor(dtype, tuple(shape), data + offsets[0], data + offsets[1])

@@ -1,0 +1,79 @@
+"""A convexified trajectory at its whole timesteps: what a full bundle keeps of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajfmt.schema.layout import ParamLayout
+from trajfmt.trajectory.beta import locate
+from trajfmt.trajectory.rounding import narrow
+from trajfmt.trajectory.source import Carrying, Convexified, checked
+
+__all__ = ["Discretised"]
+
+Array = NDArray[np.generic]
+
+
+class Discretised:
+    """A convexified trajectory as a `Source`: weights by eq. 10, computed where they are asked for.
+
+    Args:
+        source: the trajectory.
+        layout: the parameters, in the type that will be stored. Knots of another type give float64, so that
+            what is stored is rounded once.
+        window: the timesteps that are wanted.
+        cast: whether another type than the layout's is welcome.
+    """
+
+    def __init__(
+        self,
+        source: Convexified,
+        layout: ParamLayout,
+        window: range | None = None,
+        *,
+        cast: bool = False,
+    ) -> None:
+        self._source = source
+        self._cast = cast
+        self._layout = layout
+        self._range = window if window is not None else range(source.timesteps)
+
+    @property
+    def timesteps(self) -> int:
+        """Return T + 1."""
+        return len(self._range)
+
+    @property
+    def numbers(self) -> tuple[int, ...] | None:
+        """Return the numbers that the timesteps had in the source, if it has any."""
+        found = self._source.numbers if isinstance(self._source, Carrying) else None
+        return None if found is None else tuple(found[t] for t in self._range)
+
+    def buffers(self, t: int) -> Mapping[str, NDArray[Any]]:
+        """Return what the last knot up to t carries."""
+        if not isinstance(self._source, Carrying):
+            return {}
+        return self._source.buffers(max(k for k in self._source.knots if k <= self._range[t]))
+
+    def read(self, t: int, parameter: int) -> Array:
+        """Return one parameter at timestep t, flattened."""
+        return self.piece(t, parameter, 0, self._layout.parameters[parameter].size)
+
+    def piece(self, t: int, parameter: int, start: int, stop: int) -> Array:
+        """Return elements `start:stop` of one flattened parameter at timestep t."""
+        segments, weights = locate(self._source.u, self._range[t], free=self._source.free)
+        layer = self._layout.layer_of_parameter[parameter]
+        s, w = int(segments[layer]), float(weights[layer])
+        if w in (0.0, 1.0):
+            return self._knot(s + int(w), parameter, start, stop)
+        low, high = (self._knot(k, parameter, start, stop) for k in (s, s + 1))
+        mixed = (1.0 - w) * low.astype(np.float64)
+        mixed += w * high.astype(np.float64)
+        return narrow(mixed, low.dtype) if low.dtype == self._layout.numpy_dtype else mixed
+
+    def _knot(self, k: int, parameter: int, start: int, stop: int) -> Array:
+        return checked(self._source, self._layout, k, parameter, cast=self._cast)[start:stop]

@@ -1,0 +1,81 @@
+"""The HDF5 file that holds the beta tables of convexified trajectories, for any HDF5 tool to read.
+
+Owns its layout: one group per trajectory with `u` and, where they are known, `step_norms` and `gram`, all
+contiguous little-endian float64. Our reader never asks libhdf5: the manifest records where each array lies.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from trajfmt.storage.files import fsync_file, reserve
+
+__all__ = ["Tables", "write"]
+
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The tables of one trajectory."""
+
+    u: Float
+    """`(T+1, L)`, see `trajfmt.beta.curve`."""
+
+    step_norms: Float | None
+    """`(T, L)` or absent."""
+
+    gram: Float | None
+    """`(T+1, T+1)` or absent."""
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Tables:
+        """Return the tables that `items` gave."""
+        return cls(arrays["u"], arrays.get("step_norms"), arrays.get("gram"))
+
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes of all arrays."""
+        return sum(array.nbytes for array in self.items().values())
+
+    def items(self) -> dict[str, Float]:
+        """Return the arrays that exist, by the names of their datasets."""
+        arrays = {"u": self.u, "step_norms": self.step_norms, "gram": self.gram}
+        return {name: array for name, array in arrays.items() if array is not None}
+
+
+def write(path: Path, tables: Iterable[tuple[int, Tables]], nbytes: int) -> dict[int, dict[str, int]]:
+    """Write one group per trajectory, named `{index:05d}`, and return the byte offset of every array.
+
+    Args:
+        path: the file.
+        tables: taken one at a time, so that memory does not grow with their number.
+        nbytes: about how large the file will be.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    reserve(path, nbytes)
+    offsets: dict[int, dict[str, int]] = {}
+    try:
+        with h5py.File(
+            path, "w", libver=("earliest", "v110"), alignment_threshold=8, alignment_interval=8
+        ) as file:
+            for index, table in tables:
+                group = file.create_group(f"{index:05d}")
+                offsets[index] = {}
+                for name, array in table.items().items():
+                    dataset = group.create_dataset(name, data=np.asarray(array, "<f8"))
+                    offsets[index][name] = int(dataset.id.get_offset())
+    except RuntimeError as exc:  # h5py's, where the file cannot be closed
+        raise OSError(errno.EIO, str(exc).splitlines()[0]) from exc
+    fsync_file(path)
+    return offsets

@@ -1,0 +1,178 @@
+"""How the parts of a manifest fit together: references, order, sizes, paths.
+
+Owns every check that types cannot express and that needs no other file.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+from trajfmt.errors import CorruptError, UnsafeError
+from trajfmt.schema.layout import DTYPES, ParamLayout
+from trajfmt.schema.manifest import Codec, ConvexEntry, Entry, FullEntry, FullManifest, Manifest, layout_of
+
+__all__ = ["MAX_PATH", "PATH", "check"]
+
+PATH: Final = re.compile(
+    r"[a-z0-9][a-z0-9_-]*(/[a-z0-9][a-z0-9_-]*)*\.(safetensors|safetensors\.index\.json|h5)"
+)
+"""One lower-case spelling per file: not absolute, no `..`, no NUL, no case collision."""
+
+MAX_PATH: Final = 200
+
+
+def _invalid(message: str, path: object) -> NoReturn:
+    raise CorruptError("manifest_inconsistent", message, path=path)
+
+
+def check(manifest: Manifest, path: object) -> None:
+    """Check what types cannot say: references, order, sizes.
+
+    Raises:
+        CorruptError: parts of the manifest contradict each other.
+        UnsafeError: an unsafe path, or sizes that cannot be.
+    """
+    elements = 0
+    for parameter in manifest.parameters:
+        room = 1
+        for dim in parameter.shape:
+            room *= max(dim, 1)
+        if room * 8 > 2**53:
+            raise UnsafeError("size_overflow", f"parameter `{parameter.name}` is too large", path=path)
+        elements += math.prod(parameter.shape)
+    itemsize = DTYPES[manifest.parameters[0].dtype].itemsize
+    if elements * itemsize > 2**53:
+        raise UnsafeError("size_overflow", f"one timestep would have {elements} elements", path=path)
+    try:
+        layout = layout_of(manifest)
+    except ValueError as exc:
+        raise CorruptError("manifest_inconsistent", str(exc), path=path) from exc
+    sizes: dict[str, int] = {}
+    for entry in manifest.files:
+        if len(entry.path) > MAX_PATH or not PATH.fullmatch(entry.path):
+            raise UnsafeError("path_unsafe", f"unsafe file path {entry.path!r}", path=path)
+        if entry.path in sizes:
+            _invalid(f"file {entry.path!r} is listed twice", path)
+        sizes[entry.path] = entry.bytes
+    if isinstance(manifest, FullManifest):
+        _check_codec(manifest, layout, path)
+    trajectories: Sequence[Entry] = manifest.trajectories
+    for index, trajectory in enumerate(trajectories):
+        _check_common(trajectory, manifest, sizes, index, path)
+        if isinstance(trajectory, ConvexEntry):
+            _check_convex(trajectory, layout, sizes, index, path)
+        else:
+            assert isinstance(manifest, FullManifest)
+            _check_full(trajectory, manifest.codec, layout, sizes, index, path)
+
+
+def _check_common(entry: Entry, manifest: Manifest, sizes: dict[str, int], index: int, path: object) -> None:
+    """Check what both encodings have: origin, numbers, buffers."""
+    if entry.origin is not None and entry.origin.file >= len(manifest.provenance.sources):
+        _invalid(f"trajectory {index}: origin names source {entry.origin.file}, not listed", path)
+    numbers = entry.numbers
+    if numbers is not None and (
+        len(numbers) != entry.timesteps or any(a >= b for a, b in itertools.pairwise(numbers))
+    ):
+        _invalid(
+            f"trajectory {index}: `numbers` must be {entry.timesteps} that rise strictly,"
+            f" got {len(numbers)}: {str(numbers[:8])[1:-1]}",
+            path,
+        )
+    if entry.buffers is not None:
+        if not entry.buffers.endswith(".safetensors"):
+            _invalid(f"trajectory {index}: buffers are in a .safetensors file", path)
+        _room(entry.buffers, 0, 0, sizes, index, path)
+
+
+def _room(name: str, offset: int, nbytes: int, sizes: dict[str, int], index: int, path: object) -> None:
+    """Require that `nbytes` from `offset` lie inside the listed file `name`."""
+    if name not in sizes:
+        _invalid(f"trajectory {index}: file {name!r} is not listed in `files`", path)
+    if offset + nbytes > sizes[name]:
+        raise UnsafeError(
+            "size_overflow",
+            f"trajectory {index}: bytes {offset} to {offset + nbytes} lie outside {name!r},"
+            f" which has {sizes[name]}",
+            path=path,
+        )
+
+
+def _check_convex(
+    entry: ConvexEntry, layout: ParamLayout, sizes: dict[str, int], index: int, path: object
+) -> None:
+    last = entry.timesteps - 1
+    rises = all(a < b for a, b in zip(entry.knots, entry.knots[1:], strict=False))
+    if entry.knots[0] != 0 or entry.knots[-1] != last or not rises:
+        _invalid(
+            f"trajectory {index}: knots must rise strictly from 0 to {last}, got {entry.knots}",
+            path,
+        )
+    if (entry.file is None) != (entry.data is None) or (entry.file is None) == (entry.shards is None):
+        _invalid(f"trajectory {index}: knots have either `file` and `data`, or `shards`", path)
+    shards = entry.stored(len(layout.parameters))
+    if not entry.table.file.endswith(".h5") or not all(s.file.endswith(".safetensors") for s in shards):
+        _invalid(f"trajectory {index}: knots are in .safetensors and tables in .h5 files", path)
+    wanted = len(entry.knots) * len(layout.parameters)
+    held = sum(shard.tensors for shard in shards)
+    if held != wanted:
+        _invalid(f"trajectory {index}: the shards must hold {wanted} tensors, they hold {held}", path)
+    if len({shard.file for shard in shards}) != len(shards):
+        _invalid(f"trajectory {index}: two shards are one file", path)
+    first = 0
+    for shard in shards:
+        nbytes = layout.position(first + shard.tensors) - layout.position(first)
+        _room(shard.file, shard.data, nbytes, sizes, index, path)
+        first += shard.tensors
+    row = 8 * layout.num_layers
+    _room(entry.table.file, entry.table.u, entry.timesteps * row, sizes, index, path)
+    if entry.table.step_norms is not None:
+        _room(entry.table.file, entry.table.step_norms, last * row, sizes, index, path)
+    if entry.table.gram is not None:
+        _room(entry.table.file, entry.table.gram, 8 * entry.timesteps**2, sizes, index, path)
+    if entry.table.free and len(entry.knots) != 2:
+        _invalid(f"trajectory {index}: a free table needs two knots, got {len(entry.knots)}", path)
+
+
+def _check_codec(manifest: FullManifest, layout: ParamLayout, path: object) -> None:
+    codec = manifest.codec
+    needs = [] if codec.name == "none" else [f"codec.{codec.name}"]
+    if manifest.requires_read != needs:
+        _invalid(f"`requires_read` must be {needs} for codec {codec.name!r}", path)
+    if (codec.chunk is None) != (codec.name == "none") or (codec.keyframe is None) != (
+        codec.name != "archive"
+    ):
+        _invalid(f"codec {codec.name!r} has missing or superfluous settings", path)
+    if codec.chunk is not None and codec.chunk > layout.size:
+        _invalid(f"a chunk has at most P = {layout.size} elements, got {codec.chunk}", path)
+
+
+def _check_full(
+    entry: FullEntry,
+    codec: Codec,
+    layout: ParamLayout,
+    sizes: dict[str, int],
+    index: int,
+    path: object,
+) -> None:
+    if not entry.file.endswith(".h5"):
+        _invalid(f"trajectory {index}: a full trajectory is in an .h5 file", path)
+    if (entry.data is None) == (codec.name == "none") or (entry.chunks is None) == (codec.name != "none"):
+        _invalid(f"trajectory {index}: codec `none` has `data`, the others have `chunks`", path)
+    if entry.data is not None:
+        _room(entry.file, entry.data, entry.timesteps * layout.nbytes, sizes, index, path)
+    if entry.chunks is not None:
+        count = entry.timesteps * -(-layout.size // (codec.chunk or 1))
+        offsets, lengths = entry.chunks.offsets, entry.chunks.sizes
+        if len(offsets) != count or len(lengths) != count:
+            _invalid(
+                f"trajectory {index}: expected {count} chunks, got {len(offsets)} offsets and"
+                f" {len(lengths)} sizes",
+                path,
+            )
+        for offset, length in zip(offsets, lengths, strict=True):
+            _room(entry.file, offset, length, sizes, index, path)

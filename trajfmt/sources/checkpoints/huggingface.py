@@ -1,0 +1,163 @@
+"""A run of Hugging Face's trainers: folders `checkpoint-{step}` with whole or sharded weights.
+
+Owns the file names of `transformers` and what may be wrong with an index and its shards.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from trajfmt.errors import CorruptError, FormatError, display
+from trajfmt.sources.base.collection import Collection, Layout, OpenOptions
+from trajfmt.sources.checkpoints.run import Kind
+from trajfmt.sources.checkpoints.search import find_runs, open_runs
+from trajfmt.sources.checkpoints.statedict import open_file, unwrapped
+from trajfmt.sources.torchfile.stored import State, Stored
+from trajfmt.storage.files import open_regular
+
+__all__ = ["LAYOUT", "is_checkpoint", "open_checkpoint"]
+
+_WHOLE: Final = ("model.safetensors", "pytorch_model.bin", "diffusion_pytorch_model.safetensors")
+_INDEX: Final = tuple(f"{name}.index.json" for name in _WHOLE)
+_SHARD: Final = re.compile(r"(?:diffusion_pytorch_|pytorch_)?model-[0-9]+-of-[0-9]+\.(?:safetensors|bin)")
+_NAME: Final = re.compile(r"checkpoint-[0-9]+")
+_MAX_INDEX: Final = 100_000_000
+_TOLD: Final = ("_name_or_path", "model_type", "torch_dtype", "dtype")
+"""Keys of config.json that are kept."""
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Return whether a folder holds the weights of one checkpoint, by its files' names.
+
+    A run's own folder may hold its last weights too: it is no checkpoint of a longer run.
+    """
+    return path.is_dir() and _holds_weights(path) and not any(map(_holds_weights, path.iterdir()))
+
+
+def not_one(path: Path) -> str | None:
+    """Say what a folder lacks that is called `checkpoint-{step}`."""
+    if not _NAME.fullmatch(path.name) or not path.is_dir() or is_checkpoint(path):
+        return None
+    return f"holds no {_WHOLE[0]}, {_INDEX[0]} or {_WHOLE[1]}"
+
+
+def _holds_weights(path: Path) -> bool:
+    return any((path / name).is_file() for name in (*_WHOLE, *_INDEX))
+
+
+def weights_of(path: Path) -> tuple[Path, ...]:
+    """Return the files that a checkpoint's weights are read from, the index first."""
+    for name in _INDEX:
+        if (path / name).is_file():
+            shards = sorted(file for file in path.iterdir() if _SHARD.fullmatch(file.name))
+            return (path / name, *shards)
+    return tuple(path / name for name in _WHOLE if (path / name).is_file())[:1]
+
+
+def open_checkpoint(path: Path, trust_pickle: bool) -> State:
+    """Return the state of one checkpoint; tensors stay in the files.
+
+    Raises:
+        CorruptError: a file is damaged, a shard missing, or index and shards disagree.
+        SourceError: a file holds no tensors.
+    """
+    first = weights_of(path)[0]
+    if not first.name.endswith(".index.json"):
+        return open_file(first, trust_pickle=trust_pickle)
+    places = _index(first)
+    shards: dict[str, Mapping[str, Stored]] = {}
+    for name in dict.fromkeys(places.values()):
+        if not (path / name).is_file():
+            raise CorruptError(
+                "file_missing", f"the shard {name} is missing, which {first.name} names", path=path
+            )
+        shards[name] = open_file(path / name, trust_pickle=trust_pickle, shard=True).tensors
+    for name, tensors in shards.items():
+        for tensor in tensors:
+            if places.get(tensor) != name:
+                where = f"in {places[tensor]}" if tensor in places else "nowhere"
+                raise CorruptError(
+                    "header_mismatch",
+                    f"{name} holds `{display(tensor)}`, which {first.name} says is {where}",
+                    path=path,
+                )
+    for tensor, name in places.items():
+        if tensor not in shards[name]:
+            raise CorruptError(
+                "header_mismatch", f"{first.name} says `{display(tensor)}` is in {name}, it is not", path=path
+            )
+    tensors = {tensor: shards[name][tensor] for tensor, name in places.items()}
+    return State(unwrapped(tensors), ordered=False)
+
+
+def _index(path: Path) -> dict[str, str]:
+    """Return the shard of every tensor."""
+    table = _json(path).get("weight_map")
+    if not isinstance(table, dict) or not table:
+        raise CorruptError("header_invalid", "an index must have a `weight_map`", path=path)
+    for tensor, name in table.items():
+        if not isinstance(name, str) or "/" in name or name in ("", ".", ".."):
+            raise CorruptError(
+                "header_invalid", f"`weight_map` names no file beside it for `{display(tensor)}`", path=path
+            )
+    return table
+
+
+def _json(path: Path) -> dict[str, Any]:
+    with open(open_regular(path.resolve()), "rb") as file:
+        text = file.read(_MAX_INDEX + 1)
+    try:
+        if len(text) > _MAX_INDEX:
+            raise ValueError(f"more than {_MAX_INDEX} bytes")
+        table = json.loads(text.decode("utf-8"))
+    except (ValueError, RecursionError) as exc:
+        raise CorruptError("header_invalid", f"not valid JSON: {exc}", path=path) from exc
+    if not isinstance(table, dict):
+        raise CorruptError("header_invalid", "not a JSON object", path=path)
+    return table
+
+
+def told_by(path: Path) -> dict[str, str]:
+    """Return what a checkpoint's config.json says of the network; nothing if it cannot be read."""
+    try:
+        config = _json(path / "config.json")
+    except (FormatError, OSError):
+        return {}
+    return {key: value for key in _TOLD if isinstance(value := config.get(key), str) and value}
+
+
+KIND: Final = Kind(
+    is_checkpoint=is_checkpoint,
+    files=weights_of,
+    open=open_checkpoint,
+    told=told_by,
+    not_one=not_one,
+    what="checkpoint-<step> folders",
+    origin="layout",
+)
+
+
+def _recognise(path: Path) -> str | None:
+    runs = find_runs(path, KIND) if path.is_dir() else []
+    if not runs:
+        return None
+    folder, found = runs[0]
+    where = "" if folder == path else f" in {display(folder.relative_to(path))}"
+    return f"{display(found[0].name)}{where} holds {weights_of(found[0])[0].name}"
+
+
+def _open(path: Path, options: OpenOptions) -> Collection:
+    return open_runs(path, options, KIND, "Hugging Face checkpoints")
+
+
+LAYOUT: Final = Layout(
+    name="huggingface",
+    title="a run of Hugging Face's trainers (transformers, accelerate, diffusers)",
+    files="checkpoint-{step}/ with model.safetensors, its shards and index, or pytorch_model.bin",
+    recognise=_recognise,
+    open=_open,
+)

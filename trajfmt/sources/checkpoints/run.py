@@ -1,0 +1,253 @@
+"""One run's checkpoints as a trajectory: what must agree between them, and what is carried beside.
+
+Every checkpoint is opened in place; weights are read when they are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajfmt.errors import FormatError, SourceError, display
+from trajfmt.schema.layout import DTYPES, Dtype
+from trajfmt.schema.provenance import KnownFrom
+from trajfmt.sources.base.collection import Buffers, FilePart, ForeignTrajectory, Plain, Shapes
+from trajfmt.sources.checkpoints.numbering import Numbered
+from trajfmt.sources.checkpoints.statedict import is_buffer
+from trajfmt.sources.torchfile.stored import State, Stored
+from trajfmt.storage.safetensors import NUMPY
+
+__all__ = ["Kind", "Run", "RunPart", "RunTrajectory", "Schema", "attempt"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What a checkpoint is on disk."""
+
+    is_checkpoint: Callable[[Path], bool]
+    """Whether something in a run's folder is one, by its name."""
+
+    files: Callable[[Path], tuple[Path, ...]]
+    """The files that it is read from."""
+
+    open: Callable[[Path, bool], State]
+    """Its state; the second argument trusts its pickle."""
+
+    told: Callable[[Path], dict[str, str]]
+    """What it says of the network."""
+
+    not_one: Callable[[Path], str | None]
+    """Why something that is called as one is none; None for everything else."""
+
+    what: str
+    """What a folder of them holds, for messages."""
+
+    origin: KnownFrom = "path"
+    """Who tells what the numbers count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What all checkpoints of a source have in common."""
+
+    parameters: dict[str, tuple[int, ...]]
+    """Name and shape, in order."""
+
+    buffers: tuple[str, ...]
+    """Names of what is carried and not interpolated."""
+
+    first: Path
+    """The checkpoint that it was learned from."""
+
+    @classmethod
+    def of(cls, state: State, path: Path, mode: Buffers) -> Schema:
+        """Return that of one checkpoint."""
+        buffers = [name for name, tensor in state.tensors.items() if is_buffer(name, tensor.dtype)]
+        moved = [n for n in buffers if mode == "interpolate" and state.tensors[n].dtype in DTYPES]
+        names = [name for name in state.tensors if name not in set(buffers)] + moved
+        return cls(
+            {name: state.tensors[name].shape for name in names},
+            tuple(name for name in buffers if name not in set(moved)),
+            path,
+        )
+
+    def check(self, other: Schema) -> None:
+        """Require the same parameters.
+
+        Raises:
+            SourceError: they differ; the message names both checkpoints.
+        """
+        ours, theirs = self.parameters, other.parameters
+        for name in {**ours, **theirs}:
+            if ours.get(name) != theirs.get(name):
+                first, second = (display(schema.first.name) for schema in (self, other))
+                raise SourceError(
+                    "mixed_architectures",
+                    f"two models in one folder: `{display(name)}` is {_shape(ours.get(name))} in {first},"
+                    f" {_shape(theirs.get(name))} in {second}; move one model's checkpoints elsewhere",
+                    path=other.first.parent,
+                )
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "missing" if shape is None else str(shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The checkpoints of one run."""
+
+    folder: Path
+    checkpoints: tuple[Path, ...]
+    """In the order of their numbers."""
+
+    numbered: Numbered | SourceError
+    """Their numbers, in the same order, or why they have none."""
+
+
+def attempt(kind: Kind, path: Path, *, trust_pickle: bool) -> State | SourceError | FormatError:
+    """Open one checkpoint, or return why that fails."""
+    try:
+        return kind.open(path, trust_pickle)
+    except (SourceError, FormatError) as exc:
+        return exc
+
+
+class RunTrajectory(Plain):
+    """A run's checkpoints, in the order of their numbers."""
+
+    def __init__(self, run: Run, kind: Kind, schema: Schema | None, mode: Buffers, *, trust: bool) -> None:
+        self._run, self._kind, self._mode, self._trust = run, kind, mode, trust
+        self._schema = schema
+        self._states: list[Mapping[str, Stored]] = []
+        self._names: list[str] = []
+
+    @property
+    def timesteps(self) -> int:
+        """Return T + 1."""
+        return len(self._run.checkpoints)
+
+    @property
+    def numbers(self) -> tuple[int, ...] | None:
+        """Return the steps or epochs of the checkpoints."""
+        numbered = self._run.numbered
+        return numbered.numbers if isinstance(numbered, Numbered) else None
+
+    @property
+    def shapes(self) -> Shapes:
+        """Return the parameters' shapes."""
+        return tuple(self._states[0][name].shape for name in self._names)
+
+    @property
+    def dtype(self) -> Dtype:
+        """Return the parameters' common dtype.
+
+        Raises:
+            SourceError: they differ, or the format does not have it.
+        """
+        found: dict[str, str] = {}
+        for path, state in zip(self._run.checkpoints, self._states, strict=True):
+            for name in self._names:
+                found.setdefault(state[name].dtype, f"`{display(name)}` of {display(path.name)}")
+        if len(found) == 1 and next(iter(found)) in DTYPES:
+            return cast(Dtype, next(iter(found)))
+        some = "; ".join(f"{dtype}: {where}" for dtype, where in sorted(found.items()))
+        raise SourceError(
+            "mixed_dtypes",
+            f"all weights must share one of {', '.join(DTYPES)}, got {some}; --dtype converts them to one",
+            path=self._run.folder,
+        )
+
+    def read(self, t: int, parameter: int) -> NDArray[np.generic]:
+        """Return one parameter of one checkpoint, flattened: a view of its file where it is contiguous."""
+        return self._states[t][self._names[parameter]].read()
+
+    def buffers(self, t: int) -> Mapping[str, NDArray[Any]]:
+        """Return what a checkpoint carries beside its parameters."""
+        if self._mode == "drop":
+            return {}
+        state, names = self._states[t], set(self._names)
+        return {
+            name: tensor.read().reshape(tensor.shape) for name, tensor in state.items() if name not in names
+        }
+
+    def check(self) -> None:
+        """Open every checkpoint, and require that they are of one network.
+
+        Raises:
+            SourceError: a name has no number, two have the same, there are fewer than two, or two networks.
+            FormatError: a checkpoint is damaged, or unsafe to read.
+        """
+        if isinstance(self._run.numbered, SourceError):
+            raise self._run.numbered
+        paths = self._run.checkpoints
+        if len(paths) < 2:
+            raise SourceError(
+                "too_few_timesteps",
+                f"a trajectory needs two checkpoints or more, found {len(paths)} in this folder:"
+                f" {', '.join(display(path.name) for path in paths)}",
+                path=self._run.folder,
+            )
+        schema, self._states = self._schema, []
+        for path in paths:
+            state = self._kind.open(path, self._trust)
+            own = Schema.of(state, path, self._mode)
+            if not own.parameters:
+                raise SourceError("nothing_to_convert", "holds no weights", path=path)
+            self._check_types(state, own, path)
+            schema = schema or own
+            schema.check(own)
+            state.release()
+            self._states.append(state.tensors)
+        self._check_numbers(self._run.numbered.numbers)
+        assert schema is not None
+        self._names = list(schema.parameters)
+
+    def _check_types(self, state: State, schema: Schema, path: Path) -> None:
+        """Refuse numbers that neither weights nor what is carried can be."""
+        for name, tensor in state.tensors.items():
+            carried = name not in schema.parameters
+            if tensor.dtype not in (NUMPY if carried else DTYPES) and not (carried and self._mode == "drop"):
+                what = "a buffer of this type cannot be carried (--buffers drop)"
+                raise SourceError(
+                    "mixed_dtypes",
+                    f"`{display(name)}` is {tensor.dtype}: "
+                    + (what if carried else f"weights must be one of {', '.join(DTYPES)}"),
+                    path=path,
+                )
+
+    def _check_numbers(self, numbers: Sequence[int]) -> None:
+        paths = self._run.checkpoints
+        for first, second, a, b in zip(paths, paths[1:], numbers, numbers[1:], strict=False):
+            if a == b:
+                raise SourceError(
+                    "duplicate_trajectory",
+                    f"{display(first.name)} and {display(second.name)} are both number {a};"
+                    " move one of them elsewhere",
+                    path=self._run.folder,
+                )
+
+    def close(self) -> None:
+        """Drop the states; a file's map ends with the last view of it."""
+        self._states = []
+
+
+class RunPart(FilePart):
+    """One run: a folder of checkpoints."""
+
+    def __init__(
+        self, run: Run, kind: Kind, schema: Schema | None, mode: Buffers, *, trust_pickle: bool
+    ) -> None:
+        super().__init__(*(file for one in run.checkpoints for file in kind.files(one)))
+        self._run, self._kind, self._schema, self._mode = run, kind, schema, mode
+        self._trust = trust_pickle
+
+    def open(self, scratch: Path) -> Sequence[ForeignTrajectory]:
+        """Return the run."""
+        del scratch
+        return [RunTrajectory(self._run, self._kind, self._schema, self._mode, trust=self._trust)]

@@ -1,0 +1,7 @@
+"""Trajectories that the MCT authors' code has convexified.
+
+Modules:
+    mct_authors: pairs of waypoint and step files.
+    mct_betas: one trajectory of such a pair.
+    mct_dense: convexified buffers with every timestep written out.
+"""

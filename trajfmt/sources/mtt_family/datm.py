@@ -1,0 +1,18 @@
+"""DATM's buffers: FTD's, 100 epochs long."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from trajfmt.sources.base.collection import Layout
+from trajfmt.sources.mtt_family.replay import Writer, layout_of
+
+__all__ = ["LAYOUT"]
+
+LAYOUT: Final[Layout] = layout_of(
+    Writer(
+        codebase="DATM",
+        title="DATM: FTD's files, 100 epochs",
+        folders=("datm",),
+    )
+)

@@ -1,0 +1,30 @@
+"""LTDD's buffers: experts of representation and of classifier, in whatever folder the user named.
+
+The second stage freezes the features: their tensors never move, and their betas are 0 up to the end.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from trajfmt.sources.base.collection import Layout
+from trajfmt.sources.mtt_family.replay import Writer, layout_of
+
+__all__ = ["LAYOUT"]
+
+
+def _form(folder: Path) -> str | None:
+    return "ckpt/ckpt_<n>.pt beside them" if any((folder / "ckpt").glob("ckpt_*.pt")) else None
+
+
+LAYOUT: Final[Layout] = layout_of(
+    Writer(
+        codebase="LTDD",
+        title="LTDD: FTD's files, of two stages; the second freezes the features",
+        files="replay_buffer_{n}.pt, 10 trajectories each, in any folder; ckpt/ckpt_{n}.pt is not read",
+        folders=("ltdd",),
+        form=_form,
+        known_from="layout",
+    )
+)

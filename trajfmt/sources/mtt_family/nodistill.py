@@ -1,0 +1,25 @@
+"""NoDistill's buffers: MTT's files, read from number 1 on.
+
+Its ImageNet-1K networks are `model_{epoch}.pth`, a checkpoint an epoch: see `checkpoints`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from trajfmt.sources.base.collection import Layout
+from trajfmt.sources.mtt_family.paths import without_resolution
+from trajfmt.sources.mtt_family.replay import Writer, layout_of
+
+__all__ = ["LAYOUT"]
+
+LAYOUT: Final[Layout] = layout_of(
+    Writer(
+        codebase="NoDistill",
+        title="NoDistill (no-distillation): MTT's files, read from number 1 on",
+        files="replay_buffer_{n}.pt in {dataset}[_NO_ZCA][/{subset}[/{res}]]/{model}",
+        folders=("nodistill", "no-distillation", "no_distillation"),
+        facts=without_resolution,
+        first=1,
+    )
+)

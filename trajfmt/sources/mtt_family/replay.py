@@ -1,0 +1,222 @@
+"""Numbered files of pickled trajectories, `replay_buffer_{n}.pt`: what MTT's whole family writes.
+
+Owns the numbering, and how such files are opened. What a codebase adds of its own is a `Writer`, in the
+module of its name. Tensors stay in the mapped file: anonymous memory holds no weights.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from trajfmt.errors import CorruptError, SourceError
+from trajfmt.schema.models import PathFacts, facts_of_path
+from trajfmt.schema.provenance import KnownFrom, Provenance, TimestepUnit
+from trajfmt.sources.base import beside
+from trajfmt.sources.base.collection import (
+    Collection,
+    FilePart,
+    ForeignTrajectory,
+    Found,
+    Layout,
+    OpenOptions,
+    left_out,
+)
+from trajfmt.sources.mtt_family.paths import folder_named
+from trajfmt.sources.torchfile import zipped
+from trajfmt.sources.torchfile.nesting import check_nesting
+from trajfmt.sources.torchfile.tensors import TensorTrajectory
+from trajfmt.sources.torchfile.unpickle import load
+
+__all__ = [
+    "ReplayPart",
+    "Writer",
+    "layout_of",
+    "not_files",
+    "numbered",
+    "open_replay",
+    "provenance_of",
+    "recognise",
+    "remarks_on_numbers",
+]
+
+_SHOWN: Final = 8
+"""Missing numbers that a remark names."""
+
+
+def _nothing(folder: Path) -> dict[str, Any]:
+    del folder
+    return {}
+
+
+def _no_reason(folder: Path) -> str | None:
+    del folder
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writer:
+    """What one codebase of the family writes."""
+
+    codebase: str
+    """Its short name, such as FTD."""
+
+    title: str
+    files: str = "replay_buffer_{n}.pt, 10 trajectories each, in {dataset}[_NO_ZCA][/{subset}/{res}]/{model}"
+    folders: tuple[str, ...] = ()
+    """Names of folders, in lower case, that say whose files they hold."""
+
+    form: Callable[[Path], str | None] = _no_reason
+    """What else in the names of folders and files says so, in one clause."""
+
+    facts: Callable[[Path], PathFacts] = facts_of_path
+    """What the names of the folders say."""
+
+    recipe: Callable[[Path], dict[str, Any]] = _nothing
+    """What they say about how the experts were trained."""
+
+    every: int = 1
+    """Epochs between two timesteps."""
+
+    first: int = 0
+    """Number of the first file that its reader looks for."""
+
+    repeats: bool = False
+    """Its writer may save a trajectory again, under another number or in another file."""
+
+    known_from: KnownFrom = "path"
+    """What tells whose files they are: folders' names, or (`layout`) what lies beside the files."""
+
+
+def numbered(folder: Path, prefix: str = "replay_buffer_") -> dict[int, Path]:
+    """Return the regular files `{prefix}{n}.pt` of a folder by number, in numeric order; `7` before `07`."""
+    pattern = re.compile(re.escape(prefix) + r"(\d+)\.pt")
+    found = [(match, file) for file in folder.iterdir() if (match := pattern.fullmatch(file.name))]
+    files: dict[int, Path] = {}
+    for number, _, file in sorted((int(m[1]), len(m[1]), file) for m, file in found if file.is_file()):
+        files.setdefault(number, file)
+    return files
+
+
+def not_files(folder: Path, prefix: str = "replay_buffer_") -> list[str]:
+    """Return a remark on every entry of a folder that is called like a numbered file and is none."""
+    pattern = re.compile(re.escape(prefix) + r"\d+\.pt")
+    remarks = []
+    for entry in sorted(folder.iterdir()):
+        if pattern.fullmatch(entry.name) and not entry.is_file():
+            dangling = entry.is_symlink() and not entry.exists()
+            remarks.append(left_out(entry, "a link to nothing" if dangling else "no regular file"))
+    return remarks
+
+
+def recognise(path: Path) -> str | None:
+    """Tell by the files' names."""
+    if path.is_file():
+        return "it is called so" if re.fullmatch(r"replay_buffer_\d+\.pt", path.name) else None
+    return "there are replay_buffer_<n>.pt" if path.is_dir() and numbered(path) else None
+
+
+def layout_of(writer: Writer) -> Layout:
+    """Return the layout of one codebase, recognised where names of folders say whose files they are."""
+
+    def recognised(path: Path) -> str | None:
+        folder = path.parent if path.is_file() else path
+        called = folder_named(folder, writer.folders) if writer.folders else None
+        why = f"a folder is called {called}" if called else writer.form(folder)
+        files = recognise(path) if why else None
+        return f"{files}, and {why}" if files else None
+
+    def opened(path: Path, options: OpenOptions) -> Collection:
+        return open_replay(path, options, writer)
+
+    name = writer.codebase.lower()
+    return Layout(name=name, title=writer.title, files=writer.files, recognise=recognised, open=opened)
+
+
+def open_replay(path: Path, options: OpenOptions, writer: Writer, *also: Path) -> Found:
+    """Return the files of a folder, then those of `also`; or one file.
+
+    Raises:
+        SourceError: there is no such file.
+    """
+    notices: list[str] = []
+    if path.is_file():
+        folder, files = path.parent, [path]
+    else:
+        folder, found = path, numbered(path)
+        files = [*found.values(), *also]
+        if not files:
+            raise SourceError("nothing_to_convert", "no replay_buffer_<n>.pt in this folder", path=path)
+        notices += remarks_on_numbers(list(found), writer.codebase, writer.first)
+        notices += not_files(path) + beside.remarks(path, files)
+    return Found(
+        folder=folder,
+        layout_name=f"{writer.codebase} buffer",
+        recognised=options.why,
+        parts=[ReplayPart(file, trust_pickle=options.trust_pickle) for file in files],
+        notices=notices,
+        facts=writer.facts(folder),
+        provenance=provenance_of(writer, folder, options),
+        repeats=writer.repeats,
+    )
+
+
+def provenance_of(writer: Writer, folder: Path, options: OpenOptions) -> Provenance:
+    """Return what is known because it is this codebase's: who wrote it, and what a timestep is."""
+    recipe = {"codebase": writer.codebase, **writer.recipe(folder)}
+    unit = TimestepUnit(kind="epoch", every=writer.every)
+    origin: dict[str, KnownFrom] = {"recipe": "flag" if options.told else writer.known_from}
+    return Provenance(recipe=recipe, timestep=unit, known_from={**origin, "timestep": "layout"})
+
+
+def remarks_on_numbers(numbers: list[int], codebase: str = "MTT", first: int = 0) -> list[str]:
+    """Remark on a numbering that the codebase's own reader would not get through."""
+    missing: list[int] = []
+    expected = first
+    for number in numbers:
+        missing += range(expected, min(number, expected + _SHOWN + 1 - len(missing)))
+        expected = max(number + 1, first)
+    notices = []
+    if numbers and numbers[0] < first:
+        notices.append(
+            f"{codebase}'s reader begins at file {first}: it would miss file {numbers[0]}, which is used here"
+        )
+    if missing:
+        shown = ", ".join(map(str, missing[:_SHOWN])) + (", …" if len(missing) > _SHOWN else "")
+        gaps = any(b - a > 1 for a, b in itertools.pairwise(numbers))
+        what = "has gaps" if gaps else f"does not start at {first}"
+        notices.append(
+            f"the numbering {what} (no file {shown}): {codebase}'s reader would miss files, all are used here"
+        )
+    return notices
+
+
+class ReplayPart(FilePart):
+    """One file of trajectories."""
+
+    def __init__(self, path: Path, *, trust_pickle: bool = False) -> None:
+        super().__init__(path)
+        self._trust = trust_pickle
+
+    def open(self, scratch: Path) -> Sequence[ForeignTrajectory]:
+        """Return the file's trajectories: of a plain buffer in place, of any other through torch."""
+        del scratch
+        try:
+            return zipped.read(self.path)
+        except zipped.Unusual:
+            pass
+        buffer = load(self.path, trust_pickle=self._trust)
+        check_nesting(buffer, self.path)
+        claimed, most = 0, self.nbytes
+        for steps in buffer:
+            for step in steps if isinstance(steps, (list, tuple)) else ():
+                claimed += 1 + (len(step) if isinstance(step, (list, tuple)) else 0)
+                if claimed > most:  # one list, many times over
+                    raise CorruptError(
+                        "source_invalid", "claims more tensors than the file has bytes", path=self.path
+                    )
+        return [TensorTrajectory(item, self.path) for item in buffer]

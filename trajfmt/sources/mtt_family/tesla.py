@@ -1,0 +1,19 @@
+"""TESLA's buffers: MTT's files with one trajectory each, ImageNet-1K without subset and resolution."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from trajfmt.sources.base.collection import Layout
+from trajfmt.sources.mtt_family.replay import Writer, layout_of
+
+__all__ = ["LAYOUT"]
+
+LAYOUT: Final[Layout] = layout_of(
+    Writer(
+        codebase="TESLA",
+        title="TESLA: MTT's files, one trajectory each",
+        files="replay_buffer_{n}.pt, 1 trajectory each, in {dataset}[_NO_ZCA]/{model}",
+        folders=("tesla",),
+    )
+)

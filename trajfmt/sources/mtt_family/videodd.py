@@ -1,0 +1,29 @@
+"""VideoDD's buffers (video_distillation): MTT's files directly in the folder that the user named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from trajfmt.schema.models import PathFacts
+from trajfmt.sources.base.collection import Layout
+from trajfmt.sources.mtt_family.replay import Writer, layout_of
+
+__all__ = ["LAYOUT"]
+
+
+def _facts(folder: Path) -> PathFacts:
+    """Return nothing: the path is the user's."""
+    del folder
+    return PathFacts()
+
+
+LAYOUT: Final[Layout] = layout_of(
+    Writer(
+        codebase="VideoDD",
+        title="VideoDD (video_distillation): MTT's files, of networks for video",
+        files="replay_buffer_{n}.pt, 10 trajectories each, in any folder",
+        folders=("videodd", "video_distillation", "video-distillation"),
+        facts=_facts,
+    )
+)

@@ -1,0 +1,40 @@
+"""GEOM's buffers: graph networks trained by a curriculum, a timestep every 10 epochs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from trajfmt.sources.base.collection import Collection, Layout, OpenOptions
+from trajfmt.sources.pairs_and_graphs.graphs import (
+    arguments,
+    graph_writer,
+    open_graphs,
+    recognise_graphs,
+    run_folder,
+)
+
+__all__ = ["LAYOUT"]
+
+_WRITER: Final = graph_writer("GEOM", "GEOM: graph networks, trained by a curriculum")
+
+
+def _recognise(path: Path) -> str | None:
+    """A run whose curriculum the folder or the log names."""
+    files = recognise_graphs(path)
+    found = run_folder(path)
+    if files is None or found is None:
+        return None
+    if found["lam"] is not None:
+        return f"{files}, lam in its name"
+    return f"{files}, lam in train.log" if "lam" in arguments(path) else None
+
+
+def _open(path: Path, options: OpenOptions) -> Collection:
+    """Return the files of a run."""
+    return open_graphs(path, options, _WRITER)
+
+
+LAYOUT: Final = Layout(
+    name="geom", title=_WRITER.title, files=_WRITER.files, recognise=_recognise, open=_open
+)

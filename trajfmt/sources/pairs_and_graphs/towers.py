@@ -1,0 +1,228 @@
+"""Pairs of towers: `img_replay_buffer_{n}.pt` and `txt_replay_buffer_{n}.pt`, one trajectory of two networks.
+
+Owns the pairing, which goes by number and never by the order of a directory, and what may be wrong with it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajfmt.errors import SourceError
+from trajfmt.schema.layout import Dtype
+from trajfmt.schema.models import PathFacts
+from trajfmt.schema.provenance import KnownFrom, Provenance, TimestepUnit
+from trajfmt.sources.base import beside
+from trajfmt.sources.base.collection import (
+    FilePart,
+    ForeignTrajectory,
+    Found,
+    OpenOptions,
+    Part,
+    Plain,
+    Shapes,
+)
+from trajfmt.sources.mtt_family.paths import parts_of
+from trajfmt.sources.mtt_family.replay import ReplayPart, not_files, numbered, remarks_on_numbers
+
+__all__ = ["TowerPart", "TowerTrajectory", "Towers", "open_towers", "pairs_in"]
+
+_IMAGE: Final = "img_replay_buffer_"
+_TEXT: Final = "txt_replay_buffer_"
+_PROJECTION: Final = [
+    f"{module}.{kind}" for module in ("projection", "fc", "layer_norm") for kind in ("weight", "bias")
+]
+"""The six tensors of the text tower that both codebases train."""
+
+
+@dataclass(frozen=True, slots=True)
+class Towers:
+    """What a path says about a pair."""
+
+    dataset: str
+    image_encoder: str
+    text_encoder: str
+    more: dict[str, Any]
+
+
+def pairs_in(path: Path) -> str | None:
+    """Tell by the files' names; a folder that has whole buffers too is taken for those."""
+    if not path.is_dir() or numbered(path):
+        return None
+    found = numbered(path, _IMAGE) or numbered(path, _TEXT)
+    return "there are img_replay_buffer_<n>.pt and txt_replay_buffer_<n>.pt" if found else None
+
+
+def open_towers(
+    path: Path, options: OpenOptions, codebase: str, read: Callable[[tuple[str, ...]], Towers | None]
+) -> Found:
+    """Return the pairs of a folder, by number; halves without their other half come first.
+
+    Raises:
+        SourceError: there are none.
+    """
+    if not path.is_dir():
+        raise SourceError(
+            "unpaired_file", "one tower is no trajectory; give the folder that holds both", path=path
+        )
+    images, texts = numbered(path, _IMAGE), numbered(path, _TEXT)
+    both = sorted(images.keys() & texts.keys())
+    trust = options.trust_pickle
+    parts: list[Part] = []
+    for found, missing in ((images, _TEXT), (texts, _IMAGE)):
+        parts += [_Unpaired(found[n], f"{missing}{n}.pt") for n in found if n not in both]
+    parts += [TowerPart(images[n], texts[n], trust_pickle=trust) for n in both]
+    if not parts:
+        raise SourceError("nothing_to_convert", "no img_replay_buffer_<n>.pt in this folder", path=path)
+    told = read(parts_of(path))
+    recipe: dict[str, Any] | None = None
+    if options.told or told is not None:
+        recipe = {"codebase": codebase}
+    if told is not None:
+        recipe = {**(recipe or {}), "image_encoder": told.image_encoder, "text_encoder": told.text_encoder}
+        recipe |= told.more
+    origin: dict[str, KnownFrom] = {"timestep": "layout"}
+    if recipe is not None:
+        origin["recipe"] = "flag" if options.told else "path"
+    used = [file for part in parts for file in (part.path, *part.also)]
+    broken = not_files(path, _IMAGE) + not_files(path, _TEXT)
+    return Found(
+        folder=path,
+        layout_name=f"pair of towers ({codebase})",
+        recognised=options.why,
+        parts=parts,
+        notices=remarks_on_numbers(both, codebase) + broken + beside.remarks(path, used),
+        facts=PathFacts(dataset=told.dataset if told else None),
+        provenance=Provenance(recipe=recipe, timestep=TimestepUnit(kind="epoch"), known_from=origin),
+    )
+
+
+class _Unpaired(FilePart):
+    """A half whose other half is missing: no trajectory."""
+
+    def __init__(self, path: Path, missing: str) -> None:
+        super().__init__(path)
+        self._missing = missing
+
+    def open(self, scratch: Path) -> Sequence[ForeignTrajectory]:
+        """Refuse.
+
+        Raises:
+            SourceError: always.
+        """
+        del scratch
+        raise SourceError(
+            "unpaired_file",
+            f"its other half {self._missing} is missing; bring it here, or leave this one out with"
+            " --keep-going",
+            path=self.path,
+        )
+
+
+class TowerPart(FilePart):
+    """Two files of one number."""
+
+    def __init__(self, image: Path, text: Path, *, trust_pickle: bool = False) -> None:
+        super().__init__(image, text)
+        self._halves = [ReplayPart(file, trust_pickle=trust_pickle) for file in (image, text)]
+
+    def open(self, scratch: Path) -> Sequence[ForeignTrajectory]:
+        """Return the trajectories of both files, one with one.
+
+        Raises:
+            SourceError: one file has more of them.
+        """
+        images, texts = (half.open(scratch) for half in self._halves)
+        if len(images) != len(texts):
+            raise SourceError(
+                "pair_mismatch",
+                f"holds {len(images)} trajectories, {self.also[0].name} holds {len(texts)}: they are of"
+                " different runs",
+                path=self.path,
+            )
+        pairs = zip(images, texts, strict=True)
+        return [TowerTrajectory(image, text, self.path, self.also[0].name) for image, text in pairs]
+
+
+class TowerTrajectory(Plain):
+    """An image tower and a text tower as one trajectory: the image's parameters, then the text's."""
+
+    def __init__(self, image: ForeignTrajectory, text: ForeignTrajectory, path: Path, other: str) -> None:
+        self._image, self._text = image, text
+        self._path, self._other = path, other
+
+    @property
+    def timesteps(self) -> int:
+        """Return T + 1."""
+        return self._image.timesteps
+
+    @property
+    def shapes(self) -> Shapes:
+        """Return the shapes of both."""
+        return self._image.shapes + self._text.shapes
+
+    @property
+    def names(self) -> list[str]:
+        """Return `image.…` and `text.…`; the text projection that both codebases train has its own names."""
+        text = self._text.shapes
+        projection = len(text) == 6 and [len(shape) for shape in text] == [2, 1, 2, 1, 1, 1]
+        ends = _PROJECTION if projection else [f"{index:03d}" for index in range(len(text))]
+        images = [f"image.{index:03d}" for index in range(len(self._image.shapes))]
+        return [*images, *(f"text.{end}" for end in ends)]
+
+    @property
+    def dtype(self) -> Dtype:
+        """Return the common dtype.
+
+        Raises:
+            SourceError: the towers differ.
+        """
+        image, text = self._image.dtype, self._text.dtype
+        if image != text:
+            raise SourceError(
+                "mixed_dtypes", f"the image tower is {image}, the text tower {text}", path=self._path
+            )
+        return image
+
+    def read(self, t: int, parameter: int) -> NDArray[np.generic]:
+        """Return one parameter at timestep t, flattened."""
+        first = len(self._image.shapes)
+        tower, index = (self._image, parameter) if parameter < first else (self._text, parameter - first)
+        return tower.read(t, index)
+
+    def check(self) -> None:
+        """Refuse towers that are no pair.
+
+        Raises:
+            SourceError: of different lengths, or in the wrong order.
+        """
+        self._image.check()
+        self._text.check()
+        image, text = self._image.timesteps, self._text.timesteps
+        if image != text:
+            raise SourceError(
+                "pair_mismatch",
+                f"has {image} timesteps, its other half {self._other} {text}: they are of different runs",
+                path=self._path,
+            )
+        if _dimensions(self._text.shapes) > 2 >= _dimensions(self._image.shapes):
+            raise SourceError(
+                "pair_mismatch",
+                f"has no convolution, its other half {self._other} has: the towers' files are swapped",
+                path=self._path,
+            )
+
+    def close(self) -> None:
+        """Free both."""
+        self._image.close()
+        self._text.close()
+
+
+def _dimensions(shapes: Shapes) -> int:
+    return max((len(shape) for shape in shapes if math.prod(shape)), default=0)

@@ -1,0 +1,35 @@
+"""Vision-language distillation's buffers (multimodal_dataset_distillation): pairs of towers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from trajfmt.sources.base.collection import Collection, Layout, OpenOptions
+from trajfmt.sources.pairs_and_graphs.towers import Towers, open_towers, pairs_in
+
+__all__ = ["LAYOUT"]
+
+_DATASETS: Final = ("flickr", "coco")
+_TEXT_ENCODERS: Final = ("bert", "clip")
+
+
+def _read(parts: tuple[str, ...]) -> Towers | None:
+    """Read `{dataset}/{image encoder}/{text encoder}`."""
+    if len(parts) < 3 or parts[-3] not in _DATASETS or parts[-1] not in _TEXT_ENCODERS:
+        return None
+    return Towers(parts[-3], parts[-2], parts[-1], {})
+
+
+def _open(path: Path, options: OpenOptions) -> Collection:
+    """Return the pairs of a folder."""
+    return open_towers(path, options, "VL", _read)
+
+
+LAYOUT: Final = Layout(
+    name="vl",
+    title="Vision-language distillation: an image and a text tower, one trajectory a pair of files",
+    files="img_replay_buffer_{n}.pt with txt_replay_buffer_{n}.pt in {dataset}/{image}/{text}",
+    recognise=pairs_in,
+    open=_open,
+)

@@ -1,0 +1,209 @@
+"""What HDF5's own metadata says about a file, compared with what the manifest says.
+
+Owns the only use of libhdf5 on a stranger's file, by `validate`: other tools will read through that
+metadata, so it must agree, and must not lead out of the file. No data is read through it, and nothing is
+followed that the manifest does not name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import h5py
+import numpy as np
+
+from trajfmt.errors import CorruptError, FormatError, UnsafeError
+from trajfmt.schema.layout import DTYPES, ParamLayout
+from trajfmt.schema.manifest import ConvexManifest, Manifest
+from trajfmt.storage.codecs import unsigned
+
+__all__ = ["Place", "check", "places"]
+
+_FILTERS: Final = {(): "none", (2, 32015): "shuffle and zstd"}
+_ODD: Final = 8
+"""Superfluous objects that are named."""
+
+
+class Place(NamedTuple):
+    """A dataset, as the manifest describes it."""
+
+    shape: tuple[int, int]
+    dtype: str
+    offset: int | None
+    """Of contiguous data."""
+
+    chunk: int
+    """Elements of a chunk, 0 for contiguous data."""
+
+    chunks: tuple[tuple[int, int], ...]
+    """Offset and size of every chunk, timestep by timestep."""
+
+    keyframe: int | None
+
+
+def places(manifest: Manifest, layout: ParamLayout) -> dict[str, dict[str, Place]]:
+    """Return the datasets that a manifest places, by file and by name."""
+    files: dict[str, dict[str, Place]] = {}
+    if isinstance(manifest, ConvexManifest):
+        for index, entry in enumerate(manifest.trajectories):
+            table, count = entry.table, entry.timesteps
+            datasets = files.setdefault(table.file, {})
+            shapes, offsets = {"u": (count, layout.num_layers)}, {"u": table.u}
+            if table.step_norms is not None:
+                shapes["step_norms"] = (count - 1, layout.num_layers)
+                offsets["step_norms"] = table.step_norms
+            if table.gram is not None:
+                shapes["gram"], offsets["gram"] = (count, count), table.gram
+            for name, shape in shapes.items():
+                datasets[f"{index:05d}/{name}"] = Place(shape, "<f8", offsets[name], 0, (), None)
+        return files
+    codec = manifest.codec
+    stored = unsigned(layout.numpy_dtype).str if codec.name == "archive" else _name(layout.numpy_dtype)
+    name = "delta" if codec.name == "archive" else "theta"
+    for full in manifest.trajectories:
+        chunks = (
+            () if full.chunks is None else tuple(zip(full.chunks.offsets, full.chunks.sizes, strict=True))
+        )
+        shape = (full.timesteps, layout.size)
+        files.setdefault(full.file, {})[name] = Place(
+            shape, stored, full.data, codec.chunk or 0, chunks, codec.keyframe
+        )
+    return files
+
+
+def check(path: Path, expected: Mapping[str, Place]) -> Iterator[FormatError]:
+    """Yield every disagreement of a file with the manifest."""
+    try:
+        with h5py.File(path, "r") as file:
+            yield from _names(file, {name.partition("/")[0] for name in expected}, path)
+            groups = {name.partition("/")[0] for name in expected if "/" in name}
+            for group in sorted(groups):
+                inner = {name.partition("/")[2] for name in expected if name.startswith(f"{group}/")}
+                if isinstance(file.get(group, getlink=True), h5py.HardLink):
+                    yield from _names(file[group], inner, path)
+            for name, place in expected.items():
+                yield from _dataset(file, name, place, path)
+    except FormatError as exc:
+        yield exc
+    except Exception as exc:  # h5py lets through whatever damaged metadata provoke
+        reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
+        yield CorruptError("header_invalid", f"not readable as HDF5: {reason}", path=path)
+
+
+def _name(dtype: np.dtype[np.generic]) -> str:
+    """Return what an item type is called here: numpy's own name for it, but `bfloat16`."""
+    return "bfloat16" if dtype == DTYPES["BF16"] else dtype.str
+
+
+def _type_name(item: h5py.Dataset) -> str:
+    """Return what the type of a dataset is called; h5py takes a bfloat16 for a wider type."""
+    kind = item.id.get_type()
+    if isinstance(kind, h5py.h5t.TypeFloatID) and kind.get_size() == 2:
+        fields, bias = kind.get_fields(), kind.get_ebias()
+        little = kind.get_order() == h5py.h5t.ORDER_LE
+        if fields == (15, 7, 8, 0, 7) and bias == 127 and little:
+            return "bfloat16"
+    return str(item.dtype.str)
+
+
+def _names(group: h5py.Group, expected: set[str], path: Path) -> Iterator[FormatError]:
+    """Require that a group holds the expected names, by plain links."""
+    if not isinstance(group, h5py.Group):
+        raise CorruptError("header_mismatch", "a dataset where a group is expected", path=path)
+    odd = 0
+    for name in group:
+        link = group.get(name, getlink=True)
+        if not isinstance(link, h5py.HardLink):
+            yield UnsafeError("hdf5_unsafe", f"`{name}` is a link to elsewhere", path=path)
+        elif name not in expected:
+            yield from _superfluous(group, name, path)
+        else:
+            continue
+        odd += 1
+        if odd == _ODD:
+            break
+    for name in sorted(expected - set(group)) if len(group) <= len(expected) + _ODD else ():
+        yield CorruptError("header_mismatch", f"`{name}` is missing", path=path)
+
+
+def _superfluous(group: h5py.Group, name: str, path: Path) -> Iterator[FormatError]:
+    """Report an object that the manifest does not name; worse if it leads out of the file."""
+    item = group[name]
+    problem = _unsafe(item) if isinstance(item, h5py.Dataset) else "is not a dataset of the manifest"
+    if problem:
+        yield UnsafeError("hdf5_unsafe", f"`{name}` {problem}", path=path)
+    else:
+        yield CorruptError("header_mismatch", f"`{name}` is not in the manifest", path=path)
+
+
+def _unsafe(item: h5py.Dataset) -> str | None:
+    creation = item.id.get_create_plist()
+    if creation.get_external_count() or creation.get_layout() == h5py.h5d.VIRTUAL:
+        return "keeps its data in other files"
+    try:
+        kind = item.dtype.kind
+    except TypeError:
+        kind = "no type that numpy knows"
+    return None if kind in "fu" else f"has type {kind!r}, not plain numbers"
+
+
+def _dataset(file: h5py.File, name: str, place: Place, path: Path) -> Iterator[FormatError]:
+    group = name.rpartition("/")[0]
+    if group and not isinstance(file.get(group, getlink=True), h5py.HardLink):
+        return
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        return  # missing, or a link: reported with the names
+    item = file[name]
+    if not isinstance(item, h5py.Dataset):
+        yield UnsafeError("hdf5_unsafe", f"`{name}` is not a dataset", path=path)
+        return
+    if problem := _unsafe(item):
+        yield UnsafeError("hdf5_unsafe", f"`{name}` {problem}", path=path)
+        return
+    creation = item.id.get_create_plist()
+    filters = tuple(creation.get_filter(i)[0] for i in range(creation.get_nfilters()))
+    if filters not in _FILTERS:
+        yield UnsafeError("hdf5_unsafe", f"`{name}` uses the filters {filters}", path=path)
+        return
+    chunked = creation.get_layout() == h5py.h5d.CHUNKED
+    found = {
+        "shape": item.shape,
+        "dtype": _type_name(item),
+        "offset": None if chunked else item.id.get_offset(),
+        "chunk": item.chunks[-1] if chunked and item.chunks[0] == 1 else 0,
+        "keyframe": int(item.attrs["keyframe"]) if "keyframe" in item.attrs else None,
+        "filters": _FILTERS[filters],
+    }
+    wanted = {
+        "shape": place.shape,
+        "dtype": place.dtype,
+        "offset": place.offset,
+        "chunk": place.chunk,
+        "keyframe": place.keyframe,
+        "filters": "shuffle and zstd" if place.chunk else "none",
+    }
+    for fact, value in wanted.items():
+        if found[fact] != value:
+            yield CorruptError(
+                "header_mismatch", f"`{name}`: {fact} must be {value}, HDF5 says {found[fact]}", path=path
+            )
+            return
+    if place.chunk:
+        yield from _chunks(item, name, place, path)
+
+
+def _chunks(item: h5py.Dataset, name: str, place: Place, path: Path) -> Iterator[FormatError]:
+    per_timestep = -(-place.shape[1] // place.chunk)
+    for number, expected in enumerate(place.chunks):
+        t, c = divmod(number, per_timestep)
+        info = item.id.get_chunk_info_by_coord((t, c * place.chunk))
+        if (info.byte_offset, info.size) != expected:
+            yield CorruptError(
+                "header_mismatch",
+                f"`{name}`: chunk {c} of timestep {t} must be {expected[1]} bytes at {expected[0]},"
+                f" HDF5 says {info.size} at {info.byte_offset}",
+                path=path,
+            )
+            return

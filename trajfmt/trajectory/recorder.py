@@ -1,0 +1,138 @@
+"""Convexifying a trajectory while it is trained: knots and step norms, never the waypoints.
+
+Owns the paper's remark under eq. 9: a new step norm needs one previous copy of the weights and nothing else.
+What comes out is, bit for bit, what a conversion makes of all timesteps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajfmt.errors import SourceError, UsageError, non_finite
+from trajfmt.schema.layout import ParamLayout
+from trajfmt.trajectory.beta import check_knots
+from trajfmt.trajectory.measure import Digest, Measure, Measured, mean
+from trajfmt.trajectory.source import columns
+
+__all__ = ["PathRecorder", "Recorded"]
+
+Array = NDArray[np.generic]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """A convexified trajectory in memory, for `BundleWriter.add`."""
+
+    timesteps: int
+    """T + 1."""
+
+    knots: tuple[int, ...]
+    """From 0 to T."""
+
+    smoothed: bool
+    rows: tuple[Array, ...]
+    """The weights at the knots, `(P,)` each."""
+
+    measured: Measured
+
+
+class PathRecorder:
+    """Takes in the weights of one timestep after another.
+
+    Memory: the knots so far and one copy of the weights (two with `smooth`), besides the step norms.
+
+    Args:
+        layout: the parameters.
+        knots: waypoints to keep between the endpoints.
+        smooth: average them and the last timestep with their neighbours, as `trajfmt.create` does.
+    """
+
+    def __init__(self, layout: ParamLayout, *, knots: Sequence[int] = (), smooth: bool = False) -> None:
+        self._layout = layout
+        self._inserted = check_knots((0, *knots), knots[-1])[1:] if knots else ()
+        self._smooth = smooth
+        self._rows: dict[int, Array] = {}
+        self._norms: list[NDArray[np.float64]] = []
+        self._moves = False
+        self._count = 0
+        self._recent: list[Array] = []
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, theta: Array) -> None:
+        """Take in the next timestep's weights `(P,)`, which are copied.
+
+        Raises:
+            SourceError: a weight is not finite; the message names timestep and parameter.
+            UsageError: other size or dtype than the layout's.
+        """
+        t, layout = self._count, self._layout
+        if theta.shape != (layout.size,) or theta.dtype.newbyteorder("=") != layout.numpy_dtype:
+            raise UsageError(
+                f"the weights must be ({layout.size},) {layout.dtype}, got {theta.shape} {theta.dtype}"
+            )
+        theta = theta.astype(layout.numpy_dtype)
+        before = self._recent[-1] if self._recent else theta
+        measured = self._measure(before, theta)
+        if t:
+            self._norms.append(measured.step_norms[0])
+            self._moves |= measured.moves
+        if t == 0 or (t in self._inserted and not self._smooth):
+            self._rows[t] = theta
+        if self._smooth and t - 1 in self._inserted:
+            self._rows[t - 1] = mean(self._recent[-2], theta)
+        self._recent = [*self._recent, theta][-2 if self._smooth else -1 :]
+        self._count += 1
+
+    def _measure(self, before: Array, after: Array) -> Measured:
+        measure = Measure(2, self._layout)
+        try:
+            for block in columns(_Pair(before, after, self._layout), self._layout):
+                measure.add(block)
+        except SourceError as exc:
+            if exc.timestep is None:
+                raise
+            raise non_finite(self._count, exc.parameter) from exc  # the one before was finite
+        return measure.result()
+
+    def finish(self) -> Recorded:
+        """Return the trajectory; more timesteps may follow, for a longer one.
+
+        Raises:
+            SourceError: fewer than two timesteps, or an inserted knot that was never reached.
+        """
+        last = self._count - 1
+        if last < 1 or (self._inserted and self._inserted[-1] >= last):
+            needed = (self._inserted[-1] if self._inserted else 0) + 2
+            raise SourceError("too_few_timesteps", f"recorded {self._count} timesteps, {needed} are needed")
+        end = self._recent[-1]
+        stored = mean(self._recent[-2], end) if self._smooth else end
+        digest = Digest(self._count, self._layout.numpy_dtype)
+        digest.add(0, self._rows[0])
+        digest.add(last, end)
+        return Recorded(
+            timesteps=self._count,
+            knots=(0, *self._inserted, last),
+            smoothed=self._smooth,
+            rows=(*(self._rows[t] for t in (0, *self._inserted)), stored),
+            measured=Measured(np.stack(self._norms), None, digest.digest(), self._moves),
+        )
+
+
+class _Pair:
+    """Two timesteps as a `Source`."""
+
+    timesteps = 2
+
+    def __init__(self, before: Array, after: Array, layout: ParamLayout) -> None:
+        self._rows = (before, after)
+        self._offsets = layout.offsets
+
+    def read(self, t: int, parameter: int) -> Array:
+        """Return a view of one parameter, flattened."""
+        return self._rows[t][self._offsets[parameter] : self._offsets[parameter + 1]]
