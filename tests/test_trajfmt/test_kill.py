@@ -18,7 +18,7 @@ from trajfmt.convert.options import ConvertOptions
 from trajfmt.convert.run import convert
 from trajfmt.errors import SourceError, UsageError
 from trajfmt.sources.mtt_family.replay import ReplayPart
-from trajfmt.sources.torchfile.tensors import TensorTrajectory
+from trajfmt.sources.torchfile.zipped import ZippedTrajectory
 
 torch = pytest.importorskip("torch")
 
@@ -280,28 +280,27 @@ def test_rerun_continues_from_the_finished_trajectories(
     finished = len(list(journal.glob("[0-9]*.json")))
     assert finished >= 1
 
+    opened: list[Any] = []
     read: set[int] = set()
-    original = TensorTrajectory.read
+    open_part, read_one = ReplayPart.open, ZippedTrajectory.read
 
-    def counted(self: Any, t: int, parameter: int) -> Any:
-        read.add(id(self._steps))
-        return original(self, t, parameter)
+    def noted(self: ReplayPart, scratch: Path) -> Any:
+        found = open_part(self, scratch)
+        opened.extend(found)
+        return found
 
-    monkeypatch.setattr(TensorTrajectory, "read", counted)
+    def counted(self: ZippedTrajectory, t: int, parameter: int) -> Any:
+        read.add(next(number for number, item in enumerate(opened) if item is self))
+        return read_one(self, t, parameter)
+
+    monkeypatch.setattr(ReplayPart, "open", noted)
+    monkeypatch.setattr(ZippedTrajectory, "read", counted)
     events: list[Event] = []
-    kept: list[Any] = []
-    opened = ReplayPart.open
-
-    def keep(self: Any, scratch: Path) -> Any:
-        kept.append(opened(self, scratch))
-        return kept[-1]
-
-    monkeypatch.setattr(ReplayPart, "open", keep)
     assert convert(source, target, on_event=events.append) == 6
     resumed = [event.message for event in events if event.kind == "resumed"]
     assert len(resumed) == 1
     assert resumed[0].startswith(f"{finished} finished")
-    assert len(read) <= 6 - finished
+    assert read == set(range(finished, 6))
     assert files(target) == files(tmp_path / f"whole{suffix}")
     assert not journal.parent.exists()
 
