@@ -357,12 +357,16 @@ def test_omission_is_told_or_refused_after_an_interruption(source: Path, tmp_pat
     with pytest.raises(KeyboardInterrupt):
         convert(source, tmp_path / "out.mct", ConvertOptions(keep_going=True), on_event=stop)
     events: list[Event] = []
-    try:
-        convert(source, tmp_path / "out.mct", ConvertOptions(keep_going=skip), on_event=events.append)
-    except SourceError:
-        assert not skip
+    options = ConvertOptions(keep_going=skip)
+    if skip:
+        assert convert(source, tmp_path / "out.mct", options, on_event=events.append) == 5
+        assert len([event for event in events if event.kind == "skipped"]) == 1
     else:
-        assert [event for event in events if event.kind == "skipped"]
+        with pytest.raises(SourceError) as caught:
+            convert(source, tmp_path / "out.mct", options, on_event=events.append)
+        assert caught.value.reason == "non_finite"
+        assert not os.path.lexists(tmp_path / "out.mct")
+    assert [event.kind for event in events].count("resumed") == 1
 
 
 # --- others at the same place -----------------------------------------------------------------------------
