@@ -185,12 +185,13 @@ if mode in ("create", "removed", "append"):
     prepare()
     total = calls(folder / "src", target, **options)
     expected, bare = files(target), files(base) if mode == "append" else None
-    report = {"total": total, "resumed": 0, "problems": []}
+    report = {"total": total, "killed": 0, "resumed": 0, "problems": []}
     for limit in range(max(1, total - int(sys.argv[4])), total + 1):
         prepare()
         code, _, _ = forked(folder / "src", target, dying(limit, [0]), **options)
         if code != -signal.SIGKILL:
             continue
+        report["killed"] += 1
         manifest = (target / "manifest.json").read_bytes() if target.exists() else None
         done = manifest == expected["manifest.json"]
         if manifest is not None and validate(target):
@@ -240,6 +241,7 @@ def small(folder: Path, suffix: str, mode: str, last: int) -> Any:
         save(folder / "src", number, 1, 3, ((3,), (2,)))
     report = drive(mode, str(folder), suffix, str(last))
     assert report["total"] > 20
+    assert report["killed"] == min(report["total"], last + 1)
     return report
 
 
