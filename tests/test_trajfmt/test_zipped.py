@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,34 @@ def test_other_contents_are_left_to_torch(tmp_path: Path, content: object) -> No
         return
     with pytest.raises(zipped.Unusual):
         zipped.read(path)
+
+
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None
+from trajfmt.convert import convert
+from trajfmt.errors import MissingDependencyError
+print(convert(sys.argv[1], sys.argv[2] + "/plain.mct"))
+try:
+    convert(sys.argv[3], sys.argv[2] + "/other.mct")
+except MissingDependencyError as exc:
+    print(exc)
+"""
+
+
+def test_only_what_is_left_to_torch_needs_torch(tmp_path: Path, python: Callable[..., str]) -> None:
+    """Where torch cannot be imported plain buffers are converted, and another is refused in one line."""
+    for name, as_zip in (("plain", True), ("other", False)):
+        (tmp_path / name).mkdir()
+        saved = buffer(2, 3)
+        torch.save(saved, tmp_path / name / "replay_buffer_0.pt", _use_new_zipfile_serialization=as_zip)
+    told = python(WITHOUT_TORCH, tmp_path / "plain", tmp_path, tmp_path / "other")
+    needs = "reading .pt files needs torch; install it with: pip install 'trajfmt[torch]'"
+    assert told.splitlines() == ["2", needs]
+    convert(tmp_path / "plain", tmp_path / "with.mct")
+    plain, with_torch = (tmp_path / name / "manifest.json" for name in ("plain.mct", "with.mct"))
+    assert plain.read_bytes() == with_torch.read_bytes()
+    assert not (tmp_path / "other.mct").exists()
 
 
 def test_damaged_files_are_never_read_otherwise_than_by_torch(tmp_path: Path) -> None:
