@@ -63,11 +63,12 @@ class CallRecorder:
     """A recorder without a device."""
 
     def __init__(self) -> None:
-        self.records = []
+        self.records, self.after = [], []
 
     def record(self, work, *, after=None):
-        """Record the calls of `work`."""
+        """Record the calls of `work`, and what is said to be replayed before it."""
         assert after is None or after in self.records
+        self.after.append(after)
         calls = Calls()
         with calls:
             found = work()

@@ -63,6 +63,7 @@ def test_replays_give_the_plain_gradients_bit_for_bit(options, step, kind) -> No
         assert (found.loss, found.learning_rate) == (expected.loss, expected.learning_rate)
         assert torch.equal(found.images, expected.images)
         assert len(recorder.records) == (2 if seed else 0)
+    assert recorder.after == [None, recorder.records[0]]  # whose memory the way back may use
 
 
 def test_loop_that_waits_for_the_device_is_not_captured() -> None:
