@@ -5,6 +5,7 @@ they share, samples or batches, is decided in `distiller`; which of them writes,
 """
 
 import contextlib
+import importlib
 import os
 import re
 import time
@@ -63,12 +64,18 @@ class Group:
     """
 
     def __init__(self, backend: str) -> None:
+        # Functions of this module have the default group as it is at their import for a default argument.
+        # Imported later, which torch.compile does, they would keep the group and its threads after `close`.
+        importlib.import_module("torch.distributed.nn.functional")
         try:
             distributed.init_process_group(backend, timeout=_PATIENCE)
         except (RuntimeError, ValueError) as exc:
             raise RankError(f"the processes of the run did not find one another: {_reason(exc)}") from exc
         self.rank, self.size = distributed.get_rank(), distributed.get_world_size()
         self._direct = ("cpu", "cuda") if "nccl" in backend else ("cpu",)
+        self._last: distributed.Work | None = None
+        """The last sum. If gloo's thread were the last to let go of it, that thread would need Python's lock
+        to free the tensors. While Python ends no thread gets the lock, and the process would be aborted."""
 
     def sum(self, values: Tensor) -> None:
         """Replace `values`, contiguous, by their sum over all processes.
@@ -80,7 +87,7 @@ class Group:
         """
         here = values if values.device.type in self._direct else values.cpu()
         try:
-            work = distributed.all_reduce(here, async_op=True)
+            self._last = work = distributed.all_reduce(here, async_op=True)
             pause = 1e-5
             while not work.is_completed():  # `wait` alone would hold back Ctrl-C, and torchrun's SIGTERM
                 time.sleep(pause)
@@ -99,7 +106,8 @@ class Group:
     def close(self) -> None:
         """Wait for all processes, and leave the group together with them."""
         self.sum(torch.zeros(1))
-        distributed.destroy_process_group()
+        distributed.destroy_process_group()  # ends gloo's threads
+        self._last = None
 
 
 @contextlib.contextmanager

@@ -118,6 +118,36 @@ def test_two_processes_on_gloo(tmp_path: Path) -> None:
     assert (facts["size"], facts["device"], facts["sum"], facts["same"]) == (2, "cpu", [3.0], True)
 
 
+LEAVING = """
+import os, sys
+from pathlib import Path
+import torch
+from mct.ranks import joined
+
+with joined() as (ranks, device):
+    ranks.sum(torch.ones(3))
+    import torch._dynamo  # imports functions that have the default group for a default argument
+names = [file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm")]
+Path(sys.argv[1], os.environ["RANK"]).write_text("\\n".join(names))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in Linux's /proc")
+def test_no_thread_of_a_group_is_left(tmp_path: Path) -> None:
+    """A thread of gloo's that outlives the group can abort the process while Python ends."""
+    script = tmp_path / "script.py"
+    script.write_text(LEAVING)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*command, script, tmp_path], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for rank in ("0", "1"):
+        names = (tmp_path / rank).read_text().splitlines()
+        assert names
+        assert not [name for name in names if "gloo" in name]
+
+
 @pytest.mark.parametrize("size", [None, "1"])
 def test_process_that_torchrun_did_not_start_is_alone(monkeypatch, size: str | None) -> None:
     """Nor is one whose only process it is in a group; the device stays what it was."""
