@@ -35,7 +35,7 @@ class Server(ThreadingHTTPServer):
         """Files that send nothing more after so many bytes, until the server ends."""
 
         self.status: dict[str, int] = {}
-        """Files that are answered with an error."""
+        """Files that are answered with an error; the text of one that is stalled, too, never comes."""
 
         self.body: dict[str, bytes] = {}
         """Files that are not what lies on disk."""
@@ -66,6 +66,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, *, body: bool) -> None:
         server, name = self.server, self.path.lstrip("/").partition("?")[0]
         path = server.root / name
+        if name in server.status and name in server.stalled:
+            self.send_response(server.status[name])
+            self.send_header("Content-Length", "100")
+            self.end_headers()
+            server.ended.wait(60)
+            self.close_connection = True
+            return
         if name in server.status or not (name in server.body or path.exists()):
             self.send_error(server.status.get(name, 404))
             return

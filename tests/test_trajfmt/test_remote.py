@@ -368,6 +368,13 @@ def test_each_failure_has_its_line_and_exit_code(
         assert caught.value.exit_code == code
 
 
+@pytest.mark.parametrize(("status", "code"), [(403, 1), (404, 2), (503, 1)])
+def test_a_refusal_leaves_no_connection_open(server: Server, status: int, code: int) -> None:
+    """The page of an error may be still on its way when the program ends, which must not mention it."""
+    server.status["slow/manifest.json"], server.stalled["slow/manifest.json"] = status, 0
+    assert _traj("inspect", f"{server.url}/slow")[:2] == (code, "")
+
+
 @pytest.mark.parametrize("target", ["/again/manifest.json", "file:///etc/passwd"])
 def test_redirects_that_lead_nowhere(target: str) -> None:
     """A server that sends in circles, or out of the web, is told as that."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -21,6 +21,8 @@ __all__ = ["NothingThereError", "TooLongError", "exists", "stream"]
 _BLOCK: Final = 4 * 2**20
 _WEB: Final = ("http", "https")
 _REFUSED: Final = (401, 403, 407)
+_ABSENT: Final = 404
+_SETTLING: Final = 1.0
 
 CONNECT: Final = 20.0
 """Seconds for a connection to a web server."""
@@ -53,7 +55,9 @@ def stream(address: Address, name: str, limit: int) -> Generator[bytes, None, No
     with _translated(address / name):
         system, folder = _system(address)
         web = _is_web(address)
-        options: dict[str, Any] = {"block_size": 0, "size": max(1, limit)} if web else {}
+        options: dict[str, Any] = {}
+        if web:  # aiohttp closes the connection of an answer that it refuses itself; fsspec leaves it open
+            options = {"block_size": 0, "size": max(1, limit), "raise_for_status": True}
         with _ending(system, web=web), system.open(_join(folder, name, web=web), "rb", **options) as file:
             size = getattr(file, "size", None)
             if isinstance(size, int) and size > limit:
@@ -133,13 +137,30 @@ def _options(address: Address) -> dict[str, Any]:
 
 @contextmanager
 def _ending(system: Any, *, web: bool) -> Iterator[None]:
-    """Once the program is interrupted, keep its other thread from printing what was left unclosed."""
+    """Leave no connection open that the end of the program would find and print.
+
+    fsspec has another thread close connections and does not wait for it, so this does. Once the program is
+    interrupted nothing is waited for, and that thread is kept from printing.
+    """
+    interrupted = False
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
+        interrupted = True
         if web:
             system.loop.set_exception_handler(lambda *_: None)
         raise
+    finally:
+        if web and not interrupted:
+            _settle(system.loop)
+
+
+def _settle(loop: Any) -> None:
+    """Wait until fsspec's thread has done what it was asked to do; not for long, in case it has ended."""
+    import asyncio
+
+    with suppress(TimeoutError, importlib.import_module("fsspec.exceptions").FSTimeoutError):
+        importlib.import_module("fsspec.asyn").sync(loop, asyncio.sleep, 0, timeout=_SETTLING)
 
 
 @contextmanager
@@ -152,6 +173,8 @@ def _translated(place: Address) -> Iterator[None]:
     except FileNotFoundError as exc:
         raise NothingThereError from exc
     except Exception as exc:  # backends share no base class
+        if getattr(exc, "status", None) == _ABSENT:
+            raise NothingThereError from exc
         if "invalidurl" in type(exc).__name__.lower():
             raise UsageError(f"{display(place)}: not a valid address") from exc
         raise RemoteError(f"{display(place)}: {_cause(exc)}") from exc
