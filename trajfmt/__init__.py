@@ -4,8 +4,11 @@
 `trajfmt.sources`, `trajfmt.export` and `trajfmt.torch`.
 
 Example:
-    >>> with trajfmt.open("out.mct") as bundle:  # doctest: +SKIP
+    >>> import trajfmt
+    >>> with trajfmt.open("two.mct") as bundle:
     ...     theta = bundle[0].at(12.5)
+    >>> theta.shape == (bundle.layout.size,)
+    True
 """
 
 import importlib

@@ -69,14 +69,18 @@ class Recorder:
         provenance: what is known about the training; used where the bundle is created.
 
     Example:
+        >>> import torch, trajfmt
+        >>> from trajfmt.torch import Recorder
         >>> net, x = torch.nn.Linear(2, 1), torch.ones(4, 2)
         >>> optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-        >>> with Recorder(net, "expert.mct") as recorder:  # doctest: +SKIP
+        >>> with Recorder(net, "expert.mct") as recorder:
         ...     for _ in range(5):
         ...         optimizer.zero_grad()
         ...         net(x).square().mean().backward()
         ...         optimizer.step()
         ...         recorder.step()
+        >>> trajfmt.open("expert.mct")[0].last
+        5
     """
 
     def __init__(

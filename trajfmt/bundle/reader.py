@@ -86,8 +86,12 @@ class Bundle:
     and used after a fork: files are opened again where they are needed.
 
     Example:
-        >>> with trajfmt.open("out.mct") as bundle:  # doctest: +SKIP
-        ...     theta = bundle[0].at(12.5)
+        >>> import trajfmt
+        >>> with trajfmt.open("two.mct") as bundle:
+        ...     trajectory = bundle[0]
+        ...     halfway = trajectory.at(trajectory.last / 2)
+        >>> halfway.shape == (bundle.layout.size,)
+        True
     """
 
     def __init__(self, place: Place, data: bytes, *, backend: Backend = "mmap") -> None:

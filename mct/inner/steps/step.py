@@ -82,7 +82,7 @@ def choose(
         device: Where.
 
     Example:
-        >>> convnet = trajfmt.Model(family="ConvNet", channels=3, classes=10)
+        >>> convnet = trajfmt.Model(family="ConvNet", depth=3, width=128, channels=3, classes=10)
         >>> choose("auto", 5000 * 60, convnet), choose("auto", 200 * 20, convnet)
         ('compiled', 'eager')
     """
