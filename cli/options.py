@@ -11,7 +11,10 @@ import click
 from . import failures
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from trajfmt.storage.address import Place
+
 
 __all__ = ["BUDGET", "INTEGERS", "PATH", "PLACE", "WINDOW", "as_json", "check_output", "data", "force"]
 
@@ -28,10 +31,17 @@ class _Path(click.Path):
         return super().convert(value, param, ctx)
 
 
-class _Place(_Path):
+PATH = _Path(path_type=Path)
+
+
+class _Type(click.ParamType):  # type: ignore[type-arg]  # click's class takes arguments since 8.4
+    """The kind of a value that is parsed here."""
+
+
+class _Place(_Type):
     """A path, or the address of a bundle that is read."""
 
-    name = "path or address"
+    name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place:
         """Keep an address as it is."""
@@ -39,14 +49,20 @@ class _Place(_Path):
             from trajfmt.storage.address import located
 
             value = located(value)
-        return super().convert(value, param, ctx) if isinstance(value, (str, Path)) else value
+        place: Place = PATH.convert(value, param, ctx) if isinstance(value, (str, Path)) else value
+        return place
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Complete it as a path."""
+        return PATH.shell_complete(ctx, param, incomplete)
 
 
-PATH = _Path(path_type=Path)
-PLACE = _Place(path_type=Path)
+PLACE = _Place()
 
 
-class _Integers(click.ParamType):
+class _Integers(_Type):
     """A comma-separated list of whole numbers."""
 
     name = "N,N,…"
@@ -66,7 +82,7 @@ class _Integers(click.ParamType):
         return numbers
 
 
-class _Numbers(click.ParamType):
+class _Numbers(_Type):
     """A comma-separated list of finite numbers."""
 
     name = "X,X,…"
@@ -86,7 +102,7 @@ class _Numbers(click.ParamType):
         return numbers
 
 
-class _Window(click.ParamType):
+class _Window(_Type):
     """A range of timesteps, first and the one after the last."""
 
     name = "A:B"
@@ -106,7 +122,7 @@ class _Window(click.ParamType):
         return first, after
 
 
-class _Budget(click.ParamType):
+class _Budget(_Type):
     """MiB, or `auto`, which becomes None."""
 
     name = "MiB|auto"
