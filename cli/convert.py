@@ -33,7 +33,7 @@ __all__ = ["convert"]
 @click.option("--timesteps", type=options.WINDOW, default=(None, None), help="Keep timesteps A to B-1.")
 @click.option(
     "--codec",
-    type=click.Choice(["none", "zstd", "archive"]),
+    type=options.CODEC,
     default="none",
     show_default=True,
     help="How a .mtt stores timesteps.",

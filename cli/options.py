@@ -16,7 +16,18 @@ if TYPE_CHECKING:
     from trajfmt.storage.address import Place
 
 
-__all__ = ["BUDGET", "INTEGERS", "PATH", "PLACE", "WINDOW", "as_json", "check_output", "data", "force"]
+__all__ = [
+    "BUDGET",
+    "CODEC",
+    "INTEGERS",
+    "PATH",
+    "PLACE",
+    "WINDOW",
+    "as_json",
+    "check_output",
+    "data",
+    "force",
+]
 
 
 class _Path(click.Path):
@@ -59,6 +70,33 @@ class _Place(_Type):
         return PATH.shell_complete(ctx, param, incomplete)
 
 
+class _Codec(_Type):
+    """The name of a codec; the table of codecs is imported when names are needed."""
+
+    name = "codec"
+
+    @staticmethod
+    def _names() -> click.Choice[str]:
+        from trajfmt.codecs.table import CODECS
+
+        return click.Choice(list(CODECS))
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
+        """Return the names."""
+        return self._names().get_metavar(param, ctx)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Refuse a name that is not in the table."""
+        return self._names().convert(value, param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Complete it as one of the names."""
+        return self._names().shell_complete(ctx, param, incomplete)
+
+
+CODEC = _Codec()
 PLACE = _Place()
 
 

@@ -192,7 +192,7 @@ def test_schema_and_library_agree_on_models(model: dict[str, Any]) -> None:
         ("convexEntry", model.ConvexEntry),
         ("fullEntry", model.FullEntry),
         ("chunks", model.ChunkTable),
-        ("codec", model.Codec),
+        ("codec", model.CodecSettings),
         ("model", model.Model),
         ("preprocessing", model.Preprocessing),
         ("timestepUnit", model.TimestepUnit),

@@ -15,9 +15,9 @@ import pytest
 import zstandard
 
 from trajfmt import errors
-from trajfmt.encodings.full import writer as full
 from trajfmt.encodings.parts import knots
 from trajfmt.schema import manifest, parse
+from trajfmt.schema.manifest import MAX_CHUNK
 
 ROOT = Path(__file__).parents[1]
 SPEC = ROOT / "spec" / "v1"
@@ -108,7 +108,7 @@ def test_rules_of_names_are_those_of_the_library() -> None:
         (r"\| `factory` \| (\d+) characters", manifest.MAX_FACTORY),
         (r"\| dimensions of a parameter \| (\d+)", manifest.MAX_DIMS),
         (r"\| safetensors header \| ([\d,]+) bytes", knots.MAX_HEADER),
-        (r"\| elements of a chunk \| 2\^(\d+)", full.MAX_CHUNK.bit_length() - 1),
+        (r"\| elements of a chunk \| 2\^(\d+)", MAX_CHUNK.bit_length() - 1),
     ],
 )
 def test_limits_are_those_of_the_library(row: str, value: int) -> None:

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from trajfmt import CorruptError
-from trajfmt.storage.codecs import compress, decompress, from_difference, to_difference, unsigned
+from trajfmt.codecs.archive import from_difference, to_difference
+from trajfmt.codecs.codec import unsigned
+from trajfmt.codecs.zstd import compress, decompress
 
 TYPES = ("<f2", "<f4", "<f8")
 BITS = st.sampled_from(TYPES).flatmap(
@@ -123,7 +125,7 @@ def test_frame_that_declares_2_gib_allocates_nothing(python: Callable[..., str])
         """
 import resource, numpy as np, zstandard
 from trajfmt import CorruptError
-from trajfmt.storage.codecs import decompress
+from trajfmt.codecs.zstd import decompress
 packer = zstandard.ZstdCompressor(write_checksum=True).compressobj(size=2**31)
 zeros = bytes(2**22)
 frame = b"".join(packer.compress(zeros) for _ in range(2**9)) + packer.flush()

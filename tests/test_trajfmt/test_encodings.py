@@ -20,8 +20,9 @@ from safetensors.numpy import load_file
 
 import trajfmt
 from trajfmt import ArrayTrajectory, ParamLayout
+from trajfmt.codecs.archive import KEYFRAME
 from trajfmt.encodings.convex.reader import ConvexTrajectory
-from trajfmt.encodings.full import writer as full
+from trajfmt.encodings.full import encoder, writer
 
 Array = NDArray[np.generic]
 SHAPES = [
@@ -232,7 +233,8 @@ def test_full_is_bit_identical(
     write_bundle: Callable[..., Path],
 ) -> None:
     """Any finite bits come back, in order and at random, with parameters in one chunk and across several."""
-    monkeypatch.setattr(full, "MAX_CHUNK", chunk)
+    monkeypatch.setattr(encoder, "MAX_CHUNK", chunk)
+    monkeypatch.setattr(writer, "MAX_CHUNK", chunk)
     layout = ParamLayout.of(SHAPES, dtype=dtype)  # type: ignore[arg-type]
     width = layout.numpy_dtype.itemsize
     bits = np.random.default_rng(3).integers(0, 256, (19, layout.nbytes), np.uint8)
@@ -281,11 +283,11 @@ def test_archive_is_what_the_specification_says(theta: Array, write_bundle: Call
     theta = theta.astype("<f4")
     path = write_bundle(layout, theta, encoding="full", codec="archive")
     with h5py.File(path / "theta/00000.h5") as file:
-        assert file["delta"].attrs["keyframe"] == full.KEYFRAME
+        assert file["delta"].attrs["keyframe"] == KEYFRAME
         codes = file["delta"][()].astype(object)
     bits = theta.view("<u4").astype(object)
     for t in range(13):
-        if t % full.KEYFRAME == 0:
+        if t % KEYFRAME == 0:
             assert (codes[t] == bits[t]).all()
             continue
         signed = (bits[t] - bits[t - 1] + 2**31) % 2**32 - 2**31

@@ -3,7 +3,7 @@
 It must not import `sources`, `convert`, `serve` or `export`.
 
 Modules:
-    reader: `open`, `Bundle` and the `Trajectory` protocol.
+    reader: `open` and `Bundle`.
     create: `create` and `append`.
     writer: `BundleWriter`: trajectories into a bundle that appears when it is published.
     filing: names and files of what a writer adds.

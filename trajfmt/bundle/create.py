@@ -7,32 +7,32 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from trajfmt.bundle.filing import Encoded
 from trajfmt.bundle.reader import read_manifest
 from trajfmt.bundle.writer import BundleWriter
-from trajfmt.encodings.encoder import Encoding, encoder_for, encoder_of
+from trajfmt.codecs.table import DEFAULT
+from trajfmt.encodings.parts.encoding import Options
 from trajfmt.encodings.parts.knots import SHARD_BYTES
+from trajfmt.encodings.table import ENCODINGS, encoder_for, encoding_of_manifest
 from trajfmt.errors import ExistsError, UnsafeError, UsageError, display
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import FILE_NAME, layout_of
 from trajfmt.schema.parse import check_writable, parse
 from trajfmt.schema.provenance import Provenance
 from trajfmt.storage.address import local
-from trajfmt.storage.codecs import CodecName
 from trajfmt.storage.staging import Staging
 
-__all__ = ["BundleWriter", "Encoded", "append", "create"]
+__all__ = ["BundleWriter", "append", "create"]
 
 
 def create(
     path: str | os.PathLike[str],
     layout: ParamLayout,
     *,
-    encoding: Encoding,
+    encoding: str,
     provenance: Provenance | None = None,
     knots: Sequence[int] = (),
     smooth: bool = False,
-    codec: CodecName = "none",
+    codec: str = DEFAULT,
     gram: bool = False,
     shard_bytes: int = SHARD_BYTES,
     cast: bool = False,
@@ -61,9 +61,12 @@ def create(
     destination = local(path)
     if os.path.lexists(destination):
         raise ExistsError(f"{display(destination)} already exists; choose another name or remove it")
-    encoder = encoder_for(layout, encoding, knots, smooth, codec, gram, shard_bytes, cast)
+    options = Options(
+        knots=tuple(knots), smooth=smooth, gram=gram, codec=codec, shard_bytes=shard_bytes, cast=cast
+    )
+    encoder = encoder_for(encoding, options, layout)
     staging = Staging(destination, job if job is not None else os.urandom(16))
-    writer = BundleWriter(staging, layout, encoder, provenance or Provenance(), None)
+    writer = BundleWriter(staging, layout, ENCODINGS[encoding], encoder, provenance or Provenance(), None)
     try:
         writer.check()
     except BaseException:
@@ -96,13 +99,9 @@ def append(
     try:
         if read_manifest(destination) != data:
             raise UsageError(f"{display(destination)}: another process has just added to it; run again")
-        return BundleWriter(
-            staging,
-            layout_of(base),
-            encoder_of(base, shard_bytes=shard_bytes, cast=cast),
-            base.provenance,
-            base,
-        )
+        encoding = encoding_of_manifest(base)
+        encoder = encoding.continued(base, Options(shard_bytes=shard_bytes, cast=cast))
+        return BundleWriter(staging, layout_of(base), encoding, encoder, base.provenance, base)
     except BaseException:
         staging.release()
         raise

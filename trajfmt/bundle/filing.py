@@ -1,4 +1,7 @@
-"""Names and files of what a writer adds to a bundle: moved to their places, listed with size and hash."""
+"""The files of a bundle that is being built: moved to names that the bundle does not use, and listed.
+
+The listing has the size and hash of every file, as the manifest wants them.
+"""
 
 from __future__ import annotations
 
@@ -6,73 +9,46 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from trajfmt.encodings.parts import tables
-from trajfmt.encodings.parts.knots import index_of
-from trajfmt.encodings.parts.result import NewFile, Result, named
-from trajfmt.schema.layout import ParamLayout
-from trajfmt.schema.manifest import ConvexEntry, Entry, FileEntry
+from trajfmt.encodings.parts.written import NewFile, Written
+from trajfmt.schema.manifest import Entry, FileEntry
 from trajfmt.storage.files import sha256_file, write_file
 from trajfmt.storage.staging import Staging
 
-__all__ = ["Encoded", "Filing"]
+__all__ = ["Filing"]
 
 _INDEX: Final = ".safetensors.index.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """A trajectory on disk that has no number yet."""
-
-    result: Result
-    sizes: tuple[int, ...]
-    """Of its files."""
-
-    hashes: tuple[str, ...]
-
-    def discard(self) -> None:
-        """Remove its files."""
-        for file in self.result.files:
-            file.path.unlink(missing_ok=True)
-
-
 class Filing:
-    """The files of the bundle that is built.
+    """The files of the bundle that is being built.
 
     Args:
         staging: where it is built.
-        layout: its parameters.
         listed: paths that the bundle has already.
     """
 
-    def __init__(self, staging: Staging, layout: ParamLayout, listed: set[str]) -> None:
+    def __init__(self, staging: Staging, listed: set[str]) -> None:
         self._staging = staging
-        self._layout = layout
         self._tables = ""
         self.listed = listed
 
-    def place(self, encoded: Encoded, number: int) -> tuple[list[FileEntry], Entry]:
-        """Move the files of a trajectory to names that the bundle does not use, and enter those."""
-        result = encoded.result
-        names = self._free_names(result.files, number)
-        files = []
-        for file, name, size, sha256 in zip(result.files, names, encoded.sizes, encoded.hashes, strict=True):
+    def place(self, written: Written, number: int) -> tuple[list[FileEntry], Entry]:
+        """Move the files of a trajectory to free names, and enter those."""
+        names = self._free_names(written.files, number)
+        for file, name in zip(written.files, names, strict=True):
             os.replace(file.path, self._staging.path(name))
-            files.append(FileEntry(name, size, sha256))
-        entry = named(result, names)
-        if isinstance(entry, ConvexEntry) and entry.shards is not None:
-            files.append(self._index(entry, result))
+        entry, files = written.listed(names)
+        if written.index is not None:
+            files.append(self._write_index(written.index(entry.weight_files), entry.weight_files[0]))
         return files, entry
 
-    def _index(self, entry: ConvexEntry, result: Result) -> FileEntry:
-        """Write the index of a trajectory's shards, for other readers."""
-        assert entry.shards is not None
-        name = re.sub(r"-\d+-of-\d+\.safetensors$", _INDEX, entry.shards[0].file)
-        files = [shard.file.rpartition("/")[2] for shard in entry.shards]
-        data = index_of(self._layout, entry.knots, list(zip(files, result.stretches, strict=True)))
+    def _write_index(self, data: bytes, first: str) -> FileEntry:
+        """Write the index of a trajectory's files of weights, named after the first of them."""
+        name = re.sub(r"-\d+-of-\d+\.safetensors$", _INDEX, first)
         write_file(self._staging.path(name), data)
         return FileEntry(name, len(data), hashlib.sha256(data).hexdigest())
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from trajfmt.encodings.parts.tables import Tables
-from trajfmt.schema.manifest import ConvexEntry, Entry, FileEntry, FullEntry
+from trajfmt.schema.manifest import FileEntry
 from trajfmt.storage.files import sha256_file
 from trajfmt.storage.staging import Staging
 from trajfmt.trajectory.rounding import Rounding
@@ -16,29 +16,19 @@ from trajfmt.trajectory.rounding import Rounding
 __all__ = ["Journal", "Record"]
 
 
-class Record(msgspec.Struct, frozen=True, omit_defaults=True):
+EntryType = TypeVar("EntryType")
+
+
+class Record(msgspec.Struct, Generic[EntryType], frozen=True, omit_defaults=True):
     """A finished trajectory."""
 
+    entry: EntryType
+    """For the manifest; its type is that of the bundle's encoding."""
+
     files: list[FileEntry]
-    convex: ConvexEntry | None = None
-    full: FullEntry | None = None
     smoothed: bool = False
     rounding: list[Rounding] = []  # msgspec copies mutable defaults
-    """Per stored timestep, what storing it in another type has changed."""
-
-    @classmethod
-    def of(cls, entry: Entry, files: list[FileEntry], smoothed: bool, rounding: Sequence[Rounding]) -> Record:
-        """Return the record of an entry in either encoding."""
-        convex = entry if isinstance(entry, ConvexEntry) else None
-        full = entry if isinstance(entry, FullEntry) else None
-        return cls(files, convex, full, smoothed, list(rounding))
-
-    @property
-    def entry(self) -> Entry:
-        """Return the entry for the manifest."""
-        entry = self.convex or self.full
-        assert entry is not None
-        return entry
+    """For each stored timestep, the error of storing it in another type."""
 
 
 class Journal:
@@ -46,24 +36,26 @@ class Journal:
 
     Args:
         staging: where the bundle is built.
+        entry: type of the entries.
         elsewhere: where an interrupted append may have moved files already.
     """
 
-    def __init__(self, staging: Staging, elsewhere: Path | None) -> None:
+    def __init__(self, staging: Staging, entry: type[Any], elsewhere: Path | None) -> None:
         self._staging = staging
+        self._entry = entry
         self._elsewhere = elsewhere
 
-    def write(self, number: int, record: Record, tables: Tables | None) -> None:
+    def write(self, number: int, record: Record[Any], tables: Tables | None) -> None:
         """Remember a trajectory; its files must be durable by now."""
         arrays = None if tables is None else tables.items()
         self._staging.record(_key(number), msgspec.json.encode(record), arrays)
 
-    def read(self, number: int) -> Record | None:
+    def read(self, number: int) -> Record[Any] | None:
         """Return what was remembered, if its files are all there."""
         found = self._staging.recall(_key(number))
         if found is None:
             return None
-        record = msgspec.json.decode(found[0], type=Record)
+        record: Record[Any] = msgspec.json.decode(found[0], type=Record[self._entry])  # type: ignore[name-defined]
         return record if all(self._holds(file) for file in record.files) else None
 
     def tables(self, number: int) -> Tables:

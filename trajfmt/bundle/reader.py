@@ -1,7 +1,4 @@
-"""Opening a bundle for reading: one interface over both encodings.
-
-Owns `open`, `Bundle` and the `Trajectory` protocol. Writes nothing.
-"""
+"""Opening a bundle for reading: one interface over all encodings. Writes nothing."""
 
 from __future__ import annotations
 
@@ -11,72 +8,19 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, overload
+from typing import overload
 
-import numpy as np
-from numpy.typing import NDArray
-
-from trajfmt.encodings.convex.reader import ConvexTrajectory
-from trajfmt.encodings.full.reader import FullTrajectory
+from trajfmt.encodings.parts.encoding import Trajectory
+from trajfmt.encodings.table import encoding_of_manifest
 from trajfmt.errors import CorruptError, MissingError, NotABundleError, UnsafeError, UsageError, display
 from trajfmt.schema.layout import ParamLayout
-from trajfmt.schema.manifest import FILE_NAME, MAX_BYTES, ConvexManifest, Manifest, layout_of
+from trajfmt.schema.manifest import FILE_NAME, MAX_BYTES, Manifest, layout_of
 from trajfmt.schema.parse import parse
 from trajfmt.storage.address import Address, Place, located
 from trajfmt.storage.files import Backend, BundleFiles, open_regular
 from trajfmt.storage.remote import RemoteFiles, fetch_manifest
 
 __all__ = ["Bundle", "Trajectory", "open", "read_manifest"]
-
-
-class Trajectory(Protocol):
-    """One expert's weights over time, in either encoding."""
-
-    index: int
-    """Number in the bundle."""
-
-    layout: ParamLayout
-    """Order and shapes of the parameters in a weight vector `(P,)`."""
-
-    @property
-    def timesteps(self) -> int:
-        """Return T + 1."""
-        ...
-
-    @property
-    def last(self) -> int:
-        """Return T, the last timestep."""
-        ...
-
-    @property
-    def knots(self) -> tuple[int, ...]:
-        """Return the stored timesteps."""
-        ...
-
-    def knot(self, k: int) -> NDArray[np.generic]:
-        """Return the weights of knot number k `(P,)`, read-only."""
-        ...
-
-    def locate(self, t: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return stretch and weight per layer: theta = (1 - w) knot(s) + w knot(s + 1)."""
-        ...
-
-    def at(self, t: float) -> NDArray[np.generic]:
-        """Return the weights at t as a new `(P,)` array; t is real for `convex`, whole for `full`."""
-        ...
-
-    def pieces(self, t: float, start: int, stop: int) -> NDArray[np.generic]:
-        """Return elements `start:stop` of the weights at t; the rest of the vector is not built."""
-        ...
-
-    def buffers(self, t: float) -> dict[str, NDArray[Any]]:
-        """Return what the last stored timestep up to t carries beside its parameters, by name."""
-        ...
-
-    @property
-    def numbers(self) -> tuple[int, ...] | None:
-        """Return the number that each timestep had in its source, if it is recorded."""
-        ...
 
 
 class Bundle:
@@ -107,9 +51,9 @@ class Bundle:
         """The folder with its files; of an address, the one in the cache."""
 
     @property
-    def encoding(self) -> Literal["convex", "full"]:
-        """Return `convex` or `full`."""
-        return "convex" if isinstance(self.manifest, ConvexManifest) else "full"
+    def encoding(self) -> str:
+        """Return the name of the encoding: `convex` or `full`."""
+        return encoding_of_manifest(self.manifest).name
 
     def __len__(self) -> int:
         return len(self.manifest.trajectories)
@@ -130,10 +74,7 @@ class Bundle:
         return (self[i] for i in range(len(self)))
 
     def _trajectory(self, number: int) -> Trajectory:
-        manifest = self.manifest
-        if isinstance(manifest, ConvexManifest):
-            return ConvexTrajectory(self.files, self.layout, manifest.trajectories[number], number)
-        return FullTrajectory(self.files, self.layout, manifest.codec, manifest.trajectories[number], number)
+        return encoding_of_manifest(self.manifest).read(self.files, self.layout, self.manifest, number)
 
     def verify(self) -> None:
         """Compare every file with its sha256 in the manifest; all that are not here yet are fetched.

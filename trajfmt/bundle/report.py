@@ -19,8 +19,9 @@ from trajfmt.bundle import reader as bundles
 from trajfmt.bundle.decoded import timesteps_of
 from trajfmt.bundle.reader import Bundle, Trajectory
 from trajfmt.encodings.convex.reader import ConvexTrajectory
-from trajfmt.schema.layout import ParamLayout
-from trajfmt.schema.manifest import ConvexEntry, ConvexManifest, Entry, Manifest
+from trajfmt.encodings.parts.encoding import Facts
+from trajfmt.encodings.table import encoding_of_manifest
+from trajfmt.schema.manifest import Entry, Manifest
 from trajfmt.schema.provenance import Provenance
 from trajfmt.storage.address import Address
 from trajfmt.trajectory.beta import curve
@@ -131,13 +132,8 @@ def summarize(path: str | os.PathLike[str] | Address) -> Summary:
     bundle = bundles.open(path)
     manifest, layout = bundle.manifest, bundle.layout
     lengths = [entry.timesteps for entry in manifest.trajectories] or [0]
-    knots = (
-        {tuple(entry.knots) for entry in manifest.trajectories}
-        if isinstance(manifest, ConvexManifest)
-        else set()
-    )
     entries: Sequence[Entry] = manifest.trajectories
-    convex = [entry for entry in entries if isinstance(entry, ConvexEntry)]
+    facts = encoding_of_manifest(manifest).describe(manifest, layout)
     numbers = [number for entry in entries for number in (entry.numbers or ())]
     return Summary(
         schema=SCHEMA,
@@ -148,12 +144,12 @@ def summarize(path: str | os.PathLike[str] | Address) -> Summary:
         generator=f"{manifest.generator.name} {manifest.generator.version}",
         trajectories=len(bundle),
         timesteps=(min(lengths), max(lengths)),
-        knots=knots.pop() if len(knots) == 1 else None,
-        smoothed=manifest.smoothed if isinstance(manifest, ConvexManifest) else None,
-        codec=None if isinstance(manifest, ConvexManifest) else manifest.codec.name,
-        shards=max((len(entry.shards or (0,)) for entry in convex), default=0),
-        free=sum(entry.table.free for entry in convex),
-        unknown_steps=sum(entry.table.step_norms is None for entry in convex),
+        knots=facts.knots,
+        smoothed=facts.smoothed,
+        codec=facts.codec,
+        shards=facts.shards,
+        free=facts.free,
+        unknown_steps=facts.unknown_steps,
         buffers=sum(entry.buffers is not None for entry in entries),
         numbers=(min(numbers), max(numbers)) if numbers else None,
         parameters=layout.size,
@@ -164,11 +160,12 @@ def summarize(path: str | os.PathLike[str] | Address) -> Summary:
         files=len(manifest.files) + 1,
         integrity="sha256 recorded for every file; compared by `traj validate`",
         sha256=bundle.sha256,
-        storage=_storage(bundle, manifest, layout),
+        storage=_storage(bundle, facts),
     )
 
 
-def _storage(bundle: Bundle, manifest: Manifest, layout: ParamLayout) -> Storage:
+def _storage(bundle: Bundle, facts: Facts) -> Storage:
+    manifest = bundle.manifest
     parts: dict[str, int] = {}
     for entry in manifest.files:
         part = entry.path.partition("/")[0]
@@ -176,11 +173,7 @@ def _storage(bundle: Bundle, manifest: Manifest, layout: ParamLayout) -> Storage
     parts["manifest"] = bundle.manifest_bytes
     total = sum(parts.values())
     timesteps = sum(entry.timesteps for entry in manifest.trajectories)
-    buffer = timesteps * layout.nbytes
-    eq12 = None
-    if isinstance(manifest, ConvexManifest):
-        knots = sum(len(entry.knots) for entry in manifest.trajectories)
-        eq12 = knots * layout.nbytes + 8 * layout.num_layers * timesteps
+    buffer = timesteps * bundle.layout.nbytes
     source = _source_bytes(manifest, buffer)
     return Storage(
         total=total,
@@ -189,7 +182,7 @@ def _storage(bundle: Bundle, manifest: Manifest, layout: ParamLayout) -> Storage
         source=source,
         ratio=total / (source or buffer) if (source or buffer) else 0.0,
         eq11=buffer,
-        eq12=eq12,
+        eq12=facts.eq12,
     )
 
 

@@ -1,12 +1,11 @@
 """Adding trajectories to a bundle that appears when it is published.
 
-Owns numbers, files and the manifest. What a trajectory becomes on disk is the encoder's business; where it is
-built and how it is published, the staging folder's.
+This module numbers trajectories and writes the manifest. `trajfmt.encodings` decides what a trajectory
+becomes on disk, and `trajfmt.storage.staging` where the bundle is built and how it is published.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -14,9 +13,10 @@ from typing import Any
 
 import msgspec
 
-from trajfmt.bundle.filing import Encoded, Filing
+from trajfmt.bundle.filing import Filing
 from trajfmt.bundle.journal import Journal, Record
-from trajfmt.encodings.encoder import Encoder, Input
+from trajfmt.encodings.parts.encoding import Encoder, Encoding, Input
+from trajfmt.encodings.parts.written import Written
 from trajfmt.errors import FormatError, SourceError, UsageError
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import (
@@ -24,7 +24,6 @@ from trajfmt.schema.manifest import (
     FORMAT,
     MAJOR,
     MINOR,
-    ConvexEntry,
     Entry,
     FileEntry,
     Generator,
@@ -37,12 +36,12 @@ from trajfmt.schema.manifest import (
 )
 from trajfmt.schema.parse import parse
 from trajfmt.schema.provenance import Provenance
-from trajfmt.storage.files import sha256_file, write_file
+from trajfmt.storage.files import write_file
 from trajfmt.storage.staging import Staging
 from trajfmt.trajectory.rounding import Rounding
 from trajfmt.version import __version__
 
-__all__ = ["BundleWriter", "Encoded"]
+__all__ = ["BundleWriter"]
 
 
 class BundleWriter:
@@ -56,19 +55,21 @@ class BundleWriter:
         self,
         staging: Staging,
         layout: ParamLayout,
+        encoding: Encoding,
         encoder: Encoder,
         provenance: Provenance,
         base: Manifest | None,
     ) -> None:
         self._staging = staging
         self._encoder = encoder
+        self._encoding = encoding
         self._base = base
         self._first = len(base.trajectories) if base else 0
         listed = {file.path for file in base.files} if base else set()
-        self._filing = Filing(staging, layout, listed)
+        self._filing = Filing(staging, listed)
         self._published = False
-        self._records: list[Record] = []
-        self._journal = Journal(staging, staging.destination if base else None)
+        self._records: list[Record[Any]] = []
+        self._journal = Journal(staging, encoding.entry, staging.destination if base else None)
         self._seen: dict[str, int] = {}
         entries: Sequence[Entry] = base.trajectories if base else ()
         for number, entry in enumerate(entries):
@@ -93,7 +94,7 @@ class BundleWriter:
         """
         return self.commit(self.encode(source), origin=origin)
 
-    def encode(self, source: Input) -> Encoded:
+    def encode(self, source: Input) -> Written:
         """Do the work of `add` that may run in several threads: read, compute, write, hash.
 
         Raises:
@@ -107,36 +108,32 @@ class BundleWriter:
             return paths[-1]
 
         try:
-            result = self._encoder.write(pending, source, self.layout)
-            files = [file.path for file in result.files]
-            sizes = tuple(path.stat().st_size for path in files)
-            return Encoded(result, sizes, tuple(sha256_file(path) for path in files))
+            return self._encoder.write(pending, source, self.layout).hashed()
         except BaseException:
             for path in paths:
                 path.unlink(missing_ok=True)
             raise
 
-    def commit(self, encoded: Encoded, *, origin: Origin | None = None) -> int:
-        """Give an encoded trajectory the next number, and return that.
+    def commit(self, written: Written, *, origin: Origin | None = None) -> int:
+        """Give a trajectory that `encode` has written the next number, and return that.
 
         Raises:
             SourceError: it is a duplicate.
             UsageError: it is smoothed and the others are not, or the other way round.
         """
-        result = encoded.result
-        twin = self._seen.get(result.entry.digest)
+        twin = self._seen.get(written.entry.digest)
         if twin is not None:
-            encoded.discard()
+            written.discard()
             raise SourceError("duplicate_trajectory", f"the same trajectory as number {twin} of the bundle")
-        if len(self) and result.smoothed != self._encoder.smooth:
-            encoded.discard()
-            kind = "smoothed" if self._encoder.smooth else "not smoothed"
+        if len(self) and written.smoothed != self._encoder.smoothed:
+            written.discard()
+            kind = "smoothed" if self._encoder.smoothed else "not smoothed"
             raise UsageError(f"the bundle's trajectories are {kind}, unlike this one; give it another bundle")
         number = len(self)
-        files, entry = self._filing.place(encoded, number)
+        files, entry = self._filing.place(written, number)
         entry = msgspec.structs.replace(entry, origin=origin)
-        record = Record.of(entry, files, result.smoothed, result.rounding)
-        self._journal.write(number, record, result.tables)
+        record = Record(entry, files, written.smoothed, list(written.rounding))
+        self._journal.write(number, record, written.tables)
         self._take(record)
         return number
 
@@ -148,11 +145,11 @@ class BundleWriter:
             origins.append(record.entry.origin)
         return origins
 
-    def _take(self, record: Record) -> None:
+    def _take(self, record: Record[Any]) -> None:
         self._filing.listed |= {file.path for file in record.files}
         self._seen[record.entry.digest] = len(self)
         if not len(self):
-            self._encoder.smooth = record.smoothed
+            self._encoder = self._encoder.with_smoothed(record.smoothed)
         self._records.append(record)
 
     def publish(self, *, renumbered: Mapping[int, int] | None = None) -> None:
@@ -168,7 +165,7 @@ class BundleWriter:
             raise SourceError("nothing_to_convert", "no trajectory was added")
         files = [file for record in self._records for file in record.files]
         entries = [_moved(record.entry, renumbered or {}) for record in self._records]
-        if self._records[0].convex is not None:
+        if self._encoding.has_tables:
             files.append(self._write_tables(entries))
         manifest = self._manifest(files, entries)
         parse(data := encode(manifest), path=self._staging.destination / FILE_NAME)
@@ -192,15 +189,14 @@ class BundleWriter:
         """Return what storing weights in another type has changed at most, by stored timestep."""
         worst: dict[int, Rounding] = {}
         for record in self._records:
-            stored = record.entry.knots if isinstance(record.entry, ConvexEntry) else itertools.count()
-            for t, error in zip(stored, record.rounding, strict=False):
+            for t, error in zip(record.entry.stored_timesteps, record.rounding, strict=False):
                 worst[t] = error.worst(worst.get(t, Rounding()))
         return worst
 
     @property
-    def settings(self) -> str:
-        """Return the encoding's settings in words."""
-        return self._encoder.settings
+    def encoder(self) -> Encoder:
+        """Return the encoding's settings."""
+        return self._encoder
 
     def check(self) -> None:
         """Require that layout and provenance can be written, before any work is done.
@@ -216,17 +212,14 @@ class BundleWriter:
         if not same:
             raise UsageError("the manifest cannot hold a number of the provenance: it must be finite")
 
-    def _write_tables(self, entries: list[Entry]) -> FileEntry:
+    def _write_tables(self, entries: list[Any]) -> FileEntry:
         """Write the tables of new trajectories, from the journal, and place them in their entries."""
         numbers = range(self._first, len(self))
         size = sum(self._journal.tables(number).nbytes for number in numbers)
         tables = ((number, self._journal.tables(number)) for number in numbers)
         file, places = self._filing.write_tables(tables, self._first, size)
         for position, number in enumerate(numbers):
-            entry = entries[position]
-            assert isinstance(entry, ConvexEntry)
-            table = msgspec.structs.replace(entry.table, file=file.path, **places[number])
-            entries[position] = msgspec.structs.replace(entry, table=table)
+            entries[position] = entries[position].with_table(file.path, places[number])
         return file
 
     def _manifest(self, files: list[FileEntry], entries: list[Entry]) -> Manifest:

@@ -3,7 +3,8 @@
 Modules:
     run: the conversion: order of work, what is skipped, progress.
     planning: what a conversion would write.
-    options: what a conversion is asked to do, and the checks of it.
+    options: what a conversion is asked to do.
+    intake: the pass over a source that `convert` and `plan` share.
     identify: network, parameter names, dataset and preprocessing of a source.
     selection: which timesteps of a source's trajectory are taken.
     destination: the bundle that is written: started late, continued after an interruption.

@@ -8,8 +8,9 @@ import msgspec
 
 from trajfmt.bundle.writer import BundleWriter
 from trajfmt.convert.identify import Identity
-from trajfmt.convert.options import ConvertOptions, encoding_of
-from trajfmt.encodings.encoder import encoder_for
+from trajfmt.convert.options import ConvertOptions
+from trajfmt.encodings.parts.encoding import Options
+from trajfmt.encodings.table import encoder_for, encoding_of_path
 from trajfmt.errors import UsageError, display
 
 __all__ = ["check_append"]
@@ -21,7 +22,7 @@ def check_append(writer: BundleWriter, identity: Identity, options: ConvertOptio
     Raises:
         UsageError: the source is of another kind than the bundle at `target`.
     """
-    encoding, name_of = encoding_of(target), display(target)
+    name_of = display(target)
     new, old = identity.provenance, writer.provenance
     source, stored = identity.layout, writer.layout
     if source.dtype != stored.dtype and source.cast(stored.dtype).parameters == stored.parameters:
@@ -31,11 +32,12 @@ def check_append(writer: BundleWriter, identity: Identity, options: ConvertOptio
         )
     if source.parameters != stored.parameters:
         raise UsageError(f"{name_of}: holds another network or other parameter names than the source")
-    asked = encoder_for(identity.layout, encoding, options.knots, options.smooth, options.codec, options.gram)
-    plain = encoder_for(identity.layout, encoding, (), False, "none")
-    if asked.settings not in (plain.settings, writer.settings):
+    encoding = encoding_of_path(target).name
+    asked = encoder_for(encoding, options.writing(identity.cast), identity.layout)
+    plain = encoder_for(encoding, Options(), identity.layout)
+    if asked not in (plain, writer.encoder):
         raise UsageError(
-            f"{name_of}: was made with {writer.settings}, not {asked.settings}; leave the options out"
+            f"{name_of}: was made with {writer.encoder.settings}, not {asked.settings}; leave the options out"
         )
     if options.layers != "tensor" and identity.layout.layers != writer.layout.layers:
         raise UsageError(f"{name_of}: has other layers than `--layers {options.layers}`; leave it out")

@@ -12,12 +12,13 @@ from pathlib import Path
 import msgspec
 
 from trajfmt.bundle.create import append, create
-from trajfmt.bundle.filing import Encoded
 from trajfmt.bundle.writer import BundleWriter
 from trajfmt.convert.compatibility import check_append
 from trajfmt.convert.identify import Identity
-from trajfmt.convert.options import ConvertOptions, encoding_of
-from trajfmt.encodings.encoder import Input
+from trajfmt.convert.options import ConvertOptions
+from trajfmt.encodings.parts.encoding import Input
+from trajfmt.encodings.parts.written import Written
+from trajfmt.encodings.table import encoding_of_path
 from trajfmt.errors import Reason, TrajfmtError, WriteError, display
 from trajfmt.schema.manifest import Origin
 from trajfmt.schema.provenance import SourceFile
@@ -81,7 +82,7 @@ class Destination:
                 writer = self._opened = create(
                     self._path,
                     identity.layout,
-                    encoding=encoding_of(self._path),
+                    encoding=encoding_of_path(self._path).name,
                     provenance=identity.provenance,
                     knots=options.knots,
                     smooth=options.smooth,
@@ -99,7 +100,7 @@ class Destination:
         """Return whether an interrupted run has finished a trajectory."""
         return (file, trajectory) in self._finished
 
-    def encode(self, source: Input) -> Encoded:
+    def encode(self, source: Input) -> Written:
         """Do the work on one trajectory that may run in several threads.
 
         Raises:
@@ -108,14 +109,14 @@ class Destination:
         with self._writing():
             return self._writer.encode(source)
 
-    def commit(self, encoded: Encoded, file: int, trajectory: int) -> None:
-        """Give an encoded trajectory the next number.
+    def commit(self, written: Written, file: int, trajectory: int) -> None:
+        """Give a written trajectory the next number.
 
         Raises:
             SourceError: it is a duplicate.
         """
         with self._writing():
-            self._writer.commit(encoded, origin=Origin(self._base + file, trajectory))
+            self._writer.commit(written, origin=Origin(self._base + file, trajectory))
 
     def record(self, part: int, sources: list[SourceFile], skipped: list[tuple[Reason, str]]) -> None:
         """Remember for a run that continues this one that a part of the source is dealt with."""

@@ -6,16 +6,13 @@ import os
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from trajfmt.convert.identify import Identity, identify
-from trajfmt.convert.options import ConvertOptions, check_destination, collect, encoding_of, placed, usable
-from trajfmt.convert.selection import prepared
-from trajfmt.encodings.encoder import Encoding, encoder_for
+from trajfmt.convert.intake import Intake, check_destination, located_error
+from trajfmt.convert.options import ConvertOptions
+from trajfmt.encodings.table import ENCODINGS, encoding_of_path
 from trajfmt.errors import CorruptError, SourceError
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.provenance import Provenance
 from trajfmt.storage.address import Address, local, located
-from trajfmt.trajectory.measure import GRAM_LIMIT
-from trajfmt.trajectory.source import Convexified
 
 __all__ = ["Plan", "PlannedFile", "plan"]
 
@@ -35,7 +32,7 @@ class PlannedFile(NamedTuple):
 class Plan:
     """What a conversion would write."""
 
-    encoding: Encoding
+    encoding: str
     timesteps: tuple[int, ...]
     """T + 1 of each trajectory."""
 
@@ -78,77 +75,48 @@ def plan(
             fits a bundle that it is to be appended to is only seen by `convert`.
     """
     options = options or ConvertOptions()
-    encoding: Encoding = "convex"
+    encoding = ENCODINGS["convex"]
     if destination is not None:
-        encoding = encoding_of(local(destination))
-        check_destination(local(destination), options)
-    collection = collect(located(source), encoding, options)
+        target = local(destination)
+        encoding = encoding_of_path(target)
+        check_destination(target, options)
+    intake = Intake(located(source), encoding, options)
+    collection = intake.collection
     notices: list[str] = list(collection.notices)
     if collection.repeats:
         notices.append(
             "trajectories that this code has saved again are counted; a conversion leaves them out"
         )
-    skipped: list[str] = []
-    identity: Identity | None = None
+    skipped = list(intake.unusable)
     timesteps: list[int] = []
-    knots = 0
-    parts, unusable = usable(collection, options, collection.folder)
-    skipped += unusable
+    size = 0
     files: list[PlannedFile] = []
-    for part in parts.values():
+    for part in intake.parts.values():
         before = len(timesteps)
-        for number, trajectory in enumerate(part.open(collection.folder)):
+        for number, trajectory in enumerate(part.open(intake.scratch)):
             try:
-                trajectory.check()
-                if identity is None:
-                    identity = identify(collection, trajectory, options, notices.append)
-                    encoder = encoder_for(
-                        identity.layout,
-                        encoding,
-                        options.knots,
-                        options.smooth,
-                        options.codec,
-                        options.gram,
-                    )
-                identity.check(trajectory)
-                window, _ = prepared(
-                    trajectory,
-                    options.timesteps,
-                    encoding=encoding,
-                    layout=identity.layout,
-                    provenance=identity.provenance,
-                    cast=identity.cast,
-                )
-                encoder.check(window)
+                prepared = intake.prepare(trajectory, notices.append)
             except (SourceError, CorruptError) as exc:
+                error = located_error(exc, part, number)
                 if not options.keep_going:
-                    raise placed(exc, part, number) from exc
-                skipped.append(str(placed(exc, part, number)))
+                    raise error from exc
+                skipped.append(str(error))
                 continue
-            timesteps.append(window.timesteps)
-            knots += len(window.knots) if isinstance(window, Convexified) else 2 + len(options.knots)
+            timesteps.append(prepared.source.timesteps)
+            size += prepared.encoder.size(prepared.source, prepared.layout)
         also = tuple(path.name for path in part.also)
         files.append(PlannedFile(part.path.name, len(timesteps) - before, also))
-    if identity is None:
+    if intake.identity is None:
         why = f"; the first: {skipped[0]}" if skipped else ""
         raise SourceError(
             "nothing_to_convert", f"no trajectory can be converted{why}", path=collection.folder
         )
-    layout = identity.layout
-    if encoding == "convex":
-        tables = [
-            2 * t * layout.num_layers + (t * t if options.gram and t <= GRAM_LIMIT + 1 else 0)
-            for t in timesteps
-        ]
-        size = knots * layout.nbytes + 8 * sum(tables)
-    else:
-        size = sum(timesteps) * layout.nbytes
     return Plan(
-        encoding=encoding,
+        encoding=encoding.name,
         timesteps=tuple(timesteps),
-        layout=layout,
-        provenance=identity.provenance,
-        source_bytes=sum(part.nbytes for part in parts.values()),
+        layout=intake.identity.layout,
+        provenance=intake.identity.provenance,
+        source_bytes=sum(part.nbytes for part in intake.parts.values()),
         bytes=size,
         recognised=f"{collection.layout_name}: {collection.recognised}",
         files=tuple(files),

@@ -8,30 +8,25 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Final
 
 from threadpoolctl import threadpool_limits
 
-from trajfmt.bundle.filing import Encoded
 from trajfmt.convert.destination import Destination
 from trajfmt.convert.events import Event, Teller
 from trajfmt.convert.hashing import Watched, job_of
-from trajfmt.convert.identify import Identity, identify
-from trajfmt.convert.options import ConvertOptions, check_destination, collect, encoding_of, placed, usable
-from trajfmt.convert.selection import prepared
-from trajfmt.encodings.encoder import Input
+from trajfmt.convert.intake import Intake, Prepared, check_destination, located_error
+from trajfmt.convert.options import ConvertOptions
+from trajfmt.encodings.parts.written import Written
+from trajfmt.encodings.table import encoding_of_path
 from trajfmt.errors import CorruptError, Reason, SourceError, display, non_finite
-from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.provenance import SourceFile
-from trajfmt.sources.base.collection import Collection, ForeignTrajectory, Part
+from trajfmt.sources.base.collection import ForeignTrajectory, Part
 from trajfmt.storage.address import Address, local, located
 from trajfmt.trajectory.measure import take_scratch
-from trajfmt.trajectory.source import Convexified
 
 __all__ = ["ConvertOptions", "Event", "convert"]
 
@@ -69,21 +64,21 @@ def convert(
     """
     options = options or ConvertOptions()
     target = local(destination)
+    encoding = encoding_of_path(target)
     check_destination(target, options)
-    encoding = encoding_of(target)
-    collection = collect(located(source), encoding, options)
-    parts, unusable = usable(collection, options, target.absolute().parent)
+    intake = Intake(located(source), encoding, options, target.absolute().parent)
+    collection, parts = intake.collection, intake.parts
     job = job_of(collection.parts, options, target)
     tell = Teller(on_event, len(parts), sum(part.nbytes for part in parts.values()))
     files = sum(1 + len(part.also) for part in parts.values())
     tell("found", f"{collection.layout_name}, {files} file(s): {collection.recognised}")
     for notice in collection.notices:
         tell("notice", notice)
-    for problem in unusable:
+    for problem in intake.unusable:
         tell("skipped", problem)
     bundle = Destination(target, options, job)
     try:
-        count = _Run(collection, parts, options, target, bundle, tell).all()
+        count = _Run(intake, options, bundle, tell).all()
     except BaseException:
         bundle.stop()
         raise
@@ -91,35 +86,24 @@ def convert(
     return count
 
 
-_Work = Future[Encoded] | SourceError | CorruptError | None
+_Work = Future[Written] | SourceError | CorruptError | None
 """A trajectory that is being written, or why it is not; None if an interrupted run has finished it."""
 
 
 class _Run:
     """One conversion."""
 
-    def __init__(
-        self,
-        collection: Collection,
-        parts: Mapping[int, Part],
-        options: ConvertOptions,
-        target: Path,
-        bundle: Destination,
-        tell: Teller,
-    ) -> None:
-        self._collection = collection
-        self._parts = parts
-        counts = [1 + len(part.also) for part in collection.parts]
+    def __init__(self, intake: Intake, options: ConvertOptions, bundle: Destination, tell: Teller) -> None:
+        self._intake = intake
+        self._parts = intake.parts
+        counts = [1 + len(part.also) for part in intake.collection.parts]
         self._first_file = [sum(counts[:number]) for number in range(len(counts))]
         self._options = options
-        self._target = target
         self._bundle = bundle
         self._tell = tell
-        self._identity: Identity | None = None
         self._sources: list[SourceFile] = []
         self._skipped: list[tuple[Reason, str]] = []
         self._repeats: list[int] = []
-        self._stop = threading.Event()
 
     def all(self) -> int:
         """Convert every file and publish."""
@@ -133,13 +117,13 @@ class _Run:
                     self._tell("file", part.path.name)
                     self._file(number, part, pool)
         except BaseException:
-            self._stop.set()
+            self._intake.stop()
             raise
         finally:
             pool.shutdown(cancel_futures=True)  # nothing is queued unless something went wrong
         if not self._bundle.started:
             message = "every trajectory was left out" if self._skipped else "the files hold no trajectories"
-            raise SourceError("nothing_to_convert", message, path=self._collection.folder)
+            raise SourceError("nothing_to_convert", message, path=self._intake.collection.folder)
         if rounding := self._bundle.rounding:
             self._tell("notice", rounding)
         self._bundle.publish(self._sources, self._places())
@@ -163,7 +147,7 @@ class _Run:
         skipped_before = len(self._skipped)
         self._repeats.clear()
         with Watched(part, pool) as watched:
-            trajectories = part.open(self._target.absolute().parent)
+            trajectories = part.open(self._intake.scratch)
             running: deque[tuple[int, _Work]] = deque()
             for index, trajectory in enumerate(trajectories):
                 running.append((index, self._begin(number, index, trajectory, pool)))
@@ -199,7 +183,7 @@ class _Run:
 
     def _repeat(self, reason: Reason) -> bool:
         """Tell what is left out because the layout's writer saves trajectories again."""
-        return self._collection.repeats and reason == "duplicate_trajectory"
+        return self._intake.collection.repeats and reason == "duplicate_trajectory"
 
     def _skip(self, reason: Reason, message: str) -> None:
         self._skipped.append((reason, message))
@@ -210,45 +194,24 @@ class _Run:
     ) -> _Work:
         """Start writing a trajectory."""
         try:
-            trajectory.check()
-            if self._identity is None:
-                self._identity = identify(
-                    self._collection, trajectory, self._options, lambda text: self._tell("notice", text)
-                )
-            self._identity.check(trajectory)
-            layout = self._stored_layout(self._identity, trajectory)
-            window, first = prepared(
-                trajectory,
-                self._options.timesteps,
-                encoding=encoding_of(self._target),
-                layout=layout,
-                provenance=self._identity.provenance,
-                cast=self._identity.cast,
-                stop=self._stop,
-            )
+            prepared = self._intake.prepare(trajectory, lambda text: self._tell("notice", text))
         except (SourceError, CorruptError) as exc:
             return exc
         if not self._bundle.started:
-            finished = self._bundle.start(dataclasses.replace(self._identity, layout=layout))
+            assert self._intake.identity is not None
+            finished = self._bundle.start(dataclasses.replace(self._intake.identity, layout=prepared.layout))
             if finished:
                 self._tell("resumed", f"{finished} finished trajectories of an interrupted run taken over")
         if self._bundle.holds(self._first_file[number], index):
             return None
-        return pool.submit(self._encode, window, first, trajectory)
+        return pool.submit(self._encode, prepared, trajectory)
 
-    def _stored_layout(self, identity: Identity, trajectory: ForeignTrajectory) -> ParamLayout:
-        """Return the layout to store; convexified trajectories of a bundle keep its layers."""
-        given = self._collection.layout
-        if given is None or not isinstance(trajectory, Convexified) or encoding_of(self._target) == "full":
-            return identity.layout
-        return given.cast(identity.dtype)
-
-    def _encode(self, window: Input, first: int, trajectory: ForeignTrajectory) -> Encoded:
+    def _encode(self, prepared: Prepared, trajectory: ForeignTrajectory) -> Written:
         try:
-            return self._bundle.encode(window)
+            return self._bundle.encode(prepared.source)
         except SourceError as exc:
-            if exc.timestep is not None and first:
-                raise non_finite(exc.timestep + first, exc.parameter) from exc
+            if exc.timestep is not None and prepared.first:
+                raise non_finite(exc.timestep + prepared.first, exc.parameter) from exc
             raise
         finally:
             trajectory.close()
@@ -265,7 +228,7 @@ class _Run:
             if self._repeat(exc.reason):
                 self._repeats.append(index)
                 return
-            error = placed(exc, part, index)
+            error = located_error(exc, part, index)
             if not self._options.keep_going:
                 raise error from exc
             self._skip(error.reason, str(error))

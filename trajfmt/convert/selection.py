@@ -1,7 +1,4 @@
-"""What of a source's trajectory becomes one of a bundle: some of its timesteps, or all that is convexified.
-
-Owns the way from a foreign trajectory to what a writer takes.
-"""
+"""Some consecutive timesteps of a source's trajectory, as a trajectory of their own."""
 
 from __future__ import annotations
 
@@ -13,50 +10,22 @@ from typing import Any
 from numpy import generic
 from numpy.typing import NDArray
 
-from trajfmt.encodings.encoder import Encoding, Input
-from trajfmt.encodings.parts.discrete import Discretised
-from trajfmt.errors import SourceError, UsageError
-from trajfmt.schema.layout import ParamLayout
+from trajfmt.errors import SourceError
 from trajfmt.schema.provenance import Provenance
 from trajfmt.sources.base.collection import ForeignTrajectory
-from trajfmt.trajectory.source import Convexified
 
-__all__ = ["Window", "prepared"]
+__all__ = ["Bounds", "Window", "selected"]
 
 Bounds = tuple[int | None, int | None]
 """First timestep and the one after the last, as in a slice."""
 
 
-def prepared(
-    trajectory: ForeignTrajectory,
-    bounds: Bounds,
-    *,
-    encoding: Encoding,
-    layout: ParamLayout,
-    provenance: Provenance,
-    cast: bool,
-    stop: threading.Event | None = None,
-) -> tuple[Input, int]:
-    """Return what a writer takes, and the number that its t = 0 has in the source.
-
-    Once `stop` is set, reading a waypoint raises `CancelledError`.
+def selected(timesteps: int, bounds: Bounds) -> range:
+    """Return the timesteps that are wanted.
 
     Raises:
-        SourceError: fewer than two timesteps are left.
-        UsageError: a convexified trajectory is to be cut, which its knots do not allow.
+        SourceError: they are fewer than two, and the trajectory has more.
     """
-    if not isinstance(trajectory, Convexified):
-        window = Window(trajectory, bounds, provenance, stop)
-        return window, window.first
-    if encoding == "convex":
-        if bounds != (None, None):
-            raise UsageError("convexified already: its knots cannot be cut; leave the timesteps out")
-        return trajectory, 0
-    chosen = _range(trajectory.timesteps, bounds)
-    return Discretised(trajectory, layout, chosen, cast=cast), chosen.start
-
-
-def _range(timesteps: int, bounds: Bounds) -> range:
     chosen = range(timesteps)[slice(*bounds)]
     if len(chosen) < 2 <= timesteps:
         first, after = ("" if bound is None else bound for bound in bounds)
@@ -79,7 +48,7 @@ class Window:
     ) -> None:
         self._source = source
         self._stop = stop
-        self._range = _range(source.timesteps, bounds)
+        self._range = selected(source.timesteps, bounds)
         self._every = 1 if provenance is None or provenance.timestep is None else provenance.timestep.every
 
     @property

@@ -3,8 +3,8 @@
 It must not import `bundle` or any folder above it.
 
 Modules:
-    encoder: the settings of an encoding, and the way from a source to an entry of the manifest.
-    convex: knots in safetensors and betas in HDF5: `reader` and `writer`.
-    full: every timestep in HDF5: `reader` and `writer`.
+    table: every encoding, and the ways to find one.
+    convex: knots in safetensors and betas in HDF5.
+    full: every timestep in HDF5.
     parts: the files that encodings are made of.
 """

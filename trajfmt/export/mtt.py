@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trajfmt.bundle.decoded import timestep_rows, timesteps_of
+from trajfmt.bundle.decoded import timesteps_of
 from trajfmt.bundle.reader import Bundle, Trajectory
 from trajfmt.errors import UsageError
 from trajfmt.export.base import Job, Target
@@ -122,7 +122,7 @@ def rows_of(job: Job, trajectory: Trajectory) -> NDArray[np.generic]:
 def _single(trajectory: Trajectory, scratch: Path) -> NDArray[np.generic]:
     """Return all timesteps `(T+1, P)` as float32, in an unnamed temporary file that is mapped."""
     with tempfile.TemporaryFile(dir=scratch) as file:  # the map outlives it
-        for row in timestep_rows(trajectory):
+        for row in trajectory.rows():
             file.write(row.astype(np.float32).data)
         file.flush()
         return np.memmap(file, np.float32, "r", shape=(trajectory.timesteps, trajectory.layout.size))

@@ -11,9 +11,18 @@ import re
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
+from trajfmt.codecs.table import CODECS
 from trajfmt.errors import CorruptError, UnsafeError
 from trajfmt.schema.layout import DTYPES, ParamLayout
-from trajfmt.schema.manifest import Codec, ConvexEntry, Entry, FullEntry, FullManifest, Manifest, layout_of
+from trajfmt.schema.manifest import (
+    CodecSettings,
+    ConvexEntry,
+    Entry,
+    FullEntry,
+    FullManifest,
+    Manifest,
+    layout_of,
+)
 
 __all__ = ["MAX_PATH", "PATH", "check"]
 
@@ -140,12 +149,15 @@ def _check_convex(
 
 def _check_codec(manifest: FullManifest, layout: ParamLayout, path: object) -> None:
     codec = manifest.codec
-    needs = [] if codec.name == "none" else [f"codec.{codec.name}"]
+    known = CODECS.get(codec.name)
+    if known is None:
+        raise CorruptError(
+            "manifest_invalid", f"`codec` must be one of {', '.join(CODECS)}, got {codec.name!r}", path=path
+        )
+    needs = [] if known.feature is None else [known.feature]
     if manifest.requires_read != needs:
         _invalid(f"`requires_read` must be {needs} for codec {codec.name!r}", path)
-    if (codec.chunk is None) != (codec.name == "none") or (codec.keyframe is None) != (
-        codec.name != "archive"
-    ):
+    if (codec.chunk is not None) != known.chunked or (codec.keyframe is None) != (known.keyframe is None):
         _invalid(f"codec {codec.name!r} has missing or superfluous settings", path)
     if codec.chunk is not None and codec.chunk > layout.size:
         _invalid(f"a chunk has at most P = {layout.size} elements, got {codec.chunk}", path)
@@ -153,7 +165,7 @@ def _check_codec(manifest: FullManifest, layout: ParamLayout, path: object) -> N
 
 def _check_full(
     entry: FullEntry,
-    codec: Codec,
+    codec: CodecSettings,
     layout: ParamLayout,
     sizes: dict[str, int],
     index: int,
@@ -161,7 +173,8 @@ def _check_full(
 ) -> None:
     if not entry.file.endswith(".h5"):
         _invalid(f"trajectory {index}: a full trajectory is in an .h5 file", path)
-    if (entry.data is None) == (codec.name == "none") or (entry.chunks is None) == (codec.name != "none"):
+    chunked = CODECS[codec.name].chunked
+    if (entry.data is None) != chunked or (entry.chunks is None) == chunked:
         _invalid(f"trajectory {index}: codec `none` has `data`, the others have `chunks`", path)
     if entry.data is not None:
         _room(entry.file, entry.data, entry.timesteps * layout.nbytes, sizes, index, path)

@@ -6,6 +6,7 @@ The normative text is `spec/v1/spec.md`; `spec/v1/manifest.schema.json` accepts 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -39,7 +40,7 @@ __all__ = [
     "MAX_TEXT",
     "MINOR",
     "ChunkTable",
-    "Codec",
+    "CodecSettings",
     "ConvexEntry",
     "ConvexManifest",
     "Entry",
@@ -62,7 +63,6 @@ __all__ = [
     "TimestepUnit",
     "Version",
     "encode",
-    "files_of",
     "layout_of",
 ]
 
@@ -177,6 +177,38 @@ class ConvexEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     origin: Origin | None = None
 
+    @property
+    def stored_timesteps(self) -> Sequence[int]:
+        """Return the timesteps whose weights are stored."""
+        return self.knots
+
+    @property
+    def weight_files(self) -> list[str]:
+        """Return the files of the weights, in order."""
+        if self.shards is not None:
+            return [shard.file for shard in self.shards]
+        assert self.file is not None
+        return [self.file]
+
+    @property
+    def files(self) -> set[str]:
+        """Return every file that the trajectory is read from."""
+        return {*self.weight_files, self.table.file, *_existing(self.buffers)}
+
+    def with_files(self, names: Sequence[str]) -> ConvexEntry:
+        """Return the entry with names for its files: those of weights, then any of module buffers."""
+        buffers = None if self.buffers is None else names[-1]
+        if self.shards is None:
+            return msgspec.structs.replace(self, file=names[0], buffers=buffers)
+        shards = [
+            msgspec.structs.replace(shard, file=name) for name, shard in zip(names, self.shards, strict=False)
+        ]
+        return msgspec.structs.replace(self, shards=shards, buffers=buffers)
+
+    def with_table(self, file: str, offsets: Mapping[str, int]) -> ConvexEntry:
+        """Return the entry with the place of its tables: their file, and the byte offset of each."""
+        return msgspec.structs.replace(self, table=msgspec.structs.replace(self.table, file=file, **offsets))
+
     def stored(self, parameters: int) -> list[ShardEntry]:
         """Return the files of the knots in order, for a network of so many parameter tensors."""
         if self.shards is not None:
@@ -184,6 +216,10 @@ class ConvexEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         assert self.file is not None
         assert self.data is not None
         return [ShardEntry(file=self.file, data=self.data, tensors=len(self.knots) * parameters)]
+
+
+def _existing(name: str | None) -> list[str]:
+    return [] if name is None else [name]
 
 
 class ChunkTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -215,11 +251,35 @@ class FullEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     origin: Origin | None = None
 
+    @property
+    def stored_timesteps(self) -> Sequence[int]:
+        """Return the timesteps whose weights are stored."""
+        return range(self.timesteps)
 
-class Codec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    @property
+    def weight_files(self) -> list[str]:
+        """Return the files of the weights."""
+        return [self.file]
+
+    @property
+    def files(self) -> set[str]:
+        """Return every file that the trajectory is read from."""
+        return {self.file, *_existing(self.buffers)}
+
+    def with_files(self, names: Sequence[str]) -> FullEntry:
+        """Return the entry with names for its files: that of weights, then any of module buffers."""
+        buffers = None if self.buffers is None else names[-1]
+        return msgspec.structs.replace(self, file=names[0], buffers=buffers)
+
+
+class CodecSettings(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True
+):
     """How `theta` is stored in a full bundle."""
 
-    name: Literal["none", "zstd", "archive"]
+    name: Text
+    """A codec of `trajfmt.codecs.table`."""
+
     chunk: Annotated[int, msgspec.Meta(ge=1, le=MAX_CHUNK)] | None = None
     """Elements of one chunk (the last of a timestep may hold fewer)."""
 
@@ -261,20 +321,12 @@ class ConvexManifest(_Manifest, frozen=True, kw_only=True, tag="convex"):
 class FullManifest(_Manifest, frozen=True, kw_only=True, tag="full"):
     """Manifest of full trajectories (`.mtt`)."""
 
-    codec: Codec
+    codec: CodecSettings
     trajectories: list[FullEntry]
 
 
 Manifest = ConvexManifest | FullManifest
 Entry = ConvexEntry | FullEntry
-
-
-def files_of(entry: Entry) -> set[str]:
-    """Return every listed file that a trajectory is read from."""
-    named = {entry.file, entry.buffers}
-    if isinstance(entry, ConvexEntry):
-        named |= {entry.table.file, *(shard.file for shard in entry.shards or ())}
-    return {name for name in named if name is not None}
 
 
 def encode(manifest: Manifest) -> bytes:

@@ -12,13 +12,14 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
+from trajfmt.codecs.table import CODECS
 from trajfmt.errors import CorruptError, NotABundleError, UnsafeError
 from trajfmt.schema.consistency import MAX_PATH, PATH, check
 from trajfmt.schema.manifest import FORMAT, MAJOR, MAX_BYTES, MINOR, ConvexManifest, FullManifest, Manifest
 
 __all__ = ["MAX_PATH", "PATH", "READ_FEATURES", "WRITE_FEATURES", "check_writable", "parse"]
 
-READ_FEATURES: Final = frozenset({"codec.zstd", "codec.archive"})
+READ_FEATURES: Final = frozenset(codec.feature for codec in CODECS.values() if codec.feature)
 WRITE_FEATURES: Final[frozenset[str]] = frozenset()
 
 

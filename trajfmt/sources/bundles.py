@@ -9,13 +9,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.bundle.decoded import unpack
+from trajfmt.bundle.decoded import timesteps_of
 from trajfmt.bundle.reader import Bundle, Trajectory
 from trajfmt.bundle.reader import open as open_bundle
 from trajfmt.encodings.convex.reader import ConvexTrajectory
-from trajfmt.encodings.full.reader import FullTrajectory
+from trajfmt.encodings.table import encoding_of_manifest
 from trajfmt.schema.layout import Dtype
-from trajfmt.schema.manifest import FILE_NAME, ConvexManifest
+from trajfmt.schema.manifest import FILE_NAME
 from trajfmt.sources.base.collection import Collection, Found, Layout, OpenOptions, Plain, Shapes
 from trajfmt.storage.address import Address
 from trajfmt.storage.remote import RemoteFiles
@@ -49,7 +49,7 @@ def _collection(bundle: Bundle, options: OpenOptions) -> Collection:
         parts=[BundlePart(bundle)],
         provenance=bundle.manifest.provenance,
         layout=bundle.layout,
-        convex=bundle.encoding == "convex",
+        convex=encoding_of_manifest(bundle.manifest).takes_convexified,
     )
 
 
@@ -83,7 +83,8 @@ class BundlePart:
 
     def open(self, scratch: Path) -> Sequence[StoredTrajectory | StoredConvex]:
         """Return the trajectories; what is not mappable as it lies is unpacked one at a time."""
-        smoothed = isinstance(self._bundle.manifest, ConvexManifest) and self._bundle.manifest.smoothed
+        manifest, layout = self._bundle.manifest, self._bundle.layout
+        smoothed = bool(encoding_of_manifest(manifest).describe(manifest, layout).smoothed)
         return [
             StoredConvex(item, smoothed)
             if isinstance(item, ConvexTrajectory)
@@ -130,14 +131,10 @@ class StoredTrajectory(Plain):
 
     def read(self, t: int, parameter: int) -> NDArray[np.generic]:
         """Return one parameter at timestep t, flattened."""
-        trajectory, offsets = self._trajectory, self._trajectory.layout.offsets
-        if isinstance(trajectory, FullTrajectory) and trajectory.mapped:
-            row = trajectory.knot(t)
-        else:
-            if self._rows is None:
-                self._rows = unpack(trajectory, self._scratch)
-            row = self._rows[t]
-        return row[offsets[parameter] : offsets[parameter + 1]]
+        offsets = self._trajectory.layout.offsets
+        if self._rows is None:
+            self._rows = timesteps_of(self._trajectory, self._scratch)
+        return self._rows[t, offsets[parameter] : offsets[parameter + 1]]
 
     def check(self) -> None:
         """Accept: a bundle was checked when it was opened."""

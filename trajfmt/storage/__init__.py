@@ -1,12 +1,12 @@
 """Bytes on disk or at an address.
 
-Knows the manifest but no trajectory. It must not import `trajectory` or any folder above it.
+Knows the manifest and the codecs, but no trajectory. It must not import `trajectory` or any folder above it.
 
 Modules:
     files: every system call that reads or writes a bundle's bytes.
     safetensors: any safetensors file: its header checked, its tensors as views of a memory map.
     hdf5: what HDF5's own metadata says, compared with the manifest.
-    codecs: one chunk of weights to bytes and back.
+    datasets: HDF5 datasets as a manifest describes them.
     staging: the hidden sibling folder in which a bundle is built: lock, journal, publication.
     address: telling an address from a path, and what is shown of an address.
     cache: the folder for what can be fetched or computed again.

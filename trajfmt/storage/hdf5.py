@@ -9,71 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import h5py
-import numpy as np
 
+from trajfmt.codecs.table import CODECS
 from trajfmt.errors import CorruptError, FormatError, UnsafeError
-from trajfmt.schema.layout import DTYPES, ParamLayout
-from trajfmt.schema.manifest import ConvexManifest, Manifest
-from trajfmt.storage.codecs import unsigned
+from trajfmt.storage.datasets import Dataset
 
-__all__ = ["Place", "check", "places"]
+__all__ = ["check"]
 
-_FILTERS: Final = {(): "none", (2, 32015): "shuffle and zstd"}
+_PIPELINES: Final = {(), *(tuple(number for number, _ in codec.filters) for codec in CODECS.values())}
+_FILTERS: Final = {2: "shuffle", 32015: "zstd"}
+"""Names of HDF5's filters, for messages."""
+
 _ODD: Final = 8
 """Superfluous objects that are named."""
 
 
-class Place(NamedTuple):
-    """A dataset, as the manifest describes it."""
-
-    shape: tuple[int, int]
-    dtype: str
-    offset: int | None
-    """Of contiguous data."""
-
-    chunk: int
-    """Elements of a chunk, 0 for contiguous data."""
-
-    chunks: tuple[tuple[int, int], ...]
-    """Offset and size of every chunk, timestep by timestep."""
-
-    keyframe: int | None
-
-
-def places(manifest: Manifest, layout: ParamLayout) -> dict[str, dict[str, Place]]:
-    """Return the datasets that a manifest places, by file and by name."""
-    files: dict[str, dict[str, Place]] = {}
-    if isinstance(manifest, ConvexManifest):
-        for index, entry in enumerate(manifest.trajectories):
-            table, count = entry.table, entry.timesteps
-            datasets = files.setdefault(table.file, {})
-            shapes, offsets = {"u": (count, layout.num_layers)}, {"u": table.u}
-            if table.step_norms is not None:
-                shapes["step_norms"] = (count - 1, layout.num_layers)
-                offsets["step_norms"] = table.step_norms
-            if table.gram is not None:
-                shapes["gram"], offsets["gram"] = (count, count), table.gram
-            for name, shape in shapes.items():
-                datasets[f"{index:05d}/{name}"] = Place(shape, "<f8", offsets[name], 0, (), None)
-        return files
-    codec = manifest.codec
-    stored = unsigned(layout.numpy_dtype).str if codec.name == "archive" else _name(layout.numpy_dtype)
-    name = "delta" if codec.name == "archive" else "theta"
-    for full in manifest.trajectories:
-        chunks = (
-            () if full.chunks is None else tuple(zip(full.chunks.offsets, full.chunks.sizes, strict=True))
-        )
-        shape = (full.timesteps, layout.size)
-        files.setdefault(full.file, {})[name] = Place(
-            shape, stored, full.data, codec.chunk or 0, chunks, codec.keyframe
-        )
-    return files
-
-
-def check(path: Path, expected: Mapping[str, Place]) -> Iterator[FormatError]:
+def check(path: Path, expected: Mapping[str, Dataset]) -> Iterator[FormatError]:
     """Yield every disagreement of a file with the manifest."""
     try:
         with h5py.File(path, "r") as file:
@@ -90,11 +44,6 @@ def check(path: Path, expected: Mapping[str, Place]) -> Iterator[FormatError]:
     except Exception as exc:  # h5py lets through whatever damaged metadata provoke
         reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
         yield CorruptError("header_invalid", f"not readable as HDF5: {reason}", path=path)
-
-
-def _name(dtype: np.dtype[np.generic]) -> str:
-    """Return what an item type is called here: numpy's own name for it, but `bfloat16`."""
-    return "bfloat16" if dtype == DTYPES["BF16"] else dtype.str
 
 
 def _type_name(item: h5py.Dataset) -> str:
@@ -149,7 +98,7 @@ def _unsafe(item: h5py.Dataset) -> str | None:
     return None if kind in "fu" else f"has type {kind!r}, not plain numbers"
 
 
-def _dataset(file: h5py.File, name: str, place: Place, path: Path) -> Iterator[FormatError]:
+def _dataset(file: h5py.File, name: str, place: Dataset, path: Path) -> Iterator[FormatError]:
     group = name.rpartition("/")[0]
     if group and not isinstance(file.get(group, getlink=True), h5py.HardLink):
         return
@@ -164,7 +113,7 @@ def _dataset(file: h5py.File, name: str, place: Place, path: Path) -> Iterator[F
         return
     creation = item.id.get_create_plist()
     filters = tuple(creation.get_filter(i)[0] for i in range(creation.get_nfilters()))
-    if filters not in _FILTERS:
+    if filters not in _PIPELINES:
         yield UnsafeError("hdf5_unsafe", f"`{name}` uses the filters {filters}", path=path)
         return
     chunked = creation.get_layout() == h5py.h5d.CHUNKED
@@ -174,7 +123,7 @@ def _dataset(file: h5py.File, name: str, place: Place, path: Path) -> Iterator[F
         "offset": None if chunked else item.id.get_offset(),
         "chunk": item.chunks[-1] if chunked and item.chunks[0] == 1 else 0,
         "keyframe": int(item.attrs["keyframe"]) if "keyframe" in item.attrs else None,
-        "filters": _FILTERS[filters],
+        "filters": _named(filters),
     }
     wanted = {
         "shape": place.shape,
@@ -182,7 +131,7 @@ def _dataset(file: h5py.File, name: str, place: Place, path: Path) -> Iterator[F
         "offset": place.offset,
         "chunk": place.chunk,
         "keyframe": place.keyframe,
-        "filters": "shuffle and zstd" if place.chunk else "none",
+        "filters": _named(place.filters),
     }
     for fact, value in wanted.items():
         if found[fact] != value:
@@ -194,7 +143,11 @@ def _dataset(file: h5py.File, name: str, place: Place, path: Path) -> Iterator[F
         yield from _chunks(item, name, place, path)
 
 
-def _chunks(item: h5py.Dataset, name: str, place: Place, path: Path) -> Iterator[FormatError]:
+def _named(filters: tuple[int, ...]) -> str:
+    return " and ".join(_FILTERS.get(number, f"filter {number}") for number in filters) or "none"
+
+
+def _chunks(item: h5py.Dataset, name: str, place: Dataset, path: Path) -> Iterator[FormatError]:
     per_timestep = -(-place.shape[1] // place.chunk)
     for number, expected in enumerate(place.chunks):
         t, c = divmod(number, per_timestep)

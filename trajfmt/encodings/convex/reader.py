@@ -185,6 +185,20 @@ class ConvexTrajectory:
             for start in range(0, self.layout.size, length):
                 yield t, start, self._knots.read(k, start, min(start + length, self.layout.size))
 
+    def theta(self) -> Array | None:
+        """Return None: timesteps between knots do not lie in a file."""
+        return None
+
+    def rows(self) -> Iterator[Array]:
+        """Yield the weights `(P,)` at every whole timestep, in order."""
+        return (self.at(t) for t in range(self.timesteps))
+
+    def blocks(self, length: int) -> Iterator[tuple[int, int, Array]]:
+        """Yield the weights at every whole timestep as (timestep, first element, elements)."""
+        for t in range(self.timesteps):
+            for start in range(0, self.layout.size, length):
+                yield t, start, self.pieces(t, start, min(start + length, self.layout.size))
+
     def check_buffers(self) -> None:
         """Require that the file of buffers, if there is one, has a sound header."""
         if self._buffers is not None:

@@ -19,14 +19,14 @@ from trajfmt.trajectory.recorder import Recorded
 from trajfmt.trajectory.rounding import Rounding, finite, narrow
 from trajfmt.trajectory.source import BLOCK_BYTES, Block, Convexified, Identified, Source, checked, columns
 
-__all__ = ["Written", "write", "write_convexified", "write_recorded"]
+__all__ = ["Pass", "write", "write_convexified", "write_recorded"]
 
 Array = NDArray[np.generic]
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """What is known of a trajectory when its knots are on disk."""
+class Pass:
+    """What one pass over a trajectory gives beside its knots on disk."""
 
     tables: Tables
     digest: str
@@ -44,7 +44,7 @@ def write(
     smooth: bool,
     gram: bool,
     cast: bool = False,
-) -> Written:
+) -> Pass:
     """Convexify a trajectory, reading every waypoint once.
 
     With `smooth`, inserted waypoints become the mean of their two neighbours, and the last timestep the
@@ -64,7 +64,7 @@ def write(
                 rounding[number] += _rounded(exact, stored, t, layout, block.parameter)
             knot_files.write(number, block.start, stored)
     measured = measure.result()
-    return Written(_tables(measured, knots), measured.digest, measured.moves, tuple(rounding))
+    return Pass(_tables(measured, knots), measured.digest, measured.moves, tuple(rounding))
 
 
 def _knot(block: Block, t: int, *, smooth: bool) -> Array:
@@ -87,18 +87,18 @@ def _rounded(exact: Array, stored: Array, t: int, layout: ParamLayout, parameter
     return Rounding.of(exact, stored)
 
 
-def write_recorded(knot_files: KnotWriter, recorded: Recorded, layout: ParamLayout) -> Written:
+def write_recorded(knot_files: KnotWriter, recorded: Recorded, layout: ParamLayout) -> Pass:
     """Do the same with a trajectory that a recorder has convexified already."""
     for number, row in enumerate(recorded.rows):
         for start, stop in zip(layout.offsets, layout.offsets[1:], strict=False):
             knot_files.write(number, start, row[start:stop])
     measured = recorded.measured
-    return Written(_tables(measured, recorded.knots), measured.digest, measured.moves, ())
+    return Pass(_tables(measured, recorded.knots), measured.digest, measured.moves, ())
 
 
 def write_convexified(
     knot_files: KnotWriter, source: Convexified, layout: ParamLayout, *, cast: bool = False
-) -> Written:
+) -> Pass:
     """Take over a trajectory that is convexified already: its knots and its tables as they are.
 
     Raises:
@@ -125,7 +125,7 @@ def write_convexified(
                 knot_files.write(number, layout.offsets[index] + low, stored)
     kept = isinstance(source, Identified) and not rounding
     digest = source.digest if isinstance(source, Identified) and kept else identity.digest()
-    return Written(tables, digest, identity.moves or len(knots) > 2, tuple(rounding))
+    return Pass(tables, digest, identity.moves or len(knots) > 2, tuple(rounding))
 
 
 def _given(source: Convexified, layout: ParamLayout, knots: Sequence[int]) -> Tables:

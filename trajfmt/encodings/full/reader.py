@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trajfmt.codecs.codec import unsigned
+from trajfmt.codecs.table import CODECS
 from trajfmt.encodings.parts.buffers import Buffers
 from trajfmt.errors import CorruptError, TimestepError
 from trajfmt.schema.layout import ParamLayout
-from trajfmt.schema.manifest import ChunkTable, Codec, FullEntry
-from trajfmt.storage import codecs
+from trajfmt.schema.manifest import ChunkTable, CodecSettings, FullEntry
 from trajfmt.storage.files import BundleFiles
 
 __all__ = ["FullTrajectory"]
@@ -28,13 +29,13 @@ class FullTrajectory:
     """One full trajectory of a bundle: every timestep is a knot."""
 
     def __init__(
-        self, files: BundleFiles, layout: ParamLayout, codec: Codec, entry: FullEntry, index: int
+        self, files: BundleFiles, layout: ParamLayout, codec: CodecSettings, entry: FullEntry, index: int
     ) -> None:
         self._files = files
         self._entry = entry
         self._table = entry.chunks or ChunkTable([], [])
         self._chunk = codec.chunk or layout.size
-        self._archive = codec.name == "archive"
+        self._codec = CODECS[codec.name]
         self._keyframe = codec.keyframe or 1
         timesteps = range(entry.timesteps)
         self._buffers = None if entry.buffers is None else Buffers(files, entry.buffers, timesteps)
@@ -69,7 +70,7 @@ class FullTrajectory:
         return self._piece(k, 0, self.layout.size)
 
     def locate(self, t: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return the stretch and the weight in it per layer; t must be a whole number in [0, T]."""
+        """Return the segment and the weight in it for each layer; t must be a whole number in [0, T]."""
         k = self._whole(t)
         segment = min(k, self.last - 1)
         layers = self.layout.num_layers
@@ -93,14 +94,10 @@ class FullTrajectory:
         if self._buffers is not None:
             self._buffers.check()
 
-    @property
-    def mapped(self) -> bool:
-        """Return whether timesteps are views of the file (codec none)."""
-        return self._entry.data is not None
-
-    def theta(self) -> Array:
-        """Return all timesteps `(T+1, P)` as one read-only view of the file (codec none only)."""
-        assert self._entry.data is not None
+    def theta(self) -> Array | None:
+        """Return all timesteps `(T+1, P)` as one read-only view of the file (codec none), else None."""
+        if self._entry.data is None:
+            return None
         count = self.timesteps * self.layout.size
         flat = self._files.array(self._entry.file, self._entry.data, count, self.layout.numpy_dtype)
         return flat.reshape(self.timesteps, self.layout.size)
@@ -122,6 +119,10 @@ class FullTrajectory:
             for t in range(self.timesteps):
                 code = self._code(t, c, code)
                 yield t, start, self._items(code, self.layout.size - start)
+
+    def blocks(self, length: int) -> Iterator[tuple[int, int, Array]]:
+        """Yield the weights at every timestep: what is stored."""
+        return self.stored(length)
 
     def rows(self) -> Iterator[Array]:
         """Yield every timestep in order, decoding each chunk once."""
@@ -153,7 +154,7 @@ class FullTrajectory:
         return flat[start - first * self._chunk : stop - first * self._chunk]
 
     def _decode(self, t: int, c: int) -> Array:
-        """Return chunk c of timestep t as it is stored, without the difference; the latest one is kept."""
+        """Return chunk c of timestep t decoded; the latest one is kept."""
         latest = self._latest
         if latest is not None and latest[:2] == (t, c):
             return latest[2]
@@ -175,18 +176,17 @@ class FullTrajectory:
         n = t * -(-self.layout.size // self._chunk) + c
         offset = self._table.offsets[n]
         frame = self._files.read(self._entry.file, offset, self._table.sizes[n])
+        decode = self._codec.decode
+        assert decode is not None
+        earlier = None if t % self._keyframe == 0 else previous
         try:
-            code = codecs.decompress(frame, self._chunk, codecs.unsigned(dtype))
+            return decode(frame, self._chunk, unsigned(dtype), earlier)
         except CorruptError as exc:
             raise CorruptError(
                 exc.reason,
                 f"timestep {t}, chunk {c}, byte {offset}: {exc.message}",
                 path=self._files.where(self._entry.file),
             ) from exc
-        if t % self._keyframe == 0:
-            return code
-        assert previous is not None
-        return codecs.from_difference(code, previous)
 
     def _join(self, chunks: list[Array]) -> Array:
         flat = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)

@@ -6,41 +6,29 @@ import errno
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from trajfmt.codecs.codec import unsigned
+from trajfmt.codecs.table import CODECS
 from trajfmt.errors import no_motion, non_finite
 from trajfmt.schema.layout import DTYPES, ParamLayout
-from trajfmt.schema.manifest import MAX_CHUNK, ChunkTable, Codec
-from trajfmt.storage import codecs
+from trajfmt.schema.manifest import MAX_CHUNK, ChunkTable, CodecSettings
 from trajfmt.storage.files import fsync_file, reserve
 from trajfmt.trajectory.measure import Digest
 from trajfmt.trajectory.rounding import Rounding, finite, narrow
 from trajfmt.trajectory.source import Piecewise, Source, checked
 
-__all__ = ["Written", "codec_for", "write"]
+__all__ = ["Pass", "write"]
 
 Array = NDArray[np.generic]
 
-KEYFRAME: Final = 8
-_ZSTD_FILTER: Final = 32015
-
-
-def codec_for(name: codecs.CodecName, layout: ParamLayout) -> Codec:
-    """Return the settings of a codec for a layout: chunks of equal size, at most 2**20 elements."""
-    if name == "none":
-        return Codec(name="none")
-    pieces = -(-layout.size // MAX_CHUNK)
-    chunk = -(-layout.size // pieces)
-    return Codec(name=name, chunk=chunk, keyframe=KEYFRAME if name == "archive" else None)
-
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """What is known of a trajectory when it is on disk."""
+class Pass:
+    """What one pass over a trajectory gives beside its timesteps on disk."""
 
     data: int | None
     """Offset of the contiguous data, or else"""
@@ -51,22 +39,27 @@ class Written:
     """Per timestep, what storing it in another type has changed; empty if it is stored in its own."""
 
 
-def write(path: Path, source: Source, layout: ParamLayout, codec: Codec, *, cast: bool = False) -> Written:
+def write(
+    path: Path, source: Source, layout: ParamLayout, codec: CodecSettings, *, cast: bool = False
+) -> Pass:
     """Write a trajectory, one piece of a timestep in memory at a time.
 
     Raises:
         SourceError: a weight is not finite.
     """
+    import h5py
+
     identity = Digest(source.timesteps, layout.numpy_dtype, every=True)
     pieces, before = _Pieces(source, layout, cast), _Pieces(source, layout, cast)
     shape = (source.timesteps, layout.size)
-    if codec.name == "none":
+    chunked = CODECS[codec.name].chunked
+    if not chunked:
         reserve(path, source.timesteps * layout.nbytes)
     try:
         with h5py.File(
             path, "w", libver=("earliest", "v110"), alignment_threshold=512, alignment_interval=64
         ) as file:
-            if codec.name == "none":
+            if not chunked:
                 data, chunks = _write_contiguous(file, pieces, shape, layout, identity), None
             else:
                 data, chunks = None, _write_chunks(file, pieces, before, shape, layout, codec, identity)
@@ -75,11 +68,13 @@ def write(path: Path, source: Source, layout: ParamLayout, codec: Codec, *, cast
     if not identity.moves:
         raise no_motion()
     fsync_file(path)
-    return Written(data, chunks, identity.digest(), tuple(pieces.rounding))
+    return Pass(data, chunks, identity.digest(), tuple(pieces.rounding))
 
 
-def _float_type(dtype: np.dtype[np.generic]) -> h5py.h5t.TypeID:
+def _float_type(dtype: np.dtype[np.generic]) -> Any:
     """Return HDF5's type for an item type; bfloat16 is a float with 8 bits of exponent and 7 of fraction."""
+    import h5py
+
     if dtype != DTYPES["BF16"]:
         return h5py.h5t.py_create(dtype)
     kind = h5py.h5t.IEEE_F16LE.copy()
@@ -89,16 +84,18 @@ def _float_type(dtype: np.dtype[np.generic]) -> h5py.h5t.TypeID:
 
 
 def _write_contiguous(
-    file: h5py.File, pieces: _Pieces, shape: tuple[int, int], layout: ParamLayout, identity: Digest
+    file: Any, pieces: _Pieces, shape: tuple[int, int], layout: ParamLayout, identity: Digest
 ) -> int:
     """Write every timestep in order, and return where the data begin."""
+    import h5py
+
     kind = _float_type(layout.numpy_dtype)
     creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     creation.set_obj_track_times(False)  # or equal input would not give equal bytes
     creation.set_fill_time(h5py.h5d.FILL_TIME_IFSET)
     space = h5py.h5s.create_simple(shape)
     dataset = h5py.h5d.create(file.id, b"theta", kind, space, creation)
-    bits = codecs.unsigned(layout.numpy_dtype)
+    bits = unsigned(layout.numpy_dtype)
     for t in range(shape[0]):
         for start, piece in pieces.of(t, MAX_CHUNK):
             identity.add(t, piece)
@@ -161,42 +158,44 @@ class _Pieces:
 
 
 def _write_chunks(
-    file: h5py.File,
+    file: Any,
     pieces: _Pieces,
     before: _Pieces,
     shape: tuple[int, int],
     layout: ParamLayout,
-    codec: Codec,
+    settings: CodecSettings,
     identity: Digest,
 ) -> ChunkTable:
-    chunk = codec.chunk or layout.size
-    stored = codecs.unsigned(layout.numpy_dtype) if codec.name == "archive" else layout.numpy_dtype
+    """Write every timestep in chunks, and return where they lie."""
+    import h5py
+
+    method = CODECS[settings.name]
+    assert method.encode is not None
+    chunk = settings.chunk or layout.size
     creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     creation.set_chunk((1, chunk))
     creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     creation.set_obj_track_times(False)  # or equal input would not give equal bytes
-    creation.set_shuffle()
-    creation.set_filter(_ZSTD_FILTER, h5py.h5z.FLAG_OPTIONAL, (codecs.LEVEL,))
+    for number, parameters in method.filters:
+        creation.set_filter(number, h5py.h5z.FLAG_OPTIONAL, parameters)
     dataset = h5py.h5d.create(
         file.id,
-        b"delta" if codec.name == "archive" else b"theta",
-        _float_type(stored),
+        method.dataset.encode(),
+        _float_type(unsigned(layout.numpy_dtype) if method.integers else layout.numpy_dtype),
         h5py.h5s.create_simple(shape),
         creation,
     )
-    if codec.keyframe is not None:
-        h5py.Dataset(dataset).attrs["keyframe"] = np.int64(codec.keyframe)
+    if settings.keyframe is not None:
+        h5py.Dataset(dataset).attrs["keyframe"] = np.int64(settings.keyframe)
     places: list[tuple[int, int]] = []
     for t in range(shape[0]):
         # Read again rather than kept: a timestep may be larger than memory.
-        differs = codec.keyframe is not None and t % codec.keyframe
+        differs = settings.keyframe is not None and t % settings.keyframe
         previous = before.of(t - 1, chunk) if differs else iter(())
         for start, piece in pieces.of(t, chunk):
             identity.add(t, piece)
-            code = bits = _padded(piece, chunk)
-            if differs:
-                code = codecs.to_difference(bits, _padded(next(previous)[1], chunk))
-            dataset.write_direct_chunk((t, start), codecs.compress(code))
+            earlier = _padded(next(previous)[1], chunk) if differs else None
+            dataset.write_direct_chunk((t, start), method.encode(_padded(piece, chunk), earlier))
             places.append((t, start))
     infos = [dataset.get_chunk_info_by_coord(place) for place in places]
     return ChunkTable(
@@ -206,7 +205,7 @@ def _write_chunks(
 
 def _padded(piece: Array, chunk: int) -> Array:
     """Return the bits of a piece; HDF5 keeps every chunk whole, so the last one ends in zeros."""
-    kind = codecs.unsigned(piece.dtype)
+    kind = unsigned(piece.dtype)
     bits = np.zeros(chunk, kind)
     bits[: piece.size] = piece.view(kind)
     return bits

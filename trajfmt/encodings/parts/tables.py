@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -63,6 +62,8 @@ def write(path: Path, tables: Iterable[tuple[int, Tables]], nbytes: int) -> dict
     Raises:
         OSError: the file cannot be written.
     """
+    import h5py
+
     reserve(path, nbytes)
     offsets: dict[int, dict[str, int]] = {}
     try:

@@ -1,0 +1,171 @@
+"""The settings of the `convex` encoding, and writing a trajectory with them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from trajfmt.encodings.convex import writer
+from trajfmt.encodings.parts.encoding import Input, Options, Sized, require_two_timesteps
+from trajfmt.encodings.parts.knots import cut, index_of
+from trajfmt.encodings.parts.shards import KnotWriter, Shard
+from trajfmt.encodings.parts.written import NewFile, Written, with_carried
+from trajfmt.errors import SourceError, UsageError, no_motion
+from trajfmt.schema.layout import ParamLayout
+from trajfmt.schema.manifest import ConvexEntry, ConvexManifest, ShardEntry, TableEntry
+from trajfmt.trajectory.beta import check_knots
+from trajfmt.trajectory.measure import GRAM_LIMIT
+from trajfmt.trajectory.recorder import Recorded
+from trajfmt.trajectory.source import Convexified
+
+__all__ = ["ConvexEncoder", "continued", "encoder"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvexEncoder:
+    """Knots and betas."""
+
+    inserted: tuple[int, ...]
+    """Knots between the endpoints."""
+
+    smoothed: bool = False
+    gram: bool = False
+    shard_bytes: int = dataclasses.field(compare=False)
+    cast: bool = dataclasses.field(compare=False)
+
+    @property
+    def settings(self) -> str:
+        """Return the settings in words."""
+        knots = f"knots {','.join(map(str, self.inserted))}" if self.inserted else "two endpoints"
+        smoothed = ", smoothed" if self.smoothed and self.inserted else ""
+        return knots + smoothed + (", Gram matrix" if self.gram else "")
+
+    @property
+    def features(self) -> list[str]:
+        """Return the features that a reader must know: none."""
+        return []
+
+    def with_smoothed(self, smoothed: bool) -> ConvexEncoder:
+        """Return the settings for trajectories that come convexified, and smoothed or not."""
+        return dataclasses.replace(self, smoothed=smoothed)
+
+    def check(self, source: Sized) -> None:
+        """Require two timesteps, and that inserted knots lie between the endpoints."""
+        require_two_timesteps(source)
+        last = source.timesteps - 1
+        if self.inserted and self.inserted[-1] >= last and not isinstance(source, Convexified):
+            raise SourceError(
+                "too_few_timesteps",
+                f"inserted knots must lie between 0 and T = {last} of the trajectory, got {self.inserted}",
+            )
+
+    def write(self, pending: Callable[[], Path], source: Input, layout: ParamLayout) -> Written:
+        """Write knots, and what is carried beside them.
+
+        A trajectory that is convexified already keeps its own knots and tables, whatever the settings.
+        """
+        given = source if isinstance(source, Convexified) else None
+        knots = (0, *self.inserted, source.timesteps - 1) if given is None else given.knots
+        contents = cut(layout, len(knots), self.shard_bytes)
+        with KnotWriter(layout, knots, [(pending(), content) for content in contents]) as files:
+            if isinstance(source, Recorded):
+                self._require_same_settings(source, knots)
+                pass_ = writer.write_recorded(files, source, layout)
+            elif isinstance(source, Convexified):
+                pass_ = writer.write_convexified(files, source, layout, cast=self.cast)
+            else:
+                pass_ = writer.write(
+                    files, source, layout, knots, smooth=self.smoothed, gram=self.gram, cast=self.cast
+                )
+        if not pass_.moves:
+            raise no_motion()
+        entry = ConvexEntry(
+            timesteps=source.timesteps,
+            knots=list(knots),
+            table=TableEntry(file="", u=0, free=given is not None and given.free),
+            digest=pass_.digest,
+        )
+        new, entry = _placed(files.shards, entry)
+
+        def index(names: Sequence[str]) -> bytes:
+            """Return the index of the files of knots, which are beside it, for other readers."""
+            files = [name.rpartition("/")[2] for name in names]
+            return index_of(layout, knots, list(zip(files, contents, strict=True)))
+
+        written = Written(
+            entry,
+            new,
+            pass_.tables,
+            index=index if len(contents) > 1 else None,
+            smoothed=self.smoothed if given is None else given.smoothed,
+            rounding=pass_.rounding,
+        )
+        return with_carried(written, pending, source, knots)
+
+    def _require_same_settings(self, recorded: Recorded, knots: tuple[int, ...]) -> None:
+        if recorded.knots != knots or recorded.smoothed != self.smoothed or self.gram:
+            theirs = dataclasses.replace(
+                self, inserted=recorded.knots[1:-1], smoothed=recorded.smoothed, gram=False
+            )
+            raise UsageError(
+                f"the bundle is one with {self.settings}, the trajectory was recorded with {theirs.settings}"
+            )
+
+    def manifest(self, common: dict[str, Any]) -> ConvexManifest:
+        """Return the manifest."""
+        return ConvexManifest(**common, smoothed=self.smoothed)
+
+    def size(self, source: Sized, layout: ParamLayout) -> int:
+        """Return the bytes of knots and tables, without headers."""
+        knots = len(source.knots) if isinstance(source, Convexified) else 2 + len(self.inserted)
+        t = source.timesteps
+        gram = t * t if self.gram and t <= GRAM_LIMIT + 1 else 0
+        return knots * layout.nbytes + 8 * (2 * t * layout.num_layers + gram)
+
+
+def _placed(shards: Sequence[Shard], entry: ConvexEntry) -> tuple[tuple[NewFile, ...], ConvexEntry]:
+    """Return the files of knots, and the entry with what is in each."""
+    if len(shards) == 1:
+        new = (NewFile(shards[0].path, "knots", ".safetensors"),)
+        return new, msgspec.structs.replace(entry, file="", data=shards[0].data)
+    tails = [f"-{i:05d}-of-{len(shards):05d}.safetensors" for i in range(1, len(shards) + 1)]
+    held = [ShardEntry(file="", data=shard.data, tensors=shard.stretch.tensors) for shard in shards]
+    files = tuple(NewFile(shard.path, "knots", tail) for shard, tail in zip(shards, tails, strict=True))
+    return files, msgspec.structs.replace(entry, shards=held)
+
+
+def encoder(options: Options, _layout: ParamLayout) -> ConvexEncoder:
+    """Return the settings for a new bundle.
+
+    Raises:
+        UsageError: they do not fit together.
+    """
+    inserted = check_knots((0, *options.knots), options.knots[-1])[1:] if options.knots else ()
+    if options.shard_bytes < 1:
+        raise UsageError(f"`shard_bytes` must be 1 or more, got {options.shard_bytes}")
+    if options.smooth and not inserted:
+        raise UsageError("smoothing needs inserted waypoints; with two endpoints both stay exact")
+    return ConvexEncoder(
+        inserted=tuple(inserted),
+        smoothed=options.smooth,
+        gram=options.gram,
+        shard_bytes=options.shard_bytes,
+        cast=options.cast,
+    )
+
+
+def continued(manifest: ConvexManifest, options: Options) -> ConvexEncoder:
+    """Return the settings for more trajectories of a bundle; inserted knots are those of its first one."""
+    first = manifest.trajectories[0] if manifest.trajectories else None
+    return ConvexEncoder(
+        inserted=tuple(first.knots[1:-1]) if first else (),
+        smoothed=manifest.smoothed,
+        gram=first is not None and first.table.gram is not None,
+        shard_bytes=options.shard_bytes,
+        cast=options.cast,
+    )

@@ -1,0 +1,97 @@
+"""The `convex` encoding as an entry of the table: knots and betas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+from trajfmt.encodings.convex.encoder import continued, encoder
+from trajfmt.encodings.convex.reader import ConvexTrajectory
+from trajfmt.encodings.parts.encoding import Encoding, Facts
+from trajfmt.errors import CorruptError, FormatError
+from trajfmt.schema.layout import ParamLayout
+from trajfmt.schema.manifest import ConvexEntry, ConvexManifest
+from trajfmt.storage.datasets import Dataset, Datasets
+from trajfmt.storage.files import BundleFiles
+from trajfmt.trajectory.beta import curve
+
+__all__ = ["ENCODING"]
+
+_TOLERANCE: Final = 1e-9
+"""Between u and eq. 9 of the stored step norms; a writer may sum in another order."""
+
+
+def _read(files: BundleFiles, layout: ParamLayout, manifest: ConvexManifest, number: int) -> ConvexTrajectory:
+    return ConvexTrajectory(files, layout, manifest.trajectories[number], number)
+
+
+def _datasets(manifest: ConvexManifest, layout: ParamLayout) -> dict[str, Datasets]:
+    files: dict[str, Datasets] = {}
+    for index, entry in enumerate(manifest.trajectories):
+        table, count = entry.table, entry.timesteps
+        shapes, offsets = {"u": (count, layout.num_layers)}, {"u": table.u}
+        if table.step_norms is not None:
+            shapes["step_norms"] = (count - 1, layout.num_layers)
+            offsets["step_norms"] = table.step_norms
+        if table.gram is not None:
+            shapes["gram"], offsets["gram"] = (count, count), table.gram
+        datasets = files.setdefault(table.file, {})
+        for name, shape in shapes.items():
+            datasets[f"{index:05d}/{name}"] = Dataset(shape, "<f8", offsets[name])
+    return files
+
+
+def _check(trajectory: ConvexTrajectory, where: str) -> Iterator[FormatError]:
+    """Yield what is wrong with the tables: beta must rise from 0 to S and be eq. 9 of the step norms."""
+    norms, gram = trajectory.step_norms, trajectory.gram
+    if gram is not None and not np.isfinite(gram).all():
+        yield CorruptError("beta_invalid", f"{where}: `gram` must be finite")
+    if norms is not None and not (np.isfinite(norms) & (norms >= 0)).all():
+        yield CorruptError("beta_invalid", f"{where}: step norms must be finite and >= 0")
+        return
+    try:
+        u = trajectory.u
+    except FormatError as exc:
+        yield exc
+        return
+    if norms is None or trajectory.free:
+        return
+    error = np.abs(u - curve(norms, trajectory.knots)).max()
+    if error > _TOLERANCE:
+        yield CorruptError(
+            "beta_invalid", f"{where}: beta must be eq. 9 of the stored step norms, differs by {error:.2g}"
+        )
+
+
+def _describe(manifest: ConvexManifest, layout: ParamLayout) -> Facts:
+    entries = manifest.trajectories
+    knots = {tuple(entry.knots) for entry in entries}
+    stored = sum(len(entry.knots) for entry in entries)
+    timesteps = sum(entry.timesteps for entry in entries)
+    return Facts(
+        knots=knots.pop() if len(knots) == 1 else None,
+        smoothed=manifest.smoothed,
+        shards=max((len(entry.weight_files) for entry in entries), default=0),
+        free=sum(entry.table.free for entry in entries),
+        unknown_steps=sum(entry.table.step_norms is None for entry in entries),
+        eq12=stored * layout.nbytes + 8 * layout.num_layers * timesteps,
+    )
+
+
+ENCODING: Final = Encoding(
+    name="convex",
+    suffix=".mct",
+    kind="convexified",
+    entry=ConvexEntry,
+    options=frozenset({"knots", "smooth", "gram"}),
+    takes_convexified=True,
+    has_tables=True,
+    encoder=encoder,
+    continued=continued,
+    read=_read,
+    datasets=_datasets,
+    check=_check,
+    describe=_describe,
+)

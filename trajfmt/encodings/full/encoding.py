@@ -1,0 +1,67 @@
+"""The `full` encoding as an entry of the table: every timestep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from trajfmt.codecs.codec import unsigned
+from trajfmt.codecs.table import CODECS
+from trajfmt.encodings.full.encoder import continued, encoder
+from trajfmt.encodings.full.reader import FullTrajectory
+from trajfmt.encodings.parts.encoding import Encoding, Facts
+from trajfmt.errors import FormatError
+from trajfmt.schema.layout import ParamLayout
+from trajfmt.schema.manifest import FullEntry, FullManifest
+from trajfmt.storage.datasets import Dataset, Datasets, type_name
+from trajfmt.storage.files import BundleFiles
+
+__all__ = ["ENCODING"]
+
+
+def _read(files: BundleFiles, layout: ParamLayout, manifest: FullManifest, number: int) -> FullTrajectory:
+    return FullTrajectory(files, layout, manifest.codec, manifest.trajectories[number], number)
+
+
+def _datasets(manifest: FullManifest, layout: ParamLayout) -> dict[str, Datasets]:
+    settings, codec = manifest.codec, CODECS[manifest.codec.name]
+    dtype = unsigned(layout.numpy_dtype) if codec.integers else layout.numpy_dtype
+    files: dict[str, Datasets] = {}
+    for entry in manifest.trajectories:
+        chunks = () if entry.chunks is None else zip(entry.chunks.offsets, entry.chunks.sizes, strict=True)
+        files.setdefault(entry.file, {})[codec.dataset] = Dataset(
+            (entry.timesteps, layout.size),
+            type_name(dtype),
+            entry.data,
+            settings.chunk or 0,
+            tuple(chunks),
+            settings.keyframe,
+            tuple(number for number, _ in codec.filters),
+        )
+    return files
+
+
+def _check(_trajectory: FullTrajectory, _where: str) -> Iterator[FormatError]:
+    """Yield nothing: there is nothing but weights."""
+    yield from ()
+
+
+def _describe(manifest: FullManifest, _layout: ParamLayout) -> Facts:
+    return Facts(codec=manifest.codec.name)
+
+
+ENCODING: Final = Encoding(
+    name="full",
+    suffix=".mtt",
+    kind="full",
+    entry=FullEntry,
+    options=frozenset({"codec"}),
+    takes_convexified=False,
+    has_tables=False,
+    encoder=encoder,
+    continued=continued,
+    read=_read,
+    datasets=_datasets,
+    check=_check,
+    describe=_describe,
+)

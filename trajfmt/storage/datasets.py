@@ -1,0 +1,41 @@
+"""HDF5 datasets as a manifest describes them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from trajfmt.schema.layout import DTYPES
+
+__all__ = ["Dataset", "Datasets", "type_name"]
+
+
+class Dataset(NamedTuple):
+    """A dataset, as the manifest describes it."""
+
+    shape: tuple[int, int]
+    dtype: str
+    """As `type_name` calls it."""
+
+    offset: int | None
+    """Byte offset of contiguous data."""
+
+    chunk: int = 0
+    """Elements of a chunk, 0 for contiguous data."""
+
+    chunks: tuple[tuple[int, int], ...] = ()
+    """Offset and size of every chunk, timestep by timestep."""
+
+    keyframe: int | None = None
+    filters: tuple[int, ...] = ()
+    """Identifiers of HDF5's filters for a chunk."""
+
+
+Datasets = dict[str, Dataset]
+"""The datasets of one file by name."""
+
+
+def type_name(dtype: np.dtype[np.generic]) -> str:
+    """Return the name of an item type: numpy's own, except for `bfloat16`."""
+    return "bfloat16" if dtype == DTYPES["BF16"] else dtype.str
