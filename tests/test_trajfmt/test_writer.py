@@ -23,7 +23,7 @@ from trajfmt import (
     ParamLayout,
     Provenance,
     SourceError,
-    TrajfmtError,
+    UnsafeError,
     UsageError,
 )
 from trajfmt.bundle.validation import validate
@@ -383,20 +383,23 @@ def test_source_that_does_not_fit_the_layout_is_refused(
         if case == "float64"
         else Careless(theta, [0, 2, 8, 9])
     )
-    with pytest.raises(TrajfmtError), trajfmt.create(tmp_path / "out", layout, encoding=encoding) as writer:
+    with (
+        pytest.raises(UsageError, match="the source does not fit the layout: timestep"),
+        trajfmt.create(tmp_path / "out", layout, encoding=encoding) as writer,
+    ):
         writer.add(source)
     assert os.listdir(tmp_path) == []
 
 
-def test_big_endian_array_is_converted_or_refused(layout: ParamLayout, walk: Walk, tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["convex", "full"])
+def test_big_endian_array_is_converted(
+    encoding: str, layout: ParamLayout, walk: Walk, write_bundle: Write
+) -> None:
     """The values of the array count, not its bytes."""
     theta = walk(layout)
-    try:
-        with trajfmt.create(tmp_path / "out", layout, encoding="convex") as writer:
-            writer.add(ArrayTrajectory(theta.astype(">f4"), layout))
-    except UsageError:
-        return
-    assert trajfmt.open(tmp_path / "out")[0].at(0).tobytes() == theta[0].tobytes()
+    path = write_bundle(layout, theta.astype(">f4"), encoding=encoding)
+    with trajfmt.open(path, verify=True) as bundle:
+        assert [bundle[0].at(t).tobytes() for t in (0, 5)] == [theta[t].tobytes() for t in (0, 5)]
 
 
 @pytest.mark.parametrize("order", ["C", "F", "strided"])
@@ -465,6 +468,7 @@ def test_publishing_inside_the_block_is_enough(layout: ParamLayout, walk: Walk, 
     with trajfmt.create(tmp_path / "out", layout, encoding="full") as writer:
         writer.add(ArrayTrajectory(walk(layout), layout))
         writer.publish()
+    assert len(trajfmt.open(tmp_path / "out", verify=True)) == 1
 
 
 def test_file_where_the_hidden_folder_would_be_is_a_usage_error(layout: ParamLayout, tmp_path: Path) -> None:
@@ -510,17 +514,29 @@ def test_append_to_a_bundle_whose_files_have_other_names(
     assert len(trajfmt.open(path, verify=True)) == 2
 
 
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
 def test_append_does_not_write_through_a_link(
-    layout: ParamLayout, walk: Walk, write_bundle: Write, tmp_path: Path
+    when: str, layout: ParamLayout, walk: Walk, write_bundle: Write, tmp_path: Path
 ) -> None:
     """A stranger's bundle must not make us write elsewhere."""
-    path = write_bundle(layout, walk(layout), encoding="full")
-    outside = tmp_path / "outside"
-    os.rename(path / "theta", outside)
-    (outside / "00001.h5").write_text("precious")
-    (path / "theta").symlink_to(outside)
-    with pytest.raises(TrajfmtError), trajfmt.append(path) as writer:
+    path, outside = write_bundle(layout, walk(layout), encoding="full"), tmp_path / "outside"
+
+    def link() -> None:
+        os.rename(path / "theta", outside)
+        (outside / "00001.h5").write_text("precious")
+        (path / "theta").symlink_to(outside)
+
+    if when == "before":
+        link()
+        with pytest.raises(UnsafeError, match="a link where a folder is expected"):
+            trajfmt.append(path)
+    else:
+        writer = trajfmt.append(path)
         writer.add(ArrayTrajectory(walk(layout, seed=1), layout))
+        link()
+        with pytest.raises(UnsafeError, match="a link where a folder is expected"):
+            writer.publish()
+        writer.discard()
     assert (outside / "00001.h5").read_text() == "precious"
 
 
@@ -538,10 +554,9 @@ def test_append_after_another_append_loses_nothing(
         return original(*arguments)
 
     monkeypatch.setattr(trajfmt.bundle.create, "Staging", late)
-    try:
-        with trajfmt.append(path) as writer:
-            writer.add(ArrayTrajectory(walk(layout, seed=2), layout))
-    except UsageError:
-        assert len(trajfmt.open(path, verify=True)) == 2
-    else:
-        assert len(trajfmt.open(path, verify=True)) == 3
+    with pytest.raises(UsageError, match="another process has just added to it; run again"):
+        trajfmt.append(path)
+    assert len(trajfmt.open(path, verify=True)) == 2
+    with trajfmt.append(path) as writer:
+        writer.add(ArrayTrajectory(walk(layout, seed=2), layout))
+    assert len(trajfmt.open(path, verify=True)) == 3
