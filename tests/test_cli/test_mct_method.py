@@ -185,7 +185,7 @@ def test_cross_is_refused_before_anything_is_trained(evaluated: Path, monkeypatc
     def train(*_: object, **__: object) -> None:
         raise AssertionError("a network was trained")
 
-    monkeypatch.setattr("mct.evaluation.protocol.train_network", train)
+    monkeypatch.setattr("mct.evaluation.protocol.learners", train)
     fails(2, "AlexNet takes images from 28x28", "evaluate", evaluated, "--cross")
 
 
@@ -270,25 +270,27 @@ def test_interrupted_run_equals_a_whole_one(bundle: Path, tmp_path: Path) -> Non
         assert ours == theirs, name
 
 
-def test_other_images_under_the_same_name_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["none", "normalize", "zca"])
+def test_other_images_under_the_same_name_are_refused(tmp_path: Path, kind: str) -> None:
     """Shapes, classes, and for a fitted preprocessing the images themselves, must be the experts'."""
     own = arrays(tmp_path / "own" / "mine.npz")
-    for kind in ("normalize", "zca"):
-        path, out = tmp_path / f"{kind}.mct", tmp_path / f"{kind}-run"
-        done("experts", "--dataset", own, "--out", path, "--model", "ConvNetD1W4", "--experts", "1",
-             "--epochs", "6", "--preprocessing", kind)  # fmt: skip
-        words = ["distill", "--traj", path, "--out", out, *SMALL, "--dataset"]
-        for other, message in (
-            (arrays(tmp_path / "a" / "mine.npz", classes=2), "`classes` 3"),
-            (arrays(tmp_path / "b" / "mine.npz", size=16), "`image_size` 8"),
-            (arrays(tmp_path / "c" / "mine.npz", seed=1), "hash"),
-        ):
-            result = run(*words, other)
-            assert (result.exit_code, result.stdout) == (1, ""), result.output
-            assert message in result.stderr or "hash" in result.stderr
-        assert not out.exists()
-        done(*words, own)
-        fails(1, "the experts saw", "evaluate", out, "--dataset", tmp_path / "c" / "mine.npz")
+    path, out = tmp_path / "experts.mct", tmp_path / "run"
+    done("experts", "--dataset", own, "--out", path, "--model", "ConvNetD1W4", "--experts", "1",
+         "--epochs", "6", "--preprocessing", kind)  # fmt: skip
+    words = ["distill", "--traj", path, "--out", out, *SMALL, "--dataset"]
+    fewer = arrays(tmp_path / "a" / "mine.npz", classes=2)
+    larger = arrays(tmp_path / "b" / "mine.npz", size=16)
+    others = arrays(tmp_path / "c" / "mine.npz", seed=1)
+    if kind == "none":
+        refused = [(fewer, "`classes` 3"), (larger, "`image_size` 8")]
+    else:
+        refused = [(images, "these training images have the hash") for images in (fewer, larger, others)]
+    for images, message in refused:
+        fails(1, message, *words, images)
+    assert not out.exists()
+    done(*words, own)
+    if kind != "none":
+        fails(1, "the experts saw", "evaluate", out, "--dataset", others)
 
 
 def test_class_with_too_few_images(tmp_path: Path) -> None:
