@@ -27,14 +27,19 @@ FOLDER = Path(__file__).parents[1] / "spec" / "v1" / "vectors"
 VECTORS: list[dict[str, Any]] = json.loads((FOLDER / "index.json").read_text())["vectors"]
 
 
-def cases(kind: str, *, valid: bool) -> Any:
-    """Parametrize by the vectors of one kind."""
+def cases(kind: str, *, valid: bool, encoding: str | None = None) -> Any:
+    """Parametrize by the vectors of one kind, and of one encoding."""
     chosen = [
         pytest.param(case, id=case["name"])
         for case in VECTORS
-        if case["kind"] == kind and case["valid"] is valid
+        if (case["kind"], case["valid"]) == (kind, valid) and (not encoding or encoding_of(case) == encoding)
     ]
     return pytest.mark.parametrize("case", chosen)
+
+
+def encoding_of(case: dict[str, Any]) -> str:
+    """Return the encoding of a bundle vector."""
+    return str(json.loads((FOLDER / case["file"] / "manifest.json").read_bytes())["encoding"])
 
 
 def expected(case: dict[str, Any]) -> list[dict[str, Any]]:
@@ -228,21 +233,20 @@ def test_hdf5_library_sees_what_the_manifest_says(case: dict[str, Any]) -> None:
                     assert np.array_equal(file["delta"][0], bits[0])
 
 
-@cases("bundle", valid=True)
+@cases("bundle", valid=True, encoding="convex")
 def test_safetensors_library_opens_the_knots(case: dict[str, Any]) -> None:
     """Each knot is an ordinary checkpoint under the prefix of its timestep."""
     with trajfmt.open(FOLDER / case["file"]) as bundle:
         for trajectory in bundle:
-            if isinstance(trajectory, ConvexTrajectory):
-                entry = bundle.manifest.trajectories[trajectory.index]
-                names = [shard.file for shard in entry.stored(len(bundle.layout.parameters))]
-                tensors = {}
-                for name in names:
-                    tensors |= load_file(FOLDER / case["file"] / name)
-                for k, t in enumerate(trajectory.knots):
-                    for name, value in bundle.layout.split(trajectory.knot(k)).items():
-                        assert np.array_equal(tensors.pop(f"{t:05d}/{name}"), value)
-                assert not tensors
+            entry = bundle.manifest.trajectories[trajectory.index]
+            names = [shard.file for shard in entry.stored(len(bundle.layout.parameters))]
+            tensors = {}
+            for name in names:
+                tensors |= load_file(FOLDER / case["file"] / name)
+            for k, t in enumerate(trajectory.knots):
+                for name, value in bundle.layout.split(trajectory.knot(k)).items():
+                    assert np.array_equal(tensors.pop(f"{t:05d}/{name}"), value)
+            assert not tensors
 
 
 @cases("bundle", valid=False)
