@@ -10,10 +10,10 @@ torch = pytest.importorskip("torch")
 import trajfmt  # noqa: E402
 from mct.data.augment import augmentation  # noqa: E402
 from mct.data.datasets import Dataset  # noqa: E402
-from mct.errors import ConfigError, MismatchError  # noqa: E402
+from mct.errors import ConfigError, MismatchError# noqa: E402
 from mct.evaluation import protocol  # noqa: E402
 from mct.evaluation.comparison import Comparison  # noqa: E402
-from mct.events import Accuracy, ArchitectureTested, NetworkTrained  # noqa: E402
+from mct.events import Accuracy, ArchitectureTested, NetworkTrained# noqa: E402
 from mct.models import networks  # noqa: E402
 from mct.results import synthetic  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
@@ -78,9 +78,7 @@ def test_accuracy_is_the_share_of_hits(digits: Dataset, network: networks.ConvNe
     """Blocks do not change it, and the network stays in its mode."""
     images, labels = digits.test_images, digits.test_labels
     whole = protocol.accuracy_of(network, images, labels)
-    assert whole == float(
-        (network(images).argmax(1) == labels).float().mean().double().round(decimals=12)
-    ) or (abs(whole - float((network(images).argmax(1) == labels).double().mean())) < 1e-12)
+    assert whole == pytest.approx(float((network(images).argmax(1) == labels).double().mean()), abs=1e-12)
     assert protocol.accuracy_of(network, images, labels, block=7) == whole
     assert network.training
 

@@ -46,12 +46,15 @@ def test_step_norms_and_gram_match_direct_computation(
 
 
 def test_blocks_smaller_than_a_parameter_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What one block sees and what seventeen see is the same trajectory."""
+    """What one block of a parameter sees and what nine see is the same trajectory."""
     layout = ParamLayout.of([("w", (1100,)), ("b", (3,))])
     theta = np.random.default_rng(0).standard_normal((5, layout.size)).astype("<f4")
+    counts = [len(list(columns(ArrayTrajectory(theta, layout), layout)))]
     whole = _measure(theta, layout)
     monkeypatch.setattr("trajfmt.trajectory.source.BLOCK_BYTES", 1)
+    counts.append(len(list(columns(ArrayTrajectory(theta, layout), layout))))
     parts = _measure(theta, layout)
+    assert counts == [2, 10]
     assert whole.digest == parts.digest
     assert np.array_equal(whole.step_norms, parts.step_norms)
 
