@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parent.parent
 
 
@@ -19,24 +17,24 @@ def test_command_reference_is_current() -> None:
     assert (ROOT / "docs" / "commands.md").read_text() == page, "run docs/commands.py > docs/commands.md"
 
 
-PAGES = (
-    "README.md",
-    "CONTRIBUTING.md",
-    "benchmarks/RECORDS.md",
-    "spec/README.md",
-    "spec/v1/spec.md",
-    "spec/v1/vectors/README.md",
-    *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md")),
-)
+def pages() -> list[Path]:
+    """Return all documents."""
+    folders = ("docs", "docs/decisions", "spec", "spec/v1", "spec/v1/vectors", "benchmarks")
+    return [*ROOT.glob("*.md"), *(page for folder in folders for page in (ROOT / folder).glob("*.md"))]
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_links_and_named_files_exist(page: str) -> None:
-    """Every relative link of a document leads somewhere."""
-    text = (ROOT / page).read_text()
-    links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
-    missing = [link for link in links if not ((ROOT / page).parent / link).exists()]
-    assert not missing
+def test_links_and_named_files_exist() -> None:
+    """Every relative link of a document leads somewhere, and so does every path in its text."""
+    seen, missing = 0, []
+    for page in pages():
+        text = page.read_text()
+        links = [page.parent / link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
+        named = re.findall(r"`((?:benchmarks|cli|docs|mct|spec|tests|trajfmt)/[\w./]+)`", text)
+        found = links + [ROOT / name for name in named if page.name != "CHANGELOG.md"]  # that names the past
+        seen += len(found)
+        missing += [f"{page.relative_to(ROOT)}: {path}" for path in found if not path.exists()]
+    assert seen > 50
+    assert missing == []
 
 
 def test_readme_commands_exist_in_the_makefile() -> None:
