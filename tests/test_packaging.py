@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -61,8 +63,20 @@ def test_every_top_level_package_is_typed(project: dict[str, Any]) -> None:
 
 
 def test_version_is_said_once(project: dict[str, Any]) -> None:
-    """The package, its metadata and the library agree."""
-    assert project["project"]["version"] == trajfmt.__version__ == importlib.metadata.version("trajfmt")
+    """The library says it; its metadata and the citation agree."""
+    assert project["project"]["dynamic"] == ["version"]
+    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "trajfmt.version.__version__"}
+    assert trajfmt.__version__ == importlib.metadata.version("trajfmt")
+    cited = re.findall(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
+    assert cited == [trajfmt.__version__]
+
+
+def test_version_is_a_plain_assignment() -> None:
+    """A build reads it without importing the package, whose dependencies are not there."""
+    docstring, assignment = ast.parse((ROOT / "trajfmt" / "version.py").read_text()).body
+    assert isinstance(docstring, ast.Expr)
+    assert isinstance(assignment, ast.Assign)
+    assert ast.literal_eval(assignment.value) == trajfmt.__version__
 
 
 def test_torch_is_an_extra_with_the_fixed_unpickler(project: dict[str, Any]) -> None:
