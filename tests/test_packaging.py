@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,21 @@ def test_version_is_a_plain_assignment() -> None:
     assert isinstance(docstring, ast.Expr)
     assert isinstance(assignment, ast.Assign)
     assert ast.literal_eval(assignment.value) == trajfmt.__version__
+
+
+def test_source_distribution_holds_what_git_tracks() -> None:
+    """A new file or folder at the top is named in MANIFEST.in; what lies below a folder comes with it."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a checkout")
+    command = ["git", "-C", str(ROOT), "ls-tree", "--name-only", "HEAD"]
+    tracked = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    named = {
+        word
+        for line in (ROOT / "MANIFEST.in").read_text().splitlines()
+        if line.startswith(("include ", "graft "))
+        for word in line.split()[1:]
+    }
+    assert not set(tracked) - named
 
 
 def test_torch_is_an_extra_with_the_fixed_unpickler(project: dict[str, Any]) -> None:
