@@ -10,10 +10,10 @@ torch = pytest.importorskip("torch")
 import trajfmt  # noqa: E402
 from mct.data.augment import augmentation  # noqa: E402
 from mct.data.datasets import Dataset  # noqa: E402
-from mct.errors import ConfigError, MismatchError# noqa: E402
+from mct.errors import ConfigError, MismatchError  # noqa: E402
 from mct.evaluation import protocol  # noqa: E402
 from mct.evaluation.comparison import Comparison  # noqa: E402
-from mct.events import Accuracy, ArchitectureTested, NetworkTrained# noqa: E402
+from mct.events import Accuracy, ArchitectureTested, NetworkTrained  # noqa: E402
 from mct.models import networks  # noqa: E402
 from mct.results import synthetic  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
