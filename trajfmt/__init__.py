@@ -11,10 +11,9 @@ Example:
     True
 """
 
-import importlib
-from typing import TYPE_CHECKING
-
+from trajfmt.bundle.create import append, create
 from trajfmt.bundle.reader import Bundle, Trajectory, open
+from trajfmt.bundle.writer import BundleWriter
 from trajfmt.errors import (
     CorruptError,
     ExistsError,
@@ -34,10 +33,6 @@ from trajfmt.schema.layout import Layer, Parameter, ParamLayout
 from trajfmt.schema.provenance import Model, Preprocessing, Provenance, TimestepUnit
 from trajfmt.trajectory.source import ArrayTrajectory, Source
 from trajfmt.version import __version__
-
-if TYPE_CHECKING:
-    from trajfmt.bundle.create import append, create
-    from trajfmt.bundle.writer import BundleWriter
 
 __all__ = [
     "ArrayTrajectory",
@@ -70,10 +65,3 @@ __all__ = [
     "create",
     "open",
 ]
-
-
-def __getattr__(name: str) -> object:
-    """Import the writer when it is first asked for: with h5py it is a third of the time of an import."""
-    if name in ("BundleWriter", "append", "create"):
-        return getattr(importlib.import_module("trajfmt.bundle.create"), name)
-    raise AttributeError(f"module 'trajfmt' has no attribute {name!r}")
