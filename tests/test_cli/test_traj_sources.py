@@ -12,7 +12,7 @@ import trajfmt
 
 torch = pytest.importorskip("torch")
 
-from ..foreign import family, graphs, towers  # noqa: E402, TID252  # the generators need torch
+from tests.foreign import family, graphs, towers  # noqa: E402  # the generators need torch
 
 
 def notes(done: Any) -> list[str]:

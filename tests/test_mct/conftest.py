@@ -59,8 +59,7 @@ def deterministic() -> Iterator[None]:
 def recorder() -> object:
     """Return what captures on the device of tests marked `cuda`: graphs, or their stand-in on a CPU."""
     from mct.runtime.capture import GraphRecorder
-
-    from .recorded import CallRecorder
+    from tests.helpers.recorded import CallRecorder
 
     return GraphRecorder() if CUDA.startswith("cuda") else CallRecorder()
 

@@ -14,8 +14,7 @@ from mct.inner.steps.narrow import NarrowStep  # noqa: E402
 from mct.inner.steps.table import make_step  # noqa: E402
 from mct.inner.unroll import ExactUnroll  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
-
-from .unrolled import compare_with, problem_of, relative, whole_graph  # noqa: E402
+from tests.helpers.unrolled import compare_with, problem_of, relative, whole_graph  # noqa: E402
 
 pytestmark = pytest.mark.cuda
 

@@ -20,8 +20,7 @@ from mct.settings.config import EvaluateConfig  # noqa: E402
 from mct.training import compiled, learners  # noqa: E402
 from mct.training.loader import Feed  # noqa: E402
 from mct.trajectories.stream import KnotStream  # noqa: E402
-
-from .fakes import FakeBundle, random_walk  # noqa: E402
+from tests.helpers.fakes import FakeBundle, random_walk  # noqa: E402
 
 pytestmark = pytest.mark.cuda
 

@@ -32,8 +32,7 @@ from mct.models import networks  # noqa: E402
 from mct.results import synthetic  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
 from mct.settings.config import DistillConfig, EvaluateConfig  # noqa: E402
-
-from .fakes import FakeBundle, random_walk  # noqa: E402
+from tests.helpers.fakes import FakeBundle, random_walk  # noqa: E402
 
 CONFIG = DistillConfig(ipc=1, inner_steps=3, expert_steps=2, max_start=3, outer_steps=6, lr_img=10,
                        lr_lr=1e-4, lr_init=0.02, batch_syn=4, save_every=4)  # fmt: skip

@@ -20,8 +20,7 @@ from mct.models import networks  # noqa: E402
 from mct.runtime.caches import COMPILER_VARIABLE, keep_compiled  # noqa: E402
 from mct.runtime.execution import Execution  # noqa: E402
 from mct.settings.config import DistillConfig, EvaluateConfig  # noqa: E402
-
-from .fakes import FakeBundle, random_walk  # noqa: E402
+from tests.helpers.fakes import FakeBundle, random_walk  # noqa: E402
 
 CONFIG = DistillConfig(ipc=1, inner_steps=2, expert_steps=2, max_start=3, outer_steps=5, lr_img=10,
                        lr_lr=1e-4, lr_init=0.02)  # fmt: skip

@@ -15,8 +15,7 @@ from mct.inner.unroll import ExactUnroll, TeslaUnroll  # noqa: E402
 from mct.models import networks  # noqa: E402
 from mct.objectives.matching import Match  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
-
-from .recorded import CallRecorder  # noqa: E402
+from tests.helpers.recorded import CallRecorder  # noqa: E402
 
 
 def problem_of(seed: int, network) -> Problem:

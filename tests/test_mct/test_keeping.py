@@ -24,8 +24,7 @@ from mct.objectives.matching import Match  # noqa: E402
 from mct.runtime.execution import Execution  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
 from mct.settings.config import DistillConfig  # noqa: E402
-
-from .fakes import FakeBundle, random_walk  # noqa: E402
+from tests.helpers.fakes import FakeBundle, random_walk  # noqa: E402
 
 MIB, GIB = 1 << 20, 1 << 30
 CPU = torch.device("cpu")

@@ -16,8 +16,7 @@ from mct.runtime.seeds import generator  # noqa: E402
 from mct.training import compiled, learners, testing  # noqa: E402
 from mct.training.jobs import Crew  # noqa: E402
 from mct.training.loader import Batch, Feed  # noqa: E402
-
-from .recorded import CallRecorder  # noqa: E402
+from tests.helpers.recorded import CallRecorder  # noqa: E402
 
 RULE = {"momentum": 0.9, "weight_decay": 5e-4}
 CPU = torch.device("cpu")

@@ -17,10 +17,9 @@ from mct.models import networks  # noqa: E402
 from mct.settings.config import DistillConfig  # noqa: E402
 from mct.trajectories.loading import Loader, _bits, loaded_bytes  # noqa: E402
 from mct.trajectories.stream import KnotStream  # noqa: E402
+from tests.helpers.fakes import random_walk  # noqa: E402
 from trajfmt.schema.layout import DTYPES  # noqa: E402
 from trajfmt.torch import from_readonly  # noqa: E402
-
-from .fakes import random_walk  # noqa: E402
 
 NARROW = ["BF16", "F16"]
 CONFIG = DistillConfig(ipc=1, inner_steps=3, expert_steps=2, max_start=3, outer_steps=3, lr_img=10,

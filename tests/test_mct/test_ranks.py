@@ -22,9 +22,8 @@ from mct.events import OuterStep  # noqa: E402
 from mct.models import networks  # noqa: E402
 from mct.runtime.ranks import Alone, joined, together  # noqa: E402
 from mct.settings.config import DistillConfig, EvaluateConfig  # noqa: E402
-
-from .fakes import FakeBundle, random_walk  # noqa: E402
-from .threads import Member, in_ranks  # noqa: E402
+from tests.helpers.fakes import FakeBundle, random_walk  # noqa: E402
+from tests.helpers.threads import Member, in_ranks  # noqa: E402
 
 CONFIG = DistillConfig(ipc=1, inner_steps=3, expert_steps=2, max_start=3, outer_steps=5, lr_img=10,
                        lr_lr=1e-4, lr_init=0.02, batch_syn=4, save_every=100, samples=2)  # fmt: skip

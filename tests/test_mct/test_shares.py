@@ -13,8 +13,7 @@ from mct.events import Accuracy, ExpertDone, ExpertEpoch, ExpertsFound
 from mct.experts.run import ExpertRun
 from mct.runtime.ranks import Alone
 from mct.settings.config import EvaluateConfig
-
-from .threads import in_ranks
+from tests.helpers.threads import in_ranks
 
 RECIPE = {"experts": 5, "epochs": 3, "lr": 0.05, "batch_size": 500, "augment": "none"}
 

@@ -9,8 +9,7 @@ import trajfmt  # noqa: E402
 from mct.errors import ConfigError  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
 from mct.trajectories.stream import KnotStream  # noqa: E402
-
-from .fakes import FakeBundle, random_walk  # noqa: E402
+from tests.helpers.fakes import FakeBundle, random_walk  # noqa: E402
 
 SHAPES = [("a.weight", (5, 3)), ("a.bias", (5,)), ("b.weight", (2, 5)), ("b.bias", (2,))]
 

@@ -16,8 +16,7 @@ from mct.inner.steps.convnet import ConvNetStep  # noqa: E402
 from mct.inner.unroll import ExactUnroll, TeslaUnroll  # noqa: E402
 from mct.models.functional import Functional  # noqa: E402
 from mct.objectives.matching import Match  # noqa: E402
-
-from .unrolled import compare_with, problem_of, relative, whole_graph  # noqa: E402
+from tests.helpers.unrolled import compare_with, problem_of, relative, whole_graph  # noqa: E402
 
 
 def loss_of(problem: Problem, function, step: int, theta, images):

@@ -28,10 +28,9 @@ from trajfmt.convert.run import convert
 torch = pytest.importorskip("torch")
 
 import trajfmt.torch  # noqa: E402  # needs torch
+from tests.foreign import mct_authors as theirs  # noqa: E402  # the generators need torch
+from tests.foreign import towers  # noqa: E402
 from trajfmt.export.run import TARGETS, check, export  # noqa: E402
-
-from ..foreign import mct_authors as theirs  # noqa: E402, TID252  # the generators need torch
-from ..foreign import towers  # noqa: E402, TID252
 
 Array = NDArray[np.generic]
 

@@ -20,8 +20,8 @@ from trajfmt.sources.discovery import open_source
 
 torch = pytest.importorskip("torch")
 
-from ..foreign import family  # noqa: E402, TID252  # the generators need torch
-from ..foreign.checking import rows, run, same, told  # noqa: E402, TID252
+from tests.foreign import family  # noqa: E402  # the generators need torch
+from tests.foreign.checking import rows, run, same, told  # noqa: E402
 
 EPOCH = {"kind": "epoch"}
 NAMES = ["features.0.weight", "features.0.bias", "features.1.weight", "features.1.bias"]

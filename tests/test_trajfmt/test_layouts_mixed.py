@@ -21,8 +21,8 @@ from trajfmt.sources.table import LAYOUTS
 
 torch = pytest.importorskip("torch")
 
-from ..foreign import family, towers  # noqa: E402, TID252  # the generators need torch
-from ..foreign.checking import rows, run, same, told  # noqa: E402, TID252
+from tests.foreign import family, towers  # noqa: E402  # the generators need torch
+from tests.foreign.checking import rows, run, same, told  # noqa: E402
 
 
 def test_every_layout_has_a_name_of_its_own_and_one_line_about_it() -> None:

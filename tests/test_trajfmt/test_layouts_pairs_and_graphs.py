@@ -16,8 +16,8 @@ from trajfmt.sources.discovery import open_source
 
 torch = pytest.importorskip("torch")
 
-from ..foreign import family, graphs, towers  # noqa: E402, TID252  # the generators need torch
-from ..foreign.checking import run, same, told  # noqa: E402, TID252
+from tests.foreign import family, graphs, towers  # noqa: E402  # the generators need torch
+from tests.foreign.checking import run, same, told  # noqa: E402
 
 
 @pytest.mark.parametrize(

@@ -22,13 +22,12 @@ import pytest
 from numpy.typing import NDArray
 
 import trajfmt
+from tests.helpers.serving import Server, served
 from trajfmt import ArrayTrajectory, ParamLayout
 from trajfmt.bundle.report import summarize
 from trajfmt.bundle.validation import validate
 from trajfmt.storage import remote, transfer
 from trajfmt.storage.address import Address, local, located
-
-from .serving import Server, served
 
 fsspec = pytest.importorskip("fsspec")
 pytest.importorskip("aiohttp")

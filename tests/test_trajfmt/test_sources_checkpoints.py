@@ -17,6 +17,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import trajfmt  # noqa: E402
+from tests.foreign import checkpoints as foreign  # noqa: E402
 from trajfmt.bundle.validation import validate  # noqa: E402
 from trajfmt.convert.events import Event  # noqa: E402
 from trajfmt.convert.options import ConvertOptions  # noqa: E402
@@ -27,8 +28,6 @@ from trajfmt.export.run import export  # noqa: E402
 from trajfmt.sources.base.collection import Collection, ForeignTrajectory  # noqa: E402
 from trajfmt.sources.checkpoints.numbering import bare, numbers_of  # noqa: E402
 from trajfmt.sources.discovery import open_source  # noqa: E402
-
-from ..foreign import checkpoints as foreign  # noqa: E402, TID252
 
 STEPS = (500, 1000, 2000, 10000)
 BUFFERS = ("1.running_mean", "1.running_var", "1.num_batches_tracked")

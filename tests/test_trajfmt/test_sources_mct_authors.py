@@ -22,7 +22,7 @@ from trajfmt.sources.discovery import open_source
 
 torch = pytest.importorskip("torch")
 
-from ..foreign import mct_authors as theirs  # noqa: E402, TID252  # the generator needs torch
+from tests.foreign import mct_authors as theirs  # noqa: E402  # the generator needs torch
 
 Float = NDArray[np.float64]
 KINDS = [
