@@ -26,8 +26,7 @@ from mct.sets import labels  # noqa: E402
 from mct.sets.settle import Told  # noqa: E402
 from mct.settings.config import EvaluateConfig  # noqa: E402
 from tests.foreign_sets import writers  # noqa: E402  # the generators need torch
-
-from .test_synthetic import made  # noqa: E402
+from tests.test_mct.results.test_synthetic import made  # noqa: E402
 
 IMAGES = writers.images_of(20)
 HARD = writers.classes_of(10, 2)
