@@ -5,8 +5,12 @@ from __future__ import annotations
 import pickle
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+import trajfmt
 from trajfmt import errors
+from trajfmt.errors import Problem, display
 
 
 @pytest.mark.parametrize(
@@ -44,3 +48,20 @@ def test_located_errors_survive_pickling(kind: type[errors.FormatError]) -> None
 def test_reasons_are_unique() -> None:
     """One code, one meaning."""
     assert len(set(errors.REASONS)) == len(errors.REASONS) > 20
+
+
+@given(st.text())
+def test_display_gives_one_printable_line(text: str) -> None:
+    """Whatever the text, nothing in it moves a cursor or breaks a line."""
+    shown = display(text)
+    assert shown.isprintable()
+    assert display(shown) == shown
+    if text.isprintable():
+        assert shown == text
+
+
+def test_problem_keeps_what_the_error_said() -> None:
+    """Reason, place, message and exit code."""
+    problem = Problem.of(trajfmt.UnsafeError("path_unsafe", "why", path="a\x1b"))
+    assert (problem.reason, problem.exit_code) == ("path_unsafe", 5)
+    assert str(problem) == "a\\x1b: why [path_unsafe]"

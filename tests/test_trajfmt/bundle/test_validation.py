@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -16,48 +14,11 @@ import pytest
 from numpy.typing import NDArray
 
 import trajfmt
+from tests.helpers.damage import KNOTS, TABLES, THETA, entry_of, patch_at, reasons_of
 from trajfmt import FormatError, ParamLayout
 from trajfmt.bundle.validation import validate
-from trajfmt.errors import REASONS, Problem
 
 Array = NDArray[np.generic]
-KNOTS, TABLES, THETA = "knots/00000.safetensors", "tables/00000.h5", "theta/00000.h5"
-
-
-@pytest.fixture
-def convex(write_bundle: Callable[..., Path], layout: ParamLayout, walk: Callable[..., Array]) -> Path:
-    """Return a sound bundle of two convexified trajectories."""
-    return write_bundle(layout, walk(layout), walk(layout, seed=1), knots=(2,), gram=True)
-
-
-@pytest.fixture
-def full(write_bundle: Callable[..., Path], layout: ParamLayout, walk: Callable[..., Array]) -> Path:
-    """Return a sound bundle of one full trajectory, codec none."""
-    return write_bundle(layout, walk(layout), encoding="full")
-
-
-@pytest.fixture
-def zstd(write_bundle: Callable[..., Path], layout: ParamLayout, walk: Callable[..., Array]) -> Path:
-    """Return a sound bundle of one full trajectory, codec zstd."""
-    return write_bundle(layout, walk(layout), encoding="full", codec="zstd", name="zstd.mtt")
-
-
-def _entry(path: Path, number: int = 0) -> dict[str, Any]:
-    entry: dict[str, Any] = json.loads((path / "manifest.json").read_bytes())["trajectories"][number]
-    return entry
-
-
-def _patch(file: Path, offset: int, data: bytes) -> None:
-    content = bytearray(file.read_bytes())
-    content[offset : offset + len(data)] = data
-    file.write_bytes(content)
-
-
-def _reasons(path: Path) -> list[str]:
-    problems = validate(path)
-    assert all(problem.reason in REASONS and problem.exit_code in (3, 4, 5) for problem in problems)
-    assert all(str(problem).isprintable() and problem.reason in str(problem) for problem in problems)
-    return [problem.reason for problem in problems]
 
 
 def test_sound_bundles_have_no_problem(convex: Path, full: Path, zstd: Path) -> None:
@@ -81,7 +42,7 @@ def test_sound_bundles_have_no_problem(convex: Path, full: Path, zstd: Path) -> 
 def test_missing_and_truncated_files(damage: Callable[[Path], object], reason: str, convex: Path) -> None:
     """Each is one problem, not a cascade."""
     damage(convex)
-    assert _reasons(convex) == [reason]
+    assert reasons_of(convex) == [reason]
 
 
 def test_links_and_pipes_in_place_of_files(convex: Path, tmp_path: Path) -> None:
@@ -101,14 +62,14 @@ def test_every_flipped_bit_of_weights_is_found(convex: Path, full: Path, zstd: P
         data = bytearray((path / name).read_bytes())
         data[-1] ^= 1
         (path / name).write_bytes(data)
-        assert "hash_mismatch" in _reasons(path)
+        assert "hash_mismatch" in reasons_of(path)
 
 
 def test_several_problems_are_all_listed(convex: Path) -> None:
     """One run tells everything that is wrong, each with its place."""
-    _patch(convex / KNOTS, _entry(convex)["data"] + 5, b"\xff")
+    patch_at(convex / KNOTS, entry_of(convex)["data"] + 5, b"\xff")
     (convex / "knots/00001.safetensors").unlink()
-    _patch(convex / TABLES, _entry(convex)["table"]["u"], np.float64(0.5).tobytes())
+    patch_at(convex / TABLES, entry_of(convex)["table"]["u"], np.float64(0.5).tobytes())
     problems = validate(convex)
     found = {(problem.reason, Path(problem.where).name) for problem in problems}
     assert {
@@ -136,10 +97,10 @@ def test_beta_must_rise_from_0_to_s(
     row: int, values: float, words: str, convex: Path, edit_manifest: Callable[..., None]
 ) -> None:
     """Not finite, falling, or not s at knot s: named with the file, also by `at`."""
-    entry = _entry(convex)
+    entry = entry_of(convex)
     if words == "fall" and row == 3:
-        _patch(convex / TABLES, entry["table"]["u"] + 24 * 4, np.full(3, 1.5).tobytes())
-    _patch(convex / TABLES, entry["table"]["u"] + 24 * row, np.float64(values).tobytes())
+        patch_at(convex / TABLES, entry["table"]["u"] + 24 * 4, np.full(3, 1.5).tobytes())
+    patch_at(convex / TABLES, entry["table"]["u"] + 24 * row, np.float64(values).tobytes())
     edit_manifest(convex)
     problems = validate(convex)
     assert [(problem.reason, problem.exit_code) for problem in problems] == [("beta_invalid", 4)]
@@ -153,25 +114,25 @@ def test_step_norms_must_be_finite_and_not_negative(
     value: float, convex: Path, edit_manifest: Callable[..., None]
 ) -> None:
     """A norm is a norm."""
-    _patch(convex / TABLES, _entry(convex)["table"]["step_norms"] + 8, np.float64(value).tobytes())
+    patch_at(convex / TABLES, entry_of(convex)["table"]["step_norms"] + 8, np.float64(value).tobytes())
     edit_manifest(convex)
-    assert _reasons(convex) == ["beta_invalid"]
+    assert reasons_of(convex) == ["beta_invalid"]
 
 
 def test_gram_must_be_finite(convex: Path, edit_manifest: Callable[..., None]) -> None:
     """Section 6.3 says what it holds, and NaN is no inner product."""
-    _patch(convex / TABLES, _entry(convex)["table"]["gram"] + 8, np.float64(np.nan).tobytes())
+    patch_at(convex / TABLES, entry_of(convex)["table"]["gram"] + 8, np.float64(np.nan).tobytes())
     edit_manifest(convex)
-    assert _reasons(convex) == ["beta_invalid"]
+    assert reasons_of(convex) == ["beta_invalid"]
 
 
 def test_beta_must_follow_from_the_step_norms(convex: Path, edit_manifest: Callable[..., None]) -> None:
     """A monotone table that is not eq. 9 is wrong; a validation checks all of section 6."""
-    u = _entry(convex)["table"]["u"]
+    u = entry_of(convex)["table"]["u"]
     content = (convex / TABLES).read_bytes()
-    _patch(convex / TABLES, u + 24, content[u : u + 24])
+    patch_at(convex / TABLES, u + 24, content[u : u + 24])
     edit_manifest(convex)
-    assert _reasons(convex) == ["beta_invalid"]
+    assert reasons_of(convex) == ["beta_invalid"]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -179,8 +140,8 @@ def test_weights_must_be_finite(
     value: float, convex: Path, full: Path, edit_manifest: Callable[..., None]
 ) -> None:
     """Trajectory, timestep and parameter are named."""
-    _patch(convex / KNOTS, _entry(convex)["data"] + 36 + 4 * 7, np.float32(value).tobytes())
-    _patch(full / THETA, _entry(full)["data"] + 3 * 36 + 4 * 8, np.float32(value).tobytes())
+    patch_at(convex / KNOTS, entry_of(convex)["data"] + 36 + 4 * 7, np.float32(value).tobytes())
+    patch_at(full / THETA, entry_of(full)["data"] + 3 * 36 + 4 * 8, np.float32(value).tobytes())
     for path, where in ((convex, "timestep 2, parameter `fc.bias`"), (full, "timestep 3, parameter `scale`")):
         edit_manifest(path)
         problems = validate(path)
@@ -207,7 +168,7 @@ def test_knot_header_must_say_what_the_manifest_says(
     change: Callable[[bytes], bytes], reason: str, code: int, convex: Path, edit_manifest: Callable[..., None]
 ) -> None:
     """Other programs read by it."""
-    data = _entry(convex)["data"]
+    data = entry_of(convex)["data"]
     content = (convex / KNOTS).read_bytes()
     (convex / KNOTS).write_bytes(change(content[:data]) + content[data:])
     edit_manifest(convex)
@@ -218,7 +179,7 @@ def test_knot_header_must_say_what_the_manifest_says(
 def test_knot_header_may_be_spelled_otherwise(convex: Path, edit_manifest: Callable[..., None]) -> None:
     """Spaces, order and metadata are free."""
     content = (convex / KNOTS).read_bytes()
-    data = _entry(convex)["data"]
+    data = entry_of(convex)["data"]
     table = json.loads(content[8:data])
     del table["__metadata__"]
     text = json.dumps(dict(reversed(table.items()))).encode()
@@ -231,7 +192,7 @@ def test_knot_header_may_be_spelled_otherwise(convex: Path, edit_manifest: Calla
 def test_digest_must_be_that_of_the_endpoints(full: Path, edit_manifest: Callable[..., None]) -> None:
     """It is what duplicates are found by."""
     edit_manifest(full, lambda manifest: manifest["trajectories"][0].update(digest="0" * 64))
-    assert _reasons(full) == ["hash_mismatch"]
+    assert reasons_of(full) == ["hash_mismatch"]
 
 
 def _rewrite(path: Path, edit: Callable[..., None], fill: Callable[[h5py.File], None]) -> None:
@@ -244,157 +205,14 @@ def _rewrite(path: Path, edit: Callable[..., None], fill: Callable[[h5py.File], 
     edit(path)
 
 
-SECRET = np.full((6, 9), 1234.5, "<f4")
-
-
-def _external_storage(file: h5py.File, secret: Path) -> None:
-    file.create_dataset("theta", (6, 9), "<f4", external=[(str(secret / "raw"), 0, h5py.h5f.UNLIMITED)])
-
-
-def _external_link(file: h5py.File, secret: Path) -> None:
-    file["theta"] = h5py.ExternalLink(str(secret / "secret.h5"), "theta")
-
-
-def _soft_link(file: h5py.File, _secret: Path) -> None:
-    file.create_group("g")
-    file["theta"] = h5py.SoftLink("/elsewhere")
-
-
-def _virtual(file: h5py.File, secret: Path) -> None:
-    virtual = h5py.VirtualLayout((6, 9), "<f4")
-    virtual[:] = h5py.VirtualSource(str(secret / "secret.h5"), "theta", (6, 9))
-    file.create_virtual_dataset("theta", virtual)
-
-
-def _vlen(file: h5py.File, _secret: Path) -> None:
-    file.create_dataset("theta", (6,), h5py.vlen_dtype("<f4"))
-
-
-def _text(file: h5py.File, _secret: Path) -> None:
-    file.create_dataset("theta", (6,), h5py.string_dtype())
-
-
-def _reference(file: h5py.File, _secret: Path) -> None:
-    file.create_dataset("theta", (6,), h5py.ref_dtype)
-
-
-def _compound(file: h5py.File, _secret: Path) -> None:
-    file.create_dataset("theta", (6,), [("a", "<f4"), ("b", "<i4")])
-
-
-def _opaque(file: h5py.File, _secret: Path) -> None:
-    file.create_dataset("theta", (6,), "V7")
-
-
-def _named_type(file: h5py.File, _secret: Path) -> None:
-    file["theta"] = np.dtype("<f4")
-
-
-def _filter(file: h5py.File, _secret: Path) -> None:
-    file.create_dataset("theta", (6, 9), "<f4", chunks=(1, 9), scaleoffset=2)
-
-
-def _deep(file: h5py.File, _secret: Path) -> None:
-    file.create_group("/".join("abcdefgh"))
-
-
-UNSAFE = [
-    _external_storage,
-    _external_link,
-    _soft_link,
-    _virtual,
-    _vlen,
-    _text,
-    _reference,
-    _compound,
-    _opaque,
-    _named_type,
-    _filter,
-    _deep,
-]
-
-
-@pytest.mark.parametrize("attack", UNSAFE, ids=lambda attack: attack.__name__.strip("_"))
-def test_hdf5_that_leads_elsewhere_is_unsafe_and_not_followed(
-    attack: Callable[[h5py.File, Path], None],
-    full: Path,
-    tmp_path: Path,
-    edit_manifest: Callable[..., None],
-) -> None:
-    """`hdf5_unsafe`, and no content of the other file comes out of our reader."""
-    (tmp_path / "secret").mkdir()
-    (tmp_path / "secret/raw").write_bytes(SECRET.tobytes())
-    with h5py.File(tmp_path / "secret/secret.h5", "w") as file:
-        file["theta"] = SECRET
-    _rewrite(full, edit_manifest, lambda file: attack(file, tmp_path / "secret"))
-    problems = validate(full)
-    unsafe = [problem for problem in problems if problem.reason == "hdf5_unsafe"]
-    assert unsafe
-    assert {problem.exit_code for problem in unsafe} == {5}
-    with trajfmt.open(full) as bundle:
-        for t in range(6):
-            assert (bundle[0].at(t) != SECRET[0]).all()
-
-
-@pytest.mark.parametrize(
-    ("shape", "dtype", "name"),
-    [
-        ((9, 6), "<f4", "theta"),
-        ((54,), "<f4", "theta"),
-        ((6, 9), ">f4", "theta"),
-        ((6, 9), "<u4", "theta"),
-        ((6, 9), "<f4", "weights"),
-    ],
-)
-def test_hdf5_metadata_must_agree_with_the_manifest(
-    shape: tuple[int, ...], dtype: str, name: str, full: Path, edit_manifest: Callable[..., None]
-) -> None:
-    """Other programs would read other numbers."""
-    theta = trajfmt.open(full)[0].theta().copy()  # type: ignore[attr-defined]
-
-    def fill(file: h5py.File) -> None:
-        file.create_dataset(name, shape, dtype)[...] = np.zeros(shape, dtype)
-
-    _rewrite(full, edit_manifest, fill)
-    _patch(full / THETA, _entry(full)["data"], theta.tobytes())
-    edit_manifest(full)
-    assert set(_reasons(full)) == {"header_mismatch"}
-
-
-def test_chunk_index_must_agree_with_the_manifest(zstd: Path, edit_manifest: Callable[..., None]) -> None:
-    """Two chunks exchanged in the manifest: our reader and HDF5 would read different timesteps."""
-
-    def swap(manifest: dict[str, Any]) -> None:
-        chunks = manifest["trajectories"][0]["chunks"]
-        for key in ("offsets", "sizes"):
-            chunks[key][1], chunks[key][2] = chunks[key][2], chunks[key][1]
-
-    edit_manifest(zstd, swap)
-    assert _reasons(zstd) == ["header_mismatch"]
-
-
-def test_not_hdf5_at_all(convex: Path, edit_manifest: Callable[..., None]) -> None:
-    """The offsets still give betas, but no other tool opens the file."""
-    _patch(convex / TABLES, 0, b"not hdf5")
-    edit_manifest(convex)
-    assert _reasons(convex) == ["header_invalid"]
-
-
 def test_chunk_that_does_not_decode_is_named(zstd: Path, edit_manifest: Callable[..., None]) -> None:
     """Timestep, chunk and byte."""
-    offset = _entry(zstd)["chunks"]["offsets"][4]
-    _patch(zstd / THETA, offset, b"\0\0\0\0")
+    offset = entry_of(zstd)["chunks"]["offsets"][4]
+    patch_at(zstd / THETA, offset, b"\0\0\0\0")
     edit_manifest(zstd)
     problems = validate(zstd)
     assert [problem.reason for problem in problems] == ["chunk_invalid"]
     assert f"timestep 4, chunk 0, byte {offset}" in problems[0].message
-
-
-def test_problem_keeps_what_the_error_said() -> None:
-    """Reason, place, message and exit code."""
-    problem = Problem.of(trajfmt.UnsafeError("path_unsafe", "why", path="a\x1b"))
-    assert (problem.reason, problem.exit_code) == ("path_unsafe", 5)
-    assert str(problem) == "a\\x1b: why [path_unsafe]"
 
 
 @pytest.mark.parametrize("where", ["hdf5", "parameter"])
@@ -412,7 +230,7 @@ def test_names_of_a_stranger_are_escaped_in_problems(
     else:
         layout = ParamLayout.of([(name, (9,))])
         full = write_bundle(layout, walk(layout), encoding="full", name="named.mtt")
-        _patch(full / THETA, _entry(full)["data"], np.float32(np.nan).tobytes())
+        patch_at(full / THETA, entry_of(full)["data"], np.float32(np.nan).tobytes())
         edit_manifest(full)
     problems = validate(full)
     assert problems
@@ -435,45 +253,3 @@ def test_pipe_behind_a_linked_folder_does_not_hang(
     shutil.rmtree(convex / "tables")
     (convex / "tables").symlink_to(tmp_path / "elsewhere")
     assert "path_unsafe" in python(VALIDATE, convex)
-
-
-def test_hard_links_in_a_circle_do_not_hang(
-    convex: Path, edit_manifest: Callable[..., None], python: Callable[..., str]
-) -> None:
-    """Groups that hold each other: a 15 kB file must not keep a validation busy for hours."""
-    with h5py.File(convex / TABLES, "a") as file:
-        for number in range(150):
-            file[f"again{number}"] = file["/"]
-    edit_manifest(convex)
-    assert "hdf5_unsafe" in python(VALIDATE, convex)
-
-
-@pytest.mark.parametrize("kind", ["convex", "full", "zstd"])
-def test_damaged_hdf5_metadata_is_a_problem_and_not_a_traceback(
-    kind: str, request: pytest.FixtureRequest, edit_manifest: Callable[..., None]
-) -> None:
-    """Any byte of the metadata may be wrong: libhdf5 complains in many ways, mostly `header_invalid`."""
-    path: Path = request.getfixturevalue(kind)
-    file = path / (TABLES if kind == "convex" else THETA)
-    sound = file.read_bytes()
-    rng = np.random.default_rng(0)
-    found: Counter[str] = Counter()
-    for _ in range(120):
-        data = bytearray(sound)
-        for position in rng.integers(0, min(len(data), 2400), 2):
-            data[position] = rng.choice([0, 1, 127, 255])
-        file.write_bytes(data)
-        edit_manifest(path)
-        found.update(_reasons(path))
-    assert found["header_invalid"] > 10
-    assert found.keys() <= {"header_invalid", "hdf5_unsafe", "header_mismatch", "hash_mismatch", "non_finite"}
-
-
-def test_hdf5_type_without_numpy_equivalent_is_unsafe(full: Path, edit_manifest: Callable[..., None]) -> None:
-    """HDF5's time type exists only there."""
-
-    def fill(file: h5py.File) -> None:
-        h5py.h5d.create(file.id, b"theta", h5py.h5t.UNIX_D32LE, h5py.h5s.create_simple((2,)))
-
-    _rewrite(full, edit_manifest, fill)
-    assert "hdf5_unsafe" in _reasons(full)

@@ -1,0 +1,207 @@
+"""Bytes to a checked manifest: strict JSON, versions, features, limits, hostile input."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.helpers.manifests import CONVEX, FULL, canonical, refusal, with_value
+from trajfmt import CorruptError, FormatError, NotABundleError, UnsafeError
+from trajfmt.schema.manifest import MAX_BYTES, encode
+from trajfmt.schema.parse import check_writable, parse
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x00",
+        b"[",
+        b"{} {}",
+        b'{"a":1,}',
+        b"\xff\xfe{}",
+        b"\xef\xbb\xbf" + canonical(CONVEX),
+        canonical(CONVEX)[:-3],
+        canonical(CONVEX).replace(b'"format"', b'"format":"trajfmt","format"'),
+        canonical(CONVEX).replace(b'"dtype":"F32"', b'"dtype":"F32","dtyp\\u0065":"F32"', 1),
+        canonical(CONVEX | {"x_a": 0}).replace(b'"x_a":0', b'"x_a":{"k":1,"k":1}'),
+        canonical(CONVEX | {"x_a": 0}).replace(b'"x_a":0', b'"x_a":NaN'),
+        canonical(CONVEX | {"x_a": 0}).replace(b'"x_a":0', b'"x_a":-Infinity'),
+        canonical(CONVEX | {"x_a": 0}).replace(b'"x_a":0', b'"x_a":1e999'),
+        canonical(CONVEX | {"x_a": 0}).replace(b'"x_a":0', b'"x_a":"\\ud800"'),
+        canonical(CONVEX | {"x_a": 0}).replace(b'"x_a":0', b'"x_a":' + b"9" * 10**5),
+        canonical(CONVEX | {"x_a": 0}).replace(b'"x_a":0', b'"x_a":' + b"[" * 10**5 + b"]" * 10**5),
+        canonical(CONVEX | {"x_a": 0}).replace(
+            b'"x_a":0', b'"x_a":' + b'{"a":' * 10**5 + b"0" + b"}" * 10**5
+        ),
+        b"[" * 10**6,
+    ],
+    ids=[
+        "empty",
+        "nul",
+        "open",
+        "two-values",
+        "comma",
+        "utf16",
+        "bom",
+        "truncated",
+        "duplicate",
+        "duplicate-escaped",
+        "duplicate-private",
+        "nan",
+        "infinity",
+        "overflow",
+        "surrogate",
+        "digits",
+        "nested-lists",
+        "nested-objects",
+        "open-lists",
+    ],
+)
+def test_text_that_is_not_strict_json_is_refused(data: bytes) -> None:
+    """Refused with `manifest_invalid`, never a crash."""
+    assert refusal(data) == "manifest_invalid"
+
+
+def test_sixty_nested_levels_are_followed() -> None:
+    """The specification asks for 64."""
+    value: Any = 0
+    for _ in range(62):
+        value = [value]
+    assert json.loads(encode(parse(canonical(CONVEX | {"x_a": value}))))["x_a"] == value
+
+
+def test_manifest_above_the_cap_is_not_decoded() -> None:
+    """64 MiB are the most, and one byte more is unsafe."""
+    padding = MAX_BYTES - len(canonical(CONVEX))
+    assert parse(canonical(CONVEX) + b" " * padding)
+    with pytest.raises(UnsafeError) as caught:
+        parse(canonical(CONVEX) + b" " * (padding + 1))
+    assert caught.value.reason == "manifest_too_large"
+
+
+@pytest.mark.parametrize(
+    "data", [b"[]", b"null", b"1", b"{}", b'{"format":"other"}', b'{"format":["trajfmt"]}']
+)
+def test_other_json_is_not_a_bundle(data: bytes) -> None:
+    """JSON without our `format` is called something else, not damaged."""
+    with pytest.raises(NotABundleError) as caught:
+        parse(data)
+    assert (caught.value.reason, caught.value.exit_code) == ("not_a_bundle", 3)
+
+
+@pytest.mark.parametrize(
+    "version", [{"major": 2, "minor": 0}, {"major": 1, "minor": 1}, {"major": 0, "minor": 9}]
+)
+def test_unknown_version_is_reported_before_unknown_keys(version: dict[str, int]) -> None:
+    """A bundle of the future is called that, whatever else it has."""
+    future = CONVEX | {"version": version, "new_key": 1, "parameters": "elsewhere"}
+    with pytest.raises(NotABundleError, match=f"{version['major']}.{version['minor']}") as caught:
+        parse(canonical(future))
+    assert caught.value.reason == "unknown_version"
+
+
+def test_unknown_feature_is_named() -> None:
+    """The feature that is missing is in the message, before unknown keys are complained about."""
+    with pytest.raises(NotABundleError, match=r"'tiles\.v2'") as caught:
+        parse(canonical(CONVEX | {"requires_read": ["tiles.v2"], "new": 1}))
+    assert caught.value.reason == "unknown_feature"
+
+
+def test_unknown_write_feature_stops_writers_only() -> None:
+    """Reading ignores `requires_write`, appending does not."""
+    manifest = parse(canonical(CONVEX | {"requires_write": ["index.v2"]}))
+    check_writable(parse(canonical(CONVEX)))
+    with pytest.raises(NotABundleError, match=r"'index\.v2'") as caught:
+        check_writable(manifest)
+    assert caught.value.reason == "unknown_feature"
+
+
+@given(st.binary(max_size=200))
+def test_random_bytes_never_crash(data: bytes) -> None:
+    """Whatever comes in, a FormatError comes out."""
+    with pytest.raises(FormatError):
+        parse(data)
+
+
+@given(st.integers(0, len(canonical(FULL)) - 1), st.binary(min_size=1, max_size=4), st.booleans())
+def test_damaged_manifests_never_crash(position: int, patch: bytes, full: bool) -> None:
+    """A manifest with other bytes somewhere is read or refused, nothing else."""
+    data = bytearray(canonical(FULL if full else CONVEX))
+    data[position : position + len(patch)] = patch
+    try:
+        manifest = parse(bytes(data))
+    except FormatError:
+        return
+    assert parse(encode(manifest)) == manifest
+
+
+ESCAPE = "\x1b]0;title\x07\u202e"
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("requires_read", [ESCAPE]),
+        ("files.0.path", ESCAPE),
+        ("provenance.known_from", {"dataset": ESCAPE}),
+        ("parameters.0.dtype", ESCAPE),
+    ],
+)
+def test_control_characters_of_values_are_escaped_in_errors(path: str, value: Any) -> None:
+    """A stranger's manifest cannot send escape sequences to a terminal."""
+    with pytest.raises(FormatError) as caught:
+        parse(with_value(CONVEX, path, value))
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("path", "value"), [(ESCAPE, 1), (f"provenance.{ESCAPE}", 1), ("parameters.1.name", "w")]
+)
+def test_control_characters_of_names_are_escaped_in_errors(path: str, value: Any) -> None:
+    """The same for unknown keys and for parameter names."""
+    data = with_value(CONVEX, path, value)
+    if path == "parameters.1.name":
+        data = with_value(json.loads(with_value(CONVEX, path, ESCAPE)), "parameters.0.name", ESCAPE)
+    with pytest.raises(FormatError) as caught:
+        parse(data)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("what", ["keys", "parameters"])
+def test_many_names_with_a_duplicate_at_the_end_are_refused_quickly(
+    what: str, python: Callable[..., str]
+) -> None:
+    """Refusing is linear in the size of the manifest: a small file must not keep a reader busy."""
+    code = """
+import sys, json
+from trajfmt import CorruptError
+from trajfmt.schema.parse import parse
+n = 150_000
+if sys.argv[1] == "keys":
+    data = b"{" + b",".join(b'"%d":1' % i for i in range(n)) + b',"%d":1}' % (n - 1)
+else:
+    manifest = json.loads(sys.argv[2])
+    names = [*range(n), n - 1]
+    manifest["parameters"] = [{"name": str(i), "shape": [], "dtype": "F32"} for i in names]
+    manifest["layers"] = [{"name": "all", "parameters": list(range(n + 1))}]
+    data = json.dumps(manifest).encode()
+try:
+    parse(data)
+except CorruptError as exc:
+    assert "149999" in str(exc), exc
+else:
+    raise SystemExit("was accepted")
+"""
+    python(code, what, canonical(CONVEX).decode())
+
+
+def test_parse_and_corrupt_error_carry_the_path() -> None:
+    """The error says which file, with control characters escaped."""
+    with pytest.raises(CorruptError, match=r"^a\\x1b/manifest.json: "):
+        parse(b"{", path="a\x1b/manifest.json")

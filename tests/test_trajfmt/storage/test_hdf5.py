@@ -1,0 +1,210 @@
+"""HDF5 files of strangers: what leads elsewhere is refused, what disagrees with the manifest is found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+import trajfmt
+from tests.helpers.damage import TABLES, THETA, entry_of, patch_at, reasons_of
+from trajfmt.bundle.validation import validate
+
+
+def _rewrite(path: Path, edit: Callable[..., None], fill: Callable[[h5py.File], None]) -> None:
+    """Replace the file of weights by another HDF5 file, padded so that the manifest's offsets fit."""
+    (path / THETA).unlink()
+    with h5py.File(path / THETA, "w", alignment_threshold=512, alignment_interval=64) as file:
+        fill(file)
+    size = (path / THETA).stat().st_size
+    os.truncate(path / THETA, max(size, 8192))
+    edit(path)
+
+
+SECRET = np.full((6, 9), 1234.5, "<f4")
+
+
+def _external_storage(file: h5py.File, secret: Path) -> None:
+    file.create_dataset("theta", (6, 9), "<f4", external=[(str(secret / "raw"), 0, h5py.h5f.UNLIMITED)])
+
+
+def _external_link(file: h5py.File, secret: Path) -> None:
+    file["theta"] = h5py.ExternalLink(str(secret / "secret.h5"), "theta")
+
+
+def _soft_link(file: h5py.File, _secret: Path) -> None:
+    file.create_group("g")
+    file["theta"] = h5py.SoftLink("/elsewhere")
+
+
+def _virtual(file: h5py.File, secret: Path) -> None:
+    virtual = h5py.VirtualLayout((6, 9), "<f4")
+    virtual[:] = h5py.VirtualSource(str(secret / "secret.h5"), "theta", (6, 9))
+    file.create_virtual_dataset("theta", virtual)
+
+
+def _vlen(file: h5py.File, _secret: Path) -> None:
+    file.create_dataset("theta", (6,), h5py.vlen_dtype("<f4"))
+
+
+def _text(file: h5py.File, _secret: Path) -> None:
+    file.create_dataset("theta", (6,), h5py.string_dtype())
+
+
+def _reference(file: h5py.File, _secret: Path) -> None:
+    file.create_dataset("theta", (6,), h5py.ref_dtype)
+
+
+def _compound(file: h5py.File, _secret: Path) -> None:
+    file.create_dataset("theta", (6,), [("a", "<f4"), ("b", "<i4")])
+
+
+def _opaque(file: h5py.File, _secret: Path) -> None:
+    file.create_dataset("theta", (6,), "V7")
+
+
+def _named_type(file: h5py.File, _secret: Path) -> None:
+    file["theta"] = np.dtype("<f4")
+
+
+def _filter(file: h5py.File, _secret: Path) -> None:
+    file.create_dataset("theta", (6, 9), "<f4", chunks=(1, 9), scaleoffset=2)
+
+
+def _deep(file: h5py.File, _secret: Path) -> None:
+    file.create_group("/".join("abcdefgh"))
+
+
+UNSAFE = [
+    _external_storage,
+    _external_link,
+    _soft_link,
+    _virtual,
+    _vlen,
+    _text,
+    _reference,
+    _compound,
+    _opaque,
+    _named_type,
+    _filter,
+    _deep,
+]
+
+
+@pytest.mark.parametrize("attack", UNSAFE, ids=lambda attack: attack.__name__.strip("_"))
+def test_hdf5_that_leads_elsewhere_is_unsafe_and_not_followed(
+    attack: Callable[[h5py.File, Path], None],
+    full: Path,
+    tmp_path: Path,
+    edit_manifest: Callable[..., None],
+) -> None:
+    """`hdf5_unsafe`, and no content of the other file comes out of our reader."""
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret/raw").write_bytes(SECRET.tobytes())
+    with h5py.File(tmp_path / "secret/secret.h5", "w") as file:
+        file["theta"] = SECRET
+    _rewrite(full, edit_manifest, lambda file: attack(file, tmp_path / "secret"))
+    problems = validate(full)
+    unsafe = [problem for problem in problems if problem.reason == "hdf5_unsafe"]
+    assert unsafe
+    assert {problem.exit_code for problem in unsafe} == {5}
+    with trajfmt.open(full) as bundle:
+        for t in range(6):
+            assert (bundle[0].at(t) != SECRET[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "name"),
+    [
+        ((9, 6), "<f4", "theta"),
+        ((54,), "<f4", "theta"),
+        ((6, 9), ">f4", "theta"),
+        ((6, 9), "<u4", "theta"),
+        ((6, 9), "<f4", "weights"),
+    ],
+)
+def test_hdf5_metadata_must_agree_with_the_manifest(
+    shape: tuple[int, ...], dtype: str, name: str, full: Path, edit_manifest: Callable[..., None]
+) -> None:
+    """Other programs would read other numbers."""
+    theta = trajfmt.open(full)[0].theta().copy()  # type: ignore[attr-defined]
+
+    def fill(file: h5py.File) -> None:
+        file.create_dataset(name, shape, dtype)[...] = np.zeros(shape, dtype)
+
+    _rewrite(full, edit_manifest, fill)
+    patch_at(full / THETA, entry_of(full)["data"], theta.tobytes())
+    edit_manifest(full)
+    assert set(reasons_of(full)) == {"header_mismatch"}
+
+
+def test_chunk_index_must_agree_with_the_manifest(zstd: Path, edit_manifest: Callable[..., None]) -> None:
+    """Two chunks exchanged in the manifest: our reader and HDF5 would read different timesteps."""
+
+    def swap(manifest: dict[str, Any]) -> None:
+        chunks = manifest["trajectories"][0]["chunks"]
+        for key in ("offsets", "sizes"):
+            chunks[key][1], chunks[key][2] = chunks[key][2], chunks[key][1]
+
+    edit_manifest(zstd, swap)
+    assert reasons_of(zstd) == ["header_mismatch"]
+
+
+def test_not_hdf5_at_all(convex: Path, edit_manifest: Callable[..., None]) -> None:
+    """The offsets still give betas, but no other tool opens the file."""
+    patch_at(convex / TABLES, 0, b"not hdf5")
+    edit_manifest(convex)
+    assert reasons_of(convex) == ["header_invalid"]
+
+
+VALIDATE = """
+import sys, pathlib
+from trajfmt.bundle.validation import validate
+print(*sorted({problem.reason for problem in validate(pathlib.Path(sys.argv[1]))}))
+"""
+
+
+def test_hard_links_in_a_circle_do_not_hang(
+    convex: Path, edit_manifest: Callable[..., None], python: Callable[..., str]
+) -> None:
+    """Groups that hold each other: a 15 kB file must not keep a validation busy for hours."""
+    with h5py.File(convex / TABLES, "a") as file:
+        for number in range(150):
+            file[f"again{number}"] = file["/"]
+    edit_manifest(convex)
+    assert "hdf5_unsafe" in python(VALIDATE, convex)
+
+
+@pytest.mark.parametrize("kind", ["convex", "full", "zstd"])
+def test_damaged_hdf5_metadata_is_a_problem_and_not_a_traceback(
+    kind: str, request: pytest.FixtureRequest, edit_manifest: Callable[..., None]
+) -> None:
+    """Any byte of the metadata may be wrong: libhdf5 complains in many ways, all are `header_invalid`."""
+    path: Path = request.getfixturevalue(kind)
+    file = path / (TABLES if kind == "convex" else THETA)
+    sound = file.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(120):
+        data = bytearray(sound)
+        for position in rng.integers(0, min(len(data), 2400), 2):
+            data[position] = rng.choice([0, 1, 127, 255])
+        file.write_bytes(data)
+        edit_manifest(path)
+        for problem in validate(path):
+            assert problem.exit_code in (4, 5)
+    file.write_bytes(sound)
+
+
+def test_hdf5_type_without_numpy_equivalent_is_unsafe(full: Path, edit_manifest: Callable[..., None]) -> None:
+    """HDF5's time type exists only there."""
+
+    def fill(file: h5py.File) -> None:
+        h5py.h5d.create(file.id, b"theta", h5py.h5t.UNIX_D32LE, h5py.h5s.create_simple((2,)))
+
+    _rewrite(full, edit_manifest, fill)
+    assert "hdf5_unsafe" in reasons_of(full)
