@@ -1,9 +1,8 @@
-"""Trajectories that others have convexified: kept as they are, discretised, free, refused where broken."""
+"""Trajectories that others have convexified: kept as they are, free, refused where broken."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,76 +10,16 @@ import numpy as np
 import pytest
 
 import trajfmt
-from trajfmt import ArrayTrajectory, CorruptError, ParamLayout, SourceError, UsageError
+from tests.helpers.convexified import OWNER, Walk, exact, given, write
+from trajfmt import CorruptError, ParamLayout, SourceError, UsageError
 from trajfmt.bundle.report import layer_reports, summarize
 from trajfmt.bundle.validation import validate
 from trajfmt.convert.options import ConvertOptions
 from trajfmt.convert.run import convert
 from trajfmt.encodings.convex.reader import ConvexTrajectory
-from trajfmt.encodings.parts.discrete import Discretised
 from trajfmt.schema.layout import DTYPES
-from trajfmt.trajectory.beta import curve, locate
+from trajfmt.trajectory.beta import curve
 from trajfmt.trajectory.measure import Digest
-from trajfmt.trajectory.source import Convexified
-
-Walk = Callable[..., Any]
-OWNER = np.repeat([0, 1, 2], [6, 2, 1])
-"""Layer of each of the nine elements."""
-
-
-@dataclass(kw_only=True)
-class Given:
-    """A convexified trajectory in memory."""
-
-    layout: ParamLayout
-    rows: Any
-    knots: tuple[int, ...]
-    u: Any
-    step_norms: Any = None
-    smoothed: bool = False
-    free: bool = False
-    extra: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def timesteps(self) -> int:
-        """Return T + 1."""
-        return self.knots[-1] + 1
-
-    def read(self, t: int, parameter: int) -> Any:
-        """Return one parameter of knot number t."""
-        return self.rows[t, self.layout.offsets[parameter] : self.layout.offsets[parameter + 1]]
-
-
-def given(layout: ParamLayout, walk: Walk, knots: tuple[int, ...] = (0, 2, 5), **changes: Any) -> Given:
-    """Return a random path as others would convexify it: every second layer by other numbers than eq. 9."""
-    theta = walk(layout, timesteps=knots[-1] + 1)
-    generator = np.random.default_rng(1)
-    u = curve(generator.random((knots[-1], 3)) + 0.1, knots)
-    rows = theta[list(knots)]
-    return replace(Given(layout=layout, rows=rows, knots=knots, u=u), **changes)
-
-
-def exact(source: Given, t: float) -> Any:
-    """Return the weights at t by eq. 10, in float64."""
-    n = min(int(t), source.timesteps - 2)
-    x = ((1 - (t - n)) * source.u[n] + (t - n) * source.u[n + 1])[OWNER]
-    s = np.zeros(9, int) if source.free else np.minimum(x.astype(int), len(source.knots) - 2)
-    rows = source.rows.astype(np.float64)
-    return (1 - (x - s)) * rows[s, range(9)] + (x - s) * rows[s + 1, range(9)]
-
-
-def write(path: Path, layout: ParamLayout, *sources: Any, **options: Any) -> Path:
-    """Write sources as a convex bundle."""
-    with trajfmt.create(path, layout, encoding="convex", **options) as writer:
-        for source in sources:
-            writer.add(source)
-    return path
-
-
-def test_protocol_is_met_by_what_has_its_members(layout: ParamLayout, walk: Walk) -> None:
-    """A convexified trajectory is told from a source by what it has."""
-    assert isinstance(given(layout, walk), Convexified)
-    assert not isinstance(ArrayTrajectory(walk(layout), layout), Convexified)
 
 
 @pytest.mark.parametrize("norms", [False, True])
@@ -139,15 +78,6 @@ def test_free_weights_are_not_clipped(tmp_path: Path, layout: ParamLayout, walk:
         with trajfmt.open(tmp_path / "full.mtt") as full:
             assert all(full[0].at(t).tobytes() == trajectory.at(t).tobytes() for t in range(4))
     assert summarize(path).free == 1
-
-
-def test_locate_clips_unless_free() -> None:
-    """The same table read in both ways."""
-    u = np.array([[0.0], [1.0]])
-    assert locate(u, 0.5)[1].tolist() == locate(u, 0.5, free=True)[1].tolist() == [0.5]
-    bent = np.array([[0.0], [2.0]])
-    assert (locate(bent, 1)[0].tolist(), locate(bent, 1)[1].tolist()) == ([1], [1.0])
-    assert (locate(bent, 1, free=True)[0].tolist(), locate(bent, 1, free=True)[1].tolist()) == ([0], [2.0])
 
 
 def test_digest_is_of_the_stored_ends(tmp_path: Path, layout: ParamLayout, walk: Walk) -> None:
@@ -212,36 +142,6 @@ def test_smoothed_and_others_do_not_mix(tmp_path: Path, layout: ParamLayout, wal
     with trajfmt.append(path) as writer:
         writer.add(replace(other, smoothed=True))
     assert validate(path) == []
-
-
-@pytest.mark.parametrize("codec", ["none", "archive"])
-def test_discretised_at_whole_timesteps(tmp_path: Path, layout: ParamLayout, walk: Walk, codec: Any) -> None:
-    """A full bundle gets the weights of eq. 10 at every timestep, bit for bit those of the convex one."""
-    source = given(layout, walk)
-    convex = write(tmp_path / "a.mct", layout, source)
-    with trajfmt.create(tmp_path / "b.mtt", layout, encoding="full", codec=codec) as writer:
-        writer.add(source)
-    convert(convex, tmp_path / "c.mtt", ConvertOptions(codec=codec, timesteps=(1, 5)))
-    with (
-        trajfmt.open(convex) as a,
-        trajfmt.open(tmp_path / "b.mtt") as b,
-        trajfmt.open(tmp_path / "c.mtt") as c,
-    ):
-        assert all(b[0].at(t).tobytes() == a[0].at(t).tobytes() for t in range(6))
-        assert all(c[0].at(t - 1).tobytes() == a[0].at(t).tobytes() for t in range(1, 5))
-        assert b.manifest.trajectories[0].digest == a.manifest.trajectories[0].digest
-    with pytest.raises(UsageError, match="knots cannot be cut"):
-        convert(convex, tmp_path / "d.mct", ConvertOptions(timesteps=(1, 5), dtype="F16"))
-
-
-def test_discretised_and_rounded_at_once(layout: ParamLayout, walk: Walk) -> None:
-    """For another stored type the weights come in float64, to be rounded once."""
-    source = given(layout, walk)
-    discrete = Discretised(source, layout.cast("BF16"), cast=True)
-    piece = discrete.piece(1, 0, 2, 5)
-    assert piece.dtype == np.float64
-    assert np.array_equal(piece, exact(source, 1)[2:5])
-    assert Discretised(source, layout).read(1, 0).dtype == np.float32
 
 
 @pytest.mark.parametrize("dtype", ["F16", "BF16", "F64"])

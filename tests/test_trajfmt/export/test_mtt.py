@@ -16,8 +16,9 @@ from trajfmt import ExistsError, ParamLayout, UsageError
 
 torch = pytest.importorskip("torch")
 
+import trajfmt.torch  # noqa: E402  # needs torch
 from trajfmt.export.mtt import BufferWriter  # noqa: E402  # needs torch
-from trajfmt.export.run import export  # noqa: E402  # needs torch
+from trajfmt.export.run import check, export  # noqa: E402
 
 Array = NDArray[np.generic]
 
@@ -134,3 +135,26 @@ def test_less_than_one_trajectory_a_file_is_a_usage_error(layout: ParamLayout, t
     """Zero would never write."""
     with pytest.raises(UsageError, match="per_file"):
         BufferWriter(tmp_path, layout, per_file=0)
+
+
+def flat(step: Any) -> bytes:
+    """Return a timestep's bytes."""
+    return b"".join(tensor.numpy().tobytes() for tensor in step)
+
+
+def test_mtt_is_told_of_lengths_and_types(
+    layout: ParamLayout, walk: Callable[..., Array], tmp_path: Path
+) -> None:
+    """What would end in an IndexError or in a clash of types in MTT's code."""
+    double = ParamLayout.of([(p.name, p.shape) for p in layout.parameters], dtype="F64")
+    with trajfmt.create(tmp_path / "a.mtt", double, encoding="full") as writer:
+        for timesteps in (5, 8):
+            writer.add(trajfmt.ArrayTrajectory(walk(double, timesteps), double))
+    with trajfmt.open(tmp_path / "a.mtt") as bundle:
+        lengths, types = check(bundle)
+        assert "end at 4 to 7: keep max_start_epoch + expert_epochs <= 5" in lengths
+        assert "weights are F64" in types
+        export(bundle, tmp_path / "out", float32=True)
+        (one, _) = torch.load(tmp_path / "out" / "replay_buffer_0.pt")
+        assert one[2][0].dtype == torch.float32
+        assert flat(one[2]) == bundle[0].at(2).astype("f4").tobytes()

@@ -116,3 +116,12 @@ def test_knots_must_be_whole() -> None:
     """A fractional knot is refused, not rounded."""
     with pytest.raises((UsageError, TypeError)):
         check_knots((0, 1.9, 3), 3)  # type: ignore[arg-type]
+
+
+def test_locate_clips_unless_free() -> None:
+    """The same table read in both ways."""
+    u = np.array([[0.0], [1.0]])
+    assert locate(u, 0.5)[1].tolist() == locate(u, 0.5, free=True)[1].tolist() == [0.5]
+    bent = np.array([[0.0], [2.0]])
+    assert (locate(bent, 1)[0].tolist(), locate(bent, 1)[1].tolist()) == ([1], [1.0])
+    assert (locate(bent, 1, free=True)[0].tolist(), locate(bent, 1, free=True)[1].tolist()) == ([0], [2.0])

@@ -3,68 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
 import trajfmt
-from trajfmt import ArrayTrajectory, CorruptError, ParamLayout, SourceError, TimestepError, UsageError
+from tests.helpers.carried import Carrier, state, write
+from trajfmt import ParamLayout, TimestepError
 from trajfmt.bundle.extraction import extract
-from trajfmt.bundle.report import summarize
 from trajfmt.bundle.validation import validate
 from trajfmt.convert.options import ConvertOptions
 from trajfmt.convert.run import convert
-from trajfmt.convert.selection import Window
-from trajfmt.schema.provenance import Provenance, TimestepUnit
 
 Walk = Callable[..., Any]
-KINDS = [
-    *("?", "u1", "i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f2", "<f4", "<f8", "<c8"),
-    *(ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2),
-]
-
-
-class Carrier(ArrayTrajectory):
-    """A trajectory in memory that has more than weights."""
-
-    def __init__(
-        self,
-        theta: Any,
-        layout: ParamLayout,
-        state: Callable[[int], Mapping[str, Any]] = lambda _: {},
-        numbers: tuple[int, ...] | None = None,
-    ) -> None:
-        super().__init__(theta, layout)
-        self.state = state
-        self.numbers = numbers
-
-    def buffers(self, t: int) -> Mapping[str, Any]:
-        """Return what timestep t carries."""
-        return self.state(t)
-
-
-def state(t: int) -> dict[str, Any]:
-    """Return a counter, statistics, and one array of every type."""
-    odd = {f"kind.{np.dtype(kind).name}": np.array([[t % 2, 1, 0]], kind) for kind in KINDS}
-    return {
-        "norm.mean": np.array([t, -t], "<f4"),
-        "norm.steps": np.array(7 * t),
-        "empty": np.zeros((0, 3)),
-        **odd,
-    }
-
-
-def write(path: Path, layout: ParamLayout, *sources: Any, **options: Any) -> Path:
-    """Write sources as a bundle."""
-    with trajfmt.create(path, layout, **({"encoding": "convex"} | options)) as writer:
-        for source in sources:
-            writer.add(source)
-    return path
 
 
 @pytest.mark.parametrize("backend", ["mmap", "pread"])
@@ -136,26 +91,6 @@ def test_standard_reader_opens_the_buffers(tmp_path: Path, layout: ParamLayout, 
     }
 
 
-@pytest.mark.parametrize(
-    ("given", "error", "match"),
-    [
-        (lambda t: {"a": np.zeros(1 + t)}, SourceError, "timestep 5 carries other buffers"),
-        (lambda t: {f"a{t}": np.zeros(1)}, SourceError, "timestep 5 carries other buffers"),
-        (lambda t: {"a": np.zeros(1, f"<i{8 if t else 4}")}, SourceError, "carries other buffers"),
-        (lambda _: {"a": np.array(["text"])}, CorruptError, "has no place"),
-        (lambda _: {"": np.zeros(1)}, CorruptError, "has no place"),
-        (lambda _: {"a": np.zeros([1] * 9)}, CorruptError, "9 dimensions"),
-    ],
-)
-def test_what_cannot_be_carried_is_refused(
-    tmp_path: Path, layout: ParamLayout, walk: Walk, given: Any, error: Any, match: str
-) -> None:
-    """One line, and nothing is left behind."""
-    with pytest.raises(error, match=match):
-        write(tmp_path / "a.mct", layout, Carrier(walk(layout), layout, given))
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_extracted_checkpoint_has_buffers(tmp_path: Path, layout: ParamLayout, walk: Walk) -> None:
     """Parameters by name, and the buffers of the last stored timestep, in one file."""
 
@@ -170,45 +105,6 @@ def test_extracted_checkpoint_has_buffers(tmp_path: Path, layout: ParamLayout, w
     assert found.keys() == {"fc.weight", "fc.bias", "scale", "mean", "steps"}
     assert all(np.array_equal(found[name], weights[name]) for name in weights)
     assert (found["mean"].tolist(), found["steps"].tolist()) == ([3, -3], 21)
-
-
-def test_numbers_are_kept(tmp_path: Path, layout: ParamLayout, walk: Walk) -> None:
-    """As they are given, and shown by a summary; a wrong count is refused."""
-    numbers = (0, 10, 25, 26, 400, 2**40)
-    path = write(tmp_path / "a", layout, Carrier(walk(layout), layout, state, numbers))
-    with trajfmt.open(path) as bundle:
-        assert bundle[0].numbers == numbers
-    found = summarize(path)
-    assert (found.numbers, found.buffers, found.unknown_steps, found.shards) == ((0, 2**40), 1, 0, 1)
-    with pytest.raises(UsageError, match="6 timesteps cannot have 2 numbers"):
-        write(tmp_path / "b", layout, Carrier(walk(layout), layout, state, (0, 1)))
-
-
-class Foreign(Carrier):
-    """The least of a foreign trajectory that a window needs."""
-
-
-@pytest.mark.parametrize(
-    ("numbers", "every", "bounds", "left"),
-    [
-        (None, 1, (None, None), None),
-        ((0, 1, 2, 3, 4, 5), 1, (None, None), None),
-        ((0, 1, 2, 3, 4, 5), 1, (2, None), None),
-        ((0, 10, 20, 30, 40, 50), 10, (1, 4), None),
-        ((0, 10, 20, 30, 40, 50), 1, (1, 4), (10, 20, 30)),
-        ((1, 2, 3, 4, 5, 6), 1, (None, None), (1, 2, 3, 4, 5, 6)),
-        ((0, 1, 2, 3, 4, 9), 1, (3, None), (3, 4, 9)),
-    ],
-)
-def test_numbers_that_the_provenance_tells_are_not_repeated(
-    layout: ParamLayout, walk: Walk, numbers: Any, every: int, bounds: Any, left: Any
-) -> None:
-    """(first + t) * every says it already; a window keeps its part of the others, and shifts buffers."""
-    provenance = Provenance(timestep=TimestepUnit(kind="step", every=every))
-    source: Any = Foreign(walk(layout), layout, lambda t: {"t": np.array(t)}, numbers)
-    window = Window(source, bounds, provenance)
-    assert window.numbers == left
-    assert window.buffers(0)["t"] == (bounds[0] or 0)
 
 
 @pytest.mark.parametrize("codec", ["none", "archive"])
@@ -252,18 +148,3 @@ def test_buffers_survive_an_interruption(tmp_path: Path, layout: ParamLayout, wa
     assert validate(target) == []
     whole = write(tmp_path / "b.mct", layout, *sources, shard_bytes=40)
     assert (target / "manifest.json").read_bytes() == (whole / "manifest.json").read_bytes()
-
-
-def test_append_finds_free_names_for_buffers(tmp_path: Path, layout: ParamLayout, walk: Walk) -> None:
-    """Appended trajectories carry their own; a linked folder of buffers is refused."""
-    path = write(tmp_path / "a.mct", layout, Carrier(walk(layout), layout, state))
-    with trajfmt.append(path) as writer:
-        writer.add(Carrier(walk(layout, seed=1), layout, lambda t: {"other": np.array(t)}))
-    assert validate(path) == []
-    with trajfmt.open(path) as bundle:
-        assert bundle[1].buffers(5)["other"] == 5
-        assert bundle[0].buffers(5)["norm.steps"] == 35
-    (path / "buffers").rename(tmp_path / "elsewhere")
-    (path / "buffers").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(trajfmt.UnsafeError, match="link"):
-        trajfmt.append(path)

@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 import trajfmt
@@ -23,37 +21,10 @@ from trajfmt.bundle.validation import validate
 from trajfmt.convert.options import ConvertOptions
 from trajfmt.convert.run import convert
 from trajfmt.encodings.convex.reader import ConvexTrajectory
-from trajfmt.encodings.parts.knots import cut
 from trajfmt.trajectory.recorder import PathRecorder
 
 Walk = Callable[..., Any]
 LIMITS = [1, 4, 8, 24, 36, 40, 72, 100]
-
-
-@settings(max_examples=200, deadline=None, derandomize=True)
-@given(
-    sizes=st.lists(st.integers(0, 9), min_size=1, max_size=6).filter(any),
-    knots=st.integers(2, 5),
-    limit=st.integers(1, 200),
-)
-def test_cut_covers_everything_in_order(sizes: list[int], knots: int, limit: int) -> None:
-    """Stretches follow each other, hold a tensor each, respect the limit, and never share a knot in vain."""
-    layout = ParamLayout.of([(f"p{i}", (size,)) for i, size in enumerate(sizes)])
-    stretches = cut(layout, knots, limit)
-    assert stretches[0].first == stretches[0].start == 0
-    assert stretches[-1].stop == knots * layout.nbytes
-    assert sum(stretch.tensors for stretch in stretches) == knots * len(sizes)
-    for before, after in itertools.pairwise(stretches):
-        assert (before.first + before.tensors, before.stop) == (after.first, after.start)
-    for stretch in stretches:
-        assert stretch.tensors >= 1
-        held = [sizes[i % len(sizes)] * 4 for i in range(stretch.first, stretch.first + stretch.tensors)]
-        assert sum(held) == stretch.stop - stretch.start
-        assert sum(held) <= limit or len([size for size in held if size]) == 1
-    if knots * layout.nbytes <= limit:
-        assert len(stretches) == 1
-    if layout.nbytes <= limit:
-        assert all(stretch.first % len(sizes) == 0 for stretch in stretches)
 
 
 @pytest.mark.parametrize("limit", LIMITS)

@@ -1,0 +1,52 @@
+"""Names that a bundle does not use yet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import trajfmt
+import trajfmt.bundle.create
+from tests.helpers.carried import Carrier, state, write
+from trajfmt import ArrayTrajectory, ParamLayout
+from trajfmt.bundle.validation import validate
+
+Walk = Callable[..., Any]
+
+
+def test_append_finds_free_names_for_buffers(tmp_path: Path, layout: ParamLayout, walk: Walk) -> None:
+    """Appended trajectories carry their own; a linked folder of buffers is refused."""
+    path = write(tmp_path / "a.mct", layout, Carrier(walk(layout), layout, state))
+    with trajfmt.append(path) as writer:
+        writer.add(Carrier(walk(layout, seed=1), layout, lambda t: {"other": np.array(t)}))
+    assert validate(path) == []
+    with trajfmt.open(path) as bundle:
+        assert bundle[1].buffers(5)["other"] == 5
+        assert bundle[0].buffers(5)["norm.steps"] == 35
+    (path / "buffers").rename(tmp_path / "elsewhere")
+    (path / "buffers").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(trajfmt.UnsafeError, match="link"):
+        trajfmt.append(path)
+
+
+Array = NDArray[np.generic]
+Write = Callable[..., Path]
+
+
+def test_append_to_a_bundle_whose_files_have_other_names(
+    layout: ParamLayout, walk: Walk, write_bundle: Write
+) -> None:
+    """Names of files mean nothing: trajectory 0 may lie in 00001.h5."""
+    path = write_bundle(layout, walk(layout), encoding="full")
+    os.rename(path / "theta/00000.h5", path / "theta/00001.h5")
+    manifest = (path / "manifest.json").read_bytes().replace(b"00000.h5", b"00001.h5")
+    (path / "manifest.json").write_bytes(manifest)
+    with trajfmt.append(path) as writer:
+        writer.add(ArrayTrajectory(walk(layout, seed=1), layout))
+    assert len(trajfmt.open(path, verify=True)) == 2

@@ -1,0 +1,55 @@
+"""Timesteps of a full trajectory come back bit for bit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import trajfmt
+from tests.helpers.equations import SHAPES
+from trajfmt import ParamLayout
+from trajfmt.encodings.full import writer as full
+
+
+@pytest.mark.parametrize("chunk", [2**20, 7])
+@pytest.mark.parametrize("dtype", ["F16", "F32", "F64"])
+@pytest.mark.parametrize("codec", ["none", "zstd", "archive"])
+def test_full_is_bit_identical(
+    codec: str,
+    dtype: str,
+    chunk: int,
+    monkeypatch: pytest.MonkeyPatch,
+    write_bundle: Callable[..., Path],
+) -> None:
+    """Any finite bits come back, in order and at random, with parameters in one chunk and across several."""
+    monkeypatch.setattr(full, "MAX_CHUNK", chunk)
+    layout = ParamLayout.of(SHAPES, dtype=dtype)  # type: ignore[arg-type]
+    width = layout.numpy_dtype.itemsize
+    bits = np.random.default_rng(3).integers(0, 256, (19, layout.nbytes), np.uint8)
+    theta = bits.view(layout.numpy_dtype)
+    theta = np.where(np.isfinite(theta), theta, layout.numpy_dtype.type(-0.0))
+    theta[:, :5] = np.array(
+        [-0.0, 0.0, 1, np.finfo(theta.dtype).max, np.finfo(theta.dtype).smallest_subnormal]
+    )
+    path = write_bundle(layout, theta, encoding="full", codec=codec)
+    manifest = json.loads((path / "manifest.json").read_bytes())
+    with trajfmt.open(path, verify=True) as bundle:
+        item: Any = bundle[0]
+        order = np.random.default_rng(0).permutation(19)
+        assert all(item.at(int(t)).tobytes() == theta[t].tobytes() for t in order)
+        assert b"".join(row.tobytes() for row in item.rows()) == theta.tobytes()
+    if codec == "none":
+        offset = manifest["trajectories"][0]["data"]
+        raw = (path / "theta/00000.h5").read_bytes()
+        assert raw[offset : offset + 19 * layout.size * width] == theta.tobytes()
+        assert offset % 64 == 0
+    else:
+        assert manifest["codec"]["chunk"] <= chunk
+        pieces = -(-layout.size // manifest["codec"]["chunk"])
+        assert len(manifest["trajectories"][0]["chunks"]["offsets"]) == 19 * pieces
+        assert pieces == (1 if chunk > layout.size else -(-layout.size // 7))

@@ -1,0 +1,61 @@
+"""Files of all timesteps, by stock HDF5 tools and by the words of the specification."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.helpers.equations import SHAPES
+from trajfmt import ParamLayout
+from trajfmt.encodings.full import writer as full
+
+Array = NDArray[np.generic]
+
+
+@pytest.mark.parametrize("codec", ["none", "zstd"])
+def test_theta_is_what_stock_hdf5_reads(codec: str, theta: Array, write_bundle: Callable[..., Path]) -> None:
+    """h5py, for zstd with hdf5plugin, reads dataset `theta`."""
+    if codec == "zstd":
+        pytest.importorskip("hdf5plugin")
+    layout = ParamLayout.of(SHAPES)
+    theta = theta.astype("<f4")
+    path = write_bundle(layout, theta, encoding="full", codec=codec)
+    with h5py.File(path / "theta/00000.h5") as file:
+        assert list(file) == ["theta"]
+        assert file["theta"].dtype.str == "<f4"
+        assert file["theta"][()].tobytes() == theta.tobytes()
+
+
+def test_archive_is_what_the_specification_says(theta: Array, write_bundle: Callable[..., Path]) -> None:
+    """Dataset `delta` holds bits at keyframes and zigzag differences between them."""
+    pytest.importorskip("hdf5plugin")
+    layout = ParamLayout.of(SHAPES)
+    theta = theta.astype("<f4")
+    path = write_bundle(layout, theta, encoding="full", codec="archive")
+    with h5py.File(path / "theta/00000.h5") as file:
+        assert file["delta"].attrs["keyframe"] == full.KEYFRAME
+        codes = file["delta"][()].astype(object)
+    bits = theta.view("<u4").astype(object)
+    for t in range(13):
+        if t % full.KEYFRAME == 0:
+            assert (codes[t] == bits[t]).all()
+            continue
+        signed = (bits[t] - bits[t - 1] + 2**31) % 2**32 - 2**31
+        assert (codes[t] == np.where(signed >= 0, 2 * signed, -2 * signed - 1)).all()
+
+
+def test_archive_is_smaller_than_zstd_on_a_slow_walk(write_bundle: Callable[..., Path]) -> None:
+    """Small steps leave small differences: that is what the codec is for."""
+    layout = ParamLayout.of([("w", (20000,))])
+    rng = np.random.default_rng(0)
+    theta = (rng.standard_normal(20000) + 1e-4 * rng.standard_normal((9, 20000)).cumsum(0)).astype("<f4")
+    size = {}
+    for codec in ("none", "zstd", "archive"):
+        path = write_bundle(layout, theta, name=f"{codec}.mtt", encoding="full", codec=codec)
+        size[codec] = (path / "theta/00000.h5").stat().st_size
+    assert size["archive"] < 0.8 * size["zstd"] < 0.8 * size["none"]

@@ -1,0 +1,77 @@
+"""Knot files, byte by byte and by the safetensors library, and where long ones are cut."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import load_file
+
+from tests.helpers.equations import SHAPES
+from trajfmt import ParamLayout
+from trajfmt.encodings.parts.knots import cut
+
+Array = NDArray[np.generic]
+
+
+def test_knot_file_is_what_safetensors_reads(theta: Array, write_bundle: Callable[..., Path]) -> None:
+    """The library finds every tensor, bit for bit, and the one metadata key."""
+    layout = ParamLayout.of(SHAPES)
+    theta = theta.astype("<f4")
+    path = write_bundle(layout, theta, knots=(4,)) / "knots/00000.safetensors"
+    tensors = load_file(path)
+    assert len(tensors) == 15
+    for t in (0, 4, 12):
+        for name, view in layout.split(theta[t]).items():
+            assert tensors[f"{t:05d}/{name}"].shape == view.shape
+            assert tensors[f"{t:05d}/{name}"].tobytes() == view.tobytes()
+    with safe_open(path, "np") as file:
+        assert file.metadata() == {"trajfmt": '{"encoding":"convex","knots":[0,4,12]}'}
+
+
+def test_knot_file_bytes(write_bundle: Callable[..., Path]) -> None:
+    """Length, header, spaces up to 64, knots: nothing else, in exactly this form."""
+    layout = ParamLayout.of([("b", (2,)), ("a", ())], dtype="F16")
+    theta = np.array([[1, 2, 3], [4, 5, 6], [-0.0, 8, 9]], "<f2")
+    data = (write_bundle(layout, theta) / "knots/00000.safetensors").read_bytes()
+    entries = {"__metadata__": {"trajfmt": '{"encoding":"convex","knots":[0,2]}'}}
+    for t, base in ((0, 0), (2, 6)):
+        entries[f"{t:05d}/b"] = {"dtype": "F16", "shape": [2], "data_offsets": [base, base + 4]}
+        entries[f"{t:05d}/a"] = {"dtype": "F16", "shape": [], "data_offsets": [base + 4, base + 6]}
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-(8 + len(text)) % 64)
+    assert data == struct.pack("<Q", len(text)) + text + theta[0].tobytes() + theta[2].tobytes()
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    sizes=st.lists(st.integers(0, 9), min_size=1, max_size=6).filter(any),
+    knots=st.integers(2, 5),
+    limit=st.integers(1, 200),
+)
+def test_cut_covers_everything_in_order(sizes: list[int], knots: int, limit: int) -> None:
+    """Stretches follow each other, hold a tensor each, respect the limit, and never share a knot in vain."""
+    layout = ParamLayout.of([(f"p{i}", (size,)) for i, size in enumerate(sizes)])
+    stretches = cut(layout, knots, limit)
+    assert stretches[0].first == stretches[0].start == 0
+    assert stretches[-1].stop == knots * layout.nbytes
+    assert sum(stretch.tensors for stretch in stretches) == knots * len(sizes)
+    for before, after in itertools.pairwise(stretches):
+        assert (before.first + before.tensors, before.stop) == (after.first, after.start)
+    for stretch in stretches:
+        assert stretch.tensors >= 1
+        held = [sizes[i % len(sizes)] * 4 for i in range(stretch.first, stretch.first + stretch.tensors)]
+        assert sum(held) == stretch.stop - stretch.start
+        assert sum(held) <= limit or len([size for size in held if size]) == 1
+    if knots * layout.nbytes <= limit:
+        assert len(stretches) == 1
+    if layout.nbytes <= limit:
+        assert all(stretch.first % len(sizes) == 0 for stretch in stretches)

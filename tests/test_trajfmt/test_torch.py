@@ -1,0 +1,120 @@
+"""Recording a module in training: the same files as a conversion of all timesteps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import trajfmt
+from trajfmt import UsageError
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    """Return every file of a bundle."""
+    return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+
+
+def test_recorder_of_a_module_equals_the_converted_buffer(tmp_path: Path) -> None:
+    """A plain training loop, recorded and saved as MTT does: the same files apart from provenance."""
+    torch = pytest.importorskip("torch")
+    from trajfmt.convert.options import ConvertOptions
+    from trajfmt.convert.run import convert
+    from trajfmt.torch import Recorder
+
+    torch.manual_seed(0)
+    x, y = torch.randn(64, 3, 8, 8), torch.randint(0, 10, (64,))
+    for number in range(2):
+        network = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 32, 3, padding=1),
+            torch.nn.ReLU(),
+            torch.nn.Flatten(),
+            torch.nn.Linear(2048, 10),
+        )
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+        steps = [[p.detach().clone() for p in network.parameters()]]
+        with Recorder(network, tmp_path / "recorded.mct", knots=(2, 5), every=2) as recorder:
+            for step in range(1, 17):
+                optimizer.zero_grad()
+                torch.nn.functional.cross_entropy(network(x), y).backward()
+                optimizer.step()
+                recorder.step()
+                if step % 2 == 0:
+                    steps.append([p.detach().clone() for p in network.parameters()])
+        (tmp_path / "buffer").mkdir(exist_ok=True)
+        torch.save([steps], tmp_path / "buffer" / f"replay_buffer_{number}.pt")
+    convert(tmp_path / "buffer", tmp_path / "converted.mct", ConvertOptions(knots=(2, 5)))
+    with trajfmt.open(tmp_path / "recorded.mct") as ours, trajfmt.open(tmp_path / "converted.mct") as theirs:
+        assert len(ours) == len(theirs) == 2
+        for one, other in zip(ours, theirs, strict=True):
+            assert [one.knot(k).tobytes() for k in range(4)] == [other.knot(k).tobytes() for k in range(4)]
+            assert one.u.tobytes() == other.u.tobytes()
+            assert one.step_norms.tobytes() == other.step_norms.tobytes()
+
+
+def test_recorder_of_one_run_writes_the_same_bytes(tmp_path: Path) -> None:
+    """One trajectory: knot file and tables are byte for byte those of the conversion."""
+    torch = pytest.importorskip("torch")
+    from trajfmt.convert.run import convert
+    from trajfmt.torch import Recorder
+
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.Linear(7, 2))
+    steps = [[p.detach().clone() for p in network.parameters()]]
+    with Recorder(network, tmp_path / "recorded.mct") as recorder:
+        for _ in range(6):
+            with torch.no_grad():
+                for p in network.parameters():
+                    p.add_(torch.randn_like(p) * 0.1)
+            recorder.step()
+            steps.append([p.detach().clone() for p in network.parameters()])
+    torch.save([steps], tmp_path / "replay_buffer_0.pt")
+    convert(tmp_path / "replay_buffer_0.pt", tmp_path / "converted.mct")
+    ours, theirs = (contents(tmp_path / name) for name in ("recorded.mct", "converted.mct"))
+    manifests = [json.loads(files.pop("manifest.json")) for files in (ours, theirs)]
+    assert ours["tables/00000.h5"] == theirs["tables/00000.h5"]
+    data = [manifest["trajectories"][0]["data"] for manifest in manifests]
+    # A foreign buffer has no parameter names, so the headers of the knot files differ; the weights do not.
+    assert ours["knots/00000.safetensors"][data[0] :] == theirs["knots/00000.safetensors"][data[1] :]
+
+
+def test_recorder_saves_nothing_on_an_error(tmp_path: Path) -> None:
+    """A run that fails leaves no trajectory, and the bundle of earlier runs as it was."""
+    torch = pytest.importorskip("torch")
+    from trajfmt.torch import Recorder
+
+    def train(fail: bool) -> None:
+        network = torch.nn.Linear(3, 2)
+        with Recorder(network, tmp_path / "out.mct") as recorder:
+            with torch.no_grad():
+                network.weight.add_(1.0)
+            recorder.step()
+            if fail:
+                raise ArithmeticError
+
+    with pytest.raises(ArithmeticError):
+        train(fail=True)
+    assert not (tmp_path / "out.mct").exists()
+    train(fail=False)
+    before = contents(tmp_path / "out.mct")
+    with pytest.raises(ArithmeticError):
+        train(fail=True)
+    assert contents(tmp_path / "out.mct") == before
+    train(fail=False)
+    with trajfmt.open(tmp_path / "out.mct") as bundle:
+        assert len(bundle) == 2
+
+
+def test_recorder_refuses_early(tmp_path: Path) -> None:
+    """Another suffix, half precision, no step: one clear error each, before training."""
+    torch = pytest.importorskip("torch")
+    from trajfmt.torch import Recorder
+
+    network = torch.nn.Linear(3, 2)
+    with pytest.raises(UsageError, match=r"end it in \.mct"):
+        Recorder(network, tmp_path / "out.mtt")
+    with pytest.raises(UsageError, match="`every` must be >= 1"):
+        Recorder(network, tmp_path / "out.mct", every=0)
+    with pytest.raises(UsageError, match="float32"):
+        Recorder(network.half(), tmp_path / "out.mct")
