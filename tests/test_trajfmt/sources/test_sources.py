@@ -15,113 +15,14 @@ from trajfmt.convert.events import Event
 from trajfmt.convert.options import ConvertOptions
 from trajfmt.convert.planning import plan
 from trajfmt.convert.run import convert
-from trajfmt.errors import CorruptError, SourceError, UsageError
-from trajfmt.sources.discovery import open_source
-from trajfmt.sources.table import LAYOUTS
+from trajfmt.errors import CorruptError, SourceError
 
 torch = pytest.importorskip("torch")
 
 from tests.foreign import family, towers  # noqa: E402  # the generators need torch
 from tests.foreign.checking import rows, run, same, told  # noqa: E402
 
-
-def test_every_layout_has_a_name_of_its_own_and_one_line_about_it() -> None:
-    """`--from` finds each layout by its name, in any case."""
-    names = [layout.name for layout in LAYOUTS]
-    assert len(set(names)) == len(names)
-    for layout in LAYOUTS:
-        assert layout.name == layout.name.lower()
-        assert "\n" not in layout.title + layout.files
-        assert layout.title
-        assert layout.files
-
-
-def test_an_unknown_layout_is_a_usage_error(tmp_path: Path) -> None:
-    """The message says where the names are listed."""
-    with pytest.raises(UsageError, match="`traj sources`"):
-        open_source(family.mtt(tmp_path).folder, layout="nobody")
-
-
-@pytest.mark.parametrize("name", [layout.name for layout in LAYOUTS])
-def test_a_layout_that_does_not_fit_is_one_line(tmp_path: Path, name: str) -> None:
-    """Any `--from` on an empty folder: an error of ours that names the folder, nothing at the destination."""
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(trajfmt.TrajfmtError) as caught:
-        convert(tmp_path / "empty", tmp_path / "out.mtt", ConvertOptions(layout=name))
-    assert "\n" not in str(caught.value)
-    assert "empty" in str(caught.value)
-    assert not (tmp_path / "out.mtt").exists()
-
-
-@pytest.mark.parametrize("parts", [(), ("a",), ("a", "b"), ("buffer", "ConvNet"), ("cifar10_x", "y")])
-@pytest.mark.parametrize("layout", LAYOUTS, ids=[layout.name for layout in LAYOUTS])
-def test_looking_at_short_paths_recognises_nothing(
-    tmp_path: Path, layout: Any, parts: tuple[str, ...]
-) -> None:
-    """The root, folders right below it, and such that do not exist: no layout, and no error."""
-    assert layout.recognise(Path("/", "nowhere", *parts)) is None
-    folder = tmp_path.joinpath(*parts)
-    folder.mkdir(parents=True, exist_ok=True)
-    assert layout.recognise(folder) is None
-    if layout.name not in ("checkpoints", "huggingface"):  # those look further down
-        assert layout.recognise(Path("/")) is None
-
-
-@pytest.mark.parametrize("write", [family.mtt, family.edf, towers.vl], ids=["mtt", "edf", "vl"])
-@pytest.mark.parametrize("above", ["/", "/x", "/x/y"])
-def test_folders_near_the_root_are_opened(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], Any], above: str
-) -> None:
-    """Each `--from` reads folders that lie near the root without asking for more of them."""
-    folder = write(tmp_path).folder
-    family = [f"mtt_family.{name}" for name in ("paths", "glad", "mkdt", "seqmatch")]
-    others = [f"pairs_and_graphs.{name}" for name in ("towers", "graphs", "lors")]
-    for module in family + others:
-        parts = tuple(part for part in above.split("/") if part)
-        monkeypatch.setattr(f"trajfmt.sources.{module}.parts_of", lambda _folder, parts=parts: parts)
-    files = "img_replay_buffer" if write is towers.vl else "replay_buffer"
-    names = [layout.name for layout in LAYOUTS if layout.files.startswith(files)]
-    assert len(names) == (2 if write is towers.vl else 18)
-    for name in names:
-        assert open_source(folder, layout=name).parts
-
-
-@pytest.mark.parametrize("name", ["vl", "lors", "mct-authors", "mct-dense", "huggingface", "bundle"])
-def test_a_layout_of_other_files_does_not_fit_a_buffer(tmp_path: Path, name: str) -> None:
-    """Told wrong, MTT's files are not converted as something else."""
-    folder = family.mtt(tmp_path).folder
-    with pytest.raises(trajfmt.TrajfmtError) as caught:
-        open_source(folder, layout=name)
-    assert "\n" not in str(caught.value)
-
-
 IMAGES = torch.zeros(20, 3, 32, 32)
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (IMAGES, "images of shape"),
-        ([IMAGES, IMAGES], "images of shape"),
-        ((IMAGES, torch.zeros(20)), "images of shape"),
-        ({"images": IMAGES, "labels": torch.zeros(20)}, "images of shape"),
-        (torch.zeros(5), "one tensor"),
-        ({"weight": torch.zeros(5, 5)}, "a dict"),
-        ([torch.zeros(5), torch.zeros(4)], "a list of tensors"),
-        (family.expert(0), "one trajectory"),
-        ("text", "str"),
-    ],
-    ids=["tensor", "list", "tuple", "dict", "vector", "state dict", "one step", "one level short", "text"],
-)
-@pytest.mark.parametrize("name", ["images_best.pt", "replay_buffer_0.pt"])
-def test_what_is_no_buffer_is_named(tmp_path: Path, content: Any, words: str, name: str) -> None:
-    """A distilled set, a checkpoint or a trajectory without its list says what it is, in one line."""
-    torch.save(content, tmp_path / name)
-    with pytest.raises(CorruptError) as caught:
-        convert(tmp_path / name, tmp_path / "out.mct")
-    assert words in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert caught.value.reason == "source_invalid"
 
 
 # --- file by file -------------------------------------------------------------------------------------------

@@ -1,0 +1,34 @@
+"""Files beside those that are used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import trajfmt
+
+torch = pytest.importorskip("torch")
+from tests.helpers.replay import expert, messages, run, save  # noqa: E402
+
+
+def test_checkpoint_beside_a_buffer_is_reported(tmp_path: Path) -> None:
+    """EDF's checkpoint.pt may hold experts that are in no buffer; that is told."""
+    save(tmp_path / "src", [expert(0)])
+    (tmp_path / "src" / "checkpoint.pt").write_bytes(b"not looked at")
+    _, events = run(tmp_path / "src")
+    assert any("checkpoint.pt" in text for text in messages(events, "notice"))
+
+
+def test_other_files_beside_a_buffer_are_left_alone(tmp_path: Path) -> None:
+    """Backups, parts and towers of other tools are neither read nor touched."""
+    save(tmp_path / "src", [expert(0)])
+    for name in (
+        "replay_buffer_0.pt.bak",
+        "replay_buffer_.pt",
+        "img_replay_buffer_0.pt",
+        "replay_buffer_-1.pt",
+    ):
+        (tmp_path / "src" / name).write_bytes(b"junk")
+    destination, _ = run(tmp_path / "src")
+    assert len(trajfmt.open(destination)) == 1

@@ -1,0 +1,75 @@
+"""Folders of Hugging Face's trainer: shards, their index, and what lies beside."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+from tests.foreign import checkpoints as foreign  # noqa: E402
+from tests.helpers.runs import CASES, STEPS, opened, refused  # noqa: E402
+from trajfmt.sources.discovery import open_source  # noqa: E402
+
+
+def test_config_tells_the_recipe(tmp_path: Path, trained: Any) -> None:
+    """What config.json says of the network is kept, as said by a file."""
+    provenance = open_source(CASES["hf"].write(tmp_path / "hf", *trained)).provenance
+    assert provenance.recipe == {"_name_or_path": "tiny/net", "model_type": "net", "torch_dtype": "float32"}
+    assert provenance.known_from == {"recipe": "file", "timestep": "layout"}
+
+
+def test_the_final_weights_of_a_trainer_are_no_checkpoint(tmp_path: Path, trained: Any) -> None:
+    """model.safetensors in the run's own folder neither hides its checkpoints nor is one."""
+    folder = CASES["hf"].write(tmp_path / "runs/a", *trained)
+    (folder / "model.safetensors").write_bytes((folder / "checkpoint-10000/model.safetensors").read_bytes())
+    for path in (folder, folder.parent):
+        _, (trajectory,) = opened(path)
+        assert trajectory.numbers == STEPS
+
+
+def test_a_checkpoint_folder_without_weights_is_named(tmp_path: Path, trained: Any) -> None:
+    """One whose index is gone is left out, and said to be."""
+    folder = foreign.huggingface(tmp_path / "run", dict(enumerate(trained[0], 1)), shards=3)
+    (folder / "checkpoint-2" / foreign.INDEX).unlink()
+    collection, (trajectory,) = opened(folder)
+    assert trajectory.numbers == (1, 3, 4)
+    assert any(text.startswith("left out: checkpoint-2: holds no ") for text in collection.notices)
+
+
+def test_a_missing_shard(tmp_path: Path, trained: Any) -> None:
+    """The shard and the index that names it are named."""
+    folder = CASES["hf_shards"].write(tmp_path / "run", *trained)
+    (folder / "checkpoint-1000/model-00002-of-00003.safetensors").unlink()
+    line = refused(folder, "file_missing")
+    assert "checkpoint-1000" in line
+    assert "model-00002-of-00003.safetensors" in line
+    assert foreign.INDEX in line
+
+
+def test_index_and_shards_disagree(tmp_path: Path, trained: Any) -> None:
+    """A tensor that is elsewhere than the index says is named, both ways."""
+    folder = CASES["hf_shards"].write(tmp_path / "run", *trained)
+    path = folder / "checkpoint-1000" / foreign.INDEX
+    index = json.loads(path.read_text())
+    moved = index | {"weight_map": index["weight_map"] | {"0.bias": "model-00003-of-00003.safetensors"}}
+    path.write_text(json.dumps(moved))
+    assert "`0.bias`" in refused(folder, "header_mismatch")
+    del (fewer := dict(index["weight_map"]))["0.bias"]
+    path.write_text(json.dumps(index | {"weight_map": fewer}))
+    assert "`0.bias`" in refused(folder, "header_mismatch")
+    more = index["weight_map"] | {"extra": "model-00001-of-00003.safetensors"}
+    path.write_text(json.dumps(index | {"weight_map": more}))
+    assert "`extra`" in refused(folder, "header_mismatch")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"weight_map": []}', '{"weight_map": {"a": 1}}',
+                                  '{"weight_map": {"a": "../b"}}', '{"weight_map": {"a": "/etc/passwd"}}',
+                                  "[" * 100_000])  # fmt: skip
+def test_hostile_indexes(tmp_path: Path, trained: Any, text: str) -> None:
+    """One line, and no file elsewhere is opened."""
+    folder = CASES["hf_shards"].write(tmp_path / "run", *trained)
+    (folder / "checkpoint-500" / foreign.INDEX).write_text(text)
+    assert foreign.INDEX in refused(folder, "header_invalid")

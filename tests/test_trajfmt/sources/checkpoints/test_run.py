@@ -1,0 +1,170 @@
+"""One run as a trajectory: what its checkpoints share, and what they carry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+import trajfmt  # noqa: E402
+from tests.foreign import checkpoints as foreign  # noqa: E402
+from tests.helpers.runs import BUFFERS, names_of, opened, refused  # noqa: E402
+from trajfmt.convert.options import ConvertOptions  # noqa: E402
+from trajfmt.convert.run import convert  # noqa: E402
+from trajfmt.sources.discovery import open_source  # noqa: E402
+
+
+def test_tied_weights_are_stored_once_more(tmp_path: Path) -> None:
+    """Two names of one memory are both kept, and said to be one."""
+    tied = {t: torch.randn(3, 2, generator=torch.Generator().manual_seed(t)) for t in range(2)}
+    folder = foreign.plain(
+        tmp_path / "run", {t: {"embed.weight": x, "head.weight": x} for t, x in tied.items()}
+    )
+    collection, (trajectory,) = opened(folder)
+    assert names_of(collection) == ["embed.weight", "head.weight"]
+    np.testing.assert_array_equal(trajectory.read(1, 0), trajectory.read(1, 1))
+    assert [n for n in collection.notices if "`head.weight` is tied to `embed.weight`" in n]
+
+
+def test_even_steps_are_the_unit(tmp_path: Path, trained: Any) -> None:
+    """Steps 500, 1000, 1500 are every 500th; others keep their numbers."""
+    even = foreign.plain(tmp_path / "even", dict(zip((500, 1000, 1500), trained[0], strict=False)))
+    provenance = open_source(even).provenance
+    assert (provenance.timestep.kind, provenance.timestep.every, provenance.first_timestep) == (
+        "step",
+        500,
+        1,
+    )
+    uneven = foreign.plain(tmp_path / "uneven", dict(zip((500, 1000, 1700), trained[0], strict=False)))
+    provenance = open_source(uneven).provenance
+    assert (provenance.timestep.kind, provenance.timestep.every, provenance.first_timestep) == (
+        "step",
+        1,
+        None,
+    )
+
+
+@pytest.mark.parametrize("steps", [(500, 1000, 1500), (500, 1000, 1700), (7, 8, 9)])
+def test_real_steps_are_kept_in_the_bundle(tmp_path: Path, trained: Any, steps: tuple[int, ...]) -> None:
+    """Every timestep has the number of its checkpoint, also in a window, and so has what is exported."""
+    folder = foreign.plain(tmp_path / "run", dict(zip(steps, trained[0], strict=False)))
+    for number, window in enumerate([(None, None), (1, None)]):
+        path = tmp_path / f"{number}.mct"
+        convert(folder, path, ConvertOptions(timesteps=window))
+        with trajfmt.open(path) as bundle:
+            about, found = bundle.manifest.provenance, bundle[0].numbers
+            first = about.first_timestep or 0
+            told = [(first + t) * about.timestep.every for t in range(bundle[0].timesteps)]
+            assert tuple(found or told) == steps[slice(*window)]
+
+
+def test_buffers_are_interpolated_when_asked(tmp_path: Path, trained: Any) -> None:
+    """Float buffers become parameters after the others; counters stay buffers."""
+    folder = foreign.plain(tmp_path / "run", dict(enumerate(trained[0])))
+    collection, (trajectory,) = opened(folder, buffers="interpolate")
+    assert names_of(collection)[-2:] == ["1.running_mean", "1.running_var"]
+    assert list(trajectory.buffers(1)) == ["1.num_batches_tracked"]
+    np.testing.assert_array_equal(trajectory.read(2, 7), trained[0][2]["1.running_var"].numpy())
+
+
+def test_buffers_are_carried_into_the_bundle(tmp_path: Path, trained: Any) -> None:
+    """At a real t they are those of the last stored timestep before it, in their own types."""
+    folder = foreign.plain(tmp_path / "run", dict(enumerate(trained[0])))
+    convert(folder, tmp_path / "out.mct", ConvertOptions(knots=(2,)))
+    convert(folder, tmp_path / "out.mtt")
+    for name, place in (("out.mct", {0.0: 0, 1.5: 0, 2.0: 2, 2.9: 2, 3.0: 3}), ("out.mtt", {1: 1, 3: 3})):
+        with trajfmt.open(tmp_path / name) as bundle:
+            for t, expected in place.items():
+                found = bundle[0].buffers(t)
+                assert sorted(found) == sorted(BUFFERS)
+                for buffer in BUFFERS:
+                    assert found[buffer].dtype == trained[0][0][buffer].numpy().dtype
+                    np.testing.assert_array_equal(found[buffer], trained[0][expected][buffer].numpy())
+
+
+@pytest.mark.parametrize("mode", ["drop", "interpolate"])
+def test_buffers_are_no_part_of_the_bundle_when_told(tmp_path: Path, trained: Any, mode: Any) -> None:
+    """Dropped they are gone; interpolated the floats among them are weights."""
+    folder = foreign.plain(tmp_path / "run", dict(enumerate(trained[0])))
+    convert(folder, tmp_path / "out.mct", ConvertOptions(buffers=mode))
+    with trajfmt.open(tmp_path / "out.mct") as bundle:
+        assert len(bundle.layout.parameters) == (6 if mode == "drop" else 8)
+        assert list(bundle[0].buffers(0)) == ([] if mode == "drop" else ["1.num_batches_tracked"])
+
+
+def test_buffers_are_dropped_when_asked(tmp_path: Path, trained: Any) -> None:
+    """Then nothing is carried, and the remark says so."""
+    folder = foreign.plain(tmp_path / "run", dict(enumerate(trained[0])))
+    collection, (trajectory,) = opened(folder, buffers="drop")
+    assert trajectory.buffers(1) == {}
+    assert "3 buffers (such as `1.running_mean`) are dropped" in collection.notices
+    assert not any("carried" in text for text in collection.notices)
+
+
+@pytest.mark.parametrize("number", [0, 3])
+def test_buffers_that_not_all_checkpoints_have(tmp_path: Path, trained: Any, number: int) -> None:
+    """They are not dropped without a word, whether the first lacks them or the last."""
+    states = dict(enumerate(trained[0]))
+    states[number] = {name: value for name, value in states[number].items() if name not in BUFFERS}
+    folder = foreign.plain(tmp_path / "run", states)
+    assert "carries other buffers than the first" in refused(folder, "mixed_architectures")
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "match"),
+    [
+        ("x.running_var", torch.complex128, "is complex128: a buffer of this type cannot be carried"),
+        ("x.weight", torch.complex64, "is C64: weights must be one of"),
+        ("x.weight", torch.float8_e4m3fn, "is F8_E4M3: weights must be one of"),
+    ],
+)
+def test_types_that_have_no_place_are_named(
+    tmp_path: Path, trained: Any, name: str, dtype: torch.dtype, match: str
+) -> None:
+    """Nothing is cast without a word, with `--dtype` neither; dropped buffers may be of any type."""
+    states = [state | {name: torch.ones(2).to(dtype)} for state in trained[0]]
+    folder = foreign.plain(tmp_path / "run", dict(enumerate(states)))
+    assert match in refused(folder, "mixed_dtypes", dtype="F32")
+    if "running" in name:
+        convert(folder, tmp_path / "out.mct", ConvertOptions(buffers="drop"))
+
+
+def test_two_models_in_one_folder(tmp_path: Path, trained: Any) -> None:
+    """The line names both files and the first tensor that differs."""
+    folder = foreign.plain(tmp_path / "run", dict(enumerate(trained[0][:2])), "net_{}.pt")
+    other = {name: value for name, value in trained[0][2].items() if name != "4.bias"}
+    foreign.plain(folder, {2: other}, "disc_{}.pt")
+    line = refused(folder, "mixed_architectures")
+    assert "net_0.pt" in line
+    assert "disc_2.pt" in line
+    assert "`4.bias` is (3,) in" in line
+
+
+def test_two_models_with_the_same_numbers(tmp_path: Path, trained: Any) -> None:
+    """They are two models, not duplicates."""
+    folder = foreign.plain(tmp_path / "run", dict(enumerate(trained[0][:2])), "gen_{}.pt")
+    foreign.plain(folder, {t: {"w": torch.randn(2)} for t in range(2)}, "disc_{}.pt")
+    assert "two models in one folder" in refused(folder, "mixed_architectures")
+
+
+def test_mixed_dtypes_point_to_the_option(tmp_path: Path, trained: Any) -> None:
+    """Both dtypes are named with a tensor of each."""
+    mixed = [state | {"4.bias": state["4.bias"].half()} for state in trained[0]]
+    folder = foreign.plain(tmp_path / "run", dict(enumerate(mixed)))
+    line = refused(folder, "mixed_dtypes")
+    assert "F16: `4.bias` of step=0.pt; F32: `0.weight` of step=0.pt" in line
+    assert "--dtype" in line
+
+
+def test_mixed_dtypes_convert_to_one(tmp_path: Path, trained: Any) -> None:
+    """With --dtype every weight is stored in it."""
+    mixed = [state | {"4.bias": state["4.bias"].half()} for state in trained[0]]
+    folder = foreign.plain(tmp_path / "run", dict(enumerate(mixed)))
+    convert(folder, tmp_path / "out.mct", ConvertOptions(dtype="F32"))
+    with trajfmt.open(tmp_path / "out.mct") as bundle:
+        weights = bundle.layout.split(bundle[0].at(3))
+        np.testing.assert_array_equal(weights["4.bias"], mixed[3]["4.bias"].float().numpy())
+        np.testing.assert_array_equal(weights["4.weight"], mixed[3]["4.weight"].numpy())

@@ -1,0 +1,104 @@
+"""The state dict inside a file: names without wrappers, 16-bit weights, code that must not run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+from tests.foreign import checkpoints as foreign  # noqa: E402
+from tests.helpers.runs import STEPS, assert_same, names_of, opened, refused  # noqa: E402
+from trajfmt.convert.planning import plan  # noqa: E402
+from trajfmt.convert.run import convert  # noqa: E402
+from trajfmt.errors import TrajfmtError, UnsafeError  # noqa: E402
+
+
+def test_bfloat16_and_float16_keep_their_bits(tmp_path: Path, trained: Any) -> None:
+    """16-bit weights are read as they are from every kind of file."""
+    for dtype, name in ((torch.bfloat16, "BF16"), (torch.float16, "F16")):
+        narrow = [{n: x.to(dtype) if x.is_floating_point() else x for n, x in s.items()} for s in trained[0]]
+        steps = dict(zip(STEPS, narrow, strict=True))
+        for number, write in enumerate((foreign.plain, foreign.tensors, foreign.huggingface)):
+            folder = write(tmp_path / f"{name}{number}", steps)
+            collection, (trajectory,) = opened(folder)
+            assert trajectory.dtype == name
+            for index, parameter in enumerate(names_of(collection)):
+                expected = narrow[2][parameter].reshape(-1).view(torch.uint8).numpy()
+                assert trajectory.read(2, index).tobytes() == expected.tobytes()
+
+
+def test_what_torch_must_read_gives_the_same(tmp_path: Path, trained: Any) -> None:
+    """Legacy files, and layouts of memory other than row by row, hold the same numbers."""
+    states = [
+        {n: x.to(torch.bfloat16) if x.is_floating_point() else x for n, x in state.items()}
+        for state in trained[0][:2]
+    ]
+    (tmp_path / "run").mkdir()
+    torch.save(states[0], tmp_path / "run/step=1.pt", _use_new_zipfile_serialization=False)
+    torch.save(
+        {
+            n: x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+            for n, x in states[1].items()
+        },
+        tmp_path / "run/step=2.pt",
+    )
+    collection, (trajectory,) = opened(tmp_path / "run")
+    for t, state in enumerate(states):
+        for index, name in enumerate(names_of(collection)):
+            found = trajectory.read(t, index)
+            assert found.tobytes() == state[name].reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
+def test_wrappers_leave_no_trace_in_names(tmp_path: Path, trained: Any) -> None:
+    """The prefixes of DistributedDataParallel and torch.compile are dropped, alone and together."""
+    for number, prefix in enumerate(("module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.")):
+        wrapped = {t: {prefix + n: x for n, x in s.items()} for t, s in enumerate(trained[0])}
+        collection, (trajectory,) = opened(foreign.plain(tmp_path / str(number), wrapped))
+        assert_same(collection, trajectory, trained[0])
+
+
+def test_a_pickle_that_runs_code_never_does(tmp_path: Path, trained: Any) -> None:
+    """Looking at it, planning and converting leave no trace of the code."""
+
+    class Evil:
+        def __reduce__(self) -> Any:
+            return os.system, (f"touch {tmp_path / 'pwned'}",)
+
+    folder = foreign.plain(tmp_path / "run", dict(enumerate(trained[0])))
+    torch.save(trained[0][0] | {"evil": Evil()}, folder / "step=1.pt")
+    for attempt in (lambda: convert(folder, tmp_path / "out.mct"), lambda: plan(folder)):
+        with pytest.raises(UnsafeError):
+            attempt()
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_damaged_pickles_give_one_line(tmp_path: Path, trained: Any) -> None:
+    """Whatever byte of the pickle is another: the weights, or an error of this package in one line."""
+    folder = foreign.torchvision(tmp_path / "run", *trained)
+    (folder / "checkpoint.pth").unlink()
+    path = folder / "model_2.pth"
+    data = path.read_bytes()
+    begin = data.index(b"data.pkl")
+    chosen = np.random.default_rng(0).integers(begin, begin + 4000, 150)
+    refusals: list[str] = []
+    for place, value in zip(chosen, np.random.default_rng(1).integers(0, 256, 150), strict=True):
+        path.write_bytes(data[:place] + bytes([value]) + data[place + 1 :])
+        try:
+            opened(folder)
+        except TrajfmtError as exc:
+            refusals.append(str(exc))
+    assert len(refusals) > 20
+    assert not [line for line in refusals if "\n" in line]
+
+
+def test_no_state_dict(tmp_path: Path) -> None:
+    """The keys that were found are named."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for t in range(2):
+        torch.save({"G": {"w": torch.randn(2)}, "D": {"w": torch.randn(2)}}, folder / f"step={t}.pt")
+    assert "it holds G, D" in refused(folder, "nothing_to_convert")

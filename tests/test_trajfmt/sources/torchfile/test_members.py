@@ -1,0 +1,52 @@
+"""Zip files: cut, of several disks, compressed, of other programs."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+from tests.helpers.replay import expert, outcome, packed, refused, save  # noqa: E402
+
+
+def test_cut_zip_is_refused_at_every_offset(tmp_path: Path) -> None:
+    """A zip cut anywhere, from nothing to the last byte, is truncated or invalid: exit 4."""
+    data, path = packed(True), tmp_path / "cut.pt"
+    cuts = sorted({0, 1, 3, 4, 5, len(data) // 2, len(data) - 1, *range(0, len(data), 61)})
+    found = {cut: outcome(path, data[:cut]) for cut in cuts}
+    assert set(found.values()) <= {"source_truncated", "source_invalid"}, found
+    assert found[0] == found[4] == found[len(data) - 1] == "source_truncated"
+
+
+def test_zip_that_claims_several_disks_is_refused(tmp_path: Path) -> None:
+    """One byte changed in the zip's end locator is damage, not a traceback."""
+    data = bytearray(packed(True))
+    locator = data.rfind(b"PK\x06\x07")
+    if locator < 0:  # a zip without ZIP64 records: add a locator that claims two disks
+        end = data.rfind(b"PK\x05\x06")
+        data[end:end] = b"PK\x06\x07" + bytes(4) + end.to_bytes(8, "little") + (2).to_bytes(4, "little")
+    else:
+        data[locator + 16 : locator + 20] = (2).to_bytes(4, "little")
+    assert outcome(tmp_path / "disks.pt", bytes(data)) in ("source_truncated", "source_invalid")
+
+
+def test_zip_of_another_program_is_refused(tmp_path: Path) -> None:
+    """A zip without torch's records is damage or another format: exit 4."""
+    path = tmp_path / "replay_buffer_0.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    refused(path, "source_invalid")
+
+
+@pytest.mark.parametrize("shapes", [((1,), (1,)), ((40, 30), (40,))], ids=["smaller", "larger"])
+def test_compressed_zip_is_refused(tmp_path: Path, shapes: Any) -> None:
+    """Somebody's zip of an unpacked buffer: mapped, torch would take compressed bytes for small weights."""
+    path, again = save(tmp_path, [expert(0, shapes=shapes)]), tmp_path / "again"
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(again, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    again.rename(path)
+    assert "compressed" in str(refused(path, "source_invalid"))

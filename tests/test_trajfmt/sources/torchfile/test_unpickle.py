@@ -1,0 +1,117 @@
+"""Pickles that would run code, that a user trusts, and that are damaged."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import trajfmt
+from trajfmt.convert.planning import plan
+from trajfmt.convert.run import convert
+from trajfmt.errors import CorruptError, FormatError, UnsafeError
+
+torch = pytest.importorskip("torch")
+from tests.helpers.replay import Touch, expert, outcome, packed, refused, run, save, stack  # noqa: E402
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_code_in_a_pickle_does_not_run(tmp_path: Path, zipped: bool) -> None:
+    """A pickle that would create a file is refused as unsafe, and the file does not appear."""
+    trap = tmp_path / "trap"
+    path = save(
+        tmp_path / "src", [expert(0), Touch(trap)], _use_new_zipfile_serialization=zipped, pickle_protocol=2
+    )
+    error = refused(path, "pickle_unsafe")
+    assert isinstance(error, UnsafeError)
+    assert error.exit_code == 5
+    assert "--trust-pickle" in str(error)
+    with pytest.raises(UnsafeError):
+        plan(path, tmp_path / "out.mct")
+    refused(path, "pickle_unsafe", keep_going=True)
+    assert not trap.exists()
+
+
+def test_unknown_global_is_named(tmp_path: Path) -> None:
+    """What `weights_only` refuses is named, so that a user can judge it."""
+    path = save(tmp_path / "src", [expert(0), np.float64])
+    assert "float64" in str(refused(path, "pickle_unsafe"))
+
+
+def test_numpy_arrays_are_refused_without_and_with_trust(tmp_path: Path) -> None:
+    """Arrays in place of tensors: unsafe first, and with trust a clear word about what they are."""
+    path = save(tmp_path / "src", [[[np.ones(3)], [np.zeros(3)]]])
+    assert "numpy" in str(refused(path, "pickle_unsafe"))
+    refused(path, "source_invalid", trust_pickle=True)
+
+
+class Wrapped:
+    """Stands for a list that an unknown class restores."""
+
+    def __init__(self, content: Any) -> None:
+        self.content = content
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (list.copy, (self.content,))
+
+
+def test_trusted_pickle_with_a_call_converts(tmp_path: Path) -> None:
+    """A pickle that calls a function gives, once trusted, the weights that it stands for."""
+    path = save(tmp_path / "src", Wrapped([expert(0)]))
+    refused(path, "pickle_unsafe")
+    destination, _ = run(path, trust_pickle=True)
+    assert np.array_equal(trajfmt.open(destination)[0].at(4), stack(expert(0))[4])
+
+
+@pytest.mark.parametrize("suffix", [".mct", ".mtt"])
+def test_legacy_pickle_gives_the_same_bytes(tmp_path: Path, suffix: str) -> None:
+    """The old file format differs in nothing but the provenance."""
+    content = [expert(0), expert(1)]
+    outputs = []
+    for name, zipped in (("new", True), ("old", False)):
+        (tmp_path / name).mkdir()
+        source = save(tmp_path / name / "src", content, _use_new_zipfile_serialization=zipped)
+        destination, _ = run(source.parent, suffix)
+        files = sorted(p for p in destination.rglob("*") if p.is_file() and p.name != "manifest.json")
+        outputs.append({p.relative_to(destination).as_posix(): p.read_bytes() for p in files})
+    assert outputs[0] == outputs[1]
+    assert outputs[0]
+
+
+def test_cut_legacy_pickle_is_refused_at_every_offset(tmp_path: Path) -> None:
+    """A legacy file cut at any byte gives an error of ours."""
+    data, path = packed(False), tmp_path / "cut.pt"
+    found = {cut: outcome(path, data[:cut]) for cut in range(len(data))}
+    assert "fine" not in found.values()
+
+
+def test_legacy_pickle_cut_in_its_weights_is_refused(tmp_path: Path) -> None:
+    """The usual truncation, in the middle of the weights, is told as damage (exit 4)."""
+    data, path = packed(False), tmp_path / "cut.pt"
+    for cut in range(len(data) - 150, len(data), 7):
+        assert outcome(path, data[:cut]) in ("source_truncated", "source_invalid")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"hello, I am text\n", b"\x80", b"\x00" * 64, b"PK", b"\x1f\x8b\x08\x00", b"\x93NUMPY\x01\x00"],
+    ids=["text", "one byte", "zeros", "PK", "gzip", "npy"],
+)
+def test_file_of_another_kind_is_refused(tmp_path: Path, data: bytes) -> None:
+    """Whatever is called .pt without being torch's is told so: exit 4."""
+    path = tmp_path / "replay_buffer_0.pt"
+    path.write_bytes(data)
+    assert isinstance(refused(path, "source_invalid"), CorruptError)
+
+
+def test_plain_pickle_is_refused(tmp_path: Path) -> None:
+    """`pickle.dump` in place of `torch.save` is refused without running it."""
+    path = tmp_path / "replay_buffer_0.pt"
+    path.write_bytes(pickle.dumps([Touch(tmp_path / "trap")], protocol=2))
+    with pytest.raises(FormatError) as caught:
+        convert(path, tmp_path / "out.mct")
+    assert caught.value.exit_code in (4, 5)
+    assert [p.name for p in tmp_path.iterdir()] == ["replay_buffer_0.pt"]
