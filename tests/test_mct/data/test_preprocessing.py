@@ -175,21 +175,3 @@ def test_cache_that_cannot_be_written_is_no_error(images, cache: Path) -> None:
     cache.write_text("in the way")
     assert zca(images).matrix.shape == (48, 48)
     assert cache.read_text() == "in the way"
-
-
-def test_place_of_the_cache(monkeypatch) -> None:
-    """TRAJFMT_CACHE, then XDG_CACHE_HOME, then the home; none without a home."""
-    monkeypatch.setenv("TRAJFMT_CACHE", "/a")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/b")
-    monkeypatch.setenv("HOME", "/c")
-    found = [whitening.cache_folder()]
-    for name in ("TRAJFMT_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name)
-        found.append(whitening.cache_folder())
-    assert found == [Path("/a"), Path("/b/trajfmt"), Path("/c/.cache/trajfmt")]
-
-    def homeless() -> Path:
-        raise RuntimeError("no home")
-
-    monkeypatch.setattr(Path, "home", homeless)
-    assert whitening.cache_folder() is None

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 import trajfmt
 import trajfmt.bundle.create
+from tests.helpers.walks import LAYOUT, walk_of, write_walks
 from trajfmt import (
     ArrayTrajectory,
     ExistsError,
@@ -255,3 +256,17 @@ def test_append_after_another_append_loses_nothing(
         assert len(trajfmt.open(path, verify=True)) == 2
     else:
         assert len(trajfmt.open(path, verify=True)) == 3
+
+
+def test_appends_through_a_link_meet_at_one_lock(tmp_path: Path) -> None:
+    """A bundle has one hidden folder, whatever name it is reached by."""
+    path = write_walks(tmp_path / "o.mct", 1, "convex")
+    (tmp_path / "link.mct").symlink_to(path)
+    first = trajfmt.append(path)
+    with pytest.raises(UsageError, match="another process"):
+        trajfmt.append(tmp_path / "link.mct")
+    first.add(ArrayTrajectory(walk_of(8), LAYOUT))
+    first.publish()
+    with trajfmt.append(tmp_path / "link.mct") as second:
+        second.add(ArrayTrajectory(walk_of(9), LAYOUT))
+    assert len(trajfmt.open(path, verify=True)) == 3

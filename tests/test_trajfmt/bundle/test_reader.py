@@ -7,6 +7,8 @@ import math
 import multiprocessing
 import os
 import pickle
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 import trajfmt
+from tests.helpers.walks import walk_of, write_walks
 from trajfmt import (
     Bundle,
     CorruptError,
@@ -379,3 +382,40 @@ def test_more_trajectories_than_descriptors(
     path = write_bundle(layout, *many, encoding="full")
     limit = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))"
     python(f"{limit}; import sys, trajfmt; bundle = trajfmt.open(sys.argv[1]); {use}", path)
+
+
+def test_bundle_is_read_by_many_threads(tmp_path: Path) -> None:
+    """More files than stay mapped, from eight threads that switch all the time."""
+    path = write_walks(tmp_path / "o.mtt", 40)
+    expected = [walk_of(seed)[5].tobytes() for seed in range(40)]
+    failures: list[BaseException] = []
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with trajfmt.open(path) as opened:
+
+            def read(seed: int) -> None:
+                order = np.random.default_rng(seed).integers(0, 40, 300)
+                try:
+                    assert all(opened[int(i)].at(5).tobytes() == expected[int(i)] for i in order)
+                except BaseException as exc:
+                    failures.append(exc)
+
+            threads = [threading.Thread(target=read, args=(seed,)) for seed in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert failures == []
+
+
+def test_held_trajectories_do_not_hold_descriptors(tmp_path: Path, python: Callable[..., str]) -> None:
+    """Trajectories that were read and are kept do not keep their files open."""
+    path = write_walks(tmp_path / "o.mct", 60, "convex")
+    code = (
+        "import resource, sys, trajfmt; resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40));"
+        "held = list(trajfmt.open(sys.argv[1])); print(len([x.at(1.5) for x in held]))"
+    )
+    assert "60" in python(code, path)

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
-from tests.foreign import checkpoints as foreign  # noqa: E402
-
 
 @pytest.fixture(scope="module")
-def trained() -> tuple[list[foreign.State], list[dict[str, Any]]]:
+def trained() -> tuple[list[Any], list[dict[str, Any]]]:
     """Return four states of a network in training, and of its optimizer."""
+    pytest.importorskip("torch")
+    from tests.foreign import checkpoints as foreign
+
     return foreign.training(4)

@@ -20,6 +20,7 @@ from trajfmt.errors import CorruptError, SourceError, TrajfmtError, UsageError
 
 torch = pytest.importorskip("torch")
 from tests.helpers.replay import expert, messages, refused, run, save, stack  # noqa: E402
+from trajfmt.convert.events import Event  # noqa: E402
 
 # --- the traps of MTT's own scripts ---------------------------------------------------------------------
 
@@ -343,3 +344,16 @@ def test_source_path_that_is_not_utf8(tmp_path: Path) -> None:
         torch.save(buffer, file, _use_new_zipfile_serialization=False)
     with pytest.raises(UsageError, match="not UTF-8; rename it"):
         convert(folder, tmp_path / "legacy.mct")
+
+
+def test_structurally_bad_trajectory_is_left_out(tmp_path: Path) -> None:
+    """What is not a list of lists of tensors is one bad trajectory, not a bad file."""
+    torch = pytest.importorskip("torch")
+    good = [[torch.full((2,), float(t))] for t in range(3)]
+    torch.save([good, "junk", [[]], [], [[1.0], [2.0]]], tmp_path / "replay_buffer_0.pt")
+    events: list[Event] = []
+    options = ConvertOptions(keep_going=True)
+    assert convert(tmp_path, tmp_path / "o.mct", options, on_event=events.append) == 1
+    left_out = [event.message for event in events if event.kind == "skipped"]
+    assert [f"trajectory {number}: " in text for number, text in enumerate(left_out, 1)] == [True] * 4
+    assert plan(tmp_path, None, options).trajectories == 1

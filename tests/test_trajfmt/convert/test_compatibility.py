@@ -1,0 +1,65 @@
+"""Which sources may be added to a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trajfmt.convert.options import ConvertOptions
+from trajfmt.convert.run import convert
+from trajfmt.errors import TrajfmtError, UsageError
+
+torch = pytest.importorskip("torch")
+import trajfmt  # noqa: E402
+from tests.helpers.conversion import SMALL, files, run, save, theta  # noqa: E402
+from tests.helpers.walks import LAYOUT, walk_of, write_walks  # noqa: E402
+from trajfmt import ArrayTrajectory  # noqa: E402
+
+
+def test_appending_another_network_is_refused(tmp_path: Path) -> None:
+    """Other shapes do not go into a bundle."""
+    target = tmp_path / "out.mct"
+    run(save(tmp_path / "a", [theta(0)]), target)
+    before = files(target)
+    with pytest.raises(UsageError):
+        convert(save(tmp_path / "b", [theta(1, shapes=((3,),))]), target, ConvertOptions(append=True))
+    assert files(target) == before
+    assert not (tmp_path / ".out.mct.partial").exists()
+
+
+@pytest.mark.parametrize(
+    "options", [{"knots": (3,)}, {"layers": "all"}, {"timesteps": (2, 8)}], ids=["knots", "layers", "window"]
+)
+def test_appending_with_other_options_is_refused(tmp_path: Path, options: dict[str, Any]) -> None:
+    """What the bundle cannot take is refused, not dropped."""
+    run(save(tmp_path / "a", [theta(0)]), tmp_path / "out.mct")
+    with pytest.raises(UsageError):
+        convert(
+            save(tmp_path / "b", [theta(1)]), tmp_path / "out.mct", ConvertOptions(append=True, **options)
+        )
+
+
+def test_appending_other_data_is_refused(tmp_path: Path) -> None:
+    """Experts of another data set or preprocessing do not pass as the bundle's own."""
+    target = tmp_path / "out.mct"
+    run(save(tmp_path / "CIFAR10" / "ConvNet", [theta(0, shapes=SMALL)]), target)
+    with pytest.raises(TrajfmtError):
+        convert(
+            save(tmp_path / "CIFAR10_NO_ZCA" / "ConvNet", [theta(1, shapes=SMALL)]),
+            target,
+            ConvertOptions(append=True),
+        )
+
+
+def test_append_learns_facts_that_were_unknown(tmp_path: Path) -> None:
+    """A fact that the bundle lacked is added, not dropped."""
+    source = write_walks(tmp_path / "s.mtt", 1)
+    convert(source, tmp_path / "o.mct")
+    other = tmp_path / "t.mtt"
+    with trajfmt.create(other, LAYOUT, encoding="full") as writer:
+        writer.add(ArrayTrajectory(walk_of(77), LAYOUT))
+    convert(other, tmp_path / "o.mct", ConvertOptions(append=True, dataset="CIFAR10"))
+    opened = trajfmt.open(tmp_path / "o.mct", verify=True)
+    assert (len(opened), opened.manifest.provenance.dataset) == (2, "CIFAR10")

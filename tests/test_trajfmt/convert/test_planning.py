@@ -1,0 +1,81 @@
+"""What a conversion would write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from trajfmt.convert.options import ConvertOptions
+from trajfmt.convert.planning import plan
+from trajfmt.convert.run import convert
+from trajfmt.errors import SourceError, TrajfmtError
+
+torch = pytest.importorskip("torch")
+from tests.helpers.conversion import save, size, theta  # noqa: E402
+from tests.helpers.walks import write_walks  # noqa: E402
+from trajfmt import UsageError  # noqa: E402
+from trajfmt.convert.events import Event  # noqa: E402
+
+
+def test_plan_estimates_the_size_within_two_percent(paper: Path, tmp_path: Path) -> None:
+    """For the paper's network and 51 timesteps the estimate is within 2% of the real size."""
+    for name, options in (("a.mct", {}), ("b.mct", {"knots": (6, 25)}), ("c.mtt", {})):
+        before = sorted(tmp_path.iterdir())
+        found = plan(paper, tmp_path / name, ConvertOptions(**options))
+        assert sorted(tmp_path.iterdir()) == before
+        convert(paper, tmp_path / name, ConvertOptions(**options))
+        assert found.trajectories == 1
+        assert found.timesteps == (51,)
+        assert abs(found.bytes - size(tmp_path / name)) <= 0.02 * size(tmp_path / name)
+        assert found.source_bytes == (paper / "replay_buffer_0.pt").stat().st_size
+
+
+def test_plan_reports_what_would_be_left_out(tmp_path: Path) -> None:
+    """A plan counts what converts and lists what does not."""
+    source = save(tmp_path / "src", [theta(0), theta(1, 1), theta(2)], 3)
+    found = plan(source, tmp_path / "out.mct", ConvertOptions(keep_going=True))
+    assert found.trajectories == 2
+    assert len(found.skipped) == 1
+    assert "trajectory 1" in found.skipped[0]
+    assert any("start at 0" in text for text in found.notices)
+    with pytest.raises(SourceError):
+        plan(source, tmp_path / "out.mct")
+    assert [p.name for p in tmp_path.iterdir()] == ["src"]
+
+
+@pytest.mark.parametrize("case", ["knots beyond T", "destination exists", "smooth without knots"])
+def test_plan_refuses_what_the_conversion_refuses(tmp_path: Path, case: str) -> None:
+    """A dry run that succeeds is a promise."""
+    source, target = save(tmp_path / "src", [theta(0)]), tmp_path / "out.mct"
+    options = ConvertOptions(knots=(99,)) if case == "knots beyond T" else ConvertOptions()
+    if case == "destination exists":
+        target.mkdir()
+    if case == "smooth without knots":
+        options = ConvertOptions(smooth=True)
+    with pytest.raises(TrajfmtError):
+        plan(source, target, options)
+
+
+def test_sizes_and_progress_count_a_bundles_files(tmp_path: Path) -> None:
+    """A plan compares with all files of the source, and progress ends at its total."""
+    source = write_walks(tmp_path / "s.mtt", 5)
+    files = sum(file.stat().st_size for file in source.rglob("*.h5"))
+    found = plan(source, tmp_path / "o.mct")
+    assert found.source_bytes == files
+    assert found.bytes < files
+    events: list[Event] = []
+    convert(source, tmp_path / "o.mct", on_event=events.append)
+    assert (events[-1].done, events[-1].total) == (files, files)
+
+
+@pytest.mark.parametrize(
+    "options", [ConvertOptions(append=True), ConvertOptions()], ids=["nothing to append to", "no parent"]
+)
+def test_plan_refuses_a_destination_that_cannot_be(tmp_path: Path, options: ConvertOptions) -> None:
+    """As the conversion would."""
+    source = write_walks(tmp_path / "s.mtt", 1)
+    target = tmp_path / ("o.mct" if options.append else "missing/o.mct")
+    for look in (plan, convert):
+        with pytest.raises(UsageError, match="no such"):
+            look(source, target, options)
