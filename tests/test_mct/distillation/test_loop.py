@@ -1,7 +1,6 @@
 """What a run tells beside its steps: notes, what it takes of the machine, a trace, and want of memory."""
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from mct.distillation.loop import distill  # noqa: E402
 from mct.errors import ExhaustedError, ExistsError, MissingError  # noqa: E402
 from mct.events import Note, OuterStep  # noqa: E402
 from mct.models import networks  # noqa: E402
-from mct.runtime.caches import COMPILER_VARIABLE, keep_compiled  # noqa: E402
 from mct.runtime.execution import Execution  # noqa: E402
 from mct.settings.config import DistillConfig, EvaluateConfig  # noqa: E402
 from tests.helpers.fakes import FakeBundle, random_walk  # noqa: E402
@@ -142,22 +140,3 @@ def test_other_errors_stay_what_they_are(tmp_path: Path, distiller) -> None:
     made.step = step
     with pytest.raises(RuntimeError, match=r"^a defect$"):
         list(distill(made, RunFolder(tmp_path / "run")))
-
-
-def test_place_of_compiled_code(tmp_path: Path, monkeypatch) -> None:
-    """Beside the whitenings, unless torch's own variable says where, or nothing can be written."""
-    monkeypatch.setenv(COMPILER_VARIABLE, "/theirs")
-    monkeypatch.setenv("TRAJFMT_CACHE", str(tmp_path / "cache"))
-    keep_compiled()
-    assert not (tmp_path / "cache").exists()
-    monkeypatch.delenv(COMPILER_VARIABLE)
-    keep_compiled()
-    place = Path(os.environ[COMPILER_VARIABLE])
-    assert place.parent == tmp_path / "cache" / "compiled"
-    assert place.is_dir()
-    assert f"-{torch.backends.cpu.get_cpu_capability()}-" in place.name
-    monkeypatch.delenv(COMPILER_VARIABLE)
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("TRAJFMT_CACHE", str(tmp_path / "file"))
-    keep_compiled()
-    assert COMPILER_VARIABLE not in os.environ

@@ -19,21 +19,6 @@ def build(name: str, *, channels: int = 3, size: int = 32, seed: int = 0) -> net
     return networks.build(model, generator=generator(seed))
 
 
-def test_cifar_network_is_mtts() -> None:
-    """Names, order and shapes are those of the 14 tensors in MTT's CIFAR-10 buffers."""
-    found = networks.parameters_of(build("ConvNet"))
-    expected = []
-    for conv, incoming in ((0, 3), (4, 128), (8, 128)):
-        expected += [(f"features.{conv}.weight", (128, incoming, 3, 3)), (f"features.{conv}.bias", (128,))]
-        expected += [
-            (f"features.{conv + 1}.weight", (128,)),
-            (f"features.{conv + 1}.bias", (128,)),
-        ]
-    expected += [("classifier.weight", (10, 2048)), ("classifier.bias", (10,))]
-    assert found == expected
-    assert sum(math.prod(shape) for _, shape in found) == 320_010
-
-
 @pytest.mark.parametrize(("name", "channels", "size", "count"), [
     ("ConvNetD4", 3, 64, 857_160 - 190 * 2049),  # MTT's Tiny network has 200 classes, here 10
     ("ConvNetD5", 3, 128, 615_690),
@@ -42,22 +27,6 @@ def test_cifar_network_is_mtts() -> None:
 def test_sizes_of_mtts_other_networks(name: str, channels: int, size: int, count: int) -> None:
     """Parameter counts of the published buffers, with ten classes."""
     assert networks.flatten(build(name, channels=channels, size=size)).numel() == count
-
-
-@pytest.mark.parametrize("name", ["ConvNetD2W8", "ConvNetD2W8BN", "ConvNetD2W8LN", "ConvNetD2W8GN",
-                                  "ConvNetD2W8NN", "ConvNetD2W8MP", "ConvNetD2W8NP"])  # fmt: skip
-@pytest.mark.parametrize(("channels", "size"), [(1, 8), (1, 28), (3, 32)])
-def test_forward_of_every_variant(name: str, channels: int, size: int) -> None:
-    """Every norm and pooling maps images to logits."""
-    logits = build(name, channels=channels, size=size)(torch.zeros(2, channels, size, size))
-    assert logits.shape == (2, 10)
-
-
-def test_instance_norm_is_group_norm_per_channel() -> None:
-    """The norm that MTT calls instance norm is GroupNorm with as many groups as channels."""
-    norm = build("ConvNetW8").features[1]
-    assert isinstance(norm, torch.nn.GroupNorm)
-    assert norm.num_groups == 8
 
 
 def test_initialisation_has_pytorchs_bounds_and_the_generators_values() -> None:
@@ -101,23 +70,11 @@ def test_unknown_name_is_refused(name: str) -> None:
         networks.parse(name, channels=3, image_size=32, classes=10)
 
 
-def test_depth_that_leaves_no_pixels_is_refused() -> None:
-    """8x8 images cannot be halved four times."""
-    with pytest.raises(ConfigError, match="smaller depth"):
-        build("ConvNetD4", channels=1, size=8)
-
-
 def test_model_with_an_unknown_fact_is_refused() -> None:
     """Norm and pooling are not guessed."""
     model = trajfmt.Model(family="ConvNet", depth=2, width=8, channels=1, classes=10, image_size=8)
     with pytest.raises(ConfigError, match="must be known"):
         networks.build(model, generator=generator(0))
-
-
-def test_group_norm_needs_four_groups() -> None:
-    """A width that four does not divide is refused before torch complains."""
-    with pytest.raises(ConfigError, match="4 groups"):
-        build("ConvNetW6GN")
 
 
 def test_layout_that_fits_passes(network: networks.ConvNet) -> None:

@@ -8,7 +8,6 @@ import pytest
 pytest.importorskip("torch")
 
 from mct.errors import ConfigError
-from mct.settings import defaults
 from mct.settings.config import DistillConfig, EvaluateConfig, ExpertConfig
 
 BAD = [
@@ -58,21 +57,3 @@ def test_whole_numbers_are_recorded_as_real_ones() -> None:
     """A run that is resumed must not differ from one that was not by `6` and `6.0`."""
     whole, real = DistillConfig(expert_steps=6), DistillConfig(expert_steps=6.0)
     assert json.dumps(asdict(whole)) == json.dumps(asdict(real))
-
-
-def test_given_values_win_over_recipes() -> None:
-    """None means not given."""
-    assert defaults.distill_config("CIFAR10", ipc=10, lr_img=7.0, seed=None).lr_img == 7.0
-    assert defaults.distill_config("CIFAR10", ipc=10).expert_steps == 15
-    assert defaults.distill_config("CIFAR10").inner_steps == 60
-    assert defaults.distill_config("unheard-of") == DistillConfig()
-
-
-def test_every_recipe_is_valid() -> None:
-    """Each entry of the tables makes a valid settings object."""
-    for dataset, ipc in defaults.DISTILL:
-        defaults.distill_config(dataset, ipc=ipc)
-    for dataset in defaults.EXPERTS:
-        defaults.expert_config(dataset)
-    for dataset in defaults.EVALUATE:
-        defaults.evaluate_config(dataset)

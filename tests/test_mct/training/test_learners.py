@@ -1,25 +1,18 @@
 """What trains a network: a flat vector where it has no memory, else the module."""
 
-import sys
-from collections.abc import Iterator
-
 import pytest
 
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
-from torch._dynamo.utils import counters  # noqa: E402
 
 import trajfmt  # noqa: E402
-from mct.inner.steps.table import make_step  # noqa: E402
 from mct.models import networks  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
-from mct.training import compiled, learners, testing  # noqa: E402
-from mct.training.jobs import Crew  # noqa: E402
+from mct.training import compiled, learners  # noqa: E402
 from mct.training.loader import Batch, Feed  # noqa: E402
 from tests.helpers.recorded import CallRecorder  # noqa: E402
 
 RULE = {"momentum": 0.9, "weight_decay": 5e-4}
-CPU = torch.device("cpu")
 
 
 def batches(count: int, size: int = 6) -> list[Batch]:
@@ -68,21 +61,6 @@ def test_compiled_differs_by_rounding(model: trajfmt.Model) -> None:
     torch.testing.assert_close(logits[0], first.detach(), atol=1e-5, rtol=1e-4)
 
 
-def test_compiled_answers_are_the_networks(model: trajfmt.Model) -> None:
-    """Logits of a whole block and of a shorter one; uncompiled there is nothing faster."""
-    start = networks.build(model, generator=generator(0))
-    (learner,) = learners.learners([start], model, **RULE, engine="compiled", shapes=[(20, 1, 8, 8)])
-    learner.begin(0.1)
-    learner.update(batches(1, size=20)[0])
-    images = torch.randn(40, 1, 8, 8, generator=generator(3))
-    with torch.no_grad():
-        found = torch.cat([learner.classifier()(block) for block in images.split(testing.BLOCK)])
-        expected = learner.network().eval()(images)
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
-    (eager,) = learners.learners([start], model, **RULE, engine="eager")
-    assert eager.classifier() is None
-
-
 def test_weights_have_memory_of_their_own(model: trajfmt.Model) -> None:
     """What was recorded does not change with the next update."""
     start = networks.build(model, generator=generator(0))
@@ -96,25 +74,6 @@ def test_weights_have_memory_of_their_own(model: trajfmt.Model) -> None:
     assert torch.equal(networks.flatten(start), copy)
 
 
-def test_what_cannot_be_compiled_runs_uncompiled(model: trajfmt.Model, monkeypatch) -> None:
-    """One line says so, and every network gets a step of its own."""
-
-    def make(network, *, engine, notes=None):
-        step = make_step(network, engine="eager")
-        if engine == "compiled":
-            notes("the network could not be compiled")
-        return step
-
-    monkeypatch.setattr(compiled, "make_step", make)
-    compiled._step.cache_clear()
-    started = [networks.build(model, generator=generator(0)) for _ in range(2)]
-    notes: list[str] = []
-    crowd = learners.learners(started, model, **RULE, engine="compiled", notes=notes.append)
-    compiled._step.cache_clear()
-    assert notes == ["the network could not be compiled"]
-    assert crowd[0]._step is not crowd[1]._step
-
-
 def test_memory_and_dropout_keep_the_module(model: trajfmt.Model) -> None:
     """Batch norm's statistics, dropout's draws and frozen parameters need it; only dropout runs alone."""
     plain = networks.build(model, generator=generator(0))
@@ -126,58 +85,6 @@ def test_memory_and_dropout_keep_the_module(model: trajfmt.Model) -> None:
     assert [learners.is_random(network) for network in (plain, frozen, dropout, norm)] == [
         False, False, True, False,
     ]  # fmt: skip
-
-
-def test_threads_share_what_is_compiled_for_two_batch_sizes(model: trajfmt.Model) -> None:
-    """Threads that change over at every chance compile nothing more, and each trains as alone, to the bit."""
-    pieces = batches(50, size=7)
-
-    def trained(at_once: int) -> list[torch.Tensor]:
-        started = [networks.build(model, generator=generator(number)) for number in range(3)]
-        shapes = [(7, 1, 8, 8), (6, 1, 8, 8)]
-        crowd = learners.learners(started, model, **RULE, engine="compiled", shapes=shapes)
-        before = counters["stats"]["unique_graphs"]
-        crew = Crew(device=CPU, at_once=at_once, threads=1)
-        assert list(crew.run([work(learner) for learner in crowd])) == [0, 1, 2]
-        assert counters["stats"]["unique_graphs"] == before
-        return [learner.weights() for learner in crowd]
-
-    def work(learner: learners.Learner) -> Iterator[None]:
-        learner.begin(0.01)
-        for piece in pieces:
-            learner.update(piece)
-            yield
-
-    alone = trained(1)
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    try:
-        found = trained(3)
-    finally:
-        sys.setswitchinterval(interval)
-    assert all(map(torch.equal, found, alone))
-
-
-def test_test_pass_that_cannot_be_compiled_is_the_networks(model: trajfmt.Model, monkeypatch) -> None:
-    """One line says so in every call; training stays compiled."""
-
-    def fail(*_: object) -> None:
-        raise RuntimeError("no vectors\nhere")
-
-    monkeypatch.setattr(compiled.Functional, "__call__", fail)
-    compiled._forward.cache_clear()
-    started = [networks.build(model, generator=generator(0)) for _ in range(2)]
-    shapes, notes = [(20, 1, 8, 8)], list[str]()
-    for _ in range(2):
-        crowd = learners.learners(
-            started, model, **RULE, engine="compiled", shapes=shapes, notes=notes.append
-        )
-    compiled._forward.cache_clear()
-    assert [learner.classifier() for learner in crowd] == [None, None]
-    assert crowd[0]._step is crowd[1]._step
-    assert len(notes) == 2
-    assert notes[0] == notes[1]
-    assert notes[0].startswith("in tests the network could not be compiled and runs uncompiled: ")
 
 
 def captured(model: trajfmt.Model, notes: list[str], recorder) -> torch.Tensor:

@@ -1,6 +1,5 @@
 """AlexNet, VGG11 and ResNet18 of MTT: names, shapes, counts, sizes of images, initialisation, gradients."""
 
-import functools
 import math
 
 import pytest
@@ -10,78 +9,11 @@ torch = pytest.importorskip("torch")
 import trajfmt  # noqa: E402
 from mct.errors import ConfigError  # noqa: E402
 from mct.models import networks  # noqa: E402
-from mct.models.architectures.resnet import Block  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
+from tests.helpers.networks import build, shared  # noqa: E402
 from trajfmt.schema import models  # noqa: E402
 
 NAMES = ["AlexNet", "VGG11", "VGG11BN", "ResNet18", "ResNet18BN", "ResNet18_AP", "ResNet18BN_AP"]
-
-
-def build(
-    name: str, *, channels: int = 3, size: int = 32, classes: int = 10, seed: int = 0
-) -> torch.nn.Module:
-    """Return a network by name."""
-    model = networks.parse(name, channels=channels, image_size=size, classes=classes)
-    return networks.build(model, generator=generator(seed))
-
-
-shared = functools.cache(build)
-"""The same, for tests that only look at it."""
-
-
-def test_alexnet_is_mtts() -> None:
-    """All twelve tensors of MTT's AlexNet, in order."""
-    assert networks.parameters_of(shared("AlexNet")) == [
-        ("features.0.weight", (128, 3, 5, 5)),
-        ("features.0.bias", (128,)),
-        ("features.3.weight", (192, 128, 5, 5)),
-        ("features.3.bias", (192,)),
-        ("features.6.weight", (256, 192, 3, 3)),
-        ("features.6.bias", (256,)),
-        ("features.8.weight", (192, 256, 3, 3)),
-        ("features.8.bias", (192,)),
-        ("features.10.weight", (192, 192, 3, 3)),
-        ("features.10.bias", (192,)),
-        ("fc.weight", (10, 3072)),
-        ("fc.bias", (10,)),
-    ]
-
-
-@pytest.mark.parametrize("name", ["VGG11", "VGG11BN"])
-def test_vgg11_is_mtts(name: str) -> None:
-    """Eight convolutions with a norm behind each, at the places where pooling leaves them."""
-    widths = [3, 64, 128, 256, 256, 512, 512, 512, 512]
-    expected = []
-    for at, incoming, width in zip((0, 4, 8, 11, 15, 18, 22, 25), widths, widths[1:], strict=False):
-        expected += [(f"features.{at}.weight", (width, incoming, 3, 3)), (f"features.{at}.bias", (width,))]
-        expected += [(f"features.{at + 1}.weight", (width,)), (f"features.{at + 1}.bias", (width,))]
-    expected += [("classifier.weight", (10, 512)), ("classifier.bias", (10,))]
-    assert networks.parameters_of(shared(name)) == expected
-
-
-@pytest.mark.parametrize(("name", "place"), [("ResNet18", 1), ("ResNet18_AP", 2)])
-def test_resnet18_is_mtts(name: str, place: int) -> None:
-    """The first stages in full: no biases of convolutions, the shortcut's norm behind its pooling."""
-    found = networks.parameters_of(shared(name))
-    assert len(found) == 62
-    norm = [("bn1.weight", (64,)), ("bn1.bias", (64,)), ("bn2.weight", (64,)), ("bn2.bias", (64,))]
-    block = [("conv1.weight", (64, 64, 3, 3)), *norm[:2], ("conv2.weight", (64, 64, 3, 3)), *norm[2:]]
-    assert found[:15] == [
-        ("conv1.weight", (64, 3, 3, 3)),
-        *norm[:2],
-        *((f"layer1.0.{key}", shape) for key, shape in block),
-        *((f"layer1.1.{key}", shape) for key, shape in block),
-    ]
-    assert found[15] == ("layer2.0.conv1.weight", (128, 64, 3, 3))
-    assert found[21:24] == [
-        ("layer2.0.shortcut.0.weight", (128, 64, 1, 1)),
-        (f"layer2.0.shortcut.{place}.weight", (128,)),
-        (f"layer2.0.shortcut.{place}.bias", (128,)),
-    ]
-    assert found[-2:] == [
-        ("classifier.weight", (10, 512 if place == 1 else 8192)),
-        ("classifier.bias", (10,)),
-    ]
 
 
 @pytest.mark.parametrize(("name", "channels", "size", "count"), [
@@ -141,34 +73,6 @@ def test_sizes_of_images_are_those_that_mtts_classifier_fits(
             build(name, channels=channels, size=size)
 
 
-@pytest.mark.parametrize("name", ["AlexNet", "VGG11"])
-def test_one_channel_of_28_pixels_is_padded_to_32(name: str) -> None:
-    """MTT's padding of the first convolution; colour images keep their size."""
-    for channels, size in ((1, 28), (3, 32)):
-        first = shared(name, channels=channels, size=size).features[0]
-        assert first(torch.zeros(1, channels, size, size)).shape[2:] == (32, 32)
-
-
-@pytest.mark.parametrize(("name", "kind"), [
-    ("VGG11", "GroupNorm"),
-    ("ResNet18_AP", "GroupNorm"),
-    ("VGG11BN", "BatchNorm2d"),
-    ("ResNet18BN", "BatchNorm2d"),
-])  # fmt: skip
-def test_norms(name: str, kind: str) -> None:
-    """Instance norm is one group per channel; batch norm starts with mean 0, variance 1, weights 1 and 0."""
-    norms = [module for module in shared(name).modules() if "Norm" in type(module).__name__]
-    assert {type(norm).__name__ for norm in norms} == {kind}
-    assert all(bool((norm.weight == 1).all()) and bool((norm.bias == 0).all()) for norm in norms)
-    if kind == "GroupNorm":
-        assert all(norm.num_groups == norm.num_channels for norm in norms)
-    else:
-        fresh = build(name).modules()
-        states = [module for module in fresh if type(module).__name__ == kind]
-        assert all(bool((norm.running_mean == 0).all()) for norm in states)
-        assert all(bool((norm.running_var == 1).all()) and norm.num_batches_tracked == 0 for norm in states)
-
-
 @pytest.mark.parametrize(("name", "key", "fan_in"), [
     ("AlexNet", "features.3.weight", 128 * 25),
     ("VGG11", "features.25.weight", 512 * 9),
@@ -205,25 +109,6 @@ def test_gradient_of_a_step_reaches_the_images(name: str) -> None:
     (found,) = torch.autograd.grad(sum(value.square().sum() for value in after.values()), images)
     assert bool(found.isfinite().all())
     assert float(found.abs().max()) > 0
-
-
-@pytest.mark.parametrize("average", [False, True])
-def test_block_without_its_convolutions_is_the_shortcut(average: bool) -> None:
-    """With zero 3x3 convolutions a block is relu(x), or relu(norm(halved 1x1 convolution))."""
-    images = torch.randn(2, 4, 6, 6, generator=generator(0)).double()
-    for halve, width in ((False, 4), (True, 8)):
-        block = Block(4, width, halve=halve, norm="instance", average=average).double()
-        torch.nn.init.zeros_(block.conv1.weight)
-        torch.nn.init.zeros_(block.conv2.weight)
-        expected = images
-        if halve:
-            weight = torch.randn(8, 4, 1, 1, generator=generator(1)).double()
-            block.shortcut[0].weight.data.copy_(weight)
-            part = torch.einsum("oi,bihw->bohw", weight[:, :, 0, 0], images)
-            part = part.reshape(2, 8, 3, 2, 3, 2).mean((3, 5)) if average else part[:, :, ::2, ::2]
-            mean, var = part.mean((2, 3), keepdim=True), part.var((2, 3), correction=0, keepdim=True)
-            expected = (part - mean) / (var + 1e-5).sqrt()
-        torch.testing.assert_close(block(images), expected.clamp(min=0), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize(("facts", "message"), [

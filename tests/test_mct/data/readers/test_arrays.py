@@ -1,0 +1,34 @@
+"""Arrays in one file."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+from mct.data.datasets import Dataset, load  # noqa: E402
+from mct.errors import ConfigError, DataError  # noqa: E402
+from tests.helpers.cifar import PLAIN, RNG  # noqa: E402
+
+
+def test_arrays_of_safetensors(tmp_path: Path) -> None:
+    """The same four keys; bytes are scaled, floats of any width are not."""
+    from safetensors.torch import save_file
+
+    images = torch.from_numpy(RNG.integers(0, 256, (6, 3, 4, 4), dtype=np.uint8))
+    labels = torch.arange(6) % 3
+    path = tmp_path / "mine.safetensors"
+    content = {"train_images": images, "train_labels": labels, "test_labels": labels.byte()}
+    save_file(content | {"test_images": (images / 255).bfloat16()}, path)
+    found: Dataset = load(path, preprocessing=PLAIN)
+    assert torch.equal(found.train_images, images / 255)
+    assert torch.equal(found.test_images, (images / 255).bfloat16().float())
+    assert (found.name, found.test_labels.tolist()) == ("mine", labels.tolist())
+    save_file(content, path)
+    with pytest.raises(DataError, match="`test_images` is missing"):
+        load(path)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(DataError, match="cannot be read as a safetensors file"):
+        load(path)
+    with pytest.raises(ConfigError, match="only a folder"):
+        load(path, image_size=8)

@@ -1,0 +1,99 @@
+"""Tiny-ImageNet."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+from PIL import Image  # noqa: E402
+
+import trajfmt  # noqa: E402
+from mct.data.datasets import load  # noqa: E402
+from mct.errors import DataError  # noqa: E402
+
+PLAIN = trajfmt.Preprocessing(kind="none")
+WNIDS = ["n03", "n01", "n02"]  # wnids.txt is not sorted
+
+
+def picture(path: Path, seed: int, *, size: tuple[int, int] = (64, 64), mode: str = "RGB") -> np.ndarray:
+    """Write a smooth picture and return what Pillow decodes as RGB, `(3, H, W)`."""
+    noise = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    image = Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).convert(mode)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+    return np.asarray(Image.open(path).convert("RGB")).transpose(2, 0, 1)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> tuple[Path, dict[str, np.ndarray]]:
+    """Write Tiny-ImageNet with three classes; one picture is grey."""
+    root = tmp_path / "tiny-imagenet-200"
+    found = {}
+    for number, wnid in enumerate(WNIDS):
+        for image in range(2):
+            name = f"{wnid}_{image}.JPEG"
+            mode = "L" if name == "n01_1.JPEG" else "RGB"
+            found[name] = picture(root / "train" / wnid / "images" / name, 10 * number + image, mode=mode)
+        (root / "train" / wnid / f"{wnid}_boxes.txt").write_text("n\t0\t0\t9\t9\n")
+        found[f"val_{number}.JPEG"] = picture(root / "val/images" / f"val_{number}.JPEG", 90 + number)
+    rows = [f"val_{number}.JPEG\t{wnid}\t0\t0\t62\t62\n" for number, wnid in enumerate(WNIDS)]
+    (root / "val/val_annotations.txt").write_text("".join(rows))
+    (root / "wnids.txt").write_text("\n".join(WNIDS) + "\n")
+    (root / "words.txt").write_text("n01\tgoldfish, Carassius auratus\nn02\tbullfrog\nn99\tentity\n")
+    return root, found
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_tiny_imagenet(tiny, inside: bool) -> None:
+    """Classes in MTT's order, sorted; images decoded as Pillow does; grey ones have three channels."""
+    root, pictures = tiny
+    found = load("Tiny", preprocessing=PLAIN, root=root if inside else root.parent)
+    order = [f"{wnid}_{image}.JPEG" for wnid in sorted(WNIDS) for image in range(2)]
+    expected = torch.from_numpy(np.stack([pictures[name] for name in order])).float() / 255
+    assert torch.equal(found.train_images, expected)
+    assert torch.equal(found.train_images[1, 0], found.train_images[1, 2])
+    assert found.train_labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert found.test_labels.tolist() == [2, 0, 1]
+    assert torch.equal(found.test_images[0], torch.from_numpy(pictures["val_0.JPEG"].copy()).float() / 255)
+    assert found.class_names == ("goldfish", "bullfrog", "n03")
+
+
+def test_tiny_imagenet_as_mtt_wants_it(tiny) -> None:
+    """Validation images sorted into folders give the same set."""
+    root, _ = tiny
+    before = load("Tiny", root=root)
+    for number, wnid in enumerate(WNIDS):
+        (root / "val/images" / wnid).mkdir()
+        (root / f"val/images/val_{number}.JPEG").rename(root / f"val/images/{wnid}/val_{number}.JPEG")
+    (root / "val/val_annotations.txt").unlink()
+    after = load("Tiny", root=root)
+    assert after.test_labels.tolist() == [0, 1, 2]
+    assert torch.equal(after.test_images, before.test_images[[1, 2, 0]])
+    assert after.transform.record.mean == [0.485, 0.456, 0.406]
+
+
+TINY_FAULTS = {
+    "class": (lambda r: shutil.rmtree(r / "train/n02"), "train/n02: missing; 2 classes found, 3 expected"),
+    "extra": (lambda r: (r / "train/n09").mkdir(), "train/n09: not in wnids.txt"),
+    "empty": (lambda r: shutil.rmtree(r / "train/n02/images"), "n02/images: holds no image"),
+    "val": (lambda r: shutil.rmtree(r / "val"), "val: missing, Tiny is incomplete"),
+    "annotations": (lambda r: (r / "val/val_annotations.txt").unlink(), "annotations.txt: cannot be read"),
+    "image": (lambda r: (r / "val/images/val_1.JPEG").unlink(), "val_1.JPEG: cannot be decoded"),
+    "cut": (lambda r: (r / "val/images/val_1.JPEG").write_bytes(
+        (r / "val/images/val_1.JPEG").read_bytes()[:-200]), "val_1.JPEG: cannot be decoded"),
+    "size": (lambda r: picture(r / "train/n01/images/n01_0.JPEG", 0, size=(64, 60)), "n01_0.*64x60, .*64x64"),
+    "label": (lambda r: (r / "val/val_annotations.txt").write_text("val_0.JPEG\tn77\n"), "class 'n77'"),
+    "line": (lambda r: (r / "val/val_annotations.txt").write_text("val_0.JPEG\tn01\nval_1\n"), "line 2"),
+    "path": (lambda r: (r / "val/val_annotations.txt").write_text("../a.JPEG\tn01\n"), "not the name of"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TINY_FAULTS)
+def test_faulty_tiny_imagenet_names_the_file(tiny, case: str) -> None:
+    """What is missing or damaged is named."""
+    edit, message = TINY_FAULTS[case]
+    edit(tiny[0])
+    with pytest.raises(DataError, match=message):
+        load("Tiny", root=tiny[0])

@@ -1,0 +1,165 @@
+"""One outer step: from state to state, without changing the one before."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+import trajfmt  # noqa: E402
+from mct.data.augment import DSA  # noqa: E402
+from mct.distillation.distiller import Distiller  # noqa: E402
+from mct.distillation.folder import RunFolder  # noqa: E402
+from mct.distillation.loop import distill  # noqa: E402
+from mct.errors import ConfigError, MismatchError  # noqa: E402
+from mct.inner.problem import minibatches  # noqa: E402
+from mct.models import networks  # noqa: E402
+from mct.results import synthetic  # noqa: E402
+from mct.runtime.seeds import generator  # noqa: E402
+from tests.helpers.distilling import CONFIG, PROTOCOL, StubEngine, distiller_of  # noqa: E402
+from tests.helpers.fakes import FakeBundle  # noqa: E402
+
+
+def test_one_vector_of_weights_per_outer_step(bundle, digits, model) -> None:
+    """The interpolator hands out the start weights; no other waypoint is ever made."""
+    distiller = distiller_of(bundle, digits, model)
+    state = distiller.initial()
+    assert distiller.stream.materialised == 0
+    for number in range(1, 6):
+        state, _ = distiller.step(state)
+        assert distiller.stream.materialised == number
+
+
+def test_step_does_not_change_its_state(bundle, digits, model) -> None:
+    """A step is a function: twice from one state gives the same bits."""
+    distiller = distiller_of(bundle, digits, model)
+    state = distiller.initial()
+    (one, first), (two, second) = distiller.step(state), distiller.step(state)
+    assert torch.equal(one.synthetic.images, two.synthetic.images)
+    assert replace(first, seconds=0) == replace(second, seconds=0)
+    assert not torch.equal(one.synthetic.images, state.synthetic.images)
+
+
+def test_full_bundle_is_distilled_by_the_same_code(bundle, digits, model) -> None:
+    """On a full bundle the run is MTT's: whole starts, stored targets."""
+    full = FakeBundle([item.theta for item in bundle._items], bundle.layout, knots=None)
+    distiller = distiller_of(full, digits, model)
+    _, event = distiller.step(distiller.initial())
+    assert event.start == int(event.start)
+    assert np.isfinite(event.loss)
+
+
+def written(tmp_path: Path, bundle, digits, model, **facts) -> Path:
+    """Write the fake bundle as a real one."""
+    record = trajfmt.Provenance(
+        **({"dataset": "digits", "model": model, "preprocessing": digits.transform.record} | facts)
+    )
+    path = tmp_path / "a.mct"
+    with trajfmt.create(path, bundle.layout, encoding="convex", knots=(2,), provenance=record) as writer:
+        for item in bundle._items:
+            writer.add(trajfmt.ArrayTrajectory(item.theta, bundle.layout))
+    return path
+
+
+def test_augmentation_is_drawn_for_every_batch(bundle, digits, model) -> None:
+    """Each inner step has numbers of its own, from the generator of the state, after the batches."""
+    engine = StubEngine()
+    distiller = distiller_of(bundle, digits, model, unroll=engine)
+    state = distiller.initial()
+    distiller.step(state)
+    random = torch.Generator()
+    random.set_state(state.random)
+    distiller.stream.draw(random)
+    batches = minibatches(10, 4, 3, random)
+    for batch, draws, found in zip(batches, engine.problem.draws, engine.problem.batches, strict=True):
+        expected = DSA().draw(len(batch), 8, random)
+        assert torch.equal(batch, found)
+        assert draws.family == expected.family
+        assert all(torch.equal(a, b) for a, b in zip(draws.values, expected.values, strict=True))
+    plain = StubEngine()
+    other = distiller_of(bundle, digits, model, replace(CONFIG, augment="none"), unroll=plain)
+    other.step(other.initial())
+    assert plain.problem.augment is plain.problem.draws is None
+
+
+def test_teacher_labels_are_what_the_expert_at_the_target_says(bundle, digits, model) -> None:
+    """Softmax of the network with the target's weights, made for this alone, on the images before."""
+    engine = StubEngine()
+    distiller = distiller_of(bundle, digits, model, replace(CONFIG, labels="teacher"), unroll=engine)
+    before = distiller.initial()
+    assert before.synthetic.soft_labels is None
+    after, event = distiller.step(before)
+    assert distiller.stream.materialised == 2
+    network = networks.build(model, generator=generator(0)).eval()
+    weights = torch.from_numpy(bundle[event.trajectory].at(event.target)).float()
+    torch.nn.utils.vector_to_parameters(weights, network.parameters())
+    expected = network(before.synthetic.images).softmax(1)
+    assert torch.allclose(after.synthetic.soft_labels, expected, atol=1e-6)
+    assert torch.equal(engine.problem.targets, after.synthetic.soft_labels)
+    assert torch.equal(after.synthetic.labels, before.synthetic.labels)
+    assert not after.synthetic.soft_labels.requires_grad
+
+
+def test_bundle_of_another_network_is_refused(bundle, digits) -> None:
+    """The first parameter that differs is named before anything is computed."""
+    other = networks.parse("ConvNetD2W8", channels=1, image_size=8, classes=10)
+    with pytest.raises(MismatchError, match="parameter 0"):
+        distiller_of(bundle, digits, other)
+
+
+def test_held_out_images_are_not_learned_from(bundle, digits, model) -> None:
+    """Initial images come from the other training images; with `select` test, from all."""
+    kept = digits.heldout().test_images.flatten(1)
+
+    def initial(select: str):
+        config = replace(CONFIG, ipc=100, select=select, batch_syn=None)
+        return distiller_of(bundle, digits, model, config).initial().synthetic.images.flatten(1)
+
+    assert float(torch.cdist(initial("heldout"), kept).min()) > 0
+    assert float(torch.cdist(initial("test"), kept).min()) == 0
+
+
+def test_augmentation_that_does_not_exist_is_refused_at_once(tmp_path: Path, bundle, digits, model) -> None:
+    """That of the run as well as that of its evaluations."""
+    with pytest.raises(ConfigError, match="`augment`"):
+        distiller_of(bundle, digits, model, replace(CONFIG, augment="mirror"))
+    wrong = replace(PROTOCOL, augment="mirror")
+    with pytest.raises(ConfigError, match="`augment`"):
+        next(distill(distiller_of(bundle, digits, model), RunFolder(tmp_path / "run"), evaluation=wrong))
+    assert not (tmp_path / "run").exists()
+
+
+def test_whitening_of_another_data_set_is_refused(tmp_path: Path, bundle, digits, model) -> None:
+    """A bundle whose experts saw other images does not get as far as a step."""
+    other = trajfmt.Preprocessing(kind="zca", eps=0.1, images_sha256="00" * 32)
+    with (
+        trajfmt.open(written(tmp_path, bundle, digits, model, preprocessing=other)) as opened,
+        pytest.raises(MismatchError, match="the data set that the experts saw"),
+    ):
+        Distiller.from_bundle(opened, base=CONFIG)
+
+
+def test_student_learns_to_follow_a_path_it_can_follow(digits, model) -> None:
+    """Where a trajectory comes from ten images, distillation lowers eq. 2 well below 1."""
+    random = generator(0)
+    network = networks.build(model, generator=random)
+    chosen = synthetic.pick_per_class(digits.train_labels, 10, 1, random)
+    optimizer, theta = torch.optim.SGD(network.parameters(), lr=0.02), [networks.flatten(network)]
+    for _ in range(6):
+        for _ in range(3):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(
+                network(digits.train_images[chosen]), digits.train_labels[chosen]
+            ).backward()
+            optimizer.step()
+        theta.append(networks.flatten(network))
+    layout = trajfmt.ParamLayout.of(networks.parameters_of(network))
+    bundle = FakeBundle([torch.stack(theta).numpy()], layout)
+    config = replace(CONFIG, inner_steps=6, outer_steps=40, lr_img=100, batch_syn=None, augment="none")
+    distiller = distiller_of(bundle, digits, model, config)
+    state, losses = distiller.initial(), []
+    for _ in range(40):
+        state, event = distiller.step(state)
+        losses.append(event.loss)
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])

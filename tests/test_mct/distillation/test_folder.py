@@ -1,0 +1,150 @@
+"""The files of a run: taken, continued, refused."""
+
+import errno
+import json
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+from mct.distillation import state as states  # noqa: E402
+from mct.distillation.distiller import Distiller  # noqa: E402
+from mct.distillation.folder import RunFolder  # noqa: E402
+from mct.distillation.loop import distill  # noqa: E402
+from mct.errors import ExistsError, MismatchError, MissingError  # noqa: E402
+from tests.helpers.distilling import CONFIG, PROTOCOL, assert_same_run, distiller_of, run_whole  # noqa: E402
+
+
+def test_metrics_beyond_the_state_are_cut(tmp_path: Path, bundle, digits, model) -> None:
+    """A killed run may have written more lines than steps; resuming drops them, whole or not."""
+    folder = RunFolder(tmp_path / "run")
+    short = replace(CONFIG, outer_steps=2)
+    for _ in distill(distiller_of(bundle, digits, model, short), folder):
+        pass
+    with folder.metrics.open("a") as file:
+        file.write('{"step": 3}\n{"st')
+    for _ in distill(distiller_of(bundle, digits, model), folder, resume=True):
+        pass
+    steps = [json.loads(line)["step"] for line in folder.metrics.read_text().splitlines()]
+    assert steps == [1, 2, 3, 4, 5, 6]
+
+
+def test_folder_with_files_is_refused(tmp_path: Path, bundle, digits, model) -> None:
+    """A run never starts over files of another, and nothing is changed by the attempt."""
+    folder = RunFolder(tmp_path)
+    (tmp_path / "precious").write_text("mine")
+    with pytest.raises(ExistsError, match="not empty"):
+        next(distill(distiller_of(bundle, digits, model), folder))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["precious"]
+
+
+def test_two_runs_in_one_folder_at_once_are_refused(tmp_path: Path, bundle, digits, model) -> None:
+    """The folder is locked for the whole run; a resume waits for nobody and changes nothing."""
+    folder = RunFolder(tmp_path / "run")
+    first = distill(distiller_of(bundle, digits, model), folder)
+    next(first)
+    with pytest.raises(ExistsError, match="another run"):
+        next(distill(distiller_of(bundle, digits, model), RunFolder(tmp_path / "run"), resume=True))
+    first.close()
+
+
+def test_run_that_was_killed_before_its_first_save_continues(tmp_path: Path, bundle, digits, model) -> None:
+    """The state is on disk before the first step, so that a resume always has one."""
+    whole, killed = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "killed")
+    for _ in distill(distiller_of(bundle, digits, model), whole):
+        pass
+    events = distill(distiller_of(bundle, digits, model), killed)
+    next(events)
+    survived = {entry.name: entry.read_bytes() for entry in killed.path.iterdir()}
+    events.close()
+    for entry in killed.path.iterdir():  # what a kill would have left
+        entry.unlink()
+    for name, data in survived.items():
+        (killed.path / name).write_bytes(data)
+    for _ in distill(distiller_of(bundle, digits, model), killed, resume=True):
+        pass
+    assert killed.result.read_bytes() == whole.result.read_bytes()
+
+
+def test_second_run_in_a_folder_is_refused(tmp_path: Path, bundle, digits, model) -> None:
+    """Without `resume`, a folder with a run is refused and left alone."""
+    folder = RunFolder(tmp_path / "run")
+    for _ in distill(distiller_of(bundle, digits, model), folder):
+        pass
+    before = {entry.name: entry.read_bytes() for entry in folder.path.iterdir()}
+    with pytest.raises(ExistsError, match="--resume"):
+        next(distill(distiller_of(bundle, digits, model), folder))
+    assert before == {entry.name: entry.read_bytes() for entry in folder.path.iterdir()}
+
+
+@pytest.mark.parametrize("change", [{"momentum": 0.6}, {"inner_steps": 4}, {"seed": 1}, {"augment": "none"},
+                                    {"select": "test"}, {"labels": "teacher"}])  # fmt: skip
+def test_resume_with_another_setting_is_refused(tmp_path: Path, bundle, digits, model, change) -> None:
+    """What would make another run is named."""
+    folder = RunFolder(tmp_path / "run")
+    for _ in distill(distiller_of(bundle, digits, model, replace(CONFIG, outer_steps=1)), folder):
+        pass
+    other = distiller_of(bundle, digits, model, replace(CONFIG, **change))
+    with pytest.raises(MismatchError, match=f"`{next(iter(change))}`"):
+        next(distill(other, folder, resume=True))
+
+
+def test_resume_of_another_bundle_is_refused(tmp_path: Path, bundle, digits, model) -> None:
+    """A state belongs to one artifact."""
+    folder = RunFolder(tmp_path / "run")
+    for _ in distill(distiller_of(bundle, digits, model, replace(CONFIG, outer_steps=1)), folder):
+        pass
+    other = Distiller(bundle, digits, model, CONFIG, artifact_sha256="cd" * 32)
+    with pytest.raises(MismatchError, match="artifact_sha256"):
+        next(distill(other, folder, resume=True))
+
+
+def test_resume_of_nothing_is_refused(tmp_path: Path, bundle, digits, model) -> None:
+    """Resuming needs a state."""
+    with pytest.raises(MissingError, match="no run to resume"):
+        next(distill(distiller_of(bundle, digits, model), RunFolder(tmp_path), resume=True))
+
+
+def test_settings_are_written_beside_the_result(tmp_path: Path, bundle, digits, model) -> None:
+    """Every setting resolved, the artifact and the versions; renewed when a run is resumed."""
+    folder = RunFolder(tmp_path / "run")
+    run_whole(distiller_of(bundle, digits, model, replace(CONFIG, max_start=None)), folder)
+    found = json.loads(folder.settings.read_text())
+    assert found["settings"]["artifact_sha256"] == "ab" * 32
+    assert (found["settings"]["config"]["max_start"], found["settings"]["config"]["lr_img"]) == (4.0, 10.0)
+    assert found["settings"]["evaluation"] == asdict(PROTOCOL)
+    assert found["versions"]["torch"] == torch.__version__
+    longer = replace(CONFIG, max_start=4.0, outer_steps=7)
+    run_whole(distiller_of(bundle, digits, model, longer), folder, resume=True)
+    assert json.loads(folder.settings.read_text())["settings"]["config"]["outer_steps"] == 7
+
+
+@pytest.mark.parametrize("full_at", [1, 2, 4, 6, 8])
+def test_full_disk_is_one_line_and_keeps_what_was_saved(
+    tmp_path: Path, bundle, digits, model, monkeypatch, full_at
+) -> None:
+    """The error names the file; with room again, the run continues as if nothing had happened."""
+    whole, folder = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "run")
+    run_whole(distiller_of(bundle, digits, model), whole)
+    calls, fsync = [], os.fsync
+
+    def full(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) >= full_at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        run_whole(distiller_of(bundle, digits, model), folder)
+    assert caught.value.errno == errno.ENOSPC
+    assert Path(caught.value.filename).parent == folder.path
+    assert not list(folder.path.glob(".*"))
+    monkeypatch.undo()
+    assert folder.state.exists() == (full_at > 1)
+    if folder.state.exists():
+        assert states.load(folder.state).step == {2: 0, 4: 0, 6: 4, 8: 6}[full_at]
+    run_whole(distiller_of(bundle, digits, model), folder, resume=folder.state.exists())
+    assert_same_run(whole, folder)
