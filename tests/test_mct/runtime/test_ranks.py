@@ -106,7 +106,7 @@ LEAVING = """
 import os, sys
 from pathlib import Path
 import torch
-from mct.ranks import joined
+from mct.runtime.ranks import joined
 
 with joined() as (ranks, device):
     ranks.sum(torch.ones(3))
