@@ -71,9 +71,7 @@ def test_accuracy_is_the_share_of_hits(digits: Dataset, network: networks.ConvNe
     """Blocks do not change it, and the network stays in its mode."""
     images, labels = digits.test_images, digits.test_labels
     whole = protocol.accuracy_of(network, images, labels)
-    assert whole == float(
-        (network(images).argmax(1) == labels).float().mean().double().round(decimals=12)
-    ) or (abs(whole - float((network(images).argmax(1) == labels).double().mean())) < 1e-12)
+    assert whole == pytest.approx(float((network(images).argmax(1) == labels).double().mean()), abs=1e-12)
     assert protocol.accuracy_of(network, images, labels, block=7) == whole
     assert network.training
 

@@ -22,7 +22,7 @@ from trajfmt import (
     NotABundleError,
     ParamLayout,
     Provenance,
-    TrajfmtError,
+    UnsafeError,
     UsageError,
 )
 from trajfmt.bundle.validation import validate
@@ -221,17 +221,29 @@ def test_link_where_the_hidden_folder_would_be_is_not_followed(layout: ParamLayo
     assert (tmp_path / "home/bundle/precious").read_text() == "mine"
 
 
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
 def test_append_does_not_write_through_a_link(
-    layout: ParamLayout, walk: Walk, write_bundle: Write, tmp_path: Path
+    when: str, layout: ParamLayout, walk: Walk, write_bundle: Write, tmp_path: Path
 ) -> None:
     """A stranger's bundle must not make us write elsewhere."""
-    path = write_bundle(layout, walk(layout), encoding="full")
-    outside = tmp_path / "outside"
-    os.rename(path / "theta", outside)
-    (outside / "00001.h5").write_text("precious")
-    (path / "theta").symlink_to(outside)
-    with pytest.raises(TrajfmtError), trajfmt.append(path) as writer:
+    path, outside = write_bundle(layout, walk(layout), encoding="full"), tmp_path / "outside"
+
+    def link() -> None:
+        os.rename(path / "theta", outside)
+        (outside / "00001.h5").write_text("precious")
+        (path / "theta").symlink_to(outside)
+
+    if when == "before":
+        link()
+        with pytest.raises(UnsafeError, match="a link where a folder is expected"):
+            trajfmt.append(path)
+    else:
+        writer = trajfmt.append(path)
         writer.add(ArrayTrajectory(walk(layout, seed=1), layout))
+        link()
+        with pytest.raises(UnsafeError, match="a link where a folder is expected"):
+            writer.publish()
+        writer.discard()
     assert (outside / "00001.h5").read_text() == "precious"
 
 
@@ -249,13 +261,12 @@ def test_append_after_another_append_loses_nothing(
         return original(*arguments)
 
     monkeypatch.setattr(trajfmt.bundle.create, "Staging", late)
-    try:
-        with trajfmt.append(path) as writer:
-            writer.add(ArrayTrajectory(walk(layout, seed=2), layout))
-    except UsageError:
-        assert len(trajfmt.open(path, verify=True)) == 2
-    else:
-        assert len(trajfmt.open(path, verify=True)) == 3
+    with pytest.raises(UsageError, match="another process has just added to it; run again"):
+        trajfmt.append(path)
+    assert len(trajfmt.open(path, verify=True)) == 2
+    with trajfmt.append(path) as writer:
+        writer.add(ArrayTrajectory(walk(layout, seed=2), layout))
+    assert len(trajfmt.open(path, verify=True)) == 3
 
 
 def test_appends_through_a_link_meet_at_one_lock(tmp_path: Path) -> None:

@@ -202,6 +202,7 @@ def test_publishing_inside_the_block_is_enough(layout: ParamLayout, walk: Walk, 
     with trajfmt.create(tmp_path / "out", layout, encoding="full") as writer:
         writer.add(ArrayTrajectory(walk(layout), layout))
         writer.publish()
+    assert len(trajfmt.open(tmp_path / "out", verify=True)) == 1
 
 
 def test_change_of_the_working_folder_while_writing(

@@ -56,7 +56,7 @@ def test_looking_at_short_paths_recognises_nothing(
 
 @pytest.mark.parametrize("write", [family.mtt, family.edf, towers.vl], ids=["mtt", "edf", "vl"])
 @pytest.mark.parametrize("above", ["/", "/x", "/x/y"])
-def test_facts_of_short_paths_are_none(
+def test_folders_near_the_root_are_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], Any], above: str
 ) -> None:
     """Each `--from` reads folders that lie near the root without asking for more of them."""
@@ -67,9 +67,10 @@ def test_facts_of_short_paths_are_none(
         parts = tuple(part for part in above.split("/") if part)
         monkeypatch.setattr(f"trajfmt.sources.{module}.parts_of", lambda _folder, parts=parts: parts)
     files = "img_replay_buffer" if write is towers.vl else "replay_buffer"
-    for layout in LAYOUTS:
-        if layout.files.startswith(files):
-            assert open_source(folder, layout=layout.name).parts
+    names = [layout.name for layout in LAYOUTS if layout.files.startswith(files)]
+    assert len(names) == (2 if write is towers.vl else 18)
+    for name in names:
+        assert open_source(folder, layout=name).parts
 
 
 @pytest.mark.parametrize("name", ["vl", "lors", "mct-authors", "mct-dense", "huggingface", "bundle"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -184,20 +185,21 @@ def test_hard_links_in_a_circle_do_not_hang(
 def test_damaged_hdf5_metadata_is_a_problem_and_not_a_traceback(
     kind: str, request: pytest.FixtureRequest, edit_manifest: Callable[..., None]
 ) -> None:
-    """Any byte of the metadata may be wrong: libhdf5 complains in many ways, all are `header_invalid`."""
+    """Any byte of the metadata may be wrong: libhdf5 complains in many ways, mostly `header_invalid`."""
     path: Path = request.getfixturevalue(kind)
     file = path / (TABLES if kind == "convex" else THETA)
     sound = file.read_bytes()
     rng = np.random.default_rng(0)
+    found: Counter[str] = Counter()
     for _ in range(120):
         data = bytearray(sound)
         for position in rng.integers(0, min(len(data), 2400), 2):
             data[position] = rng.choice([0, 1, 127, 255])
         file.write_bytes(data)
         edit_manifest(path)
-        for problem in validate(path):
-            assert problem.exit_code in (4, 5)
-    file.write_bytes(sound)
+        found.update(reasons_of(path))
+    assert found["header_invalid"] > 10
+    assert found.keys() <= {"header_invalid", "hdf5_unsafe", "header_mismatch", "hash_mismatch", "non_finite"}
 
 
 def test_hdf5_type_without_numpy_equivalent_is_unsafe(full: Path, edit_manifest: Callable[..., None]) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import trajfmt
 import trajfmt.bundle.create
 from tests.helpers.convexified import given
-from trajfmt import ArrayTrajectory, ParamLayout, TrajfmtError, UsageError
+from trajfmt import ArrayTrajectory, ParamLayout, UsageError
 from trajfmt.trajectory.source import Convexified
 
 Array = NDArray[np.generic]
@@ -50,20 +50,23 @@ def test_source_that_does_not_fit_the_layout_is_refused(
         if case == "float64"
         else Careless(theta, [0, 2, 8, 9])
     )
-    with pytest.raises(TrajfmtError), trajfmt.create(tmp_path / "out", layout, encoding=encoding) as writer:
+    with (
+        pytest.raises(UsageError, match="the source does not fit the layout: timestep"),
+        trajfmt.create(tmp_path / "out", layout, encoding=encoding) as writer,
+    ):
         writer.add(source)
     assert os.listdir(tmp_path) == []
 
 
-def test_big_endian_array_is_converted_or_refused(layout: ParamLayout, walk: Walk, tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["convex", "full"])
+def test_big_endian_array_is_converted(
+    encoding: str, layout: ParamLayout, walk: Walk, write_bundle: Write
+) -> None:
     """The values of the array count, not its bytes."""
     theta = walk(layout)
-    try:
-        with trajfmt.create(tmp_path / "out", layout, encoding="convex") as writer:
-            writer.add(ArrayTrajectory(theta.astype(">f4"), layout))
-    except UsageError:
-        return
-    assert trajfmt.open(tmp_path / "out")[0].at(0).tobytes() == theta[0].tobytes()
+    path = write_bundle(layout, theta.astype(">f4"), encoding=encoding)
+    with trajfmt.open(path, verify=True) as bundle:
+        assert [bundle[0].at(t).tobytes() for t in (0, 5)] == [theta[t].tobytes() for t in (0, 5)]
 
 
 @pytest.mark.parametrize("order", ["C", "F", "strided"])

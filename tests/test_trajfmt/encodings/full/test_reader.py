@@ -13,7 +13,7 @@ import pytest
 import trajfmt
 from tests.helpers.equations import SHAPES
 from trajfmt import ParamLayout
-from trajfmt.encodings.full import writer as full
+from trajfmt.encodings.full import encoder, writer
 
 
 @pytest.mark.parametrize("chunk", [2**20, 7])
@@ -27,7 +27,8 @@ def test_full_is_bit_identical(
     write_bundle: Callable[..., Path],
 ) -> None:
     """Any finite bits come back, in order and at random, with parameters in one chunk and across several."""
-    monkeypatch.setattr(full, "MAX_CHUNK", chunk)
+    monkeypatch.setattr(encoder, "MAX_CHUNK", chunk)
+    monkeypatch.setattr(writer, "MAX_CHUNK", chunk)
     layout = ParamLayout.of(SHAPES, dtype=dtype)  # type: ignore[arg-type]
     width = layout.numpy_dtype.itemsize
     bits = np.random.default_rng(3).integers(0, 256, (19, layout.nbytes), np.uint8)

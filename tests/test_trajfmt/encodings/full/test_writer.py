@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tests.helpers.equations import SHAPES
 from trajfmt import ParamLayout
-from trajfmt.encodings.full import writer as full
+from trajfmt.codecs.archive import KEYFRAME
 
 Array = NDArray[np.generic]
 
@@ -38,11 +38,11 @@ def test_archive_is_what_the_specification_says(theta: Array, write_bundle: Call
     theta = theta.astype("<f4")
     path = write_bundle(layout, theta, encoding="full", codec="archive")
     with h5py.File(path / "theta/00000.h5") as file:
-        assert file["delta"].attrs["keyframe"] == full.KEYFRAME
+        assert file["delta"].attrs["keyframe"] == KEYFRAME
         codes = file["delta"][()].astype(object)
     bits = theta.view("<u4").astype(object)
     for t in range(13):
-        if t % full.KEYFRAME == 0:
+        if t % KEYFRAME == 0:
             assert (codes[t] == bits[t]).all()
             continue
         signed = (bits[t] - bits[t - 1] + 2**31) % 2**32 - 2**31

@@ -1,4 +1,4 @@
-"""Chunks to bytes and back, and frames of a stranger."""
+"""Chunks to zstd frames and back, and frames that do not fit."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from trajfmt import CorruptError
-from trajfmt.codecs.archive import from_difference, to_difference
-from trajfmt.codecs.codec import unsigned
 from trajfmt.codecs.zstd import compress, decompress
 
 TYPES = ("<f2", "<f4", "<f8")
@@ -37,24 +35,6 @@ def test_frame_is_shuffled_with_size_and_checksum() -> None:
     assert frame[:4] == b"\x28\xb5\x2f\xfd"
     assert (about.content_size, about.has_checksum, about.dict_id) == (8, True, 0)
     assert zstandard.ZstdDecompressor().decompress(frame).hex() == "0111021203130414"
-
-
-@pytest.mark.parametrize("kind", TYPES)
-def test_difference_is_zigzag_modulo_the_width(kind: str) -> None:
-    """0, +1, -1, +2 become 0, 2, 1, 4, and the range wraps around."""
-    bits = unsigned(np.dtype(kind))
-    top = np.iinfo(bits).max
-    previous = np.array([5, 5, 5, 5, 0, top], bits)
-    current = np.array([5, 6, 4, 7, top, 0], bits)
-    assert to_difference(current, previous).tolist() == [0, 2, 1, 4, 1, 2]
-
-
-@given(st.sampled_from(TYPES), st.data())
-def test_difference_round_trip_keeps_every_bit(kind: str, data: st.DataObject) -> None:
-    """Any two bit patterns can be neighbours."""
-    bits = unsigned(np.dtype(kind))
-    pair = data.draw(hnp.arrays(bits, (2, 9)))
-    assert from_difference(to_difference(pair[1], pair[0]), pair[0]).tolist() == pair[1].tolist()
 
 
 def _frame(data: bytes, *, size: bool = True, checksum: bool = True) -> bytes:
