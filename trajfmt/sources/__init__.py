@@ -14,7 +14,7 @@ Modules:
     pairs_and_graphs: pairs of image and text towers, and networks on graphs.
 """
 
-from trajfmt.sources.base.collection import Collection, ForeignTrajectory, Layout, Part
+from trajfmt.sources.base.collection import Collection, FileLayout, ForeignTrajectory, Part
 from trajfmt.sources.discovery import open_source, recognise
 from trajfmt.sources.mtt_family.replay import ReplayPart
 from trajfmt.sources.table import LAYOUTS
@@ -23,8 +23,8 @@ from trajfmt.sources.torchfile import unpickle
 __all__ = [
     "LAYOUTS",
     "Collection",
+    "FileLayout",
     "ForeignTrajectory",
-    "Layout",
     "Part",
     "ReplayPart",
     "open_source",

@@ -16,7 +16,7 @@ from trajfmt.encodings.convex.reader import ConvexTrajectory
 from trajfmt.encodings.table import encoding_of_manifest
 from trajfmt.schema.layout import Dtype
 from trajfmt.schema.manifest import FILE_NAME
-from trajfmt.sources.base.collection import Collection, Found, Layout, OpenOptions, Plain, Shapes
+from trajfmt.sources.base.collection import Collection, FileLayout, Found, OpenOptions, Plain, Shapes
 from trajfmt.storage.address import Address
 from trajfmt.storage.remote import RemoteFiles
 
@@ -53,7 +53,7 @@ def _collection(bundle: Bundle, options: OpenOptions) -> Collection:
     )
 
 
-LAYOUT: Final = Layout(
+LAYOUT: Final = FileLayout(
     name="bundle",
     title="a bundle of this format, to change its encoding",
     files="a folder with manifest.json",

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from trajfmt.errors import MissingError, SourceError, UsageError, display
 from trajfmt.sources import bundles
-from trajfmt.sources.base.collection import Buffers, Collection, Layout, OpenOptions, Part
+from trajfmt.sources.base.collection import Buffers, Collection, FileLayout, OpenOptions, Part
 from trajfmt.sources.checkpoints import huggingface, pytorch
 from trajfmt.sources.checkpoints.search import candidates
 from trajfmt.sources.mtt_family import mtt
@@ -25,7 +25,7 @@ from trajfmt.storage.address import Address, Place
 __all__ = [
     "LAYOUTS",
     "Collection",
-    "Layout",
+    "FileLayout",
     "Located",
     "OpenOptions",
     "Part",
@@ -45,11 +45,11 @@ class Located(NamedTuple):
     """Where trajectories lie, and what says so."""
 
     path: Path
-    layout: Layout
+    layout: FileLayout
     why: str
 
 
-def layout_named(name: str) -> Layout:
+def layout_named(name: str) -> FileLayout:
     """Return a layout by the name that the user gives, in any case.
 
     Raises:
@@ -93,7 +93,7 @@ def _is_loose(found: Located) -> bool:
     return kind is not None and len(candidates(found.path, kind)) < 2
 
 
-def _first(layouts: Iterable[Layout], path: Path) -> Located | None:
+def _first(layouts: Iterable[FileLayout], path: Path) -> Located | None:
     for layout in layouts:
         if (why := layout.recognise(path)) is not None:
             return Located(path, layout, why)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from trajfmt.sources import bundles
-from trajfmt.sources.base.collection import Layout
+from trajfmt.sources.base.collection import FileLayout
 from trajfmt.sources.checkpoints import huggingface, pytorch
 from trajfmt.sources.convexified import mct_authors, mct_dense
 from trajfmt.sources.mtt_family import (
@@ -30,7 +30,7 @@ from trajfmt.sources.pairs_and_graphs import geom, lors, sfgc, vl
 
 __all__ = ["LAYOUTS"]
 
-LAYOUTS: Final[tuple[Layout, ...]] = (
+LAYOUTS: Final[tuple[FileLayout, ...]] = (
     bundles.LAYOUT,
     mct_authors.LAYOUT,
     mct_dense.LAYOUT,

@@ -3,6 +3,6 @@
 It must not import any other folder of `sources`.
 
 Modules:
-    collection: what a file layout offers to the converter: `Layout`, `Collection`, `Part`.
+    collection: what a file layout offers to the converter: `FileLayout`, `Collection`, `Part`.
     beside: what lies beside the files that are used, and why it is left out.
 """

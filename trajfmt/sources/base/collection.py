@@ -1,7 +1,8 @@
-"""What every layout of trajectories offers to the converter.
+"""What every file layout offers to the converter.
 
-A new layout is a module with a `Layout` called LAYOUT, and a line in `table.py`. Its `open` returns a `Found`
-with one `Part` a file; a part gives trajectories, which inherit `Plain` unless they have more to tell.
+A new file layout is a module with a `FileLayout` called LAYOUT, and a line in `table.py`. Its `open` returns
+a `Found` with one `Part` for each file. A part returns trajectories, which inherit from `Plain` unless they
+know names, numbers or module buffers.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from trajfmt.trajectory.source import Source
 __all__ = [
     "Buffers",
     "Collection",
+    "FileLayout",
     "FilePart",
     "ForeignTrajectory",
     "Found",
-    "Layout",
     "OpenOptions",
     "Part",
     "Plain",
@@ -234,7 +235,7 @@ class OpenOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class FileLayout:
     """A way in which somebody's code lays trajectories down."""
 
     name: str

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from trajfmt.errors import CorruptError, FormatError, display
-from trajfmt.sources.base.collection import Collection, Layout, OpenOptions
+from trajfmt.sources.base.collection import Collection, FileLayout, OpenOptions
 from trajfmt.sources.checkpoints.run import Kind
 from trajfmt.sources.checkpoints.search import find_runs, open_runs
 from trajfmt.sources.checkpoints.statedict import open_file, unwrapped
@@ -154,7 +154,7 @@ def _open(path: Path, options: OpenOptions) -> Collection:
     return open_runs(path, options, KIND, "Hugging Face checkpoints")
 
 
-LAYOUT: Final = Layout(
+LAYOUT: Final = FileLayout(
     name="huggingface",
     title="a run of Hugging Face's trainers (transformers, accelerate, diffusers)",
     files="checkpoint-{step}/ with model.safetensors, its shards and index, or pytorch_model.bin",

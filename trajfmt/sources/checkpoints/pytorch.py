@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from trajfmt.errors import display
-from trajfmt.sources.base.collection import Collection, Layout, OpenOptions
+from trajfmt.sources.base.collection import Collection, FileLayout, OpenOptions
 from trajfmt.sources.checkpoints.run import Kind
 from trajfmt.sources.checkpoints.search import find_runs, is_beside, open_runs
 from trajfmt.sources.checkpoints.statedict import open_file
@@ -97,7 +97,7 @@ def _open(path: Path, options: OpenOptions) -> Collection:
     return open_runs(path, options, KIND, "checkpoints of a run")
 
 
-LAYOUT: Final = Layout(
+LAYOUT: Final = FileLayout(
     name="checkpoints",
     title="checkpoints of a run (torch.save, Lightning, safetensors), NoDistill's model_{e}.pth",
     files="step=1000.pt, epoch=3-step=1200.ckpt, model_12.pth, ckpt_00500.safetensors; or such folders",

@@ -18,10 +18,10 @@ from trajfmt.schema.provenance import KnownFrom, Preprocessing, Provenance, Scal
 from trajfmt.sources.base import beside
 from trajfmt.sources.base.collection import (
     Collection,
+    FileLayout,
     FilePart,
     ForeignTrajectory,
     Found,
-    Layout,
     OpenOptions,
 )
 from trajfmt.sources.convexified.mct_betas import PairTrajectory
@@ -231,7 +231,7 @@ class PairPart(FilePart):
         ]
 
 
-LAYOUT: Final = Layout(
+LAYOUT: Final = FileLayout(
     name="mct-authors",
     title="the MCT authors' code (MCT): convexified trajectories, their ablations included",
     files="waypoint_buffer[_ip{N}|_uni|_dec|_proj]_{n}.pt with step_buffer[...]_{n}.pt",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from trajfmt.sources.base import beside
-from trajfmt.sources.base.collection import Collection, Found, Layout, OpenOptions
+from trajfmt.sources.base.collection import Collection, FileLayout, Found, OpenOptions
 from trajfmt.sources.convexified.mct_authors import CODEBASE, facts, one_kind, provenance
 from trajfmt.sources.mtt_family.replay import ReplayPart, numbered, remarks_on_numbers
 
@@ -55,7 +55,7 @@ def open_dense(path: Path, options: OpenOptions) -> Collection:
     )
 
 
-LAYOUT: Final = Layout(
+LAYOUT: Final = FileLayout(
     name="mct-dense",
     title="the MCT authors' convexify.py (MCT): convexified paths with every timestep",
     files="convexified[_v2|_v3]_replay_buffer_{n}.pt",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from trajfmt.sources.base.collection import Layout
+from trajfmt.sources.base.collection import FileLayout
 from trajfmt.sources.mtt_family.paths import without_resolution
 from trajfmt.sources.mtt_family.replay import Writer, layout_of
 
 __all__ = ["LAYOUT"]
 
-LAYOUT: Final[Layout] = layout_of(
+LAYOUT: Final[FileLayout] = layout_of(
     Writer(
         codebase="ATT",
         title="ATT: MTT's files, batches of 512",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from trajfmt.errors import TrajfmtError
-from trajfmt.sources.base.collection import Collection, Layout, OpenOptions, left_out
+from trajfmt.sources.base.collection import Collection, FileLayout, OpenOptions, left_out
 from trajfmt.sources.mtt_family import mtt
 from trajfmt.sources.mtt_family.replay import ReplayPart, Writer, open_replay, recognise
 
@@ -56,4 +56,6 @@ def _open(path: Path, options: OpenOptions) -> Collection:
     return open_replay(path, options, _WRITER, file)
 
 
-LAYOUT: Final = Layout(name="edf", title=_WRITER.title, files=_WRITER.files, recognise=_recognise, open=_open)
+LAYOUT: Final = FileLayout(
+    name="edf", title=_WRITER.title, files=_WRITER.files, recognise=_recognise, open=_open
+)

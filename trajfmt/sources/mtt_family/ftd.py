@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from trajfmt.sources.base.collection import Layout
+from trajfmt.sources.base.collection import FileLayout
 from trajfmt.sources.mtt_family.replay import Writer, layout_of
 
 __all__ = ["LAYOUT"]
 
-LAYOUT: Final[Layout] = layout_of(
+LAYOUT: Final[FileLayout] = layout_of(
     Writer(
         codebase="FTD",
         title="FTD: MTT's files, trained with GSAM",

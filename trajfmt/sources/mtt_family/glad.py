@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from trajfmt.schema.models import PathFacts, facts_of_path, named
-from trajfmt.sources.base.collection import Layout
+from trajfmt.sources.base.collection import FileLayout
 from trajfmt.sources.mtt_family.paths import in_form_of_mtt, parts_of
 from trajfmt.sources.mtt_family.replay import Writer, layout_of
 
@@ -68,7 +68,7 @@ def _recipe(folder: Path) -> dict[str, Any]:
     return {"tanh": found.tanh} if found else {}
 
 
-LAYOUT: Final[Layout] = layout_of(
+LAYOUT: Final[FileLayout] = layout_of(
     Writer(
         codebase="GLaD",
         title="GLaD: MTT's files, depth, width and norm in the path",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from trajfmt.sources.base.collection import Layout
+from trajfmt.sources.base.collection import FileLayout
 from trajfmt.sources.mtt_family.replay import Writer, layout_of
 
 __all__ = ["LAYOUT"]
@@ -18,7 +18,7 @@ def _form(folder: Path) -> str | None:
     return "ckpt/ckpt_<n>.pt beside them" if any((folder / "ckpt").glob("ckpt_*.pt")) else None
 
 
-LAYOUT: Final[Layout] = layout_of(
+LAYOUT: Final[FileLayout] = layout_of(
     Writer(
         codebase="LTDD",
         title="LTDD: FTD's files, of two stages; the second freezes the features",

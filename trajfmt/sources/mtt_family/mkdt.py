@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from trajfmt.schema.models import PathFacts, facts_of_path
 from trajfmt.schema.provenance import Preprocessing
-from trajfmt.sources.base.collection import Layout
+from trajfmt.sources.base.collection import FileLayout
 from trajfmt.sources.mtt_family.paths import in_form_of_mtt, parts_of
 from trajfmt.sources.mtt_family.replay import Writer, layout_of
 
@@ -52,7 +52,7 @@ def _recipe(folder: Path) -> dict[str, Any]:
     return {"run": found[3]} if found else {}
 
 
-LAYOUT: Final[Layout] = layout_of(
+LAYOUT: Final[FileLayout] = layout_of(
     Writer(
         codebase="MKDT",
         title="MKDT: MTT's files, one trajectory each, of networks that predict representations",

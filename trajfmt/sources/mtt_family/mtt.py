@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from trajfmt.sources.base.collection import Found, Layout, OpenOptions
+from trajfmt.sources.base.collection import FileLayout, Found, OpenOptions
 from trajfmt.sources.mtt_family.paths import folder_named, without_resolution
 from trajfmt.sources.mtt_family.replay import Writer, open_replay, recognise
 
@@ -37,6 +37,6 @@ def open_mtt(path: Path, options: OpenOptions) -> Found:
     return replace(found, provenance=msgspec.structs.replace(known, known_from=origin))
 
 
-LAYOUT: Final = Layout(
+LAYOUT: Final = FileLayout(
     name="mtt", title=_WRITER.title, files=_WRITER.files, recognise=recognise, open=open_mtt
 )

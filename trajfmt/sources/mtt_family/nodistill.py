@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from trajfmt.sources.base.collection import Layout
+from trajfmt.sources.base.collection import FileLayout
 from trajfmt.sources.mtt_family.paths import without_resolution
 from trajfmt.sources.mtt_family.replay import Writer, layout_of
 
 __all__ = ["LAYOUT"]
 
-LAYOUT: Final[Layout] = layout_of(
+LAYOUT: Final[FileLayout] = layout_of(
     Writer(
         codebase="NoDistill",
         title="NoDistill (no-distillation): MTT's files, read from number 1 on",

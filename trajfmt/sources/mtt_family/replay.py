@@ -19,10 +19,10 @@ from trajfmt.schema.provenance import KnownFrom, Provenance, TimestepUnit
 from trajfmt.sources.base import beside
 from trajfmt.sources.base.collection import (
     Collection,
+    FileLayout,
     FilePart,
     ForeignTrajectory,
     Found,
-    Layout,
     OpenOptions,
     left_out,
 )
@@ -120,7 +120,7 @@ def recognise(path: Path) -> str | None:
     return "there are replay_buffer_<n>.pt" if path.is_dir() and numbered(path) else None
 
 
-def layout_of(writer: Writer) -> Layout:
+def layout_of(writer: Writer) -> FileLayout:
     """Return the layout of one codebase, recognised where names of folders say whose files they are."""
 
     def recognised(path: Path) -> str | None:
@@ -134,7 +134,7 @@ def layout_of(writer: Writer) -> Layout:
         return open_replay(path, options, writer)
 
     name = writer.codebase.lower()
-    return Layout(name=name, title=writer.title, files=writer.files, recognise=recognised, open=opened)
+    return FileLayout(name=name, title=writer.title, files=writer.files, recognise=recognised, open=opened)
 
 
 def open_replay(path: Path, options: OpenOptions, writer: Writer, *also: Path) -> Found:

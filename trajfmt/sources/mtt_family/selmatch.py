@@ -8,7 +8,7 @@ from typing import Final
 
 from trajfmt.schema.models import PathFacts, facts_of_path, normalisation
 from trajfmt.schema.provenance import Preprocessing
-from trajfmt.sources.base.collection import Layout
+from trajfmt.sources.base.collection import FileLayout
 from trajfmt.sources.mtt_family.replay import Writer, layout_of
 
 __all__ = ["LAYOUT"]
@@ -24,7 +24,7 @@ def _facts(folder: Path) -> PathFacts:
     return replace(facts, preprocessing=_TINY if facts.dataset == "Tiny" else normalisation(facts.dataset))
 
 
-LAYOUT: Final[Layout] = layout_of(
+LAYOUT: Final[FileLayout] = layout_of(
     Writer(
         codebase="SelMatch",
         title="SelMatch: MTT's files, of networks with batch norm",

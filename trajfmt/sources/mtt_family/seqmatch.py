@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from trajfmt.schema.models import PathFacts, facts_of_path, named
-from trajfmt.sources.base.collection import Layout
+from trajfmt.sources.base.collection import FileLayout
 from trajfmt.sources.mtt_family.paths import in_form_of_mtt, parts_of
 from trajfmt.sources.mtt_family.replay import Writer, layout_of
 
@@ -58,7 +58,7 @@ def _recipe(folder: Path) -> dict[str, Any]:
     return {"run": found.run, "after_subset": found.subset} if found else {}
 
 
-LAYOUT: Final[Layout] = layout_of(
+LAYOUT: Final[FileLayout] = layout_of(
     Writer(
         codebase="SeqMatch",
         title="SeqMatch: MTT's files, of experts that continue from a distilled subset",

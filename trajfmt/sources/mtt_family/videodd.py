@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from trajfmt.schema.models import PathFacts
-from trajfmt.sources.base.collection import Layout
+from trajfmt.sources.base.collection import FileLayout
 from trajfmt.sources.mtt_family.replay import Writer, layout_of
 
 __all__ = ["LAYOUT"]
@@ -18,7 +18,7 @@ def _facts(folder: Path) -> PathFacts:
     return PathFacts()
 
 
-LAYOUT: Final[Layout] = layout_of(
+LAYOUT: Final[FileLayout] = layout_of(
     Writer(
         codebase="VideoDD",
         title="VideoDD (video_distillation): MTT's files, of networks for video",

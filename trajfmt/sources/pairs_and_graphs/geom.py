@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from trajfmt.sources.base.collection import Collection, Layout, OpenOptions
+from trajfmt.sources.base.collection import Collection, FileLayout, OpenOptions
 from trajfmt.sources.pairs_and_graphs.graphs import (
     arguments,
     graph_writer,
@@ -35,6 +35,6 @@ def _open(path: Path, options: OpenOptions) -> Collection:
     return open_graphs(path, options, _WRITER)
 
 
-LAYOUT: Final = Layout(
+LAYOUT: Final = FileLayout(
     name="geom", title=_WRITER.title, files=_WRITER.files, recognise=_recognise, open=_open
 )

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from trajfmt.sources.base.collection import Collection, Layout, OpenOptions
+from trajfmt.sources.base.collection import Collection, FileLayout, OpenOptions
 from trajfmt.sources.mtt_family.paths import parts_of
 from trajfmt.sources.pairs_and_graphs.towers import Towers, open_towers, pairs_in
 
@@ -37,7 +37,7 @@ def _open(path: Path, options: OpenOptions) -> Collection:
     return open_towers(path, options, "LoRS", _read)
 
 
-LAYOUT: Final = Layout(
+LAYOUT: Final = FileLayout(
     name="lors",
     title="LoRS: an image and a text tower, one trajectory a pair of files",
     files="img_replay_buffer_{n}.pt with txt_replay_buffer_{n}.pt in {dataset}/{image}_{text}/{loss}[_NoAug]",

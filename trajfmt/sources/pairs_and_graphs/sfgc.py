@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from trajfmt.sources.base.collection import Collection, Layout, OpenOptions
+from trajfmt.sources.base.collection import Collection, FileLayout, OpenOptions
 from trajfmt.sources.pairs_and_graphs.graphs import graph_writer, open_graphs, recognise_graphs
 
 __all__ = ["LAYOUT"]
@@ -21,6 +21,6 @@ def _open(path: Path, options: OpenOptions) -> Collection:
     return open_graphs(path, options, _WRITER)
 
 
-LAYOUT: Final = Layout(
+LAYOUT: Final = FileLayout(
     name="sfgc", title=_WRITER.title, files=_WRITER.files, recognise=recognise_graphs, open=_open
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from trajfmt.sources.base.collection import Collection, Layout, OpenOptions
+from trajfmt.sources.base.collection import Collection, FileLayout, OpenOptions
 from trajfmt.sources.pairs_and_graphs.towers import Towers, open_towers, pairs_in
 
 __all__ = ["LAYOUT"]
@@ -26,7 +26,7 @@ def _open(path: Path, options: OpenOptions) -> Collection:
     return open_towers(path, options, "VL", _read)
 
 
-LAYOUT: Final = Layout(
+LAYOUT: Final = FileLayout(
     name="vl",
     title="Vision-language distillation: an image and a text tower, one trajectory a pair of files",
     files="img_replay_buffer_{n}.pt with txt_replay_buffer_{n}.pt in {dataset}/{image}/{text}",
