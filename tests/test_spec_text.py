@@ -15,9 +15,9 @@ import pytest
 import zstandard
 
 from trajfmt import errors
-from trajfmt.encodings.parts import knots
 from trajfmt.schema import manifest, parse
 from trajfmt.schema.manifest import MAX_CHUNK
+from trajfmt.storage import safetensors
 
 ROOT = Path(__file__).parents[1]
 SPEC = ROOT / "spec" / "v1"
@@ -107,7 +107,7 @@ def test_rules_of_names_are_those_of_the_library() -> None:
         (r"\| path \| (\d+) characters", parse.MAX_PATH),
         (r"\| `factory` \| (\d+) characters", manifest.MAX_FACTORY),
         (r"\| dimensions of a parameter \| (\d+)", manifest.MAX_DIMS),
-        (r"\| safetensors header \| ([\d,]+) bytes", knots.MAX_HEADER),
+        (r"\| safetensors header \| ([\d,]+) bytes", safetensors.MAX_HEADER),
         (r"\| elements of a chunk \| 2\^(\d+)", MAX_CHUNK.bit_length() - 1),
     ],
 )

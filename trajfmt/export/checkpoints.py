@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,7 +18,7 @@ from trajfmt.bundle.reader import Bundle, Trajectory
 from trajfmt.errors import UsageError
 from trajfmt.export.base import Job, Target, no_stubs
 from trajfmt.storage.files import fsync_directory
-from trajfmt.storage.safetensors import NUMPY
+from trajfmt.storage.safetensors import NAMES, encode_header
 
 __all__ = ["TARGET", "numbers", "write"]
 
@@ -77,7 +76,8 @@ def _checkpoint(path: Path, trajectory: Trajectory, t: int, *, float32: bool) ->
             raise UsageError(f"timestep {t}: `{name}` is carried, a name that safetensors files reserve")
         table[name] = (array.dtype, array.shape)
     with path.open("wb") as file:
-        file.write(_header(table))
+        tensors = ((name, NAMES[kind], shape) for name, (kind, shape) in table.items())
+        file.write(encode_header(tensors, {"format": "pt"}, alignment=8))
         for start in range(0, layout.size, _BLOCK):
             piece = trajectory.pieces(t, start, min(start + _BLOCK, layout.size))
             file.write(_bytes(piece.astype(dtype, copy=False)))
@@ -85,20 +85,6 @@ def _checkpoint(path: Path, trajectory: Trajectory, t: int, *, float32: bool) ->
             file.write(_bytes(array))
         file.flush()
         os.fsync(file.fileno())
-
-
-def _header(table: dict[str, tuple[np.dtype[Any], tuple[int, ...]]]) -> bytes:
-    """Return the length and the JSON of a safetensors file of these tensors, in this order, without holes."""
-    kinds = {dtype: name for name, dtype in NUMPY.items()}
-    entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    start = 0
-    for name, (dtype, shape) in table.items():
-        stop = start + dtype.itemsize * int(np.prod(shape, dtype=np.int64))
-        entries[name] = {"dtype": kinds[dtype], "shape": shape, "data_offsets": (start, stop)}
-        start = stop
-    text = msgspec.json.encode(entries)
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
 
 
 def _bytes(array: NDArray[Any]) -> memoryview:

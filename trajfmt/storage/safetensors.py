@@ -1,7 +1,8 @@
-"""Reading any safetensors file: its header checked, its tensors as views of a map.
+"""The headers of safetensors files, written and checked, and any such file as views of a memory map.
 
-Owns the rules of the format's header, which are those of the `safetensors` library. That library's numpy
-reader has no bfloat16 and copies every tensor; this one has every dtype and copies nothing.
+The rules of a header are those of the `safetensors` library. That library's numpy reader has no bfloat16 and
+copies every tensor. This reader has every type and copies nothing. That library's writer sorts tensors by
+name, which would scatter the order of the parameters. The headers written here keep the order they are given.
 """
 
 from __future__ import annotations
@@ -11,24 +12,37 @@ import json
 import math
 import mmap
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import ml_dtypes
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.errors import CorruptError, FormatError, SourceError, UnsafeError, UsageError, display
+from trajfmt.errors import CorruptError, Reason, SourceError, UnsafeError, UsageError, display
 from trajfmt.storage.files import open_regular
 
-__all__ = ["MAX_HEADER", "NUMPY", "MappedFile", "SafetensorsFile", "StoredTensor"]
+__all__ = [
+    "MAX_HEADER",
+    "NAMES",
+    "NUMPY",
+    "MappedFile",
+    "SafetensorsFile",
+    "StoredTensor",
+    "decode_header",
+    "encode_header",
+    "header_end",
+    "stored_tensor",
+]
 
 MAX_HEADER: Final = 100_000_000
-"""Most bytes of a header, as in the library."""
+"""Most bytes of a header's JSON, as in the library."""
 
 _MAX_SIZE: Final = 2**63 - 1
 _MAX_DIMS: Final = 32
-"""As many as every version of numpy has."""
+"""The most axes that every version of numpy has."""
 
 NUMPY: Final[dict[str, np.dtype[Any]]] = {
     "BOOL": np.dtype("?"),
@@ -49,7 +63,10 @@ NUMPY: Final[dict[str, np.dtype[Any]]] = {
     "F64": np.dtype("<f8"),
     "C64": np.dtype("<c8"),
 }
-"""Item types by their names in a header, as numpy has them."""
+"""numpy's types by their names in a header."""
+
+NAMES: Final = {dtype: name for name, dtype in NUMPY.items()}
+"""The names in a header by numpy's types."""
 
 _BITS: Final = {name: 8 * dtype.itemsize for name, dtype in NUMPY.items()} | {
     "F4": 4,
@@ -59,10 +76,10 @@ _BITS: Final = {name: 8 * dtype.itemsize for name, dtype in NUMPY.items()} | {
 
 
 class StoredTensor(NamedTuple):
-    """Where a tensor lies in its file."""
+    """Type, shape and place of a tensor in its file."""
 
     dtype: str
-    """Name of the item type."""
+    """Name of the item type in the header."""
 
     shape: tuple[int, ...]
     start: int
@@ -72,12 +89,105 @@ class StoredTensor(NamedTuple):
     """The byte after the last."""
 
 
-class MappedFile:
-    """A regular file that is mapped when it is needed; a map holds a descriptor, of which there are few.
+def encode_header(
+    tensors: Iterable[tuple[str, str, Sequence[int]]], metadata: Mapping[str, str], *, alignment: int = 64
+) -> bytes:
+    """Return the bytes before the first tensor of a safetensors file: length, JSON, and spaces.
+
+    The tensors follow each other in the given order, without gaps.
+
+    Args:
+        tensors: name, type (as in `NUMPY`) and shape of each tensor.
+        metadata: the texts of `__metadata__`.
+        alignment: the returned length is a multiple of this number of bytes.
+    """
+    table: dict[str, object] = {"__metadata__": metadata}
+    begin = 0
+    for name, dtype, shape in tensors:
+        end = begin + NUMPY[dtype].itemsize * math.prod(shape)
+        table[name] = {"dtype": dtype, "shape": shape, "data_offsets": (begin, end)}
+        begin = end
+    text = msgspec.json.encode(table)
+    text += b" " * (-(8 + len(text)) % alignment)
+    return len(text).to_bytes(8, "little") + text
+
+
+def header_end(first: bytes, nbytes: int, path: object, *, too_long: Reason) -> int:
+    """Return the position of the first tensor in a safetensors file.
+
+    Args:
+        first: the first 8 bytes of the file.
+        nbytes: the bytes of the file.
+        path: the file's name in error messages.
+        too_long: the reason code of a header that does not fit into the file.
 
     Raises:
-        CorruptError: it is shorter than `least` bytes.
-        UnsafeError: it is no regular file.
+        UnsafeError: the header is larger than `MAX_HEADER`.
+        CorruptError: the header does not fit into the file.
+    """
+    length = int.from_bytes(first, "little")
+    if length > MAX_HEADER:
+        raise UnsafeError(
+            "header_too_large",
+            f"a safetensors header has at most {MAX_HEADER} bytes, byte 0 declares {length}",
+            path=path,
+        )
+    if 8 + length > nbytes:
+        raise CorruptError(
+            too_long, f"a header of {length} bytes is declared, the file has {nbytes}", path=path
+        )
+    return 8 + length
+
+
+def decode_header(text: bytes, path: object) -> dict[str, Any]:
+    """Return the JSON object of a header.
+
+    Raises:
+        CorruptError: the text is no JSON object, a key appears twice, or a key is no valid Unicode.
+    """
+    try:
+        table = json.loads(text.decode("utf-8"), object_pairs_hook=_unique)
+    except ValueError as exc:
+        raise _invalid(f"the header is not JSON: {exc}", path) from exc
+    except (MemoryError, RecursionError) as exc:
+        raise _invalid("the header is nested too deeply", path) from exc
+    if not isinstance(table, dict):
+        raise _invalid("the header is not a JSON object", path)
+    return table
+
+
+def stored_tensor(entry: object, data: int) -> StoredTensor | str:
+    """Return where the tensor of a header's entry lies, or what is wrong with that entry.
+
+    Args:
+        entry: what the header says about the tensor.
+        data: position of the first tensor in the file.
+    """
+    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+        return "must have dtype, shape and data_offsets"
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    bits = _BITS.get(dtype) if isinstance(dtype, str) else None
+    if bits is None:
+        return f"has the unknown dtype {str(dtype)[:40]!r}"
+    if not _sizes(shape) or not _sizes(offsets) or len(offsets) != 2:
+        return "must have whole numbers >= 0 as shape and as its two data_offsets"
+    if len(shape) > _MAX_DIMS or bits * math.prod(max(1, size) for size in shape) > 8 * _MAX_SIZE:
+        return f"is larger than any file, or has more than {_MAX_DIMS} axes"
+    total = bits * math.prod(shape)
+    start, stop = offsets
+    if start > stop or total != 8 * (stop - start):
+        return f"has {total / 8:g} bytes and lies in bytes {start} to {stop}"
+    return StoredTensor(dtype, tuple(shape), data + start, data + stop)
+
+
+class MappedFile:
+    """A regular file that is mapped when it is first read.
+
+    A map holds a file descriptor, of which a process has few.
+
+    Raises:
+        CorruptError: the file is shorter than `least` bytes.
+        UnsafeError: the path is no regular file.
     """
 
     def __init__(self, path: Path, *, least: int) -> None:
@@ -92,11 +202,11 @@ class MappedFile:
         self._map: mmap.mmap | None = None
 
     def map(self) -> mmap.mmap:
-        """Return the map.
+        """Return the map of the whole file, read-only.
 
         Raises:
-            SourceError: the file has changed its size.
-            UsageError: too many files are open.
+            SourceError: the file's size has changed since it was opened.
+            UsageError: the process has too many open files.
         """
         if self._map is None:
             fd = self._open()
@@ -117,7 +227,7 @@ class MappedFile:
             raise self._explained(exc) from exc
 
     def _explained(self, exc: OSError) -> Exception:
-        """Return the error to raise: a run of many checkpoints may need more descriptors than are allowed."""
+        """Return the error to raise: reading many checkpoints may need more descriptors than allowed."""
         if exc.errno != errno.EMFILE:
             return exc
         return UsageError(
@@ -125,17 +235,17 @@ class MappedFile:
         )
 
     def release(self) -> None:
-        """Forget the map until it is needed again; it ends with the last view of it."""
+        """Unmap the file until it is read again. The map itself ends with the last view of it."""
         self._map = None
 
 
 class SafetensorsFile:
-    """A safetensors file, mapped.
+    """A safetensors file of any origin, mapped.
 
     Raises:
-        CorruptError: it is truncated, or its header breaks a rule.
+        CorruptError: the file is truncated, or its header breaks a rule of the format.
         UnsafeError: the header is larger than safetensors allows, or the path is no regular file.
-        UsageError: too many files are open.
+        UsageError: the process has too many open files.
     """
 
     def __init__(self, path: Path) -> None:
@@ -146,18 +256,13 @@ class SafetensorsFile:
         """Every tensor, in the order of the header."""
 
         self.metadata: dict[str, str] = {}
-        try:
-            self._read_header()
-        except FormatError:
-            raise
-        except (MemoryError, RecursionError) as exc:
-            raise _invalid("the header is nested too deeply", path) from exc
+        self._read_header()
 
     def array(self, name: str) -> NDArray[Any]:
-        """Return a tensor in its own shape: a read-only view of the map.
+        """Return a tensor in its own shape and type: a read-only view of the map.
 
         Raises:
-            UsageError: its items are smaller than a byte, which numpy does not have.
+            UsageError: the items are smaller than a byte, for which numpy has no type.
         """
         tensor = self.tensors[name]
         if (dtype := NUMPY.get(tensor.dtype)) is None:
@@ -169,31 +274,22 @@ class SafetensorsFile:
 
     def _read_header(self) -> None:
         mapped = self.file.map()
-        length = int.from_bytes(mapped[:8], "little")
-        if length > MAX_HEADER:
-            raise UnsafeError(
-                "header_too_large",
-                f"a safetensors header has at most {MAX_HEADER} bytes, byte 0 declares {length}",
-                path=self.path,
-            )
-        if 8 + length > self.nbytes:
-            raise CorruptError(
-                "source_truncated",
-                f"a header of {length} bytes is declared, the file has {self.nbytes}",
-                path=self.path,
-            )
-        table = _decoded(mapped[8 : 8 + length], self.path)
+        data = header_end(mapped[:8], self.nbytes, self.path, too_long="source_truncated")
+        table = decode_header(mapped[8:data], self.path)
         metadata = table.pop("__metadata__", None)
         if metadata is not None:
             if not isinstance(metadata, dict) or not all(isinstance(x, str) for x in metadata.values()):
                 raise _invalid("`__metadata__` must map texts to texts", self.path)
             self.metadata = metadata
         for name, entry in table.items():
-            self.tensors[name] = _entry(name, entry, 8 + length, self.path)
-        self._check_places(8 + length)
+            tensor = stored_tensor(entry, data)
+            if isinstance(tensor, str):
+                raise _invalid(f"tensor `{name}` {tensor}", self.path)
+            self.tensors[name] = tensor
+        self._check_places(data)
 
     def _check_places(self, data: int) -> None:
-        """Require that the tensors fill the rest of the file, without holes and overlaps."""
+        """Require that the tensors fill the file from byte `data` on, without gaps and overlaps."""
         end = data
         for name, tensor in sorted(self.tensors.items(), key=lambda item: item[1][2:]):
             if tensor.start != end:
@@ -214,44 +310,15 @@ def _invalid(message: str, path: object) -> CorruptError:
     return CorruptError("header_invalid", f"not a valid safetensors file: {message}", path=path)
 
 
-def _decoded(text: bytes, path: object) -> dict[str, Any]:
-    try:
-        table = json.loads(text.decode("utf-8"), object_pairs_hook=_unique)
-    except ValueError as exc:
-        raise _invalid(f"the header is not JSON: {exc}", path) from exc
-    if not isinstance(table, dict):
-        raise _invalid("the header is not a JSON object", path)
-    return table
-
-
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) != len(pairs):
         raise ValueError("a key appears twice")
     for name in table:
-        name.encode()  # half of a surrogate pair is no text
+        name.encode()  # fails for half of a surrogate pair
     return table
 
 
-def _entry(name: str, entry: object, data: int, path: object) -> StoredTensor:
-    """Return what a header says of one tensor, checked on its own."""
-    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
-        raise _invalid(f"tensor `{name}` must have dtype, shape and data_offsets", path)
-    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    bits = _BITS.get(dtype) if isinstance(dtype, str) else None
-    if bits is None:
-        raise _invalid(f"tensor `{name}` has the unknown dtype {str(dtype)[:40]!r}", path)
-    if not _sizes(shape) or not _sizes(offsets) or len(offsets) != 2:
-        raise _invalid(f"tensor `{name}`: shape and the two data_offsets must be whole numbers >= 0", path)
-    if len(shape) > _MAX_DIMS or bits * math.prod(max(1, size) for size in shape) > 8 * _MAX_SIZE:
-        raise _invalid(f"tensor `{name}` is larger than any file, or has more than {_MAX_DIMS} axes", path)
-    total = bits * math.prod(shape)
-    start, stop = offsets
-    if start > stop or total != 8 * (stop - start):
-        raise _invalid(f"tensor `{name}` of {total / 8:g} bytes lies in bytes {start} to {stop}", path)
-    return StoredTensor(dtype, tuple(shape), data + start, data + stop)
-
-
 def _sizes(values: object) -> bool:
-    """Return whether something is a list of unsigned whole numbers; `true` is none."""
+    """Return whether a value is a list of whole numbers >= 0. Python's `True` does not count as one."""
     return isinstance(values, list) and all(type(x) is int and 0 <= x <= _MAX_SIZE for x in values)

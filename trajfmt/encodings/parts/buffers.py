@@ -16,16 +16,24 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.encodings.parts.knots import canonical, header_size, pad, unique
+from trajfmt.encodings.parts.knots import canonical, header_size
 from trajfmt.errors import CorruptError, SourceError, display
 from trajfmt.schema.layout import MAX_DIMS, MAX_TEXT
 from trajfmt.storage.files import BundleFiles
-from trajfmt.storage.safetensors import NUMPY, StoredTensor
+from trajfmt.storage.safetensors import (
+    NAMES,
+    NUMPY,
+    StoredTensor,
+    decode_header,
+    encode_header,
+    stored_tensor,
+)
 
 __all__ = ["Buffers", "write"]
 
 Arrays = Mapping[str, NDArray[Any]]
-_NAMES: Final = {dtype: name for name, dtype in NUMPY.items()}
+_MAX_SIZE: Final = 2**53
+"""The largest number of the format."""
 
 
 def write(path: Path, stored: Sequence[tuple[int, Arrays]]) -> None:
@@ -37,23 +45,15 @@ def write(path: Path, stored: Sequence[tuple[int, Arrays]]) -> None:
     """
     plain = [(t, {name: _plain(name, arrays[name]) for name in sorted(arrays)}) for t, arrays in stored]
     first = _shapes(plain[0][1])
-    table: dict[str, object] = {"__metadata__": {"trajfmt": canonical({"holds": "buffers"}).decode()}}
-    end = 0
     for t, arrays in plain:
         if _shapes(arrays) != first:
             raise SourceError("mixed_architectures", f"timestep {t} carries other buffers than the first")
-        for name, array in arrays.items():
-            begin, end = end, end + array.nbytes
-            table[f"{t:05d}/{name}"] = {
-                "dtype": _NAMES[array.dtype],
-                "shape": list(array.shape),
-                "data_offsets": [begin, end],
-            }
+    everything = [(f"{t:05d}/{name}", array) for t, arrays in plain for name, array in arrays.items()]
+    tensors = [(name, NAMES[array.dtype], array.shape) for name, array in everything]
     with path.open("wb") as file:
-        file.write(pad(table))
-        for _, arrays in plain:
-            for array in arrays.values():
-                file.write(array.reshape(-1).view(np.uint8).data)
+        file.write(encode_header(tensors, {"trajfmt": canonical({"holds": "buffers"}).decode()}))
+        for _, array in everything:
+            file.write(array.reshape(-1).view(np.uint8).data)
         file.flush()
         os.fsync(file.fileno())
 
@@ -65,10 +65,10 @@ def _shapes(arrays: Arrays) -> list[tuple[str, tuple[int, ...], str]]:
 def _plain(name: str, values: NDArray[Any]) -> NDArray[Any]:
     """Return values little-endian and in C order."""
     array = np.asarray(values)
-    if array.dtype not in _NAMES:  # equal but for the order of bytes, or not known at all
+    if array.dtype not in NAMES:  # equal but for the order of bytes, or not known at all
         array = array.astype(array.dtype.newbyteorder("<"))
     fits = 1 <= len(name) <= MAX_TEXT and array.ndim <= MAX_DIMS
-    if array.dtype not in _NAMES or not fits:
+    if array.dtype not in NAMES or not fits:
         raise CorruptError(
             "source_invalid",
             f"buffer `{display(name[:80])}` of {array.ndim} dimensions and type {array.dtype} has no place",
@@ -110,7 +110,7 @@ class Buffers:
         """Where every buffer lies, by stored timestep and name; checked against the size of the file."""
         path = self._files.where(self._name)
         end = data = header_size(self._files, self._name)
-        table = unique(self._files.read(self._name, 8, data - 8), path)
+        table = decode_header(self._files.read(self._name, 8, data - 8), path)
         table.pop("__metadata__", None)
         places: dict[int, dict[str, StoredTensor]] = {t: {} for t in self._timesteps}
         found = [(key, _place(entry, data)) for key, entry in table.items()]
@@ -138,16 +138,8 @@ class Buffers:
 
 
 def _place(entry: object, data: int) -> StoredTensor | None:
-    """Return what a header says of one tensor, or None if that cannot be."""
-    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+    """Return where one tensor lies, or None if its entry is invalid or exceeds a limit of the format."""
+    place = stored_tensor(entry, data)
+    if isinstance(place, str) or place.dtype not in NUMPY:
         return None
-    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in NUMPY or not isinstance(shape, list):
-        return None
-    if not isinstance(offsets, list) or len(offsets) != 2 or len(shape) > MAX_DIMS:
-        return None
-    if not all(type(number) is int and 0 <= number <= 2**53 for number in [*shape, *offsets]):
-        return None
-    if offsets[1] - offsets[0] != math.prod(shape) * NUMPY[dtype].itemsize:
-        return None
-    return StoredTensor(dtype, tuple(shape), data + offsets[0], data + offsets[1])
+    return place if len(place.shape) <= MAX_DIMS and max(place.shape, default=0) <= _MAX_SIZE else None

@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 from numpy.typing import NDArray
 
-from trajfmt.errors import CorruptError, UnsafeError
+from trajfmt.errors import CorruptError
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.storage.files import BundleFiles
-from trajfmt.storage.safetensors import NUMPY
+from trajfmt.storage.safetensors import NAMES, decode_header, encode_header, header_end
 
 __all__ = [
-    "ALIGNMENT",
-    "MAX_HEADER",
     "SHARD_BYTES",
     "Stretch",
     "canonical",
@@ -33,12 +31,8 @@ __all__ = [
     "header",
     "header_size",
     "index_of",
-    "pad",
-    "unique",
 ]
 
-ALIGNMENT: Final = 64
-MAX_HEADER: Final = 100_000_000
 SHARD_BYTES: Final = 4 * 10**9
 """Bytes of knots above which a trajectory is cut into several files."""
 
@@ -102,12 +96,11 @@ def header(layout: ParamLayout, knots: Sequence[int], stretch: Stretch | None = 
     bytes (safetensors keeps metadata in a hash map, and several keys come out in any order).
     """
     stretch = stretch or Stretch.of(layout, 0, len(knots) * len(layout.parameters))
-    table: dict[str, object] = _metadata({"knots": list(knots), "encoding": "convex"})
-    for name, number in _names(layout, knots, stretch):
-        parameter = layout.parameters[number % len(layout.parameters)]
-        begin, end = layout.position(number), layout.position(number + 1)
-        table[name] = _tensor(parameter.dtype, parameter.shape, begin - stretch.start, end - stretch.start)
-    return pad(table)
+    named = (
+        (name, layout.parameters[n % len(layout.parameters)]) for name, n in _names(layout, knots, stretch)
+    )
+    tensors = ((name, parameter.dtype, parameter.shape) for name, parameter in named)
+    return encode_header(tensors, _metadata({"knots": list(knots), "encoding": "convex"}))
 
 
 def _names(layout: ParamLayout, knots: Sequence[int], stretch: Stretch) -> Iterator[tuple[str, int]]:
@@ -117,19 +110,8 @@ def _names(layout: ParamLayout, knots: Sequence[int], stretch: Stretch) -> Itera
         yield f"{knots[knot]:05d}/{layout.parameters[parameter].name}", number
 
 
-def _metadata(about: object) -> dict[str, object]:
-    return {"__metadata__": {"trajfmt": canonical(about).decode()}}
-
-
-def _tensor(dtype: str, shape: Sequence[int], begin: int, end: int) -> dict[str, object]:
-    return {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
-
-
-def pad(table: Mapping[str, object]) -> bytes:
-    """Return a header from its table: length, JSON, spaces."""
-    text = msgspec.json.encode(table)
-    text += b" " * (-(8 + len(text)) % ALIGNMENT)
-    return len(text).to_bytes(8, "little") + text
+def _metadata(about: object) -> dict[str, str]:
+    return {"trajfmt": canonical(about).decode()}
 
 
 def canonical(value: object) -> bytes:
@@ -154,20 +136,7 @@ def header_size(files: BundleFiles, name: str) -> int:
     path = files.where(name)
     if files.sizes[name] < 8:
         raise CorruptError("header_invalid", "too short for a safetensors header", path=path)
-    length = int.from_bytes(files.read(name, 0, 8), "little")
-    if length > MAX_HEADER:
-        raise UnsafeError(
-            "header_too_large",
-            f"a header has at most {MAX_HEADER} bytes, byte 0 declares {length}",
-            path=path,
-        )
-    if 8 + length > files.sizes[name]:
-        raise CorruptError(
-            "header_mismatch",
-            f"a header of {length} bytes does not fit into {files.sizes[name]}",
-            path=path,
-        )
-    return 8 + length
+    return header_end(files.read(name, 0, 8), files.sizes[name], path, too_long="header_mismatch")
 
 
 def check_header(
@@ -199,30 +168,9 @@ def check_header(
 
 def _entries(text: bytes, path: object) -> str:
     """Return a header's tensors in a form that compares types too: `true` is not 1."""
-    table = unique(text, path)
+    table = decode_header(text, path)
     table.pop("__metadata__", None)
     return json.dumps(table, sort_keys=True)
-
-
-def unique(text: bytes, path: object) -> dict[str, Any]:
-    """Return the object of a header's text.
-
-    Raises:
-        CorruptError: it is no JSON object, or a key appears twice.
-    """
-    try:
-        table = json.loads(text.decode("utf-8"), object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as exc:
-        raise CorruptError("header_invalid", f"the header is not valid JSON: {exc}", path=path) from exc
-    if not isinstance(table, dict):
-        raise CorruptError("header_invalid", "the header is not a JSON object", path=path)
-    return table
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) != len(pairs):
-        raise ValueError("a key appears twice")
-    return dict(pairs)
 
 
 def checkpoint_header(
@@ -232,13 +180,6 @@ def checkpoint_header(
 
     `about` is what `__metadata__` tells.
     """
-    table = _metadata(about)
-    for number, parameter in enumerate(layout.parameters):
-        begin, end = layout.position(number), layout.position(number + 1)
-        table[parameter.name] = _tensor(parameter.dtype, parameter.shape, begin, end)
-    end = layout.nbytes
-    names = {dtype: name for name, dtype in NUMPY.items()}
-    for name, array in others:
-        table[name] = _tensor(names[array.dtype], array.shape, end, end + array.nbytes)
-        end += array.nbytes
-    return pad(table)
+    parameters = [(parameter.name, parameter.dtype, parameter.shape) for parameter in layout.parameters]
+    more = [(name, NAMES[array.dtype], array.shape) for name, array in others]
+    return encode_header([*parameters, *more], _metadata(about))
