@@ -1,21 +1,24 @@
-"""A hidden sibling folder in which a bundle is built, so that nothing unfinished is ever at the destination.
+"""The hidden folder next to the destination in which a bundle is built: lock, journal, publication.
 
-Owns locking, resuming and publishing. Knows no encoding: a finished trajectory is a record and its files.
+Nothing unfinished is ever at the destination. This module knows no encoding. To it, a finished trajectory is
+a record in the journal, and files.
 
     .out.mct.partial/
-        lock                 held while a process writes
-        job                  what is being made; another job starts afresh
-        journal/00003.json   one finished trajectory, written after its files are durable
-        journal/00003.npz    its tables
-    journal/source-….json  a source file that is dealt with
-        bundle/…             the files, at the paths they will have
+        lock                           locked while a process writes here
+        job                            identifies what is built; another job starts afresh
+        bundle/…                       the files of finished trajectories, under their final names
+        journal/
+            00003.json                 record of trajectory 3, written after its files are durable
+            00003.safetensors          its tables
+            source-00001.json          record of source file 1, all of whose trajectories are finished
+        pending/
+            5                          a file of a trajectory in progress
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import io
 import itertools
 import os
 import shutil
@@ -28,20 +31,22 @@ from numpy.typing import NDArray
 
 from trajfmt.errors import ExistsError, UnsafeError, UsageError, WriteError, display
 from trajfmt.storage.files import fsync_directory, write_file
+from trajfmt.storage.safetensors import NAMES, SafetensorsFile, encode_header
 
 __all__ = ["Staging"]
 
 
 class Staging:
-    """The folder in which the bundle for `destination` is built.
+    """The folder in which the bundle for `destination` is built, locked by this process.
 
     Args:
         destination: where the bundle will be.
-        job: what is being made. Work of an earlier, interrupted process with the same job is kept; other
-            work is discarded.
+        job: identifies what is built. The finished work of an interrupted process is kept if it had the same
+            job, and discarded otherwise.
 
     Raises:
-        UsageError: the parent folder is missing, or another process is writing there.
+        UsageError: the parent folder is missing, or another process is writing to this destination.
+        WriteError: files cannot be created in the parent folder.
     """
 
     def __init__(self, destination: Path, job: bytes) -> None:
@@ -70,7 +75,7 @@ class Staging:
 
     @staticmethod
     def unfinished(destination: Path) -> bytes | None:
-        """Return the job of an interrupted process that has finished trajectories for `destination`."""
+        """Return the job of an interrupted process that finished trajectories for `destination`, or None."""
         root = destination.absolute().parent / f".{destination.name}.partial"
         try:
             job = (root / "job").read_bytes()
@@ -79,7 +84,7 @@ class Staging:
         return job if any((root / "journal").glob("[0-9]*.json")) else None
 
     def _take_lock(self) -> int:
-        """Lock the hidden folder; again if another process removed it in between."""
+        """Lock the hidden folder. Try again if another process has removed it in between."""
         path = self.root / "lock"
         while True:
             self._take_root()
@@ -94,7 +99,7 @@ class Staging:
             os.close(lock)
 
     def _take_root(self) -> None:
-        """Create the hidden folder, or take over an earlier process's; never follow a link to one."""
+        """Create the hidden folder, or take over that of an earlier process. A link is refused."""
         try:
             self.root.mkdir(mode=0o700, exist_ok=True)
             status = os.lstat(self.root)
@@ -109,7 +114,7 @@ class Staging:
             )
 
     def _forget(self) -> None:
-        """Drop earlier work; the job goes first, so that an interruption here leaves none half-known."""
+        """Remove earlier work. The job goes first: an interruption here leaves nothing to be continued."""
         (self.root / "job").unlink(missing_ok=True)
         for old in (self.bundle, self._journal):
             shutil.rmtree(old, ignore_errors=True)
@@ -121,65 +126,69 @@ class Staging:
             return False
 
     def path(self, name: str) -> Path:
-        """Return where a file of the bundle is built, creating its folder."""
+        """Return where the file `name` of the bundle is built, and create its folder."""
         path = self.bundle / name
         path.parent.mkdir(exist_ok=True)
         return path
 
     def pending(self) -> Path:
-        """Return a new path for a file whose final name is not settled."""
+        """Return a new path for a file whose final name is not known yet."""
         return self._pending / str(next(self._counter))
 
     def record(self, key: str, data: bytes, arrays: Mapping[str, NDArray[np.generic]] | None = None) -> None:
-        """Remember that a piece of work is finished; its files must be durable by now."""
+        """Record durably that a piece of work is finished. Its files must be durable already.
+
+        Args:
+            key: name of the record. Those of trajectories begin with a digit.
+            data: what `recall` returns.
+            arrays: what `recall` returns besides, by name: of the types that safetensors has.
+        """
         if arrays is not None:
-            packed = io.BytesIO()
-            try:
-                np.savez(packed, allow_pickle=False, **arrays)
-            except ValueError as exc:  # Ctrl-C inside, which closing the zip file then covers
-                if isinstance(exc.__context__, KeyboardInterrupt):
-                    raise exc.__context__ from None
-                raise
-            write_file(self._journal / f"{key}.npz", packed.getvalue())
+            stored = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+            header = encode_header([(name, NAMES[x.dtype], x.shape) for name, x in stored.items()], {})
+            write_file(self._journal / f"{key}.safetensors", header, *(x.data for x in stored.values()))
         write_file(self._journal / f"{key}.json", data)
 
     def recall(self, key: str) -> tuple[bytes, dict[str, NDArray[np.generic]]] | None:
-        """Return what `record` remembered, in this process or an interrupted one before it."""
+        """Return data and arrays that `record` has stored, in this process or in an interrupted one."""
         try:
             data = (self._journal / f"{key}.json").read_bytes()
         except FileNotFoundError:
             return None
         arrays: dict[str, NDArray[np.generic]] = {}
-        packed = self._journal / f"{key}.npz"
-        if packed.exists():
-            with np.load(packed, allow_pickle=False) as loaded:
-                arrays = {name: loaded[name] for name in loaded.files}
+        path = self._journal / f"{key}.safetensors"
+        if path.exists():
+            file = SafetensorsFile(path)
+            arrays = {name: file.array(name) for name in file.tensors}
         return data, arrays
 
     @property
     def empty(self) -> bool:
-        """Return whether no trajectory was finished yet."""
+        """Whether no trajectory is finished yet."""
         return not any(self._journal.glob("[0-9]*.json"))
 
     def publish(self) -> None:
-        """Give the destination what was built, in one rename.
+        """Move the finished bundle to the destination, in one rename.
 
         Raises:
-            ExistsError: something appeared at the destination meanwhile.
+            ExistsError: something has appeared at the destination meanwhile.
         """
         for folder, _, _ in os.walk(self.bundle):
             fsync_directory(Path(folder))
         if os.path.lexists(self.destination):
             raise ExistsError(f"{display(self.destination)} already exists; choose another name")
         os.rename(self.bundle, self.destination)
-        with contextlib.suppress(OSError):  # it is there; what follows must not say otherwise
+        with contextlib.suppress(OSError):  # the bundle is there, whatever fails now
             fsync_directory(self.destination.parent)
             self.discard()
 
     def publish_into(self, manifest_name: str, manifest: bytes) -> None:
-        """Add the files to the existing bundle at the destination, then swap its manifest.
+        """Move the new files into the bundle at the destination, then replace its manifest.
 
-        Until the swap the new files are not listed, and so ignored.
+        Readers ignore the new files until the manifest lists them.
+
+        Raises:
+            UnsafeError: a folder of the bundle at the destination is a link.
         """
         for folder, _, names in os.walk(self.bundle):
             target = self.destination / Path(folder).relative_to(self.bundle)
@@ -194,13 +203,13 @@ class Staging:
             self.discard()
 
     def discard(self) -> None:
-        """Remove the folder with everything in it."""
+        """Remove the folder with everything in it, and unlock it."""
         self._forget()
         shutil.rmtree(self.root, ignore_errors=True)
         self.release()
 
     def release(self) -> None:
-        """Leave the folder for a later process to continue."""
+        """Unlock the folder, and keep the finished work for a later process."""
         shutil.rmtree(self._pending, ignore_errors=True)
         if self._lock >= 0:
             os.close(self._lock)
