@@ -103,7 +103,7 @@ def along(
 
 def _write(path: Path, picture: bytes) -> None:
     """Write a PNG and print where it is."""
-    from mct.runtime.tensorfile import write_atomically
+    from trajfmt.storage import write_file
 
-    write_atomically(path, picture)
+    write_file(path, picture)
     click.echo(str(path))

@@ -37,6 +37,7 @@ from mct.results import grids, synthetic
 from mct.results.origin import Change, Origin
 from mct.runtime import tensorfile
 from mct.settings.config import EvaluateConfig
+from trajfmt.storage import write_file
 
 _FREE = ("outer_steps", "eval_every", "save_every")  # settings that a resumed run may change
 _RATES = ("lr_img", "lr_lr")  # and those whose change is on record, since it changes what comes out
@@ -153,10 +154,10 @@ class RunFolder:
             },
         }
         with tensorfile.explained(self.settings, _CONTINUES):
-            tensorfile.write_atomically(self.settings, json.dumps(facts, indent=2).encode() + b"\n")
+            write_file(self.settings, json.dumps(facts, indent=2).encode() + b"\n")
         lines = self.metrics.read_bytes().splitlines(keepends=True) if self.metrics.exists() else []
         with tensorfile.explained(self.metrics, _CONTINUES):
-            tensorfile.write_atomically(self.metrics, b"".join(_until(state.step, lines)))
+            write_file(self.metrics, b"".join(_until(state.step, lines)))
 
     def record(self, event: OuterStep | Evaluated) -> None:
         """Append one line to the metrics."""
@@ -181,7 +182,7 @@ class RunFolder:
             ipc = state.synthetic.run.config.ipc
             image = grids.grid(pixels, columns=ipc * max(1, 10 // ipc))  # whole classes, about ten a row
             with tensorfile.explained(self.picture, _CONTINUES):
-                tensorfile.write_atomically(self.picture, grids.png(image))
+                write_file(self.picture, grids.png(image))
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

@@ -8,9 +8,7 @@ import contextlib
 import errno
 import hashlib
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,23 +19,9 @@ import torch
 from torch import Tensor
 
 from mct.errors import CorruptError, MissingError, ResultError
+from trajfmt.storage import write_file
 
 _KEY = "mct"
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` to a temporary sibling of `path`, flush it to disk, and rename it."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
 
 
 @contextlib.contextmanager
@@ -70,19 +54,13 @@ def require_space(folder: Path, needed: int) -> None:
         )
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Write tensors and facts; `facts` must be JSON without NaN."""
     own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(
         {**facts, "sha256": _digest(own)}, sort_keys=True, separators=(",", ":"), allow_nan=False
     )
-    write_atomically(path, safetensors.torch.save(own, {_KEY: text}))
+    write_file(path, safetensors.torch.save(own, {_KEY: text}))
 
 
 def load(path: Path, *, kind: str, version: int) -> tuple[dict[str, Tensor], dict[str, Any]]:

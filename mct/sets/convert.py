@@ -9,11 +9,11 @@ from typing import Final
 
 from mct.errors import ConfigError, ExistsError, MissingError
 from mct.results import synthetic
-from mct.runtime.tensorfile import write_atomically
 from mct.sets import arrays, ours
 from mct.sets.base import Layout
 from mct.sets.settle import Notes, Told, settle, told_rate
 from mct.sets.table import Opened, named, open_set
+from trajfmt.storage import write_file
 
 _MOST_CLASSES: Final = 100_000
 """Rows of logits for more are a slip of the keyboard, and take more memory than there is."""
@@ -71,7 +71,7 @@ def convert_images(
         for remark in (*result.remarks, *_unused(told)):
             notes(f"{dest}: {target.name}: {remark}")
     if set(result.files) == {""}:
-        write_atomically(dest, result.files[""])
+        write_file(dest, result.files[""])
     else:
         _write_folder(dest, result.files)
 
@@ -113,5 +113,5 @@ def _write_folder(dest: Path, files: Mapping[str, bytes]) -> None:
         folder = Path(temporary) / dest.name
         folder.mkdir()
         for name, data in files.items():
-            write_atomically(folder / name, data)
+            write_file(folder / name, data)
         folder.rename(dest)

@@ -12,7 +12,7 @@ from trajfmt.bundle.reader import Bundle, Trajectory
 from trajfmt.encodings.parts.knots import checkpoint_header
 from trajfmt.errors import ExistsError, UsageError, WriteError, display
 from trajfmt.storage.address import local
-from trajfmt.storage.files import write_pieces
+from trajfmt.storage.files import replacing
 
 __all__ = ["extract"]
 
@@ -39,7 +39,8 @@ def extract(bundle: Bundle, trajectory: int, t: float, output: str | os.PathLike
         raise UsageError(f"{display(path.absolute().parent)}: no such folder; create it first")
     about = {"bundle_sha256": bundle.sha256, "t": float(t), "trajectory": trajectory}
     try:
-        write_pieces(path, _checkpoint(bundle[trajectory], t, about))
+        with replacing(path) as file:
+            file.writelines(_checkpoint(bundle[trajectory], t, about))
     except OSError as exc:
         raise WriteError(f"{display(path)}: cannot be written: {exc.strerror or exc}") from exc
 

@@ -1,15 +1,13 @@
-"""The files of a source while they are converted: what identifies them, and that they stay as they are."""
+"""The files of a source during a conversion: their hashes, and a check that they do not change meanwhile."""
 
 from __future__ import annotations
 
 import hashlib
-import mmap
 import os
 import threading
 from collections.abc import Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
@@ -17,18 +15,24 @@ from trajfmt.convert.options import ConvertOptions
 from trajfmt.errors import SourceError
 from trajfmt.schema.provenance import SourceFile
 from trajfmt.sources.base.collection import Part
-from trajfmt.storage.files import open_regular
+from trajfmt.storage.files import sha256_file
 from trajfmt.version import __version__
 
 __all__ = ["Watched", "job_of"]
 
-_PIECE: Final = 64 * 2**20
-
 
 class Watched:
-    """The files of a part: hashed by other threads, and required not to change meanwhile.
+    """The files of one part, hashed by the threads of a pool.
 
-    A context manager: leaving it ends the hashing, so that an error waits for no hash that nobody will use.
+    As a context manager it ends the hashing on exit: an error does not wait for hashes that nobody needs.
+
+    Args:
+        part: the files. If the part can verify its own contents, its first file is not hashed here.
+        pool: runs the hashing.
+
+    Raises:
+        SourceError: a file cannot be read any more.
+        FormatError: the part has verified its contents and they are damaged.
     """
 
     def __init__(self, part: Part, pool: ThreadPoolExecutor) -> None:
@@ -43,15 +47,15 @@ class Watched:
             self._hash(part.path)
 
     def hash_more(self) -> None:
-        """Start hashing the further files."""
+        """Start hashing all files but the first, whose hashing starts at once."""
         for path in self._files[1:]:
             self._hash(path)
 
     def sources(self) -> list[SourceFile]:
-        """Return the files for the provenance.
+        """Wait for the hashes and return name, size in bytes and sha256 of every file.
 
         Raises:
-            SourceError: one of them has changed.
+            SourceError: the size or the modification time of a file has changed.
         """
         hashes = [*self._known, *(future.result() for future in self._hashes)]
         for path, status in zip(self._files, self._before, strict=True):
@@ -67,36 +71,11 @@ class Watched:
         self._left.set()
 
     def _hash(self, path: Path) -> None:
-        self._hashes.append(self._pool.submit(_sha256, path.resolve(), self._left))
-
-
-def _sha256(path: Path, stop: threading.Event) -> str:
-    """Return the sha256 of a regular file, mapped and hashed in few large pieces.
-
-    Small pieces would wait for the interpreter lock too often beside threads that compute in Python, which
-    made hashing twice as slow as the whole conversion.
-
-    Raises:
-        CancelledError: `stop` was set.
-    """
-    digest = hashlib.sha256()
-    fd = open_regular(path)
-    try:
-        size = os.fstat(fd).st_size
-        if size:
-            with mmap.mmap(fd, 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
-                for start in range(0, size, _PIECE):
-                    if stop.is_set():
-                        raise CancelledError
-                    with view[start : start + _PIECE] as piece:
-                        digest.update(piece)
-    finally:
-        os.close(fd)
-    return digest.hexdigest()
+        self._hashes.append(self._pool.submit(sha256_file, path.resolve(), self._left))
 
 
 def _status(path: Path) -> tuple[int, int]:
-    """Return size and time of a source file, which may go away while it is read."""
+    """Return size in bytes and modification time in nanoseconds of a source file."""
     try:
         status = path.stat()
     except OSError as exc:
@@ -105,7 +84,10 @@ def _status(path: Path) -> tuple[int, int]:
 
 
 def job_of(parts: Sequence[Part], options: ConvertOptions, target: Path) -> bytes:
-    """Identify the work: the same sources and settings give the same bytes."""
+    """Return what identifies a conversion: an interrupted one continues only if its identity is the same.
+
+    Version, sources with their sizes and times, settings and the suffix of the target enter it.
+    """
     paths = [path for part in parts for path in (part.path, *part.also)]
     files = [[os.fsencode(path.resolve()), *_status(path)] for path in paths]
     settings = msgspec.to_builtins(options)

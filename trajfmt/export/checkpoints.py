@@ -6,7 +6,6 @@ parameters in the order of `Module.parameters()`, then what is carried but not t
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from trajfmt.bundle.reader import Bundle, Trajectory
 from trajfmt.errors import UsageError
 from trajfmt.export.base import Job, Target, no_stubs
-from trajfmt.storage.files import fsync_directory
+from trajfmt.storage.files import replacing
 from trajfmt.storage.safetensors import NAMES, encode_header
 
 __all__ = ["TARGET", "numbers", "write"]
@@ -57,7 +56,6 @@ def write(job: Job) -> None:
             place = folder / f"checkpoint-{number}"
             place.mkdir()
             _checkpoint(place / "model.safetensors", trajectory, t, float32=job.float32)
-            fsync_directory(place)
         job.on_trajectory(trajectory.index)
 
 
@@ -75,7 +73,7 @@ def _checkpoint(path: Path, trajectory: Trajectory, t: int, *, float32: bool) ->
         if name == "__metadata__":
             raise UsageError(f"timestep {t}: `{name}` is carried, a name that safetensors files reserve")
         table[name] = (array.dtype, array.shape)
-    with path.open("wb") as file:
+    with replacing(path) as file:
         tensors = ((name, NAMES[kind], shape) for name, (kind, shape) in table.items())
         file.write(encode_header(tensors, {"format": "pt"}, alignment=8))
         for start in range(0, layout.size, _BLOCK):
@@ -83,8 +81,6 @@ def _checkpoint(path: Path, trajectory: Trajectory, t: int, *, float32: bool) ->
             file.write(_bytes(piece.astype(dtype, copy=False)))
         for array in carried.values():
             file.write(_bytes(array))
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _bytes(array: NDArray[Any]) -> memoryview:

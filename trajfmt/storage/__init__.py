@@ -15,11 +15,12 @@ Modules:
 """
 
 from trajfmt.storage.cache import cache_folder
-from trajfmt.storage.files import sha256_file
+from trajfmt.storage.files import sha256_file, write_file
 from trajfmt.storage.staging import Staging
 
 __all__ = [
     "Staging",
     "cache_folder",
     "sha256_file",
+    "write_file",
 ]

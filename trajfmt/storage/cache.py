@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-__all__ = ["CACHE_VARIABLE", "arriving", "cache_folder", "write_all"]
+__all__ = ["CACHE_VARIABLE", "arriving", "cache_folder"]
 
 CACHE_VARIABLE: Final = "TRAJFMT_CACHE"
 """Environment variable that names the folder."""
@@ -85,10 +85,3 @@ def _claim(path: Path) -> tuple[int, Path]:
             os.close(fd)
             raise
         os.close(fd)
-
-
-def write_all(fd: int, data: bytes) -> None:
-    """Write all of `data`; the system may take it in pieces."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]

@@ -1,19 +1,22 @@
 """The files of a bundle on disk: safe opening, mapping, positioned reads, hashes, durable writes.
 
-Owns every system call that reads or writes a bundle's bytes. Knows no encoding and no manifest.
+Every system call that reads or writes a bundle's bytes is here, except those of HDF5. This module knows
+neither encodings nor the manifest.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import io
 import mmap
 import os
 import stat
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Literal
+from typing import BinaryIO, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,25 +29,35 @@ __all__ = [
     "fsync_directory",
     "fsync_file",
     "open_regular",
+    "replacing",
     "reserve",
     "sha256_file",
     "write_at",
     "write_file",
-    "write_pieces",
 ]
 
 Backend = Literal["mmap", "pread"]
-"""How files are read: mapped, or by positioned reads (kinder to network file systems)."""
+"""How files are read: mapped, or by positioned reads, which suit network file systems better."""
 
 _BLOCK: Final = 2**20
+"""Bytes that are read and hashed at a time."""
+
+_SEGMENT: Final = 64 * 2**20
+"""Bytes that are mapped and hashed at a time."""
+
 _MAX_MAPS: Final = 16
-"""Maps kept; a bundle of thousands of trajectories must not use up a process's descriptors."""
+"""Maps that a `BundleFiles` keeps. Each holds a file descriptor, and a bundle may have thousands of files."""
 
 
 def open_regular(path: Path) -> int:
-    """Open a regular file for reading and return its descriptor; links, pipes and devices are refused.
+    """Open a regular file for reading and return its descriptor.
 
-    `O_NONBLOCK` keeps a named pipe from hanging the caller before it can be refused.
+    `O_NONBLOCK` keeps a named pipe from blocking the caller before it can be refused.
+
+    Raises:
+        UnsafeError: the path is a link, a pipe, a device or a folder.
+        CorruptError: there is no such file.
+        OSError: the file cannot be opened for another reason, such as its permissions.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
@@ -60,23 +73,46 @@ def open_regular(path: Path) -> int:
     return fd
 
 
-def sha256_file(path: Path) -> str:
-    """Return the sha256 of a regular file as lower-case hex, read in blocks."""
-    with open(open_regular(path), "rb", buffering=0) as file:
-        return _sha256(file)
+def sha256_file(path: Path, stop: threading.Event | None = None) -> str:
+    """Return the sha256 of a regular file as lower-case hex.
+
+    The file is mapped and hashed in few large segments. After each segment a thread waits for the interpreter
+    lock. With small blocks, and other threads that compute in Python, hashing a source took twice as long as
+    its whole conversion.
+
+    Args:
+        path: the file. No other process may truncate it meanwhile.
+        stop: setting this event ends the hashing before the next segment.
+
+    Raises:
+        UnsafeError: the path is no regular file.
+        CorruptError: there is no such file.
+        CancelledError: `stop` was set.
+    """
+    fd = open_regular(path)
+    try:
+        return _sha256(fd, mapped=True, stop=stop)
+    finally:
+        os.close(fd)
 
 
-def _sha256(file: io.FileIO) -> str:
+def _sha256(fd: int, *, mapped: bool, stop: threading.Event | None = None) -> str:
     digest = hashlib.sha256()
-    buffer = bytearray(_BLOCK)
-    view = memoryview(buffer)
-    while count := file.readinto(buffer):
-        digest.update(view[:count])
+    size, step = os.fstat(fd).st_size, _SEGMENT if mapped else _BLOCK
+    for start in range(0, size, step):
+        if stop is not None and stop.is_set():
+            raise CancelledError
+        count = min(step, size - start)
+        if mapped:
+            with mmap.mmap(fd, count, access=mmap.ACCESS_READ, offset=start) as segment:
+                digest.update(segment)
+        else:
+            digest.update(os.pread(fd, count, start))
     return digest.hexdigest()
 
 
 def fsync_file(path: Path) -> None:
-    """Make the contents of a file durable that was written through another library."""
+    """Make the contents of a file durable that another library has written."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -85,7 +121,7 @@ def fsync_file(path: Path) -> None:
 
 
 def write_at(fd: int, data: bytes | memoryview, offset: int) -> None:
-    """Write all of `data` at a byte offset; the system may take it in pieces."""
+    """Write all of `data` at a byte offset. One system call may write only a part of it."""
     view = memoryview(data).cast("B")
     while view.nbytes:
         written = os.pwrite(fd, view, offset)
@@ -94,9 +130,16 @@ def write_at(fd: int, data: bytes | memoryview, offset: int) -> None:
 
 
 def reserve(path: Path, nbytes: int) -> None:
-    """Raise `OSError` if `nbytes` do not fit on the disk, where the file system can tell.
+    """Check that a file of `nbytes` bytes fits on the disk, if the file system supports that.
 
-    HDF5 cannot be asked: where a write fails, it ends the process on closing the file.
+    Call this before HDF5 writes a file: after a failed write libhdf5 ends the process on closing the file.
+
+    Args:
+        path: where the file will be written. A file that exists there is removed.
+        nbytes: the bytes to be written.
+
+    Raises:
+        OSError: the file does not fit, or cannot be created.
     """
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
     try:
@@ -110,7 +153,7 @@ def reserve(path: Path, nbytes: int) -> None:
 
 
 def fsync_directory(path: Path) -> None:
-    """Make the entries of a directory durable."""
+    """Make the entries of a folder durable: files created, renamed or removed in it."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)
@@ -118,17 +161,21 @@ def fsync_directory(path: Path) -> None:
         os.close(fd)
 
 
-def write_file(path: Path, *data: bytes | memoryview) -> None:
-    """Replace `path` by `data` atomically and durably."""
-    write_pieces(path, data)
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Replace `path` atomically and durably with what is written to the yielded file.
 
+    The file is called `.{name}.partial` until the block ends. If it ends with an error, the partial file is
+    removed, and what was at `path` stays as it was.
 
-def write_pieces(path: Path, data: Iterable[bytes | memoryview]) -> None:
-    """Do the same with pieces that are made while they are written."""
+    Raises:
+        OSError: the file cannot be written.
+    """
     partial = path.with_name(f".{path.name}.partial")
+    partial.unlink(missing_ok=True)  # from a process that was killed
     try:
-        with partial.open("wb") as file:
-            file.writelines(data)
+        with partial.open("xb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
@@ -138,16 +185,29 @@ def write_pieces(path: Path, data: Iterable[bytes | memoryview]) -> None:
     fsync_directory(path.parent)
 
 
+def write_file(path: Path, *data: bytes | memoryview) -> None:
+    """Replace `path` atomically and durably with `data`, one piece after the other.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with replacing(path) as file:
+        file.writelines(data)
+
+
 class BundleFiles:
     """Read-only access to the files that a manifest lists.
 
-    A file is opened for each read, or stays mapped for a while. Pickling keeps the paths and drops the
-    maps; forked children share them.
+    With `pread` a file is opened for each read. With `mmap` the most recently used files stay mapped.
+    Pickling keeps the paths and drops the maps. Forked processes share the maps.
 
     Args:
-        root: the bundle's directory.
-        sizes: bytes of every listed file; a file of another size is refused.
+        root: the bundle's folder.
+        sizes: bytes of every listed file, by its name in the manifest. A file of another size is refused.
         backend: `mmap` or `pread`.
+
+    Raises:
+        UsageError: `backend` is neither.
     """
 
     def __init__(self, root: Path, sizes: Mapping[str, int], *, backend: Backend = "mmap") -> None:
@@ -166,7 +226,11 @@ class BundleFiles:
         self._maps = {}
 
     def path(self, name: str) -> Path:
-        """Return the path of a listed file, refusing a link on the way."""
+        """Return the path of a listed file.
+
+        Raises:
+            UnsafeError: a folder on the way is a link.
+        """
         path = self.root
         for part in name.split("/")[:-1]:
             path /= part
@@ -175,15 +239,20 @@ class BundleFiles:
         return self.root / name
 
     def where(self, name: str) -> object:
-        """Return what errors call a listed file."""
+        """Return the name of a listed file in error messages."""
         return self.root / name
 
     def is_here(self, name: str) -> bool:
-        """Return whether a listed file can be read without fetching it."""
+        """Return whether a file is listed and can be read without fetching it."""
         return name in self.sizes
 
     def array(self, name: str, offset: int, count: int, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
-        """Return `count` elements from byte `offset` as a read-only array: a view of the map, or a copy."""
+        """Return `count` elements `(count,)` from byte `offset`, read-only: a view of the map, or a copy.
+
+        Raises:
+            UnsafeError: the elements exceed the file.
+            CorruptError: the file is missing, or does not have its listed size.
+        """
         nbytes = count * dtype.itemsize
         if offset + nbytes > self.sizes[name]:
             raise UnsafeError(
@@ -198,7 +267,11 @@ class BundleFiles:
         return np.frombuffer(self.read(name, offset, nbytes), dtype)
 
     def read(self, name: str, offset: int, nbytes: int) -> bytes:
-        """Return `nbytes` bytes from byte `offset`."""
+        """Return `nbytes` bytes from byte `offset`.
+
+        Raises:
+            CorruptError: the file is missing, does not have its listed size, or ended while it was read.
+        """
         fd = self._opened(name)
         parts: list[bytes] = []
         try:
@@ -214,12 +287,25 @@ class BundleFiles:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def verify(self, hashes: Mapping[str, str]) -> dict[str, FormatError]:
-        """Compare listed files with their sizes and hashes, and return what is wrong, by name."""
+        """Compare listed files with their sizes and hashes, and return the error for each that differs.
+
+        Files are read and not mapped, whatever the backend: reading a map of a file that another process
+        truncates would end this one.
+
+        Args:
+            hashes: the sha256 of each file, by name.
+
+        Returns:
+            The errors, by name.
+        """
         problems: dict[str, FormatError] = {}
         for name, expected in hashes.items():
             try:
-                with open(self._opened(name), "rb", buffering=0) as file:
-                    found = _sha256(file)
+                fd = self._opened(name)
+                try:
+                    found = _sha256(fd, mapped=False)
+                finally:
+                    os.close(fd)
                 if found != expected:
                     raise CorruptError(
                         "hash_mismatch",
@@ -231,11 +317,11 @@ class BundleFiles:
         return problems
 
     def close(self) -> None:
-        """Forget all files; a map ends with the last array that was handed out of it."""
+        """Forget all maps. A map itself ends with the last array that was made from it."""
         self._maps.clear()
 
     def _opened(self, name: str) -> int:
-        """Open a listed file and compare its size with the manifest's."""
+        """Open a listed file and compare its size with that of the manifest."""
         fd = open_regular(self.path(name))
         found = os.fstat(fd).st_size
         if found != self.sizes[name]:
@@ -248,7 +334,7 @@ class BundleFiles:
         return fd
 
     def _map(self, name: str) -> mmap.mmap:
-        """Return a map of a file; the least recently used ones are forgotten."""
+        """Return a map of a file, and forget the least recently used maps."""
         mapped = self._maps.pop(name, None)
         if mapped is None:
             fd = self._opened(name)

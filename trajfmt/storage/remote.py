@@ -35,8 +35,8 @@ from trajfmt.errors import (
 from trajfmt.schema.manifest import FILE_NAME, MAX_BYTES, FileEntry
 from trajfmt.storage import transfer
 from trajfmt.storage.address import Address
-from trajfmt.storage.cache import CACHE_VARIABLE, arriving, cache_folder, write_all
-from trajfmt.storage.files import Backend, BundleFiles
+from trajfmt.storage.cache import CACHE_VARIABLE, arriving, cache_folder
+from trajfmt.storage.files import Backend, BundleFiles, write_at
 
 __all__ = ["RemoteFiles", "fetch_manifest"]
 
@@ -143,7 +143,7 @@ class RemoteFiles(BundleFiles):
         if self._manifest and not path.is_file():
             with self._kept(path, path.is_file) as fd:
                 if fd is not None:
-                    write_all(fd, self._manifest)
+                    write_at(fd, self._manifest, 0)
 
     def where(self, name: str) -> object:
         """Return what errors call a listed file: its address."""
@@ -181,7 +181,7 @@ class RemoteFiles(BundleFiles):
             with closing(transfer.stream(self._address, name, size)) as pieces:
                 for piece in pieces:
                     digest.update(piece)
-                    write_all(fd, piece)
+                    write_at(fd, piece, count)
                     count += len(piece)
         except transfer.NothingThereError as exc:
             raise CorruptError(

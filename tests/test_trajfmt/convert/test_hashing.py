@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,13 +14,13 @@ import numpy as np
 import pytest
 
 from trajfmt.bundle.reader import Bundle
-from trajfmt.convert import hashing
 from trajfmt.convert.hashing import Watched
 from trajfmt.convert.run import convert
 from trajfmt.errors import SourceError
 from trajfmt.sources.base.collection import FilePart
 from trajfmt.sources.mtt_family.replay import ReplayPart
 from trajfmt.sources.torchfile.zipped import ZippedTrajectory
+from trajfmt.storage import files
 
 torch = pytest.importorskip("torch")
 
@@ -39,7 +40,8 @@ def test_error_does_not_wait_for_the_hash(
 ) -> None:
     """A file whose first piece is being hashed when the conversion fails is hashed no further."""
     source = save(tmp_path / "src")
-    size = source.stat().st_size // 5
+    size = mmap.ALLOCATIONGRANULARITY
+    assert source.stat().st_size > size
     pieces: list[int] = []
     begun, over = threading.Event(), threading.Event()
 
@@ -47,7 +49,7 @@ def test_error_does_not_wait_for_the_hash(
         def __init__(self, data: bytes = b"") -> None:
             self.hexdigest = hashlib.sha256(data).hexdigest
 
-        def update(self, piece: memoryview) -> None:
+        def update(self, piece: mmap.mmap) -> None:
             pieces.append(len(piece))
             begun.set()
             over.wait()
@@ -61,8 +63,8 @@ def test_error_does_not_wait_for_the_hash(
         begun.wait()
         raise error
 
-    monkeypatch.setattr(hashing, "hashlib", SimpleNamespace(sha256=Held))
-    monkeypatch.setattr(hashing, "_PIECE", size)
+    monkeypatch.setattr(files, "hashlib", SimpleNamespace(sha256=Held))
+    monkeypatch.setattr(files, "_SEGMENT", size)
     monkeypatch.setattr("trajfmt.convert.run.ThreadPoolExecutor", Pool)
     monkeypatch.setattr(ReplayPart, "open", fail)
     with pytest.raises(type(error)):
@@ -103,10 +105,10 @@ def test_interrupt_does_not_wait_for_trajectories(tmp_path: Path, monkeypatch: p
 
 def test_hash_is_that_of_all_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last piece may be shorter, further files follow the first, and an empty one has a hash, too."""
-    data = np.random.default_rng(0).bytes(1000)
+    data = np.random.default_rng(0).bytes(10_000)
     for name, content in (("a", data), ("b", b""), ("c", data[:7])):
         (tmp_path / name).write_bytes(content)
-    monkeypatch.setattr(hashing, "_PIECE", 300)
+    monkeypatch.setattr(files, "_SEGMENT", mmap.ALLOCATIONGRANULARITY)
     part: Any = FilePart(tmp_path / "a", tmp_path / "b", tmp_path / "c")
     with ThreadPoolExecutor(1) as pool, Watched(part, pool) as watched:
         watched.hash_more()

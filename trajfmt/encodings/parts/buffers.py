@@ -7,7 +7,6 @@ time and then of name, without holes; unlike weights they may be of any type, wh
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from trajfmt.encodings.parts.knots import canonical, header_size
 from trajfmt.errors import CorruptError, SourceError, display
 from trajfmt.schema.layout import MAX_DIMS, MAX_TEXT
-from trajfmt.storage.files import BundleFiles
+from trajfmt.storage.files import BundleFiles, replacing
 from trajfmt.storage.safetensors import (
     NAMES,
     NUMPY,
@@ -50,12 +49,10 @@ def write(path: Path, stored: Sequence[tuple[int, Arrays]]) -> None:
             raise SourceError("mixed_architectures", f"timestep {t} carries other buffers than the first")
     everything = [(f"{t:05d}/{name}", array) for t, arrays in plain for name, array in arrays.items()]
     tensors = [(name, NAMES[array.dtype], array.shape) for name, array in everything]
-    with path.open("wb") as file:
+    with replacing(path) as file:
         file.write(encode_header(tensors, {"trajfmt": canonical({"holds": "buffers"}).decode()}))
         for _, array in everything:
             file.write(array.reshape(-1).view(np.uint8).data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _shapes(arrays: Arrays) -> list[tuple[str, tuple[int, ...], str]]:
