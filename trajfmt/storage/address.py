@@ -1,6 +1,7 @@
-"""Where a bundle is: a path of this machine, or an address that fsspec understands.
+"""The place of a bundle: a path on this machine, or an address for fsspec.
 
-Owns telling the two apart, and what is shown of an address. Touches neither disk nor network.
+This module tells the two apart and shows an address without credentials. It accesses neither disk nor
+network.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ _QUERY: Final = re.compile(r"\?((?!::)[^\s'\")>])+")
 class Address:
     """The address of a bundle, such as `http://host/two.mct` or `zip://two.mct::s3://bucket/all.zip`.
 
-    As text it has neither its login nor its query, which may hold credentials.
+    Converted to text, it has neither its login nor its query, which may contain credentials.
     """
 
     text: str
-    """As it was given."""
+    """The address as the user gave it, credentials included."""
 
     def __str__(self) -> str:
         return without_credentials(self.text)
@@ -40,7 +41,7 @@ class Address:
         return f"<{self}>"
 
     def __truediv__(self, name: str) -> Address:
-        """Return the address of a file in this folder, to be shown."""
+        """Return the address of a file in this folder, for messages."""
         links = self.text.split("::")
         number = next((i for i, link in enumerate(links) if "://" in link), 0)
         folder, mark, query = links[number].partition("?")
@@ -50,7 +51,7 @@ class Address:
 
     @property
     def name(self) -> str:
-        """Return its last component, as a file's name."""
+        """The last component of the path in the address, or `bundle` if there is none."""
         for link in self.text.split("::"):
             scheme, _, path = link.partition("://")
             name = PurePosixPath(unquote(path.partition("?")[0])).name
@@ -60,11 +61,11 @@ class Address:
 
 
 Place = Path | Address
-"""Where a bundle is read from."""
+"""The place that a bundle is read from."""
 
 
 def without_credentials(text: str) -> str:
-    """Return a text in which the logins and the queries of addresses are left out.
+    """Return a text with the logins and the queries of all addresses replaced by `…`.
 
     >>> without_credentials("http://me:secret@host/a.mct?signature=1")
     'http://…@host/a.mct?…'
@@ -73,7 +74,7 @@ def without_credentials(text: str) -> str:
 
 
 def located(place: str | os.PathLike[str] | Address) -> Place:
-    """Tell an address from a path; `file://` is a path."""
+    """Return an `Address` for an address, and a `Path` for a path or a `file://` address."""
     if not isinstance(place, str):
         return place if isinstance(place, Address) else Path(place)
     if _LOCAL.match(place):
@@ -82,14 +83,14 @@ def located(place: str | os.PathLike[str] | Address) -> Place:
 
 
 def local(place: str | os.PathLike[str]) -> Path:
-    """Return the path of what must be on this machine, such as what is written.
+    """Return the path of something that must be on this machine, such as an output.
 
     Raises:
-        UsageError: it is an address.
+        UsageError: `place` is an address.
     """
     if isinstance(place, str) and _ADDRESS.match(place):
         raise UsageError(
-            f"{display(Address(place))}: must be a path of this machine; only bundles that are read may be at"
-            " an address, and nothing is written to one"
+            f"{display(Address(place))}: must be a path of this machine; bundles can be read from an"
+            " address, but nothing can be written to one"
         )
     return Path(place)

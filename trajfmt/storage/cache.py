@@ -1,7 +1,6 @@
-"""The folder for what can be fetched or computed again, and how a file comes into it.
+"""The folder for files that can be fetched or computed again, and a safe way to put a file into it.
 
-Owns the lock that lets one process make a file while others wait for it. What is in the folder may be removed
-at any time.
+One process makes a file while others wait for it. The folder, or anything in it, may be removed at any time.
 """
 
 from __future__ import annotations
@@ -18,11 +17,15 @@ from typing import Final
 __all__ = ["CACHE_VARIABLE", "arriving", "cache_folder"]
 
 CACHE_VARIABLE: Final = "TRAJFMT_CACHE"
-"""Environment variable that names the folder."""
+"""The environment variable that names the folder."""
 
 
 def cache_folder() -> Path | None:
-    """Return `$TRAJFMT_CACHE`, `$XDG_CACHE_HOME/trajfmt` or `~/.cache/trajfmt`; None without a home."""
+    """Return the cache folder, which need not exist.
+
+    It is `$TRAJFMT_CACHE`, otherwise `$XDG_CACHE_HOME/trajfmt`, otherwise `~/.cache/trajfmt`. None if the
+    user has no home folder.
+    """
     if own := os.environ.get(CACHE_VARIABLE):
         return Path(own)
     if base := os.environ.get("XDG_CACHE_HOME"):
@@ -35,9 +38,14 @@ def cache_folder() -> Path | None:
 
 @contextmanager
 def arriving(path: Path, is_there: Callable[[], bool]) -> Iterator[int | None]:
-    """Yield a descriptor to write to, whose file has its name once all went well; else it leaves nothing.
+    """Yield a descriptor for the contents of `path`, or None if another process has just made the file.
 
-    Where another process is making the file, wait for it; yield None if the file then is there.
+    The file appears at `path` when the block ends without an error. After an error nothing is left. If
+    another process is making the same file, this one waits for it.
+
+    Args:
+        path: the file. Its folder is created.
+        is_there: returns whether the complete file is at `path`.
 
     Raises:
         OSError: the folder cannot be written.
@@ -58,14 +66,16 @@ def arriving(path: Path, is_there: Callable[[], bool]) -> Iterator[int | None]:
         raise
     finally:
         with contextlib.suppress(OSError):
-            fcntl.flock(fd, fcntl.LOCK_UN)  # closing is not enough where a forked child has it too
+            # Closing alone does not unlock if a forked child has the descriptor, too.
+            fcntl.flock(fd, fcntl.LOCK_UN)
         os.close(fd)
 
 
 def _claim(path: Path) -> tuple[int, Path]:
-    """Open and lock the partial file for `path`, waiting for whoever holds it.
+    """Open and lock the partial file for `path`, and wait for a process that holds its lock.
 
-    Its holder may give it another name or remove it: who has waited looks whether it is still the same.
+    That process renames or removes the file. After waiting, the path is therefore compared with the
+    descriptor.
     """
     partial = path.with_name(f".{path.name}.partial")
     while True:
@@ -76,7 +86,7 @@ def _claim(path: Path) -> tuple[int, Path]:
                 return fd, partial
         except FileNotFoundError:
             pass
-        except OSError:  # a file system without locks: a name of its own, and nobody waits
+        except OSError:  # a file system without locks: every process makes its own partial file
             os.close(fd)
             partial.unlink(missing_ok=True)
             fd, name = tempfile.mkstemp(".partial", f".{path.name}.", path.parent)

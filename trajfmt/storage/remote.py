@@ -1,14 +1,16 @@
-"""The files of a bundle at an address: fetched whole when they are first used, then read as any other.
+"""The files of a bundle at an address: fetched into the cache when first used, then read from there.
 
-A file goes into the cache, a folder of this machine named by the manifest's hash, and is mapped from there:
-a second use and other processes fetch nothing. It is hashed on its way and has its name only if it is what
-the manifest says. Files are fetched whole even where only a part is needed, such as one timestep of a `.mtt`.
+The folder in the cache is named by the hash of the manifest. Files in it are mapped, and neither a second use
+nor another process fetches them again. A file is hashed while it arrives. It gets its name only if it has the
+size and the hash of the manifest. Files are fetched whole, even if only a part is needed, such as one
+timestep of a `.mtt`.
 
-    $TRAJFMT_CACHE, else $XDG_CACHE_HOME/trajfmt, else ~/.cache/trajfmt
-        bundles/1f0c…/                  one bundle; it, or all of `bundles`, may be removed at any time
-            manifest.json
-            knots/00003.safetensors
-            knots/.00004.safetensors.partial    on its way, locked by the process that fetches it
+    $TRAJFMT_CACHE, otherwise $XDG_CACHE_HOME/trajfmt, otherwise ~/.cache/trajfmt
+        bundles/
+            1f0c…/                                  one bundle, may be removed at any time
+                manifest.json
+                knots/00003.safetensors
+                knots/.00004.safetensors.partial    arriving, locked by the process that fetches it
 """
 
 from __future__ import annotations
@@ -42,13 +44,15 @@ __all__ = ["RemoteFiles", "fetch_manifest"]
 
 
 def fetch_manifest(address: Address) -> bytes:
-    """Return the manifest of the bundle at an address, unchecked but for its size. Nothing is kept.
+    """Return the bytes of the manifest at an address. Only their number is checked, and nothing is cached.
 
     Raises:
-        MissingError: there is nothing at the address.
-        NotABundleError: there is no manifest in it.
-        UnsafeError: the manifest is larger than one may be; the rest of it was not fetched.
-        RemoteError: it cannot be reached, or did not arrive.
+        MissingError: nothing is at the address.
+        NotABundleError: the address is a folder without a manifest, or a web page.
+        UnsafeError: the manifest is larger than the format allows. The rest of it was not fetched.
+        RemoteError: the address cannot be reached, or the connection failed.
+        MissingDependencyError: fsspec, or the package that it needs for this kind of address, is missing.
+        UsageError: fsspec does not know this kind of address.
     """
     try:
         with closing(transfer.stream(address, FILE_NAME, MAX_BYTES)) as pieces:
@@ -73,17 +77,17 @@ def fetch_manifest(address: Address) -> bytes:
 class RemoteFiles(BundleFiles):
     """Read-only access to the files that the manifest at an address lists.
 
-    Safe in threads, in processes and after a fork: whoever needs a file first fetches it, the others wait.
-    Pickling keeps the address, with what it holds of credentials.
+    It may be used by several threads and processes, and after a fork: the first that needs a file fetches it,
+    and the others wait. Pickling keeps the address, including credentials in it.
 
     Args:
-        address: the bundle's.
-        manifest: its bytes, whose hash names the folder of the cache.
-        entries: the files that it lists.
-        backend: `mmap` or `pread`.
+        address: the address of the bundle.
+        manifest: the bytes of its manifest, whose hash names the folder in the cache.
+        entries: the files that the manifest lists.
+        backend: how the files in the cache are read, `mmap` or `pread`.
 
     Raises:
-        RemoteError: there is no home folder for the cache.
+        RemoteError: the user has no home folder for the cache.
     """
 
     def __init__(
@@ -106,11 +110,12 @@ class RemoteFiles(BundleFiles):
         return {**super().__getstate__(), **own}
 
     def path(self, name: str) -> Path:
-        """Return the path of a listed file in the cache, fetching it if it is not there.
+        """Return the path of a listed file in the cache, and fetch it if it is not there.
 
         Raises:
-            RemoteError: it cannot be reached, did not arrive, or the cache cannot be written.
-            CorruptError: it is missing, or not what the manifest says.
+            RemoteError: the file cannot be reached, the connection failed, or the cache cannot be written.
+            CorruptError: the file is missing, or differs from size or hash in the manifest.
+            UnsafeError: a folder on the way is a link.
         """
         path = super().path(name)
         if not self.is_here(name):
@@ -121,7 +126,10 @@ class RemoteFiles(BundleFiles):
         return path
 
     def verify(self, hashes: Mapping[str, str]) -> dict[str, FormatError]:
-        """Fetch what is missing, compare every file with its hash, and return what is wrong, by name."""
+        """Fetch missing files, compare every file with its hash, and return the errors by name.
+
+        Cached files that differ are removed and fetched again.
+        """
         self.verify_kept()
         problems: dict[str, FormatError] = {}
         for name in hashes:
@@ -132,13 +140,13 @@ class RemoteFiles(BundleFiles):
         return problems
 
     def verify_kept(self) -> None:
-        """Compare what the cache holds with its hashes, and remove what differs: it is fetched again."""
+        """Compare the cached files with their hashes, and remove those that differ."""
         for name, expected in self._hashes.items():
             if self.is_here(name) and super().verify({name: expected}):
                 super().path(name).unlink(missing_ok=True)
 
     def keep_manifest(self) -> None:
-        """Put the manifest into the cache too, so that its folder is a bundle for other programs."""
+        """Put the manifest into the cache, so that the folder there is a bundle for other programs."""
         path = self.root / FILE_NAME
         if self._manifest and not path.is_file():
             with self._kept(path, path.is_file) as fd:
@@ -146,21 +154,21 @@ class RemoteFiles(BundleFiles):
                     write_at(fd, self._manifest, 0)
 
     def where(self, name: str) -> object:
-        """Return what errors call a listed file: its address."""
+        """Return the name of a listed file in error messages: its address."""
         return self._address / name
 
     def is_here(self, name: str) -> bool:
-        """Return whether a file is in the cache, in full length."""
+        """Return whether a file is in the cache, with its full size."""
         try:
             status = (self.root / name).lstat()
         except OSError:
             return False
-        # What is no file is refused when it is opened.
+        # Anything but a regular file is refused when it is opened.
         return not stat.S_ISREG(status.st_mode) or status.st_size == self.sizes[name]
 
     @contextmanager
     def _kept(self, path: Path, is_there: Callable[[], bool]) -> Iterator[int | None]:
-        """Do as `arriving`, and say of an error of this machine's disk how to use another."""
+        """Yield a descriptor as `cache.arriving` does, and explain errors of the local disk."""
         try:
             with arriving(path, is_there) as fd:
                 yield fd
@@ -173,7 +181,13 @@ class RemoteFiles(BundleFiles):
             ) from exc
 
     def _receive(self, fd: int, name: str) -> None:
-        """Write one file, hashing it on its way; it is what the manifest says, or an error."""
+        """Fetch one file into an open descriptor, and check its size and its hash.
+
+        Raises:
+            CorruptError: the file is missing, or differs from size or hash in the manifest.
+            RemoteError: the file cannot be reached, or the connection failed.
+            OSError: the disk is full.
+        """
         size, digest, count = self.sizes[name], hashlib.sha256(), 0
         if shutil.disk_usage(self.root).free < size:
             raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} for {size} bytes")

@@ -1,7 +1,8 @@
-"""Bytes from an address, through fsspec, as a stream that is never longer than what was asked for.
+"""Bytes from an address, as a stream of limited length, with fsspec.
 
-Owns the only use of fsspec, which is imported when the first address is used, and what its many backends'
-errors mean. How an address is authorised is the backend's business: its own files and variables.
+This is the only module that uses fsspec. It imports it when the first address is used, and translates the
+errors of its many backends. Credentials are found by each backend itself, in its own files and environment
+variables.
 """
 
 from __future__ import annotations
@@ -25,32 +26,37 @@ _ABSENT: Final = 404
 _SETTLING: Final = 1.0
 
 CONNECT: Final = 20.0
-"""Seconds for a connection to a web server."""
+"""Seconds after which connecting to a web server is given up."""
 
 SILENCE: Final = 60.0
-"""Seconds in which a web server must send something. A whole file may take as long as it needs."""
+"""Seconds without any data after which a web server is given up. The whole transfer has no limit."""
 
 
 class NothingThereError(Exception):
-    """There is no file of that name; the caller knows what that means."""
+    """There is no file of this name. The caller knows whether that is an error."""
 
 
 class TooLongError(Exception):
-    """A file is longer than was allowed."""
+    """A file is longer than the caller allows."""
 
 
 def stream(address: Address, name: str, limit: int) -> Generator[bytes, None, None]:
-    """Yield the file `name` of a folder in pieces, `limit` bytes at most.
+    """Yield the contents of a file in blocks, at most `limit` bytes.
 
-    From a web server the file is asked for once and whole, so that it needs no support for ranges; leaving
-    early ends the connection.
+    From a web server the file is requested once and whole, so that the server need not support ranges.
+    Closing the generator ends the connection.
+
+    Args:
+        address: a folder.
+        name: path of the file in that folder.
+        limit: bytes that the caller accepts.
 
     Raises:
         NothingThereError: there is no such file.
-        TooLongError: it has more bytes; at most one more was taken.
-        RemoteError: it cannot be reached, or did not arrive.
-        MissingDependencyError: fsspec, or the package of a backend, is not installed.
-        UsageError: fsspec knows no such address.
+        TooLongError: the file has more bytes. At most one more was fetched.
+        RemoteError: the address cannot be reached, or the connection failed.
+        MissingDependencyError: fsspec, or the package that it needs for this kind of address, is missing.
+        UsageError: fsspec does not know this kind of address, or it is not valid.
     """
     with _translated(address / name):
         system, folder = _system(address)
@@ -70,11 +76,11 @@ def stream(address: Address, name: str, limit: int) -> Generator[bytes, None, No
 
 
 def exists(address: Address) -> bool:
-    """Return whether there is anything at an address, as far as its backend tells."""
+    """Return whether there is anything at an address. An error of the backend counts as no."""
     try:
         system, folder = _system(address)
         system.info(folder)
-    except Exception:  # whatever a backend says instead of yes
+    except Exception:  # backends share no base class for their errors
         return False
     return True
 
@@ -84,7 +90,7 @@ def _is_web(address: Address) -> bool:
 
 
 def _join(folder: str, name: str, *, web: bool) -> str:
-    """Return the path of a file; a signature in a web address stays at its end."""
+    """Return the path of a file in a folder. The query of a web address stays at its end."""
     if web:
         parts = urlsplit(folder)
         return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{name}"))
@@ -92,9 +98,9 @@ def _join(folder: str, name: str, *, web: bool) -> str:
 
 
 def _system(address: Address) -> tuple[Any, str]:
-    """Return the file system of an address, and the folder's path in it.
+    """Return fsspec's file system for an address, and the folder's path in it.
 
-    Asked for every time: fsspec keeps file systems by thread, and knows which ones a fork has made useless.
+    This is not cached here: fsspec keeps one for each thread, and knows which ones a fork has made useless.
     """
     advice = f"{display(address)}: an address needs fsspec >= 2025.5: pip install 'trajfmt[remote]'"
     try:
@@ -116,7 +122,7 @@ def _system(address: Address) -> tuple[Any, str]:
 
 
 def _options(address: Address) -> dict[str, Any]:
-    """Return what file systems are made with: for web servers an end to every wait, not to the whole."""
+    """Return options for fsspec's file systems: for web servers, a limit for each wait, not for the whole."""
     schemes = {link.partition("://")[0] for link in address.text.split("::")} & set(_WEB)
     if not schemes:
         return {}
@@ -137,10 +143,11 @@ def _options(address: Address) -> dict[str, Any]:
 
 @contextmanager
 def _ending(system: Any, *, web: bool) -> Iterator[None]:
-    """Leave no connection open that the end of the program would find and print.
+    """Wait at the end of the block until connections to a web server are closed.
 
-    fsspec has another thread close connections and does not wait for it, so this does. Once the program is
-    interrupted nothing is waited for, and that thread is kept from printing.
+    fsspec closes them in another thread and does not wait for that. aiohttp prints a message for each
+    connection that is open when the program ends. After an interruption nothing is waited for, and the
+    message is suppressed.
     """
     interrupted = False
     try:
@@ -156,7 +163,7 @@ def _ending(system: Any, *, web: bool) -> Iterator[None]:
 
 
 def _settle(loop: Any) -> None:
-    """Wait until fsspec's thread has done what it was asked to do; not for long, in case it has ended."""
+    """Wait until fsspec's thread has finished its tasks, but not long: the thread may have ended."""
     import asyncio
 
     with suppress(TimeoutError, importlib.import_module("fsspec.exceptions").FSTimeoutError):
@@ -165,7 +172,7 @@ def _settle(loop: Any) -> None:
 
 @contextmanager
 def _translated(place: Address) -> Iterator[None]:
-    """Turn whatever a backend raises into our errors: one line, without credentials."""
+    """Turn the errors of a backend into errors of this package: one line, without credentials."""
     try:
         yield
     except (MissingDependencyError, UsageError, NothingThereError, TooLongError):
@@ -183,10 +190,14 @@ def _translated(place: Address) -> Iterator[None]:
 def _cause(exc: Exception) -> str:
     status = getattr(exc, "status", None)
     if isinstance(exc, PermissionError) or status in _REFUSED:
-        return "access was refused; credentials are what the address's own backend looks for"
+        return (
+            "access was refused; give credentials in the way that fsspec's backend for this address expects"
+        )
     kind = type(exc).__name__
     if "Redirect" in kind:  # aiohttp's TooManyRedirects, NonHttpUrlRedirectClientError
-        return "the server redirects in circles, or away from the web; ask for where the files are"
+        return (
+            "the server redirects in circles, or away from the web; use the address of the files themselves"
+        )
     if isinstance(status, int):
         return f"the server answered {status} {_first_line(getattr(exc, 'message', ''))}".rstrip()
     if isinstance(exc, (TimeoutError, importlib.import_module("fsspec.exceptions").FSTimeoutError)):
@@ -200,5 +211,5 @@ def _cause(exc: Exception) -> str:
 
 
 def _first_line(text: object) -> str:
-    """Return the first line of a stranger's message, fit to be shown."""
+    """Return the first line of another library's message, printable and without credentials."""
     return display(without_credentials((str(text).splitlines() or [""])[0]))
