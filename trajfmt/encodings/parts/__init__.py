@@ -1,13 +1,13 @@
-"""The files that encodings are made of, and what writing one trajectory gives.
+"""The files of both encodings, and the result of writing one trajectory.
 
-It must not import `convex` or `full`.
+This folder must not import `convex` or `full`.
 
 Modules:
     encoding: what every encoding offers: `Encoding`, `Encoder`, `Trajectory`.
-    knots: headers of knot files, and where long ones are cut.
-    shards: knot files read and written by position.
+    knots: headers of knot files, and the division of long ones into shards.
+    shards: reading and writing knots by their position, in one file or in shards.
     tables: HDF5 files of beta tables.
-    buffers: safetensors files of what a network carries beside its parameters, such as batch-norm statistics.
+    buffers: safetensors files of module buffers, such as batch-norm statistics.
     discrete: a convexified trajectory as a source of whole timesteps.
-    written: what writing one trajectory gives.
+    written: the result of writing one trajectory.
 """

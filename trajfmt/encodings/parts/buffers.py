@@ -1,7 +1,8 @@
-"""The safetensors file of what a trajectory carries and never interpolates: running statistics, counters.
+"""The safetensors file of the module buffers of one trajectory, such as running statistics and counters.
 
-Owns its header and its reader. Tensors are named `{t:05d}/{name}` at every stored timestep, stand in order of
-time and then of name, without holes; unlike weights they may be of any type, which only this header knows.
+Module buffers are never interpolated. Tensors are named `{t:05d}/{name}` at every stored timestep, sorted by
+time and then by name, without gaps. They may have any type of safetensors, which only the header of this file
+records.
 """
 
 from __future__ import annotations
@@ -36,11 +37,16 @@ _MAX_SIZE: Final = 2**53
 
 
 def write(path: Path, stored: Sequence[tuple[int, Arrays]]) -> None:
-    """Write what is carried at every stored timestep, in order of time.
+    """Write the module buffers of a trajectory, durably.
+
+    Args:
+        path: the file.
+        stored: timestep and module buffers by name, for every stored timestep, in order of time.
 
     Raises:
-        SourceError: timesteps carry different tensors.
-        CorruptError: safetensors has no type or place for one.
+        SourceError: timesteps have different module buffers.
+        CorruptError: a module buffer exceeds a limit of the format, or safetensors does not have its type.
+        OSError: the file cannot be written.
     """
     plain = [(t, {name: _plain(name, arrays[name]) for name in sorted(arrays)}) for t, arrays in stored]
     first = _shapes(plain[0][1])
@@ -60,9 +66,9 @@ def _shapes(arrays: Arrays) -> list[tuple[str, tuple[int, ...], str]]:
 
 
 def _plain(name: str, values: NDArray[Any]) -> NDArray[Any]:
-    """Return values little-endian and in C order."""
+    """Return an array with little-endian values in C order."""
     array = np.asarray(values)
-    if array.dtype not in NAMES:  # equal but for the order of bytes, or not known at all
+    if array.dtype not in NAMES:  # only the byte order differs, or the type is unknown
         array = array.astype(array.dtype.newbyteorder("<"))
     fits = 1 <= len(name) <= MAX_TEXT and array.ndim <= MAX_DIMS
     if array.dtype not in NAMES or not fits:
@@ -74,7 +80,13 @@ def _plain(name: str, values: NDArray[Any]) -> NDArray[Any]:
 
 
 class Buffers:
-    """The buffers of one trajectory of a bundle. Lazy: the header is read when something is asked for."""
+    """The module buffers of one trajectory of a bundle. The header is read at the first access.
+
+    Args:
+        files: the files of the bundle.
+        name: the listed file of module buffers.
+        timesteps: the stored timesteps, in order.
+    """
 
     def __init__(self, files: BundleFiles, name: str, timesteps: Sequence[int]) -> None:
         self._files = files
@@ -85,15 +97,19 @@ class Buffers:
         return {"_files": self._files, "_name": self._name, "_timesteps": self._timesteps}
 
     def at(self, t: float) -> dict[str, NDArray[Any]]:
-        """Return the buffers of the last stored timestep up to t, read-only, by name."""
+        """Return the module buffers of the last stored timestep up to t, read-only, by name.
+
+        Raises:
+            FormatError: the file is damaged.
+        """
         stored = max(step for step in self._timesteps if step <= t)
         return {name: self._array(place) for name, place in self._places[stored].items()}
 
     def check(self) -> None:
-        """Require a sound header.
+        """Check the header.
 
         Raises:
-            FormatError: it is not.
+            FormatError: the header is damaged, or does not fit the manifest.
         """
         _ = self._places
 
@@ -104,7 +120,7 @@ class Buffers:
 
     @cached_property
     def _places(self) -> dict[int, dict[str, StoredTensor]]:
-        """Where every buffer lies, by stored timestep and name; checked against the size of the file."""
+        """The place of every module buffer, by stored timestep and name, within the size of the file."""
         path = self._files.where(self._name)
         end = data = header_size(self._files, self._name)
         table = decode_header(self._files.read(self._name, 8, data - 8), path)

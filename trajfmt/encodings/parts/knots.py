@@ -1,8 +1,8 @@
-"""The safetensors files that hold one trajectory's knots: one, or several that are cut between tensors.
+"""The headers of the safetensors files that contain the knots of one trajectory: one file, or several shards.
 
-Owns their headers, which follow from the manifest alone: knots in order of time, parameters in the order of
-`Module.parameters()`, no holes. So one knot is one contiguous block, and any safetensors reader opens it.
-The `safetensors` library sorts tensors by name, which would scatter the parameter order; hence own code.
+A header follows from the manifest alone. The knots are in order of time, the parameters in the order of
+`Module.parameters()`, without gaps. Each knot is therefore one contiguous block, and any safetensors reader
+opens the files. Shards are divided between tensors.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from trajfmt.storage.safetensors import NAMES, decode_header, encode_header, hea
 
 __all__ = [
     "SHARD_BYTES",
-    "Stretch",
+    "ByteRange",
     "canonical",
     "check_header",
     "checkpoint_header",
@@ -34,45 +34,54 @@ __all__ = [
 ]
 
 SHARD_BYTES: Final = 4 * 10**9
-"""Bytes of knots above which a trajectory is cut into several files."""
+"""Bytes of knots above which they are divided into several files."""
 
 _SHORTEST_ENTRY: Final = 40
-"""Bytes that a tensor takes in a header at least; a small file cannot make the reader build a large one."""
+"""The fewest bytes of a tensor in a header. A small file cannot make the reader build a large header."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """Consecutive tensors of a trajectory's knots, all parameters of knot 0 first: what is in one file."""
+class ByteRange:
+    """Consecutive tensors of the joined knots of a trajectory: the contents of one file.
+
+    Tensors are numbered from all parameters of knot 0 on.
+    """
 
     first: int
     """Number of the first tensor."""
 
     tensors: int
     start: int
-    """Byte in the joined knots at which it begins."""
+    """Position of the first byte in the joined knots."""
 
     stop: int
+    """Position of the byte after the last in the joined knots."""
 
     @classmethod
-    def of(cls, layout: ParamLayout, first: int, tensors: int) -> Stretch:
-        """Return the stretch of `tensors` tensors from number `first` on."""
+    def of(cls, layout: ParamLayout, first: int, tensors: int) -> ByteRange:
+        """Return the byte range of `tensors` tensors from number `first` on."""
         return cls(first, tensors, layout.position(first), layout.position(first + tensors))
 
 
-def cut(layout: ParamLayout, knots: int, limit: int) -> list[Stretch]:
-    """Return what is in each file: everything in one if it has at most `limit` bytes.
+def cut(layout: ParamLayout, knots: int, limit: int) -> list[ByteRange]:
+    """Return the contents of each file of knots. If all knots have at most `limit` bytes, it is one file.
 
-    Otherwise as many whole knots as fit, or, of a knot that is too large by itself, as many tensors as fit,
-    but one at least.
+    Otherwise each file contains as many whole knots as fit. If a single knot is too large, each file contains
+    as many of its tensors as fit, and at least one.
+
+    Args:
+        layout: the parameters, in the type that is stored.
+        knots: the number of knots.
+        limit: the most bytes of knots in one file.
     """
     per_knot = len(layout.parameters)
     if knots * layout.nbytes <= limit:
-        return [Stretch.of(layout, 0, knots * per_knot)]
+        return [ByteRange.of(layout, 0, knots * per_knot)]
     whole = limit // layout.nbytes
     if whole:
         firsts = [*range(0, knots, whole), knots]
         return [
-            Stretch.of(layout, low * per_knot, (high - low) * per_knot)
+            ByteRange.of(layout, low * per_knot, (high - low) * per_knot)
             for low, high in itertools.pairwise(firsts)
         ]
     ends: list[int] = []
@@ -83,29 +92,34 @@ def cut(layout: ParamLayout, knots: int, limit: int) -> list[Stretch]:
             base = parameter
     bounds = [0, *ends, per_knot]
     return [
-        Stretch.of(layout, knot * per_knot + low, high - low)
+        ByteRange.of(layout, knot * per_knot + low, high - low)
         for knot in range(knots)
         for low, high in itertools.pairwise(bounds)
     ]
 
 
-def header(layout: ParamLayout, knots: Sequence[int], stretch: Stretch | None = None) -> bytes:
-    """Return the bytes before the first tensor of a file: length, JSON, spaces up to a multiple of 64.
+def header(layout: ParamLayout, knots: Sequence[int], byte_range: ByteRange | None = None) -> bytes:
+    """Return the bytes before the first tensor of a file of knots. Tensors are named `{t:05d}/{parameter}`.
 
-    Tensors are named `{t:05d}/{parameter}`. `__metadata__` has one key, so that equal input gives equal
-    bytes (safetensors keeps metadata in a hash map, and several keys come out in any order).
+    `__metadata__` has a single key. The `safetensors` library writes several keys in random order, so that
+    equal input would not give equal bytes.
+
+    Args:
+        layout: the parameters, in the type that is stored.
+        knots: the timesteps of the knots.
+        byte_range: the contents of the file. By default all knots.
     """
-    stretch = stretch or Stretch.of(layout, 0, len(knots) * len(layout.parameters))
+    byte_range = byte_range or ByteRange.of(layout, 0, len(knots) * len(layout.parameters))
     named = (
-        (name, layout.parameters[n % len(layout.parameters)]) for name, n in _names(layout, knots, stretch)
+        (name, layout.parameters[n % len(layout.parameters)]) for name, n in _names(layout, knots, byte_range)
     )
     tensors = ((name, parameter.dtype, parameter.shape) for name, parameter in named)
     return encode_header(tensors, _metadata({"knots": list(knots), "encoding": "convex"}))
 
 
-def _names(layout: ParamLayout, knots: Sequence[int], stretch: Stretch) -> Iterator[tuple[str, int]]:
-    """Yield name and number of every tensor of a stretch."""
-    for number in range(stretch.first, stretch.first + stretch.tensors):
+def _names(layout: ParamLayout, knots: Sequence[int], byte_range: ByteRange) -> Iterator[tuple[str, int]]:
+    """Yield name and number of every tensor in a byte range."""
+    for number in range(byte_range.first, byte_range.first + byte_range.tensors):
         knot, parameter = divmod(number, len(layout.parameters))
         yield f"{knots[knot]:05d}/{layout.parameters[parameter].name}", number
 
@@ -119,9 +133,15 @@ def canonical(value: object) -> bytes:
     return msgspec.json.encode(value, order="sorted")
 
 
-def index_of(layout: ParamLayout, knots: Sequence[int], shards: Sequence[tuple[str, Stretch]]) -> bytes:
-    """Return Hugging Face's index of sharded knots: the file of every tensor, by name."""
-    files = {name: file for file, stretch in shards for name, _ in _names(layout, knots, stretch)}
+def index_of(layout: ParamLayout, knots: Sequence[int], shards: Sequence[tuple[str, ByteRange]]) -> bytes:
+    """Return the index of sharded knots in Hugging Face's form: the file of every tensor, by its name.
+
+    Args:
+        layout: the parameters, in the type that is stored.
+        knots: the timesteps of the knots.
+        shards: name and contents of each file.
+    """
+    files = {name: file for file, byte_range in shards for name, _ in _names(layout, knots, byte_range)}
     total = len(knots) * layout.nbytes
     return canonical({"metadata": {"total_size": total}, "weight_map": files}) + b"\n"
 
@@ -131,7 +151,7 @@ def header_size(files: BundleFiles, name: str) -> int:
 
     Raises:
         UnsafeError: the header is larger than safetensors allows.
-        CorruptError: the file is too short for it.
+        CorruptError: the file is too short for its header.
     """
     path = files.where(name)
     if files.sizes[name] < 8:
@@ -140,26 +160,34 @@ def header_size(files: BundleFiles, name: str) -> int:
 
 
 def check_header(
-    files: BundleFiles, name: str, data: int, layout: ParamLayout, knots: Sequence[int], stretch: Stretch
+    files: BundleFiles, name: str, data: int, layout: ParamLayout, knots: Sequence[int], byte_range: ByteRange
 ) -> None:
-    """Require that a file's own header says what the manifest says.
+    """Require that the header of a file agrees with the manifest.
+
+    Args:
+        files: the files of the bundle.
+        name: the listed file.
+        data: position of the first tensor according to the manifest.
+        layout: the parameters, in the type that is stored.
+        knots: the timesteps of the knots.
+        byte_range: the contents of the file.
 
     Raises:
         UnsafeError: the header is larger than safetensors allows.
-        CorruptError: it is damaged, or describes other tensors.
+        CorruptError: the header is damaged, or describes other tensors.
     """
     path = files.where(name)
     size = header_size(files, name)
-    if size != data or data + stretch.stop - stretch.start != files.sizes[name]:
+    if size != data or data + byte_range.stop - byte_range.start != files.sizes[name]:
         raise CorruptError(
             "header_mismatch",
             f"header and knots must fill the file ({files.sizes[name]} bytes) from byte {data},"
             f" the header ends at {size}",
             path=path,
         )
-    if stretch.tensors * _SHORTEST_ENTRY > data:
+    if byte_range.tensors * _SHORTEST_ENTRY > data:
         raise CorruptError("header_mismatch", "the header is too short for the manifest's tensors", path=path)
-    expected, found = header(layout, knots, stretch), files.read(name, 0, data)
+    expected, found = header(layout, knots, byte_range), files.read(name, 0, data)
     if found != expected and _entries(found[8:], path) != _entries(expected[8:], path):
         raise CorruptError(
             "header_mismatch", "the header describes other tensors than the manifest", path=path
@@ -167,7 +195,7 @@ def check_header(
 
 
 def _entries(text: bytes, path: object) -> str:
-    """Return a header's tensors in a form that compares types too: `true` is not 1."""
+    """Return the tensors of a header as text, for a comparison in which `true` differs from 1."""
     table = decode_header(text, path)
     table.pop("__metadata__", None)
     return json.dumps(table, sort_keys=True)
@@ -176,9 +204,12 @@ def _entries(text: bytes, path: object) -> str:
 def checkpoint_header(
     layout: ParamLayout, others: Iterable[tuple[str, NDArray[Any]]], about: object
 ) -> bytes:
-    """Return the bytes before one weight vector `(P,)` in an ordinary checkpoint; other tensors follow it.
+    """Return the bytes before the weight vector `(P,)` of an ordinary checkpoint.
 
-    `about` is what `__metadata__` tells.
+    Args:
+        layout: the parameters.
+        others: names and values of the tensors that follow the parameters.
+        about: what `__metadata__` records, as JSON values.
     """
     parameters = [(parameter.name, parameter.dtype, parameter.shape) for parameter in layout.parameters]
     more = [(name, NAMES[array.dtype], array.shape) for name, array in others]

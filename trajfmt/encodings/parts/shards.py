@@ -1,7 +1,4 @@
-"""Where the bytes of a trajectory's knots are: in one file, or spread over several.
-
-Owns writing and reading by position in the joined knots, as if they were one file.
-"""
+"""Writing and reading knots by their position in the joined knots, in one file or in shards."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.encodings.parts.knots import Stretch, check_header, header
+from trajfmt.encodings.parts.knots import ByteRange, check_header, header
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import ShardEntry
 from trajfmt.storage.files import BundleFiles, write_at
@@ -27,55 +24,58 @@ Array = NDArray[np.generic]
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A file of knots that is written, still without its name in the bundle."""
+    """A file of knots that is written, and has no name in the bundle yet."""
 
     path: Path
     data: int
-    """Byte offset of its first tensor."""
+    """Position of the first tensor in the file."""
 
-    stretch: Stretch
+    byte_range: ByteRange
 
 
 class KnotWriter:
-    """Files of knots, filled in any order; durable when it is left without an error.
+    """A writer of files of knots, in any order of elements. They are durable after an exit without an error.
 
     Args:
         layout: the parameters, in the type that is stored.
-        knots: timesteps of the knots.
+        knots: the timesteps of the knots.
         shards: path and contents of every file.
+
+    Raises:
+        OSError: a file cannot be written.
     """
 
     def __init__(
-        self, layout: ParamLayout, knots: Sequence[int], shards: Sequence[tuple[Path, Stretch]]
+        self, layout: ParamLayout, knots: Sequence[int], shards: Sequence[tuple[Path, ByteRange]]
     ) -> None:
         self._layout = layout
-        self._starts = [stretch.start for _, stretch in shards]
+        self._starts = [byte_range.start for _, byte_range in shards]
         self._fds: list[int] = []
         self.shards: list[Shard] = []
         try:
-            for path, stretch in shards:
-                self._open(path, stretch, header(layout, knots, stretch))
+            for path, byte_range in shards:
+                self._open(path, byte_range, header(layout, knots, byte_range))
         except BaseException:
             self._close()
             raise
 
-    def _open(self, path: Path, stretch: Stretch, head: bytes) -> None:
+    def _open(self, path: Path, byte_range: ByteRange, head: bytes) -> None:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         self._fds.append(fd)
-        os.ftruncate(fd, len(head) + stretch.stop - stretch.start)
+        os.ftruncate(fd, len(head) + byte_range.stop - byte_range.start)
         write_at(fd, head, 0)
-        self.shards.append(Shard(path, len(head), stretch))
+        self.shards.append(Shard(path, len(head), byte_range))
 
     def _close(self) -> None:
         while self._fds:
             os.close(self._fds.pop())
 
     def write(self, knot: int, start: int, values: Array) -> None:
-        """Write elements of knot number `knot` from `start` on; they must be of one parameter."""
+        """Write elements of knot number `knot` from element `start` on. They must belong to one parameter."""
         position = knot * self._layout.nbytes + start * self._layout.numpy_dtype.itemsize
         number = bisect_right(self._starts, position) - 1
         shard = self.shards[number]
-        offset = shard.data + position - shard.stretch.start
+        offset = shard.data + position - shard.byte_range.start
         write_at(self._fds[number], np.ascontiguousarray(values).view(np.uint8).data, offset)
 
     def __enter__(self) -> KnotWriter:
@@ -96,7 +96,14 @@ class KnotWriter:
 
 
 class KnotReader:
-    """The knots of one trajectory of a bundle. Headers are checked when a file is first read."""
+    """The knots of one trajectory of a bundle. The header of a file is checked at the first access.
+
+    Args:
+        files: the files of the bundle.
+        layout: the parameters.
+        knots: the timesteps of the knots.
+        shards: the files of knots, in order.
+    """
 
     def __init__(
         self, files: BundleFiles, layout: ParamLayout, knots: Sequence[int], shards: Sequence[ShardEntry]
@@ -104,37 +111,41 @@ class KnotReader:
         self._files = files
         self._layout = layout
         self._knots = knots
-        self._shards: list[tuple[ShardEntry, Stretch]] = []
+        self._shards: list[tuple[ShardEntry, ByteRange]] = []
         first = 0
         for shard in shards:
-            self._shards.append((shard, Stretch.of(layout, first, shard.tensors)))
+            self._shards.append((shard, ByteRange.of(layout, first, shard.tensors)))
             first += shard.tensors
         self._checked: set[str] = set()
-        self.whole: bool = all(stretch.first % len(layout.parameters) == 0 for _, stretch in self._shards)
+        self.whole: bool = all(held.first % len(layout.parameters) == 0 for _, held in self._shards)
         """Whether every knot is in one file."""
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_checked": set()}
 
     def pieces(self, knot: int, start: int, stop: int) -> Iterator[Array]:
-        """Yield elements `start:stop` of knot number `knot`, read-only, one array a file.
+        """Yield elements `start:stop` of knot number `knot`, read-only, as one array for each file.
 
         Raises:
-            FormatError: a file does not say what the manifest says.
+            FormatError: a file disagrees with the manifest.
         """
         itemsize = self._layout.numpy_dtype.itemsize
         base = knot * self._layout.nbytes
         low, high = base + start * itemsize, base + stop * itemsize
-        for shard, stretch in self._shards:
-            begin, end = max(low, stretch.start), min(high, stretch.stop)
+        for shard, byte_range in self._shards:
+            begin, end = max(low, byte_range.start), min(high, byte_range.stop)
             if begin < end:
-                self._check(shard, stretch)
-                offset = shard.data + begin - stretch.start
+                self._check(shard, byte_range)
+                offset = shard.data + begin - byte_range.start
                 count = (end - begin) // itemsize
                 yield self._files.array(shard.file, offset, count, self._layout.numpy_dtype)
 
     def read(self, knot: int, start: int, stop: int) -> Array:
-        """Return elements `start:stop` of a knot, read-only: a view of the file where one holds them all."""
+        """Return elements `start:stop` of a knot, read-only: a view if they are in one file, or a copy.
+
+        Raises:
+            FormatError: a file disagrees with the manifest.
+        """
         found = list(self.pieces(knot, start, stop))
         if len(found) == 1:
             return found[0]
@@ -143,15 +154,15 @@ class KnotReader:
         return joined
 
     def check(self) -> None:
-        """Require of every file that it says what the manifest says.
+        """Check the header of every file.
 
         Raises:
-            FormatError: one does not.
+            FormatError: a file disagrees with the manifest.
         """
-        for shard, stretch in self._shards:
-            self._check(shard, stretch)
+        for shard, byte_range in self._shards:
+            self._check(shard, byte_range)
 
-    def _check(self, shard: ShardEntry, stretch: Stretch) -> None:
+    def _check(self, shard: ShardEntry, byte_range: ByteRange) -> None:
         if shard.file not in self._checked:
-            check_header(self._files, shard.file, shard.data, self._layout, self._knots, stretch)
+            check_header(self._files, shard.file, shard.data, self._layout, self._knots, byte_range)
             self._checked.add(shard.file)
