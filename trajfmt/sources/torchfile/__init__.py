@@ -1,13 +1,13 @@
-"""Files that `torch.save` wrote: read in place where they are plain, and by torch where they are not.
+"""Files that `torch.save` wrote. Plain ones are read in place without torch, and others by torch.
 
 Modules:
-    members: where the members of the zip file lie.
-    instructions: the pickle's instructions, executed without calling anything.
-    placement: where the bytes of a tensor lie.
+    members: the members of the zip file, and their byte ranges.
+    instructions: an interpreter for the pickle that calls and imports nothing.
+    placement: the byte range of a tensor, from its description in the pickle.
     zipped: a replay buffer read in place.
     pickled: a checkpoint read in place.
-    stored: the named tensors of a checkpoint, wherever they lie.
-    unpickle: the call of torch's weights-only unpickler, for files that are not plain.
+    stored: the named tensors of a checkpoint: mapped, or loaded by torch.
+    unpickle: torch's weights-only unpickler, for files that are not plain.
     tensors: a trajectory of torch tensors.
-    nesting: what an unpickled file is if it is not a buffer.
+    nesting: a check that an unpickled file is a replay buffer, with a description if it is not.
 """

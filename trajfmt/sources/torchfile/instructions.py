@@ -1,8 +1,8 @@
-"""The pickle in a zip file that torch wrote, run in place: a tensor becomes the place where it lies.
+"""An interpreter for the pickle in a zip file that torch wrote. A tensor becomes its place in the file.
 
-Owns the pickle instructions that torch writes for lists, dictionaries, numbers and tensors. It calls nothing
-and imports nothing: an instruction or a name beyond those is `Unusual`, and the file goes to `unpickle` and
-torch.
+It executes the instructions that torch writes for lists, dictionaries, numbers and tensors. It calls and
+imports nothing. A pickle with any other instruction or name is `Unusual`, and is left to torch and its
+weights-only unpickler.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from trajfmt.sources.torchfile.placement import STORAGES, HarmfulError, Name, St
 __all__ = ["Memo", "run"]
 
 _MAX_CONTAINERS: Final = 2**20
-"""Lists and dictionaries; the longest pickle that is read has fewer, if it has weights."""
+"""Lists and dictionaries in one pickle. The longest pickle of weights that is read has fewer."""
 
 _MAX_DEPTH: Final = 1000
-"""Open marks: Python's pickler, which calls itself for what a list holds, cannot write more."""
+"""Open marks. Python's pickler calls itself for each level of nesting and cannot write more."""
 
 _PER_TUPLE: Final = 8
-"""Bytes of the pickle for each tuple: a tensor has four of them in 70 bytes; one takes 56 in memory."""
+"""Bytes of the pickle for each tuple. A tensor has four tuples in 70 bytes. Each takes 56 bytes of memory."""
 
 _PLAIN: Final = (str, int, float, bool, type(None))
 _REBUILD: Final = "torch._utils _rebuild_tensor_v2"
@@ -36,14 +36,14 @@ _NAMES: Final = {_REBUILD, _PARAMETER, _ORDERED, _SIZE, *STORAGES}
 
 
 class Memo(Protocol):
-    """What a pickle may refer to again, by number: a dictionary, or one that keeps less."""
+    """The values that a pickle may refer to again, by number: a dictionary, or a class that keeps fewer."""
 
     def __setitem__(self, place: int, value: Any, /) -> None:
-        """Remember a value."""
+        """Store a value."""
         ...
 
     def __getitem__(self, place: int, /) -> Any:
-        """Return a value."""
+        """Return a stored value."""
         ...
 
 
@@ -55,18 +55,18 @@ def run(
     tensor: Callable[[Tensor], Any],
     listed: Callable[[list[Any]], list[Any]] = lambda items: items,
 ) -> Any:
-    """Return what the pickle of a mapped file builds: lists, tuples, dictionaries, plain values, tensors.
+    """Return the value of a pickle: lists, tuples, dictionaries, plain values, and results of `tensor`.
 
     Args:
         mapped: the file.
-        members: its directory.
-        memo: empty.
-        tensor: makes what stands for a tensor.
-        listed: makes of items what a list gets for them.
+        members: the directory of the file.
+        memo: an empty memo.
+        tensor: called with the place of each tensor. Its result stands for the tensor.
+        listed: called with the items that are appended to a list. Its result is appended instead.
 
     Raises:
-        Unusual: it holds more than that, or is damaged.
-        CorruptError: its bytes are not those that torch wrote, or it is made to take all memory or time.
+        Unusual: the pickle contains other things, or is damaged.
+        CorruptError: the pickle does not have its CRC-32, or would take all memory or endless time.
     """
     types = bytearray(members.numbered)
     begin, end = members.pickle()
@@ -78,7 +78,7 @@ def run(
     except (
         ValueError, IndexError, TypeError, KeyError, AttributeError, OverflowError, struct.error
     ) as exc:  # fmt: skip
-        raise Unusual from exc  # torch will say what is wrong with it
+        raise Unusual from exc  # torch reports what is wrong
 
 
 def _run(
@@ -89,11 +89,11 @@ def _run(
     rebuild: Callable[[tuple[Any, ...]], Any],
     listed: Callable[[list[Any]], list[Any]],
 ) -> Any:
-    """Run the instructions from byte `at` to `end`, the most frequent first."""
+    """Execute the instructions from byte `at` to byte `end`. The most frequent ones are tested first."""
     stack: list[Any] = []
     below: list[list[Any]] = []  # the stacks under the open marks
     containers = 0
-    tuples = (end - at) // _PER_TUPLE + 4096  # that may still come
+    tuples = (end - at) // _PER_TUPLE + 4096  # that may still follow
     while at < end:
         op = code[at]
         at += 1
@@ -216,5 +216,5 @@ def _run(
 
 
 def _is_key(key: Any) -> bool:
-    """Tell a plain value, or a tuple of them: the hash of a nested one takes stack, or time without end."""
+    """Return whether a key is a plain value or a tuple of them. Hashing nested tuples may never end."""
     return type(key) in _PLAIN or (type(key) is tuple and all(type(item) in _PLAIN for item in key))

@@ -1,7 +1,8 @@
-"""Where the members of a zip file lie that torch wrote: name to offset, in 20 bytes a tensor.
+"""The members of a zip file that torch wrote, and their byte ranges.
 
-Owns the zip structures that torch's writer uses (APPNOTE.TXT 4.3: end records, directory, local headers).
-`zipfile` keeps 600 bytes a member, which for a buffer of ten trajectories is more than its conversion needs.
+The zip structures are those of APPNOTE.TXT 4.3: end records, directory, local headers. Python's `zipfile`
+needs 600 bytes of memory for each member, and this module 20. A replay buffer has a member for every tensor
+of every timestep, and the memory of a conversion must not grow with the size of its files.
 """
 
 from __future__ import annotations
@@ -25,12 +26,16 @@ _LOCATOR: Final = struct.Struct("<4sLQL")
 _ENTRY: Final = struct.Struct("<4s6H3L5H2L")
 _LOCAL: Final = struct.Struct("<4s5H3L2H")
 _SATURATED: Final = 0xFFFFFFFF
+"""A 32-bit number whose 64-bit value is in the entry's extra field."""
+
 _MAX_PICKLE: Final = 64 * 2**20
+"""Bytes of the longest pickle that is read here."""
+
 _NUMBERED: Final = b"data/"
 
 
 class Unusual(Exception):  # noqa: N818  # not an error: another reader takes over
-    """The file is not one of those that this reader is for."""
+    """The file is not of the plain kind that this reader understands."""
 
 
 class Members:
@@ -38,10 +43,11 @@ class Members:
 
     Args:
         mapped: the file.
-        path: where it lies, for messages.
+        path: the file's name in error messages.
 
     Raises:
-        Unusual: it is not one, or names a member twice; what is wrong with it is for torch to say.
+        Unusual: the file is no such zip file, or two members have the same name. torch then reports the
+            error.
     """
 
     def __init__(self, mapped: mmap.mmap, path: Path) -> None:
@@ -55,27 +61,35 @@ class Members:
 
     @property
     def numbered(self) -> int:
-        """Return a number above those of all storages."""
+        """A number above the numbers of all storages."""
         return len(self._headers)
 
     def storage(self, number: int) -> tuple[int, int, int]:
-        """Return where the bytes of the member `data/{number}` begin, how many they are, and their CRC-32."""
+        """Return position, number and CRC-32 of the bytes of the member `data/{number}`.
+
+        Raises:
+            Unusual: there is no such member, or its local header is damaged.
+        """
         if not 0 <= number < len(self._headers) or self._headers[number] < 0:
             raise Unusual
         start = self._begin(int(self._headers[number]))
         return start, int(self._sizes[number]), int(self._sums[number])
 
     def named(self, name: bytes) -> tuple[int, int, int] | None:
-        """Return the same for another member, or None if there is none."""
+        """Return position, number and CRC-32 of the bytes of any other member, or None if there is none.
+
+        Raises:
+            Unusual: its local header is damaged.
+        """
         found = self._named.get(name)
         return found and (self._begin(found[0]), *found[1:])
 
     def pickle(self) -> tuple[int, int]:
-        """Return where the pickle begins and where it ends.
+        """Return the positions of the first byte of the pickle and of the byte after its last.
 
         Raises:
-            Unusual: there is none, it is very long, or the numbers are not little-endian.
-            CorruptError: its bytes are not those that torch wrote; a flipped bit can name another tensor.
+            Unusual: there is no pickle, it is very long, or the file's numbers are not little-endian.
+            CorruptError: the pickle does not have its CRC-32. One flipped bit can name another tensor.
         """
         about, order = self.named(b"data.pkl"), self.named(b"byteorder")
         if about is None or not 0 < about[1] <= _MAX_PICKLE or not self.holds(*about[:2]):
@@ -87,11 +101,11 @@ class Members:
         return start, start + nbytes
 
     def holds(self, start: int, nbytes: int) -> bool:
-        """Return whether that many bytes from there on are in the file."""
+        """Return whether the file has `nbytes` bytes from position `start` on."""
         return start + nbytes <= len(self._mapped)
 
     def _directory(self) -> tuple[int, int]:
-        """Return where the directory begins and how many entries it has."""
+        """Return the position of the directory and the number of its entries."""
         at = len(self._mapped) - _END.size
         if at < 0:
             raise Unusual
@@ -109,6 +123,7 @@ class Members:
         return start, count
 
     def _read(self, at: int, count: int) -> None:
+        """Read `count` entries of the directory from position `at` on."""
         self._headers = np.full(count, -1, np.int64)
         self._sizes = np.zeros(count, np.int64)
         self._sums = np.zeros(count, np.uint32)
@@ -130,7 +145,7 @@ class Members:
             self._take(rest, header, size, crc)
 
     def _take(self, name: bytes, header: int, size: int, crc: int) -> None:
-        if name != name.lower():  # torch finds a name whatever its case
+        if name != name.lower():  # torch ignores the case of a name
             raise Unusual
         digits = name.removeprefix(_NUMBERED)
         if digits == name or not digits.isdigit() or (digits[:1] == b"0" and digits != b"0"):
@@ -146,7 +161,7 @@ class Members:
         self._headers[number], self._sizes[number], self._sums[number] = header, size, crc
 
     def _begin(self, header: int) -> int:
-        """Return where the bytes behind a local header begin."""
+        """Return the position of the bytes that follow a local header."""
         if header + _LOCAL.size > len(self._mapped):
             raise Unusual
         magic, *_, name, extra = _LOCAL.unpack_from(self._mapped, header)
@@ -156,10 +171,16 @@ class Members:
 
 
 def compare(values: NDArray[np.generic], crc: int, what: str, path: Path) -> NDArray[np.generic]:
-    """Return the values of one member, if they have its CRC-32; 0 where torch was told to leave it out.
+    """Return the values of one member if they have its CRC-32.
+
+    Args:
+        values: contiguous values of any type.
+        crc: the CRC-32. The option of torch that omits it writes 0, which is not compared.
+        what: the member's name in the error message.
+        path: the file's name in the error message.
 
     Raises:
-        CorruptError: they have another.
+        CorruptError: the values have another CRC-32.
     """
     if crc and (found := zlib.crc32(values.view(np.uint8).data)) != crc:
         raise CorruptError(
@@ -171,7 +192,7 @@ def compare(values: NDArray[np.generic], crc: int, what: str, path: Path) -> NDA
 
 
 def _widen(extra: bytes, *values: int) -> list[int]:
-    """Replace saturated values by those of the zip64 field, which holds them in this order."""
+    """Replace saturated values by those of the zip64 field, which has them in the same order."""
     at = 0
     while at + 4 <= len(extra):
         kind, length = struct.unpack_from("<2H", extra, at)

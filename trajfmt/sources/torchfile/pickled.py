@@ -1,6 +1,7 @@
-"""A checkpoint that torch saved, read in place: where its tensors lie, without making any tensor.
+"""A checkpoint that torch saved, read in place.
 
-So no torch is needed for most checkpoints, and an optimizer's states cost nothing.
+Only the places of tensors are kept. Most checkpoints can therefore be read without torch, and the states of
+optimizers in them take no memory.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ __all__ = ["Unusual", "read"]
 
 
 def read(path: Path) -> Any:
-    """Return what a file holds: dictionaries, lists, tuples, plain values, and `MappedTensor`.
+    """Return the contents of a file: dictionaries, lists, tuples, plain values, and `MappedTensor` objects.
 
     Raises:
-        Unusual: it is not a zip file that torch wrote, or holds more than that.
-        CorruptError: it is empty, or its pickle is damaged or made to do harm.
+        Unusual: the file is no zip file of torch, or contains other values.
+        CorruptError: the file is empty, or its pickle is damaged or harmful.
+        UnsafeError: the path is no regular file.
     """
     file = MappedFile(path, least=1)
     mapped = file.map()

@@ -1,6 +1,6 @@
-"""Where a tensor lies in a zip file that torch wrote, by what its pickle says of it.
+"""The place of a tensor in a zip file that torch wrote, from the description of the tensor in the pickle.
 
-Owns the checks without which numbers would be read from the wrong place, or with the wrong type.
+The checks here keep numbers from being read from a wrong place or with a wrong type.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["STORAGES", "HarmfulError", "Name", "Storage", "Tensor", "place", "si
 
 _MAX_DIMENSIONS: Final = 64
 _MAX_SIZE: Final = 2**53
-"""Of a dimension and of a whole tensor: what numpy and the manifest can hold."""
+"""The largest dimension, and the most items of a tensor, that numpy and the manifest can represent."""
 
 STORAGES: Final = {
     "torch HalfStorage": "F16",
@@ -34,30 +34,30 @@ _CODES: Final = {dtype: code for code, dtype in enumerate(STORAGES.values(), 1)}
 
 
 class Name(str):
-    """A global that a pickle names; never looked up."""
+    """The name of a global in a pickle. It is never looked up."""
 
     __slots__ = ()
 
 
 class Tensor(NamedTuple):
-    """Where a tensor lies."""
+    """Type, shape and place of a tensor in its file."""
 
     dtype: str
-    """The item type by its safetensors name."""
+    """The item type, as safetensors names it."""
 
     shape: tuple[int, ...]
     start: int
-    """Byte of the first item in the file."""
+    """Position of the first item in the file."""
 
     strides: tuple[int, ...] | None
-    """In items; None if they lie one after the other."""
+    """Strides in items; None if the tensor is contiguous."""
 
     crc: int
-    """CRC-32 of its bytes; 0 if it is not known."""
+    """CRC-32 of the tensor's bytes; 0 if it is not known."""
 
 
 class Storage(NamedTuple):
-    """What a pickle says of a storage."""
+    """The description of a storage in a pickle, unchecked."""
 
     kind: Any
     name: Any
@@ -67,15 +67,15 @@ class Storage(NamedTuple):
 
 
 class HarmfulError(Exception):
-    """What no honest pickle holds, and would harm torch as much."""
+    """The pickle contains what torch never writes and what would crash or block torch, too."""
 
 
 def sizes(found: Any) -> tuple[int, ...]:
-    """Return the sizes of a tensor, or its strides.
+    """Return the sizes or the strides of a tensor.
 
     Raises:
-        Unusual: they are none.
-        HarmfulError: they are of no array that numpy has.
+        Unusual: the value is no list or tuple of whole numbers >= 0.
+        HarmfulError: there are more dimensions than numpy supports.
     """
     if type(found) not in (tuple, list):
         raise Unusual
@@ -87,18 +87,19 @@ def sizes(found: Any) -> tuple[int, ...]:
 
 
 def place(arguments: tuple[Any, ...], members: Members, types: bytearray) -> Tensor:
-    """Return where the tensor lies that torch would rebuild from these arguments.
+    """Return the place of the tensor that torch would rebuild.
 
     Args:
-        arguments: of `torch._utils._rebuild_tensor_v2`.
-        members: the file's directory.
-        types: of the storages so far, by number, 0 for none; torch lets the first stand for all.
+        arguments: the arguments of `torch._utils._rebuild_tensor_v2`.
+        members: the directory of the file.
+        types: codes of the item types of the storages so far, by number; 0 for a new storage. torch applies
+            the type that comes first to all tensors of a storage.
 
     Raises:
-        Unusual: it is for torch to say what is wrong with them, or what to do.
-        HarmfulError: no machine holds such a tensor.
+        Unusual: the arguments are not those of a plain tensor inside its storage. torch handles them.
+        HarmfulError: the tensor is too large for any machine.
     """
-    if len(arguments) != 6:  # a seventh says whether its numbers are to be negated or conjugated
+    if len(arguments) != 6:  # a seventh argument requests that the numbers are negated or conjugated
         raise Unusual
     storage, offset = arguments[:2]
     if not isinstance(storage, Storage) or storage.kind != "storage" or type(offset) is not int:
@@ -107,7 +108,7 @@ def place(arguments: tuple[Any, ...], members: Members, types: bytearray) -> Ten
     key, name, numel = storage.key, storage.name, storage.numel
     if not isinstance(name, Name) or not isinstance(key, str) or type(numel) is not int:
         raise Unusual
-    if min(offset, numel) < 0 or str(int(key)) != key:  # torch looks for the name as it stands
+    if min(offset, numel) < 0 or str(int(key)) != key:  # torch looks up the key as text
         raise Unusual
     if math.prod(size for size in shape if size) >= _MAX_SIZE:
         raise HarmfulError("a tensor of a size that no machine holds")
@@ -131,7 +132,7 @@ def place(arguments: tuple[Any, ...], members: Members, types: bytearray) -> Ten
 
 
 def _strides(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...] | None:
-    """Return the strides in items, or None if the items lie one after the other."""
+    """Return the strides in items, or None if the tensor is contiguous."""
     expected = 1
     for size, step in zip(reversed(shape), reversed(strides), strict=True):
         if size != 1 and step != expected:

@@ -1,4 +1,4 @@
-"""The named tensors of one checkpoint, wherever they lie: in a mapped file, or in what torch has loaded."""
+"""The named tensors of one checkpoint, in a mapped file or loaded by torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from trajfmt.sources.torchfile.members import compare
 from trajfmt.storage.safetensors import NUMPY, MappedFile, SafetensorsFile
 
-__all__ = ["LoadedTensor", "MappedTensor", "NamedTensor", "State", "Stored"]
+__all__ = ["LoadedTensor", "MappedTensor", "NamedTensor", "State", "Stored", "is_tensor", "not_plain"]
 
 
 class Stored(Protocol):
@@ -22,21 +22,21 @@ class Stored(Protocol):
 
     @property
     def dtype(self) -> str:
-        """Return the item type by its safetensors name."""
+        """The item type, as safetensors names it."""
         ...
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Return the dimensions."""
+        """The dimensions."""
         ...
 
     @property
     def place(self) -> Hashable:
-        """Return where it lies; tensors of one checkpoint at equal places are one."""
+        """The place of the tensor. Tensors of one checkpoint at equal places are the same tensor."""
         ...
 
     def read(self) -> NDArray[Any]:
-        """Return the items, flattened: a view where they lie one after the other."""
+        """Return the items, flattened: a view if the tensor is contiguous, otherwise a copy."""
         ...
 
 
@@ -47,24 +47,24 @@ class MappedTensor(NamedTuple):
     dtype: str
     shape: tuple[int, ...]
     start: int
-    """Byte of the first item in the file."""
+    """Position of the first item in the file."""
 
     strides: tuple[int, ...] | None
-    """In items; None if they lie one after the other."""
+    """Strides in items; None if the tensor is contiguous."""
 
     crc: int
-    """CRC-32 of its bytes; 0 if it is not known."""
+    """CRC-32 of the tensor's bytes; 0 if it is not known."""
 
     @property
     def place(self) -> Hashable:
-        """Return where it lies."""
+        """The place of the tensor."""
         return self.start, self.shape
 
     def read(self) -> NDArray[Any]:
         """Return the items, flattened.
 
         Raises:
-            CorruptError: their bytes are not those that torch wrote.
+            CorruptError: the tensor does not have its CRC-32.
         """
         dtype, count = NUMPY[self.dtype], math.prod(self.shape)
         if count == 0:
@@ -84,17 +84,17 @@ class NamedTensor(NamedTuple):
 
     @property
     def dtype(self) -> str:
-        """Return the item type."""
+        """The item type."""
         return self.file.tensors[self.name].dtype
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Return the dimensions."""
+        """The dimensions."""
         return self.file.tensors[self.name].shape
 
     @property
     def place(self) -> Hashable:
-        """Return the name: no two tensors of a safetensors file are one."""
+        """The tensor's name: no two tensors of a safetensors file are the same."""
         return self.name
 
     def read(self) -> NDArray[Any]:
@@ -123,24 +123,24 @@ _TORCH: Final = {
 
 
 class LoadedTensor(NamedTuple):
-    """A tensor that torch has made."""
+    """A tensor that torch has loaded."""
 
     tensor: Any
 
     @property
     def dtype(self) -> str:
-        """Return the item type; torch's own name if safetensors has none for it."""
+        """The item type, as safetensors names it, or torch's name if safetensors has none."""
         name = str(self.tensor.dtype).removeprefix("torch.")
         return _TORCH.get(name, name)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Return the dimensions."""
+        """The dimensions."""
         return tuple(self.tensor.shape)
 
     @property
     def place(self) -> Hashable:
-        """Return where it lies."""
+        """The place of the tensor."""
         return self.tensor.untyped_storage().data_ptr(), self.tensor.storage_offset(), self.shape
 
     def read(self) -> NDArray[Any]:
@@ -152,6 +152,22 @@ class LoadedTensor(NamedTuple):
         return bits.view(dtype)
 
 
+def is_tensor(value: Any) -> bool:
+    """Return whether a value is a tensor of torch. Works without importing torch."""
+    return hasattr(value, "untyped_storage")
+
+
+def not_plain(tensor: Any) -> str | None:
+    """Return why a tensor of torch cannot be converted, or None if it is made of plain numbers."""
+    if str(tensor.layout) != "torch.strided" or tensor.is_quantized:
+        return f"must be a plain tensor, got {str(tensor.layout).removeprefix('torch.')}"
+    if tensor.device.type != "cpu":
+        return f"must be on the CPU, got {tensor.device.type}"
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        return f"claims {tensor.numel()} elements, but fewer are stored"
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """The named tensors of one checkpoint."""
@@ -160,13 +176,13 @@ class State:
     """In the order of the file."""
 
     ordered: bool = True
-    """Whether that order is the one in which the network's parameters were made."""
+    """Whether the order is that of `Module.parameters()`."""
 
     ignored: tuple[str, ...] = field(default=())
-    """What else the file holds, in words."""
+    """Names of everything else in the file."""
 
     def release(self) -> None:
-        """Unmap the files until tensors are read again."""
+        """Unmap the files. They are mapped again when a tensor is read."""
         for tensor in self.tensors.values():
             if isinstance(tensor, MappedTensor):
                 tensor.file.release()

@@ -1,6 +1,6 @@
-"""A trajectory as lists of torch's tensors: what a file gives that torch had to read.
+"""A trajectory as lists of torch tensors, from a file that torch has read.
 
-Owns what may be wrong with such a list. Tensors stay in the mapped file where torch can map it.
+Tensors stay in the mapped file if torch can map it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from trajfmt.errors import CorruptError, SourceError
 from trajfmt.schema.layout import DTYPES, Dtype
 from trajfmt.sources.base.collection import Plain, Shapes, check_timesteps
-from trajfmt.sources.torchfile.stored import LoadedTensor
+from trajfmt.sources.torchfile.stored import LoadedTensor, is_tensor, not_plain
 
 __all__ = ["TensorTrajectory"]
 
 
 class TensorTrajectory(Plain):
-    """One trajectory of a buffer, as a `Source`."""
+    """One trajectory of a replay buffer, as a `Source`."""
 
     def __init__(self, steps: Any, path: Path) -> None:
         self._steps: Sequence[Sequence[Any]] = steps
@@ -29,20 +29,20 @@ class TensorTrajectory(Plain):
 
     @property
     def timesteps(self) -> int:
-        """Return T + 1."""
+        """The number of timesteps, T + 1."""
         return len(self._steps)
 
     @property
     def shapes(self) -> Shapes:
-        """Return the parameters' shapes at t = 0."""
+        """The shapes of the parameters at t = 0."""
         return _shapes(self._steps[0]) if self._steps else ()
 
     @property
     def dtype(self) -> Dtype:
-        """Return the common dtype of all tensors.
+        """The common dtype of all tensors.
 
         Raises:
-            SourceError: they differ, or are of a type that version 1 of the format does not have.
+            SourceError: the tensors have different dtypes, or one that version 1 of the format does not have.
         """
         found = {str(tensor.dtype).removeprefix("torch.") for step in self._steps for tensor in step}
         names = {np.dtype(kind).name: name for name, kind in DTYPES.items()}
@@ -56,19 +56,19 @@ class TensorTrajectory(Plain):
         return name  # type: ignore[return-value]  # a key of DTYPES
 
     def read(self, t: int, parameter: int) -> NDArray[np.generic]:
-        """Return one parameter at timestep t, flattened; a view of the mapped file if it is contiguous."""
+        """Return one parameter at timestep t, flattened: a view of the mapped file if it is contiguous."""
         return LoadedTensor(self._steps[t][parameter]).read()
 
     def close(self) -> None:
-        """Drop the tensors."""
+        """Free the tensors."""
         self._steps = []
 
     def check(self) -> None:
-        """Refuse what is not a trajectory, and what MTT's own script saves by mistake.
+        """Refuse what is no trajectory, or one of mixed shapes, or one whose timesteps are the same memory.
 
         Raises:
-            CorruptError: not a list of lists of plain tensors.
-            SourceError: timesteps of different shapes, or all timesteps are one and the same memory.
+            CorruptError: the trajectory is not a list of lists of plain tensors.
+            SourceError: there are no timesteps, they differ in shapes, or all are the same memory.
         """
         if not isinstance(self._steps, (list, tuple)):
             raise CorruptError(
@@ -77,13 +77,16 @@ class TensorTrajectory(Plain):
                 path=self._path,
             )
         for t, step in enumerate(self._steps):
-            if not isinstance(step, (list, tuple)) or not all(hasattr(x, "untyped_storage") for x in step):
+            if not isinstance(step, (list, tuple)) or not all(map(is_tensor, step)):
                 raise CorruptError(
                     "source_invalid", f"timestep {t} must be a list of tensors", path=self._path
                 )
         for t, step in enumerate(self._steps):
             for index, tensor in enumerate(step):
-                if problem := _odd(tensor):
+                problem = not_plain(tensor)
+                if tensor.is_conj() or tensor.is_neg():
+                    problem = "must be stored as it is, got a lazily negated or conjugated view"
+                if problem:
                     raise CorruptError(
                         "source_invalid",
                         f"timestep {t}, tensor {index}: {problem}",
@@ -98,19 +101,6 @@ class TensorTrajectory(Plain):
 
 def _shapes(step: Sequence[Any]) -> Shapes:
     return tuple(tuple(tensor.shape) for tensor in step)
-
-
-def _odd(tensor: Any) -> str | None:
-    """Say why a tensor is not plain numbers in the file, if it is not."""
-    if str(tensor.layout) != "torch.strided" or tensor.is_quantized:
-        return f"must be a plain tensor, got {str(tensor.layout).removeprefix('torch.')}"
-    if tensor.device.type != "cpu":
-        return f"must be on the CPU, got {tensor.device.type}"
-    if tensor.is_conj() or tensor.is_neg():
-        return "must be stored as it is, got a lazily negated or conjugated view"
-    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        return f"claims {tensor.numel()} elements, but fewer are stored"
-    return None
 
 
 def _place(tensor: Any) -> tuple[int, int]:

@@ -1,7 +1,7 @@
-"""Unpickling what torch saved, admitting nothing but tensors and plain containers.
+"""The call of `torch.load` with its weights-only unpickler, and its errors explained in one line.
 
-Owns the call of `torch.load` and what a damaged or hostile file makes of it. torch is imported when a file
-is opened, so that a bundle can be converted without it. Tensors stay in the mapped file.
+torch is imported when the first file is opened, so that bundles and plain files can be converted without it.
+Tensors stay in the mapped file.
 """
 
 from __future__ import annotations
@@ -20,16 +20,21 @@ __all__ = ["load"]
 
 _GLOBAL: Final = re.compile(r"(?:Unsupported (?:global|class|operand)|GLOBAL) `?([A-Za-z_][\w.]*)")
 _SAFE_TORCH: Final = (2, 10)
-"""First release whose weights-only unpickler has CVE-2025-32434 and CVE-2026-24747 fixed."""
+"""The first release whose weights-only unpickler is free of CVE-2025-32434 and CVE-2026-24747."""
 
 
 def load(path: Path, *, trust_pickle: bool = False) -> Any:
-    """Unpickle a file that torch saved, admitting nothing but tensors and plain containers.
+    """Return the contents of a file that torch saved: tensors and plain containers.
+
+    Args:
+        path: the file.
+        trust_pickle: unpickle without restriction, which runs any code in the file.
 
     Raises:
-        UnsafeError: the pickle asks for more, and `trust_pickle` was not given.
-        CorruptError: the file is truncated or not torch's.
+        UnsafeError: the pickle contains other objects, and `trust_pickle` is False.
+        CorruptError: the file is truncated, or torch did not write it.
         MissingDependencyError: torch is not installed.
+        UsageError: the file cannot be opened, or torch is too old to unpickle safely.
     """
     torch = _torch(trust_pickle)
     try:
@@ -38,7 +43,7 @@ def load(path: Path, *, trust_pickle: bool = False) -> Any:
         raise UsageError(f"{display(path)}: torch cannot open a path that is not UTF-8; rename it") from exc
     zipped = _is_zip(path)
     collecting = gc.isenabled()
-    gc.disable()  # thousands of live containers make every collection slow; none of them is garbage
+    gc.disable()  # thousands of containers make each collection slow, and none of them is garbage
     try:
         return torch.load(path, map_location="cpu", weights_only=not trust_pickle, mmap=zipped or None)
     except pickle.UnpicklingError as exc:
@@ -57,7 +62,7 @@ def load(path: Path, *, trust_pickle: bool = False) -> Any:
         ) from exc
     except EOFError as exc:
         raise CorruptError("source_truncated", "the file ends in the middle", path=path) from exc
-    except Exception as exc:  # torch's reader lets through whatever a damaged file provokes
+    except Exception as exc:  # torch does not translate the errors that a damaged file causes
         raise CorruptError("source_invalid", f"torch cannot read it: {_first(exc)}", path=path) from exc
     finally:
         if collecting:
@@ -81,7 +86,12 @@ def _torch(trust_pickle: bool) -> Any:
 
 
 def _is_zip(path: Path) -> bool:
-    """Tell a zip from a legacy pickle, and refuse what is neither."""
+    """Return True for a zip file and False for a legacy pickle.
+
+    Raises:
+        CorruptError: the file is neither.
+        UsageError: the file cannot be read.
+    """
     try:
         with path.open("rb") as file:
             start = file.read(4)
@@ -112,7 +122,11 @@ def _is_zip(path: Path) -> bool:
 
 
 def _check_members(path: Path) -> None:
-    """Refuse a zip file that torch would misread: it maps compressed members, and compares no CRC-32."""
+    """Refuse a zip file that torch would misread: torch maps compressed members and compares no CRC-32.
+
+    Raises:
+        CorruptError: members are compressed, or the pickle does not have its CRC-32.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -125,9 +139,9 @@ def _check_members(path: Path) -> None:
     except zipfile.BadZipFile as exc:
         if "CRC" not in str(exc):
             return
-        message = "its pickle has not the CRC-32 that torch wrote; the file is damaged"
+        message = "its pickle does not have the CRC-32 that torch wrote; the file is damaged"
         raise CorruptError("source_invalid", message, path=path) from exc
-    except Exception:  # whatever a damaged directory provokes; torch will say what is wrong
+    except Exception:  # caused by a damaged directory: torch reports what is wrong
         return
     if not stored:
         raise CorruptError(
@@ -138,6 +152,6 @@ def _check_members(path: Path) -> None:
 
 
 def _first(exc: BaseException) -> str:
-    """Return the first sentence of an error, in one short line."""
+    """Return an error's message in one line of at most 200 characters."""
     text = " ".join(str(exc).split()) or type(exc).__name__
     return text[:200]

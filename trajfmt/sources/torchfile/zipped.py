@@ -1,14 +1,13 @@
-"""A plain MTT buffer read in place: where its tensors lie in the zip file, without making any tensor.
+"""A plain replay buffer of MTT, read in place without torch.
 
-Owns what of them is kept: a tensor costs 28 bytes here and 1.5 kB there, and no torch is needed. What is more
-than lists of lists of lists of contiguous floats is `Unusual`, and the file goes to `unpickle` and torch.
+Only the places of tensors are kept. A tensor takes 28 bytes of memory here and 1.5 kB in torch. A buffer that
+is more than lists of lists of lists of contiguous floats is `Unusual`, and is left to torch.
 """
 
 from __future__ import annotations
 
 import math
 import mmap
-import os
 from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -25,45 +24,45 @@ from trajfmt.sources.base.collection import Plain, Shapes, check_timesteps
 from trajfmt.sources.torchfile.instructions import run
 from trajfmt.sources.torchfile.members import Members, Unusual, compare
 from trajfmt.sources.torchfile.placement import Tensor
-from trajfmt.storage.files import open_regular
+from trajfmt.storage.safetensors import MappedFile
 
 __all__ = ["Unusual", "ZippedTrajectory", "read"]
 
 
 class Piece(NamedTuple):
-    """Some neighbouring tensors of a timestep; equal shapes and dtypes are one object for all timesteps."""
+    """Consecutive tensors of a timestep. Timesteps with equal shapes and dtypes share these objects."""
 
     shapes: Shapes
     dtypes: tuple[Dtype, ...]
     starts: array[int]
+    """Position of each tensor in the file."""
+
     sums: array[int]
+    """CRC-32 of each tensor."""
 
 
 def read(path: Path) -> list[ZippedTrajectory]:
-    """Return the trajectories of a plain buffer, mapped.
+    """Return the trajectories of a plain replay buffer. Weights stay in the mapped file.
 
     Raises:
-        Unusual: it is not plain.
-        CorruptError: its pickle is damaged, or made to do harm.
+        Unusual: the buffer is not plain.
+        CorruptError: the pickle is damaged or harmful.
+        UnsafeError: the path is no regular file.
     """
-    fd = open_regular(path.resolve())
-    try:
-        mapped = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
-    except ValueError as exc:
-        raise Unusual from exc
-    finally:
-        os.close(fd)
-    members = Members(mapped, path)
+    file = MappedFile(path.resolve(), least=0)
+    if not file.nbytes:
+        raise Unusual
+    members = Members(file.map(), path)
     begin, end = members.pickle()
-    buffer = run(mapped, members, _Memo(), tensor=_plain, listed=partial(_packed, known={}))
+    buffer = run(file.map(), members, _Memo(), tensor=_plain, listed=partial(_packed, known={}))
     _check_nesting(buffer, end - begin)
-    return [ZippedTrajectory(mapped, steps, path) for steps in buffer]
+    return [ZippedTrajectory(file.map(), steps, path) for steps in buffer]
 
 
 def _check_nesting(buffer: Any, most: int) -> None:
-    """Require lists of lists of lists of tensors, no more of them than the pickle has bytes.
+    """Require lists of lists of lists of tensors, in all at most `most` tensors: the bytes of the pickle.
 
-    A list may stand in another many times over: without the bound a small file costs days.
+    A pickle may put the same list into another many times. Without the limit a small file could take days.
     """
     if not isinstance(buffer, list):
         raise Unusual
@@ -80,14 +79,14 @@ def _check_nesting(buffer: Any, most: int) -> None:
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    """Require contiguous floats."""
+    """Return a tensor of contiguous floats. Any other is `Unusual`."""
     if tensor.dtype not in DTYPES or tensor.strides is not None:
         raise Unusual
     return tensor
 
 
 def _packed(items: list[Any], known: dict[Any, Any]) -> list[Any]:
-    """Return what a list gets: one piece in place of tensors."""
+    """Return one `Piece` for a list of tensors, and any other list as it is."""
     if not items or not all(isinstance(item, Tensor) for item in items):
         return items
     shapes, dtypes = tuple(item.shape for item in items), tuple(item.dtype for item in items)
@@ -102,10 +101,10 @@ def _packed(items: list[Any], known: dict[Any, Any]) -> list[Any]:
 
 
 class _Memo:
-    """What a pickle may refer to again, as far as torch does so: names, lists, and keys of storages.
+    """The values that torch's pickles refer to again: names, lists, and keys of storages.
 
-    A tensor or a tuple that is referred to again is unusual; to keep them all would cost more than the
-    conversion.
+    Tensors and tuples are not kept. To keep them all would take more memory than the conversion, and a pickle
+    that refers to one again is `Unusual`.
     """
 
     def __init__(self) -> None:
@@ -140,20 +139,20 @@ class ZippedTrajectory(Plain):
 
     @property
     def timesteps(self) -> int:
-        """Return T + 1."""
+        """The number of timesteps, T + 1."""
         return len(self._steps)
 
     @property
     def shapes(self) -> Shapes:
-        """Return the parameters' shapes at t = 0."""
+        """The shapes of the parameters at t = 0."""
         return self._steps[0].shapes if self._steps else ()
 
     @property
     def dtype(self) -> Dtype:
-        """Return the common dtype of all tensors.
+        """The common dtype of all tensors.
 
         Raises:
-            SourceError: they differ.
+            SourceError: the tensors have different dtypes.
         """
         found = {dtype for step in self._steps for dtype in step.dtypes}
         if len(found) != 1:
@@ -169,7 +168,7 @@ class ZippedTrajectory(Plain):
         """Return one parameter at timestep t, flattened: a read-only view of the mapped file.
 
         Raises:
-            CorruptError: its bytes are not those that torch wrote.
+            CorruptError: the parameter does not have its CRC-32.
         """
         step = self._steps[t]
         count, dtype = math.prod(step.shapes[parameter]), DTYPES[step.dtypes[parameter]]
@@ -179,15 +178,15 @@ class ZippedTrajectory(Plain):
         return compare(values, step.sums[parameter], f"timestep {t}, tensor {parameter}", self._path)
 
     def close(self) -> None:
-        """Drop the places."""
+        """Free the places of the tensors."""
         self._steps = []
 
     def check(self) -> None:
-        """Refuse what MTT's own script saves by mistake.
+        """Refuse trajectories without timesteps, of mixed shapes, or whose timesteps are the same memory.
 
         Raises:
-            CorruptError: a timestep without tensors.
-            SourceError: timesteps of different shapes, or all timesteps are one and the same memory.
+            CorruptError: a timestep has no tensors.
+            SourceError: there are no timesteps, they differ in shapes, or all are the same memory.
         """
         check_timesteps(
             [step.shapes for step in self._steps], [step.starts for step in self._steps], self._path
@@ -195,7 +194,7 @@ class ZippedTrajectory(Plain):
 
 
 def _joined(step: Sequence[Piece]) -> Piece:
-    """Return a timestep as one piece; a pickle holds a long list in several."""
+    """Return a timestep as one piece. A pickle contains a long list in several."""
     if len(step) == 1:
         return step[0]
     starts, sums = array("q"), array("I")
