@@ -4,11 +4,11 @@ It must not import `sources` or `convert`.
 
 Modules:
     run: `export`, and the table of targets.
-    base: what a target offers.
-    files: writing the target's files.
-    mtt: MTT's replay buffers.
-    datm: those of DATM and its relatives.
-    towers: pairs of towers.
+    base: the interface of a target.
+    files: atomic writes of the target's files.
+    mtt: replay buffers of MTT.
+    datm: replay buffers of DATM and its relatives.
+    towers: pairs of image and text towers.
     mct_authors: the MCT authors' pairs of files.
     checkpoints: one safetensors file for each timestep.
 """

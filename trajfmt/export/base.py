@@ -1,4 +1,4 @@
-"""What a target of an export is: whose code reads it, which rules it has, and how it is written."""
+"""The interface of a target of `export`: the file layout of another codebase, and how it is written."""
 
 from __future__ import annotations
 
@@ -18,40 +18,51 @@ class Job:
 
     bundle: Bundle
     folder: Path
-    """Where files are written: not yet at the destination."""
+    """The folder in which files are written. It becomes the destination when all are complete."""
 
     scratch: Path
     """A folder for temporary files."""
 
     per_file: int
+    """Trajectories in each file."""
+
     float32: bool
-    """Whether tensors become float32 whatever the bundle stores."""
+    """Whether to write float32 tensors, whatever the dtype of the bundle."""
 
     on_trajectory: Callable[[int], None]
+    """Called with the number of each finished trajectory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A layout that can be written."""
+    """A file layout that can be written."""
 
     name: str
-    """For `--to`."""
+    """The name for `--to`."""
 
     title: str
-    """One line: whose code reads it, and what it is."""
+    """The files and the codebases that read them, in one line."""
 
     check: Callable[[Bundle, int], Sequence[str]]
-    """Return what a user should know, or raise `UsageError` if that code could not read the result."""
+    """Return remarks for the user. The second argument is the number of trajectories in each file.
+
+    Raises:
+        UsageError: the codebase could not read the result.
+    """
 
     write: Callable[[Job], None]
     """Write all files."""
 
     stubs: Callable[[Job, Path], None]
-    """Write stubs for the files, as they must be where they will lie, which is the second argument."""
+    """Write stubs in place of the files. The second argument is the destination. Paths are relative to it."""
 
 
 def no_stubs(job: Job, destination: Path) -> None:
-    """Refuse: readers of this target do not go through `torch.load`."""
+    """Refuse to write stubs for a target that is not read with `torch.load`.
+
+    Raises:
+        UsageError: always.
+    """
     raise UsageError(
         f"{display(destination)}: only files for torch.load can be served in place; leave --in-place out, or"
         f" open {display(job.bundle.place)} itself"

@@ -1,7 +1,7 @@
-"""A run's checkpoints: `{trajectory:05d}/checkpoint-{number}/model.safetensors`, for any loader of them.
+"""Checkpoints `{trajectory:05d}/checkpoint-{number}/model.safetensors`, one for each timestep.
 
-Owns their numbers, which are those that the timesteps had where they came from, and the file's header:
-parameters in the order of `Module.parameters()`, then what is carried but not trained.
+The numbers are those of the source. A file contains the parameters in the order of `Module.parameters()`,
+followed by the module buffers.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from trajfmt.storage.safetensors import NAMES, encode_header
 __all__ = ["TARGET", "numbers", "write"]
 
 _BLOCK = 2**22
-"""Elements written at a time."""
+"""Elements that are read and written at a time."""
 
 
 def numbers(bundle: Bundle, trajectory: Trajectory) -> Sequence[int]:
-    """Return the number that each timestep had in its source, as far as the bundle says."""
+    """Return the number of each timestep, as recorded by the bundle or derived from its provenance."""
     if trajectory.numbers is not None:
         return trajectory.numbers
     about = bundle.manifest.provenance
@@ -36,7 +36,7 @@ def numbers(bundle: Bundle, trajectory: Trajectory) -> Sequence[int]:
 
 
 def check(bundle: Bundle, per_file: int) -> Sequence[str]:
-    """Accept every bundle."""
+    """Return the unit of the numbers. Every bundle is accepted."""
     del per_file
     about = bundle.manifest.provenance.timestep
     unit = "timesteps, since the bundle does not say what they are" if about is None else f"{about.kind}s"
@@ -44,10 +44,11 @@ def check(bundle: Bundle, per_file: int) -> Sequence[str]:
 
 
 def write(job: Job) -> None:
-    """Write every timestep as a checkpoint of its own, a block of weights in memory at a time.
+    """Write every timestep as a checkpoint, with one block of weights in memory at a time.
 
     Raises:
-        UsageError: a carried tensor has the name of a parameter, or one that safetensors reserves.
+        UsageError: a module buffer has the name of a parameter, or a name that safetensors reserves.
+        OSError: a file cannot be written.
     """
     for trajectory in job.bundle:
         folder = job.folder / f"{trajectory.index:05d}"
@@ -69,9 +70,11 @@ def _checkpoint(path: Path, trajectory: Trajectory, t: int, *, float32: bool) ->
     }
     for name, array in carried.items():
         if name in table:
-            raise UsageError(f"timestep {t}: `{name}` is both a parameter and carried beside them")
+            raise UsageError(f"timestep {t}: `{name}` is the name of a parameter and of a module buffer")
         if name == "__metadata__":
-            raise UsageError(f"timestep {t}: `{name}` is carried, a name that safetensors files reserve")
+            raise UsageError(
+                f"timestep {t}: a module buffer is called `{name}`, a name that safetensors reserves"
+            )
         table[name] = (array.dtype, array.shape)
     with replacing(path) as file:
         tensors = ((name, NAMES[kind], shape) for name, (kind, shape) in table.items())

@@ -1,7 +1,7 @@
-"""DATM, PAD and EDF: MTT's files in the numbers that their code takes for granted.
+"""Replay buffers for DATM, PAD and EDF: MTT's files, in the numbers that their code requires.
 
-They look labels up in file `cur // 10 % 10` at `cur % 10`, and draw indices of the first file's length for
-every file: ten files of ten trajectories or more, all full, all of one length.
+Their code reads labels from file `cur // 10 % 10` at index `cur % 10`, and draws indices for all files from
+the length of the first. It therefore needs ten or more files, all with ten trajectories of the same length.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _PER_FILE, _FILES = 10, 10
 
 
 def check(bundle: Bundle, per_file: int) -> Sequence[str]:
-    """Require a multiple of 10 trajectories, 100 or more, of equal length, ten a file.
+    """Require a multiple of 10 trajectories, at least 100, of the same length, ten in each file.
 
     Raises:
-        UsageError: DATM's code would end with an IndexError.
+        UsageError: DATM's code would fail with an IndexError.
     """
     if per_file != _PER_FILE:
-        raise UsageError(f"DATM's code takes {_PER_FILE} trajectories a file for granted, got {per_file}")
+        raise UsageError(f"DATM's code requires {_PER_FILE} trajectories in each file, got {per_file}")
     count = len(bundle)
     wanted = max(_FILES * _PER_FILE, -(-count // _PER_FILE) * _PER_FILE)
     if count != wanted:

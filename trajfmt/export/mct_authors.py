@@ -1,7 +1,7 @@
-"""The MCT authors' pairs: `waypoint_buffer[_ip{N}]_{n}.pt` and `step_buffer[_ip{N}]_{n}.pt`.
+"""Pairs of files for the MCT authors' code: `waypoint_buffer[_ip{N}]_{n}.pt`, `step_buffer[_ip{N}]_{n}.pt`.
 
-Owns their nesting: trajectories of knots of tensors, and beside them trajectories of (segments of) timesteps
-of 0-d tensors, one beta for every parameter tensor.
+A waypoint file contains trajectories of knots of tensors. A step file contains trajectories of (segments of)
+timesteps of 0-d tensors: one beta for every parameter tensor.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from trajfmt.torch import from_readonly
 __all__ = ["TARGET", "check", "infix"]
 
 _HARD_CODED: Final = 50
+"""The last timestep in the authors' code."""
 
 
 def infix(bundle: Bundle) -> str:
-    """Return what their file names say of the kind of trajectory: knots, or the ablation it came from."""
+    """Return the part of the file names that encodes the number of knots, or the ablation."""
     knots = _knots(bundle)
     if knots > 2:
         return f"_ip{knots}"
@@ -36,23 +37,23 @@ def infix(bundle: Bundle) -> str:
 
 
 def _knots(bundle: Bundle) -> int:
-    """Return the knots of every trajectory."""
+    """Return the number of knots of the first trajectory."""
     assert isinstance(bundle.manifest, ConvexManifest)
     return len(bundle.manifest.trajectories[0].knots)
 
 
 def check(bundle: Bundle, per_file: int) -> Sequence[str]:
-    """Require convexified trajectories with one number of knots.
+    """Require convexified trajectories, all with the same number of knots.
 
     Raises:
-        UsageError: their code could not read it.
+        UsageError: the MCT authors' code could not read the files.
     """
     del per_file
     if not isinstance(bundle.manifest, ConvexManifest):
         raise UsageError(
-            f"{display(bundle.place)}: the MCT authors' code reads convexified trajectories, this keeps every"
-            " timestep; run traj convert to a .mct first (--knots 17,34 --smooth gives what theirs makes of"
-            " 51 timesteps)"
+            f"{display(bundle.place)}: the MCT authors' code reads convexified trajectories, but this bundle"
+            " contains every timestep; run traj convert to a .mct first (--knots 17,34 --smooth gives what"
+            " theirs makes of 51 timesteps)"
         )
     counts = [len(entry.knots) for entry in bundle.manifest.trajectories]
     if not counts:
@@ -60,7 +61,7 @@ def check(bundle: Bundle, per_file: int) -> Sequence[str]:
     if len(set(counts)) > 1:
         odd = next(index for index, count in enumerate(counts) if count != counts[0])
         raise UsageError(
-            f"{display(bundle.place)}: their code takes one number of knots for all trajectories;"
+            f"{display(bundle.place)}: their code requires the same number of knots in all trajectories;"
             f" trajectory 0 has {counts[0]}, trajectory {odd} has {counts[odd]}"
         )
     notes = []
@@ -89,7 +90,7 @@ def write(job: Job) -> None:
 
 
 def _waypoints(job: Job, index: int) -> list[list[Any]]:
-    """Return the knots as tensors of mapped files; 16-bit ones become float32, as the betas are."""
+    """Return the knots as tensors in mapped files. Those of 16 bits become float32, like the betas."""
     trajectory, layout = job.bundle[index], job.bundle.layout
     single = job.float32 or layout.dtype not in ("F32", "F64")
     knots = []

@@ -1,7 +1,7 @@
-"""MTT and those who read as it does: `replay_buffer_{n}.pt`.
+"""Replay buffers `replay_buffer_{n}.pt` for MTT and for codebases that read the same files.
 
-Owns MTT's writing rules: nested lists, float tensors with a storage of their own each, ten trajectories a
-file, files numbered from 0 without a gap.
+MTT's files are nested lists of float tensors, each with its own storage. They contain ten trajectories each,
+and are numbered from 0 without gaps.
 """
 
 from __future__ import annotations
@@ -30,13 +30,18 @@ __all__ = ["TARGET", "BufferWriter", "check", "rows_of", "stubs", "write", "writ
 
 
 class BufferWriter:
-    """Writes trajectories as `replay_buffer_{n}.pt`, each file atomically, after those that exist.
+    """A writer of replay buffers. Files are written atomically, with numbers that are still free.
+
+    As a context manager it writes the last file on exit.
 
     Args:
-        folder: created if missing; existing files stay as they are.
+        folder: the folder, created if it is missing. Existing files are kept.
         layout: names and shapes of the parameters.
-        per_file: trajectories a file; MTT's default is 10, and DATM's code depends on it.
-        stem: what stands before the number.
+        per_file: trajectories in each file. MTT writes 10, and DATM's code depends on that.
+        stem: the part of the file names before the number.
+
+    Raises:
+        UsageError: `per_file` is less than 1.
     """
 
     def __init__(
@@ -58,7 +63,11 @@ class BufferWriter:
         self._next = 0
 
     def add(self, theta: NDArray[np.generic]) -> None:
-        """Add one trajectory `(T+1, P)`. The array is read when its file is written: do not change it."""
+        """Add one trajectory `(T+1, P)`. Do not change the array before its file is written.
+
+        Raises:
+            WriteError: a file cannot be written.
+        """
         self._pending.append([self._step(row) for row in theta])
         if len(self._pending) == self._per_file:
             self.flush()
@@ -67,7 +76,11 @@ class BufferWriter:
         return [from_readonly(view) for view in self._layout.split(row).values()]
 
     def flush(self) -> None:
-        """Write what is pending, even if it is less than a file's worth (MTT would drop it)."""
+        """Write the trajectories that are not written yet, even if they do not fill a file.
+
+        Raises:
+            WriteError: the file cannot be written.
+        """
         if not self._pending:
             return
         while (target := self.folder / f"{self._stem}_{self._next}.pt").exists():
@@ -89,7 +102,7 @@ class BufferWriter:
 
 
 def check(bundle: Bundle, per_file: int) -> Sequence[str]:
-    """Say what MTT's code would stumble over; it reads any number of files of any length."""
+    """Return remarks on what MTT's code cannot handle. It reads any number of files of any length."""
     del per_file
     notes = []
     lasts = {entry.timesteps - 1 for entry in bundle.manifest.trajectories}
@@ -106,7 +119,7 @@ def check(bundle: Bundle, per_file: int) -> Sequence[str]:
 
 
 def write(job: Job) -> None:
-    """Write all files. Weights stay in mapped files, so memory holds none."""
+    """Write all files. Weights stay in mapped files."""
     with BufferWriter(job.folder, job.bundle.layout, per_file=job.per_file) as writer:
         for trajectory in job.bundle:
             writer.add(rows_of(job, trajectory))
@@ -114,13 +127,13 @@ def write(job: Job) -> None:
 
 
 def rows_of(job: Job, trajectory: Trajectory) -> NDArray[np.generic]:
-    """Return all timesteps `(T+1, P)`, mapped, of the type that is to be written."""
+    """Return all timesteps `(T+1, P)` of a trajectory, mapped, in the dtype that is written."""
     as_stored = not job.float32 or job.bundle.layout.dtype == "F32"
     return timesteps_of(trajectory, job.scratch) if as_stored else _single(trajectory, job.scratch)
 
 
 def _single(trajectory: Trajectory, scratch: Path) -> NDArray[np.generic]:
-    """Return all timesteps `(T+1, P)` as float32, in an unnamed temporary file that is mapped."""
+    """Return all timesteps `(T+1, P)` as float32, in a mapped unnamed temporary file."""
     with tempfile.TemporaryFile(dir=scratch) as file:  # the map outlives it
         for row in trajectory.rows():
             file.write(row.astype(np.float32).data)
@@ -129,12 +142,18 @@ def _single(trajectory: Trajectory, scratch: Path) -> NDArray[np.generic]:
 
 
 def stubs(job: Job, destination: Path) -> None:
-    """Write a stub for every file."""
+    """Write a stub in place of every file."""
     write_stubs(job, destination, {"replay_buffer": ("trajectories", None)})
 
 
 def write_stubs(job: Job, destination: Path, kinds: Mapping[str, tuple[Kind, str | None]]) -> None:
-    """Write stubs `{stem}_{n}.pt` for every range of trajectories and stem, which has its kind and part."""
+    """Write stubs `{stem}_{n}.pt` in place of all files.
+
+    Args:
+        job: the export.
+        destination: the folder to which the paths in the stubs are relative.
+        kinds: kind and part of the stubs, by stem.
+    """
     dtype: Dtype | None = "float32" if job.float32 else None
     for number, trajectories in ranges(len(job.bundle), job.per_file):
         for stem, (kind, part) in kinds.items():

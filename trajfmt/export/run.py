@@ -1,4 +1,4 @@
-"""Back to the layouts that other code reads: one module per target, one table of them. Needs torch."""
+"""Exporting a bundle to the file layouts of other codebases. One module for each target. Needs torch."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ TARGETS: Final[tuple[Target, ...]] = (
 
 
 def target_named(name: str) -> Target:
-    """Return a target by its name.
+    """Return the target with a name.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: no target has this name.
     """
     for target in TARGETS:
         if target.name == name:
@@ -38,10 +38,15 @@ def target_named(name: str) -> Target:
 
 
 def check(bundle: Bundle, *, to: str = "mtt", per_file: int = 10) -> Sequence[str]:
-    """Return what a user of a target should know about this bundle.
+    """Return remarks for the user on an export of a bundle.
+
+    Args:
+        bundle: the bundle.
+        to: the name of the target.
+        per_file: trajectories in each file.
 
     Raises:
-        UsageError: code that reads the target could not read what an export would write.
+        UsageError: there is no such target, or its codebase could not read the result.
     """
     if per_file < 1:
         raise UsageError(f"`per_file` must be >= 1, got {per_file}")
@@ -58,24 +63,24 @@ def export(
     float32: bool = False,
     on_trajectory: Callable[[int], None] = lambda _index: None,
 ) -> int:
-    """Write a bundle as other code's files, and return the number of trajectories.
+    """Write a bundle as files of another codebase, and return the number of trajectories.
 
-    Bit-identical from `full`; from `convex` it is the convexified path at whole timesteps, or for the MCT
-    authors' code the knots and betas themselves. Weights stay in mapped files, so memory holds none. Nothing
-    is at the destination before all is done.
+    A full bundle gives the same bits. A convex bundle gives the convexified path at whole timesteps, or, for
+    the MCT authors' code, its knots and betas. Weights stay in mapped files. The destination appears when all
+    files are complete.
 
     Args:
-        bundle: what is written.
+        bundle: the bundle.
         destination: a folder that does not exist yet.
-        to: name of a target.
-        in_place: write stubs of a few hundred bytes that name the bundle, for `trajfmt.torch.load`.
-        per_file: trajectories a file.
-        float32: give float32 tensors whatever the bundle stores.
-        on_trajectory: called with the number of each trajectory that is done.
+        to: the name of the target.
+        in_place: write stubs of a few hundred bytes that refer to the bundle, for `trajfmt.torch.load`.
+        per_file: trajectories in each file.
+        float32: write float32 tensors, whatever the dtype of the bundle.
+        on_trajectory: called with the number of each finished trajectory.
 
     Raises:
         ExistsError: the destination exists.
-        UsageError: the target's code could not read this bundle.
+        UsageError: there is no such target, or its codebase could not read the result.
         WriteError: the destination cannot be written.
     """
     folder = local(destination)

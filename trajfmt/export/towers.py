@@ -1,4 +1,4 @@
-"""Pairs of towers: `img_replay_buffer_{n}.pt` with `txt_replay_buffer_{n}.pt`, for vision and language."""
+"""Pairs of an image tower and a text tower: `img_replay_buffer_{n}.pt` with `txt_replay_buffer_{n}.pt`."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _PARTS: Final = {"img_replay_buffer": "image", "txt_replay_buffer": "text"}
 
 
 def check(bundle: Bundle, per_file: int) -> Sequence[str]:
-    """Require the parameters of an image tower, then those of a text tower, and nothing else.
+    """Require that all parameters are those of an image tower, followed by those of a text tower.
 
     Raises:
-        UsageError: they are others.
+        UsageError: the bundle has other parameters, or another order.
     """
     parts = [parameter.name.partition(".")[0] for parameter in bundle.layout.parameters]
     if list(dict.fromkeys(parts)) != ["image", "text"] or parts != sorted(parts):
@@ -50,7 +50,7 @@ def write(job: Job) -> None:
 
 
 def _tower(layout: ParamLayout, part: str) -> tuple[int, int, ParamLayout]:
-    """Return where a tower's parameters begin and end in the flat vector, and their own layout."""
+    """Return the range of a tower's parameters in the flat vector, and their parameter layout."""
     chosen = [index for index, p in enumerate(layout.parameters) if p.name.startswith(f"{part}.")]
     names = [(layout.parameters[index].name, layout.parameters[index].shape) for index in chosen]
     own = ParamLayout.of(names, dtype=layout.dtype)

@@ -3,6 +3,6 @@
 It must not import `sources` or `convert`.
 
 Modules:
-    stub: a small file in the place of a buffer's, which names a bundle.
-    buffer: `load_buffer` and `load`: a bundle as the list that `torch.load` would return.
+    stub: a small file that replaces a replay buffer and refers to a bundle.
+    buffer: `load_buffer` and `load`, which return a bundle as the list that `torch.load` would return.
 """

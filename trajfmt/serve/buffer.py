@@ -1,7 +1,7 @@
-"""Buffers served in place: what `torch.load` gave MTT's family, read from a bundle where it is used.
+"""Bundles as the lists that `torch.load` returns for replay buffers. Timesteps are read when they are used.
 
-Owns the lazy trajectory, `load_buffer`, and `load`, which stands in for `torch.load` in other people's code.
-Every item is read afresh into memory of its own, so that edits neither reach the file nor the next item.
+`load` replaces `torch.load` in the code of MTT and its relatives. Each access to a timestep reads it into new
+memory. Edits of its tensors therefore change neither the file nor later accesses.
 """
 
 from __future__ import annotations
@@ -31,20 +31,23 @@ from trajfmt.storage.files import BundleFiles, open_regular
 __all__ = ["LazyTrajectory", "Step", "Steps", "load", "load_buffer", "tensor_of"]
 
 Step = list[torch.Tensor]
-"""One timestep: a tensor per parameter, in the order of `Module.parameters()`."""
+"""One timestep: a tensor for each parameter, in the order of `Module.parameters()`."""
 
 Steps = list[list[Any]]
-"""Betas of one trajectory as the MCT authors nest them: `[t][l]`, or `[segment][t][l]` with waypoints."""
+"""Betas of one trajectory, nested as in the MCT authors' files.
+
+They are `[t][parameter]` with two knots, and `[segment][t][parameter]` with more.
+"""
 
 _MAX_LIVE: Final = 128
-"""Timesteps mapped at a time in a process, each with a descriptor; further ones are copied."""
+"""Timesteps that a process maps at a time. Each holds a file descriptor. Further ones are copied."""
 
 _mapped: Final[weakref.WeakSet[mmap.mmap]] = weakref.WeakSet()
 
 
 def tensor_of(array: NDArray[np.generic]) -> torch.Tensor:
-    """Return a tensor that shares an array's memory; its storage has the array's size, no more."""
-    if array.dtype.name == "bfloat16":  # a type that torch does not take from numpy
+    """Return a tensor that shares the memory of an array. Its storage has the size of the array."""
+    if array.dtype.name == "bfloat16":  # torch does not accept this type from numpy
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(array)
 
@@ -56,21 +59,28 @@ def load_buffer(
     dtype: torch.dtype | None = None,
     verify: bool = False,
 ) -> list[Any]:
-    """Return the trajectories of a bundle as MTT's code expects them of `torch.load`, without reading them.
+    """Return the trajectories of a bundle in the form that MTT's code expects of `torch.load`.
 
-    A real list of `LazyTrajectory`; each item of those is a new real list of real tensors. From a `.mtt`
-    these are the stored weights, from a `.mct` the convexified path at whole timesteps.
+    Weights are read when they are used. A `.mtt` gives the stored weights, a `.mct` the convexified path at
+    whole timesteps.
 
     Args:
-        path: a bundle, its address, or a stub that `traj export --in-place` wrote. Stubs of the MCT authors'
-            files give what their files hold: waypoints, or nested lists of 0-d betas.
-        part: of trajectories with named parts, such as `image` and `text`: only the parameters of this one.
-        dtype: of the tensors; as stored by default.
+        path: a bundle, its address, or a stub that `traj export --in-place` wrote. A stub of the MCT authors'
+            files gives the contents of such files: waypoints, or nested lists of 0-d betas.
+        part: return only the parameters of this part, of trajectories with named parts such as `image` and
+            `text`.
+        dtype: the dtype of the tensors. By default that of the bundle.
         verify: compare every file with its hash first.
 
+    Returns:
+        A list of `LazyTrajectory`, whose items are new lists of tensors, one for each parameter.
+
     Raises:
-        NotABundleError: neither a bundle nor a stub of one.
-        UsageError: no parameter belongs to `part`, or the bundle is another one than the stub was made for.
+        NotABundleError: the path is neither a bundle nor a stub.
+        MissingError: the bundle does not exist.
+        UsageError: no parameter belongs to `part`, or the trajectories have changed since the stub was
+            written.
+        FormatError: the bundle is damaged or unsafe.
     """
     stub = _stub(path)
     if stub is None:
@@ -92,10 +102,10 @@ def load_buffer(
 
 
 def _stub(path: str | os.PathLike[str] | Address) -> Stub | None:
-    """Return the stub that a file is, or None for a folder or an address.
+    """Return the stub in a file, or None for a folder or an address.
 
     Raises:
-        NotABundleError: it is another kind of file.
+        NotABundleError: the file is no stub.
     """
     place = located(path)
     if isinstance(place, Address) or not place.is_file():
@@ -104,29 +114,35 @@ def _stub(path: str | os.PathLike[str] | Address) -> Stub | None:
     if stub is None:
         raise NotABundleError(
             "not_a_bundle",
-            "must be a bundle (.mtt, .mct) or a stub that `traj export --in-place` wrote, this is another"
-            " file; torch.load reads replay_buffer files of tensors",
+            "must be a bundle (.mtt, .mct) or a stub that `traj export --in-place` wrote, but this is"
+            " another file; torch.load reads replay_buffer files of tensors",
             path=place,
         )
     return stub
 
 
 def load(f: Any, map_location: Any = None, *arguments: Any, **options: Any) -> Any:
-    """Do what `torch.load` does, and open bundles and stubs of them as `load_buffer` does.
+    """Load bundles and stubs with `load_buffer`, and any other file with `torch.load`.
 
-    Made to be put in its place by one line of a distillation script:
+    One line lets a distillation script read bundles:
 
         import torch, trajfmt.torch; torch.load = trajfmt.torch.load
 
+    Args:
+        f: the file, bundle or stub.
+        map_location: as for `torch.load`. For a bundle or a stub it must be None or the CPU.
+        *arguments: as for `torch.load`.
+        **options: as for `torch.load`.
+
     Raises:
-        UsageError: a bundle is to be loaded to another place than the CPU.
+        UsageError: `map_location` of a bundle is another device than the CPU.
     """
     if isinstance(f, (str, os.PathLike)):
         path = Path(f)
         if (path / FILE_NAME).is_file() or (path.is_file() and read_stub(path) is not None):
             if map_location is not None and str(map_location) != "cpu":
                 raise UsageError(
-                    f"{display(path)}: a bundle is read where it lies, on the CPU; got"
+                    f"{display(path)}: bundles can only be loaded on the CPU, got"
                     f" map_location={map_location!r}"
                 )
             return load_buffer(path)
@@ -134,24 +150,24 @@ def load(f: Any, map_location: Any = None, *arguments: Any, **options: Any) -> A
 
 
 def betas(bundle: Bundle, number: int) -> Steps:
-    """Return the betas of one convexified trajectory as 0-d tensors, nested as the MCT authors' files.
+    """Return the betas of one convexified trajectory as 0-d tensors, nested as in the MCT authors' files.
 
-    With two knots `[t][parameter]` for every timestep, with more `[segment][t][parameter]` for every
-    timestep of a segment from knot to knot. They are float64 in a float64 bundle, otherwise float32.
+    With two knots they are `[t][parameter]`. With more they are `[segment][t][parameter]`, for the segments
+    from knot to knot, both knots included. They are float64 in a float64 bundle, otherwise float32.
     """
     trajectory: Any = bundle[number]
     kind = np.float64 if bundle.layout.dtype == "F64" else np.float32
     tensors = list(bundle.layout.layer_of_parameter)
-    stretches: list[Any] = []
+    segments: list[Any] = []
     knots = trajectory.knots
     for s, (a, b) in enumerate(itertools.pairwise(knots)):
         table = (trajectory.u[a : b + 1, tensors] - s).astype(kind)
-        stretches.append([[torch.tensor(value) for value in row] for row in table])
-    return stretches[0] if len(stretches) == 1 else stretches
+        segments.append([[torch.tensor(value) for value in row] for row in table])
+    return segments[0] if len(segments) == 1 else segments
 
 
 def _chosen(layout: ParamLayout, part: str | None, path: object) -> tuple[int, ...]:
-    """Return the parameters that belong to a part."""
+    """Return the numbers of the parameters that belong to a part."""
     if part is None:
         return tuple(range(len(layout.parameters)))
     names = [parameter.name for parameter in layout.parameters]
@@ -164,13 +180,13 @@ def _chosen(layout: ParamLayout, part: str | None, path: object) -> tuple[int, .
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Reads single timesteps, or knots, of one trajectory."""
+    """A callable that reads one timestep, or one knot, of a trajectory."""
 
     bundle: Bundle
     trajectory: Trajectory
     parameters: tuple[int, ...]
     knots: bool = False
-    """Whether to read what is stored, rather than every whole timestep."""
+    """Whether to read the stored knots rather than all timesteps."""
     dtype: torch.dtype | None = None
 
     def __len__(self) -> int:
@@ -188,7 +204,7 @@ class _Reader:
         return tensors if self.dtype is None else [tensor.to(self.dtype) for tensor in tensors]
 
     def _flat(self, t: int, start: int, stop: int) -> NDArray[np.generic]:
-        """Return elements `start` to `stop` at t, writable and nobody else's."""
+        """Return elements `start:stop` at t in writable memory that nothing else uses."""
         bundle, trajectory = self.bundle, self.trajectory
         entry, layout = bundle.manifest.trajectories[trajectory.index], bundle.layout
         if self.knots:
@@ -204,8 +220,8 @@ class _Reader:
 def _private(
     files: BundleFiles, name: str, offset: int, count: int, dtype: np.dtype[np.generic]
 ) -> NDArray[np.generic]:
-    """Return elements of a file as a map of their own, whose changes stay in this process (copy on write)."""
-    files.array(name, offset, count, dtype)  # checks the file's size and the place
+    """Return elements of a file in a new map, whose changes stay in this process (copy on write)."""
+    files.array(name, offset, count, dtype)  # checks the size of the file and the byte range
     base = offset - offset % mmap.ALLOCATIONGRANULARITY
     fd = open_regular(files.path(name))
     try:
@@ -217,10 +233,11 @@ def _private(
 
 
 class LazyTrajectory(MutableSequence[Any]):
-    """A trajectory as a list of timesteps, each read when it is asked for.
+    """A trajectory as a list of timesteps. Each access to a timestep reads it.
 
-    Behaves as a list: length, indices from both ends, slices (lazy too), iteration, `+`, and assignment,
-    which keeps what is assigned. What is read is new each time, so an edit of a tensor stays in that tensor.
+    It behaves like a list: length, negative indices, slices (lazy, too), iteration, `+`, and assignment.
+    Assigned timesteps are kept. Others are read anew at each access, so that an edit of a tensor stays in
+    that tensor.
     """
 
     __slots__ = ("_items", "_read")
@@ -231,7 +248,7 @@ class LazyTrajectory(MutableSequence[Any]):
 
     @classmethod
     def of(cls, reader: _Reader) -> LazyTrajectory:
-        """Return all timesteps of a reader."""
+        """Return the lazy trajectory of all timesteps of a reader."""
         return cls(reader, [_At(t) for t in range(len(reader))])
 
     @overload
@@ -258,7 +275,7 @@ class LazyTrajectory(MutableSequence[Any]):
         self._items.insert(index, value)
 
     def copy(self) -> LazyTrajectory:
-        """Return a list of its own of the same timesteps."""
+        """Return a new lazy trajectory of the same timesteps."""
         return self[:]
 
     __copy__ = copy
@@ -270,7 +287,7 @@ class LazyTrajectory(MutableSequence[Any]):
         return LazyTrajectory(self._read, [*self._taken(other), *self._items])
 
     def _taken(self, other: Iterable[Any]) -> list[Any]:
-        """Return another's timesteps; those of the same trajectory stay unread."""
+        """Return the timesteps of another list. Those of the same trajectory stay unread."""
         if isinstance(other, LazyTrajectory) and other._read is self._read:
             return list(other._items)
         return list(other)
@@ -287,6 +304,6 @@ class LazyTrajectory(MutableSequence[Any]):
 
 @dataclass(frozen=True, slots=True)
 class _At:
-    """Stands for a timestep that is read when it is asked for."""
+    """The number of a timestep that is read when it is accessed."""
 
     number: int

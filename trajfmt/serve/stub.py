@@ -1,7 +1,7 @@
-"""Stubs: small files that stand for a buffer file and name the bundle that holds its trajectories.
+"""Stubs: small JSON files that replace replay buffers and refer to a bundle with the trajectories.
 
-Owns their JSON text. They let code that looks for `replay_buffer_0.pt`, `replay_buffer_1.pt`, … find
-trajectories that stay in their bundle. Reading one never runs code.
+With stubs, code that looks for `replay_buffer_0.pt`, `replay_buffer_1.pt`, … finds trajectories that stay in
+their bundle. Reading a stub never runs code.
 """
 
 from __future__ import annotations
@@ -32,37 +32,46 @@ Index = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
 
 class Stub(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """A range of a bundle's trajectories."""
+    """A reference to a range of the trajectories of a bundle."""
 
     trajfmt_buffer: Literal[1]
     kind: Kind
-    """All timesteps, or one half of the MCT authors' pair: the stored knots, or the betas."""
+    """All timesteps, or one half of a pair of the MCT authors' files: the stored knots, or the betas."""
 
     bundle: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
-    """Path from the stub's folder, or an address."""
+    """The path of the bundle relative to the folder of the stub, or its address."""
 
     first: Index
     count: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
     digest: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
-    """Hash of the trajectories' digests: another bundle under the same name is not served."""
+    """Hash of the digests of the trajectories. Another bundle at the same path is refused."""
 
     part: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT)] | None = None
-    """Of trajectories with named parts: the one whose parameters are given."""
+    """The part whose parameters are returned, of trajectories with named parts such as `image` and `text`."""
 
     dtype: Dtype | None = None
-    """Of the tensors; absent: as stored."""
+    """The dtype of the tensors. If absent, that of the bundle."""
 
     def locate(self, stub: Path) -> Place:
-        """Return where the bundle is."""
+        """Return the path or the address of the bundle.
+
+        Args:
+            stub: the path of this stub.
+        """
         place = located(self.bundle)
         return place if isinstance(place, Address) else Path(os.path.normpath(stub.resolve().parent / place))
 
     def open(self, stub: Path, *, verify: bool = False) -> Bundle:
-        """Return the bundle, with the trajectories that the stub was made for.
+        """Open the bundle and check that it contains the trajectories of this stub.
+
+        Args:
+            stub: the path of this stub.
+            verify: compare every file of the bundle with its hash.
 
         Raises:
-            MissingError: it is not where it was.
-            UsageError: it cannot be opened, or is another one.
+            MissingError: the bundle does not exist.
+            UsageError: the bundle cannot be opened, or its trajectories have changed.
+            FormatError: the bundle is damaged or unsafe.
         """
         place = self.locate(stub)
         named = f"{display(stub)}: names the bundle {display(place)}, which"
@@ -76,30 +85,31 @@ class Stub(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         return bundle
 
     def check(self, bundle: Bundle, path: object) -> None:
-        """Require that a bundle has the trajectories that the stub was made for.
+        """Require that a bundle contains the trajectories of this stub.
 
         Raises:
-            UsageError: it has not, or it is of another kind than what the stub asks of it.
+            UsageError: the trajectories have changed, or the stub needs a convex bundle and this is a full
+                one.
         """
         if self.kind != "trajectories" and not isinstance(bundle.manifest, ConvexManifest):
             raise UsageError(
-                f"{display(path)}: asks for {self.kind}, which {display(bundle.place)} has not: it keeps"
-                " every timestep; export again"
+                f"{display(path)}: requests {self.kind}, but {display(bundle.place)} is a full bundle and has"
+                " none; export the stub again"
             )
         fits = self.first + self.count <= len(bundle)
         if not fits or digest_of(bundle, self.first, self.count) != self.digest:
             raise UsageError(
                 f"{display(path)}: trajectories {self.first} to {self.first + self.count - 1} of"
-                f" {display(bundle.place)} are others than when this stub was written; export again"
+                f" {display(bundle.place)} have changed since this stub was written; export it again"
             )
 
     def encode(self) -> bytes:
-        """Return the file's bytes."""
+        """Return the bytes of the stub's file."""
         return msgspec.json.encode(self) + b"\n"
 
 
 def digest_of(bundle: Bundle, first: int, count: int) -> str:
-    """Return the identity of a range of trajectories."""
+    """Return a hash that identifies a range of trajectories."""
     entries = bundle.manifest.trajectories[first : first + count]
     return hashlib.sha256("".join(entry.digest for entry in entries).encode()).hexdigest()
 
@@ -113,18 +123,26 @@ def stub_for(
     part: str | None = None,
     dtype: Dtype | None = None,
 ) -> Stub:
-    """Return a stub, for a file in `folder`, of some of a bundle's trajectories.
+    """Return a stub for some trajectories of a bundle.
+
+    Args:
+        bundle: the bundle.
+        folder: the folder in which the stub will be.
+        kind: what the stub replaces: all timesteps, knots, or betas.
+        trajectories: the numbers of the trajectories.
+        part: the part whose parameters are returned.
+        dtype: the dtype of the tensors.
 
     Raises:
-        UsageError: the bundle's address holds a login or a query, which must not stand in a file.
+        UsageError: the address of the bundle contains a login or a query, which must not be in a file.
     """
     place = bundle.place
     if isinstance(place, Address):
         name = place.text
         if name != str(place):
             raise UsageError(
-                f"{display(place)}: the address holds credentials, which a stub must not; copy the bundle"
-                " here first"
+                f"{display(place)}: the address contains credentials, which a stub must not contain; copy"
+                " the bundle to this machine first"
             )
     else:
         name = os.path.relpath(place.resolve(), folder.resolve())
@@ -141,10 +159,11 @@ def stub_for(
 
 
 def read_stub(path: Path) -> Stub | None:
-    """Return the stub in a file; None if it is another kind of file.
+    """Return the stub in a file, or None if it is another kind of file.
 
     Raises:
-        CorruptError: it begins as a stub, but is none.
+        CorruptError: the file begins like a stub, but is damaged.
+        UnsafeError: the path is no regular file.
     """
     fd = open_regular(path.resolve())
     with open(fd, "rb") as file:
