@@ -11,7 +11,7 @@ from trajfmt.encodings.parts.knots import SHARD_BYTES
 from trajfmt.errors import UsageError
 from trajfmt.schema.layout import DTYPES, MAX_TEXT, Dtype, Grouping
 from trajfmt.schema.provenance import Preprocessing
-from trajfmt.sources.base.collection import Buffers
+from trajfmt.sources.base.collection import BufferMode
 
 __all__ = ["ConvertOptions"]
 
@@ -44,7 +44,7 @@ class ConvertOptions:
     keep_going: bool = False
     """Leave out files and trajectories that must not be converted, instead of stopping."""
 
-    buffers: Buffers = "keep"
+    buffers: BufferMode = "keep"
     """What becomes of a checkpoint's buffers, such as running statistics."""
 
     dtype: Dtype | None = None
@@ -71,7 +71,7 @@ class ConvertOptions:
     def __post_init__(self) -> None:
         if self.dtype is not None and self.dtype not in DTYPES:
             raise UsageError(f"`dtype` must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
-        choices = {"layers": get_args(Grouping), "codec": tuple(CODECS), "buffers": get_args(Buffers)}
+        choices = {"layers": get_args(Grouping), "codec": tuple(CODECS), "buffers": get_args(BufferMode)}
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise UsageError(f"`{name}` must be one of {', '.join(known)}, got {getattr(self, name)!r}")

@@ -1,11 +1,11 @@
 """Trajectories in the files of other codebases, one module for each file layout.
 
-Reads and never writes. It must not import `convert`, `serve` or `export`.
+This folder reads and never writes. It must not import `convert`, `serve` or `export`.
 
 Modules:
-    base: what every file layout is made of.
-    table: every file layout, the most specific first.
-    discovery: recognising the layout of a path, or opening it by name.
+    base: the protocols and base classes that every file layout uses.
+    table: the table of all file layouts, the most specific first.
+    discovery: finding the file layout of a path, or opening a path with a named one.
     bundles: a bundle as a source.
     torchfile: files that `torch.save` wrote, read in place or by torch.
     mtt_family: replay buffers of MTT and its relatives.

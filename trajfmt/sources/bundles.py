@@ -1,4 +1,4 @@
-"""A bundle as a source: full to convex or another codec, convex to its discretised full form."""
+"""A bundle as a source, to change its encoding or its codec."""
 
 from __future__ import annotations
 
@@ -24,20 +24,26 @@ __all__ = ["LAYOUT", "open_at"]
 
 
 def _recognise(path: Path) -> str | None:
-    """A folder with a manifest."""
+    """Return the reason if the path is a folder with a manifest."""
     return f"there is a {FILE_NAME}" if path.is_dir() and (path / FILE_NAME).exists() else None
 
 
 def _open(path: Path, options: OpenOptions) -> Collection:
-    """Return all trajectories of one bundle, as a single part."""
+    """Return the trajectories of a bundle as a single part."""
     return _collection(open_bundle(path), options)
 
 
 def open_at(address: Address) -> Collection:
-    """Return all trajectories of the bundle at an address; its files are fetched when they are first used."""
+    """Return the trajectories of the bundle at an address. Files are fetched when they are first used.
+
+    Raises:
+        MissingError: nothing is at the address.
+        FormatError: it is no bundle, or its manifest is damaged or unsafe.
+        RemoteError: the address cannot be reached.
+    """
     bundle = open_bundle(address)
     assert isinstance(bundle.files, RemoteFiles)
-    bundle.files.keep_manifest()  # its file in the cache is what a resumed conversion compares
+    bundle.files.keep_manifest()  # a resumed conversion compares this file in the cache
     return _collection(bundle, OpenOptions(trust_pickle=False, why="it is an address"))
 
 
@@ -63,13 +69,13 @@ LAYOUT: Final = FileLayout(
 
 
 class BundlePart:
-    """A bundle's trajectories."""
+    """All trajectories of a bundle."""
 
     also: Sequence[Path] = ()
 
     @property
     def nbytes(self) -> int:
-        """Return the bytes of the bundle's files."""
+        """The bytes of the bundle's files."""
         return sum(self._bundle.files.sizes.values())
 
     def __init__(self, bundle: Bundle) -> None:
@@ -77,12 +83,16 @@ class BundlePart:
         self.path = bundle.path / FILE_NAME
 
     def verify(self) -> str:
-        """Check every file, and return the hash of the manifest that holds their hashes."""
+        """Compare every file with its hash, and return the sha256 of the manifest that contains the hashes.
+
+        Raises:
+            FormatError: a file is missing or damaged.
+        """
         self._bundle.verify()
         return self._bundle.sha256
 
     def open(self, scratch: Path) -> Sequence[StoredTrajectory | StoredConvex]:
-        """Return the trajectories; what is not mappable as it lies is unpacked one at a time."""
+        """Return the trajectories. Compressed ones are unpacked into `scratch` when they are read."""
         manifest, layout = self._bundle.manifest, self._bundle.layout
         smoothed = bool(encoding_of_manifest(manifest).describe(manifest, layout).smoothed)
         return [
@@ -93,101 +103,82 @@ class BundlePart:
         ]
 
 
-class StoredTrajectory(Plain):
-    """One trajectory of a bundle, as a `Source`.
+class _Stored(Plain):
+    """One trajectory of a bundle: what both encodings record in the same way."""
 
-    Codec none is read in place. Otherwise the timesteps are decoded once, in order, into an unnamed
-    temporary file which is then mapped, so that the column-wise pass costs no memory.
+    def __init__(self, trajectory: Trajectory) -> None:
+        self.timesteps: int = trajectory.timesteps
+        self.dtype: Dtype = trajectory.layout.dtype
+        self.shapes: Shapes = tuple(parameter.shape for parameter in trajectory.layout.parameters)
+        self._offsets = trajectory.layout.offsets
+        self._stored = trajectory
+
+    @property
+    def numbers(self) -> tuple[int, ...] | None:
+        """The numbers of the timesteps, or None if they are not recorded."""
+        return self._stored.numbers
+
+    def buffers(self, t: int) -> Mapping[str, NDArray[Any]]:
+        """Return the module buffers of timestep t, by name."""
+        return self._stored.buffers(t)
+
+    def check(self) -> None:
+        """Accept the trajectory: the bundle was checked when it was opened."""
+
+    def close(self) -> None:
+        """Free what reading has taken."""
+
+
+class StoredTrajectory(_Stored):
+    """One trajectory of a full bundle, as a `Source`.
+
+    Without compression it is read in place. Otherwise its timesteps are decoded once, in order, into an
+    unnamed temporary file. That file is mapped, so that reading in columns takes no memory.
     """
 
     def __init__(self, trajectory: Trajectory, scratch: Path) -> None:
+        super().__init__(trajectory)
         self._trajectory = trajectory
         self._scratch = scratch
         self._rows: NDArray[np.generic] | None = None
 
-    @property
-    def timesteps(self) -> int:
-        """Return T + 1."""
-        return self._trajectory.timesteps
-
-    @property
-    def shapes(self) -> Shapes:
-        """Return the parameters' shapes."""
-        return tuple(parameter.shape for parameter in self._trajectory.layout.parameters)
-
-    @property
-    def dtype(self) -> Dtype:
-        """Return the parameters' dtype."""
-        return self._trajectory.layout.dtype
-
-    @property
-    def numbers(self) -> tuple[int, ...] | None:
-        """Return the numbers of the timesteps, if they are recorded."""
-        return self._trajectory.numbers
-
-    def buffers(self, t: int) -> Mapping[str, NDArray[Any]]:
-        """Return what timestep t carries."""
-        return self._trajectory.buffers(t)
-
     def read(self, t: int, parameter: int) -> NDArray[np.generic]:
         """Return one parameter at timestep t, flattened."""
-        offsets = self._trajectory.layout.offsets
         if self._rows is None:
             self._rows = timesteps_of(self._trajectory, self._scratch)
-        return self._rows[t, offsets[parameter] : offsets[parameter + 1]]
-
-    def check(self) -> None:
-        """Accept: a bundle was checked when it was opened."""
+        return self._rows[t, self._offsets[parameter] : self._offsets[parameter + 1]]
 
     def close(self) -> None:
         """Free the temporary file, if there is one."""
         self._rows = None
 
 
-class StoredConvex(Plain):
-    """One convexified trajectory of a bundle, as a `Convexified` source."""
+class StoredConvex(_Stored):
+    """One trajectory of a convex bundle, as a `Convexified` source."""
 
     def __init__(self, trajectory: ConvexTrajectory, smoothed: bool) -> None:
+        super().__init__(trajectory)
         self._trajectory = trajectory
-        self._offsets = trajectory.layout.offsets
         self.smoothed = smoothed
-        self.timesteps: int = trajectory.timesteps
         self.knots: tuple[int, ...] = trajectory.knots
         self.free: bool = trajectory.free
         self.digest: str = trajectory.digest
-        self.dtype: Dtype = trajectory.layout.dtype
-        self.shapes: Shapes = tuple(parameter.shape for parameter in trajectory.layout.parameters)
 
     @property
     def u(self) -> NDArray[np.float64]:
-        """Return the beta table `(T+1, L)`."""
+        """The beta table `(T+1, L)`."""
         return self._trajectory.u
 
     @property
     def step_norms(self) -> NDArray[np.float64] | None:
-        """Return the lengths of the steps `(T, L)`, if they are known."""
+        """The step norms `(T, L)`, or None if they are not recorded."""
         return self._trajectory.step_norms
 
     @property
     def gram(self) -> NDArray[np.float64] | None:
-        """Return the Gram matrix of the original path, if it was kept."""
+        """The Gram matrix `(T+1, T+1)` of the original path, or None if it is not recorded."""
         return self._trajectory.gram
 
-    @property
-    def numbers(self) -> tuple[int, ...] | None:
-        """Return the numbers of the timesteps, if they are recorded."""
-        return self._trajectory.numbers
-
-    def buffers(self, t: int) -> Mapping[str, NDArray[Any]]:
-        """Return what timestep t carries."""
-        return self._trajectory.buffers(t)
-
     def read(self, t: int, parameter: int) -> NDArray[np.generic]:
-        """Return one parameter of knot number t, flattened."""
+        """Return one parameter of knot number `t`, flattened."""
         return self._trajectory.knot_piece(t, self._offsets[parameter], self._offsets[parameter + 1])
-
-    def check(self) -> None:
-        """Accept: a bundle was checked when it was opened."""
-
-    def close(self) -> None:
-        """Nothing is held."""

@@ -1,7 +1,7 @@
-"""What can be converted: one module per layout, one table of them.
+"""Finding the file layout of a path, and opening the source there.
 
-A layout is recognised by looking, or named. `open_source` gives a `Collection`: files, each with its
-trajectories.
+A file layout is recognised from names and a few bytes, or named by the user. `open_source` returns a
+`Collection`: parts, each with its trajectories.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from trajfmt.errors import MissingError, SourceError, UsageError, display
 from trajfmt.sources import bundles
-from trajfmt.sources.base.collection import Buffers, Collection, FileLayout, OpenOptions, Part
+from trajfmt.sources.base.collection import BufferMode, Collection, FileLayout, OpenOptions, Part, shortened
 from trajfmt.sources.checkpoints import huggingface, pytorch
 from trajfmt.sources.checkpoints.search import candidates
 from trajfmt.sources.mtt_family import mtt
@@ -35,14 +35,14 @@ __all__ = [
 ]
 
 _DEPTH: Final = 4
-"""How far below a folder without trajectories they are looked for."""
+"""Levels of folders that are searched below a folder without trajectories."""
 
 _FOLDERS: Final = 64
-"""How many folders are looked at there, on each level."""
+"""Folders that are searched on each level."""
 
 
 class Located(NamedTuple):
-    """Where trajectories lie, and what says so."""
+    """The path of trajectories, their file layout, and the reason why it was recognised."""
 
     path: Path
     layout: FileLayout
@@ -50,44 +50,48 @@ class Located(NamedTuple):
 
 
 def layout_named(name: str) -> FileLayout:
-    """Return a layout by the name that the user gives, in any case.
+    """Return the file layout with a name, in upper or lower case.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: no file layout has this name.
     """
     for layout in LAYOUTS:
         if layout.name == name.lower():
             return layout
-    raise UsageError(f"no layout is called {name!r}; `traj sources` lists them")
+    raise UsageError(f"no file layout is called {name!r}; `traj sources` lists them")
 
 
 def recognise(path: Path) -> Located:
-    """Find trajectories: what lies at `path`, or else in the only folder below it that holds any.
+    """Find trajectories at `path`, or otherwise in the only folder below it that contains any.
 
-    The first layout counts that recognises it; a single file of no known name counts as MTT's.
+    The first file layout in the table that recognises the path is taken. A single file of an unknown name is
+    taken for a replay buffer of MTT.
 
     Raises:
-        SourceError: no layout recognises it, or there are several folders below.
+        SourceError: no file layout recognises the path, or several folders below it contain trajectories.
     """
     found = _first(LAYOUTS, path)
     if found and (path.is_file() or not _is_loose(found)):
         return found
     if path.is_file():
-        return Located(path, mtt.LAYOUT, "a single file of no known name")
+        return Located(path, mtt.LAYOUT, "a single file with an unknown name")
     if not path.is_dir():
         what = "neither a folder nor a regular file; give the file itself, or the folder that it is in"
         raise SourceError("nothing_to_convert", what, path=path)
-    below, looked_everywhere = _below(path)
+    below, complete = _below(path)
     if found and not below:
         return found
-    if not found and len(below) == 1 and looked_everywhere and not not_files(path):
+    if not found and len(below) == 1 and complete and not not_files(path):
         where = display(below[0].path.relative_to(path))
         return below[0]._replace(why=f"{below[0].why} in {where}, the only such folder")
-    raise SourceError("nothing_to_convert", _nothing_in(path, found, below, looked_everywhere), path=path)
+    raise SourceError("nothing_to_convert", _nothing_in(path, found, below, complete), path=path)
 
 
 def _is_loose(found: Located) -> bool:
-    """Tell checkpoints that lie further down, or a single one: other trajectories may be meant."""
+    """Return whether only checkpoints in folders below were found, or a single one.
+
+    The user may then mean other trajectories in those folders.
+    """
     kinds = {pytorch.LAYOUT: pytorch.KIND, huggingface.LAYOUT: huggingface.KIND}
     kind = kinds.get(found.layout)
     return kind is not None and len(candidates(found.path, kind)) < 2
@@ -106,14 +110,22 @@ def open_source(
     layout: str | None = None,
     trust_pickle: bool = False,
     keep_going: bool = False,
-    buffers: Buffers = "keep",
+    buffers: BufferMode = "keep",
 ) -> Collection:
-    """Open what lies at `path`, which is of the layout that is named, else of the first that recognises it.
+    """Open the source at `path`.
+
+    Args:
+        path: a file or folder, or the address of a bundle.
+        layout: the name of the file layout. By default the first that recognises the path is taken.
+        trust_pickle: unpickle without restriction, which runs any code in the files.
+        keep_going: skip checkpoints of a run that cannot be read instead of failing.
+        buffers: the treatment of module buffers.
 
     Raises:
-        MissingError: there is nothing.
-        UsageError: no layout has that name.
+        MissingError: there is no such file or folder.
+        UsageError: no file layout has this name, or it cannot be read from an address.
         SourceError: there is nothing that can be converted.
+        FormatError: a bundle, or the description of a run, is damaged or unsafe to read.
     """
     if isinstance(path, Address):
         if layout not in (None, bundles.LAYOUT.name):
@@ -124,34 +136,34 @@ def open_source(
     options = OpenOptions(trust_pickle, keep_going=keep_going, buffers=buffers)
     if layout is not None:
         named = layout_named(layout)
-        return named.open(path, replace(options, told=True, why=f"--from {named.name} says so"))
+        return named.open(path, replace(options, chosen=True, why=f"named with --from {named.name}"))
     found = recognise(path)
     return found.layout.open(found.path, replace(options, why=found.why))
 
 
-def _nothing_in(path: Path, found: Located | None, below: Sequence[Located], looked_everywhere: bool) -> str:
-    """Say what was looked for in a folder, and what to do."""
-    some = [display(other.path.relative_to(path)) for other in below[:3]]
-    shown = ", ".join(some) + (", …" if len(below) > len(some) else "")
+def _nothing_in(path: Path, found: Located | None, below: Sequence[Located], complete: bool) -> str:
+    """Return an error message: what was searched for in a folder, and what to do."""
+    shown = shortened([other.path.relative_to(path) for other in below], 3)
     if found:
         return f"{found.why}; and other trajectories in {shown}: give the folder that is meant"
     looked = (
-        "no layout fits this folder: neither manifest.json nor replay_buffer_<n>.pt, waypoint_buffer*_<n>.pt,"
-        " img_replay_buffer_<n>.pt or numbered checkpoints are in it; "
+        "no file layout fits this folder: neither manifest.json nor replay_buffer_<n>.pt,"
+        " waypoint_buffer*_<n>.pt, img_replay_buffer_<n>.pt or numbered checkpoints are in it; "
     )
     if below:
         return f"{looked}give one of the folders that have them: {shown}"
     if broken := not_files(path):
         return looked + broken[0]
-    if not looked_everywhere:
-        looked += f"only {_FOLDERS} folders a level were looked at, {_DEPTH} levels down; "
-    return looked + "`traj sources` lists what is known"
+    if not complete:
+        looked += f"only {_FOLDERS} folders on each level were searched, {_DEPTH} levels down; "
+    return looked + "`traj sources` lists the known file layouts"
 
 
 def _below(path: Path) -> tuple[list[Located], bool]:
-    """Return the folders with trajectories below one without, and whether all folders were looked at."""
+    """Return the folders with trajectories below `path`, and whether all folders were searched."""
     shallow = [layout for layout in LAYOUTS if layout not in (huggingface.LAYOUT, pytorch.LAYOUT)]
-    found: list[Located] = []  # those two have looked further down themselves
+    # The file layouts of checkpoints have searched the folders below already.
+    found: list[Located] = []
     level, everywhere = [path], True
     for _ in range(_DEPTH):
         children = [child for folder in level for child in _folders(folder)]

@@ -1,4 +1,4 @@
-"""Every layout that can be converted, the most specific first."""
+"""The table of all file layouts, the most specific first: the first that recognises a path is taken."""
 
 from __future__ import annotations
 

@@ -235,14 +235,14 @@ def test_a_broken_link_among_the_files_is_told(tmp_path: Path, tower: str) -> No
     told = [text for text in plan(folder).notices if text.startswith("left out")]
     assert told == [
         f"left out: {tower}replay_buffer_8.pt: no regular file",
-        f"left out: {tower}replay_buffer_9.pt: a link to nothing",
+        f"left out: {tower}replay_buffer_9.pt: a broken link",
     ]
 
 
 def test_a_folder_of_broken_links_says_so(tmp_path: Path) -> None:
     """Nothing is recognised, and the reason is in the line."""
     (tmp_path / "replay_buffer_0.pt").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(SourceError, match=r"left out: replay_buffer_0\.pt: a link to nothing"):
+    with pytest.raises(SourceError, match=r"left out: replay_buffer_0\.pt: a broken link"):
         plan(tmp_path)
 
 

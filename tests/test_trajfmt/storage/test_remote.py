@@ -335,7 +335,7 @@ def test_a_server_that_falls_silent(
         ("{url}/gone.mct", 2, "nothing is there"),
         ("{url}/file.pt", 3, "a bundle is a folder with a manifest.json"),
         ("{url}/empty", 3, "a bundle is a folder with a manifest.json"),
-        ("{url}/page", 3, "a web page came"),
+        ("{url}/page", 3, "the server sent a web page and no manifest"),
         ("{url}/secret", 1, "access was refused"),
         ("{url}/broken", 1, "the server answered 503"),
         ("{url}/scribble", 4, "manifest_invalid"),

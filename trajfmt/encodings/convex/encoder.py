@@ -134,7 +134,7 @@ def _placed(shards: Sequence[Shard], entry: ConvexEntry) -> tuple[tuple[NewFile,
         new = (NewFile(shards[0].path, "knots", ".safetensors"),)
         return new, msgspec.structs.replace(entry, file="", data=shards[0].data)
     tails = [f"-{i:05d}-of-{len(shards):05d}.safetensors" for i in range(1, len(shards) + 1)]
-    held = [ShardEntry(file="", data=shard.data, tensors=shard.range.tensors) for shard in shards]
+    held = [ShardEntry(file="", data=shard.data, tensors=shard.byte_range.tensors) for shard in shards]
     files = tuple(NewFile(shard.path, "knots", tail) for shard, tail in zip(shards, tails, strict=True))
     return files, msgspec.structs.replace(entry, shards=held)
 

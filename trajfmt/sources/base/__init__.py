@@ -1,8 +1,8 @@
-"""What every file layout is made of.
+"""The protocols and base classes that every file layout uses.
 
 It must not import any other folder of `sources`.
 
 Modules:
-    collection: what a file layout offers to the converter: `FileLayout`, `Collection`, `Part`.
-    beside: what lies beside the files that are used, and why it is left out.
+    collection: the interface between file layouts and the converter: `FileLayout`, `Collection`, `Part`.
+    unused: remarks on files in a source's folder that are not used.
 """

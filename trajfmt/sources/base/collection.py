@@ -21,7 +21,7 @@ from trajfmt.schema.provenance import Provenance
 from trajfmt.trajectory.source import Source
 
 __all__ = [
-    "Buffers",
+    "BufferMode",
     "Collection",
     "FileLayout",
     "FilePart",
@@ -33,97 +33,118 @@ __all__ = [
     "Shapes",
     "check_timesteps",
     "left_out",
+    "shortened",
 ]
 
 Shapes = tuple[tuple[int, ...], ...]
+"""The shapes of all parameters, in the order of `Module.parameters()`."""
 
-Buffers = Literal["keep", "interpolate", "drop"]
-"""What becomes of buffers such as running statistics: carried as they are, made parameters where they are
-floats, or left out."""
+BufferMode = Literal["keep", "interpolate", "drop"]
+"""The treatment of module buffers such as running statistics.
+
+`keep` stores them beside the parameters, without interpolation. `interpolate` treats those of floats as
+parameters. `drop` leaves them out.
+"""
 
 
 class ForeignTrajectory(Source, Protocol):
-    """A source that also tells what it is made of."""
+    """A source that also describes its parameters: names, shapes and dtype."""
 
     @property
     def names(self) -> Sequence[str] | None:
-        """Return the parameters' names if the source tells them; None if shapes are all there is."""
+        """The names of the parameters, or None if the source has only their shapes."""
         ...
 
     @property
     def numbers(self) -> tuple[int, ...] | None:
-        """Return the T + 1 numbers of the timesteps in the source, rising; None if it has none."""
+        """The T + 1 numbers of the timesteps in the source, increasing, or None if it has none."""
         ...
 
     def buffers(self, t: int) -> Mapping[str, NDArray[Any]]:
-        """Return what timestep t carries beside its parameters, such as running statistics."""
+        """Return the module buffers of timestep t, by name."""
         ...
 
     @property
     def shapes(self) -> Shapes:
-        """Return the parameters' shapes, in the order of `Module.parameters()`."""
+        """The shapes of the parameters, in the order of `Module.parameters()`."""
         ...
 
     @property
     def dtype(self) -> Dtype:
-        """Return the parameters' common dtype."""
+        """The common dtype of the parameters."""
         ...
 
     def check(self) -> None:
-        """Raise `SourceError` for what must not be converted, as far as shapes and storages tell."""
+        """Check that the trajectory can be converted, without reading weights.
+
+        Raises:
+            SourceError: it must not be converted.
+            FormatError: it is damaged, or unsafe to read.
+        """
         ...
 
     def close(self) -> None:
-        """Free what reading has taken."""
+        """Free the memory and the maps that reading has taken."""
         ...
 
 
 class Plain:
-    """A trajectory without names, without numbers of its own and without buffers, to inherit from."""
+    """Base class of trajectories without parameter names, numbers of timesteps, and module buffers."""
 
     @property
     def names(self) -> Sequence[str] | None:
-        """Return None: parameters are known by their order and shapes."""
+        """None: parameters have an order and shapes, but no names."""
         return None
 
     @property
     def numbers(self) -> tuple[int, ...] | None:
-        """Return None: timesteps are counted from 0."""
+        """None: timesteps are counted from 0."""
         return None
 
     def buffers(self, t: int) -> Mapping[str, NDArray[Any]]:
-        """Return nothing."""
+        """Return an empty dictionary: there are no module buffers."""
         del t
         return {}
 
 
 class Part(Protocol):
-    """One file of trajectories, or several that only make sense together."""
+    """One file of trajectories, or several files that belong together, such as both halves of a pair."""
 
     @property
     def path(self) -> Path:
-        """Return where it lies: the first file, if there are several."""
+        """The file, or the first of several."""
         ...
 
     @property
     def also(self) -> Sequence[Path]:
-        """Return the further files that it is made of."""
+        """All files but the first."""
         ...
 
     @property
     def nbytes(self) -> int:
-        """Return the bytes that are read, of all its files."""
+        """The bytes of all files."""
         ...
 
     def verify(self) -> str | None:
-        """Check the contents before they are read, and return the hash of the file at `path`.
+        """Check the contents and return the sha256 of the file at `path`.
 
-        None if there is nothing to check them with: the converter hashes the files.
+        None if the part has no hashes of its own. The converter then hashes the files.
+
+        Raises:
+            FormatError: the contents are damaged.
         """
         ...
 
     def open(self, scratch: Path) -> Sequence[ForeignTrajectory]:
-        """Return the trajectories; `scratch` is a folder for temporary files."""
+        """Return the trajectories, whose weights are read later.
+
+        Args:
+            scratch: a folder for temporary files.
+
+        Raises:
+            SourceError: the part must not be converted.
+            FormatError: a file is damaged, or unsafe to read.
+        """
         ...
 
 
@@ -132,57 +153,57 @@ class Collection(Protocol):
 
     @property
     def layout_name(self) -> str:
-        """Return what was recognised, for people."""
+        """The name of the file layout, for messages."""
         ...
 
     @property
     def notices(self) -> Sequence[str]:
-        """Return what is odd about it, but no reason to stop; files that are left out, and why."""
+        """Remarks on oddities that do not prevent a conversion, and on files that are not used."""
         ...
 
     @property
     def recognised(self) -> str:
-        """Return why it is this layout, in one clause."""
+        """The reason why the source is taken for this file layout, in one clause."""
         ...
 
     @property
     def facts(self) -> PathFacts:
-        """Return what the layout reads from the names of folders."""
+        """The facts that the names of the folders tell."""
         ...
 
     @property
     def repeats(self) -> bool:
-        """Return whether its writer saves trajectories again, so that repeated ones are left out."""
+        """Whether the codebase saves some trajectories twice, so that repetitions are left out."""
         ...
 
     @property
     def parts(self) -> Sequence[Part]:
-        """Return the files, in order."""
+        """The parts, in order."""
         ...
 
     @property
     def layout(self) -> ParamLayout | None:
-        """Return names and layers, if the source knows them."""
+        """The parameter layout, or None if the source does not record it."""
         ...
 
     @property
     def provenance(self) -> Provenance:
-        """Return what the source itself tells."""
+        """The provenance that the source records."""
         ...
 
     @property
     def folder(self) -> Path:
-        """Return where it lies; MTT's folder names tell facts."""
+        """The folder of the files. MTT encodes facts in the names of folders."""
         ...
 
     @property
     def convex(self) -> bool:
-        """Return whether the trajectories are convexified already."""
+        """Whether the trajectories are convexified already."""
         ...
 
 
 class FilePart:
-    """The files of a `Part`, to inherit from: `open` is missing."""
+    """Base class of parts. Subclasses implement `open`."""
 
     def __init__(self, path: Path, *also: Path) -> None:
         self.path = path
@@ -190,17 +211,17 @@ class FilePart:
 
     @property
     def nbytes(self) -> int:
-        """Return the bytes of all files."""
+        """The bytes of all files."""
         return sum(file.stat().st_size for file in (self.path, *self.also))
 
     def verify(self) -> str | None:
-        """Return None: they are not checked as a whole."""
+        """Return None: the files have no hashes of their own."""
         return None
 
 
 @dataclass(kw_only=True)
 class Found:
-    """What a layout has found: a `Collection`."""
+    """A `Collection` whose properties are plain fields."""
 
     folder: Path
     layout_name: str
@@ -216,45 +237,45 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class OpenOptions:
-    """How a source is to be opened."""
+    """Options for opening a source."""
 
     trust_pickle: bool = False
-    """Unpickle without restriction: runs whatever code the file holds."""
+    """Unpickle without restriction, which runs any code in the file."""
 
-    told: bool = False
-    """The user has named the layout."""
+    chosen: bool = False
+    """Whether the user has named the file layout, rather than `recognise`."""
 
     why: str = ""
-    """Why it is this layout: what `recognise` has returned, or that the user said so."""
+    """The reason for this file layout: the result of `recognise`, or a remark that the user named it."""
 
     keep_going: bool = False
-    """Leave out checkpoints of a run that cannot be read, and say so."""
+    """Skip checkpoints of a run that cannot be read, with a remark, instead of failing."""
 
-    buffers: Buffers = "keep"
-    """What becomes of tensors beside the parameters."""
+    buffers: BufferMode = "keep"
+    """The treatment of module buffers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileLayout:
-    """A way in which somebody's code lays trajectories down."""
+    """A way in which a codebase stores trajectories on disk."""
 
     name: str
-    """For `--from`."""
+    """The name for `--from`."""
 
     title: str
-    """One line: whose, what."""
+    """The codebase and its files, in one line for `traj sources`."""
 
     files: str
-    """One line: what lies on disk."""
+    """The names of the files, in one line for `traj sources`."""
 
     recognise: Callable[[Path], str | None]
-    """Why a path is of this layout, or None; looks at names and a few bytes, and unpickles nothing."""
+    """Return why a path has this file layout, or None. Reads names and a few bytes, and unpickles nothing."""
 
     open: Callable[[Path, OpenOptions], Collection]
-    """Return what lies at a path that is recognised, or that the user says is of this layout.
+    """Return the collection at a path that `recognise` accepts, or for which the user has named this layout.
 
     Raises:
-        SourceError: there is nothing of this layout.
+        SourceError: there is nothing of this file layout.
     """
 
 
@@ -263,17 +284,28 @@ def left_out(path: Path, why: str) -> str:
     return f"left out: {display(path.name)}: {why}"
 
 
+def shortened(items: Sequence[object], most: int) -> str:
+    """Return the first items as a list for a message, with an ellipsis if there are more.
+
+    >>> shortened(["a", "b", "c"], 2)
+    'a, b, …'
+    """
+    return ", ".join(display(item) for item in items[:most]) + (", …" if len(items) > most else "")
+
+
 def check_timesteps(shapes: Sequence[Shapes], places: Sequence[Sequence[Hashable]], path: Path) -> None:
-    """Refuse what MTT's own script saves by mistake.
+    """Refuse trajectories without timesteps, of mixed shapes, or whose timesteps are the same memory.
+
+    The last is what MTT's own script saves when it trains on a CPU.
 
     Args:
-        shapes: the tensors' shapes, timestep by timestep.
-        places: where each tensor lies; equal places are one and the same memory.
-        path: the file.
+        shapes: the shapes of the tensors, for each timestep.
+        places: the places of the tensors, for each timestep. Equal places are the same memory.
+        path: the file's name in error messages.
 
     Raises:
-        CorruptError: a timestep without tensors.
-        SourceError: no timesteps, timesteps of different shapes, or all of them are the same memory.
+        CorruptError: a timestep has no tensors.
+        SourceError: there are no timesteps, they differ in shapes, or all are the same memory.
     """
     if not shapes:
         raise SourceError("too_few_timesteps", "has no timesteps", path=path)

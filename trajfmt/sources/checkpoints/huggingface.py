@@ -1,6 +1,6 @@
-"""A run of Hugging Face's trainers: folders `checkpoint-{step}` with whole or sharded weights.
+"""Checkpoints of Hugging Face's trainers: folders `checkpoint-{step}` with one file of weights, or shards.
 
-Owns the file names of `transformers` and what may be wrong with an index and its shards.
+The names of the files are those of `transformers`. An index is compared with its shards.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ _INDEX: Final = tuple(f"{name}.index.json" for name in _WHOLE)
 _SHARD: Final = re.compile(r"(?:diffusion_pytorch_|pytorch_)?model-[0-9]+-of-[0-9]+\.(?:safetensors|bin)")
 _NAME: Final = re.compile(r"checkpoint-[0-9]+")
 _MAX_INDEX: Final = 100_000_000
-_TOLD: Final = ("_name_or_path", "model_type", "torch_dtype", "dtype")
-"""Keys of config.json that are kept."""
+_CONFIG_KEYS: Final = ("_name_or_path", "model_type", "torch_dtype", "dtype")
+"""Keys of config.json that are recorded."""
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Return whether a folder holds the weights of one checkpoint, by its files' names.
+    """Return whether a folder contains the weights of one checkpoint, judging by the names of its files.
 
-    A run's own folder may hold its last weights too: it is no checkpoint of a longer run.
+    The folder of a whole run may contain its last weights, too. It is no checkpoint of a longer run.
     """
     return path.is_dir() and _holds_weights(path) and not any(map(_holds_weights, path.iterdir()))
 
 
-def not_one(path: Path) -> str | None:
-    """Say what a folder lacks that is called `checkpoint-{step}`."""
+def why_not(path: Path) -> str | None:
+    """Return what a folder called `checkpoint-{step}` lacks, or None if it is complete or named otherwise."""
     if not _NAME.fullmatch(path.name) or not path.is_dir() or is_checkpoint(path):
         return None
     return f"holds no {_WHOLE[0]}, {_INDEX[0]} or {_WHOLE[1]}"
@@ -50,7 +50,7 @@ def _holds_weights(path: Path) -> bool:
 
 
 def weights_of(path: Path) -> tuple[Path, ...]:
-    """Return the files that a checkpoint's weights are read from, the index first."""
+    """Return the files that contain the weights of a checkpoint, the index first."""
     for name in _INDEX:
         if (path / name).is_file():
             shards = sorted(file for file in path.iterdir() if _SHARD.fullmatch(file.name))
@@ -59,11 +59,16 @@ def weights_of(path: Path) -> tuple[Path, ...]:
 
 
 def open_checkpoint(path: Path, trust_pickle: bool) -> State:
-    """Return the state of one checkpoint; tensors stay in the files.
+    """Return the state of one checkpoint. Tensors stay in the files.
+
+    Args:
+        path: the folder of the checkpoint.
+        trust_pickle: unpickle without restriction, which runs any code in the files.
 
     Raises:
-        CorruptError: a file is damaged, a shard missing, or index and shards disagree.
-        SourceError: a file holds no tensors.
+        CorruptError: a file is damaged, a shard is missing, or the index and the shards disagree.
+        UnsafeError: a pickle contains other objects, and `trust_pickle` is False.
+        SourceError: a file contains no state dict.
     """
     first = weights_of(path)[0]
     if not first.name.endswith(".index.json"):
@@ -73,7 +78,7 @@ def open_checkpoint(path: Path, trust_pickle: bool) -> State:
     for name in dict.fromkeys(places.values()):
         if not (path / name).is_file():
             raise CorruptError(
-                "file_missing", f"the shard {name} is missing, which {first.name} names", path=path
+                "file_missing", f"the shard {name} is missing, although {first.name} names it", path=path
             )
         shards[name] = open_file(path / name, trust_pickle=trust_pickle, shard=True).tensors
     for name, tensors in shards.items():
@@ -88,21 +93,25 @@ def open_checkpoint(path: Path, trust_pickle: bool) -> State:
     for tensor, name in places.items():
         if tensor not in shards[name]:
             raise CorruptError(
-                "header_mismatch", f"{first.name} says `{display(tensor)}` is in {name}, it is not", path=path
+                "header_mismatch",
+                f"{first.name} says that `{display(tensor)}` is in {name}, but it is not",
+                path=path,
             )
     tensors = {tensor: shards[name][tensor] for tensor, name in places.items()}
     return State(unwrapped(tensors), ordered=False)
 
 
 def _index(path: Path) -> dict[str, str]:
-    """Return the shard of every tensor."""
+    """Return the name of the shard of every tensor."""
     table = _json(path).get("weight_map")
     if not isinstance(table, dict) or not table:
         raise CorruptError("header_invalid", "an index must have a `weight_map`", path=path)
     for tensor, name in table.items():
         if not isinstance(name, str) or "/" in name or name in ("", ".", ".."):
             raise CorruptError(
-                "header_invalid", f"`weight_map` names no file beside it for `{display(tensor)}`", path=path
+                "header_invalid",
+                f"`weight_map` names no file in the same folder for `{display(tensor)}`",
+                path=path,
             )
     return table
 
@@ -121,21 +130,21 @@ def _json(path: Path) -> dict[str, Any]:
     return table
 
 
-def told_by(path: Path) -> dict[str, str]:
-    """Return what a checkpoint's config.json says of the network; nothing if it cannot be read."""
+def config_of(path: Path) -> dict[str, str]:
+    """Return the recorded keys of a checkpoint's config.json, or {} if it cannot be read."""
     try:
         config = _json(path / "config.json")
     except (FormatError, OSError):
         return {}
-    return {key: value for key in _TOLD if isinstance(value := config.get(key), str) and value}
+    return {key: value for key in _CONFIG_KEYS if isinstance(value := config.get(key), str) and value}
 
 
 KIND: Final = Kind(
     is_checkpoint=is_checkpoint,
     files=weights_of,
     open=open_checkpoint,
-    told=told_by,
-    not_one=not_one,
+    config=config_of,
+    why_not=why_not,
     what="checkpoint-<step> folders",
     origin="layout",
 )

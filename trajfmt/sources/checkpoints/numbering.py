@@ -1,7 +1,7 @@
-"""Which step of training a checkpoint is of, from its name alone.
+"""The training step of a checkpoint, from its name.
 
-Owns the ways in which training scripts number their files: `step=1000`, `epoch=3-step=1200`,
-`checkpoint-500`, `model_12`, `ckpt_00500`, `iter_0001000`. Numbers are compared as numbers.
+Training scripts number their files in many ways: `step=1000`, `epoch=3-step=1200`, `checkpoint-500`,
+`model_12`, `ckpt_00500`, `iter_0001000`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ Unit = Literal["step", "epoch"]
 
 _SUFFIXES: Final = re.compile(r"(\.(pt|pth|ckpt|bin|safetensors|tar))+\Z", re.IGNORECASE)
 _VERSION: Final = re.compile(r"-v\d+\Z")
-"""What Lightning appends where a name is taken."""
+"""The suffix that Lightning appends if a name is already used."""
 
 _COUNT: Final = r"[=_\-. ]?([0-9]+)(\.[0-9]+(?![\-_.0-9]))?"
-"""A number, and what makes it none of steps, as in `epoch=1.5`."""
+"""A number, and a fraction that follows it, as in `epoch=1.5`. Steps have no fraction."""
 
 _LABELLED: Final[dict[Unit, re.Pattern[str]]] = {
     "step": re.compile(r"(?<![a-z])(?:global_?step|steps?|iters?|iterations?|itr)" + _COUNT, re.I),
@@ -46,14 +46,14 @@ class Numbered:
     """The numbers of some checkpoints."""
 
     numbers: tuple[int, ...]
-    """In the order of the names that were given."""
+    """The numbers, in the order of the given names."""
 
     unit: Unit | None
-    """What they count, if the names say."""
+    """The unit of the numbers, or None if the names do not contain it."""
 
 
 def bare(name: str) -> str:
-    """Return a name without the suffixes of checkpoints, and without Lightning's version.
+    """Return a name without the suffixes of checkpoints and without Lightning's version suffix.
 
     >>> bare("epoch=3-step=1200-v1.ckpt"), bare("model_12.pth.tar")
     ('epoch=3-step=1200', 'model_12')
@@ -62,7 +62,7 @@ def bare(name: str) -> str:
 
 
 def is_alias(name: str) -> bool:
-    """Return whether a name stands for a checkpoint without saying which: `last.ckpt`, `model_best.pth`.
+    """Return whether a name refers to a checkpoint without its step, such as `last.ckpt` or `model_best.pth`.
 
     >>> is_alias("last-v1.ckpt"), is_alias("resnet18_best.pth.tar"), is_alias("best-epoch=1.ckpt")
     (True, True, False)
@@ -71,7 +71,7 @@ def is_alias(name: str) -> bool:
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:
-    """Return a key that sorts names as people number them.
+    """Return a sort key that compares the numbers in names as numbers.
 
     >>> sorted(["run10", "run9"], key=natural)
     ['run9', 'run10']
@@ -81,10 +81,14 @@ def natural(name: str) -> list[tuple[int, int, str]]:
 
 
 def numbers_of(names: Sequence[str], folder: object) -> Numbered:
-    """Return the number of every checkpoint: its step, else its epoch, else the one number that varies.
+    """Return the number of every checkpoint: the step, otherwise the epoch, otherwise the number that varies.
+
+    Args:
+        names: the names of the checkpoints.
+        folder: their folder, for error messages.
 
     Raises:
-        SourceError: a name has no number, or several that could be meant; the message names it.
+        SourceError: a name has no number, or several numbers vary. The message contains the name.
     """
     plain = [bare(name) for name in names]
     numbered = _labelled(plain, folder) or Numbered(_varying(names, plain, folder), None)
@@ -95,7 +99,7 @@ def numbers_of(names: Sequence[str], folder: object) -> Numbered:
 
 
 def _labelled(plain: Sequence[str], folder: object) -> Numbered | None:
-    """Return the numbers that all names call a step, or all call an epoch."""
+    """Return the numbers that all names label as steps, or all as epochs. Otherwise None."""
     if (found := _all(_HUGGINGFACE, plain, folder, whole=True)) is not None:
         return Numbered(found, "step")
     for unit, pattern in _LABELLED.items():
@@ -107,10 +111,10 @@ def _labelled(plain: Sequence[str], folder: object) -> Numbered | None:
 def _all(
     pattern: re.Pattern[str], texts: Sequence[str], folder: object, *, whole: bool = False
 ) -> tuple[int, ...] | None:
-    """Return what a pattern finds in every text, or None if it does not.
+    """Return the number that a pattern finds in each text, or None if one text does not match.
 
     Raises:
-        SourceError: it finds a number with a fraction.
+        SourceError: a number has a fraction.
     """
     found = [pattern.fullmatch(text) if whole else pattern.search(text) for text in texts]
     matches = [match for match in found if match]
@@ -127,7 +131,13 @@ def _all(
 
 
 def _varying(names: Sequence[str], plain: Sequence[str], folder: object) -> tuple[int, ...]:
-    """Return the number at the one place where names of one form differ; of a single name, the last."""
+    """Return the number at the only place where names of the same form differ.
+
+    If only one name has a form, it is the last number in that name.
+
+    Raises:
+        SourceError: a name has no number, or names of one form differ in several numbers.
+    """
     forms: dict[str, list[int]] = {}
     for index, text in enumerate(plain):
         if not _NUMBER.search(text):
@@ -155,7 +165,7 @@ def _varying(names: Sequence[str], plain: Sequence[str], folder: object) -> tupl
 
 
 def spacing(numbers: Sequence[int]) -> int | None:
-    """Return the distance of neighbouring numbers, or None if it varies.
+    """Return the difference of consecutive numbers, or None if it varies.
 
     >>> spacing([500, 1000, 1500]), spacing([1, 2, 4])
     (500, None)

@@ -1,4 +1,4 @@
-"""A run's checkpoints: files that `torch.save`, Lightning or safetensors wrote, one a timestep."""
+"""Checkpoints of a training run: one file of `torch.save`, Lightning or safetensors for each timestep."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from trajfmt.errors import display
 from trajfmt.sources.base.collection import Collection, FileLayout, OpenOptions
 from trajfmt.sources.checkpoints.run import Kind
-from trajfmt.sources.checkpoints.search import find_runs, is_beside, open_runs
+from trajfmt.sources.checkpoints.search import find_runs, is_training_state, open_runs
 from trajfmt.sources.checkpoints.statedict import open_file
 from trajfmt.sources.torchfile.stored import State
 
@@ -21,33 +21,33 @@ _OTHERS: Final = re.compile(
     r"best_lr|res)(?![a-z]).*|.*-[0-9]+-of-[0-9]+\..*",
     re.I,
 )
-"""Names of other layouts, of distilled sets, and of shards."""
+"""Names of files of other file layouts, of distilled sets, and of shards."""
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Return whether a file is a checkpoint, by its name; Python's own `.pth` files are text."""
+    """Return whether a file is a checkpoint, judging by its name. The `.pth` files of Python are text."""
     name = path.name
     return (
         _ENDING.fullmatch(name) is not None
-        and not is_beside(name)
+        and not is_training_state(name)
         and not _OTHERS.fullmatch(name)
         and path.is_file()
         and not (path.suffix == ".pth" and _is_text(path))
     )
 
 
-def not_one(path: Path) -> str | None:
-    """Say why what is called as a checkpoint is no file, if it is none."""
+def why_not(path: Path) -> str | None:
+    """Return why something with the name of a checkpoint is no file, or None."""
     if (
         path.is_file()
         or not _ENDING.fullmatch(path.name)
-        or is_beside(path.name)
+        or is_training_state(path.name)
         or _OTHERS.fullmatch(path.name)
     ):
         return None
     if path.is_dir():
         return "a folder, not a checkpoint file"
-    return "no file" if path.exists() else "a link to nothing"
+    return "no file" if path.exists() else "a broken link"
 
 
 def _is_text(path: Path) -> bool:
@@ -67,7 +67,7 @@ def _open_one(path: Path, trust_pickle: bool) -> State:
     return open_file(path, trust_pickle=trust_pickle)
 
 
-def _told(path: Path) -> dict[str, str]:
+def _no_config(path: Path) -> dict[str, str]:
     del path
     return {}
 
@@ -76,8 +76,8 @@ KIND: Final = Kind(
     is_checkpoint=is_checkpoint,
     files=_files,
     open=_open_one,
-    told=_told,
-    not_one=not_one,
+    config=_no_config,
+    why_not=why_not,
     what="checkpoints (.pt, .pth, .ckpt, .safetensors)",
 )
 

@@ -1,6 +1,6 @@
-"""One run's checkpoints as a trajectory: what must agree between them, and what is carried beside.
+"""The checkpoints of one training run as a trajectory.
 
-Every checkpoint is opened in place; weights are read when they are asked for.
+All checkpoints must have the same parameters. They are opened in place, and weights are read later.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from trajfmt.errors import FormatError, SourceError, display
 from trajfmt.schema.layout import DTYPES, Dtype
 from trajfmt.schema.provenance import KnownFrom
-from trajfmt.sources.base.collection import Buffers, FilePart, ForeignTrajectory, Plain, Shapes
+from trajfmt.sources.base.collection import BufferMode, FilePart, ForeignTrajectory, Plain, Shapes
 from trajfmt.sources.checkpoints.numbering import Numbered
 from trajfmt.sources.checkpoints.statedict import is_buffer
 from trajfmt.sources.torchfile.stored import State, Stored
@@ -27,46 +27,46 @@ __all__ = ["Kind", "Run", "RunPart", "RunTrajectory", "Schema", "attempt"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """What a checkpoint is on disk."""
+    """A kind of checkpoint on disk."""
 
     is_checkpoint: Callable[[Path], bool]
-    """Whether something in a run's folder is one, by its name."""
+    """Return whether a path is a checkpoint of this kind, judging by its name."""
 
     files: Callable[[Path], tuple[Path, ...]]
-    """The files that it is read from."""
+    """Return the files that contain a checkpoint."""
 
     open: Callable[[Path, bool], State]
-    """Its state; the second argument trusts its pickle."""
+    """Return the state of a checkpoint. The second argument is `trust_pickle`."""
 
-    told: Callable[[Path], dict[str, str]]
-    """What it says of the network."""
+    config: Callable[[Path], dict[str, str]]
+    """Return the facts about the network that a checkpoint records."""
 
-    not_one: Callable[[Path], str | None]
-    """Why something that is called as one is none; None for everything else."""
+    why_not: Callable[[Path], str | None]
+    """Return why a path with the name of a checkpoint is none, and None for any other path."""
 
     what: str
-    """What a folder of them holds, for messages."""
+    """The contents of a folder of such checkpoints, for messages."""
 
     origin: KnownFrom = "path"
-    """Who tells what the numbers count."""
+    """The origin of the unit of the numbers, for the provenance."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What all checkpoints of a source have in common."""
+    """The parameters and module buffers that all checkpoints of a source have."""
 
     parameters: dict[str, tuple[int, ...]]
-    """Name and shape, in order."""
+    """The shapes of the parameters, by name, in order."""
 
     buffers: tuple[str, ...]
-    """Names of what is carried and not interpolated."""
+    """Names of the module buffers that are not interpolated."""
 
     first: Path
-    """The checkpoint that it was learned from."""
+    """The checkpoint that the schema was read from."""
 
     @classmethod
-    def of(cls, state: State, path: Path, mode: Buffers) -> Schema:
-        """Return that of one checkpoint."""
+    def of(cls, state: State, path: Path, mode: BufferMode) -> Schema:
+        """Return the schema of one checkpoint."""
         buffers = [name for name, tensor in state.tensors.items() if is_buffer(name, tensor.dtype)]
         moved = [n for n in buffers if mode == "interpolate" and state.tensors[n].dtype in DTYPES]
         names = [name for name in state.tensors if name not in set(buffers)] + moved
@@ -77,10 +77,10 @@ class Schema:
         )
 
     def check(self, other: Schema) -> None:
-        """Require the same parameters.
+        """Require that another checkpoint has the same parameters.
 
         Raises:
-            SourceError: they differ; the message names both checkpoints.
+            SourceError: the parameters differ. The message names both checkpoints.
         """
         ours, theirs = self.parameters, other.parameters
         for name in {**ours, **theirs}:
@@ -100,18 +100,18 @@ def _shape(shape: tuple[int, ...] | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The checkpoints of one run."""
+    """The checkpoints of one training run."""
 
     folder: Path
     checkpoints: tuple[Path, ...]
     """In the order of their numbers."""
 
     numbered: Numbered | SourceError
-    """Their numbers, in the same order, or why they have none."""
+    """The numbers of the checkpoints, in the same order, or the error if they have none."""
 
 
 def attempt(kind: Kind, path: Path, *, trust_pickle: bool) -> State | SourceError | FormatError:
-    """Open one checkpoint, or return why that fails."""
+    """Return the state of one checkpoint, or the error if it cannot be opened."""
     try:
         return kind.open(path, trust_pickle)
     except (SourceError, FormatError) as exc:
@@ -119,9 +119,9 @@ def attempt(kind: Kind, path: Path, *, trust_pickle: bool) -> State | SourceErro
 
 
 class RunTrajectory(Plain):
-    """A run's checkpoints, in the order of their numbers."""
+    """The checkpoints of one training run, in the order of their numbers, as a `Source`."""
 
-    def __init__(self, run: Run, kind: Kind, schema: Schema | None, mode: Buffers, *, trust: bool) -> None:
+    def __init__(self, run: Run, kind: Kind, schema: Schema | None, mode: BufferMode, *, trust: bool) -> None:
         self._run, self._kind, self._mode, self._trust = run, kind, mode, trust
         self._schema = schema
         self._states: list[Mapping[str, Stored]] = []
@@ -129,26 +129,26 @@ class RunTrajectory(Plain):
 
     @property
     def timesteps(self) -> int:
-        """Return T + 1."""
+        """The number of checkpoints, T + 1."""
         return len(self._run.checkpoints)
 
     @property
     def numbers(self) -> tuple[int, ...] | None:
-        """Return the steps or epochs of the checkpoints."""
+        """The steps or epochs of the checkpoints."""
         numbered = self._run.numbered
         return numbered.numbers if isinstance(numbered, Numbered) else None
 
     @property
     def shapes(self) -> Shapes:
-        """Return the parameters' shapes."""
+        """The shapes of the parameters."""
         return tuple(self._states[0][name].shape for name in self._names)
 
     @property
     def dtype(self) -> Dtype:
-        """Return the parameters' common dtype.
+        """The common dtype of the parameters.
 
         Raises:
-            SourceError: they differ, or the format does not have it.
+            SourceError: the parameters have different dtypes, or one that the format does not have.
         """
         found: dict[str, str] = {}
         for path, state in zip(self._run.checkpoints, self._states, strict=True):
@@ -164,11 +164,11 @@ class RunTrajectory(Plain):
         )
 
     def read(self, t: int, parameter: int) -> NDArray[np.generic]:
-        """Return one parameter of one checkpoint, flattened: a view of its file where it is contiguous."""
+        """Return one parameter of checkpoint `t`, flattened: a view of its file if it is contiguous."""
         return self._states[t][self._names[parameter]].read()
 
     def buffers(self, t: int) -> Mapping[str, NDArray[Any]]:
-        """Return what a checkpoint carries beside its parameters."""
+        """Return the module buffers of checkpoint `t`, by name."""
         if self._mode == "drop":
             return {}
         state, names = self._states[t], set(self._names)
@@ -177,10 +177,11 @@ class RunTrajectory(Plain):
         }
 
     def check(self) -> None:
-        """Open every checkpoint, and require that they are of one network.
+        """Open every checkpoint, and require that all belong to one network.
 
         Raises:
-            SourceError: a name has no number, two have the same, there are fewer than two, or two networks.
+            SourceError: a checkpoint has no number, two have the same number, there are fewer than two
+                checkpoints, or they belong to different networks.
             FormatError: a checkpoint is damaged, or unsafe to read.
         """
         if isinstance(self._run.numbered, SourceError):
@@ -209,11 +210,11 @@ class RunTrajectory(Plain):
         self._names = list(schema.parameters)
 
     def _check_types(self, state: State, schema: Schema, path: Path) -> None:
-        """Refuse numbers that neither weights nor what is carried can be."""
+        """Refuse tensors of types that neither parameters nor module buffers can have."""
         for name, tensor in state.tensors.items():
             carried = name not in schema.parameters
             if tensor.dtype not in (NUMPY if carried else DTYPES) and not (carried and self._mode == "drop"):
-                what = "a buffer of this type cannot be carried (--buffers drop)"
+                what = "a module buffer of this type cannot be stored; --buffers drop leaves it out"
                 raise SourceError(
                     "mixed_dtypes",
                     f"`{display(name)}` is {tensor.dtype}: "
@@ -233,21 +234,21 @@ class RunTrajectory(Plain):
                 )
 
     def close(self) -> None:
-        """Drop the states; a file's map ends with the last view of it."""
+        """Free the states. The map of a file ends with the last view of it."""
         self._states = []
 
 
 class RunPart(FilePart):
-    """One run: a folder of checkpoints."""
+    """The checkpoints of one training run."""
 
     def __init__(
-        self, run: Run, kind: Kind, schema: Schema | None, mode: Buffers, *, trust_pickle: bool
+        self, run: Run, kind: Kind, schema: Schema | None, mode: BufferMode, *, trust_pickle: bool
     ) -> None:
         super().__init__(*(file for one in run.checkpoints for file in kind.files(one)))
         self._run, self._kind, self._schema, self._mode = run, kind, schema, mode
         self._trust = trust_pickle
 
     def open(self, scratch: Path) -> Sequence[ForeignTrajectory]:
-        """Return the run."""
+        """Return the run as a single trajectory."""
         del scratch
         return [RunTrajectory(self._run, self._kind, self._schema, self._mode, trust=self._trust)]

@@ -1,4 +1,4 @@
-"""Finding the runs of a folder, and what their names and first checkpoints tell of all of them."""
+"""Finding the training runs below a folder, and the facts in their names and first checkpoints."""
 
 from __future__ import annotations
 
@@ -14,34 +14,36 @@ from trajfmt.schema import models
 from trajfmt.schema.layout import DTYPES, ParamLayout
 from trajfmt.schema.manifest import FILE_NAME
 from trajfmt.schema.provenance import KnownFrom, Model, Provenance, TimestepUnit
-from trajfmt.sources.base.collection import Buffers, Found, OpenOptions, left_out
+from trajfmt.sources.base.collection import BufferMode, Found, OpenOptions, left_out, shortened
 from trajfmt.sources.checkpoints.numbering import Numbered, is_alias, natural, numbers_of, spacing
 from trajfmt.sources.checkpoints.run import Kind, Run, RunPart, Schema, attempt
 from trajfmt.sources.torchfile.stored import State
 
-__all__ = ["candidates", "find_runs", "is_beside", "open_runs"]
+__all__ = ["candidates", "find_runs", "is_training_state", "open_runs"]
 
 _DEPTH: Final = 3
 _MOST_FOLDERS: Final = 4096
-"""Folders that are looked into before a search is given up."""
+"""Folders that are searched at most."""
 
 _SHOWN: Final = 6
-_BESIDE: Final = re.compile(
+_TRAINING_STATE: Final = re.compile(
     r"(optimizer|optim|opt_state|lr_scheduler|scheduler|scaler|grad_scaler|rng_state|random_states?|"
     r"training_args|trainer_state|training_state)s?(?![a-z]).*",
     re.I,
 )
-_AFTER: Final = ("classifier", "fc")
-"""What stands last in MTT's networks, wherever its name sorts."""
+_LAST: Final = ("classifier", "fc")
+"""The last module in MTT's networks, wherever its name sorts."""
 
 
-def is_beside(name: str) -> bool:
-    """Return whether a file is an optimizer's, a scheduler's or a random generator's state, by its name.
+def is_training_state(name: str) -> bool:
+    """Return whether a file is the state of an optimizer, a scheduler or a random generator.
 
-    >>> is_beside("optimizer_100.pt"), is_beside("rng_state.pth"), is_beside("opt_125m_100.pt")
-    (True, True, False)
+    The name decides.
+
+    >>> [is_training_state(name) for name in ("optimizer_100.pt", "rng_state.pth", "opt_125m_100.pt")]
+    [True, True, False]
     """
-    return _BESIDE.fullmatch(name) is not None
+    return _TRAINING_STATE.fullmatch(name) is not None
 
 
 def candidates(folder: Path, kind: Kind) -> list[Path]:
@@ -54,12 +56,12 @@ def candidates(folder: Path, kind: Kind) -> list[Path]:
 
 
 def find_runs(folder: Path, kind: Kind) -> list[tuple[Path, list[Path]]]:
-    """Return every folder that holds checkpoints, at most three levels down, and what it holds."""
+    """Return every folder with checkpoints, at most three levels down, and the checkpoints in it."""
     return list(_search(folder, kind, _DEPTH, [_MOST_FOLDERS]))
 
 
 def _may_hold_runs(path: Path) -> bool:
-    """Return whether to look into something: a folder that is neither hidden nor a bundle."""
+    """Return whether a path is a folder to search: neither hidden nor a bundle."""
     return path.is_dir() and not path.name.startswith(".") and not (path / FILE_NAME).is_file()
 
 
@@ -79,14 +81,22 @@ def _search(folder: Path, kind: Kind, depth: int, left: list[int]) -> Iterator[t
 
 
 def open_runs(folder: Path, options: OpenOptions, kind: Kind, name: str) -> Found:
-    """Return the runs of a folder.
+    """Return the training runs in a folder, one part for each.
+
+    Args:
+        folder: the folder.
+        options: how to open the source.
+        kind: the kind of checkpoint.
+        name: the name of the file layout, for messages.
 
     Raises:
-        SourceError: there are none.
+        SourceError: there are no runs, or none has two checkpoints.
     """
     if not folder.is_dir():
         raise SourceError(
-            "too_few_timesteps", "one checkpoint is no trajectory; give the folder of its run", path=folder
+            "too_few_timesteps",
+            "a single checkpoint is no trajectory; give the folder of its run",
+            path=folder,
         )
     found = find_runs(folder, kind)
     if not found:
@@ -100,18 +110,18 @@ def open_runs(folder: Path, options: OpenOptions, kind: Kind, name: str) -> Foun
         paths = [path for _, several in found for path in several]
         raise SourceError(
             "too_few_timesteps",
-            f"a trajectory needs two checkpoints or more whose names tell their steps, found"
+            f"a trajectory needs two checkpoints or more whose names contain their steps, found"
             f" {display(paths[0].name)}" + (f" and {len(paths) - 1} more" if paths[1:] else ""),
             path=folder,
         )
     schema, state = _first(runs, kind, options)
-    notices += _beside(runs, state)
+    notices += _unread(runs, state)
     provenance, layout = _times(runs, kind.origin), None
     if schema is not None and state is not None:
         schema, model = _in_order(schema, state)
         notices += _remarks(schema, state, options.buffers, known=model is not None)
         layout = _layout(schema, state)
-        provenance = _told(provenance, kind.told(schema.first), model)
+        provenance = _completed(provenance, kind.config(schema.first), model)
     return Found(
         folder=folder,
         layout_name=name,
@@ -126,20 +136,20 @@ def open_runs(folder: Path, options: OpenOptions, kind: Kind, name: str) -> Foun
 
 
 def _passed_over(folder: Path, kind: Kind) -> list[str]:
-    """Name what is called a checkpoint and is none, and the runs that lie below this one."""
+    """Return remarks on paths that only look like checkpoints, and on runs in folders of this one."""
     notices = []
     for path in sorted(folder.iterdir(), key=lambda path: natural(path.name)):
         if path.name.startswith("."):
             continue
-        if (why := kind.not_one(path)) is not None:
+        if (why := kind.why_not(path)) is not None:
             notices.append(left_out(path, why))
         elif _may_hold_runs(path) and not kind.is_checkpoint(path) and find_runs(path, kind):
-            notices.append(left_out(path, "a run inside the folder of another; convert it by itself"))
+            notices.append(left_out(path, "a run inside the folder of another run; convert it separately"))
     return notices
 
 
 def _run(folder: Path, paths: Sequence[Path], kind: Kind, options: OpenOptions, notices: list[str]) -> Run:
-    """Order the checkpoints of one folder; those that cannot be used are left out and remarked on."""
+    """Return the checkpoints of one folder in order. Those that cannot be used are added to `notices`."""
     used = [path for path in paths if not is_alias(path.name)]
     notices += [left_out(path, "no step in its name") for path in paths if is_alias(path.name)]
     if options.keep_going:
@@ -158,7 +168,7 @@ def _run(folder: Path, paths: Sequence[Path], kind: Kind, options: OpenOptions, 
 
 
 def _first(runs: Sequence[Run], kind: Kind, options: OpenOptions) -> tuple[Schema | None, State | None]:
-    """Return the first checkpoint that can be opened; what is wrong with others is said later."""
+    """Return the first checkpoint that can be opened. Errors of others are reported during the conversion."""
     for run in runs:
         path = run.checkpoints[0]
         state = attempt(kind, path, trust_pickle=options.trust_pickle)
@@ -167,55 +177,55 @@ def _first(runs: Sequence[Run], kind: Kind, options: OpenOptions) -> tuple[Schem
     return None, None
 
 
-def _beside(runs: Sequence[Run], state: State | None) -> list[str]:
-    """Name, in one remark, what lies beside the weights and is not read."""
+def _unread(runs: Sequence[Run], state: State | None) -> list[str]:
+    """Return one remark on files and keys that are not read, such as states of optimizers."""
     names: dict[str, None] = {}
     for run in runs:
         for folder in (run.folder, *(path for path in run.checkpoints[:1] if path.is_dir())):
-            names |= dict.fromkeys(sorted(p.name for p in folder.iterdir() if is_beside(p.name)))
+            names |= dict.fromkeys(sorted(p.name for p in folder.iterdir() if is_training_state(p.name)))
     keys = [f"`{key}`" for key in (state.ignored if state else ())]
     if not names and not keys:
         return []
-    shown = [*names, *keys]
-    text = ", ".join(map(display, shown[:_SHOWN])) + (", …" if len(shown) > _SHOWN else "")
-    return [f"not read, as no weights: {text} (states of optimizers and the like)"]
+    return [
+        f"not read, as no weights: {shortened([*names, *keys], _SHOWN)} (states of optimizers and the like)"
+    ]
 
 
 def _in_order(schema: Schema, state: State) -> tuple[Schema, Model | None]:
-    """Recognise one of MTT's networks, also where the file has sorted its tensors by name."""
+    """Recognise one of MTT's networks, even if the file has sorted its tensors by name."""
     found = models.recognise(list(schema.parameters.values()))
     if found or state.ordered:
         return schema, found[0] if found else None
-    names = sorted(schema.parameters, key=_made)
+    names = sorted(schema.parameters, key=_creation_order)
     found = models.recognise([schema.parameters[name] for name in names])
     if found is None or found[1] != names:
         return schema, None
     return Schema({name: schema.parameters[name] for name in names}, schema.buffers, schema.first), found[0]
 
 
-def _made(name: str) -> tuple[Any, ...]:
+def _creation_order(name: str) -> tuple[Any, ...]:
     module, _, leaf = name.rpartition(".")
-    return module in _AFTER, natural(module), leaf != "weight"
+    return module in _LAST, natural(module), leaf != "weight"
 
 
-def _remarks(schema: Schema, state: State, mode: Buffers, *, known: bool) -> list[str]:
+def _remarks(schema: Schema, state: State, mode: BufferMode, *, known: bool) -> list[str]:
     notices = []
     if not state.ordered and not known:
         notices.append(
-            "safetensors files do not tell the order of Module.parameters(): parameters stand in the file's"
-            " order, by their names"
+            "safetensors files do not record the order of Module.parameters(): parameters are stored in the"
+            " order of the file"
         )
     if schema.buffers:
-        kept = "carried at every stored timestep and not interpolated (--buffers)"
+        kept = "kept at every stored timestep and not interpolated (--buffers)"
         notices.append(
-            f"{len(schema.buffers)} buffers (such as `{display(schema.buffers[0])}`) are"
+            f"{len(schema.buffers)} module buffers (such as `{display(schema.buffers[0])}`) are"
             f" {'dropped' if mode == 'drop' else kept}"
         )
     places: dict[Any, str] = {}
     for name in schema.parameters:
         first = places.setdefault(state.tensors[name].place, name)
         if first != name:
-            notices.append(f"`{display(name)}` is tied to `{display(first)}`: it is stored once more")
+            notices.append(f"`{display(name)}` shares its memory with `{display(first)}`: both are stored")
     return notices
 
 
@@ -228,7 +238,7 @@ def _layout(schema: Schema, state: State) -> ParamLayout | None:
 
 
 def _times(runs: Sequence[Run], origin: KnownFrom) -> Provenance:
-    """Return the unit of a timestep, as far as names tell it and all runs agree."""
+    """Return the unit of a timestep if the names contain it and all runs agree."""
     numbered = [run.numbered for run in runs if isinstance(run.numbered, Numbered)]
     units = {found.unit for found in numbered}
     if len(units) != 1 or (unit := units.pop()) is None:
@@ -243,8 +253,8 @@ def _times(runs: Sequence[Run], origin: KnownFrom) -> Provenance:
     return Provenance(timestep=TimestepUnit(kind=unit, every=every), first_timestep=first, known_from=known)
 
 
-def _told(provenance: Provenance, config: dict[str, str], model: Model | None) -> Provenance:
-    """Add what config.json says, and the network if the shapes are one of MTT's."""
+def _completed(provenance: Provenance, config: dict[str, str], model: Model | None) -> Provenance:
+    """Add the facts of config.json, and the network if its shapes are those of one of MTT's."""
     known: dict[str, KnownFrom] = dict(provenance.known_from)
     changes: dict[str, Any] = {}
     if config:

@@ -1,7 +1,7 @@
-"""The state dict of one checkpoint: where it stands in the file, and what its names are without wrappers.
+"""The state dict in the file of one checkpoint.
 
-Owns what training scripts wrap around a state dict: keys (`state_dict`, `model`, ...) beside optimizers and
-counters, and the prefixes of `DistributedDataParallel` and `torch.compile`.
+Training scripts save a state dict under a key such as `state_dict` or `model`, together with optimizers and
+counters. `DistributedDataParallel` and `torch.compile` add prefixes to the names, which are removed here.
 """
 
 from __future__ import annotations
@@ -11,9 +11,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from trajfmt.errors import CorruptError, SourceError, display
+from trajfmt.errors import CorruptError, SourceError
+from trajfmt.sources.base.collection import shortened
 from trajfmt.sources.torchfile import pickled
-from trajfmt.sources.torchfile.stored import LoadedTensor, MappedTensor, NamedTensor, State, Stored
+from trajfmt.sources.torchfile.stored import (
+    LoadedTensor,
+    MappedTensor,
+    NamedTensor,
+    State,
+    Stored,
+    is_tensor,
+    not_plain,
+)
 from trajfmt.sources.torchfile.unpickle import load
 from trajfmt.storage.safetensors import SafetensorsFile
 
@@ -27,17 +36,17 @@ _INTEGERS: Final = frozenset({"BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U
 
 
 def open_file(path: Path, *, trust_pickle: bool = False, shard: bool = False) -> State:
-    """Return the state of one file: safetensors, or what `torch.save` wrote. Tensors stay in the file.
+    """Return the state of one safetensors file or file of `torch.save`. Tensors stay in the file.
 
     Args:
         path: the file.
-        trust_pickle: unpickle without restriction.
-        shard: keep the names as they stand, for an index that uses them.
+        trust_pickle: unpickle without restriction, which runs any code in the file.
+        shard: keep the names as they are in the file, since an index refers to them.
 
     Raises:
-        CorruptError: it is truncated, or not such a file.
-        UnsafeError: it could run code when it is unpickled, and `trust_pickle` was not given.
-        SourceError: it holds no state dict where one is looked for.
+        CorruptError: the file is truncated, or of another kind.
+        UnsafeError: the pickle contains other objects, and `trust_pickle` is False.
+        SourceError: the file contains no state dict at the top or under one of the known keys.
     """
     if path.suffix == ".safetensors":
         file = SafetensorsFile(path.resolve())
@@ -47,24 +56,24 @@ def open_file(path: Path, *, trust_pickle: bool = False, shard: bool = False) ->
         content = pickled.read(path.resolve())
     except pickled.Unusual:
         content = load(path, trust_pickle=trust_pickle)
-    found, beside = _find(content, _DEPTH)
+    found, others = _find(content, _DEPTH)
     if found is None:
         raise SourceError("nothing_to_convert", _nothing(content), path=path)
     tensors: dict[str, Stored] = {}
     for name, value in found.items():
         if isinstance(value, MappedTensor):
             tensors[name] = value
-        elif _is_tensor(value):
-            if problem := _odd(value):
+        elif is_tensor(value):
+            if problem := not_plain(value):
                 raise CorruptError("source_invalid", f"`{name}` {problem}", path=path)
             tensors[name] = LoadedTensor(value)
         else:
-            beside.append(name)
-    return State(tensors if shard else unwrapped(tensors), ignored=tuple(beside))
+            others.append(name)
+    return State(tensors if shard else unwrapped(tensors), ignored=tuple(others))
 
 
 def is_buffer(name: str, dtype: str) -> bool:
-    """Return whether a tensor of a state dict is a buffer: batch-norm statistics, and whatever is no float.
+    """Return whether a tensor of a state dict is a module buffer: batch-norm statistics, or not of floats.
 
     >>> is_buffer("bn.running_mean", "F32"), is_buffer("mask", "BOOL"), is_buffer("fc.weight", "F32")
     (True, True, False)
@@ -73,7 +82,9 @@ def is_buffer(name: str, dtype: str) -> bool:
 
 
 def unwrapped(tensors: Mapping[str, Stored]) -> dict[str, Stored]:
-    """Return the tensors by the names that the bare network gives them.
+    """Return the tensors by the names that they have in the network without wrappers.
+
+    If two tensors would get the same name, the names stay as they are.
 
     >>> list(unwrapped({"module._orig_mod.fc.weight": None}))
     ['fc.weight']
@@ -87,7 +98,7 @@ def unwrapped(tensors: Mapping[str, Stored]) -> dict[str, Stored]:
 
 
 def _find(content: Any, depth: int) -> tuple[dict[str, Any] | None, list[str]]:
-    """Return a state dict, and the keys beside it; None if there is none within `depth` levels."""
+    """Return a state dict within `depth` levels, or None, and the names of everything else in the file."""
     if not isinstance(content, Mapping) and callable(getattr(content, "state_dict", None)):
         content = content.state_dict()  # a whole network, from a pickle that the user trusts
     if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content) or not depth:
@@ -104,24 +115,12 @@ def _find(content: Any, depth: int) -> tuple[dict[str, Any] | None, list[str]]:
 
 
 def _is_tensor(value: Any) -> bool:
-    return isinstance(value, MappedTensor) or hasattr(value, "untyped_storage")
+    return isinstance(value, MappedTensor) or is_tensor(value)
 
 
 def _nothing(content: Any) -> str:
-    looked = "no state dict at the top or under " + ", ".join(_KEYS)
     if isinstance(content, Mapping):
-        keys = [display(str(key)[:40]) for key in list(content)[:_SHOWN]]
-        return f"{looked}: it holds {', '.join(keys) or 'nothing'}" + (", …" if len(content) > _SHOWN else "")
-    what = "images or other numbers" if _is_tensor(content) else type(content).__name__
-    return f"{looked}: it holds {what}"
-
-
-def _odd(tensor: Any) -> str | None:
-    """Say why a tensor of torch is not plain numbers, if it is not."""
-    if str(tensor.layout) != "torch.strided" or tensor.is_quantized:
-        return f"must be a plain tensor, got {str(tensor.layout).removeprefix('torch.')}"
-    if tensor.device.type != "cpu":
-        return f"must be on the CPU, got {tensor.device.type}"
-    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        return f"claims {tensor.numel()} elements, but fewer are stored"
-    return None
+        what = shortened([str(key)[:40] for key in content], _SHOWN) or "nothing"
+    else:
+        what = "images or other numbers" if _is_tensor(content) else type(content).__name__
+    return f"no state dict at the top or under {', '.join(_KEYS)}: it holds {what}"

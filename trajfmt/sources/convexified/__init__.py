@@ -3,5 +3,5 @@
 Modules:
     mct_authors: pairs of waypoint and step files.
     mct_betas: one trajectory of such a pair.
-    mct_dense: convexified buffers with every timestep written out.
+    mct_dense: convexified replay buffers that contain every timestep.
 """

@@ -1,7 +1,7 @@
-"""The MCT authors' artifacts: `waypoint_buffer*_{n}.pt` with `step_buffer*_{n}.pt`, convexified already.
+"""Pairs of files of the MCT authors' code: `waypoint_buffer*_{n}.pt` with `step_buffer*_{n}.pt`.
 
-Owns their names and what a pair of files is. A waypoint file is a list of trajectories of knots of tensors,
-as MTT nests timesteps; a step file has their betas, see `mct_betas`.
+The trajectories are convexified. A waypoint file is a list of trajectories of knots of tensors, nested as MTT
+nests timesteps. A step file contains the betas, see `mct_betas`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from trajfmt.errors import CorruptError, SourceError
 from trajfmt.schema import models
 from trajfmt.schema.provenance import KnownFrom, Preprocessing, Provenance, Scalar, TimestepUnit
-from trajfmt.sources.base import beside
+from trajfmt.sources.base import unused
 from trajfmt.sources.base.collection import (
     Collection,
     FileLayout,
@@ -29,56 +29,77 @@ from trajfmt.sources.mtt_family.replay import ReplayPart, numbered, remarks_on_n
 from trajfmt.sources.torchfile import zipped
 from trajfmt.sources.torchfile.unpickle import load
 
-__all__ = ["CODEBASE", "LAYOUT", "Kind", "PairPart", "facts", "kinds_in", "one_kind", "provenance"]
+__all__ = [
+    "CODEBASE",
+    "LAYOUT",
+    "Kind",
+    "PairPart",
+    "facts",
+    "kinds_in",
+    "one_kind",
+    "provenance",
+    "recognised_by",
+]
 
 CODEBASE: Final = "MCT"
 _HALVES: Final = ("waypoint", "step")
-_NAME: Final = re.compile(r"(waypoint|step)_buffer(|_ip\d+|_uni|_dec|_proj)_(\d+)\.pt")
+_NAME: Final = re.compile(r"(?:waypoint|step)_buffer(?P<kind>|_ip\d+|_uni|_dec|_proj)_(?P<number>\d+)\.pt")
 
 
 class Kind(NamedTuple):
-    """What stands between `waypoint_buffer` and the number: nothing, `_ip4`, `_uni`, `_dec` or `_proj`."""
+    """The part of a name before the number: empty, or such as `_ip4`, `_uni`, `_dec` or `_proj`."""
 
     infix: str
 
     @property
     def named(self) -> int:
-        """Return the knots that the name says."""
+        """The number of knots in the name."""
         return int(self.infix[3:]) if self.infix.startswith("_ip") else 2
 
     @property
     def smoothed(self) -> bool:
-        """Return whether knots were averaged with their neighbours: with more than two, always."""
+        """Whether knots were averaged with their neighbours, as the authors' code does with three or more."""
         return self.named > 2
 
     @property
     def free(self) -> bool:
-        """Return whether betas need not run from 0 to 1: those of two ablations."""
+        """Whether betas need not run from 0 to 1, as in two of the ablations."""
         return self.infix in ("_dec", "_proj")
 
     @property
     def ablation(self) -> str | None:
-        """Return which ablation it is: `uni`, `dec` or `proj`."""
+        """The ablation `uni`, `dec` or `proj`, or None."""
         return self.infix[1:] if self.infix in ("_uni", "_dec", "_proj") else None
 
     @property
     def title(self) -> str:
-        """Return it in words."""
+        """A description for messages."""
         if self.ablation is not None:
             return f"pairs, ablation `{self.ablation}`"
         return "pairs, two knots" if self.named == 2 else f"pairs, {self.named} knots, smoothed"
 
 
-def kinds_in(folder: Path) -> list[str]:
-    """Return the kinds of pairs in a folder, in the order of their names."""
-    return sorted({m[2] for file in folder.iterdir() if (m := _NAME.fullmatch(file.name)) and file.is_file()})
+def kinds_in(folder: Path, name: re.Pattern[str]) -> list[str]:
+    """Return the kinds of files in a folder, sorted.
+
+    Args:
+        folder: the folder.
+        name: the pattern of a file's name, with a group `kind`.
+    """
+    matches = (name.fullmatch(file.name) for file in folder.iterdir() if file.is_file())
+    return sorted({match["kind"] for match in matches if match})
 
 
 def one_kind(found: Sequence[str], names: str, path: Path) -> str:
-    """Return the only kind there is.
+    """Return the only kind of files in a folder.
+
+    Args:
+        found: the kinds of files in the folder.
+        names: the names of the files, with `{}` for the kind.
+        path: the folder, for error messages.
 
     Raises:
-        SourceError: there are none, or several, which no bundle holds together.
+        SourceError: there is no kind, or several, which one bundle cannot contain.
     """
     if len(found) == 1:
         return found[0]
@@ -93,34 +114,49 @@ def one_kind(found: Sequence[str], names: str, path: Path) -> str:
     )
 
 
-def recognise(path: Path) -> str | None:
-    """Tell by the files' names; a folder that has the original buffers too is taken for those."""
+def recognised_by(name: re.Pattern[str], files: str, path: Path) -> str | None:
+    """Return why a path contains files with names of a pattern, or None.
+
+    A folder that contains replay buffers, too, is taken for a folder of replay buffers.
+
+    Args:
+        name: the pattern of a file's name, with a group `kind`.
+        files: the names of the files, for the reason.
+        path: a file or folder.
+    """
     if path.is_file():
-        return "its name" if _NAME.fullmatch(path.name) else None
-    if not path.is_dir() or not kinds_in(path) or numbered(path):
-        return None
-    return "there are waypoint_buffer*_<n>.pt or step_buffer*_<n>.pt"
+        return "its name" if name.fullmatch(path.name) else None
+    found = path.is_dir() and kinds_in(path, name) and not numbered(path)
+    return f"there are {files}" if found else None
+
+
+def _recognise(path: Path) -> str | None:
+    return recognised_by(_NAME, "waypoint_buffer*_<n>.pt or step_buffer*_<n>.pt", path)
 
 
 def open_pairs(path: Path, options: OpenOptions) -> Collection:
-    """Return the pairs of a folder, or the pair that one of its files belongs to.
+    """Return the pairs of a folder, or the pair of one file.
 
     Raises:
-        SourceError: there is none, or there are several kinds.
+        SourceError: there are no pairs, or pairs of several kinds.
     """
     if path.is_file():
         named = _NAME.fullmatch(path.name)
         if named is None:
             raise SourceError(
                 "nothing_to_convert",
-                "must be called waypoint_buffer*_<n>.pt or step_buffer*_<n>.pt, beside its other half",
+                "must be called waypoint_buffer*_<n>.pt or step_buffer*_<n>.pt, next to its other half",
                 path=path,
             )
-        folder, kind = path.parent, Kind(named[2])
-        pairs = {int(named[3]): [folder / f"{half}_buffer{kind.infix}_{named[3]}.pt" for half in _HALVES]}
+        folder, kind = path.parent, Kind(named["kind"])
+        pairs = {
+            int(named["number"]): [
+                folder / f"{half}_buffer{kind.infix}_{named['number']}.pt" for half in _HALVES
+            ]
+        }
         notices = []
     else:
-        folder, kind = path, Kind(one_kind(kinds_in(path), "waypoint_buffer{}_<n>.pt", path))
+        folder, kind = path, Kind(one_kind(kinds_in(path, _NAME), "waypoint_buffer{}_<n>.pt", path))
         halves = [numbered(path, f"{half}_buffer{kind.infix}_") for half in _HALVES]
         pairs = {
             number: [
@@ -130,7 +166,7 @@ def open_pairs(path: Path, options: OpenOptions) -> Collection:
             for number in sorted(halves[0].keys() | halves[1].keys())
         }
         used = [file for pair in pairs.values() for file in pair]
-        notices = remarks_on_numbers(list(pairs), CODEBASE) + beside.remarks(path, used)
+        notices = remarks_on_numbers(list(pairs), CODEBASE) + unused.remarks(path, used)
     parts = [PairPart(*pair, kind=kind, trust_pickle=options.trust_pickle) for pair in pairs.values()]
     return Found(
         folder=folder,
@@ -145,7 +181,9 @@ def open_pairs(path: Path, options: OpenOptions) -> Collection:
 
 
 def facts(folder: Path) -> models.PathFacts:
-    """Read MTT's form of path, in which this codebase marks Tiny-ImageNet too where it is not whitened.
+    """Return the facts in MTT's form of path.
+
+    Unlike MTT, this codebase adds `_NO_ZCA` to Tiny-ImageNet, too, if images are not whitened.
 
     >>> facts(Path("buffers/Tiny/ConvNetD4")).preprocessing.kind
     'zca'
@@ -157,11 +195,11 @@ def facts(folder: Path) -> models.PathFacts:
 
 
 def provenance(options: OpenOptions, ablation: str | None = None) -> Provenance:
-    """Return what the files' names tell: whose they are, which ablation, and so what a timestep is."""
+    """Return the provenance that the names of the files imply: codebase, ablation, unit of a timestep."""
     recipe: dict[str, Scalar] = {"codebase": CODEBASE}
     if ablation is not None:
         recipe["ablation"] = ablation
-    origin: KnownFrom = "flag" if options.told else "layout"
+    origin: KnownFrom = "flag" if options.chosen else "layout"
     return Provenance(
         recipe=recipe,
         timestep=TimestepUnit(kind="epoch"),
@@ -170,19 +208,19 @@ def provenance(options: OpenOptions, ablation: str | None = None) -> Provenance:
 
 
 def _remarks(part: PairPart) -> list[str]:
-    """Say where their reader would not use all that their writer has written."""
+    """Return a remark if the authors' reader would not use all knots of a pair."""
     if not part.also:
         return []  # half of a pair
     try:
         first = zipped.read(part.path)[0].timesteps
     except (zipped.Unusual, OSError, IndexError, SourceError, CorruptError):
-        return []  # what is wrong is said where the file is converted
+        return []  # the error is reported when the file is converted
     named = part.kind.named
     if named == first:
         return []
     return [
-        f"the names say {named} knots, the files have {first}: all are used; the authors' reader takes"
-        f" {named}, and so reaches no timestep after the last of these"
+        f"the names say {named} knots, the files have {first}: all are used. The authors' reader uses only"
+        f" the first {named}, and no timestep after the last of these"
     ]
 
 
@@ -197,10 +235,11 @@ class PairPart(FilePart):
         self._trust = trust_pickle
 
     def open(self, scratch: Path) -> Sequence[ForeignTrajectory]:
-        """Return the pair's trajectories; knots stay in the mapped file.
+        """Return the trajectories of the pair. Knots stay in the mapped file.
 
         Raises:
-            SourceError: a half is missing, or they have different numbers of trajectories.
+            SourceError: one half is missing, or the halves have different numbers of trajectories.
+            FormatError: a file is damaged, or unsafe to read.
         """
         if self._missing:
             raise SourceError(
@@ -214,7 +253,7 @@ class PairPart(FilePart):
             count = len(steps) if isinstance(steps, (list, tuple)) else type(steps).__name__
             raise SourceError(
                 "pair_mismatch",
-                f"has {count} trajectories, {self.path.name} has {len(knots)}: not of one pair",
+                f"has {count} trajectories, {self.path.name} has {len(knots)}: these files are no pair",
                 path=self.also[0],
             )
         most = self.also[0].stat().st_size
@@ -235,6 +274,6 @@ LAYOUT: Final = FileLayout(
     name="mct-authors",
     title="the MCT authors' code (MCT): convexified trajectories, their ablations included",
     files="waypoint_buffer[_ip{N}|_uni|_dec|_proj]_{n}.pt with step_buffer[...]_{n}.pt",
-    recognise=recognise,
+    recognise=_recognise,
     open=open_pairs,
 )

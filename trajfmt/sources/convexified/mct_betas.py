@@ -1,8 +1,8 @@
-"""One trajectory of the MCT authors' pair of files: knots, and betas that become a table.
+"""One trajectory of a pair of the MCT authors' files: knots, and betas that become a table.
 
-Owns what a step file means: a list of trajectories of timesteps of 0-d betas, one a parameter tensor, with
-one more level, the segments from knot to knot, where there are more than two knots. Where the knots are is
-said by the segments' lengths only.
+A step file is a list of trajectories of timesteps of 0-d betas, one for each parameter tensor. With more than
+two knots there is one more level: the segments from knot to knot. The lengths of the segments determine the
+timesteps of the knots.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from trajfmt.sources.base.collection import ForeignTrajectory, Plain, Shapes
 __all__ = ["PairTrajectory"]
 
 _ROUNDING: Final = 1e-6
-"""By how much their float32 sums may miss 0, 1 or the order of betas."""
+"""Tolerated rounding errors of the authors' float32 sums: deviations from 0, from 1, or from the order."""
 
 Float = NDArray[np.float64]
 
 
 class PairTrajectory(Plain):
-    """Knots of one file, betas of the other: `Convexified`.
+    """A `Convexified` trajectory with the knots of one file and the betas of the other.
 
     Args:
-        knots: trajectory of the waypoint file.
-        steps: trajectory of the step file.
+        knots: the trajectory of the waypoint file.
+        steps: the trajectory of the step file.
         smoothed: whether knots were averaged with their neighbours.
         free: whether betas need not run from 0 to 1.
-        path: the step file.
-        most: betas that it can hold.
+        path: the step file, for error messages.
+        most: the most betas that the step file can contain.
     """
 
     step_norms: Float | None = None
-    """Not known: the files have their running sums, each divided by the last."""
+    """Not known: the files contain only their cumulative sums, divided by the last one."""
 
     def __init__(
         self,
@@ -61,39 +61,39 @@ class PairTrajectory(Plain):
 
     @property
     def timesteps(self) -> int:
-        """Return T + 1."""
+        """The number of timesteps, T + 1."""
         return self.knots[-1] + 1
 
     @property
     def shapes(self) -> Shapes:
-        """Return the parameters' shapes."""
+        """The shapes of the parameters."""
         return self._stored.shapes
 
     @property
     def dtype(self) -> Dtype:
-        """Return the knots' dtype."""
+        """The dtype of the knots."""
         return self._stored.dtype
 
     @property
     def knots(self) -> tuple[int, ...]:
-        """Return where the knots are: each segment begins where the one before it ends."""
+        """The timesteps of the knots. Each segment begins where the previous one ends."""
         lengths = [len(segment) - 1 for segment in self._segments]
         return tuple(int(t) for t in np.cumsum([0, *lengths]))
 
     def read(self, t: int, parameter: int) -> NDArray[np.generic]:
-        """Return one parameter of knot number t, flattened; a view of the mapped file."""
+        """Return one parameter of knot number `t`, flattened: a view of the mapped file."""
         return self._stored.read(t, parameter)
 
     @cached_property
     def u(self) -> Float:
-        """Return `(T+1, L)`: knots passed plus their beta, as `trajfmt.beta.curve` defines it.
+        """The beta table `(T+1, L)`: the number of knots passed plus beta, as in `trajectory.beta.curve`.
 
-        Their numbers are kept. What float32 sums miss of 0, 1 and of the order is put right; a layer that
-        does not move from one knot to the next, whose betas stay 0, is linear if the knots are equal and
-        stays where it is until the knot if they are not.
+        The authors' betas are kept, but rounding errors are corrected: deviations from 0, from 1 and from the
+        order. A layer without steps between two knots has betas of 0. It gets linear betas if the two knots
+        are equal, and otherwise keeps 0 until the second knot.
 
         Raises:
-            CorruptError: betas are none.
+            CorruptError: betas are not finite, or do not increase from 0 to 1.
         """
         segments = self._segments
         if self.free:
@@ -105,7 +105,7 @@ class PairTrajectory(Plain):
         return u
 
     def _settled(self, s: int, betas: Float) -> Float:
-        """Return the betas `(timesteps, L)` of one segment, from exactly 0 to exactly 1, never falling."""
+        """Return the betas `(timesteps, L)` of segment `s`, non-decreasing from exactly 0 to exactly 1."""
         betas = betas.copy()
         last = len(betas) - 1
         for layer in np.flatnonzero(~betas.any(axis=0)):
@@ -119,8 +119,8 @@ class PairTrajectory(Plain):
         if off > _ROUNDING:
             raise CorruptError(
                 "beta_invalid",
-                f"segment {s}: betas must rise from 0 to 1, these miss it by {off:.2g}; only _dec and _proj"
-                " files may have others",
+                f"segment {s}: betas must rise from 0 to 1, these deviate by {off:.2g}; only _dec and _proj"
+                " files may have such betas",
                 path=self._path,
             )
         rising = np.clip(rising, 0.0, 1.0)
@@ -129,7 +129,7 @@ class PairTrajectory(Plain):
 
     @cached_property
     def _segments(self) -> list[Float]:
-        """Return the betas of every segment `(timesteps, L)`."""
+        """The betas `(timesteps, L)` of every segment."""
         count, steps = self._stored.timesteps, self._steps
         nested = steps if count > 2 else [steps]
         if not isinstance(nested, (list, tuple)) or len(nested) != count - 1:
@@ -137,12 +137,12 @@ class PairTrajectory(Plain):
             raise self._misfit(f"{found} segments of betas for {count} knots")
         if not all(isinstance(segment, (list, tuple)) and len(segment) > 1 for segment in nested):
             raise self._misfit("a segment is not a list of two timesteps or more")
-        if sum(map(len, nested)) * len(self.shapes) > self._most:  # one list, many times over
+        if sum(map(len, nested)) * len(self.shapes) > self._most:  # the same list many times
             raise CorruptError("source_invalid", "claims more betas than the file has bytes", path=self._path)
         return [self._numbers(segment) for segment in nested]
 
     def _numbers(self, segment: Sequence[Any]) -> Float:
-        """Return one segment's betas `(timesteps, L)`, exactly."""
+        """Return the betas `(timesteps, L)` of one segment as float64, without rounding."""
         layers = len(self.shapes)
         table = np.empty((len(segment), layers))
         for t, row in enumerate(segment):
@@ -160,11 +160,11 @@ class PairTrajectory(Plain):
         return SourceError("pair_mismatch", f"does not fit its waypoint file: {what}", path=self._path)
 
     def check(self) -> None:
-        """Refuse what is not a pair.
+        """Refuse files that are no pair.
 
         Raises:
-            CorruptError: not lists of lists of plain tensors, or betas that are none.
-            SourceError: the halves do not fit, or knots are of different shapes.
+            CorruptError: a file is not nested lists of plain tensors, or betas are invalid.
+            SourceError: the halves do not fit together, or the knots differ in shapes.
         """
         self._stored.check()
         if self._stored.timesteps < 2:
@@ -172,9 +172,9 @@ class PairTrajectory(Plain):
                 "too_few_timesteps",
                 f"a convexified trajectory needs two knots or more, got {self._stored.timesteps}",
             )
-        self.u  # noqa: B018  # computed here, so that its errors are met here
+        self.u  # noqa: B018  # computed here, so that its errors are raised here
 
     def close(self) -> None:
-        """Drop knots and betas."""
+        """Free knots and betas."""
         self._stored.close()
         self._steps = []

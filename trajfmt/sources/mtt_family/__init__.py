@@ -1,8 +1,8 @@
-"""Replay buffers of MTT and of the codebases that write the same format, one module for each codebase.
+"""Replay buffers of MTT and of codebases that write the same files, one module for each codebase.
 
 Modules:
-    replay: what all of them share: numbered files of pickled trajectories.
-    paths: the forms of their folder names.
+    replay: numbered files of pickled trajectories, which all of them write.
+    paths: the facts in the names of their folders.
     mtt: MTT.
     tesla: TESLA.
     ftd: FTD.

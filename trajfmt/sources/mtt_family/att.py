@@ -1,4 +1,4 @@
-"""ATT's buffers: MTT's files, trained with larger batches."""
+"""Replay buffers of ATT: MTT's files, of experts trained with batches of 512."""
 
 from __future__ import annotations
 

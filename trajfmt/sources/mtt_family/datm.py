@@ -1,4 +1,4 @@
-"""DATM's buffers: FTD's, 100 epochs long."""
+"""Replay buffers of DATM: FTD's files, with trajectories of 100 epochs."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""EDF's buffers: FTD's files, and `checkpoint.pt` with the experts since the last of them.
+"""Replay buffers of EDF: FTD's files, and `checkpoint.pt` with the experts since the last of them.
 
-Owns what a restart does to that file: a run that was killed after it had written a buffer begins again with
-ten trajectories that are saved already, and never saves another buffer. All that such a run trained is in
-`checkpoint.pt`, behind trajectories that occur in the last buffer too.
+A run that was killed after it had written a replay buffer starts again with ten trajectories that are saved
+already, and never writes another buffer. Everything that it trains afterwards is in `checkpoint.pt`, after
+trajectories that are in the last replay buffer, too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _WRITER: Final = Writer(
 
 
 def _recognise(path: Path) -> str | None:
-    """A file of that name beside numbered buffers, and of a kind that torch writes."""
+    """Return the reason if a file of torch with that name is in a folder of numbered replay buffers."""
     files = recognise(path) if path.is_dir() else None
     if files is None or not (path / _NAME).is_file():
         return None
@@ -42,14 +42,14 @@ def _recognise(path: Path) -> str | None:
 
 
 def _open(path: Path, options: OpenOptions) -> Collection:
-    """Return the buffers, then the experts of `checkpoint.pt` if that is what it holds."""
+    """Return the replay buffers, followed by `checkpoint.pt` if it contains experts."""
     file = path / _NAME
     if not path.is_dir() or not file.is_file():
         return open_replay(path, options, _WRITER)
-    if not options.told:
+    if not options.chosen:
         try:
             ReplayPart(file, trust_pickle=options.trust_pickle).open(path)
-        except TrajfmtError as exc:  # somebody else's file of that name, or damaged: no reason to stop
+        except TrajfmtError as exc:  # another codebase's file of that name, or damaged: not an error
             found = mtt.open_mtt(path, replace(options, why="there are replay_buffer_<n>.pt"))
             notices = [text for text in found.notices if _NAME not in text]
             return replace(found, notices=[*notices, left_out(file, f"no experts of EDF: {exc}")])

@@ -1,4 +1,4 @@
-"""FTD's buffers: MTT's files, trained with a flatness-seeking optimizer that no path names."""
+"""Replay buffers of FTD: MTT's files, of experts trained with GSAM. The paths do not name the optimizer."""
 
 from __future__ import annotations
 

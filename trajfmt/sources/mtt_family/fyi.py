@@ -1,4 +1,4 @@
-"""FYI's buffers: MTT's files, ImageNet subsets without the resolution in the path."""
+"""Replay buffers of FYI: MTT's files. Paths of ImageNet subsets do not contain the resolution."""
 
 from __future__ import annotations
 

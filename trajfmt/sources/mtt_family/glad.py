@@ -1,4 +1,7 @@
-"""GLaD's buffers: MTT's files in folders that name depth, width and norm, and whitening by its presence."""
+"""Replay buffers of GLaD: MTT's files.
+
+The path contains depth, width and norm of the network, and `_ZCA` if images are whitened.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ class _Form(NamedTuple):
 
 
 def _read(folder: Path) -> _Form | None:
-    """Read `[tanh/]{dataset}[_ZCA]/{model}/depth-{d}/width-{w}/{norm}`."""
+    """Return the parts of a path `[tanh/]{dataset}[_ZCA]/{model}/depth-{d}/width-{w}/{norm}`, or None."""
     parts = parts_of(folder)[-6:]
     if len(parts) < 5 or parts[-1] not in _NORMS:
         return None
@@ -55,7 +58,8 @@ def _facts(folder: Path) -> PathFacts:
     found = _read(folder)
     if found is None:
         return facts_of_path(folder)
-    # images in [-1, 1] are none of the known preprocessings; with `--zca` its code only names the folder
+    # Images in [-1, 1] are none of the known preprocessings. With `--zca` GLaD's code only renames the
+    # folder.
     facts = in_form_of_mtt(found.dataset + ("" if found.zca else "_NO_ZCA"), found.model)
     known = named(found.model)
     if known is not None and known["family"] == "ConvNet":

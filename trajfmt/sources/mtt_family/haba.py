@@ -1,4 +1,4 @@
-"""HaBa's buffers (DatasetFactorization): MTT's files."""
+"""Replay buffers of HaBa (DatasetFactorization): MTT's files."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""LTDD's buffers: experts of representation and of classifier, in whatever folder the user named.
+"""Replay buffers of LTDD: experts of two training stages, in a folder that the user names.
 
-The second stage freezes the features: their tensors never move, and their betas are 0 up to the end.
+The second stage freezes the features. The parameters of frozen layers never change, and their betas stay 0
+until the end.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""MKDT's buffers: one trajectory a file, data sets in lower case, the run's name in the folder.
+"""Replay buffers of MKDT: one trajectory in each file. The folder contains data set and name of the run.
 
-Its networks predict another network's representations: their outputs are no classes.
+MKDT's networks predict the representations of another network. Their outputs are not classes.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from trajfmt.sources.mtt_family.replay import Writer, layout_of
 __all__ = ["LAYOUT"]
 
 _DATASETS: Final = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "tiny": "Tiny", "imagenet": "ImageNet"}
-"""Its names and MTT's."""
+"""MTT's names of data sets, by MKDT's names."""
 
 _CIFAR100: Final = Preprocessing(
     kind="normalize", mean=[0.5071, 0.4865, 0.4409], std=[0.2009, 0.1984, 0.2023]
 )
-"""Its constants where they are not MTT's (src/mkdt/utils.py)."""
+"""The constants of MKDT that differ from MTT's (src/mkdt/utils.py)."""
 
 _FOLDER: Final = re.compile(rf"({'|'.join(sorted(_DATASETS, reverse=True))})(_NO_ZCA)?_(.+)")
 
 
 def _match(folder: Path) -> re.Match[str] | None:
-    """Read `{dataset}[_NO_ZCA]_{run}/{model}`."""
+    """Match a path `{dataset}[_NO_ZCA]_{run}/{model}`."""
     parts = parts_of(folder)
     return _FOLDER.fullmatch(parts[-2]) if len(parts) > 1 else None
 

@@ -1,4 +1,4 @@
-"""MTT's own buffers, and those of relatives that nothing tells from them."""
+"""Replay buffers of MTT, and of relatives whose files cannot be told from MTT's."""
 
 from __future__ import annotations
 
@@ -23,13 +23,18 @@ _WRITER: Final = Writer(
 
 
 def open_mtt(path: Path, options: OpenOptions) -> Found:
-    """Return the files; whose they are, and what a timestep is, only as far as user or folders say.
+    """Return the replay buffers of a folder, or one file.
 
-    Graph codebases write files of the same names every 10 epochs, so that the names alone tell no unit.
+    The codebase is recorded only if the user or the name of a folder states it. The unit of a timestep is
+    recorded only if the user names the file layout or the path contains a known model: graph codebases write
+    files of the same names every 10 epochs.
+
+    Raises:
+        SourceError: there are no replay buffers.
     """
     found = open_replay(path, options, _WRITER)
     known, origin = found.provenance, dict(found.provenance.known_from)
-    if not options.told:
+    if not options.chosen:
         if folder_named(found.folder, _WRITER.folders) is None:
             known, _ = msgspec.structs.replace(known, recipe=None), origin.pop("recipe")
         if found.facts.model is None:

@@ -1,6 +1,6 @@
-"""NoDistill's buffers: MTT's files, read from number 1 on.
+"""Replay buffers of NoDistill: MTT's files, which its reader takes from number 1 on.
 
-Its ImageNet-1K networks are `model_{epoch}.pth`, a checkpoint an epoch: see `checkpoints`.
+NoDistill stores ImageNet-1K experts as checkpoints `model_{epoch}.pth`, which the folder `checkpoints` reads.
 """
 
 from __future__ import annotations

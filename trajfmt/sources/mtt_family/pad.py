@@ -1,7 +1,7 @@
-"""PAD's buffers: a file a process, named by the process, which a second run overwrites.
+"""Replay buffers of PAD: one file for each process, numbered by the process. A second run overwrites them.
 
-Parallel processes seed their networks by the clock, and one that saves twice writes its first trajectories
-again: what occurs twice is left out.
+Parallel processes seed their networks with the clock, and a process that saves twice writes its first
+trajectories again. Repeated trajectories are left out.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What the folder names of MTT's relatives say, by the form that each of them uses.
+"""The facts in the names of the folders that MTT and its relatives use.
 
-Owns the differences from MTT's own form, `{dataset}[_NO_ZCA][/{subset}/{res}]/{model}`. A path of another
-form says nothing.
+MTT's paths have the form `{dataset}[_NO_ZCA][/{subset}/{res}]/{model}`. This module has the deviations from
+it. A path of an unknown form contains no facts.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from trajfmt.schema.models import PathFacts, facts_of_path, named
 __all__ = ["folder_named", "in_form_of_mtt", "parts_of", "without_resolution"]
 
 _NEAR: Final = 5
-"""Components from the end in which the name of a codebase counts."""
+"""Components of a path, from its end, in which the name of a codebase is searched."""
 
 _IMAGENETS: Final = frozenset({"ImageNet", "ImageNetHR", "ImageNet64", "Tiny"})
 
 
 def parts_of(folder: Path) -> tuple[str, ...]:
-    """Return the components of a folder's absolute path, links not followed."""
+    """Return the components of a folder's absolute path. Links are not followed."""
     return tuple(part for part in Path(os.path.abspath(folder)).parts if part != os.sep)
 
 
 def in_form_of_mtt(*parts: str) -> PathFacts:
-    """Return what MTT's path of these components would say.
+    """Return the facts in MTT's path of these components.
 
     >>> in_form_of_mtt("CIFAR10_NO_ZCA", "ConvNet").preprocessing.kind
     'normalize'
@@ -38,7 +38,7 @@ def in_form_of_mtt(*parts: str) -> PathFacts:
 
 
 def without_resolution(folder: Path) -> PathFacts:
-    """Read MTT's form, and `{dataset}/{subset}[/{res}]/{model}` of data sets that MTT does not have.
+    """Return the facts in a path of MTT's form, or `{dataset}/{subset}[/{res}]/{model}` of other data sets.
 
     >>> without_resolution(Path("buffers/ImageNet/imagenette/ConvNetD5")).dataset
     'ImageNet/imagenette'
@@ -53,7 +53,7 @@ def without_resolution(folder: Path) -> PathFacts:
 
 
 def folder_named(folder: Path, names: Sequence[str]) -> str | None:
-    """Return the folder on the way that is called like one of `names`, as in `FTD_buffers` or `buffer-ftd`.
+    """Return the component of a path that contains one of `names`, such as `FTD_buffers` or `buffer-ftd`.
 
     >>> folder_named(Path("/data/FTD_buffers/CIFAR10/ConvNet"), ["ftd"])
     'FTD_buffers'

@@ -1,7 +1,7 @@
-"""Numbered files of pickled trajectories, `replay_buffer_{n}.pt`: what MTT's whole family writes.
+"""Replay buffers: numbered files of pickled trajectories, `replay_buffer_{n}.pt`, of MTT and its relatives.
 
-Owns the numbering, and how such files are opened. What a codebase adds of its own is a `Writer`, in the
-module of its name. Tensors stay in the mapped file: anonymous memory holds no weights.
+The peculiarities of each codebase are in a `Writer`, in the module of its name. Tensors stay in the mapped
+file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Final
 from trajfmt.errors import CorruptError, SourceError
 from trajfmt.schema.models import PathFacts, facts_of_path
 from trajfmt.schema.provenance import KnownFrom, Provenance, TimestepUnit
-from trajfmt.sources.base import beside
+from trajfmt.sources.base import unused
 from trajfmt.sources.base.collection import (
     Collection,
     FileLayout,
@@ -25,6 +25,7 @@ from trajfmt.sources.base.collection import (
     Found,
     OpenOptions,
     left_out,
+    shortened,
 )
 from trajfmt.sources.mtt_family.paths import folder_named
 from trajfmt.sources.torchfile import zipped
@@ -45,7 +46,7 @@ __all__ = [
 ]
 
 _SHOWN: Final = 8
-"""Missing numbers that a remark names."""
+"""Missing numbers that a remark lists."""
 
 
 def _nothing(folder: Path) -> dict[str, Any]:
@@ -60,40 +61,40 @@ def _no_reason(folder: Path) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Writer:
-    """What one codebase of the family writes."""
+    """The replay buffers of one codebase."""
 
     codebase: str
-    """Its short name, such as FTD."""
+    """The short name of the codebase, such as FTD."""
 
     title: str
     files: str = "replay_buffer_{n}.pt, 10 trajectories each, in {dataset}[_NO_ZCA][/{subset}/{res}]/{model}"
     folders: tuple[str, ...] = ()
-    """Names of folders, in lower case, that say whose files they hold."""
+    """Names of folders, in lower case, that identify the codebase."""
 
     form: Callable[[Path], str | None] = _no_reason
-    """What else in the names of folders and files says so, in one clause."""
+    """Return another sign of the codebase in the names of folders and files, in one clause, or None."""
 
     facts: Callable[[Path], PathFacts] = facts_of_path
-    """What the names of the folders say."""
+    """Return the facts in the names of the folders."""
 
     recipe: Callable[[Path], dict[str, Any]] = _nothing
-    """What they say about how the experts were trained."""
+    """Return the training recipe in the names of the folders."""
 
     every: int = 1
     """Epochs between two timesteps."""
 
     first: int = 0
-    """Number of the first file that its reader looks for."""
+    """Number of the first file that the codebase reads."""
 
     repeats: bool = False
-    """Its writer may save a trajectory again, under another number or in another file."""
+    """Whether the codebase may save a trajectory twice, with another number or in another file."""
 
     known_from: KnownFrom = "path"
-    """What tells whose files they are: folders' names, or (`layout`) what lies beside the files."""
+    """The origin of the codebase for the provenance: names of folders, or (`layout`) other files there."""
 
 
 def numbered(folder: Path, prefix: str = "replay_buffer_") -> dict[int, Path]:
-    """Return the regular files `{prefix}{n}.pt` of a folder by number, in numeric order; `7` before `07`."""
+    """Return the regular files `{prefix}{n}.pt` of a folder by number, in order. `7` is preferred to `07`."""
     pattern = re.compile(re.escape(prefix) + r"(\d+)\.pt")
     found = [(match, file) for file in folder.iterdir() if (match := pattern.fullmatch(file.name))]
     files: dict[int, Path] = {}
@@ -103,25 +104,29 @@ def numbered(folder: Path, prefix: str = "replay_buffer_") -> dict[int, Path]:
 
 
 def not_files(folder: Path, prefix: str = "replay_buffer_") -> list[str]:
-    """Return a remark on every entry of a folder that is called like a numbered file and is none."""
+    """Return a remark on every entry of a folder that has the name of a numbered file and is no file."""
     pattern = re.compile(re.escape(prefix) + r"\d+\.pt")
     remarks = []
     for entry in sorted(folder.iterdir()):
         if pattern.fullmatch(entry.name) and not entry.is_file():
             dangling = entry.is_symlink() and not entry.exists()
-            remarks.append(left_out(entry, "a link to nothing" if dangling else "no regular file"))
+            remarks.append(left_out(entry, "a broken link" if dangling else "no regular file"))
     return remarks
 
 
 def recognise(path: Path) -> str | None:
-    """Tell by the files' names."""
+    """Return why a path contains replay buffers, judging by the names of its files, or None."""
     if path.is_file():
-        return "it is called so" if re.fullmatch(r"replay_buffer_\d+\.pt", path.name) else None
+        return (
+            "the file is called replay_buffer_<n>.pt"
+            if re.fullmatch(r"replay_buffer_\d+\.pt", path.name)
+            else None
+        )
     return "there are replay_buffer_<n>.pt" if path.is_dir() and numbered(path) else None
 
 
 def layout_of(writer: Writer) -> FileLayout:
-    """Return the layout of one codebase, recognised where names of folders say whose files they are."""
+    """Return the file layout of one codebase. It is recognised by the names of folders."""
 
     def recognised(path: Path) -> str | None:
         folder = path.parent if path.is_file() else path
@@ -138,10 +143,16 @@ def layout_of(writer: Writer) -> FileLayout:
 
 
 def open_replay(path: Path, options: OpenOptions, writer: Writer, *also: Path) -> Found:
-    """Return the files of a folder, then those of `also`; or one file.
+    """Return the replay buffers of a folder, or one file.
+
+    Args:
+        path: the folder, or the file.
+        options: how to open the source.
+        writer: the codebase.
+        also: further files, which follow those of the folder.
 
     Raises:
-        SourceError: there is no such file.
+        SourceError: the folder contains no replay buffers.
     """
     notices: list[str] = []
     if path.is_file():
@@ -152,7 +163,7 @@ def open_replay(path: Path, options: OpenOptions, writer: Writer, *also: Path) -
         if not files:
             raise SourceError("nothing_to_convert", "no replay_buffer_<n>.pt in this folder", path=path)
         notices += remarks_on_numbers(list(found), writer.codebase, writer.first)
-        notices += not_files(path) + beside.remarks(path, files)
+        notices += not_files(path) + unused.remarks(path, files)
     return Found(
         folder=folder,
         layout_name=f"{writer.codebase} buffer",
@@ -166,15 +177,15 @@ def open_replay(path: Path, options: OpenOptions, writer: Writer, *also: Path) -
 
 
 def provenance_of(writer: Writer, folder: Path, options: OpenOptions) -> Provenance:
-    """Return what is known because it is this codebase's: who wrote it, and what a timestep is."""
+    """Return the provenance that the codebase implies: its name, its recipe, and the unit of a timestep."""
     recipe = {"codebase": writer.codebase, **writer.recipe(folder)}
     unit = TimestepUnit(kind="epoch", every=writer.every)
-    origin: dict[str, KnownFrom] = {"recipe": "flag" if options.told else writer.known_from}
+    origin: dict[str, KnownFrom] = {"recipe": "flag" if options.chosen else writer.known_from}
     return Provenance(recipe=recipe, timestep=unit, known_from={**origin, "timestep": "layout"})
 
 
 def remarks_on_numbers(numbers: list[int], codebase: str = "MTT", first: int = 0) -> list[str]:
-    """Remark on a numbering that the codebase's own reader would not get through."""
+    """Return remarks on a numbering with which the codebase's own reader would miss files."""
     missing: list[int] = []
     expected = first
     for number in numbers:
@@ -186,7 +197,7 @@ def remarks_on_numbers(numbers: list[int], codebase: str = "MTT", first: int = 0
             f"{codebase}'s reader begins at file {first}: it would miss file {numbers[0]}, which is used here"
         )
     if missing:
-        shown = ", ".join(map(str, missing[:_SHOWN])) + (", …" if len(missing) > _SHOWN else "")
+        shown = shortened(missing, _SHOWN)
         gaps = any(b - a > 1 for a, b in itertools.pairwise(numbers))
         what = "has gaps" if gaps else f"does not start at {first}"
         notices.append(
@@ -196,14 +207,20 @@ def remarks_on_numbers(numbers: list[int], codebase: str = "MTT", first: int = 0
 
 
 class ReplayPart(FilePart):
-    """One file of trajectories."""
+    """One replay buffer."""
 
     def __init__(self, path: Path, *, trust_pickle: bool = False) -> None:
         super().__init__(path)
         self._trust = trust_pickle
 
     def open(self, scratch: Path) -> Sequence[ForeignTrajectory]:
-        """Return the file's trajectories: of a plain buffer in place, of any other through torch."""
+        """Return the trajectories of the file. A plain replay buffer is read in place, any other by torch.
+
+        Raises:
+            CorruptError: the file is damaged, or no replay buffer.
+            UnsafeError: the pickle contains other objects, and `trust_pickle` is False.
+            MissingDependencyError: the file is not plain, and torch is not installed.
+        """
         del scratch
         try:
             return zipped.read(self.path)
@@ -215,7 +232,7 @@ class ReplayPart(FilePart):
         for steps in buffer:
             for step in steps if isinstance(steps, (list, tuple)) else ():
                 claimed += 1 + (len(step) if isinstance(step, (list, tuple)) else 0)
-                if claimed > most:  # one list, many times over
+                if claimed > most:  # the same list many times
                     raise CorruptError(
                         "source_invalid", "claims more tensors than the file has bytes", path=self.path
                     )

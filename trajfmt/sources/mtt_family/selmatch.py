@@ -1,4 +1,4 @@
-"""SelMatch's buffers: MTT's files in a folder without suffix, of networks for normalised images."""
+"""Replay buffers of SelMatch: MTT's files, of networks for normalised images. Folders have no suffix."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from trajfmt.sources.mtt_family.replay import Writer, layout_of
 __all__ = ["LAYOUT"]
 
 _TINY: Final = Preprocessing(kind="normalize", mean=[0.4802, 0.4481, 0.3975], std=[0.277, 0.2691, 0.2821])
+"""SelMatch's constants for Tiny-ImageNet (utils.py)."""
 
 
 def _facts(folder: Path) -> PathFacts:
-    """Read MTT's form; its code knows no whitening, and has constants of its own for Tiny (utils.py)."""
+    """Return the facts in MTT's form of path. SelMatch never whitens, and has its own constants for Tiny."""
     facts = facts_of_path(folder)
     if facts.dataset is None:
         return facts

@@ -1,4 +1,4 @@
-"""SeqMatch's buffers: from the second subset on, each is beside the subset that it was trained after."""
+"""Replay buffers of SeqMatch, each in the folder of the distilled subset that its experts continue from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class _Stage(NamedTuple):
     dataset: str
     run: str
     subset: str
-    """Name of the distilled subset that these experts continue from."""
+    """The name of the distilled subset that the experts continue from."""
 
     suffix: str
     imagenet: tuple[str, ...]
@@ -27,7 +27,7 @@ class _Stage(NamedTuple):
 
 
 def _stage(folder: Path) -> _Stage | None:
-    """Read `logged_files/{dataset}/{run}/{subset}/buffer[_NO_ZCA][/{imagenet subset}]/{model}`."""
+    """Read `logged_files/{dataset}/{run}/{subset}/buffer[_NO_ZCA][/{ImageNet subset}]/{model}`."""
     *above, model = parts_of(folder) or ("",)
     between: tuple[str, ...] = ()
     if above and above[-1] not in ("buffer", "buffer" + _SUFFIX):

@@ -1,4 +1,7 @@
-"""TESLA's buffers: MTT's files with one trajectory each, ImageNet-1K without subset and resolution."""
+"""Replay buffers of TESLA: MTT's files with one trajectory each.
+
+Paths of ImageNet-1K contain neither subset nor resolution.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""VideoDD's buffers (video_distillation): MTT's files directly in the folder that the user named."""
+"""Replay buffers of VideoDD (video_distillation): MTT's files, directly in a folder that the user names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["LAYOUT"]
 
 
 def _facts(folder: Path) -> PathFacts:
-    """Return nothing: the path is the user's."""
+    """Return no facts: the user chooses the path freely."""
     del folder
     return PathFacts()
 

@@ -1,10 +1,10 @@
-"""Trajectories of networks that are no single image classifier.
+"""Trajectories of pairs of networks, and of networks on graphs.
 
 Modules:
-    towers: pairs of image and text towers: what their layouts share.
+    towers: pairs of image and text towers, for both codebases that write them.
     vl: vision-language distillation.
     lors: LoRS.
-    graphs: graph distillation: what its layouts share.
+    graphs: networks on graphs, for both codebases that write them.
     sfgc: SFGC.
     geom: GEOM.
 """

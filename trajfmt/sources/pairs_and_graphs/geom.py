@@ -1,4 +1,4 @@
-"""GEOM's buffers: graph networks trained by a curriculum, a timestep every 10 epochs."""
+"""Replay buffers of GEOM: networks on graphs, trained with a curriculum. A timestep is 10 epochs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WRITER: Final = graph_writer("GEOM", "GEOM: graph networks, trained by a curric
 
 
 def _recognise(path: Path) -> str | None:
-    """A run whose curriculum the folder or the log names."""
+    """Return the reason if the name of the folder, or the log, contains a curriculum."""
     files = recognise_graphs(path)
     found = run_folder(path)
     if files is None or found is None:
@@ -31,7 +31,7 @@ def _recognise(path: Path) -> str | None:
 
 
 def _open(path: Path, options: OpenOptions) -> Collection:
-    """Return the files of a run."""
+    """Return the replay buffers of a run."""
     return open_graphs(path, options, _WRITER)
 
 

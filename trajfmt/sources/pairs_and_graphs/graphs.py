@@ -1,7 +1,7 @@
-"""Buffers of graph distillation: MTT's files, a timestep every 10 epochs, arguments in `train.log`.
+"""Replay buffers of graph distillation: MTT's files, with the arguments of the run in `train.log`.
 
-Owns what SFGC and its descendant GEOM have in common. Both write a trajectory's first timestep before
-training and the next ones after the epochs 10, 20, …, counted from 0: the first interval is one epoch longer.
+SFGC and its descendant GEOM write the first timestep before training and the following ones after the epochs
+10, 20, …, counted from 0. The first interval is therefore one epoch longer than the others.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ __all__ = ["arguments", "graph_writer", "open_graphs", "run_folder"]
 _FOLDER: Final = re.compile(r"(?P<dataset>.+?)-(\d{8}-\d{6}-\d{6}|(?P<lam>lam-.*))")
 _LOG: Final = "train.log"
 _HEAD: Final = 2**16
-"""Bytes of the log in which the arguments are looked for; they are its first line."""
+"""Bytes of the log that are searched for the arguments, which are its first line."""
 
 _MOST: Final = 2**53
+"""The largest whole number that a manifest can contain."""
 
 _RECIPE: Final = (
     "buffer_model_type",
@@ -55,20 +56,20 @@ _RECIPE: Final = (
     "T",
     "scheduler",
 )
-"""Arguments that are kept, where they are known."""
+"""The arguments that are recorded."""
 
 
 def run_folder(path: Path) -> re.Match[str] | None:
-    """Read `Buffer/{dataset}-{date and time}`, or GEOM's `Buffer/{dataset}-lam-…`."""
+    """Match a path `Buffer/{dataset}-{date and time}`, or GEOM's `Buffer/{dataset}-lam-…`."""
     parts = parts_of(path)
     return _FOLDER.fullmatch(parts[-1]) if len(parts) > 1 and parts[-2] == "Buffer" else None
 
 
 def arguments(folder: Path) -> dict[str, Any]:
-    """Return the arguments that the writer logged; {} if it did not, or no longer tells."""
+    """Return the arguments in the log of a run, or {} if they cannot be read."""
     log = folder / _LOG
     try:
-        if not log.is_file():  # opening a pipe would wait for ever
+        if not log.is_file():  # opening a pipe would block
             return {}
         with log.open("rb") as file:
             head = file.read(_HEAD).decode(errors="replace")
@@ -87,7 +88,7 @@ def arguments(folder: Path) -> dict[str, Any]:
 
 
 def _storable(value: object) -> bool:
-    """Return whether a manifest can hold a value: a whole number up to 2^53, a finite one, a short text."""
+    """Return whether a manifest can contain a value: a finite number, or a short text."""
     if isinstance(value, str):
         return len(value) <= MAX_TEXT and value.isprintable()
     if isinstance(value, int):
@@ -96,7 +97,7 @@ def _storable(value: object) -> bool:
 
 
 def graph_writer(codebase: str, title: str) -> Writer:
-    """Return what such a codebase writes."""
+    """Return the replay buffers of a codebase of this family."""
     return Writer(
         codebase=codebase,
         title=title,
@@ -107,7 +108,7 @@ def graph_writer(codebase: str, title: str) -> Writer:
 
 
 def recognise_graphs(path: Path) -> str | None:
-    """Tell by the files' names and the folder's."""
+    """Return why a path contains replay buffers of graph distillation, judging by names, or None."""
     files = recognise(path) if path.is_dir() else None
     return f"{files} in a folder Buffer/<dataset>-<run>" if files and run_folder(path) else None
 
@@ -118,7 +119,11 @@ def _facts(folder: Path) -> PathFacts:
 
 
 def open_graphs(path: Path, options: OpenOptions, writer: Writer) -> Collection:
-    """Return the files, with names for the networks' parameters and with what the log tells."""
+    """Return the replay buffers of a run, with parameter names and the facts of the log.
+
+    Raises:
+        SourceError: there are no replay buffers.
+    """
     found = open_replay(path, options, writer)
     logged, provenance = arguments(found.folder), found.provenance
     recipe: dict[str, Any] = dict(provenance.recipe or {})
@@ -131,7 +136,7 @@ def open_graphs(path: Path, options: OpenOptions, writer: Writer) -> Collection:
     run = run_folder(found.folder)
     if logged:
         origin["recipe"] = "file"
-    elif not options.told and not (run and run["lam"]):  # SFGC's and GEOM's folders look alike
+    elif not options.chosen and not (run and run["lam"]):  # the folders of SFGC and GEOM have the same form
         recipe.clear()
         del origin["recipe"]
     provenance = msgspec.structs.replace(provenance, recipe=recipe or None, known_from=origin)
@@ -143,36 +148,36 @@ def open_graphs(path: Path, options: OpenOptions, writer: Writer) -> Collection:
 
 
 class _GraphPart(FilePart):
-    """One file of trajectories of a graph network."""
+    """One replay buffer of a network on a graph."""
 
     def __init__(self, path: Path, *, trust_pickle: bool = False) -> None:
         super().__init__(path)
         self._plain = ReplayPart(path, trust_pickle=trust_pickle)
 
     def open(self, scratch: Path) -> Sequence[ForeignTrajectory]:
-        """Return the trajectories, named where the network is known."""
+        """Return the trajectories, with parameter names if the network is known."""
         return [_GraphTrajectory(trajectory) for trajectory in self._plain.open(scratch)]
 
 
 class _GraphTrajectory(Plain):
-    """One trajectory whose parameters get the names of a chain of graph convolutions, if it is one."""
+    """One trajectory. If the network is a chain of graph convolutions, its parameters have names."""
 
     def __init__(self, inner: ForeignTrajectory) -> None:
         self._inner = inner
 
     @property
     def timesteps(self) -> int:
-        """Return T + 1."""
+        """The number of timesteps, T + 1."""
         return self._inner.timesteps
 
     @property
     def shapes(self) -> Shapes:
-        """Return the parameters' shapes."""
+        """The shapes of the parameters."""
         return self._inner.shapes
 
     @property
     def names(self) -> Sequence[str] | None:
-        """Return `layers.{i}.weight` and `.bias` for (in, out), (out), (out, next), …; else None."""
+        """`layers.{i}.weight` and `.bias` if the shapes are (in, out), (out), (out, next), …, or None."""
         shapes = self.shapes
         weights, biases = shapes[::2], shapes[1::2]
         chain = len(weights) == len(biases) > 0 and all(len(weight) == 2 for weight in weights)
@@ -184,7 +189,7 @@ class _GraphTrajectory(Plain):
 
     @property
     def dtype(self) -> Dtype:
-        """Return the parameters' common dtype."""
+        """The common dtype of the parameters."""
         return self._inner.dtype
 
     def read(self, t: int, parameter: int) -> NDArray[np.generic]:
@@ -192,9 +197,9 @@ class _GraphTrajectory(Plain):
         return self._inner.read(t, parameter)
 
     def check(self) -> None:
-        """Refuse what must not be converted."""
+        """Check that the trajectory can be converted, as the wrapped trajectory does."""
         self._inner.check()
 
     def close(self) -> None:
-        """Free what reading has taken."""
+        """Free the memory and the maps that reading has taken."""
         self._inner.close()

@@ -1,4 +1,4 @@
-"""LoRS's buffers: pairs of towers, the loss in the path."""
+"""Replay buffers of LoRS: pairs of towers. The path contains the loss."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ENCODERS: Final = re.compile(rf"(.+)_({'|'.join(_TEXT_ENCODERS)})")
 
 
 def _read(parts: tuple[str, ...]) -> Towers | None:
-    """Read `{dataset}/{image encoder}_{text encoder}/{loss}[_NoAug]`."""
+    """Return the facts in a path `{dataset}/{image encoder}_{text encoder}/{loss}[_NoAug]`, or None."""
     encoders = _ENCODERS.fullmatch(parts[-2]) if len(parts) > 2 else None
     if encoders is None:
         return None
@@ -27,13 +27,13 @@ def _read(parts: tuple[str, ...]) -> Towers | None:
 
 
 def _recognise(path: Path) -> str | None:
-    """Tell by files and folders."""
+    """Return the reason if a folder contains pairs and its path has the form of LoRS."""
     files = pairs_in(path)
     return f"{files}, and <image>_<text>/<loss> in the path" if files and _read(parts_of(path)) else None
 
 
 def _open(path: Path, options: OpenOptions) -> Collection:
-    """Return the pairs of a folder."""
+    """Return the pairs in a folder."""
     return open_towers(path, options, "LoRS", _read)
 
 

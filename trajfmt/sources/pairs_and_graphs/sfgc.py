@@ -1,6 +1,6 @@
-"""SFGC's buffers: graph networks, a timestep every 10 epochs.
+"""Replay buffers of SFGC: networks on graphs. A timestep is 10 epochs.
 
-Its script for transductive data sets leaves out the line that saves; there is nothing of those.
+SFGC's script for transductive data sets lacks the line that saves. There are no files of those.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _WRITER: Final = graph_writer("SFGC", "SFGC: graph networks")
 
 
 def _open(path: Path, options: OpenOptions) -> Collection:
-    """Return the files of a run."""
+    """Return the replay buffers of a run."""
     return open_graphs(path, options, _WRITER)
 
 

@@ -1,6 +1,6 @@
-"""Pairs of towers: `img_replay_buffer_{n}.pt` and `txt_replay_buffer_{n}.pt`, one trajectory of two networks.
+"""Pairs of an image tower and a text tower: `img_replay_buffer_{n}.pt` and `txt_replay_buffer_{n}.pt`.
 
-Owns the pairing, which goes by number and never by the order of a directory, and what may be wrong with it.
+Files with the same number are a pair. Two trajectories of a pair become one trajectory of both networks.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from trajfmt.errors import SourceError
 from trajfmt.schema.layout import Dtype
 from trajfmt.schema.models import PathFacts
 from trajfmt.schema.provenance import KnownFrom, Provenance, TimestepUnit
-from trajfmt.sources.base import beside
+from trajfmt.sources.base import unused
 from trajfmt.sources.base.collection import (
     FilePart,
     ForeignTrajectory,
@@ -38,12 +38,12 @@ _TEXT: Final = "txt_replay_buffer_"
 _PROJECTION: Final = [
     f"{module}.{kind}" for module in ("projection", "fc", "layer_norm") for kind in ("weight", "bias")
 ]
-"""The six tensors of the text tower that both codebases train."""
+"""The names of the six parameters of the text tower that both codebases train."""
 
 
 @dataclass(frozen=True, slots=True)
 class Towers:
-    """What a path says about a pair."""
+    """The facts in the path of a pair."""
 
     dataset: str
     image_encoder: str
@@ -52,7 +52,7 @@ class Towers:
 
 
 def pairs_in(path: Path) -> str | None:
-    """Tell by the files' names; a folder that has whole buffers too is taken for those."""
+    """Return the reason if a folder contains files of towers, and no replay buffers of whole networks."""
     if not path.is_dir() or numbered(path):
         return None
     found = numbered(path, _IMAGE) or numbered(path, _TEXT)
@@ -62,14 +62,20 @@ def pairs_in(path: Path) -> str | None:
 def open_towers(
     path: Path, options: OpenOptions, codebase: str, read: Callable[[tuple[str, ...]], Towers | None]
 ) -> Found:
-    """Return the pairs of a folder, by number; halves without their other half come first.
+    """Return the pairs in a folder, by number. Files without their other half come first.
+
+    Args:
+        path: the folder.
+        options: how to open the source.
+        codebase: the name of the codebase.
+        read: returns the facts in the components of a path, or None if the path has another form.
 
     Raises:
-        SourceError: there are none.
+        SourceError: the path is a single file, or the folder contains no files of towers.
     """
     if not path.is_dir():
         raise SourceError(
-            "unpaired_file", "one tower is no trajectory; give the folder that holds both", path=path
+            "unpaired_file", "a single tower is no trajectory; give the folder that contains both", path=path
         )
     images, texts = numbered(path, _IMAGE), numbered(path, _TEXT)
     both = sorted(images.keys() & texts.keys())
@@ -80,16 +86,16 @@ def open_towers(
     parts += [TowerPart(images[n], texts[n], trust_pickle=trust) for n in both]
     if not parts:
         raise SourceError("nothing_to_convert", "no img_replay_buffer_<n>.pt in this folder", path=path)
-    told = read(parts_of(path))
+    facts = read(parts_of(path))
     recipe: dict[str, Any] | None = None
-    if options.told or told is not None:
+    if options.chosen or facts is not None:
         recipe = {"codebase": codebase}
-    if told is not None:
-        recipe = {**(recipe or {}), "image_encoder": told.image_encoder, "text_encoder": told.text_encoder}
-        recipe |= told.more
+    if facts is not None:
+        recipe = {**(recipe or {}), "image_encoder": facts.image_encoder, "text_encoder": facts.text_encoder}
+        recipe |= facts.more
     origin: dict[str, KnownFrom] = {"timestep": "layout"}
     if recipe is not None:
-        origin["recipe"] = "flag" if options.told else "path"
+        origin["recipe"] = "flag" if options.chosen else "path"
     used = [file for part in parts for file in (part.path, *part.also)]
     broken = not_files(path, _IMAGE) + not_files(path, _TEXT)
     return Found(
@@ -97,21 +103,21 @@ def open_towers(
         layout_name=f"pair of towers ({codebase})",
         recognised=options.why,
         parts=parts,
-        notices=remarks_on_numbers(both, codebase) + broken + beside.remarks(path, used),
-        facts=PathFacts(dataset=told.dataset if told else None),
+        notices=remarks_on_numbers(both, codebase) + broken + unused.remarks(path, used),
+        facts=PathFacts(dataset=facts.dataset if facts else None),
         provenance=Provenance(recipe=recipe, timestep=TimestepUnit(kind="epoch"), known_from=origin),
     )
 
 
 class _Unpaired(FilePart):
-    """A half whose other half is missing: no trajectory."""
+    """A file of one tower whose other half is missing."""
 
     def __init__(self, path: Path, missing: str) -> None:
         super().__init__(path)
         self._missing = missing
 
     def open(self, scratch: Path) -> Sequence[ForeignTrajectory]:
-        """Refuse.
+        """Refuse the file.
 
         Raises:
             SourceError: always.
@@ -119,24 +125,25 @@ class _Unpaired(FilePart):
         del scratch
         raise SourceError(
             "unpaired_file",
-            f"its other half {self._missing} is missing; bring it here, or leave this one out with"
+            f"its other half {self._missing} is missing; add it to the folder, or skip this file with"
             " --keep-going",
             path=self.path,
         )
 
 
 class TowerPart(FilePart):
-    """Two files of one number."""
+    """The two files of one number."""
 
     def __init__(self, image: Path, text: Path, *, trust_pickle: bool = False) -> None:
         super().__init__(image, text)
         self._halves = [ReplayPart(file, trust_pickle=trust_pickle) for file in (image, text)]
 
     def open(self, scratch: Path) -> Sequence[ForeignTrajectory]:
-        """Return the trajectories of both files, one with one.
+        """Return the trajectories of both files, combined in pairs.
 
         Raises:
-            SourceError: one file has more of them.
+            SourceError: the files have different numbers of trajectories.
+            FormatError: a file is damaged, or unsafe to read.
         """
         images, texts = (half.open(scratch) for half in self._halves)
         if len(images) != len(texts):
@@ -151,7 +158,10 @@ class TowerPart(FilePart):
 
 
 class TowerTrajectory(Plain):
-    """An image tower and a text tower as one trajectory: the image's parameters, then the text's."""
+    """An image tower and a text tower as one trajectory.
+
+    The parameters of the image tower come first, followed by those of the text tower.
+    """
 
     def __init__(self, image: ForeignTrajectory, text: ForeignTrajectory, path: Path, other: str) -> None:
         self._image, self._text = image, text
@@ -159,17 +169,17 @@ class TowerTrajectory(Plain):
 
     @property
     def timesteps(self) -> int:
-        """Return T + 1."""
+        """The number of timesteps, T + 1."""
         return self._image.timesteps
 
     @property
     def shapes(self) -> Shapes:
-        """Return the shapes of both."""
+        """The shapes of the parameters of both towers."""
         return self._image.shapes + self._text.shapes
 
     @property
     def names(self) -> list[str]:
-        """Return `image.…` and `text.…`; the text projection that both codebases train has its own names."""
+        """`image.{number}` and `text.{number}`, or the known names of the text projection."""
         text = self._text.shapes
         projection = len(text) == 6 and [len(shape) for shape in text] == [2, 1, 2, 1, 1, 1]
         ends = _PROJECTION if projection else [f"{index:03d}" for index in range(len(text))]
@@ -178,10 +188,10 @@ class TowerTrajectory(Plain):
 
     @property
     def dtype(self) -> Dtype:
-        """Return the common dtype.
+        """The common dtype of both towers.
 
         Raises:
-            SourceError: the towers differ.
+            SourceError: the towers have different dtypes.
         """
         image, text = self._image.dtype, self._text.dtype
         if image != text:
@@ -200,7 +210,7 @@ class TowerTrajectory(Plain):
         """Refuse towers that are no pair.
 
         Raises:
-            SourceError: of different lengths, or in the wrong order.
+            SourceError: the towers have different numbers of timesteps, or their files are swapped.
         """
         self._image.check()
         self._text.check()
@@ -219,7 +229,7 @@ class TowerTrajectory(Plain):
             )
 
     def close(self) -> None:
-        """Free both."""
+        """Free the memory and the maps of both towers."""
         self._image.close()
         self._text.close()
 

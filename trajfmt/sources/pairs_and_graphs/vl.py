@@ -1,4 +1,4 @@
-"""Vision-language distillation's buffers (multimodal_dataset_distillation): pairs of towers."""
+"""Replay buffers of vision-language distillation (multimodal_dataset_distillation): pairs of towers."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _TEXT_ENCODERS: Final = ("bert", "clip")
 
 
 def _read(parts: tuple[str, ...]) -> Towers | None:
-    """Read `{dataset}/{image encoder}/{text encoder}`."""
+    """Return the facts in a path `{dataset}/{image encoder}/{text encoder}`, or None."""
     if len(parts) < 3 or parts[-3] not in _DATASETS or parts[-1] not in _TEXT_ENCODERS:
         return None
     return Towers(parts[-3], parts[-2], parts[-1], {})
 
 
 def _open(path: Path, options: OpenOptions) -> Collection:
-    """Return the pairs of a folder."""
+    """Return the pairs in a folder."""
     return open_towers(path, options, "VL", _read)
 
 

@@ -1,6 +1,6 @@
-"""What lies beside the files that are used: one line a kind of file, with the reason why it is left out.
+"""Remarks on files in a source's folder that are not used: one line for each kind of file, with the reason.
 
-Owns the names of what the field's scripts leave in a folder of trajectories.
+The patterns cover the files that the field's scripts leave in a folder of trajectories.
 """
 
 from __future__ import annotations
@@ -18,22 +18,26 @@ _REASONS: Final = (
     (r"(waypoint|step)_buffer_.*\.pt", "MCT's convexified form of other files (--from mct-authors)"),
     (r"convexified.*\.pt", "MCT's dense convexified form of other files (--from mct-dense)"),
     (r"(img|txt)_replay_buffer_\d+\.pt", "one tower of a pair (--from vl or lors)"),
-    (r"replay_buffer_\d+\.pt", "a second file of its number, or not of this layout (--from mtt)"),
+    (r"replay_buffer_\d+\.pt", "a second file with its number, or of another file layout (--from mtt)"),
     (r".*\.(tmp|part|partial|bak|old|swp|lock|crdownload)|.*~|\..*", "unfinished, or a copy"),
     (r"(images|labels|lr|synlr|best_lr|ema_\w+)(_\w+)?\.pt", "a distilled set, not trajectories"),
     (r"checkpoint\.pt", "no list of trajectories (EDF keeps unsaved experts in a file of this name)"),
     (r".*\.(pt|pth|ckpt|pkl|safetensors)", "not one of the numbered files"),
 )
-"""Pattern of a file's whole name → why it is not used; the first that fits counts."""
+"""The pattern of a whole file name, and why such a file is not used. The first pattern that fits counts."""
 
 _SHOWN: Final = 3
-"""Names of one kind that a remark gives."""
+"""Names of one kind that a remark lists."""
 
 
 def remarks(folder: Path, used: Collection[Path]) -> list[str]:
-    """Name the files of a folder that could be taken for trajectories and are not used.
+    """Return a remark for each kind of file in a folder that could contain trajectories and is not used.
 
-    Logs, tables and pictures are nobody's trajectories and are passed over; so are folders.
+    Folders, and files such as logs, tables and pictures, get no remark.
+
+    Args:
+        folder: the folder of the source.
+        used: the files that are used.
     """
     kinds: dict[str, list[str]] = {}
     names = {path.name for path in used}
