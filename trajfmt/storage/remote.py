@@ -69,7 +69,9 @@ def fetch_manifest(address: Address) -> bytes:
         ) from exc
     if data.lstrip().startswith(b"<"):
         raise NotABundleError(
-            "not_a_bundle", "a web page came, not a manifest; give the address of the files", path=address
+            "not_a_bundle",
+            "the server sent a web page and no manifest; give the address of the files",
+            path=address,
         )
     return data
 
@@ -96,7 +98,7 @@ class RemoteFiles(BundleFiles):
         cache = cache_folder()
         if cache is None:
             raise RemoteError(
-                f"{display(address)}: no home folder to keep files in; let {CACHE_VARIABLE} name a folder"
+                f"{display(address)}: there is no home folder for the cache; set {CACHE_VARIABLE} to a folder"
             )
         listed = list(entries)
         root = cache / "bundles" / hashlib.sha256(manifest).hexdigest()
@@ -176,8 +178,8 @@ class RemoteFiles(BundleFiles):
             raise
         except OSError as exc:
             raise RemoteError(
-                f"{display(path)}: cannot be kept: {exc.strerror or exc}; make room, or let"
-                f" {CACHE_VARIABLE} name another folder"
+                f"{display(path)}: cannot be stored: {exc.strerror or exc}; free some space, or set"
+                f" {CACHE_VARIABLE} to another folder"
             ) from exc
 
     def _receive(self, fd: int, name: str) -> None:
@@ -199,7 +201,7 @@ class RemoteFiles(BundleFiles):
                     count += len(piece)
         except transfer.NothingThereError as exc:
             raise CorruptError(
-                "file_missing", "the manifest lists it, and it is not there", path=self.where(name)
+                "file_missing", "the manifest lists this file, but it is missing", path=self.where(name)
             ) from exc
         except transfer.TooLongError:
             count = size + 1

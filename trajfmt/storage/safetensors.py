@@ -293,7 +293,7 @@ class SafetensorsFile:
         end = data
         for name, tensor in sorted(self.tensors.items(), key=lambda item: item[1][2:]):
             if tensor.start != end:
-                what = "overlaps another" if tensor.start < end else "leaves a hole before it"
+                what = "overlaps another" if tensor.start < end else "leaves a gap before it"
                 raise _invalid(f"tensor `{name}` {what}", self.path)
             end = tensor.stop
         if end > self.nbytes:
@@ -303,7 +303,7 @@ class SafetensorsFile:
                 path=self.path,
             )
         if end < self.nbytes:
-            raise _invalid(f"{self.nbytes - end} bytes after the last tensor belong to none", self.path)
+            raise _invalid(f"{self.nbytes - end} bytes after the last tensor belong to no tensor", self.path)
 
 
 def _invalid(message: str, path: object) -> CorruptError:

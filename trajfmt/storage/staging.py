@@ -110,7 +110,7 @@ class Staging:
             raise WriteError(message) from exc
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
             raise UsageError(
-                f"{display(self.root)}: is not a folder of ours, and the bundle is built there; remove it"
+                f"{display(self.root)}: the bundle is built here, but this is no folder of yours; remove it"
             )
 
     def _forget(self) -> None:
