@@ -1,6 +1,7 @@
 """Bytes on disk or at an address.
 
-This folder knows the manifest and the codecs but no trajectory. It must not import `trajectory` or any folder above it.
+This folder knows the manifest and the codecs but no trajectory. It must not import `trajectory` or any
+folder above it.
 
 Modules:
     files: safe opening, mapping, hashing, and durable writes of a bundle's files.

@@ -75,7 +75,7 @@ def test_a_stub_serves_no_other_bundle(
     with pytest.raises(MissingError, match="which is not there"):
         load_buffer(stub)
     write_bundle(layout, *thetas[2:], encoding="full")
-    with pytest.raises(UsageError, match="are others than when this stub was written"):
+    with pytest.raises(UsageError, match="have changed since this stub was written"):
         load_buffer(stub)
 
 
@@ -115,7 +115,7 @@ def test_a_damaged_stub_is_refused(served: Path, tmp_path: Path, change: dict[st
         ({"kind": "steps"}, "asks for steps, which .* has not"),
         ({"kind": "waypoints"}, "asks for waypoints, which .* has not"),
         ({"bundle": "x" * 3000}, "cannot be opened: File name too long"),
-        ({"count": 2**31 - 1}, "are others than when this stub was written"),
+        ({"count": 2**31 - 1}, "have changed since this stub was written"),
         ({"part": "../image"}, "has no part"),
     ],
 )

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,25 +13,24 @@ from tests.helpers.walks import LAYOUT, write_walks
 from trajfmt.storage.staging import Staging
 
 
+@pytest.mark.parametrize("durable", [0, 1, 2, 3])
 def test_ctrl_c_while_a_record_is_packed_stays_ctrl_c(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: int
 ) -> None:
-    """Between a member's opening and its closing numpy's zip file cannot be closed, and says only that."""
-    opened = zipfile.ZipFile.open
-    handles: list[Any] = []  # as if the interpreter still held it
-
-    def interrupted(*arguments: Any, **options: Any) -> None:
-        handles.append(opened(*arguments, **options))
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(zipfile.ZipFile, "open", interrupted)
+    """Wherever it comes, before or after tables and record are durable; no half of a record is recalled."""
     staging = Staging(tmp_path / "out.mct", b"job")
+    fsync, calls = os.fsync, iter(range(4))
+
+    def interrupted(fd: int) -> None:
+        fsync(fd)
+        if next(calls) == durable:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
     with pytest.raises(KeyboardInterrupt):
         staging.record("00000", b"{}", {"u": np.zeros(3)})
     monkeypatch.undo()
-    for handle in handles:
-        handle.close()
-    assert staging.recall("00000") is None
+    assert (staging.recall("00000") is None) == (durable < 3)
     staging.release()
 
 
@@ -87,3 +84,19 @@ def test_bundle_that_is_there_is_a_success(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(trajfmt.storage.staging, "fsync_directory", fsync)
     assert len(trajfmt.open(write_walks(tmp_path / "o.mct", 2, "convex"))) == 2
+
+
+def test_record_is_recalled_as_it_was(tmp_path: Path) -> None:
+    """Every table has its bits and its shape, whatever its memory layout; and none is none."""
+    staging = Staging(tmp_path / "out.mct", b"job")
+    tables = {"u": np.random.default_rng(0).random((4, 3)).T, "gram": np.array([[np.nan, -0.0]])}
+    staging.record("00000", b"first", tables)
+    staging.record("source-0", b"second")
+    found = staging.recall("00000")
+    assert found is not None
+    assert found[0] == b"first"
+    assert {name: (a.shape, a.dtype, a.tobytes()) for name, a in found[1].items()} == {
+        name: (a.shape, a.dtype, a.tobytes()) for name, a in tables.items()
+    }
+    assert staging.recall("source-0") == (b"second", {})
+    staging.release()

@@ -44,7 +44,7 @@ def test_checkpoints_are_read_in_place(tmp_path: Path, trained: Any, case: Case)
     assert (unit and unit.kind) == case.unit
     parameters = [case.prefix + name for name in trained[0][0] if name not in BUFFERS]
     assert (names_of(collection) == parameters) is case.ordered
-    assert any("do not tell the order" in notice for notice in collection.notices) is not case.ordered
+    assert any("do not record the order" in notice for notice in collection.notices) is not case.ordered
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)

@@ -26,7 +26,7 @@ def test_tied_weights_are_stored_once_more(tmp_path: Path) -> None:
     collection, (trajectory,) = opened(folder)
     assert names_of(collection) == ["embed.weight", "head.weight"]
     np.testing.assert_array_equal(trajectory.read(1, 0), trajectory.read(1, 1))
-    assert [n for n in collection.notices if "`head.weight` is tied to `embed.weight`" in n]
+    assert [n for n in collection.notices if "`head.weight` shares its memory with `embed.weight`" in n]
 
 
 def test_even_steps_are_the_unit(tmp_path: Path, trained: Any) -> None:
@@ -116,7 +116,7 @@ def test_buffers_that_not_all_checkpoints_have(tmp_path: Path, trained: Any, num
 @pytest.mark.parametrize(
     ("name", "dtype", "match"),
     [
-        ("x.running_var", torch.complex128, "is complex128: a buffer of this type cannot be carried"),
+        ("x.running_var", torch.complex128, "is complex128: a module buffer of this type cannot be stored"),
         ("x.weight", torch.complex64, "is C64: weights must be one of"),
         ("x.weight", torch.float8_e4m3fn, "is F8_E4M3: weights must be one of"),
     ],

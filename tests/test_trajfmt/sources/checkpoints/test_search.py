@@ -41,8 +41,8 @@ def test_what_only_looks_like_a_checkpoint_is_named(tmp_path: Path, trained: Any
     collection, (trajectory,) = opened(folder)
     assert trajectory.timesteps == 4
     assert [text for text in collection.notices if text.startswith("left out")] == [
-        "left out: other: a run inside the folder of another; convert it by itself",
-        "left out: step=4.pt: a link to nothing",
+        "left out: other: a run inside the folder of another run; convert it separately",
+        "left out: step=4.pt: a broken link",
         "left out: step=5.pt: a folder, not a checkpoint file",
         "left out: step=6.pt: no file",
     ]
