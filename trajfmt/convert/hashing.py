@@ -6,7 +6,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -71,7 +71,11 @@ class Watched:
         self._left.set()
 
     def _hash(self, path: Path) -> None:
-        self._hashes.append(self._pool.submit(sha256_file, path.resolve(), self._left))
+        self._hashes.append(self._pool.submit(sha256_file, path.resolve(), self._check))
+
+    def _check(self) -> None:
+        if self._left.is_set():
+            raise CancelledError
 
 
 def _status(path: Path) -> tuple[int, int]:

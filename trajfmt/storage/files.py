@@ -11,9 +11,7 @@ import hashlib
 import mmap
 import os
 import stat
-import threading
-from collections.abc import Iterator, Mapping
-from concurrent.futures import CancelledError
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, Literal
@@ -73,7 +71,7 @@ def open_regular(path: Path) -> int:
     return fd
 
 
-def sha256_file(path: Path, stop: threading.Event | None = None) -> str:
+def sha256_file(path: Path, check: Callable[[], None] = lambda: None) -> str:
     """Return the sha256 of a regular file as lower-case hex.
 
     The file is mapped and hashed in few large segments. After each segment a thread waits for the interpreter
@@ -82,32 +80,33 @@ def sha256_file(path: Path, stop: threading.Event | None = None) -> str:
 
     Args:
         path: the file. No other process may truncate it meanwhile.
-        stop: setting this event ends the hashing before the next segment.
+        check: called before each segment. An error that it raises ends the hashing.
 
     Raises:
         UnsafeError: the path is no regular file.
         CorruptError: there is no such file.
-        CancelledError: `stop` was set.
     """
     fd = open_regular(path)
     try:
-        return _sha256(fd, mapped=True, stop=stop)
+        return _sha256(fd, mapped=True, check=check)
     finally:
         os.close(fd)
 
 
-def _sha256(fd: int, *, mapped: bool, stop: threading.Event | None = None) -> str:
+def _sha256(fd: int, *, mapped: bool, check: Callable[[], None] = lambda: None) -> str:
     digest = hashlib.sha256()
-    size, step = os.fstat(fd).st_size, _SEGMENT if mapped else _BLOCK
-    for start in range(0, size, step):
-        if stop is not None and stop.is_set():
-            raise CancelledError
-        count = min(step, size - start)
+    start, size = 0, os.fstat(fd).st_size
+    while start < size:
+        check()
         if mapped:
+            count = min(_SEGMENT, size - start)
             with mmap.mmap(fd, count, access=mmap.ACCESS_READ, offset=start) as segment:
                 digest.update(segment)
         else:
-            digest.update(os.pread(fd, count, start))
+            block = os.pread(fd, _BLOCK, start)
+            digest.update(block)
+            count = len(block) or size  # the file has become shorter: its hash will differ
+        start += count
     return digest.hexdigest()
 
 

@@ -29,17 +29,7 @@ from trajfmt.sources.mtt_family.replay import ReplayPart, numbered, remarks_on_n
 from trajfmt.sources.torchfile import zipped
 from trajfmt.sources.torchfile.unpickle import load
 
-__all__ = [
-    "CODEBASE",
-    "LAYOUT",
-    "Kind",
-    "PairPart",
-    "facts",
-    "kinds_in",
-    "one_kind",
-    "provenance",
-    "recognised_by",
-]
+__all__ = ["CODEBASE", "LAYOUT", "facts", "kinds_in", "one_kind", "provenance", "recognised_by"]
 
 CODEBASE: Final = "MCT"
 _HALVES: Final = ("waypoint", "step")

@@ -117,11 +117,8 @@ def not_files(folder: Path, prefix: str = "replay_buffer_") -> list[str]:
 def recognise(path: Path) -> str | None:
     """Return why a path contains replay buffers, judging by the names of its files, or None."""
     if path.is_file():
-        return (
-            "the file is called replay_buffer_<n>.pt"
-            if re.fullmatch(r"replay_buffer_\d+\.pt", path.name)
-            else None
-        )
+        fits = re.fullmatch(r"replay_buffer_\d+\.pt", path.name)
+        return "the file is called replay_buffer_<n>.pt" if fits else None
     return "there are replay_buffer_<n>.pt" if path.is_dir() and numbered(path) else None
 
 
