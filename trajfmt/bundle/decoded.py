@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajfmt.encodings.parts.encoding import Trajectory
-from trajfmt.storage.files import write_at
+from trajfmt.storage.writing import write_at
 
 __all__ = ["timesteps_of"]
 

@@ -12,7 +12,7 @@ from trajfmt.bundle.reader import Bundle, Trajectory
 from trajfmt.encodings.parts.knots import checkpoint_header
 from trajfmt.errors import ExistsError, UsageError, WriteError, display
 from trajfmt.storage.address import local
-from trajfmt.storage.files import replacing
+from trajfmt.storage.writing import replacing
 
 __all__ = ["extract"]
 

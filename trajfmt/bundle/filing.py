@@ -15,8 +15,9 @@ from typing import Final
 from trajfmt.encodings.parts import tables
 from trajfmt.encodings.parts.written import NewFile, Written
 from trajfmt.schema.manifest import Entry, FileEntry
-from trajfmt.storage.files import sha256_file, write_file
+from trajfmt.storage.files import sha256_file
 from trajfmt.storage.staging import Staging
+from trajfmt.storage.writing import write_file
 
 __all__ = ["Filing"]
 

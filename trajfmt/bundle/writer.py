@@ -36,8 +36,8 @@ from trajfmt.schema.manifest import (
 )
 from trajfmt.schema.parse import parse
 from trajfmt.schema.provenance import Provenance
-from trajfmt.storage.files import write_file
 from trajfmt.storage.staging import Staging
+from trajfmt.storage.writing import write_file
 from trajfmt.trajectory.rounding import Rounding
 from trajfmt.version import __version__
 

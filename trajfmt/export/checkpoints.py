@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from trajfmt.bundle.reader import Bundle, Trajectory
 from trajfmt.errors import UsageError
 from trajfmt.export.base import Job, Target, no_stubs
-from trajfmt.storage.files import replacing
 from trajfmt.storage.safetensors import NAMES, encode_header
+from trajfmt.storage.writing import replacing
 
 __all__ = ["TARGET", "numbers", "write"]
 

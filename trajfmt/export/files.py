@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from trajfmt.errors import WriteError, display
-from trajfmt.storage.files import replacing
+from trajfmt.storage.writing import replacing
 
 __all__ = ["ranges", "save"]
 

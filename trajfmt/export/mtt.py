@@ -23,7 +23,7 @@ from trajfmt.export.base import Job, Target
 from trajfmt.export.files import ranges, save
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.serve.stub import Dtype, Kind, stub_for
-from trajfmt.storage.files import write_file
+from trajfmt.storage.writing import write_file
 from trajfmt.torch import from_readonly
 
 __all__ = ["TARGET", "BufferWriter", "check", "rows_of", "stubs", "write", "write_stubs"]

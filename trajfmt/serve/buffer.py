@@ -34,10 +34,7 @@ Step = list[torch.Tensor]
 """One timestep: a tensor for each parameter, in the order of `Module.parameters()`."""
 
 Steps = list[list[Any]]
-"""Betas of one trajectory, nested as in the MCT authors' files.
-
-They are `[t][parameter]` with two knots, and `[segment][t][parameter]` with more.
-"""
+"""Betas of one trajectory, nested as in the MCT authors' files, see `betas`."""
 
 _MAX_LIVE: Final = 128
 """Timesteps that a process maps at a time. Each holds a file descriptor. Further ones are copied."""
@@ -124,15 +121,8 @@ def _stub(path: str | os.PathLike[str] | Address) -> Stub | None:
 def load(f: Any, map_location: Any = None, *arguments: Any, **options: Any) -> Any:
     """Load bundles and stubs with `load_buffer`, and any other file with `torch.load`.
 
-    One line lets a distillation script read bundles:
-
-        import torch, trajfmt.torch; torch.load = trajfmt.torch.load
-
-    Args:
-        f: the file, bundle or stub.
-        map_location: as for `torch.load`. For a bundle or a stub it must be None or the CPU.
-        *arguments: as for `torch.load`.
-        **options: as for `torch.load`.
+    `torch.load = trajfmt.torch.load` lets a distillation script read bundles. All arguments are those of
+    `torch.load`. Only `f` and `map_location` matter for bundles and stubs.
 
     Raises:
         UsageError: `map_location` of a bundle is another device than the CPU.

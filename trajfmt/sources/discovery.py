@@ -14,7 +14,8 @@ from typing import Final, NamedTuple
 
 from trajfmt.errors import MissingError, SourceError, UsageError, display
 from trajfmt.sources import bundles
-from trajfmt.sources.base.collection import BufferMode, Collection, FileLayout, OpenOptions, Part, shortened
+from trajfmt.sources.base.collection import BufferMode, Collection, FileLayout, OpenOptions, Part
+from trajfmt.sources.base.unused import shortened
 from trajfmt.sources.checkpoints import huggingface, pytorch
 from trajfmt.sources.checkpoints.search import candidates
 from trajfmt.sources.mtt_family import mtt

@@ -4,7 +4,9 @@ This folder knows the manifest and the codecs but no trajectory. It must not imp
 folder above it.
 
 Modules:
-    files: safe opening, mapping, hashing, and durable writes of a bundle's files.
+    files: reading a bundle's files: safe opening, mapping, positioned reads, hashes.
+    writing: atomic and durable writes.
+    mapped: a regular file of any origin, mapped when it is first read.
     safetensors: headers of safetensors files, and any such file as views of a memory map.
     hdf5: the metadata of an HDF5 file, compared with the manifest.
     datasets: HDF5 datasets as a manifest describes them.
@@ -16,8 +18,9 @@ Modules:
 """
 
 from trajfmt.storage.cache import cache_folder
-from trajfmt.storage.files import sha256_file, write_file
+from trajfmt.storage.files import sha256_file
 from trajfmt.storage.staging import Staging
+from trajfmt.storage.writing import write_file
 
 __all__ = [
     "Staging",

@@ -38,7 +38,8 @@ from trajfmt.schema.manifest import FILE_NAME, MAX_BYTES, FileEntry
 from trajfmt.storage import transfer
 from trajfmt.storage.address import Address
 from trajfmt.storage.cache import CACHE_VARIABLE, arriving, cache_folder
-from trajfmt.storage.files import Backend, BundleFiles, write_at
+from trajfmt.storage.files import Backend, BundleFiles
+from trajfmt.storage.writing import write_at
 
 __all__ = ["RemoteFiles", "fetch_manifest"]
 

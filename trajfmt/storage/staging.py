@@ -30,8 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajfmt.errors import ExistsError, UnsafeError, UsageError, WriteError, display
-from trajfmt.storage.files import fsync_directory, write_file
 from trajfmt.storage.safetensors import NAMES, SafetensorsFile, encode_header
+from trajfmt.storage.writing import fsync_directory, write_file
 
 __all__ = ["Staging"]
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from trajfmt import CorruptError, FormatError, UnsafeError, UsageError
-from trajfmt.storage.files import BundleFiles, open_regular, sha256_file, write_file
+from trajfmt.storage.files import BundleFiles, open_regular, sha256_file
+from trajfmt.storage.writing import write_file
 
 F4 = np.dtype("<f4")
 

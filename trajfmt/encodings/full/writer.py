@@ -16,7 +16,7 @@ from trajfmt.codecs.table import CODECS
 from trajfmt.errors import no_motion, non_finite
 from trajfmt.schema.layout import DTYPES, ParamLayout
 from trajfmt.schema.manifest import MAX_CHUNK, ChunkTable, CodecSettings
-from trajfmt.storage.files import fsync_file, reserve
+from trajfmt.storage.writing import fsync_file, reserve
 from trajfmt.trajectory.measure import Digest
 from trajfmt.trajectory.rounding import Rounding, finite, narrow
 from trajfmt.trajectory.source import Piecewise, Source, checked

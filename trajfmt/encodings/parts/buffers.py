@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from trajfmt.encodings.parts.knots import canonical, header_size
 from trajfmt.errors import CorruptError, SourceError, display
 from trajfmt.schema.layout import MAX_DIMS, MAX_TEXT
-from trajfmt.storage.files import BundleFiles, replacing
+from trajfmt.storage.files import BundleFiles
 from trajfmt.storage.safetensors import (
     NAMES,
     NUMPY,
@@ -28,6 +28,7 @@ from trajfmt.storage.safetensors import (
     encode_header,
     stored_tensor,
 )
+from trajfmt.storage.writing import replacing
 
 __all__ = ["Buffers", "write"]
 

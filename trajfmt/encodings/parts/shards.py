@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from trajfmt.encodings.parts.knots import ByteRange, check_header, header
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import ShardEntry
-from trajfmt.storage.files import BundleFiles, write_at
+from trajfmt.storage.files import BundleFiles
+from trajfmt.storage.writing import write_at
 
 __all__ = ["KnotReader", "KnotWriter", "Shard"]
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.storage.files import fsync_file, reserve
+from trajfmt.storage.writing import fsync_file, reserve
 
 __all__ = ["Tables", "write"]
 

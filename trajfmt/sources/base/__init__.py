@@ -4,5 +4,5 @@ It must not import any other folder of `sources`.
 
 Modules:
     collection: the interface between file layouts and the converter: `FileLayout`, `Collection`, `Part`.
-    unused: remarks on files in a source's folder that are not used.
+    unused: remarks on files in the folder of a source that are not used.
 """

@@ -7,14 +7,13 @@ know names, numbers or module buffers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
-from trajfmt.errors import CorruptError, SourceError, aliased, display
 from trajfmt.schema.layout import Dtype, ParamLayout
 from trajfmt.schema.models import PathFacts
 from trajfmt.schema.provenance import Provenance
@@ -31,9 +30,6 @@ __all__ = [
     "Part",
     "Plain",
     "Shapes",
-    "check_timesteps",
-    "left_out",
-    "shortened",
 ]
 
 Shapes = tuple[tuple[int, ...], ...]
@@ -277,44 +273,3 @@ class FileLayout:
     Raises:
         SourceError: there is nothing of this file layout.
     """
-
-
-def left_out(path: Path, why: str) -> str:
-    """Return the remark on a file that is not used."""
-    return f"left out: {display(path.name)}: {why}"
-
-
-def shortened(items: Sequence[object], most: int) -> str:
-    """Return the first items as a list for a message, with an ellipsis if there are more.
-
-    >>> shortened(["a", "b", "c"], 2)
-    'a, b, …'
-    """
-    return ", ".join(display(item) for item in items[:most]) + (", …" if len(items) > most else "")
-
-
-def check_timesteps(shapes: Sequence[Shapes], places: Sequence[Sequence[Hashable]], path: Path) -> None:
-    """Refuse trajectories without timesteps, of mixed shapes, or whose timesteps are the same memory.
-
-    The last is what MTT's own script saves when it trains on a CPU.
-
-    Args:
-        shapes: the shapes of the tensors, for each timestep.
-        places: the places of the tensors, for each timestep. Equal places are the same memory.
-        path: the file's name in error messages.
-
-    Raises:
-        CorruptError: a timestep has no tensors.
-        SourceError: there are no timesteps, they differ in shapes, or all are the same memory.
-    """
-    if not shapes:
-        raise SourceError("too_few_timesteps", "has no timesteps", path=path)
-    if not shapes[0]:
-        raise CorruptError("source_invalid", "a timestep has no tensors", path=path)
-    for t, found in enumerate(shapes):
-        if found != shapes[0]:
-            raise SourceError(
-                "mixed_architectures", f"timestep {t} has other shapes than timestep 0", path=path
-            )
-    if len(shapes) > 1 and all(tuple(step) == tuple(places[0]) for step in places):
-        raise aliased(len(shapes), path)

@@ -1,4 +1,4 @@
-"""Remarks on files in a source's folder that are not used: one line for each kind of file, with the reason.
+"""Remarks on files in the folder of a source that are not used, with the reason.
 
 The patterns cover the files that the field's scripts leave in a folder of trajectories.
 """
@@ -6,13 +6,13 @@ The patterns cover the files that the field's scripts leave in a folder of traje
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from trajfmt.errors import display
 
-__all__ = ["remarks"]
+__all__ = ["left_out", "remarks", "shortened"]
 
 _REASONS: Final = (
     (r"(waypoint|step)_buffer_.*\.pt", "MCT's convexified form of other files (--from mct-authors)"),
@@ -52,3 +52,17 @@ def _listed(names: Iterable[str]) -> str:
     every = [display(name) for name in names]
     more = f" and {len(every) - _SHOWN} more" if len(every) > _SHOWN else ""
     return ", ".join(every[:_SHOWN]) + more
+
+
+def left_out(path: Path, why: str) -> str:
+    """Return the remark on a file that is not used."""
+    return f"left out: {display(path.name)}: {why}"
+
+
+def shortened(items: Sequence[object], most: int) -> str:
+    """Return the first items as a list for a message, with an ellipsis if there are more.
+
+    >>> shortened(["a", "b", "c"], 2)
+    'a, b, …'
+    """
+    return ", ".join(display(item) for item in items[:most]) + (", …" if len(items) > most else "")

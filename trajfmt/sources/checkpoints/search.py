@@ -14,7 +14,8 @@ from trajfmt.schema import models
 from trajfmt.schema.layout import DTYPES, ParamLayout
 from trajfmt.schema.manifest import FILE_NAME
 from trajfmt.schema.provenance import KnownFrom, Model, Provenance, TimestepUnit
-from trajfmt.sources.base.collection import BufferMode, Found, OpenOptions, left_out, shortened
+from trajfmt.sources.base.collection import BufferMode, Found, OpenOptions
+from trajfmt.sources.base.unused import left_out, shortened
 from trajfmt.sources.checkpoints.numbering import Numbered, is_alias, natural, numbers_of, spacing
 from trajfmt.sources.checkpoints.run import Kind, Run, RunPart, Schema, attempt
 from trajfmt.sources.torchfile.stored import State

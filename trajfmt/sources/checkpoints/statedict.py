@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from trajfmt.errors import CorruptError, SourceError
-from trajfmt.sources.base.collection import shortened
+from trajfmt.sources.base.unused import shortened
 from trajfmt.sources.torchfile import pickled
 from trajfmt.sources.torchfile.stored import (
     LoadedTensor,

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from trajfmt.errors import TrajfmtError
-from trajfmt.sources.base.collection import Collection, FileLayout, OpenOptions, left_out
+from trajfmt.sources.base.collection import Collection, FileLayout, OpenOptions
+from trajfmt.sources.base.unused import left_out
 from trajfmt.sources.mtt_family import mtt
 from trajfmt.sources.mtt_family.replay import ReplayPart, Writer, open_replay, recognise
 

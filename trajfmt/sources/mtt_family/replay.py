@@ -24,9 +24,8 @@ from trajfmt.sources.base.collection import (
     ForeignTrajectory,
     Found,
     OpenOptions,
-    left_out,
-    shortened,
 )
+from trajfmt.sources.base.unused import left_out, shortened
 from trajfmt.sources.mtt_family.paths import folder_named
 from trajfmt.sources.torchfile import zipped
 from trajfmt.sources.torchfile.nesting import check_nesting

@@ -9,5 +9,5 @@ Modules:
     stored: the named tensors of a checkpoint: mapped, or loaded by torch.
     unpickle: torch's weights-only unpickler, for files that are not plain.
     tensors: a trajectory of torch tensors.
-    nesting: a check that an unpickled file is a replay buffer, with a description if it is not.
+    nesting: checks that an unpickled file is a replay buffer, and that its timesteps are a trajectory.
 """

@@ -1,15 +1,16 @@
-"""A check that an unpickled file is a replay buffer, with a description of what it is if it is not."""
+"""Checks that an unpickled file is a replay buffer, and that its timesteps are a trajectory."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trajfmt.errors import CorruptError
+from trajfmt.errors import CorruptError, SourceError, aliased
+from trajfmt.sources.base.collection import Shapes
 from trajfmt.sources.torchfile.stored import is_tensor
 
-__all__ = ["check_nesting"]
+__all__ = ["check_nesting", "check_timesteps"]
 
 
 def check_nesting(buffer: Any, path: Path) -> None:
@@ -55,3 +56,30 @@ def _images(tensors: Any) -> str | None:
     if not pictures or len(pictures) < len([shape for shape in shapes if len(shape) > 2]):
         return None
     return f"images of shape {pictures[0]}, not weights: `mct evaluate` reads distilled sets"
+
+
+def check_timesteps(shapes: Sequence[Shapes], places: Sequence[Sequence[Hashable]], path: Path) -> None:
+    """Refuse trajectories without timesteps, of mixed shapes, or whose timesteps are the same memory.
+
+    The last is what MTT's own script saves when it trains on a CPU.
+
+    Args:
+        shapes: the shapes of the tensors, for each timestep.
+        places: the places of the tensors, for each timestep. Equal places are the same memory.
+        path: the file's name in error messages.
+
+    Raises:
+        CorruptError: a timestep has no tensors.
+        SourceError: there are no timesteps, they differ in shapes, or all are the same memory.
+    """
+    if not shapes:
+        raise SourceError("too_few_timesteps", "has no timesteps", path=path)
+    if not shapes[0]:
+        raise CorruptError("source_invalid", "a timestep has no tensors", path=path)
+    for t, found in enumerate(shapes):
+        if found != shapes[0]:
+            raise SourceError(
+                "mixed_architectures", f"timestep {t} has other shapes than timestep 0", path=path
+            )
+    if len(shapes) > 1 and all(tuple(step) == tuple(places[0]) for step in places):
+        raise aliased(len(shapes), path)

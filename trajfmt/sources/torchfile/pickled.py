@@ -12,7 +12,7 @@ from typing import Any
 from trajfmt.sources.torchfile.instructions import run
 from trajfmt.sources.torchfile.members import Members, Unusual
 from trajfmt.sources.torchfile.stored import MappedTensor
-from trajfmt.storage.safetensors import MappedFile
+from trajfmt.storage.mapped import MappedFile
 
 __all__ = ["Unusual", "read"]
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajfmt.sources.torchfile.members import compare
-from trajfmt.storage.safetensors import NUMPY, MappedFile, SafetensorsFile
+from trajfmt.storage.mapped import MappedFile
+from trajfmt.storage.safetensors import NUMPY, SafetensorsFile
 
 __all__ = ["LoadedTensor", "MappedTensor", "NamedTensor", "State", "Stored", "is_tensor", "not_plain"]
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from trajfmt.errors import CorruptError, SourceError
 from trajfmt.schema.layout import DTYPES, Dtype
-from trajfmt.sources.base.collection import Plain, Shapes, check_timesteps
+from trajfmt.sources.base.collection import Plain, Shapes
+from trajfmt.sources.torchfile.nesting import check_timesteps
 from trajfmt.sources.torchfile.stored import LoadedTensor, is_tensor, not_plain
 
 __all__ = ["TensorTrajectory"]

@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 
 from trajfmt.errors import SourceError
 from trajfmt.schema.layout import DTYPES, Dtype
-from trajfmt.sources.base.collection import Plain, Shapes, check_timesteps
+from trajfmt.sources.base.collection import Plain, Shapes
 from trajfmt.sources.torchfile.instructions import run
 from trajfmt.sources.torchfile.members import Members, Unusual, compare
+from trajfmt.sources.torchfile.nesting import check_timesteps
 from trajfmt.sources.torchfile.placement import Tensor
-from trajfmt.storage.safetensors import MappedFile
+from trajfmt.storage.mapped import MappedFile
 
 __all__ = ["Unusual", "ZippedTrajectory", "read"]
 
