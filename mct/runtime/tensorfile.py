@@ -26,7 +26,7 @@ _KEY = "mct"
 
 @contextlib.contextmanager
 def explained(path: Path, hint: str) -> Iterator[None]:
-    """Say of an error of the system which file could not be written, and what is left."""
+    """Add the name of the file and a hint to an error of the operating system in the block."""
     try:
         yield
     except OSError as exc:

@@ -1,4 +1,4 @@
-"""One timestep of a bundle as an ordinary checkpoint."""
+"""Writing one timestep of a bundle as an ordinary checkpoint."""
 
 from __future__ import annotations
 
@@ -21,14 +21,21 @@ _BLOCK: Final = 2**20
 
 
 def extract(bundle: Bundle, trajectory: int, t: float, output: str | os.PathLike[str]) -> None:
-    """Write the weights of a trajectory at t as a safetensors file, parameters by their own names.
+    """Write the weights of a trajectory at timestep t as a safetensors file, by the names of the parameters.
 
-    What the last stored timestep up to t carries besides, such as running statistics, follows them.
+    The module buffers of the last stored timestep up to t follow the parameters.
+
+    Args:
+        bundle: the bundle.
+        trajectory: the number of the trajectory.
+        t: the timestep. Between whole numbers only for a convex bundle.
+        output: the file, whose name ends in `.safetensors`.
 
     Raises:
         ExistsError: `output` exists.
-        TimestepError: t lies outside the trajectory, or between the timesteps of a full one.
-        UsageError: `output` does not end in `.safetensors`.
+        TimestepError: t is outside the trajectory, or between the timesteps of a full one.
+        UsageError: `output` does not end in `.safetensors`, or its folder is missing.
+        WriteError: the file cannot be written.
     """
     path = local(output)
     if path.suffix != ".safetensors":
@@ -46,7 +53,7 @@ def extract(bundle: Bundle, trajectory: int, t: float, output: str | os.PathLike
 
 
 def _checkpoint(trajectory: Trajectory, t: float, about: object) -> Iterator[bytes | memoryview]:
-    """Yield the bytes of a checkpoint; the weight vector is never built."""
+    """Yield the bytes of a checkpoint, one block of weights at a time."""
     layout = trajectory.layout
     names = {parameter.name for parameter in layout.parameters}
     buffers = [(name, held) for name, held in trajectory.buffers(t).items() if name not in names]

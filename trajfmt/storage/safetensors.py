@@ -153,7 +153,7 @@ def decode_header(text: bytes, path: object) -> dict[str, Any]:
 
 
 def stored_tensor(entry: object, data: int) -> StoredTensor | str:
-    """Return where the tensor of a header's entry lies, or what is wrong with that entry.
+    """Return type, shape and place of the tensor that an entry of a header describes, or its error.
 
     Args:
         entry: what the header says about the tensor.

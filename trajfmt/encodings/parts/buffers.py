@@ -152,7 +152,7 @@ class Buffers:
 
 
 def _place(entry: object, data: int) -> StoredTensor | None:
-    """Return where one tensor lies, or None if its entry is invalid or exceeds a limit of the format."""
+    """Return the place of one tensor, or None if its entry is invalid or exceeds a limit of the format."""
     place = stored_tensor(entry, data)
     if isinstance(place, str) or place.dtype not in NUMPY:
         return None

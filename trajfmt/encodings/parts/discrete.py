@@ -1,4 +1,4 @@
-"""A convexified trajectory at its whole timesteps: what a full bundle keeps of it."""
+"""A convexified trajectory at its whole timesteps, as a full bundle stores it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Array = NDArray[np.generic]
 
 
 class Discretised:
-    """A convexified trajectory as a `Source`: weights by eq. 10, computed where they are asked for.
+    """A convexified trajectory as a `Source`, with weights by eq. 10 that are computed when they are read.
 
     Args:
         source: the trajectory.
-        layout: the parameters, in the type that will be stored. Knots of another type give float64, so that
-            what is stored is rounded once.
-        window: the timesteps that are wanted.
-        cast: whether another type than the layout's is welcome.
+        layout: the parameters, in the type that will be stored. Knots of another type give float64 weights,
+            so that they are rounded only once.
+        window: the timesteps to return. By default all.
+        cast: whether knots may have another type than `layout`.
     """
 
     def __init__(
@@ -44,17 +44,17 @@ class Discretised:
 
     @property
     def timesteps(self) -> int:
-        """Return T + 1."""
+        """The number of timesteps in the window."""
         return len(self._range)
 
     @property
     def numbers(self) -> tuple[int, ...] | None:
-        """Return the numbers that the timesteps had in the source, if it has any."""
+        """The numbers of the timesteps in the source, or None if it has none."""
         found = self._source.numbers if isinstance(self._source, Carrying) else None
         return None if found is None else tuple(found[t] for t in self._range)
 
     def buffers(self, t: int) -> Mapping[str, NDArray[Any]]:
-        """Return what the last knot up to t carries."""
+        """Return the module buffers of the last knot up to timestep t, by name."""
         if not isinstance(self._source, Carrying):
             return {}
         return self._source.buffers(max(k for k in self._source.knots if k <= self._range[t]))

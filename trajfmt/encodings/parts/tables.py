@@ -1,7 +1,8 @@
-"""The HDF5 file that holds the beta tables of convexified trajectories, for any HDF5 tool to read.
+"""The HDF5 file of the beta tables of convexified trajectories, for any HDF5 tool to read.
 
-Owns its layout: one group per trajectory with `u` and, where they are known, `step_norms` and `gram`, all
-contiguous little-endian float64. Our reader never asks libhdf5: the manifest records where each array lies.
+There is one group for each trajectory, with `u` and, if they are known, `step_norms` and `gram`. All are
+contiguous little-endian float64. The manifest records the position of each array, so that reading a bundle
+needs no libhdf5.
 """
 
 from __future__ import annotations
@@ -27,37 +28,41 @@ class Tables:
     """The tables of one trajectory."""
 
     u: Float
-    """`(T+1, L)`, see `trajfmt.beta.curve`."""
+    """The beta table `(T+1, L)`, see `trajectory.beta.curve`."""
 
     step_norms: Float | None
-    """`(T, L)` or absent."""
+    """The step norms `(T, L)`, or None."""
 
     gram: Float | None
-    """`(T+1, T+1)` or absent."""
+    """The Gram matrix `(T+1, T+1)`, or None."""
 
     @classmethod
     def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Tables:
-        """Return the tables that `items` gave."""
+        """Return the tables whose `items` are `arrays`."""
         return cls(arrays["u"], arrays.get("step_norms"), arrays.get("gram"))
 
     @property
     def nbytes(self) -> int:
-        """Return the bytes of all arrays."""
+        """The bytes of all arrays."""
         return sum(array.nbytes for array in self.items().values())
 
     def items(self) -> dict[str, Float]:
-        """Return the arrays that exist, by the names of their datasets."""
+        """Return the arrays that are not None, by the names of their datasets."""
         arrays = {"u": self.u, "step_norms": self.step_norms, "gram": self.gram}
         return {name: array for name, array in arrays.items() if array is not None}
 
 
 def write(path: Path, tables: Iterable[tuple[int, Tables]], nbytes: int) -> dict[int, dict[str, int]]:
-    """Write one group per trajectory, named `{index:05d}`, and return the byte offset of every array.
+    """Write one group `{index:05d}` for each trajectory, durably.
 
     Args:
         path: the file.
-        tables: taken one at a time, so that memory does not grow with their number.
-        nbytes: about how large the file will be.
+        tables: number and tables of each trajectory. They are taken one at a time, so that memory does not
+            grow with their number.
+        nbytes: the approximate size of the file.
+
+    Returns:
+        The position of every array in the file, by number of the trajectory and name of the dataset.
 
     Raises:
         OSError: the file cannot be written.
@@ -76,7 +81,7 @@ def write(path: Path, tables: Iterable[tuple[int, Tables]], nbytes: int) -> dict
                 for name, array in table.items().items():
                     dataset = group.create_dataset(name, data=np.asarray(array, "<f8"))
                     offsets[index][name] = int(dataset.id.get_offset())
-    except RuntimeError as exc:  # h5py's, where the file cannot be closed
+    except RuntimeError as exc:  # raised by h5py if the file cannot be closed
         raise OSError(errno.EIO, str(exc).splitlines()[0]) from exc
     fsync_file(path)
     return offsets
