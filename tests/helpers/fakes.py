@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 import trajfmt
 
 Array = NDArray[np.floating]
+SHAPES = [("a.weight", (5, 3)), ("a.bias", (5,)), ("b.weight", (2, 5)), ("b.bias", (2,))]
 
 
 @dataclass(frozen=True)
@@ -93,3 +94,10 @@ def random_walk(layout: trajfmt.ParamLayout, last: int, seed: int = 0, *, dtype:
     path = np.concatenate([rng.normal(size=(1, layout.size)), 0.1 * steps])
     walk: Array = np.cumsum(path, axis=0).astype(dtype)
     return walk
+
+
+def bundle_of(knots=(), *, layers="tensor", last=8, count=2, dtype="float32") -> FakeBundle:
+    """Return a bundle of random walks."""
+    layout = trajfmt.ParamLayout.of(SHAPES, layers=layers)
+    return FakeBundle([random_walk(layout, last, seed, dtype=dtype) for seed in range(count)], layout,
+                      knots=knots)  # fmt: skip

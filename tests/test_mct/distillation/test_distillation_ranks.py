@@ -8,29 +8,19 @@ from pathlib import Path
 import pytest
 
 torch = pytest.importorskip("torch")
-import trajfmt  # noqa: E402
 from mct.distillation import state as states  # noqa: E402
 from mct.distillation.distiller import Distiller  # noqa: E402
 from mct.distillation.folder import RunFolder  # noqa: E402
 from mct.distillation.loop import distill  # noqa: E402
 from mct.errors import DivergedError, ExistsError, RankError  # noqa: E402
 from mct.events import OuterStep  # noqa: E402
-from mct.models import networks  # noqa: E402
 from mct.runtime.ranks import Alone  # noqa: E402
 from mct.settings.config import DistillConfig, EvaluateConfig  # noqa: E402
-from tests.helpers.fakes import FakeBundle, random_walk  # noqa: E402
 from tests.helpers.threads import in_ranks  # noqa: E402
 
 CONFIG = DistillConfig(ipc=1, inner_steps=3, expert_steps=2, max_start=3, outer_steps=5, lr_img=10,
                        lr_lr=1e-4, lr_init=0.02, batch_syn=4, save_every=100, samples=2)  # fmt: skip
 PROTOCOL = EvaluateConfig(networks=1, epochs=1)
-
-
-@pytest.fixture
-def bundle(network: networks.ConvNet) -> FakeBundle:
-    """Return two wandering trajectories of the small network."""
-    layout = trajfmt.ParamLayout.of(networks.parameters_of(network))
-    return FakeBundle([0.1 * random_walk(layout, 6, seed) for seed in range(2)], layout, knots=(2,))
 
 
 @pytest.fixture

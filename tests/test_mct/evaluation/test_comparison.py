@@ -15,7 +15,7 @@ from mct.events import Accuracy, ArchitectureTested, NetworkTrained  # noqa: E40
 from mct.results import synthetic  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
 from mct.settings.config import EvaluateConfig  # noqa: E402
-from tests.test_mct.results.test_synthetic import made  # noqa: E402
+from tests.helpers.made import made  # noqa: E402
 
 
 def drain(events) -> tuple[list[NetworkTrained], Accuracy]:

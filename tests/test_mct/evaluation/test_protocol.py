@@ -13,7 +13,7 @@ from mct.models import networks  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
 from mct.settings.config import EvaluateConfig  # noqa: E402
 from mct.training.jobs import Crew, intraop  # noqa: E402
-from tests.test_mct.results.test_synthetic import made  # noqa: E402
+from tests.helpers.made import made  # noqa: E402
 
 CONFIG = EvaluateConfig(networks=2, epochs=4, augment="none")
 

@@ -15,7 +15,7 @@ from mct.events import ExpertDone, ExpertsFound  # noqa: E402
 from mct.experts.run import ExpertRun, buffer_folder, provenance  # noqa: E402
 from mct.models import networks  # noqa: E402
 from mct.settings.config import ExpertConfig  # noqa: E402
-from tests.test_mct.experts.test_train import trained  # noqa: E402
+from tests.helpers.pupils import trained  # noqa: E402
 
 
 def run_of(path: Path, **settings: object) -> ExpertRun:

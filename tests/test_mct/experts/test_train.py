@@ -11,38 +11,10 @@ from mct.data.datasets import Dataset  # noqa: E402
 from mct.errors import DivergedError  # noqa: E402
 from mct.events import ExpertDone, ExpertEpoch  # noqa: E402
 from mct.experts import train  # noqa: E402
-from mct.experts.recording import Rows  # noqa: E402
 from mct.models import networks  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
 from mct.settings.config import ExpertConfig  # noqa: E402
-
-CONFIG = ExpertConfig(experts=2, epochs=3, lr=0.05, batch_size=500, augment="none")
-
-
-class Kept:
-    """Keeps trajectories in memory."""
-
-    def __init__(self) -> None:
-        self.theta: list[np.ndarray] = []
-
-    @property
-    def finished(self) -> int:
-        """Return how many."""
-        return len(self.theta)
-
-    def tape(self) -> Rows:
-        """Return an empty tape."""
-        return Rows()
-
-    def keep(self, tape: Rows) -> None:
-        """Keep a tape."""
-        self.theta.append(np.stack(tape.rows))
-
-
-def trained(dataset: Dataset, model: trajfmt.Model, config: ExpertConfig = CONFIG):
-    """Return events and trajectories."""
-    store = Kept()
-    return list(train.train_experts(dataset, model, config, store)), store.theta
+from tests.helpers.pupils import Kept, trained  # noqa: E402
 
 
 def test_timesteps_are_initialisation_and_every_epoch(digits: Dataset, model: trajfmt.Model) -> None:

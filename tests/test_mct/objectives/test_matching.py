@@ -15,8 +15,10 @@ from mct.errors import CorruptError, MismatchError  # noqa: E402
 from mct.objectives.matching import Matcher, _norms  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
 from mct.trajectories.stream import KnotStream  # noqa: E402
-from tests.helpers.fakes import random_walk  # noqa: E402
-from tests.test_mct.trajectories.test_stream import bundle_of  # noqa: E402
+from tests.helpers.fakes import (  # noqa: E402
+    bundle_of,
+    random_walk,
+)
 
 CASES = [((), 0.0, 8.0), ((), 1.3, 2.5), ((3,), 1.5, 3.0), ((3,), 2.9, 0.2), ((2, 5), 0.7, 6.1),
          ((2, 5), 5.0, 3.0), (None, 2.0, 3.0), (None, 0.0, 8.0), (None, 7.0, 1.0)]  # fmt: skip

@@ -12,29 +12,11 @@ safetensors = pytest.importorskip("safetensors")
 import trajfmt  # noqa: E402
 from mct.data.datasets import Dataset, load  # noqa: E402
 from mct.errors import ConfigError, CorruptError, MissingError, ResultError  # noqa: E402
-from mct.models import networks  # noqa: E402
 from mct.results import synthetic  # noqa: E402
 from mct.runtime import tensorfile  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
-from mct.settings.config import DistillConfig, EvaluateConfig  # noqa: E402
-
-
-def origin_of(dataset: Dataset, ipc: int = 2) -> synthetic.Origin:
-    """Return an origin on `dataset`."""
-    return synthetic.Origin(
-        dataset=dataset.name,
-        class_names=dataset.class_names,
-        preprocessing=dataset.transform.record,
-        model=networks.parse("ConvNetD2W4", channels=1, image_size=8, classes=10),
-        config=DistillConfig(ipc=ipc, max_start=3.5),
-        artifact_sha256="ab" * 32,
-        outer_step=7,
-    )
-
-
-def made(dataset: Dataset, ipc: int = 2) -> synthetic.SyntheticDataset:
-    """Return a synthetic dataset from real images."""
-    return synthetic.from_real(dataset, origin_of(dataset, ipc), generator=generator(3))
+from mct.settings.config import EvaluateConfig  # noqa: E402
+from tests.helpers.made import made  # noqa: E402
 
 
 def test_starts_as_real_images_of_each_class(digits: Dataset) -> None:

@@ -14,8 +14,10 @@ from mct.runtime.seeds import generator  # noqa: E402
 from mct.trajectories.knot_cache import Knots  # noqa: E402
 from mct.trajectories.loading import Knot, Loader  # noqa: E402
 from mct.trajectories.stream import KnotStream  # noqa: E402
-from tests.helpers.fakes import random_walk  # noqa: E402
-from tests.test_mct.trajectories.test_stream import bundle_of  # noqa: E402
+from tests.helpers.fakes import (  # noqa: E402
+    bundle_of,
+    random_walk,
+)
 
 SHAPES = [("a.weight", (50, 31)), ("a.bias", (50,)), ("b.weight", (20, 50)), ("b.bias", (20,))]
 LAYOUT = trajfmt.ParamLayout.of(SHAPES)

@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 
 from mct.trajectories.position import _Pieces, _write_at_once  # noqa: E402
 from mct.trajectories.stream import KnotStream  # noqa: E402
-from tests.test_mct.trajectories.test_stream import bundle_of  # noqa: E402
+from tests.helpers.fakes import bundle_of  # noqa: E402
 
 
 @pytest.mark.parametrize("layers", ["tensor", "module", "all"])

@@ -9,16 +9,7 @@ import trajfmt  # noqa: E402
 from mct.errors import ConfigError  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
 from mct.trajectories.stream import KnotStream  # noqa: E402
-from tests.helpers.fakes import FakeBundle, random_walk  # noqa: E402
-
-SHAPES = [("a.weight", (5, 3)), ("a.bias", (5,)), ("b.weight", (2, 5)), ("b.bias", (2,))]
-
-
-def bundle_of(knots=(), *, layers="tensor", last=8, count=2, dtype="float32") -> FakeBundle:
-    """Return a bundle of random walks."""
-    layout = trajfmt.ParamLayout.of(SHAPES, layers=layers)
-    return FakeBundle([random_walk(layout, last, seed, dtype=dtype) for seed in range(count)], layout,
-                      knots=knots)  # fmt: skip
+from tests.helpers.fakes import SHAPES, FakeBundle, bundle_of, random_walk  # noqa: E402
 
 
 def test_one_vector_of_weights_per_sample() -> None:

@@ -1,0 +1,36 @@
+"""Arrays for anybody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+from mct.errors import CorruptError  # noqa: E402
+from tests.foreign_sets import writers  # noqa: E402  # the generators need torch
+from tests.foreign_sets.opening import IMAGES, LOGITS, convert, opened  # noqa: E402
+
+
+def test_arrays_for_anybody(tmp_path: Path) -> None:
+    """The .npz says what its labels are; damaged ones are refused."""
+    source = writers.mkdt(tmp_path / "in", IMAGES, LOGITS, 0.02)
+    path = tmp_path / "a.npz"
+    convert(source, path)
+    with np.load(path) as stored:
+        assert sorted(stored) == ["images", "labels", "learning_rate", "meaning"]
+        assert str(stored["meaning"]) == "representations"
+        arrays = dict(stored)
+    for change, match in (
+        ({"meaning": np.array("classes")}, "`meaning` is classes"),
+        ({"images": np.array("x")}, "expected square images"),
+        ({"learning_rate": np.array(-1.0)}, "not a number above 0"),
+        ({"labels": np.array([None])}, "cannot be read"),
+    ):
+        np.savez(tmp_path / "b.npz", **(arrays | change))
+        with pytest.raises(CorruptError, match=match):
+            opened(tmp_path / "b.npz")
+    (tmp_path / "c.npz").write_bytes(path.read_bytes()[:500])
+    with pytest.raises(CorruptError, match="cannot be read"):
+        opened(tmp_path / "c.npz")
