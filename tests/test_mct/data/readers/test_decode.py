@@ -1,0 +1,65 @@
+"""Image files to one array: sizes, channels, scaling, and files that are no images."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+Image = pytest.importorskip("PIL.Image")
+
+from mct.data.readers.decode import decode, survey  # noqa: E402
+from mct.errors import DataError  # noqa: E402
+
+
+def picture(path: Path, pixels: np.ndarray) -> Path:
+    """Write an array as PNG."""
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def test_bytes_of_every_pixel(tmp_path: Path) -> None:
+    """Channels come first; grey becomes three equal channels where colours are wanted."""
+    rng = np.random.default_rng(0)
+    colours, grey = rng.integers(0, 256, (5, 5, 3), np.uint8), rng.integers(0, 256, (5, 5), np.uint8)
+    paths = [picture(tmp_path / "a.png", colours), picture(tmp_path / "b.png", grey)]
+    assert survey(paths, resize=False) == (5, 3)
+    assert survey(paths[1:], resize=False) == (5, 1)
+    found = decode(paths, size=5, channels=3)
+    assert np.array_equal(found[0], colours.transpose(2, 0, 1))
+    assert np.array_equal(found[1], np.stack([grey] * 3))
+    assert np.array_equal(decode(paths[1:], size=5, channels=1)[0, 0], grey)
+
+
+def test_centre_of_the_scaled_image(tmp_path: Path) -> None:
+    """The shorter side becomes `size`, then the middle is cut out: of 6 columns the inner two."""
+    pixels = np.zeros((2, 6, 3), np.uint8)
+    pixels[:, 2:4] = 200
+    path = picture(tmp_path / "wide.png", pixels)
+    assert (decode([path], size=2, channels=3, resize=True) == 200).all()
+    assert survey([path], resize=True)[1] == 3
+
+
+@pytest.mark.parametrize(("shape", "words"), [((5, 4), "is 4x5, expected 5x5 as a.png"), ((6, 6), "is 6x6")])
+def test_sizes_must_agree(tmp_path: Path, shape: tuple[int, int], words: str) -> None:
+    """The file is named, with its size and the expected one."""
+    paths = [
+        picture(tmp_path / "a.png", np.zeros((5, 5), np.uint8)),
+        picture(tmp_path / "b.png", np.zeros(shape, np.uint8)),
+    ]
+    with pytest.raises(DataError, match=f"b.png: {words}"):
+        survey(paths, resize=False)
+    with pytest.raises(DataError, match=f"b.png: is {shape[1]}x{shape[0]}, expected 5x5"):
+        decode(paths, size=5, channels=1)
+
+
+def test_what_cannot_be_decoded_is_named(tmp_path: Path) -> None:
+    """A single image that is not square, one of 16 bits, and one that is cut."""
+    with pytest.raises(DataError, match="is 5x4, expected a square image"):
+        survey([picture(tmp_path / "a.png", np.zeros((4, 5), np.uint8))], resize=False)
+    with pytest.raises(DataError, match="more than 8 bits a channel"):
+        survey([picture(tmp_path / "b.png", np.zeros((4, 4), np.uint16))], resize=False)
+    path = picture(tmp_path / "c.png", np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8))
+    path.write_bytes(path.read_bytes()[:900])
+    with pytest.raises(DataError, match=r"c\.png: cannot be decoded as an image"):
+        decode([path], size=40, channels=3)

@@ -1,0 +1,122 @@
+"""Small files of tensors and facts: whole or not at all, and checked when they are read."""
+
+import errno
+import os
+import shutil
+import stat
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from safetensors.torch import load_file, save_file  # noqa: E402
+
+from mct.errors import CorruptError, MissingError, ResultError  # noqa: E402
+from mct.runtime import tensorfile  # noqa: E402
+
+FACTS = {"kind": "thing", "version": 1, "name": "ä"}
+
+
+def tensors() -> dict[str, torch.Tensor]:
+    """Return tensors of several types, one of them not contiguous."""
+    return {"b": torch.arange(6.0).view(2, 3).t(), "a": torch.tensor(7), "c": torch.ones(2).bfloat16()}
+
+
+def test_tensors_and_facts_come_back(tmp_path: Path) -> None:
+    """Bit for bit; equal contents give equal bytes, whatever their order; other programs read the tensors."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    tensorfile.save(one, tensors(), FACTS)
+    tensorfile.save(two, dict(reversed(tensors().items())), dict(reversed(FACTS.items())))
+    assert one.read_bytes() == two.read_bytes()
+    found, facts = tensorfile.load(one, kind="thing", version=1)
+    assert facts == FACTS
+    for name, tensor in tensors().items():
+        assert torch.equal(found[name], tensor)
+        assert torch.equal(load_file(one)[name], tensor)
+
+
+def test_what_is_not_as_it_was_written(tmp_path: Path) -> None:
+    """Missing, of another kind or program, cut, or with one changed value."""
+    path = tmp_path / "file"
+    with pytest.raises(MissingError, match="no such file"):
+        tensorfile.load(path, kind="thing", version=1)
+    tensorfile.save(path, tensors(), FACTS)
+    for kind, version in (("other", 1), ("thing", 2)):
+        with pytest.raises(ResultError, match=f"expected a {kind} of version {version}, found 'thing'"):
+            tensorfile.load(path, kind=kind, version=version)
+    data = bytearray(path.read_bytes())
+    path.write_bytes(data[:-1])
+    with pytest.raises(CorruptError, match="not a safetensors file, or damaged"):
+        tensorfile.load(path, kind="thing", version=1)
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CorruptError, match="do not have the sha256 on record"):
+        tensorfile.load(path, kind="thing", version=1)
+    save_file(tensors() | {"b": torch.ones(2)}, path)
+    with pytest.raises(ResultError, match="not written by mct"):
+        tensorfile.load(path, kind="thing", version=1)
+    for text in ("{", "[]", '{"kind": "thing"}', "[" * 100_000):
+        save_file({"a": torch.ones(1)}, path, {"mct": text})
+        with pytest.raises(CorruptError, match="cannot be read"):
+            tensorfile.load(path, kind="thing", version=1)
+
+
+def test_numbers_that_json_lacks_are_refused(tmp_path: Path) -> None:
+    """And nothing is left."""
+    with pytest.raises(ValueError, match="JSON compliant"):
+        tensorfile.save(tmp_path / "file", tensors(), FACTS | {"x": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch) -> None:
+    """Also one that fails when the file gets its name; the temporary file is gone."""
+    path = tmp_path / "file"
+    tensorfile.write_atomically(path, b"old")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for name in ("fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, name, full)
+            with pytest.raises(OSError, match="No space"):
+                tensorfile.write_atomically(path, b"new")
+        assert path.read_bytes() == b"old"
+        assert list(tmp_path.iterdir()) == [path]
+
+
+def test_rights_are_those_of_any_new_file(tmp_path: Path) -> None:
+    """Temporary files are private, results are not."""
+    mask = os.umask(0o027)
+    try:
+        tensorfile.write_atomically(tmp_path / "file", b"x")
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
+
+
+def test_errors_of_the_system_say_what_is_left(tmp_path: Path) -> None:
+    """Number and file are kept, and the hint follows; our own errors say so themselves."""
+    with (
+        pytest.raises(OSError, match="No space; the last state is safe") as caught,
+        tensorfile.explained(tmp_path / "file", "the last state is safe"),
+    ):
+        raise OSError(errno.ENOSPC, "No space")
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "file"))
+    with pytest.raises(MissingError, match=r"^gone$"), tensorfile.explained(tmp_path, "hint"):
+        raise MissingError("gone")
+
+
+def test_room_is_looked_for_where_the_folder_will_be(tmp_path: Path, monkeypatch) -> None:
+    """The nearest folder that exists tells; exactly enough is enough."""
+    asked: list[Path] = []
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda place: asked.append(place) or SimpleNamespace(free=10**6)
+    )
+    tensorfile.require_space(tmp_path / "a" / "b", 10**6)
+    assert asked == [tmp_path]
+    with pytest.raises(OSError, match=r"about 1\.5 MB will be written, 1\.0 MB are free") as caught:
+        tensorfile.require_space(tmp_path, 1_500_000)
+    assert caught.value.errno == errno.ENOSPC
