@@ -1,0 +1,106 @@
+"""The test of a module is where its path says: that of `schema/layout.py` is `schema/test_layout.py`.
+
+A test file is called after a module of its folder, or after the folder, and may go on with an aspect:
+`test_zipped.py`, `test_run_kill.py`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent
+ROOT = TESTS.parent
+PACKAGES = ("trajfmt", "mct", "cli")
+
+FAMILY = "att datm edf ftd fyi glad haba ltdd mkdt nodistill pad selmatch seqmatch tesla videodd"
+
+ELSEWHERE = {
+    "trajfmt": {
+        "test_trajfmt/sources/mtt_family/test_mtt_family.py": (
+            [f"sources/mtt_family/{name}" for name in FAMILY.split()],
+            "differ in a table of facts: each is read from the folder that its own writer leaves",
+        ),
+        "test_trajfmt/sources/pairs_and_graphs/test_towers.py": (
+            ["sources/pairs_and_graphs/vl", "sources/pairs_and_graphs/lors"],
+            "differ in names and facts: both are read from what their writers leave",
+        ),
+        "test_trajfmt/sources/pairs_and_graphs/test_graphs.py": (
+            ["sources/pairs_and_graphs/sfgc", "sources/pairs_and_graphs/geom"],
+            "differ in names and facts: both are read from what their writers leave",
+        ),
+        "test_trajfmt/export/test_checkpoints.py": (
+            ["export/base"],
+            "says what a target is; its only behaviour is the refusal to write stubs",
+        ),
+        "test_packaging.py": (["version"], "is compared with the package's metadata"),
+    },
+    "mct": {
+        "test_mct/sets/test_table.py": (
+            ["sets/base", "sets/mtt", "sets/ema", "sets/authors", "sets/datm", "sets/ddranking"],
+            "are names of files: each is read from what its own writer leaves",
+        ),
+        "test_mct/data/readers/test_arrays.py": (["data/readers/raw"], "is what every reader returns"),
+        "test_mct/results/test_synthetic.py": (["results/origin"], "is data: it survives a file bit for bit"),
+        "test_mct/distillation/test_loop.py": (["events"], "are data: the loops yield them"),
+        "test_mct/inner/test_unroll_cuda.py": (["runtime/capture"], "needs a GPU"),
+    },
+}
+"""For every package: test file → the modules without a test file of their own that it covers, and why."""
+
+
+def _tests(package: str) -> list[Path]:
+    return sorted((TESTS / f"test_{package}").rglob("test_*.py"))
+
+
+def _modules(folder: Path) -> set[str]:
+    return {file.stem for file in folder.glob("*.py")} - {"__init__"}
+
+
+def _subject(file: Path, names: set[str]) -> str | None:
+    """Return the longest of some names that a test file is called after."""
+    fitting = [name for name in names if f"{file.stem}_".startswith(f"test_{name}_")]
+    return max(fitting, key=len, default=None)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_test_file_is_called_after_what_it_tests(package: str) -> None:
+    """Its folder is one of the package, its name one of a module there or that of the folder."""
+    files = _tests(package)
+    assert files
+    wrong = []
+    for file in files:
+        folder = ROOT / package / file.parent.relative_to(TESTS / f"test_{package}")
+        if not (folder / "__init__.py").is_file() or not _subject(file, _modules(folder) | {folder.name}):
+            wrong.append(str(file.relative_to(TESTS)))
+    if package == "cli":  # `traj` and `mct` are tested as their users meet them, command by command
+        assert {_subject(file, _modules(ROOT / "cli")) for file in files} >= {"traj", "mct"}
+    assert wrong == []
+
+
+@pytest.mark.parametrize("package", ELSEWHERE)
+def test_every_module_has_a_test_file(package: str) -> None:
+    """A module without one is in the table, with the file that covers it, and no other module is."""
+    tested = set()
+    for file in _tests(package):
+        place = file.parent.relative_to(TESTS / f"test_{package}")
+        subject = _subject(file, _modules(ROOT / package / place))
+        if subject is not None:
+            tested.add((place / subject).as_posix())
+    modules = {
+        file.relative_to(ROOT / package).with_suffix("").as_posix()
+        for file in (ROOT / package).rglob("*.py")
+        if file.name != "__init__.py"
+    }
+    elsewhere = [module for covered, _ in ELSEWHERE[package].values() for module in covered]
+    assert sorted(elsewhere) == sorted(set(elsewhere))
+    assert modules - tested == set(elsewhere)
+
+
+def test_the_files_of_the_table_exist() -> None:
+    """Each with a reason why it covers other modules."""
+    for table in ELSEWHERE.values():
+        for name, (_, why) in table.items():
+            assert (TESTS / name).is_file(), name
+            assert why
