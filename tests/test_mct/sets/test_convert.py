@@ -170,7 +170,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
             raise OSError(28, "No space left on device", str(path))
         written.append(path)
 
-    monkeypatch.setattr("mct.sets.convert.write_atomically", failing)
+    monkeypatch.setattr("mct.sets.convert.write_file", failing)
     with pytest.raises(OSError, match="No space left"):
         convert(source, tmp_path / "out", to="mtt")
     assert [entry.name for entry in tmp_path.iterdir()] == ["in"]
