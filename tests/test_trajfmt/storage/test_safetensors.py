@@ -169,8 +169,9 @@ def test_nothing_but_a_regular_file_is_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
     for name in ("link", "pipe", "folder", "missing"):
-        with pytest.raises(FormatError):
+        with pytest.raises(FormatError) as caught:
             SafetensorsFile(tmp_path / name)
+        assert caught.value.reason == ("file_missing" if name == "missing" else "path_unsafe")
 
 
 def test_views_outlive_the_map(tmp_path: Path) -> None:
