@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from trajfmt.convert.options import ConvertOptions
 from trajfmt.convert.run import convert
-from trajfmt.errors import TrajfmtError, UsageError
+from trajfmt.errors import UsageError
 
 torch = pytest.importorskip("torch")
 import trajfmt  # noqa: E402
@@ -30,27 +31,29 @@ def test_appending_another_network_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"knots": (3,)}, {"layers": "all"}, {"timesteps": (2, 8)}], ids=["knots", "layers", "window"]
+    ("options", "words"),
+    [
+        ({"knots": (3,)}, "was made with two endpoints, not knots 3; leave the options out"),
+        ({"layers": "all"}, "has other layers than `--layers all`; leave it out"),
+        ({"timesteps": (2, 8)}, "begin at timestep 0 of their sources, these would at 2"),
+    ],
+    ids=["knots", "layers", "window"],
 )
-def test_appending_with_other_options_is_refused(tmp_path: Path, options: dict[str, Any]) -> None:
+def test_appending_with_other_options_is_refused(tmp_path: Path, options: dict[str, Any], words: str) -> None:
     """What the bundle cannot take is refused, not dropped."""
     run(save(tmp_path / "a", [theta(0)]), tmp_path / "out.mct")
-    with pytest.raises(UsageError):
-        convert(
-            save(tmp_path / "b", [theta(1)]), tmp_path / "out.mct", ConvertOptions(append=True, **options)
-        )
+    other = save(tmp_path / "b", [theta(1)])
+    with pytest.raises(UsageError, match=re.escape(words)):
+        convert(other, tmp_path / "out.mct", ConvertOptions(append=True, **options))
 
 
 def test_appending_other_data_is_refused(tmp_path: Path) -> None:
     """Experts of another data set or preprocessing do not pass as the bundle's own."""
     target = tmp_path / "out.mct"
     run(save(tmp_path / "CIFAR10" / "ConvNet", [theta(0, shapes=SMALL)]), target)
-    with pytest.raises(TrajfmtError):
-        convert(
-            save(tmp_path / "CIFAR10_NO_ZCA" / "ConvNet", [theta(1, shapes=SMALL)]),
-            target,
-            ConvertOptions(append=True),
-        )
+    other = save(tmp_path / "CIFAR10_NO_ZCA" / "ConvNet", [theta(1, shapes=SMALL)])
+    with pytest.raises(UsageError, match=r"its preprocessing is kind zca.*, the source's is kind normalize"):
+        convert(other, target, ConvertOptions(append=True))
 
 
 def test_append_learns_facts_that_were_unknown(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,17 +45,25 @@ def test_plan_reports_what_would_be_left_out(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["src"]
 
 
-@pytest.mark.parametrize("case", ["knots beyond T", "destination exists", "smooth without knots"])
-def test_plan_refuses_what_the_conversion_refuses(tmp_path: Path, case: str) -> None:
+@pytest.mark.parametrize(
+    ("options", "exists", "words"),
+    [
+        ({"knots": (99,)}, False, "inserted knots must lie between 0 and T"),
+        ({}, True, "already exists"),
+        ({"smooth": True}, False, "smoothing needs inserted waypoints"),
+    ],
+    ids=["knots beyond T", "destination exists", "smooth without knots"],
+)
+def test_plan_refuses_what_the_conversion_refuses(
+    tmp_path: Path, options: dict[str, Any], exists: bool, words: str
+) -> None:
     """A dry run that succeeds is a promise."""
     source, target = save(tmp_path / "src", [theta(0)]), tmp_path / "out.mct"
-    options = ConvertOptions(knots=(99,)) if case == "knots beyond T" else ConvertOptions()
-    if case == "destination exists":
+    if exists:
         target.mkdir()
-    if case == "smooth without knots":
-        options = ConvertOptions(smooth=True)
-    with pytest.raises(TrajfmtError):
-        plan(source, target, options)
+    for look in (plan, convert):
+        with pytest.raises(TrajfmtError, match=words):
+            look(source, target, ConvertOptions(**options))
 
 
 def test_sizes_and_progress_count_a_bundles_files(tmp_path: Path) -> None:

@@ -141,6 +141,23 @@ def test_damaged_manifests_never_crash(position: int, patch: bytes, full: bool) 
     assert parse(encode(manifest)) == manifest
 
 
+@pytest.mark.parametrize("manifest", [CONVEX, FULL], ids=["convex", "full"])
+def test_one_other_character_is_read_or_refused(manifest: dict[str, Any]) -> None:
+    """A digit or a letter anywhere in a manifest: what is read is written and read again as the same."""
+    text, read = canonical(manifest), 0
+    for position in range(len(text)):
+        for character in b"7a":
+            data = bytearray(text)
+            data[position] = character
+            try:
+                found = parse(bytes(data))
+            except FormatError:
+                continue
+            read += 1
+            assert parse(encode(found)) == found
+    assert read > 200
+
+
 ESCAPE = "\x1b]0;title\x07\u202e"
 
 

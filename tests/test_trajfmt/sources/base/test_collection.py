@@ -55,8 +55,3 @@ def test_timesteps_of_different_shapes_are_refused(tmp_path: Path) -> None:
     bad = expert(0)
     bad[3] = bad[3][:2]
     assert "timestep 3" in str(refused(save(tmp_path / "src", [bad]).parent, "mixed_architectures"))
-
-
-def test_trajectory_without_timesteps_has_too_few(tmp_path: Path) -> None:
-    """No timestep is fewer than two, not a mix of types."""
-    refused(save(tmp_path / "src", [[]]), "too_few_timesteps")
