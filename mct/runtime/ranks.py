@@ -18,6 +18,7 @@ from torch import Tensor, distributed
 
 from mct.errors import ConfigError, RankError
 from mct.runtime.devices import device_of, settled
+from mct.runtime.memory import is_exhausted
 
 _PATIENCE: Final = timedelta(days=1)
 """How long processes wait for one another, as for the longest share of an evaluation."""
@@ -93,9 +94,9 @@ class Group:
                 time.sleep(pause)
                 pause = min(1.5 * pause, _LONGEST_PAUSE)
             work.wait()
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as exc:
+            if is_exhausted(exc):
+                raise
             raise RankError(
                 f"rank {self.rank} of {self.size}: another process of the run has died or left "
                 f"({_reason(exc)})"

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mct.inner.steps.step import Kept, Notes, Step
+from mct.runtime.memory import is_exhausted
 
 _Key = tuple[str, tuple[int, ...], torch.dtype, int, int]
 """Function, shape and dtype of the images, number of kept tensors, and threads of a CPU."""
@@ -104,9 +105,9 @@ def compile_apart(
             compiled: Callable[..., object] = torch.compile(MethodType(copy, method.__self__), dynamic=False)
             with torch._dynamo.error_on_graph_break(True):
                 compiled(*given)
-    except (torch.OutOfMemoryError, MemoryError):
-        raise
-    except Exception as exc:  # whatever the compiler stumbles over; the fallback shows if it is ours
+    except Exception as exc:  # The compiler may raise anything. If the fault is ours, the fallback shows it.
+        if is_exhausted(exc):
+            raise
         reason = " ".join(str(exc).split()) or type(exc).__name__
         notes(f"the network could not be compiled and runs uncompiled: {reason:.200}")
         return None
