@@ -26,7 +26,7 @@ from torch.nn.functional import cross_entropy
 from mct.data.augment import DSA
 from mct.inner.problem import Problem, minibatches, targets_of
 from mct.inner.steps.convnet import ConvNetStep
-from mct.inner.steps.step import Step
+from mct.inner.steps.step import InnerStep
 from mct.inner.steps.table import make_step
 from mct.inner.unroll import ExactUnroll, Gradients
 from mct.models import networks
@@ -104,7 +104,7 @@ def plain(case: Case) -> Gradients:
     return Gradients(loss=float(objective.detach()), images=pull, learning_rate=float(slope))
 
 
-def ours(case: Case, step: Step, **options: object) -> Gradients:
+def ours(case: Case, step: InnerStep, **options: object) -> Gradients:
     """The same by the exact recursion over `step`."""
     start, target = step.pack(case.problem.weights), step.pack(case.target)
     distance = (start - target).square().sum()
@@ -124,7 +124,7 @@ def errors(found: Gradients, expected: Gradients) -> tuple[float, float, float]:
     return abs(found.loss - expected.loss) / abs(expected.loss), float(images), slope
 
 
-def backends(name: str, dtype: torch.dtype, engine: str) -> Iterator[tuple[str, Step]]:
+def backends(name: str, dtype: torch.dtype, engine: str) -> Iterator[tuple[str, InnerStep]]:
     """Yield the ways to compute a step of a network; weights are given later, one serves all seeds."""
     network = build(name, 0).to(dtype)
     yield "eager", make_step(network, engine="eager")

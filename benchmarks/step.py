@@ -1,4 +1,4 @@
-"""One update of a student and its pull, by every backend: what the outer step is made of.
+"""One update of a student and its `vjp_hvp`, by every backend: what the outer step is made of.
 
 The last line is what the compiled functions wait for: the share of their time that goes to convolutions, and
 how fast those are beside a convolution of many images, which is about as fast as this machine computes.
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from mct.inner.steps.step import Step
+from mct.inner.steps.step import InnerStep
 from mct.inner.steps.table import make_step
 from mct.models import networks
 from mct.runtime.allocator import keep_memory
@@ -63,17 +63,17 @@ def main() -> None:
         began = time.perf_counter()
         _, kept = step.keep(start, pixels, targets)
         for memory in ((), kept):
-            step.pull(start, adjoint, pixels, targets, memory)
+            step.vjp_hvp(start, adjoint, pixels, targets, memory)
         step.gradient(start, pixels, targets)
         first = time.perf_counter() - began
         gradient = milliseconds(
             lambda step=step, start=start: step.gradient(start, pixels, targets), given.rounds
         )
         line = f"  {engine:9} gradient {gradient:7.2f}"
-        for name, memory in (("pull", ()), ("pull with what was kept", kept)):
-            if name == "pull" or kept:
+        for name, memory in (("vjp_hvp", ()), ("vjp_hvp with what was kept", kept)):
+            if name == "vjp_hvp" or kept:
                 taken = milliseconds(
-                    lambda step=step, start=start, adjoint=adjoint, memory=memory: step.pull(
+                    lambda step=step, start=start, adjoint=adjoint, memory=memory: step.vjp_hvp(
                         start, adjoint, pixels, targets, memory
                     ),
                     given.rounds,
@@ -83,15 +83,15 @@ def main() -> None:
         print(line + (f" ({size:.1f} MB)" if kept else "") + f"  first calls {first:.1f} s", flush=True)
         if kept:
 
-            def both(step: Step = step, start: Tensor = start, adjoint: Tensor = adjoint) -> None:
+            def both(step: InnerStep = step, start: Tensor = start, adjoint: Tensor = adjoint) -> None:
                 _, memory = step.keep(start, pixels, targets)
-                step.pull(start, adjoint, pixels, targets, memory)
+                step.vjp_hvp(start, adjoint, pixels, targets, memory)
 
             print(f"  {convolutions(both, network, given)}")
 
 
 def convolutions(both: Callable[[], object], network: nn.Module, given: argparse.Namespace) -> str:
-    """Return what convolutions take of an update and its pull, of which nothing is computed twice."""
+    """Return what convolutions take of an update and its `vjp_hvp`, of which nothing is computed twice."""
     with profile(activities=[ProfilerActivity.CPU]) as seen:
         began = time.perf_counter()
         for _ in range(given.rounds):
@@ -108,7 +108,7 @@ def convolutions(both: Callable[[], object], network: nn.Module, given: argparse
     large = milliseconds(lambda: torch.conv2d(images, kernel, padding=1), 5)
     rate, ceiling = 9 * forward * given.rounds / took / 1e9, 2 * 64 * 32**2 * kernel.numel() / large / 1e6
     return (
-        f"gradient and pull with what was kept: convolutions are {took / wall:.0%}, at {rate:.0f} GFLOP/s "
+        f"gradient and vjp_hvp with what was kept: convolutions are {took / wall:.0%}, at {rate:.0f} GFLOP/s "
         f"(nine forward passes); a large convolution: {ceiling:.0f} GFLOP/s"
     )
 

@@ -148,8 +148,8 @@ def inner_loop(unroll: ExactUnroll, given: Callable[[], Problem], guard: Guard) 
         images = source.close() if now.augment is None else inner  # autograd would be needed
         return Gradients(loss=0.0, images=images, learning_rate=0.0)
 
-    unroll.ascend = partial(guard.inner_loop, unroll.ascend)
-    unroll.descend = partial(guard.inner_loop, unroll.descend)
+    unroll.forward = partial(guard.inner_loop, unroll.forward)
+    unroll.adjoint = partial(guard.inner_loop, unroll.adjoint)
     unroll.finish = finish
     unroll.gradients(now, lambda final: Match(cuda(dtype=torch.float64), final.clone()))
     if guard.halves != 2:

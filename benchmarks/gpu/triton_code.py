@@ -3,8 +3,8 @@
     python benchmarks/gpu/triton_code.py [--model ConvNetD3W128] [--images 10] [--code FOLDER]
 
 In a small inner loop a step takes as long as its launches, so their number is what to watch: an outer step
-makes those of `keep` and of `pull, kept` N times, or those of `gradient` and `pull` if nothing is kept. A
-call of a library, such as a convolution, is one launch or a few.
+makes those of `keep` and of `vjp_hvp, kept` N times, or those of `gradient` and `vjp_hvp` if nothing is kept.
+A call of a library, such as a convolution, is one launch or a few.
 
 Needs a build of torch for CUDA with Triton, and neither a driver nor a GPU: the compiler is told that it has
 an H100. That goes through what is private in torch; it worked with torch 2.11.0 and Triton 3.6.0, and with
@@ -100,8 +100,13 @@ def functions(
     at = theta, pixels, targets
     yield "gradient", lambda *at: step.gradient(*at), at, mode
     yield "keep", lambda *at: tree_leaves(step.keep(*at)), at, mode
-    yield "pull", lambda *at: step.pull(*at), (theta, adjoint, pixels, targets), mode
-    yield "pull, kept", lambda *at: step.pull(*at[:4], at[4:]), (theta, adjoint, pixels, targets, *kept), mode
+    yield "vjp_hvp", lambda *at: step.vjp_hvp(*at), (theta, adjoint, pixels, targets), mode
+    yield (
+        "vjp_hvp, kept",
+        lambda *at: step.vjp_hvp(*at[:4], at[4:]),
+        (theta, adjoint, pixels, targets, *kept),
+        mode,
+    )
 
 
 def written(function: Callable[..., object], inputs: Sequence[Tensor], mode: Any) -> str:

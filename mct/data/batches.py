@@ -45,7 +45,7 @@ class Chunk:
 
 
 class Batches:
-    """Hands out pixels by update and collects what `pull` says about them.
+    """Hands out pixels by update and collects the gradients in them.
 
     Args:
         images: `(N, C, H, W)`.
@@ -75,7 +75,7 @@ class Batches:
         self._steps = len(batches) if whole else max(1, budget // largest)
         self._clock = clock or Clock()
         self._chunk: Chunk | None = None
-        self._pulls: Tensor | None = None
+        self._pixel_gradients: Tensor | None = None
         self._gradient = torch.zeros_like(self._images)
 
     def pixels(self, step: int) -> Tensor:
@@ -84,13 +84,13 @@ class Batches:
         begin, end = chunk.spans[step - chunk.first]
         return chunk.pixels.detach()[begin:end]
 
-    def add(self, step: int, first: int, pull: Tensor, weight: Tensor) -> None:
+    def add(self, step: int, first: int, gradient: Tensor, weight: Tensor) -> None:
         """Add `weight` times a gradient in the pixels of an update, `(B, C, H, W)` from row `first` on."""
         chunk = self._at(step)
-        if self._pulls is None:
-            self._pulls = torch.zeros_like(chunk.leaf)
+        if self._pixel_gradients is None:
+            self._pixel_gradients = torch.zeros_like(chunk.leaf)
         begin = chunk.spans[step - chunk.first][0] + first
-        self._pulls[begin : begin + len(pull)] += pull * weight
+        self._pixel_gradients[begin : begin + len(gradient)] += gradient * weight
 
     def all(self) -> Tensor:
         """Return the augmented batches `(B, C, H, W)`, one after another; only where made `whole`."""
@@ -101,9 +101,9 @@ class Batches:
         """First row of each update in `all`, and the end."""
         return tuple(accumulate((len(batch) for batch in self._batches), initial=0))
 
-    def put(self, pulls: Tensor) -> None:
+    def put(self, gradients: Tensor) -> None:
         """Take gradients `(B, C, H, W)` in all of `all`."""
-        self._pulls = pulls
+        self._pixel_gradients = gradients
 
     def close(self) -> Tensor:
         """Return the gradient `(N, C, H, W)` in the images of everything that was added."""
@@ -112,13 +112,13 @@ class Batches:
 
     def _leave(self) -> None:
         """Take what was added to the chunk through the augmentation to the images."""
-        chunk, pull = self._chunk, self._pulls
-        if chunk is not None and pull is not None:
+        chunk, gradient = self._chunk, self._pixel_gradients
+        if chunk is not None and gradient is not None:
             with self._clock.part("augment"):
                 if chunk.pixels.requires_grad:
-                    (pull,) = torch.autograd.grad(chunk.pixels, chunk.leaf, pull)
-                self._gradient.index_add_(0, chunk.index, pull)
-        self._chunk = self._pulls = None
+                    (gradient,) = torch.autograd.grad(chunk.pixels, chunk.leaf, gradient)
+                self._gradient.index_add_(0, chunk.index, gradient)
+        self._chunk = self._pixel_gradients = None
 
     def _at(self, step: int) -> Chunk:
         """Return the chunk of an update, and leave the one before."""

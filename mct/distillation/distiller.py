@@ -23,7 +23,7 @@ from mct.events import Accuracy, OuterStep
 from mct.inner.graphs import GraphUnroll
 from mct.inner.keeping import KeepBudget, KeepingUnroll
 from mct.inner.steps.narrow import NarrowStep
-from mct.inner.steps.step import Step, choose
+from mct.inner.steps.step import InnerStep, choose
 from mct.inner.steps.table import make_step
 from mct.inner.unroll import ExactUnroll, TeslaUnroll, Unroll
 from mct.models import networks
@@ -197,7 +197,7 @@ class Distiller:
             shard=shard,
         )
 
-    def _exact(self, step: Step) -> ExactUnroll:
+    def _exact(self, step: InnerStep) -> ExactUnroll:
         """Return the inner loop step by step, keeping nothing."""
         kind = TeslaUnroll if self.config.gradient == "tesla" else ExactUnroll
         return kind(
@@ -207,7 +207,7 @@ class Distiller:
             clock=self.clock,
         )
 
-    def _engine(self, step: Step) -> Unroll:
+    def _engine(self, step: InnerStep) -> Unroll:
         """Return what runs the inner loop of every outer step."""
         plain = self._exact(step)
         on_gpu = self.dataset.train_images.device.type == "cuda"
@@ -270,8 +270,8 @@ class Distiller:
         cause = guards.trouble(
             self.config,
             loss=found.loss,
-            pull=found.images,
-            slope=found.learning_rate,
+            image_gradient=found.images,
+            rate_gradient=found.learning_rate,
             images=now.images,
             rate=now.learning_rate,
         )

@@ -21,15 +21,21 @@ _LARGEST_GROWTH = 100.0
 
 
 def trouble(
-    config: DistillConfig, *, loss: float, pull: Tensor, slope: float, images: Tensor, rate: float
+    config: DistillConfig,
+    *,
+    loss: float,
+    image_gradient: Tensor,
+    rate_gradient: float,
+    images: Tensor,
+    rate: float,
 ) -> str | None:
     """Return why an outer step cannot be used, with what helps; None where nothing is wrong.
 
     Args:
         config: The settings of the run.
         loss: eq. 2 before the update.
-        pull: Its gradient in the images.
-        slope: Its derivative by the learning rate.
+        image_gradient: The gradient of the loss in the images, `(N, C, H, W)`.
+        rate_gradient: The derivative of the loss in the learning rate.
         images: The images after the update.
         rate: The learning rate after it.
     """
@@ -38,7 +44,7 @@ def trouble(
         return f"the loss is {loss}; try a smaller `lr_init`"
     if loss > _LARGEST_LOSS:
         return f"the loss is {loss:g}: the student runs away; try a smaller `lr_img` or `lr_init`"
-    if not (math.isfinite(slope) and bool(pull.isfinite().all())):
+    if not (math.isfinite(rate_gradient) and bool(image_gradient.isfinite().all())):
         return "a gradient is not finite; try a smaller `lr_init` or fewer `inner_steps`"
     if not bool(images.isfinite().all()):
         return "the images are no longer finite; try a smaller `lr_img`"

@@ -15,7 +15,7 @@ from mct.data.augment import Draws, augmentation
 from mct.data.moving import moved_batches
 from mct.errors import DivergedError
 from mct.inner.problem import Problem, minibatches, targets_of
-from mct.inner.steps.step import Notes, Step
+from mct.inner.steps.step import InnerStep, Notes
 from mct.inner.unroll import Gradients, Unroll
 from mct.models.functional import Functional
 from mct.objectives.matching import Match, Matcher
@@ -56,7 +56,7 @@ class Samples:
     def __init__(
         self,
         stream: KnotStream,
-        step: Step,
+        step: InnerStep,
         unroll: Unroll,
         exact: Unroll | None,
         *,

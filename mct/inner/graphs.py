@@ -31,7 +31,7 @@ class Frame:
     values: Tensor
     """`(B, C, H, W)`: the batches, one after another."""
 
-    pulls: Tensor
+    gradients: Tensor
     """The same shape."""
 
     starts: tuple[int, ...]
@@ -41,10 +41,10 @@ class Frame:
         """Return the batch `(B, C, H, W)` of an update."""
         return self.values[self.starts[step] : self.starts[step + 1]]
 
-    def add(self, step: int, first: int, pull: Tensor, weight: Tensor) -> None:
+    def add(self, step: int, first: int, gradient: Tensor, weight: Tensor) -> None:
         """Set the gradient in some images of an update; each is given once."""
         begin = self.starts[step] + first
-        torch.mul(pull, weight, out=self.pulls[begin : begin + len(pull)])
+        torch.mul(gradient, weight, out=self.gradients[begin : begin + len(gradient)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class GraphUnroll:
         with clock.part("adjoint"):
             captured.adjoint.copy_(match.adjoint)
             captured.down.replay()
-        source.put(captured.frame.pulls)
+        source.put(captured.frame.gradients)
         return self._plain.finish(match, captured.inner, source)
 
     def _try_capture(self, problem: Problem, source: Batches) -> Captured | None:
@@ -130,10 +130,10 @@ class GraphUnroll:
         frame = Frame(values, torch.zeros_like(values), source.starts)
         loop = Loop.of(problem, frame)
         start, adjoint = problem.weights.clone(), torch.zeros_like(problem.weights)
-        (path, kept), up = self._recorder.record(lambda: self._plain.ascend(loop, start))
+        (path, kept), up = self._recorder.record(lambda: self._plain.forward(loop, start))
         final = path[-1]
         inner, down = self._recorder.record(
-            lambda: self._plain.descend(loop, path[:-1], kept, adjoint), after=up
+            lambda: self._plain.adjoint(loop, path[:-1], kept, adjoint), after=up
         )
         # The graphs hold addresses, not tensors: what is between them must live as long as they do.
         return Captured(loop, frame, start, final, adjoint, inner, up, down)

@@ -7,10 +7,9 @@ The recursion keeps the weights theta_0 … theta_N and the activations of one u
     d/d batch_i  = -alpha d/d batch <g_i, lambda_{i+1}>
     lambda_i     = lambda_{i+1} - alpha H_i lambda_{i+1}
 
-from lambda_N downwards, which is backpropagation through all N updates in memory that does not
-grow with their graphs. What is run belongs to `problem`, what an update and its pull are to `steps`,
-augmentation with numbers that were drawn before to `batches`, the objective to `matching`, updates of the
-images to `optimizer`.
+for i = N - 1 down to 0, where H_i is the Hessian of the loss of update i. This is backpropagation through
+all N updates in memory that does not grow with their graphs. The inputs are a `problem.Problem`. The
+derivatives of one update come from a `steps.step.InnerStep`, loss and lambda_N from the objective.
 """
 
 import math
@@ -24,7 +23,7 @@ from torch import Tensor
 from mct.data.batches import Batches
 from mct.errors import ConfigError, DivergedError
 from mct.inner.problem import Problem
-from mct.inner.steps.step import Kept, Step
+from mct.inner.steps.step import InnerStep, Kept
 from mct.objectives.matching import Match
 from mct.runtime.clock import Clock
 from mct.runtime.ranks import Ranks
@@ -56,31 +55,31 @@ class Unroll(Protocol):
 
 
 class ExactUnroll:
-    """The recursion, over any `Step`.
+    """The recursion over any `InnerStep`.
 
     Args:
         step: The network and its loss.
-        keep_bytes: What may be spent on activations that `pull` would compute again; those of the first
-            updates are kept, as many as fit.
-        step_images: How many images' activations may exist at once; None: a whole batch.
-        shard: Compute this process's share of every batch and add the others'. Every process must be given
-            the same problem, and gets the same gradients.
-        clock: Told the time of `augment`, `forward` and `adjoint`.
+        keep_bytes: Bytes that may be spent on activations that `vjp_hvp` would otherwise compute again. The
+            activations of the first updates are kept, as many as fit.
+        step_images: How many images' activations may exist at once; None: those of a whole batch.
+        shard: Compute only this process's share of every batch, and add the shares of the other processes.
+            Every process must be given the same problem, and gets the same gradients.
+        clock: Records the seconds of `augment`, `forward` and `adjoint`.
 
     Attributes:
         keep_bytes: As given; may be changed between two loops.
         kept_bytes: Bytes of activations that the last loop kept, or that the current one has kept so far.
-        kept_updates: The number of updates whose activations these are.
+        kept_updates: The number of updates whose activations take these bytes.
 
     Raises:
-        ConfigError: A batch is to be computed in parts, but the network's images see each other.
+        ConfigError: A batch is to be computed in parts, but the network has batch norm.
     """
 
     _recursive = True
 
     def __init__(
         self,
-        step: Step,
+        step: InnerStep,
         *,
         keep_bytes: int = 0,
         step_images: int | None = None,
@@ -100,7 +99,7 @@ class ExactUnroll:
 
     @property
     def whole(self) -> bool:
-        """Whether batches are computed at once, and here: only then are activations kept."""
+        """Whether this process computes every batch at once; activations are kept only then."""
         return self._step_images is None and self._shard is None
 
     def gradients(self, problem: Problem, terminal: Callable[[Tensor], Match]) -> Gradients:
@@ -112,14 +111,20 @@ class ExactUnroll:
         source = Batches(problem.images, problem.batches, problem.augment, problem.draws, clock=self.clock)
         loop = Loop.of(problem, source)
         with self.clock.part("forward"):
-            path, kept = self.ascend(loop, problem.weights.detach())
+            path, kept = self.forward(loop, problem.weights.detach())
         match = terminal(path.pop())
         with self.clock.part("adjoint"):
-            inner = self.descend(loop, path, kept, match.adjoint)
+            inner = self.adjoint(loop, path, kept, match.adjoint)
         return self.finish(match, inner, source)
 
     def finish(self, match: Match, inner: Tensor, source: Batches) -> Gradients:
-        """Take what `descend` found to the images."""
+        """Return the gradients in the images and in alpha.
+
+        Args:
+            match: Loss and lambda_N.
+            inner: What `adjoint` returned.
+            source: Holds the gradients in the pixels of all updates.
+        """
         images = source.close()
         if self._shard is not None:
             self._shard.sum(images)
@@ -132,8 +137,8 @@ class ExactUnroll:
             )
         return Gradients(loss=float(match.loss), images=images, learning_rate=-float(found.sum()))
 
-    def ascend(self, loop: "Loop", theta: Tensor) -> tuple[list[Tensor], dict[int, Kept]]:
-        """Return theta_0 … theta_N, `(P,)` each, and what was kept, by update."""
+    def forward(self, loop: "Loop", theta: Tensor) -> tuple[list[Tensor], dict[int, Kept]]:
+        """Return theta_0 … theta_N, `(P,)` each, and the kept activations by number of the update."""
         path = [theta, *self._rows(len(loop.targets), theta)]
         kept = dict[int, Kept]()
         self.kept_bytes = self.kept_updates = 0
@@ -144,17 +149,20 @@ class ExactUnroll:
             torch.addcmul(path[number], gradient, loop.alpha, value=-1, out=path[number + 1])
         return path, kept
 
-    def descend(self, loop: "Loop", path: list[Tensor], kept: dict[int, Kept], adjoint: Tensor) -> Tensor:
-        """Go down from lambda_N, give `loop` the images' gradients, and return <g_i, lambda_{i+1}> `(N,)`."""
+    def adjoint(self, loop: "Loop", path: list[Tensor], kept: dict[int, Kept], adjoint: Tensor) -> Tensor:
+        """Run the recursion from lambda_N down to lambda_0, and return <g_i, lambda_{i+1}> `(N,)` in float64.
+
+        The gradients in the pixels are added to `loop.source`. `path` and `kept` are emptied on the way.
+        """
         inner = torch.zeros(len(loop.targets), dtype=torch.float64, device=adjoint.device)
         for number in reversed(range(len(loop.targets))):
-            inner[number], curvature = self._pull(loop, number, path.pop(), adjoint, kept.pop(number, ()))
+            inner[number], hvp = self._vjp_hvp(loop, number, path.pop(), adjoint, kept.pop(number, ()))
             if self._recursive:
-                adjoint = torch.addcmul(adjoint, curvature, loop.alpha, value=-1)
+                adjoint = torch.addcmul(adjoint, hvp, loop.alpha, value=-1)
         return inner
 
     def _gradient(self, loop: "Loop", number: int, theta: Tensor) -> tuple[Tensor, Kept]:
-        """Return g_i `(P,)`, and what the pull of the update may reuse, as far as it may be kept."""
+        """Return g_i `(P,)`, and the activations for `vjp_hvp`, as far as they may be kept."""
         pixels, targets = loop.source.pixels(number), loop.targets[number]
         if self.whole:
             return self._kept_gradient(theta, pixels, targets)
@@ -167,10 +175,10 @@ class ExactUnroll:
         return total, ()
 
     def _kept_gradient(self, theta: Tensor, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Kept]:
-        """Return the gradient `(P,)` of a whole batch, and what may be kept of it.
+        """Return the gradient `(P,)` of a whole batch, and the activations that may be kept.
 
         Whether `gradient` or `keep` computes a gradient follows from the budget alone, also the first time
-        that a size of batch is seen, because the two may round differently when they are compiled.
+        that a batch size occurs, because the two may round differently when they are compiled.
         """
         left, size = self.keep_bytes - self.kept_bytes, self._sizes.get(len(targets))
         if left > 0 and (size is None or 0 < size <= left):
@@ -182,22 +190,22 @@ class ExactUnroll:
                 return gradient, memory
         return self._step.gradient(theta, pixels, targets)[0], ()
 
-    def _pull(
+    def _vjp_hvp(
         self, loop: "Loop", number: int, theta: Tensor, adjoint: Tensor, kept: Kept
     ) -> tuple[Tensor, Tensor]:
-        """Return <g_i, lambda> and H_i lambda `(P,)`; the images' part goes to the source."""
+        """Return <g_i, lambda> and H_i lambda `(P,)`; add the gradient in the pixels to the source."""
         pixels, targets = loop.source.pixels(number), loop.targets[number]
         if self.whole:
-            inner, curvature, pull = self._step.pull(theta, adjoint, pixels, targets, kept)
-            loop.source.add(number, 0, pull, -loop.alpha)
-            return inner, curvature
+            inner, hvp, pixel_vjp = self._step.vjp_hvp(theta, adjoint, pixels, targets, kept)
+            loop.source.add(number, 0, pixel_vjp, -loop.alpha)
+            return inner, hvp
         total = theta.new_zeros(len(theta) + 1)
         for begin, end in self._spans(len(targets)):
             part, share = (pixels[begin:end], targets[begin:end]), (end - begin) / len(targets)
-            inner, curvature, pull = self._step.pull(theta, adjoint, *part)
-            total[:-1].add_(curvature, alpha=share)
+            inner, hvp, pixel_vjp = self._step.vjp_hvp(theta, adjoint, *part)
+            total[:-1].add_(hvp, alpha=share)
             total[-1].add_(inner, alpha=share)
-            loop.source.add(number, begin, pull, loop.alpha * -share)
+            loop.source.add(number, begin, pixel_vjp, loop.alpha * -share)
         if self._shard is not None:
             self._shard.sum(total)
         return total[-1], total[:-1]
@@ -205,8 +213,9 @@ class ExactUnroll:
     def _rows(self, count: int, like: Tensor) -> list[Tensor]:
         """Return `count` vectors like `like`, aligned for the widest loads.
 
-        They lie in one block: in the gaps that activations leave they would tear the heap apart. On a CPU
-        the block serves again, since a fresh one costs a page fault for every 4 KiB.
+        They lie in one block. Separate vectors would be allocated between activations and would fragment
+        the heap. On a CPU the block is used again by the next loop, since a fresh one costs a page fault for
+        every 4 KiB.
         """
         width = -(-len(like) // _ALIGNED) * _ALIGNED
         block = self._block
@@ -216,7 +225,7 @@ class ExactUnroll:
         return list(block[:, : len(like)].unbind())
 
     def _spans(self, images: int) -> Iterator[tuple[int, int]]:
-        """Return the rows of a batch that this process computes, as many at a time as may be."""
+        """Yield the row ranges of a batch that this process computes, at most `step_images` rows each."""
         begin, end = 0, images
         if self._shard is not None:
             begin, end = (images * (self._shard.rank + k) // self._shard.size for k in (0, 1))
@@ -226,20 +235,20 @@ class ExactUnroll:
 
 
 class Source(Protocol):
-    """Where updates find their batches, and leave the gradients in them."""
+    """Provides the batches of all updates, and takes the gradients in them."""
 
     def pixels(self, step: int, /) -> Tensor:
         """Return the batch `(B, C, H, W)` of an update."""
         ...
 
-    def add(self, step: int, first: int, pull: Tensor, weight: Tensor, /) -> None:
+    def add(self, step: int, first: int, gradient: Tensor, weight: Tensor, /) -> None:
         """Add `weight` times a gradient in the images of an update, from row `first` on."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """What N updates see, beside the weights."""
+    """The inputs of N updates, except the weights."""
 
     source: Source
     """The batches."""
@@ -261,8 +270,9 @@ class Loop:
 class TeslaUnroll(ExactUnroll):
     """TESLA's gradient, which the MCT authors' code uses, as both publish it; biased.
 
-    Every adjoint lambda_{i+1} is replaced by lambda_N, and the gradient of the images is halved, which
-    in their code is a slip (`2 * tuple`). For comparisons only: it saves nothing.
+    Every adjoint lambda_{i+1} is replaced by lambda_N. The gradient of the images is halved, which is a
+    mistake in their code (`2 * tuple` where a tensor was meant). It is meant for comparisons only, since it
+    saves neither time nor memory.
     """
 
     _recursive = False

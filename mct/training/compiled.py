@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import trajfmt
 from mct.inner.steps.compiled import compile_apart
-from mct.inner.steps.step import Notes, Step
+from mct.inner.steps.step import InnerStep, Notes
 from mct.inner.steps.table import make_step
 from mct.models import networks
 from mct.models.architectures.convnet import ConvNet
@@ -31,7 +31,7 @@ Forward = Callable[[Tensor, Tensor], Tensor]
 class Program:
     """How the updates and the tests of a network are computed."""
 
-    step: Step
+    step: InnerStep
     """Gives the gradients; may be shared where it is compiled."""
 
     forward: Forward | None = None
@@ -83,7 +83,7 @@ def _compiled(
 
 
 @lru_cache(maxsize=8)
-def _step(model: trajfmt.Model, _device: torch.device, _threads: int) -> tuple[Step, list[str]]:
+def _step(model: trajfmt.Model, _device: torch.device, _threads: int) -> tuple[InnerStep, list[str]]:
     """Return a step that compiles, and what it could not compile; device and threads are part of its code."""
     said: list[str] = []
     network = networks.build(model, generator=generator(0))

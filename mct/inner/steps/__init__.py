@@ -1,7 +1,7 @@
-"""The gradient of one inner update, and the exact adjoint of that update.
+"""One inner update: its gradient, and the products with second derivatives that its adjoint needs.
 
 Modules:
-    step: what the unroll asks of a network: the protocol `Step`.
+    step: the protocol `InnerStep`.
     table: the choice of a step for a network.
     autograd: any network, by autograd.
     closed: any network, by `torch.func`.

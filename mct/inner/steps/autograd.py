@@ -40,16 +40,16 @@ class AutogradStep:
         """Return the gradient `(P,)`; nothing is kept."""
         return self.gradient(theta, pixels, targets)[0], ()
 
-    def pull(
-        self, theta: Tensor, adjoint: Tensor, pixels: Tensor, targets: Tensor, _kept: Kept = ()
+    def vjp_hvp(
+        self, theta: Tensor, v: Tensor, pixels: Tensor, targets: Tensor, _kept: Kept = ()
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return <g, lambda> `()`, H lambda `(P,)` and d <g, lambda> / d pixels `(B, C, H, W)`."""
+        """Return <g, v> `()`, H v `(P,)` and d <g, v> / d pixels `(B, C, H, W)`; see `InnerStep`."""
         leaf, leaves = theta.detach().requires_grad_(), pixels.detach().requires_grad_()
         loss = cross_entropy(self._network(leaf, leaves), targets)
         (gradient,) = torch.autograd.grad(loss, leaf, create_graph=True)
-        inner = gradient @ adjoint
-        curvature, pull = torch.autograd.grad(inner, (leaf, leaves))
-        return inner.detach(), curvature, pull
+        inner = gradient @ v
+        hvp, pixel_vjp = torch.autograd.grad(inner, (leaf, leaves))
+        return inner.detach(), hvp, pixel_vjp
 
 
 def is_separable(network: nn.Module) -> bool:

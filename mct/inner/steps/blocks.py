@@ -128,16 +128,16 @@ class Block:
         if givent is not None:
             yt = yt + conv2d(givent, own.kernel, None, 1, self.padding)
         if self.norm is None or at.r is None or own.gamma is None or ownt.gamma is None or ownt.beta is None:
-            return Pushed(givent, yt, None, at.route.push(yt))
+            return Pushed(givent, yt, None, at.route.jvp(yt))
         norm = self.norm
         q = norm.mean(at.xh * yt)
         xht = at.r * (yt - norm.mean(yt) - at.xh * q)
         zt = norm.affine(ownt.gamma) * at.xh + norm.affine(own.gamma) * xht + norm.affine(ownt.beta)
-        return Pushed(givent, xht, at.r * q, at.route.push(zt))
+        return Pushed(givent, xht, at.r * q, at.route.jvp(zt))
 
     def backward(self, own: Weights, at: Passed, dp: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return dy, and the gradients of the parameters in their order."""
-        dz = at.route.pull(dp)
+        dz = at.route.vjp(dp)
         affine: list[Tensor] = []
         if self.norm is None or own.gamma is None or at.r is None:
             dy = dz
@@ -152,7 +152,7 @@ class Block:
         self, own: Weights, ownt: Weights, at: Passed, pushed: Pushed, dp: Tensor, dpt: Tensor
     ) -> tuple[Tensor, list[Tensor], Tensor]:
         """Return dy, the tangents of the gradients of the parameters, and that of the one in `at.given`."""
-        dz, dzt = at.route.pull(dp), at.route.pull(dpt)
+        dz, dzt = at.route.vjp(dp), at.route.vjp(dpt)
         affine: list[Tensor] = []
         if self.norm is None or own.gamma is None or ownt.gamma is None or at.r is None or pushed.rq is None:
             dy, dyt = dz, dzt

@@ -26,16 +26,16 @@ class ClosedStep(AutogradStep):
         slope: Callable[..., tuple[Tensor, Tensor]] = torch.func.grad(self._loss, has_aux=True)
         return slope(theta, pixels, targets)
 
-    def pull(
-        self, theta: Tensor, adjoint: Tensor, pixels: Tensor, targets: Tensor, _kept: Kept = ()
+    def vjp_hvp(
+        self, theta: Tensor, v: Tensor, pixels: Tensor, targets: Tensor, _kept: Kept = ()
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return <g, lambda> `()`, H lambda `(P,)` and d <g, lambda> / d pixels `(B, C, H, W)`."""
+        """Return <g, v> `()`, H v `(P,)` and d <g, v> / d pixels `(B, C, H, W)`; see `InnerStep`."""
 
         def inner(theta: Tensor, pixels: Tensor) -> Tensor:
-            return self.gradient(theta, pixels, targets)[0] @ adjoint
+            return self.gradient(theta, pixels, targets)[0] @ v
 
         both: Callable[..., tuple[tuple[Tensor, Tensor], Tensor]] = torch.func.grad_and_value(
             inner, argnums=(0, 1)
         )
-        (curvature, pull), value = both(theta, pixels)
-        return value, curvature, pull
+        (hvp, pixel_vjp), value = both(theta, pixels)
+        return value, hvp, pixel_vjp

@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from mct.inner.steps.step import Kept, Notes, Step
+from mct.inner.steps.step import InnerStep, Kept, Notes
 from mct.runtime.memory import is_exhausted
 
 _Key = tuple[str, tuple[int, ...], torch.dtype, int, int]
@@ -28,7 +28,7 @@ class CompiledStep:
         channels_last: Whether `closed` reads images channels-last.
     """
 
-    def __init__(self, closed: Step, fallback: Step, *, notes: Notes, channels_last: bool) -> None:
+    def __init__(self, closed: InnerStep, fallback: InnerStep, *, notes: Notes, channels_last: bool) -> None:
         self._closed, self._fallback, self._notes = closed, fallback, notes
         self._layout = torch.channels_last if channels_last else torch.contiguous_format
         self._compiled: dict[_Key, Callable[..., object]] = {}
@@ -36,15 +36,15 @@ class CompiledStep:
 
     @property
     def separable(self) -> bool:
-        """Whether images do not see each other."""
+        """Whether the loss is a sum over images."""
         return self._closed.separable
 
     def pack(self, theta: Tensor) -> Tensor:
-        """Return a vector `(P,)` in the order of `Module.parameters()` in packed order."""
+        """Return a vector `(P,)`, given in the order of `Module.parameters()`, in packed order."""
         return self._closed.pack(theta)
 
     def unpack(self, theta: Tensor) -> Tensor:
-        """Return a packed vector `(P,)` in the order of `Module.parameters()`."""
+        """Return a vector `(P,)`, given in packed order, in the order of `Module.parameters()`."""
         return self._closed.unpack(theta)
 
     def gradient(self, theta: Tensor, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -53,14 +53,14 @@ class CompiledStep:
         return cast(tuple[Tensor, Tensor], found)
 
     def keep(self, theta: Tensor, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Kept]:
-        """Return the gradient `(P,)`, and what makes `pull` cheaper at the same point."""
+        """Return the gradient `(P,)`, and tensors that make `vjp_hvp` cheaper at the same point."""
         return cast(tuple[Tensor, Kept], self._call("keep", pixels, 0, theta, self._laid(pixels), targets))
 
-    def pull(
-        self, theta: Tensor, adjoint: Tensor, pixels: Tensor, targets: Tensor, kept: Kept = ()
+    def vjp_hvp(
+        self, theta: Tensor, v: Tensor, pixels: Tensor, targets: Tensor, kept: Kept = ()
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return <g, lambda> `()`, H lambda `(P,)` and d <g, lambda> / d pixels `(B, C, H, W)`."""
-        found = self._call("pull", pixels, len(kept), theta, adjoint, self._laid(pixels), targets, kept)
+        """Return <g, v> `()`, H v `(P,)` and d <g, v> / d pixels `(B, C, H, W)`; see `InnerStep`."""
+        found = self._call("vjp_hvp", pixels, len(kept), theta, v, self._laid(pixels), targets, kept)
         return cast(tuple[Tensor, Tensor, Tensor], found)
 
     def _laid(self, pixels: Tensor) -> Tensor:

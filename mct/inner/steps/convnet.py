@@ -1,11 +1,12 @@
-"""Steps of the ConvNet family without autograd: one closed function each, made to be compiled.
+"""The inner step of the ConvNet family without autograd, as closed functions that can be compiled.
 
-Gradient and pull are written out, forward over reverse (docs/decisions/0010-closed-steps.md), so that a
-compiler sees everything between two convolutions as one loop, and no convolution's weight gradient runs as
-a convolution with a kernel as large as the image, which is what differentiating autograd's own backward
-does. What a block computes is in `blocks`; here blocks are chained, with the classifier and the loss behind.
+`gradient` and `vjp_hvp` are written out, forward over reverse (docs/decisions/0010-closed-steps.md). The
+compiler then sees everything between two convolutions as one loop. Also, no weight gradient of a
+convolution is computed as a convolution with a kernel as large as the image, as it would be by
+differentiating autograd's own backward pass. The module `blocks` has the formulas of one block; this module
+chains the blocks and adds the classifier and the loss.
 
-Packed order: weights of convolutions channels-last, `(out, height, width, in)`.
+In packed order the kernels of convolutions are channels-last: `(out, height, width, in)`.
 """
 
 from collections.abc import Sequence
@@ -32,12 +33,12 @@ class ConvNetStep:
         self.separable = not any(block.joins_images for block in self._blocks)
 
     def pack(self, theta: Tensor) -> Tensor:
-        """Return a vector `(P,)` in the order of `Module.parameters()` in packed order."""
+        """Return a vector `(P,)`, given in the order of `Module.parameters()`, in packed order."""
         pieces = [piece.view(shape) for piece, shape in _split(theta, self._shapes)]
         return _flat(pieces)
 
     def unpack(self, theta: Tensor) -> Tensor:
-        """Return a packed vector `(P,)` in the order of `Module.parameters()`."""
+        """Return a vector `(P,)`, given in packed order, in the order of `Module.parameters()`."""
         return torch.cat([value.reshape(-1) for value in self._views(theta)])
 
     def gradient(self, theta: Tensor, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -46,9 +47,9 @@ class ConvNetStep:
         return gradient, logits
 
     def keep(self, theta: Tensor, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Kept]:
-        """Return the gradient `(P,)`, and per block statistics, gradient at the output, and y.
+        """Return the gradient `(P,)`, and for each block its statistics, the gradient at its output, and y.
 
-        y of the first block is left out: it is the largest by far and the cheapest to compute again.
+        The y of the first block is left out: it is by far the largest, and the cheapest to compute again.
         """
         gradient, _, kept = self._gradient(theta, pixels, targets)
         return gradient, kept
@@ -76,15 +77,15 @@ class ConvNetStep:
                 dp = block.image_gradient(own, dy, at.given)
         return _flat(gradients), logits, tuple(kept)
 
-    def pull(
-        self, theta: Tensor, adjoint: Tensor, pixels: Tensor, targets: Tensor, kept: Kept = ()
+    def vjp_hvp(
+        self, theta: Tensor, v: Tensor, pixels: Tensor, targets: Tensor, kept: Kept = ()
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return <g, lambda> `()`, H lambda `(P,)` and d <g, lambda> / d pixels `(B, C, H, W)`.
+        """Return <g, v> `()`, H v `(P,)` and d <g, v> / d pixels `(B, C, H, W)`; see `InnerStep`.
 
-        The derivative of `gradient` along lambda, which is H lambda by symmetry; images included.
+        Computed as the directional derivative along v of the gradients in theta and in the pixels.
         """
         blocks, weight, bias = self._parameters(theta)
-        tangents, weightt, biast = self._parameters(adjoint)
+        tangents, weightt, biast = self._parameters(v)
         memory = self._sorted(kept)
         passed, pushed = self._forward_tangent(blocks, tangents, pixels, memory)
         features, featurest = passed[-1].out, pushed[-1].out
@@ -97,16 +98,16 @@ class ConvNetStep:
         inner = (error * logitst).sum()
         dp = (error @ weight).view(features.shape)
         dpt = (errort @ weight + error @ weightt).view(features.shape)
-        curvature: list[Tensor] = [errort.t() @ flat + error.t() @ flatt, errort.sum(0)]
+        hvp: list[Tensor] = [errort.t() @ flat + error.t() @ flatt, errort.sum(0)]
         for number in reversed(range(len(blocks))):
             block, own, at = self._blocks[number], blocks[number], passed[number]
             if memory:
                 dp = memory[number].dp
             dy, parameters, dpt = block.backward_tangent(own, tangents[number], at, pushed[number], dp, dpt)
-            curvature = parameters + curvature
+            hvp = parameters + hvp
             if number and not memory:
                 dp = block.image_gradient(own, dy, at.given)
-        return inner, _flat(curvature), dpt
+        return inner, _flat(hvp), dpt
 
     def _forward_tangent(
         self, blocks: Sequence[Weights], tangents: Sequence[Weights], pixels: Tensor, memory: Sequence[Memory]

@@ -1,31 +1,31 @@
-"""Steps computed in bfloat16: faster where a GPU has it, and less exact."""
+"""Inner steps computed in bfloat16, which is faster on GPUs that support it, and less exact."""
 
 import torch
 from torch import Tensor
 
-from mct.inner.steps.step import Kept, Step
+from mct.inner.steps.step import InnerStep, Kept
 
 
 class NarrowStep:
-    """Rounds what goes into a step to bfloat16, and returns what comes out in the dtype of the weights.
+    """Rounds the arguments of another step to bfloat16, and returns its results in the dtype of the weights.
 
-    Weights between updates, and so all sums over updates, keep their dtype.
+    The weights keep their dtype between updates, so that sums over updates are as exact as before.
     """
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: InnerStep) -> None:
         self._step = step
 
     @property
     def separable(self) -> bool:
-        """Whether images do not see each other."""
+        """Whether the loss is a sum over images."""
         return self._step.separable
 
     def pack(self, theta: Tensor) -> Tensor:
-        """Return a vector `(P,)` in the order of `Module.parameters()` in packed order."""
+        """Return a vector `(P,)`, given in the order of `Module.parameters()`, in packed order."""
         return self._step.pack(theta)
 
     def unpack(self, theta: Tensor) -> Tensor:
-        """Return a packed vector `(P,)` in the order of `Module.parameters()`."""
+        """Return a vector `(P,)`, given in packed order, in the order of `Module.parameters()`."""
         return self._step.unpack(theta)
 
     def gradient(self, theta: Tensor, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -34,21 +34,21 @@ class NarrowStep:
         return gradient.to(theta.dtype), logits.to(theta.dtype)
 
     def keep(self, theta: Tensor, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Kept]:
-        """Return the gradient `(P,)`, and what makes `pull` cheaper at the same point."""
+        """Return the gradient `(P,)`, and tensors that make `vjp_hvp` cheaper at the same point."""
         gradient, kept = self._step.keep(_narrow(theta), _narrow(pixels), _narrow(targets))
         return gradient.to(theta.dtype), kept
 
-    def pull(
-        self, theta: Tensor, adjoint: Tensor, pixels: Tensor, targets: Tensor, kept: Kept = ()
+    def vjp_hvp(
+        self, theta: Tensor, v: Tensor, pixels: Tensor, targets: Tensor, kept: Kept = ()
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return <g, lambda> `()`, H lambda `(P,)` and d <g, lambda> / d pixels `(B, C, H, W)`."""
-        # lambda is of any size; what is computed is linear in it.
-        size = adjoint.abs().max().clamp(min=torch.finfo(adjoint.dtype).tiny)
-        inner, curvature, pull = self._step.pull(
-            _narrow(theta), _narrow(adjoint / size), _narrow(pixels), _narrow(targets), kept
+        """Return <g, v> `()`, H v `(P,)` and d <g, v> / d pixels `(B, C, H, W)`; see `InnerStep`."""
+        # v may be of any size, and the results are linear in it: scale it into the range of bfloat16.
+        size = v.abs().max().clamp(min=torch.finfo(v.dtype).tiny)
+        inner, hvp, pixel_vjp = self._step.vjp_hvp(
+            _narrow(theta), _narrow(v / size), _narrow(pixels), _narrow(targets), kept
         )
         wide = theta.dtype
-        return inner.to(wide) * size, curvature.to(wide) * size, pull.to(wide) * size
+        return inner.to(wide) * size, hvp.to(wide) * size, pixel_vjp.to(wide) * size
 
 
 def _narrow(value: Tensor) -> Tensor:

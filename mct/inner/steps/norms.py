@@ -1,8 +1,8 @@
-"""The norms of the ConvNet family, with the formulas that a step and its pull need of them.
+"""The normalisation layers of the ConvNet family: forward, backward, and the tangents of both.
 
-A norm is xh = (y - mean) r with r = 1 / sqrt(var + eps), then z = gamma xh + beta. What differs is what
-the means are taken over, and the shape of gamma. Names here and in `blocks`: D is dz gamma, the gradient
-in xh; a dot of the formulas is a `t` (tangent) at the end of a name.
+A norm computes xh = (y - mean) r with r = 1 / sqrt(var + eps), then z = gamma xh + beta. The kinds differ in
+what the means are taken over, and in the shape of gamma. Here and in `blocks`, D is dz gamma, the gradient in
+xh. Where the formulas have a dot, names have a `t` (tangent) at the end.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """The 2x2 poolings of the ConvNet family after a ReLU: forward, tangent and backward as plain operations.
 
-Every function takes z `(B, C, H, W)`, what goes into the ReLU, and works on anything linear in it: `pull`
-of `route(z)` is the transpose of its `push`.
+Every class is made at one z `(B, C, H, W)`, the input of the ReLU. There, ReLU and pooling are a linear map:
+`jvp` applies it to a tangent, and `vjp` applies its transpose to a gradient.
 """
 
 from typing import Literal, Protocol
@@ -14,13 +14,13 @@ Pooling = Literal["avg", "max", "none"]
 
 
 class Route(Protocol):
-    """Which elements of z go where; fixed at one z."""
+    """ReLU and pooling, linear at one z."""
 
-    def push(self, zt: Tensor, /) -> Tensor:
+    def jvp(self, zt: Tensor, /) -> Tensor:
         """Return the tangent of the output at a tangent of z."""
         ...
 
-    def pull(self, dp: Tensor, /) -> Tensor:
+    def vjp(self, dp: Tensor, /) -> Tensor:
         """Return the gradient in z of a gradient in the output."""
         ...
 
@@ -32,11 +32,11 @@ class Average:
         self._on = z > 0
         self.out = avg_pool2d(z.clamp(min=0), 2)
 
-    def push(self, zt: Tensor) -> Tensor:
+    def jvp(self, zt: Tensor) -> Tensor:
         """Return the tangent of the output."""
         return avg_pool2d(torch.where(self._on, zt, 0), 2)
 
-    def pull(self, dp: Tensor) -> Tensor:
+    def vjp(self, dp: Tensor) -> Tensor:
         """Return the gradient in z."""
         batch, channels, height, width = dp.shape
         spread = (dp * 0.25)[:, :, :, None, :, None].expand(-1, -1, -1, 2, -1, 2)
@@ -54,12 +54,12 @@ class Maximum:
         self._on = z > 0
         self.out, self._source = torch.ops.aten.max_pool2d_with_indices(z.clamp(min=0), [2, 2])
 
-    def push(self, zt: Tensor) -> Tensor:
+    def jvp(self, zt: Tensor) -> Tensor:
         """Return the tangent of the output."""
         masked = torch.where(self._on, zt, 0)
         return masked.flatten(2).gather(2, self._source.flatten(2)).view(self._source.shape)
 
-    def pull(self, dp: Tensor) -> Tensor:
+    def vjp(self, dp: Tensor) -> Tensor:
         """Return the gradient in z."""
         wide = torch.ops.aten.max_pool2d_with_indices_backward(
             dp, self._on.to(dp.dtype), [2, 2], [2, 2], [0, 0], [1, 1], False, self._source
@@ -74,11 +74,11 @@ class Nothing:
         self._on = z > 0
         self.out = z.clamp(min=0)
 
-    def push(self, zt: Tensor) -> Tensor:
+    def jvp(self, zt: Tensor) -> Tensor:
         """Return the tangent of the output."""
         return torch.where(self._on, zt, 0)
 
-    def pull(self, dp: Tensor) -> Tensor:
+    def vjp(self, dp: Tensor) -> Tensor:
         """Return the gradient in z."""
         return torch.where(self._on, dp, 0)
 

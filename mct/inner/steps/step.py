@@ -1,7 +1,12 @@
-"""What the unroll asks of a network: the gradient of one update, and its exact pull.
+"""The protocol `InnerStep`: the derivatives of one batch's loss that the inner loop needs.
 
-A step is the mean cross-entropy of one batch at weights theta. All vectors are in the step's own order of
-elements, its packed order, so that a backend may lay weights out as its kernels read them.
+The loss L is the mean cross-entropy of one batch, and g its gradient in the weights theta. The unroll needs
+g on the way forward. On the way back it needs, for a vector v, the vector-Jacobian product of the map
+(theta, pixels) -> g. Its part in theta is H v with the Hessian H of L, because H is symmetric. Its part in
+the pixels is d <g, v> / d pixels. `vjp_hvp` returns both.
+
+All vectors of P elements are in the packed order of the step: each implementation chooses the order in which
+its kernels read the weights, and `pack` and `unpack` convert.
 """
 
 from collections.abc import Callable
@@ -14,33 +19,33 @@ import trajfmt
 from mct.settings.config import Engine
 
 Kept = tuple[Tensor, ...]
-"""What `keep` leaves for `pull`; `()` is nothing."""
+"""Tensors that `keep` returns so that `vjp_hvp` need not compute them again; `()` if there are none."""
 
 Notes = Callable[[str], None]
-"""Takes one line about something that works, but not as it was asked."""
+"""Called with one line of text when something works, but not in the way that was asked for."""
 
 WORTH_COMPILING = 5_000
 """Updates from which compiling, 10 to 60 seconds once a shape, is paid back."""
 
 
-class Step(Protocol):
-    """One network and the mean cross-entropy; P weights, batches of B images, K classes."""
+class InnerStep(Protocol):
+    """Derivatives of the mean cross-entropy of one network: P weights, batches of B images, K classes."""
 
     @property
     def separable(self) -> bool:
-        """Whether images do not see each other, so that a batch may be computed in parts."""
+        """Whether the loss is a sum over images, so that a batch may be computed in parts (no batch norm)."""
         ...
 
     def pack(self, theta: Tensor, /) -> Tensor:
-        """Return a vector `(P,)` in the order of `Module.parameters()` in packed order."""
+        """Return a vector `(P,)`, given in the order of `Module.parameters()`, in packed order."""
         ...
 
     def unpack(self, theta: Tensor, /) -> Tensor:
-        """Return a packed vector `(P,)` in the order of `Module.parameters()`."""
+        """Return a vector `(P,)`, given in packed order, in the order of `Module.parameters()`."""
         ...
 
     def gradient(self, theta: Tensor, pixels: Tensor, targets: Tensor, /) -> tuple[Tensor, Tensor]:
-        """Return the gradient `(P,)` of the loss in theta, and the logits `(B, K)`.
+        """Return g, the gradient `(P,)` of the loss in theta, and the logits `(B, K)`.
 
         Args:
             theta: `(P,)`, packed.
@@ -50,17 +55,17 @@ class Step(Protocol):
         ...
 
     def keep(self, theta: Tensor, pixels: Tensor, targets: Tensor, /) -> tuple[Tensor, Kept]:
-        """Return the gradient `(P,)`, and what makes `pull` cheaper at the same point."""
+        """Return the gradient `(P,)`, and tensors that make `vjp_hvp` cheaper at the same point."""
         ...
 
-    def pull(
-        self, theta: Tensor, adjoint: Tensor, pixels: Tensor, targets: Tensor, kept: Kept = (), /
+    def vjp_hvp(
+        self, theta: Tensor, v: Tensor, pixels: Tensor, targets: Tensor, kept: Kept = (), /
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return <g, lambda> `()`, H lambda `(P,)` and d <g, lambda> / d pixels `(B, C, H, W)`.
+        """Return <g, v> `()`, the Hessian-vector product H v `(P,)`, and d <g, v> / d pixels `(B, C, H, W)`.
 
         Args:
             theta: `(P,)`, packed.
-            adjoint: lambda, `(P,)`, packed.
+            v: `(P,)`, packed; the unroll passes the adjoint lambda_{i+1}.
             pixels: `(B, C, H, W)`.
             targets: `(B, K)` probabilities in the dtype of `pixels`.
             kept: What `keep` returned for the same weights, images and targets.

@@ -1,4 +1,4 @@
-"""One update of a student and its exact pull, by autograd or compiled; `make_step` chooses."""
+"""The choice of an inner step for a network: by autograd, or compiled."""
 
 from torch import nn
 
@@ -6,14 +6,14 @@ from mct.inner.steps.autograd import AutogradStep
 from mct.inner.steps.closed import ClosedStep
 from mct.inner.steps.compiled import CompiledStep
 from mct.inner.steps.convnet import ConvNetStep
-from mct.inner.steps.step import Kept, Notes, Step, choose
+from mct.inner.steps.step import InnerStep, Kept, Notes, choose
 from mct.models.architectures.convnet import ConvNet
 from mct.settings.config import Engine
 
-__all__ = ["Kept", "Notes", "Step", "choose", "make_step"]
+__all__ = ["InnerStep", "Kept", "Notes", "choose", "make_step"]
 
 
-def make_step(network: nn.Module, *, engine: Engine = "eager", notes: Notes | None = None) -> Step:
+def make_step(network: nn.Module, *, engine: Engine = "eager", notes: Notes | None = None) -> InnerStep:
     """Return the steps of a network.
 
     Args:

@@ -191,7 +191,7 @@ def test_memory_options_change_nothing(options) -> None:
 
 
 def test_kept_activations_stay_in_their_budget() -> None:
-    """The first updates are kept, as many as fit, and their pulls are given what was kept."""
+    """The first updates are kept, as many as fit, and their `vjp_hvp` is given what was kept."""
     network, problem, target = problem_of("ConvNetD2W4", 6, size=None)
     step = ConvNetStep(network)
     _, kept = step.keep(step.pack(problem.weights), problem.images, problem.targets)
@@ -199,9 +199,9 @@ def test_kept_activations_stay_in_their_budget() -> None:
     given: list[bool] = []
 
     class Watched(ConvNetStep):
-        def pull(self, theta, adjoint, pixels, targets, kept=()):
+        def vjp_hvp(self, theta, adjoint, pixels, targets, kept=()):
             given.append(bool(kept))
-            return super().pull(theta, adjoint, pixels, targets, kept)
+            return super().vjp_hvp(theta, adjoint, pixels, targets, kept)
 
     packed = replace(problem, weights=step.pack(problem.weights))
     unroll = ExactUnroll(Watched(network), keep_bytes=2 * size + 1)
@@ -223,10 +223,10 @@ def test_adjoint_that_is_not_finite_names_its_step() -> None:
     class Broken(AutogradStep):
         calls = 0
 
-        def pull(self, *given):
+        def vjp_hvp(self, *given):
             self.calls += 1
-            inner, curvature, pull = super().pull(*given)
-            return inner, curvature * (torch.nan if self.calls == 2 else 1.0), pull
+            inner, hvp, pixel_vjp = super().vjp_hvp(*given)
+            return inner, hvp * (torch.nan if self.calls == 2 else 1.0), pixel_vjp
 
     with pytest.raises(DivergedError, match="not finite at inner step 3 of 5"):
         ExactUnroll(Broken(network)).gradients(problem, compare_with(problem, target))
