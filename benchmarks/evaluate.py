@@ -35,7 +35,7 @@ from mct.models import networks
 from mct.runtime.allocator import keep_memory
 from mct.runtime.seeds import generator
 from mct.settings.config import EvaluateConfig
-from mct.training.jobs import Crew
+from mct.training.jobs import JobPool
 
 RATE = 0.02
 ROWS = ("reference", "eager", "compiled", "arithmetic")
@@ -188,10 +188,10 @@ def arithmetic(options: argparse.Namespace) -> dict[str, float]:
                 torch.conv2d(images, kernel, padding=1)
             yield
 
-    crew = Crew.sharing(device, options.networks)
+    pool = JobPool.sharing(device, options.networks)
 
     def work() -> None:
-        for _ in crew.run([job() for _ in range(options.networks)]):
+        for _ in pool.run([job() for _ in range(options.networks)]):
             pass
 
     work()

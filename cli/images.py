@@ -117,8 +117,8 @@ def convert_images(source: Path, dest: Path, data: Path | None, **settings: Any)
 
     from . import lines
 
-    told = layouts.Told(**{fact: settings.pop(fact) for fact in _FACTS})
-    layouts.convert_images(source, dest, told=told, root=data, notes=lines.Notes(), **settings)
+    user = layouts.UserFacts(**{fact: settings.pop(fact) for fact in _FACTS})
+    layouts.convert_images(source, dest, user=user, root=data, notes=lines.Notes(), **settings)
     click.echo(str(dest))
 
 

@@ -54,7 +54,7 @@ from mct.results.origin import Origin
 from mct.results.synthetic import SyntheticDataset
 from mct.runtime.seeds import generator
 from mct.settings.config import DistillConfig
-from mct.trajectories.position import Position, knots_of, runs_of
+from mct.trajectories.position import Position, knots_of, ranges_of
 from mct.trajectories.stream import Sample
 
 PACKAGE = Path(networks.__file__).parent
@@ -168,9 +168,9 @@ def matching(places: Sequence[tuple[int, float]], _guard: Guard) -> None:
     """Compare with a target that has its ten layers, in turn, at (segment, weight)."""
     turns = itertools.islice(itertools.cycle(places), 10)
     segment, weight = (np.array(column) for column in zip(*turns, strict=True))
-    runs = runs_of([(8 * layer, 8 * layer + 8, layer) for layer in range(10)], segment, weight)
-    knots = {number: cuda(80) for number in knots_of(runs)}
-    target = Position(trajectory=0, time=1.5, segment=segment, weight=weight, runs=runs, knots=knots)
+    ranges = ranges_of([(8 * layer, 8 * layer + 8, layer) for layer in range(10)], segment, weight)
+    knots = {number: cuda(80) for number in knots_of(ranges)}
+    target = Position(trajectory=0, time=1.5, segment=segment, weight=weight, ranges=ranges, knots=knots)
     sample = Sample(start=target, weights=cuda(80), target=target)
     matcher = Matcher(None)
     matcher.squared_distance = lambda _start, _target: 2.0  # D, which would be read from the knots

@@ -311,8 +311,8 @@ class Distiller:
                 result: Accuracy = stop.value
                 return result
 
-    def consider(self, state: State, config: EvaluateConfig) -> tuple[State, Accuracy]:
-        """Evaluate, and return the state with these images as the best if no others were as good."""
+    def evaluate_and_keep_best(self, state: State, config: EvaluateConfig) -> tuple[State, Accuracy]:
+        """Evaluate, and keep these images as the best if their mean accuracy is the highest so far."""
         found = self.evaluate(state, config)
         best = None if state.best is None else state.best.run.selected
         if best is None or found.mean > best.mean:

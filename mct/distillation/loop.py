@@ -99,7 +99,7 @@ def _steps(
     usage, told = Usage(dataset.train_images.device), set[str]()
     try:
         if config.eval_every and state.step == 0:
-            state, accuracy = distiller.consider(state, protocol)
+            state, accuracy = distiller.evaluate_and_keep_best(state, protocol)
             first = Evaluated(step=0, accuracy=accuracy)
             folder.record(first)
             folder.save(state, dataset)
@@ -114,7 +114,7 @@ def _steps(
             last = event.step == config.outer_steps
             if config.eval_every and (last or event.step % config.eval_every == 0):
                 with clock.part("evaluate"):
-                    after, accuracy = distiller.consider(after, protocol)
+                    after, accuracy = distiller.evaluate_and_keep_best(after, protocol)
                 event = replace(event, accuracy=accuracy)
             event = replace(event, parts=clock.read(), memory_mb=memory, utilisation=utilisation)
             folder.record(event)

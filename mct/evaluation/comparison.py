@@ -18,7 +18,7 @@ from mct.runtime.devices import device_of
 from mct.runtime.ranks import Alone, Ranks
 from mct.runtime.seeds import generator
 from mct.sets import settle
-from mct.sets.settle import Told
+from mct.sets.settle import UserFacts
 from mct.sets.table import open_set
 from mct.settings import defaults
 from mct.settings.config import Engine, EvaluateConfig
@@ -93,11 +93,11 @@ class Comparison:
             MctError: The files are not what they should be, or do not fit the dataset.
         """
         here = device_of(device)
-        told = Told(dataset=dataset, preprocessing=preprocessing, mean=mean, std=std, model=model, lr=lr)
+        user = UserFacts(dataset=dataset, preprocessing=preprocessing, mean=mean, std=std, model=model, lr=lr)
         opened = open_set(
             result, layout=layout, experiment=experiment, trust_pickle=trust_pickle, notes=notes
         )
-        settled = settle(opened, told, root=root, notes=notes)
+        settled = settle(opened, user, root=root, notes=notes)
         origin = settled.synthetic.origin
         if isinstance(origin, Origin) and origin.evaluation is not None and settings.get("augment") is None:
             settings["augment"] = origin.evaluation.augment

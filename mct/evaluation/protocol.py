@@ -26,9 +26,9 @@ from mct.results.synthetic import pick_per_class
 from mct.runtime.ranks import Alone, Ranks
 from mct.runtime.seeds import generator
 from mct.settings.config import Engine, EvaluateConfig, Held
-from mct.training.jobs import Crew, intraop
+from mct.training.jobs import JobPool, intraop
 from mct.training.learners import Learner, is_random, learners
-from mct.training.loader import Feed
+from mct.training.loader import Loader
 from mct.training.testing import Trial
 
 
@@ -51,27 +51,27 @@ def train_network(
         random: Decides initialisation, order and augmentation, in this order; on the CPU.
     """
     network = networks.build(model, generator=random, device=images.device).train()
-    feed = _feed(images, labels, model, config)
+    loader = _loader(images, labels, model, config)
     (learner,) = learners(
         [network], model, momentum=config.momentum, weight_decay=config.weight_decay, engine="eager"
     )
-    for _ in _updates(learner, feed, config, learning_rate, random):
+    for _ in _updates(learner, loader, config, learning_rate, random):
         pass
     return learner.network()
 
 
-def _feed(images: Tensor, labels: Tensor, model: trajfmt.Model, config: EvaluateConfig) -> Feed:
+def _loader(images: Tensor, labels: Tensor, model: trajfmt.Model, config: EvaluateConfig) -> Loader:
     augment = augmentation(config.augment)
-    return Feed(images, labels, classes=model.classes, size=config.batch_size, augment=augment)
+    return Loader(images, labels, classes=model.classes, size=config.batch_size, augment=augment)
 
 
 def _updates(
-    learner: Learner, feed: Feed, config: EvaluateConfig, learning_rate: float, random: torch.Generator
+    learner: Learner, loader: Loader, config: EvaluateConfig, learning_rate: float, random: torch.Generator
 ) -> Iterator[None]:
     """Train by the protocol, one update at a time."""
     passes = config.epochs + 1
-    decay = min(config.epochs // 2 + 2, passes) * feed.updates
-    for update, batch in enumerate(feed.batches(passes, random)):
+    decay = min(config.epochs // 2 + 2, passes) * loader.updates
+    for update, batch in enumerate(loader.batches(passes, random)):
         if update in (0, decay):
             learner.begin(learning_rate if update == 0 else learning_rate * 0.1)
         learner.update(batch)
@@ -206,29 +206,29 @@ def _tested(
         return
     device = dataset.test_images.device
     started = [networks.build(model, generator=student.random, device=device) for student in students]
-    feeds = [_feed(student.images, student.labels, model, config) for student in students]
-    updates = config.networks * (config.epochs + 1) * feeds[0].updates
+    loaders = [_loader(student.images, student.labels, model, config) for student in students]
+    updates = config.networks * (config.epochs + 1) * loaders[0].updates
     way = choose(engine, updates, model, device)
-    crew = Crew.alone(device) if is_random(started[0]) else Crew.sharing(device, len(students))
-    with intraop(crew.threads):
+    pool = JobPool.alone(device) if is_random(started[0]) else JobPool.sharing(device, len(students))
+    with intraop(pool.threads):
         crowd = learners(
             [network.train() for network in started],
             model,
             momentum=config.momentum,
             weight_decay=config.weight_decay,
             engine=way,
-            shapes=feeds[0].shapes,
+            shapes=loaders[0].shapes,
             notes=notes,
         )
     tests: dict[int, Trial] = {}
 
     def job(number: int) -> Iterator[None]:
         learner, images, labels = crowd[number], dataset.test_images, dataset.test_labels
-        yield from _updates(learner, feeds[number], config, rate, students[number].random)
+        yield from _updates(learner, loaders[number], config, rate, students[number].random)
         tests[number] = Trial(learner.network(), images, labels, classify=learner.classifier())
         yield from tests[number]
 
-    with closing(crew.run([job(number) for number in range(len(students))])) as ended:
+    with closing(pool.run([job(number) for number in range(len(students))])) as ended:
         for number in ended:
             yield tests.pop(number).accuracy
 

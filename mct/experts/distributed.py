@@ -1,7 +1,8 @@
-"""Experts spread over the processes of a run: each trains some, process 0 keeps all of them in order.
+"""Training of experts distributed over the processes of a run; process 0 stores all of them in order.
 
-Processes take turns of a few experts each. After a turn the others hand process 0 what it keeps of an expert,
-its knots and step norms or all its timesteps; which process trained it changes nothing about it.
+The processes train in turns, a few experts each. After a turn the other processes send process 0 what it
+stores of each expert: knots and step norms, or all timesteps. An expert does not depend on the process that
+trained it.
 """
 
 import pickle
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 
 from mct.events import ExpertDone, ExpertEpoch
-from mct.experts.recording import BufferStore, BundleStore, Tape, ready
+from mct.experts.recording import BufferStore, BundleStore, ExpertRecorder, ready
 from mct.runtime.ranks import Ranks
 from mct.settings.config import ExpertConfig
 
@@ -21,72 +22,74 @@ Train = Callable[[ExpertConfig, "Turn"], Iterator[ExpertEpoch | ExpertDone]]
 
 
 class Turn:
-    """The store of one turn: keeps tapes in memory.
+    """The store of one turn, which keeps recorders in memory.
 
     Args:
         first: Number of the first expert.
-        tape: Makes an empty tape.
+        recorder: Makes an empty recorder.
     """
 
-    def __init__(self, first: int, tape: Callable[[], Tape]) -> None:
-        self.finished, self.tape = first, tape
-        self.tapes: list[Tape] = []
+    def __init__(self, first: int, recorder: Callable[[], ExpertRecorder]) -> None:
+        self.finished, self.recorder = first, recorder
+        self.recorders: list[ExpertRecorder] = []
 
-    def keep(self, tape: Tape) -> None:
-        """Keep the expert on a tape."""
-        self.tapes.append(tape)
+    def keep(self, recorder: ExpertRecorder) -> None:
+        """Keep a recorded expert."""
+        self.recorders.append(recorder)
 
 
-def train_shared(
+def train_distributed(
     config: ExpertConfig,
     store: BundleStore | BufferStore | None,
     *,
     train: Train,
-    tape: Callable[[], Tape],
+    recorder: Callable[[], ExpertRecorder],
     ranks: Ranks,
     at_once: int = 1,
 ) -> Iterator[ExpertEpoch | ExpertDone]:
-    """Train the experts that process 0's store does not have yet; every process makes this call.
+    """Train the experts that the store of process 0 does not have yet; every process makes this call.
 
-    Yields the epochs of this process's experts; in process 0 also the end of every expert, in order.
+    Yields the epochs of this process's experts, and in process 0 the end of every expert, in order.
 
     Args:
         config: The recipe.
-        store: Of process 0; None in the others.
+        store: The store in process 0; None in the others.
         train: Trains some experts in this process.
-        tape: Makes an empty tape for an expert.
+        recorder: Makes an empty recorder for an expert.
         ranks: The processes.
-        at_once: Experts of a turn, in each process.
+        at_once: Experts that each process trains in one turn.
 
     Raises:
-        RankError: Another process has died or failed; the turns before are kept.
+        RankError: Another process has died or failed; the experts of earlier turns are stored.
     """
     finished = torch.zeros(1, dtype=torch.int64)
     finished += store.finished if store is not None else 0
     ranks.sum(finished)
     for first in range(int(finished), config.experts, ranks.size * at_once):
         begin = first + ranks.rank * at_once
-        turn, done = Turn(begin, tape), list[ExpertDone]()
+        turn, done = Turn(begin, recorder), list[ExpertDone]()
         for event in train(replace(config, experts=min(begin + at_once, config.experts)), turn):
             if isinstance(event, ExpertDone):
                 done.append(event)
             else:
                 yield event
-        for ends, kept in _handed(ranks, done, turn.tapes):
+        for ends, kept in _handed(ranks, done, turn.recorders):
             if store is not None:
                 for each in kept:
                     store.keep(each)
                 yield from ends
 
 
-def _handed(ranks: Ranks, done: list[ExpertDone], tapes: list[Tape]) -> Iterator[tuple[Any, Any]]:
-    """Yield, in process 0, what every process has: its own first, then the others' in order of rank."""
-    data = b"" if ranks.rank == 0 else pickle.dumps((done, [ready(tape) for tape in tapes]))
+def _handed(
+    ranks: Ranks, done: list[ExpertDone], recorders: list[ExpertRecorder]
+) -> Iterator[tuple[Any, Any]]:
+    """Yield the events and experts of every process in process 0, in order of rank."""
+    data = b"" if ranks.rank == 0 else pickle.dumps((done, [ready(recorder) for recorder in recorders]))
     sizes = torch.zeros(ranks.size, dtype=torch.int64)
     sizes[ranks.rank] = len(data)
     ranks.sum(sizes)
     if ranks.rank == 0:
-        yield done, tapes
+        yield done, recorders
     for rank in range(1, ranks.size):
         values = torch.zeros(int(sizes[rank]), dtype=torch.uint8)
         if rank == ranks.rank:

@@ -1,7 +1,8 @@
-"""Where the trajectories of experts go while experts are trained, so that a finished one is never lost.
+"""Records the trajectories of experts during training, and stores each as soon as its expert is finished.
 
-A convexified bundle keeps knots and step norms only; the full trajectory never exists. A full bundle and
-MTT's layout keep one expert in memory and the finished ones on disk. How experts are trained is `experts`'.
+For a convexified bundle only knots and step norms are recorded; the full trajectory never exists. For a
+full bundle and for MTT's layout, the timesteps of an expert in training are held in memory. Finished
+experts are on disk, so that an interruption does not lose them. The module `train` trains the experts.
 """
 
 import os
@@ -28,28 +29,28 @@ PER_FILE = 10
 _MARKER = ".experts"
 
 
-class Tape(Protocol):
-    """Takes in the weights of one expert."""
+class ExpertRecorder(Protocol):
+    """Records the weights of one expert, timestep by timestep."""
 
     def add(self, theta: NDArray[np.float32], /) -> None:
-        """Take in the next timestep `(P,)`; the array is copied or never changed."""
+        """Record the next timestep `(P,)`; the array may be overwritten afterwards."""
         ...
 
 
-class Rows:
-    """A tape that keeps every timestep."""
+class TimestepRecorder:
+    """Keeps the weights of every timestep in memory."""
 
     def __init__(self) -> None:
         self.rows: list[NDArray[np.float32]] = []
 
     def add(self, theta: NDArray[np.float32]) -> None:
-        """Take in the next timestep."""
+        """Record a copy of the next timestep."""
         self.rows.append(theta.copy())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What is recorded, and what identifies it."""
+    """What a run records, and what identifies the run."""
 
     layout: trajfmt.ParamLayout
     provenance: trajfmt.Provenance
@@ -61,7 +62,7 @@ class Job:
 
 
 class BundleStore:
-    """Experts of one bundle, which appears at `path` when all are done."""
+    """Stores experts in one bundle, which appears at `path` when all are done."""
 
     def __init__(self, path: Path, job: Job) -> None:
         if Staging.unfinished(path) not in (None, job.identity):
@@ -86,16 +87,16 @@ class BundleStore:
         """Return how many experts are kept already."""
         return len(self._writer)
 
-    def tape(self) -> Tape:
-        """Return an empty tape for the next expert."""
-        return tape_for(self._path, self._job)
+    def recorder(self) -> ExpertRecorder:
+        """Return an empty recorder for the next expert."""
+        return recorder_for(self._path, self._job)
 
-    def keep(self, tape: Tape | Recorded) -> None:
-        """Keep the expert on a tape; from now on an interruption does not lose it."""
-        kept = ready(tape)
+    def keep(self, recorder: ExpertRecorder | Recorded) -> None:
+        """Store the expert of a recorder; from now on an interruption does not lose it."""
+        kept = ready(recorder)
         if isinstance(kept, Recorded):
             self._writer.add(kept)
-        elif isinstance(kept, Rows):
+        elif isinstance(kept, TimestepRecorder):
             self._writer.add(trajfmt.ArrayTrajectory(np.stack(kept.rows), self._job.layout))
 
     def publish(self) -> None:
@@ -111,9 +112,9 @@ class BundleStore:
 
 
 class BufferStore:
-    """Experts in MTT's layout: a file appears whenever it has ten of them, the last one at the end.
+    """Stores experts in MTT's layout: one file for every ten experts, and the last one at the end.
 
-    Experts that do not fill a file yet wait in a hidden bundle in the folder.
+    Experts that do not fill a file yet are kept in a hidden bundle in the folder.
     """
 
     def __init__(self, folder: Path, job: Job) -> None:
@@ -149,13 +150,13 @@ class BufferStore:
         """Return how many experts are kept already."""
         return self._filed + self._store.finished
 
-    def tape(self) -> Tape:
-        """Return an empty tape for the next expert."""
-        return self._store.tape()
+    def recorder(self) -> ExpertRecorder:
+        """Return an empty recorder for the next expert."""
+        return self._store.recorder()
 
-    def keep(self, tape: Tape | Recorded) -> None:
-        """Keep the expert on a tape."""
-        self._store.keep(tape)
+    def keep(self, recorder: ExpertRecorder | Recorded) -> None:
+        """Store the expert of a recorder."""
+        self._store.keep(recorder)
         if self._store.finished == PER_FILE:
             self._store.publish()
             self._to_file()
@@ -191,16 +192,16 @@ class BufferStore:
         self._files += 1
 
 
-def tape_for(path: Path, job: Job) -> Tape:
-    """Return an empty tape for an expert that will go to `path`."""
+def recorder_for(path: Path, job: Job) -> ExpertRecorder:
+    """Return an empty recorder for an expert that will go to `path`."""
     if path.suffix == ".mct":
         return PathRecorder(job.layout, knots=job.knots, smooth=job.smooth)
-    return Rows()
+    return TimestepRecorder()
 
 
-def ready(tape: Tape | Recorded) -> Tape | Recorded:
-    """Return what is kept of the expert on a tape: no more than that, for another process to take."""
-    return tape.finish() if isinstance(tape, PathRecorder) else tape
+def ready(recorder: ExpertRecorder | Recorded) -> ExpertRecorder | Recorded:
+    """Return only what is stored of a recorded expert, so that it can be sent to another process."""
+    return recorder.finish() if isinstance(recorder, PathRecorder) else recorder
 
 
 def is_bundle(path: Path) -> bool:
@@ -209,9 +210,9 @@ def is_bundle(path: Path) -> bool:
 
 
 def store(path: Path, job: Job) -> BundleStore | BufferStore:
-    """Return where experts go: a bundle by its suffix, or else the folder of an MTT buffer.
+    """Return the store for a path: a bundle if its suffix says so, else the folder of an MTT buffer.
 
     Raises:
-        ExistsError: the destination is taken.
+        ExistsError: The destination exists.
     """
     return BundleStore(path, job) if is_bundle(path) else BufferStore(path, job)

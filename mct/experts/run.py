@@ -21,7 +21,7 @@ from mct.data.preprocessing import hash_images
 from mct.errors import ConfigError, ExistsError
 from mct.events import ExpertDone, ExpertEpoch, ExpertsFound
 from mct.experts import recording
-from mct.experts.distributed import train_shared
+from mct.experts.distributed import train_distributed
 from mct.experts.recording import BufferStore, BundleStore, Job
 from mct.experts.train import train_experts
 from mct.inner.steps.step import Notes
@@ -153,7 +153,7 @@ class ExpertRun:
             try:
                 if store is not None and store.finished:
                     yield ExpertsFound(count=min(store.finished, self.config.experts))
-                yield from train_shared(
+                yield from train_distributed(
                     self.config,
                     store,
                     train=partial(
@@ -165,7 +165,7 @@ class ExpertRun:
                         at_once=self.at_once,
                         notes=self.notes,
                     ),
-                    tape=lambda: recording.tape_for(self.path, job),
+                    recorder=lambda: recording.recorder_for(self.path, job),
                     ranks=self.ranks,
                     at_once=self.at_once,
                 )

@@ -1,8 +1,9 @@
 """Trains experts on real images and records their weights at every timestep.
 
-The recipe is MTT's: plain SGD, shuffled batches, one augmentation a batch, cross-entropy. Recording is a
-copy, always: on a CPU `p.detach().cpu()` is no copy, and MTT's script then stores one set of weights for
-all timesteps. Where trajectories go is `recording`'s, what a run of experts needs `expert_run`'s.
+The recipe is MTT's: plain SGD, shuffled batches, one augmentation a batch, cross-entropy. Weights are
+copied when they are recorded. (On a CPU `p.detach().cpu()` makes no copy, and MTT's script then stores the
+same weights for all timesteps.) The module `recording` stores trajectories, and `run` prepares a whole
+training run.
 """
 
 import math
@@ -19,31 +20,31 @@ from mct.data.augment import augmentation
 from mct.data.datasets import Dataset
 from mct.errors import DivergedError
 from mct.events import ExpertDone, ExpertEpoch
-from mct.experts.recording import Tape
+from mct.experts.recording import ExpertRecorder
 from mct.inner.steps.step import Notes, choose
 from mct.models import networks
 from mct.runtime.seeds import generator
 from mct.settings.config import Engine, ExpertConfig
-from mct.training.jobs import Crew
+from mct.training.jobs import JobPool
 from mct.training.learners import Learner, is_random, learners
-from mct.training.loader import Feed
+from mct.training.loader import Loader
 from mct.training.testing import Trial
 
 
 class Store(Protocol):
-    """Keeps what experts leave behind."""
+    """Stores the trajectories of experts."""
 
     @property
     def finished(self) -> int:
-        """Return how many experts are kept already."""
+        """Return the number of experts that are stored already."""
         ...
 
-    def tape(self) -> Tape:
-        """Return an empty tape for the next expert."""
+    def recorder(self) -> ExpertRecorder:
+        """Return an empty recorder for the next expert."""
         ...
 
-    def keep(self, tape: Tape, /) -> None:
-        """Keep the expert on a tape."""
+    def keep(self, recorder: ExpertRecorder, /) -> None:
+        """Store the expert of a recorder."""
         ...
 
 
@@ -64,55 +65,55 @@ def train_experts(
         dataset: What to train on.
         model: Every fact known.
         config: The recipe.
-        store: Gets the weights of every timestep, `(P,)` float32; timestep 0 is the initialisation.
+        store: Stores the weights `(P,)` float32 of every timestep; timestep 0 is the initialisation.
         device: Where to train; images are moved there once.
         engine: How gradients are computed; `auto` goes by the updates of one expert, so that an expert
             does not depend on how many there are.
-        at_once: Experts of a group; it changes time and memory, never an expert. On a CPU each has a
-            thread that uses all of torch's threads: set OMP_NUM_THREADS to the cores for one expert.
-        notes: Called with one line where something works, but not as it was asked.
+        at_once: Experts of a group. It affects time and memory, and no expert. On a CPU each expert has a
+            thread, which uses all of torch's threads: set OMP_NUM_THREADS to the cores for one expert.
+        notes: Called with one line when something works, but not in the way that was asked for.
 
     Raises:
-        DivergedError: A loss is not finite; earlier groups are kept.
+        DivergedError: A loss is not finite; the experts of earlier groups are stored.
     """
     here, place = dataset.to(device), torch.device(device)
-    feed = Feed(
+    loader = Loader(
         here.train_images,
         here.train_labels,
         classes=model.classes,
         size=config.batch_size,
         augment=augmentation(config.augment),
     )
-    way = choose(engine, config.epochs * feed.updates, model, place)
+    way = choose(engine, config.epochs * loader.updates, model, place)
     for first in range(store.finished, config.experts, at_once):
         numbers = range(first, min(first + at_once, config.experts))
         randoms = [generator(config.seed, "expert", number) for number in numbers]
         started = [networks.build(model, generator=random, device=place).train() for random in randoms]
-        crew = Crew.alone(place)
+        pool = JobPool.alone(place)
         if not is_random(started[0]):
-            crew.at_once = at_once
+            pool.at_once = at_once
         pupils = learners(
             started,
             model,
             momentum=config.momentum,
             weight_decay=config.weight_decay,
             engine=way,
-            shapes=feed.shapes,
+            shapes=loader.shapes,
             notes=notes,
         )
         group = [
-            _Pupil(number, pupil, feed, config, random, store.tape())
+            _Pupil(number, pupil, loader, config, random, store.recorder())
             for number, pupil, random in zip(numbers, pupils, randoms, strict=True)
         ]
         for _ in range(config.epochs):
-            with closing(crew.run([pupil.epoch() for pupil in group])) as ended:
+            with closing(pool.run([pupil.epoch() for pupil in group])) as ended:
                 for index in ended:
                     yield group[index].examine()
         done = []
-        with closing(crew.run([pupil.test(here) for pupil in group])) as ended:
+        with closing(pool.run([pupil.test(here) for pupil in group])) as ended:
             for index in ended:
                 done.append(group[index].finish())
-                store.keep(group[index].tape)
+                store.keep(group[index].recorder)
         yield from done
 
 
@@ -123,14 +124,14 @@ class _Pupil:
         self,
         number: int,
         learner: Learner,
-        feed: Feed,
+        loader: Loader,
         config: ExpertConfig,
         random: torch.Generator,
-        tape: Tape,
+        recorder: ExpertRecorder,
     ) -> None:
-        self.tape = tape
-        self._number, self._learner, self._feed, self._config = number, learner, feed, config
-        self._batches = feed.batches(config.epochs, random)
+        self.recorder = recorder
+        self._number, self._learner, self._loader, self._config = number, learner, loader, config
+        self._batches = loader.batches(config.epochs, random)
         self._timesteps = self._steps = self._epochs = 0
         self._record()
         learner.begin(config.lr)
@@ -138,8 +139,8 @@ class _Pupil:
     def epoch(self) -> Iterator[None]:
         """Pass over the training images, one update at a time."""
         every = self._config.steps_per_timestep
-        self._total = torch.zeros(2, dtype=torch.float64, device=self._feed.device)
-        for batch in islice(self._batches, self._feed.updates):
+        self._total = torch.zeros(2, dtype=torch.float64, device=self._loader.device)
+        for batch in islice(self._batches, self._loader.updates):
             logits = self._learner.update(batch)
             hits = (logits.argmax(1) == batch.labels).sum()
             loss = cross_entropy(logits, batch.labels) * len(batch.labels)
@@ -151,9 +152,9 @@ class _Pupil:
         self._epochs += 1
 
     def examine(self) -> ExpertEpoch:
-        """Say how the epoch went, and get ready for the next."""
+        """Return loss and accuracy of the epoch, and prepare the next."""
         config, epochs = self._config, self._epochs
-        loss, accuracy = (self._total / self._feed.images).tolist()
+        loss, accuracy = (self._total / self._loader.images).tolist()
         if not math.isfinite(loss):
             raise DivergedError(f"expert {self._number}: the loss of epoch {epochs} is {loss}; lower `lr`")
         if not config.steps_per_timestep:
@@ -169,9 +170,9 @@ class _Pupil:
         return iter(self._test)
 
     def finish(self) -> ExpertDone:
-        """Say what became of the expert."""
+        """Return the test accuracy of the expert."""
         return ExpertDone(expert=self._number, timesteps=self._timesteps, accuracy=self._test.accuracy)
 
     def _record(self) -> None:
-        self.tape.add(self._learner.weights().cpu().numpy())
+        self.recorder.add(self._learner.weights().cpu().numpy())
         self._timesteps += 1

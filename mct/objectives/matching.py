@@ -39,11 +39,11 @@ _SUM = 2
 _ALL = -1
 """Instead of the number of a layer: all elements."""
 
-Step = tuple[int, int]
+KnotPair = tuple[int, int]
 """From one knot to another."""
 
-Key = tuple[int, int, tuple[Step, ...]]
-"""Trajectory, layer, and steps of a way."""
+Key = tuple[int, int, tuple[KnotPair, ...]]
+"""Trajectory, layer, and pairs of a way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class Matcher:
         its end to the beginning of the last one, and a share of that. So D is a quadratic form in at most
         three differences of knots that both positions need anyway, however many knots lie between.
         """
-        whole = len(start.runs) == len(target.runs) == 1  # as in a full bundle, and at the ends
+        whole = len(start.ranges) == len(target.ranges) == 1  # as in a full bundle, and at the ends
         places = zip(_places(start), _places(target), strict=True)
         ways = [_way(*sorted(pair)) for pair in ([next(places)] if whole else places)]
         layout = self._stream.layout
@@ -146,7 +146,7 @@ class Matcher:
     def _prepare(
         self, keys: Sequence[Key], spans: Sequence[tuple[int, int, int]], knots: Mapping[int, Tensor]
     ) -> None:
-        """Compute the inner products of the steps of ways, where they are not known."""
+        """Compute the inner products of the pairs of ways, where they are not known."""
         new = {key[1]: key for key in keys if key not in self._products}
         blocks = [
             (new[layer], self._inner(knots, new[layer][2], begin, end))
@@ -161,14 +161,14 @@ class Matcher:
                 found[key] += head.reshape(product.shape)
         self._products |= {key: product.tolist() for key, product in found.items()}
 
-    def _inner(self, knots: Mapping[int, Tensor], steps: Sequence[Step], begin: int, end: int) -> Tensor:
-        """Return the inner products `(S, S)` of steps on some elements in float64, block by block."""
-        on_cpu = knots[steps[0][0]].device.type == "cpu"
+    def _inner(self, knots: Mapping[int, Tensor], pairs: Sequence[KnotPair], begin: int, end: int) -> Tensor:
+        """Return the inner products `(S, S)` of pairs on some elements in float64, block by block."""
+        on_cpu = knots[pairs[0][0]].device.type == "cpu"
         size = min(self._block, _BLOCK_IN_DOUBLE) if on_cpu else _BLOCK_ON_DEVICE
         total: Tensor | None = None
         for first in range(begin, end, size):
             at = slice(first, min(first + size, end))
-            rows = torch.stack([knots[b][at].double() - knots[a][at].double() for a, b in steps])
+            rows = torch.stack([knots[b][at].double() - knots[a][at].double() for a, b in pairs])
             product = rows @ rows.T
             total = product if total is None else total.add_(product)
         assert total is not None
@@ -193,12 +193,12 @@ def _places(position: Position) -> Iterator[tuple[int, float]]:
         yield (segment + 1, 0.0) if weight == 1.0 else (segment, weight)
 
 
-def _way(start: tuple[int, float], target: tuple[int, float]) -> dict[Step, float]:
-    """Return the steps between knots that a way consists of, with the share of each."""
+def _way(start: tuple[int, float], target: tuple[int, float]) -> dict[KnotPair, float]:
+    """Return the pairs between knots that a way consists of, with the share of each."""
     (first, passed), (last, share) = start, target
     if first == last:
         return {(first, first + 1): share - passed} if share != passed else {}
-    way: dict[Step, float] = {}
+    way: dict[KnotPair, float] = {}
     if passed:
         way[first, first + 1] = 1 - passed
         first += 1

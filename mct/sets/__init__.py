@@ -3,7 +3,7 @@
 It must not import `evaluation` or `distillation`.
 
 Modules:
-    base: what a file layout of distilled images offers: `Layout`, `DistilledSet`.
+    base: what a file layout of distilled images offers: `FileLayout`, `DistilledSet`.
     table: every file layout, and opening a path.
     settle: from what the files and the user say to a synthetic set and its dataset.
     convert: from one layout to another.
@@ -26,11 +26,12 @@ Modules:
     looks: remarks on a set that looks odd.
 """
 
-from mct.sets.base import DistilledSet, Layout
+from mct.sets.base import DistilledSet, FileLayout
 from mct.sets.convert import convert_images
-from mct.sets.settle import Settled, Told, settle
+from mct.sets.settle import Settled, UserFacts, settle
 from mct.sets.table import LAYOUTS, Opened, open_set
 
 __all__ = [
-    "LAYOUTS", "DistilledSet", "Layout", "Opened", "Settled", "Told", "convert_images", "open_set", "settle",
+    "LAYOUTS", "DistilledSet", "FileLayout", "Opened", "Settled", "UserFacts", "convert_images", "open_set",
+    "settle",
 ]  # fmt: skip

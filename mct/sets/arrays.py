@@ -15,7 +15,7 @@ import torch
 from mct.errors import CorruptError
 from mct.results.origin import Meaning
 from mct.sets import tensors
-from mct.sets.base import DistilledSet, Layout, Reading, Written
+from mct.sets.base import DistilledSet, FileLayout, Reading, Written
 
 SUFFIX: Final = ".npz"
 
@@ -78,7 +78,7 @@ def write(found: DistilledSet) -> Written:
     return Written(files={"": buffer.getvalue()})
 
 
-LAYOUT = Layout(
+LAYOUT = FileLayout(
     name="npz",
     title="arrays for anybody: images, labels, what they are, learning_rate",
     files="NAME.npz",

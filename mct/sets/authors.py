@@ -10,7 +10,7 @@ import torch
 
 from mct.errors import ConfigError, MismatchError
 from mct.sets import mtt
-from mct.sets.base import DistilledSet, Layout, Written
+from mct.sets.base import DistilledSet, FileLayout, Written
 from mct.sets.labels import class_numbers
 from mct.sets.names import pick
 from mct.sets.pairs import Pair
@@ -60,7 +60,7 @@ def write(found: DistilledSet) -> Written:
     return mtt.pair_of(found, PAIR, f"{int(ipc)}_best")
 
 
-LAYOUT = Layout(
+LAYOUT = FileLayout(
     name="mct-authors",
     title="the code of the MCT paper's authors",
     files="images_ipc-{ipc}_{it|best}.pt and labels_ipc-{ipc}_{it|best}.pt",

@@ -51,8 +51,8 @@ class DistilledSet:
 class Reading:
     """How to read."""
 
-    told: bool = False
-    """The user named the layout, so its labels mean what its codebase means by them."""
+    layout_given: bool = False
+    """Whether the user named the layout; the labels then mean what its codebase means by them."""
 
     experiment: int | None = None
     trust_pickle: bool = False
@@ -70,8 +70,8 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """One way of keeping distilled images on disk."""
+class FileLayout:
+    """A file layout of distilled images, and how it is recognised, read and written."""
 
     name: str
     """For `--from` and `--to`."""

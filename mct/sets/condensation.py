@@ -14,7 +14,7 @@ from mct.data import datasets
 from mct.errors import ConfigError, CorruptError
 from mct.results.origin import Teller
 from mct.sets import tensors
-from mct.sets.base import DistilledSet, Layout, Reading, Written
+from mct.sets.base import DistilledSet, FileLayout, Reading, Written
 from mct.sets.labels import class_numbers
 
 _NAME = re.compile(r"res_(?P<method>[^_]+)_(?P<dataset>[^_]+)_(?P<model>.+)_(?P<ipc>\d+)ipc\.pt")
@@ -127,7 +127,7 @@ def write(found: DistilledSet) -> Written:
     return Written(files={"": tensors.saved(content)}, remarks=remarks)
 
 
-LAYOUT = Layout(
+LAYOUT = FileLayout(
     name="condensation",
     title="DC, DSA, DM, CAFE",
     files="res_{method}_{dataset}_{model}_{ipc}ipc.pt, all experiments of a command",

@@ -1,4 +1,4 @@
-"""From any layout to any other: read, say what is lost, and write all files or none."""
+"""Converts distilled images from any file layout to any other; all files are written, or none."""
 
 import os
 import tempfile
@@ -10,8 +10,8 @@ from typing import Final
 from mct.errors import ConfigError, ExistsError, MissingError
 from mct.results import synthetic
 from mct.sets import arrays, ours
-from mct.sets.base import Layout
-from mct.sets.settle import Notes, Told, settle, told_rate
+from mct.sets.base import FileLayout
+from mct.sets.settle import Notes, UserFacts, rate_of_user, settle
 from mct.sets.table import Opened, named, open_set
 from trajfmt.storage import write_file
 
@@ -25,7 +25,7 @@ def convert_images(
     *,
     layout: str | None = None,
     to: str | None = None,
-    told: Told | None = None,
+    user: UserFacts | None = None,
     classes: int | None = None,
     experiment: int | None = None,
     trust_pickle: bool = False,
@@ -37,27 +37,27 @@ def convert_images(
     Args:
         source: A file or folder of any layout.
         dest: A file or folder that does not exist yet.
-        layout: Name of the layout of `source`, where looking is not to decide.
-        to: Name of that of `dest`; None: a `.safetensors` is ours, an `.npz` has arrays.
-        told: What the files do not say; for our own file all of it must be known.
+        layout: Name of the layout of `source`; None: it is recognised.
+        to: Name of the layout of `dest`; None: ours for a `.safetensors`, arrays for an `.npz`.
+        user: Facts that the files do not state; our own file needs all of them.
         classes: Number of classes, where logits are to be made of class numbers.
         experiment: Number from 0, for files that hold several.
         trust_pickle: Run what a pickle asks for.
         root: Folder of the dataset's files; only for our own file, which holds pixels too.
-        notes: Told what was recognised, and what the new layout has no room for.
+        notes: Called with one line for what was recognised, and for each fact that is lost.
 
     Raises:
         MctError: It cannot be done; then nothing is written.
     """
     target = _target(dest, to)
-    told = told or Told()
+    user = user or UserFacts()
     opened = open_set(source, layout=layout, experiment=experiment, trust_pickle=trust_pickle, notes=notes)
     if target is ours.LAYOUT:
-        _to_ours(opened, dest, told, root, notes)
+        _to_ours(opened, dest, user, root, notes)
         return
     found = opened.found
-    if told.lr is not None:
-        rate = told_rate(found.learning_rate or told.lr, told.lr, notes)
+    if user.lr is not None:
+        rate = rate_of_user(found.learning_rate or user.lr, user.lr, notes)
         found = replace(found, learning_rate=rate)
     if classes is not None:
         if not 1 <= classes <= _MOST_CLASSES:
@@ -68,7 +68,7 @@ def convert_images(
     assert target.write is not None  # `_target` has seen to it
     result = target.write(found)
     if notes is not None:
-        for remark in (*result.remarks, *_unused(told)):
+        for remark in (*result.remarks, *_unused(user)):
             notes(f"{dest}: {target.name}: {remark}")
     if set(result.files) == {""}:
         write_file(dest, result.files[""])
@@ -76,14 +76,14 @@ def convert_images(
         _write_folder(dest, result.files)
 
 
-def _unused(told: Told) -> Iterator[str]:
-    """Yield what the user says and only our own file has a place for."""
+def _unused(user: UserFacts) -> Iterator[str]:
+    """Yield a remark about facts of the user that only our own file can store."""
     names = ("dataset", "preprocessing", "model")
-    if given := [name for name in names if getattr(told, name) is not None]:
+    if given := [name for name in names if getattr(user, name) is not None]:
         yield f"no place for {' and '.join(given)}; NAME.safetensors has one"
 
 
-def _target(dest: Path, to: str | None) -> Layout:
+def _target(dest: Path, to: str | None) -> FileLayout:
     """Return the layout to write, before anything is read."""
     if os.path.lexists(dest):
         raise ExistsError(f"{dest} exists; use another name")
@@ -100,10 +100,10 @@ def _target(dest: Path, to: str | None) -> Layout:
     return target
 
 
-def _to_ours(opened: Opened, dest: Path, told: Told, root: Path | None, notes: Notes | None) -> None:
+def _to_ours(opened: Opened, dest: Path, user: UserFacts, root: Path | None, notes: Notes | None) -> None:
     if opened.found.synthetic is not None:
         raise ConfigError(f"{opened.path} is of this layout already; copy the file")
-    settled = settle(opened, told, root=root, notes=notes)
+    settled = settle(opened, user, root=root, notes=notes)
     synthetic.save(dest, settled.synthetic, settled.dataset)
 
 

@@ -3,7 +3,7 @@
 Their loss applies a softmax to the labels. The step size is a float32 without dimensions.
 """
 
-from mct.sets.base import DistilledSet, Layout, Written
+from mct.sets.base import DistilledSet, FileLayout, Written
 from mct.sets.labels import logits
 from mct.sets.pairs import Pair, written
 
@@ -15,7 +15,7 @@ def write(found: DistilledSet) -> Written:
     return written(found, PAIR, "best", logits(found.labels, found.meaning, found.classes))
 
 
-LAYOUT = Layout(
+LAYOUT = FileLayout(
     name="datm",
     title="DATM, PAD, EDF",
     files="images_{it|best}.pt, labels_{it|best}.pt (logits) and lr_{it|best}.pt",

@@ -6,7 +6,7 @@ file, and takes equally many images of each class, in order.
 
 import torch
 
-from mct.sets.base import DistilledSet, Layout, Written
+from mct.sets.base import DistilledSet, FileLayout, Written
 from mct.sets.labels import logits
 from mct.sets.pairs import Pair, written
 
@@ -24,7 +24,7 @@ def write(found: DistilledSet) -> Written:
     return written(found, PAIR, "", found.labels, () if even else (remark,))
 
 
-LAYOUT = Layout(
+LAYOUT = FileLayout(
     name="ddranking",
     title="DD-Ranking",
     files="images.pt, labels.pt (class numbers or logits) and lr.pt",

@@ -4,7 +4,7 @@ FTD writes them beside `images_*.pt`, in a folder of their own, `ema_logged_file
 """
 
 from mct.sets import mtt
-from mct.sets.base import DistilledSet, Layout, Written
+from mct.sets.base import DistilledSet, FileLayout, Written
 from mct.sets.pairs import Pair
 
 PAIR = Pair(images="ema_images_{}.pt", labels="ema_labels_{}.pt", beside=("ema_labels_{}.pt",))
@@ -15,7 +15,7 @@ def write(found: DistilledSet) -> Written:
     return mtt.pair_of(found, PAIR, "best")
 
 
-LAYOUT = Layout(
+LAYOUT = FileLayout(
     name="ftd-ema",
     title="FTD, averaged images",
     files="ema_images_{it|best}.pt and ema_labels_{it|best}.pt",

@@ -12,7 +12,7 @@ import trajfmt
 from mct.errors import MismatchError
 from mct.results.origin import Teller
 from mct.sets import tensors
-from mct.sets.base import DistilledSet, Layout, Reading, Written
+from mct.sets.base import DistilledSet, FileLayout, Reading, Written
 from mct.sets.names import picked
 from mct.sets.pairs import Pair, written
 
@@ -65,7 +65,7 @@ def write(found: DistilledSet) -> Written:
     return written(found, PAIR, "0", found.labels)
 
 
-LAYOUT = Layout(
+LAYOUT = FileLayout(
     name="mkdt",
     title="MKDT, distilled without classes",
     files="images_{it}.pt, labels_{it}.pt (representations), synlr_{it}.pt, and hparams.txt",

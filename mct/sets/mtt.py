@@ -4,7 +4,7 @@ MTT's labels are class numbers; TESLA's, with `--teacher_label`, probabilities. 
 the logs, and whether images are whitened only in the command that made them.
 """
 
-from mct.sets.base import DistilledSet, Layout, Written
+from mct.sets.base import DistilledSet, FileLayout, Written
 from mct.sets.labels import class_numbers, probabilities
 from mct.sets.pairs import Pair, written
 
@@ -28,7 +28,7 @@ def pair_of(found: DistilledSet, pair: Pair, tag: str) -> Written:
     return written(found, pair, tag, class_numbers(found.labels, found.meaning, "this layout"))
 
 
-LAYOUT = Layout(
+LAYOUT = FileLayout(
     name="mtt",
     title="MTT, TESLA, FTD, ATT, SelMatch",
     files="images_{it|best}.pt and labels_{it|best}.pt",

@@ -7,7 +7,7 @@ from mct.results import synthetic
 from mct.results.origin import ForeignOrigin
 from mct.results.synthetic import BEST_NAME, RESULT_NAME
 from mct.sets import tensors
-from mct.sets.base import DistilledSet, Layout, Reading
+from mct.sets.base import DistilledSet, FileLayout, Reading
 from trajfmt.schema import models
 
 SUFFIX = ".safetensors"
@@ -56,7 +56,7 @@ def read(path: Path, _how: Reading) -> DistilledSet:
     )
 
 
-LAYOUT = Layout(
+LAYOUT = FileLayout(
     name="mct",
     title="mct's own: the images, their origin, and what undoes the preprocessing",
     files="NAME.safetensors, or the folder of a run",

@@ -89,7 +89,7 @@ class Pair:
         """
         seen = tensors.meaning(labels)
         if seen == "classes" or (
-            seen == "probabilities" and not self.always and not (how.told and self.rows)
+            seen == "probabilities" and not self.always and not (how.layout_given and self.rows)
         ):
             return seen
         if self.rows is None:

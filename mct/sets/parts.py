@@ -8,7 +8,7 @@ import torch
 
 from mct.errors import CorruptError, MissingError
 from mct.sets import mtt
-from mct.sets.base import DistilledSet, Layout, Reading, Written
+from mct.sets.base import DistilledSet, FileLayout, Reading, Written
 from mct.sets.pairs import Pair
 
 PAIR = Pair(images="images_best_{}.pt", labels="labels_best_{}.pt", tags=r"\d+")
@@ -89,7 +89,7 @@ def write(found: DistilledSet) -> Written:
     )
 
 
-LAYOUT = Layout(
+LAYOUT = FileLayout(
     name="mtt-parts",
     title="MTT's Tiny ImageNet with 50 images per class",
     files="images_best_{0..4}.pt and labels_best_{0..4}.pt",

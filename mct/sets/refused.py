@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from mct.errors import ResultError
-from mct.sets.base import Layout, Reading
+from mct.sets.base import FileLayout, Reading
 from mct.sets.names import pick
 from mct.sets.pairs import Pair
 
@@ -36,7 +36,7 @@ def _no_inverted(path: Path, _how: Reading) -> NoReturn:
     )
 
 
-HABA = Layout(
+HABA = FileLayout(
     name="haba",
     title="HaBa (refused)",
     files="images_{it}.pt with styles_{it}.pt, or images_best.pt with weights_best.pt",
@@ -44,7 +44,7 @@ HABA = Layout(
     read=_no_haba,
 )
 
-INVERTED = Layout(
+INVERTED = FileLayout(
     name="zca-pictures",
     title="pictures of MTT, TESLA, FTD and DATM with the whitening undone (refused)",
     files="images_zca_{it}.pt",

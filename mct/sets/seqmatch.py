@@ -7,7 +7,7 @@ all means one set: each stage is a set of its own here.
 from pathlib import Path
 
 from mct.errors import ConfigError
-from mct.sets.base import DistilledSet, Layout, Written
+from mct.sets.base import DistilledSet, FileLayout, Written
 from mct.sets.labels import class_numbers
 from mct.sets.pairs import Pair, written
 
@@ -32,7 +32,7 @@ def write(found: DistilledSet) -> Written:
     return written(found, PAIR, "best", class_numbers(found.labels, found.meaning, "SeqMatch"))
 
 
-LAYOUT = Layout(
+LAYOUT = FileLayout(
     name="seqmatch",
     title="SeqMatch, one stage",
     files="images_best.pt, labels_best.pt and best_lr.pt",

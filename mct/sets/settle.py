@@ -1,6 +1,6 @@
-"""From what files say and what the user says to a synthetic dataset and the real one that it stands for.
+"""Makes a synthetic dataset of what files and the user state, and loads the real dataset it was made from.
 
-Nothing is guessed: facts that neither states are asked for, all in one line.
+Nothing is guessed. If neither states a fact that is needed, one error names all that are missing.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,13 +34,13 @@ _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """What the user says of a set."""
+class UserFacts:
+    """Facts about distilled images that the user states; None for those that the user does not."""
 
     dataset: str | None = None
     preprocessing: str | None = None
     mean: tuple[float, ...] | None = None
-    """Of a normalisation, one value a channel, where it is not the usual one."""
+    """Mean of a normalisation, one value a channel, if it is not the dataset's usual one."""
 
     std: tuple[float, ...] | None = None
     model: str | None = None
@@ -70,50 +70,50 @@ class Settled:
 Notes = Callable[[str], None]
 
 
-def settle(opened: Opened, told: Told, *, root: Path | None, notes: Notes | None = None) -> Settled:
+def settle(opened: Opened, user: UserFacts, *, root: Path | None, notes: Notes | None = None) -> Settled:
     """Load the real dataset, and make a synthetic dataset of what was read.
 
     Args:
         opened: What was read.
-        told: What the user says.
+        user: Facts that the user states.
         root: Folder of the dataset's files, where it needs one.
-        notes: Told what looks odd, one line each.
+        notes: Called with one line for each thing that looks odd.
 
     Raises:
         ConfigError: A fact is not known; the line names the option.
         MismatchError: Facts contradict each other, or the set and the dataset.
     """
     if opened.found.synthetic is not None:
-        return _ours(opened.found.synthetic, told, root, notes)
-    return _foreign(opened, told, root, notes)
+        return _ours(opened.found.synthetic, user, root, notes)
+    return _foreign(opened, user, root, notes)
 
 
-def _ours(found: SyntheticDataset, told: Told, root: Path | None, notes: Notes | None) -> Settled:
+def _ours(found: SyntheticDataset, user: UserFacts, root: Path | None, notes: Notes | None) -> Settled:
     origin = found.origin
     record = trajfmt.Provenance(
         dataset=origin.dataset, model=origin.model, preprocessing=origin.preprocessing
     )
-    if told.mean is not None:
+    if user.mean is not None:
         raise ConfigError("the file says how its images were normalised; leave `mean` and `std` away")
-    real = provenance.dataset_of(record, name=told.dataset, preprocessing=told.preprocessing, root=root)
-    if told.lr is not None:
-        found = replace(found, learning_rate=told_rate(found.learning_rate, told.lr, notes))
-    model = origin.model if told.model is None else _model(told.model, real)
+    real = provenance.dataset_of(record, name=user.dataset, preprocessing=user.preprocessing, root=root)
+    if user.lr is not None:
+        found = replace(found, learning_rate=rate_of_user(found.learning_rate, user.lr, notes))
+    model = origin.model if user.model is None else _model(user.model, real)
     return Settled(found, real, model)
 
 
-def _foreign(opened: Opened, told: Told, root: Path | None, notes: Notes | None) -> Settled:
+def _foreign(opened: Opened, user: UserFacts, root: Path | None, notes: Notes | None) -> Settled:
     found = opened.found
     if found.meaning == "representations":
         raise MismatchError(
             f"{opened.path}: the labels are representations of a self-supervised teacher, not classes, so "
             "networks that are trained on them classify nothing; mct convert-images reads and writes them"
         )
-    said, known_from = _facts(opened, told)
+    said, known_from = _facts(opened, user)
     rate = float(said["learning_rate"])
-    if found.learning_rate is not None and told.lr is not None:
-        rate = told_rate(found.learning_rate, told.lr, notes)
-    real = _dataset(opened, told, root)
+    if found.learning_rate is not None and user.lr is not None:
+        rate = rate_of_user(found.learning_rate, user.lr, notes)
+    real = _dataset(opened, user, root)
     model = _model(said["model"], real)
     _check(opened, real)
     soft = None if found.meaning == "classes" else probabilities(found.labels, found.meaning)
@@ -140,18 +140,18 @@ def _foreign(opened: Opened, told: Told, root: Path | None, notes: Notes | None)
     return Settled(synthetic, real, model)
 
 
-def _facts(opened: Opened, told: Told) -> tuple[dict[str, str], dict[str, Teller]]:
-    """Return every fact as text, and who states it; the user's word is taken before that of a file.
+def _facts(opened: Opened, user: UserFacts) -> tuple[dict[str, str], dict[str, Teller]]:
+    """Return every fact as text, and who states it; the user takes precedence over a file.
 
-    A file may name a network of the table, never code, which would be imported.
+    A file may name a known network, but no code, because that would be imported.
     """
     found = opened.found
     named = found.model if found.model and models.named(found.model) else None
     stated = {
-        "dataset": (told.dataset, found.dataset),
-        "preprocessing": (told.preprocessing, found.preprocessing and found.preprocessing.kind),
-        "model": (told.model, named),
-        "learning_rate": (told.lr, found.learning_rate),
+        "dataset": (user.dataset, found.dataset),
+        "preprocessing": (user.preprocessing, found.preprocessing and found.preprocessing.kind),
+        "model": (user.model, named),
+        "learning_rate": (user.lr, found.learning_rate),
     }
     said: dict[str, str] = {}
     known_from: dict[str, Teller] = {}
@@ -171,36 +171,36 @@ def _listed(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 
-def _dataset(opened: Opened, told: Told, root: Path | None) -> Dataset:
+def _dataset(opened: Opened, user: UserFacts, root: Path | None) -> Dataset:
     found = opened.found
     if (
-        told.dataset
+        user.dataset
         and found.dataset
-        and found.dataset not in (told.dataset, datasets.recorded_name(told.dataset))
+        and found.dataset not in (user.dataset, datasets.recorded_name(user.dataset))
     ):
         raise MismatchError(
-            f"{opened.path}: distilled from {found.dataset!r} by its files, `dataset` says {told.dataset!r}"
+            f"{opened.path}: distilled from {found.dataset!r} by its files, `dataset` says {user.dataset!r}"
         )
     stated = found.preprocessing and found.preprocessing.kind
-    if stated and told.preprocessing not in (None, stated):
+    if stated and user.preprocessing not in (None, stated):
         raise MismatchError(
             f"{opened.path}: the preprocessing is {stated!r} by its files, `preprocessing` says "
-            f"{told.preprocessing!r}"
+            f"{user.preprocessing!r}"
         )
-    name = told.dataset or str(found.dataset)
+    name = user.dataset or str(found.dataset)
     size = found.images.shape[2] if name not in datasets.SOURCES and Path(name).is_dir() else None
-    wanted = _preprocessing(opened, told, datasets.recorded_name(name))
+    wanted = _preprocessing(opened, user, datasets.recorded_name(name))
     return datasets.load(name, preprocessing=wanted, root=root, image_size=size)
 
 
-def _preprocessing(opened: Opened, told: Told, dataset: str) -> trajfmt.Preprocessing:
-    """Return the preprocessing, normalised with the constants of the user, else of the codebase."""
-    kind = told.preprocessing or str(opened.found.preprocessing and opened.found.preprocessing.kind)
+def _preprocessing(opened: Opened, user: UserFacts, dataset: str) -> trajfmt.Preprocessing:
+    """Return the preprocessing, with the constants of the user, or otherwise those of the codebase."""
+    kind = user.preprocessing or str(opened.found.preprocessing and opened.found.preprocessing.kind)
     wanted = provenance.parse_preprocessing(kind)
     if kind != "normalize":
         return wanted
-    if told.mean is not None and told.std is not None:
-        return msgspec.structs.replace(wanted, mean=list(told.mean), std=list(told.std))
+    if user.mean is not None and user.std is not None:
+        return msgspec.structs.replace(wanted, mean=list(user.mean), std=list(user.std))
     if dataset not in opened.layout.constants:
         return wanted
     constants = opened.layout.constants[dataset]
@@ -228,11 +228,11 @@ def _check(opened: Opened, real: Dataset) -> None:
         )
 
 
-def told_rate(stated: float, told: float, notes: Notes | None) -> float:
-    """Return the step size that the user says, and tell where the file says another."""
-    if notes is not None and stated != told:
-        notes(f"the file says the step size {stated:g}; {told:g} is used, as --lr says")
-    return told
+def rate_of_user(stated: float, user: float, notes: Notes | None) -> float:
+    """Return the step size of the user, and note it if the file states another."""
+    if notes is not None and stated != user:
+        notes(f"the file says the step size {stated:g}; {user:g} is used, as --lr says")
+    return user
 
 
 def _model(name: str, dataset: Dataset) -> trajfmt.Model:

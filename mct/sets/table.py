@@ -21,7 +21,7 @@ from mct.sets import (
     refused,
     seqmatch,
 )
-from mct.sets.base import DistilledSet, Layout, Reading
+from mct.sets.base import DistilledSet, FileLayout, Reading
 
 LAYOUTS: Final = (
     ours.LAYOUT,
@@ -46,11 +46,11 @@ class Opened:
     """A set that was read, and what it was recognised as."""
 
     path: Path
-    layout: Layout
+    layout: FileLayout
     found: DistilledSet
 
 
-def named(name: str, what: str = "--from") -> Layout:
+def named(name: str, what: str = "--from") -> FileLayout:
     """Return the layout of a name.
 
     Raises:
@@ -89,7 +89,7 @@ def open_set(
         raise MissingError(f"{path}: no such file or folder")
     if (path / "manifest.json").exists():
         raise ResultError(f"{path}: a bundle of trajectories, not a result; distil it first: mct distill")
-    how = Reading(told=layout is not None, experiment=experiment, trust_pickle=trust_pickle)
+    how = Reading(layout_given=layout is not None, experiment=experiment, trust_pickle=trust_pickle)
     kind, why = _recognised(path) if layout is None else (named(layout), "--from says so")
     found = kind.read(path, how)
     if experiment is not None and found.experiment is None:
@@ -108,7 +108,7 @@ def _has_some(folder: Path) -> bool:
         return True
 
 
-def _recognised(path: Path) -> tuple[Layout, str]:
+def _recognised(path: Path) -> tuple[FileLayout, str]:
     for layout in LAYOUTS:
         why = layout.recognise(path)
         if why is not None:

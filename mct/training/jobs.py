@@ -1,8 +1,8 @@
 """Several networks trained at once: threads on a CPU, streams on a GPU.
 
-A job is an iterator that does some work whenever it is asked for its next value. Which jobs run at the
-same moment changes nothing but time: each has a generator of its own and a fixed number of threads, in
-which the sums of a CPU depend.
+A job is an iterator that does some work whenever it is asked for its next value. Each job has its own random
+generator and a fixed number of threads, since the order of summation on a CPU depends on that number. The
+result of a job is therefore the same whichever jobs run beside it.
 """
 
 import queue
@@ -21,24 +21,25 @@ _DONE = object()
 
 
 @dataclass(slots=True, kw_only=True)
-class Crew:
-    """Works on jobs, some at once.
+class JobPool:
+    """Runs jobs, several at once.
 
-    On a CPU one thread with fewer of torch's threads for each of them: a team of threads stands still
-    whenever one of its cores is taken away, small tensors are no work for a team, and Python code of
-    one job goes on beside another's kernels. On a GPU one stream for each, work queued in turn.
+    On a CPU each job that runs has a Python thread and its share of torch's threads. That is faster than
+    one job with all threads, for three reasons: a team of threads waits whenever one of its cores is taken
+    away, small tensors cannot be divided among many threads, and Python code of one job runs beside the
+    kernels of another. On a GPU each job has a stream, and work is queued in turn.
     """
 
     device: torch.device
     at_once: int
     threads: int
-    """Threads of torch's own for every job, on a CPU."""
+    """Threads that torch uses for every job on a CPU."""
 
     _streams: dict[int, torch.cuda.Stream] = field(default_factory=dict)
 
     @classmethod
-    def sharing(cls, device: torch.device, jobs: int) -> "Crew":
-        """Return a crew for so many jobs that share what there is."""
+    def sharing(cls, device: torch.device, jobs: int) -> "JobPool":
+        """Return a pool for this many jobs, which share all cores or the GPU."""
         total = torch.get_num_threads()
         if device.type == "cuda":
             return cls(device=device, at_once=jobs, threads=total)
@@ -47,8 +48,8 @@ class Crew:
         return cls.alone(device)
 
     @classmethod
-    def alone(cls, device: torch.device) -> "Crew":
-        """Return a crew that works on one job after another, with all there is."""
+    def alone(cls, device: torch.device) -> "JobPool":
+        """Return a pool that runs one job after another, each with all threads."""
         return cls(device=device, at_once=1, threads=torch.get_num_threads())
 
     def run(self, jobs: Sequence[Iterator[object]]) -> Generator[int, None, None]:
@@ -95,10 +96,10 @@ class Crew:
 
         for number in range(len(jobs)):
             waiting.put(number)
-        crew = [threading.Thread(target=work, name=f"mct-job-{n}", daemon=True) for n in range(count)]
+        workers = [threading.Thread(target=work, name=f"mct-job-{n}", daemon=True) for n in range(count)]
         usual = torch.get_num_threads()
         try:
-            for thread in crew:
+            for thread in workers:
                 thread.start()
             ready.wait()
             torch.set_num_threads(usual)
@@ -113,9 +114,9 @@ class Crew:
         finally:
             stop.set()
             ready.abort()
-            for _ in crew:
+            for _ in workers:
                 waiting.put(None)
-            for thread in crew:
+            for thread in workers:
                 if thread.ident is not None:
                     thread.join()
 

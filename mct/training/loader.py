@@ -1,8 +1,8 @@
-"""Augmented batches on the device: drawn on the CPU as ever, copied and augmented many at a time.
+"""Shuffled, augmented batches on the device: random numbers are drawn on the CPU, and copied many at a time.
 
-A generator gives, pass by pass, the order of the images and then the numbers of each batch's augmentation.
-They are drawn ahead, several passes at once where passes are short, and reach the device in one copy per
-dtype; the sequence that the generator gives is the same as if every batch drew for itself.
+For each pass the generator gives the order of the images, and then the numbers for the augmentation of each
+batch. They are drawn ahead, for several passes at once where passes are short, and copied to the device once
+per dtype. The sequence of random numbers is the same as if every batch were drawn when it is needed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -39,8 +39,8 @@ class Batch:
     """`(B, K)` probabilities."""
 
 
-class Feed:
-    """Hands out shuffled passes over some images.
+class Loader:
+    """Yields the batches of shuffled passes over images.
 
     Args:
         images: `(N, C, H, W)`, on the device where batches are wanted.

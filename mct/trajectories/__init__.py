@@ -4,6 +4,6 @@ Modules:
     provenance: from a bundle's manifest to dataset and model.
     loading: one knot from its file to the device.
     knot_cache: which knots are kept, and which are read ahead.
-    position: the weights at one time, held as knots and weights for each layer.
+    position: the weights at one time, as knots and the place of every layer between them.
     stream: start and target of a sample, without a materialised waypoint.
 """

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from torch import Tensor
 
-from mct.trajectories.loading import Key, Knot, Loader
+from mct.trajectories.loading import Key, Knot, KnotLoader
 
 _MOST_MAPPED = 256
 """Views of mapped files that are kept: each may hold a descriptor, of which a process has 1024."""
@@ -36,7 +36,7 @@ class Knots:
             count like others, although the system can take their pages back.
     """
 
-    def __init__(self, loader: Loader, *, size: int, budget: int) -> None:
+    def __init__(self, loader: KnotLoader, *, size: int, budget: int) -> None:
         self._loader, self._size, self._budget = loader, size, budget
         self._held: dict[Key, Knot] = {}  # the least recently used one first
         self._coming: dict[Key, Future[Knot]] = {}

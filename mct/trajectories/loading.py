@@ -1,11 +1,12 @@
-"""Brings one knot from a bundle to where it is computed with, in one piece and in the order of the step.
+"""Loads one knot from a bundle to the device, as one tensor in the packed order of the inner step.
 
-On the CPU a knot that needs no arranging stays a view of the mapped file. On CUDA it goes through two small
-pinned buffers on a stream of its own, so that neither the host nor the other streams wait for it. Which
-knots are loaded, and when, is decided in `knots`.
+On the CPU a knot that needs no rearranging stays a view of the mapped file. On CUDA it is copied through two
+small pinned buffers on a separate stream, so that neither the host nor the other streams wait for it. The
+module `knot_cache` decides which knots are loaded, and when.
 
-Knots stored in 16 bits become float32 when they are loaded, exactly: students compute in float32. So each
-takes 4 bytes a parameter while it is held, also on the CPU, where one of float32 takes none of its own.
+Knots stored in 16 bits are converted to float32 when they are loaded, which is exact, because students
+compute in float32. Each takes 4 bytes a parameter while it is held, also on the CPU, where a mapped knot of
+float32 takes no memory of its own.
 """
 
 import mmap
@@ -66,7 +67,7 @@ def loaded_bytes(layout: ParamLayout) -> int:
     return layout.size * max(4, layout.numpy_dtype.itemsize)
 
 
-class Loader:
+class KnotLoader:
     """Loads knots of one bundle to one device; any thread may call it.
 
     Args:

@@ -1,8 +1,9 @@
-"""The weights at one time of one trajectory, not materialised: knots, and where between them each layer is.
+"""The weights at one time of one trajectory, represented by knots and the place of every layer between them.
 
-A layer lies on the straight line between two knots, `weight` of the way (paper eqs. 8 and 10). Whoever needs
-weights reads or writes the elements that are wanted, at a knot bit for bit. A position keeps its knots alive
-and never writes to them. Which positions are asked for is decided in `stream`.
+A layer lies on the straight line between two knots, the fraction `weight` of the way (paper eqs. 8 and 10).
+`Position.read` and `Position.write` give the weights of any range of elements. Where a layer lies at a knot
+they are those of the knot, bit for bit. A position keeps its knots alive and never writes to them. `stream`
+makes positions.
 """
 
 from bisect import bisect_right
@@ -14,11 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Run = tuple[int, int, int, float]
-"""`(begin, end, segment, weight)`: elements whose weights are `weight` of the way to the next knot."""
+LayerRange = tuple[int, int, int, float]
+"""`(begin, end, segment, weight)`: elements `begin:end` lie the fraction `weight` of the way from knot number
+`segment` to the next one."""
 
 _FEW = 4
-"""Runs that are worth a launch each on a device; more are written by launches over all of them."""
+"""Up to this many ranges are written with one launch each on a GPU; more are written all at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +39,8 @@ class Position:
     weight: NDArray[np.float64]
     """`(L,)` in [0, 1]: how far to the next knot, per layer."""
 
-    runs: tuple[Run, ...]
-    """Neighbouring parameters that share a position, in order."""
+    ranges: tuple[LayerRange, ...]
+    """Ranges of neighbouring parameters that share segment and weight, in order."""
 
     knots: Mapping[int, Tensor]
     """The knots that are needed, by number: `(P,)` each, not to be written to."""
@@ -46,75 +48,76 @@ class Position:
     def read(self, begin: int, end: int, scratch: Tensor) -> Tensor:
         """Return the weights of elements `begin:end`, for reading.
 
-        They are a view of a knot where they lie in one, else `scratch` `(end - begin,)`, written once.
+        The result is a view of a knot where all of them lie in one, and otherwise `scratch`
+        `(end - begin,)`, which is overwritten.
         """
-        runs = self._between(begin, end)
-        if len(runs) == 1 and runs[0][3] in (0.0, 1.0):
-            return self.knots[_front(runs[0])][begin:end]
-        self._write(runs, scratch)
+        ranges = self._between(begin, end)
+        if len(ranges) == 1 and ranges[0][3] in (0.0, 1.0):
+            return self.knots[_front(ranges[0])][begin:end]
+        self._write(ranges, scratch)
         return scratch
 
     def write(self, begin: int, end: int, out: Tensor) -> None:
-        """Write the weights of elements `begin:end` to `out` `(end - begin,)`; knots bit for bit."""
+        """Write the weights of elements `begin:end` to `out` `(end - begin,)`; at a knot bit for bit."""
         self._write(self._between(begin, end), out)
 
-    def _between(self, begin: int, end: int) -> Sequence[Run]:
-        """Return the runs of some elements, cut at both ends."""
-        if (begin, end) == (0, self.runs[-1][1]):
-            return self.runs
-        runs: list[Run] = []
-        for run in self.runs[bisect_right(self.runs, begin, key=lambda run: run[1]) :]:
-            if run[0] >= end:
+    def _between(self, begin: int, end: int) -> Sequence[LayerRange]:
+        """Return the ranges of some elements, cut at both ends."""
+        if (begin, end) == (0, self.ranges[-1][1]):
+            return self.ranges
+        ranges: list[LayerRange] = []
+        for part in self.ranges[bisect_right(self.ranges, begin, key=lambda part: part[1]) :]:
+            if part[0] >= end:
                 break
-            runs.append((max(run[0], begin), min(run[1], end), run[2], run[3]))
-        return runs
+            ranges.append((max(part[0], begin), min(part[1], end), part[2], part[3]))
+        return ranges
 
-    def _write(self, runs: Sequence[Run], out: Tensor) -> None:
-        pieces = _Pieces(self.knots, runs)
-        if out.device.type != "cpu" and len(runs) > _FEW:
+    def _write(self, ranges: Sequence[LayerRange], out: Tensor) -> None:
+        pieces = _Pieces(self.knots, ranges)
+        if out.device.type != "cpu" and len(ranges) > _FEW:
             _write_at_once(pieces, out)
             return
-        for number, (run, piece) in enumerate(zip(runs, pieces.of(out), strict=True)):
-            if run[3] in (0.0, 1.0):
-                piece.copy_(pieces.knot(_front(run))[number])
+        for number, (part, piece) in enumerate(zip(ranges, pieces.of(out), strict=True)):
+            if part[3] in (0.0, 1.0):
+                piece.copy_(pieces.knot(_front(part))[number])
             else:
-                low, high = pieces.knot(run[2])[number], pieces.knot(run[2] + 1)[number]
-                torch.lerp(low, high, run[3], out=piece)
+                low, high = pieces.knot(part[2])[number], pieces.knot(part[2] + 1)[number]
+                torch.lerp(low, high, part[3], out=piece)
 
 
-def runs_of(
+def ranges_of(
     spans: Sequence[tuple[int, int, int]], segment: NDArray[np.int64], weight: NDArray[np.float64]
-) -> tuple[Run, ...]:
-    """Return the runs of one position: neighbouring spans are joined where they share it.
+) -> tuple[LayerRange, ...]:
+    """Return the layer ranges of one position, joining neighbours that share segment and weight.
 
     Args:
         spans: `(begin, end, layer)` in order; of a layout, its `runs`.
         segment: `(L,)`: number of the knot in front, per layer.
         weight: `(L,)` in [0, 1]: how far to the next knot, per layer.
     """
-    runs: list[Run] = []
+    ranges: list[LayerRange] = []
     segments, weights = segment.tolist(), weight.tolist()
     for begin, end, layer in spans:
         place = (segments[layer], weights[layer])
-        if runs and runs[-1][2:] == place:
-            begin = runs.pop()[0]
-        runs.append((begin, end, *place))
-    return tuple(runs)
+        if ranges and ranges[-1][2:] == place:
+            begin = ranges.pop()[0]
+        ranges.append((begin, end, *place))
+    return tuple(ranges)
 
 
-def knots_of(runs: Iterable[Run]) -> set[int]:
-    """Return the numbers of the knots that runs lie at or between."""
-    needed = {_front(run) for run in runs}
-    return needed | {run[2] + 1 for run in runs if 0.0 < run[3] < 1.0}
+def knots_of(ranges: Iterable[LayerRange]) -> set[int]:
+    """Return the numbers of the knots that are needed for these ranges."""
+    needed = {_front(part) for part in ranges}
+    return needed | {part[2] + 1 for part in ranges if 0.0 < part[3] < 1.0}
 
 
 class _Pieces:
-    """Views of the elements of consecutive runs, made at once: one by one they cost more than small runs."""
+    """Views of the elements of consecutive ranges, made by one split, which is cheaper than slicing each."""
 
-    def __init__(self, knots: Mapping[int, Tensor], runs: Sequence[Run]) -> None:
-        self.runs = runs
-        self._knots, self._span = knots, slice(runs[0][0], runs[-1][1])
-        self._sizes = [run[1] - run[0] for run in runs]
+    def __init__(self, knots: Mapping[int, Tensor], ranges: Sequence[LayerRange]) -> None:
+        self.ranges = ranges
+        self._knots, self._span = knots, slice(ranges[0][0], ranges[-1][1])
+        self._sizes = [part[1] - part[0] for part in ranges]
         self._made: dict[int, tuple[Tensor, ...]] = {}
 
     def of(self, vector: Tensor) -> tuple[Tensor, ...]:
@@ -128,19 +131,19 @@ class _Pieces:
         return self._made[number]
 
 
-def _front(run: Run) -> int:
-    """Return the number of the knot that a run begins at, or ends at where its weight is 1."""
-    return run[2] + int(run[3] == 1.0)
+def _front(part: LayerRange) -> int:
+    """Return the number of the knot before a range's segment, or after it where the weight is 1."""
+    return part[2] + int(part[3] == 1.0)
 
 
 def _write_at_once(pieces: _Pieces, out: Tensor) -> None:
-    """Write all runs by two launches: copies of the knots, then those between knots in place."""
-    runs, outs = pieces.runs, pieces.of(out)
-    torch._foreach_copy_(outs, [pieces.knot(_front(run))[number] for number, run in enumerate(runs)])
-    between = [number for number, run in enumerate(runs) if run[3] not in (0.0, 1.0)]
+    """Write all ranges with two launches: copy their first knots, then interpolate in place between knots."""
+    ranges, outs = pieces.ranges, pieces.of(out)
+    torch._foreach_copy_(outs, [pieces.knot(_front(part))[number] for number, part in enumerate(ranges)])
+    between = [number for number, part in enumerate(ranges) if part[3] not in (0.0, 1.0)]
     if between:
         torch._foreach_lerp_(
             [outs[number] for number in between],
-            [pieces.knot(runs[number][2] + 1)[number] for number in between],
-            [runs[number][3] for number in between],
+            [pieces.knot(ranges[number][2] + 1)[number] for number in between],
+            [ranges[number][3] for number in between],
         )

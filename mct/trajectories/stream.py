@@ -1,11 +1,11 @@
-"""Draws a trajectory and a start time, and hands out the start weights and a virtual target.
+"""Draws samples from a bundle: start weights, and a target that is not materialised.
 
-The start is one `(P,)` tensor, written once, straight into what becomes the student. The target stays a
-`Position`, never a vector of weights. What is done with the two is in `matching`, where knots are kept and
-loaded ahead in `knots`.
+The start is one `(P,)` tensor, written once into the memory of the student. The target stays a `Position`: no
+vector of P weights is made for it. An objective compares the student with it (package `objectives`). The
+module `knot_cache` keeps knots and loads them ahead.
 
 Knots belong to the stream and are never written to. Start weights belong to the caller. A fresh tensor of
-many MB costs more in page faults than in copying, so that a loop does well to own one and to give it as
+many MB costs more in page faults than in copying, so that a loop should allocate one tensor and pass it as
 `out` each time.
 """
 
@@ -25,8 +25,8 @@ from mct.errors import ConfigError
 from mct.runtime.clock import Clock
 from mct.settings.config import Sampling
 from mct.trajectories.knot_cache import Knots
-from mct.trajectories.loading import Key, Loader, loaded_bytes
-from mct.trajectories.position import Position, Run, knots_of, runs_of
+from mct.trajectories.loading import Key, KnotLoader, loaded_bytes
+from mct.trajectories.position import LayerRange, Position, knots_of, ranges_of
 
 _MOST_TRAJECTORIES = 256
 """Trajectories that are kept with their tables: each may hold a descriptor, of which a process has 1024."""
@@ -96,15 +96,15 @@ class KnotStream:
     Args:
         bundle: An open bundle.
         expert_steps: M, timesteps from start to target.
-        max_start: Bound of the start times. None: as late as the shortest trajectory allows.
-        sampling: `continuous`, `discrete`, or what suits the bundle: the first where it is convex.
+        max_start: Upper bound of the start times; None: the last one that every trajectory allows.
+        sampling: `continuous`, `discrete`, or `auto`: continuous for a convex bundle, else discrete.
         device: Where weights are computed.
-        arrange: Permutes the elements of a vector `(P,)` inside each parameter, into the order in which
-            all weights are then handed out. None leaves it; on the CPU, knots of a file that stores them
-            as they are then stay views of it.
-        budget: Bytes of knots that are kept, unless one sample needs more. Beyond it, those of the next
-            sample are loaded while this one is in use, if `prefetch` or `expect` said so.
-        clock: Told the time that is waited for knots, as `read`.
+        arrange: Permutes the elements of a vector `(P,)` within each parameter, into the packed order of an
+            inner step. All weights are handed out in that order. None keeps the order of the bundle; on the
+            CPU, knots of an uncompressed file are then views of it.
+        budget: Bytes of knots that are kept, unless one sample needs more. If not all knots fit, those of
+            the next sample are loaded while this one is in use, provided `prefetch` or `expect` named it.
+        clock: Records the seconds of waiting for knots, as `read`.
 
     Raises:
         ConfigError: `max_start + expert_steps` lies beyond the end of a trajectory, or times between
@@ -126,11 +126,11 @@ class KnotStream:
         self._bundle, self._clock = bundle, clock or Clock()
         self._device = torch.device(device)
         self._trajectory = lru_cache(_MOST_TRAJECTORIES)(bundle.__getitem__)
-        loader = Loader(_reader_of(self._trajectory), arrange=arrange, device=self._device)
+        loader = KnotLoader(_reader_of(self._trajectory), arrange=arrange, device=self._device)
         self._knots = Knots(loader, size=loaded_bytes(bundle.layout), budget=budget)
         self.expert_steps = expert_steps
         self.materialised = 0
-        """How many vectors of P weights were made; one per outer step, and a test counts."""
+        """Number of vectors of P weights that were made: one per outer step."""
         self.discrete = _is_discrete(bundle, sampling, expert_steps)
         """Whether starts are whole timesteps."""
         self.max_start = _check_range(bundle, expert_steps, max_start, discrete=self.discrete)
@@ -154,21 +154,21 @@ class KnotStream:
         return trajectory, start
 
     def prefetch(self, generator: torch.Generator) -> None:
-        """Begin to load what the next draw from `generator`, which is left as it is, will need."""
+        """Begin to load the knots of the next draw from `generator`, whose state is not changed."""
         copy = torch.Generator(generator.device)
         copy.set_state(generator.get_state())
         self.expect(*self.pick(copy))
 
     def expect(self, trajectory: int, start: float) -> None:
-        """Begin to load what a sample will need, after those that were expected before it.
+        """Begin to load the knots of a sample, after those of samples that were expected before.
 
-        Nothing is raised: what fails here fails again when the sample is asked for, and says why.
+        No error is raised here: what fails now fails again, with its message, in `sample`.
         """
         try:
             places = [self._place(trajectory, time) for time in (start, start + self.expert_steps)]
         except Exception:
             return
-        self._knots.expect((trajectory, number) for _, _, runs in places for number in knots_of(runs))
+        self._knots.expect((trajectory, number) for _, _, ranges in places for number in knots_of(ranges))
 
     def sample(self, trajectory: int, start: float, *, out: Tensor | None = None) -> Sample:
         """Return the sample that starts at a given time of a given trajectory.
@@ -208,16 +208,16 @@ class KnotStream:
         return self._knots.take([key])[key]
 
     def close(self) -> None:
-        """End the thread that loads ahead, and forget the knots; samples that were drawn stay valid.
+        """End the thread that loads knots ahead, and drop all knots; samples that were drawn stay valid.
 
-        Collecting the stream does the same.
+        Garbage collection of the stream does this, too.
         """
         self._knots.close()
 
     def _positions(self, trajectory: int, times: Iterable[float]) -> list[Position]:
-        """Return positions on one trajectory, whose knots are then the ones in use."""
+        """Return positions on one trajectory; their knots stay in the cache until the next call."""
         places = [(time, *self._place(trajectory, time)) for time in times]
-        needed = [knots_of(runs) for _, _, _, runs in places]
+        needed = [knots_of(ranges) for _, _, _, ranges in places]
         with self._clock.part("read"):
             taken = self._knots.take((trajectory, number) for number in set().union(*needed))
         return [
@@ -226,21 +226,21 @@ class KnotStream:
                 time=time,
                 segment=segment,
                 weight=weight,
-                runs=runs,
+                ranges=ranges,
                 knots={number: taken[trajectory, number] for number in sorted(numbers)},
             )
-            for (time, segment, weight, runs), numbers in zip(places, needed, strict=True)
+            for (time, segment, weight, ranges), numbers in zip(places, needed, strict=True)
         ]
 
     def _place(
         self, trajectory: int, time: float
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64], tuple[Run, ...]]:
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], tuple[LayerRange, ...]]:
         segment, weight = self._trajectory(trajectory).locate(time)
-        return segment, weight, runs_of(self._bundle.layout.runs, segment, weight)
+        return segment, weight, ranges_of(self._bundle.layout.runs, segment, weight)
 
 
 def _reader_of(trajectory: Callable[[int], Trajectory]) -> Callable[[Key], NDArray[np.generic]]:
-    """Return a function that reads a knot, and does not keep the stream alive in another thread."""
+    """Return a function that reads a knot without holding a reference to the stream."""
     return lambda key: trajectory(key[0]).knot(key[1])
 
 
@@ -260,7 +260,7 @@ def _is_discrete(bundle: Bundle, sampling: Sampling, expert_steps: float) -> boo
 
 
 def _check_range(bundle: Bundle, expert_steps: float, max_start: float | None, *, discrete: bool) -> float:
-    """Return the bound of the starts, if every target lies on its trajectory."""
+    """Return the upper bound of the starts, after checking that every target lies on its trajectory."""
     if len(bundle) == 0:
         raise ConfigError("the bundle holds no trajectory")
     lasts = [bundle[number].last for number in range(len(bundle))]

@@ -18,7 +18,7 @@ from mct.models import networks  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
 from mct.settings.config import EvaluateConfig  # noqa: E402
 from mct.training import compiled, learners  # noqa: E402
-from mct.training.loader import Feed  # noqa: E402
+from mct.training.loader import Loader  # noqa: E402
 from mct.trajectories.stream import KnotStream  # noqa: E402
 from tests.helpers.fakes import FakeBundle, random_walk  # noqa: E402
 
@@ -72,7 +72,7 @@ def test_captured_updates_are_uncaptured_ones_bit_for_bit(cuda, recorder) -> Non
         learner = learners.FlatLearner(network, program, **RULE, notes=pytest.fail, recorder=recorder)
         if not captures:
             learner._recorder = None
-        batches = Feed(images, labels, classes=10, size=6, augment=None).batches(8, generator(1))
+        batches = Loader(images, labels, classes=10, size=6, augment=None).batches(8, generator(1))
         for number, batch in enumerate(batches):
             if number % 16 == 0:
                 learner.begin(0.1 / (1 + number))

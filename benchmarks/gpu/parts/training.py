@@ -134,7 +134,7 @@ def _experts(context: Context, data: Any, count: int, *, epochs: int) -> dict[st
     from mct.settings.config import ExpertConfig
 
     nowhere = SimpleNamespace(
-        finished=0, tape=lambda: SimpleNamespace(add=lambda _: None), keep=lambda _: None
+        finished=0, recorder=lambda: SimpleNamespace(add=lambda _: None), keep=lambda _: None
     )  # the weights of every timestep are copied to the host, as for a recording, and dropped
     config, said = ExpertConfig(experts=count, epochs=epochs), list[str]()
     ends: list[float] = []

@@ -80,12 +80,12 @@ class Count:
     """Calls of a matcher's pass over knots."""
 
     def __init__(self, matcher: Matcher, monkeypatch) -> None:
-        self.steps: list[tuple[tuple[int, int], ...]] = []
+        self.pairs: list[tuple[tuple[int, int], ...]] = []
         inner = matcher._inner
 
-        def counted(knots, steps, begin, end):
-            self.steps.append(steps)
-            return inner(knots, steps, begin, end)
+        def counted(knots, pairs, begin, end):
+            self.pairs.append(pairs)
+            return inner(knots, pairs, begin, end)
 
         monkeypatch.setattr(matcher, "_inner", counted)
 
@@ -98,7 +98,7 @@ def test_inner_products_are_computed_once(monkeypatch) -> None:
     for start in (1.0, 1.5, 2.5, 3.0, 3.5, 4.0, 0.0, 4.9):
         sample = stream.sample(0, start)
         matcher.compare(sample.weights, sample)
-    assert count.steps == [((0, 1), (1, 2)), ((1, 2),), ((0, 1),)]
+    assert count.pairs == [((0, 1), (1, 2)), ((1, 2),), ((0, 1),)]
 
 
 def test_distance_between_far_timesteps_needs_two_knots(monkeypatch) -> None:
@@ -109,7 +109,7 @@ def test_distance_between_far_timesteps_needs_two_knots(monkeypatch) -> None:
     sample = stream.sample(0, 3.0)
     assert {**sample.start.knots, **sample.target.knots}.keys() == {3, 33}
     matcher.compare(sample.weights, sample)
-    assert count.steps == [((3, 33),)]
+    assert count.pairs == [((3, 33),)]
 
 
 @pytest.mark.parametrize("layers", ["tensor", "module", "all"])

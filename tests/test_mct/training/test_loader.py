@@ -28,7 +28,7 @@ def test_batches_are_those_drawn_one_by_one(monkeypatch, ahead: int, budget: int
     monkeypatch.setattr(loader, "_AHEAD", ahead)
     monkeypatch.setattr(loader, "_BUDGET", budget)
     dsa = augmentation(augment)
-    batches = loader.Feed(IMAGES, LABELS, classes=4, size=7, augment=dsa).batches(5, generator(1))
+    batches = loader.Loader(IMAGES, LABELS, classes=4, size=7, augment=dsa).batches(5, generator(1))
     for batch, (pixels, labels) in zip(batches, one_by_one(7, dsa, 5, generator(1)), strict=True):
         assert torch.equal(batch.pixels, pixels)
         assert torch.equal(batch.labels, labels)
@@ -38,7 +38,7 @@ def test_batches_are_those_drawn_one_by_one(monkeypatch, ahead: int, budget: int
 def test_counts_and_shapes() -> None:
     """A last batch that is smaller has a shape of its own."""
     for size, updates, sizes in ((7, 3, [7, 6]), (10, 2, [10]), (50, 1, [20])):
-        found = loader.Feed(IMAGES, LABELS, classes=4, size=size, augment=None)
+        found = loader.Loader(IMAGES, LABELS, classes=4, size=size, augment=None)
         assert (found.updates, found.images) == (updates, 20)
         assert found.shapes == [(size, 3, 8, 8) for size in sizes]
 
@@ -46,6 +46,6 @@ def test_counts_and_shapes() -> None:
 def test_probabilities_are_targets() -> None:
     """Soft labels are handed out as they are."""
     soft = torch.rand(20, 4, generator=generator(2)).softmax(1)
-    (batch,) = loader.Feed(IMAGES, soft, classes=4, size=50, augment=None).batches(1, generator(1))
+    (batch,) = loader.Loader(IMAGES, soft, classes=4, size=50, augment=None).batches(1, generator(1))
     order = torch.randperm(20, generator=generator(1))
     assert torch.equal(batch.targets, soft[order])

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 import trajfmt  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
 from mct.trajectories.knot_cache import Knots  # noqa: E402
-from mct.trajectories.loading import Knot, Loader  # noqa: E402
+from mct.trajectories.loading import Knot, KnotLoader  # noqa: E402
 from mct.trajectories.stream import KnotStream  # noqa: E402
 from tests.helpers.fakes import (  # noqa: E402
     bundle_of,
@@ -342,13 +342,13 @@ def test_place_that_cannot_be_found_is_raised_by_the_draw() -> None:
 def test_mapped_knots_stay_views_and_are_touched_ahead(tmp_path, monkeypatch) -> None:
     """Without arranging, no knot of a mapped file is copied, and the reader reads its pages."""
     touched = []
-    load = Loader.load
+    load = KnotLoader.load
 
     def watched(self, key, *, ahead=False):
         touched.append((key, ahead))
         return load(self, key, ahead=ahead)
 
-    monkeypatch.setattr(Loader, "load", watched)
+    monkeypatch.setattr(KnotLoader, "load", watched)
     with trajfmt.open(write(tmp_path, "mct")) as bundle:
         stream = KnotStream(bundle, expert_steps=1, budget=4 * SIZE)
         address = bundle[1].knot(1).__array_interface__["data"][0]

@@ -15,7 +15,7 @@ from mct.distillation.distiller import Distiller  # noqa: E402
 from mct.errors import MismatchError  # noqa: E402
 from mct.models import networks  # noqa: E402
 from mct.settings.config import DistillConfig  # noqa: E402
-from mct.trajectories.loading import Loader, _bits, loaded_bytes  # noqa: E402
+from mct.trajectories.loading import KnotLoader, _bits, loaded_bytes  # noqa: E402
 from mct.trajectories.stream import KnotStream  # noqa: E402
 from tests.helpers.fakes import random_walk  # noqa: E402
 from trajfmt.schema.layout import DTYPES  # noqa: E402
@@ -70,7 +70,7 @@ def test_staged_bits_are_the_knots(dtype: str) -> None:
 def test_knots_on_cuda_are_float32(bundles: Any, dtype: str, cuda: torch.device) -> None:
     """The same numbers as on the CPU."""
     narrow, wide = bundles(dtype)
-    loader = Loader(lambda key: narrow[key[0]].knot(key[1]), arrange=None, device=cuda)
+    loader = KnotLoader(lambda key: narrow[key[0]].knot(key[1]), arrange=None, device=cuda)
     weights = loader.load((0, 1)).on_stream()
     assert weights.dtype == torch.float32
     np.testing.assert_array_equal(weights.cpu().numpy(), wide[0].knot(1))
@@ -82,7 +82,7 @@ def test_knots_are_float32_when_they_are_held(bundles: Any, dtype: str, ahead: b
     """Loading widens exactly, ahead or not, before the arranging; the knot is then no view of the file."""
     narrow, wide = bundles(dtype)
     for bundle in (narrow, wide):
-        loader = Loader(lambda key, b=bundle: b[key[0]].knot(key[1]), arrange=lambda w: w.flip(0),
+        loader = KnotLoader(lambda key, b=bundle: b[key[0]].knot(key[1]), arrange=lambda w: w.flip(0),
                         device=torch.device("cpu"))  # fmt: skip
         knot = loader.load((0, 1), ahead=ahead).finished()
         assert knot.weights.dtype == torch.float32

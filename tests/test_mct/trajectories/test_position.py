@@ -35,8 +35,8 @@ def test_knot_is_copied_bit_for_bit(knots, time: float, knot: int) -> None:
 
 def test_neighbours_with_one_position_are_one_run() -> None:
     """A layer of several tensors, and a full bundle as a whole, are read in one piece."""
-    assert len(KnotStream(bundle_of(layers="module"), expert_steps=1).locate(0, 2.5).runs) == 2
-    assert len(KnotStream(bundle_of(None), expert_steps=1).locate(0, 2.0).runs) == 1
+    assert len(KnotStream(bundle_of(layers="module"), expert_steps=1).locate(0, 2.5).ranges) == 2
+    assert len(KnotStream(bundle_of(None), expert_steps=1).locate(0, 2.0).ranges) == 1
 
 
 @pytest.mark.parametrize("knots", [(), (3,), (2, 5), None])
@@ -59,5 +59,5 @@ def test_all_runs_at_once_are_the_same_bits(time: float) -> None:
     position = KnotStream(bundle_of((3,)), expert_steps=1).locate(0, time)
     one, other = torch.empty(32), torch.empty(32)
     position.write(0, 32, one)
-    _write_at_once(_Pieces(position.knots, position.runs), other)
+    _write_at_once(_Pieces(position.knots, position.ranges), other)
     assert torch.equal(one, other)
