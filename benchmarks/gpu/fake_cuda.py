@@ -49,7 +49,8 @@ from mct.inner.steps.convnet import ConvNetStep
 from mct.inner.steps.narrow import NarrowStep
 from mct.inner.unroll import ExactUnroll, Gradients, TeslaUnroll
 from mct.models import networks
-from mct.objectives.matching import Match, Matcher
+from mct.objectives.matching import Matcher
+from mct.objectives.objective import LossAndAdjoint
 from mct.results.origin import Origin
 from mct.results.synthetic import SyntheticDataset
 from mct.runtime.seeds import generator
@@ -144,14 +145,14 @@ def problem(network: nn.Module, families: Sequence[str] = ()) -> Callable[[], Pr
 def inner_loop(unroll: ExactUnroll, given: Callable[[], Problem], guard: Guard) -> None:
     now = given()
 
-    def finish(_match: Match, inner: Tensor, source: Batches) -> Gradients:
+    def finish(_match: LossAndAdjoint, inner: Tensor, source: Batches) -> Gradients:
         images = source.close() if now.augment is None else inner  # autograd would be needed
         return Gradients(loss=0.0, images=images, learning_rate=0.0)
 
     unroll.forward = partial(guard.inner_loop, unroll.forward)
     unroll.adjoint = partial(guard.inner_loop, unroll.adjoint)
     unroll.finish = finish
-    unroll.gradients(now, lambda final: Match(cuda(dtype=torch.float64), final.clone()))
+    unroll.gradients(now, lambda final: LossAndAdjoint(cuda(dtype=torch.float64), final.clone()))
     if guard.halves != 2:
         raise RefusedError(f"{guard.halves} halves of an inner loop were run instead of 2")
 

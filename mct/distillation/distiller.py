@@ -27,6 +27,7 @@ from mct.inner.steps.step import InnerStep, choose
 from mct.inner.steps.table import make_step
 from mct.inner.unroll import ExactUnroll, TeslaUnroll, Unroll
 from mct.models import networks
+from mct.objectives.table import DEFAULT, make_objective
 from mct.results import synthetic
 from mct.runtime.clock import Clock
 from mct.runtime.devices import device_of
@@ -52,7 +53,8 @@ class Distiller:
         execution: Budgets of memory; None is the usual ones.
         ranks: The processes that share the work; None: this one alone.
         shard: Share every batch of a sample, instead of the samples of an outer step.
-        unroll: What runs the inner loop; None: what the settings say.
+        unroll: Runs the inner loop; None: as the settings say.
+        objective: Name in `mct.objectives.table.OBJECTIVES`. It is not recorded in results and states.
 
     Attributes:
         clock: Where the time of the steps goes.
@@ -81,6 +83,7 @@ class Distiller:
         ranks: Ranks | None = None,
         shard: bool = False,
         unroll: Unroll | None = None,
+        objective: str = DEFAULT,
     ) -> None:
         if bundle.layout.dtype not in ("F32", "BF16", "F16"):
             raise MismatchError(
@@ -126,8 +129,9 @@ class Distiller:
             self.execution.keep_mb, self.dataset.train_images.device, notes=self.notes.append
         )
         used = NarrowStep(step) if config.precision == "bf16" else step
+        self._objective = make_objective(objective, self.stream)
         self._samples = Samples(
-            self.stream,
+            self._objective,
             used,
             unroll or self._engine(used),
             None if used is step else self._exact(step),
@@ -269,6 +273,7 @@ class Distiller:
         now = after.synthetic
         cause = guards.trouble(
             self.config,
+            largest_loss=self._objective.largest_loss,
             loss=found.loss,
             image_gradient=found.images,
             rate_gradient=found.learning_rate,
@@ -277,13 +282,13 @@ class Distiller:
         )
         if cause is not None:
             raise DivergedError(f"outer step {step}: {cause}")
-        first = draws[0]
+        first = draws[0].place
         event = OuterStep(
             step=step,
             loss=found.loss,
             trajectory=first.trajectory,
             start=first.start,
-            target=first.start + self.config.expert_steps,
+            target=first.target,
             learning_rate=now.learning_rate,
             seconds=time.perf_counter() - began,
         )

@@ -1,9 +1,8 @@
-"""What ends a distillation, and what keeps one from starting: settings and numbers that lead nowhere.
+"""Checks that end a distillation that cannot go on usefully, or keep one from starting.
 
-A run stops where it cannot go on usefully: a loss, gradient, image or learning rate that is not finite;
-a learning rate that is not positive, or above both 1 and 100 times `lr_init`; a loss above 10,000, which
-is a student 100 times as far from its target as the start was. With published settings the loss stays
-near 1 and the learning rate within a factor of ten of `lr_init`.
+A run ends when a loss, gradient, image or learning rate is not finite; when the learning rate is not
+positive, or above both 1 and 100 times `lr_init`; and when the loss is above the largest one that its
+objective allows. With published settings the learning rate stays within a factor of ten of `lr_init`.
 """
 
 import math
@@ -15,7 +14,6 @@ from mct.data.datasets import Dataset
 from mct.errors import ConfigError
 from mct.settings.config import DistillConfig
 
-_LARGEST_LOSS = 1e4
 _LARGEST_RATE = 1.0
 _LARGEST_GROWTH = 100.0
 
@@ -23,26 +21,28 @@ _LARGEST_GROWTH = 100.0
 def trouble(
     config: DistillConfig,
     *,
+    largest_loss: float,
     loss: float,
     image_gradient: Tensor,
     rate_gradient: float,
     images: Tensor,
     rate: float,
 ) -> str | None:
-    """Return why an outer step cannot be used, with what helps; None where nothing is wrong.
+    """Return why an outer step cannot be used, and what to try; None if nothing is wrong.
 
     Args:
         config: The settings of the run.
-        loss: eq. 2 before the update.
+        largest_loss: Of the objective: a larger loss ends the run.
+        loss: The loss before the update.
         image_gradient: The gradient of the loss in the images, `(N, C, H, W)`.
         rate_gradient: The derivative of the loss in the learning rate.
         images: The images after the update.
-        rate: The learning rate after it.
+        rate: The learning rate after the update.
     """
     most = max(_LARGEST_RATE, _LARGEST_GROWTH * config.lr_init)
     if not math.isfinite(loss):
         return f"the loss is {loss}; try a smaller `lr_init`"
-    if loss > _LARGEST_LOSS:
+    if loss > largest_loss:
         return f"the loss is {loss:g}: the student runs away; try a smaller `lr_img` or `lr_init`"
     if not (math.isfinite(rate_gradient) and bool(image_gradient.isfinite().all())):
         return "a gradient is not finite; try a smaller `lr_init` or fewer `inner_steps`"

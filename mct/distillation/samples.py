@@ -1,7 +1,8 @@
-"""The samples of one outer step: drawn, shared between processes, differentiated, and averaged.
+"""The samples of one outer step: drawn, divided among processes, differentiated, and averaged.
 
-A sample is a trajectory, a start, and the batches and augmentation of an inner loop. Every process draws
-the numbers of all samples and computes its own, so that how many processes there are changes no number.
+A sample is a place of the objective (trajectory, start and target) and the batches and augmentation of one
+inner loop. Every process draws the random numbers of all samples and computes its own samples, so that the
+numbers do not depend on how many processes there are.
 """
 
 import math
@@ -18,44 +19,47 @@ from mct.inner.problem import Problem, minibatches, targets_of
 from mct.inner.steps.step import InnerStep, Notes
 from mct.inner.unroll import Gradients, Unroll
 from mct.models.functional import Functional
-from mct.objectives.matching import Match, Matcher
+from mct.objectives.objective import LossAndAdjoint, Objective, Place
 from mct.results.synthetic import SyntheticDataset
 from mct.runtime.clock import Clock
 from mct.runtime.ranks import Ranks
 from mct.settings.config import DistillConfig
-from mct.trajectories.stream import KnotStream
 
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """What is random about one sample; everything on the CPU."""
+    """Everything that is random about one sample, on the CPU."""
 
-    trajectory: int
-    start: float
+    place: Place
+    """Where the student starts, and what it should reach."""
+
     batches: Sequence[Tensor]
+    """For each update, the `(B_i,)` int64 indices of its images."""
+
     numbers: Sequence[Draws] | None
+    """For each update, the random numbers of its augmentation; None without augmentation."""
 
 
 class Samples:
-    """Draws samples, and takes loss and gradients over them.
+    """Draws samples, and computes mean loss and gradients over them.
 
     Args:
-        stream: Where trajectories come from.
-        step: The student's steps, whose packed order the stream is in.
-        unroll: What runs the inner loop.
-        exact: The same in full precision, for one comparison that `notes` is told; None: no comparison.
+        objective: Gives starts, losses and first adjoints, in the packed order of `step`.
+        step: The derivatives of one update of the student.
+        unroll: Runs the inner loop.
+        exact: Runs the inner loop in float32, for one comparison with `unroll`; None: no comparison.
         network: The student.
         classes: K.
         config: The settings.
-        ranks: The processes that share the samples.
-        shard: They share every batch of each instead.
-        clock: Told the time by part.
-        notes: Told what `exact` found.
+        ranks: The processes among which the samples are divided.
+        shard: Divide every batch of each sample among them instead.
+        clock: Records the seconds of each part.
+        notes: Called with one line about the result of the comparison with `exact`.
     """
 
     def __init__(
         self,
-        stream: KnotStream,
+        objective: Objective,
         step: InnerStep,
         unroll: Unroll,
         exact: Unroll | None,
@@ -68,15 +72,15 @@ class Samples:
         clock: Clock,
         notes: Notes,
     ) -> None:
-        self._stream, self._step, self._unroll, self._exact = stream, step, unroll, exact
+        self._objective, self._step, self._unroll, self._exact = objective, step, unroll, exact
         self._network, self._classes, self._config = Functional(network), classes, config
         self._ranks, self._shard, self._clock, self._notes = ranks, shard, clock, notes
-        self._matcher, self._augment = Matcher(stream), augmentation(config.augment)
-        self._student: Tensor | None = None  # where every start is written,
-        self._adjoint: Tensor | None = None  # and every first adjoint
+        self._augment = augmentation(config.augment)
+        self._student: Tensor | None = None  # Every theta_0 is written here,
+        self._adjoint: Tensor | None = None  # and every lambda_N here.
 
     def draw(self, now: SyntheticDataset, random: torch.Generator) -> list[Draw]:
-        """Draw the samples of an outer step, and have the knots of this process's later ones read ahead."""
+        """Draw the samples of an outer step, and begin to load what this process's later samples need."""
         draws = [self._draw(now, random) for _ in range(self._config.samples)]
         self._expect(now, draws, random)
         return draws
@@ -84,19 +88,19 @@ class Samples:
     def _draw(self, now: SyntheticDataset, random: torch.Generator) -> Draw:
         """Draw everything that is random about one sample, on the CPU."""
         config, size = self._config, now.images.shape[-1]
-        trajectory, start = self._stream.pick(random)
+        place = self._objective.draw(random)
         batches = minibatches(len(now.labels), config.batch_syn, config.inner_steps, random)
         if self._augment is None:
-            return Draw(trajectory, start, batches, None)
+            return Draw(place, batches, None)
         numbers = [self._augment.draw(len(batch), size, random) for batch in batches]
-        return Draw(trajectory, start, batches, numbers)
+        return Draw(place, batches, numbers)
 
     def _own(self, number: int) -> bool:
         """Return whether this process computes a sample of an outer step."""
         return self._shard or number % self._ranks.size == self._ranks.rank
 
     def _expect(self, now: SyntheticDataset, draws: Sequence[Draw], random: torch.Generator) -> None:
-        """Have the knots of this process's later samples loaded ahead, to the first of the next step."""
+        """Begin to load this process's later samples, up to its first one of the next outer step."""
         later = [draw for number, draw in enumerate(draws) if self._own(number)][1:]
         ahead = torch.Generator()
         ahead.set_state(random.get_state())
@@ -106,10 +110,13 @@ class Samples:
                 later.append(draw)
                 break
         for draw in later:
-            self._stream.expect(draw.trajectory, draw.start)
+            self._objective.expect(draw.place)
 
     def mean(self, now: SyntheticDataset, draws: Sequence[Draw]) -> tuple[Gradients, Tensor | None]:
-        """Return loss and gradients, averaged over the samples, and the teacher's labels of the first."""
+        """Return loss and gradients, averaged over all samples, and the labels of the first sample's teacher.
+
+        The labels are `(N, K)`, or None unless the setting `labels` is `teacher`.
+        """
         taught: Tensor | None = None
         images, numbers = torch.zeros_like(now.images), torch.zeros(2, dtype=torch.float64)
         for number, draw in enumerate(draws):
@@ -127,7 +134,11 @@ class Samples:
         return Gradients(loss=loss, images=images / len(draws), learning_rate=slope), taught
 
     def _tried(self, now: SyntheticDataset, draw: Draw) -> Gradients:
-        """Return what `_gradients` does; where it diverged and others do not know, gradients say so."""
+        """Return loss and gradients of one sample.
+
+        If the inner loop diverges and other processes share the run, the gradients are NaN, so that all
+        processes meet the error together.
+        """
         try:
             return self._gradients(now, draw)
         except DivergedError:
@@ -137,20 +148,18 @@ class Samples:
             return Gradients(loss=0.0, images=nothing, learning_rate=math.nan)
 
     def _taught(self, now: SyntheticDataset, draw: Draw) -> Tensor | None:
-        """Return what the expert at the target says of the images, where that is asked for."""
+        """Return the teacher's probabilities `(N, K)` of the images; None if labels are hard."""
         if self._config.labels != "teacher":
             return None
-        target = self._stream.locate(draw.trajectory, draw.start + self._config.expert_steps)
-        weights = self._step.unpack(self._stream.materialise(target))
+        weights = self._step.unpack(self._objective.teacher(draw.place))
         return self._network.probabilities(weights, now.images)
 
     def _gradients(self, now: SyntheticDataset, draw: Draw) -> Gradients:
         """Return loss and gradients of one sample."""
         here = now.images.device
         with self._clock.part("interpolate"):
-            sample = self._stream.sample(draw.trajectory, draw.start, out=self._student)
+            sample = self._objective.begin(draw.place, out=self._student)
             self._student = sample.weights
-            self._matcher.distance(sample)  # a trajectory that stands still is told before the inner loop
         with self._clock.part("augment"):
             batches, numbers = moved_batches(draw.batches, draw.numbers, here)
             problem = Problem(
@@ -163,11 +172,11 @@ class Samples:
                 draws=numbers,
             )
 
-        def terminal(final: Tensor) -> Match:
+        def terminal(final: Tensor) -> LossAndAdjoint:
             with self._clock.part("interpolate"):
-                found = self._matcher.compare(final, sample, out=self._adjoint)
-                self._adjoint = found.adjoint
-                return found
+                end = sample.loss_and_adjoint(final, out=self._adjoint)
+                self._adjoint = end.adjoint
+                return end
 
         found = self._unroll.gradients(problem, terminal)
         if self._exact is not None:
@@ -177,7 +186,7 @@ class Samples:
 
 
 def _compared(found: Tensor, exact: Tensor) -> str:
-    """Return what bfloat16 changed about a gradient of the images."""
+    """Return how far a gradient of the images in bfloat16 is from the one in float32, as one line."""
     one, two = found.double().flatten(), exact.double().flatten()
     cosine, off = float(torch.cosine_similarity(one, two, 0)), float((one - two).norm() / two.norm())
     return f"bf16: the first image gradient is {off:.1%} off that of float32 (cosine {cosine:.4f})"

@@ -1,12 +1,11 @@
-"""The inner loop as two captured CUDA graphs: one up to theta_N, one back from lambda_N.
+"""The inner loop as two captured CUDA graphs: one forward to theta_N, one backward from lambda_N.
 
-A graph replays its kernels without Python and without launches one by one. What it reads and writes has fixed
-addresses: weights, targets and learning rate are copied in, pixels are augmented before and gradients taken
-through the augmentation after. The sequence of batch sizes, ragged ones included, is the same in every
-outer step, so one pair of graphs serves a run.
+A graph replays all its kernels at once, without Python. Its inputs and outputs have fixed addresses:
+weights, targets and learning rate are copied in, pixels are augmented before the forward graph, and
+gradients are taken through the augmentation after the backward graph. The sequence of batch sizes,
+including smaller last batches, is the same in every outer step, so that one pair of graphs serves a run.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +16,7 @@ from mct.errors import first_line
 from mct.inner.problem import Problem
 from mct.inner.steps.step import Notes
 from mct.inner.unroll import ExactUnroll, Gradients, Loop
-from mct.objectives.matching import Match
+from mct.objectives.objective import Terminal
 from mct.runtime.capture import GraphRecorder, Recorder, Replayable
 from mct.runtime.memory import is_exhausted
 
@@ -26,13 +25,13 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Pixels of all updates at fixed addresses, and the gradients in them."""
+    """The pixels of all updates, and the gradients in them, at fixed addresses."""
 
     values: Tensor
     """`(B, C, H, W)`: the batches, one after another."""
 
     gradients: Tensor
-    """The same shape."""
+    """`(B, C, H, W)`: the gradients in `values`."""
 
     starts: tuple[int, ...]
     """First row of each update, and the end."""
@@ -42,14 +41,14 @@ class Frame:
         return self.values[self.starts[step] : self.starts[step + 1]]
 
     def add(self, step: int, first: int, gradient: Tensor, weight: Tensor) -> None:
-        """Set the gradient in some images of an update; each is given once."""
+        """Set the gradient in some images of an update; it is called once for each image."""
         begin = self.starts[step] + first
         torch.mul(gradient, weight, out=self.gradients[begin : begin + len(gradient)])
 
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """Both graphs of one shape of problem, with their inputs and outputs."""
+    """Both graphs for problems of one shape, with their inputs and outputs."""
 
     loop: Loop
     frame: Frame
@@ -57,21 +56,21 @@ class Captured:
     final: Tensor
     adjoint: Tensor
     inner: Tensor
-    up: Replayable
-    down: Replayable
+    forward: Replayable
+    backward: Replayable
 
 
 class GraphUnroll:
     """Runs an `ExactUnroll` as captured graphs on CUDA.
 
-    The first problem of a shape runs as it is, which compiles and warms up everything; the second is
-    captured. Both start over where `plain` is allowed to keep another number of bytes than before. Where
-    capturing fails, all run as they are.
+    The first problem of a shape runs uncaptured, which compiles and warms up everything; the second is
+    captured. This starts over when the bytes that `plain` may keep have changed. If capturing fails, all
+    problems run uncaptured.
 
     Args:
         plain: What to capture.
-        notes: Called with one line where capturing fails.
-        recorder: What captures; None: CUDA graphs.
+        notes: Called with one line if capturing fails.
+        recorder: Captures and replays work; None: CUDA graphs.
     """
 
     def __init__(self, plain: ExactUnroll, *, notes: Notes, recorder: Recorder | None = None) -> None:
@@ -80,7 +79,7 @@ class GraphUnroll:
         self._keep_bytes = plain.keep_bytes
         self._failed = False
 
-    def gradients(self, problem: Problem, terminal: Callable[[Tensor], Match]) -> Gradients:
+    def gradients(self, problem: Problem, terminal: Terminal) -> Gradients:
         """Run the inner loop, call `terminal` once on theta_N, and return exact derivatives."""
         if self._plain.keep_bytes != self._keep_bytes:
             self._captured.clear()
@@ -98,16 +97,16 @@ class GraphUnroll:
             return self._plain.gradients(problem, terminal)
         self._fill(captured, problem, source)
         with clock.part("forward"):
-            captured.up.replay()
-        match = terminal(captured.final)
+            captured.forward.replay()
+        end = terminal(captured.final)
         with clock.part("adjoint"):
-            captured.adjoint.copy_(match.adjoint)
-            captured.down.replay()
+            captured.adjoint.copy_(end.adjoint)
+            captured.backward.replay()
         source.put(captured.frame.gradients)
-        return self._plain.finish(match, captured.inner, source)
+        return self._plain.finish(end, captured.inner, source)
 
     def _try_capture(self, problem: Problem, source: Batches) -> Captured | None:
-        """Return the graphs of a shape of problem, or None where capturing failed, after saying why."""
+        """Return the graphs for problems of this shape; None if capturing failed, which is noted."""
         try:
             return self._capture(problem, source)
         except RuntimeError as exc:
@@ -118,7 +117,7 @@ class GraphUnroll:
             return None
 
     def _fill(self, captured: Captured, problem: Problem, source: Batches) -> None:
-        """Copy a problem to where the graphs read it."""
+        """Copy a problem to the addresses from which the graphs read it."""
         captured.start.copy_(problem.weights)
         captured.loop.alpha.fill_(problem.learning_rate)
         captured.frame.values.copy_(source.all())
@@ -130,10 +129,10 @@ class GraphUnroll:
         frame = Frame(values, torch.zeros_like(values), source.starts)
         loop = Loop.of(problem, frame)
         start, adjoint = problem.weights.clone(), torch.zeros_like(problem.weights)
-        (path, kept), up = self._recorder.record(lambda: self._plain.forward(loop, start))
+        (path, kept), forward = self._recorder.record(lambda: self._plain.forward(loop, start))
         final = path[-1]
-        inner, down = self._recorder.record(
-            lambda: self._plain.adjoint(loop, path[:-1], kept, adjoint), after=up
+        inner, backward = self._recorder.record(
+            lambda: self._plain.adjoint(loop, path[:-1], kept, adjoint), after=forward
         )
-        # The graphs hold addresses, not tensors: what is between them must live as long as they do.
-        return Captured(loop, frame, start, final, adjoint, inner, up, down)
+        # The graphs hold addresses, not tensors. The tensors between them must live as long as the graphs.
+        return Captured(loop, frame, start, final, adjoint, inner, forward, backward)

@@ -1,30 +1,28 @@
-"""How many bytes of activations the inner loop keeps for the way back, with fewer of them instead of failing.
+"""How many bytes of activations the inner loop keeps for its adjoint pass, and fewer when memory runs out.
 
-Activations that are kept are not computed again; the gradient is the same up to rounding. Left to itself,
-the budget follows from what is free when the inner loop runs first. If memory runs out nevertheless, it
-becomes half of what had been kept, and the loop is repeated. A run records what was kept, because some
-compiled code rounds differently with kept activations and without: a resumed run keeps the same amount and
-so gives the same bits.
+Activations that are kept are not computed again; the gradient is the same up to rounding. An automatic budget
+follows from the free memory when the inner loop runs for the first time. If memory runs out nevertheless, the
+budget becomes half of what had been kept, and the loop is repeated. A run records how much was kept, because
+some compiled code rounds differently with kept activations. A resumed run keeps the same amount, and so gives
+the same bits.
 """
 
 import os
-from collections.abc import Callable
 from typing import Final
 
 import torch
-from torch import Tensor
 
 from mct.inner.problem import Problem
 from mct.inner.steps.step import Notes
 from mct.inner.unroll import ExactUnroll, Gradients, Unroll
-from mct.objectives.matching import Match
+from mct.objectives.objective import Terminal
 from mct.runtime.memory import free_bytes, is_exhausted
 
 _PARTS: Final = {"cpu": 8, "cuda": 2}
-"""One part in so many of the free memory: other programs, or evaluations, need the rest."""
+"""The budget is the free memory divided by this: other programs, or evaluations, need the rest."""
 
 _RESUMED_PARTS: Final = {"cpu": 2, "cuda": 1}
-"""The same for a resumed run, which may take more because what it kept before did fit."""
+"""The divisor for a resumed run, which may take more, because what it kept before did fit."""
 
 _CPU_MOST: Final = 1 << 30
 """More than this is never kept on a CPU unasked (docs/decisions/0013-activations-that-are-kept.md)."""
@@ -37,13 +35,13 @@ _LEAST: Final = 1 << 20
 
 
 class KeepBudget:
-    """Bytes of activations that one inner loop may keep.
+    """The number of bytes of activations that one inner loop may keep.
 
     Args:
-        mb: MiB; None: decided by what is free on the device, when the bytes are first asked for.
-        device: Where activations lie.
-        notes: Where `mb` is None, called with one line when the first inner loop has kept something,
-            when a resumed run can keep less than before, and whenever the budget is lowered.
+        mb: MiB; None: a share of the free memory of the device, determined when `bytes` is first read.
+        device: The device of the activations.
+        notes: If `mb` is None, called with one line when the first inner loop has kept something, when a
+            resumed run can keep less than before, and whenever the budget is lowered.
     """
 
     def __init__(self, mb: int | None, device: torch.device, *, notes: Notes) -> None:
@@ -56,13 +54,13 @@ class KeepBudget:
 
     @property
     def bytes(self) -> int:
-        """What may be kept."""
+        """Bytes that may be kept."""
         if self._bytes is None:
             self._bytes = _affordable(self._device)
         return self._bytes
 
     def resume(self, kept: int | None) -> None:
-        """Keep what an earlier process of the run did, as far as that fits here; later calls do nothing.
+        """Keep as much as an earlier process of the run did, if it fits here; later calls do nothing.
 
         Args:
             kept: Bytes that the run's state records; None where it records none (`--keep-mb` was given, or
@@ -78,12 +76,12 @@ class KeepBudget:
             )
 
     def limit(self, most: int) -> None:
-        """Keep at most so many bytes from now on, as another process of the run does."""
+        """Keep at most this many bytes from now on, because another process of the run can keep no more."""
         if self.automatic:
             self._bytes = min(self.bytes, most)
 
     def used(self, kept: int, updates: int, of: int) -> None:
-        """Record what an inner loop kept, and tell it the first time.
+        """Record what an inner loop kept, and note it the first time.
 
         Args:
             kept: Bytes.
@@ -130,7 +128,7 @@ class KeepingUnroll:
     def __init__(self, unroll: Unroll, plain: ExactUnroll, budget: KeepBudget) -> None:
         self._unroll, self._plain, self._budget = unroll, plain, budget
 
-    def gradients(self, problem: Problem, terminal: Callable[[Tensor], Match]) -> Gradients:
+    def gradients(self, problem: Problem, terminal: Terminal) -> Gradients:
         """Run the inner loop, call `terminal` on theta_N, and return exact derivatives.
 
         Raises:

@@ -13,7 +13,7 @@ derivatives of one update come from a `steps.step.InnerStep`, loss and lambda_N 
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -24,7 +24,7 @@ from mct.data.batches import Batches
 from mct.errors import ConfigError, DivergedError
 from mct.inner.problem import Problem
 from mct.inner.steps.step import InnerStep, Kept
-from mct.objectives.matching import Match
+from mct.objectives.objective import LossAndAdjoint, Terminal
 from mct.runtime.clock import Clock
 from mct.runtime.ranks import Ranks
 
@@ -37,7 +37,7 @@ class Gradients:
     """The loss of one inner loop and its derivatives."""
 
     loss: float
-    """eq. 2."""
+    """The loss of the objective."""
 
     images: Tensor
     """`(N, C, H, W)`: d loss / d images."""
@@ -49,7 +49,7 @@ class Gradients:
 class Unroll(Protocol):
     """The seam for engines: everything that distillation asks of the inner loop."""
 
-    def gradients(self, problem: Problem, terminal: Callable[[Tensor], Match]) -> Gradients:
+    def gradients(self, problem: Problem, terminal: Terminal) -> Gradients:
         """Run the inner loop, call `terminal` once on theta_N, and return exact derivatives."""
         ...
 
@@ -102,7 +102,7 @@ class ExactUnroll:
         """Whether this process computes every batch at once; activations are kept only then."""
         return self._step_images is None and self._shard is None
 
-    def gradients(self, problem: Problem, terminal: Callable[[Tensor], Match]) -> Gradients:
+    def gradients(self, problem: Problem, terminal: Terminal) -> Gradients:
         """Run the inner loop, call `terminal` once on theta_N, and return exact derivatives.
 
         Raises:
@@ -112,16 +112,16 @@ class ExactUnroll:
         loop = Loop.of(problem, source)
         with self.clock.part("forward"):
             path, kept = self.forward(loop, problem.weights.detach())
-        match = terminal(path.pop())
+        end = terminal(path.pop())
         with self.clock.part("adjoint"):
-            inner = self.adjoint(loop, path, kept, match.adjoint)
-        return self.finish(match, inner, source)
+            inner = self.adjoint(loop, path, kept, end.adjoint)
+        return self.finish(end, inner, source)
 
-    def finish(self, match: Match, inner: Tensor, source: Batches) -> Gradients:
+    def finish(self, end: LossAndAdjoint, inner: Tensor, source: Batches) -> Gradients:
         """Return the gradients in the images and in alpha.
 
         Args:
-            match: Loss and lambda_N.
+            end: Loss and lambda_N.
             inner: What `adjoint` returned.
             source: Holds the gradients in the pixels of all updates.
         """
@@ -130,12 +130,12 @@ class ExactUnroll:
             self._shard.sum(images)
         found = inner.cpu()
         bad = (~found.isfinite()).nonzero()
-        if len(bad) and math.isfinite(float(match.loss)):
+        if len(bad) and math.isfinite(float(end.loss)):
             raise DivergedError(
                 f"the adjoint is not finite at inner step {int(bad[-1]) + 1} of {len(found)}: the learning "
                 "rate or the images have grown too large; try a smaller `lr_lr`, `lr_init` or `lr_img`"
             )
-        return Gradients(loss=float(match.loss), images=images, learning_rate=-float(found.sum()))
+        return Gradients(loss=float(end.loss), images=images, learning_rate=-float(found.sum()))
 
     def forward(self, loop: "Loop", theta: Tensor) -> tuple[list[Tensor], dict[int, Kept]]:
         """Return theta_0 … theta_N, `(P,)` each, and the kept activations by number of the update."""
@@ -277,7 +277,7 @@ class TeslaUnroll(ExactUnroll):
 
     _recursive = False
 
-    def finish(self, match: Match, inner: Tensor, source: Batches) -> Gradients:
+    def finish(self, end: LossAndAdjoint, inner: Tensor, source: Batches) -> Gradients:
         """Halve the gradient of the images."""
-        found = super().finish(match, inner, source)
+        found = super().finish(end, inner, source)
         return replace(found, images=found.images / 2)

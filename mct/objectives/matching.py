@@ -1,12 +1,15 @@
-"""The objective of trajectory matching and its first adjoint, with the target left virtual.
+"""Trajectory matching: the objective of MTT and MCT (eq. 2), whose target is not materialised.
 
-    loss = ||theta_N - theta*||^2 / D,  D = ||theta_0 - theta*||^2      (MTT and MCT, eq. 2)
+    loss = ||theta_N - theta*||^2 / D,  D = ||theta_0 - theta*||^2
     lambda_N = d loss / d theta_N = 2 (theta_N - theta*) / D
 
-D is known before: it follows from inner products of the differences of knots, which are cached, and from the
-positions. So one pass over theta_N and the knots writes lambda_N, block by block while the block is in the
-cache, and the loss is read off lambda_N. lambda_N is the only vector of P elements that exists beside
-theta_N and the knots; its memory belongs to the caller. What happens before theta_N is in `unroll`.
+D follows from the positions of start and target, and from inner products of the differences of knots. These
+products are computed once and cached. On a CPU, computing them for every sample would take under 1 ms of an
+outer step. On a GPU it would take over a hundred small kernels, and the inner loop would wait for them.
+
+One pass over theta_N and the knots writes lambda_N, block by block, so that a block is still in the cache
+of the CPU when it is used again. The loss is computed from lambda_N. lambda_N is the only vector of P
+elements besides theta_N and the knots, and the caller may provide its memory.
 """
 
 import math
@@ -18,47 +21,98 @@ import torch
 from torch import Tensor
 
 from mct.errors import CorruptError, MismatchError
+from mct.objectives.objective import LossAndAdjoint, Place
 from mct.trajectories.position import Position
 from mct.trajectories.stream import KnotStream, Sample
 
 _BLOCK = 1 << 20
-"""Elements that are compared at a time on the CPU: 4 MiB of float32 that are read again at once."""
+"""Elements that are compared at a time on the CPU: 4 MiB of float32, which then stay in its cache."""
 
 _BLOCK_IN_DOUBLE = 1 << 16
-"""Elements that are in float64 at a time on the CPU."""
+"""Elements that are converted to float64 at a time on the CPU."""
 
 _BLOCK_ON_DEVICE = 1 << 22
-"""Elements that are in float64 at a time on other devices: up to 200 MB there."""
+"""Elements that are converted to float64 at a time on other devices, where they take up to 200 MB."""
 
 _ROW, _FEW_ROWS = 1 << 10, 64
-"""Elements whose squares are summed in their own precision, where there are many such rows."""
+"""Elements of a row whose squares are summed in their own precision, and from how many rows on."""
 
 _SUM = 2
-"""at::Reduction::Sum: the derivative is 2 (a - b) times the incoming one."""
+"""at::Reduction::Sum: the derivative of the squared error is 2 (a - b) times the incoming gradient."""
 
 _ALL = -1
-"""Instead of the number of a layer: all elements."""
+"""Stands for all layers in place of the number of one."""
 
 KnotPair = tuple[int, int]
-"""From one knot to another."""
+"""Numbers of two knots, whose difference is one part of a way."""
 
 Key = tuple[int, int, tuple[KnotPair, ...]]
-"""Trajectory, layer, and pairs of a way."""
+"""Trajectory, layer, and the pairs of knots that a way consists of."""
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
-    """How far the student ended from its target."""
+class MatchingSample:
+    """One sample of trajectory matching."""
 
-    loss: Tensor | float
-    """eq. 2; a tensor `()` float64 on the device of the weights, so that nothing waits until it is read."""
+    weights: Tensor
+    """theta_0 `(P,)`."""
 
-    adjoint: Tensor
-    """`(P,)`: lambda_N, in the dtype of the weights."""
+    _sample: Sample
+    _matcher: "Matcher"
+
+    def loss_and_adjoint(self, final: Tensor, /, *, out: Tensor | None = None) -> LossAndAdjoint:
+        """Return the loss of eq. 2 and lambda_N; see `Matcher.compare`."""
+        return self._matcher.compare(final, self._sample, out=out)
+
+
+class TrajectoryMatching:
+    """The objective of MTT and MCT: reach the weights that an expert has M timesteps after the start.
+
+    A student that does not move has the loss 1. With published settings the loss stays near 1.
+
+    Args:
+        stream: Draws trajectories and start times, and gives the weights.
+    """
+
+    largest_loss = 1e4
+    """The loss of a student that ends 100 times as far from its target as it started."""
+
+    def __init__(self, stream: KnotStream) -> None:
+        self._stream, self._matcher = stream, Matcher(stream)
+
+    def draw(self, generator: torch.Generator, /) -> Place:
+        """Draw a trajectory and a start time; the target is `expert_steps` later."""
+        trajectory, start = self._stream.pick(generator)
+        return Place(trajectory=trajectory, start=start, target=start + self._stream.expert_steps)
+
+    def expect(self, place: Place, /) -> None:
+        """Begin to load the knots of a sample."""
+        self._stream.expect(place.trajectory, place.start)
+
+    def begin(self, place: Place, /, *, out: Tensor | None = None) -> MatchingSample:
+        """Return a sample, after checking that its start and target differ.
+
+        Raises:
+            FormatError: The bundle is damaged.
+            MismatchError: Start and target are the same point.
+            CorruptError: Weights of the trajectory are not finite.
+        """
+        sample = self._stream.sample(place.trajectory, place.start, out=out)
+        self._matcher.distance(sample)
+        return MatchingSample(sample.weights, sample, self._matcher)
+
+    def teacher(self, place: Place, /) -> Tensor:
+        """Return the weights `(P,)` of the expert at the target."""
+        return self._stream.materialise(self._stream.locate(place.trajectory, place.target))
 
 
 class Matcher:
-    """Compares students with virtual targets of one stream."""
+    """Computes eq. 2 and its derivative for samples of one stream.
+
+    Args:
+        stream: Where the samples come from.
+        block: Elements that are compared at a time on a CPU.
+    """
 
     def __init__(self, stream: KnotStream, *, block: int = _BLOCK) -> None:
         self._stream = stream
@@ -67,15 +121,15 @@ class Matcher:
         self._last: tuple[tuple[int, float, float], float] | None = None
 
     @torch.no_grad()
-    def compare(self, final: Tensor, sample: Sample, *, out: Tensor | None = None) -> Match:
-        """Return the loss and lambda_N of a student that ended at `final` `(P,)`.
+    def compare(self, final: Tensor, sample: Sample, *, out: Tensor | None = None) -> LossAndAdjoint:
+        """Return loss and lambda_N of a student that ended at `final` `(P,)`.
 
-        On CUDA nothing waits for the device, if D of this sample's knots was asked for before; else it
-        waits once.
+        On CUDA the host does not wait for the device, unless D is computed between these knots for the
+        first time; then it waits once.
 
         Args:
             final: theta_N.
-            sample: Where the student started and should have arrived.
+            sample: Start and target of the student.
             out: `(P,)`, like `final` but other memory: where to write lambda_N; None makes a new tensor.
 
         Raises:
@@ -84,7 +138,7 @@ class Matcher:
         """
         distance = self.distance(sample)
         adjoint = torch.empty_like(final) if out is None else out
-        rate = torch.tensor(1 / distance, dtype=final.dtype).item()  # as it is used
+        rate = torch.tensor(1 / distance, dtype=final.dtype).item()  # rounded as the adjoint will be
         scale = torch.full((), rate, dtype=final.dtype, device=final.device)
         size = self._block if final.device.type == "cpu" else len(final)
         norms: list[Tensor] = []
@@ -95,12 +149,13 @@ class Matcher:
             norms += _norms(piece)
             begin += len(piece)
         squared = torch.cat(norms).double().square().sum()
-        return Match(squared * (1 / (4 * rate * rate * distance)), adjoint)
+        return LossAndAdjoint(squared * (1 / (4 * rate * rate * distance)), adjoint)
 
     def distance(self, sample: Sample) -> float:
-        """Return D of a sample, if eq. 2 is defined with it.
+        """Return D of a sample, after checking that eq. 2 is defined with it.
 
-        The first sample between some knots of a trajectory reads them for it, and waits for the device.
+        For the first sample between certain knots of a trajectory, their inner products are computed, for
+        which the host waits.
 
         Raises:
             MismatchError: Start and target are the same point.
@@ -126,9 +181,10 @@ class Matcher:
     def squared_distance(self, start: Position, target: Position) -> float:
         """Return D = ||theta(start) - theta(target)||^2 in float64.
 
-        On each layer the way between the two has at most three parts: the rest of the first segment, from
-        its end to the beginning of the last one, and a share of that. So D is a quadratic form in at most
-        three differences of knots that both positions need anyway, however many knots lie between.
+        On each layer the way from start to target has at most three parts: the rest of the first segment,
+        the way from the end of that segment to the beginning of the last one, and a share of the last one.
+        D is therefore a quadratic form in at most three differences of knots, which are knots that the
+        positions need anyway, however many knots lie between.
         """
         whole = len(start.ranges) == len(target.ranges) == 1  # as in a full bundle, and at the ends
         places = zip(_places(start), _places(target), strict=True)
@@ -146,7 +202,7 @@ class Matcher:
     def _prepare(
         self, keys: Sequence[Key], spans: Sequence[tuple[int, int, int]], knots: Mapping[int, Tensor]
     ) -> None:
-        """Compute the inner products of the pairs of ways, where they are not known."""
+        """Compute the inner products of all differences of knots that these ways consist of, unless known."""
         new = {key[1]: key for key in keys if key not in self._products}
         blocks = [
             (new[layer], self._inner(knots, new[layer][2], begin, end))
@@ -162,7 +218,7 @@ class Matcher:
         self._products |= {key: product.tolist() for key, product in found.items()}
 
     def _inner(self, knots: Mapping[int, Tensor], pairs: Sequence[KnotPair], begin: int, end: int) -> Tensor:
-        """Return the inner products `(S, S)` of pairs on some elements in float64, block by block."""
+        """Return inner products `(S, S)` in float64 of S differences of knots on elements `begin:end`."""
         on_cpu = knots[pairs[0][0]].device.type == "cpu"
         size = min(self._block, _BLOCK_IN_DOUBLE) if on_cpu else _BLOCK_ON_DEVICE
         total: Tensor | None = None
@@ -176,10 +232,10 @@ class Matcher:
 
 
 def _norms(piece: Tensor) -> list[Tensor]:
-    """Return norms `(.,)` of parts of a vector, whose squares sum up to its own, to float64's precision."""
+    """Return norms `(.,)` of parts of a vector; the sum of their squares has the precision of float64."""
     if piece.device.type != "cpu":
         return [torch.linalg.vector_norm(piece, dtype=torch.float64).reshape(1)]
-    # In float64 throughout, the CPU's norm takes four times as long. Of many short rows, errors average out.
+    # A CPU takes four times as long for the norm in float64. The errors of many short rows average out.
     whole = len(piece) // _ROW * _ROW if len(piece) >= _FEW_ROWS * _ROW else 0
     norms = [torch.linalg.vector_norm(piece[:whole].view(-1, _ROW), dim=1)] if whole else []
     if whole < len(piece):
@@ -188,13 +244,13 @@ def _norms(piece: Tensor) -> list[Tensor]:
 
 
 def _places(position: Position) -> Iterator[tuple[int, float]]:
-    """Yield per layer the knot in front of its position, and the share in [0, 1) of the way to the next."""
+    """Yield for each layer the knot before it, and the fraction in [0, 1) of the way to the next."""
     for segment, weight in zip(position.segment.tolist(), position.weight.tolist(), strict=True):
         yield (segment + 1, 0.0) if weight == 1.0 else (segment, weight)
 
 
 def _way(start: tuple[int, float], target: tuple[int, float]) -> dict[KnotPair, float]:
-    """Return the pairs between knots that a way consists of, with the share of each."""
+    """Return the pairs of knots whose differences a way consists of, with the weight of each difference."""
     (first, passed), (last, share) = start, target
     if first == last:
         return {(first, first + 1): share - passed} if share != passed else {}

@@ -11,7 +11,7 @@ from mct.data.augment import DSA
 from mct.data.moving import moved_batches
 from mct.inner.problem import Problem, minibatches, targets_of
 from mct.models import networks
-from mct.objectives.matching import Match
+from mct.objectives.objective import LossAndAdjoint
 from mct.runtime.seeds import generator
 
 
@@ -94,7 +94,7 @@ def compare_with(problem: Problem, target):
 
     def terminal(final):
         loss = (final - target).square().sum() / distance
-        return Match(loss, 2 * (final - target) / distance)
+        return LossAndAdjoint(loss, 2 * (final - target) / distance)
 
     return terminal
 

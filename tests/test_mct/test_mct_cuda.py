@@ -201,7 +201,7 @@ import torch
 from mct.models import networks
 from mct.inner.graphs import GraphUnroll
 from mct.inner.keeping import KeepBudget, KeepingUnroll
-from mct.objectives.matching import Match
+from mct.objectives.objective import LossAndAdjoint
 from mct.inner.problem import Problem, targets_of
 from mct.runtime.seeds import generator
 from mct.inner.steps.convnet import ConvNetStep
@@ -221,7 +221,7 @@ problem = Problem(
 )
 
 def terminal(final):
-    return Match(final.square().sum(), 2 * final)
+    return LossAndAdjoint(final.square().sum(), 2 * final)
 
 expected = ExactUnroll(step).gradients(problem, terminal)
 total = torch.cuda.mem_get_info()[1]

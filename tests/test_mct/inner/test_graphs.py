@@ -13,7 +13,7 @@ from mct.inner.steps.convnet import ConvNetStep  # noqa: E402
 from mct.inner.steps.table import make_step  # noqa: E402
 from mct.inner.unroll import ExactUnroll, TeslaUnroll  # noqa: E402
 from mct.models import networks  # noqa: E402
-from mct.objectives.matching import Match  # noqa: E402
+from mct.objectives.objective import LossAndAdjoint  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
 from tests.helpers.recorded import CallRecorder  # noqa: E402
 
@@ -36,7 +36,7 @@ def problem_of(seed: int, network) -> Problem:
 
 def terminal(final):
     """Pull every weight to zero."""
-    return Match(float(final.square().sum()), 2 * final)
+    return LossAndAdjoint(float(final.square().sum()), 2 * final)
 
 
 def network_of(name: str = "ConvNetD1W4"):

@@ -20,7 +20,7 @@ from mct.inner.problem import Problem, targets_of  # noqa: E402
 from mct.inner.steps.convnet import ConvNetStep  # noqa: E402
 from mct.inner.unroll import ExactUnroll  # noqa: E402
 from mct.models import networks  # noqa: E402
-from mct.objectives.matching import Match  # noqa: E402
+from mct.objectives.objective import LossAndAdjoint  # noqa: E402
 from mct.runtime.execution import Execution  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
 from mct.settings.config import DistillConfig  # noqa: E402
@@ -47,9 +47,9 @@ def problem_of(sizes: list[int]) -> tuple[ConvNetStep, Problem]:
     return step, problem
 
 
-def terminal(final) -> Match:
+def terminal(final) -> LossAndAdjoint:
     """Pull every weight to zero."""
-    return Match(float(final.square().sum()), 2 * final)
+    return LossAndAdjoint(float(final.square().sum()), 2 * final)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ import resource
 import torch
 from mct.inner import keeping; from mct.models import networks
 from mct.inner.keeping import KeepBudget, KeepingUnroll
-from mct.objectives.matching import Match
+from mct.objectives.objective import LossAndAdjoint
 from mct.inner.problem import Problem, targets_of
 from mct.runtime.seeds import generator
 from mct.inner.steps.convnet import ConvNetStep
@@ -182,7 +182,7 @@ problem = Problem(
 )
 
 def terminal(final):
-    return Match(float(final.square().sum()), 2 * final)
+    return LossAndAdjoint(float(final.square().sum()), 2 * final)
 
 expected = ExactUnroll(step).gradients(problem, terminal)
 told, plain = [], ExactUnroll(step)

@@ -1,0 +1,108 @@
+"""The protocol `Objective`: where students start, and loss and first adjoint of where they end.
+
+A distillation minimises the mean, over samples, of a function of theta_N, the weights of a student after N
+updates on the synthetic images. An objective knows neither the images nor the updates:
+
+    place = objective.draw(generator)               a random place: trajectory and times
+    sample = objective.begin(place)                 sample.weights is theta_0
+    ...                                             N updates, from theta_0 to theta_N
+    found = sample.loss_and_adjoint(theta_N)        the loss, and lambda_N = d loss / d theta_N
+
+The inner loop knows only the last line, as a `Terminal`, and turns lambda_N into the gradient in the images.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class LossAndAdjoint:
+    """The value of an objective at theta_N, and its derivative."""
+
+    loss: Tensor | float
+    """The loss: a number, or a tensor `()` in float64 on the device of the weights, so that nobody waits for
+    the device before the value is needed."""
+
+    adjoint: Tensor
+    """`(P,)`: lambda_N = d loss / d theta_N, in the dtype and the packed order of the weights."""
+
+
+Terminal = Callable[[Tensor], LossAndAdjoint]
+"""From theta_N `(P,)` to loss and lambda_N. An inner loop calls it once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What an objective draws for one sample: an expert's trajectory, and times on it."""
+
+    trajectory: int
+    """Number of the trajectory."""
+
+    start: float
+    """Timestep at which the student starts."""
+
+    target: float
+    """Timestep that the student should reach."""
+
+
+class ObjectiveSample(Protocol):
+    """One sample of an objective: the weights that a student starts with, and the judgement of its end."""
+
+    @property
+    def weights(self) -> Tensor:
+        """theta_0 `(P,)`, in the packed order of the inner step; owned by the caller of `begin`."""
+        ...
+
+    def loss_and_adjoint(self, final: Tensor, /, *, out: Tensor | None = None) -> LossAndAdjoint:
+        """Return loss and lambda_N of a student that ended at `final` `(P,)`.
+
+        Args:
+            final: theta_N.
+            out: `(P,)`, like `final` but other memory: where to write lambda_N; None makes a new tensor.
+        """
+        ...
+
+
+class Objective(Protocol):
+    """What a distillation minimises, as a function of theta_N."""
+
+    @property
+    def largest_loss(self) -> float:
+        """A loss above this ends the run, because the student has run away."""
+        ...
+
+    def draw(self, generator: torch.Generator, /) -> Place:
+        """Draw the place of one sample; nothing is read.
+
+        Args:
+            generator: On the CPU. How many numbers are taken from it must not depend on earlier calls.
+        """
+        ...
+
+    def expect(self, place: Place, /) -> None:
+        """Begin to load what the sample at `place` needs, after samples that were expected before.
+
+        No error is raised: `begin` meets it again.
+        """
+        ...
+
+    def begin(self, place: Place, /, *, out: Tensor | None = None) -> ObjectiveSample:
+        """Return the sample at `place`, after checking that the loss is defined there.
+
+        Args:
+            place: From `draw`.
+            out: `(P,)`: where to write theta_0; None makes a new tensor.
+
+        Raises:
+            MismatchError: The loss is not defined at this place.
+            CorruptError: Weights are not finite.
+        """
+        ...
+
+    def teacher(self, place: Place, /) -> Tensor:
+        """Return the weights `(P,)` whose outputs are the labels where `labels` is `teacher`."""
+        ...
