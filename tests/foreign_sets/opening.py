@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from mct import sets
-from mct.sets.settle import Told
+from mct.sets.settle import UserFacts
 from tests.foreign_sets import writers  # the generators need torch
 
 IMAGES = writers.images_of(20)
 HARD = writers.classes_of(10, 2)
 LOGITS = writers.logits_of(20, 10)
 SOFT = LOGITS.softmax(1)
-TOLD = Told(dataset="digits", preprocessing="normalize", model="ConvNetD2W4", lr=0.05)
+USER = UserFacts(dataset="digits", preprocessing="normalize", model="ConvNetD2W4", lr=0.05)
 
 
 def opened(path: Path, **how) -> tuple[sets.Opened, list[str]]:

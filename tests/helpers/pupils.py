@@ -5,7 +5,7 @@ import numpy as np
 import trajfmt
 from mct.data.datasets import Dataset
 from mct.experts import train
-from mct.experts.recording import Rows
+from mct.experts.recording import TimestepRecorder
 from mct.settings.config import ExpertConfig
 
 CONFIG = ExpertConfig(experts=2, epochs=3, lr=0.05, batch_size=500, augment="none")
@@ -22,13 +22,13 @@ class Kept:
         """Return how many."""
         return len(self.theta)
 
-    def tape(self) -> Rows:
-        """Return an empty tape."""
-        return Rows()
+    def recorder(self) -> TimestepRecorder:
+        """Return an empty recorder."""
+        return TimestepRecorder()
 
-    def keep(self, tape: Rows) -> None:
-        """Keep a tape."""
-        self.theta.append(np.stack(tape.rows))
+    def keep(self, recorder: TimestepRecorder) -> None:
+        """Keep a recorder."""
+        self.theta.append(np.stack(recorder.rows))
 
 
 def trained(dataset: Dataset, model: trajfmt.Model, config: ExpertConfig = CONFIG):

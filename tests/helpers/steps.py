@@ -35,7 +35,7 @@ def relative(found, expected) -> float:
 
 
 def check(step, network, given) -> None:
-    """Compare gradient, logits, kept gradient, and the pull with and without what was kept."""
+    """Compare gradient, logits, kept gradient, and `vjp_hvp` with and without what was kept."""
     theta, adjoint, pixels, targets = given
     reference = AutogradStep(network)
     start, direction = step.pack(theta), step.pack(adjoint)
@@ -46,9 +46,9 @@ def check(step, network, given) -> None:
     assert relative(logits, expected_logits) < 1e-12
     again, kept = step.keep(start, pixels, targets)
     assert relative(again, gradient) < 1e-12
-    wanted = reference.pull(theta, adjoint, pixels, targets)
+    wanted = reference.vjp_hvp(theta, adjoint, pixels, targets)
     for memory in ((), kept):
-        inner, curvature, pull = step.pull(start, direction, pixels, targets, memory)
+        inner, hvp, pixel_vjp = step.vjp_hvp(start, direction, pixels, targets, memory)
         assert float(inner) == pytest.approx(float(wanted[0]), rel=1e-11)
-        assert relative(step.unpack(curvature), wanted[1]) < 1e-12
-        assert relative(pull, wanted[2]) < 1e-12
+        assert relative(step.unpack(hvp), wanted[1]) < 1e-12
+        assert relative(pixel_vjp, wanted[2]) < 1e-12

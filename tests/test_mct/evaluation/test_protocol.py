@@ -12,7 +12,10 @@ from mct.events import Accuracy, NetworkTrained  # noqa: E402
 from mct.models import networks  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
 from mct.settings.config import EvaluateConfig  # noqa: E402
-from mct.training.jobs import Crew, intraop  # noqa: E402
+from mct.training.jobs import (  # noqa: E402
+    JobPool,
+    intraop,
+)
 from tests.helpers.made import made  # noqa: E402
 
 CONFIG = EvaluateConfig(networks=2, epochs=4, augment="none")
@@ -118,12 +121,12 @@ def test_networks_do_not_depend_on_how_many_are_trained_at_once(
     images, labels = digits.train_images[:20], digits.train_labels[:20]
     config = EvaluateConfig(networks=3, epochs=6, batch_size=8)
     with intraop(2):
-        assert Crew.sharing(torch.device("cpu"), 3).at_once == 2
+        assert JobPool.sharing(torch.device("cpu"), 3).at_once == 2
         threads = drain(protocol.evaluate(images, labels, 0.05, digits, model, config))
-    sharing = Crew.sharing
-    monkeypatch.setattr(Crew, "sharing", lambda device, _: Crew.alone(device))
+    sharing = JobPool.sharing
+    monkeypatch.setattr(JobPool, "sharing", lambda device, _: JobPool.alone(device))
     assert drain(protocol.evaluate(images, labels, 0.05, digits, model, config)) == threads
-    monkeypatch.setattr(Crew, "sharing", sharing)
+    monkeypatch.setattr(JobPool, "sharing", sharing)
     for number, event in enumerate(threads[0]):
         random = generator(0, "test", "network", number)
         alone = published(images, labels, model, 0.05, 6, 8, random, augmentation("dsa"))

@@ -15,7 +15,7 @@ from mct.inner.steps.autograd import AutogradStep  # noqa: E402
 from mct.inner.steps.convnet import ConvNetStep  # noqa: E402
 from mct.inner.unroll import ExactUnroll, TeslaUnroll  # noqa: E402
 from mct.models.functional import Functional  # noqa: E402
-from mct.objectives.matching import Match  # noqa: E402
+from mct.objectives.objective import LossAndAdjoint  # noqa: E402
 from tests.helpers.unrolled import compare_with, problem_of, relative, whole_graph  # noqa: E402
 
 
@@ -162,7 +162,9 @@ def test_tesla_is_as_published(steps: int, size: int | None, strategy: str | Non
     distance = float((problem.weights - target).square().sum())
 
     def terminal(final):
-        return Match(float((final - target).square().sum()) / distance, 2 * (final - target) / distance)
+        return LossAndAdjoint(
+            float((final - target).square().sum()) / distance, 2 * (final - target) / distance
+        )
 
     found = TeslaUnroll(AutogradStep(network)).gradients(problem, terminal)
     exact = ExactUnroll(AutogradStep(network)).gradients(problem, terminal)

@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from mct.errors import ConfigError, RankError  # noqa: E402
-from mct.runtime.ranks import Alone, joined, together  # noqa: E402
+from mct.runtime.ranks import Alone, Group, joined, together  # noqa: E402
 from tests.helpers.threads import Member, in_ranks  # noqa: E402
 
 SCRIPT = """
@@ -20,8 +20,8 @@ import torch
 from mct.models import networks
 from mct.data.augment import DSA
 from mct.errors import RankError
-from mct.objectives.matching import Match
-from mct.runtime.ranks import joined
+from mct.objectives.objective import LossAndAdjoint
+from mct.runtime.ranks import Group, joined
 from mct.runtime.seeds import generator
 from mct.inner.steps.table import make_step
 from mct.inner.problem import Problem, minibatches, targets_of
@@ -45,7 +45,7 @@ problem = Problem(
 goal = weights + 0.1 * torch.randn(len(weights), generator=random, dtype=torch.float64)
 
 def terminal(final):
-    return Match(float((final - goal).square().sum()), 2 * (final - goal))
+    return LossAndAdjoint(float((final - goal).square().sum()), 2 * (final - goal))
 
 step = make_step(network, engine="eager", notes=None)
 whole = ExactUnroll(step).gradients(problem, terminal)
@@ -106,7 +106,7 @@ LEAVING = """
 import os, sys
 from pathlib import Path
 import torch
-from mct.runtime.ranks import joined
+from mct.runtime.ranks import Group, joined
 
 with joined() as (ranks, device):
     ranks.sum(torch.ones(3))
@@ -179,3 +179,25 @@ def test_alone_an_error_is_itself() -> None:
     """One process needs no agreement."""
     with pytest.raises(ConfigError, match="bad"), together(Alone()):
         raise ConfigError("bad")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes", RuntimeError),
+        ("Connection closed by peer", RankError),
+    ],
+)
+def test_sum_tells_exhausted_memory_from_a_lost_process(text, kind, monkeypatch) -> None:
+    """Another process is blamed only for what is not a lack of memory here."""
+
+    def refuse(*_args, **_kwargs):
+        raise RuntimeError(text)
+
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda *_args, **_kwargs: None)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 0)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_reduce", refuse)
+    with pytest.raises(kind) as caught:
+        Group("gloo").sum(torch.zeros(1))
+    assert type(caught.value) is kind

@@ -11,8 +11,10 @@ torch = pytest.importorskip("torch")
 from mct.data import datasets  # noqa: E402
 from mct.errors import ConfigError, ExistsError, MismatchError, MissingError  # noqa: E402
 from mct.results import synthetic  # noqa: E402
-from mct.sets import labels  # noqa: E402
-from mct.sets.settle import Told  # noqa: E402
+from mct.sets import (  # noqa: E402
+    UserFacts,
+    labels,
+)
 from tests.foreign_sets import writers  # noqa: E402  # the generators need torch
 from tests.foreign_sets.opening import HARD, IMAGES, LOGITS, SOFT, convert, opened, write_all  # noqa: E402
 from tests.helpers.made import made  # noqa: E402
@@ -23,7 +25,7 @@ def test_a_number_of_classes_that_cannot_be_is_refused(tmp_path: Path, classes: 
     """It would be a table of that many logits an image."""
     folder = writers.mtt(tmp_path / "a", IMAGES, HARD)
     with pytest.raises(ConfigError, match="`classes` must be from 1"):
-        convert(folder, tmp_path / "b", to="datm", told=Told(lr=0.1), classes=classes)
+        convert(folder, tmp_path / "b", to="datm", user=UserFacts(lr=0.1), classes=classes)
     assert not (tmp_path / "b").exists()
 
 
@@ -69,7 +71,7 @@ def test_every_layout_into_every_other(tmp_path: Path, source: str, target: str)
         "logits": bool(HOLDS[target] & {"probabilities", "logits"}),
         "representations": "representations" in HOLDS[target],
     }[source]
-    how = {"to": target, "told": Told(lr=0.02), "classes": 10 if source == "classes" else None}
+    how = {"to": target, "user": UserFacts(lr=0.02), "classes": 10 if source == "classes" else None}
     if not possible:
         with pytest.raises(MismatchError, match=r"class numbers|representations"):
             convert(path, dest, **how)
@@ -95,14 +97,14 @@ def test_every_layout_into_every_other(tmp_path: Path, source: str, target: str)
 def test_readers_of_other_codebases_find_what_they_load(tmp_path: Path) -> None:
     """`torch.load` as their scripts call it: names, dtypes, nesting, no view of a larger storage."""
     source = writers.mtt(tmp_path / "in", IMAGES, HARD)
-    told = Told(lr=0.02)
-    convert(source, tmp_path / "datm", to="datm", told=told, classes=10)
+    told = UserFacts(lr=0.02)
+    convert(source, tmp_path / "datm", to="datm", user=told, classes=10)
     rate = torch.load(tmp_path / "datm" / "lr_best.pt")
     assert (rate.shape, rate.dtype, rate.item()) == ((), torch.float32, pytest.approx(0.02))
     assert torch.load(tmp_path / "datm" / "labels_best.pt").dtype == torch.float32
-    convert(source, tmp_path / "seq", to="seqmatch", told=told)
+    convert(source, tmp_path / "seq", to="seqmatch", user=told)
     assert torch.load(tmp_path / "seq" / "best_lr.pt").item() == pytest.approx(0.02)
-    convert(source, tmp_path / "dd", to="ddranking", told=told)
+    convert(source, tmp_path / "dd", to="ddranking", user=told)
     assert sorted(entry.name for entry in (tmp_path / "dd").iterdir()) == ["images.pt", "labels.pt", "lr.pt"]
     convert(source, tmp_path / "res_DM_digits_ConvNet_2ipc.pt", to="condensation")
     images, own = torch.load(tmp_path / "res_DM_digits_ConvNet_2ipc.pt", map_location="cpu")["data"][-1]
@@ -120,13 +122,13 @@ def test_what_a_target_needs_is_asked_for_and_what_it_loses_is_said(tmp_path: Pa
     with pytest.raises(ConfigError, match="--lr"):
         convert(source, tmp_path / "a", to="datm", classes=10)
     with pytest.raises(ConfigError, match="--classes"):
-        convert(source, tmp_path / "a", to="datm", told=Told(lr=0.1))
+        convert(source, tmp_path / "a", to="datm", user=UserFacts(lr=0.1))
     with pytest.raises(MismatchError, match="a label is class 9, but `classes` is 5"):
-        convert(source, tmp_path / "a", to="datm", told=Told(lr=0.1), classes=5)
+        convert(source, tmp_path / "a", to="datm", user=UserFacts(lr=0.1), classes=5)
     assert not (tmp_path / "a").exists()
     datm = writers.datm(tmp_path / "datm", IMAGES, LOGITS, 0.25)
-    told = Told(lr=0.5, dataset="digits", model="ConvNet")
-    _, replaced, _, lost, unused = convert(datm, tmp_path / "d", to="mtt", told=told)
+    told = UserFacts(lr=0.5, dataset="digits", model="ConvNet")
+    _, replaced, _, lost, unused = convert(datm, tmp_path / "d", to="mtt", user=told)
     assert replaced == "the file says the step size 0.25; 0.5 is used, as --lr says"
     assert "no file for the step size, 0.5" in lost
     assert "no place for dataset and model" in unused
@@ -137,7 +139,7 @@ def test_what_a_target_needs_is_asked_for_and_what_it_loses_is_said(tmp_path: Pa
         convert(writers.mtt(tmp_path / "v", IMAGES[1:], HARD[1:]), tmp_path / "a", to="mct-authors")
     uneven = writers.mtt(tmp_path / "u", IMAGES, HARD.flip(0))
     assert any(
-        "in order" in line for line in convert(uneven, tmp_path / "c", to="ddranking", told=Told(lr=1.0))
+        "in order" in line for line in convert(uneven, tmp_path / "c", to="ddranking", user=UserFacts(lr=1.0))
     )
 
 

@@ -11,7 +11,12 @@ import trajfmt  # noqa: E402
 from mct import sets  # noqa: E402
 from mct.errors import MismatchError  # noqa: E402
 from tests.foreign_sets import writers  # noqa: E402  # the generators need torch
-from tests.foreign_sets.opening import IMAGES, SOFT, TOLD, opened  # noqa: E402
+from tests.foreign_sets.opening import (  # noqa: E402
+    IMAGES,
+    SOFT,
+    USER,
+    opened,
+)
 
 
 def test_representations_are_never_taken_for_probabilities(tmp_path: Path) -> None:
@@ -21,4 +26,4 @@ def test_representations_are_never_taken_for_probabilities(tmp_path: Path) -> No
     assert (found.found.dataset, found.found.model) == ("CIFAR100", "ConvNet")
     assert found.found.preprocessing == trajfmt.Preprocessing(kind="zca")
     with pytest.raises(MismatchError, match="representations of a self-supervised teacher"):
-        sets.settle(found, TOLD, root=None)
+        sets.settle(found, USER, root=None)

@@ -14,7 +14,15 @@ from mct.evaluation.comparison import Comparison  # noqa: E402
 from mct.results import synthetic  # noqa: E402
 from mct.results.origin import ForeignOrigin  # noqa: E402
 from tests.foreign_sets import writers  # noqa: E402  # the generators need torch
-from tests.foreign_sets.opening import HARD, IMAGES, LOGITS, SOFT, TOLD, convert, opened  # noqa: E402
+from tests.foreign_sets.opening import (  # noqa: E402
+    HARD,
+    IMAGES,
+    LOGITS,
+    SOFT,
+    USER,
+    convert,
+    opened,
+)
 
 
 def _sha(path: Path) -> str:
@@ -28,7 +36,7 @@ def test_foreign_images_as_our_own_file(tmp_path: Path) -> None:
     dest = tmp_path / "out.safetensors"
     with pytest.raises(ConfigError, match="do not say the data set"):
         convert(source, dest)
-    convert(source, dest, told=TOLD)
+    convert(source, dest, user=USER)
     found = synthetic.load(dest)
     assert torch.equal(found.images, IMAGES)
     assert torch.equal(found.labels, hard)
@@ -57,7 +65,7 @@ def test_foreign_images_as_our_own_file(tmp_path: Path) -> None:
 def test_soft_foreign_images_as_our_own_file(tmp_path: Path) -> None:
     """Logits become the probabilities that networks are trained with, and go back as the same ones."""
     source = writers.datm(tmp_path / "in", IMAGES, LOGITS, 0.02)
-    convert(source, tmp_path / "out.safetensors", told=replace(TOLD, lr=None))
+    convert(source, tmp_path / "out.safetensors", user=replace(USER, lr=None))
     convert(tmp_path / "out.safetensors", tmp_path / "back", to="datm")
     found = opened(tmp_path / "back")[0].found
     assert found.learning_rate == pytest.approx(0.02, rel=1e-7)

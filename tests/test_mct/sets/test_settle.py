@@ -15,28 +15,34 @@ from mct.errors import ConfigError, MismatchError  # noqa: E402
 from mct.evaluation.comparison import Comparison  # noqa: E402
 from mct.results import synthetic  # noqa: E402
 from mct.results.origin import ForeignOrigin  # noqa: E402
-from mct.sets.settle import Told  # noqa: E402
+from mct.sets import UserFacts  # noqa: E402
 from tests.foreign_sets import writers  # noqa: E402  # the generators need torch
-from tests.foreign_sets.opening import HARD, IMAGES, LOGITS, TOLD, opened  # noqa: E402
+from tests.foreign_sets.opening import (  # noqa: E402
+    HARD,
+    IMAGES,
+    LOGITS,
+    USER,
+    opened,
+)
 
 
 def test_all_unknown_facts_are_asked_for_at_once(tmp_path: Path) -> None:
     """One line names every fact, every option, and where the codebase has it; nothing is assumed."""
     found, _ = opened(writers.mtt(tmp_path / "a", IMAGES, HARD))
     with pytest.raises(ConfigError) as asked:
-        sets.settle(found, Told(), root=None)
+        sets.settle(found, UserFacts(), root=None)
     for word in ("--dataset", "--preprocessing", "--model", "--lr", "Synthetic_LR"):
         assert word in str(asked.value)
     with pytest.raises(ConfigError, match=r"do not say the step size; give --lr \(MTT"):
-        sets.settle(found, replace(TOLD, lr=None), root=None)
+        sets.settle(found, replace(USER, lr=None), root=None)
     with pytest.raises(ConfigError, match="do not say what was done to its images; give --preprocessing"):
-        sets.settle(found, replace(TOLD, preprocessing=None), root=None)
+        sets.settle(found, replace(USER, preprocessing=None), root=None)
 
 
 def test_what_files_say_is_used_and_recorded(tmp_path: Path) -> None:
     """The step size of the file, the flags for the rest; the origin says which is which."""
     found, _ = opened(writers.datm(tmp_path / "a", IMAGES, LOGITS, 0.02))
-    settled = sets.settle(found, replace(TOLD, lr=None), root=None)
+    settled = sets.settle(found, replace(USER, lr=None), root=None)
     own = settled.synthetic
     assert own.learning_rate == pytest.approx(0.02)
     assert isinstance(own.origin, ForeignOrigin)
@@ -47,7 +53,7 @@ def test_what_files_say_is_used_and_recorded(tmp_path: Path) -> None:
     assert torch.equal(own.soft_labels, LOGITS.double().softmax(1).float())
     assert own.counts == (2,) * 10
     notes: list[str] = []
-    told = sets.settle(found, TOLD, root=None, notes=notes.append)
+    told = sets.settle(found, USER, root=None, notes=notes.append)
     assert told.synthetic.learning_rate == 0.05
     assert notes == ["the file says the step size 0.02; 0.05 is used, as --lr says"]
 
@@ -78,11 +84,11 @@ def test_images_in_another_space_than_was_said(tmp_path: Path) -> None:
     for number, (images, kind, words) in enumerate(cases):
         found, _ = opened(writers.mtt(tmp_path / str(number), images, HARD))
         notes: list[str] = []
-        sets.settle(found, replace(TOLD, preprocessing=kind), root=None, notes=notes.append)
+        sets.settle(found, replace(USER, preprocessing=kind), root=None, notes=notes.append)
         assert len(notes) == 1
         assert words in notes[0]
         other = "none" if kind == "normalize" else "normalize"
-        sets.settle(found, replace(TOLD, preprocessing=other), root=None, notes=pytest.fail)
+        sets.settle(found, replace(USER, preprocessing=other), root=None, notes=pytest.fail)
 
 
 @pytest.mark.parametrize(
@@ -101,18 +107,18 @@ def test_images_of_another_data_set(tmp_path: Path, images, own, match: str) -> 
     """Shape and number of classes must be those of the data set."""
     found, _ = opened(writers.mtt(tmp_path / "a", images, own))
     with pytest.raises(MismatchError, match=match):
-        sets.settle(found, TOLD, root=None)
+        sets.settle(found, USER, root=None)
 
 
 def test_files_and_flags_that_contradict_each_other(tmp_path: Path) -> None:
     """The name of a file says CIFAR-10; another data set is not taken for it."""
     path = writers.condensation(tmp_path, "res_DC_CIFAR10_ConvNet_2ipc.pt", [(IMAGES, HARD)])
     with pytest.raises(MismatchError, match="from 'CIFAR10' by its files, `dataset` says 'digits'"):
-        sets.settle(opened(path)[0], TOLD, root=None)
+        sets.settle(opened(path)[0], USER, root=None)
     zca, _ = opened(writers.datm(tmp_path / "a", IMAGES, LOGITS, 0.1))
     stated = replace(zca, found=replace(zca.found, preprocessing=trajfmt.Preprocessing(kind="zca")))
     with pytest.raises(MismatchError, match="preprocessing is 'zca' by its files"):
-        sets.settle(stated, TOLD, root=None)
+        sets.settle(stated, USER, root=None)
 
 
 def test_a_file_names_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +127,7 @@ def test_a_file_names_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (tmp_path / "evil.py").write_text("raise SystemExit('imported')")
     runs = [(IMAGES, HARD)]
     path = writers.condensation(tmp_path, "res_DC_digits_evil:make_2ipc.pt", runs)
-    told = replace(TOLD, dataset=None, model=None)
+    told = replace(USER, dataset=None, model=None)
     with pytest.raises(ConfigError, match="do not say the network; give --model"):
         sets.settle(opened(path)[0], told, root=None)
     lenet, _ = opened(writers.condensation(tmp_path, "res_DC_digits_LeNet_2ipc.pt", runs))
@@ -142,17 +148,17 @@ def test_constants_of_the_codebase(tmp_path: Path) -> None:
     """DC normalises MNIST by its own constants; CIFAR-100 differs between codebases, so it is asked for."""
     mnist = _npz(tmp_path / "MNIST.npz")
     path = writers.condensation(tmp_path / "a", "res_DM_MNIST_ConvNet_2ipc.pt", [(IMAGES, HARD)])
-    told = replace(TOLD, dataset=str(mnist), model=None)
+    told = replace(USER, dataset=str(mnist), model=None)
     settled = sets.settle(opened(path)[0], replace(told, model="ConvNetD2W4"), root=None)
     assert settled.dataset.transform.record.mean == [0.1307]
     assert settled.dataset.transform.record.std == [0.3081]
     cifar = _npz(tmp_path / "CIFAR100.npz")
     path = writers.condensation(tmp_path / "b", "res_DM_CIFAR100_ConvNet_2ipc.pt", [(IMAGES, HARD)])
-    told = replace(TOLD, dataset=str(cifar))
+    told = replace(USER, dataset=str(cifar))
     with pytest.raises(ConfigError, match=r"normalise CIFAR100 differently; give --mean 0\.5071"):
         sets.settle(opened(path)[0], told, root=None)
     settled = sets.settle(opened(path)[0], replace(told, mean=(0.5,), std=(0.25,)), root=None)
     assert settled.dataset.transform.record.std == [0.25]
     for wrong in ({"mean": (0.5,)}, {"mean": (0.5,), "std": (0.5,), "preprocessing": "zca"}, {"lr": -1.0}):
         with pytest.raises(ConfigError):
-            replace(TOLD, **wrong)
+            replace(USER, **wrong)

@@ -13,8 +13,11 @@ from mct.inner.steps.table import make_step  # noqa: E402
 from mct.models import networks  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
 from mct.training import compiled, learners, testing  # noqa: E402
-from mct.training.jobs import Crew  # noqa: E402
-from mct.training.loader import Batch, Feed  # noqa: E402
+from mct.training.jobs import JobPool  # noqa: E402
+from mct.training.loader import (  # noqa: E402
+    Batch,
+    Loader,
+)
 
 RULE = {"momentum": 0.9, "weight_decay": 5e-4}
 CPU = torch.device("cpu")
@@ -23,8 +26,8 @@ CPU = torch.device("cpu")
 def batches(count: int, size: int = 6) -> list[Batch]:
     """Return seeded batches of digits' shape."""
     images = torch.randn(20, 1, 8, 8, generator=generator(0))
-    feed = Feed(images, torch.arange(20) % 10, classes=10, size=size, augment=None)
-    return list(feed.batches(count, generator(1)))
+    loader = Loader(images, torch.arange(20) % 10, classes=10, size=size, augment=None)
+    return list(loader.batches(count, generator(1)))
 
 
 def test_compiled_answers_are_the_networks(model: trajfmt.Model) -> None:
@@ -70,8 +73,8 @@ def test_threads_share_what_is_compiled_for_two_batch_sizes(model: trajfmt.Model
         shapes = [(7, 1, 8, 8), (6, 1, 8, 8)]
         crowd = learners.learners(started, model, **RULE, engine="compiled", shapes=shapes)
         before = counters["stats"]["unique_graphs"]
-        crew = Crew(device=CPU, at_once=at_once, threads=1)
-        assert list(crew.run([work(learner) for learner in crowd])) == [0, 1, 2]
+        pool = JobPool(device=CPU, at_once=at_once, threads=1)
+        assert list(pool.run([work(learner) for learner in crowd])) == [0, 1, 2]
         assert counters["stats"]["unique_graphs"] == before
         return [learner.weights() for learner in crowd]
 

@@ -9,13 +9,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from mct.training.jobs import Crew, intraop  # noqa: E402
+from mct.training.jobs import JobPool, intraop  # noqa: E402
 
 CPU = torch.device("cpu")
 
 
 def workers() -> list[str]:
-    """Return the names of living threads of crews."""
+    """Return the names of living threads of pools."""
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("mct-job")]
 
 
@@ -30,8 +30,8 @@ def test_every_job_ends_and_is_yielded_in_order(at_once: int) -> None:
             done[number] += 1
             yield
 
-    crew = Crew(device=CPU, at_once=at_once, threads=1)
-    seen = [(number, done[number]) for number in crew.run([job(number) for number in range(5)])]
+    pool = JobPool(device=CPU, at_once=at_once, threads=1)
+    seen = [(number, done[number]) for number in pool.run([job(number) for number in range(5)])]
     assert seen == [(number, (4 - number) * 3) for number in range(5)]
     assert workers() == []
 
@@ -47,7 +47,7 @@ def test_jobs_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
             time.sleep(0.0005)
             yield
 
-    list(Crew(device=CPU, at_once=2, threads=1).run([job(number) for number in range(3)]))
+    list(JobPool(device=CPU, at_once=2, threads=1).run([job(number) for number in range(3)]))
     assert set(order[:20]) == {0, 1, 2}
 
 
@@ -61,7 +61,7 @@ def test_jobs_have_the_threads_of_the_crew(at_once: int) -> None:
         yield
 
     found: list[int] = []
-    for _ in Crew(device=CPU, at_once=at_once, threads=before + 2).run([job(found) for _ in range(3)]):
+    for _ in JobPool(device=CPU, at_once=at_once, threads=before + 2).run([job(found) for _ in range(3)]):
         assert torch.get_num_threads() == before
     assert found == [before + 2] * 3
     thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
@@ -81,7 +81,7 @@ def test_error_of_a_job_is_raised(at_once: int) -> None:
 
     seen: list[int] = []
     with pytest.raises(ValueError, match="job 2"):
-        seen.extend(Crew(device=CPU, at_once=at_once, threads=1).run([job(number) for number in range(3)]))
+        seen.extend(JobPool(device=CPU, at_once=at_once, threads=1).run([job(number) for number in range(3)]))
     assert seen == [0, 1]
     assert workers() == []
 
@@ -95,8 +95,8 @@ def test_closing_ends_the_others() -> None:
             time.sleep(0.001)
             yield
 
-    crew = Crew(device=CPU, at_once=2, threads=1)
-    with closing(crew.run([job(False), job(True), job(True)])) as ended:
+    pool = JobPool(device=CPU, at_once=2, threads=1)
+    with closing(pool.run([job(False), job(True), job(True)])) as ended:
         assert next(ended) == 0
         assert len(workers()) == 2
     assert workers() == []
@@ -105,10 +105,10 @@ def test_closing_ends_the_others() -> None:
 def test_shares() -> None:
     """Cores are divided among jobs; a GPU takes all at once; elsewhere one after another."""
     with intraop(6):
-        crews = [Crew.sharing(CPU, jobs) for jobs in (1, 2, 5, 9)]
-        assert [(crew.at_once, crew.threads) for crew in crews] == [(1, 6), (2, 3), (5, 1), (6, 1)]
-        assert Crew.sharing(torch.device("cuda"), 5).at_once == 5
-        assert Crew.sharing(torch.device("mps"), 5).at_once == 1
+        pools = [JobPool.sharing(CPU, jobs) for jobs in (1, 2, 5, 9)]
+        assert [(pool.at_once, pool.threads) for pool in pools] == [(1, 6), (2, 3), (5, 1), (6, 1)]
+        assert JobPool.sharing(torch.device("cuda"), 5).at_once == 5
+        assert JobPool.sharing(torch.device("mps"), 5).at_once == 1
 
 
 def test_streams_are_fed_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,12 +144,12 @@ def test_streams_are_fed_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
             log.append((number, inside[-1]))
             yield
 
-    crew = Crew(device=torch.device("cuda"), at_once=2, threads=1)
-    assert list(crew.run([job(number) for number in range(3)])) == [0, 1, 2]
+    pool = JobPool(device=torch.device("cuda"), at_once=2, threads=1)
+    assert list(pool.run([job(number) for number in range(3)])) == [0, 1, 2]
     assert [number for number, _ in log] == [0, 1, 0, 1, 2, 2]
     assert len({stream for _, stream in log}) == 2
     assert set(current.waits) == {stream for _, stream in log}
     first = dict(log)
     log.clear()
-    list(crew.run([job(number) for number in range(2)]))
+    list(pool.run([job(number) for number in range(2)]))
     assert dict(log) == {0: first[0], 1: first[1]}

@@ -9,7 +9,10 @@ import trajfmt  # noqa: E402
 from mct.models import networks  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
 from mct.training import compiled, learners  # noqa: E402
-from mct.training.loader import Batch, Feed  # noqa: E402
+from mct.training.loader import (  # noqa: E402
+    Batch,
+    Loader,
+)
 from tests.helpers.recorded import CallRecorder  # noqa: E402
 
 RULE = {"momentum": 0.9, "weight_decay": 5e-4}
@@ -18,8 +21,8 @@ RULE = {"momentum": 0.9, "weight_decay": 5e-4}
 def batches(count: int, size: int = 6) -> list[Batch]:
     """Return seeded batches of digits' shape."""
     images = torch.randn(20, 1, 8, 8, generator=generator(0))
-    feed = Feed(images, torch.arange(20) % 10, classes=10, size=size, augment=None)
-    return list(feed.batches(count, generator(1)))
+    loader = Loader(images, torch.arange(20) % 10, classes=10, size=size, augment=None)
+    return list(loader.batches(count, generator(1)))
 
 
 def by_module(network: nn.Module, pieces: list[Batch], rates: tuple[float, ...]) -> torch.Tensor:

@@ -46,3 +46,27 @@ def test_network_that_cannot_be_compiled_runs_uncompiled() -> None:
     assert len(told) == 1
     assert told[0].startswith("the network could not be compiled and runs uncompiled: ")
     assert "\n" not in told[0]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+    ],
+)
+def test_exhausted_memory_is_no_reason_to_run_uncompiled(error, monkeypatch) -> None:
+    """Whoever called has to free memory first; a fallback would need as much."""
+
+    def refuse(*_args, **_kwargs):
+        raise error
+
+    monkeypatch.setattr(torch, "compile", refuse)
+    told: list[str] = []
+    network = network_of("ConvNetD1W4")
+    step = make_step(network, engine="compiled", notes=told.append)
+    theta, _, pixels, targets = inputs_of(network)
+    with pytest.raises(type(error)):
+        step.gradient(step.pack(theta), pixels, targets)
+    assert not told

@@ -10,7 +10,7 @@ from tests.helpers.steps import FAMILY, check, inputs_of, network_of  # noqa: E4
 
 @pytest.mark.parametrize("name", FAMILY)
 def test_closed_functions_of_the_convnet_family_are_autograds(name: str) -> None:
-    """Gradient, curvature and pull are those of autograd, for every norm and pooling."""
+    """Gradient, Hessian-vector product and pixel gradient are autograd's, for every norm and pooling."""
     network = network_of(name)
     check(ConvNetStep(network), network, inputs_of(network))
 

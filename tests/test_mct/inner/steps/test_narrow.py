@@ -15,8 +15,8 @@ def test_bfloat16_is_near() -> None:
     step, narrow = ConvNetStep(network), NarrowStep(ConvNetStep(network))
     start = step.pack(theta)
     for size in (1.0, 1e-30):
-        expected = step.pull(start, adjoint * size, pixels, targets)
-        found = narrow.pull(start, adjoint * size, pixels, targets)
+        expected = step.vjp_hvp(start, adjoint * size, pixels, targets)
+        found = narrow.vjp_hvp(start, adjoint * size, pixels, targets)
         assert all(value.dtype == torch.float32 for value in found)
         assert 0 < relative(found[1] / size, expected[1] / size) < 0.1
         assert 0 < relative(found[2] / size, expected[2] / size) < 0.1
