@@ -13,11 +13,12 @@ from mct.runtime.seeds import generator  # noqa: E402
 
 @pytest.fixture
 def given() -> SimpleNamespace:
-    """Return images, ragged batches in which an image occurs twice, and draws for them."""
+    """Return images, ragged batches in which an image occurs twice, and draws of two families in turn."""
     random, dsa = generator(0), DSA(STRATEGY)
     images = torch.randn(5, 2, 8, 8, generator=random, dtype=torch.float64)
     batches = [torch.tensor(index) for index in ([0, 1, 2], [3], [2, 2, 4], [1, 0])]
-    draws = [dsa.draw(len(batch), 8, random) for batch in batches]
+    families = [DSA(family) for family in ("scale", "color")] * 2
+    draws = [family.draw(len(batch), 8, random) for family, batch in zip(families, batches, strict=True)]
     pulls = [torch.randn(len(b), 2, 8, 8, generator=random, dtype=torch.float64) for b in batches]
     return SimpleNamespace(images=images, batches=batches, augment=dsa, draws=draws, pulls=pulls)
 

@@ -39,12 +39,13 @@ def samples_of(bundle, network, *, unroll=None, ranks=None, told=None, **setting
 
 
 def test_draws_depend_on_the_generator_alone(bundle, network, digits: Dataset) -> None:
-    """Every number of every sample; reading ahead takes none of the generator's."""
+    """Three samples at once are three one by one: reading ahead takes nothing from the generator."""
     now = made(digits)
-    one, two = (samples_of(bundle, network, samples=3, augment="dsa") for _ in range(2))
+    three, single = (samples_of(bundle, network, samples=count, augment="dsa") for count in (3, 1))
     random, other = generator(5), generator(5)
     for _ in range(2):
-        for a, b in zip(one.draw(now, random), two.draw(now, other), strict=True):
+        alone = [draw for _ in range(3) for draw in single.draw(now, other)]
+        for a, b in zip(three.draw(now, random), alone, strict=True):
             assert (a.trajectory, a.start) == (b.trajectory, b.start)
             assert all(torch.equal(x, y) for x, y in zip(a.batches, b.batches, strict=True))
             assert [each.family for each in a.numbers] == [each.family for each in b.numbers]

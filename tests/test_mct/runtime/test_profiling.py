@@ -21,7 +21,7 @@ def steps_of(trace: Trace, count: int, last: int | None = None) -> list[str | No
     return told
 
 
-@pytest.mark.parametrize(("count", "last", "shown"), [(6, None, 4), (3, 3, 3), (2, 2, 2)])
+@pytest.mark.parametrize(("count", "last", "shown"), [(6, 6, 4), (3, 3, 3), (2, 2, 2)])
 def test_trace_is_written_once(tmp_path: Path, count: int, last: int | None, shown: int) -> None:
     """After the fourth step, or the last one before it; the file is one of Chrome's format."""
     path = tmp_path / "trace.json"

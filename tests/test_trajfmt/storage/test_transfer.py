@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 
 import pytest
@@ -32,8 +33,16 @@ def test_a_file_comes_whole_in_several_pieces(folder: Address, limit: int) -> No
 
 
 @pytest.mark.parametrize("limit", [0, 1, 4_999_999])
-def test_one_byte_more_than_the_limit_is_too_long(folder: Address, limit: int) -> None:
-    """What is handed out until then stays within the limit."""
+@pytest.mark.parametrize("known", [True, False], ids=["size known", "size unknown"])
+def test_one_byte_more_than_the_limit_is_too_long(
+    folder: Address, limit: int, known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is handed out until then stays within the limit, also where a backend does not tell the size."""
+    if not known:
+        content = fsspec.filesystem("memory").cat("/transfer/file")
+        monkeypatch.setattr(
+            fsspec.get_filesystem_class("memory"), "open", lambda *_, **__: io.BytesIO(content)
+        )
     got: list[bytes] = []
     with pytest.raises(TooLongError):
         got.extend(stream(folder, "file", limit))
