@@ -23,8 +23,8 @@ from mct.events import Accuracy, OuterStep
 from mct.inner.graphs import GraphUnroll
 from mct.inner.keeping import KeepBudget, KeepingUnroll
 from mct.inner.steps.narrow import NarrowStep
-from mct.inner.steps.step import InnerStep, choose
-from mct.inner.steps.table import make_step
+from mct.inner.steps.step import InnerStep
+from mct.inner.steps.table import choose, make_step
 from mct.inner.unroll import ExactUnroll, TeslaUnroll, Unroll
 from mct.models import networks
 from mct.objectives.table import DEFAULT, make_objective

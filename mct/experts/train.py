@@ -21,7 +21,8 @@ from mct.data.datasets import Dataset
 from mct.errors import DivergedError
 from mct.events import ExpertDone, ExpertEpoch
 from mct.experts.recording import ExpertRecorder
-from mct.inner.steps.step import Notes, choose
+from mct.inner.steps.step import Notes
+from mct.inner.steps.table import choose
 from mct.models import networks
 from mct.runtime.seeds import generator
 from mct.settings.config import Engine, ExpertConfig

@@ -67,7 +67,7 @@ def minibatches(images: int, size: int | None, steps: int, generator: torch.Gene
     As in MTT the pieces of a pass are taken from its end, so that a short remainder comes first.
 
     Example:
-        >>> from mct.seeds import generator
+        >>> from mct.runtime.seeds import generator
         >>> [len(batch) for batch in minibatches(5, 2, 4, generator(0))]
         [1, 2, 2, 1]
     """

@@ -1,11 +1,12 @@
-"""Networks by name: what a name stands for, how it is built, and whether it fits a bundle.
+"""Networks by name: what a name stands for, how the network is built, and whether it fits a bundle.
 
-The families are in `convnet`, `alexnet`, `vgg` and `resnet`, networks of others in `factory`. How a
-network is trained is elsewhere.
+The package `architectures` has one module for each family, and `FAMILIES` a row. `factory` builds networks
+with the user's own code. `trajfmt.schema.models` parses the names.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -22,14 +23,6 @@ from trajfmt.schema import models
 from trajfmt.torch import flatten
 
 __all__ = ["ConvNet", "build", "check_layout", "flatten", "parameters_of", "parse", "unknown"]
-
-_SIZES: Final = {
-    "AlexNet": ((32, 39), (28, 35)),
-    "VGG11": ((32, 63), (28, 59)),
-    "ResNet18": ((25, 56), (25, 56)),
-    "ResNet18AP": ((32, 39), (24, 31)),
-}
-"""Family → smallest and largest image that MTT's network takes: of several channels, of one."""
 
 
 def parse(name: str, *, channels: int, image_size: int, classes: int) -> trajfmt.Model:
@@ -72,15 +65,16 @@ def parse(name: str, *, channels: int, image_size: int, classes: int) -> trajfmt
 
 
 def unknown(model: trajfmt.Model) -> list[str]:
-    """Return the facts that `build` needs and the model does not tell."""
-    match model.family:
-        case "ConvNet":
-            needed = ["image_size", "norm", "pooling"]
-        case "other":
-            needed = ["image_size", "factory"]
-        case _:
-            needed = ["image_size", "norm"]
+    """Return the facts that `build` needs and the model does not state."""
+    family = FAMILIES.get(model.family)
+    needed = ("image_size", "factory") if family is None else family.needs
     return [fact for fact in needed if getattr(model, fact) is None]
+
+
+def class_of(model: trajfmt.Model) -> type[nn.Module] | None:
+    """Return the class of a model's network; None if the user's code builds it."""
+    family = FAMILIES.get(model.family)
+    return None if family is None else family.network
 
 
 def build(
@@ -110,8 +104,10 @@ def build(
             classes=model.classes,
             generator=generator,
         ).to(device)
-    with torch.device("meta"):  # skip the default initialisation: it draws from the global RNG
-        network = _convnet(model) if model.family == "ConvNet" else _fixed(model)
+    family = FAMILIES[model.family]
+    _check(family, model)
+    with torch.device("meta"):  # skips the default initialisation, which draws from the global generator
+        network = family.make(model)
     network.to_empty(device="cpu")
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -119,6 +115,26 @@ def build(
         elif isinstance(module, nn.GroupNorm | nn.LayerNorm | nn.BatchNorm2d):
             module.reset_parameters()  # constants: ones and zeros
     return network.to(device)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """How the networks of one family are built."""
+
+    network: type[nn.Module]
+    """The class of all networks of the family."""
+
+    make: Callable[[trajfmt.Model], nn.Module]
+    """Makes a network of a model with every fact known; its weights are initialised afterwards."""
+
+    needs: tuple[str, ...] = ("image_size", "norm")
+    """Facts of a `Model` that must be known."""
+
+    norms: tuple[str, ...] | None = ("instance", "batch")
+    """Norms that the family has; None if it is free in norm and pooling."""
+
+    sizes: tuple[tuple[int, int], tuple[int, int]] | None = None
+    """Smallest and largest image that MTT's network takes: with several channels, and with one. None: any."""
 
 
 def _convnet(model: trajfmt.Model) -> nn.Module:
@@ -129,28 +145,45 @@ def _convnet(model: trajfmt.Model) -> nn.Module:
     return ConvNet(**facts)
 
 
-def _fixed(model: trajfmt.Model) -> nn.Module:
-    """Build a network of which only images, classes and norm can be chosen."""
-    family, norm, size = model.family, str(model.norm), model.image_size or 0
-    norms = ("none",) if family == "AlexNet" else ("instance", "batch")
-    if norm not in norms or model.pooling is not None:
+def _alexnet(model: trajfmt.Model) -> nn.Module:
+    return AlexNet(channels=model.channels, classes=model.classes)
+
+
+def _vgg11(model: trajfmt.Model) -> nn.Module:
+    return VGG11(channels=model.channels, classes=model.classes, norm=str(model.norm))
+
+
+def _resnet18(model: trajfmt.Model) -> nn.Module:
+    average = model.family == "ResNet18AP"
+    return ResNet18(channels=model.channels, classes=model.classes, norm=str(model.norm), average=average)
+
+
+FAMILIES: Final[Mapping[str, Family]] = {
+    "ConvNet": Family(network=ConvNet, make=_convnet, needs=("image_size", "norm", "pooling"), norms=None),
+    "AlexNet": Family(network=AlexNet, make=_alexnet, norms=("none",), sizes=((32, 39), (28, 35))),
+    "VGG11": Family(network=VGG11, make=_vgg11, sizes=((32, 63), (28, 59))),
+    "ResNet18": Family(network=ResNet18, make=_resnet18, sizes=((25, 56), (25, 56))),
+    "ResNet18AP": Family(network=ResNet18, make=_resnet18, sizes=((32, 39), (24, 31))),
+}
+"""Family, as `trajfmt.Model` has it, to how its networks are built."""
+
+
+def _check(family: Family, model: trajfmt.Model) -> None:
+    """Raise unless the family has such a norm and pooling, and takes images of this size."""
+    name, norm, size = model.family, str(model.norm), model.image_size or 0
+    if family.norms is not None and (norm not in family.norms or model.pooling is not None):
         raise ConfigError(
-            f"`norm` of {family} must be {' or '.join(norms)} and its pooling cannot be chosen, got {norm!r} "
-            f"and {model.pooling!r}"
+            f"`norm` of {name} must be {' or '.join(family.norms)} and its pooling cannot be chosen, got "
+            f"{norm!r} and {model.pooling!r}"
         )
-    least, most = _SIZES[family][model.channels == 1]
+    if family.sizes is None:
+        return
+    least, most = family.sizes[model.channels == 1]
     if not least <= size <= most:
         raise ConfigError(
-            f"{family} takes images from {least}x{least} to {most}x{most} with {model.channels} channels, "
+            f"{name} takes images from {least}x{least} to {most}x{most} with {model.channels} channels, "
             f"got {size}x{size}; use a ConvNet, or package.module:factory"
         )
-    match family:
-        case "AlexNet":
-            return AlexNet(channels=model.channels, classes=model.classes)
-        case "VGG11":
-            return VGG11(channels=model.channels, classes=model.classes, norm=norm)
-    average = family == "ResNet18AP"
-    return ResNet18(channels=model.channels, classes=model.classes, norm=norm, average=average)
 
 
 def _initialise(module: nn.Conv2d | nn.Linear, generator: torch.Generator) -> None:

@@ -26,7 +26,7 @@ Held = Literal["heldout", "test"]
 """What a choice is made on: a tenth of the training images that are kept out, or the test set."""
 
 Engine = Literal["auto", "compiled", "eager"]
-"""How updates of a student are computed; `auto` is settled by their number (`mct.steps.choose`)."""
+"""How updates of a student are computed; `mct.inner.steps.table.choose` settles `auto`."""
 
 Precision = Literal["float32", "bf16"]
 """What updates are computed in. Weights, images and all sums over updates are float32 always; where a GPU

@@ -1,7 +1,7 @@
-"""What learners compute with: the step of their architecture, and a forward pass for tests.
+"""What learners compute with: the inner step of their architecture, and a forward pass for tests.
 
-What is compiled is compiled once for a model, a device and a number of threads, before anything trains, and
-shared by all learners, those of later calls included. Uncompiled every learner has a step of its own.
+Code is compiled once for each model, device and number of threads, before anything trains, and is shared by
+all learners, also in later calls. Uncompiled, every learner has a step of its own.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,9 +15,8 @@ from torch import Tensor, nn
 import trajfmt
 from mct.inner.steps.compiled import compile_apart
 from mct.inner.steps.step import InnerStep, Notes
-from mct.inner.steps.table import make_step
+from mct.inner.steps.table import compiled_for, make_step
 from mct.models import networks
-from mct.models.architectures.convnet import ConvNet
 from mct.models.functional import Functional
 from mct.runtime.seeds import generator
 from mct.training.testing import BLOCK
@@ -29,13 +28,13 @@ Forward = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """How the updates and the tests of a network are computed."""
+    """Functions that compute the updates and the tests of a network."""
 
     step: InnerStep
-    """Gives the gradients; may be shared where it is compiled."""
+    """Computes the gradients; it may be shared by threads if it is compiled."""
 
     forward: Forward | None = None
-    """Gives logits in evaluation mode faster than the network does, where there is such a thing."""
+    """Computes logits in evaluation mode faster than the network does; None if nothing does."""
 
 
 def programs(
@@ -52,8 +51,9 @@ def programs(
         started: Networks of one architecture without memory, on their device.
         model: The architecture.
         engine: How gradients are computed.
-        shapes: Of the batches, `(B, C, H, W)`: what is compiled here, and not while another thread computes.
-        notes: Called with one line where something could not be compiled.
+        shapes: Shapes `(B, C, H, W)` of the batches. Code is compiled for them here, because no other thread
+            computes yet.
+        notes: Called with one line if something could not be compiled.
     """
     shared = _compiled(started[0], model, shapes, notes) if engine == "compiled" and started else None
     if shared is None:  # an eager step swaps weights into its module: no two threads may share one
@@ -64,7 +64,7 @@ def programs(
 def _compiled(
     network: nn.Module, model: trajfmt.Model, shapes: Sequence[tuple[int, ...]], notes: Notes | None
 ) -> Program | None:
-    """Return the compiled program after a first call with every shape, or None if there is no step."""
+    """Return the program, compiled for all shapes; None if the step could not be compiled."""
     flat, threads = bridge.flatten(network), torch.get_num_threads()
     step, said = _step(model, flat.device, threads)
     theta = step.pack(flat)
@@ -73,8 +73,9 @@ def _compiled(
             pixels = theta.new_zeros(shape)
             step.gradient(theta, pixels, theta.new_full((shape[0], model.classes), 1 / model.classes))
     forward, untested = None, list[str]()
-    # A test is a third of an evaluation on a CPU, and nothing on a GPU.
-    if shapes and not said and type(network) is ConvNet and flat.device.type == "cpu":
+    # Tests take a third of an evaluation on a CPU, and almost no time on a GPU.
+    on_cpu = flat.device.type == "cpu"
+    if shapes and not said and on_cpu and compiled_for(type(network)).faster_on_cpu:
         forward, untested = _forward(model, shapes[0][1:], threads)
     for line in (said or untested)[:1]:
         if notes is not None:
@@ -84,7 +85,10 @@ def _compiled(
 
 @lru_cache(maxsize=8)
 def _step(model: trajfmt.Model, _device: torch.device, _threads: int) -> tuple[InnerStep, list[str]]:
-    """Return a step that compiles, and what it could not compile; device and threads are part of its code."""
+    """Return a step that compiles, and lines about what it could not compile.
+
+    Device and number of threads are part of the compiled code, hence of the arguments.
+    """
     said: list[str] = []
     network = networks.build(model, generator=generator(0))
     return make_step(network, engine="compiled", notes=said.append), said
@@ -92,23 +96,26 @@ def _step(model: trajfmt.Model, _device: torch.device, _threads: int) -> tuple[I
 
 @lru_cache(maxsize=8)
 def _forward(model: trajfmt.Model, image: tuple[int, ...], _threads: int) -> tuple[Forward | None, list[str]]:
-    """Return what tests images `(C, H, W)` on a CPU, or why it could not be compiled."""
+    """Return a compiled forward pass for images `(C, H, W)` on a CPU, or None and why there is none."""
     said: list[str] = []
     network = networks.build(model, generator=generator(0))
     functional, theta = Functional(network), bridge.flatten(network)
     network.eval()
-    images = theta.new_zeros(BLOCK, *image).contiguous(memory_format=torch.channels_last)
+    layout = compiled_for(type(network)).memory_format
+    images = theta.new_zeros(BLOCK, *image).contiguous(memory_format=layout)
     with torch.no_grad():
         block = compile_apart(
             functional.__call__, theta, images, notes=lambda line: said.append(f"in tests {line}")
         )
-    return None if block is None else partial(_logits, block), said
+    return None if block is None else partial(_logits, block, layout), said
 
 
-def _logits(block: Callable[..., object], theta: Tensor, pixels: Tensor) -> Tensor:
-    """Return the logits `(B, K)` of at most `BLOCK` images by what takes exactly so many."""
+def _logits(
+    block: Callable[..., object], layout: torch.memory_format, theta: Tensor, pixels: Tensor
+) -> Tensor:
+    """Return the logits `(B, K)` of at most `BLOCK` images, by a function of exactly `BLOCK` images."""
     count = len(pixels)
     if count < BLOCK:
         pixels = torch.cat([pixels, pixels.new_zeros(BLOCK - count, *pixels.shape[1:])])
-    found = block(theta, pixels.contiguous(memory_format=torch.channels_last))
+    found = block(theta, pixels.contiguous(memory_format=layout))
     return cast(Tensor, found)[:count]

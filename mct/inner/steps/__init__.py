@@ -2,7 +2,7 @@
 
 Modules:
     step: the protocol `InnerStep`.
-    table: the choice of a step for a network.
+    table: networks to their compiled steps, and the choice between compiled and eager.
     autograd: any network, by autograd.
     closed: any network, by `torch.func`.
     convnet: the ConvNet family, derivatives written out.

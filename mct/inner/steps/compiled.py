@@ -1,4 +1,4 @@
-"""Steps whose closed functions are compiled, one compilation for every shape of a batch."""
+"""Inner steps whose closed functions are compiled, once for every shape of a batch."""
 
 import warnings
 from collections.abc import Callable
@@ -12,25 +12,32 @@ from mct.inner.steps.step import InnerStep, Kept, Notes
 from mct.runtime.memory import is_exhausted
 
 _Key = tuple[str, tuple[int, ...], torch.dtype, int, int]
-"""Function, shape and dtype of the images, number of kept tensors, and threads of a CPU."""
+"""Name of the function, shape and dtype of the images, number of kept tensors, and threads of a CPU."""
 
 
 class CompiledStep:
-    """Compiles the functions of another step as they are first needed.
+    """Compiles the functions of another step when they are first called with a shape.
 
-    What torch compiles it keeps on disk (`TORCHINDUCTOR_CACHE_DIR`), so that the next process with the
-    same shapes starts in seconds. A function that cannot be compiled runs as `fallback` does.
+    torch keeps compiled code on disk (`TORCHINDUCTOR_CACHE_DIR`), so that the next process with the same
+    shapes starts in seconds. If a function cannot be compiled, `fallback` is used from then on.
 
     Args:
-        closed: Whose functions are closed: no autograd graph goes in or out.
-        fallback: What works without a compiler; its packed order must be that of `closed`.
-        notes: Called with one line where the fallback is taken.
-        channels_last: Whether `closed` reads images channels-last.
+        closed: The step to compile. Its functions are closed: no autograd graph goes in or out.
+        fallback: The step to use if compiling fails; its packed order must be that of `closed`.
+        notes: Called with one line when the fallback is taken.
+        memory_format: In which `closed` takes images.
     """
 
-    def __init__(self, closed: InnerStep, fallback: InnerStep, *, notes: Notes, channels_last: bool) -> None:
+    def __init__(
+        self,
+        closed: InnerStep,
+        fallback: InnerStep,
+        *,
+        notes: Notes,
+        memory_format: torch.memory_format,
+    ) -> None:
         self._closed, self._fallback, self._notes = closed, fallback, notes
-        self._layout = torch.channels_last if channels_last else torch.contiguous_format
+        self._memory_format = memory_format
         self._compiled: dict[_Key, Callable[..., object]] = {}
         self._failed = False
 
@@ -64,10 +71,10 @@ class CompiledStep:
         return cast(tuple[Tensor, Tensor, Tensor], found)
 
     def _laid(self, pixels: Tensor) -> Tensor:
-        return pixels.contiguous(memory_format=self._layout)
+        return pixels.contiguous(memory_format=self._memory_format)
 
     def _call(self, name: str, pixels: Tensor, kept: int, *given: object) -> object:
-        """Call a compiled function, or the fallback from the first call of a shape that fails."""
+        """Call the compiled function, or that of the fallback once a compilation has failed."""
         key = (name, tuple(pixels.shape), pixels.dtype, kept, torch.get_num_threads())
         if not self._failed and key not in self._compiled:
             function = compile_apart(getattr(self._closed, name), *given, notes=self._notes)
@@ -83,15 +90,16 @@ class CompiledStep:
 def compile_apart(
     method: Callable[..., object], *given: object, notes: Notes
 ) -> Callable[..., object] | None:
-    """Return a method compiled apart from all others, and from itself for other shapes, by a first call.
+    """Compile a method for the shapes of some arguments, by a first call with them, and return it.
 
-    torch keeps what it compiled by code object, and looks through all of that in every call: two threads
-    with two shapes get in each other's way there. A copy of the code has a place of its own.
+    torch stores compiled code by code object, and searches all of it in every call, where threads with
+    different shapes would interfere with one another. The method is therefore compiled from a copy of its
+    code object, which stores the code for these shapes alone.
 
     Args:
-        method: Closed: no autograd graph goes in or out.
+        method: A closed function: no autograd graph goes in or out.
         given: Arguments of the shapes to compile for.
-        notes: Called with one line where the method could not be compiled; the result is then None.
+        notes: Called with one line if the method could not be compiled; the result is then None.
     """
     assert isinstance(method, MethodType)
     function = method.__func__

@@ -10,22 +10,15 @@ its kernels read the weights, and `pack` and `unpack` convert.
 """
 
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Protocol
 
-import torch
 from torch import Tensor
-
-import trajfmt
-from mct.settings.config import Engine
 
 Kept = tuple[Tensor, ...]
 """Tensors that `keep` returns so that `vjp_hvp` need not compute them again; `()` if there are none."""
 
 Notes = Callable[[str], None]
 """Called with one line of text when something works, but not in the way that was asked for."""
-
-WORTH_COMPILING = 5_000
-"""Updates from which compiling, 10 to 60 seconds once a shape, is paid back."""
 
 
 class InnerStep(Protocol):
@@ -71,27 +64,3 @@ class InnerStep(Protocol):
             kept: What `keep` returned for the same weights, images and targets.
         """
         ...
-
-
-def choose(
-    engine: Engine, updates: int, model: trajfmt.Model, device: str | torch.device = "cpu"
-) -> Literal["compiled", "eager"]:
-    """Settle `auto`: compile where that is faster, for `WORTH_COMPILING` updates or more.
-
-    On a CPU only the ConvNet's own functions are faster compiled (docs/decisions/0010-closed-steps.md).
-
-    Args:
-        engine: The setting.
-        updates: Of one run.
-        model: What is trained.
-        device: Where.
-
-    Example:
-        >>> convnet = trajfmt.Model(family="ConvNet", depth=3, width=128, channels=3, classes=10)
-        >>> choose("auto", 5000 * 60, convnet), choose("auto", 200 * 20, convnet)
-        ('compiled', 'eager')
-    """
-    if engine != "auto":
-        return engine
-    faster = model.family == "ConvNet" or torch.device(device).type == "cuda"
-    return "compiled" if faster and updates >= WORTH_COMPILING else "eager"
