@@ -7,8 +7,8 @@
     metrics.jsonl           one JSON object per outer step, and one before where step 0 was evaluated
     images.png              the images of the last step, class by class
 
-Every file is replaced as a whole, except the metrics, which grow by one line per step. Where processes share
-a run, one has the folder and the others an `Onlooker`.
+Every file is replaced as a whole, except the metrics, which grow by one line per step. If several processes
+share a run, process 0 writes these files, and the others only read the state at the beginning.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import torch
@@ -39,11 +39,26 @@ from mct.runtime import tensorfile
 from mct.settings.config import EvaluateConfig
 from trajfmt.storage import write_file
 
-_FREE = ("outer_steps", "eval_every", "save_every")  # settings that a resumed run may change
-_RATES = ("lr_img", "lr_lr")  # and those whose change is on record, since it changes what comes out
-_PROGRESS = ("outer_step", "selected")  # of an origin: how far the run is, no setting
+_FREE = ("outer_steps", "eval_every", "save_every")  # Settings that a resumed run may change.
+_RATES = ("lr_img", "lr_lr")  # It may change these, too; the change is recorded, as it affects the result.
+_PROGRESS = ("outer_step", "selected")  # Fields of an origin that are progress and no settings.
 _CONTINUES = "what was saved before is whole, and --resume continues from it"
 _MAY_DIFFER = ("config", "evaluation", "changes", *_PROGRESS)
+
+
+class RunFiles(Protocol):
+    """What the outer steps of a run write: `RunFolder` in process 0, `NoFiles` in the others."""
+
+    state: Path
+    """The file from which the run can be resumed; for messages."""
+
+    def record(self, event: OuterStep | Evaluated, /) -> None:
+        """Append one line to the metrics."""
+        ...
+
+    def save(self, state: State, dataset: Dataset, /) -> None:
+        """Write state, results and picture."""
+        ...
 
 
 class RunFolder:
@@ -71,7 +86,7 @@ class RunFolder:
             raise ExistsError(f"{self.path} is not a folder; use another --out")
 
     def origin(self) -> Origin:
-        """Return where the run that is here comes from, with its settings and those of its evaluations.
+        """Return the origin of the run in this folder, with its settings and those of its evaluations.
 
         Raises:
             MissingError: There is no state.
@@ -79,7 +94,7 @@ class RunFolder:
         return self._load(torch.device("cpu")).synthetic.run
 
     def chosen(self) -> Origin | None:
-        """Return the same of the best images, with why they are the best; None where there are none."""
+        """Return the origin of the best images, with why they are the best; None if there are none."""
         return synthetic.load(self.best).run if self.best.is_file() else None
 
     def _load(self, device: torch.device) -> State:
@@ -88,7 +103,7 @@ class RunFolder:
         return states.load(self.state, device=device)
 
     def resume(self, origin: Origin, *, device: torch.device) -> State:
-        """Return the state of the run that is here, if it was started as `origin` says.
+        """Return the state of the run in this folder, after checking that it was started as `origin` says.
 
         Raises:
             MissingError: There is no state.
@@ -128,9 +143,9 @@ class RunFolder:
         return dataclasses.replace(state, synthetic=dataclasses.replace(state.synthetic, origin=newer))
 
     def start(self, state: State) -> None:
-        """Write what a resume needs, before the first step; there is no result yet."""
+        """Write the state before the first step, so that the run can be resumed; there is no result yet."""
         with tensorfile.explained(self.state, "nothing was saved"):
-            # Images and momentum in the state, images and pixels in the result; best ones in both.
+            # The state has images and momentum, the result images and pixels, and both the best images.
             tensorfile.require_space(self.path, 7 * state.synthetic.images.nbytes)
             self.path.mkdir(parents=True, exist_ok=True)
             states.save(self.state, state)
@@ -138,7 +153,7 @@ class RunFolder:
     def open(self, state: State, device: torch.device) -> None:
         """Write the settings, cut the metrics to the steps that the state has done, and tidy up.
 
-        A kill may have left metrics of later steps, and parts of files that were being replaced.
+        A run that was killed may have left metrics of later steps, and partly written files.
         """
         for file in (self.state, self.result, self.best, self.settings, self.metrics, self.picture):
             for partial in self.path.glob(f".{file.name}.*"):
@@ -167,7 +182,7 @@ class RunFolder:
             file.write(line.encode())
 
     def save(self, state: State, dataset: Dataset) -> None:
-        """Write state, results and picture, whole even if Ctrl-C comes again meanwhile."""
+        """Write state, results and picture; Ctrl-C and SIGTERM wait until all are written."""
         with _held_back():
             with tensorfile.explained(self.state, _CONTINUES):
                 states.save(self.state, state)
@@ -175,7 +190,7 @@ class RunFolder:
                 with tensorfile.explained(self.best, _CONTINUES):
                     synthetic.save(self.best, state.best, dataset)
             if state.step == 0:
-                return  # nothing has been learned
+                return  # There is no result before the first step.
             with tensorfile.explained(self.result, _CONTINUES):
                 synthetic.save(self.result, state.synthetic, dataset)
             pixels = dataset.pixels(state.synthetic.images)
@@ -186,10 +201,10 @@ class RunFolder:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other runs out of the folder.
+        """Lock the folder against other runs for the block.
 
         Raises:
-            ExistsError: Another run is in it.
+            ExistsError: Another run has locked it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
@@ -203,25 +218,32 @@ class RunFolder:
             os.close(folder)
 
 
-class Onlooker(RunFolder):
-    """The folder as the other processes of a run have it: they read the state, and touch nothing."""
+class NoFiles:
+    """The `RunFiles` of all processes but the first, which write nothing.
+
+    Args:
+        folder: The folder that process 0 writes to.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.state = folder.state
 
     def record(self, event: OuterStep | Evaluated) -> None:
-        """Leave the metrics alone."""
+        """Write nothing."""
 
     def save(self, state: State, dataset: Dataset) -> None:
-        """Leave the files alone."""
+        """Write nothing."""
 
 
 def _differing(then: EvaluateConfig | None, now: EvaluateConfig | None) -> str:
-    """Return the settings of two protocols that are not the same."""
+    """Return the settings in which two protocols differ, with both values, as text."""
     before, after = ({} if one is None else dataclasses.asdict(one) for one in (then, now))
     names = [name for name in after if before.get(name) != after[name]]
     return ", ".join(f"`{name}` {before.get(name)!r}, now {after[name]!r}" for name in names)
 
 
 def _until(steps: int, lines: list[bytes]) -> Iterator[bytes]:
-    """Yield the lines of the first `steps` steps; a kill may have left more, and half a line."""
+    """Yield the lines of the first `steps` steps, without later or incomplete ones."""
     for line in lines if steps else []:
         try:
             facts: Any = json.loads(line)
@@ -235,19 +257,19 @@ def _until(steps: int, lines: list[bytes]) -> Iterator[bytes]:
 
 @contextlib.contextmanager
 def _held_back() -> Iterator[None]:
-    """Let Ctrl-C, and torchrun's SIGTERM, wait for the end of the block.
+    """Delay Ctrl-C and torchrun's SIGTERM to the end of the block.
 
-    A handler, and no signal mask: that of this thread would let another one, of a progress bar or of
-    torch, take the signal, and Python then interrupts the main thread all the same.
+    This installs handlers. A signal mask of this thread would not help: another thread, such as that of a
+    progress bar, would take the signal, and Python would then interrupt the main thread all the same.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # is never interrupted
+        yield  # Only the main thread is interrupted.
         return
     came: list[tuple[int, FrameType | None]] = []
     before = {
         kind: signal.signal(kind, lambda number, frame: came.append((number, frame)))
         for kind in (signal.SIGINT, signal.SIGTERM)
-        if callable(signal.getsignal(kind))  # what is ignored, or ends the process, stays as it is
+        if callable(signal.getsignal(kind))  # signals that are ignored or end the process stay so
     }
     try:
         yield

@@ -1,8 +1,8 @@
-"""The outer loop: steps, evaluations and files, in an order that survives every kind of ending.
+"""The outer loop: steps, evaluations and files, in an order that loses nothing however the loop ends.
 
-What a step is belongs to `distiller`, which files there are to `folder`. Where processes share a run, all of
-them run this loop from the same state through the same numbers and share the evaluations; process 0 alone
-writes.
+One step is in `distiller`, the files are in `folder`. If several processes share a run, all of them run
+this loop from the same state with the same random numbers, and share the evaluations. Only process 0 writes
+files.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from mct.data.augment import augmentation
 from mct.distillation.distiller import Distiller
-from mct.distillation.folder import Onlooker, RunFolder
+from mct.distillation.folder import NoFiles, RunFiles, RunFolder
 from mct.distillation.state import State
 from mct.errors import DivergedError, ExhaustedError, RankError
 from mct.events import Evaluated, Note, OuterStep
@@ -28,21 +28,21 @@ __all__ = ["Distiller", "distill"]
 def distill(
     distiller: Distiller, folder: RunFolder, *, resume: bool = False, evaluation: EvaluateConfig | None = None
 ) -> Generator[Evaluated | Note | OuterStep, None, None]:
-    """Run a distillation to its end, yielding every outer step; the results are in `folder`.
+    """Run a distillation to its end, and yield every outer step; the results are in `folder`.
 
-    With `eval_every` there is one event more, before the first step. However the loop ends (done, an
-    error, Ctrl-C, the caller closing it) the last whole state is written, and a later call with
-    `resume` continues from it bit for bit; so does one after a kill, from the last state that was
-    saved.
+    With `eval_every`, the images before the first step are evaluated, too. However the loop ends
+    (regularly, by an error, by Ctrl-C, or because the caller closes the generator), the last whole state is
+    written, and a later call with `resume` continues from it bit for bit. After a kill it continues from
+    the last state that was saved.
 
     Args:
-        distiller: What to run; every process that shares the run makes this call.
+        distiller: Does the outer steps. Every process that shares the run makes this call.
         folder: Where state, results, settings, metrics and picture go; the same for all processes.
-        resume: Continue the run that is in the folder; its settings must be the same, except that
-            `outer_steps`, `eval_every` and `save_every` may differ, and `lr_img` and `lr_lr`, whose
-            change is recorded. The steps' last evaluation stays where a run is made longer.
-        evaluation: The protocol for `eval_every`; None is that of the run that is resumed, or what
-            `recipes` knows about the dataset.
+        resume: Continue the run in the folder. Its settings must be the same, except that `outer_steps`,
+            `eval_every` and `save_every` may differ, and `lr_img` and `lr_lr`, whose change is recorded. If a
+            run is made longer, the evaluation after its former last step stays in the metrics.
+        evaluation: The protocol for `eval_every`; None: that of the run that is resumed, or the default for
+            the dataset.
 
     Raises:
         DivergedError: The run cannot go on usefully; the state before is saved.
@@ -55,8 +55,6 @@ def distill(
     usual = defaults.evaluate_config(origin.dataset)
     device = distiller.dataset.train_images.device
     writes = distiller.ranks.rank == 0
-    if not writes:
-        folder = Onlooker(folder.path)
     with contextlib.ExitStack() as held:
         with together(distiller.ranks):
             trace = Trace(distiller.execution.profile if writes else None)
@@ -67,7 +65,7 @@ def distill(
                     folder.check_free()
                     state = distiller.initial()
                 held.enter_context(folder.lock())
-                if resume:  # once more: another run may have ended meanwhile
+                if resume:  # again, because another run may have ended before the lock
                     state = folder.resume(origin, device=device)
                 else:
                     folder.check_free()
@@ -77,32 +75,33 @@ def distill(
                 if not resume:
                     folder.start(state)
                 folder.open(state, device)
-        with together(distiller.ranks):  # until all have read it, the state must stay
+        with together(distiller.ranks):  # The state must not change before all processes have read it.
             if not writes:
                 state = folder.resume(origin, device=device)
         protocol = state.synthetic.run.evaluation or usual
-        yield from _steps(distiller, folder, state, protocol, trace, saved=None if resume else state)
+        files = folder if writes else NoFiles(folder)
+        yield from _steps(distiller, files, state, protocol, trace, saved=None if resume else state)
 
 
 def _steps(
     distiller: Distiller,
-    folder: RunFolder,
+    files: RunFiles,
     state: State,
     protocol: EvaluateConfig,
     trace: Trace,
     *,
     saved: State | None,
 ) -> Generator[Evaluated | Note | OuterStep, None, None]:
-    """Do the outer steps from `state`, of which `saved` is on disk."""
+    """Do the outer steps from `state` on; `saved` is the state on disk, if it is this one."""
     config, dataset, clock = distiller.config, distiller.dataset, distiller.clock
     writes = distiller.ranks.rank == 0
-    usage, told = Usage(dataset.train_images.device), set[str]()
+    usage, noted = Usage(dataset.train_images.device), set[str]()
     try:
         if config.eval_every and state.step == 0:
             state, accuracy = distiller.evaluate_and_keep_best(state, protocol)
             first = Evaluated(step=0, accuracy=accuracy)
-            folder.record(first)
-            folder.save(state, dataset)
+            files.record(first)
+            files.save(state, dataset)
             saved = state
             yield first
         while state.step < config.outer_steps:
@@ -117,43 +116,43 @@ def _steps(
                     after, accuracy = distiller.evaluate_and_keep_best(after, protocol)
                 event = replace(event, accuracy=accuracy)
             event = replace(event, parts=clock.read(), memory_mb=memory, utilisation=utilisation)
-            folder.record(event)
+            files.record(event)
             state = after
             if state.step % config.save_every == 0 or state.best is not best:
-                folder.save(state, dataset)
+                files.save(state, dataset)
                 saved = state
             if line := trace.end(last=last):
                 distiller.notes.append(line)
             for line in dict.fromkeys(distiller.notes):
-                if line not in told:
-                    told.add(line)
+                if line not in noted:
+                    noted.add(line)
                     yield Note(line=line)
             yield event
     except (DivergedError, RankError) as exc:
         if not writes:
             raise
         how = "" if isinstance(exc, RankError) else " with another --lr-img or --lr-lr"
-        raise type(exc)(f"{exc}; {_left(folder, state)}{how}") from None
+        raise type(exc)(f"{exc}; {_left(files, state)}{how}") from None
     except (MemoryError, RuntimeError) as exc:
         if not is_exhausted(exc):
             raise
-        exc.__traceback__ = None  # it holds the tensors of the step, and saving needs room
+        exc.__traceback__ = None  # It holds the tensors of the step, and saving needs memory.
         raise ExhaustedError(
-            f"outer step {state.step + 1}: {_exhausted(distiller)}; {_left(folder, state)}"
+            f"outer step {state.step + 1}: {_exhausted(distiller)}; {_left(files, state)}"
         ) from None
     finally:
         if saved is not state:
-            folder.save(state, dataset)
+            files.save(state, dataset)
         trace.end(last=True)
 
 
-def _left(folder: RunFolder, state: State) -> str:
-    """Say what an error leaves."""
-    return f"{folder.state} holds the state of step {state.step}, from which --resume continues"
+def _left(files: RunFiles, state: State) -> str:
+    """Return the end of an error's message: how the run can be continued."""
+    return f"{files.state} holds the state of step {state.step}, from which --resume continues"
 
 
 def _exhausted(distiller: Distiller) -> str:
-    """Return what is missing, and the settings that ask for less, in the order in which to try them."""
+    """Return what is missing, and the settings that need less memory, in the order in which to try them."""
     execution, where = distiller.execution, distiller.dataset.train_images.device
     images = execution.step_images or "a whole batch"
     ways = [f"--step-images (now {images})", f"--knots-mb (now {execution.knots_mb})"]
