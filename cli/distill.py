@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,6 @@ import click
 from . import options, process
 
 if TYPE_CHECKING:
-    from mct.distillation.folder import RunFolder
     from trajfmt.storage.address import Place
 
 __all__ = ["distill"]
@@ -96,15 +94,7 @@ __all__ = ["distill"]
 def distill(
     traj: Place,
     out: Path | None,
-    resume: bool,
-    preset: str | None,
-    dataset: str | None,
     data: Path | None,
-    model: str | None,
-    preprocessing: str | None,
-    eval_networks: int | None,
-    eval_epochs: int | None,
-    shard: bool,
     knots_mb: int | None,
     keep_mb: int | None,
     step_images: int | None,
@@ -121,78 +111,32 @@ def distill(
 
     On several GPUs: torchrun --nproc-per-node K -m traj_cli.mct distill …
     """
-    import trajfmt
-    from mct.distillation.distiller import Distiller
-    from mct.distillation.folder import RunFolder
+    from mct.distillation.run import DistillRun
     from mct.runtime.execution import Execution
     from mct.runtime.ranks import joined, together
-    from mct.settings import defaults
 
     from . import runs
 
     process.settle(deterministic=deterministic)
-    folder = RunFolder(out or Path(f"{_stem(traj)}-distilled"))
     memory = {"knots_mb": knots_mb, "keep_mb": keep_mb, "step_images": step_images}
-    with joined(device) as (ranks, here), contextlib.ExitStack() as held:
+    given = {name: value for name, value in memory.items() if value is not None}
+    with joined(device) as (ranks, here):
         with together(ranks):
-            if not resume and ranks.rank == 0:
-                folder.check_free()
-            before = folder.origin() if resume else None
-            if not resume and not shard and settings["samples"] is None and ranks.size > 1:
-                settings["samples"] = ranks.size
-            bundle = held.enter_context(trajfmt.open(traj, verify=True))
-            distiller = Distiller.from_bundle(
-                bundle,
-                dataset=dataset,
-                model=model,
-                device=here,
-                preprocessing=preprocessing,
+            run = DistillRun.prepare(
+                traj if isinstance(traj, Path) else traj.text,
+                out or Path(f"{_stem(traj)}-distilled"),
                 root=data,
-                base=before.config if before else None,
-                preset=preset,
-                execution=Execution(profile=profile, **{k: v for k, v in memory.items() if v is not None}),
+                device=here,
+                execution=Execution(profile=profile, **given),
                 ranks=ranks,
-                shard=shard,
                 **settings,
             )
-            evaluation = None
-            if not resume or (eval_networks, eval_epochs) != (None, None):
-                evaluation = defaults.evaluate_config(
-                    distiller.dataset.name,
-                    base=before.evaluation if before else None,
-                    networks=eval_networks,
-                    epochs=eval_epochs,
-                    augment=settings["augment"],
-                    seed=settings["seed"],
-                )
-            idle = 0 if shard else ranks.size - distiller.config.samples
-            if idle > 0:
-                distiller.notes.append(
-                    f"{idle} of {ranks.size} processes have nothing to do: an outer step averages "
-                    f"{distiller.config.samples} samples; use fewer processes, or --shard"
-                )
-        note = process.device_note(device, here)
-        runs.distillation(distiller, folder, resume=resume, evaluation=evaluation, note=note)
-        if ranks.rank == 0:
-            _choose(folder, dataset=dataset, model=model, root=data, device=here)
+        with run:
+            runs.distillation(run, note=process.device_note(device, here))
+            if ranks.rank == 0:
+                runs.outcome(run.outcome())
 
 
 def _stem(traj: Place) -> str:
-    """Return the name of a bundle without its ending, for the folder of a run."""
+    """Return the name of a bundle without its ending, after which the folder of a run is named."""
     return traj.resolve().stem if isinstance(traj, Path) else Path(traj.name).stem
-
-
-def _choose(folder: RunFolder, **where: Any) -> None:
-    """Say what the result of a run is, tested once where it was chosen on held-out images."""
-    from dataclasses import asdict
-
-    from mct.evaluation.comparison import Comparison
-
-    from . import runs
-
-    best = folder.chosen()
-    selected = best.selected if best else None
-    comparison = None
-    if best and selected and selected.on == "heldout" and best.evaluation:
-        comparison = Comparison.prepare(folder.best, **where, **asdict(best.evaluation))
-    runs.chosen(folder, selected, comparison)

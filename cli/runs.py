@@ -12,14 +12,10 @@ import click
 from . import accuracies, lines, progress, torchrun
 
 if TYPE_CHECKING:
-    from mct.distillation.distiller import Distiller
-    from mct.distillation.folder import RunFolder
-    from mct.evaluation.comparison import Comparison
+    from mct.distillation.run import DistillRun, Outcome
     from mct.experts.run import ExpertRun
-    from mct.results.origin import Selection
-    from mct.settings.config import EvaluateConfig
 
-__all__ = ["chosen", "distillation", "experts"]
+__all__ = ["distillation", "experts", "outcome"]
 
 
 def experts(run: ExpertRun, *, note: str | None) -> None:
@@ -59,30 +55,22 @@ def experts(run: ExpertRun, *, note: str | None) -> None:
     click.echo(str(run.path))
 
 
-def distillation(
-    distiller: Distiller,
-    folder: RunFolder,
-    *,
-    resume: bool,
-    evaluation: EvaluateConfig | None,
-    note: str | None,
-) -> None:
-    """Distil and show progress; `note` is printed once work has begun. On Ctrl-C, say how to go on."""
-    from mct.distillation.loop import distill
+def distillation(run: DistillRun, *, note: str | None) -> None:
+    """Distil and show progress; `note` is printed once work has begun. Ctrl-C prints how to continue."""
     from mct.errors import DivergedError, RankError
     from mct.events import Note, OuterStep
 
-    config, notes = distiller.config, lines.Notes()
-    events = progress.noted(distill(distiller, folder, resume=resume, evaluation=evaluation), note)
-    if distiller.ranks.rank != 0:
+    steps, state, notes = run.distiller.config.outer_steps, run.folder.state, lines.Notes()
+    events = progress.noted(run.events(), note)
+    if run.ranks.rank != 0:
         try:
             for _ in events:
                 pass
-        except DivergedError as exc:  # all processes meet it, and the first says it
+        except DivergedError as exc:  # All processes raise it, and the first one reports it.
             raise RankError(str(exc)) from None
         return
     try:
-        with progress.counted("distill", config.outer_steps) as (bar, task), contextlib.closing(events):
+        with progress.counted("distill", steps) as (bar, task), contextlib.closing(events):
             for event in events:
                 if isinstance(event, Note):
                     notes(event.line)
@@ -96,20 +84,24 @@ def distillation(
                     bar.console.print(f"step {event.step}: accuracy {found} on {on}")
                 bar.update(task, completed=event.step, note=shown)
     except KeyboardInterrupt as exc:
-        if not folder.state.is_file():
+        if not state.is_file():
             raise
         words = (word for word in sys.argv[1:] if word != "--resume")
         again = shlex.join([*torchrun.program(), *words, "--resume"])
         raise KeyboardInterrupt(
-            f"{str(exc) or 'interrupted'}; {folder.state} holds the state; continue with: {again}"
+            f"{str(exc) or 'interrupted'}; {state} holds the state; continue with: {again}"
         ) from None
 
 
-def chosen(folder: RunFolder, best: Selection | None, comparison: Comparison | None) -> None:
-    """Say what the result is, and how good: on the test set once, where the choice was made elsewhere."""
+def outcome(found: Outcome) -> None:
+    """Print the path of the result, and its accuracy.
+
+    Images that were chosen on held-out training images are tested here on the test set, once.
+    """
+    comparison, best = found.comparison, found.selection
     if comparison is not None:
-        found = accuracies.tested("test", comparison.config.networks, comparison.distilled())
-        step, accuracy = comparison.synthetic.run.outer_step, accuracies.mean_and_std(found)
+        tested = accuracies.tested("test", comparison.config.networks, comparison.distilled())
+        step, accuracy = comparison.synthetic.run.outer_step, accuracies.mean_and_std(tested)
         click.echo(f"best images: step {step}; test accuracy, once: {accuracy}", err=True)
     elif best is not None:
         click.echo(
@@ -117,4 +109,4 @@ def chosen(folder: RunFolder, best: Selection | None, comparison: Comparison | N
             "as published numbers are; it is better than what a user can expect",
             err=True,
         )
-    click.echo(str(folder.result if best is None else folder.best))
+    click.echo(str(found.path))

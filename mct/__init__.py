@@ -1,13 +1,15 @@
 """Dataset distillation by matching convexified training trajectories.
 
-Train experts with `ExpertRun`, distil a bundle of their trajectories with `Distiller` and `distill`,
-compare the result with real images through `Comparison`. Bundles are read and written by `trajfmt`.
+`ExpertRun` trains experts, `DistillRun` distils a bundle of their trajectories, and `Comparison` compares the
+result with real images. `Distiller` and `distill` are one outer step and the outer loop of a distillation.
+`trajfmt` reads and writes bundles.
 """
 
 from mct.data.datasets import Dataset
 from mct.distillation.distiller import Distiller
 from mct.distillation.folder import RunFolder
 from mct.distillation.loop import distill
+from mct.distillation.run import DistillRun
 from mct.errors import (
     ConfigError,
     CorruptError,
@@ -49,6 +51,7 @@ __all__ = [
     "DataError",
     "Dataset",
     "DistillConfig",
+    "DistillRun",
     "Distiller",
     "DivergedError",
     "EvaluateConfig",

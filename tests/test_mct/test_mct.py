@@ -7,10 +7,10 @@ pytest.importorskip("torch")
 import mct
 
 PUBLIC = """
-Accuracy ArchitectureTested Comparison ConfigError CorruptError DataError Dataset DistillConfig Distiller
-DivergedError EvaluateConfig Evaluated ExhaustedError ExistsError ExpertConfig ExpertDone ExpertEpoch
-ExpertRun ExpertsFound Gradients MctError MismatchError MissingError NetworkTrained Note OuterStep Problem
-RankError ResultError RunFolder SyntheticDataset Unroll distill train_experts
+Accuracy ArchitectureTested Comparison ConfigError CorruptError DataError Dataset DistillConfig DistillRun
+Distiller DivergedError EvaluateConfig Evaluated ExhaustedError ExistsError ExpertConfig ExpertDone
+ExpertEpoch ExpertRun ExpertsFound Gradients MctError MismatchError MissingError NetworkTrained Note
+OuterStep Problem RankError ResultError RunFolder SyntheticDataset Unroll distill train_experts
 """
 
 

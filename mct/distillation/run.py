@@ -1,0 +1,231 @@
+"""A whole distillation: from a bundle and settings to a folder of results, and the test of these results.
+
+`DistillRun` settles everything that a distillation needs: settings, dataset, model, folder and processes. The
+outer loop is in `loop`, one outer step in `distiller`.
+"""
+
+import os
+from collections.abc import Generator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import trajfmt
+from mct.distillation.distiller import Distiller
+from mct.distillation.folder import RunFolder
+from mct.distillation.loop import distill
+from mct.evaluation.comparison import Comparison
+from mct.events import Evaluated, Note, OuterStep
+from mct.results.origin import Origin, Selection
+from mct.runtime.execution import Execution
+from mct.runtime.ranks import Alone, Ranks
+from mct.settings import defaults
+from mct.settings.config import EvaluateConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The result of a finished distillation."""
+
+    path: Path
+    """The file of the best images if evaluations chose some, else that of the last ones."""
+
+    selection: Selection | None
+    """Why the best images are the best; None without evaluations."""
+
+    comparison: Comparison | None
+    """What tests the best images on the test set, once, if they were chosen on held-out images; else None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistillRun:
+    """Everything that a distillation needs, checked. Use it in a `with` block, which closes the bundle.
+
+    Example:
+        with DistillRun.prepare("out.mct", Path("out-distilled"), ipc=10) as run:
+            for event in run.events():
+                print(event)
+    """
+
+    distiller: Distiller
+    """One outer step."""
+
+    folder: RunFolder
+    """Where results, state, settings and metrics go."""
+
+    bundle: trajfmt.Bundle
+    """The experts' trajectories."""
+
+    resume: bool
+    """Whether the run in the folder is continued."""
+
+    evaluation: EvaluateConfig | None
+    """The protocol of evaluations during the run; None: that of the run that is continued."""
+
+    dataset: str | None = None
+    """The user's word for the dataset, where the bundle names none."""
+
+    model: str | None = None
+    """The user's word for the model, where the bundle does not know it."""
+
+    root: Path | None = None
+    """Folder of the dataset's files."""
+
+    device: str = "cpu"
+    """Where to compute."""
+
+    @classmethod
+    def prepare(
+        cls,
+        traj: str | os.PathLike[str],
+        out: Path,
+        *,
+        resume: bool = False,
+        preset: str | None = None,
+        dataset: str | None = None,
+        model: str | None = None,
+        preprocessing: str | None = None,
+        root: Path | None = None,
+        device: str = "cpu",
+        eval_networks: int | None = None,
+        eval_epochs: int | None = None,
+        execution: Execution | None = None,
+        ranks: Ranks | None = None,
+        shard: bool = False,
+        **settings: Any,
+    ) -> "DistillRun":
+        """Open a bundle, load its dataset, and settle settings, model and folder.
+
+        Args:
+            traj: Path or address of a bundle. All its files are compared with their hashes.
+            out: Folder of the run.
+            resume: Continue the run in the folder. Its settings are used where none are given.
+            preset: Name of published settings.
+            dataset: Name or path of the dataset, used if the bundle names none.
+            model: Like ConvNetD3W128, used if the bundle does not know it.
+            preprocessing: `none`, `normalize` or `zca`, used if the bundle states none.
+            root: Folder of the dataset's files.
+            device: Where to compute.
+            eval_networks: Fresh networks of an evaluation; None: as the defaults for the dataset.
+            eval_epochs: Passes over the images in an evaluation; None: as the defaults for the dataset.
+            execution: Budgets of memory; None: the usual ones.
+            ranks: The processes that share the run, each of which makes this call; None: this one alone.
+            shard: Divide every batch among the processes, instead of the samples of an outer step.
+            settings: Fields of `DistillConfig`; None leaves the default. Without `samples`, a new run has as
+                many samples as there are processes, unless `shard` is given.
+
+        Raises:
+            ExistsError: The folder is not empty, and `resume` was not given.
+            MissingError: There is no run to resume.
+            MctError: Settings, bundle, dataset and model do not fit together.
+            FormatError: The bundle is damaged.
+        """
+        ranks, folder = ranks or Alone(), RunFolder(out)
+        if not resume and ranks.rank == 0:
+            folder.check_free()
+        before = folder.origin() if resume else None
+        if not resume and not shard and settings.get("samples") is None and ranks.size > 1:
+            settings["samples"] = ranks.size
+        bundle = trajfmt.open(traj, verify=True)
+        try:
+            distiller = Distiller.from_bundle(
+                bundle,
+                dataset=dataset,
+                model=model,
+                device=device,
+                preprocessing=preprocessing,
+                root=root,
+                base=before.config if before else None,
+                preset=preset,
+                execution=execution,
+                ranks=ranks,
+                shard=shard,
+                **settings,
+            )
+            evaluation = None
+            if not resume or (eval_networks, eval_epochs) != (None, None):
+                evaluation = _protocol(
+                    distiller, before, networks=eval_networks, epochs=eval_epochs, settings=settings
+                )
+        except BaseException:
+            bundle.close()
+            raise
+        idle = 0 if shard else ranks.size - distiller.config.samples
+        if idle > 0:
+            distiller.notes.append(
+                f"{idle} of {ranks.size} processes have nothing to do: an outer step averages "
+                f"{distiller.config.samples} samples; use fewer processes, or --shard"
+            )
+        return cls(
+            distiller=distiller,
+            folder=folder,
+            bundle=bundle,
+            resume=resume,
+            evaluation=evaluation,
+            dataset=dataset,
+            model=model,
+            root=root,
+            device=device,
+        )
+
+    @property
+    def ranks(self) -> Ranks:
+        """The processes that share the run."""
+        return self.distiller.ranks
+
+    def events(self) -> Generator[Evaluated | Note | OuterStep, None, None]:
+        """Run the outer loop to its end; see `mct.distillation.loop.distill`."""
+        return distill(self.distiller, self.folder, resume=self.resume, evaluation=self.evaluation)
+
+    def outcome(self) -> Outcome:
+        """Return the result, once the outer loop has ended; only process 0 may call it.
+
+        Raises:
+            MctError: The best images cannot be tested with this dataset and model.
+        """
+        best = self.folder.chosen()
+        selection = best.selected if best else None
+        comparison = None
+        if best and selection and selection.on == "heldout" and best.evaluation:
+            comparison = Comparison.prepare(
+                self.folder.best,
+                dataset=self.dataset,
+                model=self.model,
+                root=self.root,
+                device=self.device,
+                **asdict(best.evaluation),
+            )
+        path = self.folder.result if selection is None else self.folder.best
+        return Outcome(path=path, selection=selection, comparison=comparison)
+
+    def close(self) -> None:
+        """Close the bundle."""
+        self.bundle.close()
+
+    def __enter__(self) -> "DistillRun":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _protocol(
+    distiller: Distiller,
+    before: Origin | None,
+    *,
+    networks: int | None,
+    epochs: int | None,
+    settings: dict[str, Any],
+) -> EvaluateConfig:
+    """Return the protocol of evaluations, with the augmentation and the seed of the settings."""
+    return defaults.evaluate_config(
+        distiller.dataset.name,
+        base=before.evaluation if before else None,
+        networks=networks,
+        epochs=epochs,
+        augment=settings.get("augment"),
+        seed=settings.get("seed"),
+    )

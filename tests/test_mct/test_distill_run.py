@@ -1,0 +1,121 @@
+"""A whole distillation in Python, and who writes its files."""
+
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import trajfmt  # noqa: E402
+from mct.distillation.folder import NoFiles, RunFolder  # noqa: E402
+from mct.distillation.run import DistillRun  # noqa: E402
+from mct.errors import ConfigError, ExistsError, MissingError  # noqa: E402
+from mct.events import Evaluated, OuterStep  # noqa: E402
+from mct.models import networks  # noqa: E402
+from mct.results import synthetic  # noqa: E402
+
+from .fakes import random_walk  # noqa: E402
+
+SETTINGS = {"ipc": 1, "inner_steps": 2, "expert_steps": 2, "max_start": 3, "outer_steps": 2,
+            "lr_img": 10, "lr_lr": 1e-4, "lr_init": 0.02, "augment": "none", "eval_networks": 1,
+            "eval_epochs": 1}  # fmt: skip
+
+
+class Member:
+    """One of two processes, which never wait for each other."""
+
+    rank, size = 0, 2
+
+    def sum(self, values) -> None:
+        """Leave the values as they are."""
+
+
+@pytest.fixture
+def traj(tmp_path: Path, network, model) -> Path:
+    """Write a bundle of two random trajectories that records dataset and model."""
+    path = tmp_path / "two.mct"
+    layout = trajfmt.ParamLayout.of(networks.parameters_of(network))
+    record = trajfmt.Provenance(
+        dataset="digits", model=model, preprocessing=trajfmt.Preprocessing(kind="normalize")
+    )
+    with trajfmt.create(path, layout, encoding="convex", provenance=record) as writer:
+        for seed in range(2):
+            writer.add(trajfmt.ArrayTrajectory(0.1 * random_walk(layout, 8, seed), layout))
+    return path
+
+
+def test_run_continues_and_has_an_outcome(tmp_path: Path, traj: Path) -> None:
+    """The settings of a run that is continued are those that it was started with."""
+    out = tmp_path / "out"
+    with DistillRun.prepare(str(traj), out, **SETTINGS) as run:
+        events = list(run.events())
+        assert [event.step for event in events if isinstance(event, OuterStep)] == [1, 2]
+        found = run.outcome()
+    assert (found.path, found.selection, found.comparison) == (out / synthetic.RESULT_NAME, None, None)
+    with DistillRun.prepare(traj, out, resume=True, outer_steps=3) as run:
+        assert run.distiller.config.lr_img == 10
+        assert run.evaluation is None
+        assert [event.step for event in run.events() if isinstance(event, OuterStep)] == [3]
+
+
+def test_images_chosen_on_heldout_ones_are_to_be_tested(tmp_path: Path, traj: Path) -> None:
+    """The comparison has the best images and the protocol of the run."""
+    with DistillRun.prepare(traj, tmp_path / "out", eval_every=1, **SETTINGS) as run:
+        assert any(isinstance(event, Evaluated) for event in run.events())
+        found = run.outcome()
+    assert found.path == run.folder.best
+    assert found.selection is not None
+    assert found.selection.on == "heldout"
+    assert found.comparison is not None
+    assert found.comparison.config == run.evaluation
+
+
+def test_images_chosen_on_the_test_set_are_not_tested_again(tmp_path: Path, traj: Path) -> None:
+    """Their accuracy is known already."""
+    with DistillRun.prepare(traj, tmp_path / "out", eval_every=2, select="test", **SETTINGS) as run:
+        list(run.events())
+        found = run.outcome()
+    assert found.selection is not None
+    assert found.comparison is None
+
+
+def test_folder_is_looked_at_first(tmp_path: Path) -> None:
+    """Neither a bundle nor a dataset is read for a run that cannot start."""
+    out = tmp_path / "out"
+    with pytest.raises(MissingError):
+        DistillRun.prepare(tmp_path / "absent.mct", out, resume=True)
+    out.mkdir()
+    (out / "file").touch()
+    with pytest.raises(ExistsError):
+        DistillRun.prepare(tmp_path / "absent.mct", out)
+
+
+def test_bundle_is_closed_after_an_error(tmp_path: Path, traj: Path, monkeypatch) -> None:
+    """Nothing is left open when settings are wrong."""
+    closed = []
+    close = trajfmt.Bundle.close
+    monkeypatch.setattr(trajfmt.Bundle, "close", lambda bundle: (closed.append(bundle), close(bundle)))
+    with pytest.raises(ConfigError):
+        DistillRun.prepare(traj, tmp_path / "out", **SETTINGS | {"max_start": 90})
+    assert len(closed) == 1
+
+
+def test_processes_average_a_sample_each(tmp_path: Path, traj: Path) -> None:
+    """Unless the user says how many samples there are; idle processes are then named."""
+    with DistillRun.prepare(traj, tmp_path / "out", ranks=Member(), **SETTINGS) as run:
+        assert run.distiller.config.samples == 2
+        assert not run.distiller.notes
+    with DistillRun.prepare(traj, tmp_path / "out", ranks=Member(), samples=1, **SETTINGS) as run:
+        assert run.distiller.notes[-1].startswith("1 of 2 processes have nothing to do: ")
+    with DistillRun.prepare(traj, tmp_path / "out", ranks=Member(), shard=True, **SETTINGS) as run:
+        assert run.distiller.config.samples == 1
+        assert not run.distiller.notes
+
+
+def test_other_processes_write_nothing(tmp_path: Path) -> None:
+    """They know only where the state is, for messages."""
+    files = NoFiles(RunFolder(tmp_path / "out"))
+    assert files.state == tmp_path / "out" / "state.safetensors"
+    files.record(None)
+    files.save(None, None)
+    assert not (tmp_path / "out").exists()
