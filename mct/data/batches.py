@@ -1,9 +1,9 @@
-"""The augmented batches of an inner loop, many updates at a time, and the gradient that goes back through.
+"""The augmented batches of an inner loop, and the gradient back through the augmentation.
 
-Augmentation is cheap beside the network but made of many small operations, so it is done for as many
-updates at once as fit in a budget, family by family: on a GPU one launch an operation instead of one an
-operation and update. Batches beyond the budget are augmented again on the way back. The numbers were drawn
-before, so both times give the same pixels.
+Augmentation costs little compared with the network, but consists of many small operations. It is done for
+as many updates at once as fit in a budget, family by family: on a GPU each operation is then launched once
+for all updates. Batches beyond the budget are augmented again for the adjoint. The random numbers were
+drawn beforehand, so that both times give the same pixels.
 """
 
 from collections import defaultdict
@@ -18,7 +18,7 @@ from mct.data.augment import DSA, Draws
 from mct.runtime.clock import Clock
 
 _BUDGET = 8 << 20
-"""Bytes of augmented images that exist at once, at least one batch; flat in the number of updates."""
+"""Bytes of augmented images that exist at once, but at least one batch, whatever the number of updates."""
 
 _DEVICE_BUDGET = 1 << 30
 """The same on a device that is not the CPU, where a launch costs more than a byte."""
@@ -35,26 +35,26 @@ class Chunk:
     """`(B,)` int64: which images."""
 
     leaf: Tensor
-    """`(B, C, H, W)`: these images, what gradients are taken in."""
+    """`(B, C, H, W)`: these images, the leaf of the autograd graph."""
 
     pixels: Tensor
-    """`(B, C, H, W)`: augmented, with the graph of it where there is any."""
+    """`(B, C, H, W)`: the augmented images, with the autograd graph of the augmentation if there is any."""
 
     spans: tuple[tuple[int, int], ...]
     """For each update its rows of `pixels`."""
 
 
 class Batches:
-    """Hands out pixels by update and collects the gradients in them.
+    """Gives the pixels of each update, and collects the gradients in them.
 
     Args:
         images: `(N, C, H, W)`.
         batches: For each update, the `(B_i,)` indices of its images.
-        augment: What is done to them; None: nothing.
-        draws: For each update, the numbers of `augment`.
-        budget: Bytes of augmented images that exist at once.
+        augment: The augmentation; None: none.
+        draws: For each update, the random numbers of `augment`.
+        budget: Bytes of augmented images that exist at once; None: the usual budget of the device.
         whole: Augment all batches at once, whatever the budget.
-        clock: Told the time of `augment`.
+        clock: Records the seconds of `augment`.
     """
 
     def __init__(
@@ -93,25 +93,25 @@ class Batches:
         self._pixel_gradients[begin : begin + len(gradient)] += gradient * weight
 
     def all(self) -> Tensor:
-        """Return the augmented batches `(B, C, H, W)`, one after another; only where made `whole`."""
+        """Return all augmented batches `(B, C, H, W)`, one after another; only with `whole`."""
         return self._at(0).pixels.detach()
 
     @property
     def starts(self) -> tuple[int, ...]:
-        """First row of each update in `all`, and the end."""
+        """First row of each update in the result of `all`, and the end."""
         return tuple(accumulate((len(batch) for batch in self._batches), initial=0))
 
     def put(self, gradients: Tensor) -> None:
-        """Take gradients `(B, C, H, W)` in all of `all`."""
+        """Set the gradients `(B, C, H, W)` in the result of `all`."""
         self._pixel_gradients = gradients
 
     def close(self) -> Tensor:
-        """Return the gradient `(N, C, H, W)` in the images of everything that was added."""
+        """Return the gradient `(N, C, H, W)` in the images, the sum over everything that was added."""
         self._leave()
         return self._gradient
 
     def _leave(self) -> None:
-        """Take what was added to the chunk through the augmentation to the images."""
+        """Propagate the gradients of the chunk through its augmentation to the images."""
         chunk, gradient = self._chunk, self._pixel_gradients
         if chunk is not None and gradient is not None:
             with self._clock.part("augment"):
@@ -121,7 +121,7 @@ class Batches:
         self._chunk = self._pixel_gradients = None
 
     def _at(self, step: int) -> Chunk:
-        """Return the chunk of an update, and leave the one before."""
+        """Return the chunk of an update, after finishing the chunk before it."""
         first = step // self._steps * self._steps
         if self._chunk is None or self._chunk.first != first:
             self._leave()

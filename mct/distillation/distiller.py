@@ -1,8 +1,7 @@
-"""One outer step: draws a sample, takes the exact gradient, and updates images and learning rate.
+"""One outer step: draws samples, computes the exact gradient, and updates images and learning rate.
 
-It is a pure function from state to state. The gradient belongs to `samples`, the update to `optimizer`,
-evaluation to `evaluate`, what stops a run to `guards`; this module only puts them together. The loop is in
-`distill`.
+A step is a pure function from state to state. `samples` computes the gradient, `optimizer` the update, and
+`guards` checks the result; this module puts them together. The outer loop is in `loop`.
 """
 
 import time
@@ -45,27 +44,27 @@ class Distiller:
 
     Args:
         bundle: The experts' trajectories.
-        dataset: The real images; their preprocessing must be the experts'.
-        model: The experts' network, every fact known.
+        dataset: The real images, preprocessed like those of the experts.
+        model: The experts' network, with every fact known.
         config: The settings.
-        artifact_sha256: Identity of the bundle, for the record.
+        artifact_sha256: Hash of the bundle, which is recorded in results.
         device: Where to compute.
-        execution: Budgets of memory; None is the usual ones.
+        execution: Budgets of memory; None: the usual ones.
         ranks: The processes that share the work; None: this one alone.
-        shard: Share every batch of a sample, instead of the samples of an outer step.
+        shard: Divide every batch of a sample among the processes, instead of the samples of an outer step.
         unroll: Runs the inner loop; None: as the settings say.
         objective: Name in `mct.objectives.table.OBJECTIVES`. It is not recorded in results and states.
 
     Attributes:
-        clock: Where the time of the steps goes.
+        clock: The seconds that each part of the steps takes.
         ranks: The processes that share the work.
-        notes: One line each about what works, but not as it was asked.
-        dataset: What the run sees: with `select` heldout, `test_images` are the held-out tenth of the
-            training images, and `train_images` the others.
-        config: The settings, resolved.
+        notes: One line for each thing that works, but not in the way that was asked for.
+        dataset: The dataset as the run uses it: with `select` heldout, `test_images` are the held-out tenth
+            of the training images, and `train_images` the others.
+        config: The settings, with `auto` replaced by what was chosen.
 
     Raises:
-        MismatchError: The model's parameters are not those of the bundle.
+        MismatchError: The model's parameters differ from those of the bundle.
         ConfigError: The trajectories are too short for the settings, a class has fewer than `ipc`
             images, or a setting does not suit the bundle.
     """
@@ -161,21 +160,22 @@ class Distiller:
         shard: bool = False,
         **settings: Any,
     ) -> "Distiller":
-        """Set a distillation up from what a bundle records about its experts.
+        """Make a distiller with the dataset, model and preprocessing that a bundle records.
 
         Args:
             bundle: An open bundle.
-            dataset: Used where the bundle names none.
-            model: Used where the bundle does not know it, like ConvNetD3W128.
-            preprocessing: Used where the bundle states none.
-            root: Folder of the dataset's files, where it needs one.
+            dataset: Name or path of the dataset, used if the bundle names none.
+            model: Like ConvNetD3W128, used if the bundle does not know it.
+            preprocessing: `none`, `normalize` or `zca`, used if the bundle states none.
+            root: Folder of the dataset's files, if it needs one.
             device: Where to compute.
-            base: Settings to start from; None is what `recipes` knows about the dataset.
-            preset: Name of published settings, which win over `base`.
-            execution: Budgets of memory; None is the usual ones.
+            base: Settings to start from; None: the defaults for the dataset.
+            preset: Name of published settings, which take precedence over `base`.
+            execution: Budgets of memory; None: the usual ones.
             ranks: The processes that share the work; None: this one alone.
-            shard: Share every batch of a sample, instead of the samples of an outer step.
-            settings: Fields of `DistillConfig`; None leaves one as it is.
+            shard: Divide every batch of a sample among the processes, instead of the samples.
+            settings: Fields of `DistillConfig`, which take precedence over the others; None leaves one as it
+                is.
         """
         here = device_of(device)
         record = bundle.manifest.provenance
@@ -202,7 +202,7 @@ class Distiller:
         )
 
     def _exact(self, step: InnerStep) -> ExactUnroll:
-        """Return the inner loop step by step, keeping nothing."""
+        """Return the inner loop, uncaptured and without kept activations."""
         kind = TeslaUnroll if self.config.gradient == "tesla" else ExactUnroll
         return kind(
             step,
@@ -212,7 +212,7 @@ class Distiller:
         )
 
     def _engine(self, step: InnerStep) -> Unroll:
-        """Return what runs the inner loop of every outer step."""
+        """Return the engine that runs the inner loop of every outer step."""
         plain = self._exact(step)
         on_gpu = self.dataset.train_images.device.type == "cuda"
         if on_gpu and self.config.engine == "compiled" and not self._shard:
@@ -220,9 +220,9 @@ class Distiller:
         return KeepingUnroll(plain, plain, self._budget)
 
     def _agree_on_budget(self) -> None:
-        """Keep as many activations as the process that can keep the fewest."""
+        """Let all processes keep only as many activations as the one that can keep the fewest."""
         if self.ranks.size == 1 or self._shard or not self._budget.automatic:
-            return  # with a shared batch nothing is kept
+            return  # Nothing is kept when batches are divided.
         budgets = torch.zeros(self.ranks.size, dtype=torch.float64)
         budgets[self.ranks.rank] = self._budget.bytes
         self.ranks.sum(budgets)
@@ -230,11 +230,11 @@ class Distiller:
 
     @property
     def kept_bytes(self) -> int:
-        """Bytes of activations that the last inner loop kept unasked."""
+        """Bytes of activations that the last inner loop kept with an automatic budget."""
         return self._budget.kept or 0
 
     def initial(self) -> State:
-        """Return the state before the first step: random real images, no momentum."""
+        """Return the state before the first step: random real images, and zero momentum."""
         start = synthetic.from_real(
             self.dataset, self.origin, generator=generator(self.config.seed, "images")
         )
@@ -248,12 +248,12 @@ class Distiller:
     def step(self, state: State) -> tuple[State, OuterStep]:
         """Do one outer step.
 
-        A start is the one vector of P weights that is made. With teacher labels the target is made
-        as well, for the forward pass that gives the labels, and dropped before the inner loop.
+        For each sample, one vector of P weights is made, the start. With teacher labels the target is made,
+        too, for the forward pass that gives the labels, and dropped before the inner loop.
 
         Raises:
-            DivergedError: The loss, a gradient or the learning rate became unusable; `state` is
-                the last good one.
+            DivergedError: The loss, a gradient or the learning rate cannot be used. `state` remains the last
+                usable one.
         """
         began = time.perf_counter()
         self._budget.resume(state.kept_bytes)

@@ -1,6 +1,6 @@
 """SGD with momentum on a synthetic dataset: on its images, and on the learning rate of the student.
 
-Where the gradients come from is in `samples`, whether what they lead to can be used in `guards`.
+The gradients come from `samples`; `guards` checks whether the result can be used.
 """
 
 from dataclasses import replace
@@ -11,9 +11,9 @@ from mct.settings.config import DistillConfig
 
 
 def update(state: State, gradients: Gradients, config: DistillConfig) -> State:
-    """Return the state one outer step on, with the same generator and the same best images.
+    """Return the state after an update, with the same random generator and the same best images.
 
-    As `torch.optim.SGD` has it, also at the first step: v <- mu v + g, x <- x - lr v.
+    The update is that of `torch.optim.SGD`, from zero velocity: v <- mu v + g, x <- x - lr v.
 
     Args:
         state: Images and velocity `(N, C, H, W)` float32; the learning rate and its velocity.

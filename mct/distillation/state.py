@@ -1,8 +1,8 @@
 """The state of a distillation between two outer steps, and its file.
 
-Everything that the next step depends on is here, and the best images so far, so that a run that
-continues from the file gives the same bits as one that never stopped. Immutable: a step makes a new
-state, so that an interrupt at any moment leaves a whole one.
+A state holds everything that the next step depends on, and the best images so far. A run that continues
+from the file therefore gives the same bits as one that never stopped. States are immutable: a step makes a
+new one, so that an interruption at any moment leaves a whole state.
 """
 
 import math
@@ -24,7 +24,7 @@ _BEST = "best."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """What one outer step hands to the next."""
+    """The state after some number of outer steps."""
 
     synthetic: SyntheticDataset
     """Images and learning rate; its origin counts the outer steps."""
@@ -42,12 +42,12 @@ class State:
     """The images with the best evaluation so far; None before the first."""
 
     kept_bytes: int | None = None
-    """Bytes of activations that the last inner loop kept, on which rounding may depend; None: `keep_mb` was
-    given, so that a resumed run need not know."""
+    """Bytes of activations that the last inner loop kept, since rounding may depend on it. None if `keep_mb`
+    was given, because a resumed run is then given it, too."""
 
     @property
     def step(self) -> int:
-        """Outer steps done."""
+        """Number of outer steps that were done."""
         return self.synthetic.run.outer_step
 
 
@@ -62,7 +62,7 @@ def save(path: Path, state: State) -> None:
     if state.kept_bytes is not None:
         facts["kept_bytes"] = state.kept_bytes
     if state.best is not None:
-        # The best images may be the last ones; safetensors takes no tensor twice.
+        # The best images may be the last ones, and safetensors does not write the same memory twice.
         tensors |= {_BEST + name: tensor.clone() for name, tensor in state.best.tensors().items()}
         facts["best"] = msgspec.to_builtins(state.best.origin)
     tensorfile.save(path, tensors, facts)

@@ -1,4 +1,4 @@
-"""Distilled images, ours or those of another codebase, against random real ones, by one protocol."""
+"""Compares distilled images, ours or those of another codebase, with random real ones by one protocol."""
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -71,22 +71,22 @@ class Comparison:
         Args:
             result: A file that distillation wrote, or the folder of a run, of which the best images
                 are taken where evaluations chose some, else the last; or files of another codebase.
-            layout: Name in `mct.sets.LAYOUTS`, where looking is not to decide.
+            layout: Name of the file layout in `mct.sets.LAYOUTS`; None: it is recognised.
             experiment: Number from 0, for files that hold several.
             trust_pickle: Run what a pickle asks for.
-            dataset: Its name where the files tell none, or the path of its file.
-            preprocessing: What the images went through, where the files do not tell.
-            mean: Of a normalisation, where it is not the usual one.
-            std: The same.
-            model: The network where the files tell none, or another one, like ConvNetD4W64.
-            lr: The step size where the files tell none, or another one.
-            root: Folder of the dataset's files, where it needs one.
+            dataset: Name or path of the dataset, if the files name none.
+            preprocessing: `none`, `normalize` or `zca`, if the files do not state it.
+            mean: Mean of a normalisation, one value a channel, if it is not the usual one.
+            std: Standard deviation of a normalisation, likewise.
+            model: Like ConvNetD4W64: the network to train, if the files name none or it is to be another.
+            lr: Step size, if the files state none or it is to be another.
+            root: Folder of the dataset's files, if it needs one.
             device: Where to train.
             engine: How gradients are computed.
-            notes: Called with one line where something works, but not as it was asked.
+            notes: Called with one line when something works, but not in the way that was asked for.
             ranks: The processes that share the networks; None: this one alone.
-            settings: Fields of `EvaluateConfig`; None leaves what `recipes` knows, and the
-                augmentation of the run.
+            settings: Fields of `EvaluateConfig`; None leaves the default for the dataset, or the augmentation
+                that the run used.
 
         Raises:
             ConfigError: A fact is not known.

@@ -141,10 +141,20 @@ def evaluate_baseline(
     notes: Notes | None = None,
     ranks: Ranks | None = None,
 ) -> Generator[NetworkTrained, None, Accuracy]:
-    """Do the same with random real images, `ipc` per class or that many of each, anew for every network.
+    """Train and test fresh networks on random real images, which are drawn anew for every network.
 
-    Every step size in `rates` is tried with all networks and the best mean is returned. The choice
+    Every step size in `rates` is tried with all networks, and the best mean accuracy is returned. The choice
     is made on the test set, which favours the baseline.
+
+    Args:
+        ipc: Images of every class, or of each class.
+        dataset: The real images.
+        model: The network to train, with every fact known.
+        config: The protocol.
+        rates: Step sizes to try.
+        engine: How gradients are computed; it affects only rounding and time.
+        notes: Called with one line when something works, but not in the way that was asked for.
+        ranks: The processes that share the networks; None: this one alone.
     """
 
     def student(number: int) -> _Student:

@@ -1,7 +1,7 @@
-"""One run that trains experts and writes them to a bundle or an MTT buffer: its checked settings, its loop.
+"""A run that trains experts and writes their trajectories to a bundle or an MTT buffer.
 
-An interrupted run continues from the finished experts: what makes two runs the same is in the identity of
-its `Job`. How experts are trained is in `experts`, how processes share them in `shares`.
+An interrupted run continues from its finished experts; the identity of a `Job` decides whether two runs are
+the same. The module `train` trains experts, and `distributed` divides them among processes.
 """
 
 import hashlib
@@ -39,18 +39,18 @@ from trajfmt.torch import layout_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertRun:
-    """Everything that training and writing experts needs, checked."""
+    """Everything that a training run needs, checked."""
 
     dataset: Dataset
     model: trajfmt.Model
     config: ExpertConfig
 
     path: Path
-    """A bundle (`.mct` convex, `.mtt` full), or else the folder of an MTT buffer."""
+    """A bundle (`.mct` convex, `.mtt` full), or the folder of an MTT buffer."""
 
     device: torch.device
     knots: tuple[int, ...] = ()
-    """Waypoints to keep between the endpoints (`.mct`)."""
+    """Timesteps to keep between the endpoints, for a `.mct`."""
 
     smooth: bool = False
     engine: Engine = "auto"
@@ -58,7 +58,7 @@ class ExpertRun:
     """Experts that are trained at once."""
 
     notes: Notes | None = None
-    """Called with one line where something works, but not as it was asked."""
+    """Called with one line when something works, but not in the way that was asked for."""
 
     ranks: Ranks = field(default_factory=Alone)
     """The processes that share the work."""
@@ -87,21 +87,21 @@ class ExpertRun:
         Args:
             dataset: A known dataset, or the path of a file or folder of images.
             out: A bundle by its suffix, or the root folder of buffers: see `buffer_folder`.
-            model: Like ConvNetD3W128; None is what `recipes` knows about the dataset.
-            preprocessing: `none`, `normalize` or `zca`; None is `normalize`.
+            model: Like ConvNetD3W128; None: the default for the dataset.
+            preprocessing: `none`, `normalize` or `zca`; None: `normalize`.
             root: Folder of the dataset's files.
-            image_size: What images of a folder are scaled to.
-            knots: Waypoints to keep between the endpoints, for a `.mct`.
-            smooth: Average them with their neighbours, for a `.mct`.
+            image_size: Size to which the images of a folder are scaled.
+            knots: Timesteps to keep between the endpoints, for a `.mct`.
+            smooth: Average knots with their neighbouring timesteps, for a `.mct`.
             device: Where to train.
             engine: How gradients are computed; see `train_experts`.
             at_once: Experts that are trained at once; see `train_experts`.
-            notes: Called with one line where something works, but not as it was asked.
+            notes: Called with one line when something works, but not in the way that was asked for.
             ranks: The processes that share the work, each of which makes this call; None: this one alone.
-            settings: Fields of `ExpertConfig`; None leaves what `recipes` knows.
+            settings: Fields of `ExpertConfig`; None leaves the default for the dataset.
 
         Raises:
-            ExistsError: The destination is taken.
+            ExistsError: The destination exists.
         """
         if (knots or smooth) and out.suffix != ".mct":
             raise ConfigError("`knots` and `smooth` are for convexified trajectories: --out NAME.mct")
@@ -141,10 +141,10 @@ class ExpertRun:
         )
 
     def events(self) -> Generator[ExpertEpoch | ExpertDone | ExpertsFound, None, None]:
-        """Train all experts; a bundle appears when the last is done, buffer files as they fill.
+        """Train all experts. A bundle appears when the last is done, files of a buffer as they fill.
 
-        However the loop ends, finished experts are kept, and the same run continues from them. Where
-        processes share the work, process 0 alone writes; the others yield the epochs of their own experts.
+        However the loop ends, finished experts are stored, and the same run continues from them. If several
+        processes share the work, only process 0 writes. Each yields the epochs of its own experts.
         """
         with tensorfile.explained(self.path, "finished experts are kept, the same command continues"):
             job = self._job()
@@ -177,7 +177,7 @@ class ExpertRun:
                 raise
 
     def _store(self, job: Job) -> BundleStore | BufferStore:
-        """Open the destination, if there is room for what is missing."""
+        """Open the destination, after checking that there is room for the experts that are missing."""
         store = recording.store(self.path, job)
         try:
             missing = self.config.experts - store.finished
@@ -188,14 +188,14 @@ class ExpertRun:
         return store
 
     def _expert_bytes(self, layout: trajfmt.ParamLayout) -> int:
-        """What an expert takes on disk: the endpoints and knots of a `.mct`, else every timestep."""
+        """Return the bytes of an expert on disk: endpoints and knots in a `.mct`, else every timestep."""
         every = self.config.timesteps(len(self.dataset.train_labels))
         kept = 2 + len(self.knots) if self.path.suffix == ".mct" else every
         return kept * layout.nbytes
 
     def _job(self) -> Job:
         recipe = asdict(self.config)
-        del recipe["experts"]  # an expert depends on its number alone: a set may grow
+        del recipe["experts"]  # An expert depends on its number alone, so that a set may grow.
         facts = [
             recipe,
             models.model_name(self.model),
@@ -214,7 +214,7 @@ class ExpertRun:
 
 
 def provenance(dataset: Dataset, model: trajfmt.Model, config: ExpertConfig) -> trajfmt.Provenance:
-    """Return what a bundle records about the experts in it."""
+    """Return the provenance that a bundle records about its experts."""
     every = config.steps_per_timestep
     return trajfmt.Provenance(
         dataset=dataset.name,
@@ -228,8 +228,8 @@ def provenance(dataset: Dataset, model: trajfmt.Model, config: ExpertConfig) -> 
 def buffer_folder(root: Path, dataset: Dataset, model: trajfmt.Model) -> Path:
     """Return the folder that MTT keeps such experts in: `{root}/{dataset}[_NO_ZCA]/{model}`.
 
-    MTT adds the suffix for CIFAR only; here every data set has it but those whose folder MTT's scripts
-    look for without.
+    MTT adds the suffix for CIFAR only. Here every dataset has it, except those whose folder MTT's scripts
+    expect without it.
     """
     plain = dataset.transform.record.kind != "zca" and dataset.name not in ("Tiny", "ImageNet")
     return root / f"{dataset.name}{'_NO_ZCA' if plain else ''}" / _mtt_name(model)

@@ -1,7 +1,7 @@
-"""One run of the inner loop as data: what is trained on what, in which batches, with which numbers drawn.
+"""One inner loop as data: start weights, images, targets, batches, and the random numbers of augmentation.
 
-Everything that is random is drawn before it, so that a problem run twice gives the same bits. What runs it is
-in `unroll`, how a sample of an outer step becomes one in `samples`.
+All random numbers are drawn beforehand, so that the same problem gives the same bits each time. The module
+`unroll` solves a problem.
 """
 
 from collections.abc import Sequence
@@ -16,29 +16,29 @@ from mct.data.augment import DSA, Draws
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One run of the inner loop.
+    """The inputs of one inner loop.
 
     Raises:
-        ValueError: `augment` without `draws` or the other way round, or draws for another number of batches.
+        ValueError: Only one of `augment` and `draws` is given, or the number of draws is not that of batches.
     """
 
     weights: Tensor
-    """`(P,)`: theta_0, in the step's packed order."""
+    """`(P,)`: theta_0, in the packed order of the inner step."""
 
     images: Tensor
     """`(N, C, H, W)`: the synthetic images."""
 
     targets: Tensor
-    """`(N, K)`: their probabilities, in the dtype of the images; `targets_of` makes them of classes."""
+    """`(N, K)`: class probabilities in the dtype of the images; `targets_of` makes them from labels."""
 
     learning_rate: float
-    """alpha."""
+    """alpha, the step size of the updates."""
 
     batches: Sequence[Tensor]
     """For each update, the `(B_i,)` int64 indices of its images."""
 
     augment: DSA | None = None
-    """What is done to the images of a batch."""
+    """The augmentation of every batch; None: no augmentation."""
 
     draws: Sequence[Draws] | None = None
     """For each update, the random numbers of `augment`, on the device of the images."""
@@ -54,7 +54,7 @@ def targets_of(labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
     """Return labels as probabilities `(N, K)`.
 
     Args:
-        labels: `(N,)` int64, or already `(N, K)`.
+        labels: Classes `(N,)` int64, or probabilities `(N, K)`.
         classes: K.
         dtype: Of the result.
     """
@@ -62,9 +62,9 @@ def targets_of(labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
 
 
 def minibatches(images: int, size: int | None, steps: int, generator: torch.Generator) -> list[Tensor]:
-    """Return `steps` batches of indices: shuffled passes over the images, cut into pieces.
+    """Return `steps` batches of indices `(B_i,)` int64, from shuffled passes over the images.
 
-    As in MTT the pieces of a pass are taken from its end, so that a short remainder comes first.
+    As in MTT the batches of a pass are taken from its end, so that a smaller one comes first.
 
     Example:
         >>> from mct.runtime.seeds import generator

@@ -1,7 +1,7 @@
 """Settings of the three long jobs, each a frozen dataclass that is valid once it exists.
 
 Only plain types, so that a settings object is written into results as JSON and read back equal.
-What suits a given dataset is in `recipes`, not here; nothing here knows the command line.
+The defaults for a dataset are in `defaults`. Nothing here knows the command line.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """The published settings by name: MTT's table, MCT's commands and paper, each with its source.
 
 A name says method, data set, `zca` where images are whitened, and images per class: `mct-cifar10-zca-ipc1`.
-What is used where nobody names a preset is `recipes`; what a setting means is in `config`. The sources
+The settings without a preset are in `defaults`; `config` describes each setting. The sources
 contradict each other in places. The paper wins over the code, and `Preset.source` has what the code does;
 what holds for many rows at once is in `REMARKS`.
 """
