@@ -20,19 +20,19 @@ __all__ = ["distill"]
 @click.option("--out", type=options.PATH, help="Folder of the run.  [default: NAME-distilled for NAME.mct]")
 @click.option("--resume", is_flag=True, help="Continue the run in the folder, with its settings.")
 @click.option("--preset", help="Published settings by name: see mct presets.")
-@click.option("--dataset", help="Where the bundle names none, or the path of its file.")
+@click.option("--dataset", help="Dataset name or path, if the bundle names none.")
 @options.data
-@click.option("--model", help="Where the bundle does not know it, like ConvNetD3W128.")
+@click.option("--model", help="Network, such as ConvNetD3W128, if the bundle does not name it.")
 @options.preprocessing
 @options.augment
 @click.option("--ipc", type=int, help="Images per class.")
 @click.option("--steps", "inner_steps", type=int, help="N: student updates per outer step.")
 @click.option("--expert-steps", type=float, help="M: timesteps from start to target.")
-@click.option("--max-start", type=float, help="Starts are drawn below it, in timesteps.")
+@click.option("--max-start", type=float, help="Upper bound of the start times, in timesteps.")
 @click.option(
     "--sampling",
     type=click.Choice(["auto", "continuous", "discrete"]),
-    help="Real or whole starts.  [default: continuous from a .mct, discrete from a .mtt]",
+    help="Draw real or whole start times.  [default: continuous from a .mct, discrete from a .mtt]",
 )
 @click.option(
     "--gradient",
@@ -42,27 +42,27 @@ __all__ = ["distill"]
 @click.option(
     "--labels",
     type=click.Choice(["hard", "teacher"]),
-    help="teacher: what the expert at the target says of the images.  [default: hard]",
+    help="teacher: soft labels, the outputs of the expert at the target.  [default: hard]",
 )
 @click.option("--outer-steps", type=int, help="Updates of the synthetic images.")
 @click.option("--lr-img", type=float, help="Step size of the images.")
 @click.option("--lr-lr", type=float, help="Step size of the learned learning rate.")
 @click.option("--lr-init", type=float, help="Learning rate that the student starts with.")
 @click.option("--batch-syn", type=int, help="Synthetic images per inner step.  [default: all]")
-@click.option("--eval-every", type=int, help="Evaluate after every so many outer steps, and keep the best.")
+@click.option("--eval-every", type=int, help="Evaluate every so many outer steps, and keep the best images.")
 @click.option(
     "--select",
     type=click.Choice(["heldout", "test"]),
-    help="Evaluate and choose on a tenth of the training images, or on the test set as published numbers "
-    "do.  [default: heldout]",
+    help="Evaluate and choose on a held-out tenth of the training images, or on the test set, as published "
+    "numbers do.  [default: heldout]",
 )
 @click.option("--eval-networks", type=int, help="Fresh networks of an evaluation.  [default: 5]")
 @click.option("--eval-epochs", type=int, help="Passes over the images in an evaluation.  [default: 1000]")
-@click.option("--save-every", type=int, help="Save after every so many outer steps.")
+@click.option("--save-every", type=int, help="Save every so many outer steps.")
 @click.option(
     "--engine",
     type=click.Choice(["auto", "compiled", "eager"]),
-    help="How updates are computed; auto: compiled where a run is long enough.  [default: auto]",
+    help="How updates are computed; auto: compiled if the run is long enough.  [default: auto]",
 )
 @click.option(
     "--precision",
@@ -77,16 +77,16 @@ __all__ = ["distill"]
 @click.option(
     "--shard",
     is_flag=True,
-    help="Processes divide every batch instead of the samples: the step of one process, in less memory each.",
+    help="Divide every batch among the processes, instead of the samples, so that each needs less memory.",
 )
-@click.option("--knots-mb", type=int, help="MiB of knots that are kept on the device.  [default: 1024]")
+@click.option("--knots-mb", type=int, help="MiB of knots to keep on the device.  [default: 1024]")
 @click.option(
     "--keep-mb",
     type=options.BUDGET,
-    help="MiB of activations that are kept instead of being computed again; auto: what free memory allows. "
-    "Without effect with --step-images and --shard.  [default: auto]",
+    help="MiB of activations to keep instead of computing them again; auto: as free memory allows. "
+    "It has no effect with --step-images or --shard.  [default: auto]",
 )
-@click.option("--step-images", type=int, help="Images computed at once.  [default: a whole batch]")
+@click.option("--step-images", type=int, help="Images to compute at once.  [default: a whole batch]")
 @click.option("--profile", type=options.PATH, help="Write a trace of outer steps 2 to 4, for Perfetto.")
 @options.seed
 @options.deterministic
@@ -105,9 +105,9 @@ def distill(
 ) -> None:
     """Distil a dataset from a bundle of trajectories.
 
-    Dataset, model and preprocessing come from the bundle; settings that are not given are the published
-    ones for dataset and --ipc (mct presets): MCT's for a .mct, MTT's for a .mtt. Ctrl-C keeps the state,
-    and --resume continues from it.
+    Dataset, model and preprocessing come from the bundle. Settings that are not given are the published
+    ones for the dataset and --ipc (see mct presets): MCT's for a .mct, MTT's for a .mtt. Ctrl-C saves the
+    state, and --resume continues from it.
 
     On several GPUs: torchrun --nproc-per-node K -m traj_cli.mct distill …
     """

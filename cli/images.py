@@ -18,30 +18,38 @@ _FACTS = ("dataset", "preprocessing", "mean", "std", "model", "lr")
 
 
 def _reading(command: Command) -> Command:
-    """Add the options that say how files are to be read."""
+    """Add the options for how files are read."""
     for option in (
         click.option(
-            "--trust-pickle", is_flag=True, help="Run what a pickle asks for: only from who you trust."
+            "--trust-pickle",
+            is_flag=True,
+            help="Run the code that a pickle asks for; only for files that you trust.",
         ),
-        click.option("--experiment", type=int, help="Of a file that holds several: which, from 0."),
-        click.option("--from", "layout", metavar="NAME", help="The layout of the files: see mct sets."),
+        click.option(
+            "--experiment", type=int, help="Number, from 0, of the one to read in a file that holds several."
+        ),
+        click.option("--from", "layout", metavar="NAME", help="The layout of the files; see mct sets."),
     ):
         command = option(command)
     return command
 
 
 def _facts(command: Command) -> Command:
-    """Add the options that say what files do not."""
+    """Add the options for facts that files do not state."""
     for option in (
-        click.option("--lr", type=float, help="The step size."),
-        click.option("--model", help="The network: another one than the file says, or where it says none."),
-        click.option("--std", type=options.NUMBERS, help="And its standard deviation."),
+        click.option("--lr", type=float, help="The step size, if the files state none, or another one."),
+        click.option("--model", help="The network, if the files name none, or another one."),
         click.option(
-            "--mean", type=options.NUMBERS, help="Of normalize, a number a channel, if not the usual."
+            "--std", type=options.NUMBERS, help="Standard deviation for normalize, one number a channel."
+        ),
+        click.option(
+            "--mean",
+            type=options.NUMBERS,
+            help="Mean for normalize, one number a channel, if not the usual one.",
         ),
         options.preprocessing,
         options.data,
-        click.option("--dataset", help="Where the files name none, or the path of its file."),
+        click.option("--dataset", help="Dataset name or path, if the files name none."),
     ):
         command = option(command)
     return command
@@ -77,8 +85,8 @@ def evaluate(
 ) -> None:
     """Train fresh networks on distilled images and test them.
 
-    RESULT is the folder of a run or its .safetensors, or what another codebase wrote: mct sets prints which.
-    What its files do not say is asked for.
+    RESULT is the folder of a run, its .safetensors file, or the files of another codebase; mct sets prints
+    which. If the files do not state a fact that is needed, an error names the option for it.
     """
     from mct.evaluation.comparison import Comparison
     from mct.runtime.ranks import joined, together
@@ -105,13 +113,13 @@ def evaluate(
 @click.argument("dest", type=options.PATH)
 @_reading
 @click.option("--to", metavar="NAME", help="The layout to write.  [default: by the suffix of DEST]")
-@click.option("--classes", type=int, help="How many there are, where labels become logits.")
+@click.option("--classes", type=int, help="Number of classes, where labels become logits.")
 @_facts
 def convert_images(source: Path, dest: Path, data: Path | None, **settings: Any) -> None:
     """Convert distilled images from one codebase's files to another's.
 
-    DEST must not exist: NAME.safetensors for mct's own file, which needs every fact and the data set,
-    NAME.npz for arrays, and for the other layouts a folder, or the file where they have one.
+    DEST must not exist. It is NAME.safetensors for mct's own file, which needs every fact and the dataset,
+    NAME.npz for arrays, and a folder or a file for the other layouts.
     """
     from mct import sets as layouts
 

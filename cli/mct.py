@@ -1,4 +1,4 @@
-"""The command group `mct`: parse, one call into the library, one call that shows the result.
+"""The command group `mct`: each command parses options, calls the library once, and shows the result.
 
 Torch is imported inside the commands, so that help and wrong usage answer at once.
 """
@@ -55,7 +55,7 @@ def main() -> None:
 )
 @click.option(
     "--model",
-    help="Like ConvNetD3W128, ResNet18, or package.module:factory.  [default: what suits the dataset]",
+    help="Like ConvNetD3W128, ResNet18, or package.module:factory.  [default: the usual one for the dataset]",
 )
 @options.preprocessing
 @options.augment
@@ -63,16 +63,30 @@ def main() -> None:
 @click.option("--epochs", type=int, help="Passes over the training images.")
 @click.option("--lr", type=float, help="Step size of SGD.")
 @click.option(
-    "--lr-decay", is_flag=True, default=None, help="A tenth of it after half of the epochs, as MTT's --decay."
+    "--lr-decay",
+    is_flag=True,
+    default=None,
+    help="Divide --lr by 10 after half of the epochs, as MTT's --decay.",
 )
 @click.option("--momentum", type=float, help="Momentum of SGD.")
 @click.option("--weight-decay", type=float, help="L2 penalty of SGD.")
 @click.option("--batch-size", type=int, help="Images per step.")
-@click.option("--steps-per-timestep", type=int, help="Record weights every so many steps, not every epoch.")
-@click.option("--knots", type=options.INTEGERS, default=(), help="Waypoints to keep in OUT.mct, like 6,25.")
-@click.option("--smooth", is_flag=True, help="Average knots with their neighbours, as the authors' code.")
 @click.option(
-    "--at-once", type=int, default=1, show_default=True, help="Experts trained at once, in each process."
+    "--steps-per-timestep", type=int, help="Record weights every so many steps instead of every epoch."
+)
+@click.option(
+    "--knots",
+    type=options.INTEGERS,
+    default=(),
+    help="Timesteps to keep in OUT.mct besides the endpoints, such as 6,25.",
+)
+@click.option(
+    "--smooth",
+    is_flag=True,
+    help="Average knots with their neighbouring timesteps, as the MCT authors' code does.",
+)
+@click.option(
+    "--at-once", type=int, default=1, show_default=True, help="Experts to train at once in each process."
 )
 @options.seed
 @options.deterministic
@@ -89,8 +103,8 @@ def experts(
 ) -> None:
     """Train experts on real images and record their trajectories.
 
-    Into OUT.mct they are convexified while they are trained: the full trajectories never exist. Run again
-    after an interruption, the same command continues from the finished experts.
+    Trajectories in OUT.mct are convexified during training; full trajectories are never stored. After an
+    interruption, the same command continues from the finished experts.
     """
     from mct.experts.run import ExpertRun
     from mct.runtime.ranks import joined, together
