@@ -1,4 +1,4 @@
-"""The command `mct distill`: a synthetic data set from a bundle of trajectories."""
+"""The command `mct distill`: makes a synthetic dataset from a bundle of trajectories."""
 
 from __future__ import annotations
 

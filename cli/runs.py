@@ -1,4 +1,4 @@
-"""Runs that take long and can be interrupted: experts in training, a distillation, and its result."""
+"""Shows runs that take long and can be interrupted: training of experts, and distillation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ __all__ = ["distillation", "experts", "outcome"]
 
 
 def experts(run: ExpertRun, *, note: str | None) -> None:
-    """Train, show progress, and print where the trajectories are; `note` is printed once work has begun."""
+    """Train experts, show progress, and print the path of the trajectories.
+
+    Args:
+        run: What to train.
+        note: A line to print once work has begun; None: no line.
+    """
     from mct.events import ExpertDone, ExpertsFound
 
     trained: list[float] = []

@@ -1,4 +1,4 @@
-"""What the long loops yield, for whoever shows progress; the library itself never prints."""
+"""The events that long loops yield, so that a caller can show progress; the library itself never prints."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

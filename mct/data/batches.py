@@ -21,7 +21,7 @@ _BUDGET = 8 << 20
 """Bytes of augmented images that exist at once, but at least one batch, whatever the number of updates."""
 
 _DEVICE_BUDGET = 1 << 30
-"""The same on a device that is not the CPU, where a launch costs more than a byte."""
+"""The budget on a GPU, where launches cost more than memory."""
 
 
 @dataclass(frozen=True, slots=True)

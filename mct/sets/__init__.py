@@ -1,11 +1,11 @@
-"""Distilled images of any codebase: recognised, read, completed by what the user says, written.
+"""Distilled images of any codebase: recognised, read, completed by facts from the user, and written.
 
 It must not import `evaluation` or `distillation`.
 
 Modules:
-    base: what a file layout of distilled images offers: `FileLayout`, `DistilledSet`.
-    table: every file layout, and opening a path.
-    settle: from what the files and the user say to a synthetic set and its dataset.
+    base: the types `FileLayout` and `DistilledSet`.
+    table: every file layout, and the recognition of a path's layout.
+    settle: a synthetic set and its dataset, from the facts of the files and of the user.
     convert: from one layout to another.
     ours: our own result files.
     mtt: MTT.

@@ -1,4 +1,4 @@
-"""What every layout of distilled images offers: recognising, reading and writing it."""
+"""The type of a file layout of distilled images, with functions that recognise, read and write it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from mct.results.synthetic import SyntheticDataset
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DistilledSet:
-    """What files of distilled images say, and nothing that they do not."""
+    """The facts that files of distilled images state, and no others."""
 
     images: Tensor
     """`(N, C, H, W)` float32 on the CPU, finite, as they are in the file: preprocessed."""
@@ -37,19 +37,19 @@ class DistilledSet:
     preprocessing: trajfmt.Preprocessing | None = None
     classes: int | None = None
     known_from: Mapping[str, Teller] = field(default_factory=dict)
-    """Of the facts above: who states it."""
+    """For each of the facts above, who states it."""
 
     experiment: int | None = None
     remarks: tuple[str, ...] = ()
-    """What was found by looking, one clause each."""
+    """Facts that were inferred from the files, one clause each."""
 
     synthetic: SyntheticDataset | None = None
-    """The same with its origin, where the file is ours."""
+    """The set with its origin, if the file is ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """How to read."""
+    """How files are to be read."""
 
     layout_given: bool = False
     """Whether the user named the layout; the labels then mean what its codebase means by them."""
@@ -60,13 +60,13 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """The files of a set in some layout, not on disk yet."""
+    """The files of a set in some layout, before they are written."""
 
     files: Mapping[str, bytes]
     """By name in the folder; the single one of a layout that is a file has the name ""."""
 
     remarks: tuple[str, ...] = ()
-    """What the layout has no room for, and what its own code makes of it; one clause each."""
+    """What the layout cannot store, and what its own code does instead; one clause each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,26 +74,26 @@ class FileLayout:
     """A file layout of distilled images, and how it is recognised, read and written."""
 
     name: str
-    """For `--from` and `--to`."""
+    """Its name for `--from` and `--to`."""
 
     title: str
-    """Whose."""
+    """The codebases that use it."""
 
     files: str
-    """What lies on disk, in one line."""
+    """Its files on disk, in one line."""
 
     recognise: Callable[[Path], str | None]
-    """Why a path is of this layout, or None; looks at names only."""
+    """Returns why a path has this layout, or None; it looks at file names only."""
 
     read: Callable[[Path, Reading], DistilledSet]
-    """Raises an error of mct or trajfmt that says in one line what is wrong."""
+    """Reads the files, or raises an error of mct or trajfmt whose message is one line."""
 
     write: Callable[[DistilledSet], Written] | None = None
-    """None: it can only be read."""
+    """Makes the files of a set; None if the layout can only be read."""
 
     hints: Mapping[str, str] = field(default_factory=dict)
-    """Of a fact that the files leave open: where the codebase has it; a clause."""
+    """For each fact that the files do not state, a clause about where the codebase has it."""
 
     constants: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]] | str] = field(default_factory=dict)
-    """Data set → mean and standard deviation of the codebase's own normalisation, where they are not those
-    of `data`; a text with the options to choose from, where codebases of the layout differ."""
+    """Dataset to mean and standard deviation of the codebase's own normalisation, if they are not those of
+    `mct.data`. If codebases with this layout differ, a text with the options to choose from."""

@@ -21,7 +21,7 @@ def write(found: DistilledSet) -> Written:
 
 
 def pair_of(found: DistilledSet, pair: Pair, tag: str) -> Written:
-    """Do the same under other names."""
+    """Return the files of MTT's layout under the names of a pair, with `tag` in them."""
     if found.meaning in ("probabilities", "logits"):
         labels = probabilities(found.labels, found.meaning)
         return written(found, pair, tag, labels, (_SOFT,))

@@ -56,7 +56,7 @@ def _rank(tag: str) -> tuple[bool, int]:
 
 
 def picked(path: Path, name: str, tags: str = r"best|\d+") -> Picked:
-    """Do the same where the layout was named.
+    """Return the file that `pick` chooses, for a path whose layout the user named.
 
     Raises:
         ResultError: There is no such file.

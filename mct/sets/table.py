@@ -1,4 +1,4 @@
-"""All layouts of distilled images, most telling first, and the one that a path is of."""
+"""All file layouts of distilled images, and the recognition of a path's layout."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ LAYOUTS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A set that was read, and what it was recognised as."""
+    """A set that was read, and the layout of its files."""
 
     path: Path
     layout: FileLayout
@@ -75,10 +75,10 @@ def open_set(
 
     Args:
         path: A file, or a folder.
-        layout: Its name in `LAYOUTS`, where looking is not to decide.
+        layout: Its name in `LAYOUTS`; None: it is recognised.
         experiment: Number from 0, for files that hold several.
         trust_pickle: Run what a pickle asks for.
-        notes: Told in one line what was recognised and why, unless the file is ours.
+        notes: Called with one line about what was recognised and why, unless the file is ours.
 
     Raises:
         MissingError: There is nothing, or a file that belongs to it is missing.

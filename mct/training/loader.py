@@ -16,13 +16,13 @@ from mct.data.batches import augmented
 from mct.data.moving import moved_batches
 
 _AHEAD = 1 << 16
-"""Images whose numbers are drawn at once, at least one pass."""
+"""Images whose random numbers are drawn at once, but at least one pass."""
 
 _BUDGET = 2 << 20
-"""Bytes of images that are augmented at once, at least one batch."""
+"""Bytes of images that are augmented at once on a CPU, but at least one batch."""
 
 _DEVICE_BUDGET = 64 << 20
-"""The same on a device that is not the CPU, where a launch costs more than a byte."""
+"""Bytes of images that are augmented at once on a GPU, where launches cost more than memory."""
 
 
 @dataclass(frozen=True, slots=True)

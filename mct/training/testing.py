@@ -1,4 +1,4 @@
-"""How many images a network classifies right, counted on their device without waiting for it."""
+"""Counts how many images a network classifies correctly, on their device and without waiting for it."""
 
 from collections.abc import Callable, Iterator
 
@@ -9,11 +9,11 @@ BLOCK = 32
 """Images per forward pass on a CPU, where larger tensors come from fresh memory and leave the caches."""
 
 _DEVICE_BLOCK = 1024
-"""The same on another device."""
+"""Images per forward pass on a GPU."""
 
 
 class Trial:
-    """One network on labelled images: iterate to count, block by block, then ask.
+    """Tests one network on labelled images: iterating over it counts block by block; then read `accuracy`.
 
     Args:
         network: Is in evaluation mode while it is asked, and afterwards in the mode that it was in.

@@ -1,11 +1,11 @@
-"""Keeps knots within a budget of memory, and has the next ones loaded while others are computed with.
+"""Keeps knots within a budget of memory, and loads the next ones while the current ones are in use.
 
     all knots fit       each is loaded once, when it is first needed or expected
     some fit            the least recently used one makes room
     two samples fit     those of the next sample are loaded ahead, while this one is in use
 
-One thread loads ahead. Whatever it fails at is done again by whoever needs the knot, and fails there with
-the error that it always had. How a knot is loaded is in `loading`, which ones a sample needs in `stream`.
+One thread loads ahead. If it fails, the knot is loaded again when it is needed, and the error is raised
+there. `loading` loads a single knot; `stream` decides which ones a sample needs.
 """
 
 from collections import deque
@@ -30,7 +30,7 @@ class Knots:
     when the cache is closed or collected; at the end of the program it finishes the knot it is at.
 
     Args:
-        loader: Where knots come from.
+        loader: Loads one knot.
         size: Bytes of one knot.
         budget: Bytes that are held at most, unless the knots in use need more. Views of mapped files
             count like others, although the system can take their pages back.
@@ -97,7 +97,7 @@ class Knots:
         return knot
 
     def _arrived(self, key: Key) -> Knot | None:
-        """Return a knot that was loaded ahead, or None where that failed."""
+        """Return a knot that was loaded ahead, or None if that failed."""
         try:
             return self._coming[key].result().finished()
         except Exception:  # loading it once more says what is wrong, if it still is
