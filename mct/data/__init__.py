@@ -1,11 +1,11 @@
-"""Real images: datasets, preprocessing, augmentation, batches.
+"""Real images: datasets, preprocessing, augmentation and batches.
 
 Modules:
-    datasets: training and test images by name.
-    readers: datasets on disk, one module for each file layout.
-    preprocessing: normalisation and whitening, applied and undone.
-    whitening: ZCA, computed once and cached.
-    augment: DSA: its draws, and what they do to images.
-    batches: the augmented batches of an inner loop, and the gradient back through them.
-    moving: random numbers drawn on the CPU, copied to another device at once.
+    datasets: `load`, which returns the training and test images of a dataset.
+    readers: reading datasets from disk, one module for each file layout.
+    preprocessing: channel normalisation and ZCA whitening, and their inverses.
+    whitening: computing a ZCA whitening and caching it on disk.
+    augment: differentiable augmentation (DSA), with random numbers drawn separately.
+    batches: the augmented batches of an inner loop, and backpropagation through the augmentation.
+    moving: copying random draws from the CPU to a device in few transfers.
 """

@@ -1,11 +1,18 @@
-"""Differentiable augmentation (DSA) as MTT uses it: one family a call, its own draws for every image.
+"""Differentiable Siamese augmentation (DSA), as MTT uses it.
 
-What is drawn and what it does are separate: `Draws` are plain numbers from the CPU, so that a seed
-gives the same augmentation on every device and an inner loop can be run a second time. Source: MTT's
-`utils.py` after Zhao and Bilen, "Dataset Condensation with Differentiable Siamese Augmentation".
-kornia is not used: its saturation and contrast are about luma or in HSV rather than about the mean of the
-channels, its affine warp goes through inverted matrices in pixels, off by 2e-5 in float32 and half as
-fast, and what agrees (brightness, a flip) is one expression. When to augment is decided elsewhere.
+Each call picks one family of transformations at random and applies it with separate random numbers for
+every image. Drawing these numbers and applying them are separate operations: `Draws` holds plain numbers
+generated on the CPU, so a seed gives the same augmentation on every device, and an inner loop can be
+repeated with the same augmentation.
+
+kornia is not used because it computes something else. Its saturation and contrast adjust around the luma or
+in HSV, not around the mean of the channels, and its affine warp inverts matrices in pixel coordinates, which
+differs by 2e-5 in float32 and takes twice as long. The operations that agree (brightness and flip) need one
+expression each.
+
+References:
+    Zhao and Bilen, "Dataset Condensation with Differentiable Siamese Augmentation", ICML 2021.
+    MTT's `utils.py`: `DiffAugment` with `aug_mode == "M"`, and the ratios of `ParamDiffAug`.
 """
 
 import math
@@ -18,8 +25,9 @@ from torch.nn.functional import affine_grid, grid_sample, pad
 from mct.errors import ConfigError, MismatchError
 
 STRATEGY = "color_crop_cutout_flip_scale_rotate"
-"""The families of MTT's recipe."""
+"""The families that MTT uses by default."""
 
+# The ratios of MTT's `ParamDiffAug`.
 BRIGHTNESS = 1.0
 SATURATION = 2.0
 CONTRAST = 0.5
@@ -34,31 +42,36 @@ _FAMILIES = frozenset(STRATEGY.split("_"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draws:
-    """The random numbers of one call: a family, and values for every image."""
+    """The random numbers of one augmentation: the chosen family, and its values for every image."""
 
     family: str
     """One of `color`, `crop`, `cutout`, `flip`, `scale`, `rotate`."""
 
     values: tuple[Tensor, ...]
-    """Each `(B,)`. float32 in [0, 1) for brightness, saturation and contrast of `color`, for `flip`, for
-    x and y of `scale`, for `rotate`; int64 for the shift of `crop` and the centre of `cutout`, rows
-    before columns."""
+    """Tensors of shape `(B,)`. Their number and meaning depend on `family`:
+
+    * `color`: brightness, saturation, contrast; float32 in [0, 1).
+    * `crop`: shift in rows, shift in columns; int64, in pixels.
+    * `cutout`: row and column of the centre; int64, in pixels.
+    * `flip`, `rotate`: one value; float32 in [0, 1).
+    * `scale`: factors of x and y; float32 in [0, 1).
+    """
 
     def to(self, device: torch.device | str) -> "Draws":
-        """Return the same draws on `device`."""
+        """Return these draws on `device`."""
         return Draws(family=self.family, values=tuple(value.to(device) for value in self.values))
 
 
 @dataclass(frozen=True, slots=True)
 class DSA:
-    """Augmentation by one random family of `strategy` at a time.
+    """An augmentation that applies one random family of `strategy` in each call.
 
     Raises:
-        ConfigError: `strategy` names something else than families.
+        ConfigError: If `strategy` contains a name that is not a family.
     """
 
     strategy: str = STRATEGY
-    """Families joined by `_`; one that is named twice is chosen twice as often."""
+    """Names of families joined by `_`. A family that is named twice is drawn twice as often."""
 
     def __post_init__(self) -> None:
         if not _FAMILIES.issuperset(self.strategy.split("_")):
@@ -67,12 +80,12 @@ class DSA:
             )
 
     def draw(self, count: int, size: int, generator: torch.Generator) -> Draws:
-        """Draw a family, then its values for `count` images of `size` x `size` pixels.
+        """Draw a family, and its values for `count` images of `size` x `size` pixels.
 
         Args:
-            count: B, the images of one call.
-            size: Height and width, from which the ranges of shifts and centres follow.
-            generator: On the CPU.
+            count: Number of images B.
+            size: Height and width of the images. It bounds the shifts of `crop` and the centres of `cutout`.
+            generator: A generator on the CPU.
         """
         families = self.strategy.split("_")
         family = families[int(torch.randint(len(families), (), generator=generator))]
@@ -87,7 +100,7 @@ class DSA:
             case "crop":
                 reach = int(size * CROP + 0.5)
                 values = integers(-reach, reach + 1)
-            case "cutout":  # for an even square the centre lies between pixels, and one place more
+            case "cutout":  # the centre of an even square lies between pixels, so it has one more position
                 values = integers(0, size + 1 - _hole(size) % 2)
             case "color":
                 values = uniform(3)
@@ -98,18 +111,19 @@ class DSA:
         return Draws(family=family, values=values)
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
-        """Return `images` `(B, C, H, W)` augmented with `draws`, differentiable in the images.
+        """Return the augmented images `(B, C, H, W)`, differentiable with respect to `images`.
 
         Args:
-            images: Any floating dtype; the result has it too.
-            draws: For B images, on the device of `images`.
+            images: `(B, C, H, W)`, of any floating dtype, which the result has too.
+            draws: Random numbers for B images, on the device of `images`.
 
         Raises:
-            MismatchError: `draws` are for another number of images.
+            MismatchError: If `draws` are for a different number of images.
+            ConfigError: If the family of `draws` is unknown.
         """
         if len(draws.values[0]) != len(images):
             raise MismatchError(
-                f"draws of `{draws.family}` are for {len(draws.values[0])} images, got {len(images)}"
+                f"draws of `{draws.family}` are for {len(draws.values[0])} images, got {len(images)} images"
             )
         match draws.family:
             case "color":
@@ -132,16 +146,19 @@ class DSA:
         raise ConfigError(f"`family` of draws must be one of {STRATEGY}, got {draws.family!r}")
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw on the CPU for square `images` `(B, C, H, H)`, and apply on their device."""
+        """Augment square `images` `(B, C, H, H)` with numbers drawn on the CPU from `generator`."""
         draws = self.draw(len(images), images.shape[-1], generator)
         return self.apply(images, draws.to(images.device))
 
 
 def augmentation(name: str) -> DSA | None:
-    """Return the augmentation that a setting names: `none`, `dsa`, or families joined by `_`.
+    """Return the augmentation for the value of the setting `augment`.
+
+    Args:
+        name: `none`, `dsa` (all families of MTT), or names of families joined by `_`.
 
     Raises:
-        ConfigError: It is none of these.
+        ConfigError: If `name` is none of these.
 
     Example:
         >>> augmentation("flip_crop")
@@ -155,12 +172,12 @@ def augmentation(name: str) -> DSA | None:
 
 
 def _hole(size: int) -> int:
-    """Return the side of the square that `cutout` removes from a side of `size` pixels."""
+    """Return the side in pixels of the square that `cutout` removes from an image of `size` pixels."""
     return int(size * CUTOUT + 0.5)
 
 
 def _color(images: Tensor, brightness: Tensor, saturation: Tensor, contrast: Tensor) -> Tensor:
-    """Brightness, then saturation about the grey of each pixel, then contrast about the image's mean."""
+    """Change the brightness, the saturation around each pixel's grey, and the contrast around the mean."""
     brightness, saturation, contrast = (
         value.to(images.dtype).view(-1, 1, 1, 1) for value in (brightness, saturation, contrast)
     )
@@ -172,12 +189,12 @@ def _color(images: Tensor, brightness: Tensor, saturation: Tensor, contrast: Ten
 
 
 def _crop(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
-    """Look at the images `down` and `right` from where they are, with zeros around them."""
+    """Shift the visible window `down` and `right` by `(B,)` pixels; pixels outside the image are zero."""
     channels, height, width = images.shape[1:]
     rows = torch.arange(height, device=images.device) + down[:, None]
     columns = torch.arange(width, device=images.device) + right[:, None]
-    # Indices wrap around, so that every pixel is read once: the gradient has no two terms to add, and
-    # hence one value on every device.
+    # Indices wrap around so that every pixel is read exactly once. The gradient then adds no two terms, and
+    # does not depend on an order of summation.
     source = ((rows % height)[:, :, None] * width + (columns % width)[:, None, :]).flatten(1)
     moved = images.flatten(2).gather(2, source[:, None].expand(-1, channels, -1)).view_as(images)
     seen = _within(rows, 0, height)[:, None, :, None] & _within(columns, 0, width)[:, None, None, :]
@@ -185,7 +202,7 @@ def _crop(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
 
 
 def _cutout(images: Tensor, row: Tensor, column: Tensor) -> Tensor:
-    """Set the square about `(row, column)` to zero, as far as it lies in the image."""
+    """Set the square centred at `(row, column)` to zero, as far as it lies within the image."""
     height, width = images.shape[2:]
     rows, columns = torch.arange(height, device=images.device), torch.arange(width, device=images.device)
     top, left = row[:, None] - _hole(height) // 2, column[:, None] - _hole(width) // 2
@@ -199,9 +216,13 @@ def _within(index: Tensor, low: Tensor | int, high: Tensor | int) -> Tensor:
 
 
 def _resample(images: Tensor, matrix: Tensor) -> Tensor:
-    """Read the images at `matrix` `(B, 2, 2)` times every position, bilinearly, with zeros around them.
+    """Return images whose pixel at position p is `images` at `matrix @ p`, interpolated bilinearly.
 
-    Positions are (x, y) with the centres of the corner pixels at -1 and 1.
+    Positions are (x, y), with the centres of the corner pixels at -1 and 1. The images are zero outside.
+
+    Args:
+        images: `(B, C, H, W)`.
+        matrix: `(B, 2, 2)`.
     """
     grid = affine_grid(pad(matrix, (0, 1)), list(images.shape), align_corners=True)
     if images.is_cuda and torch.are_deterministic_algorithms_enabled():
@@ -210,7 +231,7 @@ def _resample(images: Tensor, matrix: Tensor) -> Tensor:
 
 
 def _sampled(images: Tensor, grid: Tensor) -> Tensor:
-    """Return what `grid_sample` does up to rounding, by operators with a deterministic gradient on CUDA."""
+    """Compute `grid_sample` with operators whose gradient is deterministic on CUDA; equal up to rounding."""
     channels, height, width = images.shape[1:]
     across, along = ((grid[..., axis] + 1) * ((size - 1) / 2) for axis, size in ((0, width), (1, height)))
     left, top = across.floor(), along.floor()

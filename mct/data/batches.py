@@ -26,13 +26,13 @@ _DEVICE_BUDGET = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """The batches of some updates, one after another."""
+    """The concatenated batches of consecutive updates, B images in total."""
 
     first: int
     """Number of the first update."""
 
     index: Tensor
-    """`(B,)` int64: which images."""
+    """`(B,)` int64: indices of the images."""
 
     leaf: Tensor
     """`(B, C, H, W)`: these images, the leaf of the autograd graph."""
@@ -41,7 +41,7 @@ class Chunk:
     """`(B, C, H, W)`: the augmented images, with the autograd graph of the augmentation if there is any."""
 
     spans: tuple[tuple[int, int], ...]
-    """For each update its rows of `pixels`."""
+    """For each update, the first row of its batch in `pixels` and the row after its last."""
 
 
 class Batches:
@@ -79,7 +79,7 @@ class Batches:
         self._gradient = torch.zeros_like(self._images)
 
     def pixels(self, step: int) -> Tensor:
-        """Return the augmented batch `(B, C, H, W)` of an update."""
+        """Return the augmented batch `(B, C, H, W)` of update `step`."""
         chunk = self._at(step)
         begin, end = chunk.spans[step - chunk.first]
         return chunk.pixels.detach()[begin:end]
@@ -144,12 +144,15 @@ class Batches:
 
 
 def augmented(augment: DSA, images: Tensor, draws: Sequence[Draws]) -> Tensor:
-    """Return images `(B, C, H, W)` augmented batch by batch, each family once.
+    """Augment several batches, applying each family once to all batches that drew it.
 
     Args:
-        augment: What applies draws.
-        images: The batches, one after another.
-        draws: Of each batch.
+        augment: The augmentation.
+        images: `(B, C, H, W)`: the concatenated batches.
+        draws: The random numbers of each batch, in the same order.
+
+    Returns:
+        The augmented images `(B, C, H, W)`, in the order of `images`.
     """
     counts = [len(each.values[0]) for each in draws]
     rows = list(pairwise(accumulate(counts, initial=0)))

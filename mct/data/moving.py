@@ -1,4 +1,4 @@
-"""Copies small CPU tensors, such as random draws, to another device in one transfer for each dtype."""
+"""Copying small CPU tensors, such as random draws, to another device in one transfer per dtype."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,11 +9,11 @@ from mct.data.augment import Draws
 
 
 def moved(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
-    """Return vectors of the CPU on `device`, copied there in one piece for each dtype.
+    """Copy one-dimensional CPU tensors to `device`, in one transfer per dtype.
 
     Args:
-        tensors: Each one-dimensional.
-        device: Where they go; for the CPU they are returned unchanged.
+        tensors: One-dimensional tensors on the CPU.
+        device: The destination. If it is the CPU, the tensors are returned unchanged.
 
     Example:
         >>> moved([torch.arange(2), torch.rand(3)], torch.device("cpu"))[0]
@@ -25,7 +25,7 @@ def moved(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
     for dtype in {tensor.dtype for tensor in tensors}:
         own = [tensor for tensor in tensors if tensor.dtype == dtype]
         whole = torch.cat(own)
-        if device.type == "cuda":  # pageable memory would make the copy wait for the device
+        if device.type == "cuda":  # a copy from pageable memory would wait for the device
             whole = whole.pin_memory()
         there = whole.to(device, non_blocking=True)
         found[dtype] = iter(torch.split(there, [len(tensor) for tensor in own]))
@@ -35,12 +35,15 @@ def moved(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
 def moved_batches(
     batches: Sequence[Tensor], draws: Sequence[Draws] | None, device: torch.device
 ) -> tuple[list[Tensor], list[Draws] | None]:
-    """Return the batches of an inner loop, and the numbers of their augmentation, on `device`.
+    """Copy the batches of an inner loop, and the random numbers of their augmentation, to `device`.
 
     Args:
         batches: For each update, the `(B_i,)` int64 indices of its images.
-        draws: For each update, the random numbers of its augmentation; None: there is none.
-        device: Where they go.
+        draws: For each update, the random numbers of its augmentation; None without augmentation.
+        device: The destination.
+
+    Returns:
+        `batches` and `draws` on `device`.
     """
     values = [value for each in draws or () for value in each.values]
     there = moved([*batches, *values], device)

@@ -1,8 +1,8 @@
-"""What is done to images before a network sees them, how it is undone, and how it is recorded.
+"""Preprocessing of images, its inverse, and its record in bundles and results.
 
-Three kinds, as in MTT: nothing, channel normalisation, ZCA whitening. Fitting needs the training
-images in [0, 1]; applying and undoing need only what is stored here. Which dataset gets which kind
-is decided elsewhere, and how a whitening is computed in `whitening`.
+There are three kinds, as in MTT: none, channel normalisation and ZCA whitening. `fit` needs all training
+images in [0, 1] and returns a `Transform`, which applies and inverts the preprocessing without them.
+`mct.data.whitening` computes a ZCA whitening.
 """
 
 import hashlib
@@ -18,10 +18,10 @@ from mct.data import whitening
 from mct.errors import ConfigError, DataError, MismatchError
 
 ZCA_EPS: Final = 0.1
-"""MTT's eps, added to the eigenvalues of the covariance."""
+"""Value that is added to the eigenvalues of the covariance, as in MTT."""
 
 _BLOCK: Final = 64 << 20
-"""Bytes of images that are transformed at a time."""
+"""Bytes of images transformed at a time."""
 
 
 class Transform(Protocol):
@@ -29,44 +29,44 @@ class Transform(Protocol):
 
     @property
     def record(self) -> trajfmt.Preprocessing:
-        """What a bundle or a result states about it."""
+        """The description of this preprocessing that bundles and results store."""
         ...
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map `(N, C, H, W)` images in [0, 1] to what networks are trained on."""
+        """Map images in [0, 1] to inputs of a network, both `(N, C, H, W)`."""
         ...
 
     def inverse(self, images: Tensor) -> Tensor:
-        """Map network inputs `(N, C, H, W)` back; the result may leave [0, 1]."""
+        """Map inputs of a network to images, both `(N, C, H, W)`. The result may leave [0, 1]."""
         ...
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the arrays that `record` has no room for, by name."""
+        """Return the arrays that are too large for `record`, by name."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Images as they are."""
+    """The preprocessing `none`, which leaves images unchanged."""
 
     record: trajfmt.Preprocessing
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return `images`."""
+        """Return `images` unchanged."""
         return images
 
     def inverse(self, images: Tensor) -> Tensor:
-        """Return `images`."""
+        """Return `images` unchanged."""
         return images
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return nothing."""
+        """Return an empty dictionary."""
         return {}
 
 
 @dataclass(frozen=True, slots=True)
 class Normalize:
-    """Channel normalisation: `(x - mean) / std`."""
+    """Channel normalisation: `(x - mean) / std`, with `mean` and `std` of shape `(C, 1, 1)`."""
 
     record: trajfmt.Preprocessing
     mean: Tensor
@@ -81,13 +81,16 @@ class Normalize:
         return images * self.std.to(images.device) + self.mean.to(images.device)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return nothing: mean and standard deviation are in the record."""
+        """Return an empty dictionary, as the record contains the mean and the standard deviation."""
         return {}
 
 
 @dataclass(frozen=True, slots=True)
 class Whiten:
-    """ZCA whitening: `(x - mean) @ matrix`, over all pixels and channels of an image at once."""
+    """ZCA whitening: `(x - mean) @ matrix`, where x is an image flattened to D = C*H*W elements.
+
+    `mean` has the shape `(D,)`. `matrix` and its inverse `restore` have the shape `(D, D)`.
+    """
 
     record: trajfmt.Preprocessing
     mean: Tensor
@@ -95,17 +98,17 @@ class Whiten:
     restore: Tensor
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the whitened images."""
+        """Whiten `images`."""
         mean, matrix = self.mean.to(images.device), self.matrix.to(images.device)
         return _by_blocks(lambda flat: (flat - mean) @ matrix, images)
 
     def inverse(self, images: Tensor) -> Tensor:
-        """Return the images that whiten to `images`."""
+        """Invert the whitening of `images`."""
         mean, restore = self.mean.to(images.device), self.restore.to(images.device)
         return _by_blocks(lambda flat: flat @ restore + mean, images)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return `zca.mean` (D,) and `zca.matrix` (D, D): whitening cannot be redone without."""
+        """Return `zca.mean` `(D,)` and `zca.matrix` `(D, D)`, without which the whitening is lost."""
         return {"zca.mean": self.mean, "zca.matrix": self.matrix}
 
 
@@ -114,7 +117,7 @@ def _rows(images: Tensor) -> int:
 
 
 def _by_blocks(function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """Apply a function of `(B, D)` to images `(N, C, H, W)`, so that only a block is ever held twice."""
+    """Apply a function of `(B, D)` to images `(N, C, H, W)` in blocks, to limit temporary memory."""
     rows = _rows(images)
     if len(images) <= rows:
         return function(images.flatten(1)).reshape(images.shape)
@@ -126,7 +129,7 @@ def _by_blocks(function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
 
 
 def apply_(transform: Transform, images: Tensor) -> Tensor:
-    """Replace images `(N, C, H, W)` by `transform.forward` of them, in place, and return them."""
+    """Apply `transform.forward` to images `(N, C, H, W)` in place, and return them."""
     rows = _rows(images)
     for start in range(0, len(images), rows):
         block = images[start : start + rows]
@@ -135,14 +138,17 @@ def apply_(transform: Transform, images: Tensor) -> Tensor:
 
 
 def fit(wanted: trajfmt.Preprocessing, images: Tensor) -> Transform:
-    """Fit the preprocessing `wanted` to training images, using what it already states.
+    """Fit a preprocessing to training images, keeping the values that `wanted` already states.
 
     Args:
-        wanted: Kind, and optionally mean and std, eps, or the hash of the images a whitening was fitted on.
+        wanted: The kind of preprocessing. It may state the mean and the standard deviation, eps, or the hash
+            of the images to which it was fitted.
         images: All training images, `(N, C, H, W)` float32 in [0, 1].
 
     Raises:
-        MismatchError: The images are not those whose hash `wanted` states.
+        ConfigError: If the kind is unknown.
+        DataError: If the images cannot be preprocessed, for example because a channel is constant.
+        MismatchError: If `wanted` states the hash of other images, or values for another number of channels.
     """
     match wanted.kind:
         case "none":
@@ -166,9 +172,11 @@ def _fit_normalize(wanted: trajfmt.Preprocessing, images: Tensor) -> Normalize:
             mean.append(float(pixels.mean()))
             std.append(float(pixels.std(correction=0)))
     if len(mean) != channels or len(std) != channels:
-        raise MismatchError(f"normalisation is recorded for {len(mean)} channels, the images have {channels}")
+        raise MismatchError(
+            f"the recorded normalisation has {len(mean)} channels, but the images have {channels}"
+        )
     if not all(value > 0 for value in std):
-        raise DataError(f"`std` of every channel must be > 0, got {std!r}: a channel is constant")
+        raise DataError(f"`std` must be > 0 for every channel, got {std!r}: a channel is constant")
     return Normalize(
         trajfmt.Preprocessing(kind="normalize", mean=mean, std=std, images_sha256=found),
         torch.tensor(mean, dtype=torch.float32).reshape(-1, 1, 1),
@@ -191,21 +199,21 @@ def _fit_zca(wanted: trajfmt.Preprocessing, images: Tensor) -> Whiten:
 
 
 def _require_same(wanted: trajfmt.Preprocessing, images: Tensor) -> str:
-    """Return the hash of the images, if it is the one on record or none is."""
+    """Return the hash of the images, requiring that it is the recorded one if there is one."""
     found = hash_images(images)
     if wanted.images_sha256 not in (None, found):
         raise MismatchError(
-            f"these training images have the hash {found[:16]}…, the preprocessing on record was fitted on "
-            f"images with {str(wanted.images_sha256)[:16]}…: give the data set that the experts saw"
+            f"the training images have the hash {found[:16]}…, but the recorded preprocessing was fitted to "
+            f"images with the hash {str(wanted.images_sha256)[:16]}…; give the dataset that the experts saw"
         )
     return found
 
 
 def hash_images(images: Tensor) -> str:
-    """Return the SHA-256 of images `(N, C, H, W)` in [0, 1] as little-endian float32.
+    """Return the SHA-256 of images `(N, C, H, W)` in [0, 1], as little-endian float32.
 
-    They define the whitening together with its eps. The matrix itself would not do: an
-    eigendecomposition differs in its last bits from machine to machine.
+    Together with eps, this hash identifies a whitening. A hash of the matrix would not identify it, because
+    the last bits of an eigendecomposition differ between machines.
     """
     pixels = images.detach().cpu().float().contiguous().numpy()
     return hashlib.sha256(pixels.astype("<f4", copy=False).data).hexdigest()

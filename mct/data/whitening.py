@@ -1,11 +1,12 @@
-"""Computes a ZCA whitening, once: the result is cached on disk under the hash of its images.
+"""Computing a ZCA whitening, and caching it on disk under the hash of its images.
 
-kornia's computation, as MTT uses it, where its float64 copies fit into memory; beyond, the same formula from
-the same mean and covariance, accumulated in blocks. What a whitening does to images is in `preprocessing`.
+If kornia's float64 copies of the images are small enough, kornia computes the whitening, as in MTT. For
+larger datasets, the same formula is evaluated from a mean and a covariance that are accumulated in blocks.
+`mct.data.preprocessing` applies a whitening to images.
 
 References:
-    kornia.enhance.ZCAWhitening: matrix = U diag((S + eps)^-1/2) U^T with the eigenvectors U and eigenvalues S
-    of the covariance, divided by N - 1.
+    kornia.enhance.ZCAWhitening: matrix = U diag((S + eps)^(-1/2)) U^T, with the eigenvectors U and the
+    eigenvalues S of the covariance with divisor N - 1.
 """
 
 import contextlib
@@ -21,41 +22,43 @@ from mct.runtime import tensorfile
 from trajfmt.storage import cache_folder
 
 KORNIA_LIMIT: Final = 4_000_000_000
-"""Bytes that kornia may hold: two copies of the images and its D x D matrices, in float64. CIFAR needs 3.1e9
-and is fitted by kornia; Tiny-ImageNet would need 29e9, and larger sets are fitted in blocks."""
+"""Largest number of bytes for which kornia is used: two copies of the images and D x D matrices, in float64.
+
+CIFAR needs 3.1e9 bytes and is fitted by kornia. Tiny-ImageNet would need 29e9 and is fitted in blocks.
+"""
 
 _BLOCK: Final = 256 << 20
-"""Bytes of float64 images in a block of the covariance."""
+"""Bytes of float64 images that enter the covariance at a time."""
 
 _COLUMNS: Final = 2048
-"""Columns of the covariance at a time; what is below the diagonal blocks is not computed."""
+"""Columns in a block of the covariance. Blocks below the diagonal are not computed."""
 
 _KIND: Final = "whitening"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Whitening:
-    """A fitted whitening; D is C*H*W, in that order."""
+    """A fitted whitening of images that are flattened to D = C*H*W elements, in this order."""
 
     mean: Tensor
-    """`(D,)`."""
+    """`(D,)`: mean image."""
 
     matrix: Tensor
-    """`(D, D)`: whitened = (x - mean) @ matrix."""
+    """`(D, D)`: the whitened image is `(x - mean) @ matrix`."""
 
     restore: Tensor
-    """`(D, D)`, the inverse of `matrix`."""
+    """`(D, D)`: inverse of `matrix`."""
 
 
 def cached(images: Tensor, eps: float, *, images_sha256: str) -> Whitening:
-    """Return the whitening of images in float32, from the cache if it is there, else computed and kept.
+    """Return the float32 whitening of images, loading it from the cache or computing and storing it.
 
-    A cache that cannot be read or written is no error: the whitening is computed.
+    A cache that cannot be read or written is not an error; the whitening is then computed.
 
     Args:
         images: `(N, C, H, W)` float32 in [0, 1].
-        eps: Added to the eigenvalues.
-        images_sha256: Hash of `images`, the key together with `eps`.
+        eps: Added to the eigenvalues of the covariance.
+        images_sha256: Hash of `images`. With `eps`, it is the key of the cache.
     """
     folder = cache_folder()
     path = None if folder is None else folder / f"zca-{images_sha256}-{eps!r}.safetensors"
@@ -80,9 +83,13 @@ def cached(images: Tensor, eps: float, *, images_sha256: str) -> Whitening:
 
 
 def fit(images: Tensor, eps: float) -> Whitening:
-    """Fit a whitening to images `(N, C, H, W)`, in float64.
+    """Fit a float64 whitening to images `(N, C, H, W)`.
 
-    The covariance of 50,000 images loses digits in float32.
+    In float32, the covariance of 50,000 images would be too inaccurate.
+
+    Args:
+        images: `(N, C, H, W)` in [0, 1].
+        eps: Added to the eigenvalues of the covariance.
     """
     if 8 * (2 * images.numel() + 8 * images[0].numel() ** 2) <= KORNIA_LIMIT:
         return fit_whole(images, eps)
@@ -90,7 +97,7 @@ def fit(images: Tensor, eps: float) -> Whitening:
 
 
 def fit_whole(images: Tensor, eps: float) -> Whitening:
-    """Fit with kornia, which holds two float64 copies of the images."""
+    """Fit a whitening with kornia, which needs two float64 copies of the images."""
     fitted = ZCAWhitening(eps=eps, compute_inv=True).fit(images.double())
     return Whitening(
         mean=fitted.mean_vector.flatten(), matrix=fitted.transform_matrix, restore=fitted.transform_inv
@@ -98,14 +105,14 @@ def fit_whole(images: Tensor, eps: float) -> Whitening:
 
 
 def fit_in_blocks(images: Tensor, eps: float, *, rows: int | None = None) -> Whitening:
-    """Fit like `fit_whole`, with one block of the images in float64 at a time.
+    """Fit a whitening from blocks of images, converting one block to float64 at a time.
 
-    Memory beside the images: four times D x D float64 (measured 4.8 GiB for D = 12,288).
+    Besides the images, this needs four D x D matrices in float64 (measured: 4.8 GiB for D = 12,288).
 
     Args:
-        images: `(N, C, H, W)`.
-        eps: Added to the eigenvalues.
-        rows: Images of a block; None takes 256 MB.
+        images: `(N, C, H, W)` in [0, 1].
+        eps: Added to the eigenvalues of the covariance.
+        rows: Images in a block; None for as many as 256 MiB hold.
     """
     flat = images.flatten(1)
     count, size = flat.shape

@@ -1,14 +1,14 @@
-"""Datasets on disk, each module a function from a folder to a `raw.Raw`.
+"""Reading datasets from disk; every reader is a function from a path to a `Raw`.
 
 Modules:
-    raw: what every reader returns.
+    raw: `Raw`, the return type of every reader.
     cifar: CIFAR-10 and CIFAR-100.
     tiny: Tiny-ImageNet.
     idx: MNIST and FashionMNIST.
     folder: folders of images.
-    arrays: arrays in one file.
-    digits: scikit-learn's digits.
-    decode: image files to arrays.
+    arrays: `.npz` and `.safetensors` files of arrays.
+    digits: the digits of scikit-learn.
+    decode: decoding image files into one array.
     files: finding the files of a published dataset.
-    unpickle: pickled dictionaries of arrays, without running pickle.
+    unpickle: loading a pickled dictionary of arrays without executing code from the file.
 """

@@ -1,4 +1,4 @@
-"""Arrays in one file, `.npz` or `.safetensors`, under four names."""
+"""Reader of datasets in one `.npz` or `.safetensors` file of four arrays."""
 
 import zipfile
 from pathlib import Path
@@ -11,17 +11,19 @@ from mct.data.readers.raw import Array, Raw
 from mct.errors import DataError
 
 KEYS: Final = ("train_images", "train_labels", "test_images", "test_labels")
+"""Names of the arrays, all of which are required."""
+
 SUFFIXES: Final = (".npz", ".safetensors")
 
 
 def read(path: Path) -> Raw:
-    """Read a file by its suffix.
+    """Read the arrays of a file whose suffix is one of `SUFFIXES`.
 
     Raises:
-        DataError: It cannot be read, or an array is missing.
+        DataError: If the file cannot be read, or an array is missing.
     """
     if not path.is_file():
-        raise DataError(f"{path}: no such file; name the file of arrays with --dataset")
+        raise DataError(f"{path}: no such file; give the path of the file of arrays with --dataset")
     arrays = _npz(path) if path.suffix == ".npz" else _safetensors(path)
     for key, array in arrays.items():
         if not isinstance(array, np.ndarray):
@@ -55,7 +57,7 @@ def _safetensors(path: Path) -> dict[str, Array]:
             tensors = {key: stored.get_tensor(key) for key in KEYS}
     except (OSError, MemoryError, safetensors.SafetensorError) as exc:
         raise DataError(f"{path}: cannot be read as a safetensors file: {exc}") from exc
-    # NumPy has no bfloat16, and images are used as float32 anyhow.
+    # NumPy has no bfloat16, and `mct.data.datasets` converts images to float32 in any case.
     return {
         key: (tensor.float() if tensor.is_floating_point() else tensor).numpy()
         for key, tensor in tensors.items()
@@ -65,4 +67,4 @@ def _safetensors(path: Path) -> dict[str, Array]:
 def _require(path: Path, found: list[str]) -> None:
     missing = [key for key in KEYS if key not in found]
     if missing:
-        raise DataError(f"{path}: the array `{missing[0]}` is missing")
+        raise DataError(f"{path}: the array `{missing[0]}` is missing; needed are {', '.join(KEYS)}")

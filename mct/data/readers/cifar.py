@@ -1,8 +1,8 @@
-"""CIFAR-10 and CIFAR-100 in both official layouts, binary and python.
+"""Reader of CIFAR-10 and CIFAR-100 in both official layouts, binary and python.
 
-Binary: rows of one label byte (CIFAR-100: coarse, then fine) and 3,072 bytes, channel by channel. Python:
-pickled dictionaries with the same bytes. Files of fewer images than published are accepted, as long as the
-batches are of one length.
+A binary file consists of rows: one label byte (in CIFAR-100 two, coarse and fine), then 3,072 bytes of
+pixels, channel by channel. A python file is a pickled dictionary with the same bytes. Files with fewer images
+than published are accepted if all training files have the same number of images.
 """
 
 from collections.abc import Callable
@@ -18,6 +18,8 @@ from mct.data.readers.raw import Raw
 from mct.errors import DataError
 
 PUBLISHED: Final = "https://www.cs.toronto.edu/~kriz/cifar.html"
+"""Address at which both datasets are published."""
+
 _PIXELS: Final = 3 * 32 * 32
 
 Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]
@@ -26,7 +28,7 @@ Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Cifar:
-    """What differs between the two."""
+    """The differences between CIFAR-10 and CIFAR-100."""
 
     name: str
     classes: int
@@ -34,19 +36,19 @@ class _Cifar:
     """Names of the training files and, last, of the test file, without suffix."""
 
     folders: tuple[str, str]
-    """Official names of the folders, binary and python."""
+    """Official names of the folders of the binary and the python layout."""
 
     names: tuple[str, str]
-    """Files with the names of the classes, binary and python."""
+    """Names of the files with the class names, in the binary and the python layout."""
 
     label: tuple[int, int]
-    """Label bytes of a binary row, and which of them is the label."""
+    """Number of label bytes in a binary row, and the index of the one to use."""
 
     key: str
     """Key of the labels in python files."""
 
     meta_key: str
-    """Key of the names of the classes."""
+    """Key of the class names in python files."""
 
 
 _TEN: Final = _Cifar(
@@ -75,16 +77,16 @@ def read10(root: Path) -> Raw:
     """Read CIFAR-10 from `root`, `root/cifar-10-batches-bin` or `root/cifar-10-batches-py`.
 
     Raises:
-        DataError: A file is missing, truncated or damaged, or a label is not a class.
+        DataError: If a file is missing, truncated or damaged, or a label is out of range.
     """
     return _read(_TEN, root)
 
 
 def read100(root: Path) -> Raw:
-    """Read CIFAR-100 with its fine labels from `root`, `root/cifar-100-binary` or `…-python`.
+    """Read CIFAR-100 with fine labels from `root`, `root/cifar-100-binary` or `root/cifar-100-python`.
 
     Raises:
-        DataError: A file is missing, truncated or damaged, or a label is not a class.
+        DataError: If a file is missing, truncated or damaged, or a label is out of range.
     """
     return _read(_HUNDRED, root)
 
@@ -110,7 +112,7 @@ def _read(kind: _Cifar, root: Path) -> Raw:
 def _joined(
     kind: _Cifar, paths: list[Path], read: Callable[[_Cifar, Path], Batch]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return images `(N, 3, 32, 32)` and labels of files that hold equally many; one file at a time."""
+    """Read files with equal numbers of images, one at a time; return images `(N, 3, 32, 32)` and labels."""
     images, labels = np.empty((0, _PIXELS), np.uint8), np.empty(0, np.int64)
     for number, path in enumerate(paths):
         pixels, own = read(kind, path)
@@ -120,7 +122,7 @@ def _joined(
             labels = np.empty(size * len(paths), np.int64)
         if len(own) != size:
             raise DataError(
-                f"{path}: holds {len(own)} images, {paths[0].name} holds {size}: truncated; {_AGAIN}"
+                f"{path}: has {len(own)} images, but {paths[0].name} has {size}: truncated; {_AGAIN}"
             )
         wrong = np.flatnonzero((own < 0) | (own >= kind.classes))
         if len(wrong):
@@ -133,7 +135,7 @@ def _joined(
     return images.reshape(-1, 3, 32, 32), labels
 
 
-_AGAIN: Final = f"unpack it again, it is published at {PUBLISHED}"
+_AGAIN: Final = f"unpack the dataset again; it is published at {PUBLISHED}"
 
 
 def _binary(kind: _Cifar, path: Path) -> Batch:
@@ -144,7 +146,9 @@ def _binary(kind: _Cifar, path: Path) -> Batch:
     except OSError as exc:
         raise DataError(f"{path}: cannot be read: {exc}") from exc
     if len(stored) == 0 or len(stored) % row:
-        raise DataError(f"{path}: {len(stored)} bytes are not rows of {row} bytes: truncated; {_AGAIN}")
+        raise DataError(
+            f"{path}: expected rows of {row} bytes, found {len(stored)} bytes: truncated; {_AGAIN}"
+        )
     rows = stored.reshape(-1, row)
     return rows[:, count:], rows[:, which].astype(np.int64)
 
@@ -154,7 +158,7 @@ def _python(kind: _Cifar, path: Path) -> Batch:
     images, labels = stored.get("data"), stored.get(kind.key)
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (_PIXELS,):
         found = f"{images.dtype} {images.shape}" if isinstance(images, np.ndarray) else type(images).__name__
-        raise DataError(f"{path}: `data` must be uint8 (N, {_PIXELS}), found {found}; {_AGAIN}")
+        raise DataError(f"{path}: `data` must be uint8 of shape (N, {_PIXELS}), found {found}; {_AGAIN}")
     if isinstance(labels, np.ndarray):
         labels = labels.tolist()
     if not isinstance(labels, list) or len(labels) != len(images) or not len(images):
@@ -163,7 +167,7 @@ def _python(kind: _Cifar, path: Path) -> Batch:
             f"{path}: `{kind.key}` must be a list of {len(images)} labels, found {found}; {_AGAIN}"
         )
     if not all(type(label) is int and abs(label) < 1 << 31 for label in labels):
-        raise DataError(f"{path}: `{kind.key}` must hold integers; {_AGAIN}")
+        raise DataError(f"{path}: `{kind.key}` must contain integers only; {_AGAIN}")
     return images, np.array(labels, np.int64)
 
 
@@ -172,8 +176,10 @@ def _names(kind: _Cifar, path: Path, *, python: bool) -> tuple[str, ...] | None:
         return None
     found: Any = unpickle.load(path).get(kind.meta_key) if python else files.lines(path)
     if isinstance(found, list) and not all(isinstance(name, str | bytes) for name in found):
-        raise DataError(f"{path}: the names of classes must be text; {_AGAIN}")
+        raise DataError(f"{path}: the names of the classes must be text; {_AGAIN}")
     if not isinstance(found, list) or len(found) != kind.classes:
         count = len(found) if isinstance(found, list) else "no list of"
-        raise DataError(f"{path}: must name {kind.classes} classes, found {count}; {_AGAIN}")
+        raise DataError(
+            f"{path}: expected the names of {kind.classes} classes, found {count} names; {_AGAIN}"
+        )
     return tuple(name.decode("latin-1") if isinstance(name, bytes) else name for name in found)

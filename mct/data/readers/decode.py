@@ -1,6 +1,6 @@
-"""Decodes many image files into one uint8 array, with Pillow in a pool of threads.
+"""Decoding many image files into one uint8 array, with Pillow in a pool of threads.
 
-Pillow releases the interpreter's lock while it decodes, so threads suffice.
+Threads are sufficient because Pillow releases the global interpreter lock while it decodes.
 """
 
 import os
@@ -20,18 +20,22 @@ from mct.errors import DataError
 _GREY: Final = frozenset({"1", "L", "LA", "La"})
 _DEEP: Final = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
 _SHARE: Final = 64
-"""Files that a thread takes at a time."""
+"""Number of files that a thread decodes before it takes more."""
 
 
 def survey(paths: Sequence[Path], *, resize: bool) -> tuple[int, int]:
-    """Return the size that all images have and the channels they need, 1 where all are grey.
+    """Read the headers of image files, and return their common size and number of channels.
 
     Args:
-        paths: At least one file.
-        resize: Whether sizes may differ.
+        paths: Image files, at least one.
+        resize: Whether the images will be resized, so that their sizes may differ.
+
+    Returns:
+        The width of the first image, and 1 if all images are grey, else 3.
 
     Raises:
-        DataError: An image is not square, or of another size than the first; the file is named.
+        DataError: If a file cannot be decoded or has more than 8 bits per channel, or, unless `resize`, an
+            image is not square or differs in size from the first one.
     """
     found: list[tuple[int, int, str]] = [(0, 0, "")] * len(paths)
 
@@ -43,27 +47,30 @@ def survey(paths: Sequence[Path], *, resize: bool) -> tuple[int, int]:
     size = found[0][0]
     for path, (width, height, mode) in zip(paths, found, strict=True):
         if mode in _DEEP:
-            raise DataError(f"{path}: has more than 8 bits a channel ({mode}); save it with 8")
+            raise DataError(f"{path}: has more than 8 bits per channel (Pillow mode {mode}); save it with 8")
         if not resize and (width != height or width != size):
-            wanted = f"{size}x{size} as {paths[0].name}" if path != paths[0] else "a square image"
+            wanted = f"{size}x{size} as in {paths[0].name}" if path != paths[0] else "a square image"
             raise DataError(
-                f"{path}: is {width}x{height}, expected {wanted}; ask for one size, or resize the images"
+                f"{path}: is {width}x{height}, expected {wanted}; set an image size, or resize the files"
             )
     return size, 1 if all(mode in _GREY for _, _, mode in found) else 3
 
 
 def decode(paths: Sequence[Path], *, size: int, channels: int, resize: bool = False) -> NDArray[np.uint8]:
-    """Return images `(N, C, H, W)`.
+    """Decode N image files.
 
     Args:
         paths: One file per image.
-        size: Height and width.
-        channels: 1 or 3; grey images become RGB where 3 are wanted.
-        resize: Scale the shorter side to `size` and crop the centre, as MTT does for ImageNet
-            (torchvision's `Resize`, bilinear, and `CenterCrop`); otherwise another size is an error.
+        size: Height and width of the result in pixels.
+        channels: 1 for grey images, or 3 for RGB. Images are converted if necessary.
+        resize: Scale the shorter side to `size` and crop the centre, as MTT does for ImageNet with
+            torchvision's bilinear `Resize` and `CenterCrop`. If False, images must already have this size.
+
+    Returns:
+        Images `(N, channels, size, size)`.
 
     Raises:
-        DataError: A file cannot be decoded, or has another size; it is named.
+        DataError: If a file cannot be decoded, or an image has another size and `resize` is False.
     """
     out = np.empty((len(paths), channels, size, size), np.uint8)
 
@@ -101,7 +108,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 
 def _all(count: int, work: Callable[[int], None]) -> None:
-    """Call `work` for every number below `count`, in threads; the first error ends it."""
+    """Call `work` for every number below `count`, in threads; stop at the first error and raise it."""
 
     def share(start: int) -> None:
         for number in range(start, min(start + _SHARE, count)):

@@ -1,4 +1,4 @@
-"""The 1,797 digits of UCI's "Optical Recognition of Handwritten Digits", as scikit-learn ships them."""
+"""Reader of the 1,797 images of UCI's "Optical Recognition of Handwritten Digits" within scikit-learn."""
 
 import importlib
 from pathlib import Path
@@ -9,12 +9,16 @@ from mct.data.readers.raw import Raw
 
 
 def read(root: Path) -> Raw:
-    """Return the digits, 8x8 with values 0..16 scaled to [0, 1]; `root` is not needed.
+    """Return the digits as 8x8 images, their values 0 to 16 scaled to [0, 1].
 
-    They have no official split: every fourth image of a class, in the order of the file, is a test image.
+    scikit-learn's copy has no split, so every fourth image of a class, in the order of the file, is used as a
+    test image.
+
+    Args:
+        root: Ignored, as scikit-learn contains the images.
     """
     del root
-    # scikit-learn takes a second to import: only if wanted.
+    # scikit-learn takes a second to import, so it is only imported here.
     stored = importlib.import_module("sklearn.datasets").load_digits()
     images, labels = stored.images, stored.target
     test = np.zeros(len(labels), dtype=bool)

@@ -1,4 +1,4 @@
-"""Finds the files of a published dataset, or says what was looked for, where, and who publishes it."""
+"""Finding the files of a published dataset, and explaining what is missing."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -10,13 +10,13 @@ from mct.errors import DataError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """One form in which a dataset is published."""
+    """The folders and files of one form in which a dataset is published."""
 
     folders: tuple[str, ...]
-    """Where the files may lie, relative to the root; searched in this order."""
+    """Folders that may contain the files, relative to the root, in the order of the search."""
 
     files: tuple[tuple[str, ...], ...]
-    """All that are needed, each with its possible spellings."""
+    """The possible names of each required file."""
 
 
 def locate(
@@ -27,17 +27,20 @@ def locate(
     published: str,
     present: Callable[[Path], bool] = os.path.isfile,
 ) -> tuple[int, list[Path]]:
-    """Return the number of the first layout that is complete, and its files in order.
+    """Find the first file layout that is complete.
 
     Args:
-        name: Of the dataset.
-        root: Folder to look in.
-        layouts: What to look for.
-        published: Address of the dataset, for the message.
-        present: Whether a path is what is looked for; a file by default.
+        name: Name of the dataset, for error messages.
+        root: Folder that contains the folders of the layouts.
+        layouts: The possible layouts, in the order of preference.
+        published: Address at which the dataset is published, for error messages.
+        present: Predicate that decides whether a path counts as found; by default, whether it is a file.
+
+    Returns:
+        The index of the layout in `layouts`, and the paths of its files in the order of `Layout.files`.
 
     Raises:
-        DataError: No layout is complete.
+        DataError: If no layout is complete. The message names the missing file, or everything searched for.
     """
     partial: tuple[int, str] = (0, "")
     for number, layout in enumerate(layouts):
@@ -50,8 +53,8 @@ def locate(
                 gap = layout.files[found.index(None)][0]
                 partial = (
                     len(files),
-                    f"{folder / gap}: missing, {name} is incomplete: {len(files)} of {len(layout.files)} "
-                    f"are in {folder} ({_listing(layout)} are needed); unpack it again, "
+                    f"{folder / gap}: missing; {name} needs {_listing(layout)}, but {folder} contains only "
+                    f"{len(files)} of these {len(layout.files)}; unpack the dataset again; "
                     f"it is published at {published}",
                 )
     if partial[0]:
@@ -60,7 +63,7 @@ def locate(
     folders = dict.fromkeys(str(root / part) for layout in layouts for part in layout.folders)
     raise DataError(
         f"the dataset {name} was not found: looked for {wanted} in {', '.join(folders)}; it is published at "
-        f"{published}; unpack it in {root}, name another folder with --data, or a file with --dataset"
+        f"{published}; unpack it in {root}, give another folder with --data, or give a file with --dataset"
     )
 
 
@@ -70,10 +73,10 @@ def _listing(layout: Layout) -> str:
 
 
 def lines(path: Path) -> list[str]:
-    """Return the lines of a UTF-8 text file that are not empty.
+    """Return the non-empty lines of a UTF-8 text file, without surrounding whitespace.
 
     Raises:
-        DataError: It cannot be read.
+        DataError: If the file cannot be read.
     """
     try:
         text = path.read_text(encoding="utf-8")

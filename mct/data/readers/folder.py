@@ -1,6 +1,7 @@
-"""A folder of images: `train/<class>/*.png` and `test/<class>/*.png` (or `val`), and JPEG, BMP, WebP.
+"""Reader of folders of images: `train/<class>/*.png`, and `test/<class>/*.png` or `val/<class>/*.png`.
 
-Classes are the subfolders of `train` in sorted order, images in sorted order within a class.
+The images are PNG, JPEG, BMP or WebP files. The classes are the subfolders of `train` in sorted order. The
+images of a class are read in sorted order too.
 """
 
 from pathlib import Path
@@ -20,17 +21,18 @@ def read(path: Path, image_size: int | None = None) -> Raw:
     """Read a folder of images.
 
     Args:
-        path: Holds `train`, and `test` or `val`.
-        image_size: Scale and crop every image to this size; None requires that all have one.
+        path: A folder that contains `train`, and `test` or `val`.
+        image_size: Size in pixels to which every image is scaled and cropped; None if all images are square
+            and of the same size.
 
     Raises:
-        DataError: A folder or class is missing or empty, or an image is not what the others are.
+        DataError: If a folder or class is missing or empty, or an image cannot be used.
     """
     splits = [split for split in ("test", "val") if classes_of(path / split)]
     if not classes_of(path / "train") or not splits:
         wanted = "train/<class>" if not classes_of(path / "train") else "test/<class> or val/<class>"
         raise DataError(
-            f"{path}: a folder of images needs {wanted} with {', '.join(sorted(SUFFIXES))} files in it"
+            f"{path}: a folder of images needs {wanted} that contain {', '.join(sorted(SUFFIXES))} files"
         )
     names = classes_of(path / "train")
     train, train_labels = _listed(path / "train", names)
@@ -47,7 +49,7 @@ def read(path: Path, image_size: int | None = None) -> Raw:
 
 
 def classes_of(path: Path) -> tuple[str, ...]:
-    """Return the names of the folders in `path`, sorted; hidden ones do not count."""
+    """Return the sorted names of the folders in `path`, except hidden ones."""
     if not path.is_dir():
         return ()
     return tuple(
@@ -56,17 +58,19 @@ def classes_of(path: Path) -> tuple[str, ...]:
 
 
 def images_of(path: Path) -> list[Path]:
-    """Return the image files in a folder, sorted.
+    """Return the image files in a folder, sorted, except hidden ones.
 
     Raises:
-        DataError: There are none.
+        DataError: If the folder contains no image file.
     """
     found = path.iterdir() if path.is_dir() else ()
     images = sorted(
         entry for entry in found if entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".")
     )
     if not images:
-        raise DataError(f"{path}: holds no image ({', '.join(sorted(SUFFIXES))}); remove it or fill it")
+        raise DataError(
+            f"{path}: contains no image ({', '.join(sorted(SUFFIXES))}); add images, or remove the folder"
+        )
     return images
 
 
@@ -75,7 +79,7 @@ def _listed(path: Path, names: tuple[str, ...]) -> tuple[list[Path], NDArray[np.
     labels: list[int] = []
     for name in classes_of(path):
         if name not in names:
-            raise DataError(f"{path / name}: is no class of `train`; remove it, or add training images")
+            raise DataError(f"{path / name}: is not a class of `train`; remove it, or add training images")
         own = images_of(path / name)
         images += own
         labels += [names.index(name)] * len(own)

@@ -1,7 +1,10 @@
-"""MNIST and FashionMNIST: four IDX files, compressed or not.
+"""Reader of MNIST and FashionMNIST: four IDX files, with or without gzip compression.
 
-IDX is two zero bytes, a type (8: uint8), the number of dimensions, each dimension as a big-endian 32-bit
-number, and the elements: http://yann.lecun.com/exdb/mnist/.
+An IDX file begins with two zero bytes, a byte for the type (8 is uint8), a byte for the number of dimensions,
+and each dimension as a big-endian 32-bit integer; the elements follow.
+
+References:
+    http://yann.lecun.com/exdb/mnist/
 """
 
 import gzip
@@ -32,7 +35,7 @@ def read_mnist(root: Path) -> Raw:
     """Read MNIST from `root/MNIST/raw`, `root/MNIST` or `root`.
 
     Raises:
-        DataError: A file is missing, truncated or damaged.
+        DataError: If a file is missing, truncated or damaged.
     """
     names = tuple(str(number) for number in range(10))
     return _read("MNIST", root, names, "http://yann.lecun.com/exdb/mnist/")
@@ -42,7 +45,7 @@ def read_fashion(root: Path) -> Raw:
     """Read FashionMNIST from `root/FashionMNIST/raw`, `root/FashionMNIST` or `root`.
 
     Raises:
-        DataError: A file is missing, truncated or damaged.
+        DataError: If a file is missing, truncated or damaged.
     """
     return _read("FashionMNIST", root, _FASHION, "https://github.com/zalandoresearch/fashion-mnist")
 
@@ -54,8 +57,8 @@ def _read(name: str, root: Path, class_names: tuple[str, ...], published: str) -
     for images, labels in ((0, 1), (2, 3)):
         if len(arrays[images]) != len(arrays[labels]):
             raise DataError(
-                f"{paths[labels]}: holds {len(arrays[labels])} labels, {paths[images].name} "
-                f"{len(arrays[images])} images: not of one set; unpack both again"
+                f"{paths[labels]}: has {len(arrays[labels])} labels, but {paths[images].name} has "
+                f"{len(arrays[images])} images: the files do not belong together; unpack both again"
             )
         wrong = np.flatnonzero(arrays[labels] >= len(class_names))
         if len(wrong):
@@ -73,16 +76,23 @@ def _read(name: str, root: Path, class_names: tuple[str, ...], published: str) -
 
 
 def parse(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """Return the uint8 array of an IDX file, `.gz` or not.
+    """Read the uint8 array of an IDX file.
+
+    Args:
+        path: The file; it is decompressed if its name ends in `.gz`.
+        dimensions: The expected number of dimensions.
 
     Raises:
-        DataError: The file is not IDX, or of another type, rank or length than it says.
+        DataError: If the file is not an IDX file of uint8 with this number of dimensions, or its length
+            contradicts its header.
     """
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
             stored = file.read()
     except (OSError, EOFError, zlib.error) as exc:
-        raise DataError(f"{path}: cannot be read, truncated or damaged: {exc}; unpack it again") from exc
+        raise DataError(
+            f"{path}: cannot be read: {exc}; it is truncated or damaged; unpack it again"
+        ) from exc
     start = 4 + 4 * dimensions
     magic = bytes([0, 0, _UINT8, dimensions])
     if stored[:4] != magic or len(stored) < start:
@@ -93,7 +103,7 @@ def parse(path: Path, dimensions: int) -> NDArray[np.uint8]:
     shape = tuple(int(size) for size in np.frombuffer(stored, ">u4", dimensions, 4))
     if len(stored) - start != math.prod(shape):
         raise DataError(
-            f"{path}: the header says {shape}, so {math.prod(shape)} bytes, found {len(stored) - start}: "
-            "truncated or damaged; unpack it again"
+            f"{path}: the header states the shape {shape}, which is {math.prod(shape)} bytes, found "
+            f"{len(stored) - start}: truncated or damaged; unpack it again"
         )
     return np.frombuffer(stored, np.uint8, offset=start).reshape(shape)

@@ -1,4 +1,4 @@
-"""What every layout returns: images and labels as they are on disk. No checks, no preprocessing."""
+"""`Raw`, the return type of every reader: images and labels as they are on disk."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ Array = NDArray[np.generic]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Raw:
-    """A dataset as it was read; `mct.data` requires that its parts fit together."""
+    """An unchecked dataset without preprocessing; `mct.data.datasets.load` checks and preprocesses it."""
 
     train_images: Array
     """`(N, C, H, W)`, `(N, H, W, C)` or `(N, H, W)`; uint8, or float in [0, 1]."""
@@ -19,10 +19,10 @@ class Raw:
     """`(N,)` integers from 0."""
 
     test_images: Array
-    """Like `train_images`."""
+    """N' images of the same layout and dtype as `train_images`."""
 
     test_labels: Array
     """`(N',)` integers from 0."""
 
     class_names: tuple[str, ...] | None = None
-    """One name per class, where the layout has them."""
+    """One name per class; None if the files do not name the classes."""

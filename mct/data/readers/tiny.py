@@ -1,8 +1,8 @@
-"""Tiny-ImageNet: `train/<class>/images/*.JPEG`, and `val/images` with `val_annotations.txt`.
+"""Reader of Tiny-ImageNet: `train/<class>/images/*.JPEG`, and `val/images` with `val_annotations.txt`.
 
-Classes are numbered in the sorted order of their WordNet identifiers, because MTT's experts were trained so
-(torchvision's `ImageFolder`); `wnids.txt`, whose order is another, only says which there must be. The form
-of `val` that MTT needs, `val/images/<class>/*.JPEG`, is read too.
+Classes are numbered in the sorted order of their WordNet identifiers, as torchvision's `ImageFolder` numbers
+them for MTT's experts. The file `wnids.txt` lists the classes in another order and is only used to check that
+none is missing. `val/images/<class>/*.JPEG`, the form of the validation set that MTT needs, is read too.
 """
 
 import os
@@ -18,14 +18,16 @@ from mct.data.readers.raw import Raw
 from mct.errors import DataError
 
 PUBLISHED: Final = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
+"""Address at which the dataset is published."""
+
 _SIZE: Final = 64
 
 
 def read(root: Path) -> Raw:
-    """Read Tiny-ImageNet from `root/tiny-imagenet-200` or `root`; grey images become RGB.
+    """Read Tiny-ImageNet from `root/tiny-imagenet-200` or `root`, converting grey images to RGB.
 
     Raises:
-        DataError: A class, an image or the annotations are missing or damaged.
+        DataError: If a class, an image or the annotations are missing or damaged.
     """
     layout = files.Layout(folders=("tiny-imagenet-200", "."), files=(("train",), ("val",)))
     _, (train, val) = files.locate("Tiny", root, [layout], published=PUBLISHED, present=os.path.isdir)
@@ -54,8 +56,8 @@ def _check_classes(train: Path, names: tuple[str, ...]) -> None:
         odd = sorted(wanted ^ set(names))
         where = f"{train / odd[0]}: " + ("missing" if odd[0] in wanted else "not in wnids.txt") if odd else ""
         raise DataError(
-            f"{where or f'{train}: holds no class'}; {len(names)} classes found, {len(wanted)} expected; "
-            f"unpack it again, it is published at {PUBLISHED}"
+            f"{where or f'{train}: contains no class'}; found {len(names)} classes, expected {len(wanted)}; "
+            f"unpack the dataset again; it is published at {PUBLISHED}"
         )
 
 
@@ -71,19 +73,24 @@ def _validation(val: Path, names: tuple[str, ...]) -> tuple[list[Path], NDArray[
         short = [number for number, row in enumerate(rows, 1) if len(row) < 2]
         if short or not rows:
             where = f"line {short[0]}" if short else "the file is empty"
-            raise DataError(f"{source}: expected file, class and box between tabs: {where}; unpack it again")
+            raise DataError(
+                f"{source}: {where}; expected lines of a file name, a class and a box, separated by tabs; "
+                "unpack it again"
+            )
         foreign = [row[0] for row in rows if Path(row[0]).name != row[0]]
         if foreign:
-            raise DataError(f"{source}: {foreign[0]!r} is not the name of a file")
+            raise DataError(
+                f"{source}: expected the name of a file in {val / 'images'}, found {foreign[0]!r}"
+            )
         pairs = [(val / "images" / row[0], row[1]) for row in rows]
     for path, name in pairs:
         if name not in numbers:
-            raise DataError(f"{source}: {path.name} is of the class {name!r}, which has no training images")
+            raise DataError(f"{source}: {path.name} has the class {name!r}, which has no training images")
     return [path for path, _ in pairs], np.array([numbers[name] for _, name in pairs], np.int64)
 
 
 def _words(path: Path, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the first English name of every class, or its identifier."""
+    """Return the first English name of every class, or its WordNet identifier if it has no name."""
     rows = [line.split("\t", 1) for line in files.lines(path)] if path.is_file() else []
     words = {row[0]: row[1].split(",")[0].strip() for row in rows if len(row) == 2}
     return tuple(words.get(name) or name for name in names)

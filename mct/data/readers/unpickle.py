@@ -1,9 +1,10 @@
-"""Reads a pickled dictionary of numeric arrays and plain types, and nothing else.
+"""Loading a pickled dictionary of numeric arrays and plain types, without executing code from the file.
 
-CIFAR's python files are pickles, and a pickle may name any function to be called. Here only NumPy's
-reconstruction of an array is admitted, and even that is answered by stand-ins that keep what the file
-says: no code of NumPy sees a stranger's pickle. Official files come from Python 2 (`numpy.core`, bytes as
-text); NumPy 2 writes `numpy._core`, and Python 3 bytes as `_codecs.encode`.
+CIFAR's python files are pickles, and a pickle can call any function by its name. This module allows only the
+names that reconstruct a NumPy array, and replaces them by classes of its own that store their arguments.
+NumPy itself never processes the pickle. The official files were written by Python 2: they name `numpy.core`,
+and contain bytes as strings. Files written by NumPy 2 name `numpy._core`, and Python 3 pickles bytes as a
+call of `_codecs.encode`.
 """
 
 import io
@@ -19,29 +20,29 @@ from mct.data.readers.raw import Array
 from mct.errors import DataError
 
 _LARGEST_TUPLE: Final = 1000
-"""What a tuple may hold, tuples in it included; those of an array hold ten."""
+"""Largest number of elements of a tuple, including those of nested tuples. A pickled array needs ten."""
 
 _DTYPES: Final = frozenset(f"{kind}{size}" for kind in "ui" for size in (1, 2, 4, 8)) | {"f4", "f8", "b1"}
 
 
 class _Sealed(type):
-    """A class that a pickle's BUILD cannot change."""
+    """Metaclass of classes whose attributes the pickle operation BUILD cannot set."""
 
     def __setattr__(cls, name: str, value: object) -> None:
-        raise pickle.UnpicklingError(f"sets `{name}` of a class")
+        raise pickle.UnpicklingError(f"the pickle sets the attribute `{name}` of a class")
 
 
 class _Bytes(metaclass=_Sealed):
-    """`_codecs.encode(text, "latin1")`: bytes, as Python 3 writes them in protocol 2."""
+    """Replacement of `_codecs.encode(text, "latin1")`, as which Python 3 pickles bytes in protocol 2."""
 
     def __new__(cls, text: str, encoding: str) -> bytes:  # type: ignore[misc]
         if encoding not in ("latin1", "latin-1"):
-            raise pickle.UnpicklingError(f"bytes in the encoding {_text(encoding)!r}")
+            raise pickle.UnpicklingError(f"bytes in the encoding {_text(encoding)!r}, expected latin1")
         return text.encode("latin-1")
 
 
 class _Type(metaclass=_Sealed):
-    """`numpy.dtype(name, align, copy)`."""
+    """Replacement of `numpy.dtype(name, align, copy)`."""
 
     def __init__(self, name: str | bytes, *_: object) -> None:
         self.name, self.order = _text(name), "|"
@@ -51,7 +52,7 @@ class _Type(metaclass=_Sealed):
 
 
 class _Array(metaclass=_Sealed):
-    """`numpy.core.multiarray._reconstruct(numpy.ndarray, shape, name)`."""
+    """Replacement of `numpy.core.multiarray._reconstruct(numpy.ndarray, shape, name)`."""
 
     def __init__(self, *_: object) -> None:
         self.state: tuple[Any, ...] = ()
@@ -60,16 +61,21 @@ class _Array(metaclass=_Sealed):
         self.state = state
 
     def array(self) -> Array:
-        """Return the array that the state describes."""
+        """Return the array that the pickled state describes.
+
+        Raises:
+            ValueError: If it is not an array of plain numbers, or its size contradicts its shape.
+        """
         _, shape, kind, fortran, raw = self.state
         if not isinstance(kind, _Type) or kind.name not in _DTYPES or kind.order not in ("|", "<", ">", "="):
-            raise ValueError("an array that is not of plain numbers")
-        if not all(type(size) is int and size >= 0 for size in shape):  # a text, times a number, is memory
-            raise ValueError("an array whose shape is not of numbers")
+            raise ValueError("expected an array of plain numbers")
+        # A string in the shape, multiplied by a large number, would exhaust memory.
+        if not all(type(size) is int and size >= 0 for size in shape):
+            raise ValueError("the shape of an array must consist of integers >= 0")
         dtype = np.dtype(kind.order + kind.name)
         data = raw.encode("latin-1") if isinstance(raw, str) else raw
         if len(data) != math.prod(shape) * dtype.itemsize:
-            raise ValueError(f"{len(data)} bytes for an array {tuple(shape)} of {dtype}")
+            raise ValueError(f"found {len(data)} bytes for an array of {dtype} and shape {tuple(shape)}")
         return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
 
 
@@ -84,20 +90,26 @@ _ADMITTED: Final[dict[tuple[str, str], Any]] = {
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        """Return the stand-in for a name, or refuse it."""
+        """Return the replacement of a name, or raise an error if the name is not allowed."""
         try:
             return _ADMITTED[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(f"names {module}.{name}; only arrays are admitted") from None
+            raise pickle.UnpicklingError(f"it names {module}.{name}, but may contain only arrays") from None
 
 
 def _check(content: bytes) -> None:
-    """Require that every length lies inside the file, memo indices are counted up, and tuples are small.
+    """Check that a pickle is safe to load.
 
-    A damaged index makes the unpickler reserve whatever it says: up to 64 GB. Tuples in tuples as the key of
-    a dictionary overflow the stack when they are hashed, or take forever where they hold one many times.
+    `pickletools.genops` checks that every length lies within the file. An index of the memo must not exceed
+    the number of operations so far, because the unpickler allocates memory up to this index, at worst 64 GB.
+    Tuples must be small: hashing deeply nested tuples overflows the stack, and hashing a tuple that contains
+    the same tuple many times can take exponential time.
+
+    Raises:
+        ValueError: If one of these conditions is violated.
     """
-    stack: list[int | None] = []  # how much the tuples on the stack hold, 1 for anything else; None is a mark
+    # For each object on the stack: the number of elements of a tuple, 1 for another object, None for a mark.
+    stack: list[int | None] = []
     memo: dict[int, int | None] = {}
     for count, (code, argument, _) in enumerate(pickletools.genops(content)):
         if code.name in ("GET", "BINGET", "LONG_BINGET"):
@@ -105,10 +117,10 @@ def _check(content: bytes) -> None:
         elif code.name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
             place = len(memo) if code.name == "MEMOIZE" else int(argument or 0)
             if not 0 <= place <= count:
-                raise ValueError(f"the memo index {place} at operation {count}")
+                raise ValueError(f"operation {count} uses the memo index {place}, which is too large")
             memo[place] = stack[-1]
         elif code.name in ("POP", "POP_MARK", "DUP"):
-            raise ValueError(f"the operation {code.name}, which no pickler writes for plain data")
+            raise ValueError(f"it contains the operation {code.name}, which plain data do not need")
         elif code.name == "MARK":
             stack.append(None)
         else:
@@ -117,12 +129,12 @@ def _check(content: bytes) -> None:
                 1 + sum(taken) if "TUPLE" in code.name or code.name == "FROZENSET" else max(taken, default=1)
             )
             if size > _LARGEST_TUPLE:
-                raise ValueError(f"tuples in tuples, or a long one, at operation {count}")
+                raise ValueError(f"operation {count} makes a tuple of more than {_LARGEST_TUPLE} elements")
             stack += [size] * len(code.stack_after)
 
 
 def _take(stack: list[int | None], before: list[pickletools.StackObject]) -> list[int]:
-    """Remove what an operation takes from the stack, and return it."""
+    """Pop the operands of an operation from the stack, and return their sizes."""
     taken: list[int] = []
     count = len(before)
     if pickletools.markobject in before:
@@ -132,23 +144,26 @@ def _take(stack: list[int | None], before: list[pickletools.StackObject]) -> lis
     for _ in range(count):
         size = stack.pop()
         if size is None:
-            raise ValueError("an operation takes a mark")
+            raise ValueError("an operation takes a mark as its operand")
         taken.append(size)
     return taken
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Return a pickled dictionary; keys as text, arrays as NumPy's, read-only.
+    """Load a pickled dictionary.
+
+    Returns:
+        The dictionary, its keys as strings and its arrays as read-only NumPy arrays.
 
     Raises:
-        DataError: The file is damaged, or holds anything but plain types and arrays of numbers.
+        DataError: If the file is damaged, or contains anything but plain types and arrays of numbers.
     """
     try:
         content = path.read_bytes()
         _check(content)
         found = _Unpickler(io.BytesIO(content), encoding="latin1").load()
         if not isinstance(found, dict):
-            raise ValueError(f"holds a {type(found).__name__}, not a dictionary")
+            raise ValueError(f"expected a dictionary, found {type(found).__name__}")
         return {
             _text(key): value.array() if isinstance(value, _Array) else value for key, value in found.items()
         }
@@ -156,10 +171,12 @@ def load(path: Path) -> dict[str, Any]:
         OSError, pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError,
         AttributeError, OverflowError, RecursionError, MemoryError,
     ) as exc:  # fmt: skip
-        raise DataError(f"{path}: cannot be read as a pickled batch, damaged or foreign: {exc}") from exc
+        raise DataError(
+            f"{path}: cannot be read as a pickled batch of CIFAR: {exc}; unpack the dataset again"
+        ) from exc
 
 
 def _text(value: str | bytes) -> str:
     if not isinstance(value, str | bytes):
-        raise ValueError(f"a {type(value).__name__} where text is expected")
+        raise ValueError(f"expected text, found {type(value).__name__}")
     return value.decode("latin-1") if isinstance(value, bytes) else value

@@ -267,7 +267,7 @@ def test_unknown_names_are_refused(name) -> None:
 
 def test_draws_for_other_images_are_refused() -> None:
     """One draw would otherwise be broadcast over all images."""
-    with pytest.raises(MismatchError, match="draws of `flip` are for 1 images, got 4"):
+    with pytest.raises(MismatchError, match="draws of `flip` are for 1 images, got 4 images"):
         apply(pictures(), "flip", [0.1])
     with pytest.raises(ConfigError, match="`family` of draws must be one of color_crop_"):
         apply(pictures(), "noise", [0.0] * 4)
