@@ -1,8 +1,8 @@
-"""The field's networks, and a network as a function of a flat vector of weights.
+"""The network families of MTT, networks built by user code, and their evaluation at given weights.
 
 Modules:
-    networks: networks by name.
-    architectures: one module for each family.
-    factory: networks that the user's code builds.
-    functional: a network as a function of its weights.
+    networks: parsing the name of a network, building it, and comparing it with a bundle.
+    architectures: the network families of MTT.
+    factory: networks built by user code, named `package.module:factory`.
+    functional: a network as a function of a flat weight vector.
 """

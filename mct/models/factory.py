@@ -1,7 +1,8 @@
-"""Networks that other people's code builds: `package.module:factory`, named by the user alone.
+"""Networks built by user code, which is named as `package.module:factory`.
 
-Importing a module runs it, so what a file names is never imported: only `allow`, called with a name
-from the command line, opens the way. The global random state is as before, whatever the factory draws.
+Importing a module executes it. A factory is therefore imported only if the user named it on the command line,
+which `allow` records. The name of a factory in a bundle or a result file is not sufficient. Building a
+network leaves torch's global random state unchanged.
 """
 
 import contextlib
@@ -19,16 +20,20 @@ from mct.errors import ConfigError
 from trajfmt.schema import FACTORY, MAX_FACTORY
 
 REFERENCE: Final = re.compile(FACTORY)
-"""`package.module:factory`."""
+"""Pattern of `package.module:factory`."""
 
 _ALLOWED: Final[set[str]] = set()
+"""The factories that the user has named."""
 
 
 def allow(reference: str) -> None:
-    """Let `call` import what the user has named; never to be given a name from a file.
+    """Permit `call` to import a factory. Do not pass a name that was read from a file.
+
+    Args:
+        reference: `package.module:factory`, as the user gave it.
 
     Raises:
-        ConfigError: It is longer than a manifest can hold.
+        ConfigError: If `reference` is too long for a manifest.
     """
     if len(reference) > MAX_FACTORY:
         raise ConfigError(f"`model` must have at most {MAX_FACTORY} characters, got {len(reference)}")
@@ -36,46 +41,47 @@ def allow(reference: str) -> None:
 
 
 def require_allowed(reference: str) -> None:
-    """Raise unless the user has named this factory.
+    """Check that the user has named this factory.
 
     Raises:
-        ConfigError: With the option that does.
+        ConfigError: If not. The message contains the option that permits it.
     """
     if reference not in _ALLOWED:
         raise ConfigError(
-            f"the network is built by the code {reference!r}, which the file names and you did not: "
-            f"give --model {reference} if you trust it"
+            f"the file names the code {reference!r} as the builder of its network, and that code is not run "
+            f"without your consent; give --model {reference} if you trust it"
         )
 
 
 def call(
     reference: str, *, channels: int, image_size: int, classes: int, generator: torch.Generator
 ) -> nn.Module:
-    """Build a network by a factory, and check that it can be trained and matched.
+    """Build a network with a user's factory, and check that it can be trained and matched.
 
-    The factory is called as `factory(channels=, image_size=, classes=)`, with torch's global generator
-    of the CPU seeded from `generator`; it must draw from no other. The folder that the command runs in
-    can be imported from, as with `python -m`.
+    The factory is called as `factory(channels=…, image_size=…, classes=…)` while torch's global CPU generator
+    is seeded from `generator`. It must not use any other source of random numbers. Modules are also imported
+    from the current working directory, as with `python -m`.
 
     Args:
-        reference: `package.module:factory`; see `allow`.
-        channels: Of the images.
+        reference: `package.module:factory`, permitted by `allow`.
+        channels: Channels of the images.
         image_size: Height and width of the images.
-        classes: Logits per image.
-        generator: On the CPU; one number is drawn.
+        classes: Number of classes.
+        generator: A generator on the CPU. One number is drawn from it.
 
     Returns:
-        The network, on the CPU, in training mode.
+        The network on the CPU, in training mode.
 
     Raises:
-        ConfigError: The user has not named it, it cannot be imported or called, or what it returns is
-            not a module of float32 parameters with memory of their own that maps images to logits.
+        ConfigError: If the user has not named the factory, it cannot be imported or called, or it returns
+            something else than a module that maps images to logits and whose parameters are float32,
+            trainable, and do not share memory.
     """
     require_allowed(reference)
     seed = int(torch.randint(2**62, (), generator=generator))
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         factory = _find(reference)
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed devices for good
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would also reseed all other devices
         with _failures(f"{reference}(channels={channels}, image_size={image_size}, classes={classes})"):
             network = factory(channels=channels, image_size=image_size, classes=classes)
             if not isinstance(network, nn.Module):
@@ -85,28 +91,28 @@ def call(
             network = network.to("cpu")
         _check_parameters(reference, network)
         _check_output(reference, network, torch.zeros(2, channels, image_size, image_size), classes)
-    _check_memory(reference, network)  # after the trial: lazy layers have none before
+    _check_memory(reference, network)  # only now do the parameters of lazy layers have memory
     return network
 
 
 def _find(reference: str) -> Callable[..., Any]:
-    """Import the module and return the factory."""
+    """Import the module, and return the factory in it."""
     module_name, _, name = reference.partition(":")
     with _failures(f"importing {module_name}"), _working_folder():
         try:
             module = importlib.import_module(module_name)
         except ModuleNotFoundError as exc:
             if exc.name is None or not f"{module_name}.".startswith(f"{exc.name}."):
-                raise  # the module is there, and one that it imports is not
+                raise  # the module exists, but imports one that does not
             raise ConfigError(
-                f"`model` {reference}: no module {exc.name!r}, neither in {os.getcwd()} nor installed"
+                f"`model` {reference}: no module {exc.name!r} is installed, nor is there one in {os.getcwd()}"
             ) from exc
     factory = getattr(module, name, None)
     if factory is None:
         place = getattr(module, "__file__", None)
         raise ConfigError(f"`model` {reference}: the module {module_name} ({place}) has no {name!r}")
     if not callable(factory):
-        raise ConfigError(f"`model` {reference} must be callable, it is {type(factory).__name__}")
+        raise ConfigError(f"`model` {reference} must be callable, got {type(factory).__name__}")
     found: Callable[..., Any] = factory
     return found
 
@@ -119,13 +125,13 @@ def _working_folder() -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(ValueError):  # the module may have taken it out itself
+        with contextlib.suppress(ValueError):  # the imported module may have removed the entry itself
             sys.path.remove(here)
 
 
 @contextlib.contextmanager
 def _failures(what: str) -> Iterator[None]:
-    """Turn whatever the user's code raises into one line that names it."""
+    """Convert any exception of the user's code to a `ConfigError` of one line that begins with `what`."""
     try:
         yield
     except ConfigError:
@@ -143,8 +149,8 @@ def _check_output(reference: str, network: nn.Module, images: Tensor, classes: i
     found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
     if found != (2, classes):
         raise ConfigError(
-            f"`model` {reference}: 2 images {tuple(images.shape[1:])} must give logits {(2, classes)}, "
-            f"got {found}"
+            f"`model` {reference}: for images {tuple(images.shape)} the network must return logits "
+            f"{(2, classes)}, got {found}"
         )
 
 
@@ -153,11 +159,11 @@ def _check_parameters(reference: str, network: nn.Module) -> None:
         raise ConfigError(f"`model` {reference}: the network has no parameters")
     for name, value in network.named_parameters():
         if value.dtype != torch.float32:
-            raise ConfigError(f"`model` {reference}: parameter `{name}` must be float32, it is {value.dtype}")
+            raise ConfigError(f"`model` {reference}: parameter `{name}` must be float32, got {value.dtype}")
         if not value.requires_grad:
             raise ConfigError(
-                f"`model` {reference}: parameter `{name}` is frozen, but matching trains every parameter; "
-                "make it a buffer"
+                f"`model` {reference}: parameter `{name}` is frozen (requires_grad=False), but trajectory "
+                "matching trains every parameter; register it as a buffer"
             )
 
 
@@ -167,6 +173,6 @@ def _check_memory(reference: str, network: nn.Module) -> None:
         address = value.untyped_storage().data_ptr()
         if address and (owner := owners.setdefault(address, name)) != name:
             raise ConfigError(
-                f"`model` {reference}: parameters `{owner}` and `{name}` share memory; a trajectory holds "
-                "every parameter once"
+                f"`model` {reference}: parameters `{owner}` and `{name}` share memory, but a trajectory "
+                "contains every parameter separately; use networks without shared weights"
             )

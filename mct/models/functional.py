@@ -1,8 +1,8 @@
-"""A network as a function of one flat vector of weights, without memory.
+"""A network as a pure function of a flat weight vector.
 
-Parameters are taken in the order of `Module.parameters()`, in which bundles store them. Buffers, such as
-the running statistics of batch norm, are copied for every call: what a call does to them is lost with
-it, so that the same weights and images give the same output however often the network was called.
+The vector contains the parameters in the order of `Module.parameters()`, as bundles do. Module buffers, such
+as the running statistics of batch norm, are copied for every call and the copies are discarded, so that equal
+weights and images always give equal outputs.
 """
 
 import torch
@@ -13,26 +13,26 @@ from torch.nn.modules.dropout import _DropoutNd
 from mct.errors import ConfigError
 
 _BLOCK = 1024
-"""Images per forward pass where no gradient is wanted."""
+"""Images per forward pass in `Functional.probabilities`, which needs no gradient."""
 
 
 class Functional:
-    """Evaluates a network at given weights.
+    """A network that can be evaluated at any weights.
 
     Args:
-        network: Any module; its own parameters are not used, only their names and shapes. It is put
-            into training mode, as MTT's student is.
+        network: Any module. Only the names and shapes of its parameters are used, not their values. It is
+            set to training mode, like MTT's student.
 
     Raises:
-        ConfigError: It has dropout, whose output is another one every time.
+        ConfigError: If the network has active dropout, so that its output would be random.
     """
 
     def __init__(self, network: nn.Module) -> None:
         for name, module in network.named_modules():
             if isinstance(module, _DropoutNd) and module.p > 0:
                 raise ConfigError(
-                    f"`model`: `{name}` is dropout, and the exact gradient needs a network that gives the "
-                    "same output twice; set its probability to 0"
+                    f"`model`: the layer `{name}` is dropout, but the exact gradient needs a network whose "
+                    "output is not random; set the probability of dropout to 0"
                 )
         self._network = network.train()
         named = list(network.named_parameters())
@@ -53,10 +53,14 @@ class Functional:
 
     @torch.no_grad()
     def probabilities(self, theta: Tensor, images: Tensor) -> Tensor:
-        """Return the softmax `(N, K)` of the logits, in evaluation mode.
+        """Return the softmax `(N, K)` of the logits, with the network in evaluation mode.
 
-        Trajectories hold no running statistics. Where a network has some, those of `images`, all at
-        once, take their place.
+        If the network has module buffers, such as running statistics, all images are instead evaluated as one
+        batch in training mode, because trajectories contain no running statistics.
+
+        Args:
+            theta: Weights `(P,)`.
+            images: `(N, C, H, W)`.
         """
         if any(True for _ in self._network.buffers()):
             return self(theta, images).softmax(1)

@@ -26,21 +26,26 @@ __all__ = ["ConvNet", "build", "check_layout", "flatten", "parameters_of", "pars
 
 
 def parse(name: str, *, channels: int, image_size: int, classes: int) -> trajfmt.Model:
-    """Return the model that a name stands for, for given images and classes.
+    """Return the model with a given name, for given images and classes.
 
-    In `ConvNet…`, `D` is depth (3), `W` width (128), then BN, LN, IN, GN, NN for the norm (IN) and AP,
-    MP, NP for the pooling (AP). Unlike in MTT they combine. The other networks of MTT are AlexNet, VGG11,
-    ResNet18 and ResNet18_AP, with BN behind VGG11 or ResNet18 for batch norm. `package.module:factory`
-    is anybody's network; see `factory.call`.
+    A name is one of
+
+    * `ConvNet`, optionally followed by `D` and the depth (default 3), `W` and the width (default 128), one of
+      `BN`, `LN`, `IN`, `GN`, `NN` for batch, layer, instance (the default), group or no normalisation, and
+      one of `AP`, `MP`, `NP` for average (the default), max or no pooling. MTT allows only one such part.
+    * `AlexNet`, `VGG11`, `ResNet18`, `ResNet18_AP`, or with batch norm `VGG11BN`, `ResNet18BN`,
+      `ResNet18BN_AP`.
+    * `package.module:factory`, code that builds a network, see `mct.models.factory.call`.
 
     Args:
-        name: From the user, never from a file: code that it names will be imported.
-        channels: Of the images.
+        name: A name given by the user. Do not pass a name that was read from a file, as `build` will import
+            the code that it names.
+        channels: Channels of the images.
         image_size: Height and width of the images.
-        classes: Logits per image.
+        classes: Number of classes.
 
     Raises:
-        ConfigError: The name is none of these.
+        ConfigError: If `name` is none of these.
 
     Example:
         >>> model = parse("ConvNetD4W64BN", channels=3, image_size=32, classes=10)
@@ -53,9 +58,9 @@ def parse(name: str, *, channels: int, image_size: int, classes: int) -> trajfmt
         facts = {"family": "other", "factory": name}
     if facts is None:
         raise ConfigError(
-            "`model` must be like ConvNet, ConvNetD3W32 or ConvNetD4W128BN, one of AlexNet, VGG11, VGG11BN, "
-            "ResNet18, ResNet18BN, ResNet18_AP, ResNet18BN_AP, or package.module:factory for your own, "
-            f"got {name!r}"
+            "`model` must be a ConvNet such as ConvNet, ConvNetD3W32 or ConvNetD4W128BN, one of AlexNet, "
+            "VGG11, VGG11BN, ResNet18, ResNet18BN, ResNet18_AP and ResNet18BN_AP, or package.module:factory "
+            f"for a network of your own, got {name!r}"
         )
     if facts["family"] == "ConvNet":
         facts = {"depth": 3, "width": 128} | facts
@@ -80,21 +85,21 @@ def class_of(model: trajfmt.Model) -> type[nn.Module] | None:
 def build(
     model: trajfmt.Model, *, generator: torch.Generator, device: str | torch.device = "cpu"
 ) -> nn.Module:
-    """Build a network with PyTorch's default initialisation, drawn from `generator` alone.
+    """Build a network with PyTorch's default initialisation, using random numbers of `generator` only.
 
     Args:
-        model: Every fact of it must be known.
-        generator: On the CPU, so that the same seed gives the same weights on every device.
-        device: Where the network is to live.
+        model: The network, with every attribute that `unknown` checks.
+        generator: A generator on the CPU. A seed gives the same weights on every device.
+        device: Device of the network.
 
     Raises:
-        ConfigError: A fact is unknown, the network is not one for such images, or code would be imported
-            that the user has not named.
+        ConfigError: If an attribute is unknown, the network does not support images of this size, or it is
+            built by code that the user has not named.
     """
     if open_facts := unknown(model):
         raise ConfigError(
-            "`image_size`, and of most networks `norm`, `pooling` or `factory`, must be known; of this "
-            f"{models.model_name(model)} {' and '.join(open_facts)} is not"
+            f"the network {models.model_name(model)!r} cannot be built without knowing its "
+            f"{' and '.join(open_facts)}; name the network with --model"
         )
     if model.factory is not None and model.image_size is not None:
         return factory.call(
@@ -113,7 +118,7 @@ def build(
         if isinstance(module, nn.Conv2d | nn.Linear):
             _initialise(module, generator)
         elif isinstance(module, nn.GroupNorm | nn.LayerNorm | nn.BatchNorm2d):
-            module.reset_parameters()  # constants: ones and zeros
+            module.reset_parameters()  # sets ones and zeros, and draws nothing
     return network.to(device)
 
 
@@ -141,7 +146,7 @@ def _convnet(model: trajfmt.Model) -> nn.Module:
     names = ("depth", "width", "channels", "image_size", "classes", "norm", "pooling")
     facts = {name: getattr(model, name) for name in names}
     if model.norm == "group" and facts["width"] % 4:
-        raise ConfigError(f"group norm has 4 groups: `width` {model.width!r} is not divisible by it")
+        raise ConfigError(f"`width` must be divisible by the 4 groups of group norm, got {model.width!r}")
     return ConvNet(**facts)
 
 
@@ -187,8 +192,8 @@ def _check(family: Family, model: trajfmt.Model) -> None:
 
 
 def _initialise(module: nn.Conv2d | nn.Linear, generator: torch.Generator) -> None:
-    # nn.Conv2d and nn.Linear draw weight and bias from U(-b, b) with b = 1/sqrt(fan_in):
-    # kaiming_uniform_ with a = sqrt(5) is that.
+    # nn.Conv2d and nn.Linear call kaiming_uniform_ with a = sqrt(5), which draws from U(-b, b) with
+    # b = 1/sqrt(fan_in), and draw the bias from the same distribution.
     bound = 1 / math.sqrt(module.weight[0].numel())
     with torch.no_grad():
         module.weight.uniform_(-bound, bound, generator=generator)
@@ -197,35 +202,35 @@ def _initialise(module: nn.Conv2d | nn.Linear, generator: torch.Generator) -> No
 
 
 def parameters_of(network: nn.Module) -> list[tuple[str, tuple[int, ...]]]:
-    """Return `(name, shape)` of every parameter in the order of `Module.parameters()`."""
+    """Return the name and shape of every parameter, in the order of `Module.parameters()`."""
     return [(name, tuple(value.shape)) for name, value in network.named_parameters()]
 
 
 def check_layout(network: nn.Module, layout: trajfmt.ParamLayout) -> None:
-    """Raise unless the parameters of `network` are those of `layout`, in the same order.
+    """Check that a network has the parameters of a bundle, in the same order.
 
-    Names are compared only where the bundle has real ones: a converter that did not recognise
-    the model calls them `param.000`, `param.001`, …. They may stand behind a prefix: Lightning's
-    checkpoints have that of the attribute which holds the network.
+    Shapes must be equal. Names must be equal except for a prefix, because Lightning's checkpoints prepend the
+    name of the attribute that contains the network. The placeholder names `param.000`, `param.001`, …, which
+    a conversion uses if it does not recognise the network, match any name.
 
     Raises:
-        MismatchError: Naming the first parameter that differs, and both versions of it.
+        MismatchError: If a parameter differs. The message names the first one.
     """
     ours = parameters_of(network)
     theirs = [(entry.name, tuple(entry.shape)) for entry in layout.parameters]
     if len(ours) != len(theirs):
         raise MismatchError(
-            f"the network has {len(ours)} parameter tensors, the bundle {len(theirs)}; "
-            f"first of the network {_first(ours)}, of the bundle {_first(theirs)}"
+            f"the network has {len(ours)} parameter tensors, but the bundle has {len(theirs)}; the first of "
+            f"the network is {_first(ours)}, the first of the bundle is {_first(theirs)}; check the model"
         )
     for number, (own, other) in enumerate(zip(ours, theirs, strict=True)):
         same = own[0] == other[0] or other[0].endswith(f".{own[0]}") or other[0] == f"param.{number:03d}"
         if own[1] != other[1] or not same:
             raise MismatchError(
-                f"parameter {number}: the network has `{own[0]}` {own[1]}, "
-                f"the bundle `{other[0]}` {other[1]}; check the model"
+                f"parameter {number} is `{own[0]}` {own[1]} in the network, but "
+                f"`{other[0]}` {other[1]} in the bundle; check the model"
             )
 
 
 def _first(parameters: Sequence[tuple[str, tuple[int, ...]]]) -> str:
-    return "is none" if not parameters else f"`{parameters[0][0]}` {parameters[0][1]}"
+    return "missing" if not parameters else f"`{parameters[0][0]}` {parameters[0][1]}"

@@ -186,7 +186,7 @@ def test_cross_is_refused_before_anything_is_trained(evaluated: Path, monkeypatc
         raise AssertionError("a network was trained")
 
     monkeypatch.setattr("mct.evaluation.protocol.learners", train)
-    fails(2, "AlexNet takes images from 28x28", "evaluate", evaluated, "--cross")
+    fails(2, "AlexNet accepts images from 28x28", "evaluate", evaluated, "--cross")
 
 
 def test_evaluations_during_a_run(evaluated: Path) -> None:

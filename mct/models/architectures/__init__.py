@@ -1,9 +1,9 @@
-"""The field's networks, one module for each family.
+"""The network families of MTT, with the same layers, parameter names and parameter order.
 
 Modules:
-    convnet: MTT's ConvNet.
+    convnet: ConvNet.
     alexnet: AlexNet.
     vgg: VGG11.
-    resnet: ResNet18.
-    norms: normalisation layers by name.
+    resnet: ResNet18 and ResNet18AP.
+    norms: the normalisation layers that the families share.
 """

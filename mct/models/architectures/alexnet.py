@@ -1,12 +1,13 @@
-"""AlexNet in the CIFAR form of the trajectory matching family: layers, names and order of MTT's."""
+"""AlexNet for small images, with the layers, parameter names and parameter order of MTT's `AlexNet`."""
 
 from torch import Tensor, nn
 
 
 class AlexNet(nn.Module):
-    """Five convolutions, three max poolings, one linear layer; no norm.
+    """Five convolutions, three max poolings and one linear layer, without normalisation layers.
 
-    Input `(B, channels, n, n)` float with n such that 4x4 pixels are left, output `(B, classes)` logits.
+    The input is `(B, channels, n, n)` with n such that the last pooling gives 4x4 pixels. The output is
+    `(B, classes)` logits.
     """
 
     def __init__(self, *, channels: int, classes: int) -> None:

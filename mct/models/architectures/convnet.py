@@ -1,7 +1,7 @@
-"""MTT's ConvNet: the network of its experts.
+"""ConvNet, the network of MTT's experts.
 
-The layers, and with them the names and the order of `Module.parameters()`, are those of MTT's
-`ConvNet`, because that order is how its buffers are read.
+It has the layers, parameter names and parameter order of MTT's `ConvNet`. MTT's replay buffers contain the
+parameters in this order, without names.
 """
 
 from torch import Tensor, nn
@@ -11,9 +11,21 @@ from mct.models.architectures.norms import norm_layers
 
 
 class ConvNet(nn.Module):
-    """`depth` blocks of 3x3 convolution, norm, ReLU and 2x2 pooling, then one linear layer.
+    """`depth` blocks of 3x3 convolution, normalisation, ReLU and 2x2 pooling, followed by one linear layer.
 
-    Input `(B, channels, image_size, image_size)` float, output `(B, classes)` logits.
+    The input is `(B, channels, image_size, image_size)`. The output is `(B, classes)` logits.
+
+    Args:
+        depth: Number of blocks.
+        width: Channels of every convolution.
+        channels: Channels of the input.
+        image_size: Height and width of the input.
+        classes: Number of classes.
+        norm: `instance`, `batch`, `group`, `layer` or `none`.
+        pooling: `avg`, `max` or `none`.
+
+    Raises:
+        ConfigError: If pooling leaves no pixel.
     """
 
     def __init__(
@@ -21,8 +33,8 @@ class ConvNet(nn.Module):
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        # MTT pads the first convolution by 3 for every one-channel input, and treats 28 as 32
-        # throughout; the two agree for 28x28 alone, so only there do we do it.
+        # MTT pads the first convolution by 3 for every input of one channel, and takes image size 28 for 32.
+        # These fit together only for 28x28 images of one channel, so no other images are padded here.
         padding, size, incoming = (
             (3, 32, 1) if (channels, image_size) == (1, 28) else (1, image_size, channels)
         )
@@ -36,8 +48,8 @@ class ConvNet(nn.Module):
             incoming, padding = width, 1
         if size < 1:
             raise ConfigError(
-                f"a ConvNet of depth {depth} halves {image_size}x{image_size} images to nothing; "
-                "use a smaller depth"
+                f"a ConvNet of depth {depth} halves images {depth} times, which leaves no pixel of "
+                f"{image_size}x{image_size} images; use a smaller depth"
             )
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Linear(width * size * size, classes)

@@ -1,18 +1,18 @@
-"""The normalisation layers of MTT's networks, by the name that a manifest gives them."""
+"""The normalisation layers of MTT's networks, under the names that manifests use."""
 
 from torch import nn
 
 
 def norm_layers(kind: str, width: int, size: int) -> list[nn.Module]:
-    """Return the layer that normalises `(B, width, size, size)`, or no layer for `none`.
+    """Return a list with the layer that normalises inputs `(B, width, size, size)`; empty for `none`.
 
     Args:
         kind: `instance`, `batch`, `group`, `layer` or `none`.
-        width: Channels.
-        size: Height and width; only layer norm has a weight for every pixel.
+        width: Number of channels.
+        size: Height and width. It matters only for `layer`, which has a weight for every pixel.
     """
     match kind:
-        case "instance":  # one group per channel, as in MTT; not nn.InstanceNorm2d
+        case "instance":  # MTT uses GroupNorm with one group per channel, not nn.InstanceNorm2d
             return [nn.GroupNorm(width, width)]
         case "batch":
             return [nn.BatchNorm2d(width)]

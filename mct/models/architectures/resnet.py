@@ -1,7 +1,7 @@
-"""ResNet18 in the CIFAR forms of the trajectory matching family: layers, names and order of MTT's.
+"""ResNet18 for small images, with the layers, parameter names and parameter order of MTT's `ResNet`.
 
-The second form, ResNet18AP, halves by average pooling where the first has strides, and hands all pixels
-that are left to the classifier instead of their average.
+The variant ResNet18AP halves images by average pooling instead of strided convolutions, and its classifier
+receives all pixels of the last stage instead of their average.
 """
 
 from torch import Tensor, nn
@@ -11,9 +11,17 @@ from mct.models.architectures.norms import norm_layers
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions with norms around a shortcut; the first may halve the image.
+    """A residual block: two 3x3 convolutions with normalisation, and a shortcut.
 
-    Input `(B, incoming, n, n)`, output `(B, width, m, m)` with m = n or about n / 2.
+    The input is `(B, incoming, n, n)`. The output is `(B, width, m, m)`, where m is about n / 2 if the block
+    halves the image, and n otherwise.
+
+    Args:
+        incoming: Channels of the input.
+        width: Channels of the output.
+        halve: Whether to halve the image.
+        norm: `instance` or `batch`.
+        average: Halve by average pooling instead of a strided convolution.
     """
 
     def __init__(self, incoming: int, width: int, *, halve: bool, norm: str, average: bool) -> None:
@@ -41,10 +49,16 @@ class Block(nn.Module):
 
 
 class ResNet18(nn.Module):
-    """A convolution and eight blocks in four stages, then one linear layer.
+    """A convolution and eight residual blocks in four stages, followed by one linear layer.
 
-    Input `(B, channels, n, n)` float with n such that the last stage has 4x4 pixels (with `average`
-    and one channel 3x3), output `(B, classes)` logits.
+    The input is `(B, channels, n, n)` with n such that the last stage has 4x4 pixels, or 3x3 pixels if
+    `average` is set and there is one channel. The output is `(B, classes)` logits.
+
+    Args:
+        channels: Channels of the input.
+        classes: Number of classes.
+        norm: `instance` or `batch`.
+        average: Whether this is the variant ResNet18AP.
     """
 
     def __init__(self, *, channels: int, classes: int, norm: str, average: bool) -> None:

@@ -1,4 +1,4 @@
-"""VGG11 in the CIFAR form of the trajectory matching family: layers, names and order of MTT's."""
+"""VGG11 for small images, with the layers, parameter names and parameter order of MTT's `VGG`."""
 
 from typing import Final
 
@@ -11,9 +11,10 @@ _STAGES: Final = ((64,), (128,), (256, 256), (512, 512), (512, 512))
 
 
 class VGG11(nn.Module):
-    """Eight blocks of 3x3 convolution, norm and ReLU, five max poolings, one linear layer.
+    """Eight blocks of 3x3 convolution, normalisation and ReLU, five max poolings and one linear layer.
 
-    Input `(B, channels, n, n)` float with n such that one pixel is left, output `(B, classes)` logits.
+    The input is `(B, channels, n, n)` with n such that the last pooling gives one pixel. The output is
+    `(B, classes)` logits.
     """
 
     def __init__(self, *, channels: int, classes: int, norm: str) -> None:

@@ -79,7 +79,7 @@ def test_probabilities_are_those_of_the_network_in_evaluation() -> None:
 def test_dropout_is_refused() -> None:
     """A network that gives another output each time has no exact gradient in two passes."""
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(0.5), torch.nn.Linear(4, 2))
-    with pytest.raises(ConfigError, match="`1` is dropout"):
+    with pytest.raises(ConfigError, match="layer `1` is dropout"):
         ExactUnroll(AutogradStep(network))
     network[1].p = 0.0
     ExactUnroll(AutogradStep(network))

@@ -129,13 +129,13 @@ def test_code_that_only_a_file_names_is_not_imported(written: Written, tmp_path:
     ("    return None", "must return a torch.nn.Module, got NoneType"),
     ("    return nn.Linear", "must return a torch.nn.Module, got type"),
     ("    return nn.Linear(5, classes)", r"given images \(2, 2, 4, 4\), raised RuntimeError"),
-    ("    return nn.Sequential(nn.Flatten(), nn.Linear(32, 4))", r"must give logits \(2, 3\), got \(2, 4\)"),
-    ("    return nn.Sequential(nn.Flatten(0), nn.Linear(64, 3))", r"must give logits \(2, 3\), got \(3,\)"),
+    ("    return nn.Sequential(nn.Flatten(), nn.Linear(32, 4))", r"return logits \(2, 3\), got \(2, 4\)"),
+    ("    return nn.Sequential(nn.Flatten(0), nn.Linear(64, 3))", r"must return logits \(2, 3\), got \(3,\)"),
     ("    return nn.Sequential(nn.Flatten(2), nn.LSTM(16, 3))", "got tuple"),
     ("    return nn.Sequential(nn.Flatten(), nn.AdaptiveAvgPool1d(3))", "has no parameters"),
     ("    return nn.Sequential(nn.Flatten(), nn.Linear(32, 3)).double()", "`1.weight` must be float32"),
     ("    net = nn.Sequential(nn.Flatten(), nn.Linear(32, 3)); net.x = nn.Parameter(torch.ones(1).half())\n"
-     "    return net", "`x` must be float32, it is torch.float16"),
+     "    return net", "`x` must be float32, got torch.float16"),
     ("    net = nn.Sequential(nn.Flatten(), nn.Linear(32, 3)); net[1].bias.requires_grad_(False)\n"
      "    return net", "`1.bias` is frozen"),
     ("    a = nn.Linear(3, 3)\n    return nn.Sequential(nn.Flatten(), nn.Linear(32, 3), a, a)",
@@ -153,7 +153,7 @@ def test_network_that_cannot_be_used_is_refused(written: Written, body: str, mes
 
 @pytest.mark.parametrize(("text", "name", "message"), [
     ("", "make", "has no 'make'"),
-    ("make = 3", "make", "must be callable, it is int"),
+    ("make = 3", "make", "must be callable, got int"),
     ("import no_such_thing", "make", "importing .* raised ModuleNotFoundError: No module named 'no_such_t"),
     ("make = (", "make", "importing .* raised SyntaxError"),
     ("1 / 0", "make", "importing .* raised ZeroDivisionError"),
@@ -169,7 +169,7 @@ def test_module_that_cannot_be_used_is_refused(written: Written, text: str, name
 def test_module_that_is_missing_is_named_with_the_places_looked_at(written: Written, tmp_path: Path) -> None:
     """The part that is missing, also where a module is taken for a package."""
     with pytest.raises(
-        ConfigError, match=f"no module 'no_such_package', neither in {tmp_path} nor installed"
+        ConfigError, match=f"no module 'no_such_package' is installed, nor is there one in {tmp_path}"
     ):
         build("no_such_package.nets:make")
     name = written(LINEAR)

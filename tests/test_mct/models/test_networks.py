@@ -73,7 +73,7 @@ def test_unknown_name_is_refused(name: str) -> None:
 def test_model_with_an_unknown_fact_is_refused() -> None:
     """Norm and pooling are not guessed."""
     model = trajfmt.Model(family="ConvNet", depth=2, width=8, channels=1, classes=10, image_size=8)
-    with pytest.raises(ConfigError, match="must be known"):
+    with pytest.raises(ConfigError, match="cannot be built without knowing"):
         networks.build(model, generator=generator(0))
 
 
@@ -88,7 +88,7 @@ def test_layout_that_fits_passes(network: networks.ConvNet) -> None:
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    (lambda entries: entries[:-1], "10 parameter tensors, the bundle 9"),
+    (lambda entries: entries[:-1], "10 parameter tensors, but the bundle has 9"),
     (lambda entries: [*entries[:3], ("features.1.bias", (5,)), *entries[4:]], "parameter 3.*(4,).*(5,)"),
     (lambda entries: [("conv.weight", entries[0][1]), *entries[1:]], "parameter 0.*features.0.weight.*conv"),
 ])  # fmt: skip

@@ -114,9 +114,9 @@ def test_gradient_of_a_step_reaches_the_images(name: str) -> None:
 @pytest.mark.parametrize(("facts", "message"), [
     ({"family": "VGG11", "norm": "layer"}, "`norm` of VGG11 must be instance or batch"),
     ({"family": "AlexNet", "norm": "batch"}, "`norm` of AlexNet must be none"),
-    ({"family": "ResNet18", "norm": "batch", "pooling": "max"}, "pooling cannot be chosen"),
-    ({"family": "ResNet18"}, "norm is not"),
-    ({"family": "other"}, "factory is not"),
+    ({"family": "ResNet18", "norm": "batch", "pooling": "max"}, "`pooling` must be unset"),
+    ({"family": "ResNet18"}, "cannot be built without knowing its norm"),
+    ({"family": "other"}, "cannot be built without knowing its factory"),
 ])  # fmt: skip
 def test_model_that_cannot_be_built_is_refused(facts: dict[str, str], message: str) -> None:
     """A manifest may say what no network of ours is."""
