@@ -1,19 +1,19 @@
-"""What a process computes with: devices, memory, other processes, clocks, caches.
+"""Computing resources: devices, memory, processes, clocks, seeds and files.
 
-Knows nothing of images, networks or trajectories.
+This folder contains nothing about images, networks or trajectories.
 
 Modules:
-    devices: device names, and the choice of one.
-    memory: free memory of a device, and which errors mean that it ran out.
-    allocator: keeping freed memory instead of returning it.
-    execution: the options that trade memory for time.
-    usage: memory and share of the device in use.
+    devices: checking and describing torch devices.
+    memory: the free memory of a device, and recognising errors that mean it is exhausted.
+    allocator: keeping freed memory in the process instead of returning it to the system.
+    execution: options that trade memory for time.
+    usage: measuring peak memory and the utilisation of a device.
     ranks: the processes that share a run.
-    clock: seconds by part of an outer step.
-    profiling: a trace of outer steps.
-    capture: work recorded once and replayed: CUDA graphs.
-    caches: where torch keeps what it compiles.
+    clock: measuring the time of the parts of an outer step.
+    profiling: a profiler trace of a few outer steps.
+    capture: recording GPU work as CUDA graphs.
+    caches: the folder in which torch keeps compiled code.
     determinism: deterministic algorithms on a GPU.
-    seeds: generators from a seed and a purpose.
-    tensorfile: one safetensors file with one JSON record.
+    seeds: random generators derived from a seed and a purpose.
+    tensorfile: safetensors files with one JSON object as metadata, and atomic writes.
 """

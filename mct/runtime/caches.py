@@ -1,4 +1,4 @@
-"""Where torch keeps what it compiles; the folder of the cache is trajfmt's."""
+"""The folder in which torch keeps compiled code, within the cache folder of trajfmt."""
 
 import contextlib
 import hashlib
@@ -13,29 +13,32 @@ import torch
 from trajfmt.storage import cache_folder
 
 COMPILER_VARIABLE: Final = "TORCHINDUCTOR_CACHE_DIR"
-"""Environment variable that names torch's own folder."""
+"""Environment variable with which torch chooses the folder of its compiled code."""
 
 
 def keep_compiled() -> None:
-    """Let torch keep what it compiles in the folder, for the next process, unless its variable says where.
+    """Make torch keep compiled code in the cache folder, so that later processes reuse it.
 
-    Torch's own default is a temporary folder. A program decides this, never a library: the commands of
-    mct call it, before anything is compiled. Each version of torch and each kind of CPU has a folder of its
-    own: the machines of a cluster may share a home directory, and torch would load code that was compiled
-    for AVX2 on a machine with AVX-512, where it then accesses memory outside of tensors.
+    Nothing changes if the environment variable `TORCHINDUCTOR_CACHE_DIR` is set, or there is no cache folder.
+    torch's own default is a temporary folder. Only programs should change such a process-wide setting: the
+    commands of mct call this function before anything is compiled, and the library does not.
+
+    Each version of torch and each kind of CPU gets a folder of its own. The machines of a cluster may share a
+    home directory, and code that was compiled for AVX2 accesses memory outside of tensors if torch loads it
+    on a machine with AVX-512.
     """
     folder = cache_folder()
     if folder is None or COMPILER_VARIABLE in os.environ:
         return
     kind = f"{torch.__version__}-{torch.backends.cpu.get_cpu_capability()}-{_features()}"
     compiled = folder / "compiled" / re.sub(r"[^A-Za-z0-9.+-]", "-", kind)
-    with contextlib.suppress(OSError):  # no room, or no right to write: torch's default then
+    with contextlib.suppress(OSError):  # torch keeps its default if the folder cannot be created
         compiled.mkdir(parents=True, exist_ok=True)
         os.environ[COMPILER_VARIABLE] = str(compiled)
 
 
 def _features() -> str:
-    """Return a short hash of what the CPU can do; compiled code uses all of it (`-march=native`)."""
+    """Return a short hash of the CPU's features, all of which compiled code may use (`-march=native`)."""
     text = platform.machine()
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()

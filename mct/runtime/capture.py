@@ -1,7 +1,7 @@
-"""Work on a GPU that is recorded once and replayed, as CUDA graphs.
+"""Recording GPU work as CUDA graphs, which can be replayed many times.
 
-Recorded work reads and writes fixed addresses, so whoever records it keeps the tensors alive. This is the
-only module that calls the interface of CUDA graphs; tests put another recorder in its place, which needs no
+Recorded work reads and writes fixed addresses, so the caller must keep its tensors alive. This is the only
+module that calls torch's interface to CUDA graphs. Tests replace `GraphRecorder` by a recorder that needs no
 GPU.
 """
 
@@ -18,57 +18,68 @@ class Replayable(Protocol):
     """Recorded work."""
 
     def replay(self) -> None:
-        """Do the work again, on what its inputs hold now."""
+        """Repeat the work with the current values of its inputs."""
         ...
 
     def pool(self) -> Any:
-        """Return the handle of the memory that the work uses."""
+        """Return the handle of the memory pool that the work uses."""
         ...
 
 
 class Recorder(Protocol):
-    """Records work that has run before, so that nothing is compiled and no algorithm is chosen meanwhile."""
+    """Records work on a device.
+
+    The work must have run once before, so that recording it neither compiles anything nor chooses algorithms.
+    """
 
     def record(
         self, work: Callable[[], Result], *, after: Replayable | None = None
     ) -> tuple[Result, Replayable]:
-        """Record a call of `work`, and return what it returned, whose values the first replay computes.
+        """Record a call of `work`.
 
         Args:
-            work: Waits for nothing on the device.
-            after: Recorded work that is always replayed before this one, which may reuse its memory.
+            work: A function that does not synchronise with the device.
+            after: Recorded work that is always replayed before this work. Its memory may be reused.
+
+        Returns:
+            The return value of `work`, whose tensors have no values before the first replay, and the
+            recorded work.
 
         Raises:
-            RuntimeError: The work cannot be recorded.
+            RuntimeError: If the work cannot be recorded.
         """
         ...
 
 
 class GraphRecorder:
-    """Records CUDA graphs."""
+    """Records work as CUDA graphs."""
 
     def record(
         self, work: Callable[[], Result], *, after: Replayable | None = None
     ) -> tuple[Result, Replayable]:
-        """Record a call of `work`, and return what it returned, whose values the first replay computes."""
+        """Record a call of `work`, see `Recorder.record`."""
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
         pool = torch.cuda.graph_pool_handle() if after is None else after.pool()
         try:
-            # thread_local: what another thread does, such as loading knots, does not invalidate the capture.
+            # With "thread_local", work of other threads, such as loading knots, does not invalidate the
+            # capture.
             with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
                 found = work()
         except RuntimeError as exc:
-            torch.cuda.set_stream(stream)  # a failed capture can leave its own stream current,
-            _close(pool)  # and the allocator in its pool
-            if isinstance(exc.__context__, RuntimeError):  # the reason, not what followed from it
+            # A failed capture can leave its own stream as the current one, and its pool as the target of
+            # allocations.
+            torch.cuda.set_stream(stream)
+            _close(pool)
+            if isinstance(exc.__context__, RuntimeError):  # the original error, not its consequence
                 raise exc.__context__ from None
             raise
         return found, graph
 
 
 def _close(pool: Any) -> None:
-    """End allocations to the pool of a capture that failed before torch did so, and give its memory back."""
+    """Stop allocating from the pool of a failed capture, and release the memory of the pool."""
     device = torch.cuda.current_device()
-    with contextlib.suppress(RuntimeError, AttributeError):  # torch had ended them, or has other names
+    # The calls fail if torch has already done this, or if this version of torch names them differently.
+    with contextlib.suppress(RuntimeError, AttributeError):
         torch._C._cuda_endAllocateToPool(device, pool)
         torch._C._cuda_releasePool(device, pool)

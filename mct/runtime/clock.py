@@ -1,4 +1,4 @@
-"""Where the time of an outer step goes: exclusive seconds by part, on the device's own clock."""
+"""Measuring the time of the parts of an outer step, with the clock of the device."""
 
 import contextlib
 import time
@@ -10,12 +10,13 @@ import torch
 
 
 class Clock:
-    """Adds up time by part. A part inside another one is not counted twice.
+    """Accumulates the time of named parts. The time of a nested part does not count for the outer part.
 
-    On CUDA the parts are marked by events, so that nothing waits until `read`; elsewhere by the wall clock.
+    On CUDA, the beginning and the end of a part are events, so nothing waits for the device before `read`. On
+    other devices the wall clock is used.
 
     Args:
-        device: Where the work is done.
+        device: The device that does the work.
     """
 
     def __init__(self, device: str | torch.device = "cpu") -> None:
@@ -25,7 +26,7 @@ class Clock:
 
     @contextlib.contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Count what happens inside as `name`."""
+        """Count the time of the `with` block for the part `name`."""
         self._mark(name)
         self._open.append(name)
         try:
@@ -35,7 +36,7 @@ class Clock:
             self._mark(self._open[-1])
 
     def read(self) -> dict[str, float]:
-        """Return the seconds of every part since the last call, and start again."""
+        """Return the seconds of every part since the previous call, and reset the clock."""
         marks, self._marks = self._marks, []
         seconds: defaultdict[str, float] = defaultdict(float)
         if self._cuda and marks:
@@ -46,7 +47,7 @@ class Clock:
         return dict(seconds)
 
     def _mark(self, name: str | None) -> None:
-        """From now on, time is that of `name`."""
+        """Count the time from now on for the part `name`, or for no part."""
         if self._cuda:
             event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
             event.record()

@@ -1,4 +1,4 @@
-"""Turns the name of a torch device into a device that has been tried, or raises a clear error."""
+"""Checking, choosing and describing torch devices."""
 
 from typing import Final
 
@@ -7,14 +7,17 @@ import torch
 from mct.errors import ConfigError
 
 AUTO: Final = "auto"
-"""As the name of a device: the GPU where torch finds one, else the CPU."""
+"""Name of a device that means the GPU if torch finds one, and the CPU otherwise."""
 
 
 def device_of(name: str) -> torch.device:
-    """Return the device `name`, like `cpu`, `cuda:0` or `auto`, after computing something on it.
+    """Return a device, after checking that it can compute.
+
+    Args:
+        name: The name of a torch device, such as `cpu` or `cuda:0`, or `auto`.
 
     Raises:
-        ConfigError: There is no such device here.
+        ConfigError: If the device does not exist or cannot be used.
     """
     name = settled(name)
     try:
@@ -24,10 +27,10 @@ def device_of(name: str) -> torch.device:
             one.cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as exc:  # torch raises all three
         reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
-        instead = "; --device cpu computes on the CPU" if name.startswith("cuda") else ""
+        instead = "; use --device cpu to compute on the CPU" if name.startswith("cuda") else ""
         raise ConfigError(f"`device` {name!r} cannot be used: {reason}{instead}") from exc
     if device.type == "meta":
-        raise ConfigError("`device` 'meta' cannot be used: it computes nothing; use cpu, cuda or auto")
+        raise ConfigError("`device` 'meta' cannot be used: it does not compute; use cpu, cuda or auto")
     return device
 
 
@@ -44,7 +47,7 @@ def settled(name: str) -> str:
 
 
 def described(name: str) -> str:
-    """Return what a device is, for people: a GPU with its model, the CPU with its threads."""
+    """Describe a device for users: the name and model of a GPU, or the number of threads of the CPU."""
     device = torch.device(name)
     if device.type == "cuda":
         return f"{name}, {torch.cuda.get_device_name(device)}"

@@ -1,4 +1,4 @@
-"""How a run is computed where that decides time and memory, and results only up to rounding."""
+"""Options that trade memory for time, and change results at most by rounding."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,20 +8,27 @@ from mct.errors import ConfigError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
-    """Budgets in MiB, per process."""
+    """Memory budgets of one process, and where to write its trace.
+
+    Raises:
+        ConfigError: If a budget is out of range.
+    """
 
     knots_mb: int = 1024
-    """Knots that are kept in memory or on the device; those beyond it are read ahead of their use."""
+    """MiB of knots kept in memory or on the device. Knots beyond this budget are read ahead of their use."""
 
     keep_mb: int | None = None
-    """Activations of inner steps that are kept for the way back instead of being computed again. None: as
-    many as free memory allows (see `keeping`)."""
+    """MiB of activations that inner steps keep for the backward pass instead of recomputing them.
+
+    None uses as much as the free memory allows, see `mct.inner.keeping`.
+    """
 
     step_images: int | None = None
-    """Images whose activations exist at once; a larger batch is computed in parts. None: a whole batch."""
+    """Number of images whose activations exist at once. Larger batches are computed in parts. None computes
+    every batch as a whole."""
 
     profile: Path | None = None
-    """Where to write a trace of outer steps 2 to 4 of this process (Chrome's format; Perfetto opens it)."""
+    """File for a trace of outer steps 2 to 4 of this process, in Chrome's format, which Perfetto opens."""
 
     def __post_init__(self) -> None:
         for name, least in (("knots_mb", 0), ("keep_mb", 0), ("step_images", 1)):

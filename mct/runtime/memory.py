@@ -1,4 +1,4 @@
-"""How much memory is free where a run computes, and which errors say that there was not enough of it."""
+"""The free memory of a device, and recognising errors that mean it is exhausted."""
 
 import contextlib
 import resource
@@ -16,14 +16,15 @@ _CGROUP = Path("/sys/fs/cgroup")
 def free_bytes(device: torch.device, *, proc: Path = _PROC, cgroup: Path = _CGROUP) -> int | None:
     """Return how many bytes this process can still allocate on a device, or None if that is unknown.
 
-    On CUDA that is what the driver calls free, and what torch's allocator holds without using it. On a CPU
-    it is the least of what Linux calls available, what the limits of the process's control groups leave
-    (containers and batch schedulers set those), and what `ulimit -v` leaves.
+    On CUDA, this is the free memory that the driver reports plus the unused memory of torch's allocator. On
+    the CPU, it is the smallest of three numbers: the memory that Linux reports as available, the remainder of
+    the limits of the process's control groups, which containers and batch schedulers set, and the remainder
+    of `ulimit -v`.
 
     Args:
-        device: Where memory is wanted.
-        proc: Where the process file system is mounted.
-        cgroup: Where the file systems of control groups are mounted.
+        device: The device.
+        proc: Mount point of the process file system.
+        cgroup: Mount point of the control group file systems.
     """
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -34,7 +35,7 @@ def free_bytes(device: torch.device, *, proc: Path = _PROC, cgroup: Path = _CGRO
 
 
 def is_exhausted(exc: BaseException) -> bool:
-    """Return whether an error says that memory ran out.
+    """Return whether an error means that memory is exhausted.
 
     Example:
         >>> is_exhausted(MemoryError()), is_exhausted(RuntimeError("shapes do not match"))
@@ -51,7 +52,7 @@ def _available(proc: Path) -> Iterator[int]:
 
 
 def _group_limits(proc: Path, cgroup: Path) -> Iterator[int]:
-    """Yield what the limit of each control group above this process leaves, in versions 1 and 2."""
+    """Yield the remaining bytes of every control group (version 1 or 2) that contains this process."""
     try:
         lines = (proc / "self/cgroup").read_text().splitlines()
     except OSError:
@@ -69,13 +70,13 @@ def _group_limits(proc: Path, cgroup: Path) -> Iterator[int]:
         for folder in (group, *group.parents):
             if not folder.is_relative_to(mount):
                 break
-            with contextlib.suppress(OSError, ValueError):  # no such file, or no limit: `max`
+            with contextlib.suppress(OSError, ValueError):  # there is no file, or it says `max`: no limit
                 limit, used = (int((folder / name).read_text()) for name in names[:2])
                 yield max(0, limit - used + _statistic(folder / "memory.stat", names[2]))
 
 
 def _statistic(file: Path, name: str) -> int:
-    """Return one value of a `memory.stat` file; file pages that are inactive can be taken back."""
+    """Return one value of a `memory.stat` file. Inactive file pages, for example, can be reclaimed."""
     facts = dict(line.split() for line in file.read_text().splitlines())
     return int(facts.get(name, 0))
 

@@ -1,7 +1,8 @@
-"""The processes that share a run, as `torchrun` starts them.
+"""The processes ("ranks") that share a run, as `torchrun` starts them.
 
-Every process makes the same calls in the same order, and `sum` is the only way in which they speak. What
-they share, samples or batches, is decided in `distiller`; which of them writes, in `distill`.
+All ranks make the same calls in the same order; `sum`, an all-reduce, is the only communication.
+`mct.distillation.distiller` divides the samples or batches of an outer step between the ranks, and
+`mct.distillation.loop` lets rank 0 write the files.
 """
 
 import contextlib
@@ -21,52 +22,55 @@ from mct.runtime.devices import device_of, settled
 from mct.runtime.memory import is_exhausted
 
 _PATIENCE: Final = timedelta(days=1)
-"""How long processes wait for one another, as for the longest share of an evaluation."""
+"""How long a process waits for the others. An evaluation may keep one process busy for hours."""
 
 _LONGEST_PAUSE: Final = 1e-3
-"""Seconds between two looks whether a sum is there."""
+"""Longest time in seconds between two checks whether a sum is finished."""
 
 
 class Ranks(Protocol):
-    """Processes of one run; every one of them makes the same calls in the same order."""
+    """The processes of one run. All of them make the same calls in the same order."""
 
     @property
     def rank(self) -> int:
-        """Number of this process; 0 writes files."""
+        """Number of this process, from 0. Only rank 0 writes files."""
         ...
 
     @property
     def size(self) -> int:
-        """How many there are."""
+        """Number of processes."""
         ...
 
     def sum(self, values: Tensor, /) -> None:
-        """Replace `values` by their sum over all processes, the same bits everywhere."""
+        """Replace `values` by their sum over all processes. All processes get the same bits."""
         ...
 
 
 class Alone:
-    """One process."""
+    """The `Ranks` of a run with one process."""
 
     rank, size = 0, 1
 
     def sum(self, values: Tensor) -> None:
-        """Leave `values` as they are."""
+        """Leave `values` unchanged, as there is one process."""
 
 
 class Group:
-    """The processes of torch's default group: gloo for tensors on the CPU, NCCL for those on a GPU.
+    """The `Ranks` of torch's default process group.
+
+    The group uses gloo for tensors on the CPU, and NCCL, if available, for tensors on a GPU.
 
     Args:
         backend: `gloo`, or `cpu:gloo,cuda:nccl`.
 
     Raises:
-        RankError: The processes did not find one another.
+        RankError: If the processes did not find one another.
     """
 
     def __init__(self, backend: str) -> None:
-        # Functions of this module have the default group as it is at their import for a default argument.
-        # Imported later, which torch.compile does, they would keep the group and its threads after `close`.
+        # The functions of this module have a default argument that is the default group at the time of the
+        # import. If torch.compile imported the module later, this argument would keep the group and its
+        # threads alive after `close`.
         importlib.import_module("torch.distributed.nn.functional")
         try:
             distributed.init_process_group(backend, timeout=_PATIENCE)
@@ -75,22 +79,28 @@ class Group:
         self.rank, self.size = distributed.get_rank(), distributed.get_world_size()
         self._direct = ("cpu", "cuda") if "nccl" in backend else ("cpu",)
         self._last: distributed.Work | None = None
-        """The last sum. If gloo's thread were the last to let go of it, that thread would need Python's lock
-        to free the tensors. While Python ends no thread gets the lock, and the process would be aborted."""
+        """The most recent sum, kept so that gloo's thread never holds the last reference to it.
+
+        Releasing the last reference frees tensors, which needs the global interpreter lock. No thread gets
+        this lock while the interpreter shuts down, and the process would be aborted.
+        """
 
     def sum(self, values: Tensor) -> None:
-        """Replace `values`, contiguous, by their sum over all processes.
+        """Replace `values` by their sum over all processes.
 
-        All-reduce adds every element up once and hands that out, so that the bits are the same everywhere.
+        The all-reduce computes every element once and distributes it, so all processes get the same bits.
+
+        Args:
+            values: A contiguous tensor, modified in place.
 
         Raises:
-            RankError: Another process has died or left.
+            RankError: If another process has died or left.
         """
         here = values if values.device.type in self._direct else values.cpu()
         try:
             self._last = work = distributed.all_reduce(here, async_op=True)
             pause = 1e-5
-            while not work.is_completed():  # `wait` alone would hold back Ctrl-C, and torchrun's SIGTERM
+            while not work.is_completed():  # `wait` alone would delay Ctrl-C and torchrun's SIGTERM
                 time.sleep(pause)
                 pause = min(1.5 * pause, _LONGEST_PAUSE)
             work.wait()
@@ -105,26 +115,30 @@ class Group:
             values.copy_(here)
 
     def close(self) -> None:
-        """Wait for all processes, and leave the group together with them."""
+        """Wait for all processes, then leave the group."""
         self.sum(torch.zeros(1))
-        distributed.destroy_process_group()  # ends gloo's threads
+        distributed.destroy_process_group()  # also ends gloo's threads
         self._last = None
 
 
 @contextlib.contextmanager
 def joined(device: str = "cpu") -> Iterator[tuple[Ranks, str]]:
-    """Join the processes that torchrun has started, for the block, and return this one's device.
+    """Join the processes that torchrun started, for the duration of a `with` block.
 
-    Where torchrun did not start this process, or started no other one, it is alone. `cuda` becomes the
-    GPU with the number of the process on its machine. Whoever is done waits for the others at the end of
-    the block; after an error nobody waits, and the others learn of it at their next sum.
+    At the end of the block, every process waits for the others. If the block raises an error, the process
+    does not wait, and the others get a RankError at their next sum.
 
     Args:
-        device: `cpu`, `cuda` or `auto`; one with a number only where this process is alone.
+        device: `cpu`, `cuda` or `auto`. A number, as in `cuda:0`, is only allowed for a single process.
+
+    Yields:
+        The processes, and the name of the device of this process. If torchrun did not start this process, or
+        started only this one, the processes are `Alone`. Otherwise `cuda` is replaced by the GPU whose number
+        is the local rank of this process.
 
     Raises:
-        ConfigError: A device with a number, or one that this process cannot use.
-        RankError: The processes did not find one another, or one has died.
+        ConfigError: If `device` has a number although there are several processes, or cannot be used.
+        RankError: If the processes did not find one another, or one of them died.
     """
     size, device = int(os.environ.get("WORLD_SIZE", "1")), settled(device)
     if size == 1:
@@ -135,12 +149,15 @@ def joined(device: str = "cpu") -> Iterator[tuple[Ranks, str]]:
     with together(group):
         if on_gpu:
             if ":" in device:
-                raise ConfigError(f"`device` {device!r} is one GPU for {size} processes; use 'cuda'")
+                raise ConfigError(
+                    f"`device` {device!r} is a single GPU, but there are {size} processes; use 'cuda', which "
+                    "gives each process its own GPU"
+                )
             here, there = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
             if here > there > 0:
                 raise ConfigError(
-                    f"{here} processes on this machine, which has {there} GPUs; start at most as many "
-                    "(--nproc-per-node), or use --device cpu"
+                    f"{here} processes on this machine, which has {there} GPUs; start at most {there} "
+                    "processes (--nproc-per-node), or use --device cpu"
                 )
             device = f"cuda:{os.environ.get('LOCAL_RANK', group.rank)}"
             torch.cuda.set_device(device_of(device))
@@ -150,13 +167,13 @@ def joined(device: str = "cpu") -> Iterator[tuple[Ranks, str]]:
 
 @contextlib.contextmanager
 def together(ranks: Ranks) -> Iterator[None]:
-    """Go on after the block only if no process failed in it; it must hold no sum of its own.
+    """Leave a `with` block only when all processes have reached its end, and only if none of them failed.
 
-    The first process that failed raises its own error, all others a RankError. No process goes on before
-    all have come to the end of the block.
+    If the block fails, the failed process with the lowest rank raises its own error, and all other processes
+    raise a RankError. The block must not call `sum`.
 
     Raises:
-        RankError: The block has failed in another process.
+        RankError: If the block failed in another process.
     """
     failure: Exception | None = None
     try:
@@ -177,10 +194,13 @@ def together(ranks: Ranks) -> Iterator[None]:
     if failure is not None and first == ranks.rank:
         raise failure
     if failed.any():
-        raise RankError(f"rank {ranks.rank} of {ranks.size}: rank {first} has failed, and says why itself")
+        raise RankError(
+            f"rank {ranks.rank} of {ranks.size}: stopped because rank {first} failed; see the error of rank "
+            f"{first}"
+        )
 
 
 def _reason(exc: Exception) -> str:
-    """Return the first sentence of what torch says, without the place in its sources."""
+    """Return the first sentence of an error of torch, without the location in its source code."""
     text = re.sub(r"^\[[^\]]*\]\s*", "", str(exc).strip())
     return (text or type(exc).__name__).splitlines()[0].split(". ")[0]

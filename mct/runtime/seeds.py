@@ -1,4 +1,4 @@
-"""Random generators from a seed and a purpose; the library never touches the global one."""
+"""Random generators derived from a seed and a purpose. The library does not use torch's global generator."""
 
 import hashlib
 
@@ -6,7 +6,11 @@ import torch
 
 
 def generator(seed: int, *purpose: int | str) -> torch.Generator:
-    """Return a fresh CPU generator that depends on `seed` and `purpose` alone.
+    """Return a new generator on the CPU that depends only on `seed` and `purpose`.
+
+    Args:
+        seed: The seed of a run.
+        *purpose: Words and numbers that distinguish independent streams of random numbers.
 
     Example:
         >>> a, b = generator(0, "expert", 1), generator(0, "expert", 2)

@@ -1,7 +1,7 @@
-"""Small safetensors files of mct: tensors and one JSON object, written atomically.
+"""Safetensors files with one JSON object as metadata, written atomically.
 
-The metadata is one key only, because with several the order, and so the bytes, would vary. What the
-tensors mean is known to `synthetic` and `state`.
+The metadata has a single key, because the order of several keys, and with it the bytes of the file, would
+vary. `mct.results.synthetic` and `mct.distillation.state` define the content of such files.
 """
 
 import contextlib
@@ -22,6 +22,7 @@ from mct.errors import CorruptError, MissingError, ResultError
 from trajfmt.storage import write_file
 
 _KEY = "mct"
+"""The key of the metadata."""
 
 
 @contextlib.contextmanager
@@ -30,16 +31,16 @@ def explained(path: Path, hint: str) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        if hasattr(exc, "exit_code"):  # ours, or trajfmt's: says so itself
+        if hasattr(exc, "exit_code"):  # an error of mct or trajfmt, whose message is complete
             raise
         raise OSError(exc.errno, f"{exc.strerror or exc}; {hint}", str(path)) from exc
 
 
 def require_space(folder: Path, needed: int) -> None:
-    """Require room for `needed` bytes more under `folder`, which need not exist yet.
+    """Check that the file system of `folder`, which need not exist yet, has `needed` free bytes.
 
     Raises:
-        OSError: There is less.
+        OSError: If it has fewer.
     """
     here = folder.absolute()
     while not here.is_dir():
@@ -48,14 +49,21 @@ def require_space(folder: Path, needed: int) -> None:
     if free < needed:
         raise OSError(
             errno.ENOSPC,
-            f"about {needed / 1e6:.1f} MB will be written, {free / 1e6:.1f} MB are free; make room, or use "
-            "another --out",
+            f"about {needed / 1e6:.1f} MB will be written, but only {free / 1e6:.1f} MB are free; make room, "
+            "or use another --out",
             str(folder),
         )
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Write tensors and facts; `facts` must be JSON without NaN."""
+    """Write tensors and metadata to a file, atomically.
+
+    Args:
+        path: A `.safetensors` file; an existing one is replaced.
+        tensors: Tensors by name.
+        facts: The metadata, which must be representable as JSON without NaN. The hash of the tensors is
+            added.
+    """
     own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(
         {**facts, "sha256": _digest(own)}, sort_keys=True, separators=(",", ":"), allow_nan=False
@@ -64,12 +72,20 @@ def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) ->
 
 
 def load(path: Path, *, kind: str, version: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return tensors and facts of a file whose facts state `kind` and `version`.
+    """Read the tensors and the metadata of a file that `save` wrote.
+
+    Args:
+        path: The file.
+        kind: The value that the metadata must have under the key `kind`.
+        version: The value that the metadata must have under the key `version`.
+
+    Returns:
+        The tensors on the CPU, and the metadata without the hash.
 
     Raises:
-        MissingError: There is no such file.
-        ResultError: The file is of another kind or version.
-        CorruptError: The file is damaged.
+        MissingError: If the file does not exist.
+        ResultError: If the file has another kind or version.
+        CorruptError: If the file is damaged.
     """
     if not path.is_file():
         raise MissingError(f"{path}: no such file")
@@ -78,9 +94,9 @@ def load(path: Path, *, kind: str, version: int) -> tuple[dict[str, Tensor], dic
             text = (file.metadata() or {}).get(_KEY)
             tensors = {name: file.get_tensor(name) for name in list(file.keys())}
     except (safetensors.SafetensorError, OSError) as exc:
-        raise CorruptError(f"{path}: not a safetensors file, or damaged: {exc}") from exc
+        raise CorruptError(f"{path}: not a safetensors file, or a damaged one: {exc}") from exc
     if text is None:
-        raise ResultError(f"{path}: not written by mct: the metadata has no key `{_KEY}`")
+        raise ResultError(f"{path}: not written by mct, as its metadata has no key `{_KEY}`")
     try:
         facts = json.loads(text)
         found = (facts["kind"], facts["version"])
@@ -91,12 +107,12 @@ def load(path: Path, *, kind: str, version: int) -> tuple[dict[str, Tensor], dic
             f"{path}: expected a {kind} of version {version}, found {found[0]!r} of version {found[1]!r}"
         )
     if facts.pop("sha256", None) != _digest(tensors):
-        raise CorruptError(f"{path}: the tensors do not have the sha256 on record: the file is damaged")
+        raise CorruptError(f"{path}: the tensors do not have the recorded sha256; the file is damaged")
     return tensors, facts
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """Return the sha256 of names, dtypes, shapes and bytes, in order of names."""
+    """Return the sha256 of the names, dtypes, shapes and bytes of all tensors, sorted by name."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

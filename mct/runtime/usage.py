@@ -1,4 +1,4 @@
-"""What a step takes of the machine: peak memory, and the share of the device's time that is in use."""
+"""Measuring peak memory and the utilisation of a device."""
 
 import resource
 import sys
@@ -12,10 +12,10 @@ _STATUS: Final = Path("/proc/self/status")
 
 
 class Usage:
-    """Measures from one `start` to the next `read`.
+    """Measures the memory and the utilisation of a device between `start` and `read`.
 
     Args:
-        device: Where the work is done.
+        device: The device that does the work.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -23,15 +23,17 @@ class Usage:
         self.start()
 
     def start(self) -> None:
-        """Begin to measure the time in use."""
+        """Start measuring utilisation."""
         self._began, self._busy = time.perf_counter(), time.process_time()
 
     def read(self) -> tuple[float, float | None]:
-        """Return the peak of memory so far, in MiB, and the share of time in use since `start`.
+        """Return the peak memory of this process so far, and the utilisation since `start`.
 
-        On CUDA the memory is that of tensors on the device, and the share is the driver's own figure for
-        about the last second (None without the package nvidia-ml-py). Elsewhere the memory is that of the
-        process, and the share its CPU time over wall time and torch's threads.
+        Returns:
+            Peak memory in MiB: on CUDA the memory of tensors on the device, otherwise the resident memory of
+            the process. Utilisation in [0, 1]: on CUDA the value that the driver reports for about the last
+            second, or None without the package nvidia-ml-py; otherwise the CPU time of the process divided by
+            the wall time and the number of torch's threads.
         """
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device) / 2**20, _driver(self._device)
@@ -42,13 +44,13 @@ class Usage:
 def _driver(device: torch.device) -> float | None:
     try:
         return float(torch.cuda.utilization(device)) / 100
-    except Exception:  # no package, no driver, a slice of a GPU: NVML has an error for each, torch others
+    except Exception:  # NVML and torch raise many types if the package, the driver or the value is missing
         return None
 
 
 def _peak_mb() -> float:
-    """Return the peak of the process's resident memory in MiB."""
-    if _STATUS.exists():  # `getrusage` counts what a parent had before it started this program
+    """Return the peak resident memory of the process in MiB."""
+    if _STATUS.exists():  # `getrusage` also counts the memory of the parent before it started this program
         for line in _STATUS.read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024
