@@ -1,7 +1,7 @@
-"""Settings of every command, published presets, and the defaults for a dataset.
+"""The settings of expert training, distillation and evaluation, published presets, and defaults.
 
 Modules:
-    config: the settings, each with its meaning and its checks.
-    presets: published settings by name.
-    defaults: the settings for a dataset, where the user gives none.
+    config: dataclasses of settings, with their meaning and their checks.
+    presets: the published settings of MTT and MCT, by name.
+    defaults: the settings that are used for a dataset if the user gives none.
 """

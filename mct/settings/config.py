@@ -1,4 +1,4 @@
-"""Settings of the three long jobs, each a frozen dataclass that is valid once it exists.
+"""Settings of expert training, distillation and evaluation.
 
 Only plain types, so that a settings object is written into results as JSON and read back equal.
 The defaults for a dataset are in `defaults`. Nothing here knows the command line.
@@ -11,28 +11,32 @@ from typing import Literal, get_args
 from mct.errors import ConfigError
 
 LARGEST = 1e30
-"""Float settings are used in float32, whose largest number is 3.4e38."""
+"""Largest value of any float setting. Settings are used in float32, whose largest number is 3.4e38."""
 
 Labels = Literal["hard", "teacher"]
-"""What the student learns from: class numbers, or what the expert at the target says of the images."""
+"""Labels of the student: class numbers, or the probabilities that the network at the target predicts."""
 
 Sampling = Literal["auto", "continuous", "discrete"]
-"""Which start times are drawn: real ones, whole ones, or what suits the encoding of the bundle."""
+"""Starts: real numbers (`continuous`), whole timesteps (`discrete`), or as the bundle allows (`auto`)."""
 
 Gradient = Literal["exact", "tesla"]
-"""How the images are differentiated through the inner steps: `tesla` is biased, and published."""
+"""The meta-gradient: exact, or TESLA's biased one, see docs/method.md."""
 
 Held = Literal["heldout", "test"]
-"""What a choice is made on: a tenth of the training images that are kept out, or the test set."""
+"""Images on which networks are tested: a held-out tenth of the training images, or the test set."""
 
 Engine = Literal["auto", "compiled", "eager"]
 """How updates of a student are computed; `mct.inner.steps.table.choose` settles `auto`."""
 
 Precision = Literal["float32", "bf16"]
-"""What updates are computed in. Weights, images and all sums over updates are float32 always; where a GPU
-has TF32, float32 convolutions use it as PyTorch's default, and so the published codes, do."""
+"""Number format in which inner steps are computed.
 
-_MOST = {"inner_steps": 100_000}  # the weights of every step are kept
+Weights, images and sums over inner steps are always float32. On GPUs that have TF32, float32 convolutions use
+it, which is PyTorch's default and therefore that of the published code.
+"""
+
+_MOST = {"inner_steps": 100_000}
+"""Upper bounds of settings below 2^31. A distillation keeps the weights after every inner step."""
 
 
 def _at_least(name: str, value: int | None, least: int) -> None:
@@ -55,37 +59,41 @@ def _one_of(name: str, value: str, choices: Sequence[str]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertConfig:
-    """Settings for training experts; the defaults are MTT's."""
+    """Settings of expert training. The defaults are MTT's.
+
+    Raises:
+        ConfigError: If a value is out of range.
+    """
 
     experts: int = 100
-    """Number of experts, each with its own initialisation and order of the images."""
+    """Number of experts. Each has its own initialisation and order of the images."""
 
     epochs: int = 50
-    """Passes over the training images."""
+    """Number of passes over the training images."""
 
     lr: float = 0.01
-    """Step size of SGD."""
+    """Learning rate of SGD."""
 
     lr_decay: bool = False
-    """A tenth of `lr` after epoch `epochs // 2 + 1`, with a fresh optimizer (MTT's `--decay`)."""
+    """Whether to divide `lr` by ten after epoch `epochs // 2 + 1`, with a new optimizer (MTT's `--decay`)."""
 
     augment: str = "dsa"
-    """Augmentation of every batch: `dsa`, families of it such as `flip_crop`, or `none`."""
+    """Augmentation of every batch: `dsa`, families of DSA such as `flip_crop`, or `none`."""
 
     momentum: float = 0.0
     """Momentum of SGD."""
 
     weight_decay: float = 0.0
-    """L2 penalty of SGD."""
+    """Weight decay (L2 penalty) of SGD."""
 
     batch_size: int = 256
-    """Images per step; the last batch of an epoch may be smaller."""
+    """Images per step. The last batch of an epoch may be smaller."""
 
     steps_per_timestep: int | None = None
-    """Record weights every so many steps; None records them after every epoch, as MTT does."""
+    """Number of steps between recorded timesteps. None records one after every epoch, as MTT does."""
 
     seed: int = 0
-    """Expert `e` depends on `(seed, e)` alone, so a set of experts can be grown."""
+    """Seed. Expert e depends only on `(seed, e)`, so that experts can be added to a bundle later."""
 
     def __post_init__(self) -> None:
         for name in ("experts", "epochs", "batch_size", "steps_per_timestep"):
@@ -96,10 +104,13 @@ class ExpertConfig:
         _finite("weight_decay", self.weight_decay)
 
     def timesteps(self, images: int) -> int:
-        """Return how many timesteps, T + 1, training on so many images records.
+        """Return the number of recorded timesteps, T + 1.
+
+        Args:
+            images: Number of training images.
 
         Raises:
-            ConfigError: Only the first one.
+            ConfigError: If training is so short that only the initialisation would be recorded.
         """
         if self.steps_per_timestep is None:
             return self.epochs + 1
@@ -107,89 +118,97 @@ class ExpertConfig:
         if self.steps_per_timestep > steps:
             raise ConfigError(
                 f"`steps_per_timestep` is {self.steps_per_timestep}, but training has only {steps} steps; "
-                "use a smaller one, or more `epochs`"
+                "use a smaller value, or more `epochs`"
             )
         return steps // self.steps_per_timestep + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DistillConfig:
-    """Settings of one distillation; the defaults are the paper's for CIFAR-10, one image a class."""
+    """Settings of a distillation. The defaults are the MCT paper's for CIFAR-10 with one image per class.
+
+    Raises:
+        ConfigError: If a value is out of range.
+    """
 
     ipc: int = 1
-    """Images per class in the synthetic dataset."""
+    """Number of synthetic images per class."""
 
     inner_steps: int = 60
-    """N: student updates in one outer step."""
+    """N: the number of student updates (eq. 3) in an outer step."""
 
     expert_steps: float = 6
-    """M: timesteps from start to target; a whole number for a `full` bundle."""
+    """M: the number of timesteps from start to target. It must be a whole number for a `full` bundle."""
 
     max_start: float | None = 4
-    """Bound of the starts: c is drawn from [0, max_start), or from the whole timesteps before it.
-    None: as far as every trajectory allows."""
+    """Bound of the start c: it is drawn from [0, max_start), or from the whole timesteps in this interval.
+    None uses the largest bound that every trajectory allows."""
 
     gradient: Gradient = "exact"
-    """`tesla`: the biased gradient of TESLA's and the MCT authors' code."""
+    """The meta-gradient: `exact`, or `tesla` for the biased one of TESLA and of the MCT authors' code."""
 
     samples: int = 1
-    """Trajectories and starts in one outer step, over which loss and gradients are averaged."""
+    """Number of samples (a trajectory and a start) in an outer step. Loss and gradients are averaged."""
 
     sampling: Sampling = "auto"
-    """`continuous` draws real c, `discrete` its whole part, as MTT does; `auto` is the first on a
-    `convex` bundle and the second on a `full` one."""
+    """How the start c is drawn: `continuous` draws a real number, `discrete` takes its whole part, as MTT
+    does, and `auto` is `continuous` for a `convex` bundle and `discrete` for a `full` one."""
 
     labels: Labels = "hard"
-    """`teacher`: in every outer step the labels are the probabilities that the expert at the target
-    gives the images (TESLA's soft labels)."""
+    """Labels of the synthetic images: `hard` for class numbers; `teacher` for the probabilities that the
+    network at the target of the outer step predicts (TESLA's soft labels)."""
 
     augment: str = "dsa"
-    """Augmentation of every inner step: `dsa`, families of it such as `flip_crop`, or `none`."""
+    """Augmentation of every inner step: `dsa`, families of DSA such as `flip_crop`, or `none`."""
 
     outer_steps: int = 5000
-    """Updates of the synthetic dataset."""
+    """Number of updates of the synthetic dataset."""
 
     lr_img: float = 1000.0
-    """Step size of the images."""
+    """Step size of the updates of the images."""
 
     lr_lr: float = 1e-7
-    """Step size of the learning rate that is learned."""
+    """Step size of the updates of the synthetic learning rate."""
 
     lr_init: float = 0.01
-    """The learning rate that the student starts with (`lr_teacher` in MTT's commands)."""
+    """Initial value of the synthetic learning rate (`lr_teacher` in MTT's commands)."""
 
     momentum: float = 0.5
-    """Momentum of both updates."""
+    """Momentum of the updates of the images and of the synthetic learning rate."""
 
     batch_syn: int | None = None
-    """Synthetic images per inner step; None: all of them."""
+    """Synthetic images per inner step; None for all."""
 
     eval_every: int | None = None
-    """Evaluate before the first step, after every so many, and after the last; None: never."""
+    """Number of outer steps between evaluations, with further ones before the first and after the last step;
+    None for no evaluations."""
 
     select: Held = "heldout"
-    """What evaluations during the run test on, and so what the best images are chosen on. `heldout`:
-    a tenth of the training images, which are then no initial images either. `test`: the test set, as
-    published accuracies are (their maximum over evaluations is better than one would find)."""
+    """Images on which evaluations during the run test, and thus select the best synthetic images. `heldout`
+    is a tenth of the training images, which are then not used as initial images. `test` is the test set, as
+    in published results, whose maximum over evaluations is optimistic."""
 
     engine: Engine = "auto"
-    """`compiled`, or `eager`: plain autograd, which needs no compiler. The two differ by rounding."""
+    """How inner steps are computed: `compiled`; `eager`, which is plain autograd and needs no compiler; or
+    `auto`. Compiled and eager steps differ by rounding."""
 
     precision: Precision = "float32"
-    """`bf16` is faster on a GPU and less exact; the difference is measured and told at the start."""
+    """Number format of inner steps. `bf16` is faster on a GPU and less accurate; a run measures and reports
+    the difference when it starts."""
 
     save_every: int = 100
-    """Write state, result and picture after every so many outer steps, and at the end."""
+    """Number of outer steps after which the state, the result and its picture are saved; they are also saved
+    at the end."""
 
     seed: int = 0
-    """Decides the initial images, the trajectories, the starts and the batches."""
+    """Seed of the initial images, the trajectories, the starts, the batches and the augmentation."""
 
     def __post_init__(self) -> None:
         for name in ("ipc", "inner_steps", "outer_steps", "samples", "batch_syn", "eval_every", "save_every"):
             _at_least(name, getattr(self, name), 1)
         _at_least("seed", self.seed, 0)
         for name in ("expert_steps", "max_start", "lr_img", "lr_lr", "lr_init", "momentum"):
-            if getattr(self, name) is not None:  # 6 and 6.0 must be recorded as the same bytes
+            if getattr(self, name) is not None:  # files must not depend on whether 6 or 6.0 was given
                 object.__setattr__(self, name, float(getattr(self, name)))
         _finite("expert_steps", self.expert_steps, positive=True)
         if self.max_start is not None:
@@ -207,28 +226,33 @@ class DistillConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateConfig:
-    """Settings for training fresh networks on a few images; the defaults are MTT's."""
+    """Settings of an evaluation, which trains fresh networks on synthetic images. The defaults are MTT's.
+
+    Raises:
+        ConfigError: If a value is out of range.
+    """
 
     networks: int = 5
-    """Fresh networks, over which mean and standard deviation are taken."""
+    """Number of fresh networks, over which the mean and the standard deviation are computed."""
 
     epochs: int = 1000
-    """As MTT counts: epochs 0 to `epochs`, one pass more, a tenth of the rate after `epochs // 2 + 1`."""
+    """Number of the last epoch. As in MTT, epochs are numbered from 0, so there are `epochs + 1` passes. The
+    learning rate is divided by ten after epoch `epochs // 2 + 1`."""
 
     batch_size: int = 256
-    """Images per step."""
+    """Images per step. The last batch of an epoch may be smaller."""
 
     augment: str = "dsa"
-    """Augmentation of every batch: `dsa`, families of it such as `flip_crop`, or `none`."""
+    """Augmentation of every batch: `dsa`, families of DSA such as `flip_crop`, or `none`."""
 
     momentum: float = 0.9
     """Momentum of SGD."""
 
     weight_decay: float = 5e-4
-    """L2 penalty of SGD."""
+    """Weight decay (L2 penalty) of SGD."""
 
     seed: int = 0
-    """Decides initialisations, order, and the images that the baseline draws."""
+    """Seed of the initialisations, the order of the images, and the random real images of the baseline."""
 
     def __post_init__(self) -> None:
         for name in ("networks", "epochs", "batch_size"):

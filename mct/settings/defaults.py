@@ -1,8 +1,12 @@
-"""Settings that are known to work for a data set: the published presets, and what is ours.
+"""The settings that are used for a dataset if the user gives none.
 
-A value that the caller gives always wins, then the preset that the caller names, then what is known for
-data set, images per class and preprocessing, then the defaults in `config`, which also says what a
-setting means. The published numbers and their sources are in `presets`.
+A setting is taken from the first of these that has it:
+
+1. the values that the caller gives;
+2. the preset that the caller names;
+3. the published preset for the dataset, the images per class and the preprocessing, or else `DISTILL`,
+   `EXPERTS` or `EVALUATE`;
+4. the defaults in `mct.settings.config`.
 """
 
 from collections.abc import Mapping
@@ -15,10 +19,10 @@ from mct.settings.config import DistillConfig, EvaluateConfig, ExpertConfig
 EXPERTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "digits": {"experts": 10, "epochs": 30, "lr": 0.05, "batch_size": 64, "augment": "none"},
 }
-"""Dataset → what differs from MTT's recipe."""
+"""For each dataset, the settings of expert training that differ from `ExpertConfig`."""
 
 MODELS: Final[Mapping[str, str]] = {"digits": "ConvNetD2W32", "Tiny": "ConvNetD4"}
-"""Dataset → the model that its experts are, where it is not MTT's ConvNet."""
+"""For each dataset, the network of its experts if it is not `ConvNet`."""
 
 DISTILL: Final[Mapping[tuple[str, int | None], Mapping[str, Any]]] = {
     ("digits", None): {
@@ -32,14 +36,25 @@ DISTILL: Final[Mapping[tuple[str, int | None], Mapping[str, Any]]] = {
         "augment": "none",
     },
 }
-"""Dataset and images per class (None: any) → what differs from `DistillConfig`, where nobody published it."""
+"""For datasets without presets, the settings that differ from `DistillConfig`.
+
+A key is a dataset and the images per class, or None for any number.
+"""
 
 EVALUATE: Final[Mapping[str, Mapping[str, Any]]] = {"digits": {"epochs": 300, "augment": "none"}}
-"""Dataset → what differs from MTT's protocol."""
+"""For each dataset, the settings of an evaluation that differ from `EvaluateConfig`."""
 
 
 def expert_config(dataset: str, **given: Any) -> ExpertConfig:
-    """Return the settings for experts; what is None in `given` comes from the table."""
+    """Return the settings of expert training for a dataset.
+
+    Args:
+        dataset: Name of the dataset.
+        **given: Fields of `ExpertConfig`. A field that is None is treated as not given.
+
+    Raises:
+        ConfigError: If a value is out of range.
+    """
     return ExpertConfig(**(dict(EXPERTS.get(dataset, {})) | _said(given)))
 
 
@@ -52,18 +67,18 @@ def distill_config(
     method: presets.Method = "mct",
     **given: Any,
 ) -> DistillConfig:
-    """Return the settings for distillation.
+    """Return the settings of a distillation for a dataset.
 
     Args:
-        dataset: Name of the data set.
-        base: Settings to start from, instead of what is known.
-        preset: Name of a preset, also one of another data set; None takes what is known for this one.
-        preprocessing: Kind of the images' preprocessing: `none`, `normalize` or `zca`; None: not known.
+        dataset: Name of the dataset.
+        base: Settings to change, instead of the defaults for the dataset.
+        preset: Name of a preset, which may be for another dataset; None for the default of this dataset.
+        preprocessing: Kind of the preprocessing, `none`, `normalize` or `zca`; None if it is unknown.
         method: `mct` for a `convex` bundle, `mtt` for a `full` one.
-        given: Fields of `DistillConfig`; what is None is not given.
+        **given: Fields of `DistillConfig`. A field that is None is treated as not given.
 
     Raises:
-        ConfigError: No preset has the name, or a value is out of its range.
+        ConfigError: If there is no preset of this name, or a value is out of range.
 
     Example:
         >>> distill_config("digits", ipc=1, outer_steps=50).outer_steps
@@ -83,7 +98,16 @@ def distill_config(
 
 
 def evaluate_config(dataset: str, *, base: EvaluateConfig | None = None, **given: Any) -> EvaluateConfig:
-    """Return the settings for evaluation; what is None in `given` comes from `base`, or from the table."""
+    """Return the settings of an evaluation for a dataset.
+
+    Args:
+        dataset: Name of the dataset.
+        base: Settings to change, instead of the defaults for the dataset.
+        **given: Fields of `EvaluateConfig`. A field that is None is treated as not given.
+
+    Raises:
+        ConfigError: If a value is out of range.
+    """
     if base is not None:
         return replace(base, **_said(given))
     return EvaluateConfig(**(dict(EVALUATE.get(dataset, {})) | _said(given)))

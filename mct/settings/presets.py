@@ -1,4 +1,4 @@
-"""The published settings by name: MTT's table, MCT's commands and paper, each with its source.
+"""The published settings of MTT and MCT, each with its source.
 
 A name says method, data set, `zca` where images are whitened, and images per class: `mct-cifar10-zca-ipc1`.
 The settings without a preset are in `defaults`; `config` describes each setting. The sources
@@ -14,21 +14,22 @@ from typing import Any, Final, Literal
 from mct.errors import ConfigError
 
 Method = Literal["mtt", "mct"]
-"""MTT matches all timesteps of a `full` bundle, MCT a `convex` one."""
+"""MTT matches the timesteps of a `full` bundle, MCT those of a `convex` one."""
 
 REMARKS: Final[tuple[str, ...]] = (
-    "Experts: 100 of 50 epochs, SGD with step size 0.01, batches of 256, DSA; only their model differs.",
-    "max_start is as published; a start stays below it, as in the code of both: randint(0, max_start), "
-    "uniform(0, max_start).",
-    "Knots are the paper's. The code of MCT places them at 17 and 34, then replaces each by the mean "
-    "of its neighbours, unlike the paper.",
-    "lr_init is what the published commands and tables say. The code of MCT never reads its --lr_init and "
-    "starts at 0.01 always.",
-    "Accuracies are in percent, of the paper's table 1, chosen on the test set.",
+    "Experts differ only in the network: there are 100, trained for 50 epochs by SGD with learning rate "
+    "0.01, batch size 256 and DSA.",
+    "max_start is as published. Starts are less than max_start, as in the code of both methods: "
+    "randint(0, max_start) and uniform(0, max_start).",
+    "The knots are those of the paper. The code of MCT places them at 17 and 34 instead, and replaces each "
+    "by the mean of its neighbours.",
+    "lr_init is as stated by the published commands and tables. The code of MCT never reads its --lr_init "
+    "and always starts at 0.01.",
+    "Accuracies are in percent, from table 1 of the MCT paper, and were selected on the test set.",
 )
-"""What the sources of several rows have in common, for people."""
+"""Notes for users that apply to many presets."""
 
-_AS_MTT: Final = "other settings not published: MTT's, as paper section 5.1 says"
+_AS_MTT: Final = "other settings: MTT's, as the paper states in section 5.1, since none are published"
 _WHITENED: Final = f"knots and ZCA: paper, section 5.1; {_AS_MTT} (MTT does not whiten here)"
 
 
@@ -37,62 +38,62 @@ class Preset:
     """The settings of one published experiment."""
 
     method: Method
-    """Which of the two it is for."""
+    """The method of the experiment."""
 
     dataset: str
-    """Name of the data set."""
+    """Name of the dataset."""
 
     ipc: int
     """Images per class."""
 
     preprocessing: Literal["normalize", "zca"]
-    """What images went through, for experts and distillation."""
+    """Preprocessing of the images, for experts and distillation."""
 
     model: str = "ConvNet"
-    """What experts are, in MTT's words; the rest of their recipe is the same for all: `ExpertConfig`."""
+    """Name of the network. Experts are otherwise trained with the defaults of `ExpertConfig`."""
 
     knots: tuple[int, ...] = ()
-    """Timesteps to insert when a trajectory is convexified; none where it is not."""
+    """Timesteps of the inserted waypoints of a convexified trajectory; empty for MTT."""
 
     inner_steps: int
-    """N."""
+    """N: the number of inner steps in an outer step."""
 
     expert_steps: float
-    """M."""
+    """M: the number of timesteps from start to target."""
 
     max_start: float
     """Bound of the starts, as published."""
 
     lr_img: float
-    """Step size of the images."""
+    """Step size of the updates of the images."""
 
     lr_lr: float
-    """Step size of the learning rate."""
+    """Step size of the updates of the synthetic learning rate."""
 
     lr_init: float = 0.01
-    """The learning rate that the student starts with; MTT's `lr_teacher`."""
+    """Initial value of the synthetic learning rate (`lr_teacher` in MTT's commands)."""
 
     batch_syn: int | None = None
-    """Synthetic images per inner step; None: all of them."""
+    """Synthetic images per inner step; None for all."""
 
     outer_steps: int = 5000
-    """Updates of the synthetic data set."""
+    """Number of updates of the synthetic dataset."""
 
     accuracy: str | None = None
-    """Published mean and deviation in percent; None: none is published for these settings."""
+    """Published mean and standard deviation in percent; None if none is published for these settings."""
 
     source: str
-    """Where the numbers are from, and what other sources say."""
+    """Source of the numbers, and what other sources state."""
 
     @property
     def name(self) -> str:
-        """The name, made of method, data set, preprocessing and images per class."""
+        """The name of the preset, such as `mct-cifar10-zca-ipc1`."""
         whitened = "-zca" if self.preprocessing == "zca" else ""
         return f"{self.method}-{self.dataset.lower()}{whitened}-ipc{self.ipc}"
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The fields of `DistillConfig` that the preset decides."""
+        """The fields of `DistillConfig` that the preset sets."""
         return {field: getattr(self, field) for field in _SETTINGS}
 
 
@@ -116,8 +117,8 @@ _MTT: Final = (
     Preset(
         method="mtt", dataset="CIFAR10", ipc=10, preprocessing="zca", accuracy="65.3 ± 0.7",
         inner_steps=30, expert_steps=2, max_start=20, lr_img=100, lr_lr=1e-5, lr_init=0.001,
-        source="typo in MTT's published table corrected (mtt#31): it has lr_img 1e5, lr_lr 1e-4 and lr_init "
-        "0.01, which diverge; these values are those of DCBench's copy",
+        source="values of DCBench's copy, as MTT's published table has a typo (mtt#31): its lr_img 1e5, "
+        "lr_lr 1e-4 and lr_init 0.01 diverge",
     ),
     Preset(
         method="mtt", dataset="CIFAR10", ipc=1, preprocessing="normalize",
@@ -240,14 +241,14 @@ _MCT: Final = (
 )  # fmt: skip
 
 PRESETS: Final[Mapping[str, Preset]] = {entry.name: entry for entry in (*_MTT, *_MCT)}
-"""Every preset by its name."""
+"""All presets by name."""
 
 
 def preset(name: str) -> Preset:
-    """Return the preset of a name.
+    """Return the preset with a name.
 
     Raises:
-        ConfigError: There is none; names like it are in the message.
+        ConfigError: If there is no such preset. The message suggests similar names.
 
     Example:
         >>> preset("mct-cifar10-ipc1").expert_steps
@@ -256,14 +257,14 @@ def preset(name: str) -> Preset:
     if name in PRESETS:
         return PRESETS[name]
     near = difflib.get_close_matches(name.lower(), PRESETS, n=3)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there is {', '.join(PRESETS)}"
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known presets: {', '.join(PRESETS)}"
     raise ConfigError(f"unknown preset {name!r}; {hint}")
 
 
 def presets_for(
     dataset: str, ipc: int | None = None, preprocessing: str | None = None, *, method: Method | None = None
 ) -> list[Preset]:
-    """Return the presets of a data set, in the order of the table; None does not select."""
+    """Return the presets of a dataset, restricted by those of the other arguments that are not None."""
     return [
         entry
         for entry in PRESETS.values()
@@ -277,10 +278,10 @@ def presets_for(
 def default_preset(
     dataset: str, ipc: int, preprocessing: str | None = None, *, method: Method = "mct"
 ) -> Preset | None:
-    """Return the preset that is used where none is named.
+    """Return the preset that is used for a dataset if the user names none, or None.
 
-    Where the table has none for the preprocessing, or it is not known, that for another one is taken,
-    `normalize` first.
+    If there is no preset for this preprocessing, or `preprocessing` is None, a preset for another one is
+    returned, preferably for `normalize`.
 
     Example:
         >>> default_preset("CIFAR10", 1, "zca", method="mtt").name
@@ -294,6 +295,6 @@ def default_preset(
 
 
 def rows(presets: Iterable[Preset] | None = None) -> list[dict[str, Any]]:
-    """Return presets, all by default, as plain values for a table or JSON: one row each, name first."""
+    """Return presets, by default all, as dictionaries of plain values for a table or JSON."""
     chosen = PRESETS.values() if presets is None else presets
     return [{"name": entry.name} | asdict(entry) | {"knots": list(entry.knots)} for entry in chosen]
