@@ -1,9 +1,9 @@
-"""Synthetic images, where they come from, and pictures of them.
+"""Synthetic datasets, the record of their origin, and pictures of their images.
 
 It must not import `sets`, `evaluation` or `distillation`.
 
 Modules:
-    synthetic: the synthetic set: images, labels, learning rate, one file.
-    origin: what a synthetic set was made from.
-    grids: images in a grid, as PNG.
+    synthetic: synthetic datasets (images, labels and learning rate), and their files.
+    origin: the record of how a synthetic dataset was made.
+    grids: arranging images in a grid, and encoding it as PNG.
 """

@@ -1,4 +1,4 @@
-"""Pictures of image sets, for people: one row per class, enlarged so that 8x8 digits are visible."""
+"""Arranging images in a grid, and encoding it as PNG."""
 
 import io
 import math
@@ -7,12 +7,19 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-_TARGET = 64  # pixels on screen that an image should get at least
+_TARGET = 64
+"""Smallest width of an image in the grid, in pixels. Smaller images are enlarged by a whole factor."""
+
 _GAP = 2
+"""Width of the white lines between images, in pixels."""
 
 
 def grid(pixels: Tensor, *, columns: int) -> Image.Image:
-    """Lay out images `(N, C, H, W)` in [0, 1], C = 1 or 3, in rows of `columns`.
+    """Arrange images in a grid, row by row, and enlarge small ones.
+
+    Args:
+        pixels: `(N, C, H, W)` in [0, 1], with C = 1 or 3.
+        columns: Number of images in a row.
 
     Example:
         >>> import torch
@@ -35,7 +42,7 @@ def grid(pixels: Tensor, *, columns: int) -> Image.Image:
 
 
 def png(picture: Image.Image) -> bytes:
-    """Return a picture as the bytes of a PNG file."""
+    """Encode a picture as PNG."""
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", optimize=False)
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Where a synthetic dataset comes from: a run of mct, or the files of another codebase."""
+"""The record of how a synthetic dataset was made: by a run of mct, or by another codebase."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,116 +7,118 @@ import trajfmt
 from mct.settings.config import DistillConfig, EvaluateConfig, Held
 
 Meaning = Literal["classes", "probabilities", "logits", "representations"]
-"""What the labels of distilled images are: class numbers, or float rows, one an image."""
+"""Meaning of the labels of distilled images: class numbers, or one row of floats per image."""
 
 Teller = Literal["file", "file name", "layout", "flag"]
-"""Who states a fact: the file's content, its name, the codebase that always writes it so, or the user."""
+"""How a fact is known: from the content of a file, from its name, from its layout if all files of this layout
+have the fact in common, or from an option that the user gave."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Why these images, of all that a run went through."""
+    """The evaluation because of which these images of a run were selected as the best."""
 
     on: Held
-    """What the networks were tested on."""
+    """Images on which the networks were tested."""
 
     mean: float
-    """Their mean accuracy, the largest of all evaluations so far; the first of equal ones."""
+    """Mean accuracy, the highest of all evaluations so far. Of equal ones, the first is selected."""
 
     std: float
-    """Population standard deviation of it."""
+    """Population standard deviation of the accuracy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A setting that was changed when a run was resumed."""
+    """A change of a setting when a run was resumed."""
 
     step: int
-    """Outer steps done before."""
+    """Number of outer steps done before the change."""
 
     setting: str
-    """Name of the field of `DistillConfig`."""
+    """Name of a field of `DistillConfig`."""
 
     before: float
-    """Its value for the steps up to `step`."""
+    """Value up to outer step `step`."""
 
     after: float
-    """Its value from then on."""
+    """Value after outer step `step`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """What a synthetic dataset was distilled from, and how."""
+    """The record of a synthetic dataset that mct distilled."""
 
     dataset: str
     """Name of the real dataset."""
 
     class_names: tuple[str, ...]
-    """One per class."""
+    """One name per class."""
 
     preprocessing: trajfmt.Preprocessing
-    """What `images` went through."""
+    """Preprocessing of the images."""
 
     model: trajfmt.Model
-    """The network that was matched."""
+    """The network whose trajectories were matched."""
 
     config: DistillConfig
-    """Every setting, resolved."""
+    """All settings of the run."""
 
     artifact_sha256: str
-    """Identity of the bundle."""
+    """Hash that identifies the bundle of trajectories."""
 
     outer_step: int
-    """Outer steps done."""
+    """Number of outer steps done."""
 
     evaluation: EvaluateConfig | None = None
-    """The protocol of the run's evaluations; its augmentation is that of any other."""
+    """Settings of the run's evaluations, or None if they are not recorded. Later evaluations of the dataset
+    use the same augmentation by default."""
 
     selected: Selection | None = None
-    """None: the images of the last step, whatever their accuracy."""
+    """The evaluation that selected these images; None for the images of the most recent step."""
 
     changes: tuple[Change, ...] = ()
-    """What `config` says of the last step only."""
+    """Changes of settings during the run. `config` contains the values after all changes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFile:
-    """A file that was read."""
+    """A file from which a synthetic dataset was read."""
 
     name: str
-    """Its last name."""
+    """Name of the file, without its folder."""
 
     sha256: str
-    """Of its bytes."""
+    """Hash of the content."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignOrigin:
-    """Which files of another codebase a synthetic dataset was read from, and who said what they are."""
+    """The record of a synthetic dataset that was read from files of another codebase."""
 
     dataset: str
     """Name of the real dataset."""
 
     class_names: tuple[str, ...]
-    """One per class."""
+    """One name per class."""
 
     preprocessing: trajfmt.Preprocessing
-    """What `images` went through."""
+    """Preprocessing of the images."""
 
     model: trajfmt.Model
-    """The network that they are for."""
+    """The network for which the images were distilled."""
 
     layout: str
-    """Name of the files' layout: see `mct.sets.LAYOUTS`."""
+    """Name of the file layout, see `mct.sets.LAYOUTS`."""
 
     files: tuple[SourceFile, ...]
-    """What was read."""
+    """The files that were read."""
 
     labels: Meaning
-    """What the files' labels are."""
+    """Meaning of the labels in the files."""
 
     known_from: dict[str, Teller]
-    """Of `dataset`, `preprocessing`, `model` and `learning_rate`: who says so."""
+    """How each of `dataset`, `preprocessing`, `model` and `learning_rate` is known."""
 
     experiment: int | None = None
-    """Number from 0, where the file holds several."""
+    """Number of the experiment, from 0, if the file contains several."""

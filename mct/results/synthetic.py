@@ -1,9 +1,16 @@
-"""The synthetic dataset: images, labels, a learned learning rate, and where they come from.
+"""Synthetic datasets: images, labels, the synthetic learning rate, and the record of their origin.
 
-One safetensors file holds all that is needed to use it elsewhere: `images` as networks see them,
-`labels`, `soft_labels` if there are some, `learning_rate`, `pixels` (the images with the preprocessing
-undone, in [0, 1]), for ZCA the whitening itself, and as metadata one key with JSON. Momentum buffers
-are in `state`.
+A synthetic dataset is stored in one safetensors file, which contains everything that is needed to use it
+elsewhere:
+
+* `images`, preprocessed, as networks see them;
+* `labels`, and `soft_labels` if there are any;
+* `learning_rate`;
+* `pixels`: the images in [0, 1] without preprocessing;
+* `zca.mean` and `zca.matrix`, if the images are whitened and the matrix is not too large;
+* the origin, as JSON in the metadata.
+
+The optimizer state of a run is in another file, see `mct.distillation.state`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,51 +34,60 @@ __all__ = [
 ]  # fmt: skip
 
 RESULT_NAME = "synthetic.safetensors"
-"""File of the result in the folder of a run."""
+"""Name of the result in the folder of a run."""
 
 BEST_NAME = "best.safetensors"
-"""File of the images with the best evaluation so far, where there were evaluations."""
+"""Name of the file with the best images so far, which exists if there were evaluations."""
 
 _BEFORE: Final = {"augment": "none", "select": "test"}
-"""What runs did before these were settings."""
+"""Values of settings that files of earlier versions do not contain."""
 
 _KIND = "synthetic dataset"
 _WHITENING_LIMIT = 64 << 20
-"""Bytes: a larger whitening is left out of the file; it is fitted again from the dataset."""
+"""Largest whitening in bytes that is stored in the file. A larger one must be fitted again to the dataset."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyntheticDataset:
-    """Learned images; immutable, every update makes a new one."""
+    """A synthetic dataset of N images in K classes. It is immutable: every update creates a new one."""
 
     images: Tensor
-    """`(N, C, H, W)` float32, preprocessed; of a run of mct sorted by class."""
+    """`(N, C, H, W)` float32, preprocessed. Images that mct distilled are sorted by class."""
 
     labels: Tensor
-    """`(N,)` int64: the classes; of a foreign set with `soft_labels` the likeliest."""
+    """`(N,)` int64: class numbers. In a foreign dataset with `soft_labels`, they are the most probable
+    classes."""
 
     soft_labels: Tensor | None = None
-    """`(N, K)` float32: probabilities to train with instead of the classes."""
+    """`(N, K)` float32: class probabilities, on which networks are trained instead of `labels`; or None."""
 
     learning_rate: float
-    """The step size of the student, learned."""
+    """The synthetic learning rate, with which networks are trained on the images."""
 
     origin: Origin | ForeignOrigin
+    """How the dataset was made."""
 
     @property
     def run(self) -> Origin:
-        """Where it comes from, as the result of a run of mct.
+        """The origin of a dataset that mct distilled.
 
         Raises:
-            ResultError: It was read from files of another codebase.
+            ResultError: If the dataset was read from files of another codebase.
         """
         if isinstance(self.origin, ForeignOrigin):
-            raise ResultError(f"images of the layout {self.origin.layout}, which no run of mct distilled")
+            raise ResultError(
+                f"these images were read from the layout {self.origin.layout}; expected images that mct "
+                "distilled"
+            )
         return self.origin
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """Images of each class; as many of each where soft labels do not tell and the number allows it."""
+        """Number of images of each class.
+
+        With soft labels, N/K is returned for every class if that is a whole number, as the most probable
+        classes of the images need not be the classes for which they were distilled.
+        """
         classes = len(self.origin.class_names)
         if self.soft_labels is not None and len(self.labels) % classes == 0:
             return (len(self.labels) // classes,) * classes
@@ -79,13 +95,13 @@ class SyntheticDataset:
 
     @property
     def ipc(self) -> int | None:
-        """Images per class; None where classes have different numbers of them."""
+        """Images per class, or None if this number differs between classes."""
         counts = self.counts
         return counts[0] if len(set(counts)) == 1 else None
 
     @property
     def targets(self) -> Tensor:
-        """What networks are trained with: `soft_labels` if there are some, else `labels`."""
+        """The labels on which networks are trained: `soft_labels` if there are any, else `labels`."""
         return self.labels if self.soft_labels is None else self.soft_labels
 
     def to(self, device: str | torch.device) -> "SyntheticDataset":
@@ -94,7 +110,7 @@ class SyntheticDataset:
         return replace(self, images=self.images.to(device), labels=self.labels.to(device), soft_labels=soft)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return what a file holds of it, by name, on the CPU; `from_tensors` is the inverse."""
+        """Return the tensors of this dataset on the CPU, by name; `from_tensors` is the inverse."""
         tensors = {
             "images": self.images.detach().cpu(),
             "labels": self.labels.cpu(),
@@ -106,23 +122,44 @@ class SyntheticDataset:
 def pick_per_class(
     labels: Tensor, classes: int, ipc: int | Sequence[int], generator: torch.Generator
 ) -> Tensor:
-    """Return the indices of random images, `ipc` a class or that many of each, sorted by class, each once.
+    """Draw random images of each class without replacement.
+
+    Args:
+        labels: `(N,)` class numbers of the images.
+        classes: Number of classes K.
+        ipc: Number of images per class, or one number for each class.
+        generator: A generator on the CPU.
+
+    Returns:
+        Indices of images, int64, sorted by class, on the device of `labels`.
 
     Raises:
-        ConfigError: A class has fewer images.
+        ConfigError: If a class has too few images.
     """
     chosen = []
     for label, count in enumerate((ipc,) * classes if isinstance(ipc, int) else ipc):
         members = (labels == label).nonzero()[:, 0]
         if len(members) < count:
-            raise ConfigError(f"`ipc` is {count}, but class {label} has only {len(members)} training images")
+            raise ConfigError(
+                f"`ipc` is {count}, but class {label} has only {len(members)} training images; use a smaller "
+                "`ipc`"
+            )
         order = torch.randperm(len(members), generator=generator)[:count]
         chosen.append(members[order.to(members.device)])
     return torch.cat(chosen)
 
 
 def from_real(dataset: Dataset, origin: Origin, *, generator: torch.Generator) -> SyntheticDataset:
-    """Return a synthetic dataset that starts as random real images, `origin.config.ipc` a class."""
+    """Create a synthetic dataset of `origin.config.ipc` random real images per class.
+
+    Args:
+        dataset: The real dataset, whose training images are used.
+        origin: The record of the new dataset. Its settings also give the initial learning rate.
+        generator: A generator on the CPU.
+
+    Raises:
+        ConfigError: If a class has too few images.
+    """
     config = origin.config
     chosen = pick_per_class(dataset.train_labels, dataset.classes, config.ipc, generator)
     return SyntheticDataset(
@@ -134,12 +171,12 @@ def from_real(dataset: Dataset, origin: Origin, *, generator: torch.Generator) -
 
 
 def save(path: Path, synthetic: SyntheticDataset, dataset: Dataset) -> None:
-    """Write a synthetic dataset, atomically; the same content gives the same bytes.
+    """Write a synthetic dataset to a file, atomically. Equal datasets give equal bytes.
 
     Args:
         path: A `.safetensors` file; an existing one is replaced.
-        synthetic: What to write.
-        dataset: The real dataset, whose preprocessing is undone for `pixels`.
+        synthetic: The dataset to write.
+        dataset: The real dataset, whose preprocessing is inverted to compute `pixels`.
     """
     tensors = synthetic.tensors()
     tensors["pixels"] = dataset.pixels(tensors["images"])
@@ -154,19 +191,25 @@ def load(path: Path) -> SyntheticDataset:
     """Read a synthetic dataset that `save` wrote.
 
     Raises:
-        ResultError: The file is something else.
-        CorruptError: It is damaged.
+        MissingError: If the file does not exist.
+        ResultError: If the file is not a synthetic dataset of this version.
+        CorruptError: If the file is damaged.
     """
     tensors, facts = tensorfile.load(path, kind=_KIND, version=1)
     return from_tensors(path, tensors, facts.get("origin"))
 
 
 def from_tensors(path: Path, tensors: Mapping[str, Tensor], origin: Any) -> SyntheticDataset:
-    """Return the synthetic dataset of a file's tensors and of the JSON of its origin.
+    """Create a synthetic dataset from the content of a file.
+
+    Args:
+        path: The file, for error messages.
+        tensors: The tensors of `SyntheticDataset.tensors`; others are ignored.
+        origin: The origin as JSON, that is as plain Python objects.
 
     Raises:
-        ResultError: Something is missing.
-        CorruptError: The parts do not fit together.
+        ResultError: If a tensor or a field of the origin is missing or invalid.
+        CorruptError: If tensors and origin contradict each other.
     """
     try:
         found = SyntheticDataset(
@@ -189,27 +232,40 @@ def _origin(facts: dict[str, Any]) -> Origin | ForeignOrigin:
 
 
 def _check(path: Path, found: SyntheticDataset) -> None:
-    """Require that the parts of a stored dataset fit together."""
+    """Check that the tensors and the origin of a stored dataset are consistent.
+
+    Raises:
+        CorruptError: If they are not.
+    """
     images, labels, rate, origin = found.images, found.labels, found.learning_rate, found.origin
     classes, model = len(origin.class_names), origin.model
     if images.ndim != 4 or labels.shape != images.shape[:1] or len(labels) == 0:
         raise CorruptError(
-            f"{path}: images {tuple(images.shape)} and labels {tuple(labels.shape)} do not fit"
+            f"{path}: expected images (N, C, H, W) and labels (N,), found {tuple(images.shape)} and "
+            f"{tuple(labels.shape)}"
         )
     if images.dtype != torch.float32 or labels.dtype != torch.int64 or not bool(images.isfinite().all()):
-        raise CorruptError(f"{path}: images must be finite float32 and labels int64")
+        raise CorruptError(f"{path}: images must be finite float32, and labels int64")
     if not bool(((labels >= 0) & (labels < classes)).all()) or not 0 < rate <= LARGEST:
-        raise CorruptError(f"{path}: a label is not a class, or the learning rate {rate:g} is not > 0")
+        raise CorruptError(
+            f"{path}: labels must be 0 to {classes - 1}, and the learning rate a number > 0, found labels "
+            f"{int(labels.min())} to {int(labels.max())} and the learning rate {rate:g}"
+        )
     balanced = len(set(torch.bincount(labels, minlength=classes).tolist())) == 1
     if isinstance(origin, Origin) and not balanced:
-        raise CorruptError(f"{path}: every class must have as many images")
+        raise CorruptError(f"{path}: all classes must have the same number of images")
     soft = found.soft_labels
     if soft is not None and (
         soft.shape != (len(labels), classes)
         or soft.dtype != torch.float32
         or not bool(((soft >= 0) & (soft <= 1)).all() and ((soft.sum(1) - 1).abs() < 1e-3).all())
     ):
-        raise CorruptError(f"{path}: soft labels must be {len(labels)} float32 distributions over {classes}")
+        raise CorruptError(
+            f"{path}: soft labels must be {len(labels)} float32 distributions over {classes} classes"
+        )
     wanted = (model.channels, model.image_size, model.image_size, model.classes)
     if wanted != (*images.shape[1:], classes):
-        raise CorruptError(f"{path}: the model is not one for images {tuple(images.shape[1:])}")
+        raise CorruptError(
+            f"{path}: expected a model for images {tuple(images.shape[1:])} and {classes} classes, found one "
+            f"for {wanted[:3]} and {model.classes}"
+        )
