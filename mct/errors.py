@@ -1,93 +1,95 @@
-"""The errors of mct, and the first line of any error; no imports.
+"""The errors that mct raises, with the exit codes of the commands.
 
-    MctError                      exit code 1
-    ├── ConfigError (ValueError)          2   a setting that cannot be used
-    ├── DataError (ValueError)            2   a dataset that is unknown or cannot be read
-    ├── ExistsError (FileExistsError)     2   an output that would be overwritten
-    ├── MissingError (FileNotFoundError)  2   an input that is not there
-    ├── MismatchError (ValueError)        1   two things that should fit do not
-    ├── DivergedError (ArithmeticError)   1   distillation left the finite numbers
-    ├── ExhaustedError (MemoryError)      1   memory, or that of the device, was not enough
-    ├── RankError                         1   another process of the run has died or failed
-    ├── ResultError (ValueError)          3   a file that is no result of mct, and no distilled images known
-    └── CorruptError (ValueError)         4   one that is damaged
+    MctError                              1
+    ├── ConfigError (ValueError)          2   a setting is invalid
+    ├── DataError (ValueError)            2   a dataset is unknown or cannot be read
+    ├── ExistsError (FileExistsError)     2   an output exists already
+    ├── MissingError (FileNotFoundError)  2   an input does not exist
+    ├── MismatchError (ValueError)        1   two inputs do not belong together
+    ├── DivergedError (ArithmeticError)   1   a distillation diverged
+    ├── ExhaustedError (MemoryError)      1   memory is exhausted
+    ├── RankError                         1   another process of the run died or failed
+    ├── ResultError (ValueError)          3   a file is of no known kind
+    └── CorruptError (ValueError)         4   a file is damaged
 
-Each class carries `exit_code`, which the command line returns, and `elsewhere`: whether the cause is in
-another process, which says it itself. Every message says where, what
-was expected, what was found and what to do.
+Every message states where the problem is, what was expected, what was found, and what to do next. This module
+imports nothing from mct.
 """
 
 from typing import ClassVar
 
 
 class MctError(Exception):
-    """Base class of every error that mct raises on purpose."""
+    """Base class of all errors that mct raises deliberately."""
 
     exit_code: ClassVar[int] = 1
+    """Exit code of the commands for this error."""
+
     elsewhere: ClassVar[bool] = False
+    """Whether the cause is in another process of the run, which reports it."""
 
 
 class ConfigError(MctError, ValueError):
-    """A setting is outside its range, or contradicts another one."""
+    """A setting is out of range, or contradicts another one."""
 
     exit_code: ClassVar[int] = 2
 
 
 class DataError(MctError, ValueError):
-    """A dataset is not known, or its file does not hold what it should."""
+    """A dataset is unknown, or its files are missing, damaged or invalid."""
 
     exit_code: ClassVar[int] = 2
 
 
 class ExistsError(MctError, FileExistsError):
-    """An output exists already and was not to be replaced."""
+    """An output exists already and must not be replaced."""
 
     exit_code: ClassVar[int] = 2
 
 
 class MissingError(MctError, FileNotFoundError):
-    """An input file, or the run to continue, is not there."""
+    """An input file, or the run to resume, does not exist."""
 
     exit_code: ClassVar[int] = 2
 
 
 class MismatchError(MctError, ValueError):
-    """A bundle, a network and a dataset do not fit together."""
+    """Two inputs, such as a bundle and a network or a dataset, do not belong together."""
 
     exit_code: ClassVar[int] = 1
 
 
 class DivergedError(MctError, ArithmeticError):
-    """Distillation cannot go on: a loss, gradient or step size is not usable."""
+    """A distillation diverged: a loss, a gradient or the learning rate is not finite or out of range."""
 
     exit_code: ClassVar[int] = 1
 
 
 class ExhaustedError(MctError, MemoryError):
-    """A step needs more memory than there is."""
+    """A step needs more memory than is available."""
 
     exit_code: ClassVar[int] = 1
 
 
 class RankError(MctError):
-    """Another of the processes that share a run has died, failed or left."""
+    """Another process of the run died, failed or left."""
 
     exit_code: ClassVar[int] = 1
     elsewhere: ClassVar[bool] = True
 
 
 class ResultError(MctError, ValueError):
-    """A file is not a synthetic dataset or a state that mct wrote, nor of a layout that is known."""
+    """A file is neither a file of mct nor of another known layout, or its layout is not supported."""
 
     exit_code: ClassVar[int] = 3
 
 
 class CorruptError(MctError, ValueError):
-    """A file that mct wrote is damaged, or one of another codebase does not hold what its layout says."""
+    """A file of mct is damaged, or a file of another codebase does not have the content of its layout."""
 
     exit_code: ClassVar[int] = 4
 
 
 def first_line(exc: BaseException) -> str:
-    """Return the first line of what an error says, or its kind where it says nothing."""
+    """Return the first line of the message of an error, or the name of its class if there is no message."""
     return (str(exc).strip() or type(exc).__name__).splitlines()[0]

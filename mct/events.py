@@ -8,7 +8,7 @@ from mct.settings.config import Held
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertEpoch:
-    """An expert has passed over the training images once."""
+    """An expert has finished an epoch."""
 
     expert: int
     """Number of the expert, from 0."""
@@ -20,128 +20,130 @@ class ExpertEpoch:
     """Mean training loss of the epoch."""
 
     accuracy: float
-    """Accuracy on the batches of the epoch, each before its update."""
+    """Training accuracy of the epoch, in [0, 1]. Each batch is measured before its update."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertDone:
-    """An expert is trained and handed over to be written."""
+    """An expert has been trained, and its trajectory has been handed to the writer."""
 
     expert: int
     """Number of the expert, from 0."""
 
     timesteps: int
-    """Recorded timesteps, with the initialisation."""
+    """Number of recorded timesteps, T + 1."""
 
     accuracy: float
-    """Accuracy on the test set."""
+    """Accuracy on the test set, in [0, 1]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertsFound:
-    """Finished experts of an interrupted run are taken over."""
+    """A resumed run has found experts that were finished before the interruption."""
 
     count: int
-    """How many."""
+    """Number of finished experts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkTrained:
-    """A fresh network is trained and tested."""
+    """A fresh network has been trained and tested."""
 
     network: int
     """Number of the network, from 0."""
 
     learning_rate: float
-    """What it was trained with."""
+    """Learning rate of the training."""
 
     accuracy: float
-    """Accuracy on the images that it was tested on."""
+    """Accuracy of the test, in [0, 1]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
-    """Accuracy over several fresh networks."""
+    """Test accuracy over several fresh networks."""
 
     mean: float
-    """Mean over networks, in [0, 1]."""
+    """Mean over the networks, in [0, 1]."""
 
     std: float
-    """Population standard deviation over networks."""
+    """Population standard deviation over the networks."""
 
     networks: tuple[float, ...]
-    """The accuracy of each network."""
+    """Accuracy of each network."""
 
     learning_rate: float
-    """What the networks were trained with."""
+    """Learning rate of the training."""
 
     on: Held
-    """What they were tested on: the test set, or training images that were kept out."""
+    """Images on which the networks were tested: `test` for the test set, `heldout` for held-out training
+    images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchitectureTested:
-    """Fresh networks of one architecture are trained and tested."""
+    """Fresh networks of one architecture have been trained and tested."""
 
     model: str
-    """Its name, as `networks.parse` takes it."""
+    """Name of the architecture, in the form of `mct.models.networks.parse`."""
 
     accuracy: Accuracy
-    """Over several of its networks."""
+    """Accuracy over the networks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """Something works, but not as it was asked, or a file was written that the user asked for."""
+    """A message for the user, such as a remark on how a request is carried out, or on a written file."""
 
     line: str
-    """What to tell the user."""
+    """The message, one line of text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluated:
-    """The synthetic dataset was evaluated before the first step."""
+    """The synthetic dataset has been evaluated before the first outer step."""
 
     step: int
-    """0."""
+    """Number of outer steps done: always 0."""
 
     accuracy: Accuracy
-    """Of the initial images."""
+    """Accuracy with the initial images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OuterStep:
-    """The synthetic dataset was updated once."""
+    """An outer step is done: the synthetic dataset has been updated."""
 
     step: int
     """Number of outer steps done, from 1."""
 
     loss: float
-    """eq. 2 before the update."""
+    """Matching loss (eq. 2) before the update."""
 
     trajectory: int
-    """Number of the trajectory that was matched."""
+    """Number of the matched trajectory; with several samples per step, that of the first."""
 
     start: float
-    """c, in timesteps."""
+    """Start c of this trajectory, in timesteps."""
 
     target: float
-    """c + M."""
+    """Target c + M of this trajectory, in timesteps."""
 
     learning_rate: float
-    """The learned learning rate, after the update."""
+    """Synthetic learning rate after the update."""
 
     seconds: float
     """Wall time of the step."""
 
     parts: Mapping[str, float] | None = None
-    """Seconds by part of the step, and of the evaluation after it; what is in none of them is not listed."""
+    """Seconds spent in each measured part of the step, and of the evaluation after it. Other time is not
+    listed."""
 
     memory_mb: float | None = None
-    """MiB: the most that this process has held, on CUDA in tensors on its device."""
+    """Peak memory of this process so far in MiB; on CUDA, the memory of tensors on its device."""
 
     utilisation: float | None = None
-    """Share of the device's time that was in use, in [0, 1]; None where the device does not tell."""
+    """Fraction of time for which the device was busy, in [0, 1]; None if the device does not report it."""
 
     accuracy: Accuracy | None = None
-    """Evaluation after the step, where one was due."""
+    """Accuracy of the evaluation after this step; None if there was no evaluation."""
