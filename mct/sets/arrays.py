@@ -1,6 +1,6 @@
-"""`NAME.npz`: the same for anybody: `images`, `labels`, what they are, and the step size, as NumPy's arrays.
+"""The layout `npz`: a NumPy file with `images`, `labels`, their `meaning`, and the `learning_rate` if known.
 
-It holds labels of every kind and invents nothing, so a fact that is not known is not there.
+This layout belongs to no codebase, and can contain labels of every kind.
 """
 
 import io
@@ -21,15 +21,15 @@ SUFFIX: Final = ".npz"
 
 
 def recognise(path: Path) -> str | None:
-    """Say why a path is of this layout."""
-    return f"{path.name} is named like a file of NumPy" if path.suffix == SUFFIX and path.is_file() else None
+    """Return why a path has this layout, or None if it has another."""
+    return f"{path.name} has the suffix of a NumPy file" if path.suffix == SUFFIX and path.is_file() else None
 
 
 def read(path: Path, _how: Reading) -> DistilledSet:
-    """Read the arrays.
+    """Read the arrays of a file.
 
     Raises:
-        CorruptError: One is missing, or is not what it should be.
+        CorruptError: If an array is missing or invalid.
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
@@ -40,7 +40,7 @@ def read(path: Path, _how: Reading) -> DistilledSet:
         raise CorruptError(f"{path}: cannot be read as an .npz file: {exc}") from exc
     for key in ("images", "labels", "meaning"):
         if key not in found:
-            raise CorruptError(f"{path}: the array `{key}` is missing")
+            raise CorruptError(f"{path}: the array `{key}` is missing; needed are images, labels and meaning")
     numbers = {key: value for key, value in found.items() if value.dtype.kind in "fiu"}
     own = {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in numbers.items()}
     images = tensors.images(own.get("images"), f"{path}: `images`")
@@ -48,7 +48,9 @@ def read(path: Path, _how: Reading) -> DistilledSet:
     meaning = next((name for name in get_args(Meaning) if name == str(found["meaning"])), None)
     if meaning is None or (meaning == "classes") != (labels.ndim == 1):
         raise CorruptError(
-            f"{path}: `labels` are {tensors.described(labels)}, `meaning` is {found['meaning']!s}"
+            f"{path}: `meaning` must be one of {', '.join(get_args(Meaning))}, and `labels` must have one "
+            f"dimension for classes and two otherwise, found {found['meaning']!s} and "
+            f"{tensors.described(labels)}"
         )
     rate = tensors.rate(own["learning_rate"], f"{path}: `learning_rate`") if "learning_rate" in own else None
     return DistilledSet(
@@ -64,7 +66,7 @@ def read(path: Path, _how: Reading) -> DistilledSet:
 
 
 def write(found: DistilledSet) -> Written:
-    """Return the file."""
+    """Return the content of the file."""
     arrays = {
         "images": found.images.numpy(),
         "labels": found.labels.numpy(),
@@ -80,7 +82,7 @@ def write(found: DistilledSet) -> Written:
 
 LAYOUT = FileLayout(
     name="npz",
-    title="arrays for anybody: images, labels, what they are, learning_rate",
+    title="NumPy arrays for any use: images, labels, meaning, learning_rate",
     files="NAME.npz",
     recognise=recognise,
     read=read,

@@ -1,6 +1,7 @@
-"""`images_ipc-{ipc}_{it|best}.pt` with labels of such a name: the code of the MCT paper's authors.
+"""The layout `mct-authors`: `images_ipc-{ipc}_{it|best}.pt` and `labels_ipc-{ipc}_{it|best}.pt`.
 
-It names the folder after the data set only, so a run replaces the one before it. The step size is not saved.
+The code of the MCT paper's authors writes these files into a folder named after the dataset only, so a later
+run replaces the files of an earlier one. It does not save the learning rate.
 """
 
 import re
@@ -24,16 +25,17 @@ PAIR = Pair(
 
 
 def recognise(path: Path) -> str | None:
-    """Say why a path is of this layout.
+    """Return why a path has this layout, or None if it has another.
 
     Raises:
-        ConfigError: The folder holds sets of several sizes.
+        ConfigError: If the folder contains sets with different numbers of images per class.
     """
     if path.is_dir() and pick(path, PAIR.images, PAIR.tags) is not None:
         sizes = {match[1] for entry in path.iterdir() if (match := _NAME.fullmatch(entry.name))}
         if len(sizes) > 1:
             raise ConfigError(
-                f"{path}: holds sets of {', '.join(sorted(sizes, key=int))} images per class; name the file"
+                f"{path}: contains sets of {', '.join(sorted(sizes, key=int))} images per class; give the "
+                "path of one file of images"
             )
     return PAIR.recognise(path)
 
@@ -42,10 +44,10 @@ _NAME = re.compile(r"images_ipc-(\d+)_(?:best|\d+)\.pt")
 
 
 def write(found: DistilledSet) -> Written:
-    """Return the files, named after the images per class.
+    """Return the files, whose names contain the images per class.
 
     Raises:
-        MismatchError: Classes have different numbers of images.
+        MismatchError: If classes have different numbers of images.
     """
     if found.meaning in ("probabilities", "logits"):
         counts = {len(found.images) / found.labels.shape[1]}
@@ -55,7 +57,8 @@ def write(found: DistilledSet) -> Written:
     ipc = counts.pop()
     if counts or ipc != int(ipc):
         raise MismatchError(
-            "this layout names files after the images per class, and here classes differ in it"
+            "the file names of this layout contain the images per class, but the classes of this set have "
+            "different numbers of images; use another layout"
         )
     return mtt.pair_of(found, PAIR, f"{int(ipc)}_best")
 

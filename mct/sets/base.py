@@ -16,30 +16,34 @@ class DistilledSet:
     """The facts that files of distilled images state, and no others."""
 
     images: Tensor
-    """`(N, C, H, W)` float32 on the CPU, finite, as they are in the file: preprocessed."""
+    """`(N, C, H, W)` float32 on the CPU, finite, and preprocessed as in the file."""
 
     labels: Tensor
-    """`(N,)` int64, or `(N, K)` float32."""
+    """`(N,)` int64 class numbers, or `(N, K)` float32, on the CPU."""
 
     meaning: Meaning
-    """What `labels` are."""
+    """Meaning of `labels`."""
 
     files: tuple[SourceFile, ...]
-    """What was read."""
+    """The files that were read."""
 
     learning_rate: float | None = None
     dataset: str | None = None
-    """The name that this project has for it."""
+    """Name of the real dataset, as a key of `mct.data.datasets.SOURCES`."""
 
     model: str | None = None
-    """As `networks.parse` takes it."""
+    """Name of the network, in the form of `mct.models.networks.parse`."""
 
     preprocessing: trajfmt.Preprocessing | None = None
     classes: int | None = None
+    """Number of classes K."""
+
     known_from: Mapping[str, Teller] = field(default_factory=dict)
     """For each of the facts above, who states it."""
 
     experiment: int | None = None
+    """Number of the experiment, from 0, if the file contains several."""
+
     remarks: tuple[str, ...] = ()
     """Facts that were inferred from the files, one clause each."""
 
@@ -55,7 +59,10 @@ class Reading:
     """Whether the user named the layout; the labels then mean what its codebase means by them."""
 
     experiment: int | None = None
+    """Number of the experiment to read, from 0; None if the user gave none."""
+
     trust_pickle: bool = False
+    """Whether to load pickles that name classes or functions, which can execute any code."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +70,7 @@ class Written:
     """The files of a set in some layout, before they are written."""
 
     files: Mapping[str, bytes]
-    """By name in the folder; the single one of a layout that is a file has the name ""."""
+    """Content of each file by its name in a folder. If the layout is a single file, its name is ""."""
 
     remarks: tuple[str, ...] = ()
     """What the layout cannot store, and what its own code does instead; one clause each."""

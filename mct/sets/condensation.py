@@ -1,7 +1,8 @@
-"""`res_{method}_{dataset}_{model}_{ipc}ipc.pt`: DC, DSA, DM and CAFE, all experiments of a command.
+"""The layout `condensation` of DC, DSA, DM and CAFE: `res_{method}_{dataset}_{model}_{ipc}ipc.pt`.
 
-A dictionary: `data` is a list of `[images, labels]`, one an experiment; `accs_all_exps` are accuracies, which
-are NumPy's numbers. Those are answered by stand-ins, because torch's careful unpickler knows none.
+The file contains all experiments of a command, as a dictionary: `data` is a list with one pair
+`[images, labels]` per experiment, and `accs_all_exps` contains accuracies as NumPy scalars. torch does not
+load NumPy scalars with `weights_only=True`, so they are replaced by empty objects of this module.
 """
 
 import re
@@ -22,7 +23,7 @@ _DATASETS: Final = {"tinyimagenet": "Tiny"}
 
 
 class _Type:
-    """`numpy.dtype(name, align, copy)`, of which nothing is kept."""
+    """Replacement of `numpy.dtype(name, align, copy)` that stores nothing."""
 
     def __init__(self, *_: object) -> None:
         pass
@@ -32,7 +33,7 @@ class _Type:
 
 
 class _Number:
-    """`numpy.core.multiarray.scalar(dtype, bytes)`, of which nothing is kept."""
+    """Replacement of `numpy.core.multiarray.scalar(dtype, bytes)` that stores nothing."""
 
     def __init__(self, *_: object) -> None:
         pass
@@ -51,24 +52,29 @@ def _files(path: Path) -> list[Path]:
 
 
 def recognise(path: Path) -> str | None:
-    """Say why a path is of this layout: such a file, or a folder with one.
+    """Return why a path has this layout, or None if it has another.
+
+    The path is a file of this layout, or a folder that contains one.
 
     Raises:
-        ConfigError: A folder holds several.
+        ConfigError: If a folder contains several such files.
     """
     found = _files(path)
     if len(found) > 1:
         names = ", ".join(file.name for file in found[:4])
-        raise ConfigError(f"{path}: holds {len(found)} such files ({names} …); name one")
-    return f"{found[0].name} is named as DC's code names its results" if found else None
+        raise ConfigError(
+            f"{path}: contains {len(found)} files of distilled images ({names} …); give the path of one file"
+        )
+    return f"{found[0].name} has a name as DC's code gives its results" if found else None
 
 
 def read(path: Path, how: Reading) -> DistilledSet:
     """Read one experiment of a file.
 
     Raises:
-        ConfigError: There are several, and none was named.
-        CorruptError: The file holds something else.
+        ConfigError: If the file contains several experiments and none was chosen, or the chosen one does not
+            exist.
+        CorruptError: If the file has other content.
     """
     place = path if path.is_file() else next(iter(_files(path)), path)
     with torch.serialization.safe_globals(_STAND_INS):
@@ -76,7 +82,7 @@ def read(path: Path, how: Reading) -> DistilledSet:
     runs = content.get("data") if isinstance(content, dict) else None
     if not isinstance(runs, list) or not all(isinstance(run, list | tuple) and len(run) == 2 for run in runs):
         raise CorruptError(
-            f"{place}: expected a dictionary with `data`, pairs of images and labels in a list"
+            f"{place}: expected a dictionary whose entry `data` is a list of pairs of images and labels"
         )
     number = _experiment(place, len(runs), how.experiment)
     images = tensors.images(runs[number][0], f"{place}: images of experiment {number}")
@@ -101,16 +107,18 @@ def read(path: Path, how: Reading) -> DistilledSet:
 
 def _experiment(place: Path, count: int, chosen: int | None) -> int:
     if count == 0:
-        raise CorruptError(f"{place}: holds no experiment: its command did not get to the end of one")
+        raise CorruptError(f"{place}: contains no experiment, as its command did not finish one")
     if chosen is None and count > 1:
-        raise ConfigError(f"{place}: holds {count} experiments; choose one: --experiment 0 to {count - 1}")
+        raise ConfigError(
+            f"{place}: contains {count} experiments; choose one with --experiment 0 to {count - 1}"
+        )
     if not 0 <= (chosen or 0) < count:
-        raise ConfigError(f"{place}: has the experiments 0 to {count - 1}, not {chosen}")
+        raise ConfigError(f"{place}: contains the experiments 0 to {count - 1}, got --experiment {chosen}")
     return chosen or 0
 
 
 def _facts(name: str) -> dict[str, str]:
-    """Return data set and model, as far as the file's name says something that is known here."""
+    """Return the dataset and the model in the name of a file; the dataset only if this project knows it."""
     match = _NAME.fullmatch(name)
     if match is None:
         return {}
@@ -120,10 +128,15 @@ def _facts(name: str) -> dict[str, str]:
 
 
 def write(found: DistilledSet) -> Written:
-    """Return the file, of one experiment without accuracies; labels must be class numbers."""
+    """Return the content of a file with one experiment and no accuracies.
+
+    Raises:
+        MismatchError: If the labels are not class numbers.
+    """
     labels = class_numbers(found.labels, found.meaning, "DC's code")
     content = {"data": [[found.images.clone(), labels.clone()]], "accs_all_exps": {}}
-    remarks = () if found.learning_rate is None else (f"no place for the step size, {found.learning_rate:g}",)
+    rate = found.learning_rate
+    remarks = () if rate is None else (f"this layout cannot store the learning rate, {rate:g}",)
     return Written(files={"": tensors.saved(content)}, remarks=remarks)
 
 
@@ -134,7 +147,7 @@ LAYOUT = FileLayout(
     recognise=recognise,
     read=read,
     write=write,
-    hints={"learning_rate": "DC, DSA, DM and CAFE evaluate with their --lr_net, 0.01 unless it was given"},
+    hints={"learning_rate": "DC, DSA, DM and CAFE evaluate with their --lr_net, whose default is 0.01"},
     constants={
         "MNIST": ((0.1307,), (0.3081,)),
         "FashionMNIST": ((0.2861,), (0.3530,)),

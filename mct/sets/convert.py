@@ -16,7 +16,7 @@ from mct.sets.table import Opened, named, open_set
 from trajfmt.storage import write_file
 
 _MOST_CLASSES: Final = 100_000
-"""Rows of logits for more are a slip of the keyboard, and take more memory than there is."""
+"""Largest number of classes of logits. A larger one is probably a typing error, and would exhaust memory."""
 
 
 def convert_images(
@@ -32,7 +32,7 @@ def convert_images(
     root: Path | None = None,
     notes: Notes | None = None,
 ) -> None:
-    """Convert distilled images.
+    """Convert distilled images from one file layout to another.
 
     Args:
         source: A file or folder of any layout.
@@ -47,7 +47,7 @@ def convert_images(
         notes: Called with one line for what was recognised, and for each fact that is lost.
 
     Raises:
-        MctError: It cannot be done; then nothing is written.
+        MctError: If the images cannot be converted. Nothing is written then.
     """
     target = _target(dest, to)
     user = user or UserFacts()
@@ -63,9 +63,9 @@ def convert_images(
         if not 1 <= classes <= _MOST_CLASSES:
             raise ConfigError(f"`classes` must be from 1 to {_MOST_CLASSES}, got {classes}")
         if found.classes not in (None, classes):
-            raise ConfigError(f"{source}: has {found.classes} classes, `classes` says {classes}")
+            raise ConfigError(f"{source}: has {found.classes} classes, but `classes` is {classes}")
         found = replace(found, classes=classes)
-    assert target.write is not None  # `_target` has seen to it
+    assert target.write is not None  # checked by `_target`
     result = target.write(found)
     if notes is not None:
         for remark in (*result.remarks, *_unused(user)):
@@ -91,12 +91,16 @@ def _target(dest: Path, to: str | None) -> FileLayout:
         raise MissingError(f"{dest.absolute().parent}: no such folder; create it first")
     suffixes = {ours.SUFFIX: ours.LAYOUT, arrays.SUFFIX: arrays.LAYOUT}
     if to is None and dest.suffix not in suffixes:
-        raise ConfigError(f"{dest}: say which layout to write, --to; a .safetensors is mct's own")
+        raise ConfigError(
+            f"{dest}: give the layout to write with --to, or use the suffix .safetensors for a file of mct"
+        )
     target = suffixes[dest.suffix] if to is None else named(to, "--to")
     if target in suffixes.values() and suffixes.get(dest.suffix) is not target:
-        raise ConfigError(f"{dest}: the layout {target.name} is a file: {target.files}")
+        raise ConfigError(
+            f"{dest}: the layout {target.name} is a single file, {target.files}; use such a name"
+        )
     if target.write is None and target is not ours.LAYOUT:
-        raise ConfigError(f"--to {target.name}: it is recognised, but not written")
+        raise ConfigError(f"--to {target.name}: this layout can be detected, but not written; use another")
     return target
 
 
@@ -108,7 +112,7 @@ def _to_ours(opened: Opened, dest: Path, user: UserFacts, root: Path | None, not
 
 
 def _write_folder(dest: Path, files: Mapping[str, bytes]) -> None:
-    """Write all files to a temporary sibling, and rename it."""
+    """Write all files to a temporary folder beside `dest`, and rename the folder to `dest`."""
     with tempfile.TemporaryDirectory(dir=dest.absolute().parent, prefix=f".{dest.name}.") as temporary:
         folder = Path(temporary) / dest.name
         folder.mkdir()

@@ -1,6 +1,6 @@
-"""`images_*.pt`, `labels_*.pt` and `lr_*.pt`: DATM, PAD and EDF, whose labels are learned logits.
+"""The layout `datm` of DATM, PAD and EDF: `images_*.pt`, `labels_*.pt` and `lr_*.pt`.
 
-Their loss applies a softmax to the labels. The step size is a float32 without dimensions.
+The labels are learned logits, to which the loss applies a softmax. The learning rate is a float32 scalar.
 """
 
 from mct.sets.base import DistilledSet, FileLayout, Written
@@ -11,7 +11,12 @@ PAIR = Pair(rate="lr_{}.pt", rows="logits", beside=("labels_{}.pt", "lr_{}.pt"))
 
 
 def write(found: DistilledSet) -> Written:
-    """Return the files, labels as logits whose softmax is their distribution."""
+    """Return the files, with labels converted to logits.
+
+    Raises:
+        ConfigError: If the learning rate is unknown, or the number of classes is needed and unknown.
+        MismatchError: If the labels cannot be converted to logits.
+    """
     return written(found, PAIR, "best", logits(found.labels, found.meaning, found.classes))
 
 

@@ -1,7 +1,7 @@
-"""`images.pt`, `labels.pt` and `lr.pt`: what DD-Ranking's examples evaluate.
+"""The layout `ddranking`: `images.pt`, `labels.pt` and `lr.pt`, as DD-Ranking's examples read them.
 
-Its losses for soft labels apply a softmax to them, so rows of floats are logits. For hard labels it reads no
-file, and takes equally many images of each class, in order.
+DD-Ranking's losses apply a softmax to soft labels, so rows of floats are logits. For hard labels, it does not
+read `labels.pt`, but assumes that the images are sorted by class, with the same number in each class.
 """
 
 import torch
@@ -14,13 +14,21 @@ PAIR = Pair(images="images{}.pt", labels="labels{}.pt", rate="lr{}.pt", tags="",
 
 
 def write(found: DistilledSet) -> Written:
-    """Return the files; class numbers stay, anything else becomes logits."""
+    """Return the files, with labels other than class numbers converted to logits.
+
+    Raises:
+        ConfigError: If the learning rate is unknown.
+        MismatchError: If the labels cannot be converted to logits.
+    """
     if found.meaning != "classes":
         return written(found, PAIR, "", logits(found.labels, found.meaning, found.classes))
     counts = torch.bincount(found.labels)
     ordered = torch.arange(len(counts)).repeat_interleave(counts)
     even = len(set(counts.tolist())) == 1 and torch.equal(ordered, found.labels)
-    remark = "its own code wants equally many images of each class, in order, and does not read labels.pt"
+    remark = (
+        "DD-Ranking does not read labels.pt for class numbers, but assumes images sorted by class with the "
+        "same number of images in each, which these are not"
+    )
     return written(found, PAIR, "", found.labels, () if even else (remark,))
 
 

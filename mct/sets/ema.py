@@ -1,6 +1,6 @@
-"""`ema_images_{it|best}.pt` and `ema_labels_{it|best}.pt`: FTD's averages of its images.
+"""The layout `ftd-ema`: `ema_images_{it|best}.pt` and `ema_labels_{it|best}.pt`.
 
-FTD writes them beside `images_*.pt`, in a folder of their own, `ema_logged_files`.
+FTD averages its images over the outer steps, and writes the averages to a separate folder `ema_logged_files`.
 """
 
 from mct.sets import mtt
@@ -11,7 +11,11 @@ PAIR = Pair(images="ema_images_{}.pt", labels="ema_labels_{}.pt", beside=("ema_l
 
 
 def write(found: DistilledSet) -> Written:
-    """Return the files."""
+    """Return the files, with labels converted to class numbers or probabilities.
+
+    Raises:
+        MismatchError: If the labels cannot be converted.
+    """
     return mtt.pair_of(found, PAIR, "best")
 
 

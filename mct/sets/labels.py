@@ -1,4 +1,4 @@
-"""Labels of distilled images: class numbers, probabilities, logits, and the way between them."""
+"""Converting between kinds of labels of distilled images: class numbers, probabilities and logits."""
 
 from typing import Final
 
@@ -9,43 +9,46 @@ from mct.errors import ConfigError, MismatchError
 from mct.results.origin import Meaning
 
 _TOLERANCE: Final = 1e-3
-"""By which the sum of float32 or float16 probabilities may miss 1."""
+"""Largest difference from 1 of the sum of float32 or float16 probabilities."""
 
 _NEVER: Final = -200.0
-"""Logit of what has probability 0, beside others of at most 0: its exponential is 0 in float32."""
+"""Logit of a class with probability 0. Its exponential is 0 in float32, if the largest logit is near 0."""
 
 
 def is_distribution(rows: Tensor) -> bool:
-    """Return whether every row of `(N, K)` lies in [0, 1] and sums to 1."""
+    """Return whether every row of `rows` `(N, K)` has values in [0, 1] that sum to 1."""
     inside = bool(((rows >= 0) & (rows <= 1)).all())
     return inside and bool(((rows.double().sum(1) - 1).abs() < _TOLERANCE).all())
 
 
 def probabilities(rows: Tensor, meaning: Meaning) -> Tensor:
-    """Return `(N, K)` float32 probabilities of labels that are probabilities or logits.
+    """Convert labels `(N, K)` that are probabilities or logits to float32 probabilities `(N, K)`.
 
     Raises:
-        MismatchError: They are neither.
+        MismatchError: If the labels are neither.
     """
     match meaning:
         case "probabilities":
             return rows
         case "logits":
             return rows.double().softmax(1).float()
-    raise MismatchError(f"labels that are {meaning} have no probabilities")
+    raise MismatchError(f"the labels are {meaning}, and cannot be converted to probabilities")
 
 
 def logits(rows: Tensor, meaning: Meaning, classes: int | None) -> Tensor:
-    """Return `(N, K)` float32 whose softmax is the distribution of the labels.
+    """Convert labels to logits whose softmax is the distribution that the labels describe.
 
     Args:
-        rows: Labels.
-        meaning: What they are.
-        classes: K; needed for class numbers only.
+        rows: Labels, `(N,)` class numbers or `(N, K)`.
+        meaning: Meaning of the labels.
+        classes: Number of classes K, which is needed only for class numbers.
+
+    Returns:
+        Logits `(N, K)` float32.
 
     Raises:
-        ConfigError: Class numbers, and K is not known.
-        MismatchError: The labels are no distributions, or a class number is K or above.
+        ConfigError: If the labels are class numbers and `classes` is None.
+        MismatchError: If the labels are representations, or a class number is not less than `classes`.
     """
     match meaning:
         case "logits":
@@ -54,22 +57,33 @@ def logits(rows: Tensor, meaning: Meaning, classes: int | None) -> Tensor:
             return rows.double().log().clamp(min=_NEVER).float()
         case "classes":
             if classes is None:
-                raise ConfigError("the files hold class numbers, not how many classes there are: --classes")
+                raise ConfigError(
+                    "the labels are class numbers, and the files do not state the number of classes, which "
+                    "logits need; give --classes"
+                )
             if int(rows.max()) >= classes:
                 raise MismatchError(f"a label is class {int(rows.max())}, but `classes` is {classes}")
             return torch.where(torch.nn.functional.one_hot(rows, classes) == 1, 0.0, _NEVER)
-    raise MismatchError("the labels are representations, not logits of classes, and cannot become any")
+    raise MismatchError("the labels are representations, and cannot be converted to logits of classes")
 
 
 def class_numbers(rows: Tensor, meaning: Meaning, who: str) -> Tensor:
-    """Return `(N,)` int64 for a codebase that takes class numbers only.
+    """Return labels for a layout that stores class numbers only.
+
+    Args:
+        rows: Labels.
+        meaning: Meaning of the labels.
+        who: Name of the layout or its codebase, for the error message.
+
+    Returns:
+        `rows`, which are class numbers `(N,)` int64.
 
     Raises:
-        MismatchError: The labels are something else.
+        MismatchError: If the labels are not class numbers.
     """
     if meaning != "classes":
         raise MismatchError(
-            f"{who} takes class numbers only, and the labels are {meaning}; write a layout that holds them: "
+            f"{who} accepts class numbers only, but the labels are {meaning}; write another layout: "
             + ("datm, ddranking or mtt" if meaning != "representations" else "mkdt")
         )
     return rows

@@ -1,7 +1,7 @@
-"""`images_{it}.pt`, `labels_{it}.pt`, `synlr_{it}.pt` and `hparams.txt`: MKDT, distilled without classes.
+"""The layout `mkdt`: `images_{it}.pt`, `labels_{it}.pt`, `synlr_{it}.pt` and `hparams.txt`.
 
-Its labels are representations that a self-supervised teacher gives the images, learned together with them.
-`hparams.txt` is the printed dictionary of the command's settings.
+MKDT distils without classes. Its labels are representations of a self-supervised teacher, which are learned
+together with the images. `hparams.txt` contains the settings of the command as a printed dictionary.
 """
 
 import re
@@ -29,7 +29,11 @@ _DATASETS = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "tiny": "Tiny", "tiny
 
 
 def read(path: Path, how: Reading) -> DistilledSet:
-    """Read the files, and what the settings beside them say of data set, model and whitening."""
+    """Read the files, and the dataset, the model and the whitening from `hparams.txt` if it exists.
+
+    Raises:
+        MctError: If a file is missing or invalid.
+    """
     found = PAIR.read(path, how)
     place = picked(path, PAIR.images, PAIR.tags).folder / "hparams.txt"
     if not place.is_file():
@@ -55,13 +59,14 @@ def read(path: Path, how: Reading) -> DistilledSet:
 
 
 def write(found: DistilledSet) -> Written:
-    """Return the files, as of step 0; labels must be representations.
+    """Return the files, named as those of outer step 0.
 
     Raises:
-        MismatchError: They are not.
+        ConfigError: If the learning rate is unknown.
+        MismatchError: If the labels are not representations.
     """
     if found.meaning != "representations":
-        raise MismatchError(f"MKDT's labels are representations, and these are {found.meaning}")
+        raise MismatchError(f"MKDT's labels are representations, but these labels are {found.meaning}")
     return written(found, PAIR, "0", found.labels)
 
 

@@ -1,22 +1,27 @@
-"""`images_{it|best}.pt` and `labels_{it|best}.pt`: MTT, TESLA, FTD and ATT, SelMatch, parameter pruning.
+"""The layout `mtt` of MTT and codebases derived from it: `images_{it|best}.pt` and `labels_{it|best}.pt`.
 
-MTT's labels are class numbers; TESLA's, with `--teacher_label`, probabilities. The step size is only in
-the logs, and whether images are whitened only in the command that made them.
+MTT, TESLA, FTD, ATT, SelMatch and parameter pruning write this layout. Labels are class numbers, or
+probabilities with TESLA's `--teacher_label`. The files do not state the learning rate, which is only in the
+logs, nor the whitening, which is only in the command line.
 """
 
 from mct.sets.base import DistilledSet, FileLayout, Written
 from mct.sets.labels import class_numbers, probabilities
 from mct.sets.pairs import Pair, written
 
-HINTS = {"learning_rate": "MTT and what comes from it log it as Synthetic_LR, and save it nowhere"}
+HINTS = {"learning_rate": "MTT and codebases derived from it log it as Synthetic_LR, but do not save it"}
 
 PAIR = Pair()
 
-_SOFT = "labels are probabilities, as TESLA writes them; MTT's own code takes class numbers only"
+_SOFT = "labels are probabilities, as TESLA writes them; MTT's own code accepts class numbers only"
 
 
 def write(found: DistilledSet) -> Written:
-    """Return the files: labels as class numbers or probabilities."""
+    """Return the files, with labels converted to class numbers or probabilities.
+
+    Raises:
+        MismatchError: If the labels cannot be converted.
+    """
     return pair_of(found, PAIR, "best")
 
 

@@ -1,4 +1,4 @@
-"""Files whose names share a tag: `images_best.pt` belongs to `labels_best.pt`, `images_500.pt` to another."""
+"""Finding files whose names share a tag, such as `images_best.pt` and `labels_best.pt`."""
 
 import re
 from dataclasses import dataclass
@@ -9,22 +9,30 @@ from mct.errors import MissingError, ResultError
 
 @dataclass(frozen=True, slots=True)
 class Picked:
-    """One set of several that may lie in a folder."""
+    """The files of one set, which share a tag in their names."""
 
     folder: Path
+    """Folder of the files."""
+
     tag: str
+    """The tag, such as `best` or `500`."""
+
     others: int
-    """How many others lie beside it."""
+    """Number of other sets in the folder."""
 
     def file(self, name: str) -> Path:
-        """Return the file of a name with `{}` for the tag."""
+        """Return the path of a file of this set, whose `name` has `{}` in place of the tag."""
         return self.folder / name.format(self.tag)
 
     def require(self, name: str, why: str) -> Path:
-        """Return a file that must be there.
+        """Return the path of a file of this set, checking that it exists.
+
+        Args:
+            name: Name of the file, with `{}` in place of the tag.
+            why: End of the error message: why the file is needed.
 
         Raises:
-            MissingError: It is not.
+            MissingError: If the file does not exist.
         """
         found = self.file(name)
         if not found.is_file():
@@ -33,12 +41,16 @@ class Picked:
 
 
 def pick(path: Path, name: str, tags: str = r"best|\d+") -> Picked | None:
-    """Return the set that a path means: the file, or of a folder the best, else the one of the last step.
+    """Find the set at a path.
 
     Args:
-        path: A file, or a folder.
-        name: Of the images, with `{}` for the tag.
-        tags: What the tag may be.
+        path: A file of images, or a folder with such files.
+        name: Name of a file of images, with `{}` in place of the tag.
+        tags: Regular expression of possible tags.
+
+    Returns:
+        The set of the file. For a folder, the set with the tag `best` if there is one, otherwise that of the
+        last outer step. None if the path is neither.
     """
     pattern = re.compile(re.escape(name).replace(r"\{\}", f"({tags})"))
     if not path.is_dir():
@@ -59,9 +71,9 @@ def picked(path: Path, name: str, tags: str = r"best|\d+") -> Picked:
     """Return the file that `pick` chooses, for a path whose layout the user named.
 
     Raises:
-        ResultError: There is no such file.
+        ResultError: If the path is neither a file of images of this layout nor a folder with one.
     """
     found = pick(path, name, tags)
     if found is None:
-        raise ResultError(f"{path}: neither a file {name.format('TAG')} of this layout nor a folder with one")
+        raise ResultError(f"{path}: expected a file {name.format('TAG')}, or a folder with such a file")
     return found

@@ -1,4 +1,4 @@
-"""`.safetensors`, or the folder of a run: what mct itself writes, with all that is needed to use it."""
+"""The layout `mct`: a `.safetensors` file of mct, or the folder of a distillation run."""
 
 from pathlib import Path
 
@@ -20,22 +20,22 @@ def _file(path: Path) -> Path | None:
 
 
 def recognise(path: Path) -> str | None:
-    """Say why a path is of this layout."""
+    """Return why a path has this layout, or None if it has another."""
     found = _file(path)
     return None if found is None else f"{found.name} is a file of mct"
 
 
 def read(path: Path, _how: Reading) -> DistilledSet:
-    """Read a result; of a run the best images where evaluations chose some, else the last.
+    """Read a file of mct, or from the folder of a run the best images if there are any, else the last ones.
 
     Raises:
-        MissingError: A run has saved none.
-        MctError: The file is something else, or damaged.
+        MissingError: If the folder contains no result.
+        MctError: If the file is not a synthetic dataset, or damaged.
     """
     place = _file(path)
     if place is None:
         raise MissingError(
-            f"{path}: no {RESULT_NAME} in it; give the folder of a run that has saved a result"
+            f"{path}: contains no {RESULT_NAME}; give the folder of a run that has saved a result"
         )
     found = synthetic.load(place)
     origin = found.origin
@@ -58,7 +58,7 @@ def read(path: Path, _how: Reading) -> DistilledSet:
 
 LAYOUT = FileLayout(
     name="mct",
-    title="mct's own: the images, their origin, and what undoes the preprocessing",
+    title="mct: images, labels, learning rate, origin, and the inverse of the preprocessing",
     files="NAME.safetensors, or the folder of a run",
     recognise=recognise,
     read=read,

@@ -1,4 +1,4 @@
-"""What most codebases write: a file of images, one of labels, and perhaps one of the step size."""
+"""Layouts that consist of a file of images, a file of labels, and possibly a file with the learning rate."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,54 +15,63 @@ from mct.sets.names import Picked, pick, picked
 
 _LOOK: Final[Mapping[Meaning, str]] = {
     "classes": "labels are class numbers",
-    "probabilities": "labels are probabilities, as all rows are from 0 to 1 and sum to 1",
+    "probabilities": "labels are probabilities, as every row has values from 0 to 1 that sum to 1",
     "logits": "labels are logits",
     "representations": "labels are representations",
 }
+"""The remark about labels of each meaning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """Names of the files, with `{}` for a tag, and what rows of floats mean in them."""
+    """Names of the files, with `{}` in place of a tag, and the meaning of labels that are rows of floats."""
 
     images: str = "images_{}.pt"
     labels: str = "labels_{}.pt"
     rate: str | None = None
+    """Name of the file with the learning rate; None if the layout has none."""
+
     tags: str = r"best|\d+"
+    """Regular expression of possible tags."""
+
     rows: Meaning | None = None
-    """Of labels that are floats and no probabilities, or of all floats where the layout was named."""
+    """Meaning of labels that are rows of floats; None if the layout does not determine it.
+
+    Rows that are probability distributions are taken as probabilities instead, unless the user named the
+    layout or `always` is set.
+    """
 
     always: bool = False
-    """Rows mean that even if they look like probabilities."""
+    """Whether rows of floats have the meaning `rows` even if they are probability distributions."""
 
     beside: tuple[str, ...] = field(default=())
-    """Files that must be there for the layout to be recognised."""
+    """Files that must exist beside the images for the layout to be detected."""
 
     def find(self, path: Path) -> Picked | None:
-        """Return the set at a path if all of its files are there that tell the layout."""
+        """Return the set at a path, or None if there is none or a file of `beside` is missing."""
         found = pick(path, self.images, self.tags)
         if found is None or not all(found.file(name).is_file() for name in self.beside):
             return None
         return found
 
     def recognise(self, path: Path) -> str | None:
-        """Say why a path is of this layout, naming the files."""
+        """Return why a path has this layout, or None if it has another."""
         found = self.find(path)
         if found is None:
             return None
         names = [name.format(found.tag) for name in (self.images, *(self.beside or (self.labels,)))]
-        why = f"{', '.join(names[:-1])} and {names[-1]} lie in {found.folder}"
+        why = f"{', '.join(names[:-1])} and {names[-1]} are in {found.folder}"
         return f"{why}, the best or last of {found.others + 1}" if found.others else why
 
     def read(self, path: Path, how: Reading) -> DistilledSet:
         """Read the files.
 
         Raises:
-            MctError: One is missing, or is not what it should be.
+            MctError: If a file is missing or invalid, or the meaning of the labels is unknown.
         """
         found = picked(path, self.images, self.tags)
         images, labels = found.file(self.images), found.file(self.labels)
-        found.require(self.labels, f"the labels of {images.name} lie beside it")
+        found.require(self.labels, f"the labels of {images.name} must be beside it")
         pixels = tensors.images(tensors.read(images, trust_pickle=how.trust_pickle), images)
         own = tensors.labels(tensors.read(labels, trust_pickle=how.trust_pickle), len(pixels), labels)
         meaning = self.meaning(own, labels, how)
@@ -82,10 +91,15 @@ class Pair:
         )
 
     def meaning(self, labels: Tensor, where: Path, how: Reading) -> Meaning:
-        """Return what labels are.
+        """Return the meaning of labels, from their values and this layout.
+
+        Args:
+            labels: `(N,)` int64 or `(N, K)` float32.
+            where: File of the labels, for error messages.
+            how: The options for reading.
 
         Raises:
-            ConfigError: Rows of floats, and neither looking nor the layout tells.
+            ConfigError: If neither the values nor the layout determine the meaning.
         """
         seen = tensors.meaning(labels)
         if seen == "classes" or (
@@ -94,8 +108,8 @@ class Pair:
             return seen
         if self.rows is None:
             raise ConfigError(
-                f"{where}: the labels are {tensors.described(labels)} and no probabilities; say what they "
-                "are: --from datm for logits, --from mkdt for representations"
+                f"{where}: the labels are {tensors.described(labels)} and not probabilities; give their "
+                "meaning: --from datm for logits, --from mkdt for representations"
             )
         return self.rows
 
@@ -103,10 +117,17 @@ class Pair:
 def written(
     found: DistilledSet, pair: Pair, tag: str, labels: Tensor, remarks: tuple[str, ...] = ()
 ) -> Written:
-    """Return the files of a pair, with the step size where it has a file for it.
+    """Return the files of a pair.
+
+    Args:
+        found: The set.
+        pair: The names of the files.
+        tag: The tag in the names.
+        labels: The labels to write.
+        remarks: Remarks to which those about the learning rate are added.
 
     Raises:
-        ConfigError: It has, and the step size is not known.
+        ConfigError: If the layout has a file for the learning rate, and the learning rate is unknown.
     """
     files = {
         pair.images.format(tag): tensors.saved(found.images.clone()),
@@ -114,9 +135,9 @@ def written(
     }
     if pair.rate is None:
         if found.learning_rate is not None:
-            remarks += (f"no file for the step size, {found.learning_rate:g}: keep it yourself",)
+            remarks += (f"this layout cannot store the learning rate, {found.learning_rate:g}; note it down",)
     elif found.learning_rate is None:
-        raise ConfigError("the files do not say the step size, which this layout needs: --lr")
+        raise ConfigError("the files do not state the learning rate, which this layout needs; give --lr")
     else:
         files[pair.rate.format(tag)] = tensors.scalar(found.learning_rate)
     return Written(files=files, remarks=remarks)

@@ -1,4 +1,7 @@
-"""`images_best_{0..4}.pt` and `labels_best_{0..4}.pt`: a large set cut in parts, as MTT's site has Tiny."""
+"""The layout `mtt-parts`: `images_best_{0..4}.pt` and `labels_best_{0..4}.pt`, a set split into parts.
+
+MTT's website offers its images of Tiny-ImageNet in this form.
+"""
 
 import re
 from dataclasses import replace
@@ -15,7 +18,7 @@ PAIR = Pair(images="images_best_{}.pt", labels="labels_best_{}.pt", tags=r"\d+")
 
 _NAME = re.compile(r"images_best_(\d+)\.pt")
 _PARTS = 5
-"""How many a reader of such files expects."""
+"""Number of parts that are written, and the smallest number that is read."""
 
 
 def _numbers(folder: Path) -> list[int]:
@@ -27,7 +30,10 @@ def _folder(path: Path) -> Path:
 
 
 def recognise(path: Path) -> str | None:
-    """Say why a path is of this layout: the folder, or one of its parts."""
+    """Return why a path has this layout, or None if it has another.
+
+    The path is the folder of the parts, or one of its files of images.
+    """
     if not path.is_dir() and not (_NAME.fullmatch(path.name) and path.is_file()):
         return None
     numbers = _numbers(_folder(path))
@@ -39,18 +45,19 @@ def recognise(path: Path) -> str | None:
 
 
 def read(path: Path, how: Reading) -> DistilledSet:
-    """Read all parts, in the order of their numbers.
+    """Read all parts in the order of their numbers, and join them.
 
     Raises:
-        MissingError: A part is missing.
-        CorruptError: The parts do not fit together.
+        MissingError: If a part is missing.
+        CorruptError: If a part is invalid, or differs from the others in the shapes or the labels.
     """
     folder = _folder(path)
     numbers = _numbers(folder)
     missing = sorted(set(range(max(_PARTS, *(n + 1 for n in numbers)))) - set(numbers))
     if missing:
         raise MissingError(
-            f"{folder}: the part images_best_{missing[0]}.pt is missing; such a set has {_PARTS}"
+            f"{folder}: the part images_best_{missing[0]}.pt is missing; a set has at least {_PARTS} parts, "
+            "numbered from 0 without gaps"
         )
     found = [PAIR.read(folder / PAIR.images.format(number), how) for number in numbers]
     first = found[0]
@@ -60,7 +67,9 @@ def read(path: Path, how: Reading) -> DistilledSet:
             and part.labels.shape[1:] == first.labels.shape[1:]
         )
         if not same or part.meaning != first.meaning:
-            raise CorruptError(f"{folder}: part {number} has images or labels of another shape than part 0")
+            raise CorruptError(
+                f"{folder}: part {number} differs from part 0 in the shape of the images or in the labels"
+            )
     return DistilledSet(
         images=torch.cat([part.images for part in found]),
         labels=torch.cat([part.labels for part in found]),
@@ -75,10 +84,10 @@ def write(found: DistilledSet) -> Written:
     """Return five parts of about equal size.
 
     Raises:
-        CorruptError: There are fewer images than parts.
+        CorruptError: If there are fewer images than parts.
     """
     if len(found.images) < _PARTS:
-        raise CorruptError(f"{len(found.images)} images cannot be cut in {_PARTS} parts")
+        raise CorruptError(f"{len(found.images)} images cannot be split into {_PARTS} parts")
     pieces = zip(found.images.tensor_split(_PARTS), found.labels.tensor_split(_PARTS), strict=True)
     cut = [
         mtt.pair_of(replace(found, images=images, labels=labels), PAIR, str(number))

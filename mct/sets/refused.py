@@ -1,4 +1,7 @@
-"""Files that lie beside distilled images and are none, or none to train on: recognised, and said so."""
+"""Files that are detected but not supported, as no network can be trained on them directly.
+
+Reading such files raises an error that names the files to use instead.
+"""
 
 from pathlib import Path
 from typing import NoReturn
@@ -17,8 +20,8 @@ def _haba(path: Path) -> str | None:
 
 def _no_haba(path: Path, _how: Reading) -> NoReturn:
     raise ResultError(
-        f"{path}: HaBa's images are combined with styles by a network that these files hold only the weights "
-        "of; make the images with its own code, save them as images_best.pt with labels_best.pt, give those"
+        f"{path}: HaBa's images are combined with styles by a network, of which these files contain only the "
+        "weights; generate the images with HaBa's code, and save them as images_best.pt and labels_best.pt"
     )
 
 
@@ -31,8 +34,8 @@ def _inverted(path: Path) -> str | None:
 
 def _no_inverted(path: Path, _how: Reading) -> NoReturn:
     raise ResultError(
-        f"{path}: images_zca_*.pt hold pictures to look at, with the whitening undone; networks learn from "
-        "images_*.pt of the same number, which are whitened"
+        f"{path}: images_zca_*.pt are pictures to look at, with the whitening undone; give images_*.pt of "
+        "the same number, which are whitened and on which networks are trained"
     )
 
 

@@ -1,7 +1,7 @@
-"""`images_best.pt`, `labels_best.pt` and `best_lr.pt`: one stage of SeqMatch.
+"""The layout `seqmatch`: `images_best.pt`, `labels_best.pt` and `best_lr.pt` of one stage of SeqMatch.
 
-A run has a folder for each stage, and its networks learn the stages one after the other. One protocol for
-all means one set: each stage is a set of its own here.
+A run of SeqMatch has a folder for each stage, and its networks are trained on the stages one after the other.
+Evaluations here train on a single set, so each stage is read as a set of its own.
 """
 
 from pathlib import Path
@@ -15,20 +15,27 @@ PAIR = Pair(rate="best_lr.pt", tags="best", beside=("labels_{}.pt", "best_lr.pt"
 
 
 def recognise(path: Path) -> str | None:
-    """Say why a path is of this layout.
+    """Return why a path has this layout, or None if it has another.
 
     Raises:
-        ConfigError: It is the folder of all stages.
+        ConfigError: If the path is the folder of all stages.
     """
     if path.is_dir():
         stages = sorted(entry.parent.name for entry in path.glob("*/best_lr.pt"))
         if stages and not (path / "best_lr.pt").exists():
-            raise ConfigError(f"{path}: holds the stages {', '.join(stages)} of SeqMatch; name one of them")
+            raise ConfigError(
+                f"{path}: contains the stages {', '.join(stages)} of SeqMatch; give the folder of one stage"
+            )
     return PAIR.recognise(path)
 
 
 def write(found: DistilledSet) -> Written:
-    """Return the files of one stage; labels must be class numbers."""
+    """Return the files of one stage.
+
+    Raises:
+        ConfigError: If the learning rate is unknown.
+        MismatchError: If the labels are not class numbers.
+    """
     return written(found, PAIR, "best", class_numbers(found.labels, found.meaning, "SeqMatch"))
 
 

@@ -26,11 +26,12 @@ from mct.trajectories import provenance
 from trajfmt.schema import models
 
 _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
-    "dataset": ("the data set", "--dataset"),
-    "preprocessing": ("what was done to its images", "--preprocessing none, normalize or zca"),
-    "model": ("the network", "--model like ConvNetD3W128"),
-    "learning_rate": ("the step size", "--lr"),
+    "dataset": ("the dataset", "--dataset"),
+    "preprocessing": ("the preprocessing of the images", "--preprocessing none, normalize or zca"),
+    "model": ("the network", "--model, such as ConvNetD3W128"),
+    "learning_rate": ("the learning rate", "--lr"),
 }
+"""For each fact, its description and its option."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,33 +39,42 @@ class UserFacts:
     """Facts about distilled images that the user states; None for those that the user does not."""
 
     dataset: str | None = None
+    """Name or path of the real dataset, in the form of `mct.data.datasets.load`."""
+
     preprocessing: str | None = None
+    """`none`, `normalize` or `zca`."""
+
     mean: tuple[float, ...] | None = None
     """Mean of a normalisation, one value a channel, if it is not the dataset's usual one."""
 
     std: tuple[float, ...] | None = None
+    """Standard deviation of each channel, given together with `mean`."""
+
     model: str | None = None
+    """Name of the network, in the form of `mct.models.networks.parse`."""
+
     lr: float | None = None
+    """Learning rate."""
 
     def __post_init__(self) -> None:
         if self.lr is not None and not 0 < self.lr <= LARGEST:
             raise ConfigError(f"`lr` must be a finite number > 0, at most {LARGEST:g}, got {self.lr!r}")
         if (self.mean is None) != (self.std is None):
-            raise ConfigError("`mean` and `std` of a normalisation are given together")
+            raise ConfigError("`mean` and `std` of a normalisation must be given together")
         if self.mean is not None and self.preprocessing != "normalize":
             raise ConfigError(
-                "`mean` and `std` are of the preprocessing `normalize`; give --preprocessing too"
+                "`mean` and `std` require the preprocessing `normalize`; give --preprocessing too"
             )
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A synthetic dataset with every fact known, and the real one."""
+    """A synthetic dataset, its real dataset, and the network to train."""
 
     synthetic: SyntheticDataset
     dataset: Dataset
     model: trajfmt.Model
-    """What to train: the network that the set is for, or another one that the user named."""
+    """The network that the user named, or else the one for which the images were distilled."""
 
 
 Notes = Callable[[str], None]
@@ -80,8 +90,9 @@ def settle(opened: Opened, user: UserFacts, *, root: Path | None, notes: Notes |
         notes: Called with one line for each thing that looks odd.
 
     Raises:
-        ConfigError: A fact is not known; the line names the option.
-        MismatchError: Facts contradict each other, or the set and the dataset.
+        ConfigError: If a fact is unknown. The message names the option for it.
+        DataError: If the real dataset cannot be loaded.
+        MismatchError: If facts contradict each other, or the set does not belong to the dataset.
     """
     if opened.found.synthetic is not None:
         return _ours(opened.found.synthetic, user, root, notes)
@@ -107,7 +118,7 @@ def _foreign(opened: Opened, user: UserFacts, root: Path | None, notes: Notes | 
     if found.meaning == "representations":
         raise MismatchError(
             f"{opened.path}: the labels are representations of a self-supervised teacher, not classes, so "
-            "networks that are trained on them classify nothing; mct convert-images reads and writes them"
+            "they cannot train a classifier; only mct convert-images supports them"
         )
     said, known_from = _facts(opened, user)
     rate = float(said["learning_rate"])
@@ -163,7 +174,7 @@ def _facts(opened: Opened, user: UserFacts) -> tuple[dict[str, str], dict[str, T
         what = _listed([_OPTIONS[name][0] for name in missing])
         options = ", ".join(_OPTIONS[name][1] for name in missing)
         hints = "".join(f" ({opened.layout.hints[name]})" for name in missing if name in opened.layout.hints)
-        raise ConfigError(f"{opened.path}: the files do not say {what}; give {options}{hints}")
+        raise ConfigError(f"{opened.path}: the files do not state {what}; give {options}{hints}")
     return said, known_from
 
 
@@ -206,25 +217,29 @@ def _preprocessing(opened: Opened, user: UserFacts, dataset: str) -> trajfmt.Pre
     constants = opened.layout.constants[dataset]
     if isinstance(constants, str):
         raise ConfigError(
-            f"{opened.path}: codebases of this layout normalise {dataset} differently; give {constants}"
+            f"{opened.path}: the codebases of this layout normalise {dataset} differently; give {constants}"
         )
     return msgspec.structs.replace(wanted, mean=list(constants[0]), std=list(constants[1]))
 
 
 def _check(opened: Opened, real: Dataset) -> None:
-    """Require that images and labels are some of this dataset."""
+    """Check that the images and the labels have the shapes of a dataset.
+
+    Raises:
+        MismatchError: If they do not.
+    """
     found: DistilledSet = opened.found
     wanted = tuple(real.test_images.shape[1:])
     if tuple(found.images.shape[1:]) != wanted:
         raise MismatchError(
-            f"{opened.path}: the images are {tuple(found.images.shape[1:])}, those of {real.name!r} "
-            f"{wanted}; give the data set that they were distilled from: --dataset"
+            f"{opened.path}: the images are {tuple(found.images.shape[1:])}, but those of {real.name!r} are "
+            f"{wanted}; give the dataset from which they were distilled with --dataset"
         )
     classes = int(found.labels.max()) + 1 if found.meaning == "classes" else found.labels.shape[1]
     if classes > real.classes or (found.meaning != "classes" and classes != real.classes):
         raise MismatchError(
-            f"{opened.path}: the labels are of {classes} classes, {real.name!r} has {real.classes}; give the "
-            "data set that the images were distilled from: --dataset"
+            f"{opened.path}: the labels are of {classes} classes, but {real.name!r} has {real.classes}; give "
+            "the dataset from which the images were distilled with --dataset"
         )
 
 

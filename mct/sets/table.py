@@ -38,7 +38,10 @@ LAYOUTS: Final = (
     mtt.LAYOUT,
     refused.INVERTED,
 )
-"""In the order in which they are tried: what needs most files first."""
+"""All file layouts, in the order in which they are tried.
+
+A layout comes before those whose files are a subset of its own.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ def named(name: str, what: str = "--from") -> FileLayout:
     """Return the layout of a name.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: If there is no such layout.
     """
     for layout in LAYOUTS:
         if layout.name == name:
@@ -71,7 +74,7 @@ def open_set(
     trust_pickle: bool = False,
     notes: Callable[[str], None] | None = None,
 ) -> Opened:
-    """Recognise and read distilled images.
+    """Detect the layout of distilled images, and read them.
 
     Args:
         path: A file, or a folder.
@@ -81,9 +84,9 @@ def open_set(
         notes: Called with one line about what was recognised and why, unless the file is ours.
 
     Raises:
-        MissingError: There is nothing, or a file that belongs to it is missing.
-        ResultError: It is of no layout, or of one that cannot be used.
-        MctError: It is not what its layout says.
+        MissingError: If the path, or a file that belongs to it, does not exist.
+        ResultError: If the path has no known layout, or one that is not supported.
+        MctError: If the content is invalid.
     """
     if not path.exists():
         raise MissingError(f"{path}: no such file or folder")
@@ -94,7 +97,7 @@ def open_set(
     found = kind.read(path, how)
     if experiment is not None and found.experiment is None:
         raise ConfigError(
-            f"{path}: the layout {kind.name} holds one set, so there is no --experiment to choose"
+            f"{path}: a file of the layout {kind.name} contains one set; do not give --experiment"
         )
     if notes is not None and kind is not ours.LAYOUT:
         notes(f"{path}: recognised as {kind.name} ({kind.title}): {'; '.join((why, *found.remarks))}")
@@ -104,7 +107,7 @@ def open_set(
 def _has_some(folder: Path) -> bool:
     try:
         return any(layout.recognise(folder) for layout in LAYOUTS)
-    except ConfigError:  # several
+    except ConfigError:  # it contains several sets
         return True
 
 
@@ -115,15 +118,16 @@ def _recognised(path: Path) -> tuple[FileLayout, str]:
             return layout, why
     if path.is_dir():
         inside = sorted(entry.name for entry in path.iterdir() if entry.is_dir() and _has_some(entry))
-        hint = f"some lie in {', '.join(inside[:5])}" if inside else "mct sets prints what is known"
+        hint = f"some are in {', '.join(inside[:5])}" if inside else "mct sets prints the known layouts"
         raise MissingError(
-            f"{path}: no {RESULT_NAME} in it, as a run has that has saved a result, and no distilled "
-            f"images of another codebase; {hint}"
+            f"{path}: contains no {RESULT_NAME}, which a run saves as its result, and no distilled images of "
+            f"another codebase; {hint}"
         )
     if path.name.startswith("replay_buffer_"):
         raise ResultError(
             f"{path}: a buffer of expert trajectories, not distilled images; traj convert reads it"
         )
     raise ResultError(
-        f"{path}: no file of distilled images by its name; mct sets prints what is known, --from names one"
+        f"{path}: not the name of a file of distilled images; mct sets prints the known layouts, and --from "
+        "chooses one"
     )

@@ -1,4 +1,4 @@
-"""Reads and writes files of torch that hold one tensor: images, labels, a step size."""
+"""Reading, checking and writing tensors in files of `torch.save`."""
 
 import io
 import math
@@ -17,40 +17,49 @@ from trajfmt.sources import unpickle
 from trajfmt.storage import sha256_file
 
 _BLOCK: Final = 2**20
+"""Bytes that are read at a time to compute a checksum."""
 
 
 def read(path: Path, *, trust_pickle: bool) -> Any:
-    """Return what a file of torch holds, which may be tensors and plain containers only.
+    """Load a file of `torch.save` that contains only tensors and plain containers.
+
+    Args:
+        path: The file.
+        trust_pickle: Whether to load pickles that contain more, and can execute any code.
 
     Raises:
-        MissingError: There is no such file.
-        trajfmt.TrajfmtError: It is damaged, or asks for more.
+        MissingError: If the file does not exist.
+        CorruptError: If a checksum in the file does not match.
+        trajfmt.TrajfmtError: If the file is damaged, or contains more than tensors and containers.
     """
     if not path.is_file():
         raise MissingError(f"{path}: no such file")
     if damaged := _damaged(path):
-        raise CorruptError(f"{path}: {damaged} is damaged: its checksum in the file is another")
+        raise CorruptError(f"{path}: damaged: the checksum of its part {damaged} does not match")
     return unpickle.load(path, trust_pickle=trust_pickle)
 
 
 def _damaged(path: Path) -> str | None:
-    """Return the member of a zip file that differs from its CRC-32, which torch itself never compares."""
+    """Return the name of a member of a zip file that contradicts its CRC-32, or None.
+
+    torch itself does not check the CRC-32 when it loads a file.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
-                if member.CRC:  # 0 where `torch.serialization.set_crc32_options` left them out
+                if member.CRC:  # it is 0 if `torch.serialization.set_crc32_options` disabled checksums
                     with archive.open(member) as content:
                         while content.read(_BLOCK):
                             pass
     except zipfile.BadZipFile as exc:
         return member.filename if "CRC-32" in str(exc) else None
-    except Exception:  # no zip, or damaged elsewhere: `unpickle` says what is wrong
+    except Exception:  # not a zip file, or damaged otherwise, which `unpickle.load` reports
         return None
     return None
 
 
 def plain(found: Any) -> TypeGuard[Tensor]:
-    """Return whether something is a tensor of numbers that are all in memory, each at its own place."""
+    """Return whether an object is a dense CPU tensor of numbers, all of whose elements are in its storage."""
     return (
         isinstance(found, Tensor)
         and found.layout == torch.strided
@@ -61,20 +70,24 @@ def plain(found: Any) -> TypeGuard[Tensor]:
 
 
 def described(found: Any) -> str:
-    """Return what was found instead of a tensor, in a few words."""
+    """Describe an object in a few words, for error messages: a tensor by dtype and shape."""
     if isinstance(found, Tensor):
-        kind = "" if plain(found) else ", not plain numbers in memory of their own"
+        kind = "" if plain(found) else ", which is not a dense tensor with its own memory"
         return f"{str(found.dtype).removeprefix('torch.')} {tuple(found.shape)}{kind}"
     if isinstance(found, list) and found and isinstance(found[0], list):
-        return "lists in a list, a buffer of trajectories perhaps, which traj convert reads"
+        return "a list of lists, perhaps a buffer of trajectories, which traj convert reads"
     return f"a {type(found).__name__}"
 
 
 def images(found: Any, where: Path | str) -> Tensor:
-    """Return images `(N, C, H, W)`, square, as float32 in memory of their own.
+    """Check that an object is a tensor of square images, and return a float32 copy `(N, C, H, H)`.
+
+    Args:
+        found: The object from the file.
+        where: The file, for error messages.
 
     Raises:
-        CorruptError: They are something else, or not finite.
+        CorruptError: If it is something else, or a value is not finite.
     """
     if (
         not plain(found)
@@ -84,7 +97,7 @@ def images(found: Any, where: Path | str) -> Tensor:
         or found.shape[2] != found.shape[3]
     ):
         raise CorruptError(
-            f"{where}: expected square images (N, C, H, W) of floats, found {described(found)}"
+            f"{where}: expected square images (N, C, H, W) of a floating type, found {described(found)}"
         )
     pixels = found.detach().to("cpu", torch.float32, copy=True).contiguous()
     if wrong := int((~pixels.isfinite()).sum()):
@@ -93,10 +106,18 @@ def images(found: Any, where: Path | str) -> Tensor:
 
 
 def labels(found: Any, count: int, where: Path | str) -> Tensor:
-    """Return labels of `count` images, `(N,)` int64 or `(N, K)` float32, in memory of their own.
+    """Check that an object is a tensor of labels, and return a copy of it.
+
+    Args:
+        found: The object from the file.
+        count: Number of images N.
+        where: The file, for error messages.
+
+    Returns:
+        Class numbers `(N,)` int64, or rows `(N, K)` float32.
 
     Raises:
-        CorruptError: They are something else, of another number of images, or not finite.
+        CorruptError: If it is something else, or labels of another number of images, or not finite.
     """
     if not plain(found) or found.ndim not in (1, 2) or len(found) != count:
         raise CorruptError(f"{where}: expected labels of {count} images, found {described(found)}")
@@ -109,44 +130,54 @@ def labels(found: Any, count: int, where: Path | str) -> Tensor:
     whole = numbers and bool((own.double() == own.double().round()).all())
     if not whole or int(own.min()) < 0 or int(own.max()) >= 2**31:
         raise CorruptError(
-            f"{where}: expected class numbers from 0, or a row of floats an image, found {described(found)}"
+            f"{where}: expected class numbers from 0, or one row of floats per image, found "
+            f"{described(found)}"
         )
     return own.to(torch.int64)
 
 
 def meaning(rows: Tensor) -> Meaning | None:
-    """Return what labels are, as far as looking tells: class numbers, probabilities, or None."""
+    """Return the meaning of labels if their values determine it: `classes`, `probabilities`, or None."""
     if rows.ndim == 1:
         return "classes"
     return "probabilities" if is_distribution(rows) else None
 
 
 def rate(found: Any, where: Path | str) -> float:
-    """Return a step size.
+    """Check that an object is a tensor with a learning rate, and return the learning rate.
+
+    Args:
+        found: The object from the file.
+        where: The file, for error messages.
 
     Raises:
-        CorruptError: It is not one number above 0.
+        CorruptError: If it is not a single finite number > 0.
     """
     if not plain(found) or found.numel() != 1 or not found.is_floating_point():
-        raise CorruptError(f"{where}: expected one step size, found {described(found)}")
+        raise CorruptError(f"{where}: expected one learning rate, found {described(found)}")
     value = float(found.detach())
     if not math.isfinite(value) or not 0 < value <= LARGEST:
-        raise CorruptError(f"{where}: the step size {value:g} is not a number above 0 to train with")
+        raise CorruptError(
+            f"{where}: the learning rate must be a finite number > 0, at most {LARGEST:g}, found {value:g}"
+        )
     return value
 
 
 def source(path: Path) -> SourceFile:
-    """Return the name and the hash of a file."""
+    """Return the record of a file: its name and its hash."""
     return SourceFile(name=path.name, sha256=sha256_file(path))
 
 
 def saved(content: Any) -> bytes:
-    """Return the bytes that `torch.save` writes; no tensor may be a view of a larger one."""
+    """Return the bytes that `torch.save` writes for `content`.
+
+    Tensors must not be views of larger ones, because `torch.save` writes their whole storage.
+    """
     buffer = io.BytesIO()
     torch.save(content, buffer)
     return buffer.getvalue()
 
 
 def scalar(value: float) -> bytes:
-    """Return a saved float32 without dimensions, as `syn_lr` is."""
+    """Return the bytes of a saved float32 scalar, the form of MTT's `syn_lr`."""
     return saved(torch.tensor(value, dtype=torch.float32))

@@ -113,7 +113,7 @@ def _lonely(folder: Path) -> Path:
 
 
 REFUSED: dict[str, tuple[Callable[[Path], Path], int, str]] = {
-    "a buffer": (_buffer, 4, "a buffer of trajectories perhaps"),
+    "a buffer": (_buffer, 4, "perhaps a buffer of trajectories"),
     "labels of another length": (_long, 4, "expected labels of 20 images"),
     "no labels": (_lonely, 2, "labels_best.pt: no such file"),
     "NaN": (_nan, 4, "are NaN or infinite"),
@@ -164,7 +164,9 @@ def test_convert_evaluate_and_go_back(tmp_path: Path) -> None:
     assert "exists; use another name" in lines_of(again, "error: ")[0]
     lost = run("convert-images", source, tmp_path / "mtt", "--to", "mtt")
     assert lost.returncode == 0
-    assert any("no file for the step size, 0.02" in line for line in lines_of(lost, "note: "))
+    assert any(
+        "this layout cannot store the learning rate, 0.02" in line for line in lines_of(lost, "note: ")
+    )
 
 
 def test_the_table_of_layouts() -> None:
