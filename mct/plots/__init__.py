@@ -1,8 +1,8 @@
-"""Pictures as PNG bytes; nothing is printed.
+"""Figures of trajectories and of distillation runs, returned as PNG bytes.
 
 Modules:
-    along: accuracy along a trajectory.
-    curves: convergence curves.
-    figures: what the figures share.
+    along: accuracy of the networks along a trajectory (figures 1(a) and 2 of the MCT paper).
+    curves: accuracy over outer steps, and convergence points (figures 1(b) and 3 of the MCT paper).
+    figures: creating, styling and encoding figures.
     plane: principal components of a few weight vectors.
 """

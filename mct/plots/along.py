@@ -1,8 +1,6 @@
-"""Test accuracy along an artifact: of networks at real times of a convexified trajectory, and of the
-original waypoints, as in figures 1(a) and 2 of the paper.
+"""Testing the networks along a convexified trajectory and its original, and drawing the results.
 
-Networks are tested as they are; nothing is trained. Where weights come from is trajfmt's, the plane of
-figure 1(a) is `plane`'s.
+The figures are figures 1(a) and 2 of the MCT paper. No network is trained.
 """
 
 from collections.abc import Generator
@@ -23,58 +21,59 @@ from mct.plots import figures, plane
 from mct.runtime.seeds import generator
 
 Way = Literal["convexified", "original"]
+"""The trajectory to which a network belongs."""
 
 _WAYS: Final[tuple[Way, Way]] = ("original", "convexified")
-_BLOCK = 1024  # images tested at a time
+_BLOCK = 1024  # images in a forward pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """One network on the way was tested."""
+    """The test result of one network on a trajectory."""
 
     way: Way
-    """Which of the two it lies on."""
+    """The trajectory to which the network belongs."""
 
     time: float
-    """t; whole on the original."""
+    """Timestep t of the network: a real number on a convexified trajectory, a whole one on the original."""
 
     accuracy: float
-    """On the test images."""
+    """Accuracy on the test images, in [0, 1]."""
 
     loss: float
     """Mean cross-entropy on the test images."""
 
     plane: tuple[float, float] | None
-    """Where it lies on the two principal components; None: not asked for."""
+    """Coordinates in the plane of the first two principal components; None if they were not requested."""
 
     number: int
-    """How many were tested, with it."""
+    """Number of networks tested so far, including this one."""
 
     total: int
-    """How many will be."""
+    """Number of networks to test."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Along:
-    """The tested networks of one trajectory, or of one and its original."""
+    """The test results of all networks on a convexified trajectory, its original, or both."""
 
     dataset: str
-    """Name of the data set."""
+    """Name of the dataset."""
 
     trajectory: int
-    """Number in the bundle."""
+    """Number of the trajectory in the bundle."""
 
     images: int
-    """How many test images were used."""
+    """Number of test images that were used."""
 
     knots: tuple[int, ...]
-    """Timesteps that the convexified trajectory stores; none where there is only an original."""
+    """Timesteps of the knots of the convexified trajectory; empty if there is only an original."""
 
     points: tuple[Point, ...]
-    """Every tested network; those of one way stand together, by time."""
+    """All test results: first those of the original, then those of the convexified trajectory, by time."""
 
     def of(self, way: Way) -> list[Point]:
-        """Return the points of one way."""
+        """Return the points of one trajectory."""
         return [point for point in self.points if point.way == way]
 
 
@@ -89,25 +88,29 @@ def along(
     images: int | None = None,
     project: bool = False,
 ) -> Generator[Point, None, Along]:
-    """Test the networks along a trajectory; yield each, return all of them.
+    """Test the networks along a trajectory.
 
-    A convexified trajectory is tested at `points` real times, evenly spread from 0 to T, and at its
-    knots; an original one at its timesteps, or at about `points` of them where it has more.
+    A convexified trajectory is tested at `points` evenly spaced times from 0 to T, and at its knots. An
+    original is tested at all its timesteps, or at about `points` of them if it has more.
 
     Args:
-        bundle: `convex`, or `full` for the original alone.
-        dataset: Whose test images to use, on the device to compute on; preprocessed as for the experts.
-        model: The experts' network, every fact known.
-        points: At least 2.
-        trajectory: Number in `bundle` and in `original`.
-        original: The `full` bundle of the same experts.
-        images: Use so many test images, evenly spread; None: all.
-        project: Also place every network on the first two principal components of the original
-            waypoints, or of the knots where there is no original. All of them are in memory then.
+        bundle: A `convex` bundle, or a `full` one to test only the original.
+        dataset: The dataset with the test images, preprocessed as for the experts, on the device to use.
+        model: The network of the experts.
+        points: Number of times, at least 2.
+        trajectory: Number of the trajectory, in `bundle` and in `original`.
+        original: The `full` bundle of the same experts, or None.
+        images: Number of test images to use, evenly spaced; None for all.
+        project: Whether to compute the coordinates of every network in the plane of the first two principal
+            components of the original's timesteps, or of the knots if there is no original. All these weights
+            are then held in memory.
+
+    Returns:
+        A generator that yields each test result and returns all of them.
 
     Raises:
-        ConfigError: `points` or `images` is out of its range, or `original` is not `full`.
-        MismatchError: The bundles, the model and the data set do not fit together.
+        ConfigError: If `points` or `images` is out of range, or a bundle has the wrong encoding.
+        MismatchError: If the bundles, the model and the dataset do not belong together.
     """
     if points < 2:
         raise ConfigError(f"`points` must be >= 2, got {points}")
@@ -124,7 +127,7 @@ def along(
     if len(found) == 2:
         _check_same(found["original"], found["convexified"], trajectory)
     times = {way: _times(way, theta, points) for way, theta in found.items()}
-    first = next(iter(found.values()))  # the original, where there is one
+    first = next(iter(found.values()))  # the original if there is one
     axes = plane.fit([first.knot(k) for k in range(len(first.knots))]) if project else None
     inputs, labels = _spread(dataset, images)
     total = sum(map(len, times.values()))
@@ -157,27 +160,27 @@ def along(
 def _settle(
     bundle: trajfmt.Bundle, original: trajfmt.Bundle | None
 ) -> tuple[trajfmt.Bundle | None, trajfmt.Bundle | None]:
-    """Return the original and the convexified bundle."""
+    """Return the bundle of the original and the bundle of the convexified trajectory, or None for either."""
     if original is not None and original.encoding != "full":
-        raise ConfigError(f"{original.place}: the original must be a full bundle, .mtt, this one is convex")
+        raise ConfigError(f"{original.place}: the original must be a full bundle (.mtt), got a convex one")
     if bundle.encoding == "convex":
         return original, bundle
     if original is not None:
-        raise ConfigError(
-            f"{bundle.place}: has all waypoints itself; an original goes with a convex bundle, .mct"
-        )
+        raise ConfigError(f"{bundle.place}: a full bundle; give an original only with a convex bundle (.mct)")
     return bundle, None
 
 
 def _check_same(original: trajfmt.Trajectory, convex: trajfmt.Trajectory, number: int) -> None:
     if original.last != convex.last:
         raise MismatchError(
-            f"trajectory {number} ends at timestep {convex.last}, in the original at {original.last}"
+            f"trajectory {number} ends at timestep {convex.last}, but the original ends at {original.last}; "
+            "give the original bundle of the same experts"
         )
     first, theirs = convex.knot(0), original.knot(0)
     if first.dtype == theirs.dtype and not np.array_equal(first, theirs):
         raise MismatchError(
-            f"trajectory {number} starts with other weights than in the original; it is not the same expert"
+            f"trajectory {number} and the original start with different weights, so they are not of the same "
+            "expert; give the original bundle of the same experts"
         )
 
 
@@ -189,7 +192,7 @@ def _times(way: Way, theta: trajfmt.Trajectory, points: int) -> list[float]:
 
 
 def _use_batch_statistics(network: nn.Module) -> None:
-    # A trajectory has parameters only: running means of a batch norm were never recorded.
+    # Trajectories contain parameters only, so the running statistics of batch norms are unknown.
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.running_mean = module.running_var = None
@@ -223,10 +226,12 @@ def _test(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, fl
 
 
 def draw(found: Along) -> bytes:
-    """Draw accuracy and loss over t, as figure 2 of the paper does; rings are knots.
+    """Draw test accuracy and test loss over timesteps, as in figure 2 of the MCT paper.
+
+    Rings mark the knots.
 
     Returns:
-        A PNG file of 1000 x 480 pixels.
+        The content of a PNG file of 1000 x 480 pixels.
     """
     drawn = figures.figure(1000, 480)
     left, right = drawn.subplots(1, 2)
@@ -251,13 +256,13 @@ def draw(found: Along) -> bytes:
 
 
 def landscape(found: Along) -> bytes:
-    """Draw 1 - accuracy over the plane of two principal components, as figure 1(a) of the paper does.
+    """Draw 1 - accuracy over the plane of two principal components, as in figure 1(a) of the MCT paper.
 
     Returns:
-        A PNG file of 800 x 640 pixels.
+        The content of a PNG file of 800 x 640 pixels.
 
     Raises:
-        ConfigError: `along` was not asked to project.
+        ConfigError: If `along` was called without `project=True`.
     """
     drawn = figures.figure(800, 640)
     axes = drawn.add_subplot(projection="3d")
@@ -266,7 +271,7 @@ def landscape(found: Along) -> bytes:
         points, style = found.of(way), figures.style(_WAYS.index(way))
         places = [point.plane for point in points if point.plane is not None]
         if len(places) < len(points):
-            raise ConfigError("the points were not projected; call along(..., project=True)")
+            raise ConfigError("the points have no coordinates in the plane; call along(..., project=True)")
         first, second = ([place[axis] for place in places] for axis in (0, 1))
         height = [1 - point.accuracy for point in points]
         handles += axes.plot(first, second, height, marker=_marker(way), **style)

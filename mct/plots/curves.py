@@ -1,6 +1,7 @@
-"""Accuracy over outer steps of one or several runs, and where each of them converged.
+"""Accuracy over the outer steps of distillation runs, and their convergence points.
 
-Reads `metrics.jsonl` of a run's folder (see `folder`), also while the run is going on.
+The data come from `metrics.jsonl` in the folder of a run, see `mct.distillation.folder`. The run may still be
+in progress.
 """
 
 from collections.abc import Sequence
@@ -14,8 +15,10 @@ from mct.errors import ConfigError, CorruptError, MissingError, ResultError
 from mct.plots import figures
 
 METRICS: Final = "metrics.jsonl"
+"""Name of the file with the metrics in the folder of a run."""
+
 EPSILON: Final = 0.02
-"""The paper's, of accuracies in [0, 1]: two points."""
+"""Epsilon of the MCT paper: two percentage points, for accuracies in [0, 1]."""
 
 
 class _Accuracy(msgspec.Struct):
@@ -31,44 +34,45 @@ class _Line(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """The evaluations of one run, in order."""
+    """The evaluations of one run, in the order of outer steps."""
 
     name: str
-    """What the legend calls it."""
+    """Name of the run in the legend."""
 
     steps: tuple[int, ...]
-    """Outer steps done at each evaluation."""
+    """Number of outer steps done at each evaluation."""
 
     mean: tuple[float, ...]
-    """Mean accuracy over networks, in [0, 1]."""
+    """Mean accuracy of each evaluation, in [0, 1]."""
 
     std: tuple[float, ...]
-    """Its standard deviation."""
+    """Standard deviation of the accuracy of each evaluation."""
 
     on: str | None = None
-    """What was tested on: `heldout` or `test`; None: not recorded, or not always the same."""
+    """Images on which networks were tested, `heldout` or `test`; None if it is not recorded, or differs
+    between evaluations."""
 
     @property
     def converged(self) -> int:
-        """The outer step of the convergence point, for the paper's epsilon."""
+        """The outer step of the convergence point with the epsilon of the MCT paper."""
         return convergence_point(self.steps, self.mean)
 
 
 def convergence_point(steps: Sequence[int], accuracies: Sequence[float], epsilon: float = EPSILON) -> int:
-    """Return the first step whose accuracy is less than `epsilon` below the largest of the run.
+    """Return the first step whose accuracy is less than `epsilon` below the highest accuracy.
 
-    The star of figure 3 and the number of figure 1(b) of the paper: "the condition where the difference
-    between the accuracy at any iteration and the maximum accuracy is less than 2 %". Less, so exactly
-    two points below has not converged; two points of accuracy, not a fiftieth of the maximum; the first
-    such iteration, whatever comes after it. Only steps that were evaluated count.
+    This is the star in figure 3 and the number in figure 1(b) of the MCT paper, which defines it as "the
+    condition where the difference between the accuracy at any iteration and the maximum accuracy is less than
+    2 %". The difference is absolute, not relative to the maximum, and must be strictly less than `epsilon`.
+    The accuracies of later steps do not matter. Only evaluated steps are considered.
 
     Args:
-        steps: `(n,)`, n >= 1, ascending.
-        accuracies: `(n,)` in [0, 1].
-        epsilon: In (0, 1].
+        steps: Numbers of outer steps, ascending, at least one.
+        accuracies: Accuracy in [0, 1] at each step.
+        epsilon: A number in (0, 1].
 
     Raises:
-        ConfigError: There is no accuracy, the lengths differ, or `epsilon` is out of its range.
+        ConfigError: If there is no accuracy, the lengths differ, or `epsilon` is out of range.
 
     Example:
         >>> convergence_point([100, 200, 300, 400], [0.30, 0.45, 0.44, 0.46])
@@ -77,9 +81,9 @@ def convergence_point(steps: Sequence[int], accuracies: Sequence[float], epsilon
     if not 0 < epsilon <= 1:
         raise ConfigError(f"`epsilon` must lie in (0, 1], got {epsilon!r}")
     if not steps or len(steps) != len(accuracies):
-        raise ConfigError(f"one accuracy per step is needed, got {len(accuracies)} for {len(steps)} steps")
+        raise ConfigError(f"expected one accuracy per step, got {len(accuracies)} for {len(steps)} steps")
     largest = max(accuracies)
-    # Accuracies are sums of shares: 0.30 - 0.28 is a little below 0.02 in binary, and must not count.
+    # 1e-12 allows for rounding: 0.30 - 0.28 is slightly less than 0.02 in floating point, but must not count.
     near = (largest - accuracy < epsilon - 1e-12 for accuracy in accuracies)
     return next(step for step, reached in zip(steps, near, strict=True) if reached)
 
@@ -87,21 +91,21 @@ def convergence_point(steps: Sequence[int], accuracies: Sequence[float], epsilon
 def curve(path: Path, *, name: str | None = None) -> Curve:
     """Read the evaluations of a run.
 
-    A last line that is not whole is passed over: the run may be writing it.
+    An incomplete last line is ignored, because the run may be writing it.
 
     Args:
-        path: The run's folder.
-        name: For the legend; None is the folder's name.
+        path: Folder of the run.
+        name: Name of the run in the legend; None for the name of the folder.
 
     Raises:
-        MissingError: There is no run.
-        CorruptError: A line is not what a run writes.
-        ResultError: The run was never evaluated.
+        MissingError: If the folder contains no run.
+        CorruptError: If a line is invalid.
+        ResultError: If the run contains no evaluation.
     """
     metrics = path / METRICS
     if not metrics.is_file():
-        found = f"no {METRICS} in it" if path.is_dir() else "no such folder"
-        raise MissingError(f"{path}: {found}; the folder of a run is needed, what --out named")
+        found = f"contains no {METRICS}" if path.is_dir() else "no such folder"
+        raise MissingError(f"{path}: {found}; give the folder of a run, which mct distill wrote with --out")
     steps: list[int] = []
     evaluations: list[_Accuracy] = []
     whole, _, torn = metrics.read_bytes().rpartition(b"\n")
@@ -112,13 +116,13 @@ def curve(path: Path, *, name: str | None = None) -> Curve:
         except msgspec.DecodeError as exc:
             if number > len(lines):
                 break
-            raise CorruptError(f"{metrics}: line {number} is not a step of a run: {exc}") from exc
+            raise CorruptError(f"{metrics}: line {number} is not a valid outer step: {exc}") from exc
         if facts.accuracy is not None:
             steps.append(facts.step)
             evaluations.append(facts.accuracy)
     if not evaluations:
         raise ResultError(
-            f"{path}: none of its {len(lines)} outer steps was evaluated; give --eval-every to mct distill"
+            f"{path}: none of the {len(lines)} outer steps was evaluated; run mct distill with --eval-every"
         )
     on = {accuracy.on for accuracy in evaluations}
     return Curve(
@@ -131,7 +135,10 @@ def curve(path: Path, *, name: str | None = None) -> Curve:
 
 
 def curves(paths: Sequence[Path]) -> list[Curve]:
-    """Read several runs; folders of the same name are told apart by as much of their paths as it takes."""
+    """Read the evaluations of several runs.
+
+    Runs are named after their folders, with as many parent folders as are needed to distinguish them.
+    """
     parts = [path.resolve().parts for path in paths]
     depth = 1
     while len({part[-depth:] for part in parts}) < len(set(parts)):
@@ -140,17 +147,22 @@ def curves(paths: Sequence[Path]) -> list[Curve]:
 
 
 def draw(runs: Sequence[Curve], *, epsilon: float = EPSILON) -> bytes:
-    """Draw accuracy over outer steps: line the mean, band one deviation, star the convergence point.
+    """Draw the accuracy of runs over outer steps.
+
+    A line shows the mean, a band one standard deviation, and a star the convergence point.
 
     Args:
-        runs: At least one.
-        epsilon: See `convergence_point`.
+        runs: The runs, at least one.
+        epsilon: Epsilon of the convergence point, see `convergence_point`.
 
     Returns:
-        A PNG file of 900 x 560 pixels.
+        The content of a PNG file of 900 x 560 pixels.
+
+    Raises:
+        ConfigError: If there is no run.
     """
     if not runs:
-        raise ConfigError("nothing to draw: no run was given")
+        raise ConfigError("there is nothing to draw, as no run was given")
     drawn = figures.figure(900, 560)
     axes = drawn.add_subplot()
     handles, names = [], []

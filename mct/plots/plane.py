@@ -1,7 +1,7 @@
-"""Principal components of a few weight vectors: the plane that shows most of how they differ.
+"""The first two principal components of a few weight vectors, for figure 1(a) of the MCT paper.
 
-For figure 1(a) of the paper. The vectors are long and few, so the components come from their inner
-products; nothing of size P x P exists.
+The components are computed from the inner products of the vectors, because there are few vectors with many
+elements. No matrix of size P x P is needed.
 """
 
 from collections.abc import Sequence
@@ -10,30 +10,34 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_BLOCK = 1 << 16  # elements that are worked on in float64 at a time
+_BLOCK = 1 << 16
+"""Number of elements of each vector that are converted to float64 at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plane:
-    """A plane in the space of weights."""
+    """A plane in the space of weight vectors."""
 
     centre: NDArray[np.float64]
-    """`(P,)`: the mean of the vectors, the origin of the plane."""
+    """`(P,)`: the origin of the plane, which is the mean of the vectors."""
 
     axes: NDArray[np.float64]
-    """`(2, P)`: unit vectors, or zero where the vectors span less."""
+    """`(2, P)`: orthonormal axes. An axis is zero if the vectors span fewer dimensions."""
 
     def project(self, weights: NDArray[np.generic]) -> tuple[float, float]:
-        """Return the coordinates of `weights` `(P,)`."""
+        """Return the coordinates of the projection of `weights` `(P,)`."""
         first, second = self.axes @ (weights.astype(np.float64) - self.centre)
         return float(first), float(second)
 
 
 def fit(vectors: Sequence[NDArray[np.generic]]) -> Plane:
-    """Return the plane of the first two principal components of vectors `(P,)`, at least two.
+    """Return the plane of the first two principal components.
 
-    Signs are settled: on the first axis the last vector lies beyond the first one, on the second the
-    vector that is farthest out is positive.
+    The signs of the axes are chosen so that the last vector has a larger first coordinate than the first
+    vector, and the largest absolute second coordinate is positive.
+
+    Args:
+        vectors: Weight vectors `(P,)`, at least two.
 
     Example:
         >>> corners = [np.array(corner) for corner in ([0.0, 0.0, 7.0], [4.0, 0.0, 7.0], [4.0, 2.0, 7.0])]
@@ -49,9 +53,9 @@ def fit(vectors: Sequence[NDArray[np.generic]]) -> Plane:
         centre[part] = block.mean(axis=0)
         block -= centre[part]
         gram += block @ block.T
-    values, scores = np.linalg.eigh(gram)  # ascending
+    values, scores = np.linalg.eigh(gram)  # eigenvalues in ascending order
     values, scores = values[::-1][:2], scores[:, ::-1][:, :2]
-    kept = values > 1e-12 * values[0]  # rounding is no direction
+    kept = values > 1e-12 * values[0]  # smaller eigenvalues are rounding errors
     lengths = np.sqrt(np.where(kept, values, 1.0))
     signs = [_sign(scores[-1, 0] - scores[0, 0]), _sign(scores[np.abs(scores[:, 1]).argmax(), 1])]
     share = np.where(kept, scores * signs / lengths, 0.0)  # (count, 2)

@@ -155,10 +155,10 @@ def test_bundles_that_do_not_go_together(convex, full, small, model, write_bundl
     """The original must be full, of the same expert, and as long."""
     with pytest.raises(ConfigError, match="must be a full bundle"):
         next(plots.along(convex, small, model, original=convex))
-    with pytest.raises(ConfigError, match="has all waypoints itself"):
+    with pytest.raises(ConfigError, match="give an original only with a convex bundle"):
         next(plots.along(full, small, model, original=full))
-    for changed, message in ((theta[:-1], "ends at timestep 5, in the original at 4"),
-                             (theta + 1, "starts with other weights")):  # fmt: skip
+    for changed, message in ((theta[:-1], "ends at timestep 5, but the original ends at 4"),
+                             (theta + 1, "start with different weights")):  # fmt: skip
         other = write_bundle(layout, changed, name=f"{len(changed)}.mtt", encoding="full")
         with trajfmt.open(other) as bundle, pytest.raises(MismatchError, match=message):
             next(plots.along(convex, small, model, original=bundle))

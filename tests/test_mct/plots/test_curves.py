@@ -107,7 +107,7 @@ def test_line_that_is_no_step_is_named(tmp_path: Path) -> None:
 
 def test_run_without_evaluations(tmp_path: Path) -> None:
     """The message says how many steps there are and which option evaluates."""
-    with pytest.raises(ResultError, match=r"none of its 40 outer steps was evaluated.*--eval-every"):
+    with pytest.raises(ResultError, match=r"none of the 40 outer steps was evaluated.*--eval-every"):
         curves.curve(write(tmp_path / "a", {}))
     (tmp_path / "a" / curves.METRICS).write_bytes(b"")
     with pytest.raises(ResultError, match="none of its 0 outer steps"):
@@ -118,7 +118,7 @@ def test_no_run(tmp_path: Path) -> None:
     """A folder that is absent and one without metrics are told apart."""
     with pytest.raises(MissingError, match="no such folder"):
         curves.curve(tmp_path / "a")
-    with pytest.raises(MissingError, match=r"no metrics\.jsonl in it"):
+    with pytest.raises(MissingError, match=r"contains no metrics\.jsonl"):
         curves.curve(tmp_path)
 
 
