@@ -1,8 +1,8 @@
-"""Fresh networks trained on synthetic images, and the comparison with real ones.
+"""Evaluating synthetic images by training fresh networks on them, and comparing them with real images.
 
 It must not import `distillation`.
 
 Modules:
-    protocol: training and testing fresh networks by MTT's protocol.
-    comparison: a synthetic set of any origin against random real images.
+    protocol: training and testing fresh networks with MTT's protocol.
+    comparison: comparing distilled images of any codebase with random real images.
 """

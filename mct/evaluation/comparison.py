@@ -24,26 +24,39 @@ from mct.settings import defaults
 from mct.settings.config import Engine, EvaluateConfig
 
 BASELINE_RATES = (0.003, 0.01, 0.03, 0.1)
-"""Step sizes that the baseline may choose from, beside the learned one."""
+"""Learning rates that the baseline tries, in addition to that of the synthetic dataset."""
 
 CROSS = ("ConvNet", "AlexNet", "VGG11", "ResNet18")
-"""The architectures of MTT's table of cross-architecture generalisation."""
+"""The architectures in MTT's table of cross-architecture generalisation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """A distilled dataset, the real one, and how to compare the two."""
+    """A synthetic dataset, its real dataset, and the settings of their comparison."""
 
     synthetic: SyntheticDataset
+    """The synthetic dataset, on the device of `dataset`."""
+
     dataset: Dataset
+    """The real dataset."""
+
     model: trajfmt.Model
+    """The network to train."""
+
     config: EvaluateConfig
+    """The settings of the evaluations."""
+
     given_rate: bool = False
-    """The step size is the user's, not that of the files."""
+    """Whether the learning rate was given by the user instead of the files."""
 
     engine: Engine = "auto"
+    """How updates of the networks are computed."""
+
     notes: Notes | None = None
+    """Called with each note for the user."""
+
     ranks: Ranks = field(default_factory=Alone)
+    """The processes that share the networks."""
 
     @classmethod
     def prepare(
@@ -66,7 +79,7 @@ class Comparison:
         ranks: Ranks | None = None,
         **settings: Any,
     ) -> "Comparison":
-        """Load distilled images and the dataset that they stand for.
+        """Load distilled images and their real dataset.
 
         Args:
             result: A file that distillation wrote, or the folder of a run, of which the best images
@@ -89,8 +102,8 @@ class Comparison:
                 that the run used.
 
         Raises:
-            ConfigError: A fact is not known.
-            MctError: The files are not what they should be, or do not fit the dataset.
+            ConfigError: If a fact is unknown, or a setting is out of range.
+            MctError: If the files are invalid, or do not belong to the dataset.
         """
         here = device_of(device)
         user = UserFacts(dataset=dataset, preprocessing=preprocessing, mean=mean, std=std, model=model, lr=lr)
@@ -116,15 +129,18 @@ class Comparison:
 
     @property
     def rates(self) -> tuple[float, ...]:
-        """The step sizes that the baseline may choose from."""
+        """The learning rates that the baseline tries."""
         return (self.synthetic.learning_rate, *BASELINE_RATES)
 
     def distilled(self) -> Generator[NetworkTrained, None, Accuracy]:
-        """Train networks on the distilled images."""
+        """Train and test networks on the synthetic images, see `mct.evaluation.protocol.evaluate`."""
         return self._evaluate(self.model)
 
     def baseline(self) -> Generator[NetworkTrained, None, Accuracy]:
-        """Train networks on as many random real images."""
+        """Train and test networks on random real images, with the same number of images in each class.
+
+        See `mct.evaluation.protocol.evaluate_baseline`.
+        """
         return evaluate_baseline(
             self.synthetic.counts,
             self.dataset,
@@ -137,13 +153,17 @@ class Comparison:
         )
 
     def cross(self, names: Sequence[str] = CROSS) -> Iterator[NetworkTrained | ArchitectureTested]:
-        """Train networks of other architectures on the distilled images; yield each, and each mean.
+        """Train and test networks of several architectures on the synthetic images.
 
         Args:
-            names: As `networks.parse` takes them.
+            names: Names of the architectures, in the form of `mct.models.networks.parse`.
+
+        Returns:
+            An iterator that yields each network, and after those of one architecture their accuracy.
 
         Raises:
-            ConfigError: A name is unknown, or no network for such images; before any is trained.
+            ConfigError: If a name is unknown, or the architecture does not support images of this size. The
+                error is raised before any network is trained.
         """
         models = {name: _parse(name, self.dataset) for name in names}
         for model in models.values():

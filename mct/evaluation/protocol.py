@@ -1,10 +1,13 @@
-"""Trains fresh networks on a few images and tests them on real ones, as MTT's `evaluate_synset` does.
+"""Training fresh networks on a few images and testing them on real ones, with MTT's protocol.
 
-SGD with momentum 0.9 and weight decay 5e-4, augmented batches, one test after the last epoch. Epochs
-are counted from 0 to `epochs`, both included, and after epoch `epochs // 2 + 1` a new optimizer, whose
-momentum starts at zero, goes on with a tenth of the step size: of 1,001 passes 502 are made with the
-whole one. The same protocol serves the synthetic dataset, other architectures, and the baseline of
-random real images.
+Networks are trained by SGD with momentum 0.9 and weight decay 5e-4 on augmented batches, and tested once
+after the last epoch. Epochs are numbered from 0 to `epochs`, inclusive. After epoch `epochs // 2 + 1`,
+training continues with a tenth of the learning rate and a new optimizer, whose momentum starts at zero. With
+`epochs=1000`, the first 502 of 1,001 passes use the full learning rate. The same protocol is used for
+synthetic images, for other architectures, and for the baseline of random real images.
+
+References:
+    MTT's `utils.py`: `evaluate_synset`.
 """
 
 import statistics
@@ -41,15 +44,19 @@ def train_network(
     learning_rate: float,
     random: torch.Generator,
 ) -> nn.Module:
-    """Return a fresh network trained by the protocol, uncompiled.
+    """Train a fresh network, without compiling it.
 
     Args:
         images: `(N, C, H, W)`.
-        labels: `(N,)` int64, or `(N, K)` probabilities.
-        model: Every fact known.
-        config: The protocol.
-        learning_rate: The step size of its first part.
-        random: Decides initialisation, order and augmentation, in this order; on the CPU.
+        labels: `(N,)` int64 class numbers, or `(N, K)` probabilities.
+        model: The network.
+        config: Settings of the training.
+        learning_rate: Learning rate of the first half of the training.
+        random: A generator on the CPU for the initialisation, then the order of the images and the
+            augmentation.
+
+    Returns:
+        The trained network on the device of `images`.
     """
     network = networks.build(model, generator=random, device=images.device).train()
     loader = _loader(images, labels, model, config)
@@ -69,7 +76,7 @@ def _loader(images: Tensor, labels: Tensor, model: trajfmt.Model, config: Evalua
 def _updates(
     learner: Learner, loader: Loader, config: EvaluateConfig, learning_rate: float, random: torch.Generator
 ) -> Iterator[None]:
-    """Train by the protocol, one update at a time."""
+    """Train a network with the protocol, yielding after every update."""
     passes = config.epochs + 1
     decay = min(config.epochs // 2 + 2, passes) * loader.updates
     for update, batch in enumerate(loader.batches(passes, random)):
@@ -80,7 +87,14 @@ def _updates(
 
 
 def accuracy_of(network: nn.Module, images: Tensor, labels: Tensor, *, block: int | None = None) -> float:
-    """Return the share of `images` that `network`, in evaluation mode, classifies as `labels` say."""
+    """Return the accuracy of a network in evaluation mode, in [0, 1].
+
+    Args:
+        network: The network.
+        images: `(N, C, H, W)`.
+        labels: `(N,)` int64 class numbers.
+        block: Number of images in a forward pass; None for a default.
+    """
     test = Trial(network, images, labels, block=block)
     for _ in test:
         pass
@@ -100,27 +114,31 @@ def evaluate(
     notes: Notes | None = None,
     ranks: Ranks | None = None,
 ) -> Generator[NetworkTrained, None, Accuracy]:
-    """Train and test fresh networks, several at once; yield each in order, return their accuracy.
+    """Train fresh networks on synthetic images, and test them.
 
     Args:
         images: Synthetic images, `(N, C, H, W)`, on the device of `dataset`.
-        labels: `(N,)` int64, or `(N, K)` probabilities.
-        learning_rate: The learned one.
-        dataset: Whose `test_images` to use; its preprocessing must be that of `images`.
-        model: What to train, every fact known.
-        config: The protocol.
-        on: What `test_images` are, the test set or held-out training images. It also decides
-            initialisations and draws, so that a choice and its test share none; evaluations of one run do.
-        engine: How gradients are computed; it changes nothing but rounding and time.
-        notes: Called with one line where something works, but not as it was asked.
-        ranks: The processes that share the networks; each yields its own, and all return the same.
+        labels: `(N,)` int64 class numbers, or `(N, K)` probabilities.
+        learning_rate: The synthetic learning rate.
+        dataset: The dataset whose `test_images` are used, with the same preprocessing as `images`.
+        model: The network to train.
+        config: Settings of the evaluation.
+        on: Whether `test_images` are the test set or held-out training images. The random numbers of the
+            networks also depend on it, so that evaluations that select images and their final test share none.
+        engine: How updates of the networks are computed. It affects time and rounding only.
+        notes: Called with each note for the user.
+        ranks: The processes that share the networks; None for this process alone.
+
+    Returns:
+        A generator that yields each network of this process in order, and returns the accuracy of the
+        networks of all processes.
 
     Raises:
-        MismatchError: The images have another shape than those of `dataset`.
+        MismatchError: If `images` and `test_images` have different shapes.
     """
     if images.shape[1:] != dataset.test_images.shape[1:]:
         raise MismatchError(
-            f"the images are {tuple(images.shape[1:])}, those of the test set "
+            f"the images are {tuple(images.shape[1:])}, but those of the test set are "
             f"{tuple(dataset.test_images.shape[1:])}"
         )
 
@@ -173,7 +191,7 @@ def evaluate_baseline(
 
 @dataclass(frozen=True, slots=True)
 class _Student:
-    """What one network learns from, and the generator that decides how."""
+    """The training images of one network, their labels, and the generator of all its random numbers."""
 
     images: Tensor
     labels: Tensor
@@ -191,7 +209,7 @@ def _shared(
     notes: Notes | None,
     ranks: Ranks | None,
 ) -> Generator[NetworkTrained, None, Accuracy]:
-    """Yield the networks of this process, and return the accuracy of all."""
+    """Train and test the networks of this process, and return the accuracy of those of all processes."""
     ranks = ranks or Alone()
     own = range(ranks.rank, config.networks, ranks.size)
     accuracies = torch.zeros(config.networks, dtype=torch.float64)
@@ -212,7 +230,7 @@ def _tested(
     engine: Engine,
     notes: Notes | None,
 ) -> Iterator[float]:
-    """Train networks and yield the accuracy of each, in order."""
+    """Train and test networks, several at once, and yield their accuracies in order."""
     if not students:
         return
     device = dataset.test_images.device
@@ -245,7 +263,13 @@ def _tested(
 
 
 def summarize(accuracies: Sequence[float], learning_rate: float, *, on: Held) -> Accuracy:
-    """Return mean and population standard deviation of accuracies."""
+    """Summarise accuracies by their mean and population standard deviation.
+
+    Args:
+        accuracies: Accuracy of each network, in [0, 1].
+        learning_rate: Learning rate of the training.
+        on: Images on which the networks were tested.
+    """
     return Accuracy(
         mean=statistics.fmean(accuracies),
         std=statistics.pstdev(accuracies),
