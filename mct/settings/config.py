@@ -93,7 +93,7 @@ class ExpertConfig:
     """Number of steps between recorded timesteps. None records one after every epoch, as MTT does."""
 
     seed: int = 0
-    """Seed. Expert e depends only on `(seed, e)`, so that experts can be added to a bundle later."""
+    """Seed. Expert e depends only on `(seed, e)`, so a resumed run may train more or fewer."""
 
     def __post_init__(self) -> None:
         for name in ("experts", "epochs", "batch_size", "steps_per_timestep"):
