@@ -1,10 +1,10 @@
-"""Training expert networks and recording their trajectories.
+"""Training experts and recording their trajectories.
 
 It must not import `evaluation` or `distillation`.
 
 Modules:
-    run: settings, destination and identity of a training run, and its loop.
-    train: training experts by MTT's recipe.
-    recording: where trajectories go, so that a finished one is never lost.
-    distributed: experts spread over processes.
+    run: a run that trains experts: its settings, its destination, and how it is resumed.
+    train: training experts as MTT does.
+    recording: recording the trajectories of experts, and storing each one as soon as it is finished.
+    distributed: training experts in several processes.
 """

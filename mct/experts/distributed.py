@@ -18,7 +18,7 @@ from mct.runtime.ranks import Ranks
 from mct.settings.config import ExpertConfig
 
 Train = Callable[[ExpertConfig, "Turn"], Iterator[ExpertEpoch | ExpertDone]]
-"""Trains the experts from `finished` of the store on, up to `experts` of the settings."""
+"""Trains the experts with the numbers from `store.finished` to `config.experts - 1`."""
 
 
 class Turn:
@@ -94,6 +94,6 @@ def _handed(
         values = torch.zeros(int(sizes[rank]), dtype=torch.uint8)
         if rank == ranks.rank:
             values.copy_(torch.frombuffer(bytearray(data), dtype=torch.uint8))
-        ranks.sum(values)  # of nothing and one process's bytes: those bytes
+        ranks.sum(values)  # all other processes contribute zeros, so the sum is the data of `rank`
         if ranks.rank == 0:
             yield pickle.loads(values.numpy().data)

@@ -24,9 +24,10 @@ from trajfmt.storage import Staging
 from trajfmt.trajectory import PathRecorder, Recorded
 
 PER_FILE = 10
-"""Trajectories of one `replay_buffer_{n}.pt`, as in MTT; DATM's code depends on it."""
+"""Number of trajectories in a `replay_buffer_{n}.pt`, as in MTT. DATM's code relies on this number."""
 
 _MARKER = ".experts"
+"""Name of a hidden file that contains the identity of an unfinished run that writes replay buffers."""
 
 
 class ExpertRecorder(Protocol):
@@ -53,12 +54,19 @@ class Job:
     """What a run records, and what identifies the run."""
 
     layout: trajfmt.ParamLayout
+    """Parameter layout of the network."""
+
     provenance: trajfmt.Provenance
+    """What a bundle records about the experts."""
+
     identity: bytes
-    """A run with the same identity continues from the finished experts of an interrupted one."""
+    """A hash of the settings. A run continues an interrupted one if both have the same identity."""
 
     knots: Sequence[int] = ()
+    """Timesteps of inserted waypoints, for a `convex` bundle."""
+
     smooth: bool = False
+    """Whether to average inserted waypoints with their neighbours, for a `convex` bundle."""
 
 
 class BundleStore:
@@ -67,8 +75,8 @@ class BundleStore:
     def __init__(self, path: Path, job: Job) -> None:
         if Staging.unfinished(path) not in (None, job.identity):
             raise ExistsError(
-                f"{path}: an interrupted run with other settings has finished experts for it; continue that "
-                f"one, use another --out, or remove {path.parent / f'.{path.name}.partial'}"
+                f"{path}: an interrupted run with other settings has stored experts for this bundle; "
+                f"continue that run, use another --out, or remove {path.parent / f'.{path.name}.partial'}"
             )
         self._path, self._job = path, job
         self._writer = trajfmt.create(
@@ -84,7 +92,7 @@ class BundleStore:
 
     @property
     def finished(self) -> int:
-        """Return how many experts are kept already."""
+        """Number of stored experts."""
         return len(self._writer)
 
     def recorder(self) -> ExpertRecorder:
@@ -100,11 +108,11 @@ class BundleStore:
             self._writer.add(trajfmt.ArrayTrajectory(np.stack(kept.rows), self._job.layout))
 
     def publish(self) -> None:
-        """Make the bundle appear."""
+        """Finish the bundle, and move it to its path."""
         self._writer.publish()
 
     def release(self) -> None:
-        """Stop for now: finished experts wait in a hidden folder beside the destination."""
+        """Stop before the bundle is complete. Stored experts stay in a hidden folder beside its path."""
         if self._writer.staging.empty:
             self._writer.discard()
         else:
@@ -126,7 +134,7 @@ class BufferStore:
                 raise ExistsError(f"{folder} exists; use another --out, or remove it")
             if marker.read_bytes() != job.identity:
                 raise ExistsError(
-                    f"{folder} holds an interrupted run with other settings; use another --out, or remove it"
+                    f"{folder} has an interrupted run with other settings; use another --out, or remove it"
                 )
         else:
             folder.mkdir(parents=True, exist_ok=True)
@@ -134,10 +142,12 @@ class BufferStore:
         files = list(folder.glob("replay_buffer_*.pt"))
         self._files = len(files)
         self._filed = sum(len(ReplayPart(file).open(folder)) for file in files)
-        for bundle in folder.glob(".replay_buffer_*.mtt"):  # interrupted before it was removed
+        # The previous run may have been interrupted after it wrote a file, but before it removed the bundle;
+        # or after it finished the bundle, but before it wrote the file.
+        for bundle in folder.glob(".replay_buffer_*.mtt"):
             if (folder / f"{bundle.stem[1:]}.pt").exists():
                 shutil.rmtree(bundle)
-        if self._bundle.exists():  # interrupted between the two
+        if self._bundle.exists():
             self._to_file()
         self._store = BundleStore(self._bundle, job)
 
@@ -147,7 +157,7 @@ class BufferStore:
 
     @property
     def finished(self) -> int:
-        """Return how many experts are kept already."""
+        """Number of stored experts."""
         return self._filed + self._store.finished
 
     def recorder(self) -> ExpertRecorder:
@@ -163,7 +173,7 @@ class BufferStore:
             self._store = BundleStore(self._bundle, self._job)
 
     def publish(self) -> None:
-        """Write the last file."""
+        """Write the last file, and end the run."""
         if self._store.finished:
             self._store.publish()
             self._to_file()
@@ -172,14 +182,14 @@ class BufferStore:
         (self._folder / _MARKER).unlink()
 
     def release(self) -> None:
-        """Stop for now."""
+        """Stop before all experts are stored. Stored experts stay in the folder."""
         self._store.release()
         if not self.finished and not self._files:
             (self._folder / _MARKER).unlink(missing_ok=True)
             os.rmdir(self._folder)
 
     def _to_file(self) -> None:
-        """Turn the hidden bundle into MTT's file of the same number."""
+        """Convert the hidden bundle to the replay buffer file with the same number."""
         bundle = self._bundle
         with (
             trajfmt.open(bundle) as full,
@@ -205,7 +215,7 @@ def ready(recorder: ExpertRecorder | Recorded) -> ExpertRecorder | Recorded:
 
 
 def is_bundle(path: Path) -> bool:
-    """Return whether experts at `path` are to be a bundle, by its suffix, and not MTT's buffer."""
+    """Return whether `path` has the suffix of a bundle, so that experts are not written as replay buffers."""
     return path.suffix in (".mct", ".mtt")
 
 

@@ -42,26 +42,37 @@ class ExpertRun:
     """Everything that a training run needs, checked."""
 
     dataset: Dataset
+    """The real dataset."""
+
     model: trajfmt.Model
+    """The network."""
+
     config: ExpertConfig
+    """Settings of expert training."""
 
     path: Path
     """A bundle (`.mct` convex, `.mtt` full), or the folder of an MTT buffer."""
 
     device: torch.device
+    """Device on which experts are trained."""
+
     knots: tuple[int, ...] = ()
     """Timesteps to keep between the endpoints, for a `.mct`."""
 
     smooth: bool = False
+    """Whether to average inserted waypoints with their neighbours, for a `.mct` bundle."""
+
     engine: Engine = "auto"
+    """How updates of the experts are computed."""
+
     at_once: int = 1
-    """Experts that are trained at once."""
+    """Number of experts that are trained at the same time in each process."""
 
     notes: Notes | None = None
     """Called with one line when something works, but not in the way that was asked for."""
 
     ranks: Ranks = field(default_factory=Alone)
-    """The processes that share the work."""
+    """The processes that share the experts."""
 
     @classmethod
     def prepare(
@@ -82,7 +93,7 @@ class ExpertRun:
         ranks: Ranks | None = None,
         **settings: Any,
     ) -> "ExpertRun":
-        """Load a dataset and settle model, settings and destination.
+        """Load a dataset, and check the model, the settings and the destination.
 
         Args:
             dataset: A known dataset, or the path of a file or folder of images.
@@ -104,7 +115,9 @@ class ExpertRun:
             ExistsError: The destination exists.
         """
         if (knots or smooth) and out.suffix != ".mct":
-            raise ConfigError("`knots` and `smooth` are for convexified trajectories: --out NAME.mct")
+            raise ConfigError(
+                "`knots` and `smooth` require a bundle of convexified trajectories, --out NAME.mct"
+            )
         if at_once < 1:
             raise ConfigError(f"`at_once` must be >= 1, got {at_once}")
         if recording.is_bundle(out) and out.exists():
@@ -125,7 +138,9 @@ class ExpertRun:
         augmentation(config.augment)
         timesteps = config.timesteps(len(real.train_labels))
         if knots and max(knots) >= timesteps - 1:
-            raise ConfigError(f"`knots` must lie before the last timestep {timesteps - 1}, got {max(knots)}")
+            raise ConfigError(
+                f"`knots` must be less than the last timestep, {timesteps - 1}, got {max(knots)}"
+            )
         return cls(
             dataset=real,
             model=network,
@@ -146,7 +161,7 @@ class ExpertRun:
         However the loop ends, finished experts are stored, and the same run continues from them. If several
         processes share the work, only process 0 writes. Each yields the epochs of its own experts.
         """
-        with tensorfile.explained(self.path, "finished experts are kept, the same command continues"):
+        with tensorfile.explained(self.path, "finished experts are kept; the same command continues"):
             job = self._job()
             with together(self.ranks):
                 store = self._store(job) if self.ranks.rank == 0 else None
@@ -226,7 +241,7 @@ def provenance(dataset: Dataset, model: trajfmt.Model, config: ExpertConfig) -> 
 
 
 def buffer_folder(root: Path, dataset: Dataset, model: trajfmt.Model) -> Path:
-    """Return the folder that MTT keeps such experts in: `{root}/{dataset}[_NO_ZCA]/{model}`.
+    """Return the folder in which MTT expects replay buffers: `{root}/{dataset}[_NO_ZCA]/{model}`.
 
     MTT adds the suffix for CIFAR only. Here every dataset has it, except those whose folder MTT's scripts
     expect without it.
@@ -236,7 +251,7 @@ def buffer_folder(root: Path, dataset: Dataset, model: trajfmt.Model) -> Path:
 
 
 def _mtt_name(model: trajfmt.Model) -> str:
-    """Return MTT's name of a model, which leaves out depth 3 and width 128."""
+    """Return MTT's name of a network, which omits the depth 3 and the width 128."""
     name = models.model_name(model)
     if model.family != "ConvNet":
         return name

@@ -1,4 +1,4 @@
-"""Trains experts on real images and records their weights at every timestep.
+"""Training experts on real images, and recording their weights at every timestep.
 
 The recipe is MTT's: plain SGD, shuffled batches, one augmentation a batch, cross-entropy. Weights are
 copied when they are recorded. (On a CPU `p.detach().cpu()` makes no copy, and MTT's script then stores the
@@ -60,7 +60,7 @@ def train_experts(
     at_once: int = 1,
     notes: Notes | None = None,
 ) -> Iterator[ExpertEpoch | ExpertDone]:
-    """Train the experts that `store` does not have yet, in groups of `at_once`.
+    """Train the experts that are not in the store yet, in groups of `at_once`.
 
     Args:
         dataset: What to train on.
@@ -119,7 +119,16 @@ def train_experts(
 
 
 class _Pupil:
-    """An expert in training."""
+    """An expert during its training.
+
+    Args:
+        number: Number of the expert.
+        learner: The network with its optimizer.
+        feed: Loader of augmented batches.
+        config: Settings of expert training.
+        random: Generator of all random numbers of this expert.
+        tape: Recorder of the timesteps.
+    """
 
     def __init__(
         self,
@@ -138,7 +147,7 @@ class _Pupil:
         learner.begin(config.lr)
 
     def epoch(self) -> Iterator[None]:
-        """Pass over the training images, one update at a time."""
+        """Train for one epoch, yielding after every update."""
         every = self._config.steps_per_timestep
         self._total = torch.zeros(2, dtype=torch.float64, device=self._loader.device)
         for batch in islice(self._batches, self._loader.updates):
@@ -157,15 +166,17 @@ class _Pupil:
         config, epochs = self._config, self._epochs
         loss, accuracy = (self._total / self._loader.images).tolist()
         if not math.isfinite(loss):
-            raise DivergedError(f"expert {self._number}: the loss of epoch {epochs} is {loss}; lower `lr`")
+            raise DivergedError(
+                f"expert {self._number}: the loss of epoch {epochs} is {loss}; use a smaller `lr`"
+            )
         if not config.steps_per_timestep:
             self._record()
-        if config.lr_decay and epochs == config.epochs // 2 + 2:  # MTT compares the number from 0
+        if config.lr_decay and epochs == config.epochs // 2 + 2:  # MTT numbers epochs from 0
             self._learner.begin(config.lr / 10)
         return ExpertEpoch(expert=self._number, epoch=epochs, loss=loss, accuracy=accuracy)
 
     def test(self, dataset: Dataset) -> Iterator[None]:
-        """Count hits on the test set, block by block."""
+        """Test the expert, yielding after every block of images."""
         images, labels, learner = dataset.test_images, dataset.test_labels, self._learner
         self._test = Trial(learner.network(), images, labels, classify=learner.classifier())
         return iter(self._test)
