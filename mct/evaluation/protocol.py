@@ -124,7 +124,8 @@ def evaluate(
         model: The network to train.
         config: Settings of the evaluation.
         on: Whether `test_images` are the test set or held-out training images. The random numbers of the
-            networks also depend on it, so that evaluations that select images and their final test share none.
+            networks also depend on it, so that the evaluations that select images and the final test of the
+            selected images share none.
         engine: How updates of the networks are computed. It affects time and rounding only.
         notes: Called with each note for the user.
         ranks: The processes that share the networks; None for this process alone.

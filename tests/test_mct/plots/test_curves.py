@@ -110,7 +110,7 @@ def test_run_without_evaluations(tmp_path: Path) -> None:
     with pytest.raises(ResultError, match=r"none of the 40 outer steps was evaluated.*--eval-every"):
         curves.curve(write(tmp_path / "a", {}))
     (tmp_path / "a" / curves.METRICS).write_bytes(b"")
-    with pytest.raises(ResultError, match="none of its 0 outer steps"):
+    with pytest.raises(ResultError, match="none of the 0 outer steps"):
         curves.curve(tmp_path / "a")
 
 
