@@ -56,7 +56,7 @@ def test_missing_file(tmp_path: Path) -> None:
 
 def test_unknown_name_lists_what_is_known() -> None:
     """The message names the known datasets and the way to bring another."""
-    with pytest.raises(DataError, match=r"known: digits, CIFAR10, .*\.npz"):
+    with pytest.raises(DataError, match=r"known datasets: digits, CIFAR10, .*\.npz"):
         load("imagenet")
 
 

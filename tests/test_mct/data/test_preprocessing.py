@@ -59,7 +59,7 @@ def test_normalisation_per_channel(images) -> None:
 
 def test_normalisation_of_other_channels_is_refused(images) -> None:
     """Recorded values must be one per channel."""
-    with pytest.raises(MismatchError, match="1 channels, the images have 3"):
+    with pytest.raises(MismatchError, match="1 channels, but the images have 3"):
         preprocessing.fit(trajfmt.Preprocessing(kind="normalize", mean=[0.0], std=[1.0]), images)
 
 

@@ -23,9 +23,9 @@ def test_arrays_for_anybody(tmp_path: Path) -> None:
         assert str(stored["meaning"]) == "representations"
         arrays = dict(stored)
     for change, match in (
-        ({"meaning": np.array("classes")}, "`meaning` is classes"),
+        ({"meaning": np.array("classes")}, "`meaning` must be one of .* found classes and float32"),
         ({"images": np.array("x")}, "expected square images"),
-        ({"learning_rate": np.array(-1.0)}, "not a number above 0"),
+        ({"learning_rate": np.array(-1.0)}, "must be a finite number > 0"),
         ({"labels": np.array([None])}, "cannot be read"),
     ):
         np.savez(tmp_path / "b.npz", **(arrays | change))

@@ -18,17 +18,17 @@ def test_experiments_of_one_file(tmp_path: Path) -> None:
     """One is taken as it is; of several the user chooses; NumPy's numbers beside them do no harm."""
     runs = [(IMAGES + number, HARD) for number in range(3)]
     path = writers.condensation(tmp_path, "res_DSA_CIFAR10_ResNet18_AP_2ipc.pt", runs)
-    with pytest.raises(ConfigError, match="holds 3 experiments; choose one: --experiment 0 to 2"):
+    with pytest.raises(ConfigError, match="contains 3 experiments; choose one with --experiment 0 to 2"):
         opened(path)
     found, notes = opened(tmp_path, experiment=2)
     assert torch.equal(found.found.images, IMAGES + 2)
     assert (found.found.dataset, found.found.model) == ("CIFAR10", "ResNet18_AP")
     assert set(found.found.known_from.values()) == {"file name"}
     assert "experiment 2 of 3" in notes[0]
-    with pytest.raises(ConfigError, match="experiments 0 to 2, not 3"):
+    with pytest.raises(ConfigError, match="experiments 0 to 2, got --experiment 3"):
         opened(path, experiment=3)
     writers.condensation(tmp_path, "res_DC_SVHN_ConvNet_2ipc.pt", runs[:1])
-    with pytest.raises(ConfigError, match="holds 2 such files"):
+    with pytest.raises(ConfigError, match="contains 2 files of distilled images"):
         opened(tmp_path)
     assert opened(tmp_path / "res_DC_SVHN_ConvNet_2ipc.pt")[0].found.dataset is None
 

@@ -153,11 +153,11 @@ def test_destinations_that_cannot_be(tmp_path: Path) -> None:
             convert(tmp_path / "absent", tmp_path / name, to="mtt")
     with pytest.raises(MissingError, match="no such folder"):
         convert(source, tmp_path / "no" / "out", to="mtt")
-    with pytest.raises(ConfigError, match="say which layout to write, --to"):
+    with pytest.raises(ConfigError, match="give the layout to write with --to"):
         convert(source, tmp_path / "out")
-    with pytest.raises(ConfigError, match="the layout npz is a file"):
+    with pytest.raises(ConfigError, match="the layout npz is a single file"):
         convert(source, tmp_path / "out", to="npz")
-    with pytest.raises(ConfigError, match="recognised, but not written"):
+    with pytest.raises(ConfigError, match="can be detected, but not written"):
         convert(source, tmp_path / "out", to="haba")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["in", "link", "there"]
 

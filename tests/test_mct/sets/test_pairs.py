@@ -17,7 +17,7 @@ def test_teacher_labels_are_probabilities(tmp_path: Path) -> None:
     found, notes = opened(writers.tesla(tmp_path / "a", IMAGES, LOGITS))
     assert (found.layout.name, found.found.meaning, found.found.classes) == ("mtt", "probabilities", 10)
     assert torch.equal(found.found.labels, SOFT)
-    assert "all rows are from 0 to 1 and sum to 1" in notes[0]
+    assert "every row has values from 0 to 1 that sum to 1" in notes[0]
 
 
 def test_logits_without_a_step_size_are_ambiguous(tmp_path: Path) -> None:
@@ -27,4 +27,4 @@ def test_logits_without_a_step_size_are_ambiguous(tmp_path: Path) -> None:
         opened(folder)
     told, notes = opened(folder, layout="datm")
     assert (told.found.meaning, told.found.learning_rate) == ("logits", None)
-    assert "--from says so" in notes[0]
+    assert "given with --from" in notes[0]

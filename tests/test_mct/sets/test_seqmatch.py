@@ -16,6 +16,6 @@ def test_stages_of_a_run_are_sets_of_their_own(tmp_path: Path) -> None:
     """The folder of a run is refused with the names of its stages."""
     stages = [(IMAGES, HARD, 0.01), (IMAGES + 1, HARD, 0.02)]
     folder = writers.seqmatch(tmp_path / "run", stages)
-    with pytest.raises(ConfigError, match="holds the stages S_0, S_1 of SeqMatch"):
+    with pytest.raises(ConfigError, match="contains the stages S_0, S_1 of SeqMatch"):
         opened(folder)
     assert opened(folder / "S_1")[0].found.learning_rate == pytest.approx(0.02)

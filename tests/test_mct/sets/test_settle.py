@@ -68,7 +68,7 @@ def test_unequal_classes_and_their_baseline(tmp_path: Path) -> None:
     )  # fmt: skip
     assert comparison.synthetic.counts == (10, 3, 1, 1, 1, 1, 1, 1, 1, 0)
     assert comparison.synthetic.ipc is None
-    assert any("1 of 10 classes have no image, the first is '9'" in line for line in notes)
+    assert any("1 of 10 classes have no image; the first of them is '9'" in line for line in notes)
     assert len(list(comparison.baseline())) == 5
     chosen = synthetic.pick_per_class(
         comparison.dataset.train_labels, 10, comparison.synthetic.counts, torch.Generator().manual_seed(0)

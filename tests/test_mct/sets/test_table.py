@@ -111,7 +111,7 @@ def _broken(folder: Path, case: str) -> Path:
         (
             "buffer",
             CorruptError,
-            "found lists in a list, a buffer of trajectories perhaps, which traj convert",
+            "found a list of lists, perhaps a buffer of trajectories, which traj convert",
         ),
         ("named buffer", ResultError, "a buffer of expert trajectories"),
         ("lengths", CorruptError, r"expected labels of 20 images, found int64 \(19,\)"),
@@ -119,7 +119,7 @@ def _broken(folder: Path, case: str) -> Path:
         ("nan", CorruptError, "2 of 1280 values are NaN"),
         ("nan labels", CorruptError, "a label is NaN"),
         ("class", trajfmt.UnsafeError, "PickleBuffer"),
-        ("flat", CorruptError, r"square images \(N, C, H, W\) of floats, found float32 \(20, 64\)"),
+        ("flat", CorruptError, r"square images \(N, C, H, W\) of a floating type, found float32 \(20, 64\)"),
         ("bytes", CorruptError, "found uint8"),
         ("negative", CorruptError, "class numbers from 0"),
         ("halves", CorruptError, "class numbers from 0"),
@@ -127,10 +127,10 @@ def _broken(folder: Path, case: str) -> Path:
         ("text", trajfmt.CorruptError, "not a file that torch.save wrote"),
         ("empty", CorruptError, "square images"),
         ("nothing", MissingError, "no such file or folder"),
-        ("other", ResultError, "no file of distilled images by its name"),
+        ("other", ResultError, "not the name of a file of distilled images"),
         ("bundle", ResultError, "a bundle of trajectories"),
-        ("folder", MissingError, "no synthetic.safetensors in it"),
-        ("run", MissingError, "some lie in Normal"),
+        ("folder", MissingError, "contains no synthetic.safetensors"),
+        ("run", MissingError, "some are in Normal"),
     ],
 )
 def test_wrong_inputs_say_what_was_found(tmp_path: Path, case: str, error, match: str) -> None:

@@ -63,5 +63,5 @@ def test_files_without_checksums_are_read(tmp_path: Path) -> None:
 def test_step_sizes_that_nothing_can_use(tmp_path: Path, value: float) -> None:
     """A learned step size may have gone negative; it is not trained with."""
     folder = writers.datm(tmp_path / "a", IMAGES, LOGITS, value)
-    with pytest.raises(CorruptError, match="is not a number above 0"):
+    with pytest.raises(CorruptError, match="must be a finite number > 0"):
         opened(folder)

@@ -30,5 +30,5 @@ def test_arrays_of_safetensors(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(DataError, match="cannot be read as a safetensors file"):
         load(path)
-    with pytest.raises(ConfigError, match="only a folder"):
+    with pytest.raises(ConfigError, match="only to a folder"):
         load(path, image_size=8)

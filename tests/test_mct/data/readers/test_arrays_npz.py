@@ -53,7 +53,7 @@ BAD = {
     "negative": ({"train_labels": np.arange(12) % 3 - 1}, ">= 0"),
     "gap": ({"train_labels": np.arange(12) % 3 * 2}, "0 to K-1"),
     "extra": ({"test_labels": np.arange(6)}, "0 to K-1"),
-    "sizes": ({"test_images": np.zeros((6, 5, 5, 3), np.uint8)}, "training images are"),
+    "sizes": ({"test_images": np.zeros((6, 5, 5, 3), np.uint8)}, "must have the same shape"),
     "pickle": ({"test_labels": np.array([{}] * 6)}, "cannot be read"),
     "constant": ({"train_images": np.zeros((12, 6, 6, 3), np.uint8)}, "constant"),
 }

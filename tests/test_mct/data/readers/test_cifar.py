@@ -56,7 +56,7 @@ def test_known_datasets_get_mtts_constants(tmp_path: Path) -> None:
 
 
 CIFAR_FAULTS = {
-    "missing batch": ("binary", "data_batch_3.bin", None, r"data_batch_3\.bin: missing.*5 of 6"),
+    "missing batch": ("binary", "data_batch_3.bin", None, r"data_batch_3\.bin: missing.*5 of these 6"),
     "cut in a row": ("binary", "data_batch_3.bin", lambda c: c.__delitem__(slice(-9, None)), "61451 bytes"),
     "cut at a row": ("binary", "data_batch_3.bin", lambda c: c.__delitem__(slice(-3073, None)), "19 images"),
     "empty": ("binary", "test_batch.bin", lambda c: c.clear(), "0 bytes"),

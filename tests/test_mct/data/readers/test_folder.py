@@ -76,9 +76,12 @@ def test_folder_is_scaled_when_asked(birds: Path) -> None:
 FOLDER_FAULTS = {
     "train": (lambda r: shutil.rmtree(r / "train"), "needs train/<class>"),
     "test": (lambda r: shutil.rmtree(r / "val"), "needs test/<class> or val/<class>"),
-    "empty": (lambda r: (r / "val/b/x.png").unlink(), "val/b: holds no image"),
-    "class": (lambda r: picture(r / "val/c/x.png", 0, size=(8, 8)), "val/c: is no class of `train`"),
-    "size": (lambda r: picture(r / "train/b/5.png", 0, size=(9, 9)), "5.png: is 9x9, expected 8x8 as 0.png"),
+    "empty": (lambda r: (r / "val/b/x.png").unlink(), "val/b: contains no image"),
+    "class": (lambda r: picture(r / "val/c/x.png", 0, size=(8, 8)), "val/c: is not a class of `train`"),
+    "size": (
+        lambda r: picture(r / "train/b/5.png", 0, size=(9, 9)),
+        "5.png: is 9x9, expected 8x8 as in 0.png",
+    ),
     "damage": (lambda r: (r / "train/b/5.png").write_bytes(b"no image"), "5.png: cannot be decoded"),
     "deep": (lambda r: Image.new("I;16", (8, 8)).save(r / "train/b/5.png"), "5.png: has more than 8 bits"),
 }

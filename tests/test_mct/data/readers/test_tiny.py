@@ -75,10 +75,10 @@ def test_tiny_imagenet_as_mtt_wants_it(tiny) -> None:
 
 
 TINY_FAULTS = {
-    "class": (lambda r: shutil.rmtree(r / "train/n02"), "train/n02: missing; 2 classes found, 3 expected"),
+    "class": (lambda r: shutil.rmtree(r / "train/n02"), "train/n02: missing; found 2 classes, expected 3"),
     "extra": (lambda r: (r / "train/n09").mkdir(), "train/n09: not in wnids.txt"),
-    "empty": (lambda r: shutil.rmtree(r / "train/n02/images"), "n02/images: holds no image"),
-    "val": (lambda r: shutil.rmtree(r / "val"), "val: missing, Tiny is incomplete"),
+    "empty": (lambda r: shutil.rmtree(r / "train/n02/images"), "n02/images: contains no image"),
+    "val": (lambda r: shutil.rmtree(r / "val"), "val: missing; Tiny needs train, val"),
     "annotations": (lambda r: (r / "val/val_annotations.txt").unlink(), "annotations.txt: cannot be read"),
     "image": (lambda r: (r / "val/images/val_1.JPEG").unlink(), "val_1.JPEG: cannot be decoded"),
     "cut": (lambda r: (r / "val/images/val_1.JPEG").write_bytes(
@@ -86,7 +86,7 @@ TINY_FAULTS = {
     "size": (lambda r: picture(r / "train/n01/images/n01_0.JPEG", 0, size=(64, 60)), "n01_0.*64x60, .*64x64"),
     "label": (lambda r: (r / "val/val_annotations.txt").write_text("val_0.JPEG\tn77\n"), "class 'n77'"),
     "line": (lambda r: (r / "val/val_annotations.txt").write_text("val_0.JPEG\tn01\nval_1\n"), "line 2"),
-    "path": (lambda r: (r / "val/val_annotations.txt").write_text("../a.JPEG\tn01\n"), "not the name of"),
+    "path": (lambda r: (r / "val/val_annotations.txt").write_text("../a.JPEG\tn01\n"), "expected the name"),
 }  # fmt: skip
 
 

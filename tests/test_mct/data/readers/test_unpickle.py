@@ -33,30 +33,30 @@ BATCHES = {
     "class": (b"\x80\x02c_codecs\nencode\nN}U\x04namecnumpy\ndtype\ns\x86b.", "of a class"),
     "objects": (pickle.dumps({"data": np.array([[{}]])}, 2), "plain numbers"),
     "memo": (b"\x80\x02]r\xff\xff\xff\x7f.", "memo index 2147483647"),
-    "deep key": (b"\x80\x02})" + b"\x85" * 3_000_000 + b"Ns.", "tuples in tuples"),
+    "deep key": (b"\x80\x02})" + b"\x85" * 3_000_000 + b"Ns.", "makes a tuple of more than 1000"),
     "key of doubles": (
         b"\x80\x02})" + b"".join(b"q%ch%c\x86" % (n, n) for n in range(60)) + b"Ns.",
-        "tuples",
+        "makes a tuple of more than 1000",
     ),
     "key of copies": (b"\x80\x02})" + b"2\x86" * 60 + b"Ns.", "operation DUP"),
     "list as type": (
         b"\x80\x02]"
         + b"".join(b"q%c]h%cah%ca" % (n, n, n) for n in range(60))
         + b"q<cnumpy\ndtype\nh<\x85R.",
-        "a list where text is expected",
+        "expected text, found list",
     ),
     "text as shape": (
         b"\x80\x02}X\x04\0\0\0datacnumpy.core.multiarray\n_reconstruct\n)R(K\x01X\x01\0\0\0aJ\xff\xff\xff\x7f"
         b"\x86cnumpy\ndtype\nX\x02\0\0\0u1\x85R\x89X\x00\0\0\0tbs.",
-        "shape is not of numbers",
+        "shape of an array must consist of integers",
     ),
-    "list": (pickle.dumps([1], 2), "a list, not a dictionary"),
+    "list": (pickle.dumps([1], 2), "expected a dictionary, found list"),
     "no data": (pickle.dumps({"labels": [0, 1]}, 2), "`data` must be uint8"),
     "floats": (pickle.dumps({"data": IMAGES.astype(float), "labels": [0, 1]}, 2), "found float64"),
     "size": (pickle.dumps({"data": IMAGES[:, :9], "labels": [0, 1]}, 2), r"found uint8 \(2, 9\)"),
     "short": (pickle.dumps({"data": IMAGES, "labels": [0]}, 2), "2 labels, found 1"),
-    "text": (pickle.dumps({"data": IMAGES, "labels": [0, "x"]}, 2), "must hold integers"),
-    "huge": (pickle.dumps({"data": IMAGES, "labels": [0, 1 << 70]}, 2), "must hold integers"),
+    "text": (pickle.dumps({"data": IMAGES, "labels": [0, "x"]}, 2), "must contain integers"),
+    "huge": (pickle.dumps({"data": IMAGES, "labels": [0, 1 << 70]}, 2), "must contain integers"),
 }
 
 
