@@ -1,7 +1,7 @@
-"""Training trajectories of neural networks on disk: full, or convexified as in MCT (CVPR 2025).
+"""Read and write training trajectories of neural networks, in full or convexified as in MCT (CVPR 2025).
 
-`open` reads a bundle, `create` and `append` write one. Nothing here imports torch; what needs it is in
-`trajfmt.sources`, `trajfmt.export` and `trajfmt.torch`.
+`open` reads a bundle; `create` and `append` write one. Importing this package does not import torch. The
+modules that need torch are `trajfmt.torch` and `trajfmt.export`.
 
 Example:
     >>> import trajfmt

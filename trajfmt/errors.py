@@ -1,20 +1,21 @@
-"""Every error that trajfmt raises, with the exit code that the commands give for it.
+"""Errors that trajfmt raises, with the exit code that the commands return for each.
 
-    TrajfmtError                    exit 1   base of all
-    ├── UsageError (ValueError)     exit 2   an argument is wrong
-    │   ├── TimestepError           exit 2   a timestep outside [0, T], or fractional where none exists
-    │   ├── MissingError            exit 2   a path that is to be read does not exist
-    │   └── ExistsError             exit 2   the destination exists and was not to be replaced
-    ├── SourceError (ValueError)    exit 1   input to a conversion that must not be converted
-    ├── FormatError (ValueError)             a bundle or a source file is not what it must be
-    │   ├── NotABundleError         exit 3   not a bundle, or needs a version or feature unknown here
-    │   ├── CorruptError            exit 4   damaged
-    │   └── UnsafeError             exit 5   refused, because reading it could do harm
+    TrajfmtError                    exit 1   base class of all errors
+    ├── UsageError (ValueError)     exit 2   an argument is invalid
+    │   ├── TimestepError           exit 2   a timestep is outside [0, T], or not whole where it must be
+    │   ├── MissingError            exit 2   an input path does not exist
+    │   └── ExistsError             exit 2   the destination exists and replacing it was not requested
+    ├── SourceError (ValueError)    exit 1   the input of a conversion must not be converted
+    ├── FormatError (ValueError)             a bundle or source file does not follow its format
+    │   ├── NotABundleError         exit 3   not a bundle, or one that needs an unknown version or feature
+    │   ├── CorruptError            exit 4   the file is damaged
+    │   └── UnsafeError             exit 5   refused, because reading the file could do harm
     ├── WriteError (OSError)        exit 1   the destination cannot be written
-    ├── RemoteError                 exit 1   an address cannot be reached, or a file did not arrive
-    └── MissingDependencyError      exit 1   a part needs a package that is not installed
+    ├── RemoteError                 exit 1   an address cannot be reached, or a download failed
+    └── MissingDependencyError      exit 1   an optional package is not installed
 
-`SourceError` and `FormatError` carry `reason`, a code of `spec/v1/spec.md`: match on it, never on the text.
+`SourceError` and `FormatError` have an attribute `reason`, one of the codes in `spec/v1/spec.md`. Programs
+should compare this code, never the text of a message.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ __all__ = [
 ]
 
 Reason = Literal[
-    # not a bundle, or not for this reader: exit 3
+    # not a bundle, or one that this version cannot read: exit 3
     "not_a_bundle",
     "unknown_version",
     "unknown_feature",
@@ -64,7 +65,7 @@ Reason = Literal[
     "non_finite",
     "source_truncated",
     "source_invalid",
-    # refused: exit 5
+    # refused as unsafe: exit 5
     "manifest_too_large",
     "path_unsafe",
     "size_overflow",
@@ -83,13 +84,13 @@ Reason = Literal[
     "source_changed",
     "nothing_to_convert",
 ]
-"""Why something is refused. The same codes, with their meaning, are in `spec/v1/spec.md`."""
+"""Machine-readable reason of an error. `spec/v1/spec.md` defines the meaning of each code."""
 
 REASONS: Final[tuple[str, ...]] = get_args(Reason)
 
 
 def display(text: object) -> str:
-    r"""Return `text` as one printable line: control characters of a stranger's file are escaped.
+    r"""Return `text` as one printable line, with the control characters of untrusted input escaped.
 
     >>> display("a\x1b[31mb\n")
     'a\\x1b[31mb\\n'
@@ -107,7 +108,9 @@ _NO_MEMORY: Final = (
 
 
 def lacks_memory(exc: BaseException) -> bool:
-    """Return whether an error says that memory ran out; torch and CUDA say it in a RuntimeError.
+    """Return whether an exception reports that memory ran out.
+
+    torch and CUDA raise a `RuntimeError` for this, which is recognised by its message.
 
     Example:
         >>> lacks_memory(MemoryError()), lacks_memory(RuntimeError("shapes do not match"))
@@ -119,43 +122,43 @@ def lacks_memory(exc: BaseException) -> bool:
 
 
 class TrajfmtError(Exception):
-    """Base of all errors of this package."""
+    """Base class of all errors of this package."""
 
     exit_code: int = 1
 
 
 class UsageError(TrajfmtError, ValueError):
-    """An argument is wrong."""
+    """An argument is invalid."""
 
     exit_code = 2
 
 
 class TimestepError(UsageError, IndexError):
-    """A timestep lies outside [0, T], or is fractional where only whole ones exist."""
+    """A timestep is outside [0, T], or is fractional where only whole timesteps exist."""
 
 
 class MissingError(UsageError, FileNotFoundError):
-    """A path that is to be read does not exist."""
+    """An input path does not exist."""
 
 
 class ExistsError(UsageError, FileExistsError):
-    """The destination exists and was not to be replaced."""
+    """The destination exists and replacing it was not requested."""
 
 
 class WriteError(TrajfmtError, OSError):
-    """The destination cannot be written: the disk is full, or the folder not writable."""
+    """The destination cannot be written, for example because the disk is full or the folder is read-only."""
 
 
 class RemoteError(TrajfmtError):
-    """An address cannot be reached or refuses access, or what it sent did not arrive or cannot be kept."""
+    """An address cannot be reached or denies access, or a download failed or cannot be cached."""
 
 
 class MissingDependencyError(TrajfmtError, ImportError):
-    """A part of the package needs another one that is not installed."""
+    """A feature needs an optional package that is not installed."""
 
 
 class _LocatedError(TrajfmtError, ValueError):
-    """An error with a reason code and a place."""
+    """An error with a reason code and the path of the file that caused it."""
 
     def __init__(self, reason: Reason, message: str, *, path: object = None) -> None:
         super().__init__(message)
@@ -176,39 +179,46 @@ def _rebuild(kind: type[_LocatedError], reason: Reason, message: str, path: str 
 
 
 class SourceError(_LocatedError):
-    """Input to a conversion that must not be converted; `reason` says why."""
+    """The input of a conversion must not be converted; `reason` says why."""
 
     exit_code = 1
     timestep: int | None = None
-    """Where a weight is not finite."""
+    """The timestep of a weight that is not finite; None for other reasons."""
 
     parameter: str = ""
+    """The name of the parameter that contains this weight."""
 
 
 class FormatError(_LocatedError):
-    """A bundle, or a file to be read, is not what it must be; `reason` says why."""
+    """A bundle or another input file does not follow its format; `reason` says why."""
 
 
 class NotABundleError(FormatError):
-    """Not a bundle, or one that needs a version or feature which this library does not know."""
+    """The path is not a bundle, or the bundle needs a version or feature that this library does not know."""
 
     exit_code = 3
 
 
 class CorruptError(FormatError):
-    """A damaged bundle or file."""
+    """A bundle or file is damaged."""
 
     exit_code = 4
 
 
 class UnsafeError(FormatError):
-    """Refused, because reading it could do harm."""
+    """A file is refused because reading it could do harm."""
 
     exit_code = 5
 
 
 def non_finite(timestep: int, parameter: str, why: str = "") -> SourceError:
-    """Return the error for a weight that is not finite, or is not when it is stored."""
+    """Return the error for a weight that is not finite, or that overflows the type it is stored in.
+
+    Args:
+        timestep: the timestep of the weight.
+        parameter: the name of the parameter that contains it.
+        why: an explanation to append to the message.
+    """
     where = f"timestep {timestep}, parameter `{display(parameter)}`"
     error = SourceError("non_finite", f"weights must be finite: {where}{why and ': ' + why}")
     error.timestep, error.parameter = timestep, parameter
@@ -216,10 +226,10 @@ def non_finite(timestep: int, parameter: str, why: str = "") -> SourceError:
 
 
 def aliased(timesteps: int, path: object) -> SourceError:
-    """Return the error for a trajectory whose timesteps were saved as one."""
+    """Return the error for a trajectory whose timesteps all share one memory."""
     return SourceError(
         "aliased_timesteps",
-        f"all {timesteps} timesteps are one and the same memory: only the last weights were saved. MTT's"
+        f"all {timesteps} timesteps share the same memory, so only the last weights were saved. MTT's"
         " buffer.py does this on a CPU, where `.cpu()` does not copy; save `p.detach().clone()` and train"
         " again",
         path=path,
@@ -227,20 +237,20 @@ def aliased(timesteps: int, path: object) -> SourceError:
 
 
 def no_motion() -> SourceError:
-    """Return the error for a trajectory that stands still."""
+    """Return the error for a trajectory whose weights never change."""
     return SourceError(
         "no_motion",
-        "the weights are the same at every timestep: nothing was trained, or every timestep was saved as one"
-        " and the same",
+        "the weights are the same at every timestep: the network was not trained, or the same weights were"
+        " saved for every timestep",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One finding of a validation."""
+    """One problem that a validation found."""
 
     reason: Reason
-    """What is wrong, as a code."""
+    """The reason code."""
 
     where: str
     """The file, and the key or trajectory in it."""
@@ -249,11 +259,11 @@ class Problem:
     """What was expected and what was found."""
 
     exit_code: int
-    """The exit code that this problem alone would give."""
+    """The exit code if this were the only problem."""
 
     @classmethod
     def of(cls, error: FormatError) -> Problem:
-        """Return the problem that an error reports."""
+        """Return the problem that `error` describes."""
         return cls(error.reason, error.path or "", error.message, error.exit_code)
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""The bridge to torch: trajectories as tensors or as other code's buffers, recording a module in training."""
+"""PyTorch integration: record a module during training, and read bundles as tensors or MTT replay buffers."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ __all__ = ["LazyTrajectory", "Recorder", "flatten", "from_readonly", "layout_of"
 
 
 def from_readonly(array: NDArray[np.generic]) -> torch.Tensor:
-    """Return a tensor that shares the memory of a read-only array, such as a mapped knot.
+    """Return a tensor that shares the memory of a read-only array, such as a memory-mapped knot.
 
-    The tensor must not be written to: its memory is a file's, mapped read-only, and a write would end
-    the process. Its storage has exactly the array's size, so saving it saves nothing else.
+    Never write to the tensor. Its memory is a read-only mapping of a file, and a write would crash the
+    process. The storage has exactly the size of the array, so `torch.save` writes nothing else.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
@@ -34,39 +34,45 @@ def from_readonly(array: NDArray[np.generic]) -> torch.Tensor:
 
 
 def flatten(module: torch.nn.Module) -> torch.Tensor:
-    """Return a fresh `(P,)` copy of a module's parameters, in the order of `Module.parameters()`."""
+    """Return a new weight vector `(P,)` with a module's parameters, in the order of `Module.parameters()`."""
     return torch.cat([value.detach().reshape(-1) for value in module.parameters()])
 
 
 def layout_of(module: torch.nn.Module, *, layers: Grouping = "tensor") -> ParamLayout:
-    """Return the layout of a module's parameters.
+    """Return the parameter layout of a module.
+
+    Args:
+        module: the network.
+        layers: which parameters share one beta.
 
     Raises:
-        UsageError: a parameter is not float32; the format has one dtype per bundle.
+        UsageError: a parameter is not float32.
     """
     named = [(name, tuple(value.shape)) for name, value in module.named_parameters()]
     odd = [name for name, value in module.named_parameters() if value.dtype != torch.float32]
     if odd:
-        raise UsageError(f"parameters must be float32 to be recorded, `{odd[0]}` is not")
+        raise UsageError(f"parameters must be float32 to be recorded, but `{odd[0]}` is not")
     return ParamLayout.of(named, layers=layers)
 
 
 class Recorder:
-    """Records a module's way through training as one convexified trajectory of a `.mct`.
+    """Convexify the trajectory of a module while it is trained, and write it to a `.mct` bundle.
 
-    The module's weights are timestep 0; each `step` is the next. Memory: the knots and one copy of the
-    weights, on the CPU; no waypoint is kept (the paper's remark under eq. 9). The trajectory equals what
-    `traj convert` makes of the same training saved timestep by timestep.
+    The weights at construction are timestep 0, and each call of `step` records the next timestep. Memory on
+    the CPU holds the knots and one copy of the weights; waypoints are not kept (the paper's remark under
+    eq. 9). The result is bit for bit the one of saving every timestep and running `traj convert`.
 
-    As a context manager it saves on a clean exit, and nothing otherwise.
+    Used as a context manager, the recorder saves the trajectory when the block ends without an exception;
+    after an exception it writes nothing.
 
     Args:
-        module: what is trained; it may live on any device.
-        path: a `.mct`: created, or extended by one trajectory.
-        knots: waypoints to keep between the endpoints, as timesteps.
-        smooth: average them and the last timestep with their neighbours (the MCT authors' code).
-        every: make a timestep of every so many calls of `step`.
-        provenance: what is known about the training; used where the bundle is created.
+        module: the network that is trained, on any device.
+        path: a `.mct` bundle. It is created, or one trajectory is appended to it.
+        knots: timesteps of the waypoints to insert between the endpoints.
+        smooth: average inserted waypoints and the last timestep with their neighbours, as the MCT authors'
+            code does.
+        every: record a timestep at every n-th call of `step`.
+        provenance: facts about the training. Ignored if the bundle exists already.
 
     Example:
         >>> import torch, trajfmt
@@ -97,7 +103,7 @@ class Recorder:
             raise UsageError(f"`every` must be >= 1, got {every}")
         self.path = local(path)
         if self.path.suffix != ".mct":
-            raise UsageError(f"{self.path}: a recorder writes convexified trajectories; end it in .mct")
+            raise UsageError(f"{self.path}: a recorder writes convexified trajectories; end the path in .mct")
         self._module = module
         self._every = every
         self._calls = 0
@@ -108,10 +114,12 @@ class Recorder:
         self._take()
 
     def step(self) -> None:
-        """Take the module's weights as the next timestep, or as the `every`-th call.
+        """Record the module's current weights as the next timestep.
+
+        With `every=n`, only each n-th call records a timestep.
 
         Raises:
-            SourceError: a weight is not finite; the message names timestep and parameter.
+            SourceError: a weight is not finite. The message names the timestep and the parameter.
         """
         self._calls += 1
         if self._calls % self._every == 0:
@@ -121,11 +129,12 @@ class Recorder:
         self._recorder.add(flatten(self._module).cpu().numpy())
 
     def save(self) -> int:
-        """Write the trajectory, and return its number in the bundle.
+        """Write the trajectory and return its number in the bundle.
 
         Raises:
-            SourceError: fewer than two timesteps, the weights never moved, or the same trajectory is there.
-            UsageError: the existing bundle is one of another network, or with other knots.
+            SourceError: fewer than two timesteps were recorded, the weights never changed, or the bundle
+                holds the same trajectory already.
+            UsageError: the existing bundle belongs to another network, or has other knots.
         """
         recorded = self._recorder.finish()
         if not os.path.lexists(self.path):
@@ -140,7 +149,7 @@ class Recorder:
                 return bundle.add(recorded)
         with append(self.path) as bundle:
             if bundle.layout.parameters != self._layout.parameters:
-                raise UsageError(f"{self.path}: holds another network; choose another file")
+                raise UsageError(f"{self.path}: the bundle holds another network; choose another path")
             return bundle.add(recorded)
 
     def __enter__(self) -> Recorder:

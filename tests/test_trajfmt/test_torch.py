@@ -112,7 +112,7 @@ def test_recorder_refuses_early(tmp_path: Path) -> None:
     from trajfmt.torch import Recorder
 
     network = torch.nn.Linear(3, 2)
-    with pytest.raises(UsageError, match=r"end it in \.mct"):
+    with pytest.raises(UsageError, match=r"end the path in \.mct"):
         Recorder(network, tmp_path / "out.mtt")
     with pytest.raises(UsageError, match="`every` must be >= 1"):
         Recorder(network, tmp_path / "out.mct", every=0)

@@ -1,12 +1,12 @@
-"""Codecs of full trajectories: how one chunk of a timestep becomes bytes, and is read again.
+"""Codecs of full trajectories, which encode and decode the chunks of a timestep.
 
-A new codec is a module with a `Codec` called CODEC, and a row in `table`. Nothing here knows files, and
-nothing of `trajfmt` is imported but `errors`.
+To add a codec, write a module that defines a `Codec` named CODEC, and list it in `table`. Codecs work on
+arrays and bytes and never open files. Of `trajfmt`, this folder imports `errors` only.
 
 Modules:
-    codec: what every codec offers: `Codec`.
-    none: timesteps as they are, contiguous, so that they can be mapped.
-    zstd: shuffled bytes in zstd frames.
-    archive: integer differences of neighbouring timesteps in zstd frames.
-    table: every codec by its name in the manifest.
+    codec: `Codec`, the interface of every codec.
+    none: uncompressed, contiguous timesteps, which can be memory-mapped.
+    zstd: byte-shuffled chunks in zstd frames.
+    archive: integer differences between consecutive timesteps in zstd frames.
+    table: all codecs by their names in the manifest.
 """

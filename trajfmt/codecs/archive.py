@@ -1,7 +1,7 @@
-"""The codec `archive`: differences of neighbouring timesteps, taken as integers, in zstd frames.
+"""The codec `archive`: differences between consecutive timesteps, as integers, in zstd frames.
 
-It gives the smallest files and is the slowest to read: a timestep between two keyframes is decoded from the
-earlier keyframe on.
+It gives the smallest files and is the slowest to read, because decoding a timestep between two keyframes
+starts at the earlier keyframe.
 """
 
 from __future__ import annotations
@@ -19,10 +19,14 @@ KEYFRAME: Final = 8
 
 
 def to_difference(current: Bits, previous: Bits) -> Bits:
-    """Return the zigzag difference of two chunks taken as integers, modulo 2**bits.
+    """Return the zigzag-coded difference of two chunks, read as integers, modulo 2**bits.
 
-    Neighbouring timesteps differ little, so the difference has many leading zero bits. Zigzag, which maps
-    0, -1, 1, -2 … to 0, 1, 2, 3 …, keeps that true for negative differences.
+    Consecutive timesteps differ little, so their difference has many leading zero bits. Zigzag coding, which
+    maps 0, -1, 1, -2 … to 0, 1, 2, 3 …, preserves this property for negative differences.
+
+    Args:
+        current: bits of a chunk `(n,)`.
+        previous: bits of the same chunk at the previous timestep `(n,)`.
     """
     kind = unsigned(current.dtype)
     signed = np.dtype(f"<i{kind.itemsize}")
@@ -31,7 +35,12 @@ def to_difference(current: Bits, previous: Bits) -> Bits:
 
 
 def from_difference(code: Bits, previous: Bits) -> Bits:
-    """Invert `to_difference`, given the previous timestep's chunk as integers."""
+    """Invert `to_difference`.
+
+    Args:
+        code: the zigzag-coded difference `(n,)`.
+        previous: bits of the same chunk at the previous timestep `(n,)`.
+    """
     one = code.dtype.type(1)
     delta = (code >> one) ^ (~(code & one) + one)  # type: ignore[operator]  # unsigned by construction
     return cast("Bits", delta + previous)

@@ -1,4 +1,4 @@
-"""What every codec of full trajectories offers."""
+"""The interface of every codec of full trajectories."""
 
 from __future__ import annotations
 
@@ -16,35 +16,37 @@ Bits = NDArray[np.generic]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codec:
-    """One codec. Without `encode` and `decode`, timesteps are stored contiguously as they are."""
+    """One codec. Without `encode` and `decode`, timesteps are stored uncompressed and contiguous."""
 
     name: str
-    """In the manifest, and of the option `--codec`."""
+    """Name in the manifest and value of the option `--codec`."""
 
     dataset: str = "theta"
     """Name of the HDF5 dataset."""
 
     integers: bool = False
-    """Whether the HDF5 dataset has the type of `Bits`, because its chunks do not decode to weights alone."""
+    """Whether the HDF5 dataset has an integer type. True if chunks do not decode to weights on their own."""
 
     keyframe: int | None = None
-    """Every how many timesteps one is stored without reference to the previous; None if all are."""
+    """Distance in timesteps between keyframes; None if no timestep depends on the previous one."""
 
     filters: tuple[tuple[int, tuple[int, ...]], ...] = ()
-    """The HDF5 filter pipeline that decodes a chunk: identifiers and their parameters."""
+    """HDF5 filter pipeline that decodes a chunk: filter identifiers with their parameters."""
 
     encode: Callable[[Bits, Bits | None], bytes] | None = None
-    """From the bits of a chunk `(n,)`, and those of the previous timestep between keyframes, to bytes."""
+    """Encode a chunk. Called with the bits of the chunk `(n,)`, and with the bits of the same chunk at the
+    previous timestep `(n,)`, or None at a keyframe."""
 
     decode: Callable[[bytes, int, np.dtype[np.generic], Bits | None], Bits] | None = None
-    """The inverse: from bytes, n, the type of the bits, and the previous timestep's bits to bits `(n,)`.
+    """Decode a chunk to bits `(n,)`. Called with its bytes, n, the integer type of the bits, and the bits of
+    the same chunk at the previous timestep, or None at a keyframe.
 
-    It raises `CorruptError` with reason `chunk_invalid` unless the bytes declare and give exactly n elements.
+    Raises `CorruptError` with reason `chunk_invalid` unless the bytes declare and hold exactly n elements.
     """
 
     @property
     def feature(self) -> str | None:
-        """Return what a manifest lists in `requires_read`; None for the codec that every reader knows."""
+        """Return the feature that a manifest lists in `requires_read`; None if it needs none."""
         return f"codec.{self.name}" if self.chunked else None
 
     @property

@@ -1,4 +1,4 @@
-"""The codec `none`: timesteps as they are, contiguous in the file, so that they can be mapped."""
+"""The codec `none`: uncompressed timesteps, contiguous in the file, which can be memory-mapped."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Every codec by its name in the manifest."""
+"""All codecs by their names in the manifest."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The codec `zstd`: the bytes of a chunk, shuffled, in one zstd frame.
+"""The codec `zstd`: the shuffled bytes of a chunk in one zstd frame.
 
-A frame from an untrusted file is decoded only if it declares exactly the size that is expected.
+Frames may come from untrusted files. A frame is decoded only if it declares exactly the expected size.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from trajfmt.errors import CorruptError
 __all__ = ["CODEC", "LEVEL", "compress", "decompress"]
 
 LEVEL: Final = 1
-"""zstd level. On float32 weights level 9 saves nothing over level 1 and is 7 to 10 times slower."""
+"""zstd compression level. On float32 weights, level 9 is 7 to 10 times slower and saves nothing."""
 
 
 def compress(chunk: Bits) -> bytes:
-    """Shuffle the bytes of a contiguous 1-D chunk and pack them in one zstd frame.
+    """Shuffle the bytes of a contiguous 1-D chunk and compress them into one zstd frame.
 
-    The shuffle is HDF5's filter 2; the frame holds its content size and a checksum (HDF5 filter 32015).
+    The shuffle is HDF5 filter 2. The frame, HDF5 filter 32015, declares its content size and has a checksum.
     """
     planes = np.ascontiguousarray(chunk.view(np.uint8).reshape(-1, chunk.dtype.itemsize).T)
     packer = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True, write_content_size=True)
@@ -30,10 +30,10 @@ def compress(chunk: Bits) -> bytes:
 
 
 def decompress(frame: bytes, count: int, dtype: np.dtype[np.generic]) -> Bits:
-    """Return the `count` elements of a chunk.
+    """Decompress a frame and return the elements of its chunk `(count,)`.
 
     Raises:
-        CorruptError: the frame declares another size, lacks its checksum, or does not decode.
+        CorruptError: the frame declares another size, has no checksum, or does not decode.
     """
     expected = count * dtype.itemsize
     try:
