@@ -1,14 +1,15 @@
-"""What a bundle says about itself: parameter layout, provenance and manifest.
+"""The metadata of a bundle as plain data: parameter layout, provenance and manifest.
 
-Pure data. Nothing in this folder opens a file, and it imports nothing of `trajfmt` but `errors`.
+Nothing in this folder opens a file. Of `trajfmt`, it imports `errors` and `codecs` only.
 
 Modules:
-    layout: order, shapes and layers of the parameters in a flat vector.
-    provenance: what is known about the experts, as a part of the manifest.
-    manifest: the manifest's model and its canonical JSON.
-    consistency: how the parts of a manifest must fit together.
-    parse: bytes to a checked manifest.
-    models: names and shapes of the ConvNet family, and what MTT's folder names say.
+    layout: order, shapes and layers of the parameters in a weight vector.
+    provenance: the part of the manifest that describes the experts.
+    entries: the parts of the manifest that describe trajectories.
+    manifest: the manifest as typed data, and its canonical JSON.
+    consistency: checks across the fields of a manifest.
+    parse: decode and check the bytes of a manifest.
+    models: recognise MTT's networks from shapes, names and folder names.
 """
 
 from trajfmt.schema import models

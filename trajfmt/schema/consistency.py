@@ -1,6 +1,6 @@
-"""How the parts of a manifest fit together: references, order, sizes, paths.
+"""Checks across the fields of a manifest: references, order, sizes and paths.
 
-Owns every check that types cannot express and that needs no other file.
+These are the checks that the types of the fields cannot express and that need no file except the manifest.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ __all__ = ["MAX_PATH", "PATH", "check"]
 PATH: Final = re.compile(
     r"[a-z0-9][a-z0-9_-]*(/[a-z0-9][a-z0-9_-]*)*\.(safetensors|safetensors\.index\.json|h5)"
 )
-"""One lower-case spelling per file: not absolute, no `..`, no NUL, no case collision."""
+"""Pattern of file paths. It excludes absolute paths, `..`, NUL and upper case, so that no two paths differ
+by case alone."""
 
 MAX_PATH: Final = 200
+"""Largest length of a file path in characters."""
 
 
 def _invalid(message: str, path: object) -> NoReturn:
@@ -39,11 +41,15 @@ def _invalid(message: str, path: object) -> NoReturn:
 
 
 def check(manifest: Manifest, path: object) -> None:
-    """Check what types cannot say: references, order, sizes.
+    """Check the references, order, sizes and paths in a manifest.
+
+    Args:
+        manifest: a manifest whose fields have the right types.
+        path: the path that error messages name.
 
     Raises:
-        CorruptError: parts of the manifest contradict each other.
-        UnsafeError: an unsafe path, or sizes that cannot be.
+        CorruptError: fields of the manifest contradict each other.
+        UnsafeError: a path is unsafe, or a size is impossible.
     """
     elements = 0
     for parameter in manifest.parameters:
@@ -80,26 +86,32 @@ def check(manifest: Manifest, path: object) -> None:
 
 
 def _check_common(entry: Entry, manifest: Manifest, sizes: dict[str, int], index: int, path: object) -> None:
-    """Check what both encodings have: origin, numbers, buffers."""
+    """Check the fields that both encodings have: `origin`, `numbers` and `buffers`."""
     if entry.origin is not None and entry.origin.file >= len(manifest.provenance.sources):
-        _invalid(f"trajectory {index}: origin names source {entry.origin.file}, not listed", path)
+        _invalid(
+            f"trajectory {index}: its origin is source {entry.origin.file},"
+            f" but only {len(manifest.provenance.sources)} are listed",
+            path,
+        )
     numbers = entry.numbers
     if numbers is not None and (
         len(numbers) != entry.timesteps or any(a >= b for a, b in itertools.pairwise(numbers))
     ):
         _invalid(
-            f"trajectory {index}: `numbers` must be {entry.timesteps} that rise strictly,"
+            f"trajectory {index}: `numbers` must be {entry.timesteps} strictly increasing numbers,"
             f" got {len(numbers)}: {str(numbers[:8])[1:-1]}",
             path,
         )
     if entry.buffers is not None:
         if not entry.buffers.endswith(".safetensors"):
-            _invalid(f"trajectory {index}: buffers are in a .safetensors file", path)
-        _room(entry.buffers, 0, 0, sizes, index, path)
+            _invalid(f"trajectory {index}: `buffers` must name a .safetensors file", path)
+        _check_range(entry.buffers, 0, 0, sizes, index, path)
 
 
-def _room(name: str, offset: int, nbytes: int, sizes: dict[str, int], index: int, path: object) -> None:
-    """Require that `nbytes` from `offset` lie inside the listed file `name`."""
+def _check_range(
+    name: str, offset: int, nbytes: int, sizes: dict[str, int], index: int, path: object
+) -> None:
+    """Require that the listed file `name` contains `nbytes` bytes from `offset` on."""
     if name not in sizes:
         _invalid(f"trajectory {index}: file {name!r} is not listed in `files`", path)
     if offset + nbytes > sizes[name]:
@@ -118,33 +130,33 @@ def _check_convex(
     rises = all(a < b for a, b in zip(entry.knots, entry.knots[1:], strict=False))
     if entry.knots[0] != 0 or entry.knots[-1] != last or not rises:
         _invalid(
-            f"trajectory {index}: knots must rise strictly from 0 to {last}, got {entry.knots}",
+            f"trajectory {index}: knots must increase strictly from 0 to {last}, got {entry.knots}",
             path,
         )
     if (entry.file is None) != (entry.data is None) or (entry.file is None) == (entry.shards is None):
-        _invalid(f"trajectory {index}: knots have either `file` and `data`, or `shards`", path)
+        _invalid(f"trajectory {index}: knots must have either `file` and `data`, or `shards`", path)
     shards = entry.stored(len(layout.parameters))
     if not entry.table.file.endswith(".h5") or not all(s.file.endswith(".safetensors") for s in shards):
-        _invalid(f"trajectory {index}: knots are in .safetensors and tables in .h5 files", path)
+        _invalid(f"trajectory {index}: knots must be in .safetensors files, and tables in .h5 files", path)
     wanted = len(entry.knots) * len(layout.parameters)
     held = sum(shard.tensors for shard in shards)
     if held != wanted:
-        _invalid(f"trajectory {index}: the shards must hold {wanted} tensors, they hold {held}", path)
+        _invalid(f"trajectory {index}: the shards must hold {wanted} tensors, got {held}", path)
     if len({shard.file for shard in shards}) != len(shards):
-        _invalid(f"trajectory {index}: two shards are one file", path)
+        _invalid(f"trajectory {index}: two shards name the same file", path)
     first = 0
     for shard in shards:
         nbytes = layout.position(first + shard.tensors) - layout.position(first)
-        _room(shard.file, shard.data, nbytes, sizes, index, path)
+        _check_range(shard.file, shard.data, nbytes, sizes, index, path)
         first += shard.tensors
     row = 8 * layout.num_layers
-    _room(entry.table.file, entry.table.u, entry.timesteps * row, sizes, index, path)
+    _check_range(entry.table.file, entry.table.u, entry.timesteps * row, sizes, index, path)
     if entry.table.step_norms is not None:
-        _room(entry.table.file, entry.table.step_norms, last * row, sizes, index, path)
+        _check_range(entry.table.file, entry.table.step_norms, last * row, sizes, index, path)
     if entry.table.gram is not None:
-        _room(entry.table.file, entry.table.gram, 8 * entry.timesteps**2, sizes, index, path)
+        _check_range(entry.table.file, entry.table.gram, 8 * entry.timesteps**2, sizes, index, path)
     if entry.table.free and len(entry.knots) != 2:
-        _invalid(f"trajectory {index}: a free table needs two knots, got {len(entry.knots)}", path)
+        _invalid(f"trajectory {index}: a free table requires two knots, got {len(entry.knots)}", path)
 
 
 def _check_codec(manifest: FullManifest, layout: ParamLayout, path: object) -> None:
@@ -160,7 +172,7 @@ def _check_codec(manifest: FullManifest, layout: ParamLayout, path: object) -> N
     if (codec.chunk is not None) != known.chunked or (codec.keyframe is None) != (known.keyframe is None):
         _invalid(f"codec {codec.name!r} has missing or superfluous settings", path)
     if codec.chunk is not None and codec.chunk > layout.size:
-        _invalid(f"a chunk has at most P = {layout.size} elements, got {codec.chunk}", path)
+        _invalid(f"a chunk must have at most P = {layout.size} elements, got {codec.chunk}", path)
 
 
 def _check_full(
@@ -172,12 +184,12 @@ def _check_full(
     path: object,
 ) -> None:
     if not entry.file.endswith(".h5"):
-        _invalid(f"trajectory {index}: a full trajectory is in an .h5 file", path)
+        _invalid(f"trajectory {index}: a full trajectory must be in an .h5 file, got {entry.file!r}", path)
     chunked = CODECS[codec.name].chunked
     if (entry.data is None) != chunked or (entry.chunks is None) == chunked:
-        _invalid(f"trajectory {index}: codec `none` has `data`, the others have `chunks`", path)
+        _invalid(f"trajectory {index}: codec `none` requires `data`, other codecs require `chunks`", path)
     if entry.data is not None:
-        _room(entry.file, entry.data, entry.timesteps * layout.nbytes, sizes, index, path)
+        _check_range(entry.file, entry.data, entry.timesteps * layout.nbytes, sizes, index, path)
     if entry.chunks is not None:
         count = entry.timesteps * -(-layout.size // (codec.chunk or 1))
         offsets, lengths = entry.chunks.offsets, entry.chunks.sizes
@@ -188,4 +200,4 @@ def _check_full(
                 path,
             )
         for offset, length in zip(offsets, lengths, strict=True):
-            _room(entry.file, offset, length, sizes, index, path)
+            _check_range(entry.file, offset, length, sizes, index, path)

@@ -1,7 +1,7 @@
-"""The order, shapes and layers of a network's parameters inside one flat weight vector.
+"""The order, shapes and layers of a network's parameters in a weight vector.
 
-Owns offsets and groupings. Does no I/O and knows no network: see `models` for those.
-Shape letters: P parameters of one network (elements), T last timestep, L layers.
+A parameter layout is independent of any particular network; `models` recognises networks by their shapes.
+Letters in shapes: P elements of a weight vector, T last timestep, L layers.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from trajfmt.errors import UsageError
 __all__ = ["DTYPES", "MAX_DIMS", "MAX_TEXT", "Dtype", "Grouping", "Layer", "ParamLayout", "Parameter"]
 
 Dtype = Literal["F16", "BF16", "F32", "F64"]
-"""Element types, by their safetensors names."""
+"""Element types by their names in safetensors."""
 
 MAX_DIMS: Final = 8
-"""Most dimensions of a parameter in version 1 of the format."""
+"""Largest number of dimensions of a parameter in version 1 of the format."""
 
 MAX_TEXT: Final = 1024
-"""Most characters of a name."""
+"""Largest length of a name in characters."""
 
 Grouping = Literal["tensor", "module", "all"]
-"""What shares one beta: every parameter tensor, all tensors of one module, or everything."""
+"""Which parameters form a layer and share one beta: each tensor alone, those of a module, or all of them."""
 
 DTYPES: Final[dict[str, np.dtype[np.generic]]] = {
     "F16": np.dtype("<f2"),
@@ -48,10 +48,10 @@ class Parameter:
     """One parameter tensor."""
 
     name: str
-    """Dotted name, as `Module.named_parameters()` gives it."""
+    """Dotted name, as in `Module.named_parameters()`."""
 
     shape: tuple[int, ...]
-    """Dimensions; `()` is a scalar."""
+    """Dimensions; `()` for a scalar."""
 
     dtype: Dtype = "F32"
     """Element type, little-endian."""
@@ -64,18 +64,21 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Parameters that share one beta."""
+    """A group of parameters that share one beta."""
 
     name: str
-    """The parameter's or module's name, or `all`."""
+    """Name of the parameter or the module, or `all`."""
 
     parameters: tuple[int, ...]
-    """Indices into `ParamLayout.parameters`, ascending."""
+    """Indices into `ParamLayout.parameters`, in ascending order."""
 
 
 @dataclass(frozen=True)
 class ParamLayout:
-    """Parameters in the order of `Module.parameters()`, and the layers they form.
+    """The parameters of a network in the order of `Module.parameters()`, and the layers that they form.
+
+    Raises:
+        UsageError: the parameters or layers break a rule of the format, such as unique names.
 
     Example:
         >>> layout = ParamLayout.of([("fc.weight", (3, 2)), ("fc.bias", (3,))], layers="module")
@@ -84,27 +87,27 @@ class ParamLayout:
     """
 
     parameters: tuple[Parameter, ...]
-    """Every parameter tensor; all share one dtype in version 1 of the format."""
+    """All parameter tensors. They have the same dtype in version 1 of the format."""
 
     layers: tuple[Layer, ...]
-    """A partition of the parameters."""
+    """The layers. Every parameter belongs to exactly one of them."""
 
     def __post_init__(self) -> None:
         if not self.parameters:
-            raise UsageError("a layout needs at least one parameter, got none")
+            raise UsageError("a parameter layout needs at least one parameter, got none")
         names = [parameter.name for parameter in self.parameters]
         if len(set(names)) != len(names):
             twice, _ = Counter(names).most_common(1)[0]
             raise UsageError(f"parameter names must be unique, `{twice}` appears more than once")
         for parameter in self.parameters:
             if not 1 <= len(parameter.name) <= MAX_TEXT or (
-                not parameter.name.isascii() and _lone(parameter.name)
+                not parameter.name.isascii() and _has_lone_surrogate(parameter.name)
             ):
                 raise UsageError(
                     f"parameter names must have 1 to {MAX_TEXT} characters, got {parameter.name[:40]!r}"
                 )
             if min(parameter.shape, default=0) < 0:
-                raise UsageError(f"parameter `{parameter.name}` has the shape {parameter.shape}")
+                raise UsageError(f"parameter `{parameter.name}` has a negative size in {parameter.shape}")
             if len(parameter.shape) > MAX_DIMS:
                 raise UsageError(
                     f"parameter `{parameter.name}` must have at most {MAX_DIMS} dimensions,"
@@ -118,7 +121,7 @@ class ParamLayout:
             raise UsageError("all parameters of a bundle must share one dtype in version 1")
         members = sorted(index for layer in self.layers for index in layer.parameters)
         if members != list(range(len(self.parameters))) or not all(layer.parameters for layer in self.layers):
-            raise UsageError("the layers must hold every parameter exactly once")
+            raise UsageError("every parameter must belong to exactly one layer")
 
     @classmethod
     def of(
@@ -128,7 +131,16 @@ class ParamLayout:
         dtype: Dtype = "F32",
         layers: Grouping = "tensor",
     ) -> ParamLayout:
-        """Build a layout from (name, shape) pairs in the order of `Module.parameters()`."""
+        """Build a parameter layout.
+
+        Args:
+            parameters: names and shapes, in the order of `Module.parameters()`.
+            dtype: element type of all parameters.
+            layers: which parameters share one beta.
+
+        Raises:
+            UsageError: the parameters break a rule of the format.
+        """
         if dtype not in DTYPES:
             raise UsageError(f"`dtype` must be one of {', '.join(DTYPES)}, got {dtype!r}")
         table = tuple(
@@ -139,42 +151,46 @@ class ParamLayout:
 
     @property
     def dtype(self) -> Dtype:
-        """Return the element type that all parameters share."""
+        """Return the element type of all parameters."""
         return self.parameters[0].dtype
 
     @property
     def numpy_dtype(self) -> np.dtype[np.generic]:
-        """Return the element type as numpy's."""
+        """Return the element type as a little-endian numpy dtype."""
         return DTYPES[self.dtype]
 
     @cached_property
     def offsets(self) -> tuple[int, ...]:
-        """Element offset of each parameter in the flat vector, and P at the end."""
+        """Offset of each parameter in the weight vector, in elements, followed by P."""
         return (0, *accumulate(parameter.size for parameter in self.parameters))
 
     @property
     def size(self) -> int:
-        """Return P, the number of elements of one network."""
+        """Return P, the number of elements of a weight vector."""
         return self.offsets[-1]
 
     @property
     def nbytes(self) -> int:
-        """Return the bytes of one timestep."""
+        """Return the size of one timestep in bytes."""
         return self.size * self.numpy_dtype.itemsize
 
     def position(self, tensor: int) -> int:
-        """Return the byte at which tensor number `tensor` begins in vectors written one after another."""
+        """Return the byte offset of a tensor in weight vectors that are stored one after another.
+
+        Args:
+            tensor: number of the tensor, counted over all vectors.
+        """
         vector, parameter = divmod(tensor, len(self.parameters))
         return vector * self.nbytes + self.offsets[parameter] * self.numpy_dtype.itemsize
 
     @property
     def num_layers(self) -> int:
-        """Return L."""
+        """Return L, the number of layers."""
         return len(self.layers)
 
     @cached_property
     def layer_of_parameter(self) -> tuple[int, ...]:
-        """The layer that each parameter belongs to."""
+        """Number of the layer that each parameter belongs to."""
         owner = [0] * len(self.parameters)
         for index, layer in enumerate(self.layers):
             for parameter in layer.parameters:
@@ -183,7 +199,7 @@ class ParamLayout:
 
     @cached_property
     def runs(self) -> tuple[tuple[int, int, int], ...]:
-        """Longest stretches `(start, stop, layer)` of the flat vector within one layer."""
+        """Longest ranges of the weight vector within one layer, as `(start, stop, layer)` in elements."""
         runs: list[tuple[int, int, int]] = []
         for index, layer in enumerate(self.layer_of_parameter):
             start, stop = self.offsets[index], self.offsets[index + 1]
@@ -194,7 +210,11 @@ class ParamLayout:
         return tuple(runs)
 
     def split(self, flat: NDArray[np.generic]) -> dict[str, NDArray[np.generic]]:
-        """Return a view of `flat` `(P,)` per parameter, in its own shape."""
+        """Split a weight vector `(P,)` into views of the parameters in their shapes, by name.
+
+        Raises:
+            UsageError: the vector does not have shape `(P,)`.
+        """
         if flat.shape != (self.size,):
             raise UsageError(f"a weight vector must have shape ({self.size},), got {flat.shape}")
         return {
@@ -203,25 +223,33 @@ class ParamLayout:
         }
 
     def cast(self, dtype: Dtype) -> ParamLayout:
-        """Return the same parameters and layers with another element type."""
+        """Return a parameter layout with the same parameters and layers and another element type."""
         parameters = tuple(Parameter(p.name, p.shape, dtype) for p in self.parameters)
         return ParamLayout(parameters, self.layers)
 
     def regroup(self, layers: Grouping) -> ParamLayout:
-        """Return the same parameters with another choice of what shares a beta."""
+        """Return a parameter layout with the same parameters, grouped into layers anew."""
         return ParamLayout(self.parameters, group([p.name for p in self.parameters], layers))
 
 
-def _lone(text: str) -> bool:
-    """Return whether a text holds half of a surrogate pair, which UTF-8 cannot."""
+def _has_lone_surrogate(text: str) -> bool:
+    """Return whether a text contains half of a surrogate pair, which UTF-8 cannot represent."""
     return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def group(names: Sequence[str], by: Grouping) -> tuple[Layer, ...]:
-    """Partition parameters into layers, in order of first appearance.
+    """Group parameters into layers, in order of first appearance.
 
-    >>> [layer.parameters for layer in group(["a.w", "b.w", "a.b"], "module")]
-    [(0, 2), (1,)]
+    Args:
+        names: dotted names of the parameters.
+        by: which parameters share a layer.
+
+    Raises:
+        UsageError: `by` is not a known grouping.
+
+    Example:
+        >>> [layer.parameters for layer in group(["a.w", "b.w", "a.b"], "module")]
+        [(0, 2), (1,)]
     """
     if by == "all":
         return (Layer("all", tuple(range(len(names)))),)

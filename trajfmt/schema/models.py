@@ -1,8 +1,7 @@
-"""Recognising a network, and what an MTT path says about it.
+"""Recognise MTT's networks from the shapes of their parameters, from model names and from folder names.
 
-Owns the names and shapes of MTT's networks: the ConvNet family, AlexNet, VGG11 and ResNet18. Builds none
-and guesses nothing: what the shapes cannot tell (instance, batch and group norm look alike) stays unknown
-unless a name says it.
+The networks are the ConvNet family, AlexNet, VGG11 and ResNet18. Facts that shapes cannot determine stay
+unknown unless a name states them. For example, instance, batch and group norm have the same shapes.
 """
 
 from __future__ import annotations
@@ -40,38 +39,39 @@ _OTHERS: Final[dict[str, tuple[Family, Norm]]] = {
     "ResNet18BN": ("ResNet18", "batch"),
     "ResNet18_AP": ("ResNet18AP", "instance"),
     "ResNet18BN_AP": ("ResNet18AP", "batch"),
-    "ResNet18AP": ("ResNet18AP", "instance"),  # like every ConvNet's suffix
+    "ResNet18AP": ("ResNet18AP", "instance"),  # spelt like the suffix of a ConvNet, without underscore
     "ResNet18BNAP": ("ResNet18AP", "batch"),
 }
-"""MTT's other networks: name → family and norm; of two names for one, the first is MTT's."""
+"""MTT's other networks: name → family and norm. If a network has two names, MTT uses the first."""
 
 _FIXED: Final[tuple[Family, ...]] = ("AlexNet", "VGG11", "ResNet18", "ResNet18AP")
-"""Families whose shapes only images and classes change."""
+"""Families whose shapes depend only on the numbers of input channels and classes."""
 
 _DATASETS: Final = frozenset(
     {"CIFAR10", "CIFAR100", "Tiny", "ImageNet", "MNIST", "FashionMNIST", "SVHN", "digits"}
 )
-"""Names that are believed without the suffix."""
+"""Data sets that are recognised in a folder name without the suffix `_NO_ZCA`."""
 
 _CIFAR: Final = ([0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010])
 _IMAGENET: Final = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 _NORMALISATION: Final = {"CIFAR10": _CIFAR, "CIFAR100": _CIFAR, "Tiny": _IMAGENET, "ImageNet": _IMAGENET}
-"""Means and standard deviations that MTT uses, CIFAR-10's for CIFAR-100 too; they are not the data's own."""
+"""Means and standard deviations that MTT uses. They are not always those of the data set: CIFAR-100 gets the
+values of CIFAR-10."""
 
 _ZCA_BY_DEFAULT: Final = frozenset({"CIFAR10", "CIFAR100"})
-"""Data sets for which MTT names the folder `_NO_ZCA` when it does not whiten."""
+"""Data sets for which MTT adds `_NO_ZCA` to the folder name if it does not whiten the images."""
 
 
 def recognise(shapes: Sequence[Shape], *, pooling: bool = True) -> tuple[Model, list[str]] | None:
-    """Recognise one of MTT's networks from its parameters' shapes.
+    """Recognise one of MTT's networks from the shapes of its parameters.
 
     Args:
-        shapes: in the order of `Module.parameters()`.
-        pooling: whether blocks of a ConvNet end in pooling, which leaves no trace in the shapes. They do
-            in MTT's networks unless their name ends in NP; names and image size depend on it.
+        shapes: shapes of the parameters, in the order of `Module.parameters()`.
+        pooling: whether the blocks of a ConvNet end in pooling, which the shapes do not show. MTT's networks
+            have pooling unless their name ends in NP. Parameter names and image size depend on it.
 
     Returns:
-        The model, as far as shapes tell, and the parameter names; or None.
+        The model, with the facts that shapes determine, and the parameter names. None for other networks.
 
     Example:
         >>> found = recognise([(8, 3, 3, 3), (8,), (8,), (8,), (10, 2048), (10,)])
@@ -120,7 +120,7 @@ def _convnet(rest: Sequence[Shape], *, pooling: bool) -> tuple[Model, list[str]]
     names += ["classifier.weight", "classifier.bias"]
     if affine and len(rest[2]) == 3:
         norm = "layer"
-    # MTT pads 28 x 28 images with one channel to 32 x 32, so that size is not told by the shapes.
+    # MTT pads 28 x 28 images with one channel to 32 x 32, so the shapes of the two sizes are equal.
     known_size = None if pooling and channels == 1 and image_size == 32 else image_size
     model = Model(
         family="ConvNet",
@@ -135,7 +135,7 @@ def _convnet(rest: Sequence[Shape], *, pooling: bool) -> tuple[Model, list[str]]
 
 
 def _tensors(family: Family, channels: int, classes: int) -> Named:
-    """Return names and shapes of a network of `_FIXED` as MTT builds it."""
+    """Return names and shapes of the parameters of a network in `_FIXED`, as MTT builds it."""
     match family:
         case "AlexNet":
             found, incoming = [], channels
@@ -164,7 +164,7 @@ def _tensors(family: Family, channels: int, classes: int) -> Named:
             if incoming != width:
                 found.append((f"{at_block}.shortcut.0.weight", (width, incoming, 1, 1)))
                 found += _pair(f"{at_block}.shortcut.{2 if average else 1}", (width,))
-    # the averaged form keeps the pixels of the last stage: MTT has 3 x 3 of them for digits, 4 x 4 else
+    # ResNet18AP does not pool the last stage: it has 3 x 3 pixels for one channel, and 4 x 4 otherwise
     pixels = 1 if not average else 9 if channels == 1 else 16
     return found + _pair("classifier", (classes, 512 * pixels))
 
@@ -174,12 +174,13 @@ def _pair(name: str, shape: Shape) -> Named:
 
 
 def named(name: str) -> dict[str, Any] | None:
-    """Return what a model name of MTT's says: family, norm, and of a ConvNet depth, width and pooling.
+    """Return the facts in one of MTT's model names; None for any other name.
 
-    None for a name that is not MTT's.
+    The facts are family and norm and, for a ConvNet, pooling and the depth and width that the name states.
 
-    >>> named("ConvNetD4W64BN")
-    {'family': 'ConvNet', 'depth': 4, 'width': 64, 'norm': 'batch', 'pooling': 'avg'}
+    Example:
+        >>> named("ConvNetD4W64BN")
+        {'family': 'ConvNet', 'depth': 4, 'width': 64, 'norm': 'batch', 'pooling': 'avg'}
     """
     if name in _OTHERS:
         family, norm = _OTHERS[name]
@@ -198,12 +199,15 @@ def named(name: str) -> dict[str, Any] | None:
 
 
 def model_name(model: Model) -> str:
-    """Return the name that `named` understands, MTT's folder; of another network its factory, if known.
+    """Return MTT's name of a network, which `named` can parse.
 
-    >>> model_name(Model(family="ConvNet", depth=3, width=128, channels=3, classes=10, norm="instance"))
-    'ConvNetD3W128'
-    >>> model_name(Model(family="ResNet18AP", channels=3, classes=10, norm="batch"))
-    'ResNet18BN_AP'
+    For a network that is not MTT's, return its factory if it is known, and otherwise its family.
+
+    Example:
+        >>> model_name(Model(family="ConvNet", depth=3, width=128, channels=3, classes=10, norm="instance"))
+        'ConvNetD3W128'
+        >>> model_name(Model(family="ResNet18AP", channels=3, classes=10, norm="batch"))
+        'ResNet18BN_AP'
     """
     if model.family != "ConvNet":
         for name, (family, norm) in _OTHERS.items():
@@ -218,31 +222,34 @@ def model_name(model: Model) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathFacts:
-    """What an MTT path says: `{dataset}[_NO_ZCA][/{subset}/{res}]/{model}/`."""
+    """The facts in an MTT path `{dataset}[_NO_ZCA][/{subset}/{res}]/{model}/`."""
 
     dataset: str | None = None
     preprocessing: Preprocessing | None = None
     model: dict[str, Any] | None = None
-    """As `named` returns it."""
+    """The facts in the model name, as returned by `named`."""
 
 
 def normalisation(dataset: str | None) -> Preprocessing:
-    """Return MTT's normalisation of a data set, with its constants where it has some.
+    """Return MTT's normalisation of a data set, with mean and standard deviation if MTT defines them.
 
-    >>> normalisation("CIFAR100").std
-    [0.2023, 0.1994, 0.201]
+    Example:
+        >>> normalisation("CIFAR100").std
+        [0.2023, 0.1994, 0.201]
     """
     mean, std = _NORMALISATION.get((dataset or "").partition("/")[0], (None, None))
     return Preprocessing(kind="normalize", mean=mean, std=std)
 
 
 def facts_of_path(folder: Path) -> PathFacts:
-    """Read the facts that MTT hides in its folder names; a path of another form says nothing.
+    """Read the facts that MTT encodes in its folder names.
 
-    Without the suffix only CIFAR folders tell that images were whitened: MTT writes "Tiny" for both.
+    The result is empty for a path of any other form. A folder name without the suffix `_NO_ZCA` implies
+    whitened images only for CIFAR-10 and CIFAR-100. For Tiny ImageNet, MTT writes "Tiny" in either case.
 
-    >>> facts_of_path(Path("buffers/CIFAR10_NO_ZCA/ConvNet")).dataset
-    'CIFAR10'
+    Example:
+        >>> facts_of_path(Path("buffers/CIFAR10_NO_ZCA/ConvNet")).dataset
+        'CIFAR10'
     """
     parts = [part for part in Path(os.path.abspath(folder)).parts if part]
     if len(parts) < 2 or (model := named(parts[-1])) is None:
@@ -253,33 +260,37 @@ def facts_of_path(folder: Path) -> PathFacts:
     dataset = owner.removesuffix("_NO_ZCA")
     plain = owner.endswith("_NO_ZCA")
     if not (plain or dataset in _DATASETS):
-        return PathFacts(model=model)  # any folder may hold a folder of that name
+        return PathFacts(model=model)  # the outer folder need not be named after a data set
     preprocessing = None
     if plain:
         preprocessing = normalisation(dataset)
     elif dataset in _ZCA_BY_DEFAULT:
-        preprocessing = Preprocessing(kind="zca", eps=0.1)  # MTT's only value
+        preprocessing = Preprocessing(kind="zca", eps=0.1)  # MTT uses no other value
     return PathFacts(dataset=dataset + subset or None, preprocessing=preprocessing, model=model)
 
 
 def settle(model: Model, name: str | dict[str, Any]) -> Model:
-    """Complete a recognised model by a name, which must not contradict the shapes.
+    """Complete a recognised model with the facts of a model name.
+
+    Args:
+        model: the model that `recognise` returned.
+        name: one of MTT's model names, or the facts in it as returned by `named`.
 
     Raises:
-        UsageError: the name is unknown, or says another depth, width or norm than the shapes.
+        UsageError: the name is unknown, or its depth, width or norm contradict the shapes.
     """
     facts = named(name) if isinstance(name, str) else name
     if facts is None:
         raise UsageError(
-            f"unknown model {name!r}; ConvNet, ConvNetD4, ConvNetD3W32BN, …, {', '.join(_OTHERS)} are known"
+            f"unknown model {name!r}; known are ConvNet, ConvNetD4, ConvNetD3W32BN, …, {', '.join(_OTHERS)}"
         )
     for key, value in facts.items():
         known = getattr(model, key)
         if known is None and key == "norm" and value in ("layer", "none"):
             known = "one weight per channel"
         if known is not None and known != value:
-            raise UsageError(f"the model's name says {key} {value}, the shapes say {known}")
+            raise UsageError(f"the model name implies {key} {value}, but the shapes imply {known}")
     pooled = facts.get("pooling") == "none" and model.pooling is None
     if pooled and model.image_size is not None and model.depth is not None:
-        facts = {**facts, "image_size": model.image_size // 2**model.depth}  # recognised as if it pooled
+        facts = {**facts, "image_size": model.image_size // 2**model.depth}  # `model` assumes pooling
     return msgspec.structs.replace(model, **facts)

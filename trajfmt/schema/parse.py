@@ -1,7 +1,6 @@
-"""Bytes to a checked manifest.
+"""Decode and check the bytes of a manifest.
 
-Owns the rules for JSON, versions and features; how the parts fit together is `consistency`'s. Touches no
-disk.
+This module applies the rules for JSON, versions and features. `consistency` holds the checks across fields.
 """
 
 from __future__ import annotations
@@ -26,15 +25,20 @@ WRITE_FEATURES: Final[frozenset[str]] = frozenset()
 def parse(data: bytes, *, path: object = None) -> Manifest:
     """Decode and check a manifest.
 
+    Args:
+        data: the bytes of `manifest.json`.
+        path: the path that error messages name.
+
     Raises:
-        NotABundleError: not a trajfmt manifest, or a version or feature unknown to this library.
-        CorruptError: it breaks a rule of the specification.
-        UnsafeError: too large, an unsafe path, or sizes that cannot be.
+        NotABundleError: the data are no trajfmt manifest, or need a version or feature that this library does
+            not know.
+        CorruptError: the manifest breaks a rule of the specification.
+        UnsafeError: the manifest is too large, a path in it is unsafe, or a size is impossible.
     """
     if len(data) > MAX_BYTES:
         raise UnsafeError(
             "manifest_too_large",
-            f"a manifest has at most {MAX_BYTES} bytes, got {len(data)}",
+            f"a manifest must have at most {MAX_BYTES} bytes, got {len(data)}",
             path=path,
         )
     try:
@@ -44,14 +48,14 @@ def parse(data: bytes, *, path: object = None) -> Manifest:
             parse_constant=_no_constant,
             parse_float=_finite,
         )
-        json.dumps(raw, ensure_ascii=False).encode()  # refuses half of a surrogate pair
+        json.dumps(raw, ensure_ascii=False).encode()  # fails for half of a surrogate pair
     except (ValueError, RecursionError) as exc:
         raise CorruptError("manifest_invalid", f"not valid JSON: {exc}", path=path) from exc
     _check_version(raw, path)
     extensions = {key: raw.pop(key) for key in [key for key in raw if key.startswith("x_")]}
     if "extensions" in raw:
         raise CorruptError(
-            "manifest_invalid", "unknown key `extensions`; private keys start with `x_`", path=path
+            "manifest_invalid", "unknown key `extensions`; private keys must start with `x_`", path=path
         )
     try:
         manifest: Manifest = msgspec.convert(raw, ConvexManifest | FullManifest)
@@ -73,7 +77,7 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"{text} is beyond a float64")
+        raise ValueError(f"{text} is outside the range of float64")
     return value
 
 
@@ -82,7 +86,10 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _check_version(raw: object, path: object) -> None:
-    """Refuse what another version wrote, before its unknown keys are complained about."""
+    """Refuse unknown versions and features.
+
+    This check comes before all others, because a newer manifest may have keys that would be reported instead.
+    """
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         raise NotABundleError("not_a_bundle", f"no manifest with `format`: {FORMAT!r}", path=path)
     version = raw.get("version")
@@ -91,7 +98,7 @@ def _check_version(raw: object, path: object) -> None:
         if type(major) is int and type(minor) is int and (major != MAJOR or minor > MINOR):
             raise NotABundleError(
                 "unknown_version",
-                f"written in format version {major}.{minor}, this library reads up to"
+                f"written in format version {major}.{minor}, but this library reads versions up to"
                 f" {MAJOR}.{MINOR}; install a newer trajfmt",
                 path=path,
             )
@@ -108,15 +115,20 @@ def _check_version(raw: object, path: object) -> None:
 
 
 def check_writable(manifest: Manifest, *, path: object = None) -> None:
-    """Require that this library knows every feature that a writer must know.
+    """Require that this library knows every feature in `requires_write`.
+
+    Args:
+        manifest: the manifest of a bundle that is to be extended.
+        path: the path that error messages name.
 
     Raises:
-        NotABundleError: it does not.
+        NotABundleError: this library does not know one of the features.
     """
     for feature in manifest.requires_write:
         if feature not in WRITE_FEATURES:
             raise NotABundleError(
                 "unknown_feature",
-                f"appending needs the feature {feature!r}, which this library does not know",
+                f"appending needs the feature {feature!r}, which this library does not know;"
+                " install a newer trajfmt",
                 path=path,
             )

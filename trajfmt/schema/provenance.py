@@ -1,6 +1,7 @@
-"""What is known about the experts of a bundle: network, data set, preprocessing, where each fact is from.
+"""The provenance of a bundle: network, data set, preprocessing and source files, and how each fact is known.
 
-Owns the structure and the types of the manifest's `provenance`, section 3.6 and 3.7 of `spec/v1/spec.md`.
+This module defines the structure and the types of the key `provenance` in the manifest, sections 3.6 and 3.7
+of `spec/v1/spec.md`.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ __all__ = [
 ]
 
 FACTORY: Final = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*"
-"""`package.module:name`."""
+"""Pattern of a factory, `package.module:name`."""
 
 MAX_FACTORY: Final = 200
+"""Largest length of a factory in characters."""
 
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
@@ -44,31 +46,36 @@ Family = Literal["ConvNet", "AlexNet", "VGG11", "ResNet18", "ResNet18AP", "other
 Factory = Annotated[str, msgspec.Meta(pattern=rf"^{FACTORY}\Z", max_length=MAX_FACTORY)]
 
 KnownFrom = Literal["path", "shapes", "flag", "run", "file", "layout"]
-"""Where a fact was learned: a folder's name, the weights' shapes, the user, the training run itself, a source
-file that states it, or the layout whose writer always does so."""
+"""How a fact is known: from a folder name, from the shapes of the weights, from an option of the user, from
+the training run itself, from a source file that states it, or from the file layout, if the codebase that
+writes it always does the same."""
 
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """The network, as far as it is known. Absent facts are unknown.
+    """The network of the experts. A fact that is absent is unknown.
 
     Raises:
-        ValueError: `depth`, `width` or `factory` is missing or of another family's networks.
+        ValueError: the family requires a fact that is missing, or does not allow one that is present.
     """
 
     family: Family
     depth: Positive | None = None
-    """Blocks of a ConvNet, required there; absent otherwise. So is `width`, its channels."""
+    """Number of blocks. Required for a ConvNet and absent for other families."""
 
     width: Positive | None = None
+    """Channels of each block. Required for a ConvNet and absent for other families."""
+
     channels: Positive
+    """Channels of the input images."""
+
     classes: Positive
     image_size: Positive | None = None
-    """Height and width of the (square) input in pixels."""
+    """Height and width of the square input images in pixels."""
 
     norm: Literal["instance", "batch", "group", "layer", "none"] | None = None
     pooling: Literal["avg", "max", "none"] | None = None
     factory: Factory | None = None
-    """`other` only: what builds the network. A name, never a reason to import it."""
+    """Name of a function that builds the network, for the family `other`. Readers must not import it."""
 
     def __post_init__(self) -> None:
         for name in ("depth", "width"):
@@ -82,26 +89,30 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 class Preprocessing(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True
 ):
-    """What was done to the images before the network saw them."""
+    """How images are transformed before the network receives them."""
 
     kind: Literal["none", "normalize", "zca"]
     mean: list[float] | None = None
-    """Per channel, for `normalize`."""
+    """Mean of each channel, for `normalize`."""
 
     std: list[float] | None = None
+    """Standard deviation of each channel, for `normalize`."""
+
     eps: float | None = None
-    """Added to the eigenvalues, for `zca`."""
+    """Number that is added to the eigenvalues, for `zca`."""
 
     images_sha256: Sha256 | None = None
-    """Hash of the images that it was fitted on, `(N, C, H, W)` in [0, 1] as little-endian float32. For `zca`
-    they and `eps` define the matrix, whose own last bits differ between machines."""
+    """Hash of the images that the whitening matrix was fitted on, for `zca`: `(N, C, H, W)` in [0, 1] as
+    little-endian float32. These images and `eps` define the matrix. The matrix itself has no stable hash,
+    because its last bits differ between machines."""
 
 
 class TimestepUnit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """How far apart two timesteps are."""
+    """The amount of training between two consecutive timesteps."""
 
     kind: Literal["epoch", "step"]
     every: Positive = 1
+    """Number of epochs or steps."""
 
 
 class SourceFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -113,18 +124,18 @@ class SourceFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """What is known about the experts. Absent facts are unknown, never invented."""
+    """Facts about the experts of a bundle. A fact that is absent is unknown."""
 
     dataset: Text | None = None
     model: Model | None = None
     preprocessing: Preprocessing | None = None
     recipe: dict[str, Scalar] | None = None
-    """How the experts were trained."""
+    """Hyperparameters of the training, by name."""
 
     timestep: TimestepUnit | None = None
     first_timestep: Index | None = None
-    """Number that t = 0 had in the source, where a trajectory was cut."""
+    """Number of t = 0 in the source, if earlier timesteps were cut off."""
 
     sources: list[SourceFile] = []  # msgspec copies mutable defaults
     known_from: dict[str, KnownFrom] = {}
-    """Where each fact was learned."""
+    """How each fact is known, by the name of its field."""

@@ -107,7 +107,7 @@ def test_mtts_other_networks_are_recognised_by_their_shapes() -> None:
     assert found[1][-5:-2] == ["layer4.1.conv2.weight", "layer4.1.bn2.weight", "layer4.1.bn2.bias"]
     assert settle(found[0], "ResNet18BN").norm == "batch"
     for name in ("ResNet18_AP", "VGG11", "ConvNet"):
-        with pytest.raises(UsageError, match="the shapes say ResNet18"):
+        with pytest.raises(UsageError, match="the shapes imply ResNet18"):
             settle(found[0], name)
 
 

@@ -1,0 +1,199 @@
+"""The entries of a manifest that describe trajectories: their files, and the positions of arrays in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+import msgspec
+
+from trajfmt.schema.provenance import Count, Index, Positive, Sha256
+
+__all__ = ["ChunkTable", "ConvexEntry", "Entry", "FullEntry", "Origin", "ShardEntry", "TableEntry"]
+
+
+class Origin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The origin of a trajectory: number `trajectory` in the file `Provenance.sources[file]`."""
+
+    file: Index
+    trajectory: Index
+
+
+class TableEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """The positions of a trajectory's tables, little-endian float64 arrays in an HDF5 file."""
+
+    file: str
+    u: Count
+    """Byte offset of u `(T+1, L)`."""
+
+    step_norms: Count | None = None
+    """Byte offset of the step norms `(T, L)`; absent if they are unknown."""
+
+    gram: Count | None = None
+    """Byte offset of the Gram matrix `(T+1, T+1)`, the inner products of theta(t) - theta(0)."""
+
+    free: bool = False
+    """Whether u is a free table, which may decrease and leave [0, 1]. Requires two knots."""
+
+
+class ShardEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One of several files that hold the knots of a trajectory."""
+
+    file: str
+    data: Count
+    """Byte offset of the first tensor in the file."""
+
+    tensors: Positive
+    """Number of tensors in the file. Tensors are ordered by knot, then by parameter."""
+
+
+class ConvexEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """One convexified trajectory."""
+
+    timesteps: Annotated[int, msgspec.Meta(ge=2, le=2**31 - 1)]
+    """Number of timesteps, T + 1."""
+
+    knots: Annotated[list[Index], msgspec.Meta(min_length=2)]
+    """Timesteps of the knots, from 0 to T."""
+
+    file: str | None = None
+    """The safetensors file that holds the knots; absent if there are `shards`."""
+
+    data: Count | None = None
+    """Byte offset of knot 0 in `file`. Knot k is at `data + k * bytes of one timestep`."""
+
+    shards: Annotated[list[ShardEntry], msgspec.Meta(min_length=1)] | None = None
+    """The files that together hold the knots. Each tensor is in exactly one of them."""
+
+    table: TableEntry
+    digest: Sha256
+    """Digest of the original trajectory; see the specification."""
+
+    numbers: list[Count] | None = None
+    """Number of each timestep in the source, if it does not follow from `first_timestep` and `timestep`."""
+
+    buffers: str | None = None
+    """The safetensors file of the module buffers, named `{t:05d}/{name}` at every knot."""
+
+    origin: Origin | None = None
+
+    @property
+    def stored_timesteps(self) -> Sequence[int]:
+        """Return the timesteps whose weights are stored."""
+        return self.knots
+
+    @property
+    def weight_files(self) -> list[str]:
+        """Return the files of the weights, in order of their contents."""
+        if self.shards is not None:
+            return [shard.file for shard in self.shards]
+        assert self.file is not None
+        return [self.file]
+
+    @property
+    def files(self) -> set[str]:
+        """Return all files that the trajectory is read from."""
+        return {*self.weight_files, self.table.file, *_existing(self.buffers)}
+
+    def with_files(self, names: Sequence[str]) -> ConvexEntry:
+        """Return the entry with the names of its files filled in.
+
+        Args:
+            names: the files of the weights, followed by the file of module buffers if there is one.
+        """
+        buffers = None if self.buffers is None else names[-1]
+        if self.shards is None:
+            return msgspec.structs.replace(self, file=names[0], buffers=buffers)
+        shards = [
+            msgspec.structs.replace(shard, file=name) for name, shard in zip(names, self.shards, strict=False)
+        ]
+        return msgspec.structs.replace(self, shards=shards, buffers=buffers)
+
+    def with_table(self, file: str, offsets: Mapping[str, int]) -> ConvexEntry:
+        """Return the entry with the position of its tables filled in.
+
+        Args:
+            file: the HDF5 file.
+            offsets: byte offset of each table, by name.
+        """
+        return msgspec.structs.replace(self, table=msgspec.structs.replace(self.table, file=file, **offsets))
+
+    def stored(self, parameters: int) -> list[ShardEntry]:
+        """Return the files of the knots in order, also if there is only one.
+
+        Args:
+            parameters: number of parameter tensors of the network.
+        """
+        if self.shards is not None:
+            return self.shards
+        assert self.file is not None
+        assert self.data is not None
+        return [ShardEntry(file=self.file, data=self.data, tensors=len(self.knots) * parameters)]
+
+
+def _existing(name: str | None) -> list[str]:
+    return [] if name is None else [name]
+
+
+class ChunkTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The positions of the compressed chunks of `theta`, ordered by timestep, then by element."""
+
+    offsets: list[Count]
+    """Byte offset of each chunk in the file."""
+
+    sizes: list[Count]
+    """Compressed size of each chunk in bytes."""
+
+
+class FullEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """One full trajectory."""
+
+    timesteps: Annotated[int, msgspec.Meta(ge=2, le=2**31 - 1)]
+    """Number of timesteps, T + 1."""
+
+    file: str
+    """The HDF5 file with the dataset `theta` (`delta` for codec `archive`)."""
+
+    digest: Sha256
+    """Digest of the trajectory; see the specification."""
+
+    data: Count | None = None
+    """Byte offset of the contiguous weights `(T+1, P)`, for codec `none`."""
+
+    chunks: ChunkTable | None = None
+    """Positions of the chunks, for the other codecs."""
+
+    numbers: list[Count] | None = None
+    """Number of each timestep in the source, if it does not follow from `first_timestep` and `timestep`."""
+
+    buffers: str | None = None
+    """The safetensors file of the module buffers, named `{t:05d}/{name}` at every timestep."""
+
+    origin: Origin | None = None
+
+    @property
+    def stored_timesteps(self) -> Sequence[int]:
+        """Return the timesteps whose weights are stored."""
+        return range(self.timesteps)
+
+    @property
+    def weight_files(self) -> list[str]:
+        """Return the files of the weights."""
+        return [self.file]
+
+    @property
+    def files(self) -> set[str]:
+        """Return all files that the trajectory is read from."""
+        return {self.file, *_existing(self.buffers)}
+
+    def with_files(self, names: Sequence[str]) -> FullEntry:
+        """Return the entry with the names of its files filled in.
+
+        Args:
+            names: the file of the weights, followed by the file of module buffers if there is one.
+        """
+        buffers = None if self.buffers is None else names[-1]
+        return msgspec.structs.replace(self, file=names[0], buffers=buffers)
+
+
+Entry = ConvexEntry | FullEntry
