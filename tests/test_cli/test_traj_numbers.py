@@ -26,8 +26,9 @@ def test_convert_into_another_type(
     done = traj("convert", source, tmp_path / "out.mct", "--dtype", dtype, "--knots", "2")
     assert done.code == 0
     kept = dtype == "f64"
-    error = "which keeps every weight" if kept else "largest relative error of one weight, and of all"
-    assert f"stored in {dtype.upper()}, {error}" in done.err
+    worst = "; relative error of the worst weight, and of all weights"
+    error = ", which represents every weight exactly" if kept else worst
+    assert f"stored in {dtype.upper()}{error}" in done.err
     with trajfmt.open(tmp_path / "out.mct") as bundle:
         assert np.array_equal(bundle[0].at(2), theta[2].astype(DTYPES[dtype.upper()]))
     assert traj("validate", tmp_path / "out.mct").code == 0

@@ -22,7 +22,7 @@ from trajfmt.encodings.table import encoding_of_path
 from trajfmt.errors import Reason, TrajfmtError, WriteError, display
 from trajfmt.schema.manifest import Origin
 from trajfmt.schema.provenance import SourceFile
-from trajfmt.trajectory.rounding import told
+from trajfmt.trajectory import rounding
 
 __all__ = ["Dealt", "Destination"]
 
@@ -135,8 +135,8 @@ class Destination:
     @property
     def rounding(self) -> str:
         """Return what storing weights in another type has changed, in words; nothing if it has not."""
-        rounding = self._writer.rounding
-        return told(rounding, self._writer.layout.dtype) if rounding else ""
+        errors = self._writer.rounding
+        return rounding.describe(errors, self._writer.layout.dtype) if errors else ""
 
     def publish(self, sources: Sequence[SourceFile], renumbered: Mapping[int, int]) -> None:
         """Make the bundle appear, with the files of the source in its provenance.

@@ -1,13 +1,13 @@
-"""What a trajectory is, and the arithmetic on one.
+"""The protocols of trajectories, and the arithmetic on them.
 
-Works on arrays in memory. It must not import `storage` or any folder above it.
+This folder works on arrays in memory. It must not import `storage` or any folder above it.
 
 Modules:
-    source: the `Source` and `Convexified` protocols, and the traversal in blocks over all timesteps.
-    beta: eqs. 8 to 10: step norms to the curve u(t), and a real t to a segment and a weight for each layer.
-    rounding: conversion between float types with a single rounding, and the error that it makes.
-    measure: step norms, Gram matrix, digest and finiteness in one pass over the weights.
-    recorder: convexifying while a network trains, with one previous copy of the weights.
+    source: the protocols `Source` and `Convexified`, and the traversal in blocks over all timesteps.
+    beta: the curve u(t) from step norms (eq. 9), and its evaluation at a real t (eq. 10).
+    rounding: conversion between float types with a single rounding, and its error.
+    measure: step norms, Gram matrix, digest and a check for finite weights, in one pass over the weights.
+    recorder: convexify a trajectory during training, with one copy of the previous weights.
 """
 
 from trajfmt.trajectory.recorder import PathRecorder, Recorded

@@ -1,11 +1,8 @@
-"""The convexified trajectory's beta, eqs. 8 to 10 of the paper, as pure functions.
+"""The betas of a convexified trajectory, eqs. 8 to 10 of the paper, as pure functions.
 
-Owns the way from step norms to the curve u(t), and from a real t to a stretch and a weight per layer.
-Knows nothing about files or weights.
-
-With knots k_0 = 0 < k_1 < … < k_S = T the paper convexifies each stretch between knots on its own. The
-curve u(t) = s + beta_s(t), where s counts the knots passed, joins the stretches into one monotone table
-from 0 to S. With two endpoints (S = 1) it *is* beta.
+With knots k_0 = 0 < k_1 < … < k_S = T, the paper convexifies each segment between consecutive knots
+separately. The curve u(t) = s + beta_s(t), where s is the number of the segment, joins the betas of all
+segments into one monotone table from 0 to S. With two endpoints (S = 1), u equals beta.
 """
 
 from __future__ import annotations
@@ -25,27 +22,35 @@ Float = NDArray[np.float64]
 
 
 def check_knots(knots: Sequence[int], last: int) -> tuple[int, ...]:
-    """Return `knots` as a tuple if they rise strictly from 0 to `last`, else raise `UsageError`."""
+    """Require knots that increase strictly from 0 to `last`, and return them as a tuple of integers.
+
+    Raises:
+        UsageError: the knots do not begin at 0, do not end at `last`, or do not increase strictly.
+    """
     result = tuple(operator.index(knot) for knot in knots)
     if len(result) < 2 or result[0] != 0 or result[-1] != last:
         raise UsageError(f"knots must run from 0 to {last}, got {result}")
     if any(b <= a for a, b in itertools.pairwise(result)):
-        raise UsageError(f"knots must rise strictly, got {result}")
+        raise UsageError(f"knots must increase strictly, got {result}")
     return result
 
 
 def curve(step_norms: Float, knots: Sequence[int]) -> Float:
-    """Return u(t) for every timestep and layer (paper eq. 9, applied between consecutive knots).
+    """Compute u(t) for every timestep and layer: eq. 9, applied to each segment.
+
+    If a layer does not move between two consecutive knots a and b, its path has length 0 and eq. 9 is
+    undefined. Its beta is then (t - a) / (b - a), which keeps u monotone; the weights do not depend on this
+    choice.
 
     Args:
-        step_norms: `(T, L)` float64, ||theta(t+1) - theta(t)|| per layer.
+        step_norms: `(T, L)` float64, ||theta(t+1) - theta(t)|| of each layer.
         knots: stored timesteps, from 0 to T.
 
     Returns:
-        `(T+1, L)` float64, monotone in t, exactly s at knot s.
+        `(T+1, L)` float64, monotone in t, and exactly s at knot s.
 
-    A layer that does not move between two knots a and b has no path length there; its beta is defined
-    as (t - a) / (b - a), so that u stays monotone. The weights are the same for any choice.
+    Raises:
+        UsageError: the knots do not increase strictly from 0 to T.
 
     Example:
         >>> curve(np.array([[3.0], [1.0], [0.0]]), [0, 2, 3]).ravel().tolist()
@@ -67,17 +72,18 @@ def curve(step_norms: Float, knots: Sequence[int]) -> Float:
 
 
 def locate(u: Float, t: float, *, free: bool = False) -> tuple[NDArray[np.int64], Float]:
-    """Return the stretch and the weight in it, per layer, at a real timestep t (eq. 10).
+    """Find the segment and the weight in it at a real timestep t, for each layer (eq. 10).
 
-    theta(t) = (1 - weight) * knot[segment] + weight * knot[segment + 1], per layer.
+    The weights of a layer are theta(t) = (1 - weight) * knot[segment] + weight * knot[segment + 1].
 
     Args:
-        u: `(T+1, L)` float64, as `curve` gives it.
-        t: real, 0 <= t <= T.
-        free: u is the weight of the second of two knots as it is, in [0, 1] or not.
+        u: `(T+1, L)` float64, as returned by `curve`.
+        t: real timestep in [0, T].
+        free: whether u is a free table. Its values are the weights of the second of two knots, and may be
+            outside [0, 1].
 
     Returns:
-        segment `(L,)` int64 in [0, S-1] and weight `(L,)` float64 in [0, 1], any number if `free`.
+        segment `(L,)` int64 in [0, S-1], and weight `(L,)` float64. The weight is in [0, 1] unless `free`.
 
     Raises:
         TimestepError: t is not a number in [0, T].
@@ -87,7 +93,8 @@ def locate(u: Float, t: float, *, free: bool = False) -> tuple[NDArray[np.int64]
         raise TimestepError(f"timestep t must lie in [0, {last}], got {t!r}")
     low = min(int(t), last - 1)
     eta = t - low
-    # The ends of the interval are taken as they are: (1 - 1) * a + 1 * b may differ from b by a rounding.
+    # At the ends of the interval u is copied, because (1 - 1) * a + 1 * b may differ from b by a rounding
+    # error.
     if eta == 0.0:
         position = u[low]
     elif eta == 1.0:
@@ -96,6 +103,6 @@ def locate(u: Float, t: float, *, free: bool = False) -> tuple[NDArray[np.int64]
         position = (1.0 - eta) * u[low] + eta * u[low + 1]
     if free:
         return np.zeros(u.shape[1], np.int64), np.array(position)
-    stretches = round(float(u[-1, 0]))
-    segment = np.minimum(position.astype(np.int64), stretches - 1)
+    segments = round(float(u[-1, 0]))
+    segment = np.minimum(position.astype(np.int64), segments - 1)
     return segment, np.clip(position - segment, 0.0, 1.0)

@@ -1,8 +1,8 @@
-"""One pass over a trajectory: step norms per layer, the Gram matrix of the path, identity, finiteness.
+"""Measure a trajectory in one pass over its weights: step norms (eq. 9), Gram matrix, digest, finite weights.
 
-Owns the arithmetic of the paper's eq. 9 on weights (float64 throughout) and nothing on disk. The sums of a
-step norm are taken in one fixed order, whatever blocks the weights come in: a recorder, which sees two
-timesteps at a time, gets the same bits as a conversion, which sees all of them.
+All sums are in float64 and are taken in a fixed order that does not depend on the size of the blocks. A
+recorder, which sees two timesteps at a time, therefore computes the same bits as a conversion, which sees all
+timesteps.
 """
 
 from __future__ import annotations
@@ -26,31 +26,36 @@ __all__ = ["GRAM_LIMIT", "Digest", "Measure", "Measured", "halfway", "mean", "ta
 Float = NDArray[np.float64]
 
 GRAM_LIMIT: Final = 256
-"""Largest T for which a Gram matrix is kept."""
+"""Largest T for which a Gram matrix is computed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What is known of a trajectory after one pass."""
+    """The measurements of a trajectory."""
 
     step_norms: Float
-    """`(T, L)`: ||theta(t+1) - theta(t)|| per layer."""
+    """`(T, L)`: ||theta(t+1) - theta(t)|| of each layer."""
 
     gram: Float | None
-    """`(T+1, T+1)`: inner products of theta(t) - theta(0), over all parameters."""
+    """`(T+1, T+1)`: inner products of theta(t) - theta(0), over all parameters; None unless requested."""
 
     digest: str
-    """Digest of the trajectory, see `Digest`."""
+    """Digest of the trajectory as hexadecimal text; see `Digest`."""
 
     moves: bool
-    """Whether any step is longer than 0, or the ends differ."""
+    """Whether a step norm is greater than 0, or the first and last timestep differ."""
 
 
 class Digest:
-    """Digest of a trajectory from its two ends, fed in flat order.
+    """The digest of a trajectory, computed from blocks of elements in the order of the weight vector.
 
-    It is the sha256 of: sha256 of theta(0), sha256 of theta(T), T + 1 as 8 bytes little-endian. Weights of
-    another type than the one they are stored in count as what they are rounded to.
+    The digest is the sha256 of three values: sha256 of theta(0), sha256 of theta(T), and T + 1 as 8 bytes
+    little-endian. Weights are rounded to the stored type before they are hashed.
+
+    Args:
+        timesteps: T + 1.
+        dtype: the type in which the weights are stored.
+        every: compute checksums of all timesteps, so that `moves` compares all of them.
     """
 
     def __init__(self, timesteps: int, dtype: np.dtype[np.generic], *, every: bool = False) -> None:
@@ -60,7 +65,7 @@ class Digest:
         self._sums = [0] * timesteps if every else []
 
     def add(self, t: int, values: NDArray[np.generic]) -> None:
-        """Take in the next elements of timestep t; only the first and the last timestep count."""
+        """Add the next elements of timestep t. The digest ignores all but the first and the last timestep."""
         end = self._ends.get(t)
         if end is None and not self._sums:
             return
@@ -72,17 +77,17 @@ class Digest:
 
     @property
     def moves(self) -> bool:
-        """Return whether a timestep differs from another: any, if made for `every` one, else the ends."""
+        """Return whether the first and the last timestep differ or, with `every`, any two timesteps."""
         return len(set(self._sums)) > 1 or len({end.digest() for end in self._ends.values()}) > 1
 
     def digest(self) -> str:
-        """Return the digest as hex."""
+        """Return the digest as hexadecimal text."""
         parts = b"".join(end.digest() for end in self._ends.values())
         return hashlib.sha256(parts + self._timesteps.to_bytes(8, "little")).hexdigest()
 
 
 def mean(a: NDArray[np.generic], b: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Return (a + b) / 2 in the arrays' own dtype, rounded once."""
+    """Return (a + b) / 2 in the dtype of `a`, rounded once."""
     return narrow(halfway(a, b), a.dtype)
 
 
@@ -95,9 +100,9 @@ def halfway(a: NDArray[np.generic], b: NDArray[np.generic]) -> Float:
 
 
 def _add_squares(total: Float, steps: Float) -> Float:
-    """Return `total` `(T,)` plus the squares of the rows of `steps` `(T, width)`, which is overwritten.
+    """Return `total` `(T,)` plus the sum of squares of each row of `steps` `(T, width)`.
 
-    Summed pairwise inside pieces of `PIECE` elements and one piece after another.
+    `steps` is overwritten. The sum is pairwise within pieces of `PIECE` elements, and sequential over pieces.
     """
     steps *= steps
     count, width = steps.shape
@@ -113,15 +118,16 @@ _local = threading.local()
 
 
 def take_scratch() -> None:
-    """Take the working memory of this thread; else it is taken when first needed.
+    """Allocate the working memory of this thread now instead of at first use.
 
-    It is kept for all trajectories of the thread: new pages for each cost more than the arithmetic.
+    The thread keeps it for all trajectories, because mapping new pages for each costs more time than the
+    arithmetic.
     """
     _local.buffers = [np.ones(BLOCK_BYTES // 8), np.ones(BLOCK_BYTES // 8)]
 
 
 def _scratch(which: int, rows: int, width: int) -> Float:
-    """Return working memory of this thread `(rows, width)`, with any contents."""
+    """Return uninitialised working memory `(rows, width)` of this thread; `which` is 0 or 1."""
     if not hasattr(_local, "buffers"):
         take_scratch()
     buffers: list[Float] = _local.buffers
@@ -131,10 +137,16 @@ def _scratch(which: int, rows: int, width: int) -> Float:
 
 
 class Measure:
-    """Accumulates blocks in flat order; `result` gives the `Measured`.
+    """Accumulate measurements over blocks of a trajectory, in the order of the weight vector.
 
-    With the steps d_t = theta(t+1) - theta(t) as rows of D, the products D D^T of all blocks, summed and
-    twice cumulated, are the Gram matrix of theta(t) - theta(0); it is kept where `gram` asks for it.
+    For the Gram matrix, let the steps d_t = theta(t+1) - theta(t) be the rows of D. The products D D^T,
+    summed over all blocks and then accumulated along both axes, are the inner products of theta(t) -
+    theta(0).
+
+    Args:
+        timesteps: T + 1.
+        layout: the parameter layout.
+        gram: compute the Gram matrix if T <= `GRAM_LIMIT`.
     """
 
     def __init__(self, timesteps: int, layout: ParamLayout, *, gram: bool = False) -> None:
@@ -146,24 +158,24 @@ class Measure:
         self._timesteps = timesteps
 
     def add(self, block: Block) -> None:
-        """Take in one block.
+        """Add one block.
 
         Raises:
-            SourceError: a weight is not finite; the message names timestep and parameter.
+            SourceError: a weight is not finite. The message names the timestep and the parameter.
         """
-        with np.errstate(all="ignore"):  # what is not finite is found below, and named
+        with np.errstate(all="ignore"):  # numbers that are not finite are reported below
             steps = self._steps(block)
             if self._products is not None:
                 self._products += steps @ steps.T
             layer = self._layout.layer_of_parameter[block.parameter]
             self._squares[layer] = squares = _add_squares(self._squares[layer], steps)
         if not np.isfinite(squares).all():
-            self._complain(block)
+            self._raise_non_finite(block)
         self._identity.add(0, block.rows[0])
         self._identity.add(self._timesteps - 1, block.rows[-1])
 
     def _steps(self, block: Block) -> Float:
-        """Return the differences of neighbouring timesteps `(T, width)`."""
+        """Return the differences between consecutive timesteps `(T, width)`."""
         rows = block.rows
         values = _scratch(0, len(rows), rows[0].size)
         for t, row in enumerate(rows):
@@ -172,7 +184,7 @@ class Measure:
         return np.subtract(values[1:], values[:-1], out=steps)
 
     def result(self) -> Measured:
-        """Return what was measured."""
+        """Return the measurements, after all blocks have been added."""
         gram = None
         if self._products is not None:
             gram = np.zeros((self._timesteps, self._timesteps))
@@ -182,11 +194,12 @@ class Measure:
         moves = bool(norms.any()) or self._identity.moves
         return Measured(norms, gram, self._identity.digest(), moves)
 
-    def _complain(self, block: Block) -> None:
+    def _raise_non_finite(self, block: Block) -> None:
         name = self._layout.parameters[block.parameter].name
         for t, row in enumerate(block.rows):
             if not finite(row):
                 raise non_finite(t, name)
         raise SourceError(
-            "non_finite", f"steps overflow float64: parameter `{display(name)}`, first element {block.start}"
+            "non_finite",
+            f"step norms overflow float64: parameter `{display(name)}`, near element {block.start}",
         )

@@ -1,7 +1,7 @@
-"""Convexifying a trajectory while it is trained: knots and step norms, never the waypoints.
+"""Convexify a trajectory during training, without storing its waypoints.
 
-Owns the paper's remark under eq. 9: a new step norm needs one previous copy of the weights and nothing else.
-What comes out is, bit for bit, what a conversion makes of all timesteps.
+As the paper remarks under eq. 9, a step norm needs only the current weights and one copy of the previous
+ones. The result is bit for bit the same as that of converting all timesteps.
 """
 
 from __future__ import annotations
@@ -25,30 +25,33 @@ Array = NDArray[np.generic]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """A convexified trajectory in memory, for `BundleWriter.add`."""
+    """A convexified trajectory in memory, to be passed to `BundleWriter.add`."""
 
     timesteps: int
-    """T + 1."""
+    """Number of timesteps, T + 1."""
 
     knots: tuple[int, ...]
-    """From 0 to T."""
+    """Timesteps of the knots, from 0 to T."""
 
     smoothed: bool
+    """Whether inserted waypoints and the last timestep were averaged with their neighbours."""
+
     rows: tuple[Array, ...]
-    """The weights at the knots, `(P,)` each."""
+    """The weights `(P,)` at each knot."""
 
     measured: Measured
 
 
 class PathRecorder:
-    """Takes in the weights of one timestep after another.
+    """Convexify a trajectory whose timesteps arrive one after another.
 
-    Memory: the knots so far and one copy of the weights (two with `smooth`), besides the step norms.
+    Memory holds the knots so far, one copy of the weights (two with `smooth`), and the step norms.
 
     Args:
-        layout: the parameters.
-        knots: waypoints to keep between the endpoints.
-        smooth: average them and the last timestep with their neighbours, as `trajfmt.create` does.
+        layout: the parameter layout.
+        knots: timesteps of the waypoints to insert between the endpoints.
+        smooth: average inserted waypoints and the last timestep with their neighbours, as `trajfmt.create`
+            does.
     """
 
     def __init__(self, layout: ParamLayout, *, knots: Sequence[int] = (), smooth: bool = False) -> None:
@@ -65,11 +68,14 @@ class PathRecorder:
         return self._count
 
     def add(self, theta: Array) -> None:
-        """Take in the next timestep's weights `(P,)`, which are copied.
+        """Add the weights of the next timestep.
+
+        Args:
+            theta: the weights `(P,)` in the dtype of the parameter layout. They are copied.
 
         Raises:
-            SourceError: a weight is not finite; the message names timestep and parameter.
-            UsageError: other size or dtype than the layout's.
+            SourceError: a weight is not finite. The message names the timestep and the parameter.
+            UsageError: size or dtype differ from the parameter layout.
         """
         t, layout = self._count, self._layout
         if theta.shape != (layout.size,) or theta.dtype.newbyteorder("=") != layout.numpy_dtype:
@@ -97,14 +103,14 @@ class PathRecorder:
         except SourceError as exc:
             if exc.timestep is None:
                 raise
-            raise non_finite(self._count, exc.parameter) from exc  # the one before was finite
+            raise non_finite(self._count, exc.parameter) from exc  # the previous timestep was finite
         return measure.result()
 
     def finish(self) -> Recorded:
-        """Return the trajectory; more timesteps may follow, for a longer one.
+        """Return the trajectory recorded so far. More timesteps may be added afterwards.
 
         Raises:
-            SourceError: fewer than two timesteps, or an inserted knot that was never reached.
+            SourceError: fewer than two timesteps were recorded, or none after the last inserted waypoint.
         """
         last = self._count - 1
         if last < 1 or (self._inserted and self._inserted[-1] >= last):

@@ -1,6 +1,7 @@
-"""What a trajectory must offer to be written into a bundle, and the simplest thing that offers it.
+"""The protocols of trajectories that can be written to a bundle, and the traversal that reads them.
 
-Owns the `Source` protocol and the column-wise traversal that reads every waypoint exactly once.
+`columns` visits a trajectory in blocks of elements over all timesteps and reads every waypoint exactly once.
+`ArrayTrajectory` is a trajectory in memory.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ __all__ = [
     "PIECE",
     "ArrayTrajectory",
     "Block",
-    "Carrying",
     "Convexified",
     "Identified",
     "Piecewise",
     "Source",
+    "SupportsBuffers",
     "checked",
     "columns",
 ]
@@ -30,42 +31,48 @@ __all__ = [
 Array = NDArray[np.generic]
 
 BLOCK_BYTES: Final = 3 * 2**19
-"""Float64 values of one block. Equally fast between 1.5 and 6 MB, so the smallest."""
+"""Size of a block in bytes, as float64. Sizes from 1.5 to 6 MB are equally fast, so it is the smallest."""
 
 PIECE: Final = 128
-"""Blocks begin at a multiple of it inside their parameter, so that sums need not depend on their width."""
+"""Blocks begin at a multiple of this many elements in their parameter, so that sums do not depend on the size
+of blocks."""
 
 
 class Source(Protocol):
-    """A trajectory whose weights can be read piecewise."""
+    """A full trajectory whose weights can be read one parameter at a time."""
 
     @property
     def timesteps(self) -> int:
-        """Return T + 1."""
+        """Return the number of timesteps, T + 1."""
         ...
 
     def read(self, t: int, parameter: int) -> Array:
-        """Return one parameter at timestep t, flattened `(size,)`; a view wherever that is possible."""
+        """Return one parameter at timestep t, flattened to `(size,)`. A view is preferred to a copy.
+
+        Args:
+            t: timestep.
+            parameter: index of the parameter in the parameter layout.
+        """
         ...
 
 
 @runtime_checkable
-class Carrying(Protocol):
-    """A trajectory that has more than weights."""
+class SupportsBuffers(Protocol):
+    """A trajectory that may have module buffers, and numbers for its timesteps."""
 
     @property
     def numbers(self) -> tuple[int, ...] | None:
-        """Return the T + 1 numbers of the timesteps in the source, rising; None if there are none."""
+        """Return the T + 1 numbers of the timesteps in the source, increasing; None if it has none."""
         ...
 
     def buffers(self, t: int) -> Mapping[str, NDArray[Any]]:
-        """Return what timestep t carries beside its parameters, such as running statistics."""
+        """Return the module buffers at timestep t, such as running statistics, by name."""
         ...
 
 
 @runtime_checkable
 class Piecewise(Protocol):
-    """A trajectory whose `read` would compute a whole parameter; its pieces are asked for instead."""
+    """A trajectory that computes its weights. A writer reads pieces of a parameter instead of all of it."""
 
     def piece(self, t: int, parameter: int, start: int, stop: int) -> Array:
         """Return elements `start:stop` of one flattened parameter at timestep t."""
@@ -74,11 +81,11 @@ class Piecewise(Protocol):
 
 @runtime_checkable
 class Convexified(Protocol):
-    """A trajectory that is convexified already, for bundles of encoding `convex`."""
+    """A trajectory that is convexified already, so that its waypoints are gone."""
 
     @property
     def timesteps(self) -> int:
-        """Return T + 1."""
+        """Return the number of timesteps, T + 1."""
         ...
 
     @property
@@ -87,33 +94,38 @@ class Convexified(Protocol):
         ...
 
     def read(self, t: int, parameter: int) -> Array:
-        """Return one parameter of *knot number* t, flattened `(size,)`; a view wherever that is possible."""
+        """Return one parameter at a knot, flattened to `(size,)`. A view is preferred to a copy.
+
+        Args:
+            t: *number of the knot*, not its timestep.
+            parameter: index of the parameter in the parameter layout.
+        """
         ...
 
     @property
     def u(self) -> NDArray[np.float64]:
-        """Return `(T+1, L)`: how far along the knots each layer is, as `trajfmt.beta.curve` defines it."""
+        """Return the table of u `(T+1, L)`, as defined by `trajfmt.trajectory.beta.curve`."""
         ...
 
     @property
     def step_norms(self) -> NDArray[np.float64] | None:
-        """Return `(T, L)`: lengths of the steps, if they are known."""
+        """Return the step norms `(T, L)`, or None if they are unknown."""
         ...
 
     @property
     def smoothed(self) -> bool:
-        """Return whether the knots were averaged with their neighbours."""
+        """Return whether inserted waypoints and the last timestep were averaged with their neighbours."""
         ...
 
     @property
     def free(self) -> bool:
-        """Return whether u is the weight of the second of two knots as it is, in [0, 1] or not."""
+        """Return whether u is a free table: weights of the second of two knots, which may leave [0, 1]."""
         ...
 
 
 @runtime_checkable
 class Identified(Protocol):
-    """A convexified trajectory of a bundle, whose original is known by its digest."""
+    """A convexified trajectory with the digest of the original trajectory, such as one from a bundle."""
 
     @property
     def digest(self) -> str:
@@ -122,12 +134,20 @@ class Identified(Protocol):
 
     @property
     def gram(self) -> NDArray[np.float64] | None:
-        """Return the Gram matrix of the original path `(T+1, T+1)`, if it was kept."""
+        """Return the Gram matrix `(T+1, T+1)` of the original trajectory, or None if it was not stored."""
         ...
 
 
 class ArrayTrajectory:
-    """A trajectory held in memory: `theta` `(T+1, P)`, parameters in the order of `Module.parameters()`."""
+    """A full trajectory in memory.
+
+    Args:
+        theta: the weights `(T+1, P)`, in the dtype and parameter order of the layout.
+        layout: the parameter layout.
+
+    Raises:
+        UsageError: shape or dtype of `theta` differ from the parameter layout.
+    """
 
     def __init__(self, theta: Array, layout: ParamLayout) -> None:
         theta = np.asarray(theta)
@@ -140,58 +160,70 @@ class ArrayTrajectory:
 
     @property
     def timesteps(self) -> int:
-        """Return T + 1."""
+        """Return the number of timesteps, T + 1."""
         return int(self._theta.shape[0])
 
     def read(self, t: int, parameter: int) -> Array:
-        """Return a view of one parameter at timestep t, flattened."""
+        """Return a view of one parameter at timestep t, flattened to `(size,)`."""
         return self._theta[t, self._offsets[parameter] : self._offsets[parameter + 1]]
 
 
 class Block(NamedTuple):
-    """The same elements at every timestep."""
+    """A range of elements of one parameter, at all timesteps."""
 
     parameter: int
     """Index of the parameter."""
 
     start: int
-    """Position of the first element in the flat vector `(P,)`."""
+    """Position of the first element in the weight vector `(P,)`."""
 
     rows: list[Array]
-    """One 1-D array per timestep."""
+    """The elements at each timestep, T + 1 arrays of shape `(width,)`."""
 
 
 def checked(
     source: Source | Convexified, layout: ParamLayout, t: int, parameter: int, *, cast: bool = False
 ) -> Array:
-    """Read one parameter at one timestep (or knot), and require that it is what the layout says.
+    """Read one parameter at one timestep or knot, and check its size and dtype.
 
     Args:
         source: the trajectory.
-        layout: the parameters.
-        t: timestep, or number of a knot.
+        layout: the parameter layout.
+        t: timestep, or number of a knot of a convexified trajectory.
         parameter: index of the parameter.
-        cast: whether another float type than the layout's is welcome.
+        cast: accept float types other than that of the layout.
+
+    Returns:
+        The parameter, flattened to `(size,)`, in the dtype of the source.
 
     Raises:
-        UsageError: another size or dtype.
+        UsageError: size or dtype differ from the parameter layout.
     """
     values = source.read(t, parameter)
     expected = layout.parameters[parameter]
     fits = values.dtype == layout.numpy_dtype or (cast and values.dtype in DTYPES.values())
     if values.shape != (expected.size,) or not fits:
         raise UsageError(
-            f"the source does not fit the layout: timestep {t}, parameter `{display(expected.name)}` must be"
-            f" ({expected.size},) {expected.dtype}, got {values.shape} {values.dtype}"
+            f"the source does not fit the parameter layout: timestep {t}, parameter"
+            f" `{display(expected.name)}` must be ({expected.size},) {expected.dtype},"
+            f" got {values.shape} {values.dtype}"
         )
     return values
 
 
 def columns(source: Source, layout: ParamLayout, *, cast: bool = False) -> Iterator[Block]:
-    """Visit a trajectory in blocks of elements over all timesteps, in flat order, each once.
+    """Visit a trajectory in blocks of elements over all timesteps, in the order of the weight vector.
 
-    Whatever needs several timesteps at a time (step norms, inner products, averages of neighbours) needs
-    only one block of them, so memory does not grow with T, P or the number of trajectories.
+    Step norms, inner products and averages of neighbours need several timesteps at a time, but only the same
+    elements of each. With blocks, memory does not grow with T, P or the number of trajectories.
+
+    Args:
+        source: the trajectory.
+        layout: the parameter layout.
+        cast: accept float types other than that of the layout.
+
+    Raises:
+        UsageError: size or dtype of a parameter differ from the parameter layout.
     """
     timesteps = source.timesteps
     length = max(PIECE, BLOCK_BYTES // (8 * timesteps) // PIECE * PIECE)

@@ -106,7 +106,7 @@ def test_digest_is_of_the_stored_ends(tmp_path: Path, layout: ParamLayout, walk:
         ({"step_norms": lambda _: -np.ones((5, 3))}, CorruptError, "step norms"),
         ({"step_norms": lambda _: np.ones((6, 3))}, CorruptError, "must have shape"),
         ({"rows": lambda rows: rows * np.float32(np.nan)}, SourceError, "timestep 0, parameter `fc.weight`"),
-        ({"rows": lambda rows: rows.astype(np.float64)}, UsageError, "does not fit the layout"),
+        ({"rows": lambda rows: rows.astype(np.float64)}, UsageError, "does not fit the parameter layout"),
         ({"knots": lambda _: (0, 4, 5)}, CorruptError, "knot 4"),
     ],
 )

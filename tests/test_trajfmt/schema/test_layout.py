@@ -49,7 +49,7 @@ def test_module_grouping_joins_parameters_that_are_apart() -> None:
 
 
 def test_all_grouping_is_one_layer_and_one_run() -> None:
-    """With `all`, everything shares one beta, in one stretch of memory."""
+    """With `all`, everything shares one beta, in one range of memory."""
     layout = ParamLayout.of([("a", (2,)), ("b", (3,))], layers="all")
     assert layout.layers == (Layer("all", (0, 1)),)
     assert layout.runs == ((0, 5, 0),)

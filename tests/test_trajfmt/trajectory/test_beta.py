@@ -47,8 +47,8 @@ def test_one_step_has_beta_zero_and_one() -> None:
     assert curve(np.array([[3.0, 0.0]]), (0, 1)).tolist() == [[0, 0], [1, 1]]
 
 
-def test_a_layer_that_stands_still_moves_evenly_in_its_own_stretch_only() -> None:
-    """The definition for a still layer is per stretch and per layer."""
+def test_a_layer_that_stands_still_moves_evenly_in_its_own_segment_only() -> None:
+    """The definition for a still layer is per segment and per layer."""
     norms = np.array([[0.0, 1.0], [0.0, 3.0], [2.0, 0.0], [6.0, 0.0]])
     u = curve(norms, (0, 2, 4))
     assert u.tolist() == [[0, 0], [0.5, 0.25], [1, 1], [1.25, 1.5], [2, 2]]
@@ -82,7 +82,7 @@ def test_locate_is_eq_10_in_exact_arithmetic(case: tuple[list[float], list[int]]
 
 
 def test_locate_is_exact_at_every_knot() -> None:
-    """At a knot the weight is 0, or 1 at the end of the last stretch: nothing is mixed."""
+    """At a knot the weight is 0, or 1 at the end of the last segment: nothing is mixed."""
     u = curve(np.array([[0.1, 0.7], [0.2, 0.1], [0.3, 0.9]]), (0, 1, 2, 3))
     for k in range(4):
         segment, weight = locate(u, float(k))

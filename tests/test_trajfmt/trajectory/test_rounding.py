@@ -19,7 +19,7 @@ from trajfmt.convert.options import ConvertOptions
 from trajfmt.convert.run import convert
 from trajfmt.encodings.convex.reader import ConvexTrajectory
 from trajfmt.schema.layout import DTYPES
-from trajfmt.trajectory.rounding import Rounding, finite, narrow, told
+from trajfmt.trajectory.rounding import Rounding, describe, finite, narrow
 
 BF16 = DTYPES["BF16"]
 Walk = Callable[..., Any]
@@ -83,7 +83,7 @@ def test_rounding_is_measured() -> None:
     error = Rounding.of(exact, np.array([0.0, 1.5, 3.0]))
     assert (error.largest, error.norm) == (0.5, pytest.approx(0.5 / np.sqrt(10)))
     assert Rounding.of(exact[:2], np.array([0.0, 1.5])) + Rounding.of(exact[2:], exact[2:]) == error
-    assert "timestep 7: 0.5, 0.16" in told({7: error}, "F16")
+    assert "timestep 7: 0.5, 0.16" in describe({7: error}, "F16")
 
 
 @pytest.mark.parametrize("smooth", [False, True])

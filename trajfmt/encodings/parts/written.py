@@ -14,7 +14,7 @@ from trajfmt.errors import UsageError
 from trajfmt.schema.manifest import Entry, FileEntry
 from trajfmt.storage.files import sha256_file
 from trajfmt.trajectory.rounding import Rounding
-from trajfmt.trajectory.source import Carrying
+from trajfmt.trajectory.source import SupportsBuffers
 
 __all__ = ["NewFile", "Written", "with_carried"]
 
@@ -77,13 +77,13 @@ def with_carried(
     Args:
         written: the trajectory.
         pending: gives the path of a new file.
-        source: the trajectory's source; nothing is added unless it is `Carrying`.
+        source: the trajectory's source; nothing is added unless it is `SupportsBuffers`.
         stored: the timesteps of the source whose weights are stored.
 
     Raises:
         UsageError: the source has more or fewer numbers than timesteps.
     """
-    if not isinstance(source, Carrying):
+    if not isinstance(source, SupportsBuffers):
         return written
     entry = written.entry
     if source.numbers is not None:
