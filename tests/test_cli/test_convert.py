@@ -123,7 +123,7 @@ def still(content: Any) -> Any:
             "non_finite",
             "trajectory 1: weights must be finite: timestep 3, parameter `features.0.bias`",
         ),
-        (shortened, "too_few_timesteps", "trajectory 1: a trajectory needs two timesteps or more, got 1"),
+        (shortened, "too_few_timesteps", "trajectory 1: a trajectory needs at least two timesteps, got 1"),
         (foreign, "mixed_architectures", "5 parameters instead of 6"),
         (repeated, "duplicate_trajectory", "same trajectory as number 0"),
         (still, "no_motion", "trajectory 1: the weights are the same at every timestep"),

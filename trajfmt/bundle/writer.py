@@ -103,12 +103,12 @@ class BundleWriter:
         self._encoder.check(source)
         paths: list[Path] = []
 
-        def pending() -> Path:
+        def new_path() -> Path:
             paths.append(self._staging.pending())
             return paths[-1]
 
         try:
-            return self._encoder.write(pending, source, self.layout).hashed()
+            return self._encoder.write(new_path, source, self.layout).hashed()
         except BaseException:
             for path in paths:
                 path.unlink(missing_ok=True)

@@ -1,10 +1,10 @@
-"""How a trajectory becomes bytes, and is read again.
+"""The encodings of trajectories, which write and read the files of a bundle.
 
-It must not import `bundle` or any folder above it.
+This folder must not import `bundle` or any folder above it.
 
 Modules:
-    table: every encoding, and the ways to find one.
-    convex: knots in safetensors and betas in HDF5.
-    full: every timestep in HDF5.
-    parts: the files that encodings are made of.
+    table: all encodings, and functions to find one.
+    convex: the encoding `convex`, with knots in safetensors files and betas in HDF5 files.
+    full: the encoding `full`, with every timestep in an HDF5 file.
+    parts: the interface of an encoding, and the kinds of files that encodings write.
 """

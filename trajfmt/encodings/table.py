@@ -1,4 +1,4 @@
-"""Every encoding, and the ways to find one: by name, by a bundle's suffix, by a manifest."""
+"""All encodings, and functions that find one by its name, by the suffix of a path, or by a manifest."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ ENCODINGS: Final[dict[str, Encoding]] = {
 
 
 def encoding_of_manifest(manifest: Manifest) -> Encoding:
-    """Return the encoding that a manifest is of."""
+    """Return the encoding of a manifest."""
     return ENCODINGS[str(manifest.__struct_config__.tag)]
 
 
 def encoding_of_path(path: Path) -> Encoding:
-    """Return the encoding that the suffix of a bundle's path stands for: `.mct` is convex, `.mtt` full.
+    """Return the encoding for the suffix of a path: `convex` for `.mct`, and `full` for `.mtt`.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: the path has another suffix.
     """
     for encoding in ENCODINGS.values():
         if path.suffix == encoding.suffix:
@@ -40,10 +40,15 @@ def encoding_of_path(path: Path) -> Encoding:
 
 
 def encoder_for(name: str, options: Options, layout: ParamLayout) -> Encoder:
-    """Return the settings of an encoding for a new bundle.
+    """Return the settings for a new bundle.
+
+    Args:
+        name: name of the encoding.
+        options: the options. Those that do not apply to the encoding must have their default values.
+        layout: the parameter layout.
 
     Raises:
-        UsageError: there is no such encoding, or the options do not fit it.
+        UsageError: there is no such encoding, or the options are invalid for it.
     """
     encoding = ENCODINGS.get(name)
     if encoding is None:

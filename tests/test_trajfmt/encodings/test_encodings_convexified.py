@@ -100,7 +100,7 @@ def test_digest_is_of_the_stored_ends(tmp_path: Path, layout: ParamLayout, walk:
         ({"u": lambda u: u[:-1]}, CorruptError, "must have shape"),
         ({"u": lambda u: u[:, :2]}, CorruptError, "must have shape"),
         ({"u": lambda u: u * np.nan}, CorruptError, "must be finite"),
-        ({"u": lambda u: u[::-1]}, CorruptError, "must not fall"),
+        ({"u": lambda u: u[::-1]}, CorruptError, "must not decrease"),
         ({"u": lambda u: u / 2}, CorruptError, "must be 1 at knot 2"),
         ({"free": lambda _: True}, CorruptError, "two knots"),
         ({"step_norms": lambda _: -np.ones((5, 3))}, CorruptError, "step norms"),

@@ -1,8 +1,8 @@
-"""The `convex` encoding: knots in safetensors, betas in HDF5.
+"""The encoding `convex`: knots in safetensors files, and betas in HDF5 files.
 
 Modules:
-    reader: a stored trajectory: its knots, and weights at any real timestep.
-    writer: one trajectory to knots and tables in a single pass.
-    encoder: its settings as one value, and writing with them.
-    encoding: its entry of the table.
+    reader: read knots, and weights at any real timestep.
+    writer: write the knots and tables of a trajectory in a single pass.
+    encoder: the settings of the encoding as one value.
+    encoding: the entry in the table of encodings.
 """

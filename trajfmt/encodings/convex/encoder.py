@@ -1,4 +1,4 @@
-"""The settings of the `convex` encoding, and writing a trajectory with them."""
+"""The settings of the encoding `convex`, and writing a trajectory with them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trajfmt.encodings.convex import writer
 from trajfmt.encodings.parts.encoding import Input, Options, Sized, require_two_timesteps
 from trajfmt.encodings.parts.knots import cut, index_of
 from trajfmt.encodings.parts.shards import KnotWriter, Shard
-from trajfmt.encodings.parts.written import NewFile, Written, with_carried
+from trajfmt.encodings.parts.written import NewFile, Written, with_numbers_and_buffers
 from trajfmt.errors import SourceError, UsageError, no_motion
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import ConvexEntry, ConvexManifest, ShardEntry, TableEntry
@@ -28,51 +28,75 @@ __all__ = ["ConvexEncoder", "continued", "encoder"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvexEncoder:
-    """Knots and betas."""
+    """Write trajectories as knots and betas.
+
+    See `trajfmt.encodings.parts.encoding.Encoder` for the interface.
+    """
 
     inserted: tuple[int, ...]
-    """Knots between the endpoints."""
+    """Timesteps of the inserted waypoints."""
 
     smoothed: bool = False
+    """Whether inserted waypoints and the last timestep are averaged with their neighbours."""
+
     gram: bool = False
+    """Whether to store the Gram matrix if T <= 256."""
+
     shard_bytes: int = dataclasses.field(compare=False)
+    """Largest size of a knot file in bytes."""
+
     cast: bool = dataclasses.field(compare=False)
+    """Whether to accept weights of other float types and round them to the type of the parameter layout."""
 
     @property
     def settings(self) -> str:
-        """Return the settings in words."""
+        """Return a description of the settings, for messages."""
         knots = f"knots {','.join(map(str, self.inserted))}" if self.inserted else "two endpoints"
         smoothed = ", smoothed" if self.smoothed and self.inserted else ""
         return knots + smoothed + (", Gram matrix" if self.gram else "")
 
     @property
     def features(self) -> list[str]:
-        """Return the features that a reader must know: none."""
+        """Return no features: every reader knows this encoding."""
         return []
 
     def with_smoothed(self, smoothed: bool) -> ConvexEncoder:
-        """Return the settings for trajectories that come convexified, and smoothed or not."""
+        """Return the settings with another value of `smoothed`."""
         return dataclasses.replace(self, smoothed=smoothed)
 
     def check(self, source: Sized) -> None:
-        """Require two timesteps, and that inserted knots lie between the endpoints."""
+        """Require at least two timesteps, and inserted waypoints that lie between the endpoints.
+
+        Raises:
+            SourceError: the trajectory is too short.
+        """
         require_two_timesteps(source)
         last = source.timesteps - 1
         if self.inserted and self.inserted[-1] >= last and not isinstance(source, Convexified):
             raise SourceError(
                 "too_few_timesteps",
-                f"inserted knots must lie between 0 and T = {last} of the trajectory, got {self.inserted}",
+                f"inserted waypoints must lie between 0 and T = {last} of the trajectory,"
+                f" got {self.inserted}",
             )
 
-    def write(self, pending: Callable[[], Path], source: Input, layout: ParamLayout) -> Written:
-        """Write knots, and what is carried beside them.
+    def write(self, new_path: Callable[[], Path], source: Input, layout: ParamLayout) -> Written:
+        """Write the knots of a trajectory and their module buffers.
 
-        A trajectory that is convexified already keeps its own knots and tables, whatever the settings.
+        A trajectory that is convexified already keeps its own knots and tables.
+
+        Args:
+            new_path: returns the path of a new file.
+            source: the trajectory.
+            layout: the parameter layout, in the type that is stored.
+
+        Raises:
+            SourceError: the trajectory must not be converted; `reason` says why.
+            UsageError: a recorded trajectory has other settings, or the source does not fit the layout.
         """
         given = source if isinstance(source, Convexified) else None
         knots = (0, *self.inserted, source.timesteps - 1) if given is None else given.knots
         contents = cut(layout, len(knots), self.shard_bytes)
-        with KnotWriter(layout, knots, [(pending(), content) for content in contents]) as files:
+        with KnotWriter(layout, knots, [(new_path(), content) for content in contents]) as files:
             if isinstance(source, Recorded):
                 self._require_same_settings(source, knots)
                 pass_ = writer.write_recorded(files, source, layout)
@@ -90,10 +114,10 @@ class ConvexEncoder:
             table=TableEntry(file="", u=0, free=given is not None and given.free),
             digest=pass_.digest,
         )
-        new, entry = _placed(files.shards, entry)
+        new, entry = _files_and_entry(files.shards, entry)
 
         def index(names: Sequence[str]) -> bytes:
-            """Return the index of the files of knots, which are beside it, for other readers."""
+            """Return Hugging Face's index of the knot files, given their names in the bundle."""
             files = [name.rpartition("/")[2] for name in names]
             return index_of(layout, knots, list(zip(files, contents, strict=True)))
 
@@ -105,7 +129,7 @@ class ConvexEncoder:
             smoothed=self.smoothed if given is None else given.smoothed,
             rounding=pass_.rounding,
         )
-        return with_carried(written, pending, source, knots)
+        return with_numbers_and_buffers(written, new_path, source, knots)
 
     def _require_same_settings(self, recorded: Recorded, knots: tuple[int, ...]) -> None:
         if recorded.knots != knots or recorded.smoothed != self.smoothed or self.gram:
@@ -113,23 +137,23 @@ class ConvexEncoder:
                 self, inserted=recorded.knots[1:-1], smoothed=recorded.smoothed, gram=False
             )
             raise UsageError(
-                f"the bundle is one with {self.settings}, the trajectory was recorded with {theirs.settings}"
+                f"the bundle has {self.settings}, but the trajectory was recorded with {theirs.settings}"
             )
 
     def manifest(self, common: dict[str, Any]) -> ConvexManifest:
-        """Return the manifest."""
+        """Return a manifest with the fields in `common`."""
         return ConvexManifest(**common, smoothed=self.smoothed)
 
     def size(self, source: Sized, layout: ParamLayout) -> int:
-        """Return the bytes of knots and tables, without headers."""
+        """Estimate the size of knots and tables in bytes, without headers."""
         knots = len(source.knots) if isinstance(source, Convexified) else 2 + len(self.inserted)
         t = source.timesteps
         gram = t * t if self.gram and t <= GRAM_LIMIT + 1 else 0
         return knots * layout.nbytes + 8 * (2 * t * layout.num_layers + gram)
 
 
-def _placed(shards: Sequence[Shard], entry: ConvexEntry) -> tuple[tuple[NewFile, ...], ConvexEntry]:
-    """Return the files of knots, and the entry with what is in each."""
+def _files_and_entry(shards: Sequence[Shard], entry: ConvexEntry) -> tuple[tuple[NewFile, ...], ConvexEntry]:
+    """Return the knot files, and the entry with the position of the knots filled in."""
     if len(shards) == 1:
         new = (NewFile(shards[0].path, "knots", ".safetensors"),)
         return new, msgspec.structs.replace(entry, file="", data=shards[0].data)
@@ -143,7 +167,7 @@ def encoder(options: Options, _layout: ParamLayout) -> ConvexEncoder:
     """Return the settings for a new bundle.
 
     Raises:
-        UsageError: they do not fit together.
+        UsageError: the options contradict each other, or one of them is invalid.
     """
     inserted = check_knots((0, *options.knots), options.knots[-1])[1:] if options.knots else ()
     if options.shard_bytes < 1:
@@ -160,7 +184,7 @@ def encoder(options: Options, _layout: ParamLayout) -> ConvexEncoder:
 
 
 def continued(manifest: ConvexManifest, options: Options) -> ConvexEncoder:
-    """Return the settings for more trajectories of a bundle; inserted knots are those of its first one."""
+    """Return the settings for appending to a bundle, with the inserted waypoints of its first trajectory."""
     first = manifest.trajectories[0] if manifest.trajectories else None
     return ConvexEncoder(
         inserted=tuple(first.knots[1:-1]) if first else (),

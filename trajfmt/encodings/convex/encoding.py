@@ -1,4 +1,4 @@
-"""The `convex` encoding as an entry of the table: knots and betas."""
+"""The entry of `convex` in the table of encodings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trajfmt.trajectory.beta import curve
 __all__ = ["ENCODING"]
 
 _TOLERANCE: Final = 1e-9
-"""Between u and eq. 9 of the stored step norms; a writer may sum in another order."""
+"""Largest difference between u and eq. 9 of the stored step norms, since writers may sum in another order."""
 
 
 def _read(files: BundleFiles, layout: ParamLayout, manifest: ConvexManifest, number: int) -> ConvexTrajectory:
@@ -44,7 +44,7 @@ def _datasets(manifest: ConvexManifest, layout: ParamLayout) -> dict[str, Datase
 
 
 def _check(trajectory: ConvexTrajectory, where: str) -> Iterator[FormatError]:
-    """Yield what is wrong with the tables: beta must rise from 0 to S and be eq. 9 of the step norms."""
+    """Yield the errors in the tables: u must increase from 0 to S and follow from the step norms by eq. 9."""
     norms, gram = trajectory.step_norms, trajectory.gram
     if gram is not None and not np.isfinite(gram).all():
         yield CorruptError("beta_invalid", f"{where}: `gram` must be finite")
@@ -61,7 +61,8 @@ def _check(trajectory: ConvexTrajectory, where: str) -> Iterator[FormatError]:
     error = np.abs(u - curve(norms, trajectory.knots)).max()
     if error > _TOLERANCE:
         yield CorruptError(
-            "beta_invalid", f"{where}: beta must be eq. 9 of the stored step norms, differs by {error:.2g}"
+            "beta_invalid",
+            f"{where}: beta must follow from the stored step norms by eq. 9, differs by {error:.2g}",
         )
 
 

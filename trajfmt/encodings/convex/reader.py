@@ -1,4 +1,4 @@
-"""Reading the `convex` encoding: weights at any real t from knots and betas."""
+"""Read the encoding `convex`: weights at any real t from knots and betas."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ __all__ = ["ConvexTrajectory", "check_curve", "interpolate"]
 Array = NDArray[np.generic]
 Float = NDArray[np.float64]
 Read = Callable[[int, int, int], Array]
-"""Elements `start:stop` of knot number k."""
+"""Return elements `start:stop` of a knot, called with the number of the knot, `start` and `stop`."""
 
 _BF16: Final = DTYPES["BF16"]
 _BLOCK: Final = 2**17
-"""Elements interpolated at a time: three float64 blocks stay in the cache."""
+"""Number of elements that are interpolated at a time. Three float64 blocks of this size fit in the cache."""
 
 
 def interpolate(
@@ -38,19 +38,19 @@ def interpolate(
     out: Array,
     start: int = 0,
 ) -> None:
-    """Write elements of theta = (1 - weight) * knot[segment] + weight * knot[segment + 1] into `out`.
+    """Interpolate between knots: theta = (1 - weight) * knot[segment] + weight * knot[segment + 1].
 
-    Computed in float64 and rounded once. A weight of 0 or 1 copies the knot bit for bit.
+    The result is computed in float64 and rounded once. A weight of 0 or 1 copies the knot bit for bit.
 
     Args:
-        read: gives elements of a knot.
-        layout: the parameters.
-        segment: `(L,)`.
-        weight: `(L,)`.
-        out: where elements `start`, `start + 1`, … of the vector go.
-        start: the first of them.
+        read: returns elements of a knot.
+        layout: the parameter layout.
+        segment: number of the segment, `(L,)`.
+        weight: weight of the knot at the end of the segment, `(L,)`.
+        out: receives the elements from `start` on; 1-D.
+        start: position of the first element in the weight vector.
     """
-    with np.errstate(over="ignore"):  # free weights may leave the range of a small type
+    with np.errstate(over="ignore"):  # with a free table, the result may overflow a small type
         _interpolate(read, layout, segment, weight, out, start)
 
 
@@ -74,7 +74,7 @@ def _interpolate(
 
 
 class ConvexTrajectory:
-    """One convexified trajectory of a bundle. Lazy: nothing is read before it is asked for."""
+    """A convexified trajectory of a bundle. Files are read when they are first needed."""
 
     def __init__(self, files: BundleFiles, layout: ParamLayout, entry: ConvexEntry, index: int) -> None:
         self._files = files
@@ -86,7 +86,7 @@ class ConvexTrajectory:
 
     @property
     def timesteps(self) -> int:
-        """Return T + 1."""
+        """Return the number of timesteps, T + 1."""
         return self._entry.timesteps
 
     @property
@@ -101,12 +101,12 @@ class ConvexTrajectory:
 
     @property
     def numbers(self) -> tuple[int, ...] | None:
-        """Return the number that each timestep had in its source, if it is recorded."""
+        """Return the number of each timestep in its source, or None if it is not recorded."""
         return None if self._entry.numbers is None else tuple(self._entry.numbers)
 
     @property
     def free(self) -> bool:
-        """Return whether u is the weight of the second knot as it is, in [0, 1] or not."""
+        """Return whether u is a free table: weights of the second of two knots, which may leave [0, 1]."""
         return self._entry.table.free
 
     @property
@@ -115,34 +115,41 @@ class ConvexTrajectory:
         return self._entry.digest
 
     def knot(self, k: int) -> Array:
-        """Return the weights of knot number k `(P,)`, read-only.
+        """Return the weights `(P,)` at knot number k, read-only.
 
-        It is mapped where the backend maps, unless several files share the knot.
+        With the backend `mmap` the array is a view of the file, unless the knot is split over several files.
+
+        Raises:
+            TimestepError: there is no such knot.
         """
         return self.knot_piece(k, 0, self.layout.size)
 
     def knot_piece(self, k: int, start: int, stop: int) -> Array:
-        """Return elements `start:stop` of knot number k, read-only."""
+        """Return elements `start:stop` of the weights at knot number k, read-only.
+
+        Raises:
+            TimestepError: there is no such knot.
+        """
         if not 0 <= k < len(self._entry.knots):
             raise TimestepError(f"knot number must lie in [0, {len(self._entry.knots) - 1}], got {k}")
         return self._knots.read(k, start, stop)
 
     @cached_property
     def u(self) -> Float:
-        """The beta table `(T+1, L)`: number of knots passed plus beta in the current stretch."""
+        """The table of u `(T+1, L)`: number of the segment plus beta within it."""
         u = self._table(self._entry.table.u, self.timesteps)
         check_curve(u, self._entry.knots, self._files.where(self._entry.table.file), free=self.free)
         return u
 
     @cached_property
     def step_norms(self) -> Float | None:
-        """||theta(t+1) - theta(t)|| per layer `(T, L)`, of the original trajectory, if they are known."""
+        """Step norms of the original trajectory `(T, L)`, ||theta(t+1) - theta(t)||; None if unknown."""
         offset = self._entry.table.step_norms
         return None if offset is None else self._table(offset, self.last)
 
     @cached_property
     def gram(self) -> Float | None:
-        """Inner products of theta(t) - theta(0) of the original trajectory `(T+1, T+1)`, if kept."""
+        """Gram matrix `(T+1, T+1)`, inner products of theta(t) - theta(0); None if it is not stored."""
         offset = self._entry.table.gram
         if offset is None:
             return None
@@ -151,15 +158,27 @@ class ConvexTrajectory:
         return array.reshape(shape).astype(np.float64, copy=False)
 
     def locate(self, t: float) -> tuple[NDArray[np.int64], Float]:
-        """Return the stretch and the weight in it per layer at a real t in [0, T] (eq. 10)."""
+        """Find the segment `(L,)` and the weight in it `(L,)` at a real t in [0, T], for each layer (eq. 10).
+
+        Raises:
+            TimestepError: t is outside [0, T].
+        """
         return locate(self.u, t, free=self.free)
 
     def at(self, t: float) -> Array:
-        """Return the weights at a real t in [0, T] as a new `(P,)` array (eqs. 8 and 10)."""
+        """Return the weights at a real t in [0, T] as a new array `(P,)` (eqs. 8 and 10).
+
+        Raises:
+            TimestepError: t is outside [0, T].
+        """
         return self.pieces(t, 0, self.layout.size)
 
     def pieces(self, t: float, start: int, stop: int) -> Array:
-        """Return elements `start:stop` of the weights at a real t in [0, T] as a new array."""
+        """Return elements `start:stop` of the weights at a real t in [0, T] as a new array.
+
+        Raises:
+            TimestepError: t is outside [0, T].
+        """
         segment, weight = self.locate(t)
         out = np.empty(stop - start, self.layout.numpy_dtype)
         self._knots.check()
@@ -167,26 +186,37 @@ class ConvexTrajectory:
         return out
 
     def _reader(self, start: int, stop: int) -> Read:
-        """Return what gives elements of a knot: slices of it where it is one block that costs no memory."""
+        """Return a function that reads elements of a knot.
+
+        It slices views of whole knots if that takes no memory, and reads from the files otherwise.
+        """
         if not self._knots.whole or (self._files.backend != "mmap" and stop - start < self.layout.size):
             return self._knots.read
         views = [self.knot(k) for k in range(len(self._entry.knots))]
         return lambda k, low, high: views[k][low:high]
 
     def buffers(self, t: float) -> dict[str, NDArray[Any]]:
-        """Return what the last knot up to t carries beside its parameters; nothing if nothing was kept."""
+        """Return the module buffers of the last knot up to t, by name; empty if there are none.
+
+        Raises:
+            TimestepError: t is outside [0, T].
+        """
         if not 0 <= t <= self.last:
             raise TimestepError(f"timestep t must lie in [0, {self.last}], got {t!r}")
         return {} if self._buffers is None else self._buffers.at(t)
 
     def stored(self, length: int) -> Iterator[tuple[int, int, Array]]:
-        """Yield everything that is stored as (timestep, first element, elements), knot by knot."""
+        """Yield all stored weights as (timestep, first element, elements), knot by knot.
+
+        Args:
+            length: largest number of elements to yield at a time.
+        """
         for k, t in enumerate(self._entry.knots):
             for start in range(0, self.layout.size, length):
                 yield t, start, self._knots.read(k, start, min(start + length, self.layout.size))
 
     def theta(self) -> Array | None:
-        """Return None: timesteps between knots do not lie in a file."""
+        """Return None, because timesteps between knots are not stored."""
         return None
 
     def rows(self) -> Iterator[Array]:
@@ -194,13 +224,21 @@ class ConvexTrajectory:
         return (self.at(t) for t in range(self.timesteps))
 
     def blocks(self, length: int) -> Iterator[tuple[int, int, Array]]:
-        """Yield the weights at every whole timestep as (timestep, first element, elements)."""
+        """Yield the weights at every whole timestep as (timestep, first element, elements).
+
+        Args:
+            length: largest number of elements to yield at a time.
+        """
         for t in range(self.timesteps):
             for start in range(0, self.layout.size, length):
                 yield t, start, self.pieces(t, start, min(start + length, self.layout.size))
 
     def check_buffers(self) -> None:
-        """Require that the file of buffers, if there is one, has a sound header."""
+        """Check the header of the file of module buffers, if there is one.
+
+        Raises:
+            FormatError: the header is invalid.
+        """
         if self._buffers is not None:
             self._buffers.check()
 
@@ -218,10 +256,18 @@ _F8: Final = np.dtype("<f8")
 
 
 def check_curve(u: Float, knots: Sequence[int], path: object, *, free: bool = False) -> None:
-    """Require a finite monotone table that is exactly s at knot s; only a finite one if it is `free`.
+    """Check a table of u.
+
+    The table must be finite. Unless it is free, it must also be monotone in t, and exactly s at knot s.
+
+    Args:
+        u: the table `(T+1, L)`.
+        knots: timesteps of the knots.
+        path: the path that error messages name.
+        free: whether u is a free table.
 
     Raises:
-        CorruptError: it is not.
+        CorruptError: the table breaks one of these rules.
     """
     if not np.isfinite(u).all():
         raise CorruptError("beta_invalid", "beta must be finite", path=path)
@@ -232,7 +278,7 @@ def check_curve(u: Float, knots: Sequence[int], path: object, *, free: bool = Fa
         t, layer = (int(x) for x in falls[0])
         raise CorruptError(
             "beta_invalid",
-            f"beta must not fall: layer {layer}, timestep {t} to {t + 1},"
+            f"beta must not decrease: layer {layer}, timestep {t} to {t + 1},"
             f" {u[t, layer]!r} to {u[t + 1, layer]!r}",
             path=path,
         )

@@ -1,4 +1,4 @@
-"""Writing the `convex` encoding: one trajectory to knots and tables, in a single pass over its weights."""
+"""Write the encoding `convex`: knots and tables of a trajectory, in a single pass over its weights."""
 
 from __future__ import annotations
 
@@ -26,13 +26,17 @@ Array = NDArray[np.generic]
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What one pass over a trajectory gives beside its knots on disk."""
+    """The results of a pass over a trajectory, besides the knot files."""
 
     tables: Tables
     digest: str
+    """Digest of the original trajectory as hexadecimal text."""
+
     moves: bool
+    """Whether the weights change at all."""
+
     rounding: tuple[Rounding, ...]
-    """Per knot, what storing it in another type has changed; empty if it is stored in its own."""
+    """Rounding error of each knot; empty if the weights are stored in their own type."""
 
 
 def write(
@@ -47,10 +51,21 @@ def write(
 ) -> Pass:
     """Convexify a trajectory, reading every waypoint once.
 
-    With `smooth`, inserted waypoints become the mean of their two neighbours, and the last timestep the
-    mean of the last two, after the betas are computed; the first stays (the MCT authors' code). With
-    `gram`, the tables keep the shape of the original path. With `cast`, weights of another type than the
-    layout's are rounded to it after everything has been computed.
+    Args:
+        knot_files: receives the knots.
+        source: the trajectory.
+        layout: the parameter layout, in the type that is stored.
+        knots: timesteps of the knots, from 0 to T.
+        smooth: replace inserted waypoints by the mean of their two neighbours, and the last timestep by the
+            mean of the last two, as the MCT authors' code does. The first timestep does not change. Betas
+            are computed from the original weights.
+        gram: compute the Gram matrix.
+        cast: accept weights of other float types. They are rounded to the type of the layout when they are
+            stored; betas, means and the Gram matrix use the original weights.
+
+    Raises:
+        SourceError: a weight is not finite, or overflows the type that is stored.
+        UsageError: the source does not fit the parameter layout.
     """
     measure = Measure(source.timesteps, layout, gram=gram)
     rounding: list[Rounding] = []
@@ -68,7 +83,7 @@ def write(
 
 
 def _knot(block: Block, t: int, *, smooth: bool) -> Array:
-    """Return the elements of a block at a knot, averaged with their neighbours in float64 if `smooth`."""
+    """Return the elements of a block at timestep t, averaged in float64 with their neighbours if `smooth`."""
     row = block.rows[t]
     if not smooth or t == 0:
         return row
@@ -77,10 +92,10 @@ def _knot(block: Block, t: int, *, smooth: bool) -> Array:
 
 
 def _rounded(exact: Array, stored: Array, t: int, layout: ParamLayout, parameter: int) -> Rounding:
-    """Return what was lost.
+    """Return the rounding error of elements of a parameter at timestep t.
 
     Raises:
-        SourceError: a weight is beyond the range of the type that is stored.
+        SourceError: a weight overflows the type that is stored.
     """
     if not finite(stored):
         raise non_finite(t, layout.parameters[parameter].name, f"too large for {layout.dtype}")
@@ -88,7 +103,13 @@ def _rounded(exact: Array, stored: Array, t: int, layout: ParamLayout, parameter
 
 
 def write_recorded(knot_files: KnotWriter, recorded: Recorded, layout: ParamLayout) -> Pass:
-    """Do the same with a trajectory that a recorder has convexified already."""
+    """Write a trajectory that a recorder has convexified.
+
+    Args:
+        knot_files: receives the knots.
+        recorded: the trajectory.
+        layout: the parameter layout.
+    """
     for number, row in enumerate(recorded.rows):
         for start, stop in zip(layout.offsets, layout.offsets[1:], strict=False):
             knot_files.write(number, start, row[start:stop])
@@ -99,14 +120,21 @@ def write_recorded(knot_files: KnotWriter, recorded: Recorded, layout: ParamLayo
 def write_convexified(
     knot_files: KnotWriter, source: Convexified, layout: ParamLayout, *, cast: bool = False
 ) -> Pass:
-    """Take over a trajectory that is convexified already: its knots and its tables as they are.
+    """Write a trajectory that is convexified already, with its own knots and tables.
+
+    Args:
+        knot_files: receives the knots.
+        source: the trajectory.
+        layout: the parameter layout, in the type that is stored.
+        cast: accept weights of other float types and round them to the type of the layout.
 
     Raises:
-        CorruptError: its table is not what a beta table must be.
-        SourceError: a weight is not finite.
+        CorruptError: a table breaks a rule of the format.
+        SourceError: a weight is not finite, or overflows the type that is stored.
+        UsageError: the source does not fit the parameter layout.
     """
     knots = check_knots(source.knots, source.timesteps - 1)
-    tables = _given(source, layout, knots)
+    tables = _checked_tables(source, layout, knots)
     identity = Digest(source.timesteps, layout.numpy_dtype)
     length = BLOCK_BYTES // 8
     rounding: list[Rounding] = []
@@ -128,8 +156,12 @@ def write_convexified(
     return Pass(tables, digest, identity.moves or len(knots) > 2, tuple(rounding))
 
 
-def _given(source: Convexified, layout: ParamLayout, knots: Sequence[int]) -> Tables:
-    """Return the tables of a convexified trajectory, checked."""
+def _checked_tables(source: Convexified, layout: ParamLayout, knots: Sequence[int]) -> Tables:
+    """Check the tables of a convexified trajectory, and return them.
+
+    Raises:
+        CorruptError: a table breaks a rule of the format.
+    """
     u = np.asarray(source.u, np.float64)
     norms = None if source.step_norms is None else np.asarray(source.step_norms, np.float64)
     expected = (source.timesteps, layout.num_layers)
@@ -137,7 +169,7 @@ def _given(source: Convexified, layout: ParamLayout, knots: Sequence[int]) -> Ta
         found = u.shape if norms is None else (u.shape, norms.shape)
         raise CorruptError("beta_invalid", f"the beta table must have shape {expected}, got {found}")
     if source.free and len(knots) != 2:
-        raise CorruptError("beta_invalid", f"free betas go with two knots, got {len(knots)}")
+        raise CorruptError("beta_invalid", f"a free table requires two knots, got {len(knots)}")
     if norms is not None and not (np.isfinite(norms) & (norms >= 0)).all():
         raise CorruptError("beta_invalid", "step norms must be finite and >= 0")
     check_curve(u, knots, None, free=source.free)

@@ -1,8 +1,8 @@
-"""The `full` encoding: every timestep in HDF5.
+"""The encoding `full`: every timestep in an HDF5 file.
 
 Modules:
-    reader: a stored trajectory: its timesteps, mapped or decoded.
-    writer: one trajectory to a dataset of all its timesteps.
-    encoder: its settings as one value, and writing with them.
-    encoding: its entry of the table.
+    reader: read timesteps, memory-mapped or decoded.
+    writer: write all timesteps of a trajectory into one HDF5 dataset.
+    encoder: the settings of the encoding as one value.
+    encoding: the entry in the table of encodings.
 """

@@ -1,4 +1,4 @@
-"""The settings of the `full` encoding, and writing a trajectory with them."""
+"""The settings of the encoding `full`, and writing a trajectory with them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trajfmt.codecs.table import CODECS
 from trajfmt.encodings.full import writer
 from trajfmt.encodings.parts.discrete import Discretised
 from trajfmt.encodings.parts.encoding import Input, Options, Sized, require_two_timesteps
-from trajfmt.encodings.parts.written import NewFile, Written, with_carried
+from trajfmt.encodings.parts.written import NewFile, Written, with_numbers_and_buffers
 from trajfmt.errors import UsageError
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import MAX_CHUNK, CodecSettings, FullEntry, FullManifest
@@ -24,64 +24,92 @@ __all__ = ["FullEncoder", "codec_for", "continued", "encoder"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FullEncoder:
-    """Every timestep."""
+    """Write every timestep of a trajectory.
+
+    See `trajfmt.encodings.parts.encoding.Encoder` for the interface.
+    """
 
     codec: str
+    """Name of the codec."""
+
     chunks: CodecSettings = dataclasses.field(compare=False)
     """The codec with the size of its chunks."""
 
     cast: bool = dataclasses.field(compare=False)
+    """Whether to accept weights of other float types and round them to the type of the parameter layout."""
 
     @property
     def settings(self) -> str:
-        """Return the settings in words."""
+        """Return a description of the settings, for messages."""
         return f"codec {self.codec}"
 
     @property
     def features(self) -> list[str]:
-        """Return the features that a reader must know: the codec, unless it is the one that all know."""
+        """Return the feature of the codec, if it has one."""
         feature = CODECS[self.codec].feature
         return [] if feature is None else [feature]
 
     @property
     def smoothed(self) -> bool:
-        """Return whether the trajectories are smoothed: never."""
+        """Return False, because this encoding never smooths."""
         return False
 
     def with_smoothed(self, smoothed: bool) -> FullEncoder:
-        """Return the same settings: whole timesteps are stored, smoothed knots or not."""
+        """Return these settings, which do not depend on smoothing."""
         del smoothed
         return self
 
     def check(self, source: Sized) -> None:
-        """Require two timesteps."""
+        """Require at least two timesteps.
+
+        Raises:
+            SourceError: the trajectory is too short.
+        """
         require_two_timesteps(source)
 
-    def write(self, pending: Callable[[], Path], source: Input, layout: ParamLayout) -> Written:
-        """Write every timestep, and what is carried beside it."""
+    def write(self, new_path: Callable[[], Path], source: Input, layout: ParamLayout) -> Written:
+        """Write every timestep of a trajectory and its module buffers.
+
+        A convexified trajectory is evaluated at every whole timestep.
+
+        Args:
+            new_path: returns the path of a new file.
+            source: the trajectory.
+            layout: the parameter layout, in the type that is stored.
+
+        Raises:
+            SourceError: the trajectory must not be converted; `reason` says why.
+            UsageError: the trajectory was recorded convexified, or the source does not fit the layout.
+        """
         if isinstance(source, Recorded):
-            raise UsageError("a convexified trajectory was recorded: its timesteps are gone; write a .mct")
+            raise UsageError("the trajectory was recorded convexified and has no waypoints; write a .mct")
         if isinstance(source, Convexified):
             source = Discretised(source, layout, cast=self.cast)
-        path = pending()
+        path = new_path()
         pass_ = writer.write(path, source, layout, self.chunks, cast=self.cast)
         entry = FullEntry(
             timesteps=source.timesteps, file="", digest=pass_.digest, data=pass_.data, chunks=pass_.chunks
         )
         written = Written(entry, (NewFile(path, "theta", ".h5"),), rounding=pass_.rounding)
-        return with_carried(written, pending, source, range(source.timesteps))
+        return with_numbers_and_buffers(written, new_path, source, range(source.timesteps))
 
     def manifest(self, common: dict[str, Any]) -> FullManifest:
-        """Return the manifest."""
+        """Return a manifest with the fields in `common`."""
         return FullManifest(**common, codec=self.chunks)
 
     def size(self, source: Sized, layout: ParamLayout) -> int:
-        """Return the bytes of all timesteps, uncompressed."""
+        """Estimate the size of all timesteps in bytes, without compression."""
         return source.timesteps * layout.nbytes
 
 
 def codec_for(name: str, layout: ParamLayout) -> CodecSettings:
-    """Return a codec with chunks of equal size, of at most 2**20 elements.
+    """Return the settings of a codec for a parameter layout.
+
+    The chunks of a timestep have equal sizes of at most 2**20 elements.
+
+    Args:
+        name: name of the codec.
+        layout: the parameter layout.
 
     Raises:
         UsageError: there is no such codec.
@@ -106,5 +134,5 @@ def encoder(options: Options, layout: ParamLayout) -> FullEncoder:
 
 
 def continued(manifest: FullManifest, options: Options) -> FullEncoder:
-    """Return the settings for more trajectories of a bundle."""
+    """Return the settings for appending to a bundle."""
     return FullEncoder(codec=manifest.codec.name, chunks=manifest.codec, cast=options.cast)

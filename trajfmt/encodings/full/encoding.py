@@ -1,4 +1,4 @@
-"""The `full` encoding as an entry of the table: every timestep."""
+"""The entry of `full` in the table of encodings."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _datasets(manifest: FullManifest, layout: ParamLayout) -> dict[str, Datasets
 
 
 def _check(_trajectory: FullTrajectory, _where: str) -> Iterator[FormatError]:
-    """Yield nothing: there is nothing but weights."""
+    """Yield no errors, because a full trajectory stores nothing besides weights."""
     yield from ()
 
 

@@ -1,7 +1,6 @@
-"""Reading the `full` encoding: any timestep bit for bit, without libhdf5.
+"""Read the encoding `full`: any timestep bit for bit, without libhdf5.
 
-The manifest records where every chunk lies. Codec `archive` names its dataset `delta`, since it holds integer
-differences.
+The manifest records the position of every chunk in the HDF5 file.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ Array = NDArray[np.generic]
 
 
 class FullTrajectory:
-    """One full trajectory of a bundle: every timestep is a knot."""
+    """A full trajectory of a bundle, in which every timestep is a knot. Files are read when first needed."""
 
     def __init__(
         self, files: BundleFiles, layout: ParamLayout, codec: CodecSettings, entry: FullEntry, index: int
@@ -45,7 +44,7 @@ class FullTrajectory:
 
     @property
     def timesteps(self) -> int:
-        """Return T + 1."""
+        """Return the number of timesteps, T + 1."""
         return self._entry.timesteps
 
     @property
@@ -55,47 +54,72 @@ class FullTrajectory:
 
     @property
     def knots(self) -> tuple[int, ...]:
-        """Return the stored timesteps: all of them."""
+        """Return the stored timesteps, which are all timesteps."""
         return tuple(range(self._entry.timesteps))
 
     @property
     def numbers(self) -> tuple[int, ...] | None:
-        """Return the number that each timestep had in its source, if it is recorded."""
+        """Return the number of each timestep in its source, or None if it is not recorded."""
         return None if self._entry.numbers is None else tuple(self._entry.numbers)
 
     def knot(self, k: int) -> Array:
-        """Return the weights at timestep k `(P,)`: a read-only view for codec none, else decoded."""
+        """Return the weights `(P,)` at timestep k, read-only: a view of the file for codec `none`, else
+        decoded.
+
+        Raises:
+            TimestepError: there is no such timestep.
+        """
         if not 0 <= k < self.timesteps:
             raise TimestepError(f"timestep must lie in [0, {self.last}], got {k}")
         return self._piece(k, 0, self.layout.size)
 
     def locate(self, t: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return the segment and the weight in it for each layer; t must be a whole number in [0, T]."""
-        k = self._whole(t)
+        """Find the segment `(L,)` and the weight in it `(L,)` at a whole t in [0, T], for each layer.
+
+        Raises:
+            TimestepError: t is outside [0, T], or not whole.
+        """
+        k = self._whole_timestep(t)
         segment = min(k, self.last - 1)
         layers = self.layout.num_layers
         return np.full(layers, segment, np.int64), np.full(layers, float(k - segment))
 
     def at(self, t: float) -> Array:
-        """Return the weights at a whole t in [0, T] as a new `(P,)` array, bit for bit."""
-        return np.array(self.knot(self._whole(t)))
+        """Return the weights at a whole t in [0, T] as a new array `(P,)`, bit for bit.
+
+        Raises:
+            TimestepError: t is outside [0, T], or not whole.
+        """
+        return np.array(self.knot(self._whole_timestep(t)))
 
     def pieces(self, t: float, start: int, stop: int) -> Array:
-        """Return elements `start:stop` of the weights at a whole t in [0, T], read-only."""
-        return self._piece(self._whole(t), start, stop)
+        """Return elements `start:stop` of the weights at a whole t in [0, T], read-only.
+
+        Raises:
+            TimestepError: t is outside [0, T], or not whole.
+        """
+        return self._piece(self._whole_timestep(t), start, stop)
 
     def buffers(self, t: float) -> dict[str, NDArray[Any]]:
-        """Return what timestep t carries beside its parameters; nothing if nothing was kept."""
-        k = self._whole(t)
+        """Return the module buffers at a whole t in [0, T], by name; empty if there are none.
+
+        Raises:
+            TimestepError: t is outside [0, T], or not whole.
+        """
+        k = self._whole_timestep(t)
         return {} if self._buffers is None else self._buffers.at(k)
 
     def check_buffers(self) -> None:
-        """Require that the file of buffers, if there is one, has a sound header."""
+        """Check the header of the file of module buffers, if there is one.
+
+        Raises:
+            FormatError: the header is invalid.
+        """
         if self._buffers is not None:
             self._buffers.check()
 
     def theta(self) -> Array | None:
-        """Return all timesteps `(T+1, P)` as one read-only view of the file (codec none), else None."""
+        """Return all timesteps `(T+1, P)` as a read-only view of the file; None if they are in chunks."""
         if self._entry.data is None:
             return None
         count = self.timesteps * self.layout.size
@@ -103,10 +127,13 @@ class FullTrajectory:
         return flat.reshape(self.timesteps, self.layout.size)
 
     def stored(self, length: int) -> Iterator[tuple[int, int, Array]]:
-        """Yield everything as (timestep, first element, elements), each chunk decoded once.
+        """Yield all stored weights as (timestep, first element, elements), decoding each chunk once.
 
-        Without a codec timestep by timestep, in pieces of `length`; with one chunk by chunk over all
-        timesteps. Either way the elements of a timestep come in order.
+        For codec `none` the order is timestep by timestep. For other codecs it is chunk by chunk, and all
+        timesteps of a chunk come in turn. In both cases the elements of a timestep come in order.
+
+        Args:
+            length: largest number of elements to yield at a time for codec `none`; other codecs yield chunks.
         """
         if self._entry.data is not None:
             for t in range(self.timesteps):
@@ -121,11 +148,11 @@ class FullTrajectory:
                 yield t, start, self._items(code, self.layout.size - start)
 
     def blocks(self, length: int) -> Iterator[tuple[int, int, Array]]:
-        """Yield the weights at every timestep: what is stored."""
+        """Yield the weights at every timestep, as `stored` does."""
         return self.stored(length)
 
     def rows(self) -> Iterator[Array]:
-        """Yield every timestep in order, decoding each chunk once."""
+        """Yield the weights `(P,)` at every timestep in order, decoding each chunk once."""
         previous: list[Array] = []
         for t in range(self.timesteps):
             if self._entry.data is not None:
@@ -134,12 +161,12 @@ class FullTrajectory:
             previous = self._chunks(t, previous)
             yield self._join(previous)
 
-    def _whole(self, t: float) -> int:
+    def _whole_timestep(self, t: float) -> int:
         if not 0 <= t <= self.last:
             raise TimestepError(f"timestep t must lie in [0, {self.last}], got {t!r}")
         if t != int(t):
             raise TimestepError(
-                f"a full trajectory has whole timesteps only, got t = {t!r};"
+                f"a full trajectory has only whole timesteps, got t = {t!r};"
                 " convert it to .mct for weights in between"
             )
         return int(t)
@@ -154,7 +181,7 @@ class FullTrajectory:
         return flat[start - first * self._chunk : stop - first * self._chunk]
 
     def _decode(self, t: int, c: int) -> Array:
-        """Return chunk c of timestep t decoded; the latest one is kept."""
+        """Decode chunk c of timestep t. The latest result is cached."""
         latest = self._latest
         if latest is not None and latest[:2] == (t, c):
             return latest[2]
@@ -166,12 +193,12 @@ class FullTrajectory:
         return code
 
     def _chunks(self, t: int, previous: list[Array]) -> list[Array]:
-        """Return the chunks of timestep t; `previous` are those of t - 1, needed between keyframes."""
+        """Decode all chunks of timestep t. `previous` holds those of t - 1, and is unused at a keyframe."""
         count = -(-self.layout.size // self._chunk)
         return [self._code(t, c, previous[c] if previous else None) for c in range(count)]
 
     def _code(self, t: int, c: int, previous: Array | None) -> Array:
-        """Return chunk c of timestep t, given that of t - 1 between keyframes."""
+        """Decode chunk c of timestep t. `previous` is this chunk at t - 1, and is unused at a keyframe."""
         dtype = self.layout.numpy_dtype
         n = t * -(-self.layout.size // self._chunk) + c
         offset = self._table.offsets[n]
@@ -193,7 +220,7 @@ class FullTrajectory:
         return self._items(flat, self.layout.size)
 
     def _items(self, code: Array, count: int) -> Array:
-        """Return at most `count` elements of chunks as weights, read-only."""
+        """Return the first `count` elements of decoded chunks as weights, read-only."""
         flat = code[:count].view(self.layout.numpy_dtype)
         flat.flags.writeable = False
         return flat

@@ -1,4 +1,4 @@
-"""Writing the `full` encoding: every timestep of a trajectory in one HDF5 file, piece by piece."""
+"""Write the encoding `full`: every timestep of a trajectory in one HDF5 file, piece by piece."""
 
 from __future__ import annotations
 
@@ -28,24 +28,37 @@ Array = NDArray[np.generic]
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What one pass over a trajectory gives beside its timesteps on disk."""
+    """The results of a pass over a trajectory, besides the HDF5 file."""
 
     data: int | None
-    """Offset of the contiguous data, or else"""
+    """Byte offset of the contiguous weights; None if they are in chunks."""
 
     chunks: ChunkTable | None
+    """Positions of the chunks; None if the weights are contiguous."""
+
     digest: str
+    """Digest of the trajectory as hexadecimal text."""
+
     rounding: tuple[Rounding, ...]
-    """Per timestep, what storing it in another type has changed; empty if it is stored in its own."""
+    """Rounding error of each timestep; empty if the weights are stored in their own type."""
 
 
 def write(
     path: Path, source: Source, layout: ParamLayout, codec: CodecSettings, *, cast: bool = False
 ) -> Pass:
-    """Write a trajectory, one piece of a timestep in memory at a time.
+    """Write all timesteps of a trajectory, with one piece of a timestep in memory at a time.
+
+    Args:
+        path: the HDF5 file to create.
+        source: the trajectory.
+        layout: the parameter layout, in the type that is stored.
+        codec: the codec and the size of its chunks.
+        cast: accept weights of other float types and round them to the type of the layout.
 
     Raises:
-        SourceError: a weight is not finite.
+        SourceError: a weight is not finite or overflows the type that is stored, or the weights never change.
+        UsageError: the source does not fit the parameter layout.
+        OSError: the file cannot be written.
     """
     import h5py
 
@@ -63,7 +76,7 @@ def write(
                 data, chunks = _write_contiguous(file, pieces, shape, layout, identity), None
             else:
                 data, chunks = None, _write_chunks(file, pieces, before, shape, layout, codec, identity)
-    except RuntimeError as exc:  # h5py's, where the file cannot be closed
+    except RuntimeError as exc:  # raised by h5py if the file cannot be closed
         raise OSError(errno.EIO, str(exc).splitlines()[0]) from exc
     if not identity.moves:
         raise no_motion()
@@ -72,7 +85,10 @@ def write(
 
 
 def _float_type(dtype: np.dtype[np.generic]) -> Any:
-    """Return HDF5's type for an item type; bfloat16 is a float with 8 bits of exponent and 7 of fraction."""
+    """Return the HDF5 type of a numpy dtype.
+
+    bfloat16 becomes a custom HDF5 float with 8 bits of exponent and 7 bits of fraction.
+    """
     import h5py
 
     if dtype != DTYPES["BF16"]:
@@ -86,12 +102,12 @@ def _float_type(dtype: np.dtype[np.generic]) -> Any:
 def _write_contiguous(
     file: Any, pieces: _Pieces, shape: tuple[int, int], layout: ParamLayout, identity: Digest
 ) -> int:
-    """Write every timestep in order, and return where the data begin."""
+    """Write all timesteps contiguously, and return the byte offset of the first."""
     import h5py
 
     kind = _float_type(layout.numpy_dtype)
     creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    creation.set_obj_track_times(False)  # or equal input would not give equal bytes
+    creation.set_obj_track_times(False)  # equal input must give equal bytes
     creation.set_fill_time(h5py.h5d.FILL_TIME_IFSET)
     space = h5py.h5s.create_simple(shape)
     dataset = h5py.h5d.create(file.id, b"theta", kind, space, creation)
@@ -106,19 +122,19 @@ def _write_contiguous(
 
 
 class _Pieces:
-    """A source in pieces of equal length, in the type that is stored."""
+    """Reads a source in pieces of equal length, in the type that is stored."""
 
     def __init__(self, source: Source, layout: ParamLayout, cast: bool) -> None:
         self._source = source
         self._cast = cast
         self._layout = layout
         self.rounding: list[Rounding] = []
-        """Per timestep, what storing it in another type has changed; empty if it is stored in its own."""
+        """Rounding error of each timestep; empty if the weights are stored in their own type."""
 
     def of(self, t: int, length: int) -> Iterator[tuple[int, Array]]:
-        """Yield timestep t as (start, piece), every piece `length` elements but the last.
+        """Yield timestep t as (start, piece). All pieces but the last have `length` elements.
 
-        The pieces share one memory.
+        All pieces share one array, so a piece is valid only until the next one is requested.
         """
         out = np.empty(min(length, self._layout.size), self._layout.numpy_dtype)
         filled = start = 0
@@ -137,7 +153,7 @@ class _Pieces:
             yield start, out[:filled]
 
     def _reader(self, t: int, parameter: int) -> Callable[[int, int], Array]:
-        """Return what gives elements low:high of a parameter."""
+        """Return a function that returns elements `low:high` of a parameter at timestep t."""
         source = self._source
         if isinstance(source, Piecewise):
             return lambda low, high: source.piece(t, parameter, low, high)
@@ -145,7 +161,11 @@ class _Pieces:
         return lambda low, high: whole[low:high]
 
     def _stored(self, values: Array, t: int, parameter: str) -> Array:
-        """Return weights in the type that is stored, and note what that has changed."""
+        """Return weights in the type that is stored, and record the rounding error.
+
+        Raises:
+            SourceError: a weight is not finite, or overflows the type that is stored.
+        """
         if not finite(values):
             raise non_finite(t, parameter)
         stored = narrow(values, self._layout.numpy_dtype)
@@ -166,7 +186,17 @@ def _write_chunks(
     settings: CodecSettings,
     identity: Digest,
 ) -> ChunkTable:
-    """Write every timestep in chunks, and return where they lie."""
+    """Write all timesteps in encoded chunks, and return the positions of the chunks.
+
+    Args:
+        file: the open HDF5 file.
+        pieces: the source.
+        before: the same source, read one timestep behind `pieces`.
+        shape: `(T+1, P)`.
+        layout: the parameter layout, in the type that is stored.
+        settings: the codec and the size of its chunks.
+        identity: the digest, updated with every piece.
+    """
     import h5py
 
     method = CODECS[settings.name]
@@ -175,7 +205,7 @@ def _write_chunks(
     creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     creation.set_chunk((1, chunk))
     creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    creation.set_obj_track_times(False)  # or equal input would not give equal bytes
+    creation.set_obj_track_times(False)  # equal input must give equal bytes
     for number, parameters in method.filters:
         creation.set_filter(number, h5py.h5z.FLAG_OPTIONAL, parameters)
     dataset = h5py.h5d.create(
@@ -189,7 +219,7 @@ def _write_chunks(
         h5py.Dataset(dataset).attrs["keyframe"] = np.int64(settings.keyframe)
     places: list[tuple[int, int]] = []
     for t in range(shape[0]):
-        # Read again rather than kept: a timestep may be larger than memory.
+        # The previous timestep is read a second time, because a timestep may be larger than memory.
         differs = settings.keyframe is not None and t % settings.keyframe
         previous = before.of(t - 1, chunk) if differs else iter(())
         for start, piece in pieces.of(t, chunk):
@@ -204,7 +234,7 @@ def _write_chunks(
 
 
 def _padded(piece: Array, chunk: int) -> Array:
-    """Return the bits of a piece; HDF5 keeps every chunk whole, so the last one ends in zeros."""
+    """Return the bits of a piece, padded with zeros to a whole chunk, as HDF5 requires."""
     kind = unsigned(piece.dtype)
     bits = np.zeros(chunk, kind)
     bits[: piece.size] = piece.view(kind)

@@ -75,7 +75,8 @@ def _plain(name: str, values: NDArray[Any]) -> NDArray[Any]:
     if array.dtype not in NAMES or not fits:
         raise CorruptError(
             "source_invalid",
-            f"buffer `{display(name[:80])}` of {array.ndim} dimensions and type {array.dtype} has no place",
+            f"module buffer `{display(name[:80])}` of {array.ndim} dimensions and type {array.dtype}"
+            " cannot be stored",
         )
     return np.ascontiguousarray(array).reshape(array.shape)
 
@@ -134,7 +135,8 @@ class Buffers:
             if place is None or t not in places or step != f"{t:05d}" or not name or place.start != end:
                 raise CorruptError(
                     "header_mismatch",
-                    f"`{display(key[:80])}` is no buffer of a stored timestep that follows the one before",
+                    f"`{display(key[:80])}` is not a module buffer of a stored timestep, or does not follow"
+                    " the previous one without a gap",
                     path=path,
                 )
             places[t][name] = place
@@ -142,12 +144,14 @@ class Buffers:
         if end != self._files.sizes[self._name]:
             raise CorruptError(
                 "header_mismatch",
-                f"the buffers end at byte {end}, the file at {self._files.sizes[self._name]}",
+                f"the module buffers end at byte {end}, but the file at byte {self._files.sizes[self._name]}",
                 path=path,
             )
         kinds = {t: [(n, p.dtype, p.shape) for n, p in sorted(held.items())] for t, held in places.items()}
         if any(kind != kinds[0] for kind in kinds.values()):
-            raise CorruptError("header_mismatch", "every stored timestep has the same buffers", path=path)
+            raise CorruptError(
+                "header_mismatch", "every stored timestep must have the same module buffers", path=path
+            )
         return places
 
 

@@ -60,7 +60,7 @@ class Discretised:
         return self._source.buffers(max(k for k in self._source.knots if k <= self._range[t]))
 
     def read(self, t: int, parameter: int) -> Array:
-        """Return one parameter at timestep t, flattened."""
+        """Return one parameter at timestep t, flattened to `(size,)`."""
         return self.piece(t, parameter, 0, self._layout.parameters[parameter].size)
 
     def piece(self, t: int, parameter: int, start: int, stop: int) -> Array:

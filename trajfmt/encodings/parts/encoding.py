@@ -1,7 +1,8 @@
-"""What every encoding offers: writing, reading, checking and describing trajectories.
+"""The interface of every encoding: write, read, check and describe trajectories.
 
-An encoding is a folder with an `Encoding` called ENCODING, and a row in `trajfmt.encodings.table`. Its
-settings are an `Encoder`, a frozen value. Trajectories may share a bundle if their settings are equal.
+To add an encoding, write a folder that defines an `Encoding` named ENCODING, and list it in
+`trajfmt.encodings.table`. The settings of an encoding are an `Encoder`, a frozen value. Trajectories may
+share a bundle if their settings are equal.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,21 +39,25 @@ __all__ = [
 
 Array = NDArray[np.generic]
 Input = Source | Convexified | Recorded
-"""What can become a trajectory of a bundle."""
+"""Types of trajectories that can be written to a bundle."""
 
 
 class Trajectory(Protocol):
-    """One expert's weights over time, in any encoding."""
+    """The trajectory of one expert, as stored in a bundle of any encoding.
+
+    Arguments t are timesteps in [0, T], real for `convex` and whole for `full`. Methods raise `TimestepError`
+    for any other timestep, and for a knot that does not exist.
+    """
 
     index: int
-    """Number in the bundle."""
+    """Number of the trajectory in its bundle."""
 
     layout: ParamLayout
-    """Order and shapes of the parameters in a weight vector `(P,)`."""
+    """Order, shapes and layers of the parameters in a weight vector `(P,)`."""
 
     @property
     def timesteps(self) -> int:
-        """Return T + 1."""
+        """Return the number of timesteps, T + 1."""
         ...
 
     @property
@@ -62,23 +67,26 @@ class Trajectory(Protocol):
 
     @property
     def knots(self) -> tuple[int, ...]:
-        """Return the stored timesteps."""
+        """Return the timesteps of the knots, which are the stored timesteps."""
         ...
 
     def knot(self, k: int) -> Array:
-        """Return the weights of knot number k `(P,)`, read-only."""
+        """Return the weights `(P,)` at knot number k, read-only."""
         ...
 
     def locate(self, t: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return segment s and weight w for each layer `(L,)`: theta = (1 - w) knot(s) + w knot(s + 1)."""
+        """Find the segment s `(L,)` and the weight w in it `(L,)` at timestep t, for each layer.
+
+        The weights of a layer are theta(t) = (1 - w) knot(s) + w knot(s + 1).
+        """
         ...
 
     def at(self, t: float) -> Array:
-        """Return the weights at t as a new `(P,)` array; t is real for `convex`, whole for `full`."""
+        """Return the weights at timestep t as a new array `(P,)`."""
         ...
 
     def pieces(self, t: float, start: int, stop: int) -> Array:
-        """Return elements `start:stop` of the weights at t; the rest of the vector is not built."""
+        """Return elements `start:stop` of the weights at timestep t, without computing the rest."""
         ...
 
     def buffers(self, t: float) -> dict[str, NDArray[Any]]:
@@ -87,17 +95,20 @@ class Trajectory(Protocol):
 
     @property
     def numbers(self) -> tuple[int, ...] | None:
-        """Return the number that each timestep had in its source, if it is recorded."""
+        """Return the number of each timestep in its source, or None if it is not recorded."""
         ...
 
     def theta(self) -> Array | None:
-        """Return all timesteps `(T+1, P)` as one read-only view of the file, or None if there is none."""
+        """Return all timesteps `(T+1, P)` as a read-only view of the file, or None if that is impossible."""
         ...
 
     def stored(self, length: int) -> Iterator[tuple[int, int, Array]]:
-        """Yield what is stored as (timestep, first element, elements), in blocks of about `length` elements.
+        """Yield all stored weights as (timestep, first element, elements).
 
-        Every stored timestep is complete, and its elements come in order.
+        The elements of a timestep come in order, but timesteps may alternate.
+
+        Args:
+            length: approximate number of elements to yield at a time.
         """
         ...
 
@@ -106,61 +117,67 @@ class Trajectory(Protocol):
         ...
 
     def blocks(self, length: int) -> Iterator[tuple[int, int, Array]]:
-        """Yield the weights at every whole timestep, as `stored` does."""
+        """Yield the weights at every whole timestep as (timestep, first element, elements).
+
+        The elements of a timestep come in order, but timesteps may alternate.
+
+        Args:
+            length: approximate number of elements to yield at a time.
+        """
         ...
 
     def check_buffers(self) -> None:
-        """Require that the file of module buffers, if there is one, has a sound header.
+        """Check the header of the file of module buffers, if there is one.
 
         Raises:
-            FormatError: it has not.
+            FormatError: the header is invalid.
         """
         ...
 
 
 class Sized(Protocol):
-    """A trajectory of which only the length matters."""
+    """Any trajectory, of which only the length is used."""
 
     @property
     def timesteps(self) -> int:
-        """Return T + 1."""
+        """Return the number of timesteps, T + 1."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What a writer is asked for. An encoding refuses those that it has no use for."""
+    """The options of all encodings. An encoding refuses options that do not apply to it."""
 
     knots: tuple[int, ...] = ()
-    """Waypoints to insert between the endpoints."""
+    """Timesteps of the waypoints to insert between the endpoints."""
 
     smooth: bool = False
-    """Average inserted knots and the last one with their neighbours, after the betas are computed."""
+    """Average inserted waypoints and the last timestep with their neighbours, after computing the betas."""
 
     gram: bool = False
-    """Keep the Gram matrix of the path where T <= 256."""
+    """Store the Gram matrix if T <= 256."""
 
     codec: str = DEFAULT
-    """How the chunks of timesteps are stored."""
+    """Name of the codec of full trajectories."""
 
     shard_bytes: int = SHARD_BYTES
-    """Cut a trajectory's knots into files of at most this many bytes."""
+    """Largest size of a knot file in bytes. Knots that are larger together are split over several files."""
 
     cast: bool = False
-    """Round weights of other float types than the parameter layout's to it, instead of refusing them."""
+    """Accept weights of other float types, and round them to the type of the parameter layout."""
 
 
 class Encoder(Protocol):
-    """The settings of an encoding as one frozen value, which compares equal if bundles are made alike."""
+    """The settings of an encoding as one frozen value. Two bundles with equal settings are compatible."""
 
     @property
     def settings(self) -> str:
-        """Return the settings in words, for messages."""
+        """Return a description of the settings, for messages."""
         ...
 
     @property
     def features(self) -> list[str]:
-        """Return the features that a reader must know."""
+        """Return the features that a reader must know, for `requires_read` in the manifest."""
         ...
 
     @property
@@ -169,55 +186,60 @@ class Encoder(Protocol):
         ...
 
     def with_smoothed(self, smoothed: bool) -> Encoder:
-        """Return the settings for trajectories that come convexified, and smoothed or not."""
+        """Return the settings for a bundle whose first trajectory was convexified before, smoothed or not."""
         ...
 
     def check(self, source: Sized) -> None:
         """Require that a trajectory is long enough for the settings.
 
         Raises:
-            SourceError: it is too short.
+            SourceError: the trajectory is too short.
         """
         ...
 
-    def write(self, pending: Callable[[], Path], source: Input, layout: ParamLayout) -> Written:
-        """Write one trajectory into files at paths that `pending` gives.
+    def write(self, new_path: Callable[[], Path], source: Input, layout: ParamLayout) -> Written:
+        """Write one trajectory to new files.
+
+        Args:
+            new_path: returns the path of a new file.
+            source: the trajectory.
+            layout: the parameter layout, in the type that is stored.
 
         Raises:
-            SourceError: it must not be converted; `reason` says why.
-            UsageError: it does not go with the settings.
+            SourceError: the trajectory must not be converted; `reason` says why.
+            UsageError: the trajectory does not fit the settings or the parameter layout.
         """
         ...
 
     def manifest(self, common: dict[str, Any]) -> Manifest:
-        """Return a manifest with the fields in `common`, which all encodings share."""
+        """Return a manifest with the fields in `common`, which are those that all encodings have."""
         ...
 
     def size(self, source: Sized, layout: ParamLayout) -> int:
-        """Estimate the bytes of a trajectory: exact but for compression and container overhead."""
+        """Estimate the size of a trajectory in bytes, without compression and headers."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What the encoding of a bundle tells, from the manifest alone."""
+    """Facts about a bundle that depend on its encoding and follow from the manifest alone."""
 
     knots: tuple[int, ...] | None = None
-    """Stored timesteps where they are the same for all trajectories."""
+    """Timesteps of the knots, if they are the same for all trajectories."""
 
     smoothed: bool | None = None
     codec: str | None = None
     shards: int = 0
-    """Most files that the knots of a trajectory are in."""
+    """Largest number of knot files of a trajectory."""
 
     free: int = 0
-    """Trajectories whose weights between the knots are free."""
+    """Number of trajectories with a free table."""
 
     unknown_steps: int = 0
-    """Trajectories whose step norms are not known."""
+    """Number of trajectories whose step norms are unknown."""
 
     eq12: int | None = None
-    """Bytes by the paper's eq. 12: knots * W + (T + 1) * 8 L over all trajectories."""
+    """Size by eq. 12 of the paper in bytes: knots * W + (T + 1) * 8 L over all trajectories."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,55 +247,52 @@ class Encoding:
     """One encoding."""
 
     name: str
-    """In the manifest."""
+    """Name in the manifest."""
 
     suffix: str
-    """Of a bundle's folder."""
+    """Suffix of the bundle's folder."""
 
     kind: str
-    """What such a bundle is called in messages."""
+    """Name of such a bundle in messages."""
 
     entry: type[Any]
     """Type of a trajectory's entry in the manifest."""
 
     options: frozenset[str]
-    """Names of the `Options` that it has a use for, besides `shard_bytes` and `cast`."""
+    """Names of the `Options` that apply, besides `shard_bytes` and `cast`, which always do."""
 
     takes_convexified: bool
-    """Whether it keeps trajectories that come convexified as they are, and not their whole timesteps."""
+    """Whether convexified trajectories are stored as they are, instead of at their whole timesteps."""
 
     has_tables: bool
-    """Whether trajectories have tables beside their weights."""
+    """Whether trajectories have tables besides their weights."""
 
     encoder: Callable[[Options, ParamLayout], Encoder]
-    """The settings for a new bundle. Raises `UsageError` for options that do not fit together."""
+    """Return the settings for a new bundle. Raises `UsageError` for options that contradict each other."""
 
     continued: Callable[[Any, Options], Encoder]
-    """The settings for more trajectories of a bundle, from its manifest."""
+    """Return the settings for appending to a bundle, given its manifest."""
 
     read: Callable[[BundleFiles, ParamLayout, Any, int], Trajectory]
-    """Trajectory number n of a bundle: its files, parameter layout, manifest and n."""
+    """Return a trajectory, given the files, parameter layout and manifest of the bundle, and its number."""
 
     datasets: Callable[[Any, ParamLayout], Mapping[str, Datasets]]
-    """The HDF5 datasets that a manifest describes, by file."""
+    """Return the HDF5 datasets that a manifest describes, by file."""
 
     check: Callable[[Any, str], Iterator[FormatError]]
-    """Findings about what only this encoding stores of a trajectory; the text says where it is."""
+    """Yield errors in data that only this encoding stores, given a trajectory and a prefix for messages."""
 
     describe: Callable[[Any, ParamLayout], Facts]
-    """What the manifest tells."""
-
-
-_FEWEST: Final = 2
+    """Return facts about a bundle, given its manifest."""
 
 
 def require_two_timesteps(source: Sized) -> None:
-    """Require an initial and a final timestep.
+    """Require at least two timesteps, the initial and a final one.
 
     Raises:
-        SourceError: there are fewer than two.
+        SourceError: the trajectory is shorter.
     """
-    if source.timesteps < _FEWEST:
+    if source.timesteps < 2:
         raise SourceError(
-            "too_few_timesteps", f"a trajectory needs two timesteps or more, got {source.timesteps}"
+            "too_few_timesteps", f"a trajectory needs at least two timesteps, got {source.timesteps}"
         )

@@ -51,6 +51,8 @@ class ByteRange:
     """Number of the first tensor."""
 
     tensors: int
+    """How many tensors the range has."""
+
     start: int
     """Position of the first byte in the joined knots."""
 
@@ -129,7 +131,7 @@ def _metadata(about: object) -> dict[str, str]:
 
 
 def canonical(value: object) -> bytes:
-    """Return JSON with sorted keys and no spaces."""
+    """Return a value as JSON with sorted keys and without spaces."""
     return msgspec.json.encode(value, order="sorted")
 
 
@@ -147,7 +149,11 @@ def index_of(layout: ParamLayout, knots: Sequence[int], shards: Sequence[tuple[s
 
 
 def header_size(files: BundleFiles, name: str) -> int:
-    """Return the number of bytes before the first tensor of a listed file.
+    """Return the size of the header of a safetensors file in bytes, which is the offset of its first tensor.
+
+    Args:
+        files: the files of the bundle.
+        name: path of the file in the bundle.
 
     Raises:
         UnsafeError: the header is larger than safetensors allows.
@@ -181,17 +187,15 @@ def check_header(
     if size != data or data + byte_range.stop - byte_range.start != files.sizes[name]:
         raise CorruptError(
             "header_mismatch",
-            f"header and knots must fill the file ({files.sizes[name]} bytes) from byte {data},"
-            f" the header ends at {size}",
+            f"the header must end at byte {data}, and the knots at the end of the file"
+            f" ({files.sizes[name]} bytes), but the header ends at byte {size}",
             path=path,
         )
     if byte_range.tensors * _SHORTEST_ENTRY > data:
         raise CorruptError("header_mismatch", "the header is too short for the manifest's tensors", path=path)
     expected, found = header(layout, knots, byte_range), files.read(name, 0, data)
     if found != expected and _entries(found[8:], path) != _entries(expected[8:], path):
-        raise CorruptError(
-            "header_mismatch", "the header describes other tensors than the manifest", path=path
-        )
+        raise CorruptError("header_mismatch", "header and manifest describe different tensors", path=path)
 
 
 def _entries(text: bytes, path: object) -> str:

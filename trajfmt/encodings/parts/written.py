@@ -1,4 +1,4 @@
-"""What writing one trajectory gives: its entry of the manifest, its tables, and files that wait for names."""
+"""The result of writing one trajectory: its entry in the manifest, its tables, and its files."""
 
 from __future__ import annotations
 
@@ -16,48 +16,58 @@ from trajfmt.storage.files import sha256_file
 from trajfmt.trajectory.rounding import Rounding
 from trajfmt.trajectory.source import SupportsBuffers
 
-__all__ = ["NewFile", "Written", "with_carried"]
+__all__ = ["NewFile", "Written", "with_numbers_and_buffers"]
 
 
 @dataclass(frozen=True, slots=True)
 class NewFile:
-    """A file that is complete but has no number in the bundle yet."""
+    """A complete file that has no name in the bundle yet."""
 
     path: Path
+    """Temporary path."""
+
     folder: str
+    """Folder in the bundle."""
+
     tail: str
-    """What follows the number in its name."""
+    """Part of the name that follows the number."""
 
     bytes: int = 0
     sha256: str = ""
 
     def hashed(self) -> NewFile:
-        """Return the same file with its size and hash."""
+        """Return a copy of this value with the size and hash of the file."""
         return replace(self, bytes=self.path.stat().st_size, sha256=sha256_file(self.path))
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A trajectory on disk that has no number in the bundle yet; its entry names no files."""
+    """A trajectory on disk that has no number in the bundle yet."""
 
     entry: Entry
+    """The entry for the manifest, in which the names of files are empty."""
+
     files: tuple[NewFile, ...]
+    """The files of the weights in order, followed by the file of module buffers if there is one."""
+
     tables: Tables | None = None
-    """Written into a file of their own when the bundle is published."""
+    """The tables, which are written when the bundle is published."""
 
     index: Callable[[Sequence[str]], bytes] | None = None
-    """From the names of several files of weights to an index of them for other readers; None for one file."""
+    """Return an index of several files of weights, given their names in the bundle; None for one file."""
 
     smoothed: bool = False
+    """Whether inserted waypoints and the last timestep were averaged with their neighbours."""
+
     rounding: tuple[Rounding, ...] = ()
-    """For each stored timestep, the error of storing it in another type; empty if it has its own."""
+    """Rounding error of each stored timestep; empty if the weights are stored in their own type."""
 
     def hashed(self) -> Written:
-        """Return the same trajectory with the sizes and hashes of its files."""
+        """Return a copy of this value with the sizes and hashes of the files."""
         return replace(self, files=tuple(file.hashed() for file in self.files))
 
     def listed(self, names: Sequence[str]) -> tuple[Entry, list[FileEntry]]:
-        """Return the entry and the files under the names that the files have been given."""
+        """Return the entry and the list of files for the manifest, given the names of the files."""
         files = [
             FileEntry(name, file.bytes, file.sha256) for name, file in zip(names, self.files, strict=True)
         ]
@@ -69,31 +79,36 @@ class Written:
             file.path.unlink(missing_ok=True)
 
 
-def with_carried(
-    written: Written, pending: Callable[[], Path], source: object, stored: Sequence[int]
+def with_numbers_and_buffers(
+    written: Written, new_path: Callable[[], Path], source: object, stored: Sequence[int]
 ) -> Written:
-    """Add what a source carries beside its weights: numbers of timesteps, and a file of module buffers.
+    """Add the numbers of timesteps to a written trajectory, and write a file of its module buffers.
 
     Args:
         written: the trajectory.
-        pending: gives the path of a new file.
-        source: the trajectory's source; nothing is added unless it is `SupportsBuffers`.
+        new_path: returns the path of a new file.
+        source: the source of the trajectory. Nothing is added unless it implements `SupportsBuffers`.
         stored: the timesteps of the source whose weights are stored.
 
     Raises:
         UsageError: the source has more or fewer numbers than timesteps.
+        SourceError: the module buffers of two timesteps differ in name, shape or type.
+        CorruptError: the name, shape or type of a module buffer cannot be stored.
     """
     if not isinstance(source, SupportsBuffers):
         return written
     entry = written.entry
     if source.numbers is not None:
         if len(source.numbers) != entry.timesteps:
-            raise UsageError(f"{entry.timesteps} timesteps cannot have {len(source.numbers)} numbers")
+            raise UsageError(
+                f"`numbers` must have one number for each of {entry.timesteps} timesteps,"
+                f" got {len(source.numbers)}"
+            )
         entry = msgspec.structs.replace(entry, numbers=list(source.numbers))
     held = [(t, source.buffers(t)) for t in stored]
     files = written.files
     if any(arrays for _, arrays in held):
-        path = pending()
+        path = new_path()
         buffers.write(path, held)
         entry = msgspec.structs.replace(entry, buffers="")
         files = (*files, NewFile(path, "buffers", ".safetensors"))
