@@ -1,17 +1,17 @@
-"""Bundles: reading, writing, validating, reporting.
+"""Bundles: read, write, validate and describe them.
 
-It must not import `sources`, `convert`, `serve` or `export`.
+This folder must not import `sources`, `convert`, `serve` or `export`.
 
 Modules:
     reader: `open` and `Bundle`.
     create: `create` and `append`.
-    writer: `BundleWriter`: trajectories into a bundle that appears when it is published.
-    filing: names and files of what a writer adds.
-    journal: what a writer has finished, kept for a continuation.
-    decoded: all timesteps of a stored trajectory, mapped.
-    validation: what `traj validate` checks.
-    extraction: what `traj extract` writes.
-    report: what `traj inspect` reports.
+    writer: `BundleWriter`, which adds trajectories and publishes the bundle.
+    filing: names for new files in a bundle.
+    journal: the finished trajectories of a writer, from which an interrupted run continues.
+    decoded: all timesteps of a trajectory as one memory-mapped array.
+    validation: the checks of `traj validate`.
+    extraction: the checkpoints of `traj extract`.
+    report: the facts that `traj inspect` shows.
 """
 
 from trajfmt.bundle.decoded import timesteps_of

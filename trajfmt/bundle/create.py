@@ -1,4 +1,4 @@
-"""Writing bundles: a new one, or more into an existing one."""
+"""Start writing a bundle: create a new one, or append to an existing one."""
 
 from __future__ import annotations
 
@@ -40,23 +40,30 @@ def create(
 ) -> BundleWriter:
     """Start a new bundle.
 
+    The bundle appears at `path` when the writer publishes it, not before.
+
     Args:
-        path: where the bundle will be; nothing may exist there.
-        layout: the parameters and what shares a beta.
+        path: path of the bundle, at which nothing may exist.
+        layout: the parameter layout.
         encoding: `convex` or `full`.
-        provenance: what is known about the experts.
-        knots: `convex`: waypoints to insert between the endpoints.
-        smooth: `convex`: average inserted knots and the last one with their neighbours.
-        codec: `full`: `none`, `zstd` or `archive`.
-        gram: `convex`: keep the Gram matrix of the path where T <= 256.
-        shard_bytes: `convex`: cut a trajectory's knots into files of at most so many bytes.
-        cast: round weights of other float types than the layout's to it, instead of refusing them; betas
-            are computed before.
-        job: identifies the work, so that an interrupted writer's trajectories are taken over (`recover`).
+        provenance: facts about the experts.
+        knots: timesteps of the waypoints to insert between the endpoints (`convex`).
+        smooth: average inserted waypoints and the last timestep with their neighbours (`convex`).
+        codec: `none`, `zstd` or `archive` (`full`).
+        gram: store the Gram matrix if T <= 256 (`convex`).
+        shard_bytes: largest size of a knot file in bytes (`convex`). Knots that are larger together are split
+            over several files.
+        cast: accept weights of other float types and round them to the type of the layout. Betas are computed
+            from the original weights.
+        job: bytes that identify the work. With the same value, `BundleWriter.recover` continues from the
+            finished trajectories of an interrupted process.
+
+    Returns:
+        A writer, to be used as a context manager.
 
     Raises:
         ExistsError: something exists at `path`.
-        UsageError: the arguments do not fit together.
+        UsageError: the arguments are invalid, or contradict each other.
     """
     destination = local(path)
     if os.path.lexists(destination):
@@ -82,23 +89,38 @@ def append(
     cast: bool = False,
     job: bytes | None = None,
 ) -> BundleWriter:
-    """Start adding trajectories to an existing bundle, in its own encoding, layers, knots and codec.
+    """Start appending trajectories to an existing bundle.
 
-    Inserted knots are those of the bundle's first trajectory. `shard_bytes` and `cast` are as for `create`.
+    The bundle keeps its encoding, layers and codec. New trajectories get the same inserted waypoints as its
+    first trajectory.
+
+    Args:
+        path: path of the bundle.
+        shard_bytes: largest size of a knot file in bytes, as for `create`.
+        cast: accept weights of other float types, as for `create`.
+        job: bytes that identify the work, as for `create`.
+
+    Returns:
+        A writer, to be used as a context manager.
+
+    Raises:
+        MissingError: there is nothing at `path`.
+        FormatError: the bundle is damaged, or not a bundle that this library can extend.
+        UsageError: another process is writing to the bundle.
     """
-    # Two appends to one bundle must meet at one lock, also through a link.
+    # Links are resolved, so that two appends to the same bundle compete for the same lock.
     destination = Path(os.path.realpath(local(path)))
     data = read_manifest(destination)
     base = parse(data, path=destination / FILE_NAME)
     check_writable(base, path=destination / FILE_NAME)
     for folder in ("knots", "tables", "theta", "buffers"):
         if (destination / folder).is_symlink():
-            raise UnsafeError("path_unsafe", "a link where a folder is expected", path=destination / folder)
+            raise UnsafeError("path_unsafe", "expected a folder, found a link", path=destination / folder)
     name = job if job is not None else os.urandom(16)
     staging = Staging(destination, name + hashlib.sha256(data).digest())
     try:
         if read_manifest(destination) != data:
-            raise UsageError(f"{display(destination)}: another process has just added to it; run again")
+            raise UsageError(f"{display(destination)}: another process has just appended to it; run again")
         encoding = encoding_of_manifest(base)
         encoder = encoding.continued(base, Options(shard_bytes=shard_bytes, cast=cast))
         return BundleWriter(staging, layout_of(base), encoding, encoder, base.provenance, base)

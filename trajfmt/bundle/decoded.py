@@ -1,4 +1,4 @@
-"""All timesteps of a stored trajectory at once, mapped: in place where they lie as they are."""
+"""All timesteps of a stored trajectory as one memory-mapped array."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from trajfmt.storage.writing import write_at
 __all__ = ["timesteps_of"]
 
 _BLOCK: Final = 2**20
-"""Elements that are unpacked at a time."""
+"""Number of elements that are decoded at a time."""
 
 
 def _unpack(trajectory: Trajectory, scratch: Path) -> NDArray[np.generic]:
-    """Return all timesteps `(T+1, P)`, decoded in blocks into an unnamed temporary file and mapped."""
+    """Decode all timesteps `(T+1, P)` in blocks into an unnamed temporary file, and memory-map it."""
     layout = trajectory.layout
-    with tempfile.TemporaryFile(dir=scratch) as file:  # the map outlives it
+    with tempfile.TemporaryFile(dir=scratch) as file:  # the mapping stays valid after the file is closed
         for t, start, values in trajectory.blocks(_BLOCK):
             place = t * layout.nbytes + start * layout.numpy_dtype.itemsize
             write_at(file.fileno(), np.ascontiguousarray(values).view(np.uint8).data, place)
@@ -29,6 +29,13 @@ def _unpack(trajectory: Trajectory, scratch: Path) -> NDArray[np.generic]:
 
 
 def timesteps_of(trajectory: Trajectory, scratch: Path) -> NDArray[np.generic]:
-    """Return all timesteps `(T+1, P)`, mapped: in place for codec none, else decoded into `scratch`."""
+    """Return all timesteps of a trajectory as a memory-mapped array `(T+1, P)`, read-only.
+
+    For codec `none` the array is a view of the bundle. Other trajectories are decoded into a temporary file.
+
+    Args:
+        trajectory: a trajectory of any encoding.
+        scratch: folder for the temporary file.
+    """
     theta = trajectory.theta()
     return _unpack(trajectory, scratch) if theta is None else theta

@@ -17,7 +17,7 @@ from trajfmt.storage.writing import replacing
 __all__ = ["extract"]
 
 _BLOCK: Final = 2**20
-"""Elements that are computed and written at a time."""
+"""Number of elements that are computed and written at a time."""
 
 
 def extract(bundle: Bundle, trajectory: int, t: float, output: str | os.PathLike[str]) -> None:

@@ -1,7 +1,4 @@
-"""The files of a bundle that is being built: moved to names that the bundle does not use, and listed.
-
-The listing has the size and hash of every file, as the manifest wants them.
-"""
+"""Give new files unused names in a bundle, and list them with size and hash for the manifest."""
 
 from __future__ import annotations
 
@@ -25,11 +22,11 @@ _INDEX: Final = ".safetensors.index.json"
 
 
 class Filing:
-    """The files of the bundle that is being built.
+    """Names the files of a bundle that is being built.
 
     Args:
-        staging: where it is built.
-        listed: paths that the bundle has already.
+        staging: the staging folder of the bundle.
+        listed: paths of the files that the bundle has already.
     """
 
     def __init__(self, staging: Staging, listed: set[str]) -> None:
@@ -38,7 +35,15 @@ class Filing:
         self.listed = listed
 
     def place(self, written: Written, number: int) -> tuple[list[FileEntry], Entry]:
-        """Move the files of a trajectory to free names, and enter those."""
+        """Move the files of a trajectory to unused names.
+
+        Args:
+            written: the trajectory.
+            number: number of the trajectory, which the names begin with if possible.
+
+        Returns:
+            The files for the manifest, and the entry of the trajectory with their names.
+        """
         names = self._free_names(written.files, number)
         for file, name in zip(written.files, names, strict=True):
             os.replace(file.path, self._staging.path(name))
@@ -48,7 +53,7 @@ class Filing:
         return files, entry
 
     def _write_index(self, data: bytes, first: str) -> FileEntry:
-        """Write the index of a trajectory's files of weights, named after the first of them."""
+        """Write the index of several knot files, named after the first of them."""
         name = re.sub(r"-\d+-of-\d+\.safetensors$", _INDEX, first)
         write_file(self._staging.path(name), data)
         return FileEntry(name, len(data), hashlib.sha256(data).hexdigest())
@@ -56,12 +61,15 @@ class Filing:
     def write_tables(
         self, arrays: Iterable[tuple[int, tables.Tables]], number: int, nbytes: int
     ) -> tuple[FileEntry, dict[int, dict[str, int]]]:
-        """Write the tables of trajectories; return the file and where each array lies in it.
+        """Write the tables of all new trajectories into one file.
 
         Args:
             arrays: number and tables of each trajectory.
-            number: of the first.
-            nbytes: about how large the file will be.
+            number: number of the first trajectory.
+            nbytes: approximate size of the file in bytes.
+
+        Returns:
+            The file for the manifest, and the byte offset of each array by number of the trajectory and name.
         """
         if not self._tables:
             (self._tables,) = self._free_names([NewFile(Path(), "tables", ".h5")], number)
@@ -70,7 +78,7 @@ class Filing:
         return FileEntry(self._tables, path.stat().st_size, sha256_file(path)), places
 
     def _free_names(self, files: Sequence[NewFile], number: int) -> list[str]:
-        """Return names with the first number, from `number` on, under which none of the files exists."""
+        """Return names for the files, with the lowest number >= `number` for which all names are unused."""
         while True:
             names = [f"{file.folder}/{number:05d}{file.tail}" for file in files]
             if not self.listed & {*names, f"{files[0].folder}/{number:05d}{_INDEX}"}:

@@ -1,4 +1,4 @@
-"""What a writer has finished: kept until the manifest is written, and found again after an interruption."""
+"""The journal of a writer: a record of each finished trajectory, from which an interrupted run continues."""
 
 from __future__ import annotations
 
@@ -20,24 +20,28 @@ EntryType = TypeVar("EntryType")
 
 
 class Record(msgspec.Struct, Generic[EntryType], frozen=True, omit_defaults=True):
-    """A finished trajectory."""
+    """The record of a finished trajectory."""
 
     entry: EntryType
-    """For the manifest; its type is that of the bundle's encoding."""
+    """The entry for the manifest. Its type depends on the encoding of the bundle."""
 
     files: list[FileEntry]
+    """The files of the trajectory, for the manifest."""
+
     smoothed: bool = False
+    """Whether inserted waypoints and the last timestep were averaged with their neighbours."""
+
     rounding: list[Rounding] = []  # msgspec copies mutable defaults
-    """For each stored timestep, the error of storing it in another type."""
+    """Rounding error of each stored timestep; empty if the weights are stored in their own type."""
 
 
 class Journal:
-    """The finished trajectories of one job, by number.
+    """The records of the finished trajectories of one job, by number.
 
     Args:
-        staging: where the bundle is built.
-        entry: type of the entries.
-        elsewhere: where an interrupted append may have moved files already.
+        staging: the staging folder of the bundle. entry: type of a trajectory's entry in the manifest.
+            elsewhere: folder of an existing bundle, into which an interrupted append may have moved files
+            already.
     """
 
     def __init__(self, staging: Staging, entry: type[Any], elsewhere: Path | None) -> None:
@@ -46,12 +50,12 @@ class Journal:
         self._elsewhere = elsewhere
 
     def write(self, number: int, record: Record[Any], tables: Tables | None) -> None:
-        """Remember a trajectory; its files must be durable by now."""
+        """Record a finished trajectory. Its files must have been flushed to disk."""
         arrays = None if tables is None else tables.items()
         self._staging.record(_key(number), msgspec.json.encode(record), arrays)
 
     def read(self, number: int) -> Record[Any] | None:
-        """Return what was remembered, if its files are all there."""
+        """Return the record of a trajectory; None if there is none, or a file of it is missing or damaged."""
         found = self._staging.recall(_key(number))
         if found is None:
             return None
@@ -59,7 +63,7 @@ class Journal:
         return record if all(self._holds(file) for file in record.files) else None
 
     def tables(self, number: int) -> Tables:
-        """Return the tables of a trajectory."""
+        """Return the tables of a recorded trajectory."""
         found = self._staging.recall(_key(number))
         assert found is not None
         return Tables.of(found[1])

@@ -1,4 +1,4 @@
-"""Opening a bundle for reading: one interface over all encodings. Writes nothing."""
+"""Open a bundle for reading, with one interface for all encodings."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ __all__ = ["Bundle", "Trajectory", "open", "read_manifest"]
 
 
 class Bundle:
-    """A set of trajectories on disk or at an address, opened for reading.
+    """A bundle on disk or at an address, opened for reading.
 
-    Nothing but the manifest is read before a trajectory is asked for its weights. A bundle can be pickled
-    and used after a fork: files are opened again where they are needed.
+    A bundle is a sequence of trajectories: it has a length and can be indexed, sliced and iterated over.
+    Opening it reads the manifest only; other files are read when weights are requested. A bundle can be
+    pickled, and used after a fork; files are then opened again.
 
     Example:
         >>> import trajfmt
@@ -40,15 +41,15 @@ class Bundle:
 
     def __init__(self, place: Place, data: bytes, *, backend: Backend = "mmap") -> None:
         self.place: Place = place
-        """Where it was opened: a path, or an address without credentials."""
+        """The path or address that was opened. An address has no credentials."""
         self.manifest: Manifest = parse(data, path=place / FILE_NAME)
         self.layout: ParamLayout = layout_of(self.manifest)
         self.sha256: str = hashlib.sha256(data).hexdigest()
-        """Hash of the manifest, which holds the hashes of all files: the identity of the bundle."""
+        """Hash of the manifest. It identifies the bundle, as the manifest lists the hashes of all files."""
         self.manifest_bytes: int = len(data)
         self.files: BundleFiles = _files(place, data, self.manifest, backend)
         self.path: Path = place if isinstance(place, Path) else self.files.root
-        """The folder with its files; of an address, the one in the cache."""
+        """The folder with the files of the bundle. For an address it is a folder in the cache."""
 
     @property
     def encoding(self) -> str:
@@ -77,16 +78,17 @@ class Bundle:
         return encoding_of_manifest(self.manifest).read(self.files, self.layout, self.manifest, number)
 
     def verify(self) -> None:
-        """Compare every file with its sha256 in the manifest; all that are not here yet are fetched.
+        """Compare every file with its sha256 in the manifest. At an address, this downloads all files.
 
         Raises:
-            FormatError: the first file that differs.
+            FormatError: a file is missing or differs. The error describes the first such file.
+            RemoteError: a file cannot be downloaded.
         """
         for problem in self.files.verify({f.path: f.sha256 for f in self.manifest.files}).values():
             raise problem
 
     def close(self) -> None:
-        """Close the files. Arrays that were handed out stay valid."""
+        """Close the files. Arrays that were returned earlier stay valid."""
         self.files.close()
 
     def __enter__(self) -> Bundle:
@@ -105,7 +107,7 @@ class Bundle:
 
 
 class BoundsError(UsageError, IndexError):
-    """A trajectory number outside the bundle."""
+    """The bundle has no trajectory with this number."""
 
 
 def _files(place: Place, data: bytes, manifest: Manifest, backend: Backend) -> BundleFiles:
@@ -119,18 +121,19 @@ def open(
 ) -> Bundle:
     """Open a bundle for reading.
 
-    At an address only the manifest is fetched; other files when they are first used, into a cache, and every
-    file is compared with its hash when it arrives.
+    For an address, only the manifest is downloaded at first. Other files are downloaded into a cache when
+    they are first used, and compared with their hashes.
 
     Args:
-        path: the bundle's directory, or its address as fsspec writes it: `https://…`, `s3://…`, `zip://…::…`.
-        verify: compare every file with its hash first; at an address those that are in the cache already.
-        backend: `mmap`, or `pread` for network file systems.
+        path: folder of the bundle, or its address as fsspec writes it: `https://…`, `s3://…`, `zip://…::…`.
+        verify: compare every file with its hash first; for an address, every file that is in the cache.
+        backend: how files are read: `mmap`, or `pread` for network file systems.
 
     Raises:
-        NotABundleError: not a bundle, or of a version or feature that this library does not know.
+        MissingError: there is nothing at `path`.
+        NotABundleError: not a bundle, or one that needs a version or feature that this library does not know.
         CorruptError: the manifest or a file is damaged.
-        UnsafeError: the manifest asks for something that a reader must not do.
+        UnsafeError: reading the bundle could do harm.
         RemoteError: the address cannot be reached.
     """
     place = located(path)
@@ -143,11 +146,16 @@ def open(
 
 
 def read_manifest(root: Place) -> bytes:
-    """Return the manifest's bytes, unchecked but for their number.
+    """Read the bytes of a manifest. Only their number is checked.
+
+    Args:
+        root: path or address of the bundle.
 
     Raises:
         MissingError: there is nothing at `root`.
-        NotABundleError: there is no manifest in it.
+        NotABundleError: there is no manifest at `root`.
+        UnsafeError: the manifest is too large.
+        RemoteError: the address cannot be reached.
     """
     if isinstance(root, Address):
         return fetch_manifest(root)
@@ -155,12 +163,12 @@ def read_manifest(root: Place) -> bytes:
         raise MissingError(f"{display(root)}: no such file or folder")
     if not root.is_dir():
         raise NotABundleError(
-            "not_a_bundle", "a bundle is a folder with a manifest.json, this is a file", path=root
+            "not_a_bundle", "a bundle is a folder with a manifest.json, but this is a file", path=root
         )
     path = root / FILE_NAME
     if not os.path.lexists(path):
         raise NotABundleError(
-            "not_a_bundle", "a bundle is a folder with a manifest.json, this has none", path=root
+            "not_a_bundle", "a bundle is a folder with a manifest.json, but this folder has none", path=root
         )
     try:
         fd = open_regular(path)
@@ -171,7 +179,7 @@ def read_manifest(root: Place) -> bytes:
         if size > MAX_BYTES:
             raise UnsafeError(
                 "manifest_too_large",
-                f"a manifest has at most {MAX_BYTES} bytes, got {size}",
+                f"a manifest must have at most {MAX_BYTES} bytes, got {size}",
                 path=path,
             )
         return os.read(fd, size + 1)

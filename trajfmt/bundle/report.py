@@ -1,7 +1,4 @@
-"""What a bundle, or an MTT buffer, is and what it costs: the facts that `traj inspect` shows.
-
-Owns the storage arithmetic of the paper's eqs. 11 and 12. Shows nothing itself.
-"""
+"""The facts that `traj inspect` shows about a bundle, with its storage by eqs. 11 and 12 of the paper."""
 
 from __future__ import annotations
 
@@ -31,73 +28,79 @@ from trajfmt.trajectory.source import ArrayTrajectory, columns
 __all__ = ["SCHEMA", "LayerReport", "Storage", "Summary", "layer_reports", "summarize"]
 
 SCHEMA: Final = "trajfmt.inspect/1"
-"""Version of the JSON form: fields may be added, never changed or removed, under one number."""
+"""Version of the JSON output. Within a version, fields may be added, but not changed or removed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storage:
-    """Bytes, and the buffer that they stand for."""
+    """The size of a bundle in bytes, compared with that of the MTT replay buffers that it replaces."""
 
     total: int
     """All files and the manifest."""
 
     parts: dict[str, int]
-    """Bytes by part: knots, tables or theta, and manifest."""
+    """Size by folder, such as knots, tables or theta, and of the manifest."""
 
     buffer: int
-    """Weights of the MTT buffer that it stands for: every timestep of every trajectory."""
+    """Weights in MTT replay buffers of the same trajectories: every timestep of every trajectory."""
 
     source: int | None
-    """Bytes of the source files on disk, where the manifest knows them and all is in the bundle."""
+    """Source files on disk; None if they are unknown, or hold more than the bundle does."""
 
     ratio: float
-    """`total` over `source` if known, else over `buffer`."""
+    """`total` divided by `source` if it is known, and by `buffer` otherwise."""
 
     eq11: int
-    """Paper eq. 11: K * W over all trajectories, K = T + 1 and W the bytes of one timestep."""
+    """Eq. 11 of the paper: K * W over all trajectories, with K = T + 1 and W the bytes of one timestep."""
 
     eq12: int | None
-    """Paper eq. 12: knots * W + K * beta over all trajectories, beta as L float64 (`convex` only)."""
+    """Eq. 12 of the paper: knots * W + K * beta over all trajectories, with beta as L float64 (`convex`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What `traj inspect` shows of a bundle."""
+    """The facts about a bundle."""
 
     schema: str
     path: str
     kind: Literal["bundle"]
     encoding: str
     version: str
+    """Version of the format."""
+
     generator: str
+    """Name and version of the program that wrote the bundle."""
+
     trajectories: int
     timesteps: tuple[int, int]
-    """Fewest and most timesteps of a trajectory."""
+    """Smallest and largest number of timesteps of a trajectory."""
 
     knots: tuple[int, ...] | None
-    """Stored timesteps where they are the same for all trajectories (`convex`)."""
+    """Timesteps of the knots, if they are the same for all trajectories (`convex`)."""
 
     smoothed: bool | None
     codec: str | None
     shards: int
-    """Most files that the knots of a trajectory are in (`convex`); 0 for `full`."""
+    """Largest number of knot files of a trajectory (`convex`); 0 for `full`."""
 
     free: int
-    """Trajectories whose weights between the knots are free, see section 6.7 of the specification."""
+    """Number of trajectories with a free table; see section 6.7 of the specification."""
 
     unknown_steps: int
-    """Convexified trajectories whose step norms are not known."""
+    """Number of convexified trajectories whose step norms are unknown."""
 
     buffers: int
-    """Trajectories that carry buffers."""
+    """Number of trajectories with module buffers."""
 
     numbers: tuple[int, int] | None
-    """Smallest and largest number that a timestep had in its source, where they are recorded."""
+    """Smallest and largest number of a timestep in its source, if numbers are recorded."""
 
     parameters: int
-    """P, elements of one network."""
+    """P, the number of elements of a weight vector."""
 
     tensors: int
+    """Number of parameter tensors."""
+
     layers: int
     dtype: str
     provenance: Provenance
@@ -109,26 +112,34 @@ class Summary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerReport:
-    """One layer of one trajectory."""
+    """Measurements of one layer of a trajectory."""
 
     name: str
     shapes: tuple[tuple[int, ...], ...]
+    """Shapes of the parameters in the layer."""
+
     elements: int
     share: float
-    """Of all elements."""
+    """`elements` divided by P."""
 
     path_length: float | None
-    """Sum of step norms, if they are known."""
+    """Sum of the step norms; None if they are unknown."""
 
     displacement: float
-    """||theta(T) - theta(0)||, between the stored endpoints."""
+    """||theta(T) - theta(0)|| between the stored endpoints."""
 
     beta: tuple[float, ...]
     """u(t) / S at every timestep: progress along the path from 0 to 1."""
 
 
 def summarize(path: str | os.PathLike[str] | Address) -> Summary:
-    """Describe a bundle from its manifest alone."""
+    """Describe a bundle. Reads its manifest only.
+
+    Raises:
+        MissingError: there is nothing at `path`.
+        FormatError: not a bundle that this library can read.
+        RemoteError: the address cannot be reached.
+    """
     bundle = bundles.open(path)
     manifest, layout = bundle.manifest, bundle.layout
     lengths = [entry.timesteps for entry in manifest.trajectories] or [0]
@@ -187,12 +198,13 @@ def _storage(bundle: Bundle, facts: Facts) -> Storage:
 
 
 def _source_bytes(manifest: Manifest, buffer: int) -> int | None:
-    """Return the bytes of the source files, if they are MTT files that hold just what the bundle does."""
+    """Return the size of the source files, if they are replay buffers of the same trajectories."""
     sources = manifest.provenance.sources
     if not sources or not all(source.name.endswith(".pt") for source in sources):
         return None
     total = sum(source.bytes for source in sources)
-    # A cut or skipped trajectory leaves the files larger than what they are compared with.
+    # If trajectories were cut or skipped, the files hold more than the bundle, and a comparison would
+    # mislead.
     return (
         total
         if buffer <= total <= buffer * 1.5 + 2**20 and manifest.provenance.first_timestep is None
@@ -201,7 +213,10 @@ def _source_bytes(manifest: Manifest, buffer: int) -> int | None:
 
 
 def layer_reports(trajectory: Trajectory) -> list[LayerReport]:
-    """Measure every layer of one trajectory. Reads its tables and endpoints, or for `full` all of it."""
+    """Measure every layer of a trajectory.
+
+    This reads the tables and endpoints of a convexified trajectory, and all timesteps of a full one.
+    """
     layout = trajectory.layout
     if isinstance(trajectory, ConvexTrajectory):
         norms, u = trajectory.step_norms, trajectory.u
@@ -233,7 +248,7 @@ def layer_reports(trajectory: Trajectory) -> list[LayerReport]:
 
 
 def _displacements(trajectory: Trajectory) -> NDArray[np.float64]:
-    """Return ||theta(T) - theta(0)|| per layer, in float64."""
+    """Return ||theta(T) - theta(0)|| of each layer, `(L,)` float64."""
     layout = trajectory.layout
     first, last = trajectory.knot(0), trajectory.knot(len(trajectory.knots) - 1)
     squares = np.zeros(layout.num_layers)

@@ -1,6 +1,6 @@
-"""Checking a whole bundle, and listing everything that is wrong with it.
+"""Check a bundle completely, and list all problems.
 
-Owns the order of the checks; what HDF5 itself says about its files is `hdf5`'s.
+This module defines the order of the checks. `trajfmt.storage.hdf5` checks the metadata of HDF5 files.
 """
 
 from __future__ import annotations
@@ -25,13 +25,15 @@ _BLOCK: Final = 2**20
 
 
 def validate(path: str | os.PathLike[str] | Address) -> list[Problem]:
-    """Return every problem of a bundle; an empty list means that it is sound.
+    """Return all problems of a bundle. The list is empty if the bundle is valid.
 
-    Checks the manifest, every file's size and hash, headers, HDF5 metadata, that beta rises from 0 to S
-    and is eq. 9 of the step norms, that all numbers are finite, and each trajectory's digest.
+    The checks cover the manifest, the size and hash of every file, headers, HDF5 metadata, tables, finite
+    weights, and the digest of each trajectory. Tables are valid if u increases from 0 to S and follows from
+    the step norms by eq. 9.
 
     Raises:
         MissingError: there is nothing at `path`.
+        RemoteError: the address cannot be reached.
     """
     try:
         place = located(path)
@@ -51,7 +53,7 @@ def validate(path: str | os.PathLike[str] | Address) -> list[Problem]:
         for name, expected in encoding.datasets(manifest, bundle.layout).items():
             if name in readable:
                 problems += map(Problem.of, hdf5.check(bundle.files.root / name, expected))
-        # Smoothing moves the last knot away from the endpoint that the digest was made of.
+        # A smoothed last knot differs from the original endpoint, from which the digest was computed.
         smoothed = encoding.describe(manifest, bundle.layout).smoothed
         for trajectory in bundle:
             entry = manifest.trajectories[trajectory.index]
@@ -63,7 +65,7 @@ def validate(path: str | os.PathLike[str] | Address) -> list[Problem]:
 
 
 def _gather(findings: Iterator[FormatError], path: object) -> list[Problem]:
-    """Return what a check yields, and what it raises in the end; `path` where it does not say."""
+    """Return the errors that a check yields and the one that ends it, if any. `path` is the default path."""
     errors: list[FormatError] = []
     try:
         errors.extend(findings)
@@ -75,7 +77,7 @@ def _gather(findings: Iterator[FormatError], path: object) -> list[Problem]:
 
 
 def _check(encoding: Encoding, trajectory: Trajectory, digest: str | None) -> Iterator[FormatError]:
-    """Check one trajectory, a block of its weights at a time."""
+    """Yield the errors in a trajectory, reading one block of its weights at a time."""
     where = f"trajectory {trajectory.index}"
     yield from encoding.check(trajectory, where)
     trajectory.check_buffers()
@@ -90,4 +92,6 @@ def _check(encoding: Encoding, trajectory: Trajectory, digest: str | None) -> It
         name = layout.parameters[bisect_right(layout.offsets, element) - 1].name
         yield CorruptError("non_finite", f"{where}: weights must be finite: timestep {t}, parameter `{name}`")
     if digest is not None and identity.digest() != digest:
-        yield CorruptError("hash_mismatch", f"{where}: its ends do not have the digest that is recorded")
+        yield CorruptError(
+            "hash_mismatch", f"{where}: the recorded digest differs from that of its endpoints"
+        )

@@ -1,7 +1,8 @@
-"""Adding trajectories to a bundle that appears when it is published.
+"""Add trajectories to a bundle, and publish it.
 
-This module numbers trajectories and writes the manifest. `trajfmt.encodings` decides what a trajectory
-becomes on disk, and `trajfmt.storage.staging` where the bundle is built and how it is published.
+This module numbers trajectories and writes the manifest. `trajfmt.encodings` writes the files of a
+trajectory. `trajfmt.storage.staging` provides the folder in which the bundle is built, and moves it to its
+destination.
 """
 
 from __future__ import annotations
@@ -45,10 +46,10 @@ __all__ = ["BundleWriter"]
 
 
 class BundleWriter:
-    """Adds trajectories to a bundle that appears at its destination only when it is published.
+    """Adds trajectories to a bundle. Nothing appears at the destination until the bundle is published.
 
-    As a context manager it publishes on a clean exit, and otherwise leaves nothing behind.
-    Use `create` or `append` to get one.
+    `trajfmt.create` and `trajfmt.append` return a writer. Used as a context manager, it publishes the bundle
+    when the block ends without an exception; after an exception it removes all new files.
     """
 
     def __init__(
@@ -76,29 +77,37 @@ class BundleWriter:
             self._seen[entry.digest] = number
         self.layout: ParamLayout = layout
         self.provenance: Provenance = provenance
-        """Written when the bundle is published; may be replaced until then."""
+        """Facts about the experts. They are written at publication and may be replaced until then."""
 
     def __len__(self) -> int:
         return self._first + len(self._records)
 
     @property
     def staging(self) -> Staging:
-        """Return the folder in which the bundle is built."""
+        """Return the staging folder."""
         return self._staging
 
     def add(self, source: Input, *, origin: Origin | None = None) -> int:
         """Write one trajectory and return its number in the bundle.
 
+        Args:
+            source: the trajectory.
+            origin: source file and number of the trajectory in it, for the manifest.
+
         Raises:
-            SourceError: it must not be converted; `reason` says why. Nothing was added.
+            SourceError: the trajectory must not be converted; `reason` says why. The bundle is unchanged.
+            UsageError: the trajectory does not fit the parameter layout or the settings of the bundle.
         """
         return self.commit(self.encode(source), origin=origin)
 
     def encode(self, source: Input) -> Written:
-        """Do the work of `add` that may run in several threads: read, compute, write, hash.
+        """Read a trajectory and write its files, without giving it a number.
+
+        This is the expensive part of `add`. It may run in several threads at once.
 
         Raises:
-            SourceError: it must not be converted; `reason` says why.
+            SourceError: the trajectory must not be converted; `reason` says why.
+            UsageError: the trajectory does not fit the parameter layout or the settings of the bundle.
         """
         self._encoder.check(source)
         paths: list[Path] = []
@@ -115,20 +124,26 @@ class BundleWriter:
             raise
 
     def commit(self, written: Written, *, origin: Origin | None = None) -> int:
-        """Give a trajectory that `encode` has written the next number, and return that.
+        """Give the next number to a trajectory that `encode` has written, and return the number.
+
+        Args:
+            written: the result of `encode`.
+            origin: source file and number of the trajectory in it, for the manifest.
 
         Raises:
-            SourceError: it is a duplicate.
-            UsageError: it is smoothed and the others are not, or the other way round.
+            SourceError: the bundle has the same trajectory already.
+            UsageError: either this trajectory or the others are smoothed, but not both.
         """
         twin = self._seen.get(written.entry.digest)
         if twin is not None:
             written.discard()
-            raise SourceError("duplicate_trajectory", f"the same trajectory as number {twin} of the bundle")
+            raise SourceError("duplicate_trajectory", f"is the same as trajectory {twin} of the bundle")
         if len(self) and written.smoothed != self._encoder.smoothed:
             written.discard()
             kind = "smoothed" if self._encoder.smoothed else "not smoothed"
-            raise UsageError(f"the bundle's trajectories are {kind}, unlike this one; give it another bundle")
+            raise UsageError(
+                f"the trajectories of the bundle are {kind}, unlike this one; write it to another bundle"
+            )
         number = len(self)
         files, entry = self._filing.place(written, number)
         entry = msgspec.structs.replace(entry, origin=origin)
@@ -138,7 +153,11 @@ class BundleWriter:
         return number
 
     def recover(self) -> list[Origin | None]:
-        """Take over what an interrupted process finished, and return where each trajectory is from."""
+        """Add the trajectories that an interrupted process with the same job finished.
+
+        Returns:
+            The origin of each of these trajectories, in order.
+        """
         origins: list[Origin | None] = []
         while (record := self._journal.read(len(self))) is not None:
             self._take(record)
@@ -153,10 +172,10 @@ class BundleWriter:
         self._records.append(record)
 
     def publish(self, *, renumbered: Mapping[int, int] | None = None) -> None:
-        """Make the bundle appear at its destination, complete.
+        """Write the manifest, and move the bundle to its destination in one step.
 
         Args:
-            renumbered: `origin.file` of new trajectories → the number that it is to have; others stay.
+            renumbered: new values of `origin.file` for new trajectories, by old value. Missing values stay.
 
         Raises:
             SourceError: no trajectory was added.
@@ -164,7 +183,7 @@ class BundleWriter:
         if not self._records:
             raise SourceError("nothing_to_convert", "no trajectory was added")
         files = [file for record in self._records for file in record.files]
-        entries = [_moved(record.entry, renumbered or {}) for record in self._records]
+        entries = [_renumbered(record.entry, renumbered or {}) for record in self._records]
         if self._encoding.has_tables:
             files.append(self._write_tables(entries))
         manifest = self._manifest(files, entries)
@@ -177,16 +196,16 @@ class BundleWriter:
         self._published = True
 
     def discard(self) -> None:
-        """Give up and leave nothing behind."""
+        """Stop writing, and remove all new files."""
         self._staging.discard()
 
     def release(self) -> None:
-        """Give up for now; a writer for the same job continues from the finished trajectories."""
+        """Stop writing, and keep the finished trajectories for a later writer with the same job."""
         self._staging.release()
 
     @property
     def rounding(self) -> dict[int, Rounding]:
-        """Return what storing weights in another type has changed at most, by stored timestep."""
+        """Return the largest rounding errors of new trajectories, by stored timestep."""
         worst: dict[int, Rounding] = {}
         for record in self._records:
             for t, error in zip(record.entry.stored_timesteps, record.rounding, strict=False):
@@ -195,25 +214,25 @@ class BundleWriter:
 
     @property
     def encoder(self) -> Encoder:
-        """Return the encoding's settings."""
+        """Return the settings of the encoding."""
         return self._encoder
 
     def check(self) -> None:
-        """Require that layout and provenance can be written, before any work is done.
+        """Require that a manifest with this parameter layout and provenance would be valid.
 
         Raises:
-            UsageError: the format has no place for them.
+            UsageError: the manifest would be invalid.
         """
         manifest = self._manifest([], [])
         try:
             same = parse(encode(manifest)) == manifest
         except (FormatError, UnicodeEncodeError) as exc:
-            raise UsageError(f"the manifest cannot hold this: {exc}") from exc
+            raise UsageError(f"the manifest would be invalid: {exc}") from exc
         if not same:
-            raise UsageError("the manifest cannot hold a number of the provenance: it must be finite")
+            raise UsageError("the manifest would be invalid: numbers in the provenance must be finite")
 
     def _write_tables(self, entries: list[Any]) -> FileEntry:
-        """Write the tables of new trajectories, from the journal, and place them in their entries."""
+        """Write the tables of new trajectories, and fill in their positions in `entries`."""
         numbers = range(self._first, len(self))
         size = sum(self._journal.tables(number).nbytes for number in numbers)
         tables = ((number, self._journal.tables(number)) for number in numbers)
@@ -260,8 +279,8 @@ class BundleWriter:
             self.discard()
 
 
-def _moved(entry: Entry, renumbered: Mapping[int, int]) -> Entry:
-    """Return an entry whose source has another number."""
+def _renumbered(entry: Entry, renumbered: Mapping[int, int]) -> Entry:
+    """Return an entry with the new value of `origin.file`."""
     origin = entry.origin
     if origin is None:
         return entry
