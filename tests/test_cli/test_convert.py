@@ -125,7 +125,7 @@ def still(content: Any) -> Any:
         ),
         (shortened, "too_few_timesteps", "trajectory 1: a trajectory needs at least two timesteps, got 1"),
         (foreign, "mixed_architectures", "5 parameters instead of 6"),
-        (repeated, "duplicate_trajectory", "same trajectory as number 0"),
+        (repeated, "duplicate_trajectory", "the same as trajectory 0"),
         (still, "no_motion", "trajectory 1: the weights are the same at every timestep"),
     ],
     ids=["aliased", "non-finite", "short", "foreign", "repeated", "still"],
@@ -286,7 +286,7 @@ def test_interrupt_leaves_nothing_and_the_rerun_continues(
     assert not os.path.lexists(tmp_path / "out.mct")
     done = traj("convert", folder, tmp_path / "out.mct")
     assert done.code == 0
-    assert "finished trajectories of an interrupted run taken over" in done.err
+    assert "finished trajectories of an interrupted run" in done.err
     assert len(trajfmt.open(tmp_path / "out.mct")) == 400
     assert names(tmp_path) == ["CIFAR10", "out.mct"]
 

@@ -1,16 +1,16 @@
-"""From a source to a bundle: `convert`, and `plan` for a look beforehand.
+"""Convert a source into a bundle, or plan a conversion without writing anything.
 
 Modules:
-    run: the conversion: order of work, what is skipped, progress.
-    planning: what a conversion would write.
-    options: what a conversion is asked to do.
+    run: `convert`: the order of work, skipped trajectories, progress.
+    planning: `plan`: what a conversion would write.
+    options: the options of a conversion.
     intake: the pass over a source that `convert` and `plan` share.
-    identify: network, parameter names, dataset and preprocessing of a source.
-    selection: which timesteps of a source's trajectory are taken.
-    destination: the bundle that is written: started late, continued after an interruption.
-    compatibility: whether a source may be added to an existing bundle.
-    hashing: hashes of the source's files, and that they do not change meanwhile.
-    events: what a conversion reports while it runs.
+    identify: network, parameter names, data set and preprocessing of a source.
+    selection: a range of timesteps of a trajectory, as a trajectory of its own.
+    destination: the bundle of a conversion, which continues from an interrupted run.
+    compatibility: checks before a source is appended to an existing bundle.
+    hashing: hashes of the source files, and a check that the files do not change meanwhile.
+    events: progress reports of a running conversion.
 """
 
 from trajfmt.convert.events import Event

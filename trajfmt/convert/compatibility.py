@@ -1,4 +1,4 @@
-"""Whether a source may be added to a bundle that exists."""
+"""Check whether a source may be appended to an existing bundle."""
 
 from __future__ import annotations
 
@@ -17,30 +17,44 @@ __all__ = ["check_append"]
 
 
 def check_append(writer: BundleWriter, identity: Identity, options: ConvertOptions, target: Path) -> None:
-    """Refuse to mix what a bundle cannot tell apart; add facts that it did not know.
+    """Require that a source agrees with the bundle it is appended to.
+
+    A manifest has one parameter layout and one provenance for all trajectories, so trajectories that differ
+    in them must not share a bundle. Facts that the bundle does not know are taken from the source.
+
+    Args:
+        writer: the writer of the bundle.
+        identity: what is known about the source.
+        options: the options of the conversion.
+        target: path of the bundle.
 
     Raises:
-        UsageError: the source is of another kind than the bundle at `target`.
+        UsageError: source or options contradict the bundle.
     """
     name_of = display(target)
     new, old = identity.provenance, writer.provenance
     source, stored = identity.layout, writer.layout
     if source.dtype != stored.dtype and source.cast(stored.dtype).parameters == stored.parameters:
         raise UsageError(
-            f"{name_of}: stores {stored.dtype}, these weights are {source.dtype}; give --dtype"
+            f"{name_of}: the bundle stores {stored.dtype}, but the source has {source.dtype}; pass --dtype"
             f" {stored.dtype.lower()}"
         )
     if source.parameters != stored.parameters:
-        raise UsageError(f"{name_of}: holds another network or other parameter names than the source")
+        raise UsageError(
+            f"{name_of}: the bundle holds another network or other parameter names than the source"
+        )
     encoding = encoding_of_path(target).name
     asked = encoder_for(encoding, options.writing(identity.cast), identity.layout)
     plain = encoder_for(encoding, Options(), identity.layout)
     if asked not in (plain, writer.encoder):
         raise UsageError(
-            f"{name_of}: was made with {writer.encoder.settings}, not {asked.settings}; leave the options out"
+            f"{name_of}: the bundle was made with {writer.encoder.settings}, not {asked.settings};"
+            " omit the options"
         )
     if options.layers != "tensor" and identity.layout.layers != writer.layout.layers:
-        raise UsageError(f"{name_of}: has other layers than `--layers {options.layers}`; leave it out")
+        raise UsageError(
+            f"{name_of}: the bundle has other layers than `--layers {options.layers}`; omit the option"
+        )
     facts = {name: getattr(new, name) for name in ("dataset", "model", "preprocessing")}
     for name, ours in facts.items():
         theirs = getattr(old, name)
@@ -58,13 +72,13 @@ def check_append(writer: BundleWriter, identity: Identity, options: ConvertOptio
     if (new.first_timestep or 0) != (old.first_timestep or 0):
         raise UsageError(
             f"{name_of}: its trajectories begin at timestep {old.first_timestep or 0} of their sources,"
-            f" these would at {new.first_timestep or 0}"
+            f" but these would begin at timestep {new.first_timestep or 0}"
         )
     unknown = {name: fact for name, fact in facts.items() if getattr(old, name) is None}
     writer.provenance = msgspec.structs.replace(old, **unknown)
 
 
 def _short(fact: object) -> object:
-    """Return a fact of provenance for a message."""
+    """Return a short text of a fact in the provenance, for messages."""
     facts = msgspec.to_builtins(fact)
     return " ".join(f"{key} {value}" for key, value in facts.items()) if isinstance(facts, dict) else fact

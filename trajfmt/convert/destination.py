@@ -1,6 +1,7 @@
-"""The bundle that a conversion writes: created or added to when its network is known.
+"""The bundle that a conversion writes.
 
-Owns what an interrupted run has left of it, and how the system's errors on writing name it.
+The bundle is created or opened when the network of the source is known. It continues from the finished
+trajectories of an interrupted run, and turns errors of the operating system into `WriteError`.
 """
 
 from __future__ import annotations
@@ -24,29 +25,33 @@ from trajfmt.schema.manifest import Origin
 from trajfmt.schema.provenance import SourceFile
 from trajfmt.trajectory import rounding
 
-__all__ = ["Dealt", "Destination"]
+__all__ = ["Destination", "FinishedPart"]
 
 
-class Dealt(msgspec.Struct, frozen=True):
-    """A part of a source that is dealt with, in the journal."""
+class FinishedPart(msgspec.Struct, frozen=True):
+    """The record in the journal of a part of the source that was converted completely."""
 
     sources: list[SourceFile]
+    """The files of the part, for the provenance."""
+
     end: int
-    """Trajectories that the bundle had afterwards."""
+    """Number of trajectories in the bundle after the part."""
 
     skipped: list[tuple[Reason, str]]
-    """What was left out, and why."""
+    """Reason and message for each trajectory that was skipped."""
 
 
 class Destination:
-    """The bundle of one conversion. Files of the source are numbered from 0, whatever a bundle has already.
+    """The bundle of one conversion.
 
-    Methods that write raise `WriteError` where the system cannot.
+    Source files are numbered from 0, also if the bundle has source files from earlier conversions. Methods
+    that write raise `WriteError` if the operating system reports an error.
 
     Args:
-        path: where it is to appear, or lies.
-        options: what is to be made.
-        job: identifies the work; what an interrupted run of the same job has finished is taken over.
+        path: path of the bundle.
+        options: the options of the conversion.
+        job: bytes that identify the work. The conversion continues from the finished trajectories of an
+            interrupted run with the same value.
     """
 
     def __init__(self, path: Path, options: ConvertOptions, job: bytes) -> None:
@@ -65,10 +70,16 @@ class Destination:
         return self._opened is not None
 
     def start(self, identity: Identity) -> int:
-        """Open it for trajectories of this kind, and return how many an interrupted run has finished.
+        """Create the bundle, or open the existing one for appending.
+
+        Args:
+            identity: what is known about the source.
+
+        Returns:
+            The number of trajectories that an interrupted run has finished.
 
         Raises:
-            UsageError: the options do not fit, or the bundle at `path` is of another kind.
+            UsageError: the options are invalid, or the existing bundle contradicts the source.
         """
         options = self._options
         with self._writing():
@@ -97,53 +108,59 @@ class Destination:
         return len(self._finished)
 
     def holds(self, file: int, trajectory: int) -> bool:
-        """Return whether an interrupted run has finished a trajectory."""
+        """Return whether an interrupted run has finished this trajectory."""
         return (file, trajectory) in self._finished
 
     def encode(self, source: Input) -> Written:
-        """Do the work on one trajectory that may run in several threads.
+        """Read a trajectory and write its files. May run in several threads at once.
 
         Raises:
-            SourceError: it must not be converted.
+            SourceError: the trajectory must not be converted.
         """
         with self._writing():
             return self._writer.encode(source)
 
     def commit(self, written: Written, file: int, trajectory: int) -> None:
-        """Give a written trajectory the next number.
+        """Give the next number to a trajectory that `encode` has written.
+
+        Args:
+            written: the result of `encode`.
+            file: number of the source file.
+            trajectory: number of the trajectory in the source file.
 
         Raises:
-            SourceError: it is a duplicate.
+            SourceError: the bundle has the same trajectory already.
         """
         with self._writing():
             self._writer.commit(written, origin=Origin(self._base + file, trajectory))
 
     def record(self, part: int, sources: list[SourceFile], skipped: list[tuple[Reason, str]]) -> None:
-        """Remember for a run that continues this one that a part of the source is dealt with."""
+        """Record in the journal that a part of the source was converted completely."""
         with self._writing():
-            data = msgspec.json.encode(Dealt(sources, len(self), skipped))
+            data = msgspec.json.encode(FinishedPart(sources, len(self), skipped))
             self._writer.staging.record(_key(part), data)
 
-    def recall(self, part: int) -> Dealt | None:
-        """Return what was remembered of a part, if the bundle has all that it had then."""
+    def recall(self, part: int) -> FinishedPart | None:
+        """Return the record of a part; None if there is none, or the bundle lacks some of its trajectories."""
         found = None if self._opened is None else self._opened.staging.recall(_key(part))
         if found is None:
             return None
-        dealt = msgspec.json.decode(found[0], type=Dealt)
-        return dealt if dealt.end <= len(self) else None
+        finished = msgspec.json.decode(found[0], type=FinishedPart)
+        return finished if finished.end <= len(self) else None
 
     @property
     def rounding(self) -> str:
-        """Return what storing weights in another type has changed, in words; nothing if it has not."""
+        """Return a description of the rounding errors; empty if the weights are stored in their own type."""
         errors = self._writer.rounding
         return rounding.describe(errors, self._writer.layout.dtype) if errors else ""
 
     def publish(self, sources: Sequence[SourceFile], renumbered: Mapping[int, int]) -> None:
-        """Make the bundle appear, with the files of the source in its provenance.
+        """Publish the bundle, with the source files in its provenance.
 
         Args:
             sources: the files that were converted.
-            renumbered: number that a file had while others were left out → its number in `sources`.
+            renumbered: position of a file in `sources`, by its number during the conversion. The two differ
+                if files were skipped.
         """
         writer, base = self._writer, self._base
         sources = [*writer.provenance.sources, *sources]
@@ -152,7 +169,7 @@ class Destination:
             writer.publish(renumbered={base + old: base + new for old, new in renumbered.items()})
 
     def stop(self) -> None:
-        """Keep finished trajectories for the next run; leave nothing if there are none."""
+        """Stop writing. Finished trajectories are kept for the next run; if there are none, nothing is kept."""
         if self._opened is not None:
             if self._opened.staging.empty:
                 self._opened.discard()
@@ -166,12 +183,12 @@ class Destination:
 
     @property
     def _base(self) -> int:
-        """Return how many source files the bundle has from before."""
+        """Return the number of source files of earlier conversions in the bundle."""
         return len(self._writer.provenance.sources)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Name the destination in an error of the system that comes from writing it."""
+        """Turn an error of the operating system into a `WriteError` that names the destination."""
         try:
             yield
         except OSError as exc:

@@ -1,4 +1,4 @@
-"""What happens during a conversion, and the telling of it."""
+"""The progress reports of a running conversion."""
 
 from __future__ import annotations
 
@@ -6,30 +6,39 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["Event", "Teller"]
+__all__ = ["Event", "EventReporter"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that happened during a conversion."""
+    """One progress report of a conversion."""
 
     kind: Literal["found", "notice", "resumed", "file", "trajectory", "skipped", "done"]
+    """What happened: the source was recognised, there is a remark, trajectories of an interrupted run were
+    found, a file was begun, a trajectory was converted or skipped, the conversion ended."""
+
     message: str = ""
     file: int = 0
-    """Number of the source file."""
+    """Number of the source file in progress."""
 
     files: int = 0
-    """How many source files there are."""
+    """Number of source files."""
 
     done: int = 0
-    """Bytes of source files whose trajectories are converted."""
+    """Size in bytes of the source files that are converted so far, counting trajectories in proportion."""
 
     total: int = 0
-    """Bytes of all source files."""
+    """Size of all source files in bytes."""
 
 
-class Teller:
-    """Sends events with the state of the work filled in."""
+class EventReporter:
+    """Sends events, with the current progress filled in.
+
+    Args:
+        on_event: receives the events.
+        files: number of source files.
+        total: size of all source files in bytes.
+    """
 
     def __init__(self, on_event: Callable[[Event], None], files: int, total: int) -> None:
         self._on_event = on_event

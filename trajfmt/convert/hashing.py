@@ -83,7 +83,7 @@ def _status(path: Path) -> tuple[int, int]:
     try:
         status = path.stat()
     except OSError as exc:
-        raise SourceError("source_changed", f"cannot be read any more: {exc.strerror}", path=path) from exc
+        raise SourceError("source_changed", f"can no longer be read: {exc.strerror}", path=path) from exc
     return status.st_size, status.st_mtime_ns
 
 

@@ -1,7 +1,8 @@
-"""Settling what the trajectories of a source are: network, names, data set, preprocessing.
+"""Determine network, parameter names, data set and preprocessing of a source.
 
-Owns the order in which a source itself, its path, its shapes and the user's flags are believed. What none
-of them tells stays unknown, and is said to be.
+Facts come from the source itself, from the shapes of the weights, from the path and from the user's options.
+Each takes precedence over those before it. A fact that none of them states is recorded and reported as
+unknown.
 """
 
 from __future__ import annotations
@@ -22,65 +23,71 @@ __all__ = ["Facts", "Identity", "identify"]
 
 
 class Facts(Protocol):
-    """What the user says; see `trajfmt.convert.ConvertOptions`."""
+    """The facts that the user states; see `trajfmt.convert.ConvertOptions`."""
 
     @property
     def dtype(self) -> Dtype | None:
-        """Return the type that weights are to be stored in, if it is not to be their own."""
+        """Return the type in which to store weights; None for their own type."""
         ...
 
     @property
     def layers(self) -> Grouping:
-        """Return what shares one beta."""
+        """Return which parameters share one beta."""
         ...
 
     @property
     def timesteps(self) -> tuple[int | None, int | None]:
-        """Return the window of timesteps."""
+        """Return the first timestep to convert and the one after the last."""
         ...
 
     @property
     def dataset(self) -> str | None:
-        """Return the data set's name."""
+        """Return the name of the data set."""
         ...
 
     @property
     def model(self) -> str | None:
-        """Return the network's name."""
+        """Return MTT's name of the network."""
         ...
 
     @property
     def preprocessing(self) -> Preprocessing | None:
-        """Return what was done to the images."""
+        """Return how images are transformed before the network receives them."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What all trajectories of a bundle share."""
+    """The facts that all trajectories of a bundle share."""
 
     layout: ParamLayout
     shapes: Shapes
+    """Shapes of the parameters in the source."""
+
     dtype: Dtype
+    """Type in which the weights are stored."""
+
     provenance: Provenance
     cast: bool = False
-    """Whether weights of any type are welcome, to be rounded to `dtype`."""
+    """Whether to accept weights of other float types and round them to `dtype`."""
 
     def check(self, trajectory: ForeignTrajectory) -> None:
-        """Require the same network.
+        """Require that a trajectory has the same network and type.
 
         Raises:
-            SourceError: it is another.
+            SourceError: shapes or type differ.
         """
         if trajectory.shapes != self.shapes:
             raise SourceError(
                 "mixed_architectures",
-                "another network than the first: " + _difference(self.shapes, trajectory.shapes),
+                "not the same network as the first trajectory: "
+                + _difference(self.shapes, trajectory.shapes),
             )
         if not self.cast and trajectory.dtype != self.dtype:
             raise SourceError(
                 "mixed_dtypes",
-                f"weights are {trajectory.dtype}, the first are {self.dtype}; --dtype stores all in one",
+                f"the weights are {trajectory.dtype}, but those of the first trajectory are {self.dtype};"
+                " --dtype stores all in one type",
             )
 
 
@@ -94,45 +101,53 @@ def _difference(first: Shapes, other: Shapes) -> str:
 def identify(
     collection: Collection, trajectory: ForeignTrajectory, facts: Facts, notice: Callable[[str], None]
 ) -> Identity:
-    """Settle what a source is from its first trajectory.
+    """Determine the facts about a source from its first trajectory.
+
+    Args:
+        collection: the source.
+        trajectory: its first trajectory.
+        facts: the facts that the user states.
+        notice: called with a message for each fact that is unknown or ignored.
 
     Raises:
-        UsageError: a flag contradicts the shapes.
-        CorruptError: no layout of version 1 can hold these parameters.
+        UsageError: an option contradicts the shapes.
+        CorruptError: the parameters break a rule of the format.
     """
     shapes, dtype = trajectory.shapes, facts.dtype or trajectory.dtype
     provenance = collection.provenance
     origin = dict(provenance.known_from)
     changes: dict[str, Any] = {}
-    told = models.PathFacts()
+    path_facts = models.PathFacts()
     model = provenance.model
     if collection.layout is None:
-        told = collection.facts
-        named = models.named(facts.model) if facts.model else told.model
+        path_facts = collection.facts
+        named = models.named(facts.model) if facts.model else path_facts.model
         found = models.recognise(shapes, pooling=(named or {}).get("pooling") != "none")
         names = trajectory.names or (found and found[1]) or numbered(len(shapes))
         if found:
             model, origin["model"] = found[0], "shapes"
         elif trajectory.names is None:
-            notice("the network is none of MTT's: parameters are numbered, the model is unknown")
+            notice("the network is not one of MTT's: its parameters are numbered, and the model is unknown")
         try:
             layout = ParamLayout.of(zip(names, shapes, strict=True), dtype=dtype, layers=facts.layers)
         except UsageError as exc:
             raise CorruptError("source_invalid", str(exc), path=collection.folder) from exc
     else:
         layout = collection.layout.regroup(facts.layers).cast(dtype)
-    if model is not None and told.model is not None and facts.model is None:
+    if model is not None and path_facts.model is not None and facts.model is None:
         try:
-            model, origin["model"] = models.settle(model, told.model), "path"
+            model, origin["model"] = models.settle(model, path_facts.model), "path"
         except UsageError as exc:
-            notice(f"the folder's name is not believed: {exc}")
+            notice(f"the folder name is ignored: {exc}")
     if facts.model is not None:
         if model is None:
-            raise UsageError("`--model` knows MTT's networks, and these shapes are of another; leave it out")
+            raise UsageError(
+                "`--model` is for MTT's networks, but the shapes belong to another network; omit the option"
+            )
         model, origin["model"] = models.settle(model, facts.model), "flag"
     changes["model"] = model
     for name in ("dataset", "preprocessing"):
-        flag, path = getattr(facts, name), getattr(told, name)
+        flag, path = getattr(facts, name), getattr(path_facts, name)
         if flag is not None:
             changes[name], origin[name] = flag, "flag"
         elif path is not None:
@@ -143,7 +158,7 @@ def identify(
     if facts.timesteps != (None, None):
         start, after = facts.timesteps
         if after is not None and after > trajectory.timesteps:
-            notice(f"only {trajectory.timesteps} timesteps exist, up to {after} were asked for")
+            notice(f"only {trajectory.timesteps} timesteps exist, but {after} were requested")
         changes["first_timestep"] = (start or 0) + (provenance.first_timestep or 0)
     provenance = msgspec.structs.replace(provenance, **changes, known_from=origin)
     for text in _unknown(provenance):
@@ -152,24 +167,27 @@ def identify(
 
 
 def numbered(count: int) -> list[str]:
-    """Return names for parameters that nothing names.
+    """Return names for parameters whose names are unknown.
 
-    >>> numbered(2)
-    ['param.000', 'param.001']
+    Example:
+        >>> numbered(2)
+        ['param.000', 'param.001']
     """
     return [f"param.{index:03d}" for index in range(count)]
 
 
 def _unknown(provenance: Provenance) -> list[str]:
-    """Say what distillation will ask for because nothing told it."""
+    """Return a message for each unknown fact that a distillation will need."""
     notices = []
     if provenance.dataset is None:
-        notices.append("the data set is unknown: neither path nor flag tells (--dataset)")
+        notices.append("the data set is unknown: neither the source nor an option states it; pass --dataset")
     if provenance.preprocessing is None:
-        notices.append("the preprocessing is unknown: neither path nor flag tells (--zca or --no-zca)")
+        notices.append(
+            "the preprocessing is unknown: neither the source nor an option states it; pass --zca or --no-zca"
+        )
     model = provenance.model
     if model is not None and model.family != "other" and model.norm is None:
         notices.append(
-            "the norm is unknown: shapes do not tell instance, batch and group norm apart (--model)"
+            "the norm is unknown: instance, batch and group norm have the same shapes; pass --model"
         )
     return notices

@@ -1,6 +1,7 @@
-"""How `plan` and `convert` take in a source: they open, check and identify it, and cut its trajectories.
+"""The pass over a source that `plan` and `convert` share, so that a plan agrees with the conversion.
 
-Both make the same pass, so that a plan announces what a conversion does. Weights are not read here.
+The pass opens the source, identifies it, checks each trajectory, and selects timesteps. It does not read
+weights.
 """
 
 from __future__ import annotations
@@ -39,29 +40,30 @@ __all__ = ["Intake", "Prepared", "check_destination", "located_error"]
 
 
 class Prepared(NamedTuple):
-    """A trajectory of a source, ready to be written."""
+    """A trajectory of a source that is ready to be written."""
 
     source: Window | Convexified | Discretised
     first: int
-    """The number that its t = 0 has in the source."""
+    """Timestep of the source that becomes t = 0."""
 
     layout: ParamLayout
-    """The parameters as they are to be stored."""
+    """The parameter layout, in the type that will be stored."""
 
     encoder: Encoder
+    """The settings of the encoding."""
 
 
 class Intake:
     """One pass over the trajectories of a source.
 
     Args:
-        source: where it is.
-        encoding: what it is to become.
-        options: what to make of it.
-        scratch: a folder for temporary files; None for the one in which the source lies.
+        source: path or address of the source.
+        encoding: the encoding of the bundle to write.
+        options: the options of the conversion.
+        scratch: folder for temporary files; None for the folder of the source.
 
     Raises:
-        TrajfmtError: the source cannot be opened, or the options do not fit it.
+        TrajfmtError: the source cannot be opened, or the options do not apply to it.
     """
 
     def __init__(
@@ -82,21 +84,25 @@ class Intake:
             _check_convexified(self.collection, options)
         self.scratch: Path = self.collection.folder if scratch is None else scratch
         self.parts: dict[int, Part]
-        """The files that can be opened, by number."""
+        """The parts of the source that can be opened, by number."""
         self.unusable: list[str]
-        """Why others cannot."""
+        """Messages about the parts that cannot be opened."""
         self.parts, self.unusable = _usable(self.collection, options, self.scratch)
         self.identity: Identity | None = None
-        """What the source is, once its first sound trajectory has been seen."""
+        """The facts about the source; None before the first valid trajectory."""
 
     def prepare(self, trajectory: ForeignTrajectory, notice: Callable[[str], None]) -> Prepared:
-        """Check a trajectory, and return what a writer takes of it.
+        """Check a trajectory, and return it in the form that a writer accepts.
 
-        Once `stop` has been called, reading its waypoints raises `CancelledError`.
+        After a call of `stop`, reading the waypoints of the result raises `CancelledError`.
+
+        Args:
+            trajectory: a trajectory of the source.
+            notice: called with messages about the source, when the first trajectory is identified.
 
         Raises:
-            SourceError: it must not be converted, or too few of its timesteps are wanted.
-            UsageError: the options do not fit it.
+            SourceError: the trajectory must not be converted, or the options select too few timesteps.
+            UsageError: the options do not apply to the trajectory.
         """
         trajectory.check()
         if self.identity is None:
@@ -112,11 +118,11 @@ class Intake:
         return Prepared(source, first, layout, self._encoder)
 
     def stop(self) -> None:
-        """Have every reading of a prepared trajectory raise `CancelledError` from now on."""
+        """Make all further reads of prepared trajectories raise `CancelledError`."""
         self._stop.set()
 
     def _stored_layout(self, identity: Identity, trajectory: ForeignTrajectory) -> ParamLayout:
-        """Return the layout to store; convexified trajectories of a bundle keep its layers."""
+        """Return the parameter layout to store. Convexified trajectories of a bundle keep their layers."""
         given = self.collection.layout
         if given is None or not isinstance(trajectory, Convexified) or not self._encoding.takes_convexified:
             return identity.layout
@@ -125,25 +131,36 @@ class Intake:
     def _cut(
         self, trajectory: ForeignTrajectory, bounds: Bounds, identity: Identity, layout: ParamLayout
     ) -> tuple[Window | Convexified | Discretised, int]:
-        """Return the wanted timesteps, or all that is convexified, and the number of the first."""
+        """Return the selected timesteps of a trajectory, and the number of the first.
+
+        Raises:
+            SourceError: fewer than two timesteps are selected.
+            UsageError: timesteps are selected from a convexified trajectory that keeps its knots.
+        """
         if not isinstance(trajectory, Convexified):
             window = Window(trajectory, bounds, identity.provenance, self._stop)
             return window, window.first
         if self._encoding.takes_convexified:
             if bounds != (None, None):
-                raise UsageError("convexified already: its knots cannot be cut; leave the timesteps out")
+                raise UsageError(
+                    "the source is convexified already, and timesteps cannot be removed; omit --timesteps"
+                )
             return trajectory, 0
         chosen = selected(trajectory.timesteps, bounds)
         return Discretised(trajectory, layout, chosen, cast=identity.cast), chosen.start
 
 
 def check_destination(target: Path, options: ConvertOptions) -> None:
-    """Refuse what would overwrite something, and what cannot be written or added to.
+    """Check a destination before any work is done.
+
+    Args:
+        target: path of the bundle to write.
+        options: the options of the conversion.
 
     Raises:
-        ExistsError: something is at `target` and is not to be appended to.
-        UsageError: the folder for it does not exist.
-        TrajfmtError: it is to be appended to and is no bundle.
+        ExistsError: something exists at `target`, and `append` was not given.
+        UsageError: the parent folder does not exist.
+        TrajfmtError: `append` was given, and `target` is not a bundle.
     """
     if options.append:
         read_manifest(target)
@@ -151,36 +168,45 @@ def check_destination(target: Path, options: ConvertOptions) -> None:
         raise UsageError(f"{display(target.absolute().parent)}: no such folder; create it first")
     elif os.path.lexists(target):
         raise ExistsError(
-            f"{display(target)} already exists; choose another name, remove it, or give --append"
+            f"{display(target)} already exists; choose another name, remove it, or pass --append"
         )
 
 
 def located_error(exc: SourceError | CorruptError, part: Part, index: int) -> SourceError | CorruptError:
-    """Return the same error with the file and the trajectory named."""
+    """Return an error with the same reason whose message names the file and the trajectory."""
     return type(exc)(exc.reason, f"trajectory {index}: {exc.message}", path=exc.path or part.path)
 
 
 def _check_convexified(collection: Collection, options: ConvertOptions) -> None:
-    """Refuse what waypoints would be needed for, and a mere copy of a bundle."""
+    """Refuse options that need waypoints, and a conversion that would only copy a bundle.
+
+    Raises:
+        UsageError: the options ask for one of these.
+    """
     if options.knots or options.smooth or options.gram or options.layers != "tensor":
         raise UsageError(
-            f"{display(collection.folder)}: convexified already, and its waypoints are gone;"
-            " leave knots, smoothing, Gram matrix and layers as they are"
+            f"{display(collection.folder)}: convexified already, so it has no waypoints;"
+            " omit knots, smoothing, Gram matrix and layers"
         )
     changes = options.dtype is not None or options.shard_bytes != SHARD_BYTES
     if not changes and any(isinstance(part, BundlePart) for part in collection.parts):
         raise UsageError(
-            f"{display(collection.folder)}: convexified already; its waypoints are gone, so copy it instead"
+            f"{display(collection.folder)}: convexified already, and no option changes it;"
+            " copy the folder instead"
         )
 
 
 def _usable(
     collection: Collection, options: ConvertOptions, scratch: Path
 ) -> tuple[dict[int, Part], list[str]]:
-    """Return the files that can be opened, and why others cannot; all of them unless `keep_going` is given.
+    """Try to open every part of a source, if `keep_going` is given.
+
+    Returns:
+        The parts that can be opened, by number, and messages about the others. Without `keep_going`, all
+        parts, which are not opened yet.
 
     Raises:
-        TrajfmtError: none can be opened; what the first one raises.
+        TrajfmtError: no part can be opened. This is the error of the first part.
     """
     if not options.keep_going:
         return dict(enumerate(collection.parts)), []

@@ -1,4 +1,4 @@
-"""What a conversion is asked to do."""
+"""The options of a conversion."""
 
 from __future__ import annotations
 
@@ -18,55 +18,60 @@ __all__ = ["ConvertOptions"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertOptions:
-    """What to make of a source."""
+    """The options of a conversion.
+
+    Raises:
+        UsageError: an option has an invalid value.
+    """
 
     knots: tuple[int, ...] = ()
-    """Waypoints to insert between the endpoints (`convex`)."""
+    """Timesteps of the waypoints to insert between the endpoints (`convex`)."""
 
     smooth: bool = False
-    """Average inserted knots and the last one with their neighbours, after the betas (`convex`)."""
+    """Average inserted waypoints and the last timestep with their neighbours, after computing the betas
+    (`convex`)."""
 
     gram: bool = False
-    """Keep the Gram matrix of the original path: its shape, in 8 (T+1)^2 bytes (`convex`, T <= 256)."""
+    """Store the Gram matrix of the original trajectory in 8 (T+1)^2 bytes, if T <= 256 (`convex`)."""
 
     layers: Grouping = "tensor"
-    """What shares one beta."""
+    """Which parameters share one beta."""
 
     timesteps: tuple[int | None, int | None] = (None, None)
-    """First timestep and the one after the last, as in a slice."""
+    """First timestep to convert, and the one after the last, as in a slice."""
 
     codec: str = DEFAULT
-    """How timesteps are stored (`full`)."""
+    """Name of the codec (`full`)."""
 
     layout: str | None = None
-    """Name of the source's layout, if looking at it is not to decide; see `trajfmt.sources.LAYOUTS`."""
+    """Name of the source's file layout, to override detection; see `trajfmt.sources.LAYOUTS`."""
 
     keep_going: bool = False
-    """Leave out files and trajectories that must not be converted, instead of stopping."""
+    """Skip files and trajectories that cannot be converted, instead of aborting."""
 
     buffers: BufferMode = "keep"
     """What becomes of a checkpoint's buffers, such as running statistics."""
 
     dtype: Dtype | None = None
-    """Type to store weights in, if not their own; betas are computed before, from the weights as they are."""
+    """Type in which to store weights; None for their own type. Betas use the original weights."""
 
     shard_bytes: int = SHARD_BYTES
-    """Cut a trajectory's knots into files of at most so many bytes (`convex`)."""
+    """Largest size of a knot file in bytes (`convex`). Knots that are larger together are split."""
 
     trust_pickle: bool = False
-    """Unpickle without restriction: runs whatever code the file holds."""
+    """Unpickle without restriction. This can run arbitrary code from the file."""
 
     append: bool = False
-    """Add to an existing bundle."""
+    """Append to an existing bundle."""
 
     dataset: str | None = None
-    """Name of the real data set, if the path does not tell or is wrong."""
+    """Name of the real data set, which takes precedence over the path."""
 
     model: str | None = None
-    """Model name such as `ConvNet` or `ConvNetD3W128BN`."""
+    """MTT's name of the network, such as `ConvNet` or `ConvNetD3W128BN`."""
 
     preprocessing: Preprocessing | None = None
-    """What was done to the images."""
+    """How images are transformed before the network receives them."""
 
     def __post_init__(self) -> None:
         if self.dtype is not None and self.dtype not in DTYPES:
@@ -81,10 +86,10 @@ class ConvertOptions:
             raise UsageError(f"`dataset` must have 1 to {MAX_TEXT} characters, got {len(self.dataset)}")
 
     def writing(self, cast: bool) -> Options:
-        """Return what a writer is asked for.
+        """Return the options of the encoding.
 
         Args:
-            cast: whether weights of other types than the stored one are welcome.
+            cast: accept weights of other float types and round them to the type that is stored.
         """
         return Options(
             knots=self.knots,

@@ -1,4 +1,4 @@
-"""What a conversion would write, without reading weights."""
+"""Plan a conversion: find out what it would write, without reading weights."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["Plan", "PlannedFile", "plan"]
 
 
 class PlannedFile(NamedTuple):
-    """A file of the source, and what would come of it."""
+    """A source file in a plan."""
 
     name: str
     trajectories: int
-    """How many would be converted."""
+    """Number of trajectories that would be converted."""
 
     also: tuple[str, ...] = ()
-    """Further files that make the same trajectories, such as the other half of a pair."""
+    """Further files that contribute to the same trajectories, such as the other half of a pair."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,27 +34,31 @@ class Plan:
 
     encoding: str
     timesteps: tuple[int, ...]
-    """T + 1 of each trajectory."""
+    """Number of timesteps of each trajectory, T + 1."""
 
     layout: ParamLayout
     provenance: Provenance
     source_bytes: int
+    """Size of the source files in bytes."""
+
     bytes: int
-    """Estimate of the bundle's size: exact but for compression and container overhead."""
+    """Estimated size of the bundle in bytes, without compression and headers."""
 
     recognised: str
-    """What the source is, and why."""
+    """File layout of the source, and how it was recognised."""
 
     files: tuple[PlannedFile, ...]
-    """Those that can be opened."""
+    """The source files that can be opened."""
 
     notices: tuple[str, ...]
+    """Messages about the source."""
+
     skipped: tuple[str, ...]
-    """Files and trajectories that are left out, and why."""
+    """Messages about files and trajectories that would be skipped."""
 
     @property
     def trajectories(self) -> int:
-        """Return how many there would be."""
+        """Return the number of trajectories."""
         return len(self.timesteps)
 
 
@@ -63,16 +67,16 @@ def plan(
     destination: str | os.PathLike[str] | None = None,
     options: ConvertOptions | None = None,
 ) -> Plan:
-    """Look at a source and tell what `convert` would write; weights are not read.
+    """Find out what `convert` would write, without reading weights.
 
     Args:
-        source: what `convert` takes.
-        destination: what `convert` takes; None for a look at what a `.mct` would be.
-        options: what to make of it.
+        source: the source, as for `convert`.
+        destination: the bundle, as for `convert`; None to plan a `.mct` without a path.
+        options: the options of the conversion.
 
     Raises:
-        TrajfmtError: as `convert` would, as far as it can be known without the weights. Whether the source
-            fits a bundle that it is to be appended to is only seen by `convert`.
+        TrajfmtError: `convert` would fail, as far as that is known without weights. Whether the source may be
+            appended to an existing bundle is not checked.
     """
     options = options or ConvertOptions()
     encoding = ENCODINGS["convex"]
@@ -85,7 +89,8 @@ def plan(
     notices: list[str] = list(collection.notices)
     if collection.repeats:
         notices.append(
-            "trajectories that this code has saved again are counted; a conversion leaves them out"
+            "this codebase saves some trajectories more than once; the plan counts them, but a conversion"
+            " skips them"
         )
     skipped = list(intake.unusable)
     timesteps: list[int] = []
@@ -107,7 +112,7 @@ def plan(
         also = tuple(path.name for path in part.also)
         files.append(PlannedFile(part.path.name, len(timesteps) - before, also))
     if intake.identity is None:
-        why = f"; the first: {skipped[0]}" if skipped else ""
+        why = f"; the first problem: {skipped[0]}" if skipped else ""
         raise SourceError(
             "nothing_to_convert", f"no trajectory can be converted{why}", path=collection.folder
         )

@@ -1,7 +1,8 @@
-"""Converting a source into a bundle, trajectory by trajectory.
+"""Convert a source into a bundle, trajectory by trajectory.
 
-Owns the order of work, and what is skipped and reported. The arithmetic and the bytes are the encodings'
-business, the traps of a layout its source's, what the source is `identify`'s, resuming `destination`'s.
+This module defines the order of the work, and handles skipped trajectories and progress reports. `intake`
+opens and checks the source, `trajfmt.encodings` writes trajectories, and `destination` continues an
+interrupted run.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Final
 from threadpoolctl import threadpool_limits
 
 from trajfmt.convert.destination import Destination
-from trajfmt.convert.events import Event, Teller
+from trajfmt.convert.events import Event, EventReporter
 from trajfmt.convert.hashing import Watched, job_of
 from trajfmt.convert.intake import Intake, Prepared, check_destination, located_error
 from trajfmt.convert.options import ConvertOptions
@@ -32,7 +33,7 @@ __all__ = ["ConvertOptions", "Event", "convert"]
 
 
 _WORKERS: Final = min(4, os.cpu_count() or 1)
-"""Threads; each has a working set of some 3 MB."""
+"""Number of threads. Each needs about 3 MB of working memory."""
 
 
 def convert(
@@ -42,24 +43,23 @@ def convert(
     *,
     on_event: Callable[[Event], None] = lambda _event: None,
 ) -> int:
-    """Convert a source into a bundle at `destination` and return the number of trajectories in it.
+    """Convert a source into a bundle, and return the number of trajectories in the bundle.
 
-    Every waypoint is read once, and memory grows neither with timesteps, trajectories nor files. Nothing
-    is at the destination before all is done. Interrupted, the same call continues from the finished
-    trajectories.
+    Every waypoint is read once. Memory does not grow with the number of timesteps, trajectories or files. The
+    bundle appears at its destination when the conversion is complete. After an interruption, the same call
+    continues from the finished trajectories.
 
     Args:
-        source: what a layout of `trajfmt.sources` recognises, such as a folder of `replay_buffer_*.pt` or one
-            such file; or a bundle, here or at an address.
-        destination: ends in `.mct` for convexified trajectories or in `.mtt` for every timestep.
-        options: what to make of it.
-        on_event: called with everything worth telling.
+        source: files in one of the layouts of `trajfmt.sources`, such as a folder of `replay_buffer_*.pt`
+            or one such file; or the path or address of a bundle.
+        destination: path of the bundle, ending in `.mct` (convexified trajectories) or `.mtt` (every
+            timestep). options: the options of the conversion. on_event: receives progress reports.
 
     Raises:
         SourceError: a trajectory must not be converted, and `keep_going` was not given.
         FormatError: a file is damaged, or unsafe to read.
-        ExistsError: something is at the destination.
-        UsageError: the options do not fit the source.
+        ExistsError: something exists at the destination.
+        UsageError: the options do not apply to the source.
         WriteError: the destination cannot be written.
     """
     options = options or ConvertOptions()
@@ -69,68 +69,74 @@ def convert(
     intake = Intake(located(source), encoding, options, target.absolute().parent)
     collection, parts = intake.collection, intake.parts
     job = job_of(collection.parts, options, target)
-    tell = Teller(on_event, len(parts), sum(part.nbytes for part in parts.values()))
+    report = EventReporter(on_event, len(parts), sum(part.nbytes for part in parts.values()))
     files = sum(1 + len(part.also) for part in parts.values())
-    tell("found", f"{collection.layout_name}, {files} file(s): {collection.recognised}")
+    report("found", f"{collection.layout_name}, {files} file(s): {collection.recognised}")
     for notice in collection.notices:
-        tell("notice", notice)
+        report("notice", notice)
     for problem in intake.unusable:
-        tell("skipped", problem)
+        report("skipped", problem)
     bundle = Destination(target, options, job)
     try:
-        count = _Run(intake, options, bundle, tell).all()
+        count = _Run(intake, options, bundle, report).all()
     except BaseException:
         bundle.stop()
         raise
-    tell("done")
+    report("done")
     return count
 
 
 _Work = Future[Written] | SourceError | CorruptError | None
-"""A trajectory that is being written, or why it is not; None if an interrupted run has finished it."""
+"""A trajectory that is being written, or the error that prevents it; None if it is in the bundle already."""
 
 
 class _Run:
     """One conversion."""
 
-    def __init__(self, intake: Intake, options: ConvertOptions, bundle: Destination, tell: Teller) -> None:
+    def __init__(
+        self, intake: Intake, options: ConvertOptions, bundle: Destination, report: EventReporter
+    ) -> None:
         self._intake = intake
         self._parts = intake.parts
         counts = [1 + len(part.also) for part in intake.collection.parts]
         self._first_file = [sum(counts[:number]) for number in range(len(counts))]
         self._options = options
         self._bundle = bundle
-        self._tell = tell
+        self._report = report
         self._sources: list[SourceFile] = []
         self._skipped: list[tuple[Reason, str]] = []
         self._repeats: list[int] = []
 
     def all(self) -> int:
-        """Convert every file and publish."""
-        # Trajectories in parallel use the cores better than BLAS threads, which would contend with them.
-        # Every thread takes its memory when it starts, so that the need does not depend on the source.
+        """Convert all files, publish the bundle, and return the number of its trajectories."""
+        # Converting several trajectories in parallel uses the cores better than BLAS threads, which would
+        # compete with it. Every thread allocates its working memory when it starts, so that the need for
+        # memory does not depend on the source.
         pool = ThreadPoolExecutor(_WORKERS, "convert", initializer=take_scratch)
         try:
             with threadpool_limits(1, "blas"):
                 for file, (number, part) in enumerate(self._parts.items()):
-                    self._tell.file = file
-                    self._tell("file", part.path.name)
+                    self._report.file = file
+                    self._report("file", part.path.name)
                     self._file(number, part, pool)
         except BaseException:
             self._intake.stop()
             raise
         finally:
-            pool.shutdown(cancel_futures=True)  # nothing is queued unless something went wrong
+            pool.shutdown(cancel_futures=True)  # the queue is empty unless there was an error
         if not self._bundle.started:
-            message = "every trajectory was left out" if self._skipped else "the files hold no trajectories"
+            message = "all trajectories were skipped" if self._skipped else "the files hold no trajectories"
             raise SourceError("nothing_to_convert", message, path=self._intake.collection.folder)
         if rounding := self._bundle.rounding:
-            self._tell("notice", rounding)
+            self._report("notice", rounding)
         self._bundle.publish(self._sources, self._places())
         return len(self._bundle)
 
     def _places(self) -> dict[int, int]:
-        """Return where the first file of each part is among the sources, less what is left out."""
+        """Return the position of each part's first file in the provenance, by its number in the source.
+
+        The two differ if parts were skipped.
+        """
         places: dict[int, int] = {}
         place = 0
         for number, part in self._parts.items():
@@ -139,10 +145,10 @@ class _Run:
         return places
 
     def _file(self, number: int, part: Part, pool: ThreadPoolExecutor) -> None:
-        """Convert the trajectories of one file, several at a time, while its hash is computed."""
-        done = self._tell.done
-        if self._known(number):
-            self._tell.done = done + part.nbytes
+        """Convert the trajectories of one part, several at a time, while its files are hashed."""
+        done = self._report.done
+        if self._resume_part(number):
+            self._report.done = done + part.nbytes
             return
         skipped_before = len(self._skipped)
         self._repeats.clear()
@@ -153,55 +159,61 @@ class _Run:
                 running.append((index, self._begin(number, index, trajectory, pool)))
                 if len(running) > _WORKERS:
                     self._finish(number, part, *running.popleft())
-                    self._tell.done += part.nbytes // len(trajectories)
-                    self._tell("trajectory")
-            # Further files behind the trajectories: one thread converts a run, another hashes its files.
+                    self._report.done += part.nbytes // len(trajectories)
+                    self._report("trajectory")
+            # Further files are hashed last: one thread converts a run of checkpoints, another hashes its
+            # files.
             watched.hash_more()
             while running:
                 self._finish(number, part, *running.popleft())
             if self._repeats:
                 self._skip("duplicate_trajectory", _repeated(part, self._repeats))
-            self._tell.done = done + part.nbytes
-            self._tell("trajectory")
+            self._report.done = done + part.nbytes
+            self._report("trajectory")
             sources = watched.sources()
         self._sources += sources
         if self._bundle.started:
             self._bundle.record(number, sources, self._skipped[skipped_before:])
 
-    def _known(self, number: int) -> bool:
-        """Take over a file that an interrupted run has dealt with, if that still holds."""
-        dealt = self._bundle.recall(number)
-        if dealt is None:
+    def _resume_part(self, number: int) -> bool:
+        """Skip a part that an interrupted run has converted completely, and return whether there was one.
+
+        A part with skipped trajectories is converted again unless `keep_going` is still given.
+        """
+        finished = self._bundle.recall(number)
+        if finished is None:
             return False
-        omitted = any(not self._repeat(reason) for reason, _ in dealt.skipped)
+        omitted = any(not self._is_repeat(reason) for reason, _ in finished.skipped)
         if omitted and not self._options.keep_going:
             return False
-        for reason, message in dealt.skipped:
+        for reason, message in finished.skipped:
             self._skip(reason, message)
-        self._sources += dealt.sources
+        self._sources += finished.sources
         return True
 
-    def _repeat(self, reason: Reason) -> bool:
-        """Tell what is left out because the layout's writer saves trajectories again."""
+    def _is_repeat(self, reason: Reason) -> bool:
+        """Return whether a trajectory is skipped because its codebase saves trajectories more than once."""
         return self._intake.collection.repeats and reason == "duplicate_trajectory"
 
     def _skip(self, reason: Reason, message: str) -> None:
         self._skipped.append((reason, message))
-        self._tell("skipped", message)
+        self._report("skipped", message)
 
     def _begin(
         self, number: int, index: int, trajectory: ForeignTrajectory, pool: ThreadPoolExecutor
     ) -> _Work:
-        """Start writing a trajectory."""
+        """Check a trajectory, and start writing it in another thread."""
         try:
-            prepared = self._intake.prepare(trajectory, lambda text: self._tell("notice", text))
+            prepared = self._intake.prepare(trajectory, lambda text: self._report("notice", text))
         except (SourceError, CorruptError) as exc:
             return exc
         if not self._bundle.started:
             assert self._intake.identity is not None
             finished = self._bundle.start(dataclasses.replace(self._intake.identity, layout=prepared.layout))
             if finished:
-                self._tell("resumed", f"{finished} finished trajectories of an interrupted run taken over")
+                self._report(
+                    "resumed", f"continuing from {finished} finished trajectories of an interrupted run"
+                )
         if self._bundle.holds(self._first_file[number], index):
             return None
         return pool.submit(self._encode, prepared, trajectory)
@@ -217,7 +229,7 @@ class _Run:
             trajectory.close()
 
     def _finish(self, number: int, part: Part, index: int, work: _Work) -> None:
-        """Take in a written trajectory, in the order of the source."""
+        """Add a written trajectory to the bundle. Called in the order of the source."""
         if work is None:
             return
         try:
@@ -225,7 +237,7 @@ class _Run:
                 raise work
             self._bundle.commit(work.result(), self._first_file[number], index)
         except (SourceError, CorruptError) as exc:
-            if self._repeat(exc.reason):
+            if self._is_repeat(exc.reason):
                 self._repeats.append(index)
                 return
             error = located_error(exc, part, index)
@@ -235,6 +247,6 @@ class _Run:
 
 
 def _repeated(part: Part, numbers: list[int]) -> str:
-    """Return the remark on trajectories of a file that earlier files hold already."""
+    """Return the message about trajectories that earlier files have saved already."""
     shown = ", ".join(map(str, numbers[:8])) + (", …" if len(numbers) > 8 else "")
-    return f"{display(part.path)}: saved again, in the bundle already: {len(numbers)} trajectories ({shown})"
+    return f"{display(part.path)}: {len(numbers)} trajectories that earlier files hold already ({shown})"

@@ -1,4 +1,4 @@
-"""Some consecutive timesteps of a source's trajectory, as a trajectory of their own."""
+"""Select a range of timesteps of a trajectory."""
 
 from __future__ import annotations
 
@@ -17,27 +17,41 @@ from trajfmt.sources.base.collection import ForeignTrajectory
 __all__ = ["Bounds", "Window", "selected"]
 
 Bounds = tuple[int | None, int | None]
-"""First timestep and the one after the last, as in a slice."""
+"""First timestep and the one after the last, as in a slice. None means no bound."""
 
 
 def selected(timesteps: int, bounds: Bounds) -> range:
-    """Return the timesteps that are wanted.
+    """Return the selected timesteps of a trajectory.
+
+    Args:
+        timesteps: T + 1 of the trajectory.
+        bounds: the selection.
 
     Raises:
-        SourceError: they are fewer than two, and the trajectory has more.
+        SourceError: fewer than two timesteps are selected from a trajectory that has at least two.
     """
     chosen = range(timesteps)[slice(*bounds)]
     if len(chosen) < 2 <= timesteps:
         first, after = ("" if bound is None else bound for bound in bounds)
         raise SourceError(
             "too_few_timesteps",
-            f"timesteps {first}:{after} are {len(chosen)} of its {timesteps}; two are needed",
+            f"timesteps {first}:{after} select {len(chosen)} of {timesteps} timesteps; two are needed",
         )
     return chosen
 
 
 class Window:
-    """Some consecutive timesteps of a trajectory, as a `Source`."""
+    """A range of timesteps of a trajectory, as a `Source`.
+
+    Args:
+        source: the trajectory.
+        bounds: the range.
+        provenance: the provenance of the source; its unit of timesteps decides whether numbers are recorded.
+        stop: an event that makes further reads fail.
+
+    Raises:
+        SourceError: the range has fewer than two timesteps.
+    """
 
     def __init__(
         self,
@@ -53,31 +67,31 @@ class Window:
 
     @property
     def timesteps(self) -> int:
-        """Return T + 1 of the window."""
+        """Return the number of timesteps in the range, T + 1."""
         return len(self._range)
 
     @property
     def first(self) -> int:
-        """Return the number that t = 0 has in the source."""
+        """Return the timestep of the source that becomes t = 0."""
         return self._range.start
 
     @property
     def numbers(self) -> tuple[int, ...] | None:
-        """Return the numbers of the timesteps in the source, unless they follow from the provenance."""
+        """Return the numbers of the timesteps in the source; None if they follow from the provenance."""
         numbers = self._source.numbers
         if numbers is None or all(n == t * self._every for t, n in enumerate(numbers)):
             return None
         return tuple(numbers[t] for t in self._range)
 
     def buffers(self, t: int) -> Mapping[str, NDArray[Any]]:
-        """Return what timestep t of the window carries beside its parameters."""
+        """Return the module buffers at timestep t of the range, by name."""
         return self._source.buffers(self._range[t])
 
     def read(self, t: int, parameter: int) -> NDArray[generic]:
-        """Return one parameter at timestep t of the window.
+        """Return one parameter at timestep t of the range, flattened to `(size,)`.
 
         Raises:
-            CancelledError: the conversion has been given up; a large trajectory takes minutes.
+            CancelledError: `stop` was set. Reading the rest of a large trajectory could take minutes.
         """
         if self._stop is not None and self._stop.is_set():
             raise CancelledError

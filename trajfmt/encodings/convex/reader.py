@@ -279,7 +279,7 @@ def check_curve(u: Float, knots: Sequence[int], path: object, *, free: bool = Fa
         raise CorruptError(
             "beta_invalid",
             f"beta must not decrease: layer {layer}, timestep {t} to {t + 1},"
-            f" {u[t, layer]!r} to {u[t + 1, layer]!r}",
+            f" {float(u[t, layer])!r} to {float(u[t + 1, layer])!r}",
             path=path,
         )
     for s, t in enumerate(knots):

@@ -145,7 +145,7 @@ def test_a_bundle_is_cut_again_without_its_waypoints(
             assert one.at(2.3).tobytes() == other.at(2.3).tobytes()
     with pytest.raises(UsageError, match="convexified already"):
         convert(source, tmp_path / "c.mct")
-    with pytest.raises(UsageError, match="waypoints are gone"):
+    with pytest.raises(UsageError, match="it has no waypoints"):
         convert(source, tmp_path / "c.mct", ConvertOptions(shard_bytes=8, knots=(2,)))
 
 

@@ -169,7 +169,7 @@ def test_experts_that_were_never_flushed_arrive(tmp_path: Path) -> None:
     events = run(written.folder, tmp_path / "out.mtt")
     same(tmp_path / "out.mtt", written.experts)
     (line,) = told(events, "skipped")
-    assert line.endswith("checkpoint.pt: saved again, in the bundle already: 2 trajectories (0, 1)")
+    assert line.endswith("checkpoint.pt: 2 trajectories that earlier files hold already (0, 1)")
     with trajfmt.open(tmp_path / "out.mtt") as bundle:
         origins = [(entry.origin.file, entry.origin.trajectory) for entry in bundle.manifest.trajectories]
     assert origins == [(0, 0), (0, 1), (1, 2), (1, 3), (1, 4)]
@@ -187,7 +187,7 @@ def test_a_plan_says_that_it_counts_what_was_saved_again(tmp_path: Path) -> None
     """Without the weights nobody knows which experts of checkpoint.pt are new."""
     found = plan(family.edf(tmp_path).folder)
     assert found.trajectories == 7
-    assert any("saved again are counted" in text for text in found.notices)
+    assert any("saves some trajectories more than once" in text for text in found.notices)
 
 
 def test_edf_alone_in_its_checkpoint(tmp_path: Path) -> None:
