@@ -1,1 +1,1 @@
-"""The commands `traj` and `mct`. Installs as `traj_cli`; imports are relative."""
+"""The commands `traj` and `mct`. The folder is installed as `traj_cli`, so its imports are relative."""

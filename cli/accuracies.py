@@ -1,4 +1,4 @@
-"""Accuracies: of distilled images and what they are compared with, over a run, along a trajectory."""
+"""Show the accuracies of distilled images and of the baseline, over a run, and along a trajectory."""
 
 from __future__ import annotations
 
@@ -24,9 +24,17 @@ __all__ = ["along", "convergence", "evaluation", "mean_and_std", "tested"]
 def evaluation(
     comparison: Comparison, *, baseline: bool, cross: bool, as_json: bool, note: str | None
 ) -> None:
-    """Evaluate, show progress, and print the accuracies; `note` is printed once work has begun."""
+    """Run an evaluation, show its progress, and print the accuracies.
+
+    Args:
+        comparison: the evaluation.
+        baseline: also evaluate random real images.
+        cross: also evaluate with other network families.
+        as_json: print JSON.
+        note: printed when the first network has been trained.
+    """
     networks = comparison.config.networks
-    architectures = comparison.cross() if cross else iter(())  # refuses what cannot be built before any work
+    architectures = comparison.cross() if cross else iter(())  # fails now if a network cannot be built
     distilled = tested("distilled", networks, progress.noted(comparison.distilled(), note))
     real = (
         tested("random real", networks * len(comparison.rates), comparison.baseline()) if baseline else None
@@ -63,7 +71,7 @@ def evaluation(
 
 
 def _cross(events: Iterator[NetworkTrained | ArchitectureTested], networks: int) -> dict[str, Accuracy]:
-    """Evaluate the other architectures."""
+    """Evaluate with other network families, and return the accuracies by name."""
     from mct.evaluation.comparison import CROSS
     from mct.events import ArchitectureTested
 
@@ -78,7 +86,7 @@ def _cross(events: Iterator[NetworkTrained | ArchitectureTested], networks: int)
 
 
 def convergence(runs: list[Curve]) -> None:
-    """Print where each run converged."""
+    """Print the outer step at which each run converged."""
     for run in runs:
         at = run.steps.index(run.converged)
         best = max(run.mean)
@@ -89,7 +97,7 @@ def convergence(runs: list[Curve]) -> None:
 
 
 def along(events: Generator[Point, None, Along]) -> Along:
-    """Test networks along a trajectory, and show progress."""
+    """Test the networks along a trajectory, and show progress."""
     with progress.counted("networks", 1) as (bar, task):
 
         def show(point: Point) -> None:
@@ -108,5 +116,5 @@ def tested(what: str, total: int, events: Generator[NetworkTrained, None, Accura
 
 
 def mean_and_std(accuracy: Accuracy | Selection, width: int = 0) -> str:
-    """Return an accuracy in percent as the field's tables have it, the mean in so many columns."""
+    """Return an accuracy as `mean ± standard deviation` in percent; the mean is padded to `width` columns."""
     return f"{accuracy.mean:{width}.1%} ± {accuracy.std:.1%}"

@@ -1,4 +1,4 @@
-"""The command `traj convert`: a bundle from other code's files, or from another bundle."""
+"""The command `traj convert`: convert files of other codebases, or another bundle, into a bundle."""
 
 from __future__ import annotations
 
@@ -20,55 +20,92 @@ __all__ = ["convert"]
 @click.command()
 @click.argument("source", type=options.PLACE)
 @click.argument("destination", type=options.PATH, metavar="DEST")
-@click.option("--knots", type=options.INTEGERS, default=(), help="Waypoints to insert, such as 6,25.")
-@click.option("--smooth", is_flag=True, help="Average inserted knots and the last with their neighbours.")
-@click.option("--gram", is_flag=True, help="Keep the shape of the original path: its Gram matrix.")
+@click.option(
+    "--knots", type=options.INTEGERS, default=(), help="Timesteps of the waypoints to insert, such as 6,25."
+)
+@click.option(
+    "--smooth",
+    is_flag=True,
+    help="Average inserted waypoints and the last timestep with their neighbours.",
+)
+@click.option(
+    "--gram", is_flag=True, help="Store the Gram matrix, which preserves the shape of the original path."
+)
 @click.option(
     "--layers",
     type=click.Choice(["tensor", "module", "all"]),
     default="tensor",
     show_default=True,
-    help="What shares one beta.",
+    help="Which parameters share one beta.",
 )
-@click.option("--timesteps", type=options.WINDOW, default=(None, None), help="Keep timesteps A to B-1.")
+@click.option("--timesteps", type=options.WINDOW, default=(None, None), help="Keep only timesteps A to B-1.")
 @click.option(
     "--codec",
     type=options.CODEC,
     default="none",
     show_default=True,
-    help="How a .mtt stores timesteps.",
+    help="Codec of a .mtt.",
 )
-@click.option("--dataset", help="Name of the real data set, e.g. CIFAR10.")
-@click.option("--model", help="Name of the network, e.g. ConvNet or ConvNetD4W128BN.")
-@click.option("--zca/--no-zca", default=None, help="Images were whitened (eps 0.1), or normalised.")
-@click.option("--mean", type=options.NUMBERS, help="Normalised by this mean, a number a channel; with --std.")
-@click.option("--std", type=options.NUMBERS, help="And this standard deviation.")
-@click.option("--append", is_flag=True, help="Add to an existing DEST.")
-@click.option("--from", "layout", metavar="NAME", help="What SOURCE is, if looking does not tell.")
+@click.option("--dataset", help="Name of the real data set, such as CIFAR10.")
+@click.option("--model", help="MTT's name of the network, such as ConvNet or ConvNetD4W128BN.")
+@click.option(
+    "--zca/--no-zca",
+    default=None,
+    help="The experts were trained on whitened images (eps 0.1), or on normalised ones.",
+)
+@click.option(
+    "--mean",
+    type=options.NUMBERS,
+    help="Mean of each channel by which images were normalised. Requires --std.",
+)
+@click.option(
+    "--std",
+    type=options.NUMBERS,
+    help="Standard deviation of each channel by which images were normalised. Requires --mean.",
+)
+@click.option("--append", is_flag=True, help="Append to an existing bundle DEST.")
+@click.option(
+    "--from",
+    "layout",
+    metavar="NAME",
+    help="File layout of SOURCE, to override detection. `traj sources` lists the names.",
+)
 @click.option(
     "--dtype",
     type=click.Choice(["bf16", "f16", "f32", "f64"]),
     callback=lambda _ctx, _param, value: value and value.upper(),
-    help="Store weights in this type; betas are computed before, and the error is told.",
+    help="Store weights in this type. Betas use the original weights; the rounding error is reported.",
 )
 @click.option(
     "--buffers",
     type=click.Choice(["keep", "interpolate", "drop"]),
     default="keep",
     show_default=True,
-    help="A checkpoint's running statistics and the like: carried as they are, made weights, or dropped.",
+    help="Keep module buffers of checkpoints, such as running statistics; interpolate them like weights; or "
+    "drop them.",
 )
-@click.option("--keep-going", is_flag=True, help="Leave out bad files and trajectories, not stopping.")
+@click.option(
+    "--keep-going",
+    is_flag=True,
+    help="Skip files and trajectories that cannot be converted instead of aborting.",
+)
 @click.option("--skip-bad", is_flag=True, hidden=True)
-@click.option("--trust-pickle", is_flag=True, help="Unpickle without restriction: this can run code.")
-@click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
+@click.option(
+    "--trust-pickle",
+    is_flag=True,
+    help="Unpickle without restriction. This can run arbitrary code from the files.",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
 @options.as_json
 def convert(source: Place, destination: Path, dry_run: bool, as_json: bool, **flags: Any) -> None:
-    """Convert SOURCE into the bundle DEST (.mct convexified, .mtt every timestep).
+    """Convert SOURCE into the bundle DEST.
 
-    SOURCE is a folder of replay_buffer_*.pt, waypoint_buffer_*.pt or checkpoints, one such file, or
-    a bundle; `traj sources` lists all. Run again after an interruption, the same command continues
-    from the finished trajectories.
+    DEST ends in .mct for convexified trajectories, or in .mtt for every timestep.
+
+    SOURCE is a folder of replay_buffer_*.pt, waypoint_buffer_*.pt or checkpoints, one such file, or a bundle.
+    `traj sources` lists all file layouts.
+
+    After an interruption, the same command continues from the finished trajectories.
     """
     from trajfmt.convert import run as conversion
 
@@ -95,10 +132,10 @@ def convert(source: Place, destination: Path, dry_run: bool, as_json: bool, **fl
 
 
 def _settings(flags: dict[str, Any]) -> ConvertOptions:
-    """Turn flags into the library's options."""
+    """Return the options of the command as `ConvertOptions`."""
     from trajfmt.convert.options import ConvertOptions
 
-    if flags.pop("skip_bad"):  # its former name
+    if flags.pop("skip_bad"):  # the former name of --keep-going
         flags["keep_going"] = True
     done = _preprocessing(flags.pop("zca"), flags.pop("mean"), flags.pop("std"))
     return ConvertOptions(**flags, preprocessing=done)
@@ -107,7 +144,7 @@ def _settings(flags: dict[str, Any]) -> ConvertOptions:
 def _preprocessing(
     zca: bool | None, mean: tuple[float, ...] | None, std: tuple[float, ...] | None
 ) -> Preprocessing | None:
-    """Return what the flags say was done to the images, None if they say nothing."""
+    """Return the preprocessing that the options state; None if they state none."""
     from trajfmt.schema.provenance import Preprocessing
 
     if mean is None and std is None:
@@ -115,7 +152,9 @@ def _preprocessing(
             return None
         return Preprocessing(kind="zca", eps=0.1) if zca else Preprocessing(kind="normalize")
     if zca:
-        raise click.UsageError("--mean and --std are of normalised images, --zca of whitened ones: give one")
+        raise click.UsageError("--mean and --std describe normalised images, --zca whitened ones: pass one")
     if mean is None or std is None or len(mean) != len(std) or min(std) <= 0:
-        raise click.UsageError("--mean and --std go together: a number a channel, deviations above 0")
+        raise click.UsageError(
+            "--mean and --std require each other, with one number per channel and deviations above 0"
+        )
     return Preprocessing(kind="normalize", mean=list(mean), std=list(std))

@@ -1,9 +1,10 @@
-"""From an exception to one line on stderr and an exit code: the only table of that.
+"""Turn exceptions into one line on stderr and an exit code.
 
-Where processes share a run, process 0 says what all of them meet, and another one only what it alone met.
+If several processes share a run, process 0 reports the errors that all of them have. Another process reports
+an error only if it is the only one that has it.
 
-0 done · 1 a check failed · 2 wrong usage · 3 not a bundle, or a feature this version does not know ·
-4 corrupt · 5 refused as unsafe · 130 interrupted.
+Exit codes: 0 success · 1 failure · 2 wrong usage · 3 not a bundle, or a version or feature that this library
+does not know · 4 damaged · 5 refused as unsafe · 130 interrupted.
 """
 
 from __future__ import annotations
@@ -27,15 +28,19 @@ T = TypeVar("T")
 TABLE: dict[type[BaseException], tuple[int, Callable[[Any], str]]] = {
     BrokenPipeError: (1, lambda _exc: ""),
     MemoryError: (1, lambda _exc: "out of memory"),
-    ModuleNotFoundError: (1, lambda exc: f"needs the package {exc.name!r}, which is not installed"),
+    ModuleNotFoundError: (1, lambda exc: f"the package {exc.name!r} is needed and not installed"),
     OSError: (1, lambda exc: f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc)),
 }
-"""Known errors of others; ours carry `exit_code`. Anything else is a defect and shows its traceback."""
+"""Exit code and message of expected errors that are not raised by trajfmt or mct.
+
+Errors of trajfmt and mct have an attribute `exit_code`. Any other error is a defect and is shown with its
+traceback.
+"""
 
 
-def told(exc: BaseException) -> tuple[str, int] | None:
-    """Return the line and the exit code of a known error; None for a defect."""
-    from trajfmt.errors import lacks_memory  # here, so that help stays fast
+def message_and_code(exc: BaseException) -> tuple[str, int] | None:
+    """Return the message and the exit code of an expected error; None for a defect."""
+    from trajfmt.errors import lacks_memory  # imported here, so that help texts appear without delay
 
     code = getattr(exc, "exit_code", None)
     if isinstance(code, int):
@@ -46,13 +51,13 @@ def told(exc: BaseException) -> tuple[str, int] | None:
     if lacks_memory(exc):
         return f"not enough memory: {str(exc).strip().splitlines()[0]}", 1
     before, reason, _ = str(exc).partition(" does not have a deterministic implementation")
-    if isinstance(exc, RuntimeError) and reason:  # torch's, after --deterministic
-        return f"{before.split()[-1]}{reason} in this version of torch; leave --deterministic out", 1
+    if isinstance(exc, RuntimeError) and reason:  # raised by torch after --deterministic
+        return f"{before.split()[-1]}{reason} in this version of torch; omit --deterministic", 1
     return None
 
 
 def say(message: str) -> None:
-    """Print one line on stderr."""
+    """Print an error message as one line on stderr."""
     if message:
         whose = f"rank {torchrun.rank()}: " if torchrun.rank() else ""
         print(f"error: {whose}{line_of(message)}", file=sys.stderr)
@@ -65,19 +70,19 @@ def line_of(message: str) -> str:
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """Print one line on stderr and exit."""
+    """Print an error message as one line on stderr, and exit."""
     torchrun.ignore_signals()
     say(message)
     sys.exit(code if flush() else 1)
 
 
 def flush() -> bool:
-    """Write out what was printed; return whether its reader is still there.
+    """Flush stdout, and return whether its reader still exists.
 
-    A reader that has gone away must not turn the exit code into a second error at shutdown.
+    If the reader of a pipe has exited, Python would otherwise report a second error at shutdown.
     """
     try:
-        if sys.stdout is not None:  # closed by the caller
+        if sys.stdout is not None:  # None if the caller closed it
             sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -86,7 +91,7 @@ def flush() -> bool:
 
 
 def each(paths: Iterable[T], run: Callable[[T], int]) -> int:
-    """Run a check on every path, whatever the others do, and return the highest exit code."""
+    """Run a check on every path, also after a failure, and return the highest exit code."""
     worst = 0
     for path in paths:
         try:
@@ -94,7 +99,7 @@ def each(paths: Iterable[T], run: Callable[[T], int]) -> int:
         except (click.ClickException, BrokenPipeError):
             raise
         except Exception as exc:
-            known = told(exc)
+            known = message_and_code(exc)
             if known is None:
                 raise
             say(known[0])
@@ -103,12 +108,12 @@ def each(paths: Iterable[T], run: Callable[[T], int]) -> int:
 
 
 class Group(click.Group):
-    """A command group that reports known errors in one line, with their exit code."""
+    """A command group that reports expected errors in one line, with their exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
         for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):  # a plain locale must not end a command
+            if isinstance(stream, io.TextIOWrapper):  # an ASCII locale must not make a command fail
                 stream.reconfigure(errors="backslashreplace")
         try:
             result = super().invoke(ctx)
@@ -125,10 +130,10 @@ class Group(click.Group):
             raise
         except KeyboardInterrupt as exc:
             if threading.current_thread() is threading.main_thread() and not torchrun.started():
-                signal.signal(signal.SIGINT, signal.SIG_DFL)  # another Ctrl-C ends it at once, and silently
+                signal.signal(signal.SIGINT, signal.SIG_DFL)  # another Ctrl-C ends the process silently
             fail("" if torchrun.rank() else str(exc) or "interrupted", 130)
         except Exception as exc:
-            known = told(exc)
+            known = message_and_code(exc)
             if known is None:
                 raise
             message, code = known

@@ -1,4 +1,4 @@
-"""The commands on distilled images, ours and others': `mct evaluate`, `mct convert-images`, `mct sets`."""
+"""The commands on distilled images of any codebase: `mct evaluate`, `mct convert-images` and `mct sets`."""
 
 from __future__ import annotations
 
@@ -59,15 +59,15 @@ def _facts(command: Command) -> Command:
 @click.argument("result", type=options.PATH)
 @_facts
 @_reading
-@click.option("--cross", is_flag=True, help="Also train ConvNet, AlexNet, VGG11 and ResNet18.")
+@click.option("--cross", is_flag=True, help="Also evaluate with ConvNet, AlexNet, VGG11 and ResNet18.")
 @options.augment
-@click.option("--networks", type=int, help="Fresh networks to train.  [default: 5]")
-@click.option("--epochs", type=int, help="Passes over the images.")
+@click.option("--networks", type=int, help="Number of fresh networks to train.  [default: 5]")
+@click.option("--epochs", type=int, help="Passes over the distilled images.")
 @click.option(
     "--baseline/--no-baseline",
     default=True,
     show_default=True,
-    help="Compare with random real images, as many per class.",
+    help="Compare with the same number of random real images per class.",
 )
 @options.as_json
 @options.seed
@@ -116,7 +116,7 @@ def evaluate(
 @click.option("--classes", type=int, help="Number of classes, where labels become logits.")
 @_facts
 def convert_images(source: Path, dest: Path, data: Path | None, **settings: Any) -> None:
-    """Convert distilled images from one codebase's files to another's.
+    """Convert distilled images to the file layout of another codebase.
 
     DEST must not exist. It is NAME.safetensors for mct's own file, which needs every fact and the dataset,
     NAME.npz for arrays, and a folder or a file for the other layouts.
@@ -133,7 +133,7 @@ def convert_images(source: Path, dest: Path, data: Path | None, **settings: Any)
 @click.command()
 @options.as_json
 def sets(as_json: bool) -> None:
-    """Print the layouts of distilled images that are known, whose they are, and their files."""
+    """List the file layouts of distilled images that can be read."""
     import json
 
     from mct.sets.table import LAYOUTS

@@ -1,4 +1,4 @@
-"""The lines that commands print: JSON and what was done on stdout, remarks on stderr."""
+"""The lines that commands print: results on stdout as text or JSON, and notes on stderr."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["Notes", "done", "notice", "problems", "record"]
 
 
 def record(facts: Mapping[str, object]) -> None:
-    """Print one object as one line of JSON."""
+    """Print an object as one line of JSON on stdout."""
     text = json.dumps(facts, sort_keys=True, ensure_ascii=False, default=list)
     sys.stdout.buffer.write(text.encode(errors="backslashreplace") + b"\n")
     sys.stdout.flush()
 
 
 def problems(path: str, found: Sequence[Problem], *, as_json: bool) -> None:
-    """Show the outcome of a validation."""
+    """Print the result of a validation on stdout."""
     if as_json:
         record({"path": path, "valid": not found, "problems": [dataclasses.asdict(p) for p in found]})
         return
@@ -35,23 +35,23 @@ def problems(path: str, found: Sequence[Problem], *, as_json: bool) -> None:
 
 
 def done(path: object, text: str) -> None:
-    """Say on stdout what was written."""
+    """Print on stdout the path that was written, and a summary."""
     print(f"{display(path)}: {text}")
 
 
 def notice(text: str) -> None:
-    """Print a remark on stderr."""
+    """Print a note on stderr."""
     print(f"note: {display(text)}", file=sys.stderr)
 
 
 class Notes:
-    """Prints notes on stderr, each once; only the first of several processes."""
+    """Prints notes on stderr, each of them once. Of several processes, only process 0 prints."""
 
     def __init__(self) -> None:
-        self._told: set[str] = set()
+        self._printed: set[str] = set()
 
     def __call__(self, line: str) -> None:
-        """Print a line that was not printed before."""
-        if line not in self._told and not torchrun.rank():
+        """Print a note unless it was printed before."""
+        if line not in self._printed and not torchrun.rank():
             click.echo(f"note: {failures.line_of(line)}", err=True)
-        self._told.add(line)
+        self._printed.add(line)

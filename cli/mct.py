@@ -1,6 +1,6 @@
 """The command group `mct`: each command parses options, calls the library once, and shows the result.
 
-Torch is imported inside the commands, so that help and wrong usage answer at once.
+Torch is imported inside the commands, so that help texts and usage errors appear without delay.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ __all__ = ["main"]
 )
 @click.version_option(package_name="trajfmt")
 def main() -> None:
-    """Distil datasets by matching training trajectories.
+    """Distil data sets by matching training trajectories.
 
     \b
-    Exit codes: 0 done, 1 a check failed, 2 wrong usage, 3 not a bundle or a
-    result, or an unknown feature, 4 corrupt, 5 unsafe, 130 interrupted.
+    Exit codes: 0 success, 1 failure, 2 wrong usage, 3 not a bundle or a result,
+    or an unknown feature, 4 damaged, 5 refused as unsafe, 130 interrupted.
     """
     torchrun.interrupt_once()
 
@@ -42,16 +42,18 @@ def main() -> None:
 @click.option(
     "--dataset",
     required=True,
-    help="digits, CIFAR10, CIFAR100, Tiny, MNIST, FashionMNIST, or the path of an .npz or .safetensors "
-    "file or of a folder of images.",
+    help="digits, CIFAR10, CIFAR100, Tiny, MNIST or FashionMNIST; or the path of an .npz or .safetensors "
+    "file, or of a folder of images.",
 )
 @options.data
-@click.option("--image-size", type=int, help="Scale the images of a folder to this size.")
+@click.option(
+    "--image-size", type=int, help="Scale the images of a folder to this height and width in pixels."
+)
 @click.option(
     "--out",
     type=options.PATH,
     required=True,
-    help="OUT.mct (convex), OUT.mtt (full), or the root folder of buffers in MTT's layout.",
+    help="NAME.mct (convexified), NAME.mtt (every timestep), or a folder for replay buffers in MTT's layout.",
 )
 @click.option(
     "--model",
@@ -61,7 +63,7 @@ def main() -> None:
 @options.augment
 @click.option("--experts", type=int, help="Number of experts.")
 @click.option("--epochs", type=int, help="Passes over the training images.")
-@click.option("--lr", type=float, help="Step size of SGD.")
+@click.option("--lr", type=float, help="Learning rate of SGD.")
 @click.option(
     "--lr-decay",
     is_flag=True,
@@ -133,9 +135,12 @@ def experts(
     "--out", type=options.PATH, default=Path("demo-out"), show_default=True, help="Folder for all files."
 )
 @click.option("--force", is_flag=True, help="Replace the folder of an earlier demo.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")
 def demo(out: Path, force: bool, seed: int) -> None:
-    """Distil handwritten digits: experts, convert, inspect, distill, evaluate (about a minute)."""
+    """Run all steps on small images of digits, in about a minute.
+
+    The steps are mct experts, traj convert, traj inspect, mct distill and mct evaluate.
+    """
     from . import demo as steps
 
     steps.run(out, force=force, seed=seed)

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the parsing of their values."""
+"""Options that several commands share, and the types of their values."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ __all__ = [
 
 
 class _Path(click.Path):
-    """A path of this machine."""
+    """A path on this machine."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Refuse an address, of which a path would lose a slash."""
+        """Refuse an address. A `Path` would drop one of its slashes."""
         if isinstance(value, str) and "://" in value:
             from trajfmt.storage.address import local
 
@@ -46,16 +46,16 @@ PATH = _Path(path_type=Path)
 
 
 class _Type(click.ParamType):  # type: ignore[type-arg]  # click's class takes arguments since 8.4
-    """The kind of a value that is parsed here."""
+    """Base class of the types in this module."""
 
 
 class _Place(_Type):
-    """A path, or the address of a bundle that is read."""
+    """A path on this machine, or the address of a bundle."""
 
     name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place:
-        """Keep an address as it is."""
+        """Return an address or a path."""
         if isinstance(value, str) and "://" in value:
             from trajfmt.storage.address import located
 
@@ -66,12 +66,12 @@ class _Place(_Type):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """Complete it as a path."""
+        """Complete a path."""
         return PATH.shell_complete(ctx, param, incomplete)
 
 
 class _Codec(_Type):
-    """The name of a codec; the table of codecs is imported when names are needed."""
+    """The name of a codec. The table of codecs is imported when the names are needed."""
 
     name = "codec"
 
@@ -82,17 +82,17 @@ class _Codec(_Type):
         return click.Choice(list(CODECS))
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
-        """Return the names."""
+        """Return the names of the codecs."""
         return self._names().get_metavar(param, ctx)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Refuse a name that is not in the table."""
+        """Refuse an unknown name."""
         return self._names().convert(value, param, ctx)
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """Complete it as one of the names."""
+        """Complete the name of a codec."""
         return self._names().shell_complete(ctx, param, incomplete)
 
 
@@ -116,7 +116,7 @@ class _Integers(_Type):
         except ValueError:
             self.fail(f"expected whole numbers separated by commas, got {value!r}", param, ctx)
         if any(b <= a for a, b in zip((0, *numbers), numbers, strict=False)):
-            self.fail(f"expected rising numbers above 0, got {value!r}", param, ctx)
+            self.fail(f"expected increasing numbers above 0, got {value!r}", param, ctx)
         return numbers
 
 
@@ -141,7 +141,7 @@ class _Numbers(_Type):
 
 
 class _Window(_Type):
-    """A range of timesteps, first and the one after the last."""
+    """A range of timesteps: the first one, and the one after the last."""
 
     name = "A:B"
 
@@ -161,7 +161,7 @@ class _Window(_Type):
 
 
 class _Budget(_Type):
-    """MiB, or `auto`, which becomes None."""
+    """A number of MiB, or `auto`, which becomes None."""
 
     name = "MiB|auto"
 
@@ -180,34 +180,38 @@ INTEGERS = _Integers()
 NUMBERS = _Numbers()
 WINDOW = _Window()
 
-as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line on stdout.")
-data = click.option("--data", type=PATH, help="Folder of the dataset's files.  [default: data]")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")
+data = click.option("--data", type=PATH, help="Folder with the files of the data set.  [default: data]")
 force = click.option("--force", is_flag=True, help="Replace an existing file.")
 device = click.option(
     "--device",
     default="auto",
     show_default=True,
-    help="Torch device to compute on, such as cpu or cuda; auto: the first GPU, else the CPU.",
+    help="Torch device, such as cpu or cuda. auto is the first GPU, or the CPU if there is none.",
 )
 deterministic = click.option(
     "--deterministic",
     is_flag=True,
-    help="Use deterministic algorithms on a GPU: the same bits from every run, more slowly (docs/gpu.md).",
+    help="Use deterministic algorithms on a GPU. Runs are slower, but give the same bits (docs/gpu.md).",
 )
-seed = click.option("--seed", type=int, help="Seed of everything random.  [default: 0]")
+seed = click.option("--seed", type=int, help="Seed of all random numbers.  [default: 0]")
 preprocessing = click.option(
-    "--preprocessing", type=click.Choice(["normalize", "zca", "none"]), help="What is done to images."
+    "--preprocessing",
+    type=click.Choice(["normalize", "zca", "none"]),
+    help="How real images are transformed before a network receives them.",
 )
 augment = click.option(
-    "--augment", help="dsa, families of it such as flip_crop, or none.  [default: as published, dsa]"
+    "--augment",
+    help="Augmentation: dsa, some of its transformations such as flip_crop, or none.  [default: dsa, as "
+    "published]",
 )
 
 
 def check_output(path: Path, *, force: bool) -> None:
     """Refuse a destination that cannot be written, before any work is done."""
     if path.suffix != ".png":
-        failures.fail(f"{path}: the picture is a PNG; end its name in .png", 2)
+        failures.fail(f"{path}: the output is a PNG file; end its name in .png", 2)
     if path.is_dir() or (path.exists() and not force):
-        failures.fail(f"{path} exists; use another -o, or --force", 2)
+        failures.fail(f"{path} exists; choose another name with -o, or pass --force", 2)
     if not path.absolute().parent.is_dir():
         failures.fail(f"{path.absolute().parent}: no such folder; create it first", 2)

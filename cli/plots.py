@@ -1,4 +1,4 @@
-"""The command group `mct plot`: pictures of runs and of artifacts."""
+"""The command group `mct plot`: plots of runs and trajectories."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 __all__ = ["plot"]
 
-_output = click.option("-o", "--output", type=options.PATH, required=True, help="A .png file.")
+_output = click.option("-o", "--output", type=options.PATH, required=True, help="The .png file to write.")
 
 
 @click.group(cls=failures.Group)
 def plot() -> None:
-    """Draw pictures of runs and of artifacts."""
+    """Plot distillation runs and trajectories."""
 
 
 @plot.command()
@@ -27,9 +27,9 @@ def plot() -> None:
 @_output
 @options.force
 def curve(runs: tuple[Path, ...], output: Path, force: bool) -> None:
-    """Accuracy over the outer steps of runs, their convergence points marked (figures 1b and 3).
+    """Plot the accuracy of runs over their outer steps (figures 1b and 3).
 
-    RUN is the folder of a distillation with --eval-every.
+    RUN is the folder of a distillation with --eval-every. The step at which each run converged is marked.
     """
     from mct.plots import curves
 
@@ -43,16 +43,26 @@ def curve(runs: tuple[Path, ...], output: Path, force: bool) -> None:
 
 @plot.command()
 @click.argument("bundle", type=options.PLACE)
-@click.option("--original", type=options.PLACE, help="The .mtt of the same experts: its waypoints beside.")
-@click.option("--trajectory", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--points", type=int, default=101, show_default=True, help="Real times to test at.")
-@click.option("--images", type=int, help="Test images to use.  [default: all]")
-@click.option("--landscape", is_flag=True, help="On the plane of principal components (figure 1a).")
-@click.option("--dataset", help="Where the bundle names none, or the path of its file.")
+@click.option(
+    "--original", type=options.PLACE, help="The .mtt of the same experts, to plot its waypoints as well."
+)
+@click.option(
+    "--trajectory",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Number of the trajectory.",
+)
+@click.option(
+    "--points", type=int, default=101, show_default=True, help="Number of timesteps at which to test."
+)
+@click.option("--images", type=int, help="Number of test images to use.  [default: all]")
+@click.option("--landscape", is_flag=True, help="Plot on the plane of the principal components (figure 1a).")
+@click.option("--dataset", help="Real data set, if the bundle names none, or the path of its file.")
 @options.data
-@click.option("--model", help="Where the bundle does not know it.")
-@click.option("--preprocessing", type=click.Choice(["normalize", "zca", "none"]))
-@click.option("--device", default="cpu", show_default=True)
+@click.option("--model", help="Network, if the bundle does not name it.")
+@options.preprocessing
+@click.option("--device", default="cpu", show_default=True, help="Torch device, such as cpu or cuda.")
 @_output
 @options.force
 def along(
@@ -70,7 +80,10 @@ def along(
     output: Path,
     force: bool,
 ) -> None:
-    """Test accuracy of the networks along a trajectory, between its timesteps too (figures 1a and 2)."""
+    """Plot the test accuracy along a trajectory (figures 1a and 2).
+
+    The networks that are tested lie at real timesteps, so also between the timesteps of the trajectory.
+    """
     import contextlib
 
     import trajfmt

@@ -1,4 +1,4 @@
-"""The command `mct presets`: the published settings as a table, each with its source."""
+"""The command `mct presets`: show the published settings, with the source of each."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _COLUMNS = {
     "max_start": "max start", "lr_img": "lr img", "lr_lr": "lr lr", "lr_init": "lr init",
     "batch_syn": "batch syn", "accuracy": "published",
 }  # fmt: skip
-"""Settings that the table shows, and their headings."""
+"""Settings in the table, with their column headings."""
 
 
 @click.command()
-@click.option("--dataset", help="Only those of a dataset.")
+@click.option("--dataset", help="Show only the presets of this data set.")
 @options.as_json
 def presets(dataset: str | None, as_json: bool) -> None:
-    """Print the published settings by name, each with its source."""
+    """List the presets: published settings, with the source of each."""
     from mct.settings.presets import REMARKS, rows
 
     known = rows()
@@ -39,7 +39,7 @@ def presets(dataset: str | None, as_json: bool) -> None:
 
 
 def _show(chosen: Sequence[Mapping[str, object]], remarks: Sequence[str]) -> None:
-    """Print the table, the sources of its rows, and what is to be said of all."""
+    """Print the table, the source of each row, and remarks on all of them."""
     from rich.table import Table
 
     from . import tables

@@ -1,4 +1,4 @@
-"""What a program decides for the libraries in it, and what it says of the device that it chose."""
+"""Settings of the whole process: memory, compiled code, deterministic algorithms, and the device."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ __all__ = ["device_note", "settle"]
 
 
 def settle(*, deterministic: bool = False) -> None:
-    """Decide what becomes of freed memory and of compiled code, before the first computation.
+    """Configure memory allocation, caches of compiled code and determinism, before the first computation.
 
     Args:
-        deterministic: The value of `--deterministic`.
+        deterministic: the value of `--deterministic`.
     """
     from mct.runtime.allocator import keep_memory
     from mct.runtime.caches import keep_compiled
@@ -22,11 +22,11 @@ def settle(*, deterministic: bool = False) -> None:
 
 
 def device_note(asked: str, here: str) -> str | None:
-    """Return what to say of the device once work has begun on it; None where the user named it.
+    """Return a note about the device that was chosen; None if the user named the device.
 
     Args:
-        asked: The value of `--device`.
-        here: What became of it.
+        asked: the value of `--device`.
+        here: the device that is used.
     """
     from mct.runtime import devices
 

@@ -1,4 +1,4 @@
-"""Progress of long work: bars on stderr where that is a terminal, and what is said beside them."""
+"""Show the progress of long work: bars on stderr if it is a terminal, and notes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 
 @contextmanager
 def bar(title: str, total: float) -> Iterator[Progress | None]:
-    """Show a bar of one task; without a terminal there is none, and rich is not imported."""
+    """Show a progress bar with one task. Without a terminal, yield None and do not import rich."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -39,7 +39,7 @@ def bar(title: str, total: float) -> Iterator[Progress | None]:
 
 
 def conversion(event: Event, bar: Progress | None) -> None:
-    """Show one event of a conversion."""
+    """Show one event of a conversion, as a note or on the progress bar."""
     if event.kind in ("notice", "skipped", "resumed", "found"):
         text = f"left out: {event.message}" if event.kind == "skipped" else event.message
         if bar is not None:
@@ -52,7 +52,7 @@ def conversion(event: Event, bar: Progress | None) -> None:
 
 @contextmanager
 def counted(what: str, total: int) -> Iterator[tuple[Progress, TaskID]]:
-    """Show a bar that counts and has a field `note`, in the first of several processes only."""
+    """Show a progress bar with a count and a field `note`. Of several processes, only process 0 shows it."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -69,9 +69,9 @@ def counted(what: str, total: int) -> Iterator[tuple[Progress, TaskID]]:
 
 
 def noted(events: Generator[Step, None, Result], note: str | None) -> Generator[Step, None, Result]:
-    """Pass events on, and print a note before the first one; of several processes, only the first prints it.
+    """Yield events, and print a note before the first one. Of several processes, only process 0 prints it.
 
-    If work fails before its first event, the line of the error is thus the only one.
+    If the work fails before its first event, only the error message is printed.
     """
     with contextlib.closing(events):
         try:
@@ -86,7 +86,7 @@ def noted(events: Generator[Step, None, Result], note: str | None) -> Generator[
 
 
 def result(events: Generator[Step, None, Result], show: Callable[[Step], object]) -> Result:
-    """Show every event, and return what the generator returns at its end."""
+    """Call `show` for every event, and return the return value of the generator."""
     while True:
         try:
             event = next(events)

@@ -1,4 +1,4 @@
-"""What `traj inspect`, `traj convert --dry-run` and `traj sources` show: a record of JSON, or tables."""
+"""The output of `traj inspect`, `traj convert --dry-run` and `traj sources`, as JSON or as tables."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["layers", "plan", "sources", "summary"]
 
 
 def summary(report: Summary, *, as_json: bool) -> None:
-    """Show what a bundle is and what it costs."""
+    """Show contents and size of a bundle."""
     if as_json:
         lines.record({**dataclasses.asdict(report), "provenance": msgspec.to_builtins(report.provenance)})
         return
@@ -45,38 +45,38 @@ def summary(report: Summary, *, as_json: bool) -> None:
         rows.append(("numbers", "timesteps are numbers {} to {} of their sources".format(*report.numbers)))
     if report.buffers:
         which = _of(report.buffers, report)
-        rows.append(("buffers", f"carried by {which}: those of the last stored timestep, never interpolated"))
+        rows.append(("module buffers", f"in {which}: at every stored timestep, not interpolated"))
     rows += _provenance(report.provenance)
     rows.append(("integrity", report.integrity))
     tables.show(tables.facts(rows), "", _storage(report.storage))
 
 
 def _unusual(report: Summary) -> list[tuple[str, object]]:
-    """Return what is unusual about knots and their tables."""
+    """Return rows about properties of knots and tables that most bundles do not have."""
     rows: list[tuple[str, object]] = []
     if report.shards > 1:
-        rows.append(("shards", f"up to {report.shards} files of knots a trajectory"))
+        rows.append(("shards", f"up to {report.shards} knot files per trajectory"))
     if report.unknown_steps:
-        rows.append(("step norms", f"not known of {_of(report.unknown_steps, report)}"))
+        rows.append(("step norms", f"unknown for {_of(report.unknown_steps, report)}"))
     if report.free:
-        rows.append(("betas", f"free in {_of(report.free, report)}: they may fall and leave [0, 1]"))
+        rows.append(("betas", f"free in {_of(report.free, report)}: they may decrease and leave [0, 1]"))
     return rows
 
 
 def _range(low: int, high: int) -> str:
-    """Return the fewest and the most of something, or its number where they are one."""
+    """Return two numbers as a range, or as one number if they are equal."""
     return str(low) if low == high else f"{low} to {high}"
 
 
 def _of(count: int, report: Summary) -> str:
-    """Return how many of the trajectories."""
+    """Return a number of trajectories as text, or `all trajectories`."""
     if count == report.trajectories:
         return "all trajectories"
     return "1 trajectory" if count == 1 else f"{count} trajectories"
 
 
 def _provenance(provenance: Provenance) -> list[tuple[str, object]]:
-    """Return what is known about the experts, and of the most important what is not."""
+    """Return rows about the experts. The most important facts have a row also if they are unknown."""
     rows: list[tuple[str, object]] = []
     facts = msgspec.to_builtins(provenance)
     known = facts.get("known_from", {})
@@ -98,14 +98,14 @@ def _provenance(provenance: Provenance) -> list[tuple[str, object]]:
 
 
 def _short(value: object) -> object:
-    """Return a list of floats as people write it."""
+    """Return a list of floats with four significant digits each, and any other value unchanged."""
     if isinstance(value, list):
         return "[" + ", ".join(f"{x:.4g}" if isinstance(x, float) else str(x) for x in value) + "]"
     return value
 
 
 def _storage(storage: Storage) -> Table:
-    """Return what the parts of a bundle cost, and what its weights would in other forms."""
+    """Return a table of the sizes of a bundle's parts, and of the same weights in other forms."""
     table = tables.listing()
     table.add_column("storage")
     table.add_column("bytes", justify="right")
@@ -118,17 +118,17 @@ def _storage(storage: Storage) -> Table:
     for name, count in storage.parts.items():
         add(f"  {name}", count)
     add("on disk", storage.total, "bold")
-    add("weights of the MTT buffer", storage.buffer)
-    add("its files", storage.source)
+    add("weights in MTT replay buffers", storage.buffer)
+    add("source files", storage.source)
     add("eq. 11, K·W", storage.eq11)
     add("eq. 12, knots·W + K·beta", storage.eq12)
-    against = "its files" if storage.source is not None else "the buffer's weights"
+    against = "source files" if storage.source is not None else "weights in MTT replay buffers"
     table.add_row(f"ratio to {against}", f"{100 * storage.ratio:.2f}%", "", style="bold")
     return table
 
 
 def layers(reports: Sequence[LayerReport], index: int, *, as_json: bool) -> None:
-    """Show every layer of one trajectory."""
+    """Show every layer of a trajectory."""
     if as_json:
         for report in reports:
             lines.record({"trajectory": index, **dataclasses.asdict(report)})
@@ -156,7 +156,7 @@ def layers(reports: Sequence[LayerReport], index: int, *, as_json: bool) -> None
 
 
 def plan(found: Plan, source: str, *, as_json: bool, destination: str | None) -> None:
-    """Show what a source holds and what converting would write."""
+    """Show contents and size of a source, and the size of the bundle that a conversion would write."""
     if as_json:
         lines.record(
             {
@@ -202,7 +202,10 @@ def plan(found: Plan, source: str, *, as_json: bool, destination: str | None) ->
 
 
 def _files(found: Sequence[PlannedFile]) -> str:
-    """Return how many trajectories each file gives: named where they differ, else the first and the last."""
+    """Return the files with their numbers of trajectories.
+
+    If there are many files with the same number, only the first and the last are named.
+    """
     named = []
     for name, count, also in found:
         more = "" if not also else f" + {also[0]}" if len(also) == 1 else f" and {len(also)} more"
@@ -213,13 +216,13 @@ def _files(found: Sequence[PlannedFile]) -> str:
 
 
 def sources(rows: Sequence[tuple[str, str, str]], *, as_json: bool) -> None:
-    """List what can be converted: name, whose it is, what lies on disk."""
+    """Show file layouts: name, codebase and files."""
     if as_json:
         for name, title, files in rows:
             lines.record({"schema": "trajfmt.source/1", "name": name, "title": title, "files": files})
         return
     table = tables.listing()
-    for column in ("--from", "whose", "files"):
+    for column in ("--from", "codebase", "files"):
         table.add_column(column, no_wrap=column == "--from")
     for row in rows:
         table.add_row(*row)

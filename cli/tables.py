@@ -1,4 +1,4 @@
-"""Tables for people, on stdout. The first one that is made imports rich: JSON and plain lines do without."""
+"""Print tables on stdout. Functions import rich when they need it, so that JSON output does not load it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BARS = "▁▂▃▄▅▆▇█"
 
 
 def facts(rows: Iterable[tuple[str, object]]) -> Table:
-    """Return a table of names and values, a fact in each row; strangers' text is escaped."""
+    """Return a table with a name and a value in each row. Control characters in values are escaped."""
     from rich.table import Table
 
     table = Table.grid(padding=(0, 2))
@@ -29,14 +29,14 @@ def facts(rows: Iterable[tuple[str, object]]) -> Table:
 
 
 def listing() -> Table:
-    """Return a table with headings and without lines, to which columns and rows are added."""
+    """Return an empty table with column headings and without lines."""
     from rich.table import Table
 
     return Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
 
 
 def show(*parts: Table | str) -> None:
-    """Print tables and lines of text as they are: nothing in them is markup, and a pipe cuts no line."""
+    """Print tables and lines of text, without interpreting markup. In a pipe, lines may have 200 columns."""
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else 200
@@ -46,10 +46,11 @@ def show(*parts: Table | str) -> None:
 
 
 def size(count: float) -> str:
-    """Return bytes for people: decimal units, as the field quotes them.
+    """Return a number of bytes as text, in decimal units.
 
-    >>> size(653_000_000)
-    '653.0 MB'
+    Example:
+        >>> size(653_000_000)
+        '653.0 MB'
     """
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if abs(count) < 1000 or unit == "TB":
@@ -59,10 +60,11 @@ def size(count: float) -> str:
 
 
 def sparkline(values: Sequence[float], width: int = 24) -> str:
-    """Return values in [0, 1] as a row of bars.
+    """Return values in [0, 1] as a row of bars, sampled to at most `width` bars.
 
-    >>> sparkline([0.0, 0.5, 1.0])
-    '▁▅█'
+    Example:
+        >>> sparkline([0.0, 0.5, 1.0])
+        '▁▅█'
     """
     step = max(1.0, len(values) / width)
     picked = [values[min(len(values) - 1, round(i * step))] for i in range(min(width, len(values)))]

@@ -1,4 +1,4 @@
-"""What torchrun tells a process that it starts, and how it ends one."""
+"""The environment that torchrun gives to a process, and the signals by which it ends one."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ __all__ = ["ignore_signals", "interrupt_once", "program", "rank", "started"]
 
 
 def started() -> bool:
-    """Return whether torchrun, or something that speaks like it, has started this process."""
+    """Return whether torchrun, or a launcher that sets the same variables, has started this process."""
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
 def rank() -> int:
-    """Return the number of this process among those that share the run; 0 speaks for all."""
+    """Return the number of this process among those that share the run. Process 0 prints for all of them."""
     return int(os.environ["RANK"]) if started() else 0
 
 
 def program() -> list[str]:
-    """Return how this program is started, without its arguments."""
+    """Return the command that starts this program, without its arguments, for messages."""
     size = os.environ.get("WORLD_SIZE", "1") if started() else "1"
     return ["mct"] if size == "1" else ["torchrun", "--nproc-per-node", size, "-m", "traj_cli.mct"]
 
 
 def ignore_signals() -> None:
-    """Under torchrun, let nothing but a kill disturb what is left to do."""
+    """Under torchrun, ignore SIGINT and SIGTERM from now on, so that only SIGKILL ends the process."""
     if started() and threading.current_thread() is threading.main_thread():
         for kind in (signal.SIGINT, signal.SIGTERM):
             signal.signal(kind, signal.SIG_IGN)
 
 
 def interrupt_once() -> None:
-    """Under torchrun, take the first SIGINT or SIGTERM as Ctrl-C, and no other one.
+    """Under torchrun, treat the first SIGINT or SIGTERM as Ctrl-C, and ignore later ones.
 
-    torchrun ends processes by SIGTERM, and after Ctrl-C it sends SIGINT to those that already have it from
-    the terminal; the second must not stop what the first one makes them save. If they take too long, it
-    kills them.
+    torchrun ends processes by SIGTERM. After Ctrl-C it also sends SIGINT to processes that have received it
+    from the terminal already. This second signal must not interrupt the saving that the first one started. If
+    a process takes too long, torchrun kills it.
     """
     if not started() or threading.current_thread() is not threading.main_thread():
         return

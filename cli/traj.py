@@ -1,4 +1,4 @@
-"""The command `traj`: convert, inspect, extract, validate and export trajectories."""
+"""The command group `traj`: convert, inspect, extract, validate and export trajectories."""
 
 from __future__ import annotations
 
@@ -23,23 +23,27 @@ __all__ = ["main"]
 )
 @click.version_option(package_name="trajfmt")
 def main() -> None:
-    """Training trajectories on disk: convert, inspect, verify.
+    """Convert, inspect and validate training trajectories.
 
     \b
-    Exit codes: 0 done, 1 a check failed, 2 wrong usage, 3 not a bundle or an
-    unknown feature, 4 corrupt, 5 refused as unsafe, 130 interrupted.
+    Exit codes: 0 success, 1 failure, 2 wrong usage, 3 not a bundle or an
+    unknown feature, 4 damaged, 5 refused as unsafe, 130 interrupted.
 
-    A bundle that is read may be at an address, such as https://host/two.mct.
+    Bundles can also be read from an address, such as https://host/two.mct.
     """
 
 
 @main.command()
 @click.argument("paths", type=options.PLACE, nargs=-1, required=True, metavar="PATH…")
-@click.option("--layers", is_flag=True, help="Show every layer of a trajectory.")
-@click.option("--trajectory", type=click.IntRange(min=0), help="Which one, for its layers. [default: 0]")
+@click.option("--layers", is_flag=True, help="Show every layer of one trajectory of a bundle.")
+@click.option(
+    "--trajectory",
+    type=click.IntRange(min=0),
+    help="Number of the trajectory; implies --layers. [default: 0]",
+)
 @options.as_json
 def inspect(paths: tuple[Place, ...], layers: bool, trajectory: int | None, as_json: bool) -> None:
-    """Show what bundles, or sources of other code, hold and what they cost."""
+    """Show contents and size of bundles, or of files that traj can convert."""
 
     def show(path: Place) -> int:
         _inspect(path, layers=layers, trajectory=trajectory, as_json=as_json)
@@ -49,7 +53,7 @@ def inspect(paths: tuple[Place, ...], layers: bool, trajectory: int | None, as_j
 
 
 def _inspect(path: Place, *, layers: bool, trajectory: int | None, as_json: bool) -> None:
-    """Show one bundle, or one source of other code."""
+    """Show one bundle, or one source in another file layout."""
     from trajfmt.bundle import report
 
     from . import reports
@@ -67,7 +71,7 @@ def _inspect(path: Place, *, layers: bool, trajectory: int | None, as_json: bool
 
 
 def _inspect_source(path: Path, *, layers: bool, as_json: bool) -> None:
-    """Show what a conversion would find, file by file."""
+    """Show the trajectories that a conversion would find in a source."""
     from trajfmt.convert.options import ConvertOptions
     from trajfmt.convert.planning import plan
     from trajfmt.errors import NotABundleError, SourceError
@@ -81,13 +85,13 @@ def _inspect_source(path: Path, *, layers: bool, as_json: bool) -> None:
         except SourceError as exc:
             raise NotABundleError("not_a_bundle", exc.message, path=path) from None
     if layers:
-        raise click.UsageError("layers are shown of a bundle; convert the buffer first")
+        raise click.UsageError("--layers and --trajectory require a bundle; convert the source first")
     found = plan(path, None, ConvertOptions(keep_going=True))
     reports.plan(found, str(path), as_json=as_json, destination=None)
 
 
 def _is_bundle(path: Path) -> bool:
-    """Tell a bundle, or what is to be reported as a damaged or missing one, from other code's files."""
+    """Return whether a path is a bundle, or should be reported as a damaged or missing one."""
     if path.suffix in (".mct", ".mtt") or (path / "manifest.json").exists():
         return True
     return not path.is_dir() and path.suffix not in (".pt", ".pth", ".ckpt")
@@ -96,7 +100,7 @@ def _is_bundle(path: Path) -> bool:
 @main.command()
 @options.as_json
 def sources(as_json: bool) -> None:
-    """List what can be converted: the names for --from, whose files, what lies on disk."""
+    """List the file layouts that can be converted."""
     from trajfmt.sources.table import LAYOUTS
 
     from . import reports
@@ -107,9 +111,15 @@ def sources(as_json: bool) -> None:
 
 @main.command()
 @click.argument("path", type=options.PLACE)
-@click.option("--trajectory", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--t", "t", type=float, required=True, help="Timestep, real for a .mct.")
-@click.option("-o", "--output", type=options.PATH, required=True, help="A .safetensors file.")
+@click.option(
+    "--trajectory",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Number of the trajectory.",
+)
+@click.option("--t", "t", type=float, required=True, help="Timestep, real for a .mct and whole for a .mtt.")
+@click.option("-o", "--output", type=options.PATH, required=True, help="The .safetensors file to write.")
 @click.option("--verify", is_flag=True, help="Compare every file with its hash first.")
 def extract(path: Place, trajectory: int, t: float, output: Path, verify: bool) -> None:
     """Write the weights at a timestep as an ordinary safetensors checkpoint."""
@@ -127,7 +137,7 @@ def extract(path: Place, trajectory: int, t: float, output: Path, verify: bool) 
 @click.argument("paths", type=options.PLACE, nargs=-1, required=True, metavar="PATH…")
 @options.as_json
 def validate(paths: tuple[Place, ...], as_json: bool) -> None:
-    """Check bundles completely and list every problem."""
+    """Check bundles completely and list all problems."""
     from trajfmt.bundle.validation import validate as check
 
     from . import lines
@@ -148,22 +158,34 @@ def validate(paths: tuple[Place, ...], as_json: bool) -> None:
     type=click.Choice(["mtt", "datm", "towers", "mct-authors", "checkpoints"]),
     default="mtt",
     show_default=True,
-    help="Whose code is to read it.",
+    help="The file layout to write.",
 )
-@click.option("--in-place", is_flag=True, help="Write small stubs that name PATH, for trajfmt.torch.load.")
-@click.option("--per-file", type=click.IntRange(min=1), default=10, show_default=True)
-@click.option("--float32", is_flag=True, help="Write float32 whatever PATH stores.")
+@click.option(
+    "--in-place",
+    is_flag=True,
+    help="Write small stubs that refer to PATH, to be loaded with trajfmt.torch.load.",
+)
+@click.option(
+    "--per-file",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="Trajectories in each file, for layouts with several.",
+)
+@click.option("--float32", is_flag=True, help="Convert weights of other types to float32.")
 @click.option("--verify", is_flag=True, help="Compare every file with its hash first.")
 def export(
     path: Place, destination: Path, to: str, in_place: bool, per_file: int, float32: bool, verify: bool
 ) -> None:
-    """Write a bundle as the files that other code reads, in their numbers and lengths.
+    """Write a bundle in a file layout that another codebase reads.
 
     \b
-    mtt          replay_buffer_<n>.pt: MTT, TESLA, FTD and most others
-    datm         the same, for DATM, PAD and EDF: 10 in each of 10 files or more
-    towers       img_replay_buffer_<n>.pt with txt_replay_buffer_<n>.pt: VL, LoRS
-    mct-authors  waypoint_buffer*_<n>.pt with step_buffer*_<n>.pt, from a .mct
+    mtt          replay_buffer_<n>.pt, for MTT, TESLA, FTD and most others
+    datm         replay_buffer_<n>.pt, for DATM, PAD and EDF, which need at
+                 least 10 files with 10 trajectories each
+    towers       img_replay_buffer_<n>.pt and txt_replay_buffer_<n>.pt, for
+                 VL and LoRS
+    mct-authors  waypoint_buffer*_<n>.pt and step_buffer*_<n>.pt, from a .mct
     checkpoints  <trajectory>/checkpoint-<number>/model.safetensors
     """
     import trajfmt
@@ -191,8 +213,8 @@ def export(
                 float32=float32,
                 on_trajectory=step,
             )
-    what = "in place; have torch.load = trajfmt.torch.load where they are loaded" if in_place else ""
-    lines.done(destination, f"{count} trajectories{', ' + what if what else ''}")
+    what = " as stubs; set torch.load = trajfmt.torch.load in the script that loads them" if in_place else ""
+    lines.done(destination, f"{count} trajectories{what}")
 
 
 if __name__ == "__main__":

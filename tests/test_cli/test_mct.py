@@ -377,7 +377,7 @@ print(done.exit_code, torch.are_deterministic_algorithms_enabled())
     assert (result.exit_code, result.stderr) == (
         1,
         "error: grid_sampler_2d_backward_cuda does not have a deterministic implementation in this version "
-        "of torch; leave --deterministic out\n",
+        "of torch; omit --deterministic\n",
     )
 
 

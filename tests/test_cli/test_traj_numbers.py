@@ -65,11 +65,14 @@ def test_weight_beyond_the_type_is_one_line(
 @pytest.mark.parametrize(
     ("name", "lines"),
     [
-        ("convex-sharded.mct", ["up to 4 files of knots a trajectory"]),
-        ("convex-carrying.mct", ["timesteps are numbers 0 to 1000", "carried by all trajectories"]),
-        ("full-carrying.mtt", ["timesteps are numbers 7 to 9", "carried by 1 trajectory"]),
-        ("convex-free.mct", ["not known of all trajectories", "free in all trajectories"]),
-        ("convex-no-norms.mct", ["not known of all trajectories"]),
+        ("convex-sharded.mct", ["up to 4 knot files per trajectory"]),
+        (
+            "convex-carrying.mct",
+            ["timesteps are numbers 0 to 1000", "in all trajectories: at every stored timestep"],
+        ),
+        ("full-carrying.mtt", ["timesteps are numbers 7 to 9", "in 1 trajectory: at every stored timestep"]),
+        ("convex-free.mct", ["unknown for all trajectories", "free in all trajectories"]),
+        ("convex-no-norms.mct", ["unknown for all trajectories"]),
         ("convex-bf16.mct", ["9 BF16 in 3 tensors"]),
     ],
 )

@@ -115,7 +115,7 @@ def append(
     check_writable(base, path=destination / FILE_NAME)
     for folder in ("knots", "tables", "theta", "buffers"):
         if (destination / folder).is_symlink():
-            raise UnsafeError("path_unsafe", "expected a folder, found a link", path=destination / folder)
+            raise UnsafeError("path_unsafe", "a link where a folder is expected", path=destination / folder)
     name = job if job is not None else os.urandom(16)
     staging = Staging(destination, name + hashlib.sha256(data).digest())
     try:

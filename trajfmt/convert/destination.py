@@ -141,7 +141,7 @@ class Destination:
             self._writer.staging.record(_key(part), data)
 
     def recall(self, part: int) -> FinishedPart | None:
-        """Return the record of a part; None if there is none, or the bundle lacks some of its trajectories."""
+        """Return the record of a part; None if there is none, or if the bundle lacks its trajectories."""
         found = None if self._opened is None else self._opened.staging.recall(_key(part))
         if found is None:
             return None
@@ -169,7 +169,7 @@ class Destination:
             writer.publish(renumbered={base + old: base + new for old, new in renumbered.items()})
 
     def stop(self) -> None:
-        """Stop writing. Finished trajectories are kept for the next run; if there are none, nothing is kept."""
+        """Stop writing. Finished trajectories are kept for the next run; without any, nothing is kept."""
         if self._opened is not None:
             if self._opened.staging.empty:
                 self._opened.discard()

@@ -142,7 +142,7 @@ def test_keep_going_continues_what_a_damaged_file_has_stopped(tmp_path: Path) ->
     with pytest.raises(CorruptError):
         convert(written.folder, tmp_path / "out.mct")
     events = run(written.folder, tmp_path / "out.mct", keep_going=True)
-    assert told(events, "resumed") == ["2 finished trajectories of an interrupted run"]
+    assert told(events, "resumed") == ["continuing from 2 finished trajectories of an interrupted run"]
     run(written.folder, tmp_path / "whole.mct", keep_going=True)
     again, whole = (trajfmt.open(tmp_path / name).manifest for name in ("out.mct", "whole.mct"))
     assert again == whole
