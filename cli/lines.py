@@ -45,7 +45,7 @@ def notice(text: str) -> None:
 
 
 class Notes:
-    """Prints notes on stderr, each of them once. Of several processes, only process 0 prints."""
+    """A printer of notes on stderr, each of them once. Of several processes, only process 0 prints."""
 
     def __init__(self) -> None:
         self._printed: set[str] = set()

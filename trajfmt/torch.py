@@ -60,7 +60,7 @@ class Recorder:
 
     The weights at construction are timestep 0, and each call of `step` records the next timestep. Memory on
     the CPU holds the knots and one copy of the weights; waypoints are not kept (the paper's remark under
-    eq. 9). The result is bit for bit the one of saving every timestep and running `traj convert`.
+    eq. 9). The result is bit for bit the same as that of saving every timestep and running `traj convert`.
 
     Used as a context manager, the recorder saves the trajectory when the block ends without an exception;
     after an exception it writes nothing.

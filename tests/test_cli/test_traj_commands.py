@@ -29,7 +29,7 @@ def test_help_of_the_group_names_every_command_and_exit_code(traj: Any) -> None:
     """`traj --help` lists the commands and what the exit codes mean."""
     done = traj("--help")
     assert done.code == 0
-    for word in (*COMMANDS, "0 done", "2 wrong usage", "4 corrupt", "130 interrupted"):
+    for word in (*COMMANDS, "0 success", "2 wrong usage", "4 damaged", "130 interrupted"):
         assert word in " ".join(done.out.split())
 
 

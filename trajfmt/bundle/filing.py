@@ -22,7 +22,7 @@ _INDEX: Final = ".safetensors.index.json"
 
 
 class Filing:
-    """Names the files of a bundle that is being built.
+    """The names of the files in a bundle that is being built.
 
     Args:
         staging: the staging folder of the bundle.

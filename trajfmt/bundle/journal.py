@@ -39,9 +39,10 @@ class Journal:
     """The records of the finished trajectories of one job, by number.
 
     Args:
-        staging: the staging folder of the bundle. entry: type of a trajectory's entry in the manifest.
-            elsewhere: folder of an existing bundle, into which an interrupted append may have moved files
-            already.
+        staging: the staging folder of the bundle.
+        entry: type of a trajectory's entry in the manifest.
+        elsewhere: folder of the existing bundle, for an append. An interrupted append may have moved files
+            into it already.
     """
 
     def __init__(self, staging: Staging, entry: type[Any], elsewhere: Path | None) -> None:

@@ -46,7 +46,7 @@ __all__ = ["BundleWriter"]
 
 
 class BundleWriter:
-    """Adds trajectories to a bundle. Nothing appears at the destination until the bundle is published.
+    """A writer that adds trajectories to a bundle. Nothing appears at the destination before publication.
 
     `trajfmt.create` and `trajfmt.append` return a writer. Used as a context manager, it publishes the bundle
     when the block ends without an exception; after an exception it removes all new files.

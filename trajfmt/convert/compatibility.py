@@ -24,7 +24,7 @@ def check_append(writer: BundleWriter, identity: Identity, options: ConvertOptio
 
     Args:
         writer: the writer of the bundle.
-        identity: what is known about the source.
+        identity: the facts about the source.
         options: the options of the conversion.
         target: path of the bundle.
 

@@ -73,7 +73,7 @@ class Destination:
         """Create the bundle, or open the existing one for appending.
 
         Args:
-            identity: what is known about the source.
+            identity: the facts about the source.
 
         Returns:
             The number of trajectories that an interrupted run has finished.
@@ -169,7 +169,7 @@ class Destination:
             writer.publish(renumbered={base + old: base + new for old, new in renumbered.items()})
 
     def stop(self) -> None:
-        """Stop writing. Finished trajectories are kept for the next run; without any, nothing is kept."""
+        """Stop writing, and keep finished trajectories for the next run. Without any, remove all files."""
         if self._opened is not None:
             if self._opened.staging.empty:
                 self._opened.discard()

@@ -32,7 +32,7 @@ class Event:
 
 
 class EventReporter:
-    """Sends events, with the current progress filled in.
+    """A sender of events, which fills in the current progress.
 
     Args:
         on_event: receives the events.

@@ -52,8 +52,10 @@ def convert(
     Args:
         source: files in one of the layouts of `trajfmt.sources`, such as a folder of `replay_buffer_*.pt`
             or one such file; or the path or address of a bundle.
-        destination: path of the bundle, ending in `.mct` (convexified trajectories) or `.mtt` (every
-            timestep). options: the options of the conversion. on_event: receives progress reports.
+        destination: path of the bundle, ending in `.mct` for convexified trajectories, or in `.mtt` for every
+            timestep.
+        options: the options of the conversion.
+        on_event: receives progress reports.
 
     Raises:
         SourceError: a trajectory must not be converted, and `keep_going` was not given.

@@ -201,5 +201,5 @@ class Measure:
                 raise non_finite(t, name)
         raise SourceError(
             "non_finite",
-            f"step norms overflow float64: parameter `{display(name)}`, near element {block.start}",
+            f"step norms overflow float64: parameter `{display(name)}`, elements from {block.start} on",
         )

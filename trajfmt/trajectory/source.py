@@ -31,7 +31,7 @@ __all__ = [
 Array = NDArray[np.generic]
 
 BLOCK_BYTES: Final = 3 * 2**19
-"""Size of a block in bytes, as float64. Sizes from 1.5 to 6 MB are equally fast, so it is the smallest."""
+"""Size of a block in bytes, as float64. All sizes from 1.5 to 6 MB are equally fast; this is the smallest."""
 
 PIECE: Final = 128
 """Blocks begin at a multiple of this many elements in their parameter, so that sums do not depend on the size

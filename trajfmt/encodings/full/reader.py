@@ -63,8 +63,9 @@ class FullTrajectory:
         return None if self._entry.numbers is None else tuple(self._entry.numbers)
 
     def knot(self, k: int) -> Array:
-        """Return the weights `(P,)` at timestep k, read-only: a view of the file for codec `none`, else
-        decoded.
+        """Return the weights `(P,)` at timestep k, read-only.
+
+        For codec `none` the array is a view of the file.
 
         Raises:
             TimestepError: there is no such timestep.

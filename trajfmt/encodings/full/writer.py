@@ -122,7 +122,7 @@ def _write_contiguous(
 
 
 class _Pieces:
-    """Reads a source in pieces of equal length, in the type that is stored."""
+    """A reader of a source in pieces of equal length, in the type that is stored."""
 
     def __init__(self, source: Source, layout: ParamLayout, cast: bool) -> None:
         self._source = source
