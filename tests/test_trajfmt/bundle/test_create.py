@@ -261,7 +261,7 @@ def test_append_after_another_append_loses_nothing(
         return original(*arguments)
 
     monkeypatch.setattr(trajfmt.bundle.create, "Staging", late)
-    with pytest.raises(UsageError, match="another process has just added to it; run again"):
+    with pytest.raises(UsageError, match="another process has just appended to it; run again"):
         trajfmt.append(path)
     assert len(trajfmt.open(path, verify=True)) == 2
     with trajfmt.append(path) as writer:

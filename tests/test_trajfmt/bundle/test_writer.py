@@ -158,11 +158,11 @@ def test_duplicate_is_refused_with_its_number(
     with trajfmt.create(tmp_path / "out", layout, encoding=encoding) as writer:
         writer.add(ArrayTrajectory(second, layout))
         writer.add(ArrayTrajectory(first, layout))
-        with pytest.raises(SourceError, match="number 1") as caught:
+        with pytest.raises(SourceError, match="trajectory 1 of the bundle") as caught:
             writer.add(ArrayTrajectory(first.copy(), layout))
         assert caught.value.reason == "duplicate_trajectory"
     with trajfmt.append(tmp_path / "out") as writer:
-        with pytest.raises(SourceError, match="number 0"):
+        with pytest.raises(SourceError, match="trajectory 0 of the bundle"):
             writer.add(ArrayTrajectory(second, layout))
         writer.add(ArrayTrajectory(walk(layout, seed=2), layout))
     assert len(trajfmt.open(tmp_path / "out", verify=True)) == 3

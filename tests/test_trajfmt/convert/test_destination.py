@@ -47,7 +47,7 @@ def test_appending_a_duplicate_is_refused_and_changes_nothing(tmp_path: Path) ->
     with pytest.raises(SourceError) as caught:
         convert(save(tmp_path / "b", [theta(1)]), target, ConvertOptions(append=True))
     assert caught.value.reason == "duplicate_trajectory"
-    assert "number 1" in str(caught.value)
+    assert "trajectory 1 of the bundle" in str(caught.value)
     assert files(target) == before
 
 

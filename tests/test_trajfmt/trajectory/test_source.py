@@ -51,7 +51,7 @@ def test_source_that_does_not_fit_the_layout_is_refused(
         else Careless(theta, [0, 2, 8, 9])
     )
     with (
-        pytest.raises(UsageError, match="the source does not fit the layout: timestep"),
+        pytest.raises(UsageError, match="the source does not fit the parameter layout: timestep"),
         trajfmt.create(tmp_path / "out", layout, encoding=encoding) as writer,
     ):
         writer.add(source)

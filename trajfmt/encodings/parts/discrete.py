@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.trajectory.beta import locate
 from trajfmt.trajectory.rounding import narrow
-from trajfmt.trajectory.source import Convexified, SupportsBuffers, checked
+from trajfmt.trajectory.source import Convexified, checked
 
 __all__ = ["Discretised"]
 
@@ -50,12 +50,12 @@ class Discretised:
     @property
     def numbers(self) -> tuple[int, ...] | None:
         """The numbers of the timesteps in the source, or None if it has none."""
-        found = self._source.numbers if isinstance(self._source, Carrying) else None
+        found = self._source.numbers if isinstance(self._source, SupportsBuffers) else None
         return None if found is None else tuple(found[t] for t in self._range)
 
     def buffers(self, t: int) -> Mapping[str, NDArray[Any]]:
         """Return the module buffers of the last knot up to timestep t, by name."""
-        if not isinstance(self._source, Carrying):
+        if not isinstance(self._source, SupportsBuffers):
             return {}
         return self._source.buffers(max(k for k in self._source.knots if k <= self._range[t]))
 

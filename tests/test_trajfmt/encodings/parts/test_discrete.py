@@ -32,7 +32,7 @@ def test_discretised_at_whole_timesteps(tmp_path: Path, layout: ParamLayout, wal
         assert all(b[0].at(t).tobytes() == a[0].at(t).tobytes() for t in range(6))
         assert all(c[0].at(t - 1).tobytes() == a[0].at(t).tobytes() for t in range(1, 5))
         assert b.manifest.trajectories[0].digest == a.manifest.trajectories[0].digest
-    with pytest.raises(UsageError, match="knots cannot be cut"):
+    with pytest.raises(UsageError, match="timesteps cannot be removed"):
         convert(convex, tmp_path / "d.mct", ConvertOptions(timesteps=(1, 5), dtype="F16"))
 
 

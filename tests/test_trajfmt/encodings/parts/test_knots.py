@@ -58,20 +58,20 @@ def test_knot_file_bytes(write_bundle: Callable[..., Path]) -> None:
     limit=st.integers(1, 200),
 )
 def test_cut_covers_everything_in_order(sizes: list[int], knots: int, limit: int) -> None:
-    """Stretches follow each other, hold a tensor each, respect the limit, and never share a knot in vain."""
+    """Ranges are consecutive, never empty, respect the limit, and split a knot only if they must."""
     layout = ParamLayout.of([(f"p{i}", (size,)) for i, size in enumerate(sizes)])
-    stretches = cut(layout, knots, limit)
-    assert stretches[0].first == stretches[0].start == 0
-    assert stretches[-1].stop == knots * layout.nbytes
-    assert sum(stretch.tensors for stretch in stretches) == knots * len(sizes)
-    for before, after in itertools.pairwise(stretches):
+    ranges = cut(layout, knots, limit)
+    assert ranges[0].first == ranges[0].start == 0
+    assert ranges[-1].stop == knots * layout.nbytes
+    assert sum(contents.tensors for contents in ranges) == knots * len(sizes)
+    for before, after in itertools.pairwise(ranges):
         assert (before.first + before.tensors, before.stop) == (after.first, after.start)
-    for stretch in stretches:
-        assert stretch.tensors >= 1
-        held = [sizes[i % len(sizes)] * 4 for i in range(stretch.first, stretch.first + stretch.tensors)]
-        assert sum(held) == stretch.stop - stretch.start
+    for contents in ranges:
+        assert contents.tensors >= 1
+        held = [sizes[i % len(sizes)] * 4 for i in range(contents.first, contents.first + contents.tensors)]
+        assert sum(held) == contents.stop - contents.start
         assert sum(held) <= limit or len([size for size in held if size]) == 1
     if knots * layout.nbytes <= limit:
-        assert len(stretches) == 1
+        assert len(ranges) == 1
     if layout.nbytes <= limit:
-        assert all(stretch.first % len(sizes) == 0 for stretch in stretches)
+        assert all(contents.first % len(sizes) == 0 for contents in ranges)

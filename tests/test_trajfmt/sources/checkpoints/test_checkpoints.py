@@ -119,7 +119,7 @@ def test_what_is_appended_counts_the_same_and_has_the_same_type(tmp_path: Path, 
     more = dict(enumerate(foreign.training(4, seed=5)[0], 1))
     epochs = foreign.plain(tmp_path / "b", more, "epoch_{}.pt")
     steps = foreign.plain(tmp_path / "c", more)
-    with pytest.raises(UsageError, match="stores BF16, these weights are F32; give --dtype bf16"):
+    with pytest.raises(UsageError, match="the bundle stores BF16, but the source has F32; pass --dtype bf16"):
         convert(steps, target, ConvertOptions(append=True))
     with pytest.raises(UsageError, match="its timesteps are steps, the source's are epochs"):
         convert(epochs, target, ConvertOptions(append=True, dtype="BF16"))
