@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -22,6 +23,13 @@ Array = NDArray[np.generic]
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 """Before torch is imported: to networks as small as the tests' a second thread gives less than it takes."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """Have processes that tests start react to Ctrl-C, which a shell's background jobs ignore and hand down."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -34,6 +34,25 @@ ELSEWHERE = {
             ["export/base"],
             "says what a target is; its only behaviour is the refusal to write stubs",
         ),
+        "test_trajfmt/codecs/test_table.py": (
+            ["codecs/codec", "codecs/none"],
+            "say what a codec is: each one of the table is tried",
+        ),
+        "test_trajfmt/encodings/test_table.py": (
+            [
+                "encodings/parts/encoding",
+                *[
+                    f"encodings/{name}/{part}"
+                    for name in ("convex", "full")
+                    for part in ("encoder", "encoding")
+                ],
+            ],
+            "are the two entries of the table and what they promise: every function is tried for both",
+        ),
+        "test_trajfmt/storage/test_safetensors.py": (
+            ["storage/mapped"],
+            "maps the files that are read there",
+        ),
         "test_packaging.py": (["version"], "is compared with the package's metadata"),
     },
     "mct": {
@@ -44,6 +63,10 @@ ELSEWHERE = {
         "test_mct/data/readers/test_arrays.py": (["data/readers/raw"], "is what every reader returns"),
         "test_mct/results/test_synthetic.py": (["results/origin"], "is data: it survives a file bit for bit"),
         "test_mct/distillation/test_loop.py": (["events"], "are data: the loops yield them"),
+        "test_mct/objectives/test_table.py": (
+            ["objectives/objective"],
+            "is a protocol: another objective than ours goes through a whole outer step",
+        ),
         "test_mct/inner/test_unroll_cuda.py": (["runtime/capture"], "needs a GPU"),
     },
 }

@@ -12,7 +12,6 @@ import pytest
 
 from trajfmt import CorruptError, UnsafeError, UsageError
 from trajfmt.storage.files import BundleFiles, open_regular, sha256_file
-from trajfmt.storage.writing import write_file
 
 F4 = np.dtype("<f4")
 
@@ -61,26 +60,6 @@ def test_sha256_of_more_than_one_block(tmp_path: Path) -> None:
     data = np.random.default_rng(0).bytes(2**20 + 17)
     (tmp_path / "x").write_bytes(data)
     assert sha256_file(tmp_path / "x") == hashlib.sha256(data).hexdigest()
-
-
-def test_write_file_replaces_and_leaves_nothing_beside(tmp_path: Path) -> None:
-    """The new content is there, the partial file is not."""
-    (tmp_path / "x").write_bytes(b"old")
-    write_file(tmp_path / "x", b"new")
-    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("x", b"new")]
-
-
-def test_write_file_that_fails_keeps_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full disk at fsync leaves the file as it was, and no partial one."""
-
-    def full(_fd: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    (tmp_path / "x").write_bytes(b"old")
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        write_file(tmp_path / "x", b"new")
-    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("x", b"old")]
 
 
 @pytest.mark.parametrize("backend", ["mmap", "pread"])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.trajectory.beta import locate
 from trajfmt.trajectory.rounding import narrow
-from trajfmt.trajectory.source import Convexified, checked
+from trajfmt.trajectory.source import Convexified, SupportsBuffers, checked
 
 __all__ = ["Discretised"]
 

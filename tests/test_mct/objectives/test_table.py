@@ -17,8 +17,7 @@ from mct.objectives.table import DEFAULT, OBJECTIVES, make_objective  # noqa: E4
 from mct.runtime.seeds import generator  # noqa: E402
 from mct.settings.config import DistillConfig  # noqa: E402
 from mct.trajectories.stream import KnotStream  # noqa: E402
-
-from .fakes import FakeBundle, random_walk  # noqa: E402
+from tests.helpers.fakes import FakeBundle, random_walk  # noqa: E402
 
 CONFIG = DistillConfig(ipc=1, inner_steps=2, expert_steps=2, max_start=3, outer_steps=2, lr_img=0.1, lr_lr=0,
                        lr_init=0.02, augment="none")  # fmt: skip

@@ -13,8 +13,7 @@ from mct.errors import ConfigError, ExistsError, MissingError  # noqa: E402
 from mct.events import Evaluated, OuterStep  # noqa: E402
 from mct.models import networks  # noqa: E402
 from mct.results import synthetic  # noqa: E402
-
-from .fakes import random_walk  # noqa: E402
+from tests.helpers.fakes import random_walk  # noqa: E402
 
 SETTINGS = {"ipc": 1, "inner_steps": 2, "expert_steps": 2, "max_start": 3, "outer_steps": 2,
             "lr_img": 10, "lr_lr": 1e-4, "lr_init": 0.02, "augment": "none", "eval_networks": 1,

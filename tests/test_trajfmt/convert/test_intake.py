@@ -1,0 +1,64 @@
+"""The pass over a source that planning and converting share."""
+
+from __future__ import annotations
+
+from concurrent.futures import CancelledError
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+from tests.helpers.conversion import flat, save, theta  # noqa: E402
+from trajfmt.convert.intake import Intake, located_error  # noqa: E402
+from trajfmt.convert.options import ConvertOptions  # noqa: E402
+from trajfmt.encodings.table import ENCODINGS  # noqa: E402
+from trajfmt.errors import SourceError  # noqa: E402
+
+
+def _intake(source: Path, encoding: str = "convex", **options: object) -> Intake:
+    return Intake(source, ENCODINGS[encoding], ConvertOptions(**options))  # type: ignore[arg-type]
+
+
+def test_a_trajectory_is_cut_to_the_wanted_timesteps(tmp_path: Path) -> None:
+    """t = 0 of what is prepared is timestep 2 of the source, and the layout is the source's."""
+    intake = _intake(save(tmp_path / "src", [theta(0)]), "full", timesteps=(2, 6))
+    (trajectory,) = intake.parts[0].open(tmp_path)
+    prepared = intake.prepare(trajectory, pytest.fail)
+    assert (prepared.source.timesteps, prepared.first) == (4, 2)
+    assert prepared.encoder.settings == "codec none"
+    weights = [prepared.source.read(1, index) for index in range(len(prepared.layout.parameters))]
+    assert np.array_equal(np.concatenate(weights), flat(theta(0))[3])
+
+
+def test_the_identity_is_that_of_the_first_sound_trajectory(tmp_path: Path) -> None:
+    """Another network among the others is refused, and the first one stays what it was."""
+    intake = _intake(save(tmp_path / "src", [theta(0), theta(1, shapes=((3, 3), (3,)))]))
+    first, second = intake.parts[0].open(tmp_path)
+    assert intake.identity is None
+    intake.prepare(first, lambda _text: None)
+    known = intake.identity
+    with pytest.raises(SourceError) as caught:
+        intake.prepare(second, pytest.fail)
+    assert caught.value.reason == "mixed_architectures"
+    assert intake.identity is known
+
+
+def test_reading_ends_when_the_pass_is_stopped(tmp_path: Path) -> None:
+    """A large trajectory takes minutes, which nobody waits for after an error."""
+    intake = _intake(save(tmp_path / "src", [theta(0)]))
+    (trajectory,) = intake.parts[0].open(tmp_path)
+    prepared = intake.prepare(trajectory, lambda _text: None)
+    prepared.source.read(0, 0)
+    intake.stop()
+    with pytest.raises(CancelledError):
+        prepared.source.read(0, 0)
+
+
+def test_an_error_names_its_file_and_trajectory(tmp_path: Path) -> None:
+    """Its reason and its type stay."""
+    intake = _intake(save(tmp_path / "src", [theta(0)]))
+    error = located_error(SourceError("non_finite", "not a number"), intake.parts[0], 3)
+    assert type(error) is SourceError
+    assert error.reason == "non_finite"
+    assert str(error).endswith("replay_buffer_0.pt: trajectory 3: not a number")

@@ -1,0 +1,126 @@
+"""Settings of an encoding: in words, refused where they do not fit, and continued from a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import trajfmt
+from trajfmt import ArrayTrajectory, ParamLayout, SourceError, UsageError
+from trajfmt.encodings.parts.encoding import Options
+from trajfmt.encodings.table import ENCODINGS, encoder_for, encoding_of_manifest, encoding_of_path
+
+Array = NDArray[np.generic]
+
+
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        ({}, "two endpoints"),
+        ({"gram": True}, "two endpoints, Gram matrix"),
+        ({"knots": (1, 3), "smooth": True}, "knots 1,3, smoothed"),
+        ({"encoding": "full"}, "codec none"),
+        ({"encoding": "full", "codec": "archive"}, "codec archive"),
+    ],
+)
+def test_a_bundle_is_continued_with_its_own_settings(
+    options: dict[str, Any],
+    settings: str,
+    layout: ParamLayout,
+    walk: Callable[..., Array],
+    write_bundle: Callable[..., Path],
+) -> None:
+    """What follows from the manifest is what the bundle was created with: equal, and in the same words."""
+    given = encoder_for(*_asked(options), layout)
+    assert given.settings == settings
+    with trajfmt.open(write_bundle(layout, walk(layout), **options)) as bundle:
+        encoder = encoding_of_manifest(bundle.manifest).continued(bundle.manifest, Options())
+        assert encoder == given
+        assert encoder.settings == settings
+        assert encoder.features == bundle.manifest.requires_read
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"codec": "zstd"}, "`codec` is for full bundles"),
+        ({"encoding": "full", "knots": (2,)}, "for convexified bundles"),
+        ({"encoding": "full", "gram": True}, "for convexified bundles"),
+        ({"encoding": "sparse"}, "must be convex or full, got 'sparse'"),
+        ({"smooth": True}, "smoothing needs inserted waypoints"),
+        ({"shard_bytes": 0}, "`shard_bytes` must be 1 or more, got 0"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(
+    options: dict[str, Any], words: str, layout: ParamLayout
+) -> None:
+    """One line that names the setting."""
+    with pytest.raises(UsageError, match=words):
+        encoder_for(*_asked(options), layout)
+
+
+def test_inserted_knots_must_lie_within_the_trajectory(layout: ParamLayout) -> None:
+    """The last one before T, at 3 of 0 to 4; a single timestep is too few for any settings."""
+    encoder = encoder_for("convex", Options(knots=(1, 3)), layout)
+    encoder.check(ArrayTrajectory(np.zeros((5, layout.size), "<f4"), layout))
+    with pytest.raises(SourceError, match=r"between 0 and T = 3 of the trajectory, got \(1, 3\)") as caught:
+        encoder.check(ArrayTrajectory(np.zeros((4, layout.size), "<f4"), layout))
+    assert caught.value.reason == "too_few_timesteps"
+    for name in ENCODINGS:
+        with pytest.raises(SourceError, match="two timesteps or more, got 1"):
+            encoder_for(name, Options(), layout).check(
+                ArrayTrajectory(np.zeros((1, layout.size), "<f4"), layout)
+            )
+
+
+def test_settings_are_compared_by_value(layout: ParamLayout) -> None:
+    """What may share a bundle is equal; how files are cut and types are rounded does not matter."""
+    plain = encoder_for("convex", Options(), layout)
+    assert plain == encoder_for("convex", Options(shard_bytes=7, cast=True), layout)
+    others = (Options(knots=(1,)), Options(gram=True), Options(knots=(1,), smooth=True))
+    assert len({plain, *(encoder_for("convex", options, layout) for options in others)}) == 4
+    assert plain.with_smoothed(True) != plain
+    full = [encoder_for("full", Options(codec=codec), layout) for codec in ("none", "zstd", "archive")]
+    assert len({*full, plain}) == 4
+    assert full[0].with_smoothed(True) == full[0]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"knots": (2,), "gram": True}, {"encoding": "full"}],
+    ids=["two endpoints", "Gram matrix", "full"],
+)
+def test_size_is_the_bytes_of_the_arrays(
+    options: dict[str, Any],
+    layout: ParamLayout,
+    walk: Callable[..., Array],
+    write_bundle: Callable[..., Path],
+) -> None:
+    """Files are larger by their headers only, which are some kB here."""
+    theta = walk(layout, 5)
+    expected = encoder_for(*_asked(options), layout).size(ArrayTrajectory(theta, layout), layout)
+    columns = {"two endpoints": 2, "Gram matrix": 3, "full": 5}
+    path = write_bundle(layout, theta, **options)
+    stored = sum(file.stat().st_size for file in path.rglob("*") if file.suffix in (".safetensors", ".h5"))
+    knots = columns["full" if options.get("encoding") else "Gram matrix" if options else "two endpoints"]
+    tables = 0 if options.get("encoding") else 8 * (2 * 5 * layout.num_layers + (25 if options else 0))
+    assert expected == knots * layout.nbytes + tables
+    assert expected < stored < expected + 20_000
+
+
+def test_the_suffix_of_a_path_names_the_encoding() -> None:
+    """`.mct` and `.mtt`, and nothing else."""
+    assert [encoding_of_path(Path(name)).name for name in ("a.mct", "b/c.mtt")] == ["convex", "full"]
+    with pytest.raises(UsageError, match=r"a.zip: .*\.mct .*\.mtt"):
+        encoding_of_path(Path("a.zip"))
+
+
+def _asked(options: dict[str, Any]) -> tuple[str, Options]:
+    """Return the encoding and the options of `trajfmt.create`'s arguments."""
+    rest = {key: value for key, value in options.items() if key != "encoding"}
+    return options.get("encoding", "convex"), Options(**rest)
