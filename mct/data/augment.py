@@ -54,7 +54,7 @@ class Draws:
     * `crop`: shift in rows, shift in columns; int64, in pixels.
     * `cutout`: row and column of the centre; int64, in pixels.
     * `flip`, `rotate`: one value; float32 in [0, 1).
-    * `scale`: factors of x and y; float32 in [0, 1).
+    * `scale`: one value for x, one value for y; float32 in [0, 1).
     """
 
     def to(self, device: torch.device | str) -> "Draws":
@@ -193,8 +193,8 @@ def _crop(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
     channels, height, width = images.shape[1:]
     rows = torch.arange(height, device=images.device) + down[:, None]
     columns = torch.arange(width, device=images.device) + right[:, None]
-    # Indices wrap around so that every pixel is read exactly once. The gradient then adds no two terms, and
-    # does not depend on an order of summation.
+    # Indices wrap around so that every pixel is read exactly once. The gradient of a pixel is then a single
+    # term instead of a sum, and does not depend on an order of summation.
     source = ((rows % height)[:, :, None] * width + (columns % width)[:, None, :]).flatten(1)
     moved = images.flatten(2).gather(2, source[:, None].expand(-1, channels, -1)).view_as(images)
     seen = _within(rows, 0, height)[:, None, :, None] & _within(columns, 0, width)[:, None, None, :]

@@ -60,7 +60,8 @@ class Job:
     """What a bundle records about the experts."""
 
     identity: bytes
-    """A hash of the settings. A run continues an interrupted one if both have the same identity."""
+    """A hash of the settings, the network and the training data. A run continues an interrupted one if both
+    have the same identity."""
 
     knots: Sequence[int] = ()
     """Timesteps of inserted waypoints, for a `convex` bundle."""

@@ -74,7 +74,7 @@ def call(
 
     Raises:
         ConfigError: If the user has not named the factory, it cannot be imported or called, or it returns
-            something else than a module that maps images to logits and whose parameters are float32,
+            anything other than a module that maps images to logits and whose parameters are float32,
             trainable, and do not share memory.
     """
     require_allowed(reference)

@@ -166,7 +166,9 @@ def _settle(
     if bundle.encoding == "convex":
         return original, bundle
     if original is not None:
-        raise ConfigError(f"{bundle.place}: a full bundle; give an original only with a convex bundle (.mct)")
+        raise ConfigError(
+            f"{bundle.place}: is a full bundle; give an original only with a convex bundle (.mct)"
+        )
     return bundle, None
 
 

@@ -16,7 +16,7 @@ have the fact in common, or from an option that the user gave."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """The evaluation because of which these images of a run were selected as the best."""
+    """The evaluation by which the images of a run were selected as its best."""
 
     on: Held
     """Images on which the networks were tested."""

@@ -205,7 +205,7 @@ def from_tensors(path: Path, tensors: Mapping[str, Tensor], origin: Any) -> Synt
     Args:
         path: The file, for error messages.
         tensors: The tensors of `SyntheticDataset.tensors`; others are ignored.
-        origin: The origin as JSON, that is as plain Python objects.
+        origin: The origin, as decoded from JSON.
 
     Raises:
         ResultError: If a tensor or a field of the origin is missing or invalid.

@@ -76,7 +76,7 @@ def _group_limits(proc: Path, cgroup: Path) -> Iterator[int]:
 
 
 def _statistic(file: Path, name: str) -> int:
-    """Return one value of a `memory.stat` file. Inactive file pages, for example, can be reclaimed."""
+    """Return a value of a `memory.stat` file, such as the bytes of inactive pages, which can be reclaimed."""
     facts = dict(line.split() for line in file.read_text().splitlines())
     return int(facts.get(name, 0))
 

@@ -195,8 +195,7 @@ def together(ranks: Ranks) -> Iterator[None]:
         raise failure
     if failed.any():
         raise RankError(
-            f"rank {ranks.rank} of {ranks.size}: stopped because rank {first} failed; see the error of rank "
-            f"{first}"
+            f"rank {ranks.rank} of {ranks.size}: stopped, because rank {first} has failed (see its own error)"
         )
 
 

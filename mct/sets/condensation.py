@@ -65,7 +65,7 @@ def recognise(path: Path) -> str | None:
         raise ConfigError(
             f"{path}: contains {len(found)} files of distilled images ({names} …); give the path of one file"
         )
-    return f"{found[0].name} has a name as DC's code gives its results" if found else None
+    return f"{found[0].name} is named like a result of DC's code" if found else None
 
 
 def read(path: Path, how: Reading) -> DistilledSet:

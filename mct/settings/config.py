@@ -36,7 +36,10 @@ it, which is PyTorch's default and therefore that of the published code.
 """
 
 _MOST = {"inner_steps": 100_000}
-"""Upper bounds of settings below 2^31. A distillation keeps the weights after every inner step."""
+"""Upper bounds of settings that are lower than 2^31 - 1.
+
+The number of inner steps is limited, because a distillation keeps the weights after each of them.
+"""
 
 
 def _at_least(name: str, value: int | None, least: int) -> None:
@@ -93,7 +96,7 @@ class ExpertConfig:
     """Number of steps between recorded timesteps. None records one after every epoch, as MTT does."""
 
     seed: int = 0
-    """Seed. Expert e depends only on `(seed, e)`, so a resumed run may train more or fewer."""
+    """Seed. Expert e depends only on `(seed, e)`, so a resumed run may train more or fewer experts."""
 
     def __post_init__(self) -> None:
         for name in ("experts", "epochs", "batch_size", "steps_per_timestep"):

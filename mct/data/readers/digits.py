@@ -1,4 +1,4 @@
-"""Reader of the 1,797 images of UCI's "Optical Recognition of Handwritten Digits" within scikit-learn."""
+"""Reader of UCI's "Optical Recognition of Handwritten Digits", 1,797 images that scikit-learn contains."""
 
 import importlib
 from pathlib import Path

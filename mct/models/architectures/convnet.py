@@ -33,8 +33,8 @@ class ConvNet(nn.Module):
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        # MTT pads the first convolution by 3 for every input of one channel, and takes image size 28 for 32.
-        # These fit together only for 28x28 images of one channel, so no other images are padded here.
+        # MTT pads the first convolution by 3 if there is one channel, and treats the image size 28 as 32. The
+        # two agree only for 28x28 images of one channel, so the padding is 3 only for these here.
         padding, size, incoming = (
             (3, 32, 1) if (channels, image_size) == (1, 28) else (1, image_size, channels)
         )

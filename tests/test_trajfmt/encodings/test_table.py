@@ -72,7 +72,7 @@ def test_inserted_knots_must_lie_within_the_trajectory(layout: ParamLayout) -> N
         encoder.check(ArrayTrajectory(np.zeros((4, layout.size), "<f4"), layout))
     assert caught.value.reason == "too_few_timesteps"
     for name in ENCODINGS:
-        with pytest.raises(SourceError, match="two timesteps or more, got 1"):
+        with pytest.raises(SourceError, match="at least two timesteps, got 1"):
             encoder_for(name, Options(), layout).check(
                 ArrayTrajectory(np.zeros((1, layout.size), "<f4"), layout)
             )

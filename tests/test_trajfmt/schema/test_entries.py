@@ -5,6 +5,7 @@ from __future__ import annotations
 from trajfmt.schema.entries import ConvexEntry, FullEntry, ShardEntry, TableEntry
 
 DIGEST = "0" * 64
+TABLE = TableEntry(file="t.h5", u=0)
 FULL = FullEntry(timesteps=5, file="", digest=DIGEST, data=64)
 
 

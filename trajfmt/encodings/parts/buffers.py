@@ -53,7 +53,9 @@ def write(path: Path, stored: Sequence[tuple[int, Arrays]]) -> None:
     first = _shapes(plain[0][1])
     for t, arrays in plain:
         if _shapes(arrays) != first:
-            raise SourceError("mixed_architectures", f"timestep {t} carries other buffers than the first")
+            raise SourceError(
+                "mixed_architectures", f"the module buffers of timestep {t} differ from those of timestep 0"
+            )
     everything = [(f"{t:05d}/{name}", array) for t, arrays in plain for name, array in arrays.items()]
     tensors = [(name, NAMES[array.dtype], array.shape) for name, array in everything]
     with replacing(path) as file:

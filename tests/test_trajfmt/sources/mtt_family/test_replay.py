@@ -186,7 +186,7 @@ def test_duplicate_within_a_file_is_refused(tmp_path: Path) -> None:
     copy = [[x.clone() for x in step] for step in expert(0)]
     error = refused(save(tmp_path / "src", [expert(0), expert(1), copy]).parent, "duplicate_trajectory")
     assert "trajectory 2" in str(error)
-    assert "number 0" in str(error)
+    assert "trajectory 0 of the bundle" in str(error)
 
 
 @pytest.mark.parametrize("suffix", [".mct", ".mtt"])
