@@ -27,7 +27,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 @pytest.fixture(scope="session", autouse=True)
 def interruptible() -> None:
-    """Have the processes of tests react to Ctrl-C: a shell's background jobs ignore it, and hand that down."""
+    """Have the processes of tests react to Ctrl-C, which background jobs of a shell ignore."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 import trajfmt
 from mct.errors import ExistsError
 from trajfmt.bundle import timesteps_of
+from trajfmt.encodings import ENCODINGS, encoding_of_path
 from trajfmt.export import BufferWriter
 from trajfmt.sources import ReplayPart
 from trajfmt.storage import Staging
@@ -83,7 +84,7 @@ class BundleStore:
         self._writer = trajfmt.create(
             path,
             job.layout,
-            encoding="convex" if path.suffix == ".mct" else "full",
+            encoding=encoding_of_path(path).name,
             provenance=job.provenance,
             knots=job.knots,
             smooth=job.smooth,
@@ -205,7 +206,7 @@ class BufferStore:
 
 def recorder_for(path: Path, job: Job) -> ExpertRecorder:
     """Return an empty recorder for an expert that will go to `path`."""
-    if path.suffix == ".mct":
+    if path.suffix == ENCODINGS["convex"].suffix:
         return PathRecorder(job.layout, knots=job.knots, smooth=job.smooth)
     return TimestepRecorder()
 
@@ -217,7 +218,7 @@ def ready(recorder: ExpertRecorder | Recorded) -> ExpertRecorder | Recorded:
 
 def is_bundle(path: Path) -> bool:
     """Return whether `path` has the suffix of a bundle, so that experts are not written as replay buffers."""
-    return path.suffix in (".mct", ".mtt")
+    return any(path.suffix == encoding.suffix for encoding in ENCODINGS.values())
 
 
 def store(path: Path, job: Job) -> BundleStore | BufferStore:

@@ -8,3 +8,7 @@ Modules:
     full: the encoding `full`, with every timestep in an HDF5 file.
     parts: the interface of an encoding, and the kinds of files that encodings write.
 """
+
+from trajfmt.encodings.table import ENCODINGS, encoding_of_path
+
+__all__ = ["ENCODINGS", "encoding_of_path"]

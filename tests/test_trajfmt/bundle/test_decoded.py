@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import trajfmt
 from trajfmt import ParamLayout
 from trajfmt.bundle import decoded
-from trajfmt.bundle.decoded import timestep_rows, timesteps_of, unpack
+from trajfmt.bundle.decoded import timesteps_of
 
 Array = NDArray[np.generic]
 
@@ -32,9 +32,8 @@ def test_all_timesteps_are_those_that_were_written(
     theta = walk(layout)
     path = write_bundle(layout, theta, encoding="full", codec=codec)
     with trajfmt.open(path) as bundle:
-        for rows in (timesteps_of(bundle[0], tmp_path), unpack(bundle[0], tmp_path)):
-            assert rows.tobytes() == theta.tobytes()
-        assert b"".join(row.tobytes() for row in timestep_rows(bundle[0])) == theta.tobytes()
+        assert timesteps_of(bundle[0], tmp_path).tobytes() == theta.tobytes()
+        assert b"".join(row.tobytes() for row in bundle[0].rows()) == theta.tobytes()
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -59,5 +58,5 @@ def test_timesteps_of_a_convexified_trajectory_are_its_discretised_path(
     with trajfmt.open(write_bundle(layout, walk(layout), knots=(2,))) as bundle:
         item: Any = bundle[0]
         expected = b"".join(item.at(t).tobytes() for t in range(item.timesteps))
-        assert unpack(item, tmp_path).tobytes() == expected
-        assert b"".join(row.tobytes() for row in timestep_rows(item)) == expected
+        assert timesteps_of(item, tmp_path).tobytes() == expected
+        assert b"".join(row.tobytes() for row in item.rows()) == expected

@@ -77,7 +77,7 @@ def test_place_of_a_tensor(shape: Any, strides: Any, offset: int, start: int, la
         {"members": Members(end=3095)},
         {"types": bytearray([0, 0, 0, 4] + [0] * 6)},
     ],
-    ids=str,
+    ids=lambda wrong: "-".join(wrong),
 )
 def test_what_does_not_fit_is_left_to_torch(wrong: dict[str, Any]) -> None:
     """Beyond the storage or the file, more items than are stored, another type than before."""
