@@ -102,7 +102,7 @@ def test_a_name_that_safetensors_reserves_is_refused(
         writer.add(Reserved(walk(layout, 4), layout))
     with (
         trajfmt.open(tmp_path / "a.mct") as bundle,
-        pytest.raises(UsageError, match="a name that safetensors files reserve"),
+        pytest.raises(UsageError, match="a name that safetensors reserves"),
     ):
         export(bundle, tmp_path / "out", to="checkpoints")
     assert sorted(os.listdir(tmp_path)) == ["a.mct"]

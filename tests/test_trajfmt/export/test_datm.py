@@ -63,5 +63,5 @@ def test_datm_refuses_unequal_lengths_and_other_files(
     with trajfmt.open(path) as bundle:
         with pytest.raises(UsageError, match=r"trajectory 57 has 4.*--timesteps 0:3"):
             export(bundle, tmp_path / "out", to="datm")
-        with pytest.raises(UsageError, match="10 trajectories a file"):
+        with pytest.raises(UsageError, match="10 trajectories in each file"):
             export(bundle, tmp_path / "out", to="datm", per_file=5)

@@ -100,8 +100,8 @@ def test_buffers_are_dropped_when_asked(tmp_path: Path, trained: Any) -> None:
     folder = foreign.plain(tmp_path / "run", dict(enumerate(trained[0])))
     collection, (trajectory,) = opened(folder, buffers="drop")
     assert trajectory.buffers(1) == {}
-    assert "3 buffers (such as `1.running_mean`) are dropped" in collection.notices
-    assert not any("carried" in text for text in collection.notices)
+    assert "3 module buffers (such as `1.running_mean`) are dropped" in collection.notices
+    assert not any("kept" in text for text in collection.notices)
 
 
 @pytest.mark.parametrize("number", [0, 3])
