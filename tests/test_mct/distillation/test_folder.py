@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import stat
 from dataclasses import asdict, replace
 from pathlib import Path
 

@@ -112,8 +112,8 @@ def test_a_damaged_stub_is_refused(served: Path, tmp_path: Path, change: dict[st
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"kind": "steps"}, "asks for steps, which .* has not"),
-        ({"kind": "waypoints"}, "asks for waypoints, which .* has not"),
+        ({"kind": "steps"}, "requests steps, but .* is a full bundle and has none"),
+        ({"kind": "waypoints"}, "requests waypoints, but .* is a full bundle and has none"),
         ({"bundle": "x" * 3000}, "cannot be opened: File name too long"),
         ({"count": 2**31 - 1}, "have changed since this stub was written"),
         ({"part": "../image"}, "has no part"),
