@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,7 @@ from trajfmt.convert.options import ConvertOptions
 from trajfmt.convert.planning import plan
 from trajfmt.convert.run import convert
 from trajfmt.errors import CorruptError, SourceError
+from trajfmt.sources import mtt_family
 from trajfmt.sources.discovery import open_source
 
 torch = pytest.importorskip("torch")
@@ -90,6 +93,17 @@ CASES = [
     Case("ltdd", family.ltdd_first, None, None, {"codebase": "LTDD"}),
     Case("videodd", family.videodd, None, None, None),
 ]
+
+
+def test_every_layout_of_the_family_has_a_case() -> None:
+    """A new member is not complete before its writer's files are read."""
+    modules = [
+        importlib.import_module(f"{mtt_family.__name__}.{item.name}")
+        for item in pkgutil.iter_modules(mtt_family.__path__)
+    ]
+    members = {module.LAYOUT.name for module in modules if hasattr(module, "LAYOUT")}
+    assert len(members) > 10
+    assert members == {case.name for case in CASES}
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
