@@ -73,7 +73,7 @@ def errors(ours: nn.Module, theirs: nn.Module, channels: int, size: int) -> tupl
 
 
 def check(reference: ModuleType) -> Lines:
-    """Compare the ConvNet family, then every other architecture that `mct.networks` offers."""
+    """Compare the ConvNet family, then every other architecture that `mct.models.networks` offers."""
     shapes = "3 poolings, depths 1 to 4, " + " and ".join(f"{c}x{size}x{size}" for c, size in SIZES)
     for norm, code in NORMS.items():
         worst = (0.0, 0.0)

@@ -1,4 +1,4 @@
-"""Offsets, groupings and splitting of `trajfmt.layout`."""
+"""Offsets, groupings and splitting of `trajfmt.schema.layout`."""
 
 from __future__ import annotations
 
