@@ -32,7 +32,8 @@ class LossAndAdjoint:
 
 
 Terminal = Callable[[Tensor], LossAndAdjoint]
-"""From theta_N `(P,)` to loss and lambda_N. An inner loop calls it once."""
+"""From theta_N `(P,)` to loss and lambda_N. An inner loop that is repeated, for example because memory ran
+out, calls it again with the same weights, and it must give the same bits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,8 @@ class ObjectiveSample(Protocol):
 
     @property
     def weights(self) -> Tensor:
-        """theta_0 `(P,)`, in the packed order of the inner step; owned by the caller of `begin`."""
+        """theta_0 `(P,)`, in the packed order of the inner step. The caller of `begin` owns the memory, and
+        leaves it unchanged until the sample has been judged."""
         ...
 
     def loss_and_adjoint(self, final: Tensor, /, *, out: Tensor | None = None) -> LossAndAdjoint:
@@ -62,7 +64,8 @@ class ObjectiveSample(Protocol):
 
         Args:
             final: theta_N.
-            out: `(P,)`, like `final` but other memory: where to write lambda_N; None makes a new tensor.
+            out: `(P,)`, like `final`: where to write lambda_N. It shares memory neither with `final` nor with
+                `weights`. None makes a new tensor.
         """
         ...
 
