@@ -139,5 +139,5 @@ def test_matching_is_the_default(bundle) -> None:
 
 def test_unknown_objective_is_refused(bundle) -> None:
     """The error names those that exist."""
-    with pytest.raises(ConfigError, match="`objective` must be one of matching, got 'none'"):
+    with pytest.raises(ConfigError, match=f"must be one of {', '.join(OBJECTIVES)}, got 'none'"):
         make_objective("none", KnotStream(bundle, expert_steps=2))
