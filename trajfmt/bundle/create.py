@@ -49,7 +49,7 @@ def create(
         provenance: facts about the experts.
         knots: timesteps of the waypoints to insert between the endpoints (`convex`).
         smooth: average inserted waypoints and the last timestep with their neighbours (`convex`).
-        codec: `none`, `zstd` or `archive` (`full`).
+        codec: a name in `trajfmt.codecs.table.CODECS` (`full`).
         gram: store the Gram matrix if T <= 256 (`convex`).
         shard_bytes: largest size of a knot file in bytes (`convex`). Knots that are larger together are split
             over several files.

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Bits", "Codec", "unsigned"]
+__all__ = ["Bits", "Codec", "Filter", "unsigned"]
 
 Bits = NDArray[np.generic]
 """Weights viewed as little-endian unsigned integers of the same width."""
+
+
+class Filter(NamedTuple):
+    """A filter of an HDF5 dataset."""
+
+    number: int
+    """Identifier, as registered with the HDF Group."""
+
+    name: str
+    """Name for messages."""
+
+    parameters: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +43,8 @@ class Codec:
     keyframe: int | None = None
     """Distance in timesteps between keyframes; None if no timestep depends on the previous one."""
 
-    filters: tuple[tuple[int, tuple[int, ...]], ...] = ()
-    """HDF5 filter pipeline that decodes a chunk: filter identifiers with their parameters."""
+    filters: tuple[Filter, ...] = ()
+    """HDF5 filter pipeline that decodes a chunk."""
 
     encode: Callable[[Bits, Bits | None], bytes] | None = None
     """Encode a chunk. Called with the bits of the chunk `(n,)`, and with the bits of the same chunk at the
@@ -41,7 +54,8 @@ class Codec:
     """Decode a chunk to bits `(n,)`. Called with its bytes, n, the integer type of the bits, and the bits of
     the same chunk at the previous timestep, or None at a keyframe.
 
-    Raises `CorruptError` with reason `chunk_invalid` unless the bytes declare and hold exactly n elements.
+    Raises `CorruptError` with reason `chunk_invalid` unless the bytes hold exactly n elements. Bytes from an
+    untrusted file must not make it allocate more than that.
     """
 
     @property

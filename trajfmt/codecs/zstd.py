@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import zstandard
 
-from trajfmt.codecs.codec import Bits, Codec
+from trajfmt.codecs.codec import Bits, Codec, Filter
 from trajfmt.errors import CorruptError
 
 __all__ = ["CODEC", "LEVEL", "compress", "decompress"]
@@ -61,4 +61,9 @@ def _decode(frame: bytes, count: int, dtype: np.dtype[np.generic], _previous: Bi
     return decompress(frame, count, dtype)
 
 
-CODEC: Final = Codec(name="zstd", filters=((2, ()), (32015, (LEVEL,))), encode=_encode, decode=_decode)
+CODEC: Final = Codec(
+    name="zstd",
+    filters=(Filter(2, "shuffle"), Filter(32015, "zstd", (LEVEL,))),
+    encode=_encode,
+    decode=_decode,
+)

@@ -19,9 +19,8 @@ from trajfmt.storage.datasets import Dataset
 
 __all__ = ["check"]
 
-_PIPELINES: Final = {(), *(tuple(number for number, _ in codec.filters) for codec in CODECS.values())}
-_FILTERS: Final = {2: "shuffle", 32015: "zstd"}
-"""Names of HDF5's filters, for messages."""
+_PIPELINES: Final = {(), *(tuple(step.number for step in codec.filters) for codec in CODECS.values())}
+_NAMES: Final = {step.number: step.name for codec in CODECS.values() for step in codec.filters}
 
 _ODD: Final = 8
 """Superfluous objects that are named."""
@@ -144,7 +143,7 @@ def _dataset(file: h5py.File, name: str, place: Dataset, path: Path) -> Iterator
 
 
 def _named(filters: tuple[int, ...]) -> str:
-    return " and ".join(_FILTERS.get(number, f"filter {number}") for number in filters) or "none"
+    return " and ".join(_NAMES[number] for number in filters) or "none"
 
 
 def _chunks(item: h5py.Dataset, name: str, place: Dataset, path: Path) -> Iterator[FormatError]:

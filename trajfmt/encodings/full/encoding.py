@@ -36,7 +36,7 @@ def _datasets(manifest: FullManifest, layout: ParamLayout) -> dict[str, Datasets
             settings.chunk or 0,
             tuple(chunks),
             settings.keyframe,
-            tuple(number for number, _ in codec.filters),
+            tuple(step.number for step in codec.filters),
         )
     return files
 

@@ -206,7 +206,7 @@ def _write_chunks(
     creation.set_chunk((1, chunk))
     creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     creation.set_obj_track_times(False)  # equal input must give equal bytes
-    for number, parameters in method.filters:
+    for number, _, parameters in method.filters:
         creation.set_filter(number, h5py.h5z.FLAG_OPTIONAL, parameters)
     dataset = h5py.h5d.create(
         file.id,
