@@ -1,8 +1,9 @@
 """Dataset distillation by matching convexified training trajectories.
 
-`ExpertRun` trains experts, `DistillRun` distils a bundle of their trajectories, and `Comparison` compares the
-result with real images. `Distiller` and `distill` are one outer step and the outer loop of a distillation.
-`trajfmt` reads and writes bundles.
+`ExpertRun` trains experts and writes their trajectories to a bundle. `DistillRun` distils synthetic images
+from a bundle; `Distiller` does one outer step of it, and `distill` is the outer loop. `Comparison` compares
+networks trained on synthetic images with networks trained on real ones. The package `trajfmt` reads and
+writes bundles.
 """
 
 from mct.data.datasets import Dataset

@@ -1,4 +1,7 @@
-"""The events that long loops yield, so that a caller can show progress; the library itself never prints."""
+"""Events that long-running functions yield, from which a caller can show progress.
+
+The library itself prints nothing.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,9 +1,10 @@
-"""The augmented batches of an inner loop, and the gradient back through the augmentation.
+"""The augmented batches of an inner loop, and backpropagation from them to the synthetic images.
 
-Augmentation costs little compared with the network, but consists of many small operations. It is done for
-as many updates at once as fit in a budget, family by family: on a GPU each operation is then launched once
-for all updates. Batches beyond the budget are augmented again for the adjoint. The random numbers were
-drawn beforehand, so that both times give the same pixels.
+Augmentation costs little arithmetic but consists of many small operations. It is therefore applied to the
+batches of many updates at once, one family at a time, so that a GPU launches each operation once instead of
+once per update. A memory budget limits how many updates are augmented together. If there are more, their
+batches are augmented again in the backward pass; the random numbers are drawn beforehand, so both passes see
+the same pixels.
 """
 
 from collections import defaultdict
@@ -18,10 +19,10 @@ from mct.data.augment import DSA, Draws
 from mct.runtime.clock import Clock
 
 _BUDGET = 8 << 20
-"""Bytes of augmented images that exist at once, but at least one batch, whatever the number of updates."""
+"""Bytes of augmented images kept at a time on the CPU. One batch is kept even if it is larger."""
 
 _DEVICE_BUDGET = 1 << 30
-"""The budget on a GPU, where launches cost more than memory."""
+"""Bytes of augmented images kept at a time on other devices, where launches cost more than memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,26 +36,30 @@ class Chunk:
     """`(B,)` int64: indices of the images."""
 
     leaf: Tensor
-    """`(B, C, H, W)`: these images, the leaf of the autograd graph."""
+    """`(B, C, H, W)`: the images before augmentation. Gradients are taken with respect to them."""
 
     pixels: Tensor
-    """`(B, C, H, W)`: the augmented images, with the autograd graph of the augmentation if there is any."""
+    """`(B, C, H, W)`: the images after augmentation, with its autograd graph if there is augmentation."""
 
     spans: tuple[tuple[int, int], ...]
     """For each update, the first row of its batch in `pixels` and the row after its last."""
 
 
 class Batches:
-    """Gives the pixels of each update, and collects the gradients in them.
+    """Augmented batches of an inner loop, and the gradient of a loss with respect to the images.
+
+    The forward pass reads the batch of each update with `pixels`. The backward pass gives gradients with
+    respect to these pixels to `add`, and `close` returns the gradient with respect to the images. Visit the
+    updates in increasing or decreasing order: a call for an update outside the current chunk augments anew.
 
     Args:
         images: `(N, C, H, W)`.
         batches: For each update, the `(B_i,)` indices of its images.
-        augment: The augmentation; None: none.
+        augment: The augmentation; None for none.
         draws: For each update, the random numbers of `augment`.
-        budget: Bytes of augmented images that exist at once; None: the usual budget of the device.
-        whole: Augment all batches at once, whatever the budget.
-        clock: Records the seconds of `augment`.
+        budget: Bytes of augmented images kept at a time; None for a default that depends on the device.
+        whole: Augment all batches at once, regardless of the budget.
+        clock: Measures the time of augmentation as the part `augment`.
     """
 
     def __init__(
@@ -85,7 +90,14 @@ class Batches:
         return chunk.pixels.detach()[begin:end]
 
     def add(self, step: int, first: int, gradient: Tensor, weight: Tensor) -> None:
-        """Add `weight` times a gradient in the pixels of an update, `(B, C, H, W)` from row `first` on."""
+        """Add `weight * gradient` to the gradient with respect to the pixels of update `step`.
+
+        Args:
+            step: Number of the update.
+            first: First row of the batch that `gradient` is about.
+            gradient: `(B, C, H, W)`: gradient with respect to B rows of the batch.
+            weight: A scalar.
+        """
         chunk = self._at(step)
         if self._pixel_gradients is None:
             self._pixel_gradients = torch.zeros_like(chunk.leaf)
@@ -93,25 +105,25 @@ class Batches:
         self._pixel_gradients[begin : begin + len(gradient)] += gradient * weight
 
     def all(self) -> Tensor:
-        """Return all augmented batches `(B, C, H, W)`, one after another; only with `whole`."""
+        """Return all augmented batches concatenated, `(B, C, H, W)`; requires `whole=True`."""
         return self._at(0).pixels.detach()
 
     @property
     def starts(self) -> tuple[int, ...]:
-        """First row of each update in the result of `all`, and the end."""
+        """For each update, the first row of its batch in `all()`; last, the total number of rows."""
         return tuple(accumulate((len(batch) for batch in self._batches), initial=0))
 
     def put(self, gradients: Tensor) -> None:
-        """Set the gradients `(B, C, H, W)` in the result of `all`."""
+        """Set the gradient with respect to `all()`, `(B, C, H, W)`."""
         self._pixel_gradients = gradients
 
     def close(self) -> Tensor:
-        """Return the gradient `(N, C, H, W)` in the images, the sum over everything that was added."""
+        """Return the gradient with respect to the images, `(N, C, H, W)`, of everything added so far."""
         self._leave()
         return self._gradient
 
     def _leave(self) -> None:
-        """Propagate the gradients of the chunk through its augmentation to the images."""
+        """Backpropagate the gradient of the current chunk through the augmentation, and drop the chunk."""
         chunk, gradient = self._chunk, self._pixel_gradients
         if chunk is not None and gradient is not None:
             with self._clock.part("augment"):
@@ -121,7 +133,7 @@ class Batches:
         self._chunk = self._pixel_gradients = None
 
     def _at(self, step: int) -> Chunk:
-        """Return the chunk of an update, after finishing the chunk before it."""
+        """Return the chunk that contains update `step`, finishing the current one if it is another."""
         first = step // self._steps * self._steps
         if self._chunk is None or self._chunk.first != first:
             self._leave()

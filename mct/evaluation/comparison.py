@@ -1,4 +1,4 @@
-"""Compares distilled images, ours or those of another codebase, with random real ones by one protocol."""
+"""Comparing distilled images of mct or of another codebase with random real images, using one protocol."""
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -82,24 +82,24 @@ class Comparison:
         """Load distilled images and their real dataset.
 
         Args:
-            result: A file that distillation wrote, or the folder of a run, of which the best images
-                are taken where evaluations chose some, else the last; or files of another codebase.
-            layout: Name of the file layout in `mct.sets.LAYOUTS`; None: it is recognised.
-            experiment: Number from 0, for files that hold several.
-            trust_pickle: Run what a pickle asks for.
-            dataset: Name or path of the dataset, if the files name none.
+            result: A file of mct; the folder of a run, from which the best images are loaded if there are
+                any, else the last ones; or files of another codebase.
+            layout: Name of the file layout in `mct.sets.LAYOUTS`; None to detect it.
+            experiment: Number of the experiment, from 0, if the file contains several.
+            trust_pickle: Whether to load pickles that can execute any code.
+            dataset: Name of the real dataset if the files do not state it, or its path.
             preprocessing: `none`, `normalize` or `zca`, if the files do not state it.
-            mean: Mean of a normalisation, one value a channel, if it is not the usual one.
-            std: Standard deviation of a normalisation, likewise.
-            model: Like ConvNetD4W64: the network to train, if the files name none or it is to be another.
-            lr: Step size, if the files state none or it is to be another.
-            root: Folder of the dataset's files, if it needs one.
-            device: Where to train.
-            engine: How gradients are computed.
-            notes: Called with one line when something works, but not in the way that was asked for.
-            ranks: The processes that share the networks; None: this one alone.
-            settings: Fields of `EvaluateConfig`; None leaves the default for the dataset, or the augmentation
-                that the run used.
+            mean: Mean of each channel for `normalize`, if it differs from that of the layout.
+            std: Standard deviation of each channel, given together with `mean`.
+            model: Name of the network to train, such as ConvNetD4W64; None for the one that the files state.
+            lr: Learning rate; None for the one that the files state.
+            root: Folder of the files of datasets; None for the default.
+            device: Device on which networks are trained.
+            engine: How updates of the networks are computed.
+            notes: Called with each note for the user.
+            ranks: The processes that share the networks; None for this process alone.
+            **settings: Fields of `EvaluateConfig`. A field that is None or not given has its default for the
+                dataset, except that `augment` is that of the run.
 
         Raises:
             ConfigError: If a fact is unknown, or a setting is out of range.

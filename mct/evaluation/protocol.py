@@ -160,20 +160,28 @@ def evaluate_baseline(
     notes: Notes | None = None,
     ranks: Ranks | None = None,
 ) -> Generator[NetworkTrained, None, Accuracy]:
-    """Train and test fresh networks on random real images, which are drawn anew for every network.
+    """Train fresh networks on random real images, and test them on the test set.
 
-    Every step size in `rates` is tried with all networks, and the best mean accuracy is returned. The choice
-    is made on the test set, which favours the baseline.
+    Each network is trained on other images. All learning rates are tried with all networks, and the one with
+    the highest mean accuracy is selected. It is selected on the test set, which favours the baseline.
 
     Args:
-        ipc: Images of every class, or of each class.
-        dataset: The real images.
-        model: The network to train, with every fact known.
-        config: The protocol.
-        rates: Step sizes to try.
-        engine: How gradients are computed; it affects only rounding and time.
-        notes: Called with one line when something works, but not in the way that was asked for.
-        ranks: The processes that share the networks; None: this one alone.
+        ipc: Number of images per class, or one number for each class.
+        dataset: The real dataset.
+        model: The network to train.
+        config: Settings of the evaluation.
+        rates: Learning rates to try, at least one.
+        engine: How updates of the networks are computed. It affects time and rounding only.
+        notes: Called with each note for the user.
+        ranks: The processes that share the networks; None for this process alone.
+
+    Returns:
+        A generator that yields each network of this process for each learning rate, and returns the accuracy
+        of the networks of all processes with the selected learning rate.
+
+    Raises:
+        ConfigError: If a class has fewer training images than `ipc`.
+        ValueError: If `rates` is empty.
     """
 
     def student(number: int) -> _Student:

@@ -1,8 +1,8 @@
-"""Training of experts distributed over the processes of a run; process 0 stores all of them in order.
+"""Training experts in several processes.
 
-The processes train in turns, a few experts each. After a turn the other processes send process 0 what it
-stores of each expert: knots and step norms, or all timesteps. An expert does not depend on the process that
-trained it.
+Training is divided into rounds. In a round, every process trains a few experts. Then all processes send the
+recorded data of their experts (knots and step norms, or all timesteps) to rank 0, which stores the experts in
+the order of their numbers. An expert does not depend on the process that trains it.
 """
 
 import pickle
@@ -22,11 +22,11 @@ Train = Callable[[ExpertConfig, "Turn"], Iterator[ExpertEpoch | ExpertDone]]
 
 
 class Turn:
-    """The store of one turn, which keeps recorders in memory.
+    """The store of one process for one round, which keeps recorded experts in memory.
 
     Args:
-        first: Number of the first expert.
-        recorder: Makes an empty recorder.
+        first: Number of the first expert of this process in this round.
+        recorder: Creates an empty recorder for an expert.
     """
 
     def __init__(self, first: int, recorder: Callable[[], ExpertRecorder]) -> None:
@@ -34,7 +34,7 @@ class Turn:
         self.recorders: list[ExpertRecorder] = []
 
     def keep(self, recorder: ExpertRecorder) -> None:
-        """Keep a recorded expert."""
+        """Keep a recorded expert in memory."""
         self.recorders.append(recorder)
 
 
@@ -47,20 +47,21 @@ def train_distributed(
     ranks: Ranks,
     at_once: int = 1,
 ) -> Iterator[ExpertEpoch | ExpertDone]:
-    """Train the experts that the store of process 0 does not have yet; every process makes this call.
-
-    Yields the epochs of this process's experts, and in process 0 the end of every expert, in order.
+    """Train the experts that are not yet in the store of rank 0. All processes must make this call.
 
     Args:
-        config: The recipe.
-        store: The store in process 0; None in the others.
-        train: Trains some experts in this process.
-        recorder: Makes an empty recorder for an expert.
+        config: Settings of expert training.
+        store: The store of rank 0; None in the other processes.
+        train: Trains experts in this process.
+        recorder: Creates an empty recorder for an expert.
         ranks: The processes.
-        at_once: Experts that each process trains in one turn.
+        at_once: Number of experts of each process in a round.
+
+    Yields:
+        The epochs of the experts of this process. Rank 0 also yields the end of every expert, in order.
 
     Raises:
-        RankError: Another process has died or failed; the experts of earlier turns are stored.
+        RankError: If another process died or failed. The experts of earlier rounds are stored.
     """
     finished = torch.zeros(1, dtype=torch.int64)
     finished += store.finished if store is not None else 0
@@ -83,7 +84,16 @@ def train_distributed(
 def _handed(
     ranks: Ranks, done: list[ExpertDone], recorders: list[ExpertRecorder]
 ) -> Iterator[tuple[Any, Any]]:
-    """Yield the events and experts of every process in process 0, in order of rank."""
+    """Send the experts of a round to rank 0.
+
+    Args:
+        ranks: The processes.
+        done: The events of the experts of this process.
+        recorders: The recorded experts of this process.
+
+    Yields:
+        In rank 0, the events and the recorded experts of each process, in the order of ranks.
+    """
     data = b"" if ranks.rank == 0 else pickle.dumps((done, [ready(recorder) for recorder in recorders]))
     sizes = torch.zeros(ranks.size, dtype=torch.int64)
     sizes[ranks.rank] = len(data)

@@ -1,8 +1,8 @@
-"""Records the trajectories of experts during training, and stores each as soon as its expert is finished.
+"""Recording the trajectories of experts, and storing each one as soon as it is finished.
 
-For a convexified bundle only knots and step norms are recorded; the full trajectory never exists. For a
-full bundle and for MTT's layout, the timesteps of an expert in training are held in memory. Finished
-experts are on disk, so that an interruption does not lose them. The module `train` trains the experts.
+For a `convex` bundle, only the knots and the step norms of an expert are recorded; the full trajectory never
+exists. For a `full` bundle and for MTT's replay buffers, all timesteps of an expert are kept in memory until
+it is finished. Finished experts are on disk, so an interruption does not lose them.
 """
 
 import os
@@ -35,7 +35,7 @@ class ExpertRecorder(Protocol):
     """Records the weights of one expert, timestep by timestep."""
 
     def add(self, theta: NDArray[np.float32], /) -> None:
-        """Record the next timestep `(P,)`; the array may be overwritten afterwards."""
+        """Record the weights `(P,)` of the next timestep. The caller may overwrite the array afterwards."""
         ...
 
 
@@ -46,13 +46,13 @@ class TimestepRecorder:
         self.rows: list[NDArray[np.float32]] = []
 
     def add(self, theta: NDArray[np.float32]) -> None:
-        """Record a copy of the next timestep."""
+        """Record a copy of the weights `(P,)` of the next timestep."""
         self.rows.append(theta.copy())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What a run records, and what identifies the run."""
+    """The description of a run that trains experts: what it records, and its identity."""
 
     layout: trajfmt.ParamLayout
     """Parameter layout of the network."""
@@ -72,7 +72,15 @@ class Job:
 
 
 class BundleStore:
-    """Stores experts in one bundle, which appears at `path` when all are done."""
+    """Stores experts in a bundle, which appears at `path` when the last expert is finished.
+
+    Args:
+        path: The bundle: `.mct` for a `convex` one, `.mtt` for a `full` one.
+        job: The run.
+
+    Raises:
+        ExistsError: If an interrupted run with another identity has started to write this bundle.
+    """
 
     def __init__(self, path: Path, job: Job) -> None:
         if Staging.unfinished(path) not in (None, job.identity):
@@ -102,7 +110,7 @@ class BundleStore:
         return recorder_for(self._path, self._job)
 
     def keep(self, recorder: ExpertRecorder | Recorded) -> None:
-        """Store the expert of a recorder; from now on an interruption does not lose it."""
+        """Store a recorded expert. Afterwards, an interruption does not lose it."""
         kept = ready(recorder)
         if isinstance(kept, Recorded):
             self._writer.add(kept)
@@ -122,9 +130,17 @@ class BundleStore:
 
 
 class BufferStore:
-    """Stores experts in MTT's layout: one file for every ten experts, and the last one at the end.
+    """Stores experts in MTT's replay buffers, with ten experts per file.
 
-    Experts that do not fill a file yet are kept in a hidden bundle in the folder.
+    A file is written as soon as its ten experts are finished. Until then, they are stored in a hidden bundle
+    in the same folder. The last file may contain fewer experts.
+
+    Args:
+        folder: Folder of the replay buffers.
+        job: The run.
+
+    Raises:
+        ExistsError: If the folder contains other files, or an interrupted run with another identity.
     """
 
     def __init__(self, folder: Path, job: Job) -> None:
@@ -167,7 +183,7 @@ class BufferStore:
         return self._store.recorder()
 
     def keep(self, recorder: ExpertRecorder | Recorded) -> None:
-        """Store the expert of a recorder."""
+        """Store a recorded expert. Afterwards, an interruption does not lose it."""
         self._store.keep(recorder)
         if self._store.finished == PER_FILE:
             self._store.publish()
@@ -205,14 +221,14 @@ class BufferStore:
 
 
 def recorder_for(path: Path, job: Job) -> ExpertRecorder:
-    """Return an empty recorder for an expert that will go to `path`."""
+    """Return an empty recorder for an expert that will be stored at `path`."""
     if path.suffix == ENCODINGS["convex"].suffix:
         return PathRecorder(job.layout, knots=job.knots, smooth=job.smooth)
     return TimestepRecorder()
 
 
 def ready(recorder: ExpertRecorder | Recorded) -> ExpertRecorder | Recorded:
-    """Return only what is stored of a recorded expert, so that it can be sent to another process."""
+    """Return the part of a recorded expert that a store keeps, in a form that other processes can receive."""
     return recorder.finish() if isinstance(recorder, PathRecorder) else recorder
 
 
@@ -222,9 +238,9 @@ def is_bundle(path: Path) -> bool:
 
 
 def store(path: Path, job: Job) -> BundleStore | BufferStore:
-    """Return the store for a path: a bundle if its suffix says so, else the folder of an MTT buffer.
+    """Open the store of a run: a bundle if `path` has the suffix of one, else a folder of replay buffers.
 
     Raises:
-        ExistsError: The destination exists.
+        ExistsError: If the path contains something else, or an interrupted run with another identity.
     """
     return BundleStore(path, job) if is_bundle(path) else BufferStore(path, job)

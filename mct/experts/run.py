@@ -1,7 +1,8 @@
-"""A run that trains experts and writes their trajectories to a bundle or an MTT buffer.
+"""A run that trains experts and writes their trajectories to a bundle or to MTT's replay buffers.
 
-An interrupted run continues from its finished experts; the identity of a `Job` decides whether two runs are
-the same. The module `train` trains experts, and `distributed` divides them among processes.
+An interrupted run can be resumed with the same settings, and continues after the finished experts. The
+identity of a `Job` ensures that the settings are the same. `mct.experts.train` trains experts, and
+`mct.experts.distributed` divides them between processes.
 """
 
 import hashlib
@@ -39,7 +40,7 @@ from trajfmt.torch import layout_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertRun:
-    """Everything that a training run needs, checked."""
+    """A run that trains experts, with checked inputs. Create it with `prepare`, and run it with `events`."""
 
     dataset: Dataset
     """The real dataset."""
@@ -51,13 +52,13 @@ class ExpertRun:
     """Settings of expert training."""
 
     path: Path
-    """A bundle (`.mct` convex, `.mtt` full), or the folder of an MTT buffer."""
+    """Destination: a bundle (`.mct` for convex, `.mtt` for full), or a folder of replay buffers."""
 
     device: torch.device
     """Device on which experts are trained."""
 
     knots: tuple[int, ...] = ()
-    """Timesteps to keep between the endpoints, for a `.mct`."""
+    """Timesteps of inserted waypoints, for a `.mct` bundle."""
 
     smooth: bool = False
     """Whether to average inserted waypoints with their neighbours, for a `.mct` bundle."""
@@ -69,7 +70,7 @@ class ExpertRun:
     """Number of experts that are trained at the same time in each process."""
 
     notes: Notes | None = None
-    """Called with one line when something works, but not in the way that was asked for."""
+    """Called with each note for the user."""
 
     ranks: Ranks = field(default_factory=Alone)
     """The processes that share the experts."""
@@ -96,23 +97,28 @@ class ExpertRun:
         """Load a dataset, and check the model, the settings and the destination.
 
         Args:
-            dataset: A known dataset, or the path of a file or folder of images.
-            out: A bundle by its suffix, or the root folder of buffers: see `buffer_folder`.
-            model: Like ConvNetD3W128; None: the default for the dataset.
-            preprocessing: `none`, `normalize` or `zca`; None: `normalize`.
-            root: Folder of the dataset's files.
-            image_size: Size to which the images of a folder are scaled.
-            knots: Timesteps to keep between the endpoints, for a `.mct`.
-            smooth: Average knots with their neighbouring timesteps, for a `.mct`.
-            device: Where to train.
-            engine: How gradients are computed; see `train_experts`.
-            at_once: Experts that are trained at once; see `train_experts`.
-            notes: Called with one line when something works, but not in the way that was asked for.
-            ranks: The processes that share the work, each of which makes this call; None: this one alone.
-            settings: Fields of `ExpertConfig`; None leaves the default for the dataset.
+            dataset: Name or path of a dataset, see `mct.data.datasets.load`.
+            out: A bundle with the suffix `.mct` or `.mtt`, or a folder for replay buffers, see
+                `buffer_folder`.
+            model: Name of the network, such as ConvNetD3W128; None for the default of the dataset.
+            preprocessing: `none`, `normalize` or `zca`; None for `normalize`.
+            root: Folder of the files of datasets; None for the default.
+            image_size: Size in pixels to which the images of a folder are scaled; None to leave them.
+            knots: Timesteps of inserted waypoints, for a `.mct` bundle.
+            smooth: Whether to average inserted waypoints with their neighbours, for a `.mct` bundle.
+            device: Device on which experts are trained.
+            engine: How updates are computed, see `mct.experts.train.train_experts`.
+            at_once: Number of experts that are trained at the same time in each process.
+            notes: Called with each note for the user.
+            ranks: The processes that share the experts, all of which must make this call; None for this
+                process alone.
+            **settings: Fields of `ExpertConfig`. A field that is None or not given has its default for the
+                dataset.
 
         Raises:
-            ExistsError: The destination exists.
+            ConfigError: If a setting is invalid.
+            DataError: If the dataset cannot be loaded.
+            ExistsError: If the destination exists.
         """
         if (knots or smooth) and out.suffix != ".mct":
             raise ConfigError(
@@ -156,10 +162,17 @@ class ExpertRun:
         )
 
     def events(self) -> Generator[ExpertEpoch | ExpertDone | ExpertsFound, None, None]:
-        """Train all experts. A bundle appears when the last is done, files of a buffer as they fill.
+        """Train all experts that are not stored yet, and store them.
 
-        However the loop ends, finished experts are stored, and the same run continues from them. If several
-        processes share the work, only process 0 writes. Each yields the epochs of its own experts.
+        A bundle appears when all experts are finished, and replay buffer files as soon as they are complete.
+        If the loop ends early, for whatever reason, finished experts are stored, and a later run with the
+        same settings continues after them. Only rank 0 writes. The other processes yield the epochs of the
+        experts that they train.
+
+        Raises:
+            ExistsError: If the destination contains something else.
+            OSError: If the experts cannot be written, or would not fit on the disk.
+            MctError: If training fails.
         """
         with tensorfile.explained(self.path, "finished experts are kept; the same command continues"):
             job = self._job()
@@ -192,7 +205,7 @@ class ExpertRun:
                 raise
 
     def _store(self, job: Job) -> BundleStore | BufferStore:
-        """Open the destination, after checking that there is room for the experts that are missing."""
+        """Open the store, and check that the experts that it does not contain yet fit on the disk."""
         store = recording.store(self.path, job)
         try:
             missing = self.config.experts - store.finished
@@ -203,14 +216,14 @@ class ExpertRun:
         return store
 
     def _expert_bytes(self, layout: trajfmt.ParamLayout) -> int:
-        """Return the bytes of an expert on disk: endpoints and knots in a `.mct`, else every timestep."""
+        """Return the bytes of an expert on disk: its knots in a `.mct` bundle, otherwise all timesteps."""
         every = self.config.timesteps(len(self.dataset.train_labels))
         kept = 2 + len(self.knots) if self.path.suffix == ".mct" else every
         return kept * layout.nbytes
 
     def _job(self) -> Job:
         recipe = asdict(self.config)
-        del recipe["experts"]  # An expert depends on its number alone, so that a set may grow.
+        del recipe["experts"]  # no expert depends on how many there are, so a resumed run may train more
         facts = [
             recipe,
             models.model_name(self.model),
@@ -243,8 +256,8 @@ def provenance(dataset: Dataset, model: trajfmt.Model, config: ExpertConfig) -> 
 def buffer_folder(root: Path, dataset: Dataset, model: trajfmt.Model) -> Path:
     """Return the folder in which MTT expects replay buffers: `{root}/{dataset}[_NO_ZCA]/{model}`.
 
-    MTT adds the suffix for CIFAR only. Here every dataset has it, except those whose folder MTT's scripts
-    expect without it.
+    MTT uses the suffix `_NO_ZCA` for CIFAR only. Here, it is used for all datasets without whitening except
+    Tiny-ImageNet and ImageNet, for which MTT's scripts expect no suffix.
     """
     plain = dataset.transform.record.kind != "zca" and dataset.name not in ("Tiny", "ImageNet")
     return root / f"{dataset.name}{'_NO_ZCA' if plain else ''}" / _mtt_name(model)

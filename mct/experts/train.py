@@ -1,9 +1,11 @@
 """Training experts on real images, and recording their weights at every timestep.
 
-The recipe is MTT's: plain SGD, shuffled batches, one augmentation a batch, cross-entropy. Weights are
-copied when they are recorded. (On a CPU `p.detach().cpu()` makes no copy, and MTT's script then stores the
-same weights for all timesteps.) The module `recording` stores trajectories, and `run` prepares a whole
-training run.
+As in MTT, experts are trained by SGD on shuffled batches with the cross-entropy loss, and each batch is
+augmented with one family of transformations. Recorders always copy weights. MTT's script records
+`p.detach().cpu()`, which is not a copy on a CPU, so it then stores the same weights for all timesteps.
+
+References:
+    MTT's `buffer.py`.
 """
 
 import math
@@ -33,11 +35,11 @@ from mct.training.testing import Trial
 
 
 class Store(Protocol):
-    """Stores the trajectories of experts."""
+    """Stores recorded experts."""
 
     @property
     def finished(self) -> int:
-        """Return the number of experts that are stored already."""
+        """Number of stored experts."""
         ...
 
     def recorder(self) -> ExpertRecorder:
@@ -45,7 +47,7 @@ class Store(Protocol):
         ...
 
     def keep(self, recorder: ExpertRecorder, /) -> None:
-        """Store the expert of a recorder."""
+        """Store a recorded expert."""
         ...
 
 
@@ -63,19 +65,24 @@ def train_experts(
     """Train the experts that are not in the store yet, in groups of `at_once`.
 
     Args:
-        dataset: What to train on.
-        model: Every fact known.
-        config: The recipe.
-        store: Stores the weights `(P,)` float32 of every timestep; timestep 0 is the initialisation.
-        device: Where to train; images are moved there once.
-        engine: How gradients are computed; `auto` goes by the updates of one expert, so that an expert
-            does not depend on how many there are.
-        at_once: Experts of a group. It affects time and memory, and no expert. On a CPU each expert has a
-            thread, which uses all of torch's threads: set OMP_NUM_THREADS to the cores for one expert.
-        notes: Called with one line when something works, but not in the way that was asked for.
+        dataset: The real dataset.
+        model: The network.
+        config: Settings of expert training.
+        store: Receives the recorded experts. Their timesteps are `(P,)` float32, and timestep 0 is the
+            initialisation.
+        device: Device on which experts are trained. The images are copied to it once.
+        engine: How updates are computed. `auto` decides by the number of updates of one expert, so that an
+            expert does not depend on the number of experts.
+        at_once: Number of experts that are trained at the same time. It affects time and memory, but not the
+            experts. On a CPU, each expert has its own Python thread, and its operations use all of torch's
+            threads, so set `OMP_NUM_THREADS` to the number of cores for one expert.
+        notes: Called with each note for the user.
+
+    Yields:
+        Every epoch of every expert, and the end of every expert.
 
     Raises:
-        DivergedError: A loss is not finite; the experts of earlier groups are stored.
+        DivergedError: If a loss is not finite. The experts of earlier groups are stored.
     """
     here, place = dataset.to(device), torch.device(device)
     loader = Loader(
@@ -162,7 +169,11 @@ class _Pupil:
         self._epochs += 1
 
     def examine(self) -> ExpertEpoch:
-        """Return loss and accuracy of the epoch, and prepare the next."""
+        """Return the result of the epoch, record a timestep if one is due, and prepare the next epoch.
+
+        Raises:
+            DivergedError: If the loss is not finite.
+        """
         config, epochs = self._config, self._epochs
         loss, accuracy = (self._total / self._loader.images).tolist()
         if not math.isfinite(loss):
@@ -182,7 +193,7 @@ class _Pupil:
         return iter(self._test)
 
     def finish(self) -> ExpertDone:
-        """Return the test accuracy of the expert."""
+        """Return the result of the expert after its test."""
         return ExpertDone(expert=self._number, timesteps=self._timesteps, accuracy=self._test.accuracy)
 
     def _record(self) -> None:

@@ -1,7 +1,7 @@
-"""Networks by name: what a name stands for, how the network is built, and whether it fits a bundle.
+"""Parsing the name of a network, building the network, and comparing it with a bundle.
 
-The package `architectures` has one module for each family, and `FAMILIES` a row. `factory` builds networks
-with the user's own code. `trajfmt.schema.models` parses the names.
+`mct.models.architectures` contains one module for each network family, and the table `FAMILIES` one entry.
+`mct.models.factory` builds networks with user code. `trajfmt.schema.models` parses names of networks.
 """
 
 import math
@@ -70,14 +70,14 @@ def parse(name: str, *, channels: int, image_size: int, classes: int) -> trajfmt
 
 
 def unknown(model: trajfmt.Model) -> list[str]:
-    """Return the facts that `build` needs and the model does not state."""
+    """Return the names of the attributes that `build` needs and that are None in `model`."""
     family = FAMILIES.get(model.family)
     needed = ("image_size", "factory") if family is None else family.needs
     return [fact for fact in needed if getattr(model, fact) is None]
 
 
 def class_of(model: trajfmt.Model) -> type[nn.Module] | None:
-    """Return the class of a model's network; None if the user's code builds it."""
+    """Return the class of the network of `model`, or None if user code builds the network."""
     family = FAMILIES.get(model.family)
     return None if family is None else family.network
 
@@ -124,22 +124,24 @@ def build(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """How the networks of one family are built."""
+    """The properties of a network family, and how its networks are built."""
 
     network: type[nn.Module]
-    """The class of all networks of the family."""
+    """The class of the networks."""
 
     make: Callable[[trajfmt.Model], nn.Module]
-    """Makes a network of a model with every fact known; its weights are initialised afterwards."""
+    """Creates the network of a model whose attributes are all known. `build` initialises its weights."""
 
     needs: tuple[str, ...] = ("image_size", "norm")
-    """Facts of a `Model` that must be known."""
+    """Names of the attributes of a `Model` that must be known."""
 
     norms: tuple[str, ...] | None = ("instance", "batch")
-    """Norms that the family has; None if it is free in norm and pooling."""
+    """The normalisation layers that the family supports, with one pooling; None for all of them, and all
+    poolings."""
 
     sizes: tuple[tuple[int, int], tuple[int, int]] | None = None
-    """Smallest and largest image that MTT's network takes: with several channels, and with one. None: any."""
+    """Smallest and largest image size that MTT's network accepts, for images with several channels and for
+    images with one channel; None for any size."""
 
 
 def _convnet(model: trajfmt.Model) -> nn.Module:
@@ -170,15 +172,19 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "ResNet18": Family(network=ResNet18, make=_resnet18, sizes=((25, 56), (25, 56))),
     "ResNet18AP": Family(network=ResNet18, make=_resnet18, sizes=((32, 39), (24, 31))),
 }
-"""Family, as `trajfmt.Model` has it, to how its networks are built."""
+"""All network families, by the value of `trajfmt.Model.family`."""
 
 
 def _check(family: Family, model: trajfmt.Model) -> None:
-    """Raise unless the family has such a norm and pooling, and takes images of this size."""
+    """Check that a family supports the normalisation, the pooling and the image size of a model.
+
+    Raises:
+        ConfigError: If it does not.
+    """
     name, norm, size = model.family, str(model.norm), model.image_size or 0
     if family.norms is not None and (norm not in family.norms or model.pooling is not None):
         raise ConfigError(
-            f"`norm` of {name} must be {' or '.join(family.norms)} and its pooling cannot be chosen, got "
+            f"`norm` of {name} must be {' or '.join(family.norms)}, and `pooling` must be unset, got "
             f"{norm!r} and {model.pooling!r}"
         )
     if family.sizes is None:
@@ -186,8 +192,8 @@ def _check(family: Family, model: trajfmt.Model) -> None:
     least, most = family.sizes[model.channels == 1]
     if not least <= size <= most:
         raise ConfigError(
-            f"{name} takes images from {least}x{least} to {most}x{most} with {model.channels} channels, "
-            f"got {size}x{size}; use a ConvNet, or package.module:factory"
+            f"{name} accepts images from {least}x{least} to {most}x{most} with {model.channels} channels, "
+            f"got {size}x{size}; use a ConvNet, or a network of your own with package.module:factory"
         )
 
 

@@ -27,7 +27,12 @@ _KEY = "mct"
 
 @contextlib.contextmanager
 def explained(path: Path, hint: str) -> Iterator[None]:
-    """Add the name of the file and a hint to an error of the operating system in the block."""
+    """Add a path and a hint to every OSError of a `with` block.
+
+    Args:
+        path: The file that could not be written.
+        hint: What the user can do, or what state the files are in.
+    """
     try:
         yield
     except OSError as exc:

@@ -1,29 +1,29 @@
-"""Distilled images of any codebase: recognised, read, completed by facts from the user, and written.
+"""Detecting, reading, converting and writing the distilled images of other codebases and of mct.
 
 It must not import `evaluation` or `distillation`.
 
 Modules:
-    base: the types `FileLayout` and `DistilledSet`.
-    table: every file layout, and the recognition of a path's layout.
-    settle: a synthetic set and its dataset, from the facts of the files and of the user.
-    convert: from one layout to another.
-    ours: our own result files.
-    mtt: MTT.
-    ema: the averages that FTD keeps of its images.
-    datm: DATM.
-    seqmatch: SeqMatch.
-    parts: large sets cut into several files.
-    authors: the MCT authors.
-    condensation: DC, DSA, DM and CAFE.
-    ddranking: DD-Ranking.
-    mkdt: MKDT.
-    arrays: arrays in one file.
-    refused: sets that are recognised and not supported.
-    pairs: pairs of image and label files.
-    tensors: tensors in files that torch saved.
-    labels: the meaning of label tensors.
-    names: choosing one file of several.
-    looks: remarks on a set that looks odd.
+    base: the interface of a file layout, and the content that all of them share.
+    table: the table of file layouts, and opening a path.
+    settle: combining the facts of files and user into a synthetic dataset and its real dataset.
+    convert: converting files from one layout to another.
+    ours: the files of mct.
+    mtt: the files of MTT and of codebases derived from it.
+    ema: the averaged images of FTD.
+    datm: the files of DATM, PAD and EDF.
+    seqmatch: the files of SeqMatch.
+    parts: sets that are split into several files.
+    authors: the files of the MCT authors' code.
+    condensation: the files of DC, DSA, DM and CAFE.
+    ddranking: the files of DD-Ranking.
+    mkdt: the files of MKDT.
+    arrays: one NumPy file with all arrays.
+    refused: files that are detected but not supported.
+    pairs: layouts that consist of a file of images and a file of labels.
+    tensors: reading and writing files of tensors.
+    labels: converting between kinds of labels.
+    names: finding files whose names share a tag.
+    looks: warnings about unusual sets.
 """
 
 from mct.sets.base import DistilledSet, FileLayout

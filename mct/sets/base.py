@@ -1,4 +1,4 @@
-"""The type of a file layout of distilled images, with functions that recognise, read and write it."""
+"""The interface of a file layout of distilled images, and the content that all layouts share."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from mct.results.synthetic import SyntheticDataset
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DistilledSet:
-    """The facts that files of distilled images state, and no others."""
+    """The content of files of distilled images. Facts that the files do not state are None."""
 
     images: Tensor
     """`(N, C, H, W)` float32 on the CPU, finite, and preprocessed as in the file."""
@@ -39,24 +39,24 @@ class DistilledSet:
     """Number of classes K."""
 
     known_from: Mapping[str, Teller] = field(default_factory=dict)
-    """For each of the facts above, who states it."""
+    """For each of the facts above that is known, how it is known."""
 
     experiment: int | None = None
     """Number of the experiment, from 0, if the file contains several."""
 
     remarks: tuple[str, ...] = ()
-    """Facts that were inferred from the files, one clause each."""
+    """What was detected when the files were read, one clause each, for a note to the user."""
 
     synthetic: SyntheticDataset | None = None
-    """The set with its origin, if the file is ours."""
+    """The complete synthetic dataset if the file is one of mct."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """How files are to be read."""
+    """Options for reading files."""
 
     layout_given: bool = False
-    """Whether the user named the layout; the labels then mean what its codebase means by them."""
+    """Whether the user named the layout. Labels then have the meaning that its codebase gives them."""
 
     experiment: int | None = None
     """Number of the experiment to read, from 0; None if the user gave none."""
@@ -67,40 +67,41 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """The files of a set in some layout, before they are written."""
+    """The files of a set in some layout, before they are written to disk."""
 
     files: Mapping[str, bytes]
     """Content of each file by its name in a folder. If the layout is a single file, its name is ""."""
 
     remarks: tuple[str, ...] = ()
-    """What the layout cannot store, and what its own code does instead; one clause each."""
+    """What the layout cannot store or its codebase cannot use, one clause each, for notes to the user."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileLayout:
-    """A file layout of distilled images, and how it is recognised, read and written."""
+    """A file layout: the names and the structure of files of distilled images."""
 
     name: str
-    """Its name for `--from` and `--to`."""
+    """Name of the layout for `--from` and `--to`."""
 
     title: str
-    """The codebases that use it."""
+    """The codebases that use the layout."""
 
     files: str
-    """Its files on disk, in one line."""
+    """The files in one line."""
 
     recognise: Callable[[Path], str | None]
-    """Returns why a path has this layout, or None; it looks at file names only."""
+    """Returns why a path has this layout, or None if it has another. It checks names only."""
 
     read: Callable[[Path, Reading], DistilledSet]
-    """Reads the files, or raises an error of mct or trajfmt whose message is one line."""
+    """Reads a path of this layout. It raises an error of mct or trajfmt if the files are invalid."""
 
     write: Callable[[DistilledSet], Written] | None = None
-    """Makes the files of a set; None if the layout can only be read."""
+    """Returns the files of a set in this layout; None if the layout can only be read."""
 
     hints: Mapping[str, str] = field(default_factory=dict)
-    """For each fact that the files do not state, a clause about where the codebase has it."""
+    """For facts that the files do not state, a clause about where to find them."""
 
     constants: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]] | str] = field(default_factory=dict)
-    """Dataset to mean and standard deviation of the codebase's own normalisation, if they are not those of
-    `mct.data`. If codebases with this layout differ, a text with the options to choose from."""
+    """For each dataset that the codebase normalises with constants of its own, the mean and the standard
+    deviation. If the codebases that share the layout use different constants, a text with the possible
+    options."""

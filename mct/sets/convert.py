@@ -1,4 +1,7 @@
-"""Converts distilled images from any file layout to any other; all files are written, or none."""
+"""Converting distilled images from one file layout to another.
+
+Either all files are written or none. Notes report what the new layout cannot store.
+"""
 
 import os
 import tempfile
@@ -36,15 +39,16 @@ def convert_images(
 
     Args:
         source: A file or folder of any layout.
-        dest: A file or folder that does not exist yet.
-        layout: Name of the layout of `source`; None: it is recognised.
-        to: Name of the layout of `dest`; None: ours for a `.safetensors`, arrays for an `.npz`.
-        user: Facts that the files do not state; our own file needs all of them.
-        classes: Number of classes, where logits are to be made of class numbers.
-        experiment: Number from 0, for files that hold several.
-        trust_pickle: Run what a pickle asks for.
-        root: Folder of the dataset's files; only for our own file, which holds pixels too.
-        notes: Called with one line for what was recognised, and for each fact that is lost.
+        dest: The file or folder to write. It must not exist.
+        layout: Name of the layout of `source`; None to detect it.
+        to: Name of the layout to write; None to choose it by the suffix of `dest`: `.safetensors` for a file
+            of mct, `.npz` for NumPy arrays.
+        user: Facts that the user gives. A file of mct needs all facts that the files do not state.
+        classes: Number of classes, needed to convert class numbers to logits.
+        experiment: Number of the experiment, from 0, if `source` contains several.
+        trust_pickle: Whether to load pickles that can execute any code.
+        root: Folder of the files of the real dataset, which is only needed to write a file of mct.
+        notes: Called with each note for the user: which layout was detected, and what is lost.
 
     Raises:
         MctError: If the images cannot be converted. Nothing is written then.
@@ -77,14 +81,14 @@ def convert_images(
 
 
 def _unused(user: UserFacts) -> Iterator[str]:
-    """Yield a remark about facts of the user that only our own file can store."""
+    """Yield a note about facts of the user that only a file of mct can store."""
     names = ("dataset", "preprocessing", "model")
     if given := [name for name in names if getattr(user, name) is not None]:
-        yield f"no place for {' and '.join(given)}; NAME.safetensors has one"
+        yield f"this layout cannot store {' and '.join(given)}; a NAME.safetensors file can"
 
 
 def _target(dest: Path, to: str | None) -> FileLayout:
-    """Return the layout to write, before anything is read."""
+    """Choose the layout to write, and check `dest`, before anything is read."""
     if os.path.lexists(dest):
         raise ExistsError(f"{dest} exists; use another name")
     if not dest.absolute().parent.is_dir():
@@ -106,7 +110,7 @@ def _target(dest: Path, to: str | None) -> FileLayout:
 
 def _to_ours(opened: Opened, dest: Path, user: UserFacts, root: Path | None, notes: Notes | None) -> None:
     if opened.found.synthetic is not None:
-        raise ConfigError(f"{opened.path} is of this layout already; copy the file")
+        raise ConfigError(f"{opened.path} is a file of mct already; copy it")
     settled = settle(opened, user, root=root, notes=notes)
     synthetic.save(dest, settled.synthetic, settled.dataset)
 

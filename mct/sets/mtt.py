@@ -26,7 +26,16 @@ def write(found: DistilledSet) -> Written:
 
 
 def pair_of(found: DistilledSet, pair: Pair, tag: str) -> Written:
-    """Return the files of MTT's layout under the names of a pair, with `tag` in them."""
+    """Return the files of a layout like MTT's, with labels converted to class numbers or probabilities.
+
+    Args:
+        found: The set.
+        pair: The names of the files.
+        tag: The tag in the names.
+
+    Raises:
+        MismatchError: If the labels cannot be converted.
+    """
     if found.meaning in ("probabilities", "logits"):
         labels = probabilities(found.labels, found.meaning)
         return written(found, pair, tag, labels, (_SOFT,))

@@ -68,7 +68,7 @@ def _rank(tag: str) -> tuple[bool, int]:
 
 
 def picked(path: Path, name: str, tags: str = r"best|\d+") -> Picked:
-    """Return the file that `pick` chooses, for a path whose layout the user named.
+    """Find the set at a path that must have this layout; see `pick` for the arguments.
 
     Raises:
         ResultError: If the path is neither a file of images of this layout nor a folder with one.

@@ -1,6 +1,6 @@
-"""Makes a synthetic dataset of what files and the user state, and loads the real dataset it was made from.
+"""Combining the facts that files and user state into a synthetic dataset and its real dataset.
 
-Nothing is guessed. If neither states a fact that is needed, one error names all that are missing.
+Facts are never guessed. If some are unknown, an error of one line names the options for all of them.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,8 +27,8 @@ from trajfmt.schema import models
 
 _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "dataset": ("the dataset", "--dataset"),
-    "preprocessing": ("the preprocessing of the images", "--preprocessing none, normalize or zca"),
-    "model": ("the network", "--model, such as ConvNetD3W128"),
+    "preprocessing": ("the preprocessing of the images", "--preprocessing (none, normalize or zca)"),
+    "model": ("the network", "--model (such as ConvNetD3W128)"),
     "learning_rate": ("the learning rate", "--lr"),
 }
 """For each fact, its description and its option."""
@@ -36,7 +36,11 @@ _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserFacts:
-    """Facts about distilled images that the user states; None for those that the user does not."""
+    """Facts that the user states about a set. Facts that the user does not state are None.
+
+    Raises:
+        ConfigError: If a value is out of range, or `mean` and `std` are not given as they should be.
+    """
 
     dataset: str | None = None
     """Name or path of the real dataset, in the form of `mct.data.datasets.load`."""
@@ -45,7 +49,7 @@ class UserFacts:
     """`none`, `normalize` or `zca`."""
 
     mean: tuple[float, ...] | None = None
-    """Mean of a normalisation, one value a channel, if it is not the dataset's usual one."""
+    """Mean of each channel for `normalize`, if it differs from that of the layout."""
 
     std: tuple[float, ...] | None = None
     """Standard deviation of each channel, given together with `mean`."""
@@ -81,13 +85,13 @@ Notes = Callable[[str], None]
 
 
 def settle(opened: Opened, user: UserFacts, *, root: Path | None, notes: Notes | None = None) -> Settled:
-    """Load the real dataset, and make a synthetic dataset of what was read.
+    """Complete a set with the facts of the user, and load its real dataset.
 
     Args:
-        opened: What was read.
-        user: Facts that the user states.
-        root: Folder of the dataset's files, where it needs one.
-        notes: Called with one line for each thing that looks odd.
+        opened: The set that was read.
+        user: The facts of the user.
+        root: Folder of the files of datasets; None for the default.
+        notes: Called with each note for the user, such as a warning about unusual images.
 
     Raises:
         ConfigError: If a fact is unknown. The message names the option for it.
@@ -105,7 +109,7 @@ def _ours(found: SyntheticDataset, user: UserFacts, root: Path | None, notes: No
         dataset=origin.dataset, model=origin.model, preprocessing=origin.preprocessing
     )
     if user.mean is not None:
-        raise ConfigError("the file says how its images were normalised; leave `mean` and `std` away")
+        raise ConfigError("the file states how its images were normalised; do not give `mean` and `std`")
     real = provenance.dataset_of(record, name=user.dataset, preprocessing=user.preprocessing, root=root)
     if user.lr is not None:
         found = replace(found, learning_rate=rate_of_user(found.learning_rate, user.lr, notes))
@@ -152,9 +156,12 @@ def _foreign(opened: Opened, user: UserFacts, root: Path | None, notes: Notes | 
 
 
 def _facts(opened: Opened, user: UserFacts) -> tuple[dict[str, str], dict[str, Teller]]:
-    """Return every fact as text, and who states it; the user takes precedence over a file.
+    """Return all facts as text, and how each is known. Facts of the user take precedence over those of files.
 
-    A file may name a known network, but no code, because that would be imported.
+    The name of a network in a file is used only if it is a network of this project, never if it names code.
+
+    Raises:
+        ConfigError: If a fact is unknown.
     """
     found = opened.found
     named = found.model if found.model and models.named(found.model) else None
@@ -190,12 +197,13 @@ def _dataset(opened: Opened, user: UserFacts, root: Path | None) -> Dataset:
         and found.dataset not in (user.dataset, datasets.recorded_name(user.dataset))
     ):
         raise MismatchError(
-            f"{opened.path}: distilled from {found.dataset!r} by its files, `dataset` says {user.dataset!r}"
+            f"{opened.path}: the files state that the dataset is {found.dataset!r}, but `dataset` is "
+            f"{user.dataset!r}"
         )
     stated = found.preprocessing and found.preprocessing.kind
     if stated and user.preprocessing not in (None, stated):
         raise MismatchError(
-            f"{opened.path}: the preprocessing is {stated!r} by its files, `preprocessing` says "
+            f"{opened.path}: the files state that the preprocessing is {stated!r}, but `preprocessing` is "
             f"{user.preprocessing!r}"
         )
     name = user.dataset or str(found.dataset)
@@ -205,7 +213,7 @@ def _dataset(opened: Opened, user: UserFacts, root: Path | None) -> Dataset:
 
 
 def _preprocessing(opened: Opened, user: UserFacts, dataset: str) -> trajfmt.Preprocessing:
-    """Return the preprocessing, with the constants of the user, or otherwise those of the codebase."""
+    """Return the preprocessing. A normalisation uses the constants of the user, else those of the layout."""
     kind = user.preprocessing or str(opened.found.preprocessing and opened.found.preprocessing.kind)
     wanted = provenance.parse_preprocessing(kind)
     if kind != "normalize":
@@ -244,9 +252,15 @@ def _check(opened: Opened, real: Dataset) -> None:
 
 
 def rate_of_user(stated: float, user: float, notes: Notes | None) -> float:
-    """Return the step size of the user, and note it if the file states another."""
+    """Return the learning rate of the user, with a note if the file states another one.
+
+    Args:
+        stated: The learning rate in the file.
+        user: The learning rate of the user.
+        notes: Called with the note.
+    """
     if notes is not None and stated != user:
-        notes(f"the file says the step size {stated:g}; {user:g} is used, as --lr says")
+        notes(f"the file states the learning rate {stated:g}; {user:g} is used instead, as given with --lr")
     return user
 
 

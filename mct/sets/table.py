@@ -1,4 +1,4 @@
-"""All file layouts of distilled images, and the recognition of a path's layout."""
+"""The table of file layouts of distilled images, and opening a path."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ A layout comes before those whose files are a subset of its own.
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A set that was read, and the layout of its files."""
+    """A set that was read, with its path and its layout."""
 
     path: Path
     layout: FileLayout
@@ -54,7 +54,11 @@ class Opened:
 
 
 def named(name: str, what: str = "--from") -> FileLayout:
-    """Return the layout of a name.
+    """Return the layout with a name.
+
+    Args:
+        name: Name of the layout.
+        what: Option with which the user gave the name, for the error message.
 
     Raises:
         ConfigError: If there is no such layout.
@@ -77,11 +81,11 @@ def open_set(
     """Detect the layout of distilled images, and read them.
 
     Args:
-        path: A file, or a folder.
-        layout: Its name in `LAYOUTS`; None: it is recognised.
-        experiment: Number from 0, for files that hold several.
-        trust_pickle: Run what a pickle asks for.
-        notes: Called with one line about what was recognised and why, unless the file is ours.
+        path: A file or a folder.
+        layout: Name of the layout; None to detect it.
+        experiment: Number of the experiment, from 0, if the file contains several.
+        trust_pickle: Whether to load pickles that can execute any code.
+        notes: Called with a note about the layout and how it was detected, except for a file of mct.
 
     Raises:
         MissingError: If the path, or a file that belongs to it, does not exist.
@@ -91,9 +95,11 @@ def open_set(
     if not path.exists():
         raise MissingError(f"{path}: no such file or folder")
     if (path / "manifest.json").exists():
-        raise ResultError(f"{path}: a bundle of trajectories, not a result; distil it first: mct distill")
+        raise ResultError(
+            f"{path}: a bundle of trajectories, not distilled images; distil it first with mct distill"
+        )
     how = Reading(layout_given=layout is not None, experiment=experiment, trust_pickle=trust_pickle)
-    kind, why = _recognised(path) if layout is None else (named(layout), "--from says so")
+    kind, why = _recognised(path) if layout is None else (named(layout), "given with --from")
     found = kind.read(path, how)
     if experiment is not None and found.experiment is None:
         raise ConfigError(

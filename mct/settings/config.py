@@ -1,7 +1,8 @@
 """Settings of expert training, distillation and evaluation.
 
-Only plain types, so that a settings object is written into results as JSON and read back equal.
-The defaults for a dataset are in `defaults`. Nothing here knows the command line.
+The settings of each job are a frozen dataclass whose values are checked when it is created. All fields have
+plain types, so that results store settings as JSON and read them back unchanged. `mct.settings.defaults`
+chooses values for a dataset.
 """
 
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ Held = Literal["heldout", "test"]
 """Images on which networks are tested: a held-out tenth of the training images, or the test set."""
 
 Engine = Literal["auto", "compiled", "eager"]
-"""How updates of a student are computed; `mct.inner.steps.table.choose` settles `auto`."""
+"""How inner steps are computed. `auto` decides by their number, see `mct.inner.steps.table.choose`."""
 
 Precision = Literal["float32", "bf16"]
 """Number format in which inner steps are computed.

@@ -1,9 +1,8 @@
 """The published settings of MTT and MCT, each with its source.
 
-A name says method, data set, `zca` where images are whitened, and images per class: `mct-cifar10-zca-ipc1`.
-The settings without a preset are in `defaults`; `config` describes each setting. The sources
-contradict each other in places. The paper wins over the code, and `Preset.source` has what the code does;
-what holds for many rows at once is in `REMARKS`.
+The name of a preset consists of method, dataset, `zca` if images are whitened, and images per class, as in
+`mct-cifar10-zca-ipc1`. `mct.settings.config` explains the settings. Where sources contradict each other, a
+preset follows the paper, and `Preset.source` states what the code does. `REMARKS` applies to many presets.
 """
 
 import difflib

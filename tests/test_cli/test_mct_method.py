@@ -145,7 +145,7 @@ def test_curve_of_what_is_no_evaluated_run(evaluated: Path, tmp_path: Path) -> N
     bare.mkdir()
     (bare / "metrics.jsonl").write_text('{"step": 1}\n')
     path = tmp_path / "curve.png"
-    fails(3, "give --eval-every", "plot", "curve", evaluated, bare, "-o", path)
+    fails(3, "run mct distill with --eval-every", "plot", "curve", evaluated, bare, "-o", path)
     fails(2, "no such folder", "plot", "curve", tmp_path / "absent", "-o", path)
     (bare / "metrics.jsonl").write_text("no JSON\n")
     fails(4, "line 1", "plot", "curve", bare, "-o", path)
@@ -284,7 +284,7 @@ def test_other_images_under_the_same_name_are_refused(tmp_path: Path, kind: str)
     if kind == "none":
         refused = [(fewer, "`classes` 3"), (larger, "`image_size` 8")]
     else:
-        refused = [(images, "these training images have the hash") for images in (fewer, larger, others)]
+        refused = [(images, "the training images have the hash") for images in (fewer, larger, others)]
     for images, message in refused:
         fails(1, message, *words, images)
     assert not out.exists()

@@ -135,7 +135,7 @@ def test_whitening_of_another_data_set_is_refused(tmp_path: Path, bundle, digits
     other = trajfmt.Preprocessing(kind="zca", eps=0.1, images_sha256="00" * 32)
     with (
         trajfmt.open(written(tmp_path, bundle, digits, model, preprocessing=other)) as opened,
-        pytest.raises(MismatchError, match="the data set that the experts saw"),
+        pytest.raises(MismatchError, match="the dataset that the experts saw"),
     ):
         Distiller.from_bundle(opened, base=CONFIG)
 

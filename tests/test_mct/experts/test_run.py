@@ -159,7 +159,7 @@ def test_folder_is_where_mtt_looks(model: str, kind: str, folder: str) -> None:
 
 def test_knots_must_fit(tmp_path: Path) -> None:
     """Before any expert is trained."""
-    with pytest.raises(ConfigError, match="before the last timestep 3"):
+    with pytest.raises(ConfigError, match="less than the last timestep, 3"):
         run_of(tmp_path / "out.mct", knots=(3,))
     with pytest.raises(ConfigError, match=r"--out NAME\.mct"):
         run_of(tmp_path / "out.mtt", knots=(1,))

@@ -129,17 +129,18 @@ def test_what_a_target_needs_is_asked_for_and_what_it_loses_is_said(tmp_path: Pa
     datm = writers.datm(tmp_path / "datm", IMAGES, LOGITS, 0.25)
     told = UserFacts(lr=0.5, dataset="digits", model="ConvNet")
     _, replaced, _, lost, unused = convert(datm, tmp_path / "d", to="mtt", user=told)
-    assert replaced == "the file says the step size 0.25; 0.5 is used, as --lr says"
-    assert "no file for the step size, 0.5" in lost
-    assert "no place for dataset and model" in unused
+    assert replaced == "the file states the learning rate 0.25; 0.5 is used instead, as given with --lr"
+    assert "this layout cannot store the learning rate, 0.5" in lost
+    assert "this layout cannot store dataset and model" in unused
     *_, soft, lost = convert(datm, tmp_path / "b", to="mtt")
     assert "labels are probabilities, as TESLA writes them" in soft
-    assert "no file for the step size, 0.25" in lost
-    with pytest.raises(MismatchError, match="here classes differ in it"):
+    assert "this layout cannot store the learning rate, 0.25" in lost
+    with pytest.raises(MismatchError, match="the classes of this set have different numbers"):
         convert(writers.mtt(tmp_path / "v", IMAGES[1:], HARD[1:]), tmp_path / "a", to="mct-authors")
     uneven = writers.mtt(tmp_path / "u", IMAGES, HARD.flip(0))
     assert any(
-        "in order" in line for line in convert(uneven, tmp_path / "c", to="ddranking", user=UserFacts(lr=1.0))
+        "sorted by class" in line
+        for line in convert(uneven, tmp_path / "c", to="ddranking", user=UserFacts(lr=1.0))
     )
 
 

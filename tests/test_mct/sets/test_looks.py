@@ -18,8 +18,10 @@ def test_normalised_images_look_like_it(digits: Dataset) -> None:
     assert list(odd(found, digits)) == []
     pixels = replace(found, images=torch.linspace(0, 1, found.images.numel()).view_as(found.images))
     (line,) = odd(pixels, digits)
-    assert line.startswith("all pixels lie in [0, 1], from 0 to 1, as those of plain pictures; ")
-    assert "went through 'normalize' (--preprocessing)?" in line
+    assert line.startswith(
+        "all pixels lie in [0, 1], from 0 to 1, like those of images without preprocessing; "
+    )
+    assert "check that the preprocessing is 'normalize' (--preprocessing)" in line
 
 
 @pytest.mark.parametrize(("outside", "lines"), [(0.25, 0), (0.26, 1)])
@@ -40,4 +42,4 @@ def test_classes_without_images_are_counted(digits: Dataset) -> None:
     found = made(digits)
     kept = found.labels > 1
     some = replace(found, images=found.images[kept], labels=found.labels[kept])
-    assert list(odd(some, digits)) == ["2 of 10 classes have no image, the first is '0'"]
+    assert list(odd(some, digits)) == ["2 of 10 classes have no image; the first of them is '0'"]

@@ -34,7 +34,7 @@ def test_foreign_images_as_our_own_file(tmp_path: Path) -> None:
     hard = torch.cat([HARD[:18], torch.tensor([3, 3])])
     source = writers.mtt(tmp_path / "in", IMAGES, hard)
     dest = tmp_path / "out.safetensors"
-    with pytest.raises(ConfigError, match="do not say the data set"):
+    with pytest.raises(ConfigError, match="do not state the dataset"):
         convert(source, dest)
     convert(source, dest, user=USER)
     found = synthetic.load(dest)
@@ -45,7 +45,7 @@ def test_foreign_images_as_our_own_file(tmp_path: Path) -> None:
     assert found.origin.files[0].sha256 == _sha(source / "images_best.pt")
     assert found.origin.preprocessing.images_sha256
     assert found.origin.model.width == 4
-    with pytest.raises(ResultError, match="which no run of mct distilled"):
+    with pytest.raises(ResultError, match="expected images that mct distilled"):
         _ = found.run
     theirs = Comparison.prepare(
         source,
@@ -58,7 +58,7 @@ def test_foreign_images_as_our_own_file(tmp_path: Path) -> None:
     )
     ours = Comparison.prepare(dest, networks=1, epochs=1)
     assert list(ours.distilled()) == list(theirs.distilled())
-    with pytest.raises(ConfigError, match="is of this layout already"):
+    with pytest.raises(ConfigError, match="is a file of mct already"):
         convert(dest, tmp_path / "again.safetensors")
 
 

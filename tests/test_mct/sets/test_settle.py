@@ -33,9 +33,11 @@ def test_all_unknown_facts_are_asked_for_at_once(tmp_path: Path) -> None:
         sets.settle(found, UserFacts(), root=None)
     for word in ("--dataset", "--preprocessing", "--model", "--lr", "Synthetic_LR"):
         assert word in str(asked.value)
-    with pytest.raises(ConfigError, match=r"do not say the step size; give --lr \(MTT"):
+    with pytest.raises(ConfigError, match=r"do not state the learning rate; give --lr \(MTT"):
         sets.settle(found, replace(USER, lr=None), root=None)
-    with pytest.raises(ConfigError, match="do not say what was done to its images; give --preprocessing"):
+    with pytest.raises(
+        ConfigError, match="do not state the preprocessing of the images; give --preprocessing"
+    ):
         sets.settle(found, replace(USER, preprocessing=None), root=None)
 
 
@@ -55,7 +57,7 @@ def test_what_files_say_is_used_and_recorded(tmp_path: Path) -> None:
     notes: list[str] = []
     told = sets.settle(found, USER, root=None, notes=notes.append)
     assert told.synthetic.learning_rate == 0.05
-    assert notes == ["the file says the step size 0.02; 0.05 is used, as --lr says"]
+    assert notes == ["the file states the learning rate 0.02; 0.05 is used instead, as given with --lr"]
 
 
 def test_unequal_classes_and_their_baseline(tmp_path: Path) -> None:
@@ -97,10 +99,10 @@ def test_images_in_another_space_than_was_said(tmp_path: Path) -> None:
         (
             writers.images_of(20, channels=3, size=32),
             HARD,
-            r"images are \(3, 32, 32\), those of 'digits' \(1, 8",
+            r"images are \(3, 32, 32\), but those of 'digits' are \(1, 8",
         ),
-        (IMAGES, HARD + 1, "labels are of 11 classes, 'digits' has 10"),
-        (IMAGES, torch.full((20, 7), 1 / 7), "labels are of 7 classes, 'digits' has 10"),
+        (IMAGES, HARD + 1, "labels are of 11 classes, but 'digits' has 10"),
+        (IMAGES, torch.full((20, 7), 1 / 7), "labels are of 7 classes, but 'digits' has 10"),
     ],
 )
 def test_images_of_another_data_set(tmp_path: Path, images, own, match: str) -> None:
@@ -113,11 +115,11 @@ def test_images_of_another_data_set(tmp_path: Path, images, own, match: str) -> 
 def test_files_and_flags_that_contradict_each_other(tmp_path: Path) -> None:
     """The name of a file says CIFAR-10; another data set is not taken for it."""
     path = writers.condensation(tmp_path, "res_DC_CIFAR10_ConvNet_2ipc.pt", [(IMAGES, HARD)])
-    with pytest.raises(MismatchError, match="from 'CIFAR10' by its files, `dataset` says 'digits'"):
+    with pytest.raises(MismatchError, match="dataset is 'CIFAR10', but `dataset` is 'digits'"):
         sets.settle(opened(path)[0], USER, root=None)
     zca, _ = opened(writers.datm(tmp_path / "a", IMAGES, LOGITS, 0.1))
     stated = replace(zca, found=replace(zca.found, preprocessing=trajfmt.Preprocessing(kind="zca")))
-    with pytest.raises(MismatchError, match="preprocessing is 'zca' by its files"):
+    with pytest.raises(MismatchError, match="preprocessing is 'zca', but"):
         sets.settle(stated, USER, root=None)
 
 
@@ -128,10 +130,10 @@ def test_a_file_names_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     runs = [(IMAGES, HARD)]
     path = writers.condensation(tmp_path, "res_DC_digits_evil:make_2ipc.pt", runs)
     told = replace(USER, dataset=None, model=None)
-    with pytest.raises(ConfigError, match="do not say the network; give --model"):
+    with pytest.raises(ConfigError, match="do not state the network; give --model"):
         sets.settle(opened(path)[0], told, root=None)
     lenet, _ = opened(writers.condensation(tmp_path, "res_DC_digits_LeNet_2ipc.pt", runs))
-    with pytest.raises(ConfigError, match="do not say the network"):
+    with pytest.raises(ConfigError, match="do not state the network"):
         sets.settle(lenet, told, root=None)
 
 
