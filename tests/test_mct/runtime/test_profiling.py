@@ -34,7 +34,10 @@ def test_trace_is_written_once(tmp_path: Path, count: int, last: int | None, sho
 def test_a_single_step_has_no_trace(tmp_path: Path) -> None:
     """Said, and no file is made."""
     path = tmp_path / "trace.json"
-    assert steps_of(Trace(path), 1, 1) == [f"{path}: no trace, which is of outer steps 2 to 4 of a process"]
+    assert steps_of(Trace(path), 1, 1) == [
+        f"{path}: no trace was written, as this process ended before outer step 2; a trace covers "
+        "outer steps 2 to 4"
+    ]
     assert not path.exists()
     assert steps_of(Trace(None), 5, 5) == [None] * 5
 
@@ -42,7 +45,7 @@ def test_a_single_step_has_no_trace(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     """Before anything is computed."""
     (tmp_path / "trace.json").write_text("mine")
-    with pytest.raises(ExistsError, match="use another --profile"):
+    with pytest.raises(ExistsError, match="give another file with --profile"):
         Trace(tmp_path / "trace.json")
     with pytest.raises(MissingError, match="no such folder"):
         Trace(tmp_path / "missing" / "trace.json")

@@ -48,11 +48,11 @@ def test_what_is_not_as_it_was_written(tmp_path: Path) -> None:
             tensorfile.load(path, kind=kind, version=version)
     data = bytearray(path.read_bytes())
     path.write_bytes(data[:-1])
-    with pytest.raises(CorruptError, match="not a safetensors file, or damaged"):
+    with pytest.raises(CorruptError, match="not a safetensors file, or a damaged one"):
         tensorfile.load(path, kind="thing", version=1)
     data[-1] ^= 1
     path.write_bytes(data)
-    with pytest.raises(CorruptError, match="do not have the sha256 on record"):
+    with pytest.raises(CorruptError, match="do not have the recorded sha256"):
         tensorfile.load(path, kind="thing", version=1)
     save_file(tensors() | {"b": torch.ones(2)}, path)
     with pytest.raises(ResultError, match="not written by mct"):
@@ -117,6 +117,6 @@ def test_room_is_looked_for_where_the_folder_will_be(tmp_path: Path, monkeypatch
     )
     tensorfile.require_space(tmp_path / "a" / "b", 10**6)
     assert asked == [tmp_path]
-    with pytest.raises(OSError, match=r"about 1\.5 MB will be written, 1\.0 MB are free") as caught:
+    with pytest.raises(OSError, match=r"about 1\.5 MB will be written, but only 1\.0 MB are free") as caught:
         tensorfile.require_space(tmp_path, 1_500_000)
     assert caught.value.errno == errno.ENOSPC

@@ -40,7 +40,9 @@ def test_centre_of_the_scaled_image(tmp_path: Path) -> None:
     assert survey([path], resize=True)[1] == 3
 
 
-@pytest.mark.parametrize(("shape", "words"), [((5, 4), "is 4x5, expected 5x5 as a.png"), ((6, 6), "is 6x6")])
+@pytest.mark.parametrize(
+    ("shape", "words"), [((5, 4), "is 4x5, expected 5x5 as in a.png"), ((6, 6), "is 6x6")]
+)
 def test_sizes_must_agree(tmp_path: Path, shape: tuple[int, int], words: str) -> None:
     """The file is named, with its size and the expected one."""
     paths = [
@@ -57,7 +59,7 @@ def test_what_cannot_be_decoded_is_named(tmp_path: Path) -> None:
     """A single image that is not square, one of 16 bits, and one that is cut."""
     with pytest.raises(DataError, match="is 5x4, expected a square image"):
         survey([picture(tmp_path / "a.png", np.zeros((4, 5), np.uint8))], resize=False)
-    with pytest.raises(DataError, match="more than 8 bits a channel"):
+    with pytest.raises(DataError, match="more than 8 bits per channel"):
         survey([picture(tmp_path / "b.png", np.zeros((4, 4), np.uint16))], resize=False)
     path = picture(tmp_path / "c.png", np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8))
     path.write_bytes(path.read_bytes()[:900])
