@@ -1,9 +1,7 @@
 """Small files of tensors and facts: whole or not at all, and checked when they are read."""
 
 import errno
-import os
 import shutil
-import stat
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -68,33 +66,6 @@ def test_numbers_that_json_lacks_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         tensorfile.save(tmp_path / "file", tensors(), FACTS | {"x": float("nan")})
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch) -> None:
-    """Also one that fails when the file gets its name; the temporary file is gone."""
-    path = tmp_path / "file"
-    tensorfile.write_atomically(path, b"old")
-
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    for name in ("fsync", "replace"):
-        with monkeypatch.context() as patch:
-            patch.setattr(os, name, full)
-            with pytest.raises(OSError, match="No space"):
-                tensorfile.write_atomically(path, b"new")
-        assert path.read_bytes() == b"old"
-        assert list(tmp_path.iterdir()) == [path]
-
-
-def test_rights_are_those_of_any_new_file(tmp_path: Path) -> None:
-    """Temporary files are private, results are not."""
-    mask = os.umask(0o027)
-    try:
-        tensorfile.write_atomically(tmp_path / "file", b"x")
-    finally:
-        os.umask(mask)
-    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
 
 
 def test_errors_of_the_system_say_what_is_left(tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ CHUNKED = [codec for codec in CODECS.values() if codec.chunked]
 
 
 def test_names_are_those_of_the_specification() -> None:
-    """Bundles name them, so they never change."""
-    assert list(CODECS) == ["none", "zstd", "archive"]
+    """Bundles name them, so they never change; all but the first need a feature of the reader."""
+    assert list(CODECS)[:3] == ["none", "zstd", "archive"]
     assert DEFAULT == "none"
-    assert {"codec.zstd", "codec.archive"} == READ_FEATURES
+    assert {f"codec.{name}" for name in CODECS} - {"codec.none"} == READ_FEATURES
 
 
 @pytest.mark.parametrize("codec", CHUNKED, ids=lambda codec: codec.name)
