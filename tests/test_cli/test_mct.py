@@ -210,7 +210,7 @@ BAD_USE = {
     "no bundle": (2, "no such file", ["distill", "--traj", "absent.mct"]),
     "not a result": (2, "no such file", ["evaluate", "absent.safetensors"]),
     "no run": (2, "no run to resume", ["distill", "--traj", "absent.mct", "--out", "absent", "--resume"]),
-    "dataset": (2, "known: digits", ["experts", "--dataset", "imagenet", "--out", "x"]),
+    "dataset": (2, "known datasets: digits", ["experts", "--dataset", "imagenet", "--out", "x"]),
     "model": (2, "VGG11", ["experts", "--dataset", "digits", "--out", "x", "--model", "VGG11"]),
     "setting": (
         2,

@@ -9,6 +9,7 @@ from mct.distillation.samples import Samples  # noqa: E402
 from mct.errors import DivergedError  # noqa: E402
 from mct.inner.steps.autograd import AutogradStep  # noqa: E402
 from mct.inner.unroll import Gradients  # noqa: E402
+from mct.objectives.matching import TrajectoryMatching  # noqa: E402
 from mct.runtime.clock import Clock  # noqa: E402
 from mct.runtime.ranks import Alone  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
@@ -32,7 +33,8 @@ def samples_of(bundle, network, *, unroll=None, ranks=None, told=None, **setting
     """Return samples of a fake bundle, two inner steps each."""
     config = DistillConfig(inner_steps=2, expert_steps=2, max_start=3, batch_syn=4, **settings)
     return Samples(
-        KnotStream(bundle, expert_steps=2, max_start=3), AutogradStep(network), unroll or Counting(),
+        TrajectoryMatching(KnotStream(bundle, expert_steps=2, max_start=3)), AutogradStep(network),
+        unroll or Counting(),
         None if told is None else Counting(), network=network, classes=10, config=config,
         ranks=ranks or Alone(), shard=False, clock=Clock(), notes=print if told is None else told.append,
     )  # fmt: skip
@@ -46,7 +48,7 @@ def test_draws_depend_on_the_generator_alone(bundle, network, digits: Dataset) -
     for _ in range(2):
         alone = [draw for _ in range(3) for draw in single.draw(now, other)]
         for a, b in zip(three.draw(now, random), alone, strict=True):
-            assert (a.trajectory, a.start) == (b.trajectory, b.start)
+            assert a.place == b.place
             assert all(torch.equal(x, y) for x, y in zip(a.batches, b.batches, strict=True))
             assert [each.family for each in a.numbers] == [each.family for each in b.numbers]
             assert [len(batch) for batch in a.batches] == [4, 4]
@@ -58,7 +60,7 @@ def test_gradients_are_means_over_the_samples(bundle, network, digits: Dataset) 
     now, samples = made(digits), samples_of(bundle, network, samples=4, augment="none")
     draws = samples.draw(now, generator(1))
     stream = KnotStream(bundle, expert_steps=2, max_start=3)
-    firsts = [float(stream.sample(draw.trajectory, draw.start).weights[0]) for draw in draws]
+    firsts = [float(stream.sample(draw.place.trajectory, draw.place.start).weights[0]) for draw in draws]
     found, taught = samples.mean(now, draws)
     mean = sum(firsts) / 4
     assert taught is None

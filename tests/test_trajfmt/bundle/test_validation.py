@@ -89,8 +89,8 @@ def test_several_problems_are_all_listed(convex: Path) -> None:
         (2, 1.0000001, "at knot 2"),
         (1, np.nan, "finite"),
         (1, np.inf, "finite"),
-        (1, -0.5, "fall"),
-        (3, 1.99999999, "fall"),
+        (1, -0.5, "must not decrease"),
+        (3, 1.99999999, "must not decrease"),
     ],
 )
 def test_beta_must_rise_from_0_to_s(
@@ -98,7 +98,7 @@ def test_beta_must_rise_from_0_to_s(
 ) -> None:
     """Not finite, falling, or not s at knot s: named with the file, also by `at`."""
     entry = entry_of(convex)
-    if words == "fall" and row == 3:
+    if words == "must not decrease" and row == 3:
         patch_at(convex / TABLES, entry["table"]["u"] + 24 * 4, np.full(3, 1.5).tobytes())
     patch_at(convex / TABLES, entry["table"]["u"] + 24 * row, np.float64(values).tobytes())
     edit_manifest(convex)

@@ -33,9 +33,9 @@ def test_appending_another_network_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"knots": (3,)}, "was made with two endpoints, not knots 3; leave the options out"),
-        ({"layers": "all"}, "has other layers than `--layers all`; leave it out"),
-        ({"timesteps": (2, 8)}, "begin at timestep 0 of their sources, these would at 2"),
+        ({"knots": (3,)}, "was made with two endpoints, not knots 3; omit the options"),
+        ({"layers": "all"}, "has other layers than `--layers all`; omit the option"),
+        ({"timesteps": (2, 8)}, "begin at timestep 0 of their sources, but these would begin at timestep 2"),
     ],
     ids=["knots", "layers", "window"],
 )

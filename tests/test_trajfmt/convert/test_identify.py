@@ -42,7 +42,7 @@ def test_path_tells_what_it_can(
 def test_name_of_the_folder_that_contradicts_the_shapes_is_not_believed(tmp_path: Path) -> None:
     """ConvNetD4 on the shapes of depth 1: told, and the shapes win."""
     events = run(save(tmp_path / "Tiny" / "ConvNetD4", [theta(0, shapes=SMALL)]), tmp_path / "out.mct")
-    assert "not believed" in notices(events)
+    assert "the folder name is ignored" in notices(events)
     model = trajfmt.open(tmp_path / "out.mct").manifest.provenance.model
     assert (model.depth, model.norm) == (1, None)
 

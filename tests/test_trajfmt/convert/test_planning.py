@@ -48,7 +48,7 @@ def test_plan_reports_what_would_be_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "exists", "words"),
     [
-        ({"knots": (99,)}, False, "inserted knots must lie between 0 and T"),
+        ({"knots": (99,)}, False, "inserted waypoints must lie between 0 and T"),
         ({}, True, "already exists"),
         ({"smooth": True}, False, "smoothing needs inserted waypoints"),
     ],

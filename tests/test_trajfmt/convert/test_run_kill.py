@@ -301,7 +301,7 @@ def test_rerun_continues_from_the_finished_trajectories(
     assert convert(source, target, on_event=events.append) == 6
     resumed = [event.message for event in events if event.kind == "resumed"]
     assert len(resumed) == 1
-    assert resumed[0].startswith(f"{finished} finished")
+    assert resumed[0].startswith(f"continuing from {finished} finished")
     assert read == set(range(finished, 6))
     assert files(target) == files(tmp_path / f"whole{suffix}")
     assert not journal.parent.exists()

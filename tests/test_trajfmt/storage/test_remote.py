@@ -481,7 +481,7 @@ def test_a_link_in_the_cache_is_refused(there: str, tmp_path: Path) -> None:
     with pytest.raises(trajfmt.UnsafeError):
         opened[1].at(0)
     (opened.path / "knots/.00002.safetensors.partial").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(trajfmt.RemoteError, match="cannot be kept: Too many levels of symbolic links"):
+    with pytest.raises(trajfmt.RemoteError, match="cannot be stored: Too many levels of symbolic links"):
         opened[2].at(0)
     assert (tmp_path / "elsewhere").read_text() == "keep"
 

@@ -9,7 +9,7 @@ from mct.runtime.seeds import generator  # noqa: E402
 
 
 def test_softmax_regression_in_closed_form() -> None:
-    """g = mean (p - y) x^T; H lambda and the pull follow from J = diag(p) - p p^T."""
+    """g = mean (p - y) x^T; H lambda and the gradient in the images follow from J = diag(p) - p p^T."""
     random = generator(0)
     x = torch.randn(6, 1, 2, 2, generator=random, dtype=torch.float64)
     y = torch.randn(6, 3, generator=random, dtype=torch.float64).softmax(1)
@@ -21,13 +21,13 @@ def test_softmax_regression_in_closed_form() -> None:
     gradient, logits = step.gradient(theta, x, y)
     torch.testing.assert_close(logits, flat @ w.T)
     torch.testing.assert_close(gradient, ((p - y).T @ flat / 6).flatten())
-    inner, curvature, pull = step.pull(theta, adjoint, x, y)
+    inner, curvature, images = step.vjp_hvp(theta, adjoint, x, y)
     moved = flat @ direction.T
     jacobian = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
     tangent = (jacobian @ moved[:, :, None])[:, :, 0]
     torch.testing.assert_close(inner, gradient @ adjoint)
     torch.testing.assert_close(curvature, (tangent.T @ flat / 6).flatten())
-    torch.testing.assert_close(pull, ((tangent @ w + (p - y) @ direction) / 6).view(x.shape))
+    torch.testing.assert_close(images, ((tangent @ w + (p - y) @ direction) / 6).view(x.shape))
 
 
 def test_nothing_is_kept_and_packed_order_is_the_modules() -> None:

@@ -27,9 +27,9 @@ def test_tangent_and_gradient_are_autograds(pooling, sides: tuple[int, int]) -> 
     leaf = z.clone().requires_grad_()
     out = PLAIN[pooling](leaf)
     dp = torch.randn(out.shape, generator=random, dtype=torch.float64)
-    torch.testing.assert_close(way.pull(dp), torch.autograd.grad(out, leaf, dp)[0], rtol=0, atol=1e-15)
+    torch.testing.assert_close(way.vjp(dp), torch.autograd.grad(out, leaf, dp)[0], rtol=0, atol=1e-15)
     torch.testing.assert_close(
-        way.push(zt), torch.autograd.functional.jvp(PLAIN[pooling], (z,), (zt,))[1], rtol=0, atol=1e-15
+        way.jvp(zt), torch.autograd.functional.jvp(PLAIN[pooling], (z,), (zt,))[1], rtol=0, atol=1e-15
     )
 
 
@@ -39,5 +39,5 @@ def test_nothing_goes_through_what_is_not_positive(pooling) -> None:
     z = torch.tensor([[[[0.0, -1.0], [-0.0, -2.0]]]])
     way = route(pooling, z)
     assert not way.out.any()
-    assert not way.push(torch.ones_like(z)).any()
-    assert not way.pull(torch.ones_like(way.out)).any()
+    assert not way.jvp(torch.ones_like(z)).any()
+    assert not way.vjp(torch.ones_like(way.out)).any()
