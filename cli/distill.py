@@ -17,7 +17,9 @@ __all__ = ["distill"]
 
 @click.command()
 @click.option("--traj", type=options.PLACE, required=True, help="A bundle, .mct or .mtt, or its address.")
-@click.option("--out", type=options.PATH, help="Folder of the run.  [default: NAME-distilled for NAME.mct]")
+@click.option(
+    "--out", type=options.PATH, help="Folder of the run.  [default: NAME-distilled for NAME.mct or NAME.mtt]"
+)
 @click.option("--resume", is_flag=True, help="Continue the run in the folder, with its settings.")
 @click.option("--preset", help="Published settings by name: see mct presets.")
 @click.option("--dataset", help="Dataset name or path, if the bundle names none.")
@@ -25,7 +27,7 @@ __all__ = ["distill"]
 @click.option("--model", help="Network, such as ConvNetD3W128, if the bundle does not name it.")
 @options.preprocessing
 @options.augment
-@click.option("--ipc", type=int, help="Images per class.")
+@click.option("--ipc", type=int, help="Images per class.  [default: 1]")
 @click.option("--steps", "inner_steps", type=int, help="N: student updates per outer step.")
 @click.option("--expert-steps", type=float, help="M: timesteps from start to target.")
 @click.option("--max-start", type=float, help="Upper bound of the start times, in timesteps.")
@@ -45,8 +47,8 @@ __all__ = ["distill"]
     help="teacher: soft labels, the outputs of the expert at the target.  [default: hard]",
 )
 @click.option("--outer-steps", type=int, help="Updates of the synthetic images.")
-@click.option("--lr-img", type=float, help="Step size of the images.")
-@click.option("--lr-lr", type=float, help="Step size of the learned learning rate.")
+@click.option("--lr-img", type=float, help="Learning rate of the images.")
+@click.option("--lr-lr", type=float, help="Learning rate of the learned learning rate.")
 @click.option("--lr-init", type=float, help="Learning rate that the student starts with.")
 @click.option("--batch-syn", type=int, help="Synthetic images per inner step.  [default: all]")
 @click.option("--eval-every", type=int, help="Evaluate every so many outer steps, and keep the best images.")
@@ -109,7 +111,7 @@ def distill(
     ones for the dataset and --ipc (see mct presets): MCT's for a .mct, MTT's for a .mtt. Ctrl-C saves the
     state, and --resume continues from it.
 
-    On several GPUs: torchrun --nproc-per-node K -m traj_cli.mct distill …
+    On several GPUs: torchrun --nproc-per-node 4 -m traj_cli.mct distill …
     """
     from mct.distillation.run import DistillRun
     from mct.runtime.execution import Execution

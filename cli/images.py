@@ -26,7 +26,9 @@ def _reading(command: Command) -> Command:
             help="Run the code that a pickle asks for; only for files that you trust.",
         ),
         click.option(
-            "--experiment", type=int, help="Number, from 0, of the one to read in a file that holds several."
+            "--experiment",
+            type=int,
+            help="Which experiment to read, counted from 0, if a file holds several.",
         ),
         click.option("--from", "layout", metavar="NAME", help="The layout of the files; see mct sets."),
     ):
@@ -37,7 +39,9 @@ def _reading(command: Command) -> Command:
 def _facts(command: Command) -> Command:
     """Add the options for facts that files do not state."""
     for option in (
-        click.option("--lr", type=float, help="The step size, if the files state none, or another one."),
+        click.option(
+            "--lr", type=float, help="The learning rate, if the files state none, or one to use instead."
+        ),
         click.option("--model", help="The network, if the files name none, or another one."),
         click.option(
             "--std", type=options.NUMBERS, help="Standard deviation for normalize, one number a channel."
@@ -62,7 +66,7 @@ def _facts(command: Command) -> Command:
 @click.option("--cross", is_flag=True, help="Also evaluate with ConvNet, AlexNet, VGG11 and ResNet18.")
 @options.augment
 @click.option("--networks", type=int, help="Number of fresh networks to train.  [default: 5]")
-@click.option("--epochs", type=int, help="Passes over the distilled images.")
+@click.option("--epochs", type=int, help="Passes over the distilled images.  [default: 1000; digits: 300]")
 @click.option(
     "--baseline/--no-baseline",
     default=True,
@@ -113,7 +117,7 @@ def evaluate(
 @click.argument("dest", type=options.PATH)
 @_reading
 @click.option("--to", metavar="NAME", help="The layout to write.  [default: by the suffix of DEST]")
-@click.option("--classes", type=int, help="Number of classes, where labels become logits.")
+@click.option("--classes", type=int, help="Number of classes. Needed if class numbers are to become logits.")
 @_facts
 def convert_images(source: Path, dest: Path, data: Path | None, **settings: Any) -> None:
     """Convert distilled images to the file layout of another codebase.
