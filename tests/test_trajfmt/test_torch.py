@@ -8,12 +8,8 @@ from pathlib import Path
 import pytest
 
 import trajfmt
+from tests.helpers.folders import contents
 from trajfmt import UsageError
-
-
-def contents(path: Path) -> dict[str, bytes]:
-    """Return every file of a bundle."""
-    return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
 
 
 def test_recorder_of_a_module_equals_the_converted_buffer(tmp_path: Path) -> None:

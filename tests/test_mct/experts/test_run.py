@@ -11,31 +11,13 @@ torch = pytest.importorskip("torch")
 import trajfmt  # noqa: E402
 from mct.data.datasets import Dataset  # noqa: E402
 from mct.errors import ConfigError, ExistsError  # noqa: E402
-from mct.events import ExpertDone, ExpertsFound  # noqa: E402
+from mct.events import ExpertsFound  # noqa: E402
 from mct.experts.run import ExpertRun, buffer_folder, provenance  # noqa: E402
 from mct.models import networks  # noqa: E402
 from mct.settings.config import ExpertConfig  # noqa: E402
+from tests.helpers.experts import run_of, stop_after  # noqa: E402
+from tests.helpers.folders import contents  # noqa: E402
 from tests.helpers.pupils import trained  # noqa: E402
-
-
-def run_of(path: Path, **settings: object) -> ExpertRun:
-    """Return a small run on the digits."""
-    settings = {"experts": 2, "epochs": 3, "lr": 0.05, "batch_size": 500, "augment": "none"} | settings
-    return ExpertRun.prepare("digits", path, model="ConvNetD2W4", **settings)  # type: ignore[arg-type]
-
-
-def stop_after(run: ExpertRun, count: int) -> None:
-    """Run until the given number of experts is done, then stop as Ctrl-C does."""
-    events = run.events()
-    while count:
-        count -= isinstance(next(events), ExpertDone)
-    with pytest.raises(KeyboardInterrupt):
-        events.throw(KeyboardInterrupt)
-
-
-def contents(path: Path) -> dict[str, bytes]:
-    """Return every file under a folder."""
-    return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
 
 
 def test_groups_are_continued_and_grow(tmp_path: Path) -> None:

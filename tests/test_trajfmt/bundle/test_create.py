@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -15,6 +14,8 @@ from numpy.typing import NDArray
 
 import trajfmt
 import trajfmt.bundle.create
+from tests.helpers.folders import hashes
+from tests.helpers.variants import VARIANTS
 from tests.helpers.walks import LAYOUT, walk_of, write_walks
 from trajfmt import (
     ArrayTrajectory,
@@ -32,24 +33,6 @@ Walk = Callable[..., Array]
 Write = Callable[..., Path]
 
 
-def _contents(path: Path) -> dict[str, str]:
-    """Return a hash for every file under a folder."""
-    return {
-        str(file.relative_to(path)): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in sorted(path.rglob("*"))
-        if file.is_file()
-    }
-
-
-VARIANTS: list[dict[str, Any]] = [
-    {"encoding": "convex"},
-    {"encoding": "convex", "knots": (1, 3), "smooth": True},
-    {"encoding": "full"},
-    {"encoding": "full", "codec": "zstd"},
-    {"encoding": "full", "codec": "archive"},
-]
-
-
 @pytest.mark.parametrize("kind", ["file", "folder", "bundle", "dangling link"])
 def test_existing_destination_is_refused_and_untouched(
     kind: str, layout: ParamLayout, walk: Walk, write_bundle: Write, tmp_path: Path
@@ -64,11 +47,11 @@ def test_existing_destination_is_refused_and_untouched(
         write_bundle(layout, walk(layout))
     else:
         path.symlink_to(tmp_path / "gone")
-    before = _contents(tmp_path)
+    before = hashes(tmp_path)
     with pytest.raises(ExistsError):
         trajfmt.create(path, layout, encoding="convex")
     assert os.path.lexists(path)
-    assert _contents(tmp_path) == before
+    assert hashes(tmp_path) == before
 
 
 def test_second_writer_is_refused_until_the_first_is_done(
@@ -127,15 +110,15 @@ def test_append_keeps_files_readers_and_settings(
     """Old files stay as they are, an open reader goes on, private keys stay."""
     path = write_bundle(layout, walk(layout), walk(layout, seed=1), **options)
     edit_manifest(path, lambda manifest: manifest.update(x_note={"keep": [1, "ä"]}))
-    before = _contents(path)
+    before = hashes(path)
     with trajfmt.open(path) as old:
         first = old[0].at(0).tobytes()
         with trajfmt.append(path) as writer:
             assert writer.add(ArrayTrajectory(walk(layout, seed=2), layout)) == 2
-            assert _contents(path) == before
+            assert hashes(path) == before
         assert (len(old), old[0].at(0).tobytes()) == (2, first)
         assert old[1].at(5).shape == (9,)
-    after = _contents(path)
+    after = hashes(path)
     del before["manifest.json"]
     assert before.items() <= after.items()
     manifest = json.loads((path / "manifest.json").read_bytes())
@@ -152,11 +135,11 @@ def test_append_keeps_files_readers_and_settings(
 def test_append_that_fails_changes_nothing(layout: ParamLayout, walk: Walk, write_bundle: Write) -> None:
     """The bundle is as it was."""
     path = write_bundle(layout, walk(layout))
-    before = _contents(path.parent)
+    before = hashes(path.parent)
     with pytest.raises(RuntimeError), trajfmt.append(path) as writer:  # noqa: PT012  # what ends the block is the case
         writer.add(ArrayTrajectory(walk(layout, seed=1), layout))
         raise RuntimeError
-    assert _contents(path.parent) == before
+    assert hashes(path.parent) == before
 
 
 def test_append_with_an_unknown_write_feature_is_refused(
@@ -165,11 +148,11 @@ def test_append_with_an_unknown_write_feature_is_refused(
     """Reading goes on, writing does not."""
     path = write_bundle(layout, walk(layout))
     edit_manifest(path, lambda manifest: manifest.update(requires_write=["index"]))
-    before = _contents(path.parent)
+    before = hashes(path.parent)
     with pytest.raises(NotABundleError, match="index") as caught:
         trajfmt.append(path)
     assert caught.value.reason == "unknown_feature"
-    assert _contents(path.parent) == before
+    assert hashes(path.parent) == before
     assert trajfmt.open(path, verify=True)[0].at(0).shape == (9,)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,21 +11,13 @@ from numpy.typing import NDArray
 
 import trajfmt
 import trajfmt.bundle.create
+from tests.helpers.folders import hashes
 from trajfmt import ArrayTrajectory, ParamLayout, Provenance
 from trajfmt.schema.manifest import Origin
 from trajfmt.schema.provenance import SourceFile
 
 Array = NDArray[np.generic]
 Walk = Callable[..., Array]
-
-
-def _contents(path: Path) -> dict[str, str]:
-    """Return a hash for every file under a folder."""
-    return {
-        str(file.relative_to(path)): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in sorted(path.rglob("*"))
-        if file.is_file()
-    }
 
 
 def test_interrupted_work_is_taken_over_by_the_same_job_only(
@@ -49,7 +40,7 @@ def test_interrupted_work_is_taken_over_by_the_same_job_only(
     with trajfmt.create(tmp_path / "once", layout, encoding="convex", provenance=provenance) as whole:
         for theta, origin in zip(thetas, origins, strict=True):
             whole.add(ArrayTrajectory(theta, layout), origin=origin)
-    assert _contents(tmp_path / "out") == _contents(tmp_path / "once")
+    assert hashes(tmp_path / "out") == hashes(tmp_path / "once")
     writer = trajfmt.create(tmp_path / "other", layout, encoding="convex", job=b"1")
     writer.add(ArrayTrajectory(thetas[0], layout))
     writer.release()

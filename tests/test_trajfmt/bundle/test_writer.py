@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 import trajfmt
 import trajfmt.bundle.create
+from tests.helpers.folders import hashes
+from tests.helpers.variants import VARIANTS
 from trajfmt import (
     ArrayTrajectory,
     ExistsError,
@@ -30,24 +32,6 @@ Walk = Callable[..., Array]
 Write = Callable[..., Path]
 
 
-def _contents(path: Path) -> dict[str, str]:
-    """Return a hash for every file under a folder."""
-    return {
-        str(file.relative_to(path)): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in sorted(path.rglob("*"))
-        if file.is_file()
-    }
-
-
-VARIANTS: list[dict[str, Any]] = [
-    {"encoding": "convex"},
-    {"encoding": "convex", "knots": (1, 3), "smooth": True},
-    {"encoding": "full"},
-    {"encoding": "full", "codec": "zstd"},
-    {"encoding": "full", "codec": "archive"},
-]
-
-
 @pytest.mark.parametrize("options", VARIANTS)
 def test_bundle_is_complete_and_listed(
     options: dict[str, Any], layout: ParamLayout, walk: Walk, write_bundle: Write
@@ -55,7 +39,7 @@ def test_bundle_is_complete_and_listed(
     """The manifest lists every other file with its size and hash, and nothing is left beside the bundle."""
     path = write_bundle(layout, walk(layout), walk(layout, timesteps=8, seed=1), **options)
     files = {f["path"]: f for f in json.loads((path / "manifest.json").read_bytes())["files"]}
-    assert _contents(path) == {"manifest.json": _contents(path)["manifest.json"]} | {
+    assert hashes(path) == {"manifest.json": hashes(path)["manifest.json"]} | {
         name: entry["sha256"] for name, entry in files.items()
     }
     assert all((path / name).stat().st_size == entry["bytes"] for name, entry in files.items())
@@ -72,7 +56,7 @@ def test_same_input_gives_the_same_bytes(layout: ParamLayout, walk: Walk, write_
             write_bundle(layout, walk(layout), name=f"{len(found)}-{n}", provenance=provenance, **options)
             for n, options in enumerate(VARIANTS)
         ]
-        found.append([_contents(path) for path in paths])
+        found.append([hashes(path) for path in paths])
         time.sleep(1.01 - time.time() % 1)  # HDF5 time stamps count seconds
     assert found[0] == found[1]
     assert len({contents["manifest.json"] for contents in found[0]}) == len(VARIANTS)
@@ -107,7 +91,7 @@ def test_destination_that_appears_meanwhile_is_not_replaced(
         writer.add(ArrayTrajectory(walk(layout), layout))
         (tmp_path / "out").mkdir()
         (tmp_path / "out/mine").write_text("mine")
-    assert _contents(tmp_path) == {"out/mine": hashlib.sha256(b"mine").hexdigest()}
+    assert hashes(tmp_path) == {"out/mine": hashlib.sha256(b"mine").hexdigest()}
 
 
 def test_bundle_without_a_trajectory_is_not_written(layout: ParamLayout, tmp_path: Path) -> None:

@@ -20,36 +20,14 @@ from trajfmt import MissingError, NotABundleError, ParamLayout, UsageError
 torch = pytest.importorskip("torch")
 
 import trajfmt.torch  # noqa: E402  # needs torch
+from tests.helpers.folders import contents  # noqa: E402
+from tests.helpers.tensors import flat  # noqa: E402
 from trajfmt.convert.options import ConvertOptions  # noqa: E402
 from trajfmt.convert.run import convert  # noqa: E402
 from trajfmt.torch import load_buffer  # noqa: E402
 
 Array = NDArray[np.generic]
 SHAPES = [(2, 3), (2,), ()]
-
-
-@pytest.fixture
-def thetas(layout: ParamLayout, walk: Callable[..., Array]) -> list[Array]:
-    """Return four trajectories, two of another length."""
-    return [walk(layout, timesteps=6 + seed % 2, seed=seed) for seed in range(4)]
-
-
-@pytest.fixture(params=["full none", "full zstd", "full archive", "convex"])
-def served(request: Any, thetas: list[Array], layout: ParamLayout, write_bundle: Callable[..., Path]) -> Path:
-    """Return a bundle in every encoding."""
-    encoding, _, codec = request.param.partition(" ")
-    options = {"codec": codec} if codec else {"knots": (2,)}
-    return write_bundle(layout, *thetas, encoding=encoding, **options)
-
-
-def flat(step: Any) -> bytes:
-    """Return a timestep's bytes."""
-    return b"".join(tensor.detach().contiguous().numpy().tobytes() for tensor in step)
-
-
-def contents(path: Path) -> dict[str, bytes]:
-    """Return all files of a bundle."""
-    return {str(p.relative_to(path)): p.read_bytes() for p in sorted(path.rglob("*")) if p.is_file()}
 
 
 def test_items_are_lists_of_tensors_with_the_stored_weights(served: Path) -> None:

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,30 +16,12 @@ from trajfmt import CorruptError, MissingError, ParamLayout, UsageError
 
 torch = pytest.importorskip("torch")
 import trajfmt.torch  # noqa: E402  # needs torch
+from tests.helpers.tensors import flat  # noqa: E402
 from trajfmt.convert.run import convert  # noqa: E402
 from trajfmt.export.run import export  # noqa: E402
 from trajfmt.torch import load_buffer  # noqa: E402
 
 Array = NDArray[np.generic]
-
-
-@pytest.fixture
-def thetas(layout: ParamLayout, walk: Callable[..., Array]) -> list[Array]:
-    """Return four trajectories, two of another length."""
-    return [walk(layout, timesteps=6 + seed % 2, seed=seed) for seed in range(4)]
-
-
-@pytest.fixture(params=["full none", "full zstd", "full archive", "convex"])
-def served(request: Any, thetas: list[Array], layout: ParamLayout, write_bundle: Callable[..., Path]) -> Path:
-    """Return a bundle in every encoding."""
-    encoding, _, codec = request.param.partition(" ")
-    options = {"codec": codec} if codec else {"knots": (2,)}
-    return write_bundle(layout, *thetas, encoding=encoding, **options)
-
-
-def flat(step: Any) -> bytes:
-    """Return a timestep's bytes."""
-    return b"".join(tensor.detach().contiguous().numpy().tobytes() for tensor in step)
 
 
 def test_stubs_give_ranges_of_the_bundle(served: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import trajfmt
+from tests.helpers.folders import contents
 from trajfmt import ParamLayout, SourceError, UsageError
 from trajfmt.trajectory.recorder import PathRecorder, Recorded
 
@@ -25,11 +26,6 @@ def record(layout: ParamLayout, theta: Any, **settings: Any) -> Recorded:
         live[:] = row
         recorder.add(live)
     return recorder.finish()
-
-
-def contents(path: Path) -> dict[str, bytes]:
-    """Return every file of a bundle."""
-    return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
 
 
 @pytest.mark.parametrize("settings", [{}, {"knots": (1, 7, 30)}, {"knots": (1, 2, 58), "smooth": True}])
