@@ -14,7 +14,7 @@ from typing import Any, Final
 from trajfmt.errors import CorruptError, FormatError, display
 from trajfmt.sources.base.collection import Collection, FileLayout, OpenOptions
 from trajfmt.sources.checkpoints.run import Kind
-from trajfmt.sources.checkpoints.search import find_runs, open_runs
+from trajfmt.sources.checkpoints.search import first_run, open_runs
 from trajfmt.sources.checkpoints.statedict import open_file, unwrapped
 from trajfmt.sources.torchfile.stored import State, Stored
 from trajfmt.storage.files import open_regular
@@ -151,11 +151,10 @@ KIND: Final = Kind(
 
 
 def _recognise(path: Path) -> str | None:
-    runs = find_runs(path, KIND) if path.is_dir() else []
-    if not runs:
+    run = first_run(path, KIND)
+    if run is None:
         return None
-    folder, found = runs[0]
-    where = "" if folder == path else f" in {display(folder.relative_to(path))}"
+    found, where = run
     return f"{display(found[0].name)}{where} holds {weights_of(found[0])[0].name}"
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from trajfmt.errors import display
 from trajfmt.sources.base.collection import Collection, FileLayout, OpenOptions
 from trajfmt.sources.checkpoints.run import Kind
-from trajfmt.sources.checkpoints.search import find_runs, is_training_state, open_runs
+from trajfmt.sources.checkpoints.search import first_run, is_training_state, open_runs
 from trajfmt.sources.checkpoints.statedict import open_file
 from trajfmt.sources.torchfile.stored import State
 
@@ -85,11 +85,10 @@ KIND: Final = Kind(
 def _recognise(path: Path) -> str | None:
     if path.is_file():
         return "its ending" if is_checkpoint(path) and path.suffix != ".pt" else None
-    runs = find_runs(path, KIND) if path.is_dir() else []
-    if not runs:
+    run = first_run(path, KIND)
+    if run is None:
         return None
-    folder, found = runs[0]
-    where = "" if folder == path else f" in {display(folder.relative_to(path))}"
+    found, where = run
     return f"{len(found)} checkpoint(s){where}, such as {display(found[0].name)}"
 
 

@@ -20,7 +20,7 @@ from trajfmt.sources.checkpoints.numbering import Numbered, is_alias, natural, n
 from trajfmt.sources.checkpoints.run import Kind, Run, RunPart, Schema, attempt
 from trajfmt.sources.torchfile.stored import State
 
-__all__ = ["candidates", "find_runs", "is_training_state", "open_runs"]
+__all__ = ["candidates", "first_run", "is_training_state", "open_runs"]
 
 _DEPTH: Final = 3
 _MOST_FOLDERS: Final = 4096
@@ -56,7 +56,19 @@ def candidates(folder: Path, kind: Kind) -> list[Path]:
     return sorted((path for path in names if kind.is_checkpoint(path)), key=lambda path: natural(path.name))
 
 
-def find_runs(folder: Path, kind: Kind) -> list[tuple[Path, list[Path]]]:
+def first_run(path: Path, kind: Kind) -> tuple[list[Path], str] | None:
+    """Return the checkpoints of the first training run below a folder, and where they lie in it.
+
+    The place is empty for `path` itself, and otherwise reads " in SUBFOLDER". Return None if there is no run.
+    """
+    runs = _find_runs(path, kind) if path.is_dir() else []
+    if not runs:
+        return None
+    folder, found = runs[0]
+    return found, "" if folder == path else f" in {display(folder.relative_to(path))}"
+
+
+def _find_runs(folder: Path, kind: Kind) -> list[tuple[Path, list[Path]]]:
     """Return every folder with checkpoints, at most three levels down, and the checkpoints in it."""
     return list(_search(folder, kind, _DEPTH, [_MOST_FOLDERS]))
 
@@ -99,7 +111,7 @@ def open_runs(folder: Path, options: OpenOptions, kind: Kind, name: str) -> Foun
             "a single checkpoint is no trajectory; give the folder of its run",
             path=folder,
         )
-    found = find_runs(folder, kind)
+    found = _find_runs(folder, kind)
     if not found:
         raise SourceError("nothing_to_convert", f"no {kind.what} in this folder", path=folder)
     notices: list[str] = []
@@ -144,7 +156,7 @@ def _passed_over(folder: Path, kind: Kind) -> list[str]:
             continue
         if (why := kind.why_not(path)) is not None:
             notices.append(left_out(path, why))
-        elif _may_hold_runs(path) and not kind.is_checkpoint(path) and find_runs(path, kind):
+        elif _may_hold_runs(path) and not kind.is_checkpoint(path) and _find_runs(path, kind):
             notices.append(left_out(path, "a run inside the folder of another run; convert it separately"))
     return notices
 
