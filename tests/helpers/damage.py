@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import h5py
 
 from trajfmt.bundle.validation import validate
 from trajfmt.errors import REASONS
@@ -31,3 +35,13 @@ def reasons_of(path: Path) -> list[str]:
     assert all(problem.reason in REASONS and problem.exit_code in (3, 4, 5) for problem in problems)
     assert all(str(problem).isprintable() and problem.reason in str(problem) for problem in problems)
     return [problem.reason for problem in problems]
+
+
+def rewrite(path: Path, edit: Callable[..., None], fill: Callable[[h5py.File], None]) -> None:
+    """Replace the file of weights by another HDF5 file, padded so that the manifest's offsets fit."""
+    (path / THETA).unlink()
+    with h5py.File(path / THETA, "w", alignment_threshold=512, alignment_interval=64) as file:
+        fill(file)
+    size = (path / THETA).stat().st_size
+    os.truncate(path / THETA, max(size, 8192))
+    edit(path)

@@ -1,6 +1,7 @@
 """In-memory bundles for tests: eqs. 8 to 10 written down once more, independently of trajfmt."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,3 +102,15 @@ def bundle_of(knots=(), *, layers="tensor", last=8, count=2, dtype="float32") ->
     layout = trajfmt.ParamLayout.of(SHAPES, layers=layers)
     return FakeBundle([random_walk(layout, last, seed, dtype=dtype) for seed in range(count)], layout,
                       knots=knots)  # fmt: skip
+
+
+def written(tmp_path: Path, bundle, digits, model, **facts) -> Path:
+    """Write the fake bundle as a real one."""
+    record = trajfmt.Provenance(
+        **({"dataset": "digits", "model": model, "preprocessing": digits.transform.record} | facts)
+    )
+    path = tmp_path / "a.mct"
+    with trajfmt.create(path, bundle.layout, encoding="convex", knots=(2,), provenance=record) as writer:
+        for item in bundle._items:
+            writer.add(trajfmt.ArrayTrajectory(item.theta, bundle.layout))
+    return path

@@ -32,6 +32,7 @@ from tests.helpers.distilling import (  # noqa: E402
     metrics_of,
     run_whole,
 )
+from tests.helpers.fakes import written  # noqa: E402
 
 ALL = {"labels": "teacher", "eval_every": 2}
 
@@ -72,18 +73,6 @@ with trajfmt.open(sys.argv[1]) as bundle:
     for _ in distill(distiller, RunFolder(Path(sys.argv[2])), evaluation=protocol):
         pass
 """
-
-
-def written(tmp_path: Path, bundle, digits, model, **facts) -> Path:
-    """Write the fake bundle as a real one."""
-    record = trajfmt.Provenance(
-        **({"dataset": "digits", "model": model, "preprocessing": digits.transform.record} | facts)
-    )
-    path = tmp_path / "a.mct"
-    with trajfmt.create(path, bundle.layout, encoding="convex", knots=(2,), provenance=record) as writer:
-        for item in bundle._items:
-            writer.add(trajfmt.ArrayTrajectory(item.theta, bundle.layout))
-    return path
 
 
 def test_run_that_was_killed_loses_what_followed_its_last_state(

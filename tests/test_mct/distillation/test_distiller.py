@@ -18,7 +18,10 @@ from mct.models import networks  # noqa: E402
 from mct.results import synthetic  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
 from tests.helpers.distilling import CONFIG, PROTOCOL, StubEngine, distiller_of  # noqa: E402
-from tests.helpers.fakes import FakeBundle  # noqa: E402
+from tests.helpers.fakes import (  # noqa: E402
+    FakeBundle,
+    written,
+)
 
 
 def test_one_vector_of_weights_per_outer_step(bundle, digits, model) -> None:
@@ -48,18 +51,6 @@ def test_full_bundle_is_distilled_by_the_same_code(bundle, digits, model) -> Non
     _, event = distiller.step(distiller.initial())
     assert event.start == int(event.start)
     assert np.isfinite(event.loss)
-
-
-def written(tmp_path: Path, bundle, digits, model, **facts) -> Path:
-    """Write the fake bundle as a real one."""
-    record = trajfmt.Provenance(
-        **({"dataset": "digits", "model": model, "preprocessing": digits.transform.record} | facts)
-    )
-    path = tmp_path / "a.mct"
-    with trajfmt.create(path, bundle.layout, encoding="convex", knots=(2,), provenance=record) as writer:
-        for item in bundle._items:
-            writer.add(trajfmt.ArrayTrajectory(item.theta, bundle.layout))
-    return path
 
 
 def test_augmentation_is_drawn_for_every_batch(bundle, digits, model) -> None:

@@ -11,21 +11,12 @@ from mct.data.datasets import Dataset  # noqa: E402
 from mct.errors import ConfigError  # noqa: E402
 from mct.evaluation import protocol  # noqa: E402
 from mct.evaluation.comparison import Comparison  # noqa: E402
-from mct.events import Accuracy, ArchitectureTested, NetworkTrained  # noqa: E402
+from mct.events import ArchitectureTested, NetworkTrained  # noqa: E402
 from mct.results import synthetic  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
 from mct.settings.config import EvaluateConfig  # noqa: E402
+from tests.helpers.generators import drain  # noqa: E402
 from tests.helpers.made import made  # noqa: E402
-
-
-def drain(events) -> tuple[list[NetworkTrained], Accuracy]:
-    """Return all events and the result of a generator."""
-    seen = []
-    while True:
-        try:
-            seen.append(next(events))
-        except StopIteration as stop:
-            return seen, stop.value
 
 
 def test_comparison_from_a_file(tmp_path: Path, digits: Dataset) -> None:

@@ -8,7 +8,6 @@ from mct.data.augment import augmentation  # noqa: E402
 from mct.data.datasets import Dataset  # noqa: E402
 from mct.errors import MismatchError  # noqa: E402
 from mct.evaluation import protocol  # noqa: E402
-from mct.events import Accuracy, NetworkTrained  # noqa: E402
 from mct.models import networks  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
 from mct.settings.config import EvaluateConfig  # noqa: E402
@@ -16,19 +15,10 @@ from mct.training.jobs import (  # noqa: E402
     JobPool,
     intraop,
 )
+from tests.helpers.generators import drain  # noqa: E402
 from tests.helpers.made import made  # noqa: E402
 
 CONFIG = EvaluateConfig(networks=2, epochs=4, augment="none")
-
-
-def drain(events) -> tuple[list[NetworkTrained], Accuracy]:
-    """Return all events and the result of a generator."""
-    seen = []
-    while True:
-        try:
-            seen.append(next(events))
-        except StopIteration as stop:
-            return seen, stop.value
 
 
 def published(images, labels, model, rate, epochs, batch_size, random, augment=None):

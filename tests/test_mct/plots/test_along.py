@@ -18,8 +18,8 @@ from mct.errors import ConfigError, MismatchError  # noqa: E402
 from mct.evaluation.protocol import accuracy_of  # noqa: E402
 from mct.models import networks  # noqa: E402
 from mct.plots import along as plots  # noqa: E402
-from mct.plots.along import Along, Point  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
+from tests.helpers.generators import drain  # noqa: E402
 
 KNOTS = (2,)
 LAST = 5
@@ -57,16 +57,6 @@ def full(write_bundle: Callable[..., Path], layout: trajfmt.ParamLayout, theta: 
     """Return the same trajectories with all their waypoints."""
     with trajfmt.open(write_bundle(layout, theta[::-1].copy(), theta, encoding="full")) as bundle:
         yield bundle
-
-
-def drain(events) -> tuple[list[Point], Along]:
-    """Return all events and the result of a generator."""
-    seen = []
-    while True:
-        try:
-            seen.append(next(events))
-        except StopIteration as stop:
-            return seen, stop.value
 
 
 def reference(model: trajfmt.Model, dataset: Dataset, weights: np.ndarray) -> tuple[float, float]:

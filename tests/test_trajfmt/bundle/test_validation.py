@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 import trajfmt
-from tests.helpers.damage import KNOTS, TABLES, THETA, entry_of, patch_at, reasons_of
+from tests.helpers.damage import KNOTS, TABLES, THETA, entry_of, patch_at, reasons_of, rewrite
 from trajfmt import FormatError, ParamLayout
 from trajfmt.bundle.validation import validate
 
@@ -195,16 +195,6 @@ def test_digest_must_be_that_of_the_endpoints(full: Path, edit_manifest: Callabl
     assert reasons_of(full) == ["hash_mismatch"]
 
 
-def _rewrite(path: Path, edit: Callable[..., None], fill: Callable[[h5py.File], None]) -> None:
-    """Replace the file of weights by another HDF5 file, padded so that the manifest's offsets fit."""
-    (path / THETA).unlink()
-    with h5py.File(path / THETA, "w", alignment_threshold=512, alignment_interval=64) as file:
-        fill(file)
-    size = (path / THETA).stat().st_size
-    os.truncate(path / THETA, max(size, 8192))
-    edit(path)
-
-
 def test_chunk_that_does_not_decode_is_named(zstd: Path, edit_manifest: Callable[..., None]) -> None:
     """Timestep, chunk and byte."""
     offset = entry_of(zstd)["chunks"]["offsets"][4]
@@ -226,7 +216,7 @@ def test_names_of_a_stranger_are_escaped_in_problems(
     """A dataset or parameter whose name is a terminal command stays text."""
     name = "\x1b]0;pwned\x07"
     if where == "hdf5":
-        _rewrite(full, edit_manifest, lambda file: file.__setitem__(name, h5py.SoftLink("/x")))
+        rewrite(full, edit_manifest, lambda file: file.__setitem__(name, h5py.SoftLink("/x")))
     else:
         layout = ParamLayout.of([(name, (9,))])
         full = write_bundle(layout, walk(layout), encoding="full", name="named.mtt")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,19 +12,8 @@ import numpy as np
 import pytest
 
 import trajfmt
-from tests.helpers.damage import TABLES, THETA, entry_of, patch_at, reasons_of
+from tests.helpers.damage import TABLES, THETA, entry_of, patch_at, reasons_of, rewrite
 from trajfmt.bundle.validation import validate
-
-
-def _rewrite(path: Path, edit: Callable[..., None], fill: Callable[[h5py.File], None]) -> None:
-    """Replace the file of weights by another HDF5 file, padded so that the manifest's offsets fit."""
-    (path / THETA).unlink()
-    with h5py.File(path / THETA, "w", alignment_threshold=512, alignment_interval=64) as file:
-        fill(file)
-    size = (path / THETA).stat().st_size
-    os.truncate(path / THETA, max(size, 8192))
-    edit(path)
-
 
 SECRET = np.full((6, 9), 1234.5, "<f4")
 
@@ -109,7 +97,7 @@ def test_hdf5_that_leads_elsewhere_is_unsafe_and_not_followed(
     (tmp_path / "secret/raw").write_bytes(SECRET.tobytes())
     with h5py.File(tmp_path / "secret/secret.h5", "w") as file:
         file["theta"] = SECRET
-    _rewrite(full, edit_manifest, lambda file: attack(file, tmp_path / "secret"))
+    rewrite(full, edit_manifest, lambda file: attack(file, tmp_path / "secret"))
     problems = validate(full)
     unsafe = [problem for problem in problems if problem.reason == "hdf5_unsafe"]
     assert unsafe
@@ -138,7 +126,7 @@ def test_hdf5_metadata_must_agree_with_the_manifest(
     def fill(file: h5py.File) -> None:
         file.create_dataset(name, shape, dtype)[...] = np.zeros(shape, dtype)
 
-    _rewrite(full, edit_manifest, fill)
+    rewrite(full, edit_manifest, fill)
     patch_at(full / THETA, entry_of(full)["data"], theta.tobytes())
     edit_manifest(full)
     assert set(reasons_of(full)) == {"header_mismatch"}
@@ -208,5 +196,5 @@ def test_hdf5_type_without_numpy_equivalent_is_unsafe(full: Path, edit_manifest:
     def fill(file: h5py.File) -> None:
         h5py.h5d.create(file.id, b"theta", h5py.h5t.UNIX_D32LE, h5py.h5s.create_simple((2,)))
 
-    _rewrite(full, edit_manifest, fill)
+    rewrite(full, edit_manifest, fill)
     assert "hdf5_unsafe" in reasons_of(full)
