@@ -14,7 +14,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
 import click
@@ -107,6 +109,23 @@ def each(paths: Iterable[T], run: Callable[[T], int]) -> int:
     return worst
 
 
+@contextmanager
+def _noted() -> Iterator[None]:
+    """Print warnings about the user's file system as notes, whatever the filters for other warnings say."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("default", message=".*this file system has no locks")
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if category.__name__ == "FileSystemWarning":
+                print(f"note: {line_of(str(message))}", file=sys.stderr)
+            else:
+                others(message, category, *place, **more)
+
+        warnings.showwarning = show
+        yield
+
+
 class Group(click.Group):
     """A command group that reports expected errors in one line, with their exit code."""
 
@@ -116,7 +135,8 @@ class Group(click.Group):
             if isinstance(stream, io.TextIOWrapper):  # an ASCII locale must not make a command fail
                 stream.reconfigure(errors="backslashreplace")
         try:
-            result = super().invoke(ctx)
+            with _noted():
+                result = super().invoke(ctx)
             if not flush():
                 sys.exit(1)
             return result

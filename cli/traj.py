@@ -128,7 +128,7 @@ def extract(path: Place, trajectory: int, t: float, output: Path, verify: bool) 
 
     from . import lines
 
-    with trajfmt.open(path, verify=verify) as bundle:
+    with trajfmt.open(path, verify=verify, backend="pread") as bundle:
         write(bundle, trajectory, t, output)
     lines.done(output, f"trajectory {trajectory}, t = {t:g}")
 

@@ -48,10 +48,6 @@ ELSEWHERE = {
             ],
             "are the two entries of the table and what they promise: every function is tried for both",
         ),
-        "test_trajfmt/storage/test_safetensors.py": (
-            ["storage/mapped"],
-            "maps the files that are read there",
-        ),
         "test_packaging.py": (["version"], "is compared with the package's metadata"),
     },
     "mct": {

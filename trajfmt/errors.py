@@ -10,16 +10,19 @@
     │   ├── NotABundleError         exit 3   not a bundle, or one that needs an unknown version or feature
     │   ├── CorruptError            exit 4   the file is damaged
     │   └── UnsafeError             exit 5   refused, because reading the file could do harm
+    ├── ReadError (OSError)         exit 1   an input cannot be read, and nothing says that it is damaged
     ├── WriteError (OSError)        exit 1   the destination cannot be written
     ├── RemoteError                 exit 1   an address cannot be reached, or a download failed
     └── MissingDependencyError      exit 1   an optional package is not installed
 
 `SourceError` and `FormatError` have an attribute `reason`, one of the codes in `spec/v1/spec.md`. Programs
-should compare this code, never the text of a message.
+should compare this code, never the text of a message. Its only warning is
+`FileSystemWarning`.
 """
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
@@ -27,11 +30,13 @@ __all__ = [
     "REASONS",
     "CorruptError",
     "ExistsError",
+    "FileSystemWarning",
     "FormatError",
     "MissingDependencyError",
     "MissingError",
     "NotABundleError",
     "Problem",
+    "ReadError",
     "Reason",
     "RemoteError",
     "SourceError",
@@ -145,8 +150,23 @@ class ExistsError(UsageError, FileExistsError):
     """The destination exists and replacing it was not requested."""
 
 
+class ReadError(TrajfmtError, OSError):
+    """An input cannot be read: its disk, its permissions or a limit of the process, not its contents."""
+
+    @classmethod
+    def of(cls, exc: OSError, path: object) -> ReadError:
+        """Return the error for an error of the operating system while it read `path`."""
+        many = exc.errno in (errno.EMFILE, errno.ENFILE)
+        hint = "; raise the limit, e.g. with: ulimit -n 65536" if many else ""
+        return cls(f"{display(path)}: cannot be read: {exc.strerror or exc}{hint}")
+
+
 class WriteError(TrajfmtError, OSError):
     """The destination cannot be written, for example because the disk is full or the folder is read-only."""
+
+
+class FileSystemWarning(UserWarning):
+    """The file system lacks something that protects the user's files. The commands show it as a note."""
 
 
 class RemoteError(TrajfmtError):

@@ -6,6 +6,7 @@
     state.safetensors       what continues the run (`state`)
     metrics.jsonl           one JSON object per outer step, and one before where step 0 was evaluated
     images.png              the images of the last step, class by class
+    .lock                   on file systems without locks: which process writes here
 
 Every file is replaced as a whole, except the metrics, which grow by one line per step. If several processes
 share a run, process 0 writes these files, and the others only read the state at the beginning.
@@ -13,7 +14,6 @@ share a run, process 0 writes these files, and the others only read the state at
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import os
 import platform
@@ -37,12 +37,13 @@ from mct.results import grids, synthetic
 from mct.results.origin import Change, Origin
 from mct.runtime import tensorfile
 from mct.settings.config import EvaluateConfig
-from trajfmt.storage import write_file
+from trajfmt.storage import BusyError, Lock, write_file
 
 _FREE = ("outer_steps", "eval_every", "save_every")  # Settings that a resumed run may change.
 _RATES = ("lr_img", "lr_lr")  # It may change these, too; the change is recorded, as it affects the result.
 _PROGRESS = ("outer_step", "selected")  # Fields of an origin that are progress and no settings.
 _CONTINUES = "what was saved before is whole, and --resume continues from it"
+_LOCK = ".lock"  # A file in the folder, where the file system has no locks.
 _MAY_DIFFER = ("config", "evaluation", "changes", *_PROGRESS)
 
 
@@ -79,7 +80,7 @@ class RunFolder:
         Raises:
             ExistsError: Something is there, which a new run would overwrite.
         """
-        if self.path.is_dir() and any(self.path.iterdir()):
+        if self.path.is_dir() and any(not entry.name.startswith(_LOCK) for entry in self.path.iterdir()):
             hint = "use --resume to continue it, or" if self.state.is_file() else "use"
             raise ExistsError(f"{self.path} is not empty; {hint} another --out")
         if self.path.exists() and not self.path.is_dir():
@@ -205,17 +206,21 @@ class RunFolder:
 
         Raises:
             ExistsError: Another run has locked it.
+
+        Warns:
+            FileSystemWarning: The file system has no locks; a file in the folder replaces them.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as exc:
-                raise ExistsError(f"{self.path}: another run is writing here; use another --out") from exc
+            lock = Lock(folder, self.path / _LOCK, self.path)
+        except BusyError as exc:
+            why = f"; {exc}" if str(exc) else ""
+            raise ExistsError(f"{self.path}: another run is writing here; use another --out{why}") from exc
+        try:
             yield
         finally:
-            os.close(folder)
+            lock.release()
 
 
 class NoFiles:

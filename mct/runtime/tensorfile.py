@@ -8,7 +8,6 @@ import contextlib
 import errno
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor
 
 from mct.errors import CorruptError, MissingError, ResultError
-from trajfmt.storage import write_file
+from trajfmt.storage import free_bytes, write_file
 
 _KEY = "mct"
 """The key of the metadata."""
@@ -50,8 +49,8 @@ def require_space(folder: Path, needed: int) -> None:
     here = folder.absolute()
     while not here.is_dir():
         here = here.parent
-    free = shutil.disk_usage(here).free
-    if free < needed:
+    free = free_bytes(here)
+    if free is not None and free < needed:
         raise OSError(
             errno.ENOSPC,
             f"about {needed / 1e6:.1f} MB will be written, but only {free / 1e6:.1f} MB are free; make room, "
@@ -95,10 +94,13 @@ def load(path: Path, *, kind: str, version: int) -> tuple[dict[str, Tensor], dic
     if not path.is_file():
         raise MissingError(f"{path}: no such file")
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(_KEY)
-            tensors = {name: file.get_tensor(name) for name in list(file.keys())}
-    except (safetensors.SafetensorError, OSError) as exc:
+        data = path.read_bytes()  # and no map, which some file systems do not have
+    except OSError as exc:
+        raise OSError(exc.errno, f"cannot be read: {exc.strerror}", str(path)) from exc
+    try:
+        tensors = safetensors.torch.load(data)
+        text = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__", {}).get(_KEY)
+    except (safetensors.SafetensorError, ValueError, AttributeError) as exc:
         raise CorruptError(f"{path}: not a safetensors file, or a damaged one: {exc}") from exc
     if text is None:
         raise ResultError(f"{path}: not written by mct, as its metadata has no key `{_KEY}`")

@@ -314,13 +314,12 @@ def test_missing_data_set(tmp_path: Path, name: str) -> None:
 
 def test_experts_that_could_not_be_kept(tmp_path: Path, monkeypatch) -> None:
     """Too few timesteps, or a disk that is too small, are said before the first epoch."""
-    import mct.runtime.tensorfile
 
     words = ["experts", "--dataset", "digits", *RECIPE, "--out", tmp_path / "x.mct"]
     fails(2, "only 176 steps", *words, "--steps-per-timestep", "177")
     fails(2, "no such file", *words, "--dataset", "absent.npz")
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(mct.runtime.tensorfile.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     monkeypatch.setattr("mct.experts.run.train_experts", lambda *_, **__: pytest.fail("trained"))
     fails(1, "MB are free; make room", *words)
     assert list(tmp_path.iterdir()) == []

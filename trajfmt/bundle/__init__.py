@@ -4,6 +4,7 @@ This folder must not import `sources`, `convert`, `serve` or `export`.
 
 Modules:
     reader: `open` and `Bundle`.
+    standing: the manifest at a path, and whether it is still the one that was opened.
     create: `create` and `append`.
     writer: `BundleWriter`, which adds trajectories and publishes the bundle.
     filing: names for new files in a bundle.

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajfmt.encodings.parts.encoding import Trajectory
+from trajfmt.storage.filesystem import mapped_array
 from trajfmt.storage.writing import write_at
 
 __all__ = ["timesteps_of"]
@@ -25,7 +26,7 @@ def _unpack(trajectory: Trajectory, scratch: Path) -> NDArray[np.generic]:
         for t, start, values in trajectory.blocks(_BLOCK):
             place = t * layout.nbytes + start * layout.numpy_dtype.itemsize
             write_at(file.fileno(), np.ascontiguousarray(values).view(np.uint8).data, place)
-        return np.memmap(file, layout.numpy_dtype, "r", shape=(trajectory.timesteps, layout.size))
+        return mapped_array(file.fileno(), layout.numpy_dtype, (trajectory.timesteps, layout.size))
 
 
 def timesteps_of(trajectory: Trajectory, scratch: Path) -> NDArray[np.generic]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from trajfmt.bundle.reader import Bundle, Trajectory
 from trajfmt.encodings.parts.knots import checkpoint_header
-from trajfmt.errors import ExistsError, UsageError, WriteError, display
+from trajfmt.errors import ExistsError, TrajfmtError, UsageError, WriteError, display
 from trajfmt.storage.address import local
 from trajfmt.storage.writing import replacing
 
@@ -48,6 +48,8 @@ def extract(bundle: Bundle, trajectory: int, t: float, output: str | os.PathLike
     try:
         with replacing(path) as file:
             file.writelines(_checkpoint(bundle[trajectory], t, about))
+    except TrajfmtError:
+        raise
     except OSError as exc:
         raise WriteError(f"{display(path)}: cannot be written: {exc.strerror or exc}") from exc
 

@@ -10,15 +10,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import overload
 
+from trajfmt.bundle.standing import Standing, read_manifest
 from trajfmt.encodings.parts.encoding import Trajectory
 from trajfmt.encodings.table import encoding_of_manifest
-from trajfmt.errors import CorruptError, MissingError, NotABundleError, UnsafeError, UsageError, display
+from trajfmt.errors import UsageError
 from trajfmt.schema.layout import ParamLayout
-from trajfmt.schema.manifest import FILE_NAME, MAX_BYTES, Manifest, layout_of
+from trajfmt.schema.manifest import FILE_NAME, Manifest, layout_of
 from trajfmt.schema.parse import parse
 from trajfmt.storage.address import Address, Place, located
-from trajfmt.storage.files import Backend, BundleFiles, open_regular
-from trajfmt.storage.remote import RemoteFiles, fetch_manifest
+from trajfmt.storage.files import Backend, BundleFiles
+from trajfmt.storage.remote import RemoteFiles
 
 __all__ = ["Bundle", "Trajectory", "open", "read_manifest"]
 
@@ -113,7 +114,12 @@ class BoundsError(UsageError, IndexError):
 def _files(place: Place, data: bytes, manifest: Manifest, backend: Backend) -> BundleFiles:
     if isinstance(place, Address):
         return RemoteFiles(place, data, manifest.files, backend=backend)
-    return BundleFiles(place, {entry.path: entry.bytes for entry in manifest.files}, backend=backend)
+    return BundleFiles(
+        place,
+        {entry.path: entry.bytes for entry in manifest.files},
+        backend=backend,
+        standing=Standing(place, data, manifest.files),
+    )
 
 
 def open(
@@ -143,45 +149,3 @@ def open(
     elif verify:
         bundle.verify()
     return bundle
-
-
-def read_manifest(root: Place) -> bytes:
-    """Read the bytes of a manifest. Only their number is checked.
-
-    Args:
-        root: path or address of the bundle.
-
-    Raises:
-        MissingError: there is nothing at `root`.
-        NotABundleError: there is no manifest at `root`.
-        UnsafeError: the manifest is too large.
-        RemoteError: the address cannot be reached.
-    """
-    if isinstance(root, Address):
-        return fetch_manifest(root)
-    if not root.exists():
-        raise MissingError(f"{display(root)}: no such file or folder")
-    if not root.is_dir():
-        raise NotABundleError(
-            "not_a_bundle", "a bundle is a folder with a manifest.json, but this is a file", path=root
-        )
-    path = root / FILE_NAME
-    if not os.path.lexists(path):
-        raise NotABundleError(
-            "not_a_bundle", "a bundle is a folder with a manifest.json, but this folder has none", path=root
-        )
-    try:
-        fd = open_regular(path)
-    except CorruptError as exc:
-        raise NotABundleError("not_a_bundle", exc.message, path=path) from exc
-    try:
-        size = os.fstat(fd).st_size
-        if size > MAX_BYTES:
-            raise UnsafeError(
-                "manifest_too_large",
-                f"a manifest must have at most {MAX_BYTES} bytes, got {size}",
-                path=path,
-            )
-        return os.read(fd, size + 1)
-    finally:
-        os.close(fd)

@@ -10,7 +10,8 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Final
 
-from trajfmt.bundle.reader import Bundle, read_manifest
+from trajfmt.bundle.reader import Bundle
+from trajfmt.bundle.standing import read_manifest
 from trajfmt.encodings.parts.encoding import Encoding, Trajectory
 from trajfmt.encodings.table import encoding_of_manifest
 from trajfmt.errors import CorruptError, FormatError, Problem
@@ -37,7 +38,7 @@ def validate(path: str | os.PathLike[str] | Address) -> list[Problem]:
     """
     try:
         place = located(path)
-        bundle = Bundle(place, read_manifest(place))
+        bundle = Bundle(place, read_manifest(place), backend="pread")  # a file may be truncated meanwhile
     except FormatError as exc:
         return [Problem.of(exc)]
     with bundle:

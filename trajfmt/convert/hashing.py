@@ -12,10 +12,10 @@ from pathlib import Path
 import msgspec
 
 from trajfmt.convert.options import ConvertOptions
-from trajfmt.errors import SourceError
+from trajfmt.errors import ReadError, SourceError
 from trajfmt.schema.provenance import SourceFile
 from trajfmt.sources.base.collection import Part
-from trajfmt.storage.files import sha256_file
+from trajfmt.storage.opened import Identity, OpenFile, changed, sha256_of
 from trajfmt.version import __version__
 
 __all__ = ["Watched", "job_of"]
@@ -39,30 +39,31 @@ class Watched:
         self._pool = pool
         self._left = threading.Event()
         self._files = (part.path, *part.also)
-        self._before = [_status(path) for path in self._files]
+        self._before = [_identity(path) for path in self._files]
         known = part.verify()
         self._known = [] if known is None else [known]
         self._hashes: list[Future[str]] = []
         if known is None:
-            self._hash(part.path)
+            self._hash(0)
 
     def hash_more(self) -> None:
         """Start hashing all files but the first, whose hashing starts at once."""
-        for path in self._files[1:]:
-            self._hash(path)
+        for number in range(1, len(self._files)):
+            self._hash(number)
 
     def sources(self) -> list[SourceFile]:
         """Wait for the hashes and return name, size in bytes and sha256 of every file.
 
         Raises:
-            SourceError: the size or the modification time of a file has changed.
+            SourceError: a file has been changed or replaced.
+            ReadError: a file cannot be read any more.
         """
         hashes = [*self._known, *(future.result() for future in self._hashes)]
-        for path, status in zip(self._files, self._before, strict=True):
-            if _status(path) != status:
-                raise SourceError("source_changed", "the file changed while it was read", path=path)
+        for path, before in zip(self._files, self._before, strict=True):
+            if _identity(path) != before:
+                raise changed(path)
         triples = zip(self._files, self._before, hashes, strict=True)
-        return [SourceFile(path.name, size, sha256) for path, (size, _), sha256 in triples]
+        return [SourceFile(path.name, before.size, sha256) for path, before, sha256 in triples]
 
     def __enter__(self) -> Watched:
         return self
@@ -70,21 +71,29 @@ class Watched:
     def __exit__(self, *_error: object) -> None:
         self._left.set()
 
-    def _hash(self, path: Path) -> None:
-        self._hashes.append(self._pool.submit(sha256_file, path.resolve(), self._check))
+    def _hash(self, number: int) -> None:
+        self._hashes.append(self._pool.submit(self._hashed, number))
+
+    def _hashed(self, number: int) -> str:
+        path = self._files[number]
+        with OpenFile(path.resolve(), path) as file:
+            if file.identity != self._before[number]:
+                raise changed(path)
+            return sha256_of(file, self._check)
 
     def _check(self) -> None:
         if self._left.is_set():
             raise CancelledError
 
 
-def _status(path: Path) -> tuple[int, int]:
-    """Return size in bytes and modification time in nanoseconds of a source file."""
+def _identity(path: Path) -> Identity:
+    """Return the identity of a source file."""
     try:
-        status = path.stat()
-    except OSError as exc:
+        return Identity.of(path.stat())
+    except (FileNotFoundError, NotADirectoryError) as exc:
         raise SourceError("source_changed", f"can no longer be read: {exc.strerror}", path=path) from exc
-    return status.st_size, status.st_mtime_ns
+    except OSError as exc:
+        raise ReadError.of(exc, path) from exc
 
 
 def job_of(parts: Sequence[Part], options: ConvertOptions, target: Path) -> bytes:
@@ -93,7 +102,8 @@ def job_of(parts: Sequence[Part], options: ConvertOptions, target: Path) -> byte
     Version, sources with their sizes and times, settings and the suffix of the target enter it.
     """
     paths = [path for part in parts for path in (part.path, *part.also)]
-    files = [[os.fsencode(path.resolve()), *_status(path)] for path in paths]
+    found = [(path, _identity(path)) for path in paths]
+    files = [[os.fsencode(path.resolve()), now.size, now.modified] for path, now in found]
     settings = msgspec.to_builtins(options)
     for name in ("keep_going", "trust_pickle"):  # may change between a run and its continuation
         del settings[name]

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from concurrent.futures import CancelledError
 from typing import Any
 
-from numpy import generic
 from numpy.typing import NDArray
 
 from trajfmt.errors import SourceError
 from trajfmt.schema.provenance import Provenance
 from trajfmt.sources.base.collection import ForeignTrajectory
+from trajfmt.trajectory.source import Values
 
 __all__ = ["Bounds", "Window", "selected"]
 
@@ -87,7 +87,7 @@ class Window:
         """Return the module buffers at timestep t of the range, by name."""
         return self._source.buffers(self._range[t])
 
-    def read(self, t: int, parameter: int) -> NDArray[generic]:
+    def read(self, t: int, parameter: int) -> Values:
         """Return one parameter at timestep t of the range, flattened to `(size,)`.
 
         Raises:

@@ -23,6 +23,7 @@ from trajfmt.export.base import Job, Target
 from trajfmt.export.files import ranges, save
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.serve.stub import Dtype, Kind, stub_for
+from trajfmt.storage.filesystem import mapped_array
 from trajfmt.storage.writing import write_file
 from trajfmt.torch import from_readonly
 
@@ -138,7 +139,7 @@ def _single(trajectory: Trajectory, scratch: Path) -> NDArray[np.generic]:
         for row in trajectory.rows():
             file.write(row.astype(np.float32).data)
         file.flush()
-        return np.memmap(file, np.float32, "r", shape=(trajectory.timesteps, trajectory.layout.size))
+        return mapped_array(file.fileno(), np.dtype("<f4"), (trajectory.timesteps, trajectory.layout.size))
 
 
 def stubs(job: Job, destination: Path) -> None:

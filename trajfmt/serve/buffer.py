@@ -26,7 +26,7 @@ from trajfmt.schema.layout import DTYPES, ParamLayout
 from trajfmt.schema.manifest import FILE_NAME, FullEntry
 from trajfmt.serve.stub import Stub, read_stub
 from trajfmt.storage.address import Address, located
-from trajfmt.storage.files import BundleFiles, open_regular
+from trajfmt.storage.files import BundleFiles
 
 __all__ = ["LazyTrajectory", "Step", "Steps", "load", "load_buffer", "tensor_of"]
 
@@ -211,13 +211,11 @@ def _private(
     files: BundleFiles, name: str, offset: int, count: int, dtype: np.dtype[np.generic]
 ) -> NDArray[np.generic]:
     """Return elements of a file in a new map, whose changes stay in this process (copy on write)."""
-    files.array(name, offset, count, dtype)  # checks the size of the file and the byte range
     base = offset - offset % mmap.ALLOCATIONGRANULARITY
-    fd = open_regular(files.path(name))
-    try:
-        mapped = mmap.mmap(fd, offset - base + count * dtype.itemsize, access=mmap.ACCESS_COPY, offset=base)
-    finally:
-        os.close(fd)
+    values = files.array(name, offset, count, dtype)  # checks the byte range
+    mapped = files.private_map(name, base, offset - base + count * dtype.itemsize)
+    if mapped is None:
+        return np.array(values)
     _mapped.add(mapped)
     return np.frombuffer(mapped, dtype, count, offset - base)
 

@@ -19,7 +19,7 @@ from trajfmt.errors import CorruptError, MissingError, UsageError, display
 from trajfmt.schema.layout import MAX_TEXT
 from trajfmt.schema.manifest import ConvexManifest
 from trajfmt.storage.address import Address, Place, located
-from trajfmt.storage.files import open_regular
+from trajfmt.storage.opened import open_regular
 
 __all__ = ["Dtype", "Kind", "Stub", "read_stub", "stub_for"]
 

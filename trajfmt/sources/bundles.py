@@ -13,11 +13,13 @@ from trajfmt.bundle.decoded import timesteps_of
 from trajfmt.bundle.reader import Bundle, Trajectory
 from trajfmt.bundle.reader import open as open_bundle
 from trajfmt.encodings.convex.reader import ConvexTrajectory
+from trajfmt.encodings.full.reader import FullTrajectory
 from trajfmt.encodings.table import encoding_of_manifest
 from trajfmt.schema.layout import Dtype
 from trajfmt.schema.manifest import FILE_NAME
 from trajfmt.sources.base.collection import Collection, FileLayout, Found, OpenOptions, Plain, Shapes
 from trajfmt.storage.address import Address
+from trajfmt.storage.inputs import Row
 from trajfmt.storage.remote import RemoteFiles
 
 __all__ = ["LAYOUT", "open_at"]
@@ -29,8 +31,11 @@ def _recognise(path: Path) -> str | None:
 
 
 def _open(path: Path, options: OpenOptions) -> Collection:
-    """Return the trajectories of a bundle as a single part."""
-    return _collection(open_bundle(path), options)
+    """Return the trajectories of a bundle as a single part.
+
+    Files are read and not mapped: one that another process truncates must not end this one.
+    """
+    return _collection(open_bundle(path, backend="pread"), options)
 
 
 def open_at(address: Address) -> Collection:
@@ -41,7 +46,7 @@ def open_at(address: Address) -> Collection:
         FormatError: it is no bundle, or its manifest is damaged or unsafe.
         RemoteError: the address cannot be reached.
     """
-    bundle = open_bundle(address)
+    bundle = open_bundle(address, backend="pread")
     assert isinstance(bundle.files, RemoteFiles)
     bundle.files.keep_manifest()  # a resumed conversion compares this file in the cache
     return _collection(bundle, OpenOptions(trust_pickle=False, why="it is an address"))
@@ -132,8 +137,8 @@ class _Stored(Plain):
 class StoredTrajectory(_Stored):
     """One trajectory of a full bundle, as a `Source`.
 
-    Without compression it is read in place. Otherwise its timesteps are decoded once, in order, into an
-    unnamed temporary file. That file is mapped, so that reading in columns takes no memory.
+    Without compression pieces of it are read in place. Otherwise its timesteps are decoded once, in order,
+    into an unnamed temporary file. That file is mapped, so that reading in columns takes no memory.
     """
 
     def __init__(self, trajectory: Trajectory, scratch: Path) -> None:
@@ -142,11 +147,16 @@ class StoredTrajectory(_Stored):
         self._scratch = scratch
         self._rows: NDArray[np.generic] | None = None
 
-    def read(self, t: int, parameter: int) -> NDArray[np.generic]:
+    def read(self, t: int, parameter: int) -> Row | NDArray[np.generic]:
         """Return one parameter at timestep t, flattened."""
+        start, stop = self._offsets[parameter], self._offsets[parameter + 1]
+        if isinstance(self._trajectory, FullTrajectory):
+            row = self._trajectory.row(t, start, stop)
+            if row is not None:
+                return row
         if self._rows is None:
             self._rows = timesteps_of(self._trajectory, self._scratch)
-        return self._rows[t, self._offsets[parameter] : self._offsets[parameter + 1]]
+        return self._rows[t, start:stop]
 
     def close(self) -> None:
         """Free the temporary file, if there is one."""

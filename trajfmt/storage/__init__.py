@@ -4,10 +4,13 @@ This folder knows the manifest and the codecs but no trajectory. It must not imp
 folder above it.
 
 Modules:
-    files: reading a bundle's files: safe opening, mapping, positioned reads, hashes.
+    filesystem: what file systems differ in: syncing, maps, owners and free space.
+    locks: locks against other processes, also where the file system has none.
+    opened: regular files that are read by position: opening, identity, reading and hashing.
+    files: reading a bundle's files: mapping, positioned reads, hashes.
     writing: atomic and durable writes.
-    mapped: a regular file of any origin, mapped when it is first read.
-    safetensors: headers of safetensors files, and any such file as views of a memory map.
+    inputs: a file of any origin as an input, read by position.
+    safetensors: headers of safetensors files, and any such file as an input.
     hdf5: the metadata of an HDF5 file, compared with the manifest.
     datasets: HDF5 datasets as a manifest describes them.
     staging: the hidden folder in which a bundle is built: lock, journal, publication.
@@ -19,12 +22,17 @@ Modules:
 
 from trajfmt.storage.cache import cache_folder
 from trajfmt.storage.files import sha256_file
+from trajfmt.storage.filesystem import free_bytes
+from trajfmt.storage.locks import BusyError, Lock
 from trajfmt.storage.staging import Staging
 from trajfmt.storage.writing import write_file
 
 __all__ = [
+    "BusyError",
+    "Lock",
     "Staging",
     "cache_folder",
+    "free_bytes",
     "sha256_file",
     "write_file",
 ]

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+
+from trajfmt.storage.filesystem import sync
+from trajfmt.storage.locks import has_locks
 
 __all__ = ["CACHE_VARIABLE", "arriving", "cache_folder"]
 
@@ -59,7 +62,7 @@ def arriving(path: Path, is_there: Callable[[], bool]) -> Iterator[int | None]:
         else:
             os.ftruncate(fd, 0)
             yield fd
-            os.fsync(fd)
+            sync(fd)
             os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
@@ -81,17 +84,29 @@ def _claim(path: Path) -> tuple[int, Path]:
     while True:
         fd = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            if not has_locks(fd, wait=True):
+                os.close(fd)
+                partial.unlink(missing_ok=True)
+                return _own(path)
             if os.path.samestat(os.fstat(fd), os.stat(partial)):
                 return fd, partial
         except FileNotFoundError:
             pass
-        except OSError:  # a file system without locks: every process makes its own partial file
-            os.close(fd)
-            partial.unlink(missing_ok=True)
-            fd, name = tempfile.mkstemp(".partial", f".{path.name}.", path.parent)
-            return fd, Path(name)
         except BaseException:
             os.close(fd)
             raise
         os.close(fd)
+
+
+def _own(path: Path) -> tuple[int, Path]:
+    """Create a partial file of this process alone, on a file system without locks.
+
+    Several processes may then make the same file, and the last one gives it its name. The file has the same
+    permissions as any other, as the cache may be shared by several users.
+    """
+    for number in itertools.count():
+        partial = path.with_name(f".{path.name}.{os.getpid()}-{number}.partial")
+        with contextlib.suppress(FileExistsError):
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+            return os.open(partial, flags, 0o666), partial
+    raise AssertionError

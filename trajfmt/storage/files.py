@@ -1,131 +1,93 @@
-"""Reading the files of a bundle on disk: safe opening, mapping, positioned reads, hashes.
+"""Reading the files of a bundle on disk: mapping, positioned reads, hashes.
 
-This module knows neither encodings nor the manifest.
+This module knows no encodings, and of the manifest only which files it lists.
 """
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import mmap
-import os
-import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.errors import CorruptError, FormatError, UnsafeError, UsageError
+from trajfmt.errors import CorruptError, FormatError, ReadError, SourceError, UnsafeError, UsageError
+from trajfmt.storage.filesystem import map_file
+from trajfmt.storage.inputs import Row
+from trajfmt.storage.opened import Identity, OpenFile, sha256_of
 
-__all__ = ["Backend", "BundleFiles", "open_regular", "sha256_file"]
+__all__ = ["Backend", "BundleFiles", "sha256_file"]
 
 Backend = Literal["mmap", "pread"]
 """How files are read: mapped, or by positioned reads, which suit network file systems better."""
 
-_BLOCK: Final = 2**20
-"""Bytes that are read and hashed at a time."""
-
-_SEGMENT: Final = 64 * 2**20
-"""Bytes that are mapped and hashed at a time."""
-
-_MAX_MAPS: Final = 16
-"""Maps that a `BundleFiles` keeps. Each holds a file descriptor, and a bundle may have thousands of files."""
-
-
-def open_regular(path: Path) -> int:
-    """Open a regular file for reading and return its descriptor.
-
-    `O_NONBLOCK` keeps a named pipe from blocking the caller before it can be refused.
-
-    Raises:
-        UnsafeError: the path is a link, a pipe, a device or a folder.
-        CorruptError: there is no such file.
-        OSError: the file cannot be opened for another reason, such as its permissions.
-    """
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
-    except OSError as exc:
-        if path.is_symlink():
-            raise UnsafeError("path_unsafe", "a link where a file is expected", path=path) from exc
-        if exc.errno not in (errno.ENOENT, errno.ENOTDIR):
-            raise  # says nothing about the contents
-        raise CorruptError("file_missing", f"cannot be opened: {exc.strerror}", path=path) from exc
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise UnsafeError("path_unsafe", "not a regular file", path=path)
-    return fd
+_MAX_OPEN: Final = 16
+"""Maps or open files that a `BundleFiles` keeps. Each holds a descriptor, and a bundle may have thousands."""
 
 
 def sha256_file(path: Path, check: Callable[[], None] = lambda: None) -> str:
     """Return the sha256 of a regular file as lower-case hex.
 
-    The file is mapped and hashed in few large segments. After each segment a thread waits for the interpreter
-    lock. With small blocks, and other threads that compute in Python, hashing a source took twice as long as
-    its whole conversion.
-
     Args:
-        path: the file. No other process may truncate it meanwhile.
-        check: called before each segment. An error that it raises ends the hashing.
+        path: the file.
+        check: called before each block. An error that it raises ends the hashing.
 
     Raises:
         UnsafeError: the path is no regular file.
         CorruptError: there is no such file.
+        ReadError: the file cannot be read.
     """
-    fd = open_regular(path)
-    try:
-        return _sha256(fd, mapped=True, check=check)
-    finally:
-        os.close(fd)
-
-
-def _sha256(fd: int, *, mapped: bool, check: Callable[[], None] = lambda: None) -> str:
-    digest = hashlib.sha256()
-    start, size = 0, os.fstat(fd).st_size
-    while start < size:
-        check()
-        if mapped:
-            count = min(_SEGMENT, size - start)
-            with mmap.mmap(fd, count, access=mmap.ACCESS_READ, offset=start) as segment:
-                digest.update(segment)
-        else:
-            block = os.pread(fd, _BLOCK, start)
-            digest.update(block)
-            count = len(block) or size  # the file has become shorter: its hash will differ
-        start += count
-    return digest.hexdigest()
+    with OpenFile(path) as file:
+        return sha256_of(file, check)
 
 
 class BundleFiles:
     """Read-only access to the files that a manifest lists.
 
-    With `pread` a file is opened for each read. With `mmap` the most recently used files stay mapped.
-    Pickling keeps the paths and drops the maps. Forked processes share the maps.
+    The most recently used files stay open, or mapped. Where a file system cannot map files they are read.
+    Pickling keeps the paths and closes the files. Forked processes share them.
+
+    Files are opened when they are first used. Each must then still belong to the bundle: if the manifest at
+    the path has been replaced, the new one must list the same file, as it does after an append.
 
     Args:
         root: the bundle's folder.
         sizes: bytes of every listed file, by its name in the manifest. A file of another size is refused.
         backend: `mmap` or `pread`.
+        standing: called with the name of a file after it was opened. It raises an error if the bundle at the
+            path is another one by now.
 
     Raises:
         UsageError: `backend` is neither.
     """
 
-    def __init__(self, root: Path, sizes: Mapping[str, int], *, backend: Backend = "mmap") -> None:
+    def __init__(
+        self,
+        root: Path,
+        sizes: Mapping[str, int],
+        *,
+        backend: Backend = "mmap",
+        standing: Callable[[str], None] | None = None,
+    ) -> None:
         if backend not in ("mmap", "pread"):
             raise UsageError(f"`backend` must be mmap or pread, got {backend!r}")
         self.root = root.absolute()  # a later chdir must not lose the files
         self.sizes = dict(sizes)
         self.backend: Backend = backend
+        self._standing = standing
+        self._seen: dict[str, Identity] = {}
         self._maps: dict[str, mmap.mmap] = {}
+        self._files: dict[str, OpenFile] = {}
 
     def __getstate__(self) -> dict[str, object]:
-        return {"root": self.root, "sizes": self.sizes, "backend": self.backend}
+        kept = ("root", "sizes", "backend", "_standing", "_seen")
+        return {name: self.__dict__[name] for name in kept}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
-        self._maps = {}
+        self._maps, self._files = {}, {}
 
     def path(self, name: str) -> Path:
         """Return the path of a listed file.
@@ -164,8 +126,8 @@ class BundleFiles:
             )
         if count == 0:
             return np.empty(0, dtype)
-        if self.backend == "mmap":
-            return np.frombuffer(self._map(name), dtype, count, offset)
+        if self.backend == "mmap" and (mapped := self._map(name)) is not None:
+            return np.frombuffer(mapped, dtype, count, offset)
         return np.frombuffer(self.read(name, offset, nbytes), dtype)
 
     def read(self, name: str, offset: int, nbytes: int) -> bytes:
@@ -173,26 +135,28 @@ class BundleFiles:
 
         Raises:
             CorruptError: the file is missing, does not have its listed size, or ended while it was read.
+            ReadError: the operating system reports an error.
         """
-        fd = self._opened(name)
-        parts: list[bytes] = []
+        file = self._open(name)
         try:
-            while nbytes:
-                part = os.pread(fd, min(nbytes, 2**30), offset)
-                if not part:
-                    raise CorruptError("file_size_mismatch", "ended while it was read", path=self.where(name))
-                parts.append(part)
-                offset += len(part)
-                nbytes -= len(part)
-        finally:
-            os.close(fd)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+            return file.read(offset, nbytes)
+        except SourceError as exc:
+            raise CorruptError("file_size_mismatch", "ended while it was read", path=exc.path) from exc
+
+    def row(self, name: str, offset: int, count: int, dtype: np.dtype[Any]) -> Row:
+        """Return `count` elements from byte `offset`, which are read when they are sliced.
+
+        Raises:
+            CorruptError: the file is missing, or does not have its listed size.
+        """
+        return Row(self._open(name), dtype, count, offset)
+
+    def can_map(self, name: str) -> bool:
+        """Return whether a file is mapped for `array`, so that an array of all of it takes no memory."""
+        return self.backend == "mmap" and self._map(name) is not None
 
     def verify(self, hashes: Mapping[str, str]) -> dict[str, FormatError]:
         """Compare listed files with their sizes and hashes, and return the error for each that differs.
-
-        Files are read and not mapped, whatever the backend: reading a map of a file that another process
-        truncates would end this one.
 
         Args:
             hashes: the sha256 of each file, by name.
@@ -203,11 +167,7 @@ class BundleFiles:
         problems: dict[str, FormatError] = {}
         for name, expected in hashes.items():
             try:
-                fd = self._opened(name)
-                try:
-                    found = _sha256(fd, mapped=False)
-                finally:
-                    os.close(fd)
+                found = sha256_of(self._new(name))
                 if found != expected:
                     raise CorruptError(
                         "hash_mismatch",
@@ -219,32 +179,86 @@ class BundleFiles:
         return problems
 
     def close(self) -> None:
-        """Forget all maps. A map itself ends with the last array that was made from it."""
+        """Close all files. A map itself ends with the last array that was made from it."""
         self._maps.clear()
+        self._files.clear()
 
-    def _opened(self, name: str) -> int:
-        """Open a listed file and compare its size with that of the manifest."""
-        fd = open_regular(self.path(name))
-        found = os.fstat(fd).st_size
-        if found != self.sizes[name]:
-            os.close(fd)
+    def _new(self, name: str) -> OpenFile:
+        """Open a listed file, and require that it belongs to the bundle.
+
+        Raises:
+            CorruptError: the file is missing, or does not have its listed size.
+            SourceError: the file or the bundle has been replaced since it was opened.
+        """
+        file = OpenFile(self.path(name), self.where(name))
+        try:
+            self._check(name, file.identity)
+        except BaseException:
+            file.close()  # now: the traceback refers to it
+            raise
+        return file
+
+    def _check(self, name: str, found: Identity) -> None:
+        if found.size != self.sizes[name]:
             raise CorruptError(
                 "file_size_mismatch",
-                f"must have {self.sizes[name]} bytes, got {found}; the file is incomplete or changed",
+                f"must have {self.sizes[name]} bytes, got {found.size}; the file is incomplete or changed",
                 path=self.where(name),
             )
-        return fd
+        if self._standing is not None:
+            if self._seen.setdefault(name, found) != found:
+                raise SourceError(
+                    "source_changed",
+                    "changed while the bundle was open; open it again",
+                    path=self.where(name),
+                )
+            self._standing(name)  # after opening: what has been opened cannot be replaced any more
 
-    def _map(self, name: str) -> mmap.mmap:
-        """Return a map of a file, and forget the least recently used maps."""
-        mapped = self._maps.pop(name, None)
+    def private_map(self, name: str, offset: int, nbytes: int) -> mmap.mmap | None:
+        """Return a new map of a part of a file, whose changes stay in this process (copy on write).
+
+        Args:
+            name: the listed file.
+            offset: first byte, a multiple of `mmap.ALLOCATIONGRANULARITY`.
+            nbytes: bytes to map.
+
+        Returns:
+            The map; None if its file system cannot map files.
+        """
+        return _mapped(self._open(name), nbytes, offset, writable=True)
+
+    def _open(self, name: str) -> OpenFile:
+        return _recent(self._files, name, self._new)
+
+    def _map(self, name: str) -> mmap.mmap | None:
+        """Return a map of a file; None if its file system cannot map files."""
+        mapped = self._maps.get(name)
         if mapped is None:
-            fd = self._opened(name)
-            try:
-                mapped = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
-            finally:
-                os.close(fd)  # the map has a descriptor of its own
-        self._maps[name] = mapped
-        for old in list(self._maps)[:-_MAX_MAPS]:  # other threads may do the same: no iteration over it
-            self._maps.pop(old, None)
-        return mapped
+            with self._new(name) as file:  # the map has a descriptor of its own
+                mapped = _mapped(file)
+            if mapped is None:
+                self.backend = "pread"
+                return None
+        found: mmap.mmap = mapped
+        return _recent(self._maps, name, lambda _name: found)
+
+
+def _mapped(file: OpenFile, nbytes: int = 0, offset: int = 0, *, writable: bool = False) -> mmap.mmap | None:
+    try:
+        return map_file(file.fd, nbytes, offset, writable=writable)
+    except OSError as exc:
+        raise ReadError.of(exc, file.where) from exc
+
+
+Held = TypeVar("Held")
+
+
+def _recent(held: dict[str, Held], name: str, make: Callable[[str], Held]) -> Held:
+    """Return an entry, made if there is none, and forget the least recently used ones."""
+    found = held.pop(name, None)
+    if found is None:
+        found = make(name)
+    held[name] = found
+    for old in list(held)[:-_MAX_OPEN]:  # other threads may do the same: no iteration over it
+        held.pop(old, None)
+    return found

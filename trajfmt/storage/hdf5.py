@@ -7,6 +7,9 @@ followed that the manifest does not name.
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -14,7 +17,7 @@ from typing import Final
 import h5py
 
 from trajfmt.codecs.table import CODECS
-from trajfmt.errors import CorruptError, FormatError, UnsafeError
+from trajfmt.errors import CorruptError, FormatError, ReadError, UnsafeError
 from trajfmt.storage.datasets import Dataset
 
 __all__ = ["check"]
@@ -22,14 +25,22 @@ __all__ = ["check"]
 _PIPELINES: Final = {(), *(tuple(step.number for step in codec.filters) for codec in CODECS.values())}
 _NAMES: Final = {step.number: step.name for codec in CODECS.values() for step in codec.filters}
 
+_ERRNO: Final = re.compile(r"errno = (\d+)")
+_OF_CONTENTS: Final = (0, errno.EINVAL, errno.EOVERFLOW, errno.EFBIG, errno.ENOENT)
+"""Error numbers of reads at places that the metadata name, and that no file has."""
+
 _ODD: Final = 8
 """Superfluous objects that are named."""
 
 
 def check(path: Path, expected: Mapping[str, Dataset]) -> Iterator[FormatError]:
-    """Yield every disagreement of a file with the manifest."""
+    """Yield every disagreement of a file with the manifest.
+
+    Raises:
+        ReadError: the operating system cannot read the file, which says nothing about its contents.
+    """
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking=False) as file:  # some file systems have no locks
             yield from _names(file, {name.partition("/")[0] for name in expected}, path)
             groups = {name.partition("/")[0] for name in expected if "/" in name}
             for group in sorted(groups):
@@ -41,8 +52,22 @@ def check(path: Path, expected: Mapping[str, Dataset]) -> Iterator[FormatError]:
     except FormatError as exc:
         yield exc
     except Exception as exc:  # h5py lets through whatever damaged metadata provoke
+        if (number := _system_error(exc)) is not None:
+            raise ReadError.of(OSError(number, os.strerror(number)), path) from exc
         reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
         yield CorruptError("header_invalid", f"not readable as HDF5: {reason}", path=path)
+
+
+def _system_error(exc: Exception) -> int | None:
+    """Return the error number of the operating system that an exception of h5py reports, if there is one.
+
+    h5py raises several types of exceptions, and libhdf5 writes the number into the message. Damaged metadata
+    that lead to impossible places in the file cause some numbers, too. These are no errors of the system.
+    """
+    number = exc.errno if isinstance(exc, OSError) else None
+    if number is None and (said := _ERRNO.search(str(exc))):
+        number = int(said[1])
+    return None if number in _OF_CONTENTS else number
 
 
 def _type_name(item: h5py.Dataset) -> str:

@@ -18,7 +18,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -39,6 +38,7 @@ from trajfmt.storage import transfer
 from trajfmt.storage.address import Address
 from trajfmt.storage.cache import CACHE_VARIABLE, arriving, cache_folder
 from trajfmt.storage.files import Backend, BundleFiles
+from trajfmt.storage.filesystem import free_bytes
 from trajfmt.storage.writing import write_at
 
 __all__ = ["RemoteFiles", "fetch_manifest"]
@@ -192,7 +192,8 @@ class RemoteFiles(BundleFiles):
             OSError: the disk is full.
         """
         size, digest, count = self.sizes[name], hashlib.sha256(), 0
-        if shutil.disk_usage(self.root).free < size:
+        free = free_bytes(self.root)
+        if free is not None and free < size:
             raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} for {size} bytes")
         try:
             with closing(transfer.stream(self._address, name, size)) as pieces:

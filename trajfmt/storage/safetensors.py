@@ -1,8 +1,9 @@
-"""The headers of safetensors files, written and checked, and any such file as views of a memory map.
+"""The headers of safetensors files, written and checked, and any such file as an input.
 
 The rules of a header are those of the `safetensors` library. That library's numpy reader has no bfloat16 and
-copies every tensor. This reader has every type and copies nothing. That library's writer sorts tensors by
-name, which would scatter the order of the parameters. The headers written here keep the order they are given.
+reads tensors whole. This reader has every type and reads the pieces that are asked for. That library's writer
+sorts tensors by name, which would scatter the order of the parameters. The headers written here keep the
+order they are given.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajfmt.errors import CorruptError, Reason, UnsafeError, UsageError
-from trajfmt.storage.mapped import MappedFile
+from trajfmt.storage.inputs import InputFile, Row
 
 __all__ = [
     "MAX_HEADER",
@@ -177,7 +178,7 @@ def stored_tensor(entry: object, data: int) -> StoredTensor | str:
 
 
 class SafetensorsFile:
-    """A safetensors file of any origin, mapped.
+    """A safetensors file of any origin.
 
     Raises:
         CorruptError: the file is truncated, or its header breaks a rule of the format.
@@ -187,7 +188,7 @@ class SafetensorsFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.file: MappedFile = MappedFile(path, least=8)
+        self.file: InputFile = InputFile(path, least=8)
         self.nbytes: int = self.file.nbytes
         self.tensors: dict[str, StoredTensor] = {}
         """Every tensor, in the order of the header."""
@@ -196,7 +197,17 @@ class SafetensorsFile:
         self._read_header()
 
     def array(self, name: str) -> NDArray[Any]:
-        """Return a tensor in its own shape and type: a read-only view of the map.
+        """Return a tensor in its own shape and type, read-only.
+
+        Raises:
+            UsageError: the items are smaller than a byte, for which numpy has no type.
+        """
+        values = np.asarray(self.row(name)).reshape(self.tensors[name].shape)
+        values.flags.writeable = False
+        return values
+
+    def row(self, name: str) -> Row:
+        """Return a tensor in its own type, flattened. Slices of it are read from the file.
 
         Raises:
             UsageError: the items are smaller than a byte, for which numpy has no type.
@@ -204,15 +215,12 @@ class SafetensorsFile:
         tensor = self.tensors[name]
         if (dtype := NUMPY.get(tensor.dtype)) is None:
             raise UsageError(f"numpy has no type for {tensor.dtype}, in which `{name}` is stored")
-        if tensor.start == tensor.stop:
-            return np.empty(tensor.shape, dtype)
-        count = math.prod(tensor.shape)
-        return np.frombuffer(self.file.map(), dtype, count, tensor.start).reshape(tensor.shape)
+        return self.file.row(dtype, math.prod(tensor.shape), tensor.start)
 
     def _read_header(self) -> None:
-        mapped = self.file.map()
-        data = header_end(mapped[:8], self.nbytes, self.path, too_long="source_truncated")
-        table = decode_header(mapped[8:data], self.path)
+        first = self.file.read(0, 8)
+        data = header_end(first, self.nbytes, self.path, too_long="source_truncated")
+        table = decode_header(self.file.read(8, data - 8), self.path)
         metadata = table.pop("__metadata__", None)
         if metadata is not None:
             if not isinstance(metadata, dict) or not all(isinstance(x, str) for x in metadata.values()):

@@ -5,6 +5,7 @@ a record in the journal, and files.
 
     .out.mct.partial/
         lock                           locked while a process writes here
+        owner                          instead of the lock, where the file system has none
         job                            identifies what is built; another job starts afresh
         bundle/…                       the files of finished trajectories, under their final names
         journal/
@@ -18,7 +19,6 @@ a record in the journal, and files.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import itertools
 import os
 import shutil
@@ -30,8 +30,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajfmt.errors import ExistsError, UnsafeError, UsageError, WriteError, display
+from trajfmt.storage.filesystem import our_uid, sync_folder
+from trajfmt.storage.locks import BusyError, Lock
 from trajfmt.storage.safetensors import NAMES, SafetensorsFile, encode_header
-from trajfmt.storage.writing import fsync_directory, write_file
+from trajfmt.storage.writing import write_file
 
 __all__ = ["Staging"]
 
@@ -47,6 +49,9 @@ class Staging:
     Raises:
         UsageError: the parent folder is missing, or another process is writing to this destination.
         WriteError: files cannot be created in the parent folder.
+
+    Warns:
+        FileSystemWarning: the file system has no locks; see `trajfmt.storage.locks`.
     """
 
     def __init__(self, destination: Path, job: bytes) -> None:
@@ -60,7 +65,7 @@ class Staging:
         self._journal = self.root / "journal"
         self._pending = self.root / "pending"
         self._counter = itertools.count()
-        self._lock = self._take_lock()
+        self._lock: Lock | None = self._take_lock()
         try:
             self.resumed: bool = self._is(job)
             if not self.resumed:
@@ -69,8 +74,10 @@ class Staging:
             shutil.rmtree(self._pending, ignore_errors=True)
             for folder in (self.bundle, self._journal, self._pending):
                 folder.mkdir(exist_ok=True)
-        except BaseException:
+        except BaseException as exc:
             self.release()
+            if isinstance(exc, OSError):
+                raise WriteError(f"{display(self.root)}: cannot be written: {exc.strerror or exc}") from exc
             raise
 
     @staticmethod
@@ -83,32 +90,44 @@ class Staging:
             return None
         return job if any((root / "journal").glob("[0-9]*.json")) else None
 
-    def _take_lock(self) -> int:
+    def _take_lock(self) -> Lock:
         """Lock the hidden folder. Try again if another process has removed it in between."""
         path = self.root / "lock"
         while True:
             self._take_root()
-            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW)
+                opened = os.fstat(fd)
+                lock = Lock(fd, self.root / "owner", self.destination)
+            except FileNotFoundError:
+                continue
+            except BusyError as exc:
+                why = f"; {exc}" if str(exc) else ""
+                raise UsageError(f"{display(self.destination)}: another process is writing it{why}") from exc
             except OSError as exc:
-                os.close(lock)
-                raise UsageError(f"{display(self.destination)}: another process is writing it") from exc
-            if path.exists() and os.path.samestat(os.fstat(lock), os.stat(path)):
-                return lock
-            os.close(lock)
+                raise WriteError(f"{display(path)}: cannot be locked: {exc.strerror or exc}") from exc
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(opened, os.stat(path)):
+                    return lock
+            lock.release()
 
     def _take_root(self) -> None:
         """Create the hidden folder, or take over that of an earlier process. A link is refused."""
+        created = False
         try:
-            self.root.mkdir(mode=0o700, exist_ok=True)
-            status = os.lstat(self.root)
+            self.root.mkdir(mode=0o700)
+            created = True
         except FileExistsError:
-            status = os.lstat(self.root)
+            pass
         except OSError as exc:
             message = f"{display(self.root.parent)}: cannot create files here: {exc.strerror}"
             raise WriteError(message) from exc
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        try:
+            status = os.lstat(self.root)
+        except FileNotFoundError:
+            return  # another process has removed it: `_take_lock` tries again
+        ours = created or status.st_uid == os.geteuid() or status.st_uid == our_uid(self.root.parent)
+        if not stat.S_ISDIR(status.st_mode) or not ours:
             raise UsageError(
                 f"{display(self.root)}: the bundle is built here, but this is no folder of yours; remove it"
             )
@@ -174,12 +193,12 @@ class Staging:
             ExistsError: something has appeared at the destination meanwhile.
         """
         for folder, _, _ in os.walk(self.bundle):
-            fsync_directory(Path(folder))
+            sync_folder(Path(folder))
         if os.path.lexists(self.destination):
             raise ExistsError(f"{display(self.destination)} already exists; choose another name")
         os.rename(self.bundle, self.destination)
         with contextlib.suppress(OSError):  # the bundle is there, whatever fails now
-            fsync_directory(self.destination.parent)
+            sync_folder(self.destination.parent)
             self.discard()
 
     def publish_into(self, manifest_name: str, manifest: bytes) -> None:
@@ -197,7 +216,7 @@ class Staging:
             target.mkdir(exist_ok=True)
             for name in names:
                 os.replace(Path(folder) / name, target / name)
-            fsync_directory(target)
+            sync_folder(target)
         write_file(self.destination / manifest_name, manifest)
         with contextlib.suppress(OSError):
             self.discard()
@@ -211,6 +230,6 @@ class Staging:
     def release(self) -> None:
         """Unlock the folder, and keep the finished work for a later process."""
         shutil.rmtree(self._pending, ignore_errors=True)
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+from trajfmt.storage.filesystem import UNSUPPORTED, sync, sync_folder
 
 __all__ = ["fsync_directory", "fsync_file", "replacing", "reserve", "write_at", "write_file"]
 
@@ -16,7 +17,7 @@ def fsync_file(path: Path) -> None:
     """Make the contents of a file durable that another library has written."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(fd)
+        sync(fd)
     finally:
         os.close(fd)
 
@@ -46,7 +47,7 @@ def reserve(path: Path, nbytes: int) -> None:
     try:
         os.posix_fallocate(fd, 0, max(1, nbytes))
     except OSError as exc:
-        if exc.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+        if exc.errno not in UNSUPPORTED:
             raise
     finally:
         os.close(fd)
@@ -55,11 +56,7 @@ def reserve(path: Path, nbytes: int) -> None:
 
 def fsync_directory(path: Path) -> None:
     """Make the entries of a folder durable: files created, renamed or removed in it."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    sync_folder(path)
 
 
 @contextmanager
@@ -78,7 +75,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         with partial.open("xb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            sync(file.fileno())
         os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)

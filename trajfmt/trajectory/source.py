@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import zip_longest
 from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -20,10 +21,12 @@ __all__ = [
     "ArrayTrajectory",
     "Block",
     "Convexified",
+    "Fillable",
     "Identified",
     "Piecewise",
     "Source",
     "SupportsBuffers",
+    "Values",
     "checked",
     "columns",
 ]
@@ -38,6 +41,35 @@ PIECE: Final = 128
 of blocks."""
 
 
+class Values(Protocol):
+    """One flattened parameter: an array, or what reads consecutive elements from a file when it is sliced."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return `(size,)`."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Return the type of the elements."""
+        ...
+
+    def __getitem__(self, piece: slice, /) -> Any:
+        """Return consecutive elements as an array."""
+        ...
+
+
+class Fillable(Protocol):
+    """One flattened parameter in a file, which can be read into memory that is there already.
+
+    New memory for every piece would take longer than reading it.
+    """
+
+    def read_into(self, out: NDArray[np.uint8], start: int, /) -> None:
+        """Read elements from `start` on, as the bytes that `out` has room for."""
+        ...
+
+
 class Source(Protocol):
     """A full trajectory whose weights can be read one parameter at a time."""
 
@@ -46,8 +78,10 @@ class Source(Protocol):
         """Return the number of timesteps, T + 1."""
         ...
 
-    def read(self, t: int, parameter: int) -> Array:
+    def read(self, t: int, parameter: int) -> Values:
         """Return one parameter at timestep t, flattened to `(size,)`. A view is preferred to a copy.
+
+        A writer slices it from the first element to the last, and keeps one such object for each timestep.
 
         Args:
             t: timestep.
@@ -93,7 +127,7 @@ class Convexified(Protocol):
         """Return the timesteps of the knots, from 0 to T."""
         ...
 
-    def read(self, t: int, parameter: int) -> Array:
+    def read(self, t: int, parameter: int) -> Values:
         """Return one parameter at a knot, flattened to `(size,)`. A view is preferred to a copy.
 
         Args:
@@ -169,7 +203,7 @@ class ArrayTrajectory:
 
 
 class Block(NamedTuple):
-    """A range of elements of one parameter, at all timesteps."""
+    """A range of elements of one parameter, at all timesteps. It is valid until the next one is requested."""
 
     parameter: int
     """Index of the parameter."""
@@ -183,7 +217,7 @@ class Block(NamedTuple):
 
 def checked(
     source: Source | Convexified, layout: ParamLayout, t: int, parameter: int, *, cast: bool = False
-) -> Array:
+) -> Values:
     """Read one parameter at one timestep or knot, and check its size and dtype.
 
     Args:
@@ -227,8 +261,35 @@ def columns(source: Source, layout: ParamLayout, *, cast: bool = False) -> Itera
     """
     timesteps = source.timesteps
     length = max(PIECE, BLOCK_BYTES // (8 * timesteps) // PIECE * PIECE)
+    room: list[NDArray[np.uint8]] = []
     for index, parameter in enumerate(layout.parameters):
         base = layout.offsets[index]
         whole = [checked(source, layout, t, index, cast=cast) for t in range(timesteps)]
+        if not room and any(hasattr(values, "read_into") for values in whole):
+            room = [np.empty(8 * length, np.uint8) for _ in range(timesteps)]
+        pieces = [_reader(values, length, own) for values, own in zip_longest(whole, room)]
         for start in range(0, parameter.size, length):
-            yield Block(index, base + start, [values[start : start + length] for values in whole])
+            stop = min(start + length, parameter.size)
+            yield Block(index, base + start, [piece(start, stop) for piece in pieces])
+
+
+def _reader(values: Values, length: int, room: NDArray[np.uint8] | None) -> Callable[[int, int], Array]:
+    """Return a function that returns elements `start:stop` of a parameter, in `room` if it reads them.
+
+    It is called for every piece of every timestep. The views of a whole piece are made only once.
+    """
+    fill: Callable[[NDArray[np.uint8], int], None] | None = getattr(values, "read_into", None)
+    if room is None or fill is None:
+        return lambda start, stop: values[start:stop]
+    width = values.dtype.itemsize
+    data = room[: length * width]
+    piece = data.view(values.dtype)
+
+    def read(start: int, stop: int) -> Array:
+        if stop - start == length:
+            fill(data, start)
+            return piece
+        fill(data[: (stop - start) * width], start)
+        return piece[: stop - start]
+
+    return read

@@ -16,6 +16,8 @@ from mct.distillation.folder import RunFolder  # noqa: E402
 from mct.distillation.loop import distill  # noqa: E402
 from mct.errors import ExistsError, MismatchError, MissingError  # noqa: E402
 from tests.helpers.distilling import CONFIG, PROTOCOL, assert_same_run, distiller_of, run_whole  # noqa: E402
+from tests.helpers.faults import no_locks  # noqa: E402
+from trajfmt.errors import FileSystemWarning  # noqa: E402
 
 
 def test_metrics_beyond_the_state_are_cut(tmp_path: Path, bundle, digits, model) -> None:
@@ -49,6 +51,32 @@ def test_two_runs_in_one_folder_at_once_are_refused(tmp_path: Path, bundle, digi
     with pytest.raises(ExistsError, match="another run"):
         next(distill(distiller_of(bundle, digits, model), RunFolder(tmp_path / "run"), resume=True))
     first.close()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EBADF, errno.EIO, errno.EOPNOTSUPP])
+@pytest.mark.filterwarnings("default::trajfmt.errors.FileSystemWarning")
+def test_run_on_a_file_system_without_locks(
+    tmp_path: Path, monkeypatch, bundle, digits, model, number: int
+) -> None:
+    """It goes on, and says so; a file keeps a second run out, and goes with the first."""
+    no_locks(monkeypatch, number, tmp_path)
+    folder = RunFolder(tmp_path / "run")
+    first = distill(distiller_of(bundle, digits, model), folder)
+    with pytest.warns(FileSystemWarning, match="run: this file system has no locks"):
+        next(first)
+    assert (folder.path / ".lock").is_file()
+    with pytest.raises(ExistsError, match=r"another run .*\.lock is its lock; if that process has ended"):
+        next(distill(distiller_of(bundle, digits, model), RunFolder(tmp_path / "run"), resume=True))
+    first.close()
+    assert not (folder.path / ".lock").exists()
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.EACCES])
+def test_lock_of_another_run_is_told_by_its_error(tmp_path: Path, monkeypatch, number: int) -> None:
+    """Only the errors that flock documents for it."""
+    no_locks(monkeypatch, number, tmp_path)
+    with pytest.raises(ExistsError, match=r"another run is writing here; use another --out$"):
+        RunFolder(tmp_path / "run").lock().__enter__()
 
 
 def test_run_that_was_killed_before_its_first_save_continues(tmp_path: Path, bundle, digits, model) -> None:

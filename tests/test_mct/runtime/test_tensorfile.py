@@ -1,6 +1,7 @@
 """Small files of tensors and facts: whole or not at all, and checked when they are read."""
 
 import errno
+import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -84,10 +85,25 @@ def test_room_is_looked_for_where_the_folder_will_be(tmp_path: Path, monkeypatch
     """The nearest folder that exists tells; exactly enough is enough."""
     asked: list[Path] = []
     monkeypatch.setattr(
-        shutil, "disk_usage", lambda place: asked.append(place) or SimpleNamespace(free=10**6)
+        shutil, "disk_usage", lambda place: asked.append(place) or SimpleNamespace(total=10**9, free=10**6)
     )
     tensorfile.require_space(tmp_path / "a" / "b", 10**6)
     assert asked == [tmp_path]
     with pytest.raises(OSError, match=r"about 1\.5 MB will be written, but only 1\.0 MB are free") as caught:
         tensorfile.require_space(tmp_path, 1_500_000)
     assert caught.value.errno == errno.ENOSPC
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.EMFILE])
+def test_file_that_cannot_be_read_is_not_damaged(tmp_path: Path, monkeypatch, number: int) -> None:
+    """The error of the system stays one, with the name of the file."""
+    tensorfile.save(tmp_path / "x.safetensors", {"a": torch.zeros(2)}, {"kind": "k", "version": 1})
+
+    def refuse(_self: Path) -> bytes:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(OSError, match=os.strerror(number)) as caught:
+        tensorfile.load(tmp_path / "x.safetensors", kind="k", version=1)
+    assert not isinstance(caught.value, CorruptError)
+    assert caught.value.filename == str(tmp_path / "x.safetensors")

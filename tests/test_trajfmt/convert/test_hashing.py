@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import mmap
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +19,7 @@ from trajfmt.errors import SourceError
 from trajfmt.sources.base.collection import FilePart
 from trajfmt.sources.mtt_family.replay import ReplayPart
 from trajfmt.sources.torchfile.zipped import ZippedTrajectory
-from trajfmt.storage import files
+from trajfmt.storage import opened
 
 torch = pytest.importorskip("torch")
 
@@ -40,7 +39,7 @@ def test_error_does_not_wait_for_the_hash(
 ) -> None:
     """A file whose first piece is being hashed when the conversion fails is hashed no further."""
     source = save(tmp_path / "src")
-    size = mmap.ALLOCATIONGRANULARITY
+    size = 4096
     assert source.stat().st_size > size
     pieces: list[int] = []
     begun, over = threading.Event(), threading.Event()
@@ -49,7 +48,7 @@ def test_error_does_not_wait_for_the_hash(
         def __init__(self, data: bytes = b"") -> None:
             self.hexdigest = hashlib.sha256(data).hexdigest
 
-        def update(self, piece: mmap.mmap) -> None:
+        def update(self, piece: memoryview) -> None:
             pieces.append(len(piece))
             begun.set()
             over.wait()
@@ -63,8 +62,8 @@ def test_error_does_not_wait_for_the_hash(
         begun.wait()
         raise error
 
-    monkeypatch.setattr(files, "hashlib", SimpleNamespace(sha256=Held))
-    monkeypatch.setattr(files, "_SEGMENT", size)
+    monkeypatch.setattr(opened, "hashlib", SimpleNamespace(sha256=Held))
+    monkeypatch.setattr(opened, "_BLOCK", size)
     monkeypatch.setattr("trajfmt.convert.run.ThreadPoolExecutor", Pool)
     monkeypatch.setattr(ReplayPart, "open", fail)
     with pytest.raises(type(error)):
@@ -108,7 +107,7 @@ def test_hash_is_that_of_all_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     data = np.random.default_rng(0).bytes(10_000)
     for name, content in (("a", data), ("b", b""), ("c", data[:7])):
         (tmp_path / name).write_bytes(content)
-    monkeypatch.setattr(files, "_SEGMENT", mmap.ALLOCATIONGRANULARITY)
+    monkeypatch.setattr(opened, "_BLOCK", 4096)
     part: Any = FilePart(tmp_path / "a", tmp_path / "b", tmp_path / "c")
     with ThreadPoolExecutor(1) as pool, Watched(part, pool) as watched:
         watched.hash_more()

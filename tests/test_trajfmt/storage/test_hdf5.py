@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +17,7 @@ import pytest
 import trajfmt
 from tests.helpers.damage import TABLES, THETA, entry_of, patch_at, reasons_of, rewrite
 from trajfmt.bundle.validation import validate
+from trajfmt.errors import ReadError
 
 SECRET = np.full((6, 9), 1234.5, "<f4")
 
@@ -198,3 +202,35 @@ def test_hdf5_type_without_numpy_equivalent_is_unsafe(full: Path, edit_manifest:
 
     rewrite(full, edit_manifest, fill)
     assert "hdf5_unsafe" in reasons_of(full)
+
+
+@pytest.mark.parametrize("kind", [OSError, RuntimeError, KeyError])
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.EACCES, errno.ESTALE, errno.EINVAL, 0])
+def test_errors_of_the_operating_system_are_not_damage(
+    full: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Exception], number: int
+) -> None:
+    """libhdf5 writes them into its message; only those that odd places in the file cause say `damaged`."""
+    real = h5py.File
+    said = f"Can't read data (file read failed: filename = 'x', errno = {number}, error message = 'e')"
+
+    def refuse(*arguments: Any, **options: Any) -> h5py.File:
+        assert options == {"locking": False}
+        real(*arguments, **options).close()
+        raise kind(said)
+
+    monkeypatch.setattr(h5py, "File", refuse)
+    if number in (errno.EINVAL, 0):
+        assert {problem.reason for problem in validate(full)} == {"header_invalid"}
+    else:
+        with pytest.raises(ReadError, match=f"h5: cannot be read: {os.strerror(number)}"):
+            validate(full)
+
+
+def test_lock_of_another_program_is_no_damage(full: Path) -> None:
+    """A program that reads the file may hold a lock of its own."""
+    files = [path.open("rb") for path in full.rglob("*.h5")]
+    for file in files:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    assert validate(full) == []
+    for file in files:
+        file.close()

@@ -29,8 +29,8 @@ def entry(dtype: Any = "F32", shape: Any = (2,), offsets: Any = (0, 8), **more: 
     return {"dtype": dtype, "shape": shape, "data_offsets": offsets} | more
 
 
-def test_every_dtype_is_a_view_with_the_librarys_values(tmp_path: Path) -> None:
-    """Each numpy type that the library writes comes back bit for bit, read-only, without a copy."""
+def test_every_dtype_has_the_librarys_values(tmp_path: Path) -> None:
+    """Each numpy type that the library writes comes back bit for bit, read-only."""
     arrays = {}
     for name, dtype in NUMPY.items():
         if not name.startswith("F8"):  # the library's numpy writer has none
@@ -44,7 +44,6 @@ def test_every_dtype_is_a_view_with_the_librarys_values(tmp_path: Path) -> None:
         assert found.shape == (2, 3)
         assert found.tobytes() == expected.tobytes()
         assert not found.flags.writeable
-        assert not found.flags.owndata
 
 
 @pytest.mark.parametrize("name", [name for name in NUMPY if name.startswith("F8")])
@@ -174,8 +173,8 @@ def test_nothing_but_a_regular_file_is_opened(tmp_path: Path) -> None:
         assert caught.value.reason == ("file_missing" if name == "missing" else "path_unsafe")
 
 
-def test_views_outlive_the_map(tmp_path: Path) -> None:
-    """A file that is unmapped is mapped again when it is read, unless it has changed."""
+def test_arrays_outlive_the_file(tmp_path: Path) -> None:
+    """A file that is closed is opened again when it is read, unless it has changed."""
     save_file({"w": np.arange(8, dtype=np.float32)}, tmp_path / "a")
     file = SafetensorsFile(tmp_path / "a")
     first = file.array("w")

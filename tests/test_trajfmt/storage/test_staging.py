@@ -10,6 +10,7 @@ import pytest
 
 import trajfmt
 from tests.helpers.walks import LAYOUT, write_walks
+from trajfmt.errors import UsageError
 from trajfmt.storage.staging import Staging
 
 
@@ -67,7 +68,8 @@ def test_lock_of_a_removed_folder_is_not_taken(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(fcntl, "flock", flock)
     second = Staging(tmp_path / "o.mct", b"2")
     assert calls == 2
-    assert os.fstat(second._lock).st_nlink == 1
+    with pytest.raises(UsageError, match="another process is writing it"):
+        Staging(tmp_path / "o.mct", b"3")
     second.discard()
 
 
@@ -75,14 +77,14 @@ def test_bundle_that_is_there_is_a_success(tmp_path: Path, monkeypatch: pytest.M
     """After the rename nothing may say that the destination cannot be written."""
     import trajfmt.storage.staging
 
-    real = trajfmt.storage.staging.fsync_directory
+    real = trajfmt.storage.staging.sync_folder
 
     def fsync(path: Path) -> None:
         if path == tmp_path:
             raise PermissionError(13, "Permission denied")
         real(path)
 
-    monkeypatch.setattr(trajfmt.storage.staging, "fsync_directory", fsync)
+    monkeypatch.setattr(trajfmt.storage.staging, "sync_folder", fsync)
     assert len(trajfmt.open(write_walks(tmp_path / "o.mct", 2, "convex"))) == 2
 
 

@@ -18,6 +18,7 @@ from trajfmt.errors import CorruptError, TimestepError
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import ChunkTable, CodecSettings, FullEntry
 from trajfmt.storage.files import BundleFiles
+from trajfmt.storage.inputs import Row
 
 __all__ = ["FullTrajectory"]
 
@@ -120,12 +121,23 @@ class FullTrajectory:
             self._buffers.check()
 
     def theta(self) -> Array | None:
-        """Return all timesteps `(T+1, P)` as a read-only view of the file; None if they are in chunks."""
-        if self._entry.data is None:
+        """Return all timesteps `(T+1, P)` as a read-only view of the file.
+
+        None if they are in chunks, or if the file cannot be mapped.
+        """
+        if self._entry.data is None or not self._files.can_map(self._entry.file):
             return None
         count = self.timesteps * self.layout.size
         flat = self._files.array(self._entry.file, self._entry.data, count, self.layout.numpy_dtype)
         return flat.reshape(self.timesteps, self.layout.size)
+
+    def row(self, t: int, start: int, stop: int) -> Row | None:
+        """Return elements `start:stop` of timestep t, read when they are sliced; None for chunks."""
+        if self._entry.data is None:
+            return None
+        dtype = self.layout.numpy_dtype
+        offset = self._entry.data + t * self.layout.nbytes + start * dtype.itemsize
+        return self._files.row(self._entry.file, offset, stop - start, dtype)
 
     def stored(self, length: int) -> Iterator[tuple[int, int, Array]]:
         """Yield all stored weights as (timestep, first element, elements), decoding each chunk once.

@@ -70,7 +70,12 @@ def write(
         reserve(path, source.timesteps * layout.nbytes)
     try:
         with h5py.File(
-            path, "w", libver=("earliest", "v110"), alignment_threshold=512, alignment_interval=64
+            path,
+            "w",
+            libver=("earliest", "v110"),
+            locking=False,  # some file systems have no locks
+            alignment_threshold=512,
+            alignment_interval=64,
         ) as file:
             if not chunked:
                 data, chunks = _write_contiguous(file, pieces, shape, layout, identity), None

@@ -76,4 +76,5 @@ class Discretised:
         return narrow(mixed, low.dtype) if low.dtype == self._layout.numpy_dtype else mixed
 
     def _knot(self, k: int, parameter: int, start: int, stop: int) -> Array:
-        return checked(self._source, self._layout, k, parameter, cast=self._cast)[start:stop]
+        piece: Array = checked(self._source, self._layout, k, parameter, cast=self._cast)[start:stop]
+        return piece

@@ -16,6 +16,7 @@ from trajfmt.encodings.parts.knots import ByteRange, check_header, header
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import ShardEntry
 from trajfmt.storage.files import BundleFiles
+from trajfmt.storage.filesystem import sync
 from trajfmt.storage.writing import write_at
 
 __all__ = ["KnotReader", "KnotWriter", "Shard"]
@@ -91,7 +92,7 @@ class KnotWriter:
         try:
             if kind is None:
                 for fd in self._fds:
-                    os.fsync(fd)
+                    sync(fd)
         finally:
             self._close()
 

@@ -73,7 +73,12 @@ def write(path: Path, tables: Iterable[tuple[int, Tables]], nbytes: int) -> dict
     offsets: dict[int, dict[str, int]] = {}
     try:
         with h5py.File(
-            path, "w", libver=("earliest", "v110"), alignment_threshold=8, alignment_interval=8
+            path,
+            "w",
+            libver=("earliest", "v110"),
+            locking=False,  # some file systems have no locks
+            alignment_threshold=8,
+            alignment_interval=8,
         ) as file:
             for index, table in tables:
                 group = file.create_group(f"{index:05d}")

@@ -17,7 +17,7 @@ from trajfmt.sources.checkpoints.run import Kind
 from trajfmt.sources.checkpoints.search import first_run, open_runs
 from trajfmt.sources.checkpoints.statedict import open_file, unwrapped
 from trajfmt.sources.torchfile.stored import State, Stored
-from trajfmt.storage.files import open_regular
+from trajfmt.storage.opened import open_regular
 
 __all__ = ["LAYOUT", "is_checkpoint", "open_checkpoint"]
 

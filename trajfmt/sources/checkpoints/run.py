@@ -20,6 +20,7 @@ from trajfmt.sources.base.collection import BufferMode, FilePart, ForeignTraject
 from trajfmt.sources.checkpoints.numbering import Numbered
 from trajfmt.sources.checkpoints.statedict import is_buffer
 from trajfmt.sources.torchfile.stored import State, Stored
+from trajfmt.storage.inputs import Row
 from trajfmt.storage.safetensors import NUMPY
 
 __all__ = ["Kind", "Run", "RunPart", "RunTrajectory", "Schema", "attempt"]
@@ -163,8 +164,8 @@ class RunTrajectory(Plain):
             path=self._run.folder,
         )
 
-    def read(self, t: int, parameter: int) -> NDArray[np.generic]:
-        """Return one parameter of checkpoint `t`, flattened: a view of its file if it is contiguous."""
+    def read(self, t: int, parameter: int) -> Row | NDArray[np.generic]:
+        """Return one parameter of checkpoint `t`, flattened. If it is contiguous, slicing reads it."""
         return self._states[t][self._names[parameter]].read()
 
     def buffers(self, t: int) -> Mapping[str, NDArray[Any]]:
@@ -173,7 +174,9 @@ class RunTrajectory(Plain):
             return {}
         state, names = self._states[t], set(self._names)
         return {
-            name: tensor.read().reshape(tensor.shape) for name, tensor in state.items() if name not in names
+            name: np.asarray(tensor.read()).reshape(tensor.shape)
+            for name, tensor in state.items()
+            if name not in names
         }
 
     def check(self) -> None:

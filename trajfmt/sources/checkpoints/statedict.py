@@ -16,8 +16,8 @@ from trajfmt.sources.base.unused import shortened
 from trajfmt.sources.torchfile import pickled
 from trajfmt.sources.torchfile.stored import (
     LoadedTensor,
-    MappedTensor,
     NamedTensor,
+    PlacedTensor,
     State,
     Stored,
     is_tensor,
@@ -61,7 +61,7 @@ def open_file(path: Path, *, trust_pickle: bool = False, shard: bool = False) ->
         raise SourceError("nothing_to_convert", _nothing(content), path=path)
     tensors: dict[str, Stored] = {}
     for name, value in found.items():
-        if isinstance(value, MappedTensor):
+        if isinstance(value, PlacedTensor):
             tensors[name] = value
         elif is_tensor(value):
             if problem := not_plain(value):
@@ -115,7 +115,7 @@ def _find(content: Any, depth: int) -> tuple[dict[str, Any] | None, list[str]]:
 
 
 def _is_tensor(value: Any) -> bool:
-    return isinstance(value, MappedTensor) or is_tensor(value)
+    return isinstance(value, PlacedTensor) or is_tensor(value)
 
 
 def _nothing(content: Any) -> str:

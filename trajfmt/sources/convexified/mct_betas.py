@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from trajfmt.errors import CorruptError, SourceError
 from trajfmt.schema.layout import Dtype
 from trajfmt.sources.base.collection import ForeignTrajectory, Plain, Shapes
+from trajfmt.trajectory.source import Values
 
 __all__ = ["PairTrajectory"]
 
@@ -80,8 +81,8 @@ class PairTrajectory(Plain):
         lengths = [len(segment) - 1 for segment in self._segments]
         return tuple(int(t) for t in np.cumsum([0, *lengths]))
 
-    def read(self, t: int, parameter: int) -> NDArray[np.generic]:
-        """Return one parameter of knot number `t`, flattened: a view of the mapped file."""
+    def read(self, t: int, parameter: int) -> Values:
+        """Return one parameter of knot number `t`, flattened."""
         return self._stored.read(t, parameter)
 
     @cached_property
@@ -109,7 +110,7 @@ class PairTrajectory(Plain):
         betas = betas.copy()
         last = len(betas) - 1
         for layer in np.flatnonzero(~betas.any(axis=0)):
-            equal = np.array_equal(self.read(s, int(layer)), self.read(s + 1, int(layer)))
+            equal = np.array_equal(self.read(s, int(layer))[:], self.read(s + 1, int(layer))[:])
             betas[:, layer] = np.arange(last + 1) / last if equal else 0.0
             betas[last, layer] = 1.0
         rising = np.maximum.accumulate(betas, axis=0)

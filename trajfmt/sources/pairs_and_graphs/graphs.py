@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from trajfmt.schema.layout import MAX_TEXT, Dtype
 from trajfmt.schema.models import PathFacts
@@ -32,6 +30,7 @@ from trajfmt.sources.base.collection import (
 )
 from trajfmt.sources.mtt_family.paths import parts_of
 from trajfmt.sources.mtt_family.replay import ReplayPart, Writer, open_replay, recognise
+from trajfmt.trajectory.source import Values
 
 __all__ = ["arguments", "graph_writer", "open_graphs", "run_folder"]
 
@@ -192,7 +191,7 @@ class _GraphTrajectory(Plain):
         """The common dtype of the parameters."""
         return self._inner.dtype
 
-    def read(self, t: int, parameter: int) -> NDArray[np.generic]:
+    def read(self, t: int, parameter: int) -> Values:
         """Return one parameter at timestep t, flattened."""
         return self._inner.read(t, parameter)
 

@@ -11,9 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from trajfmt.errors import SourceError
 from trajfmt.schema.layout import Dtype
 from trajfmt.schema.models import PathFacts
@@ -30,6 +27,7 @@ from trajfmt.sources.base.collection import (
 )
 from trajfmt.sources.mtt_family.paths import parts_of
 from trajfmt.sources.mtt_family.replay import ReplayPart, not_files, numbered, remarks_on_numbers
+from trajfmt.trajectory.source import Values
 
 __all__ = ["TowerPart", "TowerTrajectory", "Towers", "open_towers", "pairs_in"]
 
@@ -200,7 +198,7 @@ class TowerTrajectory(Plain):
             )
         return image
 
-    def read(self, t: int, parameter: int) -> NDArray[np.generic]:
+    def read(self, t: int, parameter: int) -> Values:
         """Return one parameter at timestep t, flattened."""
         first = len(self._image.shapes)
         tower, index = (self._image, parameter) if parameter < first else (self._text, parameter - first)

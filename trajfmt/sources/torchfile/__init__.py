@@ -6,7 +6,7 @@ Modules:
     placement: the byte range of a tensor, from its description in the pickle.
     zipped: a replay buffer read in place.
     pickled: a checkpoint read in place.
-    stored: the named tensors of a checkpoint: mapped, or loaded by torch.
+    stored: the named tensors of a checkpoint: in their file, or loaded by torch.
     unpickle: torch's weights-only unpickler, for files that are not plain.
     tensors: a trajectory of torch tensors.
     nesting: checks that an unpickled file is a replay buffer, and that its timesteps are a trajectory.

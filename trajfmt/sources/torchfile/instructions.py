@@ -7,12 +7,11 @@ weights-only unpickler.
 
 from __future__ import annotations
 
-import mmap
 import struct
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from trajfmt.errors import CorruptError
+from trajfmt.errors import CorruptError, TrajfmtError
 from trajfmt.sources.torchfile.members import Members, Unusual
 from trajfmt.sources.torchfile.placement import STORAGES, HarmfulError, Name, Storage, Tensor, place, sizes
 
@@ -48,7 +47,6 @@ class Memo(Protocol):
 
 
 def run(
-    mapped: mmap.mmap,
     members: Members,
     memo: Memo,
     *,
@@ -58,7 +56,6 @@ def run(
     """Return the value of a pickle: lists, tuples, dictionaries, plain values, and results of `tensor`.
 
     Args:
-        mapped: the file.
         members: the directory of the file.
         memo: an empty memo.
         tensor: called with the place of each tensor. Its result stands for the tensor.
@@ -69,9 +66,11 @@ def run(
         CorruptError: the pickle does not have its CRC-32, or would take all memory or endless time.
     """
     types = bytearray(members.numbered)
-    begin, end = members.pickle()
+    code = members.pickle()
     try:
-        return _run(mapped, begin, end, memo, lambda found: tensor(place(found, members, types)), listed)
+        return _run(code, memo, lambda found: tensor(place(found, members, types)), listed)
+    except TrajfmtError:
+        raise
     except HarmfulError as exc:
         message = f"its pickle has {exc}, which torch.save never writes"
         raise CorruptError("source_invalid", message, path=members.path) from None
@@ -82,14 +81,13 @@ def run(
 
 
 def _run(
-    code: mmap.mmap,
-    at: int,
-    end: int,
+    code: bytes,
     memo: Memo,
     rebuild: Callable[[tuple[Any, ...]], Any],
     listed: Callable[[list[Any]], list[Any]],
 ) -> Any:
-    """Execute the instructions from byte `at` to byte `end`. The most frequent ones are tested first."""
+    """Execute the instructions. The most frequent ones are tested first."""
+    at, end = 0, len(code)
     stack: list[Any] = []
     below: list[list[Any]] = []  # the stacks under the open marks
     containers = 0

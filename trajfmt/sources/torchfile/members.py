@@ -7,16 +7,15 @@ of every timestep, and the memory of a conversion must not grow with the size of
 
 from __future__ import annotations
 
-import mmap
 import struct
 import zlib
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trajfmt.errors import CorruptError
+from trajfmt.storage.inputs import InputFile
 
 __all__ = ["Members", "Unusual", "compare"]
 
@@ -31,6 +30,12 @@ _SATURATED: Final = 0xFFFFFFFF
 _MAX_PICKLE: Final = 64 * 2**20
 """Bytes of the longest pickle that is read here."""
 
+_LONGEST: Final = _ENTRY.size + 3 * 2**16
+"""Bytes of the longest entry: name, extra field and comment have 16-bit lengths."""
+
+_PIECE: Final = 2**20
+"""Bytes of the directory that are read at a time."""
+
 _NUMBERED: Final = b"data/"
 
 
@@ -39,10 +44,10 @@ class Unusual(Exception):  # noqa: N818  # not an error: another reader takes ov
 
 
 class Members:
-    """The directory of a mapped zip file whose members are stored as they are.
+    """The directory of a zip file whose members are stored as they are.
 
     Args:
-        mapped: the file.
+        file: the file.
         path: the file's name in error messages.
 
     Raises:
@@ -50,9 +55,9 @@ class Members:
             error.
     """
 
-    def __init__(self, mapped: mmap.mmap, path: Path) -> None:
+    def __init__(self, file: InputFile, path: Path) -> None:
         self.path = path
-        self._mapped = mapped
+        self._file = file
         self._named: dict[bytes, tuple[int, int, int]] = {}
         try:
             self._read(*self._directory())
@@ -84,8 +89,14 @@ class Members:
         found = self._named.get(name)
         return found and (self._begin(found[0]), *found[1:])
 
-    def pickle(self) -> tuple[int, int]:
-        """Return the positions of the first byte of the pickle and of the byte after its last.
+    @property
+    def pickled(self) -> int:
+        """The bytes of the pickle."""
+        about = self.named(b"data.pkl")
+        return 0 if about is None else about[1]
+
+    def pickle(self) -> bytes:
+        """Return the pickle.
 
         Raises:
             Unusual: there is no pickle, it is very long, or the file's numbers are not little-endian.
@@ -94,31 +105,32 @@ class Members:
         about, order = self.named(b"data.pkl"), self.named(b"byteorder")
         if about is None or not 0 < about[1] <= _MAX_PICKLE or not self.holds(*about[:2]):
             raise Unusual
-        if order is not None and (order[1] > 6 or self._mapped[order[0] : sum(order[:2])] != b"little"):
+        if order is not None and (order[1] > 6 or self._file.read(*order[:2]) != b"little"):
             raise Unusual
         start, nbytes, crc = about
-        compare(np.frombuffer(self._mapped, np.uint8, nbytes, start), crc, "its pickle", self.path)
-        return start, start + nbytes
+        code = self._file.read(start, nbytes)
+        compare(zlib.crc32(code), crc, "its pickle", self.path)
+        return code
 
     def holds(self, start: int, nbytes: int) -> bool:
         """Return whether the file has `nbytes` bytes from position `start` on."""
-        return start + nbytes <= len(self._mapped)
+        return start + nbytes <= len(self._file)
 
     def _directory(self) -> tuple[int, int]:
         """Return the position of the directory and the number of its entries."""
-        at = len(self._mapped) - _END.size
+        at = len(self._file) - _END.size
         if at < 0:
             raise Unusual
-        magic, disk, first, _, count, _, start, comment = _END.unpack_from(self._mapped, at)
+        magic, disk, first, _, count, _, start, comment = _END.unpack(self._file.read(at, _END.size))
         if magic != b"PK\x05\x06" or disk or first or comment:
             raise Unusual
         if at >= _LOCATOR.size:
-            magic, disk, at64, disks = _LOCATOR.unpack_from(self._mapped, at - _LOCATOR.size)
+            magic, disk, at64, disks = _LOCATOR.unpack(self._file.read(at - _LOCATOR.size, _LOCATOR.size))
             if magic == b"PK\x06\x07":
-                magic, *_, count, _, start = _END64.unpack_from(self._mapped, min(at64, len(self._mapped)))
+                magic, *_, count, _, start = _END64.unpack(self._file.read(at64, _END64.size))
                 if magic != b"PK\x06\x06" or disk or disks != 1:
                     raise Unusual
-        if count * _ENTRY.size > len(self._mapped):
+        if count * _ENTRY.size > len(self._file):
             raise Unusual
         return start, count
 
@@ -128,16 +140,20 @@ class Members:
         self._sizes = np.zeros(count, np.int64)
         self._sums = np.zeros(count, np.uint32)
         folder = None
+        data, base = b"", at
         for _ in range(count):
+            if at + _LONGEST > base + len(data):
+                data, base = self._file.read(at, max(_LONGEST, _PIECE)), at
+            at -= base
             (magic, _, _, flags, method, _, _, crc, packed, size, long, extra, comment, _, _, _, header) = (
-                _ENTRY.unpack_from(self._mapped, min(at, len(self._mapped)))
+                _ENTRY.unpack_from(data, min(at, len(data)))
             )
             at += _ENTRY.size
-            name = self._mapped[at : at + long]
+            name = data[at : at + long]
             if size == _SATURATED or packed == _SATURATED or header == _SATURATED:
-                field = self._mapped[at + long : at + long + extra]
+                field = data[at + long : at + long + extra]
                 size, packed, header = _widen(field, size, packed, header)
-            at += long + extra + comment
+            at += base + long + extra + comment
             owner, _, rest = name.partition(b"/")
             plain = magic == b"PK\x01\x02" and method == 0 and size == packed and not flags & 1
             if not plain or owner != (folder := owner if folder is None else folder):
@@ -162,33 +178,32 @@ class Members:
 
     def _begin(self, header: int) -> int:
         """Return the position of the bytes that follow a local header."""
-        if header + _LOCAL.size > len(self._mapped):
+        if header + _LOCAL.size > len(self._file):
             raise Unusual
-        magic, *_, name, extra = _LOCAL.unpack_from(self._mapped, header)
+        magic, *_, name, extra = _LOCAL.unpack(self._file.read(header, _LOCAL.size))
         if magic != b"PK\x03\x04":
             raise Unusual
         return header + _LOCAL.size + int(name) + int(extra)
 
 
-def compare(values: NDArray[np.generic], crc: int, what: str, path: Path) -> NDArray[np.generic]:
-    """Return the values of one member if they have its CRC-32.
+def compare(found: int, crc: int, what: str, path: Path) -> None:
+    """Require that the bytes of one member have its CRC-32.
 
     Args:
-        values: contiguous values of any type.
-        crc: the CRC-32. The option of torch that omits it writes 0, which is not compared.
+        found: the CRC-32 of the bytes.
+        crc: what it must be. The option of torch that omits it writes 0, which is not compared.
         what: the member's name in the error message.
         path: the file's name in the error message.
 
     Raises:
-        CorruptError: the values have another CRC-32.
+        CorruptError: they have another CRC-32.
     """
-    if crc and (found := zlib.crc32(values.view(np.uint8).data)) != crc:
+    if crc and found != crc:
         raise CorruptError(
             "source_invalid",
             f"{what}: CRC-32 must be {crc:08x}, got {found:08x}; the file is damaged",
             path=path,
         )
-    return values
 
 
 def _widen(extra: bytes, *values: int) -> list[int]:

@@ -11,20 +11,19 @@ from typing import Any
 
 from trajfmt.sources.torchfile.instructions import run
 from trajfmt.sources.torchfile.members import Members, Unusual
-from trajfmt.sources.torchfile.stored import MappedTensor
-from trajfmt.storage.mapped import MappedFile
+from trajfmt.sources.torchfile.stored import PlacedTensor
+from trajfmt.storage.inputs import InputFile
 
 __all__ = ["Unusual", "read"]
 
 
 def read(path: Path) -> Any:
-    """Return the contents of a file: dictionaries, lists, tuples, plain values, and `MappedTensor` objects.
+    """Return the contents of a file: dictionaries, lists, tuples, plain values, and `PlacedTensor` objects.
 
     Raises:
         Unusual: the file is no zip file of torch, or contains other values.
         CorruptError: the file is empty, or its pickle is damaged or harmful.
         UnsafeError: the path is no regular file.
     """
-    file = MappedFile(path, least=1)
-    mapped = file.map()
-    return run(mapped, Members(mapped, path), {}, tensor=lambda tensor: MappedTensor(file, *tensor))
+    file = InputFile(path, least=1)
+    return run(Members(file, path), {}, tensor=lambda tensor: PlacedTensor(file, *tensor))

@@ -1,4 +1,4 @@
-"""The named tensors of one checkpoint, in a mapped file or loaded by torch."""
+"""The named tensors of one checkpoint, in their file or loaded by torch."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import importlib
 import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trajfmt.sources.torchfile.members import compare
-from trajfmt.storage.mapped import MappedFile
+from trajfmt.storage.inputs import InputFile, Row
 from trajfmt.storage.safetensors import NUMPY, SafetensorsFile
 
-__all__ = ["LoadedTensor", "MappedTensor", "NamedTensor", "State", "Stored", "is_tensor", "not_plain"]
+__all__ = ["LoadedTensor", "NamedTensor", "PlacedTensor", "State", "Stored", "is_tensor", "not_plain"]
 
 
 class Stored(Protocol):
@@ -36,15 +37,15 @@ class Stored(Protocol):
         """The place of the tensor. Tensors of one checkpoint at equal places are the same tensor."""
         ...
 
-    def read(self) -> NDArray[Any]:
-        """Return the items, flattened: a view if the tensor is contiguous, otherwise a copy."""
+    def read(self) -> NDArray[Any] | Row:
+        """Return the items, flattened. Those of a contiguous tensor are read when they are sliced."""
         ...
 
 
-class MappedTensor(NamedTuple):
-    """A tensor in a mapped file."""
+class PlacedTensor(NamedTuple):
+    """A tensor in its file."""
 
-    file: MappedFile
+    file: InputFile
     dtype: str
     shape: tuple[int, ...]
     start: int
@@ -61,20 +62,20 @@ class MappedTensor(NamedTuple):
         """The place of the tensor."""
         return self.start, self.shape
 
-    def read(self) -> NDArray[Any]:
+    def read(self) -> NDArray[Any] | Row:
         """Return the items, flattened.
 
-        Raises:
-            CorruptError: the tensor does not have its CRC-32.
+        The slice that ends a tensor raises `CorruptError` if the tensor does not have its CRC-32.
         """
         dtype, count = NUMPY[self.dtype], math.prod(self.shape)
-        if count == 0:
-            return np.empty(0, dtype)
-        if self.strides is None:
-            values = np.frombuffer(self.file.map(), dtype, count, self.start)
-            return compare(values, self.crc, f"the tensor at byte {self.start}", self.file.path)
+        if self.strides is None or count == 0:
+            what = f"the tensor at byte {self.start}"
+            verify = partial(compare, crc=self.crc, what=what, path=self.file.path) if self.crc else None
+            return self.file.row(dtype, count, self.start, verify)
+        last = sum((size - 1) * step for size, step in zip(self.shape, self.strides, strict=True))
+        data = self.file.read(self.start, (last + 1) * dtype.itemsize)
         steps = tuple(dtype.itemsize * step for step in self.strides)
-        return np.ndarray(self.shape, dtype, self.file.map(), self.start, steps).reshape(-1)
+        return np.ndarray(self.shape, dtype, data, 0, steps).reshape(-1)
 
 
 class NamedTensor(NamedTuple):
@@ -98,9 +99,9 @@ class NamedTensor(NamedTuple):
         """The tensor's name: no two tensors of a safetensors file are the same."""
         return self.name
 
-    def read(self) -> NDArray[Any]:
+    def read(self) -> NDArray[Any] | Row:
         """Return the items, flattened."""
-        return self.file.array(self.name).reshape(-1)
+        return self.file.row(self.name)
 
 
 _TORCH: Final = {
@@ -183,9 +184,9 @@ class State:
     """Names of everything else in the file."""
 
     def release(self) -> None:
-        """Unmap the files. They are mapped again when a tensor is read."""
+        """Close the files. They are opened again when a tensor is read."""
         for tensor in self.tensors.values():
-            if isinstance(tensor, MappedTensor):
+            if isinstance(tensor, PlacedTensor):
                 tensor.file.release()
             elif isinstance(tensor, NamedTensor):
                 tensor.file.file.release()

@@ -7,16 +7,12 @@ is more than lists of lists of lists of contiguous floats is `Unusual`, and is l
 from __future__ import annotations
 
 import math
-import mmap
 from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from trajfmt.errors import SourceError
 from trajfmt.schema.layout import DTYPES, Dtype
@@ -25,7 +21,7 @@ from trajfmt.sources.torchfile.instructions import run
 from trajfmt.sources.torchfile.members import Members, Unusual, compare
 from trajfmt.sources.torchfile.nesting import check_timesteps
 from trajfmt.sources.torchfile.placement import Tensor
-from trajfmt.storage.mapped import MappedFile
+from trajfmt.storage.inputs import InputFile, Row
 
 __all__ = ["Unusual", "ZippedTrajectory", "read"]
 
@@ -43,21 +39,20 @@ class Piece(NamedTuple):
 
 
 def read(path: Path) -> list[ZippedTrajectory]:
-    """Return the trajectories of a plain replay buffer. Weights stay in the mapped file.
+    """Return the trajectories of a plain replay buffer. Weights stay in the file.
 
     Raises:
         Unusual: the buffer is not plain.
         CorruptError: the pickle is damaged or harmful.
         UnsafeError: the path is no regular file.
     """
-    file = MappedFile(path.resolve(), least=0)
+    file = InputFile(path.resolve(), least=0)
     if not file.nbytes:
         raise Unusual
-    members = Members(file.map(), path)
-    begin, end = members.pickle()
-    buffer = run(file.map(), members, _Memo(), tensor=_plain, listed=partial(_packed, known={}))
-    _check_nesting(buffer, end - begin)
-    return [ZippedTrajectory(file.map(), steps, path) for steps in buffer]
+    members = Members(file, path)
+    buffer = run(members, _Memo(), tensor=_plain, listed=partial(_packed, known={}))
+    _check_nesting(buffer, members.pickled)
+    return [ZippedTrajectory(file, steps, path) for steps in buffer]
 
 
 def _check_nesting(buffer: Any, most: int) -> None:
@@ -131,10 +126,10 @@ class _Memo:
 
 
 class ZippedTrajectory(Plain):
-    """One trajectory of a mapped buffer, as a `Source`."""
+    """One trajectory of a buffer in its file, as a `Source`."""
 
-    def __init__(self, mapped: mmap.mmap, steps: Sequence[Sequence[Piece]], path: Path) -> None:
-        self._mapped = mapped
+    def __init__(self, file: InputFile, steps: Sequence[Sequence[Piece]], path: Path) -> None:
+        self._file = file
         self._steps = [_joined(step) for step in steps]
         self._path = path
 
@@ -165,18 +160,16 @@ class ZippedTrajectory(Plain):
             )
         return found.pop()
 
-    def read(self, t: int, parameter: int) -> NDArray[np.generic]:
-        """Return one parameter at timestep t, flattened: a read-only view of the mapped file.
+    def read(self, t: int, parameter: int) -> Row:
+        """Return one parameter at timestep t, flattened. Slices of it are read from the file.
 
-        Raises:
-            CorruptError: the parameter does not have its CRC-32.
+        A slice raises `CorruptError` if it ends the parameter, and the parameter does not have its CRC-32.
         """
         step = self._steps[t]
         count, dtype = math.prod(step.shapes[parameter]), DTYPES[step.dtypes[parameter]]
-        if count == 0:
-            return np.empty(0, dtype)
-        values = np.frombuffer(self._mapped, dtype, count, step.starts[parameter])
-        return compare(values, step.sums[parameter], f"timestep {t}, tensor {parameter}", self._path)
+        crc, what = step.sums[parameter], f"timestep {t}, tensor {parameter}"
+        verify = partial(compare, crc=crc, what=what, path=self._path) if crc else None
+        return self._file.row(dtype, count, step.starts[parameter], verify)
 
     def close(self) -> None:
         """Free the places of the tensors."""

@@ -28,7 +28,7 @@ def test_bfloat16_and_float16_keep_their_bits(tmp_path: Path, trained: Any) -> N
             assert trajectory.dtype == name
             for index, parameter in enumerate(names_of(collection)):
                 expected = narrow[2][parameter].reshape(-1).view(torch.uint8).numpy()
-                assert trajectory.read(2, index).tobytes() == expected.tobytes()
+                assert trajectory.read(2, index)[:].tobytes() == expected.tobytes()
 
 
 def test_what_torch_must_read_gives_the_same(tmp_path: Path, trained: Any) -> None:
@@ -49,7 +49,7 @@ def test_what_torch_must_read_gives_the_same(tmp_path: Path, trained: Any) -> No
     collection, (trajectory,) = opened(tmp_path / "run")
     for t, state in enumerate(states):
         for index, name in enumerate(names_of(collection)):
-            found = trajectory.read(t, index)
+            found = trajectory.read(t, index)[:]
             assert found.tobytes() == state[name].reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
