@@ -3,6 +3,7 @@
 This layout belongs to no codebase, and can contain labels of every kind.
 """
 
+import errno
 import io
 import zipfile
 from collections.abc import Callable
@@ -37,6 +38,8 @@ def read(path: Path, _how: Reading) -> DistilledSet:
                 key: stored[key] for key in ("images", "labels", "meaning", "learning_rate") if key in stored
             }
     except (OSError, ValueError, EOFError, TypeError, AttributeError, MemoryError, zipfile.BadZipFile) as exc:
+        if isinstance(exc, OSError) and exc.errno not in (None, errno.EINVAL):  # EINVAL: an impossible place
+            raise OSError(exc.errno, exc.strerror, str(path)) from exc
         raise CorruptError(f"{path}: cannot be read as an .npz file: {exc}") from exc
     for key in ("images", "labels", "meaning"):
         if key not in found:

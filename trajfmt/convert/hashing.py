@@ -36,6 +36,7 @@ class Watched:
     """
 
     def __init__(self, part: Part, pool: ThreadPoolExecutor) -> None:
+        self._part = part
         self._pool = pool
         self._left = threading.Event()
         self._files = (part.path, *part.also)
@@ -59,6 +60,7 @@ class Watched:
             ReadError: a file cannot be read any more.
         """
         hashes = [*self._known, *(future.result() for future in self._hashes)]
+        self._part.unchanged()
         for path, before in zip(self._files, self._before, strict=True):
             if _identity(path) != before:
                 raise changed(path)

@@ -19,7 +19,7 @@ from trajfmt.errors import CorruptError, MissingError, UsageError, display
 from trajfmt.schema.layout import MAX_TEXT
 from trajfmt.schema.manifest import ConvexManifest
 from trajfmt.storage.address import Address, Place, located
-from trajfmt.storage.opened import open_regular
+from trajfmt.storage.opened import OpenFile
 
 __all__ = ["Dtype", "Kind", "Stub", "read_stub", "stub_for"]
 
@@ -165,12 +165,11 @@ def read_stub(path: Path) -> Stub | None:
         CorruptError: the file begins like a stub, but is damaged.
         UnsafeError: the path is no regular file.
     """
-    fd = open_regular(path.resolve())
-    with open(fd, "rb") as file:
-        if not file.read(len(_START)).startswith(_START):
+    with OpenFile(path.resolve(), path) as file:
+        size = file.identity.size
+        if size < len(_START) or file.read(0, len(_START)) != _START:
             return None
-        file.seek(0)
-        text = file.read(_MAX_BYTES + 1)
+        text = file.read(0, min(size, _MAX_BYTES + 1))
     try:
         if len(text) > _MAX_BYTES:
             raise msgspec.ValidationError(f"more than {_MAX_BYTES} bytes")

@@ -96,6 +96,14 @@ class BundlePart:
         self._bundle.verify()
         return self._bundle.sha256
 
+    def unchanged(self) -> None:
+        """Require that no file of the bundle has been changed since it was compared with its hash.
+
+        Raises:
+            SourceError: a file has been changed or replaced.
+        """
+        self._bundle.files.check_unchanged()
+
     def open(self, scratch: Path) -> Sequence[StoredTrajectory | StoredConvex]:
         """Return the trajectories. Compressed ones are unpacked into `scratch` when they are read."""
         manifest, layout = self._bundle.manifest, self._bundle.layout

@@ -178,6 +178,15 @@ class BundleFiles:
                 problems[name] = exc
         return problems
 
+    def check_unchanged(self) -> None:
+        """Require that every file which was opened is still at its path, and has not been changed.
+
+        Raises:
+            SourceError: a file has been changed or replaced.
+        """
+        for name in list(self._seen):
+            self._new(name).close()
+
     def close(self) -> None:
         """Close all files. A map itself ends with the last array that was made from it."""
         self._maps.clear()

@@ -103,15 +103,6 @@ class OpenFile:
         except OSError as exc:
             raise ReadError.of(exc, self.where) from exc
 
-    def check(self) -> None:
-        """Require that the file has not been changed since it was opened.
-
-        Raises:
-            SourceError: it has.
-        """
-        if Identity.of(os.fstat(self.fd)) != self.identity:
-            raise changed(self.where)
-
 
 def changed(where: object) -> SourceError:
     """Return the error for a file that another process has changed or replaced."""

@@ -86,7 +86,7 @@ class Staging:
         root = destination.absolute().parent / f".{destination.name}.partial"
         try:
             job = (root / "job").read_bytes()
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         return job if any((root / "journal").glob("[0-9]*.json")) else None
 
@@ -141,7 +141,7 @@ class Staging:
     def _is(self, job: bytes) -> bool:
         try:
             return (self.root / "job").read_bytes() == job
-        except OSError:
+        except FileNotFoundError:  # any other error must not make finished work pass for that of another job
             return False
 
     def path(self, name: str) -> Path:

@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 import safetensors
+import safetensors.torch
 
 from mct.data.readers.raw import Array, Raw
 from mct.errors import DataError
@@ -52,9 +53,13 @@ def _npz(path: Path) -> dict[str, Array]:
 
 def _safetensors(path: Path) -> dict[str, Array]:
     try:
-        with safetensors.safe_open(path, framework="pt") as stored:
-            _require(path, list(stored.keys()))
-            tensors = {key: stored.get_tensor(key) for key in KEYS}
+        try:
+            with safetensors.safe_open(path, framework="pt") as stored:
+                _require(path, list(stored.keys()))
+                tensors = {key: stored.get_tensor(key) for key in KEYS}
+        except OSError:  # a file system that cannot map files
+            tensors = safetensors.torch.load(path.read_bytes())
+            _require(path, list(tensors))
     except (OSError, MemoryError, safetensors.SafetensorError) as exc:
         raise DataError(f"{path}: cannot be read as a safetensors file: {exc}") from exc
     # NumPy has no bfloat16, and `mct.data.datasets` converts images to float32 in any case.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -34,3 +36,18 @@ def test_arrays_for_anybody(tmp_path: Path) -> None:
     (tmp_path / "c.npz").write_bytes(path.read_bytes()[:500])
     with pytest.raises(CorruptError, match="cannot be read"):
         opened(tmp_path / "c.npz")
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
+def test_arrays_that_cannot_be_read_are_not_damaged(tmp_path: Path, monkeypatch, number: int) -> None:
+    """The error of the system stays one, with the name of the file."""
+    path = tmp_path / "a.npz"
+    convert(writers.mkdt(tmp_path / "in", IMAGES, LOGITS, 0.02), path)
+
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(np, "load", refuse)
+    with pytest.raises(OSError, match=os.strerror(number)) as caught:
+        opened(path)
+    assert caught.value.filename == str(path)

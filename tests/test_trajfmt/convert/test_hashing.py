@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -125,3 +126,49 @@ def test_bundle_is_checked_where_ctrl_c_arrives(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(Bundle, "verify", lambda _self: threads.append(threading.current_thread()))
     convert(tmp_path / "out.mtt", tmp_path / "out.mct")
     assert threads == [threading.main_thread()]
+
+
+def test_bundle_whose_weights_change_after_they_were_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the hashes and the end of a conversion nothing may take the place of what was compared."""
+    convert(save(tmp_path / "src"), tmp_path / "a.mtt")
+    (weights,) = (tmp_path / "a.mtt").rglob("0*.h5")
+    verify = Bundle.verify
+
+    def then_change(self: Bundle) -> None:
+        verify(self)
+        with weights.open("r+b") as file:
+            file.seek(-4, 2)
+            file.write(bytes(4))
+
+    monkeypatch.setattr(Bundle, "verify", then_change)
+    with pytest.raises(SourceError) as caught:
+        convert(tmp_path / "a.mtt", tmp_path / "out.mct")
+    assert caught.value.reason == "source_changed"
+    assert not (tmp_path / "out.mct").exists()
+
+
+@pytest.mark.parametrize("change", ["replaced", "touched"])
+def test_source_that_is_another_file_of_the_same_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """Its inode tells, also if its time is the same; and its time, if its inode is the same."""
+    source = save(tmp_path / "src")
+    time = source.stat().st_mtime_ns
+    read = ZippedTrajectory.check
+
+    def then_change(self: ZippedTrajectory) -> None:
+        read(self)
+        if change == "replaced":
+            other = source.with_name("other")
+            other.write_bytes(source.read_bytes())
+            os.utime(other, ns=(time, time))
+            other.replace(source)
+        else:
+            os.utime(source, ns=(time + 1, time + 1))
+
+    monkeypatch.setattr(ZippedTrajectory, "check", then_change)
+    with pytest.raises(SourceError) as caught:
+        convert(source, tmp_path / "out.mct")
+    assert (caught.value.reason, caught.value.path) == ("source_changed", str(source))

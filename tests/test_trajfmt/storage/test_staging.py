@@ -10,7 +10,7 @@ import pytest
 
 import trajfmt
 from tests.helpers.walks import LAYOUT, write_walks
-from trajfmt.errors import UsageError
+from trajfmt.errors import UsageError, WriteError
 from trajfmt.storage.staging import Staging
 
 
@@ -102,3 +102,27 @@ def test_record_is_recalled_as_it_was(tmp_path: Path) -> None:
     }
     assert staging.recall("source-0") == (b"second", {})
     staging.release()
+
+
+def test_unreadable_job_does_not_discard_finished_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of the disk is no other job."""
+    staging = Staging(tmp_path / "o.mct", b"job")
+    staging.record("00000", b"first")
+    staging.release()
+    real = Path.read_bytes
+
+    def refuse(self: Path) -> bytes:
+        if self.name == "job":
+            raise OSError(5, "Input/output error")
+        return real(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refuse)
+        with pytest.raises(WriteError, match="Input/output error"):
+            Staging(tmp_path / "o.mct", b"job")
+    again = Staging(tmp_path / "o.mct", b"job")
+    assert again.resumed
+    assert again.recall("00000") == (b"first", {})
+    again.discard()

@@ -131,6 +131,14 @@ class Part(Protocol):
         """
         ...
 
+    def unchanged(self) -> None:
+        """Require that files which `verify` has compared with hashes have not been changed since.
+
+        Raises:
+            SourceError: a file has been changed.
+        """
+        ...
+
     def open(self, scratch: Path) -> Sequence[ForeignTrajectory]:
         """Return the trajectories, whose weights are read later.
 
@@ -213,6 +221,9 @@ class FilePart:
     def verify(self) -> str | None:
         """Return None: the files have no hashes of their own."""
         return None
+
+    def unchanged(self) -> None:
+        """Require nothing: `verify` has compared nothing."""
 
 
 @dataclass(kw_only=True)

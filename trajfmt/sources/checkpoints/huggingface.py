@@ -17,7 +17,7 @@ from trajfmt.sources.checkpoints.run import Kind
 from trajfmt.sources.checkpoints.search import first_run, open_runs
 from trajfmt.sources.checkpoints.statedict import open_file, unwrapped
 from trajfmt.sources.torchfile.stored import State, Stored
-from trajfmt.storage.opened import open_regular
+from trajfmt.storage.opened import OpenFile
 
 __all__ = ["LAYOUT", "is_checkpoint", "open_checkpoint"]
 
@@ -117,8 +117,8 @@ def _index(path: Path) -> dict[str, str]:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    with open(open_regular(path.resolve()), "rb") as file:
-        text = file.read(_MAX_INDEX + 1)
+    with OpenFile(path.resolve(), path) as file:
+        text = file.read(0, min(file.identity.size, _MAX_INDEX + 1))
     try:
         if len(text) > _MAX_INDEX:
             raise ValueError(f"more than {_MAX_INDEX} bytes")

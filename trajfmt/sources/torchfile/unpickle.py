@@ -14,7 +14,9 @@ import zipfile
 from pathlib import Path
 from typing import Any, Final
 
-from trajfmt.errors import CorruptError, MissingDependencyError, UnsafeError, UsageError, display
+from trajfmt.errors import CorruptError, MissingDependencyError, ReadError, UnsafeError, UsageError, display
+from trajfmt.storage.filesystem import map_file
+from trajfmt.storage.opened import OpenFile
 
 __all__ = ["load"]
 
@@ -34,7 +36,8 @@ def load(path: Path, *, trust_pickle: bool = False) -> Any:
         UnsafeError: the pickle contains other objects, and `trust_pickle` is False.
         CorruptError: the file is truncated, or torch did not write it.
         MissingDependencyError: torch is not installed.
-        UsageError: the file cannot be opened, or torch is too old to unpickle safely.
+        UsageError: torch is too old to unpickle safely.
+        ReadError: the operating system cannot read the file.
     """
     torch = _torch(trust_pickle)
     try:
@@ -45,7 +48,8 @@ def load(path: Path, *, trust_pickle: bool = False) -> Any:
     collecting = gc.isenabled()
     gc.disable()  # thousands of containers make each collection slow, and none of them is garbage
     try:
-        return torch.load(path, map_location="cpu", weights_only=not trust_pickle, mmap=zipped or None)
+        mapped = (zipped and _can_map(path)) or None
+        return torch.load(path, map_location="cpu", weights_only=not trust_pickle, mmap=mapped)
     except pickle.UnpicklingError as exc:
         if "truncated" in str(exc) or "Ran out" in str(exc):
             raise CorruptError("source_truncated", "the pickle ends in the middle", path=path) from exc
@@ -62,6 +66,8 @@ def load(path: Path, *, trust_pickle: bool = False) -> Any:
         ) from exc
     except EOFError as exc:
         raise CorruptError("source_truncated", "the file ends in the middle", path=path) from exc
+    except OSError as exc:
+        raise ReadError.of(exc, path) from exc
     except Exception as exc:  # torch does not translate the errors that a damaged file causes
         raise CorruptError("source_invalid", f"torch cannot read it: {_first(exc)}", path=path) from exc
     finally:
@@ -85,18 +91,24 @@ def _torch(trust_pickle: bool) -> Any:
     return torch
 
 
+def _can_map(path: Path) -> bool:
+    """Return whether the file system can map a file. Otherwise torch reads all of it into memory."""
+    with OpenFile(path.resolve(), path) as file:
+        return map_file(file.fd) is not None
+
+
 def _is_zip(path: Path) -> bool:
     """Return True for a zip file and False for a legacy pickle.
 
     Raises:
         CorruptError: the file is neither.
-        UsageError: the file cannot be read.
+        ReadError: the file cannot be read.
     """
     try:
         with path.open("rb") as file:
             start = file.read(4)
     except OSError as exc:
-        raise UsageError(f"{display(path)}: cannot be read: {exc.strerror}") from exc
+        raise ReadError.of(exc, path) from exc
     if start == b"PK\x03\x04":
         try:
             complete = zipfile.is_zipfile(path)

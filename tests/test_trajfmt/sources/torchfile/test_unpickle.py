@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ import pytest
 import trajfmt
 from trajfmt.convert.planning import plan
 from trajfmt.convert.run import convert
-from trajfmt.errors import CorruptError, FormatError, UnsafeError
+from trajfmt.errors import CorruptError, FormatError, ReadError, UnsafeError
 
 torch = pytest.importorskip("torch")
+from tests.helpers import faults  # noqa: E402
 from tests.helpers.replay import Touch, expert, outcome, packed, refused, run, save, stack  # noqa: E402
 
 
@@ -115,3 +117,34 @@ def test_plain_pickle_is_refused(tmp_path: Path) -> None:
         convert(path, tmp_path / "out.mct")
     assert caught.value.exit_code in (4, 5)
     assert [p.name for p in tmp_path.iterdir()] == ["replay_buffer_0.pt"]
+
+
+def test_torch_maps_only_where_files_can_be_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere it reads, and the bundle is the same; an error of the disk is not damage."""
+    turned = [[tensor.t() if tensor.ndim == 2 else tensor for tensor in step] for step in expert(0)]
+    path = save(tmp_path / "src", [turned])
+    bundle, _ = run(path)
+    expected = {file.name: file.read_bytes() for file in bundle.rglob("*.safetensors")}
+    bundle.rename(tmp_path / "first")
+    asked: list[Any] = []
+    real = torch.load
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        asked.append(options["mmap"])
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(torch, "load", watched)
+    plan(path, tmp_path / "o.mct")
+    with monkeypatch.context() as patch:
+        faults.no_maps(patch, errno.ENODEV, tmp_path)
+        bundle, _ = run(path)
+    assert asked[0] is True
+    assert set(asked[1:]) == {None}
+    assert {file.name: file.read_bytes() for file in bundle.rglob("*.safetensors")} == expected
+
+    def broken(*_arguments: Any, **_options: Any) -> None:
+        raise faults.error(errno.EIO)
+
+    monkeypatch.setattr(torch, "load", broken)
+    with pytest.raises(ReadError, match=f"{path}: cannot be read: Input/output error"):
+        plan(path, tmp_path / "o.mct")
