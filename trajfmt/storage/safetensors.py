@@ -183,7 +183,7 @@ class SafetensorsFile:
     Raises:
         CorruptError: the file is truncated, or its header breaks a rule of the format.
         UnsafeError: the header is larger than safetensors allows, or the path is no regular file.
-        UsageError: the process has too many open files.
+        ReadError: the file cannot be opened or read.
     """
 
     def __init__(self, path: Path) -> None:
