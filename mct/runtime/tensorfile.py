@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from mct.errors import CorruptError, MissingError, ResultError
-from trajfmt.storage import write_file
+from trajfmt.storage import kind_of, write_file
 
 _KEY = "mct"
 """The key of the metadata."""
@@ -99,6 +99,9 @@ def load(path: Path, *, kind: str, version: int) -> tuple[dict[str, Tensor], dic
             text = (file.metadata() or {}).get(_KEY)
             tensors = {name: file.get_tensor(name) for name in list(file.keys())}
     except (safetensors.SafetensorError, OSError) as exc:
+        other = None if isinstance(exc, OSError) else kind_of(path)
+        if other is not None and other.name != "safetensors":
+            raise ResultError(f"{path}: this is {other.what}; {other.advice}") from exc
         raise CorruptError(f"{path}: not a safetensors file, or a damaged one: {exc}") from exc
     if text is None:
         raise ResultError(f"{path}: not written by mct, as its metadata has no key `{_KEY}`")

@@ -7,6 +7,7 @@ Modules:
     files: reading a bundle's files: safe opening, mapping, positioned reads, hashes.
     writing: atomic and durable writes.
     mapped: a regular file of any origin, mapped when it is first read.
+    kinds: what a file is, by its first bytes.
     safetensors: headers of safetensors files, and any such file as views of a memory map.
     hdf5: the metadata of an HDF5 file, compared with the manifest.
     datasets: HDF5 datasets as a manifest describes them.
@@ -19,12 +20,14 @@ Modules:
 
 from trajfmt.storage.cache import cache_folder
 from trajfmt.storage.files import sha256_file
+from trajfmt.storage.kinds import kind_of
 from trajfmt.storage.staging import Staging
 from trajfmt.storage.writing import write_file
 
 __all__ = [
     "Staging",
     "cache_folder",
+    "kind_of",
     "sha256_file",
     "write_file",
 ]

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajfmt.errors import CorruptError, Reason, UnsafeError, UsageError
+from trajfmt.storage.kinds import refuse_others
 from trajfmt.storage.mapped import MappedFile
 
 __all__ = [
@@ -181,6 +182,7 @@ class SafetensorsFile:
 
     Raises:
         CorruptError: the file is truncated, or its header breaks a rule of the format.
+        SourceError: the file is no safetensors file, but of another kind that is known.
         UnsafeError: the header is larger than safetensors allows, or the path is no regular file.
         UsageError: the process has too many open files.
     """
@@ -211,6 +213,8 @@ class SafetensorsFile:
 
     def _read_header(self) -> None:
         mapped = self.file.map()
+        if mapped[8:9] != b"{" or 8 + int.from_bytes(mapped[:8], "little") > self.nbytes:
+            refuse_others(self.path, "safetensors")
         data = header_end(mapped[:8], self.nbytes, self.path, too_long="source_truncated")
         table = decode_header(mapped[8:data], self.path)
         metadata = table.pop("__metadata__", None)
