@@ -32,6 +32,8 @@ _MAX_PICKLE: Final = 64 * 2**20
 """Bytes of the longest pickle that is read here."""
 
 _NUMBERED: Final = b"data/"
+_BLOCK: Final = 16 * 2**20
+"""Bytes whose CRC-32 is computed at a time when a whole file is compared."""
 
 
 class Unusual(Exception):  # noqa: N818  # not an error: another reader takes over
@@ -41,23 +43,31 @@ class Unusual(Exception):  # noqa: N818  # not an error: another reader takes ov
 class Members:
     """The directory of a mapped zip file whose members are stored as they are.
 
+    Where a CRC-32 is given as 0 here, there is none. torch has an option that writes 0 for all members of a
+    file. A 0 beside other checksums is compared like these.
+
     Args:
         mapped: the file.
         path: the file's name in error messages.
 
     Raises:
-        Unusual: the file is no such zip file, or two members have the same name. torch then reports the
-            error.
+        Unusual: the file is no such zip file, two members have the same name, or the directory contradicts
+            the names in the file.
+        CorruptError: a member with the CRC-32 of 0 beside others has another one.
     """
 
     def __init__(self, mapped: mmap.mmap, path: Path) -> None:
         self.path = path
         self._mapped = mapped
         self._named: dict[bytes, tuple[int, int, int]] = {}
+        self._root = b""
         try:
             self._read(*self._directory())
         except struct.error as exc:
             raise Unusual from exc
+        for name, found in self._named.items():
+            self._begin(found[0], name)
+        self._require_sums()
 
     @property
     def numbered(self) -> int:
@@ -72,7 +82,7 @@ class Members:
         """
         if not 0 <= number < len(self._headers) or self._headers[number] < 0:
             raise Unusual
-        start = self._begin(int(self._headers[number]))
+        start = self._begin(int(self._headers[number]), b"data/%d" % number)
         return start, int(self._sizes[number]), int(self._sums[number])
 
     def named(self, name: bytes) -> tuple[int, int, int] | None:
@@ -82,23 +92,44 @@ class Members:
             Unusual: its local header is damaged.
         """
         found = self._named.get(name)
-        return found and (self._begin(found[0]), *found[1:])
+        return found and (self._begin(found[0], name), *found[1:])
 
-    def pickle(self) -> tuple[int, int]:
-        """Return the positions of the first byte of the pickle and of the byte after its last.
+    def verify(self) -> None:
+        """Compare every member with its CRC-32.
 
         Raises:
-            Unusual: there is no pickle, it is very long, or the file's numbers are not little-endian.
+            Unusual: a member is not where the directory says.
+            CorruptError: a member does not have its CRC-32.
+        """
+        for name in self._named:
+            found = self.named(name)
+            if found is not None:
+                self._compare(name.decode(errors="replace"), *found)
+        for number in np.flatnonzero(self._headers >= 0):
+            self._compare(f"data/{number}", *self.storage(int(number)))
+
+    def pickle(self, most: int = _MAX_PICKLE) -> tuple[int, int]:
+        """Return the positions of the first byte of the pickle and of the byte after its last.
+
+        Args:
+            most: bytes of the longest pickle that the caller reads.
+
+        Raises:
+            Unusual: there is no pickle, or it is longer.
             CorruptError: the pickle does not have its CRC-32. One flipped bit can name another tensor.
         """
-        about, order = self.named(b"data.pkl"), self.named(b"byteorder")
-        if about is None or not 0 < about[1] <= _MAX_PICKLE or not self.holds(*about[:2]):
-            raise Unusual
-        if order is not None and (order[1] > 6 or self._mapped[order[0] : sum(order[:2])] != b"little"):
+        about = self.named(b"data.pkl")
+        if about is None or not 0 < about[1] <= most or not self.holds(*about[:2]):
             raise Unusual
         start, nbytes, crc = about
         compare(np.frombuffer(self._mapped, np.uint8, nbytes, start), crc, "its pickle", self.path)
         return start, start + nbytes
+
+    @property
+    def little(self) -> bool:
+        """Whether the numbers of the file are little-endian."""
+        order = self.named(b"byteorder")
+        return order is None or (order[1] == 6 and self._mapped[order[0] : sum(order[:2])] == b"little")
 
     def holds(self, start: int, nbytes: int) -> bool:
         """Return whether the file has `nbytes` bytes from position `start` on."""
@@ -127,8 +158,7 @@ class Members:
         self._headers = np.full(count, -1, np.int64)
         self._sizes = np.zeros(count, np.int64)
         self._sums = np.zeros(count, np.uint32)
-        folder = None
-        for _ in range(count):
+        for index in range(count):
             (magic, _, _, flags, method, _, _, crc, packed, size, long, extra, comment, _, _, _, header) = (
                 _ENTRY.unpack_from(self._mapped, min(at, len(self._mapped)))
             )
@@ -140,7 +170,9 @@ class Members:
             at += long + extra + comment
             owner, _, rest = name.partition(b"/")
             plain = magic == b"PK\x01\x02" and method == 0 and size == packed and not flags & 1
-            if not plain or owner != (folder := owner if folder is None else folder):
+            if not index:
+                self._root = owner
+            if not plain or owner != self._root:
                 raise Unusual
             self._take(rest, header, size, crc)
 
@@ -160,14 +192,38 @@ class Members:
             raise Unusual
         self._headers[number], self._sizes[number], self._sums[number] = header, size, crc
 
-    def _begin(self, header: int) -> int:
-        """Return the position of the bytes that follow a local header."""
+    def _begin(self, header: int, name: bytes) -> int:
+        """Return the position of the bytes that follow the local header of a member."""
         if header + _LOCAL.size > len(self._mapped):
             raise Unusual
-        magic, *_, name, extra = _LOCAL.unpack_from(self._mapped, header)
-        if magic != b"PK\x03\x04":
+        magic, _, _, method, _, _, _, _, _, long, extra = _LOCAL.unpack_from(self._mapped, header)
+        begin = header + _LOCAL.size
+        if magic != b"PK\x03\x04" or method or self._mapped[begin : begin + long] != self._root + b"/" + name:
             raise Unusual
-        return header + _LOCAL.size + int(name) + int(extra)
+        return begin + int(long) + int(extra)
+
+    def _require_sums(self) -> None:
+        """Compare the members whose CRC-32 is 0, if others have one: a checksum cannot be flipped to none."""
+        if not self._sums.any() and not any(crc for _, _, crc in self._named.values()):
+            return
+        for name, (_, size, crc) in self._named.items():
+            if size and not crc and (found := self.named(name)):
+                self._compare(name.decode(errors="replace"), *found, certain=True)
+        for number in np.flatnonzero((self._headers >= 0) & (self._sizes > 0) & (self._sums == 0)):
+            self._compare(f"data/{number}", *self.storage(int(number)), certain=True)
+
+    def _compare(self, name: str, start: int, nbytes: int, crc: int, *, certain: bool = False) -> None:
+        """Compare a member with its CRC-32, a block at a time; with one of 0 only if that is certain."""
+        if not crc and not certain:
+            return
+        if not self.holds(start, nbytes):
+            raise Unusual
+        found = 0
+        for at in range(start, start + nbytes, _BLOCK):
+            block = np.frombuffer(self._mapped, np.uint8, min(_BLOCK, start + nbytes - at), at)
+            found = zlib.crc32(block.data, found)
+        if found != crc:
+            raise _differs(f"its member {name}", crc, found, self.path)
 
 
 def compare(values: NDArray[np.generic], crc: int, what: str, path: Path) -> NDArray[np.generic]:
@@ -175,7 +231,7 @@ def compare(values: NDArray[np.generic], crc: int, what: str, path: Path) -> NDA
 
     Args:
         values: contiguous values of any type.
-        crc: the CRC-32. The option of torch that omits it writes 0, which is not compared.
+        crc: the CRC-32; 0 if there is none.
         what: the member's name in the error message.
         path: the file's name in the error message.
 
@@ -183,12 +239,13 @@ def compare(values: NDArray[np.generic], crc: int, what: str, path: Path) -> NDA
         CorruptError: the values have another CRC-32.
     """
     if crc and (found := zlib.crc32(values.view(np.uint8).data)) != crc:
-        raise CorruptError(
-            "source_invalid",
-            f"{what}: CRC-32 must be {crc:08x}, got {found:08x}; the file is damaged",
-            path=path,
-        )
+        raise _differs(what, crc, found, path)
     return values
+
+
+def _differs(what: str, crc: int, found: int, path: Path) -> CorruptError:
+    message = f"{what}: CRC-32 must be {crc:08x}, got {found:08x}; the file is damaged"
+    return CorruptError("source_invalid", message, path=path)
 
 
 def _widen(extra: bytes, *values: int) -> list[int]:

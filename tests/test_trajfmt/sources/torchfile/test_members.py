@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 
+from trajfmt.errors import CorruptError
+from trajfmt.sources.torchfile.members import Members, Unusual
+from trajfmt.storage.mapped import MappedFile
+
 torch = pytest.importorskip("torch")
 from tests.helpers.replay import expert, outcome, packed, refused, save  # noqa: E402
 
@@ -33,12 +37,39 @@ def test_zip_that_claims_several_disks_is_refused(tmp_path: Path) -> None:
     assert outcome(tmp_path / "disks.pt", bytes(data)) in ("source_truncated", "source_invalid")
 
 
+@pytest.mark.parametrize("name", ["byteorder", "version", "data/0", "data.pkl"])
+def test_directory_and_local_headers_agree_on_names(tmp_path: Path, name: str) -> None:
+    """A damaged name in the directory could hide a member, such as that which tells the order of bytes."""
+    path = tmp_path / "a.pt"
+    data = packed(True)
+    at = data.rindex(b"/" + name.encode()) + 1
+    path.write_bytes(data)
+    mapped = MappedFile(path, least=1).map()
+    Members(mapped, path).verify()
+    path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    mapped = MappedFile(path, least=1).map()
+    with pytest.raises(Unusual):
+        Members(mapped, path).verify()
+
+
+def test_every_member_is_compared(tmp_path: Path) -> None:
+    """Also those that hold no weights."""
+    path = tmp_path / "a.pt"
+    data = packed(True)
+    for content, name in ((b"little", "byteorder"), (b"3\n", "version")):
+        at = data.index(content, data.index(b"/" + name.encode()))
+        path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        mapped = MappedFile(path, least=1).map()
+        with pytest.raises(CorruptError, match=f"its member {name}: CRC-32 must be"):
+            Members(mapped, path).verify()
+
+
 def test_zip_of_another_program_is_refused(tmp_path: Path) -> None:
-    """A zip without torch's records is damage or another format: exit 4."""
+    """A zip without torch's records is sound, and named: exit 1."""
     path = tmp_path / "replay_buffer_0.pt"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "hello")
-    refused(path, "source_invalid")
+    assert "a zip archive that torch.save did not write" in str(refused(path, "nothing_to_convert"))
 
 
 @pytest.mark.parametrize("shapes", [((1,), (1,)), ((40, 30), (40,))], ids=["smaller", "larger"])
@@ -49,4 +80,4 @@ def test_compressed_zip_is_refused(tmp_path: Path, shapes: Any) -> None:
         for name in old.namelist():
             new.writestr(name, old.read(name))
     again.rename(path)
-    assert "compressed" in str(refused(path, "source_invalid"))
+    assert "compressed" in str(refused(path, "nothing_to_convert"))
