@@ -206,7 +206,7 @@ def execute(
             if type(stack[-1]) is not dict or len(items) % 2:
                 raise Unusual
             if not all(map(is_key, items[::2])):
-                raise HarmfulError("a dictionary with keys that are neither text nor numbers")
+                raise HarmfulError("a dictionary with keys that are neither text nor numbers below 2^60")
             stack[-1].update(zip(items[::2], items[1::2], strict=True))
         elif op == 0x62:  # BUILD: attributes of a dictionary, where torch keeps versions of modules
             state, value = stack.pop(), stack[-1]

@@ -71,7 +71,7 @@ class Members:
 
     @property
     def numbered(self) -> int:
-        """A number above the numbers of all storages."""
+        """A number above the numbers of storages, unless these are addresses."""
         return len(self._headers)
 
     def storage(self, number: int) -> tuple[int, int, int]:
@@ -80,6 +80,8 @@ class Members:
         Raises:
             Unusual: there is no such member, or its local header is damaged.
         """
+        if number >= len(self._headers) and (found := self.named(b"data/%d" % number)):
+            return found
         if not 0 <= number < len(self._headers) or self._headers[number] < 0:
             raise Unusual
         start = self._begin(int(self._headers[number]), b"data/%d" % number)
@@ -180,15 +182,16 @@ class Members:
         if name != name.lower():  # torch ignores the case of a name
             raise Unusual
         digits = name.removeprefix(_NUMBERED)
-        if digits == name or not digits.isdigit() or (digits[:1] == b"0" and digits != b"0"):
+        numbered = digits != name and digits.isdigit() and (digits[:1] != b"0" or digits == b"0")
+        if numbered and len(digits) > 18:
+            raise Unusual
+        number = int(digits) if numbered else -1
+        if not 0 <= number < len(self._headers):  # before 1.9, torch took addresses for numbers
             if name in self._named:
                 raise Unusual
             self._named[name] = header, size, crc
             return
-        if len(digits) > 18:
-            raise Unusual
-        number = int(digits)
-        if number >= len(self._headers) or self._headers[number] >= 0 or max(header, size) >= 2**62:
+        if self._headers[number] >= 0 or max(header, size) >= 2**62:
             raise Unusual
         self._headers[number], self._sizes[number], self._sums[number] = header, size, crc
 

@@ -196,6 +196,7 @@ class Places:
     def __init__(self, members: Members, nbytes: int) -> None:
         self._members = members
         self._types = bytearray(members.numbered)  # of storages; torch applies the first to all its tensors
+        self._far: dict[int, int] = {}  # the same, by larger numbers
         self._spans: dict[int, Span] = {}
         self._left = MOST_REPEATED * nbytes
 
@@ -230,9 +231,10 @@ class Places:
         shape, strides, count = extent(storage, offset, arguments[2], arguments[3], itemsize)
         number, code = int(key), _CODES["" if untyped else dtype]
         start, nbytes, crc = self._members.storage(number)
-        if self._types[number] not in (0, code):
+        types: Any = self._types if number < len(self._types) else self._far
+        if (types[number] if types is self._types else types.get(number, 0)) not in (0, code):
             raise Unusual
-        self._types[number] = code
+        types[number] = code
         if nbytes != storage.numel * (1 if untyped else itemsize) or not self._members.holds(start, nbytes):
             raise Unusual
         laid = _strides(shape, strides)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from trajfmt.errors import CorruptError
+from trajfmt.sources.torchfile import unpickle, zipped
 from trajfmt.sources.torchfile.members import Members, Unusual
 from trajfmt.storage.mapped import MappedFile
 
@@ -50,6 +51,49 @@ def test_directory_and_local_headers_agree_on_names(tmp_path: Path, name: str) -
     mapped = MappedFile(path, least=1).map()
     with pytest.raises(Unusual):
         Members(mapped, path).verify()
+
+
+def test_addresses_as_numbers_of_storages(tmp_path: Path) -> None:
+    """torch wrote them before 1.9. Such files are read in place, and by torch, and are compared."""
+    path = save(tmp_path, [expert(0, 3)])
+    expected = [tensor.reshape(-1).tolist() for step in expert(0, 3) for tensor in step]
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in parts.items():
+            key = name.rpartition("/data/")[2]
+            if key.isdigit():
+                name = name.removesuffix(key) + str(94_000_000_000_000 + int(key))
+            if name.endswith("data.pkl"):
+                for number in range(100):
+                    old, new = str(number).encode(), str(94_000_000_000_000 + number).encode()
+                    data = data.replace(
+                        b"X" + bytes([len(old), 0, 0, 0]) + old + b"q", b"X\x0e\0\0\0" + new + b"q"
+                    )
+            archive.writestr(name, data)
+    (found,) = zipped.read(path)
+    read = [found.read(t, index).tolist() for t in range(3) for index in range(len(found.shapes))]
+    assert read == expected
+    assert [x.reshape(-1).tolist() for step in unpickle.load(path)[0] for x in step] == expected
+    data = bytearray(path.read_bytes())
+    data[data.index(expert(0, 3)[1][0].numpy().tobytes())] ^= 1
+    path.write_bytes(data)
+    for read_all in (lambda: zipped.read(path)[0].read(1, 0), lambda: unpickle.load(path)):
+        with pytest.raises(CorruptError, match="CRC-32"):
+            read_all()
+
+
+def test_a_repacked_file_is_read(tmp_path: Path) -> None:
+    """Unpacked, and packed again without compression: with entries for folders."""
+    path = save(tmp_path, [expert(0, 3)])
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(tmp_path / "again", "w") as new:
+        root = old.namelist()[0].partition("/")[0]
+        for folder in (f"{root}/", f"{root}/data/"):
+            new.writestr(folder, b"")
+        for name in sorted(old.namelist()):
+            new.writestr(name, old.read(name))
+    assert zipped.read(tmp_path / "again")[0].read(2, 0).tolist() == expert(0, 3)[2][0].reshape(-1).tolist()
+    assert len(unpickle.load(tmp_path / "again")[0]) == 3
 
 
 def test_every_member_is_compared(tmp_path: Path) -> None:
