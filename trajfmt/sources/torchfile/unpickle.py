@@ -110,7 +110,7 @@ def _converted(path: Path, protocol: int) -> Any:
     except Unusual as exc:
         raise SourceError(
             "nothing_to_convert",
-            f"a pickle of protocol {protocol}, with values that are read only in protocol 2; load it with"
+            f"a pickle of protocol {protocol}, in a form that is read only with protocol 2; load it with"
             " torch and save it again, or give --trust-pickle if you trust its author",
             path=path,
         ) from exc
