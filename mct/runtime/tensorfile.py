@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from mct.errors import CorruptError, MissingError, ResultError
-from trajfmt.storage import free_bytes, write_file
+from trajfmt.storage import free_bytes, kind_of, write_file
 
 _KEY = "mct"
 """The key of the metadata."""
@@ -101,6 +101,9 @@ def load(path: Path, *, kind: str, version: int) -> tuple[dict[str, Tensor], dic
         tensors = safetensors.torch.load(data)
         text = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__", {}).get(_KEY)
     except (safetensors.SafetensorError, ValueError, AttributeError) as exc:
+        other = kind_of(path)
+        if other is not None and other.name != "safetensors":
+            raise ResultError(f"{path}: this is {other.what}; {other.advice}") from exc
         raise CorruptError(f"{path}: not a safetensors file, or a damaged one: {exc}") from exc
     if text is None:
         raise ResultError(f"{path}: not written by mct, as its metadata has no key `{_KEY}`")

@@ -2,22 +2,21 @@
 
 import io
 import math
-import zipfile
 from pathlib import Path
 from typing import Any, Final, TypeGuard
 
 import torch
 from torch import Tensor
 
-from mct.errors import CorruptError, MissingError
+from mct.errors import CorruptError, MissingError, ResultError
 from mct.results.origin import Meaning, SourceFile
 from mct.sets.labels import is_distribution
 from mct.settings.config import LARGEST
 from trajfmt.sources import unpickle
 from trajfmt.storage import sha256_file
 
-_BLOCK: Final = 2**20
-"""Bytes that are read at a time to compute a checksum."""
+_MOST_REPEATED: Final = 1000
+"""How often an expanded tensor may repeat the numbers that it stores."""
 
 
 def read(path: Path, *, trust_pickle: bool) -> Any:
@@ -29,50 +28,46 @@ def read(path: Path, *, trust_pickle: bool) -> Any:
 
     Raises:
         MissingError: If the file does not exist.
-        CorruptError: If a checksum in the file does not match.
-        trajfmt.TrajfmtError: If the file is damaged, or contains more than tensors and containers.
+        trajfmt.TrajfmtError: If the file is of another kind, is damaged, as its checksums show, or contains
+            more than tensors and containers.
     """
     if not path.is_file():
         raise MissingError(f"{path}: no such file")
-    if damaged := _damaged(path):
-        raise CorruptError(f"{path}: damaged: the checksum of its part {damaged} does not match")
     return unpickle.load(path, trust_pickle=trust_pickle)
 
 
-def _damaged(path: Path) -> str | None:
-    """Return the name of a member of a zip file that contradicts its CRC-32, or None.
-
-    torch itself does not check the CRC-32 when it loads a file.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                if member.CRC:  # it is 0 if `torch.serialization.set_crc32_options` disabled checksums
-                    with archive.open(member) as content:
-                        while content.read(_BLOCK):
-                            pass
-    except zipfile.BadZipFile as exc:
-        return member.filename if "CRC-32" in str(exc) else None
-    except Exception:  # not a zip file, or damaged otherwise, which `unpickle.load` reports
-        return None
-    return None
-
-
 def plain(found: Any) -> TypeGuard[Tensor]:
-    """Return whether an object is a dense CPU tensor of numbers, all of whose elements are in its storage."""
+    """Return whether an object is a dense CPU tensor of numbers, and does not repeat few of them for ever."""
     return (
         isinstance(found, Tensor)
-        and found.layout == torch.strided
-        and found.device.type == "cpu"
-        and not found.is_quantized
-        and found.numel() * found.element_size() <= found.untyped_storage().nbytes()
+        and _other_kind(found) is None
+        and found.numel() * found.element_size() <= _MOST_REPEATED * found.untyped_storage().nbytes()
     )
+
+
+def _other_kind(found: Tensor) -> str | None:
+    """Return what a tensor is, if it is not made of plain numbers in memory."""
+    if found.is_quantized:
+        return "quantised; save what its dequantize() returns"
+    if found.layout != torch.strided:
+        return f"{str(found.layout).removeprefix('torch.')}; save what its to_dense() returns"
+    return None if found.device.type == "cpu" else f"on the device {found.device.type}, without numbers"
+
+
+def _require_numbers(found: Any, where: Path | str) -> None:
+    """Refuse a tensor that is sound, but not made of plain numbers.
+
+    Raises:
+        ResultError: If it is quantised or sparse, or has no numbers.
+    """
+    if isinstance(found, Tensor) and (kind := _other_kind(found)):
+        raise ResultError(f"{where}: expected a plain tensor, found one that is {kind}")
 
 
 def described(found: Any) -> str:
     """Describe an object in a few words, for error messages: a tensor by dtype and shape."""
     if isinstance(found, Tensor):
-        kind = "" if plain(found) else ", which is not a dense tensor with its own memory"
+        kind = "" if plain(found) else ", of which the file has far fewer numbers"
         return f"{str(found.dtype).removeprefix('torch.')} {tuple(found.shape)}{kind}"
     if isinstance(found, list) and found and isinstance(found[0], list):
         return "a list of lists, perhaps a buffer of trajectories, which traj convert reads"
@@ -87,8 +82,10 @@ def images(found: Any, where: Path | str) -> Tensor:
         where: The file, for error messages.
 
     Raises:
+        ResultError: If it is a tensor that is not made of plain numbers.
         CorruptError: If it is something else, or a value is not finite.
     """
+    _require_numbers(found, where)
     if (
         not plain(found)
         or not found.is_floating_point()
@@ -117,8 +114,10 @@ def labels(found: Any, count: int, where: Path | str) -> Tensor:
         Class numbers `(N,)` int64, or rows `(N, K)` float32.
 
     Raises:
+        ResultError: If it is a tensor that is not made of plain numbers.
         CorruptError: If it is something else, or labels of another number of images, or not finite.
     """
+    _require_numbers(found, where)
     if not plain(found) or found.ndim not in (1, 2) or len(found) != count:
         raise CorruptError(f"{where}: expected labels of {count} images, found {described(found)}")
     own = found.detach().to("cpu", copy=True)
@@ -151,8 +150,10 @@ def rate(found: Any, where: Path | str) -> float:
         where: The file, for error messages.
 
     Raises:
+        ResultError: If it is a tensor that is not made of plain numbers.
         CorruptError: If it is not a single finite number > 0.
     """
+    _require_numbers(found, where)
     if not plain(found) or found.numel() != 1 or not found.is_floating_point():
         raise CorruptError(f"{where}: expected one learning rate, found {described(found)}")
     value = float(found.detach())

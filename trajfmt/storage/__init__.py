@@ -10,6 +10,7 @@ Modules:
     files: reading a bundle's files: mapping, positioned reads, hashes.
     writing: atomic and durable writes.
     inputs: a file of any origin as an input, read by position.
+    kinds: what a file is, by its first bytes.
     safetensors: headers of safetensors files, and any such file as an input.
     hdf5: the metadata of an HDF5 file, compared with the manifest.
     datasets: HDF5 datasets as a manifest describes them.
@@ -23,6 +24,7 @@ Modules:
 from trajfmt.storage.cache import cache_folder
 from trajfmt.storage.files import sha256_file
 from trajfmt.storage.filesystem import free_bytes
+from trajfmt.storage.kinds import kind_of
 from trajfmt.storage.locks import BusyError, Lock
 from trajfmt.storage.staging import Staging
 from trajfmt.storage.writing import write_file
@@ -33,6 +35,7 @@ __all__ = [
     "Staging",
     "cache_folder",
     "free_bytes",
+    "kind_of",
     "sha256_file",
     "write_file",
 ]

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from trajfmt.errors import CorruptError, Reason, UnsafeError, UsageError
 from trajfmt.storage.inputs import InputFile, Row
+from trajfmt.storage.kinds import refuse_others
 
 __all__ = [
     "MAX_HEADER",
@@ -182,6 +183,7 @@ class SafetensorsFile:
 
     Raises:
         CorruptError: the file is truncated, or its header breaks a rule of the format.
+        SourceError: the file is no safetensors file, but of another kind that is known.
         UnsafeError: the header is larger than safetensors allows, or the path is no regular file.
         ReadError: the file cannot be opened or read.
     """
@@ -218,8 +220,10 @@ class SafetensorsFile:
         return self.file.row(dtype, math.prod(tensor.shape), tensor.start)
 
     def _read_header(self) -> None:
-        first = self.file.read(0, 8)
-        data = header_end(first, self.nbytes, self.path, too_long="source_truncated")
+        first = self.file.read(0, 9)
+        if first[8:9] != b"{" or 8 + int.from_bytes(first[:8], "little") > self.nbytes:
+            refuse_others(self.path, "safetensors")
+        data = header_end(first[:8], self.nbytes, self.path, too_long="source_truncated")
         table = decode_header(self.file.read(8, data - 8), self.path)
         metadata = table.pop("__metadata__", None)
         if metadata is not None:

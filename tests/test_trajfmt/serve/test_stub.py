@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 import trajfmt
-from trajfmt import CorruptError, MissingError, ParamLayout, UsageError
+from trajfmt import CorruptError, MissingError, ParamLayout, SourceError, UsageError
 
 torch = pytest.importorskip("torch")
 import trajfmt.torch  # noqa: E402  # needs torch
@@ -133,5 +133,5 @@ def test_a_stub_that_is_converted_says_what_it_is(served: Path, tmp_path: Path) 
     """Its folder looks like a buffer's; the line says that the bundle is to be given."""
     with trajfmt.open(served) as bundle:
         export(bundle, tmp_path / "stubs", in_place=True)
-    with pytest.raises(CorruptError, match="a stub that names a bundle"):
+    with pytest.raises(SourceError, match="a stub that names a bundle"):
         convert(tmp_path / "stubs", tmp_path / "again.mtt")

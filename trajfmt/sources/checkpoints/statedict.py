@@ -11,17 +11,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from trajfmt.errors import CorruptError, SourceError
+from trajfmt.errors import SourceError
 from trajfmt.sources.base.unused import shortened
 from trajfmt.sources.torchfile import pickled
 from trajfmt.sources.torchfile.stored import (
-    LoadedTensor,
     NamedTensor,
     PlacedTensor,
     State,
     Stored,
+    as_stored,
     is_tensor,
-    not_plain,
+    require_plain,
 )
 from trajfmt.sources.torchfile.unpickle import load
 from trajfmt.storage.safetensors import SafetensorsFile
@@ -44,9 +44,10 @@ def open_file(path: Path, *, trust_pickle: bool = False, shard: bool = False) ->
         shard: keep the names as they are in the file, since an index refers to them.
 
     Raises:
-        CorruptError: the file is truncated, or of another kind.
+        CorruptError: the file is truncated or damaged.
         UnsafeError: the pickle contains other objects, and `trust_pickle` is False.
-        SourceError: the file contains no state dict at the top or under one of the known keys.
+        SourceError: the file is of another kind, contains no state dict at the top or under one of the known
+            keys, or one with tensors that are not plain.
     """
     if path.suffix == ".safetensors":
         file = SafetensorsFile(path.resolve())
@@ -61,12 +62,9 @@ def open_file(path: Path, *, trust_pickle: bool = False, shard: bool = False) ->
         raise SourceError("nothing_to_convert", _nothing(content), path=path)
     tensors: dict[str, Stored] = {}
     for name, value in found.items():
-        if isinstance(value, PlacedTensor):
-            tensors[name] = value
-        elif is_tensor(value):
-            if problem := not_plain(value):
-                raise CorruptError("source_invalid", f"`{name}` {problem}", path=path)
-            tensors[name] = LoadedTensor(value)
+        if is_tensor(value):
+            require_plain(value, f"`{name}`", path)
+            tensors[name] = as_stored(value)
         else:
             others.append(name)
     return State(tensors if shard else unwrapped(tensors), ignored=tuple(others))

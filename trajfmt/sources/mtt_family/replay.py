@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from trajfmt.errors import CorruptError, SourceError
+from trajfmt.errors import SourceError
 from trajfmt.schema.models import PathFacts, facts_of_path
 from trajfmt.schema.provenance import KnownFrom, Provenance, TimestepUnit
 from trajfmt.sources.base import unused
@@ -27,7 +27,7 @@ from trajfmt.sources.base.collection import (
 )
 from trajfmt.sources.base.unused import left_out, shortened
 from trajfmt.sources.mtt_family.paths import folder_named
-from trajfmt.sources.torchfile import zipped
+from trajfmt.sources.torchfile import pickled, zipped
 from trajfmt.sources.torchfile.nesting import check_nesting
 from trajfmt.sources.torchfile.tensors import TensorTrajectory
 from trajfmt.sources.torchfile.unpickle import load
@@ -210,26 +210,22 @@ class ReplayPart(FilePart):
         self._trust = trust_pickle
 
     def open(self, scratch: Path) -> Sequence[ForeignTrajectory]:
-        """Return the trajectories of the file. A plain replay buffer is read in place, any other by torch.
+        """Return the trajectories of the file, read in place, or by torch if it is unusual.
 
         Raises:
             CorruptError: the file is damaged, or no replay buffer.
+            SourceError: the file is of another kind.
             UnsafeError: the pickle contains other objects, and `trust_pickle` is False.
-            MissingDependencyError: the file is not plain, and torch is not installed.
+            MissingDependencyError: the file is unusual, and torch is not installed.
         """
         del scratch
         try:
             return zipped.read(self.path)
         except zipped.Unusual:
             pass
-        buffer = load(self.path, trust_pickle=self._trust)
+        try:
+            buffer = pickled.read(self.path)
+        except pickled.Unusual:
+            buffer = load(self.path, trust_pickle=self._trust)
         check_nesting(buffer, self.path)
-        claimed, most = 0, self.nbytes
-        for steps in buffer:
-            for step in steps if isinstance(steps, (list, tuple)) else ():
-                claimed += 1 + (len(step) if isinstance(step, (list, tuple)) else 0)
-                if claimed > most:  # the same list many times
-                    raise CorruptError(
-                        "source_invalid", "claims more tensors than the file has bytes", path=self.path
-                    )
         return [TensorTrajectory(item, self.path) for item in buffer]

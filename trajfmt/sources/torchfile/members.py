@@ -30,13 +30,15 @@ _SATURATED: Final = 0xFFFFFFFF
 _MAX_PICKLE: Final = 64 * 2**20
 """Bytes of the longest pickle that is read here."""
 
+_NUMBERED: Final = b"data/"
 _LONGEST: Final = _ENTRY.size + 3 * 2**16
 """Bytes of the longest entry: name, extra field and comment have 16-bit lengths."""
 
-_PIECE: Final = 2**20
+_DIRECTORY: Final = 2**20
 """Bytes of the directory that are read at a time."""
 
-_NUMBERED: Final = b"data/"
+_BLOCK: Final = 4 * 2**20
+"""Bytes whose CRC-32 is computed at a time when a whole file is compared."""
 
 
 class Unusual(Exception):  # noqa: N818  # not an error: another reader takes over
@@ -46,27 +48,35 @@ class Unusual(Exception):  # noqa: N818  # not an error: another reader takes ov
 class Members:
     """The directory of a zip file whose members are stored as they are.
 
+    Where a CRC-32 is given as 0 here, there is none. torch has an option that writes 0 for all members of a
+    file. A 0 beside other checksums is compared like these.
+
     Args:
         file: the file.
         path: the file's name in error messages.
 
     Raises:
-        Unusual: the file is no such zip file, or two members have the same name. torch then reports the
-            error.
+        Unusual: the file is no such zip file, two members have the same name, or the directory contradicts
+            the names in the file.
+        CorruptError: a member with the CRC-32 of 0 beside others has another one.
     """
 
     def __init__(self, file: InputFile, path: Path) -> None:
         self.path = path
-        self._file = file
+        self.file: InputFile = file
         self._named: dict[bytes, tuple[int, int, int]] = {}
+        self._root = b""
         try:
             self._read(*self._directory())
         except struct.error as exc:
             raise Unusual from exc
+        for name, found in self._named.items():
+            self._begin(found[0], name)
+        self._require_sums()
 
     @property
     def numbered(self) -> int:
-        """A number above the numbers of all storages."""
+        """A number above the numbers of storages, unless these are addresses."""
         return len(self._headers)
 
     def storage(self, number: int) -> tuple[int, int, int]:
@@ -75,9 +85,11 @@ class Members:
         Raises:
             Unusual: there is no such member, or its local header is damaged.
         """
+        if number >= len(self._headers) and (found := self.named(b"data/%d" % number)):
+            return found
         if not 0 <= number < len(self._headers) or self._headers[number] < 0:
             raise Unusual
-        start = self._begin(int(self._headers[number]))
+        start = self._begin(int(self._headers[number]), b"data/%d" % number)
         return start, int(self._sizes[number]), int(self._sums[number])
 
     def named(self, name: bytes) -> tuple[int, int, int] | None:
@@ -87,50 +99,64 @@ class Members:
             Unusual: its local header is damaged.
         """
         found = self._named.get(name)
-        return found and (self._begin(found[0]), *found[1:])
+        return found and (self._begin(found[0], name), *found[1:])
 
-    @property
-    def pickled(self) -> int:
-        """The bytes of the pickle."""
-        about = self.named(b"data.pkl")
-        return 0 if about is None else about[1]
-
-    def pickle(self) -> bytes:
-        """Return the pickle.
+    def verify(self) -> None:
+        """Compare every member with its CRC-32.
 
         Raises:
-            Unusual: there is no pickle, it is very long, or the file's numbers are not little-endian.
+            Unusual: a member is not where the directory says.
+            CorruptError: a member does not have its CRC-32.
+        """
+        for name in self._named:
+            found = self.named(name)
+            if found is not None:
+                self._compare(name.decode(errors="replace"), *found)
+        for number in np.flatnonzero(self._headers >= 0):
+            self._compare(f"data/{number}", *self.storage(int(number)))
+
+    def pickle(self, most: int = _MAX_PICKLE) -> tuple[int, int]:
+        """Return the positions of the first byte of the pickle and of the byte after its last.
+
+        Args:
+            most: bytes of the longest pickle that the caller reads.
+
+        Raises:
+            Unusual: there is no pickle, or it is longer.
             CorruptError: the pickle does not have its CRC-32. One flipped bit can name another tensor.
         """
-        about, order = self.named(b"data.pkl"), self.named(b"byteorder")
-        if about is None or not 0 < about[1] <= _MAX_PICKLE or not self.holds(*about[:2]):
-            raise Unusual
-        if order is not None and (order[1] > 6 or self._file.read(*order[:2]) != b"little"):
+        about = self.named(b"data.pkl")
+        if about is None or not 0 < about[1] <= most or not self.holds(*about[:2]):
             raise Unusual
         start, nbytes, crc = about
-        code = self._file.read(start, nbytes)
-        compare(zlib.crc32(code), crc, "its pickle", self.path)
-        return code
+        compare(self._crc(start, nbytes), crc, "its pickle", self.path)
+        return start, start + nbytes
+
+    @property
+    def little(self) -> bool:
+        """Whether the numbers of the file are little-endian."""
+        order = self.named(b"byteorder")
+        return order is None or (order[1] == 6 and self.file.read(*order[:2]) == b"little")
 
     def holds(self, start: int, nbytes: int) -> bool:
         """Return whether the file has `nbytes` bytes from position `start` on."""
-        return start + nbytes <= len(self._file)
+        return start + nbytes <= len(self.file)
 
     def _directory(self) -> tuple[int, int]:
         """Return the position of the directory and the number of its entries."""
-        at = len(self._file) - _END.size
+        at = len(self.file) - _END.size
         if at < 0:
             raise Unusual
-        magic, disk, first, _, count, _, start, comment = _END.unpack(self._file.read(at, _END.size))
+        magic, disk, first, _, count, _, start, comment = _END.unpack(self.file.read(at, _END.size))
         if magic != b"PK\x05\x06" or disk or first or comment:
             raise Unusual
         if at >= _LOCATOR.size:
-            magic, disk, at64, disks = _LOCATOR.unpack(self._file.read(at - _LOCATOR.size, _LOCATOR.size))
+            magic, disk, at64, disks = _LOCATOR.unpack(self.file.read(at - _LOCATOR.size, _LOCATOR.size))
             if magic == b"PK\x06\x07":
-                magic, *_, count, _, start = _END64.unpack(self._file.read(at64, _END64.size))
+                magic, *_, count, _, start = _END64.unpack(self.file.read(at64, _END64.size))
                 if magic != b"PK\x06\x06" or disk or disks != 1:
                     raise Unusual
-        if count * _ENTRY.size > len(self._file):
+        if count * _ENTRY.size > len(self.file):
             raise Unusual
         return start, count
 
@@ -139,11 +165,10 @@ class Members:
         self._headers = np.full(count, -1, np.int64)
         self._sizes = np.zeros(count, np.int64)
         self._sums = np.zeros(count, np.uint32)
-        folder = None
         data, base = b"", at
-        for _ in range(count):
+        for index in range(count):
             if at + _LONGEST > base + len(data):
-                data, base = self._file.read(at, max(_LONGEST, _PIECE)), at
+                data, base = self.file.read(at, max(_LONGEST, _DIRECTORY)), at
             at -= base
             (magic, _, _, flags, method, _, _, crc, packed, size, long, extra, comment, _, _, _, header) = (
                 _ENTRY.unpack_from(data, min(at, len(data)))
@@ -156,7 +181,9 @@ class Members:
             at += base + long + extra + comment
             owner, _, rest = name.partition(b"/")
             plain = magic == b"PK\x01\x02" and method == 0 and size == packed and not flags & 1
-            if not plain or owner != (folder := owner if folder is None else folder):
+            if not index:
+                self._root = owner
+            if not plain or owner != self._root:
                 raise Unusual
             self._take(rest, header, size, crc)
 
@@ -164,26 +191,53 @@ class Members:
         if name != name.lower():  # torch ignores the case of a name
             raise Unusual
         digits = name.removeprefix(_NUMBERED)
-        if digits == name or not digits.isdigit() or (digits[:1] == b"0" and digits != b"0"):
+        numbered = digits != name and digits.isdigit() and (digits[:1] != b"0" or digits == b"0")
+        if numbered and len(digits) > 18:
+            raise Unusual
+        number = int(digits) if numbered else -1
+        if not 0 <= number < len(self._headers):  # before 1.9, torch took addresses for numbers
             if name in self._named:
                 raise Unusual
             self._named[name] = header, size, crc
             return
-        if len(digits) > 18:
-            raise Unusual
-        number = int(digits)
-        if number >= len(self._headers) or self._headers[number] >= 0 or max(header, size) >= 2**62:
+        if self._headers[number] >= 0 or max(header, size) >= 2**62:
             raise Unusual
         self._headers[number], self._sizes[number], self._sums[number] = header, size, crc
 
-    def _begin(self, header: int) -> int:
-        """Return the position of the bytes that follow a local header."""
-        if header + _LOCAL.size > len(self._file):
+    def _begin(self, header: int, name: bytes) -> int:
+        """Return the position of the bytes that follow the local header of a member."""
+        if header + _LOCAL.size > len(self.file):
             raise Unusual
-        magic, *_, name, extra = _LOCAL.unpack(self._file.read(header, _LOCAL.size))
-        if magic != b"PK\x03\x04":
+        magic, _, _, method, _, _, _, _, _, long, extra = _LOCAL.unpack(self.file.read(header, _LOCAL.size))
+        begin = header + _LOCAL.size
+        if magic != b"PK\x03\x04" or method or self.file.read(begin, long) != self._root + b"/" + name:
             raise Unusual
-        return header + _LOCAL.size + int(name) + int(extra)
+        return begin + int(long) + int(extra)
+
+    def _require_sums(self) -> None:
+        """Compare the members whose CRC-32 is 0, if others have one: a checksum cannot be flipped to none."""
+        if not self._sums.any() and not any(crc for _, _, crc in self._named.values()):
+            return
+        for name, (_, size, crc) in self._named.items():
+            if size and not crc and (found := self.named(name)):
+                self._compare(name.decode(errors="replace"), *found, certain=True)
+        for number in np.flatnonzero((self._headers >= 0) & (self._sizes > 0) & (self._sums == 0)):
+            self._compare(f"data/{number}", *self.storage(int(number)), certain=True)
+
+    def _compare(self, name: str, start: int, nbytes: int, crc: int, *, certain: bool = False) -> None:
+        """Compare a member with its CRC-32, a block at a time; with one of 0 only if that is certain."""
+        if not crc and not certain:
+            return
+        if not self.holds(start, nbytes):
+            raise Unusual
+        if (found := self._crc(start, nbytes)) != crc:
+            raise _differs(f"its member {name}", crc, found, self.path)
+
+    def _crc(self, start: int, nbytes: int) -> int:
+        found = 0
+        for at in range(start, start + nbytes, _BLOCK):
+            found = zlib.crc32(self.file.read(at, min(_BLOCK, start + nbytes - at)), found)
+        return found
 
 
 def compare(found: int, crc: int, what: str, path: Path) -> None:
@@ -191,7 +245,7 @@ def compare(found: int, crc: int, what: str, path: Path) -> None:
 
     Args:
         found: the CRC-32 of the bytes.
-        crc: what it must be. The option of torch that omits it writes 0, which is not compared.
+        crc: what it must be; 0 if there is none.
         what: the member's name in the error message.
         path: the file's name in the error message.
 
@@ -199,11 +253,12 @@ def compare(found: int, crc: int, what: str, path: Path) -> None:
         CorruptError: they have another CRC-32.
     """
     if crc and found != crc:
-        raise CorruptError(
-            "source_invalid",
-            f"{what}: CRC-32 must be {crc:08x}, got {found:08x}; the file is damaged",
-            path=path,
-        )
+        raise _differs(what, crc, found, path)
+
+
+def _differs(what: str, crc: int, found: int, path: Path) -> CorruptError:
+    message = f"{what}: CRC-32 must be {crc:08x}, got {found:08x}; the file is damaged"
+    return CorruptError("source_invalid", message, path=path)
 
 
 def _widen(extra: bytes, *values: int) -> list[int]:

@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from trajfmt.errors import CorruptError, SourceError, aliased
 from trajfmt.sources.base.collection import Shapes
+from trajfmt.sources.torchfile.placement import HarmfulError
 from trajfmt.sources.torchfile.stored import is_tensor
 
-__all__ = ["check_nesting", "check_timesteps"]
+__all__ = ["check_nesting", "check_size", "check_timesteps"]
+
+_DEEPEST: Final = 1000
+"""Containers inside each other. Python's pickler calls itself for each and cannot write more."""
+
+_FEW: Final = 2**20
+"""Items that are counted in a moment, whatever the file."""
+
+
+def check_size(content: Any, nbytes: int) -> None:
+    """Require that containers hold no more items than a pickle has bytes, each counted wherever it is held.
+
+    A pickle may put the same list into another many times, and that one again. Without this limit a small
+    file could take days to look through.
+
+    Args:
+        content: the value of the pickle.
+        nbytes: the bytes of the pickle. Fewer than 2^20 count as 2^20.
+
+    Raises:
+        HarmfulError: there are more, or too many inside each other.
+    """
+    left = max(nbytes, _FEW)
+    open_: list[Iterator[Any]] = [iter((content,))]
+    while open_:
+        for item in open_[-1]:
+            left -= 1
+            if left < 0:
+                raise HarmfulError("containers that hold each other more often than its length allows")
+            if len(open_) > _DEEPEST:
+                raise HarmfulError(f"more than {_DEEPEST} containers inside each other")
+            if type(item) in (list, tuple, dict):
+                open_.append(iter(item.values() if type(item) is dict else item))
+                break
+        else:
+            open_.pop()
 
 
 def check_nesting(buffer: Any, path: Path) -> None:

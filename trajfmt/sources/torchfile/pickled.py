@@ -1,6 +1,6 @@
-"""A checkpoint that torch saved, read in place.
+"""A file of `torch.save`, read in place.
 
-Only the places of tensors are kept. Most checkpoints can therefore be read without torch, and the states of
+Only the places of tensors are kept. Most files can therefore be read without torch, and the states of
 optimizers in them take no memory.
 """
 
@@ -9,8 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from trajfmt.sources.torchfile.instructions import run
+from trajfmt.sources.torchfile.calls import harmful, run
 from trajfmt.sources.torchfile.members import Members, Unusual
+from trajfmt.sources.torchfile.nesting import check_size
+from trajfmt.sources.torchfile.placement import HarmfulError
 from trajfmt.sources.torchfile.stored import PlacedTensor
 from trajfmt.storage.inputs import InputFile
 
@@ -20,10 +22,19 @@ __all__ = ["Unusual", "read"]
 def read(path: Path) -> Any:
     """Return the contents of a file: dictionaries, lists, tuples, plain values, and `PlacedTensor` objects.
 
+    Values of other types that are no weights are `Inert`, and tensors that are not plain are `OtherTensor`.
+
     Raises:
         Unusual: the file is no zip file of torch, or contains other values.
         CorruptError: the file is empty, or its pickle is damaged or harmful.
         UnsafeError: the path is no regular file.
     """
-    file = InputFile(path, least=1)
-    return run(Members(file, path), {}, tensor=lambda tensor: PlacedTensor(file, *tensor))
+    file = InputFile(path.resolve(), least=1)
+    members = Members(file, path)
+    content = run(members, {}, tensor=lambda tensor: PlacedTensor(file, *tensor))
+    begin, end = members.pickle()
+    try:
+        check_size(content, end - begin)
+    except HarmfulError as exc:
+        raise harmful(exc, path) from None
+    return content

@@ -1,4 +1,4 @@
-"""The named tensors of one checkpoint, in their file or loaded by torch."""
+"""The named tensors of one checkpoint, in a mapped file or loaded by torch."""
 
 from __future__ import annotations
 
@@ -7,16 +7,30 @@ import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trajfmt.errors import CorruptError, SourceError
+from trajfmt.sources.torchfile.calls import OtherTensor
 from trajfmt.sources.torchfile.members import compare
+from trajfmt.sources.torchfile.placement import MOST_REPEATED, Span
 from trajfmt.storage.inputs import InputFile, Row
 from trajfmt.storage.safetensors import NUMPY, SafetensorsFile
 
-__all__ = ["LoadedTensor", "NamedTensor", "PlacedTensor", "State", "Stored", "is_tensor", "not_plain"]
+__all__ = [
+    "TORCH",
+    "LoadedTensor",
+    "NamedTensor",
+    "PlacedTensor",
+    "State",
+    "Stored",
+    "as_stored",
+    "is_tensor",
+    "require_plain",
+]
 
 
 class Stored(Protocol):
@@ -43,7 +57,7 @@ class Stored(Protocol):
 
 
 class PlacedTensor(NamedTuple):
-    """A tensor in its file."""
+    """A tensor in a mapped file."""
 
     file: InputFile
     dtype: str
@@ -57,18 +71,28 @@ class PlacedTensor(NamedTuple):
     crc: int
     """CRC-32 of the tensor's bytes; 0 if it is not known."""
 
+    span: Span | None = None
+    """The storage, if the tensor is not all of it in order."""
+
     @property
     def place(self) -> Hashable:
         """The place of the tensor."""
-        return self.start, self.shape
+        return self.start, self.shape, self.strides
 
     def read(self) -> NDArray[Any] | Row:
         """Return the items, flattened.
 
         The slice that ends a tensor raises `CorruptError` if the tensor does not have its CRC-32.
+
+        Raises:
+            CorruptError: the storage of several tensors does not have its CRC-32.
         """
         dtype, count = NUMPY[self.dtype], math.prod(self.shape)
-        if self.strides is None or count == 0:
+        if count == 0:
+            return np.empty(0, dtype)
+        if self.span is not None:
+            self.span.compare(self.file, self.file.path)
+        if self.strides is None:
             what = f"the tensor at byte {self.start}"
             verify = partial(compare, crc=self.crc, what=what, path=self.file.path) if self.crc else None
             return self.file.row(dtype, count, self.start, verify)
@@ -104,7 +128,7 @@ class NamedTensor(NamedTuple):
         return self.file.row(self.name)
 
 
-_TORCH: Final = {
+TORCH: Final = {
     "float16": "F16",
     "bfloat16": "BF16",
     "float32": "F32",
@@ -122,6 +146,7 @@ _TORCH: Final = {
     "float8_e4m3fn": "F8_E4M3",
     "float8_e5m2": "F8_E5M2",
 }
+"""The names of safetensors for torch's item types."""
 
 
 class LoadedTensor(NamedTuple):
@@ -133,7 +158,7 @@ class LoadedTensor(NamedTuple):
     def dtype(self) -> str:
         """The item type, as safetensors names it, or torch's name if safetensors has none."""
         name = str(self.tensor.dtype).removeprefix("torch.")
-        return _TORCH.get(name, name)
+        return TORCH.get(name, name)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -155,19 +180,52 @@ class LoadedTensor(NamedTuple):
 
 
 def is_tensor(value: Any) -> bool:
-    """Return whether a value is a tensor of torch. Works without importing torch."""
-    return hasattr(value, "untyped_storage")
+    """Return whether a value is a tensor of any kind. Works without importing torch."""
+    return isinstance(value, (PlacedTensor, OtherTensor)) or hasattr(value, "untyped_storage")
 
 
-def not_plain(tensor: Any) -> str | None:
-    """Return why a tensor of torch cannot be converted, or None if it is made of plain numbers."""
-    if str(tensor.layout) != "torch.strided" or tensor.is_quantized:
-        return f"must be a plain tensor, got {str(tensor.layout).removeprefix('torch.')}"
-    if tensor.device.type != "cpu":
-        return f"must be on the CPU, got {tensor.device.type}"
-    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        return f"claims {tensor.numel()} elements, but fewer are stored"
-    return None
+def as_stored(tensor: Any) -> Stored:
+    """Return a tensor in its file, or one of torch, as `Stored`."""
+    return tensor if isinstance(tensor, PlacedTensor) else LoadedTensor(tensor)
+
+
+def require_plain(tensor: Any, name: str, path: Path) -> None:
+    """Require that a tensor is made of plain numbers that are in its file.
+
+    Args:
+        tensor: any value for which `is_tensor` holds.
+        name: its name, for the error.
+        path: its file.
+
+    Raises:
+        SourceError: it is quantised or sparse, or has no numbers.
+        CorruptError: it repeats few items to more than 1000 times the bytes of the file.
+    """
+    if isinstance(tensor, PlacedTensor):
+        return
+    kind = tensor.kind if isinstance(tensor, OtherTensor) else _other_kind(tensor)
+    if kind is not None:
+        advice = _ADVICE.get(kind, "save it as a plain tensor")
+        raise SourceError("nothing_to_convert", f"{name} is {kind}, not plain numbers; {advice}", path=path)
+    nbytes = tensor.numel() * tensor.element_size()
+    if nbytes > max(tensor.untyped_storage().nbytes(), MOST_REPEATED * path.stat().st_size):
+        message = f"{name} claims {tensor.numel()} elements, but far fewer are stored"
+        raise CorruptError("source_invalid", message, path=path)
+
+
+_ADVICE: Final = {
+    "quantised": "save what its `dequantize()` returns",
+    "sparse": "save what its `to_dense()` returns",
+}
+
+
+def _other_kind(tensor: Any) -> str | None:
+    """Return what a tensor of torch is, if it is not made of plain numbers."""
+    if tensor.is_quantized:
+        return "quantised"
+    if str(tensor.layout) != "torch.strided":
+        return "sparse" if "sparse" in str(tensor.layout) else str(tensor.layout).removeprefix("torch.")
+    return None if tensor.device.type == "cpu" else f"without numbers (on the device `{tensor.device.type}`)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
-"""A trajectory as lists of torch tensors, from a file that torch has read.
+"""A trajectory as lists of tensors, in their file or loaded by torch.
 
-Tensors stay in the mapped file if torch can map it.
+Tensors stay in the mapped file, unless torch has loaded them and cannot map it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from trajfmt.errors import CorruptError, SourceError
 from trajfmt.schema.layout import DTYPES, Dtype
 from trajfmt.sources.base.collection import Plain, Shapes
 from trajfmt.sources.torchfile.nesting import check_timesteps
-from trajfmt.sources.torchfile.stored import LoadedTensor, is_tensor, not_plain
+from trajfmt.sources.torchfile.stored import PlacedTensor, as_stored, is_tensor, require_plain
+from trajfmt.storage.inputs import Row
+from trajfmt.storage.safetensors import NUMPY
 
 __all__ = ["TensorTrajectory"]
 
@@ -45,20 +47,30 @@ class TensorTrajectory(Plain):
         Raises:
             SourceError: the tensors have different dtypes, or one that version 1 of the format does not have.
         """
-        found = {str(tensor.dtype).removeprefix("torch.") for step in self._steps for tensor in step}
-        names = {np.dtype(kind).name: name for name, kind in DTYPES.items()}
-        if len(found) != 1 or (name := names.get(found.copy().pop())) is None:
-            advice = "; --dtype stores all in one" if found <= names.keys() else ""
+        found = {as_stored(tensor).dtype for step in self._steps for tensor in step}
+        if len(found) != 1 or (name := found.copy().pop()) not in DTYPES:
+            advice = "; --dtype stores all in one" if found <= DTYPES.keys() else ""
+            known, names = (
+                sorted(NUMPY[n].name if n in NUMPY else n for n in kinds) for kinds in (DTYPES, found)
+            )
             raise SourceError(
                 "mixed_dtypes",
-                f"all weights must share one of {', '.join(names)}, got {', '.join(sorted(found))}{advice}",
+                f"all weights must share one of {', '.join(known)}, got {', '.join(names)}{advice}",
                 path=self._path,
             )
         return name  # type: ignore[return-value]  # a key of DTYPES
 
-    def read(self, t: int, parameter: int) -> NDArray[np.generic]:
-        """Return one parameter at timestep t, flattened: a view of the mapped file if it is contiguous."""
-        return LoadedTensor(self._steps[t][parameter]).read()
+    def read(self, t: int, parameter: int) -> NDArray[np.generic] | Row:
+        """Return one parameter at timestep t, flattened: a view of the mapped file if it is contiguous.
+
+        Raises:
+            CorruptError: the parameter or its storage does not have its CRC-32.
+        """
+        try:
+            return as_stored(self._steps[t][parameter]).read()
+        except CorruptError as exc:
+            message = f"timestep {t}, tensor {parameter}: {exc.message}"
+            raise CorruptError(exc.reason, message, path=self._path) from None
 
     def close(self) -> None:
         """Free the tensors."""
@@ -68,8 +80,9 @@ class TensorTrajectory(Plain):
         """Refuse what is no trajectory, or one of mixed shapes, or one whose timesteps are the same memory.
 
         Raises:
-            CorruptError: the trajectory is not a list of lists of plain tensors.
-            SourceError: there are no timesteps, they differ in shapes, or all are the same memory.
+            CorruptError: the trajectory is not a list of lists of tensors.
+            SourceError: a tensor is not plain, there are no timesteps, they differ in shapes, or all are the
+                same memory.
         """
         if not isinstance(self._steps, (list, tuple)):
             raise CorruptError(
@@ -84,25 +97,20 @@ class TensorTrajectory(Plain):
                 )
         for t, step in enumerate(self._steps):
             for index, tensor in enumerate(step):
-                problem = not_plain(tensor)
-                if tensor.is_conj() or tensor.is_neg():
-                    problem = "must be stored as it is, got a lazily negated or conjugated view"
-                if problem:
+                where = f"timestep {t}, tensor {index}:"
+                require_plain(tensor, f"{where} the tensor", self._path)
+                if not isinstance(tensor, PlacedTensor) and (tensor.is_conj() or tensor.is_neg()):
                     raise CorruptError(
                         "source_invalid",
-                        f"timestep {t}, tensor {index}: {problem}",
+                        f"{where} must be stored as it is, got a lazily negated or conjugated view",
                         path=self._path,
                     )
         check_timesteps(
             [_shapes(step) for step in self._steps],
-            [[_place(tensor) for tensor in step] for step in self._steps],
+            [[as_stored(tensor).place for tensor in step] for step in self._steps],
             self._path,
         )
 
 
 def _shapes(step: Sequence[Any]) -> Shapes:
     return tuple(tuple(tensor.shape) for tensor in step)
-
-
-def _place(tensor: Any) -> tuple[int, int]:
-    return tensor.untyped_storage().data_ptr(), tensor.storage_offset()

@@ -1,4 +1,4 @@
-"""The call of `torch.load` with its weights-only unpickler, and its errors explained in one line.
+"""The call of `torch.load`, on files that were looked through before, and its errors explained in one line.
 
 torch is imported when the first file is opened, so that bundles and plain files can be converted without it.
 Tensors stay in the mapped file.
@@ -10,13 +10,26 @@ import gc
 import importlib
 import pickle
 import re
-import zipfile
 from pathlib import Path
 from typing import Any, Final
 
-from trajfmt.errors import CorruptError, MissingDependencyError, ReadError, UnsafeError, UsageError, display
+from trajfmt.errors import (
+    CorruptError,
+    MissingDependencyError,
+    ReadError,
+    SourceError,
+    TrajfmtError,
+    UsageError,
+    display,
+)
+from trajfmt.sources.torchfile import pickled
+from trajfmt.sources.torchfile.calls import OtherTensor
+from trajfmt.sources.torchfile.members import Members, Unusual
+from trajfmt.sources.torchfile.screen import protocol_of, screen, unsafe
+from trajfmt.sources.torchfile.stored import TORCH, PlacedTensor, require_plain
 from trajfmt.storage.filesystem import map_file
-from trajfmt.storage.opened import OpenFile
+from trajfmt.storage.inputs import InputFile
+from trajfmt.storage.kinds import refuse_others
 
 __all__ = ["load"]
 
@@ -24,9 +37,17 @@ _GLOBAL: Final = re.compile(r"(?:Unsupported (?:global|class|operand)|GLOBAL) `?
 _SAFE_TORCH: Final = (2, 10)
 """The first release whose weights-only unpickler is free of CVE-2025-32434 and CVE-2026-24747."""
 
+_END: Final = 22
+"""Bytes of the last record of a zip file without a comment."""
+
+_MAX_DEPTH: Final = 100
+"""Containers inside each other, in a file that is read for torch."""
+
 
 def load(path: Path, *, trust_pickle: bool = False) -> Any:
     """Return the contents of a file that torch saved: tensors and plain containers.
+
+    All members of a zip file are compared with their checksums before. Files of torch before 1.6 have none.
 
     Args:
         path: the file.
@@ -34,36 +55,104 @@ def load(path: Path, *, trust_pickle: bool = False) -> Any:
 
     Raises:
         UnsafeError: the pickle contains other objects, and `trust_pickle` is False.
-        CorruptError: the file is truncated, or torch did not write it.
+        CorruptError: the file is truncated or damaged, or its pickle would block or crash torch.
+        SourceError: the file is of another kind.
         MissingDependencyError: torch is not installed.
         UsageError: torch is too old to unpickle safely.
         ReadError: the operating system cannot read the file.
     """
-    torch = _torch(trust_pickle)
     try:
         str(path).encode()
     except UnicodeEncodeError as exc:
         raise UsageError(f"{display(path)}: torch cannot open a path that is not UTF-8; rename it") from exc
-    zipped = _is_zip(path)
+    try:
+        refuse_others(path, "torch")
+        file = InputFile(path.resolve(), least=1)
+    except TrajfmtError:
+        raise
+    except OSError as exc:
+        raise ReadError.of(exc, path) from exc
+    members = _members(file, path)
+    if not trust_pickle:
+        screen(file, members, path)
+        if protocol := _newer(file, members):
+            return _converted(path, protocol)
+    mapped = members is not None and map_file(file.opened().fd) is not None
+    return _load(_torch(trust_pickle), path, mapped=mapped, trust_pickle=trust_pickle)
+
+
+def _members(file: InputFile, path: Path) -> Members | None:
+    """Return the directory of a zip file whose members have their checksums, or None for a legacy pickle.
+
+    Raises:
+        CorruptError: the file is damaged, or neither.
+    """
+    start = file.read(0, 2)
+    if start[:1] == b"\x80":
+        return None
+    if start != b"PK":
+        raise CorruptError("source_invalid", "not a file that torch.save wrote", path=path)
+    try:
+        members = Members(file, path)
+        members.verify()
+    except Unusual as exc:
+        if file.read(max(0, len(file) - _END), 4) != b"PK\x05\x06":
+            message = "the zip directory at its end is missing: the file is incomplete"
+            raise CorruptError("source_truncated", message, path=path) from exc
+        message = "its zip directory is damaged, or not one that torch.save writes"
+        raise CorruptError("source_invalid", message, path=path) from exc
+    return members
+
+
+def _newer(file: InputFile, members: Members | None) -> int:
+    """Return the protocol of the pickle if torch's weights-only unpickler does not know it, otherwise 0."""
+    protocol = protocol_of(file, members.pickle(len(file))[0] if members else 0)
+    return protocol if protocol > 2 else 0
+
+
+def _converted(path: Path, protocol: int) -> Any:
+    """Return the contents of a file with a newer pickle, which is read here, with tensors of torch."""
+    try:
+        return _as_torch(_torch(False), pickled.read(path), path, _MAX_DEPTH)
+    except Unusual as exc:
+        raise SourceError(
+            "nothing_to_convert",
+            f"a pickle of protocol {protocol}, in a form that is read only with protocol 2; load it with"
+            " torch and save it again, or give --trust-pickle if you trust its author",
+            path=path,
+        ) from exc
+
+
+def _as_torch(torch: Any, value: Any, path: Path, depth: int) -> Any:
+    """Return a value with copies of its tensors as tensors of torch."""
+    if not depth:
+        raise Unusual
+    if isinstance(value, OtherTensor):
+        require_plain(value, "a tensor", path)
+    if isinstance(value, PlacedTensor):
+        dtype = getattr(torch, next(name for name, known in TORCH.items() if known == value.dtype))
+        items = bytearray(value.read()[:].tobytes())
+        flat = torch.frombuffer(items, dtype=dtype) if items else torch.empty(0, dtype=dtype)
+        return flat.reshape(value.shape)
+    if type(value) is dict:
+        return {key: _as_torch(torch, item, path, depth - 1) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_as_torch(torch, item, path, depth - 1) for item in value)
+    return value
+
+
+def _load(torch: Any, path: Path, *, mapped: bool, trust_pickle: bool) -> Any:
     collecting = gc.isenabled()
     gc.disable()  # thousands of containers make each collection slow, and none of them is garbage
     try:
-        mapped = (zipped and _can_map(path)) or None
-        return torch.load(path, map_location="cpu", weights_only=not trust_pickle, mmap=mapped)
+        return torch.load(path, map_location="cpu", weights_only=not trust_pickle, mmap=mapped or None)
     except pickle.UnpicklingError as exc:
         if "truncated" in str(exc) or "Ran out" in str(exc):
             raise CorruptError("source_truncated", "the pickle ends in the middle", path=path) from exc
-        wanted = _GLOBAL.search(str(exc))
-        if trust_pickle or wanted is None:
-            raise CorruptError(
-                "source_invalid", "not a pickle that torch.save wrote, or a damaged one", path=path
-            ) from exc
-        raise UnsafeError(
-            "pickle_unsafe",
-            f"the pickle needs more than tensors and plain containers ({wanted[1]}); loading it could run"
-            " code. Only if you trust its author, give --trust-pickle",
-            path=path,
-        ) from exc
+        if not trust_pickle and (wanted := _GLOBAL.search(str(exc))):
+            raise unsafe(wanted[1], path) from exc
+        message = "not a pickle that torch.save wrote, or a damaged one"
+        raise CorruptError("source_invalid", message, path=path) from exc
     except EOFError as exc:
         raise CorruptError("source_truncated", "the file ends in the middle", path=path) from exc
     except OSError as exc:
@@ -89,78 +178,6 @@ def _torch(trust_pickle: bool) -> Any:
             " or newer, or give --trust-pickle if you trust the file"
         )
     return torch
-
-
-def _can_map(path: Path) -> bool:
-    """Return whether the file system can map a file. Otherwise torch reads all of it into memory."""
-    with OpenFile(path.resolve(), path) as file:
-        return map_file(file.fd) is not None
-
-
-def _is_zip(path: Path) -> bool:
-    """Return True for a zip file and False for a legacy pickle.
-
-    Raises:
-        CorruptError: the file is neither.
-        ReadError: the file cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            start = file.read(4)
-    except OSError as exc:
-        raise ReadError.of(exc, path) from exc
-    if start == b"PK\x03\x04":
-        try:
-            complete = zipfile.is_zipfile(path)
-        except zipfile.BadZipFile as exc:
-            raise CorruptError("source_invalid", f"not a valid zip file: {exc}", path=path) from exc
-        if not complete:
-            raise CorruptError(
-                "source_truncated",
-                "the zip directory at its end is missing: the file is incomplete",
-                path=path,
-            )
-        _check_members(path)
-        return True
-    if not start:
-        raise CorruptError("source_truncated", "the file is empty", path=path)
-    if start == b'{"tr':
-        raise CorruptError(
-            "source_invalid", "a stub that names a bundle (see its text): give the bundle itself", path=path
-        )
-    if start[0] != 0x80:
-        raise CorruptError("source_invalid", "not a file that torch.save wrote", path=path)
-    return False
-
-
-def _check_members(path: Path) -> None:
-    """Refuse a zip file that torch would misread: torch maps compressed members and compares no CRC-32.
-
-    Raises:
-        CorruptError: members are compressed, or the pickle does not have its CRC-32.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
-            for member in members:
-                if stored and member.CRC and member.filename.endswith("/data.pkl"):
-                    with archive.open(member) as file:
-                        while file.read(2**20):
-                            pass
-    except zipfile.BadZipFile as exc:
-        if "CRC" not in str(exc):
-            return
-        message = "its pickle does not have the CRC-32 that torch wrote; the file is damaged"
-        raise CorruptError("source_invalid", message, path=path) from exc
-    except Exception:  # caused by a damaged directory: torch reports what is wrong
-        return
-    if not stored:
-        raise CorruptError(
-            "source_invalid",
-            "its members are compressed, which torch.save never does; unzip it, and zip it with `zip -0`",
-            path=path,
-        )
 
 
 def _first(exc: BaseException) -> str:

@@ -1,7 +1,8 @@
 """A plain replay buffer of MTT, read in place without torch.
 
 Only the places of tensors are kept. A tensor takes 28 bytes of memory here and 1.5 kB in torch. A buffer that
-is more than lists of lists of lists of contiguous floats is `Unusual`, and is left to torch.
+is more than lists of lists of lists of contiguous floats, each in a storage of its own, is `Unusual`, and is
+left to `pickled`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 from trajfmt.errors import SourceError
 from trajfmt.schema.layout import DTYPES, Dtype
 from trajfmt.sources.base.collection import Plain, Shapes
-from trajfmt.sources.torchfile.instructions import run
+from trajfmt.sources.torchfile.calls import run
 from trajfmt.sources.torchfile.members import Members, Unusual, compare
 from trajfmt.sources.torchfile.nesting import check_timesteps
 from trajfmt.sources.torchfile.placement import Tensor
@@ -51,7 +52,8 @@ def read(path: Path) -> list[ZippedTrajectory]:
         raise Unusual
     members = Members(file, path)
     buffer = run(members, _Memo(), tensor=_plain, listed=partial(_packed, known={}))
-    _check_nesting(buffer, members.pickled)
+    begin, end = members.pickle()
+    _check_nesting(buffer, end - begin)
     return [ZippedTrajectory(file, steps, path) for steps in buffer]
 
 
@@ -75,8 +77,8 @@ def _check_nesting(buffer: Any, most: int) -> None:
 
 
 def _plain(tensor: Tensor) -> Tensor:
-    """Return a tensor of contiguous floats. Any other is `Unusual`."""
-    if tensor.dtype not in DTYPES or tensor.strides is not None:
+    """Return a tensor of contiguous floats that is all of its storage. Any other is `Unusual`."""
+    if tensor.dtype not in DTYPES or tensor.span is not None:
         raise Unusual
     return tensor
 
@@ -117,6 +119,9 @@ class _Memo:
             self._keys.append(int(value))
         elif not isinstance(value, (tuple, dict)):
             self._kept[place] = value
+
+    def __len__(self) -> int:
+        return self._last + 1
 
     def __getitem__(self, place: int) -> Any:
         found = bisect_left(self._places, place)

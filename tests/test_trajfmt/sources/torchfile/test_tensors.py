@@ -96,22 +96,49 @@ def test_half_precision_arrives_bit_for_bit(tmp_path: Path, kind: str, zipped: b
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        pytest.param(lambda x: x.to_sparse(), "must be a plain tensor, got sparse_coo", id="sparse"),
+        pytest.param(lambda x: x.to_sparse(), "timestep 0, tensor 0: the tensor is sparse", id="sparse"),
+        pytest.param(lambda x: x.to("meta"), "the tensor is without numbers", id="meta"),
         pytest.param(
-            lambda x: torch.complex(x, x).conj().imag, "got a lazily negated or conjugated view", id="negated"
+            lambda x: torch.quantize_per_tensor(x, 0.1, 0, torch.qint8),
+            "the tensor is quantised",
+            id="quantised",
         ),
     ],
 )
-def test_exotic_tensors_are_refused(tmp_path: Path, make: Callable[[Any], Any], words: str) -> None:
-    """Tensors without a plain storage give an error of ours, never torch's."""
-    path = save(tmp_path / "src", [[[make(x) for x in step] for step in expert(0)]])
-    assert words in str(refused(path, "source_invalid"))
+@pytest.mark.filterwarnings("ignore")  # torch's own, on quantised tensors
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_tensors_that_are_not_plain_are_named(
+    tmp_path: Path, make: Callable[[Any], Any], words: str, zipped: bool
+) -> None:
+    """They are sound, so the error says what they are, by timestep and tensor: exit 1."""
+    content = [[[make(x) for x in step] for step in expert(0)]]
+    path = save(tmp_path / "src", content, _use_new_zipfile_serialization=zipped)
+    assert words in str(refused(path, "nothing_to_convert"))
+
+
+def test_lazily_negated_tensors_are_refused(tmp_path: Path) -> None:
+    """torch has stored numbers other than those that the tensor shows."""
+    path = save(tmp_path / "src", [[[torch.complex(x, x).conj().imag for x in step] for step in expert(0)]])
+    assert "got a lazily negated or conjugated view" in str(refused(path, "source_invalid"))
 
 
 def test_a_small_file_cannot_stand_for_terabytes(tmp_path: Path) -> None:
-    """A weight tensor must have the bytes that its shape says; an expanded one amplifies without limit."""
+    """An expanded tensor may repeat its numbers, but not to more than 1000 times the bytes of the file."""
     content = [[[torch.full((1,), float(t)).expand(2**41)] for t in range(3)]]
-    path = save(tmp_path / "src", content)
-    assert "claims 2199023255552 elements" in str(refused(path, "source_invalid"))
-    with pytest.raises(CorruptError, match="claims 2199023255552 elements"):
-        plan(path, tmp_path / "out.mct")
+    for zipped, words in ((True, "1000 times the file"), (False, "claims 2199023255552 elements")):
+        path = save(tmp_path / "src", content, _use_new_zipfile_serialization=zipped)
+        assert words in str(refused(path, "source_invalid"))
+        with pytest.raises(CorruptError, match=words):
+            plan(path, tmp_path / "out.mct")
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_expanded_tensors_have_all_their_numbers(tmp_path: Path, zipped: bool) -> None:
+    """A stride of 0 repeats what is stored once."""
+    content = [
+        [[torch.tensor([[1.0 + t], [t]]).expand(2, 3), torch.tensor(2.0 * t).expand(4)] for t in range(3)]
+    ]
+    path = save(tmp_path / "src", content, _use_new_zipfile_serialization=zipped)
+    destination, _ = run(path.parent, ".mtt")
+    with trajfmt.open(destination) as bundle:
+        assert bundle[0].at(2).tolist() == [3, 3, 3, 2, 2, 2, 4, 4, 4, 4]

@@ -12,8 +12,8 @@ import pytest
 
 import trajfmt
 from trajfmt.convert.planning import plan
-from trajfmt.convert.run import convert
-from trajfmt.errors import CorruptError, FormatError, ReadError, UnsafeError
+from trajfmt.errors import CorruptError, ReadError, UnsafeError
+from trajfmt.sources.torchfile import unpickle
 
 torch = pytest.importorskip("torch")
 from tests.helpers import faults  # noqa: E402
@@ -98,34 +98,52 @@ def test_legacy_pickle_cut_in_its_weights_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "data",
-    [b"hello, I am text\n", b"\x80", b"\x00" * 64, b"PK", b"\x1f\x8b\x08\x00", b"\x93NUMPY\x01\x00"],
-    ids=["text", "one byte", "zeros", "PK", "gzip", "npy"],
+    ("data", "reason"),
+    [
+        (b"\x80", "source_invalid"),
+        (b"\x00" * 64, "source_invalid"),
+        (b"PK", "source_truncated"),
+        (b"", "source_truncated"),
+    ],
+    ids=["one byte", "zeros", "PK", "empty"],
 )
-def test_file_of_another_kind_is_refused(tmp_path: Path, data: bytes) -> None:
-    """Whatever is called .pt without being torch's is told so: exit 4."""
+def test_bytes_of_no_kind_are_damage(tmp_path: Path, data: bytes, reason: str) -> None:
+    """What is no file of torch, and of no other kind that is known: exit 4."""
     path = tmp_path / "replay_buffer_0.pt"
     path.write_bytes(data)
-    assert isinstance(refused(path, "source_invalid"), CorruptError)
+    assert isinstance(refused(path, reason), CorruptError)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 7\n", "`git lfs pull`"),
+        (b"<!DOCTYPE html><html>", "a web page"),
+        (b"\x93NUMPY\x01\x00", "a .npy array"),
+    ],
+    ids=["lfs", "page", "npy"],
+)
+@pytest.mark.parametrize("trust_pickle", [False, True])
+def test_a_file_of_another_kind_is_named(tmp_path: Path, data: bytes, words: str, trust_pickle: bool) -> None:
+    """A sound file that is something else says what it is, and what to do: exit 1."""
+    path = tmp_path / "replay_buffer_0.pt"
+    path.write_bytes(data)
+    assert words in str(refused(path, "nothing_to_convert", trust_pickle=trust_pickle))
 
 
 def test_plain_pickle_is_refused(tmp_path: Path) -> None:
-    """`pickle.dump` in place of `torch.save` is refused without running it."""
+    """`pickle.dump` in place of `torch.save` is refused without running it, even if it is trusted."""
     path = tmp_path / "replay_buffer_0.pt"
     path.write_bytes(pickle.dumps([Touch(tmp_path / "trap")], protocol=2))
-    with pytest.raises(FormatError) as caught:
-        convert(path, tmp_path / "out.mct")
-    assert caught.value.exit_code in (4, 5)
+    for trust_pickle in (False, True):
+        error = refused(path, "nothing_to_convert", trust_pickle=trust_pickle)
+        assert "a Python pickle that torch.save did not write" in str(error)
     assert [p.name for p in tmp_path.iterdir()] == ["replay_buffer_0.pt"]
 
 
 def test_torch_maps_only_where_files_can_be_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Elsewhere it reads, and the bundle is the same; an error of the disk is not damage."""
-    turned = [[tensor.t() if tensor.ndim == 2 else tensor for tensor in step] for step in expert(0)]
-    path = save(tmp_path / "src", [turned])
-    bundle, _ = run(path)
-    expected = {file.name: file.read_bytes() for file in bundle.rglob("*.safetensors")}
-    bundle.rename(tmp_path / "first")
+    """Elsewhere it reads, and gives the same; an error of the disk is not damage."""
+    path = save(tmp_path / "src", [expert(0)])
     asked: list[Any] = []
     real = torch.load
 
@@ -134,17 +152,16 @@ def test_torch_maps_only_where_files_can_be_mapped(tmp_path: Path, monkeypatch: 
         return real(*arguments, **options)
 
     monkeypatch.setattr(torch, "load", watched)
-    plan(path, tmp_path / "o.mct")
+    mapped = unpickle.load(path)
     with monkeypatch.context() as patch:
         faults.no_maps(patch, errno.ENODEV, tmp_path)
-        bundle, _ = run(path)
-    assert asked[0] is True
-    assert set(asked[1:]) == {None}
-    assert {file.name: file.read_bytes() for file in bundle.rglob("*.safetensors")} == expected
+        read = unpickle.load(path)
+    assert asked == [True, None]
+    assert stack(mapped[0]).tobytes() == stack(read[0]).tobytes()
 
     def broken(*_arguments: Any, **_options: Any) -> None:
         raise faults.error(errno.EIO)
 
     monkeypatch.setattr(torch, "load", broken)
     with pytest.raises(ReadError, match=f"{path}: cannot be read: Input/output error"):
-        plan(path, tmp_path / "o.mct")
+        unpickle.load(path)
