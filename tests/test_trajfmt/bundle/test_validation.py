@@ -243,3 +243,19 @@ def test_pipe_behind_a_linked_folder_does_not_hang(
     shutil.rmtree(convex / "tables")
     (convex / "tables").symlink_to(tmp_path / "elsewhere")
     assert "path_unsafe" in python(VALIDATE, convex)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "knots/00000.safetensors.index.json"])
+def test_validate_notices_every_flipped_bit_of_a_small_file(
+    name: str, layout: ParamLayout, walk: Callable[..., Array], write_bundle: Callable[..., Path]
+) -> None:
+    """Bits of the manifest and of an index, drawn with a seed: each makes the bundle invalid."""
+    path = write_bundle(layout, walk(layout), shard_bytes=24)
+    assert validate(path) == []
+    file = path / name
+    plain = file.read_bytes()
+    for bit in np.random.default_rng(11).choice(8 * len(plain), 300, replace=False).tolist():
+        changed = bytearray(plain)
+        changed[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(changed)
+        assert validate(path), f"bit {bit} of {name}"

@@ -15,6 +15,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import trajfmt
+from tests.helpers.sealing import sealed
 from trajfmt import ArrayTrajectory, ParamLayout, UsageError
 from trajfmt.bundle.extraction import extract
 from trajfmt.bundle.validation import validate
@@ -172,7 +173,7 @@ def test_damaged_shard_is_found(
         for entry in manifest["files"]:
             if entry["path"].endswith(file.name):
                 entry["sha256"] = hashlib.sha256(data).hexdigest()
-        (path / "manifest.json").write_text(json.dumps(manifest))
+        (path / "manifest.json").write_bytes(sealed(manifest))
     problems = validate(path)
     assert reason in {problem.reason for problem in problems}
     assert any(re.search(file.name, problem.where) for problem in problems)
