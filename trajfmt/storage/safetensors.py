@@ -33,6 +33,7 @@ __all__ = [
     "encode_header",
     "header_end",
     "stored_tensor",
+    "weigh",
 ]
 
 MAX_HEADER: Final = 100_000_000
@@ -140,6 +141,23 @@ def header_end(first: bytes, nbytes: int, path: object, *, too_long: Reason) -> 
     return 8 + length
 
 
+def weigh(text: bytes, path: object) -> int:
+    """Return the weight of a header's JSON text.
+
+    Raises:
+        UnsafeError: the values of the text would need too much memory.
+    """
+    found = weight(text)
+    if found > MAX_WEIGHT:
+        raise UnsafeError(
+            "header_too_large",
+            f"a safetensors header must have a weight of at most {MAX_WEIGHT} (commas, quotation marks, and"
+            f" four for each list and object), got {found}",
+            path=path,
+        )
+    return found
+
+
 def decode_header(text: bytes, path: object) -> dict[str, Any]:
     """Return the JSON object of a header.
 
@@ -147,13 +165,7 @@ def decode_header(text: bytes, path: object) -> dict[str, Any]:
         UnsafeError: the values of the text would need too much memory.
         CorruptError: the text is no JSON object, a key appears twice, or a key is no valid Unicode.
     """
-    if (found := weight(text)) > MAX_WEIGHT:
-        raise UnsafeError(
-            "header_too_large",
-            f"a safetensors header must have a weight of at most {MAX_WEIGHT} (commas, quotation marks, and"
-            f" four for each list and object), got {found}",
-            path=path,
-        )
+    weigh(text, path)
     try:
         table = json.loads(text.decode("utf-8"), object_pairs_hook=_unique)
     except ValueError as exc:

@@ -37,17 +37,18 @@ def test_manifest_at_the_limit_is_read_and_above_it_is_not() -> None:
 def test_memory_of_values_is_bounded_by_their_weight(unit: str, python: Callable[..., str]) -> None:
     """As many values of one form as the weight allows need less than 400 MB to decode and refuse."""
     code = """
-import resource, sys
+import sys
+from tests.helpers.claims import memory
 from trajfmt import FormatError
 from trajfmt.schema.parse import parse
 from trajfmt.schema.weight import MAX_MANIFEST_WEIGHT, weight
 unit = sys.argv[1].encode() + b","
 data = b'{"x_a":[' + unit * ((MAX_MANIFEST_WEIGHT - 20) // weight(unit)) + b"0]}"
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = memory()
 try:
     parse(data)
 except FormatError as exc:
     assert exc.reason == "not_a_bundle", exc
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(memory() - before)
 """
     assert int(python(code, unit)) < 400 * 1024
