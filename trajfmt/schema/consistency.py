@@ -36,7 +36,7 @@ by case alone."""
 MAX_PATH: Final = 200
 """Largest length of a file path in characters."""
 
-MAX_TABLE: Final = 2**25
+MAX_TABLE: Final = 2**24
 """Most elements of u, (T + 1) * L. A reader holds the table in memory."""
 
 MAX_GRAM: Final = 256

@@ -14,7 +14,7 @@ def allowed() -> Iterator[tuple[str, dict[str, Any], str]]:
     """Yield valid manifests at a limit: name, manifest, purpose."""
     yield "timesteps-most", long_theta(2**20), "1,048,576 timesteps"
     yield "gram-largest", long_gram(256), "a Gram matrix at T = 256"
-    yield "table-largest", wide_table(2**20), "a table of 2^25 elements"
+    yield "table-largest", wide_table(2**20), "a table of 2^24 elements"
     yield "expansion-most", thin_chunks(10), "chunks that expand to 1,000 times their bytes"
 
 
@@ -33,12 +33,12 @@ def long_gram(last: int) -> dict[str, Any]:
 
 
 def wide_table(timesteps: int) -> dict[str, Any]:
-    """Return a convex bundle of 32 layers, without step norms."""
+    """Return a convex bundle of 16 layers, without step norms."""
     manifest = put(convex(), "trajectories.0.timesteps", timesteps)
-    manifest["parameters"] = [{"name": f"w{i}", "shape": [1], "dtype": "F32"} for i in range(32)]
-    manifest["layers"] = [{"name": f"w{i}", "parameters": [i]} for i in range(32)]
-    manifest["files"][0]["bytes"] = 192 + 2 * 32 * 4
-    manifest["files"][1]["bytes"] = 960 + 8 * 32 * timesteps
+    manifest["parameters"] = [{"name": f"w{i}", "shape": [1], "dtype": "F32"} for i in range(16)]
+    manifest["layers"] = [{"name": f"w{i}", "parameters": [i]} for i in range(16)]
+    manifest["files"][0]["bytes"] = 192 + 2 * 16 * 4
+    manifest["files"][1]["bytes"] = 960 + 8 * 16 * timesteps
     manifest["trajectories"][0] |= {
         "knots": [0, timesteps - 1],
         "table": {"file": "tables/00000.h5", "u": 960},
@@ -88,9 +88,9 @@ def limits() -> Iterator[Case]:
     yield "gram-too-large", "manifest_inconsistent", long_gram(257), why
     wide = wide_table(2**20)
     wide["parameters"] += [{"name": "v", "shape": [0], "dtype": "F32"}]
-    wide["layers"] += [{"name": "v", "parameters": [32]}]
-    wide["files"][1]["bytes"] = 960 + 8 * 33 * 2**20
-    yield "table-too-large", big, wide, "a table of more than 2^25 elements"
+    wide["layers"] += [{"name": "v", "parameters": [16]}]
+    wide["files"][1]["bytes"] = 960 + 8 * 17 * 2**20
+    yield "table-too-large", big, wide, "a table of more than 2^24 elements"
     yield "expansion-beyond", big, thin_chunks(9), "chunks that expand to more than 1,000 times their bytes"
 
 
