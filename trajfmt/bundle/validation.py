@@ -10,18 +10,24 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from trajfmt.bundle.reader import Bundle, read_manifest
 from trajfmt.encodings.parts.encoding import Encoding, Trajectory
 from trajfmt.encodings.table import encoding_of_manifest
-from trajfmt.errors import CorruptError, FormatError, Problem
-from trajfmt.storage import hdf5
+from trajfmt.errors import CorruptError, FormatError, Problem, UnsafeError
+from trajfmt.storage import hdf5, holes
 from trajfmt.storage.address import Address, located
+from trajfmt.storage.files import open_regular
 from trajfmt.trajectory.measure import Digest
 from trajfmt.trajectory.rounding import finite
 
 __all__ = ["validate"]
 
 _BLOCK: Final = 2**20
+_MOST: Final = 100
+"""Timesteps of a trajectory that are reported as not finite."""
 
 
 def validate(path: str | os.PathLike[str] | Address) -> list[Problem]:
@@ -42,7 +48,10 @@ def validate(path: str | os.PathLike[str] | Address) -> list[Problem]:
         return [Problem.of(exc)]
     with bundle:
         manifest = bundle.manifest
-        damaged = bundle.files.verify({entry.path: entry.sha256 for entry in manifest.files})
+        damaged = _hollow(bundle)
+        damaged |= bundle.files.verify(
+            {entry.path: entry.sha256 for entry in manifest.files if entry.path not in damaged}
+        )
         problems = [Problem.of(exc) for exc in damaged.values()]
         readable = {entry.path for entry in manifest.files} - {
             name
@@ -61,6 +70,29 @@ def validate(path: str | os.PathLike[str] | Address) -> list[Problem]:
                 digest = None if smoothed else entry.digest
                 where = bundle.files.where(entry.weight_files[0])
                 problems += _gather(_check(encoding, trajectory, digest), where)
+    return problems
+
+
+def _hollow(bundle: Bundle) -> dict[str, FormatError]:
+    """Return errors for files of which hardly anything is stored, by name, before they are read."""
+    problems: dict[str, FormatError] = {}
+    for entry in bundle.manifest.files:
+        if entry.bytes <= holes.LEAST or not bundle.files.is_here(entry.path):
+            continue
+        try:
+            fd = open_regular(bundle.files.path(entry.path))
+        except FormatError:
+            continue  # reported when it is compared with its hash
+        try:
+            if holes.is_hollow(fd):
+                problems[entry.path] = UnsafeError(
+                    "size_overflow",
+                    f"a file of {entry.bytes} bytes must not consist of holes; less than one byte in"
+                    f" {holes.RATIO} is stored",
+                    path=bundle.files.where(entry.path),
+                )
+        finally:
+            os.close(fd)
     return problems
 
 
@@ -86,8 +118,8 @@ def _check(encoding: Encoding, trajectory: Trajectory, digest: str | None) -> It
     wrong: dict[int, int] = {}
     for t, start, values in trajectory.stored(_BLOCK):
         identity.add(t, values)
-        if t not in wrong and not finite(values):
-            wrong[t] = start + next(i for i in range(values.size) if not finite(values[i : i + 1]))
+        if t not in wrong and len(wrong) < _MOST and not finite(values):
+            wrong[t] = start + _first_not_finite(values)
     for t, element in sorted(wrong.items()):
         name = layout.parameters[bisect_right(layout.offsets, element) - 1].name
         yield CorruptError("non_finite", f"{where}: weights must be finite: timestep {t}, parameter `{name}`")
@@ -95,3 +127,12 @@ def _check(encoding: Encoding, trajectory: Trajectory, digest: str | None) -> It
         yield CorruptError(
             "hash_mismatch", f"{where}: the recorded digest differs from that of its endpoints"
         )
+
+
+def _first_not_finite(values: NDArray[np.generic]) -> int:
+    """Return the position of the first value that is not finite, by halving."""
+    low, high = 0, values.size
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if finite(values[low:middle]) else (low, middle)
+    return low

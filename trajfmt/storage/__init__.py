@@ -7,6 +7,7 @@ Modules:
     files: reading a bundle's files: safe opening, mapping, positioned reads, hashes.
     writing: atomic and durable writes.
     mapped: a regular file of any origin, mapped when it is first read.
+    holes: files that claim far more bytes than are stored.
     safetensors: headers of safetensors files, and any such file as views of a memory map.
     hdf5: the metadata of an HDF5 file, compared with the manifest.
     datasets: HDF5 datasets as a manifest describes them.
