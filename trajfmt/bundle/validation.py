@@ -116,10 +116,16 @@ def _check(encoding: Encoding, trajectory: Trajectory, digest: str | None) -> It
     layout = trajectory.layout
     identity = Digest(trajectory.timesteps, layout.numpy_dtype)
     wrong: dict[int, int] = {}
-    for t, start, values in trajectory.stored(_BLOCK):
-        identity.add(t, values)
-        if t not in wrong and len(wrong) < _MOST and not finite(values):
-            wrong[t] = start + _first_not_finite(values)
+    knots = trajectory.knots
+    for first, start, rows in trajectory.stored(_BLOCK):
+        for k in (0, len(knots) - 1):
+            if first <= k < first + len(rows):
+                identity.add(knots[k], rows[k - first])
+        if len(wrong) == _MOST or finite(rows):
+            continue
+        for k, values in enumerate(rows, first):
+            if knots[k] not in wrong and len(wrong) < _MOST and not finite(values):
+                wrong[knots[k]] = start + _first_not_finite(values)
     for t, element in sorted(wrong.items()):
         name = layout.parameters[bisect_right(layout.offsets, element) - 1].name
         yield CorruptError("non_finite", f"{where}: weights must be finite: timestep {t}, parameter `{name}`")

@@ -213,14 +213,14 @@ class ConvexTrajectory:
         return {} if self._buffers is None else self._buffers.at(t)
 
     def stored(self, length: int) -> Iterator[tuple[int, int, Array]]:
-        """Yield all stored weights as (timestep, first element, elements), knot by knot.
+        """Yield all stored weights as (number of a knot, first element, elements `(1, m)`), knot by knot.
 
         Args:
             length: largest number of elements to yield at a time.
         """
-        for k, t in enumerate(self._entry.knots):
+        for k in range(len(self._entry.knots)):
             for start in range(0, self.layout.size, length):
-                yield t, start, self._knots.read(k, start, min(start + length, self.layout.size))
+                yield k, start, self._knots.read(k, start, min(start + length, self.layout.size))[None]
 
     def theta(self) -> Array | None:
         """Return None, because timesteps between knots are not stored."""

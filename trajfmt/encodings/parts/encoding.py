@@ -103,7 +103,7 @@ class Trajectory(Protocol):
         ...
 
     def stored(self, length: int) -> Iterator[tuple[int, int, Array]]:
-        """Yield all stored weights as (timestep, first element, elements).
+        """Yield all stored weights as (number of a knot, first element, elements `(n, m)` of n knots).
 
         The elements of a timestep come in order, but timesteps may alternate.
 
