@@ -185,3 +185,23 @@ def sparse_table(folder: Path, timesteps: int, layers: int, *, gram: bool = Fals
             trajectories=[entry],
         ),
     )
+
+
+def sparse_trajectories(folder: Path, timesteps: int, count: int) -> Path:
+    """Write a full bundle of many trajectories of one 16-bit float, whose files are holes."""
+    path = sparse_theta(folder, timesteps)
+    content = json.loads((path / "manifest.json").read_bytes())
+    entry, listed_file = content["trajectories"][0], content["files"][0]
+    names = [f"theta/{i:05d}.h5" for i in range(count)]
+    for name in names:
+        with (folder / name).open("wb") as file:
+            os.truncate(file.fileno(), listed_file["bytes"])
+    content["files"] = [{**listed_file, "path": name} for name in names]
+    content["trajectories"] = [{**entry, "file": name, "digest": f"{i:064x}"} for i, name in enumerate(names)]
+    return put(folder, content)
+
+
+def absent_files(folder: Path, count: int) -> Path:
+    """Write a bundle that lists as many files as a manifest can hold, none of which exists."""
+    files = [{"path": f"{i}.h5", "bytes": 1, "sha256": "0" * 64} for i in range(count)]
+    return put(folder, manifest("convex", files=files))

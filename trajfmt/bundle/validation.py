@@ -5,6 +5,7 @@ This module defines the order of the checks. `trajfmt.storage.hdf5` checks the m
 
 from __future__ import annotations
 
+import itertools
 import os
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -19,13 +20,15 @@ from trajfmt.encodings.table import encoding_of_manifest
 from trajfmt.errors import CorruptError, FormatError, Problem, UnsafeError
 from trajfmt.storage import hdf5, holes
 from trajfmt.storage.address import Address, located
-from trajfmt.storage.files import open_regular
 from trajfmt.trajectory.measure import Digest
 from trajfmt.trajectory.rounding import finite
 
 __all__ = ["validate"]
 
 _BLOCK: Final = 2**20
+_MOST_ABSENT: Final = 1_000
+"""Absent files that are reported, after which nothing else is."""
+
 _MOST: Final = 100
 """Timesteps of a trajectory that are reported as not finite."""
 
@@ -48,10 +51,9 @@ def validate(path: str | os.PathLike[str] | Address) -> list[Problem]:
         return [Problem.of(exc)]
     with bundle:
         manifest = bundle.manifest
-        damaged = _hollow(bundle)
-        damaged |= bundle.files.verify(
-            {entry.path: entry.sha256 for entry in manifest.files if entry.path not in damaged}
-        )
+        if claims := _claims(bundle):
+            return [Problem.of(exc) for exc in claims]
+        damaged = bundle.files.verify({entry.path: entry.sha256 for entry in manifest.files})
         problems = [Problem.of(exc) for exc in damaged.values()]
         readable = {entry.path for entry in manifest.files} - {
             name
@@ -73,27 +75,26 @@ def validate(path: str | os.PathLike[str] | Address) -> list[Problem]:
     return problems
 
 
-def _hollow(bundle: Bundle) -> dict[str, FormatError]:
-    """Return errors for files of which hardly anything is stored, by name, before they are read."""
-    problems: dict[str, FormatError] = {}
-    for entry in bundle.manifest.files:
-        if entry.bytes <= holes.LEAST or not bundle.files.is_here(entry.path):
-            continue
-        try:
-            fd = open_regular(bundle.files.path(entry.path))
-        except FormatError:
-            continue  # reported when it is compared with its hash
-        try:
-            if holes.is_hollow(fd):
-                problems[entry.path] = UnsafeError(
-                    "size_overflow",
-                    f"a file of {entry.bytes} bytes must not consist of holes; less than one byte in"
-                    f" {holes.RATIO} is stored",
-                    path=bundle.files.where(entry.path),
-                )
-        finally:
-            os.close(fd)
-    return problems
+def _claims(bundle: Bundle) -> list[FormatError]:
+    """Return errors of a local bundle that lists far more than is there, before anything is read.
+
+    These are the first files that do not exist, if there are very many, or the fact that files are holes.
+    """
+    files = bundle.files
+    listed = [files.root / entry.path for entry in bundle.manifest.files if files.is_here(entry.path)]
+    absent = list(itertools.islice((path for path in listed if not os.path.lexists(path)), _MOST_ABSENT))
+    if len(absent) == _MOST_ABSENT:
+        message = "cannot be opened: no such file, like 1,000 files of this bundle or more"
+        return [CorruptError("file_missing", message, path=path) for path in absent]
+    if holes.is_hollow(listed):
+        return [
+            UnsafeError(
+                "size_overflow",
+                f"the files must not consist of holes; less than one byte in {holes.RATIO} is stored",
+                path=bundle.place,
+            )
+        ]
+    return []
 
 
 def _gather(findings: Iterator[FormatError], path: object) -> list[Problem]:

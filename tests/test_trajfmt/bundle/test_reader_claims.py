@@ -41,6 +41,8 @@ CASES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "many-frames": (lambda path: claims.many_frames(path, 20_000), "size_overflow"),
     "timesteps": (lambda path: claims.sparse_theta(path, 2**31 - 1), "manifest_invalid"),
     "holes": (lambda path: claims.sparse_theta(path, 2**20, 2**12), "size_overflow"),
+    "many-holes": (lambda path: claims.sparse_trajectories(path, 2**20, 100), "size_overflow"),
+    "absent": (lambda path: claims.absent_files(path, 350_000), "file_missing"),
     "gram": (lambda path: claims.sparse_table(path, 2**16, 1, gram=True), "manifest_inconsistent"),
     "table": (lambda path: claims.sparse_table(path, 2**19, 32), "size_overflow"),
     "table-too-large": (lambda path: claims.sparse_table(path, 2**20, 17), "size_overflow"),

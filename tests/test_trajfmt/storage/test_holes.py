@@ -22,7 +22,7 @@ def hollow(path: Path, size: int, stored: dict[int, int]) -> bool:
         os.fsync(file.fileno())
         if os.lseek(file.fileno(), 0, os.SEEK_HOLE) == size:
             pytest.skip("this file system has no holes")
-        return is_hollow(file.fileno())
+    return is_hollow([path])
 
 
 @pytest.mark.parametrize(
@@ -53,8 +53,18 @@ def test_file_system_without_holes_is_believed(tmp_path: Path, monkeypatch: pyte
             raise OSError(errno.EINVAL, "not supported") if how == os.SEEK_DATA else AssertionError
 
         monkeypatch.setattr(os, "lseek", refuse)
-        assert not is_hollow(file.fileno())
+        assert not is_hollow([tmp_path / "file"])
         monkeypatch.setattr(
             os, "lseek", lambda _fd, position, how: position if how == os.SEEK_DATA else LEAST + 1
         )
-        assert not is_hollow(file.fileno())
+        assert not is_hollow([tmp_path / "file"])
+
+
+def test_files_count_together(tmp_path: Path) -> None:
+    """Many small files of holes are as bad as a large one; what is no file does not count."""
+    many = [tmp_path / str(i) for i in range(100)]
+    for path in many:
+        assert not hollow(path, LEAST // 50, {})
+    assert is_hollow([tmp_path / "absent", tmp_path, *many])
+    assert not hollow(tmp_path / "real", LEAST // 50, {0: LEAST // 50 - 4096})
+    assert not is_hollow([*many, tmp_path / "real"])
