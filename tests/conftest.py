@@ -17,6 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 import trajfmt
+from tests.helpers.sealing import sealed
 from trajfmt import ArrayTrajectory, ParamLayout
 
 Array = NDArray[np.generic]
@@ -93,7 +94,7 @@ def edit_manifest() -> Callable[[Path, Callable[[dict[str, Any]], object]], None
             if (path / entry["path"]).is_file():
                 data = (path / entry["path"]).read_bytes()
                 entry |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-        (path / "manifest.json").write_text(json.dumps(manifest))
+        (path / "manifest.json").write_bytes(sealed(manifest))
 
     return edit
 

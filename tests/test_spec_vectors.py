@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import msgspec
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
 import trajfmt
+from tests.helpers.sealing import sealed
 from trajfmt.bundle.validation import validate
 from trajfmt.encodings.convex.reader import ConvexTrajectory
 from trajfmt.errors import REASONS, FormatError, UnsafeError
@@ -333,7 +333,7 @@ def test_append_keeps_private_keys(tmp_path: Path) -> None:
     """A program that extends a bundle keeps the `x_` keys and the numbers of what was there."""
     path = Path(shutil.copytree(FOLDER / "valid" / "convex-modules.mct", tmp_path / "copy.mct"))
     manifest = json.loads((path / "manifest.json").read_bytes())
-    (path / "manifest.json").write_bytes(msgspec.json.encode({**manifest, "requires_write": []}))
+    (path / "manifest.json").write_bytes(sealed({**manifest, "requires_write": []}))
     with trajfmt.append(path) as writer:
         theta = np.arange(32.0).reshape(4, 8)
         writer.add(trajfmt.ArrayTrajectory(theta, writer.layout))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.sealing import with_checksum
 from trajfmt import FormatError
 from trajfmt.schema.parse import parse
 
@@ -61,7 +62,13 @@ FULL: dict[str, Any] = {
 
 
 def canonical(manifest: object) -> bytes:
-    """Return canonical JSON, made by another library than ours."""
+    """Return canonical JSON with its checksum, made by another library than ours."""
+    if isinstance(manifest, dict):
+        manifest = {**manifest, "checksum": "0" * 64}
+    return with_checksum(_line(manifest))
+
+
+def _line(manifest: object) -> bytes:
     return (json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n").encode()
 
 

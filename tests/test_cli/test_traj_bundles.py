@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import trajfmt
+from tests.helpers.sealing import sealed
 
 SUMMARY_KEYS = {
     *("schema", "path", "kind", "encoding", "version", "generator", "trajectories", "timesteps", "knots"),
@@ -330,7 +331,7 @@ def rewrite(path: Path, name: str, change: Any) -> None:
     for entry in manifest["files"]:
         if entry["path"] == name:
             entry["sha256"] = hashlib.sha256(data).hexdigest()
-    (path / "manifest.json").write_text(json.dumps(manifest))
+    (path / "manifest.json").write_bytes(sealed(manifest))
 
 
 def test_validate_finds_a_weight_that_is_not_finite(traj: Any, bundle: Any) -> None:

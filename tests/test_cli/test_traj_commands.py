@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.sealing import edited
+
 COMMANDS = ("convert", "inspect", "extract", "validate", "export")
 
 
@@ -133,8 +135,7 @@ def test_damaged_bundle_exits_4(traj: Any, tmp_path: Path, bundle: Any) -> None:
 def test_unsafe_bundle_exits_5(traj: Any, tmp_path: Path, bundle: Any) -> None:
     """A manifest that points out of its folder is exit 5 from every command."""
     path = bundle()
-    text = (path / "manifest.json").read_text()
-    (path / "manifest.json").write_text(text.replace("knots/00000", "../../etc/passwd"))
+    edited(path, b"knots/00000", b"../../etc/passwd")
     for arguments in (
         ("inspect", path),
         ("validate", path),

@@ -31,6 +31,10 @@ SCHEMA: Final = "trajfmt.inspect/1"
 """Version of the JSON output. Within a version, fields may be added, but not changed or removed."""
 
 
+_MOST_PARTS: Final = 20
+"""Folders that are listed by name, the largest ones. A manifest may have a folder for every file."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storage:
     """The size of a bundle in bytes, compared with that of the MTT replay buffers that it replaces."""
@@ -39,7 +43,8 @@ class Storage:
     """All files and the manifest."""
 
     parts: dict[str, int]
-    """Size by folder, such as knots, tables or theta, and of the manifest."""
+    """Size by folder, such as knots, tables or theta, and of the manifest. If there are more than 20 folders,
+    `others` is the size of the rest."""
 
     buffer: int
     """Weights in MTT replay buffers of the same trajectories: every timestep of every trajectory."""
@@ -181,8 +186,11 @@ def _storage(bundle: Bundle, facts: Facts) -> Storage:
     for entry in manifest.files:
         part = entry.path.partition("/")[0]
         parts[part] = parts.get(part, 0) + entry.bytes
+    total = sum(parts.values()) + bundle.manifest_bytes
+    if small := sorted(parts, key=lambda name: parts[name])[:-_MOST_PARTS]:
+        rest = sum(parts.pop(part) for part in small)
+        parts["others"] = parts.get("others", 0) + rest
     parts["manifest"] = bundle.manifest_bytes
-    total = sum(parts.values())
     timesteps = sum(entry.timesteps for entry in manifest.trajectories)
     buffer = timesteps * bundle.layout.nbytes
     source = _source_bytes(manifest, buffer)

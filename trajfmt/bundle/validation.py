@@ -5,17 +5,21 @@ This module defines the order of the checks. `trajfmt.storage.hdf5` checks the m
 
 from __future__ import annotations
 
+import itertools
 import os
 from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from trajfmt.bundle.reader import Bundle
 from trajfmt.bundle.standing import read_manifest
 from trajfmt.encodings.parts.encoding import Encoding, Trajectory
 from trajfmt.encodings.table import encoding_of_manifest
-from trajfmt.errors import CorruptError, FormatError, Problem
-from trajfmt.storage import hdf5
+from trajfmt.errors import CorruptError, FormatError, Problem, UnsafeError
+from trajfmt.storage import hdf5, holes
 from trajfmt.storage.address import Address, located
 from trajfmt.trajectory.measure import Digest
 from trajfmt.trajectory.rounding import finite
@@ -23,6 +27,11 @@ from trajfmt.trajectory.rounding import finite
 __all__ = ["validate"]
 
 _BLOCK: Final = 2**20
+_MOST_ABSENT: Final = 1_000
+"""Absent files that are reported, after which nothing else is."""
+
+_MOST: Final = 100
+"""Timesteps of a trajectory that are reported as not finite."""
 
 
 def validate(path: str | os.PathLike[str] | Address) -> list[Problem]:
@@ -43,6 +52,8 @@ def validate(path: str | os.PathLike[str] | Address) -> list[Problem]:
         return [Problem.of(exc)]
     with bundle:
         manifest = bundle.manifest
+        if claims := _claims(bundle):
+            return [Problem.of(exc) for exc in claims]
         damaged = bundle.files.verify({entry.path: entry.sha256 for entry in manifest.files})
         problems = [Problem.of(exc) for exc in damaged.values()]
         readable = {entry.path for entry in manifest.files} - {
@@ -65,6 +76,28 @@ def validate(path: str | os.PathLike[str] | Address) -> list[Problem]:
     return problems
 
 
+def _claims(bundle: Bundle) -> list[FormatError]:
+    """Return errors of a local bundle that lists far more than is there, before anything is read.
+
+    These are the first files that do not exist, if there are very many, or the fact that files are holes.
+    """
+    files = bundle.files
+    listed = [files.root / entry.path for entry in bundle.manifest.files if files.is_here(entry.path)]
+    absent = list(itertools.islice((path for path in listed if not os.path.lexists(path)), _MOST_ABSENT))
+    if len(absent) == _MOST_ABSENT:
+        message = "cannot be opened: no such file, like 1,000 files of this bundle or more"
+        return [CorruptError("file_missing", message, path=path) for path in absent]
+    if holes.is_hollow(listed):
+        return [
+            UnsafeError(
+                "size_overflow",
+                f"the files must not consist of holes; less than one byte in {holes.RATIO} is stored",
+                path=bundle.place,
+            )
+        ]
+    return []
+
+
 def _gather(findings: Iterator[FormatError], path: object) -> list[Problem]:
     """Return the errors that a check yields and the one that ends it, if any. `path` is the default path."""
     errors: list[FormatError] = []
@@ -85,10 +118,16 @@ def _check(encoding: Encoding, trajectory: Trajectory, digest: str | None) -> It
     layout = trajectory.layout
     identity = Digest(trajectory.timesteps, layout.numpy_dtype)
     wrong: dict[int, int] = {}
-    for t, start, values in trajectory.stored(_BLOCK):
-        identity.add(t, values)
-        if t not in wrong and not finite(values):
-            wrong[t] = start + next(i for i in range(values.size) if not finite(values[i : i + 1]))
+    knots = trajectory.knots
+    for first, start, rows in trajectory.stored(_BLOCK):
+        for k in (0, len(knots) - 1):
+            if first <= k < first + len(rows):
+                identity.add(knots[k], rows[k - first])
+        if len(wrong) == _MOST or finite(rows):
+            continue
+        for k, values in enumerate(rows, first):
+            if knots[k] not in wrong and len(wrong) < _MOST and not finite(values):
+                wrong[knots[k]] = start + _first_not_finite(values)
     for t, element in sorted(wrong.items()):
         name = layout.parameters[bisect_right(layout.offsets, element) - 1].name
         yield CorruptError("non_finite", f"{where}: weights must be finite: timestep {t}, parameter `{name}`")
@@ -96,3 +135,12 @@ def _check(encoding: Encoding, trajectory: Trajectory, digest: str | None) -> It
         yield CorruptError(
             "hash_mismatch", f"{where}: the recorded digest differs from that of its endpoints"
         )
+
+
+def _first_not_finite(values: NDArray[np.generic]) -> int:
+    """Return the position of the first value that is not finite, by halving."""
+    low, high = 0, values.size
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if finite(values[low:middle]) else (low, middle)
+    return low

@@ -13,10 +13,13 @@ import zstandard
 from trajfmt.codecs.codec import Bits, Codec, Filter
 from trajfmt.errors import CorruptError
 
-__all__ = ["CODEC", "LEVEL", "compress", "decompress"]
+__all__ = ["CODEC", "LEVEL", "MAX_WINDOW", "compress", "decompress"]
 
 LEVEL: Final = 1
 """zstd compression level. On float32 weights, level 9 is 7 to 10 times slower and saves nothing."""
+
+MAX_WINDOW: Final = 2**23
+"""Largest window of a frame in bytes, which is the size of the largest chunk. A decoder may reserve it."""
 
 
 def compress(chunk: Bits) -> bytes:
@@ -33,15 +36,23 @@ def decompress(frame: bytes, count: int, dtype: np.dtype[np.generic]) -> Bits:
     """Decompress a frame and return the elements of its chunk `(count,)`.
 
     Raises:
-        CorruptError: the frame declares another size, has no checksum, or does not decode.
+        CorruptError: the frame declares another size, has no checksum, needs a dictionary or too large a
+            window, or does not decode.
     """
     expected = count * dtype.itemsize
     try:
         found = zstandard.frame_content_size(frame)
         if found != expected:
             raise CorruptError("chunk_invalid", f"a chunk must declare {expected} bytes, got {found}")
-        if not zstandard.get_frame_parameters(frame).has_checksum:
+        about = zstandard.get_frame_parameters(frame)
+        if not about.has_checksum:
             raise CorruptError("chunk_invalid", "a chunk must carry a checksum, got none")
+        if about.dict_id or about.window_size > MAX_WINDOW:
+            raise CorruptError(
+                "chunk_invalid",
+                f"a chunk must have no dictionary and a window of at most {MAX_WINDOW} bytes, got dictionary"
+                f" {about.dict_id} and {about.window_size} bytes",
+            )
         plain = zstandard.ZstdDecompressor().decompress(
             frame, max_output_size=expected, allow_extra_data=False
         )

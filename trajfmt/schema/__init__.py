@@ -7,7 +7,10 @@ Modules:
     provenance: the part of the manifest that describes the experts.
     entries: the parts of the manifest that describe trajectories.
     manifest: the manifest as typed data, and its canonical JSON.
+    regions: the regions of files that a manifest claims, which must not overlap.
     consistency: checks across the fields of a manifest.
+    checksum: the checksum that a manifest carries of its own bytes.
+    weight: how much memory a JSON text can need.
     parse: decode and check the bytes of a manifest.
     models: recognise MTT's networks from shapes, names and folder names.
 """

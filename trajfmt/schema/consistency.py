@@ -23,8 +23,9 @@ from trajfmt.schema.manifest import (
     Manifest,
     layout_of,
 )
+from trajfmt.schema.regions import Regions
 
-__all__ = ["MAX_PATH", "PATH", "check"]
+__all__ = ["MAX_EXPANSION", "MAX_GRAM", "MAX_PATH", "MAX_TABLE", "PATH", "check"]
 
 PATH: Final = re.compile(
     r"[a-z0-9][a-z0-9_-]*(/[a-z0-9][a-z0-9_-]*)*\.(safetensors|safetensors\.index\.json|h5)"
@@ -34,6 +35,16 @@ by case alone."""
 
 MAX_PATH: Final = 200
 """Largest length of a file path in characters."""
+
+MAX_TABLE: Final = 2**24
+"""Most elements of u, (T + 1) * L. A reader holds the table in memory."""
+
+MAX_GRAM: Final = 256
+"""Largest T of a trajectory with a Gram matrix, whose size grows with its square."""
+
+MAX_EXPANSION: Final = 1_000
+"""Most bytes to which the chunks of a trajectory expand, for each byte of them. With less, a few bytes could
+occupy a reader for hours. A run-length block of zeros expands 30,000 times."""
 
 
 def _invalid(message: str, path: object) -> NoReturn:
@@ -75,17 +86,19 @@ def check(manifest: Manifest, path: object) -> None:
         sizes[entry.path] = entry.bytes
     if isinstance(manifest, FullManifest):
         _check_codec(manifest, layout, path)
+    regions = Regions(sizes, path)
     trajectories: Sequence[Entry] = manifest.trajectories
     for index, trajectory in enumerate(trajectories):
-        _check_common(trajectory, manifest, sizes, index, path)
+        _check_common(trajectory, manifest, regions, index, path)
         if isinstance(trajectory, ConvexEntry):
-            _check_convex(trajectory, layout, sizes, index, path)
+            _check_convex(trajectory, layout, regions, index, path)
         else:
             assert isinstance(manifest, FullManifest)
-            _check_full(trajectory, manifest.codec, layout, sizes, index, path)
+            _check_full(trajectory, manifest.codec, layout, regions, index, path)
+    regions.check()
 
 
-def _check_common(entry: Entry, manifest: Manifest, sizes: dict[str, int], index: int, path: object) -> None:
+def _check_common(entry: Entry, manifest: Manifest, regions: Regions, index: int, path: object) -> None:
     """Check the fields that both encodings have: `origin`, `numbers` and `buffers`."""
     if entry.origin is not None and entry.origin.file >= len(manifest.provenance.sources):
         _invalid(
@@ -105,32 +118,19 @@ def _check_common(entry: Entry, manifest: Manifest, sizes: dict[str, int], index
     if entry.buffers is not None:
         if not entry.buffers.endswith(".safetensors"):
             _invalid(f"trajectory {index}: `buffers` must name a .safetensors file", path)
-        _check_range(entry.buffers, 0, 0, sizes, index, path)
-
-
-def _check_range(
-    name: str, offset: int, nbytes: int, sizes: dict[str, int], index: int, path: object
-) -> None:
-    """Require that the listed file `name` contains `nbytes` bytes from `offset` on."""
-    if name not in sizes:
-        _invalid(f"trajectory {index}: file {name!r} is not listed in `files`", path)
-    if offset + nbytes > sizes[name]:
-        raise UnsafeError(
-            "size_overflow",
-            f"trajectory {index}: bytes {offset} to {offset + nbytes} lie outside {name!r},"
-            f" which has {sizes[name]}",
-            path=path,
-        )
+        regions.claim_file(entry.buffers, index)
+        regions.own(entry.buffers, index)
 
 
 def _check_convex(
-    entry: ConvexEntry, layout: ParamLayout, sizes: dict[str, int], index: int, path: object
+    entry: ConvexEntry, layout: ParamLayout, regions: Regions, index: int, path: object
 ) -> None:
     last = entry.timesteps - 1
-    rises = all(a < b for a, b in zip(entry.knots, entry.knots[1:], strict=False))
+    rises = all(a < b for a, b in itertools.pairwise(entry.knots))
     if entry.knots[0] != 0 or entry.knots[-1] != last or not rises:
         _invalid(
-            f"trajectory {index}: knots must increase strictly from 0 to {last}, got {entry.knots}",
+            f"trajectory {index}: knots must increase strictly from 0 to {last}, got {len(entry.knots)} knots"
+            f" from {entry.knots[0]} to {entry.knots[-1]}",
             path,
         )
     if (entry.file is None) != (entry.data is None) or (entry.file is None) == (entry.shards is None):
@@ -147,14 +147,24 @@ def _check_convex(
     first = 0
     for shard in shards:
         nbytes = layout.position(first + shard.tensors) - layout.position(first)
-        _check_range(shard.file, shard.data, nbytes, sizes, index, path)
+        regions.claim(shard.file, shard.data, nbytes, index)
+        regions.own(shard.file, index)
         first += shard.tensors
-    row = 8 * layout.num_layers
-    _check_range(entry.table.file, entry.table.u, entry.timesteps * row, sizes, index, path)
-    if entry.table.step_norms is not None:
-        _check_range(entry.table.file, entry.table.step_norms, last * row, sizes, index, path)
-    if entry.table.gram is not None:
-        _check_range(entry.table.file, entry.table.gram, 8 * entry.timesteps**2, sizes, index, path)
+    table, row = entry.table, 8 * layout.num_layers
+    if entry.timesteps * layout.num_layers > MAX_TABLE:
+        raise UnsafeError(
+            "size_overflow",
+            f"trajectory {index}: a table must have at most {MAX_TABLE} elements, got {entry.timesteps}"
+            f" timesteps of {layout.num_layers} layers",
+            path=path,
+        )
+    regions.claim(table.file, table.u, entry.timesteps * row, index)
+    if table.step_norms is not None:
+        regions.claim(table.file, table.step_norms, last * row, index)
+    if table.gram is not None:
+        if last > MAX_GRAM:
+            _invalid(f"trajectory {index}: `gram` must be absent above T = {MAX_GRAM}, got T = {last}", path)
+        regions.claim(table.file, table.gram, 8 * entry.timesteps**2, index)
     if entry.table.free and len(entry.knots) != 2:
         _invalid(f"trajectory {index}: a free table requires two knots, got {len(entry.knots)}", path)
 
@@ -179,7 +189,7 @@ def _check_full(
     entry: FullEntry,
     codec: CodecSettings,
     layout: ParamLayout,
-    sizes: dict[str, int],
+    regions: Regions,
     index: int,
     path: object,
 ) -> None:
@@ -188,10 +198,12 @@ def _check_full(
     chunked = CODECS[codec.name].chunked
     if (entry.data is None) != chunked or (entry.chunks is None) == chunked:
         _invalid(f"trajectory {index}: codec `none` requires `data`, other codecs require `chunks`", path)
+    regions.own(entry.file, index)
     if entry.data is not None:
-        _check_range(entry.file, entry.data, entry.timesteps * layout.nbytes, sizes, index, path)
+        regions.claim(entry.file, entry.data, entry.timesteps * layout.nbytes, index)
     if entry.chunks is not None:
-        count = entry.timesteps * -(-layout.size // (codec.chunk or 1))
+        chunk = codec.chunk or 1
+        count = entry.timesteps * -(-layout.size // chunk)
         offsets, lengths = entry.chunks.offsets, entry.chunks.sizes
         if len(offsets) != count or len(lengths) != count:
             _invalid(
@@ -199,5 +211,12 @@ def _check_full(
                 f" {len(lengths)} sizes",
                 path,
             )
-        for offset, length in zip(offsets, lengths, strict=True):
-            _check_range(entry.file, offset, length, sizes, index, path)
+        regions.claim_all(entry.file, offsets, lengths, index)
+        stored, decoded = sum(lengths), count * chunk * layout.numpy_dtype.itemsize
+        if decoded > MAX_EXPANSION * stored:
+            raise UnsafeError(
+                "size_overflow",
+                f"trajectory {index}: chunks must expand to at most {MAX_EXPANSION} times their bytes, got"
+                f" {decoded} bytes from {stored}; store such weights with codec `none`",
+                path=path,
+            )

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 
 from trajfmt.schema.provenance import Count, Index, Positive, Sha256
 
-__all__ = ["ChunkTable", "ConvexEntry", "Entry", "FullEntry", "Origin", "ShardEntry", "TableEntry"]
+__all__ = [
+    "MAX_TIMESTEPS",
+    "ChunkTable",
+    "ConvexEntry",
+    "Entry",
+    "FullEntry",
+    "Origin",
+    "ShardEntry",
+    "TableEntry",
+]
+
+MAX_TIMESTEPS: Final = 2**20
+"""Most timesteps of a trajectory, T + 1. Readers go through them one by one."""
 
 
 class Origin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,7 +62,7 @@ class ShardEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 class ConvexEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """One convexified trajectory."""
 
-    timesteps: Annotated[int, msgspec.Meta(ge=2, le=2**31 - 1)]
+    timesteps: Annotated[int, msgspec.Meta(ge=2, le=MAX_TIMESTEPS)]
     """Number of timesteps, T + 1."""
 
     knots: Annotated[list[Index], msgspec.Meta(min_length=2)]
@@ -148,7 +160,7 @@ class ChunkTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class FullEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """One full trajectory."""
 
-    timesteps: Annotated[int, msgspec.Meta(ge=2, le=2**31 - 1)]
+    timesteps: Annotated[int, msgspec.Meta(ge=2, le=MAX_TIMESTEPS)]
     """Number of timesteps, T + 1."""
 
     file: str

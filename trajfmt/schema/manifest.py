@@ -11,7 +11,9 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from trajfmt.schema.checksum import KEY, with_checksum
 from trajfmt.schema.entries import (
+    MAX_TIMESTEPS,
     ChunkTable,
     ConvexEntry,
     Entry,
@@ -47,6 +49,7 @@ __all__ = [
     "MAX_CHUNK",
     "MAX_FACTORY",
     "MAX_TEXT",
+    "MAX_TIMESTEPS",
     "MINOR",
     "ChunkTable",
     "CodecSettings",
@@ -182,10 +185,13 @@ Manifest = ConvexManifest | FullManifest
 
 
 def encode(manifest: Manifest) -> bytes:
-    """Return the canonical JSON of a manifest: UTF-8, sorted keys, no spaces, one newline at the end."""
+    """Return the canonical JSON of a manifest: UTF-8, sorted keys, no spaces, one newline at the end.
+
+    The text contains its own checksum.
+    """
     plain: dict[str, Any] = msgspec.to_builtins(manifest)
     plain |= plain.pop("extensions", {})
-    return msgspec.json.encode(plain, order="sorted") + b"\n"
+    return with_checksum(lambda value: msgspec.json.encode({**plain, KEY: value}, order="sorted") + b"\n")
 
 
 def layout_of(manifest: Manifest) -> ParamLayout:

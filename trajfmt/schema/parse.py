@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any, Final, NoReturn
 
 import msgspec
 
 from trajfmt.codecs.table import CODECS
 from trajfmt.errors import CorruptError, NotABundleError, UnsafeError
+from trajfmt.schema.checksum import KEY, is_checksum, matches
 from trajfmt.schema.consistency import MAX_PATH, PATH, check
 from trajfmt.schema.manifest import FORMAT, MAJOR, MAX_BYTES, MINOR, ConvexManifest, FullManifest, Manifest
+from trajfmt.schema.weight import MAX_MANIFEST_WEIGHT, weight
 
 __all__ = ["MAX_PATH", "PATH", "READ_FEATURES", "WRITE_FEATURES", "check_writable", "parse"]
 
@@ -41,6 +44,13 @@ def parse(data: bytes, *, path: object = None) -> Manifest:
             f"a manifest must have at most {MAX_BYTES} bytes, got {len(data)}",
             path=path,
         )
+    if (found := weight(data)) > MAX_MANIFEST_WEIGHT:
+        raise UnsafeError(
+            "manifest_too_large",
+            f"a manifest must have a weight of at most {MAX_MANIFEST_WEIGHT} (commas, quotation marks, and"
+            f" four for each list and object), got {found}",
+            path=path,
+        )
     try:
         raw = json.loads(
             data.decode("utf-8"),
@@ -48,10 +58,13 @@ def parse(data: bytes, *, path: object = None) -> Manifest:
             parse_constant=_no_constant,
             parse_float=_finite,
         )
-        json.dumps(raw, ensure_ascii=False).encode()  # fails for half of a surrogate pair
+        if _SURROGATE.search(data):
+            json.dumps(raw, ensure_ascii=False).encode()  # fails for half of a surrogate pair
     except (ValueError, RecursionError) as exc:
         raise CorruptError("manifest_invalid", f"not valid JSON: {exc}", path=path) from exc
     _check_version(raw, path)
+    _check_checksum(raw, data, path)
+    _check_features(raw, path)
     extensions = {key: raw.pop(key) for key in [key for key in raw if key.startswith("x_")]}
     if "extensions" in raw:
         raise CorruptError(
@@ -63,6 +76,10 @@ def parse(data: bytes, *, path: object = None) -> Manifest:
         raise CorruptError("manifest_invalid", str(exc), path=path) from exc
     check(manifest, path)
     return msgspec.structs.replace(manifest, extensions=extensions) if extensions else manifest
+
+
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+"""An escape of half of a surrogate pair. UTF-8 itself cannot contain one."""
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -86,7 +103,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _check_version(raw: object, path: object) -> None:
-    """Refuse unknown versions and features.
+    """Refuse other formats and unknown versions.
 
     This check comes before all others, because a newer manifest may have keys that would be reported instead.
     """
@@ -102,6 +119,29 @@ def _check_version(raw: object, path: object) -> None:
                 f" {MAJOR}.{MINOR}; install a newer trajfmt",
                 path=path,
             )
+
+
+def _check_checksum(raw: dict[str, Any], data: bytes, path: object) -> None:
+    """Remove the checksum from a decoded manifest, and require that it is that of its bytes."""
+    value = raw.pop(KEY, None)
+    if not isinstance(value, str) or not is_checksum(value):
+        raise CorruptError(
+            "manifest_invalid",
+            f"`{KEY}` must be the 64 digits of the manifest's own checksum, got {str(value)[:80]!r}; bundles"
+            " of earlier drafts of the format must be written again",
+            path=path,
+        )
+    if not matches(data, value):
+        raise CorruptError(
+            "hash_mismatch",
+            f"the manifest differs from its `{KEY}`; it is damaged, or was edited: get it again from where it"
+            " came",
+            path=path,
+        )
+
+
+def _check_features(raw: dict[str, Any], path: object) -> None:
+    """Refuse unknown features that a reader needs."""
     wanted = raw.get("requires_read")
     if isinstance(wanted, list):
         for feature in wanted:

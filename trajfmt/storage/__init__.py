@@ -10,6 +10,7 @@ Modules:
     files: reading a bundle's files: mapping, positioned reads, hashes.
     writing: atomic and durable writes.
     inputs: a file of any origin as an input, read by position.
+    holes: files that claim far more bytes than are stored.
     kinds: what a file is, by its first bytes.
     safetensors: headers of safetensors files, and any such file as an input.
     hdf5: the metadata of an HDF5 file, compared with the manifest.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,8 +25,8 @@ class Dataset(NamedTuple):
     chunk: int = 0
     """Elements of a chunk, 0 for contiguous data."""
 
-    chunks: tuple[tuple[int, int], ...] = ()
-    """Offset and size of every chunk, timestep by timestep."""
+    chunks: tuple[Sequence[int], Sequence[int]] = ((), ())
+    """Offsets and sizes of all chunks, timestep by timestep."""
 
     keyframe: int | None = None
     filters: tuple[int, ...] = ()

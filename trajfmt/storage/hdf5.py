@@ -173,7 +173,7 @@ def _named(filters: tuple[int, ...]) -> str:
 
 def _chunks(item: h5py.Dataset, name: str, place: Dataset, path: Path) -> Iterator[FormatError]:
     per_timestep = -(-place.shape[1] // place.chunk)
-    for number, expected in enumerate(place.chunks):
+    for number, expected in enumerate(zip(*place.chunks, strict=True)):
         t, c = divmod(number, per_timestep)
         info = item.id.get_chunk_info_by_coord((t, c * place.chunk))
         if (info.byte_offset, info.size) != expected:

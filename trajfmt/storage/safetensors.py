@@ -20,11 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajfmt.errors import CorruptError, Reason, UnsafeError, UsageError
+from trajfmt.schema.weight import weight
 from trajfmt.storage.inputs import InputFile, Row
 from trajfmt.storage.kinds import refuse_others
 
 __all__ = [
     "MAX_HEADER",
+    "MAX_WEIGHT",
     "NAMES",
     "NUMPY",
     "SafetensorsFile",
@@ -33,10 +35,14 @@ __all__ = [
     "encode_header",
     "header_end",
     "stored_tensor",
+    "weigh",
 ]
 
 MAX_HEADER: Final = 100_000_000
 """Most bytes of a header's JSON, as in the library."""
+
+MAX_WEIGHT: Final = 4_000_000
+"""Largest weight of a header's JSON; see `trajfmt.schema.weight`. It suffices for 130,000 tensors."""
 
 _MAX_SIZE: Final = 2**63 - 1
 _MAX_DIMS: Final = 32
@@ -137,12 +143,31 @@ def header_end(first: bytes, nbytes: int, path: object, *, too_long: Reason) -> 
     return 8 + length
 
 
+def weigh(text: bytes, path: object) -> int:
+    """Return the weight of a header's JSON text.
+
+    Raises:
+        UnsafeError: the values of the text would need too much memory.
+    """
+    found = weight(text)
+    if found > MAX_WEIGHT:
+        raise UnsafeError(
+            "header_too_large",
+            f"a safetensors header must have a weight of at most {MAX_WEIGHT} (commas, quotation marks, and"
+            f" four for each list and object), got {found}",
+            path=path,
+        )
+    return found
+
+
 def decode_header(text: bytes, path: object) -> dict[str, Any]:
     """Return the JSON object of a header.
 
     Raises:
+        UnsafeError: the values of the text would need too much memory.
         CorruptError: the text is no JSON object, a key appears twice, or a key is no valid Unicode.
     """
+    weigh(text, path)
     try:
         table = json.loads(text.decode("utf-8"), object_pairs_hook=_unique)
     except ValueError as exc:
@@ -184,7 +209,8 @@ class SafetensorsFile:
     Raises:
         CorruptError: the file is truncated, or its header breaks a rule of the format.
         SourceError: the file is no safetensors file, but of another kind that is known.
-        UnsafeError: the header is larger than safetensors allows, or the path is no regular file.
+        UnsafeError: the header is larger than safetensors allows or needs too much memory, or the path is no
+            regular file.
         ReadError: the file cannot be opened or read.
     """
 

@@ -176,6 +176,16 @@ def bomb() -> bytes:
     return b"\x28\xb5\x2f\xfd" + bytes([0b11100100]) + struct.pack("<Q", 2**31) + block * 16
 
 
+def roomy(raw: bytes, window: int = 1, dictionary: bool = False) -> bytes:
+    """Return a frame of one raw block, which declares a window of some MiB, or a dictionary of number 7.
+
+    The checksum is that of a frame by the library: it depends on the content alone.
+    """
+    head = bytes([0b10000100 | dictionary, (9 + window.bit_length()) << 3]) + b"\7" * dictionary
+    block = struct.pack("<I", len(raw) << 3 | 1)[:3] + raw
+    return b"\x28\xb5\x2f\xfd" + head + struct.pack("<I", len(raw)) + block + frame(raw)[-4:]
+
+
 def invalid() -> Iterator[Vector]:
     """Yield the invalid bundles."""
     knots, table, theta = "knots/00000.safetensors", "tables/00000.h5", "theta/00000.h5"
@@ -251,6 +261,8 @@ def invalid() -> Iterator[Vector]:
         "chunk-truncated": (lambda raw: frame(raw)[:-6], "a frame cut off before its end"),
         "chunk-with-tail": (lambda raw: frame(raw) + b"\0\0\0\0", "bytes after the frame"),
         "chunk-two-frames": (lambda raw: frame(raw) + frame(raw), "two frames where one is expected"),
+        "chunk-window": (lambda raw: roomy(raw, window=16), "a frame with a window of 16 MiB"),
+        "chunk-dictionary": (lambda raw: roomy(raw, dictionary=True), "a frame that names a dictionary"),
         "chunk-not-zstd": (lambda _: b"\0" * 24, "bytes that are no frame"),
     }.items():
         yield f"{name}.mtt", tiny_full(zstd, pack=pack), at("chunk_invalid", "read", why)

@@ -24,6 +24,7 @@ from containers import (
     knot_files,
     listed,
     narrow,
+    sealed,
     spans,
     write_chunks,
 )
@@ -120,7 +121,7 @@ def seal(manifest: dict, files: Files) -> Files:
     manifest["files"] = [
         {"path": path, "bytes": len(data), "sha256": sha(data)} for path, data in sorted(files.items())
     ]
-    return {**files, "manifest.json": canonical(manifest) + b"\n"}
+    return {**files, "manifest.json": sealed(manifest, lambda value: canonical(value) + b"\n")}
 
 
 def tensor_layers(params: list) -> list:

@@ -5,6 +5,7 @@ Owns no vector, and no arithmetic but rounding.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
@@ -22,6 +23,14 @@ ITEM = {"F16": "<f2", "BF16": ml_dtypes.bfloat16, "F32": "<f4", "F64": "<f8"}
 def canonical(value: object) -> bytes:
     """Return JSON with sorted keys and no spaces."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def sealed(manifest: dict, write: Callable[[object], bytes] = canonical) -> bytes:
+    """Return a manifest as text, by default canonical, with its checksum in place of 64 zeros."""
+    zeros = "0" * 64
+    text = write({**manifest, "checksum": zeros})
+    start = text.index(zeros.encode(), text.index(b'"checksum"'))
+    return text[:start] + hashlib.sha256(text).hexdigest().encode() + text[start + 64 :]
 
 
 def spans(params: list) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from containers import canonical
+from containers import canonical, sealed
 
 HASH = "0123456789abcdef" * 4
 
@@ -140,8 +140,13 @@ def without_norms(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def text(manifest: dict[str, Any]) -> bytes:
-    """Return the canonical text."""
-    return canonical(manifest) + b"\n"
+    """Return the canonical text, with its checksum."""
+    return sealed(manifest, line)
+
+
+def line(value: object) -> bytes:
+    """Return canonical JSON and a line end."""
+    return canonical(value) + b"\n"
 
 
 def nested(levels: int) -> object:

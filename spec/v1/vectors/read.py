@@ -6,6 +6,7 @@ wrong numbers; it is no validator.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -33,10 +34,15 @@ def need(condition: bool, reason: str) -> None:
 def manifest_of(bundle: Path) -> dict:
     """Return the manifest, with versions, features and paths checked."""
     text = (bundle / "manifest.json").read_bytes()
-    need(len(text) <= 2**26, "manifest_too_large")
+    weight = sum(text.count(mark) * cost for mark, cost in ((b",", 1), (b'"', 1), (b"[", 4), (b"{", 4)))
+    need(len(text) <= 2**26 and weight <= 7_000_000, "manifest_too_large")
     manifest = json.loads(text)
     need(isinstance(manifest, dict) and manifest.get("format") == "trajfmt", "not_a_bundle")
     need(manifest["version"] == {"major": 1, "minor": 0}, "unknown_version")
+    digits = manifest["checksum"].encode()
+    need(text.count(digits) == 1, "hash_mismatch")
+    found = hashlib.sha256(text.replace(digits, b"0" * 64)).hexdigest().encode()
+    need(digits == found, "hash_mismatch")
     need(set(manifest["requires_read"]) <= {"codec.zstd", "codec.archive"}, "unknown_feature")
     for entry in manifest["files"]:
         need(len(entry["path"]) <= 200 and PATH.fullmatch(entry["path"]) is not None, "path_unsafe")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 import trajfmt
 import trajfmt.bundle.create
 from tests.helpers.carried import Carrier, state, write
+from tests.helpers.sealing import edited
 from trajfmt import ArrayTrajectory, ParamLayout
 from trajfmt.bundle.validation import validate
 
@@ -45,8 +46,7 @@ def test_append_to_a_bundle_whose_files_have_other_names(
     """Names of files mean nothing: trajectory 0 may lie in 00001.h5."""
     path = write_bundle(layout, walk(layout), encoding="full")
     os.rename(path / "theta/00000.h5", path / "theta/00001.h5")
-    manifest = (path / "manifest.json").read_bytes().replace(b"00000.h5", b"00001.h5")
-    (path / "manifest.json").write_bytes(manifest)
+    edited(path, b"00000.h5", b"00001.h5")
     with trajfmt.append(path) as writer:
         writer.add(ArrayTrajectory(walk(layout, seed=1), layout))
     assert len(trajfmt.open(path, verify=True)) == 2

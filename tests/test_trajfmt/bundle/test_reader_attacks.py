@@ -16,6 +16,7 @@ import zstandard
 from numpy.typing import NDArray
 
 import trajfmt
+from tests.helpers.sealing import sealed, with_checksum
 from trajfmt import CorruptError, FormatError, ParamLayout, UnsafeError, UsageError
 
 Array = NDArray[np.generic]
@@ -174,7 +175,7 @@ def test_header_that_declares_too_much_is_not_read(length: int, convex: Path, ed
         lambda m: m["parameters"][0].update(shape=[2**31, 2**31]),
         lambda m: m["parameters"][0].update(shape=[2**32, 2**32, 2**32]),
         lambda m: m["parameters"][0].update(shape=[2, 2**40]),
-        lambda m: m["trajectories"][0].update(timesteps=2**31 - 1, knots=[0, 2**31 - 2]),
+        lambda m: m["trajectories"][0].update(timesteps=2**20, knots=[0, 2**20 - 1]),
         lambda m: m["trajectories"][0].update(data=2**53),
         lambda m: m["trajectories"][0]["table"].update(u=2**53 - 8),
     ],
@@ -194,8 +195,10 @@ def test_file_that_claims_to_be_huge_is_compared_with_the_disk(convex: Path) -> 
     manifest = json.loads((convex / "manifest.json").read_bytes())
     for entry in manifest["files"]:
         entry["bytes"] = 2**53
-    manifest["trajectories"][0].update(timesteps=2**31 - 1, knots=[0, 2**31 - 2])
-    (convex / "manifest.json").write_text(json.dumps(manifest))
+    entry = manifest["trajectories"][0]
+    entry.update(timesteps=2**20, knots=[0, 2**20 - 1], data=2**50)
+    entry["table"] = {"file": entry["table"]["file"], "u": 2**40}
+    (convex / "manifest.json").write_bytes(sealed(manifest))
     assert _refused(convex) == "file_size_mismatch"
 
 
@@ -216,7 +219,7 @@ def test_header_of_millions_of_entries_costs_no_memory(
             timesteps=n + 1,
             knots=list(range(n + 1)),
             data=64,
-            table={"file": "tables/00000.h5", "u": 0, "step_norms": 0},
+            table={"file": "tables/00000.h5", "u": 0, "step_norms": 8 * (n + 1)},
         ),
     )
     assert (path / "manifest.json").stat().st_size < 200_000
@@ -246,7 +249,7 @@ def test_damaged_bundles_never_crash(convex: Path, zstd: Path) -> None:
             for _ in range(150):
                 data = bytearray(sound)
                 data[rng.integers(len(data))] = rng.integers(256)
-                file.write_bytes(data)
+                file.write_bytes(with_checksum(bytes(data)) if file.suffix == ".json" else data)
                 with contextlib.suppress(FormatError):
                     _all_weights(path)
                     read += 1

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 import trajfmt
+from tests.helpers import claims
 from trajfmt import ParamLayout, Provenance
 from trajfmt.bundle.report import SCHEMA, layer_reports, summarize
 from trajfmt.schema.provenance import SourceFile
@@ -119,3 +120,15 @@ def test_still_layer_is_reported_alike_from_both_encodings(
         with trajfmt.open(write_bundle(layout, theta, encoding=encoding)) as bundle:
             betas.append(layer_reports(bundle[0])[2].beta)
     assert betas == [(0, 0.25, 0.5, 0.75, 1)] * 2
+
+
+@pytest.mark.parametrize("folders", [20, 21, 1000])
+def test_many_folders_are_summed(folders: int, tmp_path: Path) -> None:
+    """The twenty largest folders are named, and nothing is lost in the sum; one is called `others` itself."""
+    names = ["others", *(f"f{i}" for i in range(1, folders))]
+    files = [{"path": f"{name}/a.h5", "bytes": i + 1, "sha256": "0" * 64} for i, name in enumerate(names)]
+    storage = summarize(claims.put(tmp_path / "many", claims.manifest("convex", files=files))).storage
+    assert sum(storage.parts.values()) == storage.total
+    assert storage.total - storage.parts["manifest"] == folders * (folders + 1) // 2
+    assert len(storage.parts) == (21 if folders == 20 else 22)
+    assert storage.parts[f"f{folders - 1}"] == folders

@@ -243,3 +243,40 @@ def test_pipe_behind_a_linked_folder_does_not_hang(
     shutil.rmtree(convex / "tables")
     (convex / "tables").symlink_to(tmp_path / "elsewhere")
     assert "path_unsafe" in python(VALIDATE, convex)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "knots/00000.safetensors.index.json"])
+def test_validate_notices_every_flipped_bit_of_a_small_file(
+    name: str, layout: ParamLayout, walk: Callable[..., Array], write_bundle: Callable[..., Path]
+) -> None:
+    """Bits of the manifest and of an index, drawn with a seed: each makes the bundle invalid."""
+    path = write_bundle(layout, walk(layout), shard_bytes=24)
+    assert validate(path) == []
+    file = path / name
+    plain = file.read_bytes()
+    for bit in np.random.default_rng(11).choice(8 * len(plain), 300, replace=False).tolist():
+        changed = bytearray(plain)
+        changed[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(changed)
+        assert validate(path), f"bit {bit} of {name}"
+
+
+def test_many_timesteps_that_are_not_finite_are_counted_to_a_hundred(
+    layout: ParamLayout,
+    walk: Callable[..., Array],
+    write_bundle: Callable[..., Path],
+    edit_manifest: Callable[..., None],
+) -> None:
+    """Each of the first hundred is named with its parameter; the rest would only take time."""
+    theta = walk(layout, timesteps=150).astype("<f4")
+    path = write_bundle(layout, theta, encoding="full")
+    data = bytearray((path / THETA).read_bytes())
+    start = entry_of(path)["data"]
+    weights = np.frombuffer(data, "<f4", theta.size, start).reshape(theta.shape)
+    weights[20:, 7] = np.nan
+    (path / THETA).write_bytes(data)
+    edit_manifest(path)
+    problems = [problem for problem in validate(path) if problem.reason == "non_finite"]
+    assert len(problems) == 100
+    name = layout.parameters[[o > 7 for o in layout.offsets].index(True) - 1].name
+    assert [f"timestep {t}, parameter `{name}`" in str(p) for t, p in enumerate(problems, 20)] == [True] * 100

@@ -121,3 +121,22 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
     )
     assert int(peak) < 16 * 1024  # kB
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "dictionary", "allowed"), [(8, False, True), (16, False, False), (8, True, False)]
+)
+def test_window_and_dictionary_of_a_frame(megabytes: int, dictionary: bool, allowed: bool) -> None:
+    """A frame of one raw block, which declares a window of 8 or 16 MiB, or a dictionary of number 7."""
+    raw = bytes(range(12))
+    sound = zstandard.ZstdCompressor(write_checksum=True).compress(raw)
+    head = bytes([0x84 | dictionary, (9 + megabytes.bit_length()) << 3]) + b"\7" * dictionary
+    size, block = len(raw).to_bytes(4, "little"), (len(raw) << 3 | 1).to_bytes(3, "little")
+    frame = sound[:4] + head + size + block + raw + sound[-4:]
+    about = zstandard.get_frame_parameters(frame)
+    assert (about.window_size, about.dict_id) == (megabytes * 2**20, 7 * dictionary)
+    if allowed:
+        assert decompress(frame, 12, np.dtype("u1")).tobytes() == raw
+        return
+    with pytest.raises(CorruptError, match="no dictionary and a window of at most 8388608 bytes"):
+        decompress(frame, 12, np.dtype("u1"))

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.helpers.manifests import CONVEX, FULL, canonical, refusal, with_value
+from tests.helpers.sealing import with_checksum
 from trajfmt import CorruptError, FormatError, NotABundleError, UnsafeError
 from trajfmt.schema.manifest import MAX_BYTES, encode
 from trajfmt.schema.parse import check_writable, parse
@@ -79,9 +80,9 @@ def test_sixty_nested_levels_are_followed() -> None:
 def test_manifest_above_the_cap_is_not_decoded() -> None:
     """64 MiB are the most, and one byte more is unsafe."""
     padding = MAX_BYTES - len(canonical(CONVEX))
-    assert parse(canonical(CONVEX) + b" " * padding)
+    assert parse(with_checksum(canonical(CONVEX) + b" " * padding))
     with pytest.raises(UnsafeError) as caught:
-        parse(canonical(CONVEX) + b" " * (padding + 1))
+        parse(with_checksum(canonical(CONVEX) + b" " * (padding + 1)))
     assert caught.value.reason == "manifest_too_large"
 
 
@@ -135,7 +136,7 @@ def test_damaged_manifests_never_crash(position: int, patch: bytes, full: bool) 
     data = bytearray(canonical(FULL if full else CONVEX))
     data[position : position + len(patch)] = patch
     try:
-        manifest = parse(bytes(data))
+        manifest = parse(with_checksum(bytes(data)))
     except FormatError:
         return
     assert parse(encode(manifest)) == manifest
@@ -150,7 +151,7 @@ def test_one_other_character_is_read_or_refused(manifest: dict[str, Any]) -> Non
             data = bytearray(text)
             data[position] = character
             try:
-                found = parse(bytes(data))
+                found = parse(with_checksum(bytes(data)))
             except FormatError:
                 continue
             read += 1
@@ -197,6 +198,7 @@ def test_many_names_with_a_duplicate_at_the_end_are_refused_quickly(
     """Refusing is linear in the size of the manifest: a small file must not keep a reader busy."""
     code = """
 import sys, json
+from tests.helpers.sealing import with_checksum
 from trajfmt import CorruptError
 from trajfmt.schema.parse import parse
 n = 150_000
@@ -207,7 +209,7 @@ else:
     names = [*range(n), n - 1]
     manifest["parameters"] = [{"name": str(i), "shape": [], "dtype": "F32"} for i in names]
     manifest["layers"] = [{"name": "all", "parameters": list(range(n + 1))}]
-    data = json.dumps(manifest).encode()
+    data = with_checksum(json.dumps(manifest).encode())
 try:
     parse(data)
 except CorruptError as exc:

@@ -21,4 +21,4 @@ def test_types_have_names_of_their_own(dtype: str, name: str) -> None:
 def test_a_dataset_is_contiguous_unless_it_says_otherwise() -> None:
     """Tables need a shape, a type and an offset."""
     table = Dataset((5, 3), "<f8", 64)
-    assert (table.chunk, table.chunks, table.keyframe, table.filters) == (0, (), None, ())
+    assert (table.chunk, table.chunks, table.keyframe, table.filters) == (0, ((), ()), None, ())

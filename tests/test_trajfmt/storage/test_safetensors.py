@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import safetensors
 from safetensors.numpy import save_file
 
 from trajfmt.errors import CorruptError, FormatError, SourceError, UnsafeError, UsageError
-from trajfmt.storage.safetensors import NUMPY, SafetensorsFile
+from trajfmt.schema.weight import weight
+from trajfmt.storage.safetensors import MAX_WEIGHT, NUMPY, SafetensorsFile, encode_header
 
 
 def raw(path: Path, header: bytes | dict[str, Any], data: bytes = b"", length: int | None = None) -> Path:
@@ -194,3 +196,36 @@ def test_items_smaller_than_a_byte_are_known_but_not_read(tmp_path: Path) -> Non
     file = SafetensorsFile(raw(tmp_path / "a", {"x": entry("F4", [2], [0, 1])}, bytes(1)))
     with pytest.raises(UsageError, match="F4"):
         file.array("x")
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_weight_of_a_header_is_limited(extra: int, tmp_path: Path) -> None:
+    """Commas in a text of `__metadata__` make a header exactly as heavy as it may be, or one heavier."""
+    text = b'{"__metadata__":{"a":"%s"}}'
+    room = MAX_WEIGHT + extra - weight(text)
+    head = text % (b"," * room)
+    path = tmp_path / "file.safetensors"
+    path.write_bytes(len(head).to_bytes(8, "little") + head)
+    if extra:
+        with pytest.raises(UnsafeError, match="weight of at most 4000000") as caught:
+            SafetensorsFile(path)
+        assert caught.value.reason == "header_too_large"
+    else:
+        assert len(SafetensorsFile(path).metadata["a"]) == room
+
+
+def test_file_of_100_000_tensors_is_read(tmp_path: Path, python: Callable[..., str]) -> None:
+    """The largest real checkpoints are no attack, and need less than 500 MB."""
+    path = tmp_path / "file.safetensors"
+    shape = (1, 1, 1, 1)
+    path.write_bytes(encode_header(((f"layer.{i}.weight", "U8", shape) for i in range(100_000)), {}))
+    with path.open("ab") as file:
+        file.write(bytes(100_000))
+    code = """
+import pathlib, sys
+from tests.helpers.claims import memory
+from trajfmt.storage.safetensors import SafetensorsFile
+assert len(SafetensorsFile(pathlib.Path(sys.argv[1])).tensors) == 100_000
+print(memory())
+"""
+    assert int(python(code, path)) < 500 * 1024

@@ -1,6 +1,7 @@
 """The encoding `convex`: knots in safetensors files, and betas in HDF5 files.
 
 Modules:
+    curves: checking the table of u.
     reader: read knots, and weights at any real timestep.
     writer: write the knots and tables of a trajectory in a single pass.
     encoder: the settings of the encoding as one value.

@@ -22,6 +22,9 @@ __all__ = ["ENCODING"]
 _TOLERANCE: Final = 1e-9
 """Largest difference between u and eq. 9 of the stored step norms, since writers may sum in another order."""
 
+_BLOCK: Final = 2**20
+"""Elements of u that are computed at a time."""
+
 
 def _read(files: BundleFiles, layout: ParamLayout, manifest: ConvexManifest, number: int) -> ConvexTrajectory:
     return ConvexTrajectory(files, layout, manifest.trajectories[number], number)
@@ -58,7 +61,11 @@ def _check(trajectory: ConvexTrajectory, where: str) -> Iterator[FormatError]:
         return
     if norms is None or trajectory.free:
         return
-    error = np.abs(u - curve(norms, trajectory.knots)).max()
+    columns = max(1, _BLOCK // len(u))
+    error = max(
+        np.abs(u[:, low : low + columns] - curve(norms[:, low : low + columns], trajectory.knots)).max()
+        for low in range(0, u.shape[1], columns)
+    )
     if error > _TOLERANCE:
         yield CorruptError(
             "beta_invalid",

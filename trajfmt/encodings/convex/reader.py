@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trajfmt.encodings.convex.curves import check_curve
 from trajfmt.encodings.parts.buffers import Buffers
 from trajfmt.encodings.parts.shards import KnotReader
-from trajfmt.errors import CorruptError, TimestepError
+from trajfmt.errors import TimestepError
 from trajfmt.schema.layout import DTYPES, ParamLayout
 from trajfmt.schema.manifest import ConvexEntry
 from trajfmt.storage.files import BundleFiles
 from trajfmt.trajectory.beta import locate
 from trajfmt.trajectory.rounding import narrow
 
-__all__ = ["ConvexTrajectory", "check_curve", "interpolate"]
+__all__ = ["ConvexTrajectory", "interpolate"]
 
 Array = NDArray[np.generic]
 Float = NDArray[np.float64]
 Read = Callable[[int, int, int], Array]
-"""Return elements `start:stop` of a knot, called with the number of the knot, `start` and `stop`."""
+"""Return elements of a knot, called with its number, the first element, and the one after the last."""
 
 _BF16: Final = DTYPES["BF16"]
 _BLOCK: Final = 2**17
@@ -192,8 +193,14 @@ class ConvexTrajectory:
         """
         if not self._knots.whole or (self._files.backend != "mmap" and stop - start < self.layout.size):
             return self._knots.read
-        views = [self.knot(k) for k in range(len(self._entry.knots))]
-        return lambda k, low, high: views[k][low:high]
+        views: dict[int, Array] = {}
+
+        def read(k: int, low: int, high: int) -> Array:
+            if k not in views:
+                views[k] = self.knot(k)
+            return views[k][low:high]
+
+        return read
 
     def buffers(self, t: float) -> dict[str, NDArray[Any]]:
         """Return the module buffers of the last knot up to t, by name; empty if there are none.
@@ -206,14 +213,14 @@ class ConvexTrajectory:
         return {} if self._buffers is None else self._buffers.at(t)
 
     def stored(self, length: int) -> Iterator[tuple[int, int, Array]]:
-        """Yield all stored weights as (timestep, first element, elements), knot by knot.
+        """Yield all stored weights as (number of a knot, first element, elements `(1, m)`), knot by knot.
 
         Args:
             length: largest number of elements to yield at a time.
         """
-        for k, t in enumerate(self._entry.knots):
+        for k in range(len(self._entry.knots)):
             for start in range(0, self.layout.size, length):
-                yield t, start, self._knots.read(k, start, min(start + length, self.layout.size))
+                yield k, start, self._knots.read(k, start, min(start + length, self.layout.size))[None]
 
     def theta(self) -> Array | None:
         """Return None, because timesteps between knots are not stored."""
@@ -253,35 +260,3 @@ class ConvexTrajectory:
 
 
 _F8: Final = np.dtype("<f8")
-
-
-def check_curve(u: Float, knots: Sequence[int], path: object, *, free: bool = False) -> None:
-    """Check a table of u.
-
-    The table must be finite. Unless it is free, it must also be monotone in t, and exactly s at knot s.
-
-    Args:
-        u: the table `(T+1, L)`.
-        knots: timesteps of the knots.
-        path: the path that error messages name.
-        free: whether u is a free table.
-
-    Raises:
-        CorruptError: the table breaks one of these rules.
-    """
-    if not np.isfinite(u).all():
-        raise CorruptError("beta_invalid", "beta must be finite", path=path)
-    if free:
-        return
-    falls = np.argwhere(np.diff(u, axis=0) < 0)
-    if falls.size:
-        t, layer = (int(x) for x in falls[0])
-        raise CorruptError(
-            "beta_invalid",
-            f"beta must not decrease: layer {layer}, timestep {t} to {t + 1},"
-            f" {float(u[t, layer])!r} to {float(u[t + 1, layer])!r}",
-            path=path,
-        )
-    for s, t in enumerate(knots):
-        if not (u[t] == s).all():
-            raise CorruptError("beta_invalid", f"beta must be {s} at knot {t} for every layer", path=path)

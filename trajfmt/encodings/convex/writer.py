@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.encodings.convex.reader import check_curve
+from trajfmt.encodings.convex.curves import check_curve
 from trajfmt.encodings.parts.shards import KnotWriter
 from trajfmt.encodings.parts.tables import Tables
 from trajfmt.errors import CorruptError, non_finite

@@ -28,13 +28,13 @@ def _datasets(manifest: FullManifest, layout: ParamLayout) -> dict[str, Datasets
     dtype = unsigned(layout.numpy_dtype) if codec.integers else layout.numpy_dtype
     files: dict[str, Datasets] = {}
     for entry in manifest.trajectories:
-        chunks = () if entry.chunks is None else zip(entry.chunks.offsets, entry.chunks.sizes, strict=True)
+        chunks = ((), ()) if entry.chunks is None else (entry.chunks.offsets, entry.chunks.sizes)
         files.setdefault(entry.file, {})[codec.dataset] = Dataset(
             (entry.timesteps, layout.size),
             type_name(dtype),
             entry.data,
             settings.chunk or 0,
-            tuple(chunks),
+            chunks,
             settings.keyframe,
             tuple(step.number for step in codec.filters),
         )

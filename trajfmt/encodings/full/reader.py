@@ -140,29 +140,38 @@ class FullTrajectory:
         return self._files.row(self._entry.file, offset, stop - start, dtype)
 
     def stored(self, length: int) -> Iterator[tuple[int, int, Array]]:
-        """Yield all stored weights as (timestep, first element, elements), decoding each chunk once.
+        """Yield all stored weights as (timestep, first element, elements `(n, m)` of n timesteps from it on).
 
-        For codec `none` the order is timestep by timestep. For other codecs it is chunk by chunk, and all
-        timesteps of a chunk come in turn. In both cases the elements of a timestep come in order.
+        Each chunk is decoded once. For codec `none` the order is timestep by timestep, and small timesteps
+        come several at a time. For other codecs it is chunk by chunk, and all timesteps of a chunk come in
+        turn. In both cases the elements of a timestep come in order.
 
         Args:
             length: largest number of elements to yield at a time for codec `none`; other codecs yield chunks.
         """
+        size = self.layout.size
         if self._entry.data is not None:
-            for t in range(self.timesteps):
-                for start in range(0, self.layout.size, length):
-                    yield t, start, self._piece(t, start, min(start + length, self.layout.size))
+            many = max(1, length // size)
+            for t in range(0, self.timesteps, many):
+                rows = min(many, self.timesteps - t)
+                for start in range(0, size, length if rows == 1 else size):
+                    stop = min(start + length, size) if rows == 1 else size
+                    yield t, start, self._contiguous(t, start, rows * (stop - start)).reshape(rows, -1)
             return
         for c in range(-(-self.layout.size // self._chunk)):
             start = c * self._chunk
             code = None
             for t in range(self.timesteps):
                 code = self._code(t, c, code)
-                yield t, start, self._items(code, self.layout.size - start)
+                yield t, start, self._items(code, size - start)[None]
 
     def blocks(self, length: int) -> Iterator[tuple[int, int, Array]]:
-        """Yield the weights at every timestep, as `stored` does."""
-        return self.stored(length)
+        """Yield the weights as (timestep, first element, elements), in the order of `stored`.
+
+        Args:
+            length: largest number of elements to yield at a time for codec `none`; other codecs yield chunks.
+        """
+        return ((t + i, start, row) for t, start, rows in self.stored(length) for i, row in enumerate(rows))
 
     def rows(self) -> Iterator[Array]:
         """Yield the weights `(P,)` at every timestep in order, decoding each chunk once."""
@@ -187,11 +196,16 @@ class FullTrajectory:
     def _piece(self, t: int, start: int, stop: int) -> Array:
         """Return elements `start:stop` of timestep t, read-only."""
         if self._entry.data is not None:
-            offset = self._entry.data + t * self.layout.nbytes + start * self.layout.numpy_dtype.itemsize
-            return self._files.array(self._entry.file, offset, stop - start, self.layout.numpy_dtype)
+            return self._contiguous(t, start, stop - start)
         first, after = start // self._chunk, -(-stop // self._chunk)
         flat = self._join([self._decode(t, c) for c in range(first, after)])
         return flat[start - first * self._chunk : stop - first * self._chunk]
+
+    def _contiguous(self, t: int, start: int, count: int) -> Array:
+        """Return `count` elements from element `start` of timestep t on, for codec `none`."""
+        assert self._entry.data is not None
+        offset = self._entry.data + t * self.layout.nbytes + start * self.layout.numpy_dtype.itemsize
+        return self._files.array(self._entry.file, offset, count, self.layout.numpy_dtype)
 
     def _decode(self, t: int, c: int) -> Array:
         """Decode chunk c of timestep t. The latest result is cached."""

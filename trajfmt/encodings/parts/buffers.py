@@ -8,6 +8,7 @@ records.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -19,8 +20,10 @@ from numpy.typing import NDArray
 from trajfmt.encodings.parts.knots import canonical, header_size
 from trajfmt.errors import CorruptError, SourceError, display
 from trajfmt.schema.layout import MAX_DIMS, MAX_TEXT
+from trajfmt.schema.weight import weight
 from trajfmt.storage.files import BundleFiles
 from trajfmt.storage.safetensors import (
+    MAX_WEIGHT,
     NAMES,
     NUMPY,
     StoredTensor,
@@ -58,8 +61,15 @@ def write(path: Path, stored: Sequence[tuple[int, Arrays]]) -> None:
             )
     everything = [(f"{t:05d}/{name}", array) for t, arrays in plain for name, array in arrays.items()]
     tensors = [(name, NAMES[array.dtype], array.shape) for name, array in everything]
+    head = encode_header(tensors, {"trajfmt": canonical({"holds": "buffers"}).decode()})
+    if weight(head[8:]) > MAX_WEIGHT:
+        raise CorruptError(
+            "source_invalid",
+            f"a file must have at most about 130,000 module buffers, got {len(tensors)} of {len(plain)}"
+            " timesteps; keep fewer timesteps",
+        )
     with replacing(path) as file:
-        file.write(encode_header(tensors, {"trajfmt": canonical({"holds": "buffers"}).decode()}))
+        file.write(head)
         for _, array in everything:
             file.write(array.reshape(-1).view(np.uint8).data)
 
@@ -106,8 +116,8 @@ class Buffers:
         Raises:
             FormatError: the file is damaged.
         """
-        stored = max(step for step in self._timesteps if step <= t)
-        return {name: self._array(place) for name, place in self._places[stored].items()}
+        stored = self._timesteps[bisect_right(self._timesteps, t) - 1]
+        return {name: self._array(place) for name, place in self._places.get(stored, {}).items()}
 
     def check(self) -> None:
         """Check the header.
@@ -124,24 +134,28 @@ class Buffers:
 
     @cached_property
     def _places(self) -> dict[int, dict[str, StoredTensor]]:
-        """The place of every module buffer, by stored timestep and name, within the size of the file."""
+        """The place of every module buffer, by stored timestep and name, within the size of the file.
+
+        Timesteps without any are absent. Nothing here grows with the number of timesteps that are claimed.
+        """
         path = self._files.where(self._name)
         end = data = header_size(self._files, self._name)
         table = decode_header(self._files.read(self._name, 8, data - 8), path)
         table.pop("__metadata__", None)
-        places: dict[int, dict[str, StoredTensor]] = {t: {} for t in self._timesteps}
+        stored = self._timesteps if isinstance(self._timesteps, range) else frozenset(self._timesteps)
+        places: dict[int, dict[str, StoredTensor]] = {}
         found = [(key, _place(entry, data)) for key, entry in table.items()]
         for key, place in sorted(found, key=lambda item: item[1][2:] if item[1] else (-1, -1)):
             step, _, name = key.partition("/")
             t = int(step) if step.isdecimal() and step.isascii() and len(step) < 20 else -1
-            if place is None or t not in places or step != f"{t:05d}" or not name or place.start != end:
+            if place is None or t not in stored or step != f"{t:05d}" or not name or place.start != end:
                 raise CorruptError(
                     "header_mismatch",
                     f"`{display(key[:80])}` is not a module buffer of a stored timestep, or does not follow"
                     " the previous one without a gap",
                     path=path,
                 )
-            places[t][name] = place
+            places.setdefault(t, {})[name] = place
             end = place.stop
         if end != self._files.sizes[self._name]:
             raise CorruptError(
@@ -149,8 +163,8 @@ class Buffers:
                 f"the module buffers end at byte {end}, but the file at byte {self._files.sizes[self._name]}",
                 path=path,
             )
-        kinds = {t: [(n, p.dtype, p.shape) for n, p in sorted(held.items())] for t, held in places.items()}
-        if any(kind != kinds[0] for kind in kinds.values()):
+        kinds = {tuple((n, p.dtype, p.shape) for n, p in sorted(held.items())) for held in places.values()}
+        if len(kinds) > 1 or len(places) not in (0, len(self._timesteps)):
             raise CorruptError(
                 "header_mismatch", "every stored timestep must have the same module buffers", path=path
             )

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from trajfmt.codecs.table import DEFAULT
 from trajfmt.encodings.parts.knots import SHARD_BYTES
 from trajfmt.encodings.parts.written import Written
-from trajfmt.errors import FormatError, SourceError
+from trajfmt.errors import FormatError, SourceError, UsageError
 from trajfmt.schema.layout import ParamLayout
-from trajfmt.schema.manifest import Manifest
+from trajfmt.schema.manifest import MAX_TIMESTEPS, Manifest
 from trajfmt.storage.datasets import Datasets
 from trajfmt.storage.files import BundleFiles
 from trajfmt.trajectory.recorder import Recorded
@@ -103,7 +103,7 @@ class Trajectory(Protocol):
         ...
 
     def stored(self, length: int) -> Iterator[tuple[int, int, Array]]:
-        """Yield all stored weights as (timestep, first element, elements).
+        """Yield all stored weights as (number of a knot, first element, elements `(n, m)` of n knots).
 
         The elements of a timestep come in order, but timesteps may alternate.
 
@@ -287,12 +287,14 @@ class Encoding:
 
 
 def require_two_timesteps(source: Sized) -> None:
-    """Require at least two timesteps, the initial and a final one.
+    """Require at least two timesteps, the initial and a final one, and not more than the format allows.
 
     Raises:
         SourceError: the trajectory is shorter.
+        UsageError: the trajectory is longer.
     """
-    if source.timesteps < 2:
-        raise SourceError(
-            "too_few_timesteps", f"a trajectory needs at least two timesteps, got {source.timesteps}"
-        )
+    found = source.timesteps
+    if found < 2:
+        raise SourceError("too_few_timesteps", f"a trajectory needs at least two timesteps, got {found}")
+    if found > MAX_TIMESTEPS:
+        raise UsageError(f"a trajectory has at most {MAX_TIMESTEPS} timesteps, got {found}; keep every n-th")

@@ -18,8 +18,16 @@ from numpy.typing import NDArray
 
 from trajfmt.errors import CorruptError
 from trajfmt.schema.layout import ParamLayout
+from trajfmt.schema.weight import weight
 from trajfmt.storage.files import BundleFiles
-from trajfmt.storage.safetensors import NAMES, decode_header, encode_header, header_end
+from trajfmt.storage.safetensors import (
+    MAX_WEIGHT,
+    NAMES,
+    decode_header,
+    encode_header,
+    header_end,
+    weigh,
+)
 
 __all__ = [
     "SHARD_BYTES",
@@ -36,8 +44,11 @@ __all__ = [
 SHARD_BYTES: Final = 4 * 10**9
 """Bytes of knots above which they are divided into several files."""
 
-_SHORTEST_ENTRY: Final = 40
-"""The fewest bytes of a tensor in a header. A small file cannot make the reader build a large header."""
+_LIGHTEST_ENTRY: Final = 25
+"""The smallest weight of a tensor in a header. A small file cannot make the reader build a large header."""
+
+_METADATA_WEIGHT: Final = 100
+"""More than what `__metadata__` weighs, apart from the knots that it lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +77,11 @@ class ByteRange:
 
 
 def cut(layout: ParamLayout, knots: int, limit: int) -> list[ByteRange]:
-    """Return the contents of each file of knots. If all knots have at most `limit` bytes, it is one file.
+    """Return the contents of each file of knots. If they fit into one file, it is one.
 
     Otherwise each file contains as many whole knots as fit. If a single knot is too large, each file contains
-    as many of its tensors as fit, and at least one.
+    as many of its tensors as fit, and at least one. Knots fit if they have at most `limit` bytes and a header
+    that a reader accepts.
 
     Args:
         layout: the parameters, in the type that is stored.
@@ -77,9 +89,10 @@ def cut(layout: ParamLayout, knots: int, limit: int) -> list[ByteRange]:
         limit: the most bytes of knots in one file.
     """
     per_knot = len(layout.parameters)
-    if knots * layout.nbytes <= limit:
+    most = _most_tensors(layout, knots)
+    if knots * layout.nbytes <= limit and knots * per_knot <= most:
         return [ByteRange.of(layout, 0, knots * per_knot)]
-    whole = limit // layout.nbytes
+    whole = min(limit // layout.nbytes, most // per_knot)
     if whole:
         firsts = [*range(0, knots, whole), knots]
         return [
@@ -89,7 +102,8 @@ def cut(layout: ParamLayout, knots: int, limit: int) -> list[ByteRange]:
     ends: list[int] = []
     base = 0
     for parameter in range(1, per_knot):
-        if layout.position(parameter + 1) - layout.position(base) > limit:
+        nbytes = layout.position(parameter + 1) - layout.position(base)
+        if nbytes > limit or parameter + 1 - base > most:
             ends.append(parameter)
             base = parameter
     bounds = [0, *ends, per_knot]
@@ -98,6 +112,13 @@ def cut(layout: ParamLayout, knots: int, limit: int) -> list[ByteRange]:
         for knot in range(knots)
         for low, high in itertools.pairwise(bounds)
     ]
+
+
+def _most_tensors(layout: ParamLayout, knots: int) -> int:
+    """Return how many tensors fit into one header, whatever their names and shapes are."""
+    entries = {(canonical(p.name), len(p.shape)) for p in layout.parameters}
+    heaviest = max(weight(name) + max(0, dimensions - 1) for name, dimensions in entries) + _LIGHTEST_ENTRY
+    return max(1, (MAX_WEIGHT - _METADATA_WEIGHT - knots) // heaviest)
 
 
 def header(layout: ParamLayout, knots: Sequence[int], byte_range: ByteRange | None = None) -> bytes:
@@ -179,7 +200,7 @@ def check_header(
         byte_range: the contents of the file.
 
     Raises:
-        UnsafeError: the header is larger than safetensors allows.
+        UnsafeError: the header is larger or heavier than the format allows.
         CorruptError: the header is damaged, or describes other tensors.
     """
     path = files.where(name)
@@ -191,9 +212,10 @@ def check_header(
             f" ({files.sizes[name]} bytes), but the header ends at byte {size}",
             path=path,
         )
-    if byte_range.tensors * _SHORTEST_ENTRY > data:
+    found = files.read(name, 0, data)
+    if byte_range.tensors * _LIGHTEST_ENTRY > weigh(found[8:], path):
         raise CorruptError("header_mismatch", "the header is too short for the manifest's tensors", path=path)
-    expected, found = header(layout, knots, byte_range), files.read(name, 0, data)
+    expected = header(layout, knots, byte_range)
     if found != expected and _entries(found[8:], path) != _entries(expected[8:], path):
         raise CorruptError("header_mismatch", "header and manifest describe different tensors", path=path)
 

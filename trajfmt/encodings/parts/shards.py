@@ -118,6 +118,7 @@ class KnotReader:
         for shard in shards:
             self._shards.append((shard, ByteRange.of(layout, first, shard.tensors)))
             first += shard.tensors
+        self._starts = [byte_range.start for _, byte_range in self._shards]
         self._checked: set[str] = set()
         self.whole: bool = all(held.first % len(layout.parameters) == 0 for _, held in self._shards)
         """Whether every knot is in one file."""
@@ -134,7 +135,10 @@ class KnotReader:
         itemsize = self._layout.numpy_dtype.itemsize
         base = knot * self._layout.nbytes
         low, high = base + start * itemsize, base + stop * itemsize
-        for shard, byte_range in self._shards:
+        for number in range(max(0, bisect_right(self._starts, low) - 1), len(self._shards)):
+            shard, byte_range = self._shards[number]
+            if byte_range.start >= high:
+                break
             begin, end = max(low, byte_range.start), min(high, byte_range.stop)
             if begin < end:
                 self._check(shard, byte_range)

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from trajfmt.errors import CorruptError, FormatError, display
+from trajfmt.schema.weight import weight
 from trajfmt.sources.base.collection import Collection, FileLayout, OpenOptions
 from trajfmt.sources.checkpoints.run import Kind
 from trajfmt.sources.checkpoints.search import first_run, open_runs
 from trajfmt.sources.checkpoints.statedict import open_file, unwrapped
 from trajfmt.sources.torchfile.stored import State, Stored
 from trajfmt.storage.opened import OpenFile
+from trajfmt.storage.safetensors import MAX_WEIGHT
 
 __all__ = ["LAYOUT", "is_checkpoint", "open_checkpoint"]
 
@@ -122,6 +124,10 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         if len(text) > _MAX_INDEX:
             raise ValueError(f"more than {_MAX_INDEX} bytes")
+        if (found := weight(text)) > MAX_WEIGHT:
+            raise ValueError(
+                f"its values would need too much memory: a weight of {found}, above {MAX_WEIGHT}"
+            )
         table = json.loads(text.decode("utf-8"))
     except (ValueError, RecursionError) as exc:
         raise CorruptError("header_invalid", f"not valid JSON: {exc}", path=path) from exc

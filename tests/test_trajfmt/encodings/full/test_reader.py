@@ -54,3 +54,27 @@ def test_full_is_bit_identical(
         pieces = -(-layout.size // manifest["codec"]["chunk"])
         assert len(manifest["trajectories"][0]["chunks"]["offsets"]) == 19 * pieces
         assert pieces == (1 if chunk > layout.size else -(-layout.size // 7))
+
+
+@pytest.mark.parametrize("codec", ["none", "zstd", "archive"])
+@pytest.mark.parametrize("length", [1, 4, 9, 18, 20, 100])
+def test_stored_weights_come_once_and_in_order(
+    layout: ParamLayout, walk: Callable[..., Any], write_bundle: Callable[..., Path], codec: str, length: int
+) -> None:
+    """Whatever the size of a block, the rows are the weights, and `blocks` gives the same one by one."""
+    theta = walk(layout)
+    with trajfmt.open(write_bundle(layout, theta, encoding="full", codec=codec)) as bundle:
+        trajectory = bundle[0]
+        for blocks in (
+            [(t + i, s, row) for t, s, rows in trajectory.stored(length) for i, row in enumerate(rows)],
+            list(trajectory.blocks(length)),
+        ):
+            found = np.full_like(theta, np.nan)
+            for t, start, values in blocks:
+                assert np.isnan(found[t, start:]).all()
+                found[t, start : start + len(values)] = values
+                assert codec != "none" or len(values) <= length
+            assert found.tobytes() == theta.tobytes()
+        if codec == "none":
+            most = max(rows.size for _, _, rows in trajectory.stored(length))
+            assert most == min(length, theta.size, max(9, length // 9 * 9))

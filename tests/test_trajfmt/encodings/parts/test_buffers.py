@@ -13,11 +13,13 @@ from safetensors.numpy import load_file
 
 import trajfmt
 from tests.helpers.carried import Carrier, state, write
-from trajfmt import ParamLayout, TimestepError
+from trajfmt import CorruptError, ParamLayout, TimestepError
 from trajfmt.bundle.extraction import extract
 from trajfmt.bundle.validation import validate
 from trajfmt.convert.options import ConvertOptions
 from trajfmt.convert.run import convert
+from trajfmt.encodings.parts import buffers
+from trajfmt.storage.files import BundleFiles
 
 Walk = Callable[..., Any]
 
@@ -148,3 +150,28 @@ def test_buffers_survive_an_interruption(tmp_path: Path, layout: ParamLayout, wa
     assert validate(target) == []
     whole = write(tmp_path / "b.mct", layout, *sources, shard_bytes=40)
     assert (target / "manifest.json").read_bytes() == (whole / "manifest.json").read_bytes()
+
+
+def test_more_module_buffers_than_a_header_may_hold_are_refused(tmp_path: Path) -> None:
+    """The writer says so, and leaves no file, instead of writing what no reader accepts."""
+    one = np.zeros((), "u1")
+    names = {f"n{i}": one for i in range(1000)}
+    buffers.write(tmp_path / "fits", [(t, names) for t in range(10)])
+    with pytest.raises(CorruptError, match="got 200000 of 200 timesteps; keep fewer") as caught:
+        buffers.write(tmp_path / "heavy", [(t, names) for t in range(200)])
+    assert caught.value.reason == "source_invalid"
+    assert [path.name for path in tmp_path.iterdir()] == ["fits"]
+
+
+def test_claimed_timesteps_without_buffers_cost_nothing(tmp_path: Path) -> None:
+    """A file without a tensor may belong to any number of timesteps; one that lacks a timestep may not."""
+    buffers.write(tmp_path / "none", [(0, {})])
+    buffers.write(tmp_path / "one", [(0, {"n": np.zeros(2)})])
+    sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    files = BundleFiles(tmp_path, sizes)
+    none = buffers.Buffers(files, "none", range(2**31))
+    none.check()
+    assert none.at(2**30) == {}
+    assert list(buffers.Buffers(files, "one", range(1)).at(0)) == ["n"]
+    with pytest.raises(CorruptError, match="every stored timestep"):
+        buffers.Buffers(files, "one", range(2**31)).check()

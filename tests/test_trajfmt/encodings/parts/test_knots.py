@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -17,7 +18,9 @@ from safetensors.numpy import load_file
 
 from tests.helpers.equations import SHAPES
 from trajfmt import ParamLayout
-from trajfmt.encodings.parts.knots import cut
+from trajfmt.encodings.parts.knots import cut, header
+from trajfmt.schema.weight import weight
+from trajfmt.storage.safetensors import MAX_WEIGHT
 
 Array = NDArray[np.generic]
 
@@ -75,3 +78,17 @@ def test_cut_covers_everything_in_order(sizes: list[int], knots: int, limit: int
         assert len(ranges) == 1
     if layout.nbytes <= limit:
         assert all(contents.first % len(sizes) == 0 for contents in ranges)
+
+
+@pytest.mark.parametrize("mark", [",", '"', "a"])
+def test_no_header_is_too_heavy_for_a_reader(mark: str) -> None:
+    """Names of many commas, or many tensors: knots are divided where a header would be refused."""
+    count = 100_000 if mark == "a" else 3_000
+    name = "" if mark == "a" else mark * 1000
+    layout = ParamLayout.of([(f"{name}{i}", (1, 1)) for i in range(count)], layers="all")
+    ranges = cut(layout, 2, 10**9)
+    assert len(ranges) > 1
+    assert [r.first for r in ranges[1:]] == [r.first + r.tensors for r in ranges[:-1]]
+    assert sum(r.tensors for r in ranges) == 2 * count
+    weights = [weight(header(layout, [0, 1], r)[8:]) for r in ranges]
+    assert MAX_WEIGHT // 2 < max(weights) <= MAX_WEIGHT

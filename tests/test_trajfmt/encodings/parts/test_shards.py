@@ -15,6 +15,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import trajfmt
+from tests.helpers.sealing import sealed
 from trajfmt import ArrayTrajectory, ParamLayout, UsageError
 from trajfmt.bundle.extraction import extract
 from trajfmt.bundle.validation import validate
@@ -172,7 +173,7 @@ def test_damaged_shard_is_found(
         for entry in manifest["files"]:
             if entry["path"].endswith(file.name):
                 entry["sha256"] = hashlib.sha256(data).hexdigest()
-        (path / "manifest.json").write_text(json.dumps(manifest))
+        (path / "manifest.json").write_bytes(sealed(manifest))
     problems = validate(path)
     assert reason in {problem.reason for problem in problems}
     assert any(re.search(file.name, problem.where) for problem in problems)
@@ -258,3 +259,28 @@ def test_memory_does_not_grow_with_the_network(
     """Writing, extracting and validating take less than `limit` MB, less than one of the six timesteps."""
     used, vector = map(int, python(MEMORY, tmp_path, dtype, suffix, codec).split())
     assert used < limit * 1024 < vector
+
+
+def test_reading_a_knot_looks_at_its_own_shards_only(
+    layout: ParamLayout, walk: Walk, write_bundle: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a shard for every tensor, a knot is found without passing all shards before and after it."""
+    theta = walk(layout, timesteps=12)
+    path = write_bundle(layout, theta, knots=tuple(range(1, 11)), shard_bytes=1)
+    with trajfmt.open(path) as bundle:
+        trajectory = bundle[0]
+        trajectory.at(0)
+        looked = 0
+        find = list.__getitem__
+
+        class Counted(list[Any]):
+            def __getitem__(self, index: Any) -> Any:
+                nonlocal looked
+                looked += 1
+                return find(self, index)
+
+        reader = trajectory._knots  # type: ignore[attr-defined]
+        monkeypatch.setattr(reader, "_shards", Counted(reader._shards))
+        for k in range(12):
+            assert np.array_equal(trajectory.knot(k), theta[k])
+    assert looked <= 12 * (len(layout.parameters) + 2)

@@ -73,3 +73,10 @@ def test_hostile_indexes(tmp_path: Path, trained: Any, text: str) -> None:
     folder = CASES["hf_shards"].write(tmp_path / "run", *trained)
     (folder / "checkpoint-500" / foreign.INDEX).write_text(text)
     assert foreign.INDEX in refused(folder, "header_invalid")
+
+
+def test_index_of_too_many_values_is_not_decoded(tmp_path: Path, trained: Any) -> None:
+    """10 MB of the smallest objects would take hundreds of megabytes."""
+    folder = CASES["hf_shards"].write(tmp_path / "run", *trained)
+    (folder / "checkpoint-500" / foreign.INDEX).write_text('{"a":[' + "{}," * 10**6 + "0]}")
+    assert "too much memory" in refused(folder, "header_invalid")

@@ -78,7 +78,7 @@ def test_addresses_as_numbers_of_storages(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[data.index(expert(0, 3)[1][0].numpy().tobytes())] ^= 1
     path.write_bytes(data)
-    for read_all in (lambda: zipped.read(path)[0].read(1, 0), lambda: unpickle.load(path)):
+    for read_all in (lambda: zipped.read(path)[0].read(1, 0)[:], lambda: unpickle.load(path)):
         with pytest.raises(CorruptError, match="CRC-32"):
             read_all()
 

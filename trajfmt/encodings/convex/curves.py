@@ -1,0 +1,61 @@
+"""Checking the table of u of a convexified trajectory, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajfmt.errors import CorruptError
+
+__all__ = ["check_curve"]
+
+Float = NDArray[np.float64]
+
+_BLOCK: Final = 2**17
+"""Elements that are checked at a time, so that no copy of a large table is made."""
+
+
+def check_curve(u: Float, knots: Sequence[int], path: object, *, free: bool = False) -> None:
+    """Check a table of u.
+
+    The table must be finite. Unless it is free, it must also be monotone in t, and exactly s at knot s.
+
+    Args:
+        u: the table `(T+1, L)`.
+        knots: timesteps of the knots.
+        path: the path that error messages name.
+        free: whether u is a free table.
+
+    Raises:
+        CorruptError: the table breaks one of these rules.
+    """
+    rows = max(1, _BLOCK // u.shape[1])
+    for low in range(0, len(u), rows):
+        _check_rows(u[max(0, low - 1) : low + rows], max(0, low - 1), path, free=free)
+    if free:
+        return
+    for low in range(0, len(knots), rows):
+        part = list(knots[low : low + rows])
+        wrong = np.flatnonzero((u[part] != np.arange(low, low + len(part))[:, None]).any(axis=1))
+        if not wrong.size:
+            continue
+        s = low + int(wrong[0])
+        raise CorruptError("beta_invalid", f"beta must be {s} at knot {knots[s]} for every layer", path=path)
+
+
+def _check_rows(u: Float, first: int, path: object, *, free: bool) -> None:
+    """Check consecutive rows of a table of u, from timestep `first` on: finite, and monotone unless free."""
+    if not np.isfinite(u).all():
+        raise CorruptError("beta_invalid", "beta must be finite", path=path)
+    falls = np.argwhere(np.diff(u, axis=0) < 0)
+    if falls.size and not free:
+        t, layer = (int(x) for x in falls[0])
+        raise CorruptError(
+            "beta_invalid",
+            f"beta must not decrease: layer {layer}, timestep {first + t} to {first + t + 1},"
+            f" {float(u[t, layer])!r} to {float(u[t + 1, layer])!r}",
+            path=path,
+        )
