@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import options, process
+from . import commands, options, process
 
 if TYPE_CHECKING:
     from trajfmt.storage.address import Place
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["distill"]
 
 
-@click.command()
+@click.command(cls=commands.Command)
 @click.option("--traj", type=options.PLACE, required=True, help="A bundle, .mct or .mtt, or its address.")
 @click.option(
     "--out", type=options.PATH, help="Folder of the run.  [default: NAME-distilled for NAME.mct or NAME.mtt]"
