@@ -117,12 +117,12 @@ def distill(
     from mct.runtime.execution import Execution
     from mct.runtime.ranks import joined, together
 
-    from . import runs
+    from . import lines, runs
 
     process.settle(deterministic=deterministic)
     memory = {"knots_mb": knots_mb, "keep_mb": keep_mb, "step_images": step_images}
     given = {name: value for name, value in memory.items() if value is not None}
-    with joined(device) as (ranks, here):
+    with joined(device, notes=lines.notice) as (ranks, here):
         with together(ranks):
             run = DistillRun.prepare(
                 traj if isinstance(traj, Path) else traj.text,

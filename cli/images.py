@@ -98,7 +98,7 @@ def evaluate(
     from . import accuracies, lines
 
     process.settle(deterministic=deterministic)
-    with joined(device) as (ranks, here):
+    with joined(device, notes=lines.notice) as (ranks, here):
         with together(ranks):
             comparison = Comparison.prepare(
                 result,

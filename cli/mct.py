@@ -116,7 +116,7 @@ def experts(
     from . import lines, runs
 
     process.settle(deterministic=deterministic)
-    with joined(device) as (ranks, here):
+    with joined(device, notes=lines.notice) as (ranks, here):
         with together(ranks):
             run = ExpertRun.prepare(
                 dataset,
