@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
-import click
-
-from . import progress
+from . import lines, progress
 
 if TYPE_CHECKING:
     from mct.evaluation.comparison import Comparison
@@ -52,22 +49,22 @@ def evaluation(
             "random_real": None if real is None else dataclasses.asdict(real),
             "cross": {name: dataclasses.asdict(accuracy) for name, accuracy in others.items()},
         }
-        click.echo(json.dumps(facts, sort_keys=True))
+        lines.record(facts)
         return
     ipc, rate = comparison.synthetic.ipc, distilled.learning_rate
     each = "images" if ipc is None else f"{'image' if ipc == 1 else 'images'} per class"
     images = f"{ipc or len(comparison.synthetic.labels)} {each}, {networks} fresh networks"
-    click.echo(f"test accuracy on {comparison.synthetic.origin.dataset}: {images}")
+    lines.say(f"test accuracy on {comparison.synthetic.origin.dataset}: {images}")
     whose = "given" if comparison.given_rate else "learned"
-    click.echo(f"  distilled     {mean_and_std(distilled, 6)}  (learning rate {rate:.2g}, {whose})")
+    lines.say(f"  distilled     {mean_and_std(distilled, 6)}  (learning rate {rate:.2g}, {whose})")
     if real is not None:
-        click.echo(
+        lines.say(
             f"  random real   {mean_and_std(real, 6)}  (learning rate {real.learning_rate:.2g}, "
             f"best of {len(comparison.rates)})"
         )
-        click.echo(f"  gain          {100 * (distilled.mean - real.mean):+5.1f} points")
+        lines.say(f"  gain          {100 * (distilled.mean - real.mean):+5.1f} points")
     for name, accuracy in others.items():
-        click.echo(f"  {name:<13} {mean_and_std(accuracy, 6)}")
+        lines.say(f"  {name:<13} {mean_and_std(accuracy, 6)}")
 
 
 def _cross(events: Iterator[NetworkTrained | ArchitectureTested], networks: int) -> dict[str, Accuracy]:
@@ -90,10 +87,7 @@ def convergence(runs: list[Curve]) -> None:
     for run in runs:
         at = run.steps.index(run.converged)
         best = max(run.mean)
-        click.echo(
-            f"{run.name}: converged at step {run.converged} ({run.mean[at]:.1%}), best {best:.1%}",
-            err=True,
-        )
+        lines.remark(f"{run.name}: converged at step {run.converged} ({run.mean[at]:.1%}), best {best:.1%}")
 
 
 def along(events: Generator[Point, None, Along]) -> Along:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import options
+from . import commands, options
 
 if TYPE_CHECKING:
     from trajfmt.convert.options import ConvertOptions
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["convert"]
 
 
-@click.command()
+@click.command(cls=commands.Command)
 @click.argument("source", type=options.PLACE)
 @click.argument("destination", type=options.PATH, metavar="DEST")
 @click.option(

@@ -66,7 +66,7 @@ def _command(cwd: Path, program: str, *arguments: str) -> None:
     click.secho(f"$ {shlex.join([program, *arguments])}", fg="cyan")
     sys.stdout.flush()
     # `-m traj_cli` would need a module for each group; the code of the entry point is as short.
-    code = f"import sys; from {__package__}.{program} import main; sys.argv[0] = {program!r}; main()"
+    code = f"import sys; sys.argv[0] = {program!r}; from {__package__}.{program} import main; main()"
     # For networks this small, one thread is as fast as two, and is not slowed down by busy cores.
     environment = {"OMP_NUM_THREADS": "1"} | os.environ
     process = subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=cwd, env=environment)

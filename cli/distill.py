@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import options, process
+from . import commands, options, process
 
 if TYPE_CHECKING:
     from trajfmt.storage.address import Place
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["distill"]
 
 
-@click.command()
+@click.command(cls=commands.Command)
 @click.option("--traj", type=options.PLACE, required=True, help="A bundle, .mct or .mtt, or its address.")
 @click.option(
     "--out", type=options.PATH, help="Folder of the run.  [default: NAME-distilled for NAME.mct or NAME.mtt]"
@@ -117,12 +117,12 @@ def distill(
     from mct.runtime.execution import Execution
     from mct.runtime.ranks import joined, together
 
-    from . import runs
+    from . import lines, runs
 
     process.settle(deterministic=deterministic)
     memory = {"knots_mb": knots_mb, "keep_mb": keep_mb, "step_images": step_images}
     given = {name: value for name, value in memory.items() if value is not None}
-    with joined(device) as (ranks, here):
+    with joined(device, notes=lines.notice) as (ranks, here):
         with together(ranks):
             run = DistillRun.prepare(
                 traj if isinstance(traj, Path) else traj.text,

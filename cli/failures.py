@@ -10,10 +10,8 @@ does not know · 4 damaged · 5 refused as unsafe · 130 interrupted.
 from __future__ import annotations
 
 import io
-import os
-import signal
+import re
 import sys
-import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -21,17 +19,25 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from . import torchrun
+from . import interrupts, streams, torchrun
 
-__all__ = ["Group", "each", "fail"]
+__all__ = ["Interrupted", "each", "fail", "line_of", "noted", "report", "say"]
 
 T = TypeVar("T")
+
+_WORD = 500
+"""Characters of a name or a value that an error line shows at most."""
+
+_LINE = 2000
+"""Characters of a whole error line at most."""
+
+_LONG_WORD = re.compile(rf"\S{{{_WORD + 1},}}")
 
 TABLE: dict[type[BaseException], tuple[int, Callable[[Any], str]]] = {
     BrokenPipeError: (1, lambda _exc: ""),
     MemoryError: (1, lambda _exc: "out of memory"),
     ModuleNotFoundError: (1, lambda exc: f"the package {exc.name!r} is needed and not installed"),
-    OSError: (1, lambda exc: f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc)),
+    OSError: (1, lambda exc: f"{exc.filename}: {exc.strerror}" if exc.filename else exc.strerror or str(exc)),
 }
 """Exit code and message of expected errors that are not raised by trajfmt or mct.
 
@@ -42,14 +48,14 @@ traceback.
 
 def message_and_code(exc: BaseException) -> tuple[str, int] | None:
     """Return the message and the exit code of an expected error; None for a defect."""
-    from trajfmt.errors import lacks_memory  # imported here, so that help texts appear without delay
-
     code = getattr(exc, "exit_code", None)
     if isinstance(code, int):
         return str(exc), code
     for kind, (number, message) in TABLE.items():
         if isinstance(exc, kind):
             return message(exc), number
+    from trajfmt.errors import lacks_memory  # imported here, so that usage errors appear without delay
+
     if lacks_memory(exc):
         return f"not enough memory: {str(exc).strip().splitlines()[0]}", 1
     before, reason, _ = str(exc).partition(" does not have a deterministic implementation")
@@ -62,34 +68,74 @@ def say(message: str) -> None:
     """Print an error message as one line on stderr."""
     if message:
         whose = f"rank {torchrun.rank()}: " if torchrun.rank() else ""
-        print(f"error: {whose}{line_of(message)}", file=sys.stderr)
+        streams.tell(f"error: {whose}{line_of(message)}")
 
 
 def line_of(message: str) -> str:
-    """Return a message as one line, with control characters escaped."""
-    line = " ".join(message.split())
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+    """Return a message as one line of sensible length, with control characters escaped.
+
+    What is too long loses its middle: the beginning says where, and the end says what to do.
+    """
+    return _safe(" ".join(message.split()))
+
+
+def _safe(line: str) -> str:
+    """Return a line of sensible length, with control characters escaped."""
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+    return _cut(_LONG_WORD.sub(lambda word: _cut(word[0], _WORD), line), _LINE)
+
+
+def _cut(text: str, length: int) -> str:
+    """Return a text of at most this length, without its middle if it is longer."""
+    return text if len(text) <= length else f"{text[: length * 2 // 3]}…{text[1 - length // 3 :]}"
+
+
+class Interrupted(Exception):  # noqa: N818  # no error
+    """Ctrl-C was pressed. The message, if there is one, says what is kept and how to continue."""
+
+    exit_code = interrupts.CODE
+
+    def __str__(self) -> str:
+        return super().__str__() or "interrupted"
+
+
+def report(exc: Exception) -> int:
+    """Print the line of an expected error, and return the exit code; raise a defect again."""
+    interrupts.end()
+    torchrun.ignore_signals()
+    if isinstance(exc, click.ClickException):
+        _show_usage(exc)
+        return exc.exit_code
+    known = message_and_code(exc)
+    if interrupts.arrived() and (known is None or isinstance(exc, ImportError)):
+        exc = Interrupted()  # a library turned the interruption into an error of its own
+        known = message_and_code(exc)
+    if known is None:
+        raise exc
+    message, code = known
+    elsewhere = isinstance(exc, Interrupted) or getattr(exc, "elsewhere", False)
+    say("" if torchrun.rank() and elsewhere else message)
+    interrupts.reported()
+    return code
+
+
+def _show_usage(exc: click.ClickException) -> None:
+    """Print an error of click, in the form that click gives it; process 0 prints it for all."""
+    if torchrun.rank():
+        return
+    shown = io.StringIO()
+    exc.show(file=shown)
+    for line in shown.getvalue().splitlines():
+        streams.tell(_safe(line))
 
 
 def fail(message: str, code: int) -> NoReturn:
     """Print an error message as one line on stderr, and exit."""
+    interrupts.end()
     torchrun.ignore_signals()
     say(message)
-    sys.exit(code if flush() else 1)
-
-
-def flush() -> bool:
-    """Flush stdout, and return whether its reader still exists.
-
-    If the reader of a pipe has exited, Python would otherwise report a second error at shutdown.
-    """
-    try:
-        if sys.stdout is not None:  # None if the caller closed it
-            sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return False
-    return True
+    interrupts.reported()
+    sys.exit(code)
 
 
 def each(paths: Iterable[T], run: Callable[[T], int]) -> int:
@@ -102,7 +148,8 @@ def each(paths: Iterable[T], run: Callable[[T], int]) -> int:
             raise
         except Exception as exc:
             known = message_and_code(exc)
-            if known is None:
+            unwritten = type(exc) is OSError and exc.filename is None  # stdout, and none of the paths
+            if known is None or unwritten or interrupts.arrived():
                 raise
             say(known[0])
             worst = max(worst, known[1])
@@ -110,7 +157,7 @@ def each(paths: Iterable[T], run: Callable[[T], int]) -> int:
 
 
 @contextmanager
-def _noted() -> Iterator[None]:
+def noted() -> Iterator[None]:
     """Print warnings about the user's file system as notes, whatever the filters for other warnings say."""
     with warnings.catch_warnings():
         warnings.filterwarnings("default", message=".*this file system has no locks")
@@ -124,37 +171,3 @@ def _noted() -> Iterator[None]:
 
         warnings.showwarning = show
         yield
-
-
-class Group(click.Group):
-    """A command group that reports expected errors in one line, with their exit code."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run a command."""
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):  # an ASCII locale must not make a command fail
-                stream.reconfigure(errors="backslashreplace")
-        try:
-            with _noted():
-                result = super().invoke(ctx)
-            if not flush():
-                sys.exit(1)
-            return result
-        except SystemExit:
-            if not flush():
-                sys.exit(1)
-            raise
-        except (click.exceptions.ClickException, click.exceptions.Exit, click.Abort) as exc:
-            if torchrun.rank() and isinstance(exc, click.exceptions.ClickException):
-                sys.exit(exc.exit_code)
-            raise
-        except KeyboardInterrupt as exc:
-            if threading.current_thread() is threading.main_thread() and not torchrun.started():
-                signal.signal(signal.SIGINT, signal.SIG_DFL)  # another Ctrl-C ends the process silently
-            fail("" if torchrun.rank() else str(exc) or "interrupted", 130)
-        except Exception as exc:
-            known = message_and_code(exc)
-            if known is None:
-                raise
-            message, code = known
-            fail("" if torchrun.rank() and getattr(exc, "elsewhere", False) else message, code)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from . import options, process
+from . import commands, options, process
 
 __all__ = ["convert_images", "evaluate", "sets"]
 
@@ -59,7 +59,7 @@ def _facts(command: Command) -> Command:
     return command
 
 
-@click.command()
+@click.command(cls=commands.Command)
 @click.argument("result", type=options.PATH)
 @_facts
 @_reading
@@ -98,7 +98,7 @@ def evaluate(
     from . import accuracies, lines
 
     process.settle(deterministic=deterministic)
-    with joined(device) as (ranks, here):
+    with joined(device, notes=lines.notice) as (ranks, here):
         with together(ranks):
             comparison = Comparison.prepare(
                 result,
@@ -112,7 +112,7 @@ def evaluate(
         accuracies.evaluation(comparison, baseline=baseline, cross=cross, as_json=as_json, note=note)
 
 
-@click.command("convert-images")
+@click.command("convert-images", cls=commands.Command)
 @click.argument("source", type=options.PATH)
 @click.argument("dest", type=options.PATH)
 @_reading
@@ -131,20 +131,21 @@ def convert_images(source: Path, dest: Path, data: Path | None, **settings: Any)
 
     user = layouts.UserFacts(**{fact: settings.pop(fact) for fact in _FACTS})
     layouts.convert_images(source, dest, user=user, root=data, notes=lines.Notes(), **settings)
-    click.echo(str(dest))
+    lines.done(dest)
 
 
-@click.command()
+@click.command(cls=commands.Command)
 @options.as_json
 def sets(as_json: bool) -> None:
     """List the file layouts of distilled images that can be read."""
-    import json
-
     from mct.sets.table import LAYOUTS
+
+    from . import lines
 
     for layout in LAYOUTS:
         facts = {"name": layout.name, "title": layout.title, "files": layout.files}
         if as_json:
-            click.echo(json.dumps(facts, sort_keys=True))
+            lines.record(facts)
         else:
-            click.echo(f"{layout.name:<13} {layout.title}\n{'':<13} {layout.files}")
+            lines.say(f"{layout.name:<13} {layout.title}")
+            lines.say(f"{'':<13} {layout.files}")

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from collections.abc import Mapping, Sequence
-
-import click
 
 from trajfmt.errors import Problem, display
 
-from . import failures, torchrun
+from . import failures, streams, torchrun
 
-__all__ = ["Notes", "done", "notice", "problems", "record"]
+__all__ = ["Notes", "done", "notice", "problems", "record", "remark", "say"]
 
 
 def record(facts: Mapping[str, object]) -> None:
-    """Print an object as one line of JSON on stdout."""
-    text = json.dumps(facts, sort_keys=True, ensure_ascii=False, default=list)
-    sys.stdout.buffer.write(text.encode(errors="backslashreplace") + b"\n")
-    sys.stdout.flush()
+    """Print an object as one line of JSON on stdout, in ASCII: nothing in it can control a terminal."""
+    print(json.dumps(facts, sort_keys=True, default=list).replace("\x7f", "\\u007f"), flush=True)
 
 
 def problems(path: str, found: Sequence[Problem], *, as_json: bool) -> None:
@@ -29,19 +24,29 @@ def problems(path: str, found: Sequence[Problem], *, as_json: bool) -> None:
         record({"path": path, "valid": not found, "problems": [dataclasses.asdict(p) for p in found]})
         return
     if not found:
-        print(f"{display(path)}: valid")
+        say(f"{path}: valid")
     for problem in found:
-        print(problem)
+        say(failures.line_of(str(problem)))
 
 
-def done(path: object, text: str) -> None:
-    """Print on stdout the path that was written, and a summary."""
-    print(f"{display(path)}: {text}")
+def done(path: object, text: str = "") -> None:
+    """Print on stdout the path that was written, and a summary if there is one."""
+    say(f"{path}: {text}" if text else path)
+
+
+def say(text: object) -> None:
+    """Print a line on stdout, with control characters escaped."""
+    print(display(text))
+
+
+def remark(text: str) -> None:
+    """Print a line on stderr that is neither a note nor an error."""
+    streams.tell(failures.line_of(text))
 
 
 def notice(text: str) -> None:
     """Print a note on stderr."""
-    print(f"note: {display(text)}", file=sys.stderr)
+    streams.tell(f"note: {failures.line_of(text)}")
 
 
 class Notes:
@@ -53,5 +58,5 @@ class Notes:
     def __call__(self, line: str) -> None:
         """Print a note unless it was printed before."""
         if line not in self._printed and not torchrun.rank():
-            click.echo(f"note: {failures.line_of(line)}", err=True)
+            notice(line)
         self._printed.add(line)

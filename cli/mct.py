@@ -10,13 +10,13 @@ from typing import Any
 
 import click
 
-from . import distill, failures, images, options, plots, presets, process, torchrun
+from . import commands, distill, images, options, plots, presets, process, torchrun
 
 __all__ = ["main"]
 
 
 @click.group(
-    cls=failures.Group,
+    cls=commands.Group,
     commands={
         "distill": distill.distill,
         "presets": presets.presets,
@@ -34,6 +34,8 @@ def main() -> None:
     \b
     Exit codes: 0 success, 1 failure, 2 wrong usage, 3 not a bundle or a result,
     or an unknown feature, 4 damaged, 5 refused as unsafe, 130 interrupted.
+
+    An option with a value can be given once; a repeated flag changes nothing.
     """
     torchrun.interrupt_once()
 
@@ -114,7 +116,7 @@ def experts(
     from . import lines, runs
 
     process.settle(deterministic=deterministic)
-    with joined(device) as (ranks, here):
+    with joined(device, notes=lines.notice) as (ranks, here):
         with together(ranks):
             run = ExpertRun.prepare(
                 dataset,

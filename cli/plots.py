@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import failures, options
+from . import commands, options
 
 if TYPE_CHECKING:
     from trajfmt.storage.address import Place
@@ -17,7 +17,7 @@ __all__ = ["plot"]
 _output = click.option("-o", "--output", type=options.PATH, required=True, help="The .png file to write.")
 
 
-@click.group(cls=failures.Group)
+@click.group(cls=commands.Group)
 def plot() -> None:
     """Plot distillation runs and trajectories."""
 
@@ -118,5 +118,7 @@ def _write(path: Path, picture: bytes) -> None:
     """Write a PNG and print where it is."""
     from trajfmt.storage import write_file
 
+    from . import lines
+
     write_file(path, picture)
-    click.echo(str(path))
+    lines.done(path)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
 import click
 
-from . import failures, options
+from . import commands, failures, options
 
 __all__ = ["presets"]
 
@@ -19,12 +18,14 @@ _COLUMNS = {
 """Settings in the table, with their column headings."""
 
 
-@click.command()
+@click.command(cls=commands.Command)
 @click.option("--dataset", help="Show only the presets of this data set.")
 @options.as_json
 def presets(dataset: str | None, as_json: bool) -> None:
     """List the presets: published settings, with the source of each."""
     from mct.settings.presets import REMARKS, rows
+
+    from . import lines
 
     known = rows()
     chosen = [row for row in known if dataset is None or str(row["dataset"]).lower() == dataset.lower()]
@@ -33,7 +34,7 @@ def presets(dataset: str | None, as_json: bool) -> None:
         failures.fail(f"no presets for {dataset}; there are some for {names}", 2)
     if as_json:
         for row in chosen:
-            click.echo(json.dumps(row, sort_keys=True))
+            lines.record(row)
     else:
         _show(chosen, REMARKS)
 

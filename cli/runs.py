@@ -7,8 +7,6 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
-import click
-
 from . import accuracies, lines, progress, torchrun
 
 if TYPE_CHECKING:
@@ -44,7 +42,7 @@ def experts(run: ExpertRun, *, note: str | None) -> None:
                 elif isinstance(event, ExpertsFound):
                     found = event.count
                     bar.update(task, completed=found * epochs)
-                    click.echo(f"{found} finished experts of an interrupted run taken over", err=True)
+                    lines.remark(f"{found} finished experts of an interrupted run taken over")
                 else:
                     bar.advance(task)
     except KeyboardInterrupt as exc:
@@ -56,8 +54,8 @@ def experts(run: ExpertRun, *, note: str | None) -> None:
         return
     if trained:
         mean = sum(trained) / len(trained)
-        click.echo(f"{len(trained)} experts trained, mean test accuracy {mean:.1%}", err=True)
-    click.echo(str(run.path))
+        lines.remark(f"{len(trained)} experts trained, mean test accuracy {mean:.1%}")
+    lines.done(run.path)
 
 
 def distillation(run: DistillRun, *, note: str | None) -> None:
@@ -107,11 +105,10 @@ def outcome(found: Outcome) -> None:
     if comparison is not None:
         tested = accuracies.tested("test", comparison.config.networks, comparison.distilled())
         step, accuracy = comparison.synthetic.run.outer_step, accuracies.mean_and_std(tested)
-        click.echo(f"best images: step {step}; test accuracy, once: {accuracy}", err=True)
+        lines.remark(f"best images: step {step}; test accuracy, once: {accuracy}")
     elif best is not None:
-        click.echo(
+        lines.remark(
             f"best accuracy {accuracies.mean_and_std(best)}: the maximum over evaluations on the test set, "
-            "as published numbers are; it is better than what a user can expect",
-            err=True,
+            "as published numbers are; it is better than what a user can expect"
         )
-    click.echo(str(found.path))
+    lines.done(found.path)

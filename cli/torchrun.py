@@ -12,12 +12,16 @@ __all__ = ["ignore_signals", "interrupt_once", "program", "rank", "started"]
 
 def started() -> bool:
     """Return whether torchrun, or a launcher that sets the same variables, has started this process."""
-    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+    return bool(os.environ.get("RANK") and os.environ.get("WORLD_SIZE"))
 
 
 def rank() -> int:
-    """Return the number of this process among those that share the run. Process 0 prints for all of them."""
-    return int(os.environ["RANK"]) if started() else 0
+    """Return the number of this process among those that share the run. Process 0 prints for all of them.
+
+    A value that is not a number counts as 0; `mct.runtime.launch` refuses it.
+    """
+    given = os.environ.get("RANK", "")
+    return int(given) if started() and given.isdecimal() else 0
 
 
 def program() -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import convert, failures, options
+from . import commands, convert, failures, options
 
 if TYPE_CHECKING:
     from trajfmt.storage.address import Place
@@ -17,7 +17,7 @@ __all__ = ["main"]
 
 
 @click.group(
-    cls=failures.Group,
+    cls=commands.Group,
     commands={"convert": convert.convert},
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -30,6 +30,7 @@ def main() -> None:
     unknown feature, 4 damaged, 5 refused as unsafe, 130 interrupted.
 
     Bundles can also be read from an address, such as https://host/two.mct.
+    An option with a value can be given once; a repeated flag changes nothing.
     """
 
 

@@ -9,6 +9,7 @@
     ├── DivergedError (ArithmeticError)   1   a distillation diverged
     ├── ExhaustedError (MemoryError)      1   memory is exhausted
     ├── RankError                         1   another process of the run died or failed
+    │   └── AbsentError                   1   other processes of the run did not start
     ├── ResultError (ValueError)          3   a file is of no known kind
     └── CorruptError (ValueError)         4   a file is damaged
 
@@ -76,6 +77,12 @@ class RankError(MctError):
 
     exit_code: ClassVar[int] = 1
     elsewhere: ClassVar[bool] = True
+
+
+class AbsentError(RankError):
+    """Other processes of the run did not start in time. Each process says whom it has waited for."""
+
+    elsewhere: ClassVar[bool] = False
 
 
 class ResultError(MctError, ValueError):

@@ -174,8 +174,8 @@ def test_no_module_works_at_import() -> None:
     wrong = []
     for files in FILES.values():
         for file in files:
-            if file.name == "__main__.py":
-                continue
+            if file.name == "__main__.py" or _name(file) == "cli/__init__.py":
+                continue  # the latter prepares for Ctrl-C, before anything that takes time is imported
             for node in ast.parse(file.read_text()).body:
                 bare = isinstance(node, ast.Expr) and not isinstance(node.value, ast.Constant)
                 if bare or isinstance(node, ast.For | ast.While | ast.With | ast.Try):

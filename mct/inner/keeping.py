@@ -7,7 +7,6 @@ some compiled code rounds differently with kept activations. A resumed run keeps
 the same bits.
 """
 
-import os
 from typing import Final
 
 import torch
@@ -16,6 +15,7 @@ from mct.inner.problem import Problem
 from mct.inner.steps.step import Notes
 from mct.inner.unroll import ExactUnroll, Gradients, Unroll
 from mct.objectives.objective import Terminal
+from mct.runtime.launch import local_size
 from mct.runtime.memory import free_bytes, is_exhausted
 
 _PARTS: Final = {"cpu": 8, "cuda": 2}
@@ -157,7 +157,7 @@ def _affordable(device: torch.device, *, resumed: bool = False) -> int:
     if free is None:
         return _UNKNOWN
     if device.type == "cpu":
-        free //= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun's processes share this machine
+        free //= local_size()  # torchrun's processes share this machine
     part = free // (_RESUMED_PARTS if resumed else _PARTS)[device.type]
     return part if resumed or device.type != "cpu" else min(part, _CPU_MOST)
 

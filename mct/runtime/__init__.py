@@ -8,6 +8,8 @@ Modules:
     allocator: keeping freed memory in the process instead of returning it to the system.
     execution: options that trade memory for time.
     usage: measuring peak memory and the utilisation of a device.
+    launch: what a launcher such as torchrun tells a process.
+    meeting: meeting the other processes of a run.
     ranks: the processes that share a run.
     clock: measuring the time of the parts of an outer step.
     profiling: a profiler trace of a few outer steps.

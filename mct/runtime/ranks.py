@@ -7,10 +7,9 @@ All ranks make the same calls in the same order; `sum`, an all-reduce, is the on
 
 import contextlib
 import importlib
-import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Final, Protocol
 
@@ -19,10 +18,12 @@ from torch import Tensor, distributed
 
 from mct.errors import ConfigError, RankError
 from mct.runtime.devices import device_of, settled
+from mct.runtime.launch import Launch, launch, local_rank, local_size
+from mct.runtime.meeting import meet
 from mct.runtime.memory import is_exhausted
 
 _PATIENCE: Final = timedelta(days=1)
-"""How long a process waits for the others. An evaluation may keep one process busy for hours."""
+"""How long a process waits for a sum. An evaluation may keep one process busy for hours."""
 
 _LONGEST_PAUSE: Final = 1e-3
 """Longest time in seconds between two checks whether a sum is finished."""
@@ -62,18 +63,24 @@ class Group:
 
     Args:
         backend: `gloo`, or `cpu:gloo,cuda:nccl`.
+        place: The place of this process among those of the run.
+        notes: Called with a line about a wait for the others.
 
     Raises:
         RankError: If the processes did not find one another.
     """
 
-    def __init__(self, backend: str) -> None:
+    def __init__(
+        self, backend: str, place: Launch, *, notes: Callable[[str], object] = lambda _line: None
+    ) -> None:
         # The functions of this module have a default argument that is the default group at the time of the
         # import. If torch.compile imported the module later, this argument would keep the group and its
         # threads alive after `close`.
         importlib.import_module("torch.distributed.nn.functional")
         try:
-            distributed.init_process_group(backend, timeout=_PATIENCE)
+            distributed.init_process_group(
+                backend, timeout=_PATIENCE, store=meet(place, notes), rank=place.rank, world_size=place.size
+            )
         except (RuntimeError, ValueError) as exc:
             raise RankError(f"the processes of the run did not find one another: {_reason(exc)}") from exc
         self.rank, self.size = distributed.get_rank(), distributed.get_world_size()
@@ -122,7 +129,9 @@ class Group:
 
 
 @contextlib.contextmanager
-def joined(device: str = "cpu") -> Iterator[tuple[Ranks, str]]:
+def joined(
+    device: str = "cpu", *, notes: Callable[[str], object] = lambda _line: None
+) -> Iterator[tuple[Ranks, str]]:
     """Join the processes that torchrun started, for the duration of a `with` block.
 
     At the end of the block, every process waits for the others. If the block raises an error, the process
@@ -130,6 +139,7 @@ def joined(device: str = "cpu") -> Iterator[tuple[Ranks, str]]:
 
     Args:
         device: `cpu`, `cuda` or `auto`. A number, as in `cuda:0`, is only allowed for a single process.
+        notes: Called with a line that says which processes are waited for, after a few seconds.
 
     Yields:
         The processes, and the name of the device of this process. If torchrun did not start this process, or
@@ -137,15 +147,18 @@ def joined(device: str = "cpu") -> Iterator[tuple[Ranks, str]]:
         is the local rank of this process.
 
     Raises:
-        ConfigError: If `device` has a number although there are several processes, or cannot be used.
+        ConfigError: If `device` has a number although there are several processes, or cannot be used, or the
+            environment does not say what torchrun says.
         RankError: If the processes did not find one another, or one of them died.
     """
-    size, device = int(os.environ.get("WORLD_SIZE", "1")), settled(device)
+    place, device = launch(), settled(device)
+    size = place.size
     if size == 1:
         yield Alone(), device
         return
     on_gpu = device.partition(":")[0] == "cuda"
-    group = Group("cpu:gloo,cuda:nccl" if on_gpu and distributed.is_nccl_available() else "gloo")
+    backend = "cpu:gloo,cuda:nccl" if on_gpu and distributed.is_nccl_available() else "gloo"
+    group = Group(backend, place, notes=notes)
     with together(group):
         if on_gpu:
             if ":" in device:
@@ -153,13 +166,13 @@ def joined(device: str = "cpu") -> Iterator[tuple[Ranks, str]]:
                     f"`device` {device!r} is a single GPU, but there are {size} processes; use 'cuda', which "
                     "gives each process its own GPU"
                 )
-            here, there = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+            here, there = local_size(), torch.cuda.device_count()
             if here > there > 0:
                 raise ConfigError(
                     f"{here} processes on this machine, which has {there} GPUs; start at most {there} "
                     "processes (--nproc-per-node), or use --device cpu"
                 )
-            device = f"cuda:{os.environ.get('LOCAL_RANK', group.rank)}"
+            device = f"cuda:{local_rank(group.rank)}"
             torch.cuda.set_device(device_of(device))
     yield group, device
     group.close()

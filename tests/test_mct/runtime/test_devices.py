@@ -60,10 +60,12 @@ def test_more_processes_than_gpus_are_refused(monkeypatch) -> None:
     class Group(ranks.Alone):
         """Stands for the processes of the run, without any others."""
 
-        def __init__(self, _backend: str) -> None:
+        def __init__(self, _backend: str, _place: object, **_: object) -> None:
             pass
 
     monkeypatch.setattr(ranks, "Group", Group)
+    for name, value in {"RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}.items():
+        monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError) as caught, ranks.joined("auto"):
         pass
     assert str(caught.value).startswith("4 processes on this machine, which has 2 GPUs; start at most 2")

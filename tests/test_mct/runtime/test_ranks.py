@@ -11,6 +11,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from mct.errors import ConfigError, RankError  # noqa: E402
+from mct.runtime import ranks  # noqa: E402
+from mct.runtime.launch import Launch  # noqa: E402
 from mct.runtime.ranks import Alone, Group, joined, together  # noqa: E402
 from tests.helpers.threads import Member, in_ranks  # noqa: E402
 
@@ -146,15 +148,6 @@ def test_process_that_torchrun_did_not_start_is_alone(monkeypatch, size: str | N
     assert torch.equal(values, torch.ones(3))
 
 
-def test_processes_that_do_not_find_one_another(monkeypatch) -> None:
-    """Half of torchrun's variables are one clear error."""
-    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(RankError, match="did not find one another"), joined():
-        pass
-
-
 @pytest.mark.parametrize("failing", [(0,), (1,), (1, 2), ()])
 def test_none_goes_on_where_one_has_failed(failing: tuple[int, ...]) -> None:
     """The first that failed says why, all others that it did; without failures all go on."""
@@ -194,10 +187,11 @@ def test_sum_tells_exhausted_memory_from_a_lost_process(text, kind, monkeypatch)
     def refuse(*_args, **_kwargs):
         raise RuntimeError(text)
 
+    monkeypatch.setattr(ranks, "meet", lambda *_args: None)
     monkeypatch.setattr(torch.distributed, "init_process_group", lambda *_args, **_kwargs: None)
     monkeypatch.setattr(torch.distributed, "get_rank", lambda: 0)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
     monkeypatch.setattr(torch.distributed, "all_reduce", refuse)
     with pytest.raises(kind) as caught:
-        Group("gloo").sum(torch.zeros(1))
+        Group("gloo", Launch(size=2)).sum(torch.zeros(1))
     assert type(caught.value) is kind

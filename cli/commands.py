@@ -1,0 +1,125 @@
+"""The classes of all commands and command groups.
+
+A command refuses an option that is given twice. A group reports expected errors in one line, with their exit
+code.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from . import failures, interrupts, streams
+
+__all__ = ["Command", "Group"]
+
+
+class Command(click.Command):
+    """A command, each of whose options can be given once.
+
+    The same flag may be repeated, as that says nothing new. An option with a value may not, nor may a flag
+    and its opposite: one of the two would be ignored.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments, and refuse an option that is given twice."""
+        if not ctx.resilient_parsing:
+            self._refuse_repeated(ctx, args)
+        return super().parse_args(ctx, args)
+
+    def _refuse_repeated(self, ctx: click.Context, args: Sequence[str]) -> None:
+        parser = click.Command(None, add_help_option=False).make_parser(ctx)
+        params = self.get_params(ctx)
+        for param in params:
+            param.add_to_parser(_Collecting(parser), ctx)  # type: ignore[arg-type]
+        given, _, _ = parser.parse_args(args=list(args))
+        for param in params:
+            if isinstance(param, click.Option) and not param.multiple and not param.count:
+                _check_once(param, given.get(param.name or "", ()))
+
+
+class _Collecting:
+    """A parser that collects every value of an option, instead of keeping the last one."""
+
+    def __init__(self, parser: Any) -> None:
+        self._parser = parser
+
+    def add_option(self, *args: Any, action: str | None = None, **settings: Any) -> None:
+        """Add an option."""
+        collected = {None: "append", "store": "append", "store_const": "append_const"}.get(action, action)
+        self._parser.add_option(*args, action=collected, **settings)
+
+    def add_argument(self, *args: Any, **settings: Any) -> None:
+        """Add an argument."""
+        self._parser.add_argument(*args, **settings)
+
+
+def _check_once(option: click.Option, values: Sequence[Any]) -> None:
+    """Refuse several values of an option that has one.
+
+    Raises:
+        UsageError: There is more than one value, and the option is no flag that is merely repeated.
+    """
+    if len(values) < 2 or (option.is_flag and len(set(values)) == 1):
+        return
+    from trajfmt.errors import UsageError
+
+    name = max(option.opts, key=len)
+    if option.is_flag and option.secondary_opts:
+        opposite = max(option.secondary_opts, key=len)
+        raise UsageError(f"{name} and {opposite} contradict each other; give one of them")
+    raise UsageError(f"{name} was given twice: {', then '.join(map(str, values))}; give it once")
+
+
+class Group(click.Group):
+    """A command group that reports expected errors in one line, with their exit code."""
+
+    command_class = Command
+    group_class = type
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run a command and exit."""
+        if not standalone_mode:
+            return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        streams.prepare()
+        code = 0
+        failure: Exception | None = None
+        try:
+            found = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+            code = found if isinstance(found, int) else 0
+        except SystemExit as exc:
+            code = exc.code if isinstance(exc.code, int) else int(exc.code is not None)
+        except click.Abort:
+            failure = failures.Interrupted()
+        except Exception as exc:
+            failure = exc
+        lost = streams.flush()
+        if lost is not None and (failure is None or getattr(failure, "errno", None) == lost.errno):
+            code, failure = code or 1, None
+            failures.say("" if isinstance(lost, BrokenPipeError) else f"standard output: {lost.strerror}")
+        if failure is not None:
+            code = failures.report(failure)
+        interrupts.finish(code)
+        sys.exit(code)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command, which Ctrl-C interrupts."""
+        try:
+            try:
+                interrupts.begin()
+                with failures.noted():
+                    return super().invoke(ctx)
+            finally:
+                interrupts.end()
+        except KeyboardInterrupt as exc:
+            raise failures.Interrupted(str(exc)) from None
