@@ -10,6 +10,7 @@ Modules:
     safetensors: headers of safetensors files, and any such file as views of a memory map.
     hdf5: the metadata of an HDF5 file, compared with the manifest.
     datasets: HDF5 datasets as a manifest describes them.
+    skeleton: HDF5 files whose metadata libhdf5 composes in memory, and which are written here.
     staging: the hidden folder in which a bundle is built: lock, journal, publication.
     address: telling an address from a path, and showing an address without credentials.
     cache: the folder for files that can be fetched or computed again.
