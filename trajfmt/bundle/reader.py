@@ -174,14 +174,12 @@ def read_manifest(root: Place) -> bytes:
         fd = open_regular(path)
     except CorruptError as exc:
         raise NotABundleError("not_a_bundle", exc.message, path=path) from exc
-    try:
-        size = os.fstat(fd).st_size
-        if size > MAX_BYTES:
-            raise UnsafeError(
-                "manifest_too_large",
-                f"a manifest must have at most {MAX_BYTES} bytes, got {size}",
-                path=path,
-            )
-        return os.read(fd, size + 1)
-    finally:
-        os.close(fd)
+    with os.fdopen(fd, "rb") as file:  # one system call may read only a part of it
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise UnsafeError(
+            "manifest_too_large",
+            f"a manifest must have at most {MAX_BYTES} bytes, got {path.stat().st_size}",
+            path=path,
+        )
+    return data

@@ -11,7 +11,8 @@ Modules:
     hdf5: the metadata of an HDF5 file, compared with the manifest.
     datasets: HDF5 datasets as a manifest describes them.
     skeleton: HDF5 files whose metadata libhdf5 composes in memory, and which are written here.
-    staging: the hidden folder in which a bundle is built: lock, journal, publication.
+    staging: the hidden folder in which a bundle is built: lock and journal.
+    publishing: moving a finished bundle from there to its destination.
     address: telling an address from a path, and showing an address without credentials.
     cache: the folder for files that can be fetched or computed again.
     transfer: bytes from an address, with fsspec.
@@ -21,11 +22,12 @@ Modules:
 from trajfmt.storage.cache import cache_folder
 from trajfmt.storage.files import sha256_file
 from trajfmt.storage.staging import Staging
-from trajfmt.storage.writing import write_file
+from trajfmt.storage.writing import partial_of, write_file
 
 __all__ = [
     "Staging",
     "cache_folder",
+    "partial_of",
     "sha256_file",
     "write_file",
 ]
