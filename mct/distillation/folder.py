@@ -37,7 +37,7 @@ from mct.results import grids, synthetic
 from mct.results.origin import Change, Origin
 from mct.runtime import tensorfile
 from mct.settings.config import EvaluateConfig
-from trajfmt.storage import BusyError, Lock, write_file
+from trajfmt.storage import BusyError, Lock, partial_of, write_file
 
 _FREE = ("outer_steps", "eval_every", "save_every")  # Settings that a resumed run may change.
 _RATES = ("lr_img", "lr_lr")  # It may change these, too; the change is recorded, as it affects the result.
@@ -74,13 +74,21 @@ class RunFolder:
         self.metrics = path / "metrics.jsonl"
         self.picture = path / "images.png"
 
+    def _partial(self) -> set[str]:
+        """Return the names that files have while they are written. Only a killed run leaves them."""
+        files = (self.state, self.result, self.best, self.settings, self.metrics, self.picture)
+        return {partial_of(file).name for file in files}
+
     def check_free(self) -> None:
         """Raise unless the folder is absent or empty.
+
+        What a run left that was killed before its first state was written counts as nothing.
 
         Raises:
             ExistsError: Something is there, which a new run would overwrite.
         """
-        if self.path.is_dir() and any(not entry.name.startswith(_LOCK) for entry in self.path.iterdir()):
+        there = {entry.name for entry in self.path.iterdir()} if self.path.is_dir() else set()
+        if {name for name in there if not name.startswith(_LOCK)} - self._partial():
             hint = "use --resume to continue it, or" if self.state.is_file() else "use"
             raise ExistsError(f"{self.path} is not empty; {hint} another --out")
         if self.path.exists() and not self.path.is_dir():
@@ -100,7 +108,9 @@ class RunFolder:
 
     def _load(self, device: torch.device) -> State:
         if not self.state.is_file():
-            raise MissingError(f"{self.path}: there is no run to resume (no {self.state.name})")
+            raise MissingError(
+                f"{self.path}: there is no run to resume (no {self.state.name}); start it without --resume"
+            )
         return states.load(self.state, device=device)
 
     def resume(self, origin: Origin, *, device: torch.device) -> State:
@@ -156,9 +166,8 @@ class RunFolder:
 
         A run that was killed may have left metrics of later steps, and partly written files.
         """
-        for file in (self.state, self.result, self.best, self.settings, self.metrics, self.picture):
-            for partial in self.path.glob(f".{file.name}.*"):
-                partial.unlink()
+        for name in self._partial():
+            (self.path / name).unlink(missing_ok=True)
         settings = msgspec.to_builtins(state.synthetic.origin)
         facts = {
             "settings": {key: value for key, value in settings.items() if key not in _PROGRESS},

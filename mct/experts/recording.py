@@ -5,6 +5,7 @@ exists. For a `full` bundle and for MTT's replay buffers, all timesteps of an ex
 it is finished. Finished experts are on disk, so an interruption does not lose them.
 """
 
+import contextlib
 import os
 import shutil
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from trajfmt.bundle import timesteps_of
 from trajfmt.encodings import ENCODINGS, encoding_of_path
 from trajfmt.export import BufferWriter
 from trajfmt.sources import ReplayPart
-from trajfmt.storage import Staging
+from trajfmt.storage import Staging, partial_of, write_file
 from trajfmt.trajectory import PathRecorder, Recorded
 
 PER_FILE = 10
@@ -147,7 +148,9 @@ class BufferStore:
         self._folder = folder
         self._job = job
         marker = folder / _MARKER
-        if folder.exists() and any(folder.iterdir()):
+        # A run that was killed before it stored anything may have left its marker, or a part of it.
+        ours = {marker.name, partial_of(marker).name}
+        if folder.exists() and {entry.name for entry in folder.iterdir()} - ours:
             if not marker.is_file():
                 raise ExistsError(f"{folder} exists; use another --out, or remove it")
             if marker.read_bytes() != job.identity:
@@ -156,7 +159,7 @@ class BufferStore:
                 )
         else:
             folder.mkdir(parents=True, exist_ok=True)
-            marker.write_bytes(job.identity)
+            write_file(marker, job.identity)
         files = list(folder.glob("replay_buffer_*.pt"))
         self._files = len(files)
         self._filed = sum(len(ReplayPart(file).open(folder)) for file in files)
@@ -204,7 +207,8 @@ class BufferStore:
         self._store.release()
         if not self.finished and not self._files:
             (self._folder / _MARKER).unlink(missing_ok=True)
-            os.rmdir(self._folder)
+            with contextlib.suppress(OSError):  # something else has come into it
+                os.rmdir(self._folder)
 
     def _to_file(self) -> None:
         """Convert the hidden bundle to the replay buffer file with the same number."""

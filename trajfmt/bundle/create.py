@@ -19,9 +19,10 @@ from trajfmt.schema.manifest import FILE_NAME, layout_of
 from trajfmt.schema.parse import check_writable, parse
 from trajfmt.schema.provenance import Provenance
 from trajfmt.storage.address import local
+from trajfmt.storage.publishing import complete
 from trajfmt.storage.staging import Staging
 
-__all__ = ["BundleWriter", "append", "create"]
+__all__ = ["BundleWriter", "append", "appended", "create"]
 
 
 def create(
@@ -55,24 +56,26 @@ def create(
             over several files.
         cast: accept weights of other float types and round them to the type of the layout. Betas are computed
             from the original weights.
-        job: bytes that identify the work. With the same value, `BundleWriter.recover` continues from the
-            finished trajectories of an interrupted process.
+        job: bytes that identify the work; after the first space they may describe it. With the same value,
+            `BundleWriter.recover` continues from the finished trajectories of an interrupted process.
 
     Returns:
         A writer, to be used as a context manager.
 
     Raises:
-        ExistsError: something exists at `path`.
+        ExistsError: something exists at `path`, or an interrupted process with another job has finished
+            trajectories for it.
         UsageError: the arguments are invalid, or contradict each other.
     """
     destination = local(path)
     if os.path.lexists(destination):
+        Staging.sweep(destination)
         raise ExistsError(f"{display(destination)} already exists; choose another name or remove it")
     options = Options(
         knots=tuple(knots), smooth=smooth, gram=gram, codec=codec, shard_bytes=shard_bytes, cast=cast
     )
     encoder = encoder_for(encoding, options, layout)
-    staging = Staging(destination, job if job is not None else os.urandom(16))
+    staging = Staging(destination, job)
     writer = BundleWriter(staging, layout, ENCODINGS[encoding], encoder, provenance or Provenance(), None)
     try:
         writer.check()
@@ -105,6 +108,7 @@ def append(
 
     Raises:
         MissingError: there is nothing at `path`.
+        ExistsError: an interrupted process with another job has finished trajectories for the bundle.
         FormatError: the bundle is damaged, or not a bundle that this library can extend.
         UsageError: another process is writing to the bundle.
     """
@@ -116,8 +120,7 @@ def append(
     for folder in ("knots", "tables", "theta", "buffers"):
         if (destination / folder).is_symlink():
             raise UnsafeError("path_unsafe", "a link where a folder is expected", path=destination / folder)
-    name = job if job is not None else os.urandom(16)
-    staging = Staging(destination, name + hashlib.sha256(data).digest())
+    staging = Staging(destination, None if job is None else _job_for(data) + job)
     try:
         if read_manifest(destination) != data:
             raise UsageError(f"{display(destination)}: another process has just appended to it; run again")
@@ -127,3 +130,31 @@ def append(
     except BaseException:
         staging.release()
         raise
+
+
+def appended(path: str | os.PathLike[str], job: bytes) -> int | None:
+    """Return the number of trajectories of a bundle to which an interrupted append has added all of its own.
+
+    Such an append was killed between replacing the manifest and tidying up, which is done now.
+
+    Args:
+        path: path of the bundle.
+        job: the job of the append.
+
+    Returns:
+        None if there is no such append.
+
+    Raises:
+        FormatError: there is no bundle at `path`, or it is damaged.
+        OSError: the bundle could not be made durable.
+    """
+    destination = Path(os.path.realpath(local(path)))
+    if not complete(destination, b"-" + job):
+        return None
+    Staging.sweep(destination)
+    return len(parse(read_manifest(destination), path=destination / FILE_NAME).trajectories)
+
+
+def _job_for(manifest: bytes) -> bytes:
+    """Return the beginning of the job of an append to a bundle with this manifest."""
+    return hashlib.sha256(manifest).hexdigest().encode() + b"-"

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from trajfmt.encodings.parts.tables import Tables
+from trajfmt.errors import FormatError
 from trajfmt.schema.manifest import FileEntry
 from trajfmt.storage.files import sha256_file
 from trajfmt.storage.staging import Staging
@@ -34,6 +39,9 @@ class Record(msgspec.Struct, Generic[EntryType], frozen=True, omit_defaults=True
     rounding: list[Rounding] = []  # msgspec copies mutable defaults
     """Rounding error of each stored timestep; empty if the weights are stored in their own type."""
 
+    tables: str = ""
+    """Hash of the tables, which are recorded besides; empty if there are none."""
+
 
 class Journal:
     """The records of the finished trajectories of one job, by number.
@@ -53,15 +61,26 @@ class Journal:
     def write(self, number: int, record: Record[Any], tables: Tables | None) -> None:
         """Record a finished trajectory. Its files must have been flushed to disk."""
         arrays = None if tables is None else tables.items()
+        if arrays is not None:
+            record = msgspec.structs.replace(record, tables=_hash(arrays))
         self._staging.record(_key(number), msgspec.json.encode(record), arrays)
 
     def read(self, number: int) -> Record[Any] | None:
-        """Return the record of a trajectory; None if there is none, or a file of it is missing or damaged."""
-        found = self._staging.recall(_key(number))
-        if found is None:
+        """Return the record of a trajectory.
+
+        None if there is none, or if the record or a file of it is missing, damaged or unreadable: the
+        trajectory is then written again.
+        """
+        try:
+            found = self._staging.recall(_key(number))
+            if found is None:
+                return None
+            record: Record[Any] = msgspec.json.decode(found[0], type=Record[self._entry])  # type: ignore[name-defined]
+            if record.tables != (_hash(found[1]) if found[1] else ""):
+                return None
+            return record if all(self._holds(file) for file in record.files) else None
+        except (OSError, FormatError, msgspec.MsgspecError):
             return None
-        record: Record[Any] = msgspec.json.decode(found[0], type=Record[self._entry])  # type: ignore[name-defined]
-        return record if all(self._holds(file) for file in record.files) else None
 
     def tables(self, number: int) -> Tables:
         """Return the tables of a recorded trajectory."""
@@ -80,3 +99,13 @@ class Journal:
 
 def _key(number: int) -> str:
     return f"{number:05d}"
+
+
+def _hash(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Return the hash of the names, shapes and values of arrays."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.shape} ".encode())
+        digest.update(array.data)
+    return digest.hexdigest()

@@ -192,7 +192,7 @@ class BundleWriter:
             write_file(self._staging.path(FILE_NAME), data)
             self._staging.publish()
         else:
-            self._staging.publish_into(FILE_NAME, data)
+            self._staging.publish_into(data)
         self._published = True
 
     def discard(self) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from trajfmt.bundle.create import append, create
+from trajfmt.bundle.create import append, appended, create
 from trajfmt.bundle.writer import BundleWriter
 from trajfmt.convert.compatibility import check_append
 from trajfmt.convert.identify import Identity
@@ -20,7 +20,7 @@ from trajfmt.convert.options import ConvertOptions
 from trajfmt.encodings.parts.encoding import Input
 from trajfmt.encodings.parts.written import Written
 from trajfmt.encodings.table import encoding_of_path
-from trajfmt.errors import Reason, TrajfmtError, WriteError, display
+from trajfmt.errors import FormatError, Reason, TrajfmtError, WriteError, display
 from trajfmt.schema.manifest import Origin
 from trajfmt.schema.provenance import SourceFile
 from trajfmt.trajectory import rounding
@@ -69,6 +69,11 @@ class Destination:
         """Return whether `start` has been called."""
         return self._opened is not None
 
+    def appended(self) -> int | None:
+        """Return the number of trajectories if an interrupted run has appended everything, otherwise None."""
+        with self._writing():
+            return appended(self._path, self._job) if self._options.append else None
+
     def start(self, identity: Identity) -> int:
         """Create the bundle, or open the existing one for appending.
 
@@ -103,7 +108,7 @@ class Destination:
                     cast=identity.cast,
                     job=self._job,
                 )
-        origins = [origin for origin in writer.recover() if origin is not None]
+            origins = [origin for origin in writer.recover() if origin is not None]
         self._finished = {(origin.file - self._base, origin.trajectory) for origin in origins}
         return len(self._finished)
 
@@ -142,11 +147,14 @@ class Destination:
 
     def recall(self, part: int) -> FinishedPart | None:
         """Return the record of a part; None if there is none, or if the bundle lacks its trajectories."""
-        found = None if self._opened is None else self._opened.staging.recall(_key(part))
-        if found is None:
+        if self._opened is None:
             return None
-        finished = msgspec.json.decode(found[0], type=FinishedPart)
-        return finished if finished.end <= len(self) else None
+        try:
+            found = self._opened.staging.recall(_key(part))
+            finished = None if found is None else msgspec.json.decode(found[0], type=FinishedPart)
+        except (OSError, FormatError, msgspec.MsgspecError):
+            return None  # the part is converted again
+        return finished if finished is not None and finished.end <= len(self) else None
 
     @property
     def rounding(self) -> str:

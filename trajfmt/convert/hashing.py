@@ -101,7 +101,8 @@ def _identity(path: Path) -> Identity:
 def job_of(parts: Sequence[Part], options: ConvertOptions, target: Path) -> bytes:
     """Return what identifies a conversion: an interrupted one continues only if its identity is the same.
 
-    Version, sources with their sizes and times, settings and the suffix of the target enter it.
+    Version, sources with their sizes and times, settings and the suffix of the target enter it. The version
+    and the source follow as text, for a message.
     """
     paths = [path for part in parts for path in (part.path, *part.also)]
     found = [(path, _identity(path)) for path in paths]
@@ -110,4 +111,7 @@ def job_of(parts: Sequence[Part], options: ConvertOptions, target: Path) -> byte
     for name in ("keep_going", "trust_pickle"):  # may change between a run and its continuation
         del settings[name]
     text = msgspec.json.encode([__version__, target.suffix, files, settings], order="sorted")
-    return hashlib.sha256(text).hexdigest().encode()
+    source = os.fsencode(paths[0].resolve().parent) if paths else b""
+    return b" ".join(
+        [hashlib.sha256(text).hexdigest().encode(), b"trajfmt", __version__.encode(), b"on", source]
+    )

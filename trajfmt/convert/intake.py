@@ -34,6 +34,7 @@ from trajfmt.sources.base.collection import Collection, ForeignTrajectory, Part
 from trajfmt.sources.bundles import BundlePart
 from trajfmt.sources.discovery import open_source
 from trajfmt.storage.address import Place
+from trajfmt.storage.staging import Staging
 from trajfmt.trajectory.source import Convexified
 
 __all__ = ["Intake", "Prepared", "check_destination", "located_error"]
@@ -167,6 +168,7 @@ def check_destination(target: Path, options: ConvertOptions) -> None:
     elif not target.absolute().parent.is_dir():
         raise UsageError(f"{display(target.absolute().parent)}: no such folder; create it first")
     elif os.path.lexists(target):
+        Staging.sweep(target)
         raise ExistsError(
             f"{display(target)} already exists; choose another name, remove it, or pass --append"
         )

@@ -79,6 +79,10 @@ def convert(
     for problem in intake.unusable:
         report("skipped", problem)
     bundle = Destination(target, options, job)
+    if (whole := bundle.appended()) is not None:
+        report("resumed", "an interrupted run has already appended everything; nothing was left to do")
+        report("done")
+        return whole
     try:
         count = _Run(intake, options, bundle, report).all()
     except BaseException:

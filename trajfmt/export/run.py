@@ -85,10 +85,11 @@ def export(
     """
     folder = local(destination)
     if os.path.lexists(folder):
+        Staging.sweep(folder)
         raise ExistsError(f"{display(folder)} already exists; choose another name or remove it")
     check(bundle, to=to, per_file=per_file)
     target = target_named(to)
-    staging = Staging(folder, os.urandom(16))
+    staging = Staging(folder, None)
     job = Job(
         bundle=bundle,
         folder=staging.bundle,

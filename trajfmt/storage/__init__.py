@@ -15,7 +15,9 @@ Modules:
     safetensors: headers of safetensors files, and any such file as an input.
     hdf5: the metadata of an HDF5 file, compared with the manifest.
     datasets: HDF5 datasets as a manifest describes them.
-    staging: the hidden folder in which a bundle is built: lock, journal, publication.
+    skeleton: HDF5 files whose metadata libhdf5 composes in memory, and which are written here.
+    staging: the hidden folder in which a bundle is built: lock and journal.
+    publishing: moving a finished bundle from there to its destination.
     address: telling an address from a path, and showing an address without credentials.
     cache: the folder for files that can be fetched or computed again.
     transfer: bytes from an address, with fsspec.
@@ -28,7 +30,7 @@ from trajfmt.storage.filesystem import free_bytes
 from trajfmt.storage.kinds import kind_of
 from trajfmt.storage.locks import BusyError, Lock
 from trajfmt.storage.staging import Staging
-from trajfmt.storage.writing import write_file
+from trajfmt.storage.writing import partial_of, write_file
 
 __all__ = [
     "BusyError",
@@ -37,6 +39,7 @@ __all__ = [
     "cache_folder",
     "free_bytes",
     "kind_of",
+    "partial_of",
     "sha256_file",
     "write_file",
 ]

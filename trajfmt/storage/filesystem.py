@@ -47,7 +47,11 @@ def sync_folder(path: Path) -> None:
     Raises:
         OSError: the entries could not be written.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError:  # it may be written but not read: everything in memory is written out
+        os.sync()
+        return
     try:
         os.fsync(fd)
     except OSError as exc:

@@ -6,7 +6,8 @@ a record in the journal, and files.
     .out.mct.partial/
         lock                           locked while a process writes here
         owner                          instead of the lock, where the file system has none
-        job                            identifies what is built; another job starts afresh
+        job                            identifies what is built, so that only the same run continues it
+        manifest.sha256                of the manifest that an append is about to put into the bundle
         bundle/…                       the files of finished trajectories, under their final names
         journal/
             00003.json                 record of trajectory 3, written after its files are durable
@@ -29,9 +30,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.errors import ExistsError, UnsafeError, UsageError, WriteError, display
-from trajfmt.storage.filesystem import our_uid, sync_folder
+from trajfmt.errors import ExistsError, TrajfmtError, UsageError, WriteError, display
+from trajfmt.storage.filesystem import our_uid
 from trajfmt.storage.locks import BusyError, Lock
+from trajfmt.storage.publishing import NOTE, content, hidden, is_published, merge, move, names
 from trajfmt.storage.safetensors import NAMES, SafetensorsFile, encode_header
 from trajfmt.storage.writing import write_file
 
@@ -43,52 +45,69 @@ class Staging:
 
     Args:
         destination: where the bundle will be.
-        job: identifies what is built. The finished work of an interrupted process is kept if it had the same
-            job, and discarded otherwise.
+        job: identifies what is built; after the first space it may describe it for a message. The finished
+            work of an interrupted process is kept if it had the same job. None: no process can continue it.
 
     Raises:
+        ExistsError: an interrupted process with another job has finished trajectories.
         UsageError: the parent folder is missing, or another process is writing to this destination.
         WriteError: files cannot be created in the parent folder.
+        OSError: earlier work cannot be read.
 
     Warns:
         FileSystemWarning: the file system has no locks; see `trajfmt.storage.locks`.
     """
 
-    def __init__(self, destination: Path, job: bytes) -> None:
+    def __init__(self, destination: Path, job: bytes | None) -> None:
         destination = destination.absolute()  # a later chdir must not move it
         parent = destination.parent
         if not parent.is_dir():
             raise UsageError(f"{display(parent)}: no such folder; create it first")
         self.destination = destination
-        self.root = parent / f".{destination.name}.partial"
+        self.root = hidden(destination)
         self.bundle = self.root / "bundle"
         self._journal = self.root / "journal"
         self._pending = self.root / "pending"
         self._counter = itertools.count()
         self._lock: Lock | None = self._take_lock()
         try:
-            self.resumed: bool = self._is(job)
+            found = Staging.unfinished(destination)
+            self.resumed: bool = job is not None and job == content(self.root / "job")
             if not self.resumed:
+                if found is not None:
+                    raise ExistsError(_other(self.root, found))
                 self._forget()
-                write_file(self.root / "job", job)
+                if job is not None:
+                    write_file(self.root / "job", job)
             shutil.rmtree(self._pending, ignore_errors=True)
             for folder in (self.bundle, self._journal, self._pending):
                 folder.mkdir(exist_ok=True)
         except BaseException as exc:
             self.release()
-            if isinstance(exc, OSError):
+            if isinstance(exc, OSError) and not isinstance(exc, TrajfmtError):
                 raise WriteError(f"{display(self.root)}: cannot be written: {exc.strerror or exc}") from exc
             raise
 
     @staticmethod
     def unfinished(destination: Path) -> bytes | None:
-        """Return the job of an interrupted process that finished trajectories for `destination`, or None."""
-        root = destination.absolute().parent / f".{destination.name}.partial"
-        try:
-            job = (root / "job").read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
+        """Return the job of an interrupted process that finished trajectories for `destination`, or None.
+
+        Raises:
+            OSError: its files cannot be read.
+        """
+        root = hidden(destination)
+        job = content(root / "job")
+        if job is None or is_published(root, destination):
             return None
-        return job if any((root / "journal").glob("[0-9]*.json")) else None
+        return job if _finished(root / "journal") else None
+
+    @staticmethod
+    def sweep(destination: Path) -> None:
+        """Remove what a process left that was killed after it had published its bundle."""
+        root = hidden(destination)
+        with contextlib.suppress(OSError, UsageError):  # also if another process is writing
+            if root.is_dir() and is_published(root, destination):
+                Staging(destination, None).discard()
 
     def _take_lock(self) -> Lock:
         """Lock the hidden folder. Try again if another process has removed it in between."""
@@ -134,15 +153,10 @@ class Staging:
 
     def _forget(self) -> None:
         """Remove earlier work. The job goes first: an interruption here leaves nothing to be continued."""
-        (self.root / "job").unlink(missing_ok=True)
+        for name in ("job", NOTE):
+            (self.root / name).unlink(missing_ok=True)
         for old in (self.bundle, self._journal):
             shutil.rmtree(old, ignore_errors=True)
-
-    def _is(self, job: bytes) -> bool:
-        try:
-            return (self.root / "job").read_bytes() == job
-        except FileNotFoundError:  # any other error must not make finished work pass for that of another job
-            return False
 
     def path(self, name: str) -> Path:
         """Return where the file `name` of the bundle is built, and create its folder."""
@@ -183,41 +197,31 @@ class Staging:
 
     @property
     def empty(self) -> bool:
-        """Whether no trajectory is finished yet."""
-        return not any(self._journal.glob("[0-9]*.json"))
+        """Whether no trajectory is finished yet. An unreadable journal is not empty."""
+        try:
+            return not _finished(self._journal)
+        except OSError:
+            return False
 
     def publish(self) -> None:
         """Move the finished bundle to the destination, in one rename.
 
         Raises:
             ExistsError: something has appeared at the destination meanwhile.
+            OSError: the bundle could not be moved or made durable. It is not at the destination then.
         """
-        for folder, _, _ in os.walk(self.bundle):
-            sync_folder(Path(folder))
-        if os.path.lexists(self.destination):
-            raise ExistsError(f"{display(self.destination)} already exists; choose another name")
-        os.rename(self.bundle, self.destination)
+        move(self.bundle, self.destination)
         with contextlib.suppress(OSError):  # the bundle is there, whatever fails now
-            sync_folder(self.destination.parent)
             self.discard()
 
-    def publish_into(self, manifest_name: str, manifest: bytes) -> None:
+    def publish_into(self, manifest: bytes) -> None:
         """Move the new files into the bundle at the destination, then replace its manifest.
-
-        Readers ignore the new files until the manifest lists them.
 
         Raises:
             UnsafeError: a folder of the bundle at the destination is a link.
+            OSError: the files could not be moved or made durable. The bundle has its old manifest then.
         """
-        for folder, _, names in os.walk(self.bundle):
-            target = self.destination / Path(folder).relative_to(self.bundle)
-            if target.is_symlink() and target != self.destination:
-                raise UnsafeError("path_unsafe", "a link where a folder is expected", path=target)
-            target.mkdir(exist_ok=True)
-            for name in names:
-                os.replace(Path(folder) / name, target / name)
-            sync_folder(target)
-        write_file(self.destination / manifest_name, manifest)
+        merge(self.root, self.bundle, self.destination, manifest)
         with contextlib.suppress(OSError):
             self.discard()
 
@@ -233,3 +237,19 @@ class Staging:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+
+
+def _finished(journal: Path) -> bool:
+    """Return whether there is a record of a trajectory."""
+    return any(name[:1].isdigit() for name in names(journal))
+
+
+def _other(root: Path, job: bytes) -> str:
+    """Return the message about finished work of another job."""
+    described = job.partition(b" ")[2].decode(errors="replace")
+    whose = f" ({display(described)})" if described else ""
+    return (
+        f"{display(root)}: an interrupted run{whose} has finished trajectories for this bundle, and it had"
+        " another source, other options or another version; run its command again to finish it, or remove"
+        " this folder to give them up"
+    )

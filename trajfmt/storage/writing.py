@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,16 +11,7 @@ from typing import BinaryIO
 
 from trajfmt.storage.filesystem import UNSUPPORTED, sync, sync_folder
 
-__all__ = ["fsync_directory", "fsync_file", "replacing", "reserve", "write_at", "write_file"]
-
-
-def fsync_file(path: Path) -> None:
-    """Make the contents of a file durable that another library has written."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        sync(fd)
-    finally:
-        os.close(fd)
+__all__ = ["fsync_directory", "partial_of", "replacing", "reserve", "write_at", "write_file"]
 
 
 def write_at(fd: int, data: bytes | memoryview, offset: int) -> None:
@@ -27,6 +19,8 @@ def write_at(fd: int, data: bytes | memoryview, offset: int) -> None:
     view = memoryview(data).cast("B")
     while view.nbytes:
         written = os.pwrite(fd, view, offset)
+        if not written:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
         view = view[written:]
         offset += written
 
@@ -34,7 +28,7 @@ def write_at(fd: int, data: bytes | memoryview, offset: int) -> None:
 def reserve(path: Path, nbytes: int) -> None:
     """Check that a file of `nbytes` bytes fits on the disk, if the file system supports that.
 
-    Call this before HDF5 writes a file: after a failed write libhdf5 ends the process on closing the file.
+    A conversion that does not fit then ends before its work.
 
     Args:
         path: where the file will be written. A file that exists there is removed.
@@ -55,32 +49,50 @@ def reserve(path: Path, nbytes: int) -> None:
 
 
 def fsync_directory(path: Path) -> None:
-    """Make the entries of a folder durable: files created, renamed or removed in it."""
+    """Make the entries of a folder durable: files created, renamed or removed in it.
+
+    Raises:
+        OSError: the entries may be lost if the power fails.
+    """
     sync_folder(path)
+
+
+def partial_of(path: Path) -> Path:
+    """Return the name that a file has while `replacing` writes it. Only a killed process leaves it."""
+    return path.with_name(f".{path.name}.partial")
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Replace `path` atomically and durably with what is written to the yielded file.
 
-    The file is called `.{name}.partial` until the block ends. If it ends with an error, the partial file is
+    The file is called `partial_of(path)` until the block ends. If it ends with an error, the partial file is
     removed, and what was at `path` stays as it was.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: the file cannot be written, or its name cannot be made durable. In the second case a new file
+            is removed, and one that replaced another stays.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial = partial_of(path)
     partial.unlink(missing_ok=True)  # from a process that was killed
     try:
         with partial.open("xb") as file:
             yield file
             file.flush()
             sync(file.fileno())
+            if not os.path.samestat(os.fstat(file.fileno()), os.lstat(partial)):
+                raise OSError(errno.EBUSY, "another process is writing it", str(path))
+        new = not os.path.lexists(path)
         os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    fsync_directory(path.parent)
+    try:
+        fsync_directory(path.parent)
+    except OSError:
+        if new:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def write_file(path: Path, *data: bytes | memoryview) -> None:

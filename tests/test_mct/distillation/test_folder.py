@@ -43,6 +43,28 @@ def test_folder_with_files_is_refused(tmp_path: Path, bundle, digits, model) -> 
     assert [entry.name for entry in tmp_path.iterdir()] == ["precious"]
 
 
+def test_half_of_a_first_state_is_nothing(tmp_path: Path, bundle, digits, model) -> None:
+    """A run that was killed while it wrote its first file is started by the same command; what it left goes."""
+    (tmp_path / ".state.safetensors.partial").write_bytes(b"half")
+    folder = RunFolder(tmp_path)
+    run_whole(distiller_of(bundle, digits, model, replace(CONFIG, outer_steps=1)), folder)
+    assert not list(tmp_path.glob(".*"))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / ".state.safetensors.partial").write_bytes(b"half")
+    with pytest.raises(MissingError, match="start it without --resume"):
+        next(distill(distiller_of(bundle, digits, model), RunFolder(tmp_path / "elsewhere"), resume=True))
+
+
+def test_half_written_files_of_a_killed_save_are_removed(tmp_path: Path, bundle, digits, model) -> None:
+    """Whichever file it was; a file that is not of the run stays."""
+    folder = RunFolder(tmp_path)
+    run_whole(distiller_of(bundle, digits, model, replace(CONFIG, outer_steps=1)), folder)
+    for name in (".state.safetensors.partial", ".images.png.partial", ".settings.json.partial", ".mine"):
+        (tmp_path / name).write_bytes(b"half")
+    run_whole(distiller_of(bundle, digits, model, replace(CONFIG, outer_steps=2)), folder, resume=True)
+    assert [path.name for path in tmp_path.glob(".*")] == [".mine"]
+
+
 def test_two_runs_in_one_folder_at_once_are_refused(tmp_path: Path, bundle, digits, model) -> None:
     """The folder is locked for the whole run; a resume waits for nobody and changes nothing."""
     folder = RunFolder(tmp_path / "run")

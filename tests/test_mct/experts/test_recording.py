@@ -64,6 +64,31 @@ def test_other_settings_do_not_touch_an_interrupted_run(tmp_path: Path, out: str
     assert next(run_of(tmp_path / out).events()) == ExpertsFound(count=1)
 
 
+@pytest.mark.parametrize("left", [{".experts": b""}, {".experts": b"half"}, {"..experts.partial": b"half"}])
+def test_half_of_a_marker_is_nothing(tmp_path: Path, left: dict[str, bytes]) -> None:
+    """A run that was killed before it stored anything is started by any command, also with other settings."""
+    small = {"experts": 1, "epochs": 1, "batch_size": 2000}
+    folder = run_of(tmp_path / "out", **small).path
+    folder.mkdir(parents=True)
+    for name, data in left.items():
+        (folder / name).write_bytes(data)
+    for out in ("out", "whole"):
+        for _ in run_of(tmp_path / out, **small).events():
+            pass
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_foreign_files_are_refused_beside_a_marker_of_another_run(tmp_path: Path) -> None:
+    """Where something lies beside the marker, the marker decides."""
+    run = run_of(tmp_path / "out")
+    run.path.mkdir(parents=True)
+    (run.path / ".experts").write_bytes(b"other")
+    (run.path / "replay_buffer_0.pt").write_bytes(b"precious")
+    with pytest.raises(ExistsError, match="other settings"):
+        next(run.events())
+    assert (run.path / "replay_buffer_0.pt").read_bytes() == b"precious"
+
+
 def test_set_of_experts_grows_after_a_kill_at_the_end(tmp_path: Path) -> None:
     """Killed between the last, short file and the end of the run: its two experts are two, not ten."""
     run = run_of(tmp_path)

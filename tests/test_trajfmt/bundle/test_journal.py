@@ -7,12 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 import trajfmt
 import trajfmt.bundle.create
 from tests.helpers.folders import hashes
 from trajfmt import ArrayTrajectory, ParamLayout, Provenance
+from trajfmt.errors import ExistsError
 from trajfmt.schema.manifest import Origin
 from trajfmt.schema.provenance import SourceFile
 
@@ -23,7 +25,7 @@ Walk = Callable[..., Array]
 def test_interrupted_work_is_taken_over_by_the_same_job_only(
     layout: ParamLayout, walk: Walk, tmp_path: Path
 ) -> None:
-    """The same job continues and gives the same bytes; another job starts afresh."""
+    """The same job continues and gives the same bytes; another job refuses."""
     thetas = [walk(layout, seed=seed) for seed in range(3)]
 
     origins = [Origin(0, number) for number in range(3)]
@@ -44,6 +46,13 @@ def test_interrupted_work_is_taken_over_by_the_same_job_only(
     writer = trajfmt.create(tmp_path / "other", layout, encoding="convex", job=b"1")
     writer.add(ArrayTrajectory(thetas[0], layout))
     writer.release()
+    for job in (b"2", None):
+        with pytest.raises(ExistsError, match="an interrupted run has finished trajectories"):
+            trajfmt.create(tmp_path / "other", layout, encoding="convex", job=job)
+    trajfmt.create(tmp_path / "other", layout, encoding="convex", job=b"1").discard()
+    writer = trajfmt.create(tmp_path / "other", layout, encoding="convex")
+    writer.add(ArrayTrajectory(thetas[0], layout))
+    writer.release()  # nobody can continue what has no job
     writer = trajfmt.create(tmp_path / "other", layout, encoding="convex", job=b"2")
     assert writer.recover() == []
     writer.discard()

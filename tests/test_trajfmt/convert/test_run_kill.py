@@ -16,7 +16,7 @@ from trajfmt.bundle.validation import validate
 from trajfmt.convert.events import Event
 from trajfmt.convert.options import ConvertOptions
 from trajfmt.convert.run import convert
-from trajfmt.errors import SourceError, UsageError
+from trajfmt.errors import ExistsError, SourceError, UsageError, WriteError
 from trajfmt.sources.mtt_family.replay import ReplayPart
 from trajfmt.sources.torchfile.zipped import ZippedTrajectory
 
@@ -204,8 +204,13 @@ if mode in ("create", "removed", "append"):
         code, resumed, error = forked(folder / "src", target, **options)
         report["resumed"] += bool(resumed)
         if done:
-            if ("duplicate" if mode == "append" else "exists") not in error:
+            told = "duplicate" if mode == "append" else "exists"
+            recognised = mode == "append" and code == 0  # before the hidden folder was removed
+            if not (recognised or told in error) or files(target) != expected:
                 report["problems"].append([limit, f"complete already, the rerun gives {code} {error}"])
+            report["recognised"] = report.get("recognised", 0) + recognised
+            if partial.exists():
+                report["problems"].append([limit, "the rerun leaves the hidden folder"])
         elif code or files(target) != expected:
             report["problems"].append([limit, f"rerun gives {code} {error} and {len(files(target))} files"
                 f" instead of {len(expected)}"])
@@ -261,7 +266,9 @@ def test_kill_after_publishing_and_removal_of_the_bundle(tmp_path: Path) -> None
 @pytest.mark.parametrize("suffix", [".mct", ".mtt"])
 def test_kill_while_an_append_is_published(tmp_path: Path, suffix: str) -> None:
     """Killed while it publishes, an append leaves the old bundle or the new, and the rerun completes it."""
-    assert small(tmp_path, suffix, "append", 24)["problems"] == []
+    report = small(tmp_path, suffix, "append", 24)
+    assert report["problems"] == []
+    assert report["recognised"] >= 1
 
 
 # --- continuing -------------------------------------------------------------------------------------------
@@ -307,27 +314,68 @@ def test_rerun_continues_from_the_finished_trajectories(
     assert not journal.parent.exists()
 
 
-def test_other_options_discard_the_partial_work(source: Path, tmp_path: Path) -> None:
-    """Another choice of knots starts afresh, and nothing of the old choice is left in the bundle."""
+@pytest.mark.parametrize("change", ["options", "source", "version", "format"])
+def test_another_conversion_refuses_and_loses_nothing(
+    source: Path, tmp_path: Path, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says what is unfinished and where; that conversion can still be continued, or given up by hand."""
+    target, hidden, options = tmp_path / "out.mct", tmp_path / ".out.mct.partial", ConvertOptions()
+    convert(source, tmp_path / "whole.mct")
     with pytest.raises(KeyboardInterrupt):
-        convert(source, tmp_path / "out.mct", on_event=Interrupt(3))
+        convert(source, target, on_event=Interrupt(3))
+    job, stamp = (hidden / "job").read_bytes(), (source / "replay_buffer_0.pt").stat().st_mtime_ns
+    if change == "options":
+        options = ConvertOptions(knots=(2,))
+    elif change == "source":
+        os.utime(source / "replay_buffer_0.pt", ns=(1, 1))
+    elif change == "version":
+        monkeypatch.setattr("trajfmt.convert.hashing.__version__", "0.0.7")
+    else:
+        (hidden / "job").write_bytes(job[:64])  # as earlier versions wrote it
+    before = files(hidden)
+    with pytest.raises(ExistsError, match="has finished trajectories for this bundle") as told:
+        convert(source, target, options)
+    assert str(hidden) in str(told.value)
+    assert (str(source) in str(told.value)) == (change != "format")
+    assert files(hidden) == before
+    monkeypatch.undo()
+    (hidden / "job").write_bytes(job)
+    os.utime(source / "replay_buffer_0.pt", ns=(stamp, stamp))
     events: list[Event] = []
-    options = ConvertOptions(knots=(2,), layers="module")
-    convert(source, tmp_path / "out.mct", options, on_event=events.append)
-    convert(source, tmp_path / "fresh.mct", options)
-    assert not [event for event in events if event.kind == "resumed"]
-    assert files(tmp_path / "out.mct") == files(tmp_path / "fresh.mct")
+    convert(source, target, on_event=events.append)
+    assert [event.kind for event in events if event.kind == "resumed"] == ["resumed"]
+    assert files(target) == files(tmp_path / "whole.mct")
 
 
-def test_changed_source_discards_the_partial_work(source: Path, tmp_path: Path) -> None:
-    """A file that was written anew between two runs is converted anew."""
+@pytest.mark.parametrize("damage", ["record", "table", "part", "gone", "unreadable", "flipped"])
+def test_damaged_journal_costs_time_only(source: Path, tmp_path: Path, damage: str) -> None:
+    """What cannot be read is converted again, and the bytes are those of an undisturbed run."""
+    convert(source, tmp_path / "whole.mct")
     with pytest.raises(KeyboardInterrupt):
-        convert(source, tmp_path / "out.mct", on_event=Interrupt(3))
-    save(source, 5, 2)
-    os.replace(source / "replay_buffer_5.pt", source / "replay_buffer_0.pt")
+        convert(source, tmp_path / "out.mct", on_event=Interrupt(2))
+    journal = tmp_path / ".out.mct.partial" / "journal"
+    record, table = journal / "00001.json", journal / "00001.safetensors"
+    if damage == "record":
+        record.write_bytes(record.read_bytes()[:20])
+    elif damage == "table":
+        table.write_bytes(table.read_bytes()[:20])
+    elif damage == "part":
+        (journal / "source-00000.json").write_bytes(b"{")
+    elif damage == "gone":
+        table.unlink()
+    elif damage == "unreadable":
+        record.unlink()
+        record.mkdir()
+    else:
+        content = bytearray(table.read_bytes())
+        content[-20] ^= 1
+        table.write_bytes(content)
+    if damage == "unreadable":  # it cannot be replaced either: one line, and nothing is lost
+        with pytest.raises(WriteError, match=r"out\.mct: cannot be written"):
+            convert(source, tmp_path / "out.mct")
+        record.rmdir()
     convert(source, tmp_path / "out.mct")
-    convert(source, tmp_path / "fresh.mct")
-    assert files(tmp_path / "out.mct") == files(tmp_path / "fresh.mct")
+    assert files(tmp_path / "out.mct") == files(tmp_path / "whole.mct")
 
 
 def test_bad_trajectory_keeps_what_was_finished(source: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,8 @@ from trajfmt.codecs.table import CODECS
 from trajfmt.errors import no_motion, non_finite
 from trajfmt.schema.layout import DTYPES, ParamLayout
 from trajfmt.schema.manifest import MAX_CHUNK, ChunkTable, CodecSettings
-from trajfmt.storage.writing import fsync_file, reserve
+from trajfmt.storage.skeleton import Skeleton, skeleton
+from trajfmt.storage.writing import reserve
 from trajfmt.trajectory.measure import Digest
 from trajfmt.trajectory.rounding import Rounding, finite, narrow
 from trajfmt.trajectory.source import Piecewise, Source, checked
@@ -60,32 +60,19 @@ def write(
         UsageError: the source does not fit the parameter layout.
         OSError: the file cannot be written.
     """
-    import h5py
-
     identity = Digest(source.timesteps, layout.numpy_dtype, every=True)
     pieces, before = _Pieces(source, layout, cast), _Pieces(source, layout, cast)
     shape = (source.timesteps, layout.size)
     chunked = CODECS[codec.name].chunked
     if not chunked:
         reserve(path, source.timesteps * layout.nbytes)
-    try:
-        with h5py.File(
-            path,
-            "w",
-            libver=("earliest", "v110"),
-            locking=False,  # some file systems have no locks
-            alignment_threshold=512,
-            alignment_interval=64,
-        ) as file:
-            if not chunked:
-                data, chunks = _write_contiguous(file, pieces, shape, layout, identity), None
-            else:
-                data, chunks = None, _write_chunks(file, pieces, before, shape, layout, codec, identity)
-    except RuntimeError as exc:  # raised by h5py if the file cannot be closed
-        raise OSError(errno.EIO, str(exc).splitlines()[0]) from exc
+    with skeleton(path, threshold=512, interval=64) as written:
+        if not chunked:
+            data, chunks = _write_contiguous(written, pieces, shape, layout, identity), None
+        else:
+            data, chunks = None, _write_chunks(written, pieces, before, shape, layout, codec, identity)
     if not identity.moves:
         raise no_motion()
-    fsync_file(path)
     return Pass(data, chunks, identity.digest(), tuple(pieces.rounding))
 
 
@@ -105,7 +92,7 @@ def _float_type(dtype: np.dtype[np.generic]) -> Any:
 
 
 def _write_contiguous(
-    file: Any, pieces: _Pieces, shape: tuple[int, int], layout: ParamLayout, identity: Digest
+    written: Skeleton, pieces: _Pieces, shape: tuple[int, int], layout: ParamLayout, identity: Digest
 ) -> int:
     """Write all timesteps contiguously, and return the byte offset of the first."""
     import h5py
@@ -115,15 +102,18 @@ def _write_contiguous(
     creation.set_obj_track_times(False)  # equal input must give equal bytes
     creation.set_fill_time(h5py.h5d.FILL_TIME_IFSET)
     space = h5py.h5s.create_simple(shape)
-    dataset = h5py.h5d.create(file.id, b"theta", kind, space, creation)
-    bits = unsigned(layout.numpy_dtype)
+    written.require(shape[0] * layout.nbytes)
+    dataset = h5py.h5d.create(written.file.id, b"theta", kind, space, creation)
+    space.select_hyperslab((0, 0), (1, 1))
+    one = np.zeros(1, unsigned(layout.numpy_dtype))
+    dataset.write(h5py.h5s.create_simple((1,)), space, one, kind)  # libhdf5 now allocates all of it
+    offset = position = int(dataset.get_offset())
     for t in range(shape[0]):
-        for start, piece in pieces.of(t, MAX_CHUNK):
+        for _, piece in pieces.of(t, MAX_CHUNK):
             identity.add(t, piece)
-            space.select_hyperslab((t, start), (1, piece.size))
-            memory = h5py.h5s.create_simple((piece.size,))
-            dataset.write(memory, space, piece.view(bits), kind)
-    return int(dataset.get_offset())
+            written.fill(position, piece.view(np.uint8).data)
+            position += piece.nbytes
+    return offset
 
 
 class _Pieces:
@@ -183,7 +173,7 @@ class _Pieces:
 
 
 def _write_chunks(
-    file: Any,
+    written: Skeleton,
     pieces: _Pieces,
     before: _Pieces,
     shape: tuple[int, int],
@@ -194,7 +184,7 @@ def _write_chunks(
     """Write all timesteps in encoded chunks, and return the positions of the chunks.
 
     Args:
-        file: the open HDF5 file.
+        written: the HDF5 file.
         pieces: the source.
         before: the same source, read one timestep behind `pieces`.
         shape: `(T+1, P)`.
@@ -214,7 +204,7 @@ def _write_chunks(
     for number, _, parameters in method.filters:
         creation.set_filter(number, h5py.h5z.FLAG_OPTIONAL, parameters)
     dataset = h5py.h5d.create(
-        file.id,
+        written.file.id,
         method.dataset.encode(),
         _float_type(unsigned(layout.numpy_dtype) if method.integers else layout.numpy_dtype),
         h5py.h5s.create_simple(shape),
@@ -222,7 +212,8 @@ def _write_chunks(
     )
     if settings.keyframe is not None:
         h5py.Dataset(dataset).attrs["keyframe"] = np.int64(settings.keyframe)
-    places: list[tuple[int, int]] = []
+    offsets: list[int] = []
+    sizes: list[int] = []
     for t in range(shape[0]):
         # The previous timestep is read a second time, because a timestep may be larger than memory.
         differs = settings.keyframe is not None and t % settings.keyframe
@@ -230,12 +221,14 @@ def _write_chunks(
         for start, piece in pieces.of(t, chunk):
             identity.add(t, piece)
             earlier = _padded(next(previous)[1], chunk) if differs else None
-            dataset.write_direct_chunk((t, start), method.encode(_padded(piece, chunk), earlier))
-            places.append((t, start))
-    infos = [dataset.get_chunk_info_by_coord(place) for place in places]
-    return ChunkTable(
-        offsets=[int(info.byte_offset) for info in infos], sizes=[int(info.size) for info in infos]
-    )
+            data = method.encode(_padded(piece, chunk), earlier)
+            written.require(len(data))
+            dataset.write_direct_chunk((t, start), data)
+            info = dataset.get_chunk_info_by_coord((t, start))
+            offsets.append(int(info.byte_offset))
+            sizes.append(int(info.size))
+            written.spill(offsets[-1], data)
+    return ChunkTable(offsets=offsets, sizes=sizes)
 
 
 def _padded(piece: Array, chunk: int) -> Array:

@@ -7,7 +7,6 @@ needs no libhdf5.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.storage.writing import fsync_file, reserve
+from trajfmt.storage.skeleton import skeleton
+from trajfmt.storage.writing import reserve
 
 __all__ = ["Tables", "write"]
 
@@ -67,26 +67,16 @@ def write(path: Path, tables: Iterable[tuple[int, Tables]], nbytes: int) -> dict
     Raises:
         OSError: the file cannot be written.
     """
-    import h5py
-
     reserve(path, nbytes)
     offsets: dict[int, dict[str, int]] = {}
-    try:
-        with h5py.File(
-            path,
-            "w",
-            libver=("earliest", "v110"),
-            locking=False,  # some file systems have no locks
-            alignment_threshold=8,
-            alignment_interval=8,
-        ) as file:
-            for index, table in tables:
-                group = file.create_group(f"{index:05d}")
-                offsets[index] = {}
-                for name, array in table.items().items():
-                    dataset = group.create_dataset(name, data=np.asarray(array, "<f8"))
-                    offsets[index][name] = int(dataset.id.get_offset())
-    except RuntimeError as exc:  # raised by h5py if the file cannot be closed
-        raise OSError(errno.EIO, str(exc).splitlines()[0]) from exc
-    fsync_file(path)
+    with skeleton(path, threshold=8, interval=8) as written:
+        for index, table in tables:
+            group = written.file.create_group(f"{index:05d}")
+            offsets[index] = {}
+            for name, array in table.items().items():
+                values = np.ascontiguousarray(array, "<f8")
+                written.require(values.nbytes)
+                dataset = group.create_dataset(name, data=values)
+                offsets[index][name] = int(dataset.id.get_offset())
+                written.spill(offsets[index][name], values.data)
     return offsets
