@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.errors import ExistsError, UnsafeError, UsageError, WriteError, display
+from trajfmt.errors import ExistsError, TrajfmtError, UnsafeError, UsageError, WriteError, display
 from trajfmt.storage.filesystem import our_uid, sync_folder
 from trajfmt.storage.locks import BusyError, Lock
 from trajfmt.storage.safetensors import NAMES, SafetensorsFile, encode_header
@@ -76,7 +76,7 @@ class Staging:
                 folder.mkdir(exist_ok=True)
         except BaseException as exc:
             self.release()
-            if isinstance(exc, OSError):
+            if isinstance(exc, OSError) and not isinstance(exc, TrajfmtError):
                 raise WriteError(f"{display(self.root)}: cannot be written: {exc.strerror or exc}") from exc
             raise
 
