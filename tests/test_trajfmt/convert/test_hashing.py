@@ -18,6 +18,7 @@ from trajfmt.convert.hashing import Watched
 from trajfmt.convert.run import convert
 from trajfmt.errors import SourceError
 from trajfmt.sources.base.collection import FilePart
+from trajfmt.sources.bundles import StoredTrajectory
 from trajfmt.sources.mtt_family.replay import ReplayPart
 from trajfmt.sources.torchfile.zipped import ZippedTrajectory
 from trajfmt.storage import opened
@@ -128,21 +129,22 @@ def test_bundle_is_checked_where_ctrl_c_arrives(tmp_path: Path, monkeypatch: pyt
     assert threads == [threading.main_thread()]
 
 
+@pytest.mark.parametrize("moment", [(Bundle, "verify"), (StoredTrajectory, "close")], ids=["before", "after"])
 def test_bundle_whose_weights_change_after_they_were_compared(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: tuple[type, str]
 ) -> None:
-    """Between the hashes and the end of a conversion nothing may take the place of what was compared."""
+    """Before they are read, or after, until the end of a conversion: nothing may take their place."""
     convert(save(tmp_path / "src"), tmp_path / "a.mtt")
     (weights,) = (tmp_path / "a.mtt").rglob("0*.h5")
-    verify = Bundle.verify
+    real = getattr(*moment)
 
-    def then_change(self: Bundle) -> None:
-        verify(self)
+    def then_change(self: Any) -> None:
+        real(self)
         with weights.open("r+b") as file:
             file.seek(-4, 2)
             file.write(bytes(4))
 
-    monkeypatch.setattr(Bundle, "verify", then_change)
+    monkeypatch.setattr(*moment, then_change)
     with pytest.raises(SourceError) as caught:
         convert(tmp_path / "a.mtt", tmp_path / "out.mct")
     assert caught.value.reason == "source_changed"
