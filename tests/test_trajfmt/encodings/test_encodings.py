@@ -10,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import trajfmt
-from trajfmt import ArrayTrajectory, ParamLayout
+from trajfmt import ArrayTrajectory, ParamLayout, UsageError
+from trajfmt.encodings.parts.encoding import Options
+from trajfmt.encodings.table import ENCODINGS
+from trajfmt.schema.manifest import MAX_TIMESTEPS
 
 
 @settings(max_examples=25, deadline=None)
@@ -38,3 +41,17 @@ def test_any_layout_round_trips(
     with trajfmt.open(path, verify=True) as bundle:
         for k, t in enumerate(bundle[0].knots):
             assert bundle[0].knot(k).tobytes() == bundle[0].at(t).tobytes() == theta[t].tobytes()
+
+
+@pytest.mark.parametrize("name", ENCODINGS)
+@pytest.mark.parametrize("timesteps", [MAX_TIMESTEPS, MAX_TIMESTEPS + 1])
+def test_more_than_a_million_timesteps_are_refused_before_the_work(name: str, timesteps: int) -> None:
+    """What no reader accepts is not written; the limit itself is."""
+    layout = ParamLayout.of([("w", (1,))])
+    encoder = ENCODINGS[name].encoder(Options(), layout)
+    source = ArrayTrajectory(np.zeros((timesteps, 1), "<f4"), layout)
+    if timesteps == MAX_TIMESTEPS:
+        encoder.check(source)
+        return
+    with pytest.raises(UsageError, match="at most 1048576 timesteps, got 1048577; keep every n-th"):
+        encoder.check(source)

@@ -16,6 +16,7 @@ from trajfmt.encodings.parts.knots import cut, index_of
 from trajfmt.encodings.parts.shards import KnotWriter, Shard
 from trajfmt.encodings.parts.written import NewFile, Written, with_numbers_and_buffers
 from trajfmt.errors import SourceError, UsageError, no_motion
+from trajfmt.schema.consistency import MAX_TABLE
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import ConvexEntry, ConvexManifest, ShardEntry, TableEntry
 from trajfmt.trajectory.beta import check_knots
@@ -91,8 +92,14 @@ class ConvexEncoder:
 
         Raises:
             SourceError: the trajectory must not be converted; `reason` says why.
-            UsageError: a recorded trajectory has other settings, or the source does not fit the layout.
+            UsageError: a recorded trajectory has other settings, the source does not fit the layout, or its
+                table would be too large.
         """
+        if source.timesteps * layout.num_layers > MAX_TABLE:
+            raise UsageError(
+                f"a table must have at most {MAX_TABLE} elements, got {source.timesteps} timesteps of"
+                f" {layout.num_layers} layers; use fewer layers, or keep every n-th timestep"
+            )
         given = source if isinstance(source, Convexified) else None
         knots = (0, *self.inserted, source.timesteps - 1) if given is None else given.knots
         contents = cut(layout, len(knots), self.shard_bytes)

@@ -14,8 +14,9 @@ from trajfmt.encodings.parts.discrete import Discretised
 from trajfmt.encodings.parts.encoding import Input, Options, Sized, require_two_timesteps
 from trajfmt.encodings.parts.written import NewFile, Written, with_numbers_and_buffers
 from trajfmt.errors import UsageError
+from trajfmt.schema.consistency import MAX_EXPANSION
 from trajfmt.schema.layout import ParamLayout
-from trajfmt.schema.manifest import MAX_CHUNK, CodecSettings, FullEntry, FullManifest
+from trajfmt.schema.manifest import MAX_CHUNK, ChunkTable, CodecSettings, FullEntry, FullManifest
 from trajfmt.trajectory.recorder import Recorded
 from trajfmt.trajectory.source import Convexified
 
@@ -79,7 +80,8 @@ class FullEncoder:
 
         Raises:
             SourceError: the trajectory must not be converted; `reason` says why.
-            UsageError: the trajectory was recorded convexified, or the source does not fit the layout.
+            UsageError: the trajectory was recorded convexified, the source does not fit the layout, or its
+                weights are nearly all zeros.
         """
         if isinstance(source, Recorded):
             raise UsageError("the trajectory was recorded convexified and has no waypoints; write a .mct")
@@ -87,11 +89,24 @@ class FullEncoder:
             source = Discretised(source, layout, cast=self.cast)
         path = new_path()
         pass_ = writer.write(path, source, layout, self.chunks, cast=self.cast)
+        if pass_.chunks is not None:
+            self._require_little_expansion(pass_.chunks, layout, path)
         entry = FullEntry(
             timesteps=source.timesteps, file="", digest=pass_.digest, data=pass_.data, chunks=pass_.chunks
         )
         written = Written(entry, (NewFile(path, "theta", ".h5"),), rounding=pass_.rounding)
         return with_numbers_and_buffers(written, new_path, source, range(source.timesteps))
+
+    def _require_little_expansion(self, chunks: ChunkTable, layout: ParamLayout, path: Path) -> None:
+        """Remove the file and raise an error if its chunks expand more than a reader accepts."""
+        stored = sum(chunks.sizes)
+        decoded = len(chunks.sizes) * (self.chunks.chunk or 0) * layout.numpy_dtype.itemsize
+        if decoded > MAX_EXPANSION * stored:
+            path.unlink()
+            raise UsageError(
+                f"weights must not shrink to less than 1/{MAX_EXPANSION} of their size, got {stored} bytes"
+                f" for {decoded}; store them with codec `none`"
+            )
 
     def manifest(self, common: dict[str, Any]) -> FullManifest:
         """Return a manifest with the fields in `common`."""

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 import trajfmt
 from tests.helpers.equations import SHAPES, beta_of
-from trajfmt import ParamLayout
+from trajfmt import ParamLayout, UsageError
+from trajfmt.encodings.convex import encoder
 
 Array = NDArray[np.generic]
 
@@ -48,3 +49,19 @@ def test_gram_matrix_keeps_the_shape_of_the_path(theta: Array, write_bundle: Cal
         gram = bundle[0].gram  # type: ignore[attr-defined]
         moved = theta.astype(np.float64) - theta[0].astype(np.float64)
         assert np.allclose(gram, moved @ moved.T, rtol=0, atol=1e-11 * np.abs(gram).max())
+
+
+def test_table_that_no_reader_accepts_is_refused_before_the_work(
+    layout: ParamLayout,
+    walk: Callable[..., Any],
+    write_bundle: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Timesteps times layers: exactly the limit is written, and one element less is too little room."""
+    theta = walk(layout)
+    size = len(theta) * layout.num_layers
+    monkeypatch.setattr(encoder, "MAX_TABLE", size)
+    write_bundle(layout, theta)
+    monkeypatch.setattr(encoder, "MAX_TABLE", size - 1)
+    with pytest.raises(UsageError, match=f"at most {size - 1} elements, got {len(theta)} timesteps"):
+        write_bundle(layout, theta, name="more.mct")

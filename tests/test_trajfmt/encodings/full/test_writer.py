@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.helpers.equations import SHAPES
-from trajfmt import ParamLayout
+from trajfmt import ParamLayout, UsageError
+from trajfmt.bundle.validation import validate
 from trajfmt.codecs.archive import KEYFRAME
 
 Array = NDArray[np.generic]
@@ -59,3 +60,19 @@ def test_archive_is_smaller_than_zstd_on_a_slow_walk(write_bundle: Callable[...,
         path = write_bundle(layout, theta, name=f"{codec}.mtt", encoding="full", codec=codec)
         size[codec] = (path / "theta/00000.h5").stat().st_size
     assert size["archive"] < 0.8 * size["zstd"] < 0.8 * size["none"]
+
+
+@pytest.mark.parametrize("codec", ["none", "zstd", "archive"])
+def test_weights_that_are_nearly_all_zeros_are_stored_with_codec_none(
+    codec: str, tmp_path: Path, write_bundle: Callable[..., Path]
+) -> None:
+    """Another codec would shrink them so far that no reader accepts the bundle: nothing is left of it."""
+    theta = np.zeros((2, 200_000), "<f4")
+    theta[1, 7] = 1.0
+    layout = ParamLayout.of([("w", (200_000,))])
+    if codec == "none":
+        assert validate(write_bundle(layout, theta, encoding="full", codec=codec)) == []
+        return
+    with pytest.raises(UsageError, match="store them with codec `none`"):
+        write_bundle(layout, theta, encoding="full", codec=codec)
+    assert list(tmp_path.iterdir()) == []
