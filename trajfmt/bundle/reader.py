@@ -166,20 +166,18 @@ def read_manifest(root: Place) -> bytes:
             "not_a_bundle", "a bundle is a folder with a manifest.json, but this is a file", path=root
         )
     path = root / FILE_NAME
-    if not os.path.lexists(path):
-        raise NotABundleError(
-            "not_a_bundle", "a bundle is a folder with a manifest.json, but this folder has none", path=root
-        )
     try:
         fd = open_regular(path)
-    except CorruptError as exc:
-        raise NotABundleError("not_a_bundle", exc.message, path=path) from exc
-    with os.fdopen(fd, "rb") as file:  # one system call may read only a part of it
-        data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise UnsafeError(
-            "manifest_too_large",
-            f"a manifest must have at most {MAX_BYTES} bytes, got {path.stat().st_size}",
-            path=path,
-        )
-    return data
+    except CorruptError as exc:  # there is no such file
+        raise NotABundleError(
+            "not_a_bundle", "a bundle is a folder with a manifest.json, but this folder has none", path=root
+        ) from exc
+    with os.fdopen(fd, "rb") as file:  # reads on, as one system call may return only a part
+        size = os.fstat(fd).st_size
+        if size > MAX_BYTES:
+            raise UnsafeError(
+                "manifest_too_large",
+                f"a manifest must have at most {MAX_BYTES} bytes, got {size}",
+                path=path,
+            )
+        return file.read(MAX_BYTES)

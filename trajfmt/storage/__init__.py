@@ -22,11 +22,12 @@ Modules:
 from trajfmt.storage.cache import cache_folder
 from trajfmt.storage.files import sha256_file
 from trajfmt.storage.staging import Staging
-from trajfmt.storage.writing import partial_of, write_file
+from trajfmt.storage.writing import occupied, partial_of, write_file
 
 __all__ = [
     "Staging",
     "cache_folder",
+    "occupied",
     "partial_of",
     "sha256_file",
     "write_file",

@@ -7,6 +7,8 @@ followed that the manifest does not name.
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -22,12 +24,19 @@ __all__ = ["check"]
 _PIPELINES: Final = {(), *(tuple(step.number for step in codec.filters) for codec in CODECS.values())}
 _NAMES: Final = {step.number: step.name for codec in CODECS.values() for step in codec.filters}
 
+_ERRNO: Final = re.compile(r"errno = (\d+), error message = ")
+"""How libhdf5 reports that a system call failed."""
+
 _ODD: Final = 8
 """Superfluous objects that are named."""
 
 
 def check(path: Path, expected: Mapping[str, Dataset]) -> Iterator[FormatError]:
-    """Yield every disagreement of a file with the manifest."""
+    """Yield every disagreement of a file with the manifest.
+
+    Raises:
+        OSError: the file cannot be read, which says nothing about its contents.
+    """
     try:
         with h5py.File(path, "r") as file:
             yield from _names(file, {name.partition("/")[0] for name in expected}, path)
@@ -41,6 +50,9 @@ def check(path: Path, expected: Mapping[str, Dataset]) -> Iterator[FormatError]:
     except FormatError as exc:
         yield exc
     except Exception as exc:  # h5py lets through whatever damaged metadata provoke
+        if failed := _ERRNO.search(str(exc)):
+            number = int(failed[1])
+            raise OSError(number, os.strerror(number), str(path)) from exc
         reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
         yield CorruptError("header_invalid", f"not readable as HDF5: {reason}", path=path)
 

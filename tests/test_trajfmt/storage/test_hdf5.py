@@ -13,6 +13,7 @@ import pytest
 
 import trajfmt
 from tests.helpers.damage import TABLES, THETA, entry_of, patch_at, reasons_of, rewrite
+from tests.helpers.walks import write_walks
 from trajfmt.bundle.validation import validate
 
 SECRET = np.full((6, 9), 1234.5, "<f4")
@@ -153,6 +154,7 @@ def test_not_hdf5_at_all(convex: Path, edit_manifest: Callable[..., None]) -> No
 
 VALIDATE = """
 import sys, pathlib
+from tests.helpers.walks import write_walks
 from trajfmt.bundle.validation import validate
 print(*sorted({problem.reason for problem in validate(pathlib.Path(sys.argv[1]))}))
 """
@@ -198,3 +200,17 @@ def test_hdf5_type_without_numpy_equivalent_is_unsafe(full: Path, edit_manifest:
 
     rewrite(full, edit_manifest, fill)
     assert "hdf5_unsafe" in reasons_of(full)
+
+
+def test_file_that_cannot_be_read_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of the disk says nothing about the contents."""
+    bundle = write_walks(tmp_path / "o.mtt", 1, "full")
+
+    def fail(*_arguments: object, **_named: object) -> None:
+        raise OSError("(file read failed: time = now\n, errno = 5, error message = 'Input/output error')")
+
+    monkeypatch.setattr(h5py, "File", fail)
+    with pytest.raises(OSError, match=r"Input/output error: .*00000\.h5"):
+        validate(bundle)
