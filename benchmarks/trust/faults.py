@@ -2,19 +2,20 @@
 
 Small commands run in forked processes, in which a preloaded library (`shim.c`) makes system calls fail:
 
-    errors      every call that concerns the command's files fails once, with each error that it may have;
-                from each read or write on, all of them do half of what was asked
+    errors      every call that concerns the command's files fails once, with each error that it may have
+                (with `--quick`: one of them); from each read or write on, all do half of what was asked
     kills       SIGKILL before and after each call, and at random moments
-    disks       disks of every size that is too small: a tmpfs for root, otherwise the library counts bytes
+    disks       disks of every size that is too small: bytes counted by the library and, for root, a tmpfs
 
 After each trial: the process was ended by no signal but ours; it left no traceback; its exit code is a
 documented one, with one line that says why; exit 0 only with the complete result, and not if a call failed
 that was to make it durable; otherwise what was there is unchanged; and the same command, run again, gives
 the bytes of an undisturbed run, or says that they are there.
 
-    python benchmarks/trust/faults.py [--share 1/10] [--only errors,kills,disks] [--commands NAME,NAME]
+    python benchmarks/trust/faults.py [--quick] [--share 1/10] [--only errors,kills,disks]
+        [--commands NAME,NAME]
 
-Needs gcc and Linux. `--share 1/10` does every tenth trial. Exits with 1 if anything is wrong.
+Needs gcc and Linux. `--share 1/10` does every tenth trial. It exits with 1 if anything is wrong.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from __future__ import annotations
 import argparse
 import errno
 import json
+import mmap
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -155,10 +158,16 @@ class Trials:
     def _found_inputs(self) -> Any:
         return [contents(self._folder / name) for name in self._command.needs if name != self._command.makes]
 
-    def trial(self, group: str, what: str, fault: dict[str, int], **more: Any) -> None:
-        """Run the command with a fault, and again without; note everything that is wrong."""
+    def run(self, fault: dict[str, int] = NOTHING, **more: Any) -> dict[str, Any]:
+        """Run the command."""
+        return self._server.run(self._command, self._folder, fault, **more)
+
+    def trial(self, group: str, what: str, fault: dict[str, int], **more: Any) -> Any:
+        """Run the command with a fault and again without, note what is wrong, and return its exit code."""
         self.fresh()
-        self.judge(group, what, self._server.run(self._command, self._folder, fault, **more))
+        done = self.run(fault, **more)
+        self.judge(group, what, done)
+        return done["code"]
 
     def kill_at_random(self, times: int) -> None:
         """Kill the command at moments of its whole duration."""
@@ -210,7 +219,7 @@ class Trials:
             wrong("exit 0 without the complete result")
         if done["code"] == 0 and done["hit"] == KINDS["fsync"] and "fsync" in what:
             wrong("exit 0, but the result is not durable")
-        again = self._server.run(self._command, self._folder, NOTHING)
+        again = self.run()
         there = complete and self._command.name != "save"
         said = "exists" in again["text"] or "duplicate" in again["text"]
         if "Traceback" in again["text"]:
@@ -233,11 +242,12 @@ class Trials:
         return {name: data for name, data in found.items() if name in listed | {"manifest.json"}}
 
 
-def errors(trials: Trials) -> Iterator[tuple[str, str, dict[str, int]]]:
+def errors(trials: Trials, *, quick: bool) -> Iterator[tuple[str, str, dict[str, int]]]:
     """Yield a trial for each call and each error, and for each read and write that does only a half."""
     for kind, mask in KINDS.items():
         for nth in range(1, trials.calls[kind] + 1):
-            for name in ERRORS[kind]:
+            names = ERRORS[kind]
+            for name in (names[nth % len(names)],) if quick else names:
                 fault = {"kinds": mask, "nth": nth, "action": FAIL, "number": getattr(errno, name)}
                 yield f"{kind}", f"{name} from {kind} {nth}", fault
             if kind in ("read", "write"):
@@ -245,29 +255,33 @@ def errors(trials: Trials) -> Iterator[tuple[str, str, dict[str, int]]]:
                 yield f"short {kind}", f"short {kind}s from {nth}", fault
 
 
-def kills(trials: Trials) -> Iterator[tuple[str, str, dict[str, int]]]:
-    """Yield a trial for each call before and after which the process is killed."""
+def kills(trials: Trials, *, quick: bool) -> Iterator[tuple[str, str, dict[str, int]]]:
+    """Yield a trial for each call before and after which the process is killed; with `quick`, one of them."""
     fault = {**NOTHING, "kinds": CHANGES}
     for nth in range(1, sum(trials.calls[kind] for kind in KINDS if KINDS[kind] & CHANGES) + 1):
-        for action, word in ((KILL, "before"), (KILL_AFTER, "after")):
+        moments = ((KILL, "before"), (KILL_AFTER, "after"))
+        for action, word in (moments[nth % 2],) if quick else moments:
             yield "kills", f"killed {word} change {nth}", {**fault, "nth": nth, "action": action}
 
 
-def small_disks(trials: Trials, mount: Path | None, folder: Path) -> Iterator[tuple[str, Any]]:
-    """Yield the size of each disk that is tried, and what came of the command on it."""
-    sizes = range(0, 160_000, 8_000 if mount is None else 4096)
-    for size in sizes:
+def counted_disks(trials: Trials, share: tuple[int, int]) -> None:
+    """Run the command on disks that take ever more bytes, counted by the library, until it succeeds."""
+    for size in range(0, 2**20, 1536 * share[1] // share[0]):
+        fault = {"kinds": EVERY, "nth": 1, "action": FULL, "number": size}
+        if trials.trial("disks, counted", f"{size} bytes free", fault) == 0:
+            return
+
+
+def mounted_disks(trials: Trials, mount: Path, share: tuple[int, int]) -> None:
+    """Run the command on a tmpfs of ever more pages, until it succeeds."""
+    for size in range(0, 2**20, mmap.PAGESIZE * share[1] // share[0]):
         trials.fresh()
-        if mount is None:
-            fault = {"kinds": EVERY, "nth": 1, "action": FULL, "number": size}
-            yield f"{size} bytes free", trials._server.run(trials._command, folder, fault)
-            continue
         state = os.statvfs(mount)
         used = (state.f_blocks - state.f_bfree) * state.f_bsize
-        _resize(mount, max(used + size, 4096))  # size 0 would be no limit at all
-        done = trials._server.run(trials._command, folder, NOTHING)
+        _resize(mount, max(used + size, mmap.PAGESIZE))  # size 0 would be no limit at all
+        done = trials.run()
         _resize(mount, 2**26)
-        yield f"{size} bytes free", done
+        trials.judge("disks, tmpfs", f"{size} bytes free", done)
         if done["code"] == 0:
             return
 
@@ -288,7 +302,9 @@ def mounted(folder: Path) -> Path | None:
     return mount if done.returncode == 0 else None
 
 
-def campaign(only: set[str], names: set[str], share: tuple[int, int], folder: Path) -> Tally:
+def campaign(
+    only: set[str], names: set[str], share: tuple[int, int], folder: Path, *, quick: bool = False
+) -> Tally:
     """Run all trials, and print a line for each command."""
     tally = Tally()
     material = folder / "material"
@@ -309,18 +325,17 @@ def campaign(only: set[str], names: set[str], share: tuple[int, int], folder: Pa
             for group in (errors, kills):
                 if group.__name__ not in only or (group is kills and not command.makes):
                     continue
-                for kind, what, fault in group(trials):
+                for kind, what, fault in group(trials, quick=quick):
                     number += 1
                     if number % share[1] < share[0]:
                         trials.trial(kind, what, fault)
             if command.makes and "kills" in only:
                 trials.kill_at_random(30 * share[0] // share[1])
-            if "disks" in only and command.makes:
-                place = (mount or folder) / "work"
-                on_disk = Trials(server, command, place, material, tally)
-                for what, done in small_disks(on_disk, mount, place):
-                    on_disk.judge("disks", what, done)
-                shutil.rmtree(place)
+            if command.makes and "disks" in only:
+                counted_disks(trials, share)
+            if command.makes and mount is not None:
+                mounted_disks(Trials(server, command, mount / "work", material, tally), mount, share)
+                shutil.rmtree(mount / "work")
             print(
                 f"{command.name:20} {tally.tried.total() - tried:6} trials,"
                 f" {len(tally.wrong) - before} wrong,"
@@ -341,13 +356,17 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--share", default="1/1", help="do a share of the trials, such as 1/10")
+    parser.add_argument("--quick", action="store_true", help="one error, and one kill, for each call")
     parser.add_argument("--only", default="errors,kills,disks", help="groups of trials")
     parser.add_argument("--commands", default="", help="names of commands, such as append,export")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nothing stays mounted
     some, whole = map(int, options.share.split("/"))
     with tempfile.TemporaryDirectory() as folder:
         names = set(filter(None, options.commands.split(",")))
-        tally = campaign(set(options.only.split(",")), names, (some, whole), Path(folder).resolve())
+        tally = campaign(
+            set(options.only.split(",")), names, (some, whole), Path(folder).resolve(), quick=options.quick
+        )
     print(f"\n{'':20} {'tried':>6} {'reached':>8}")
     for kind in sorted(tally.tried):
         print(f"{kind:20} {tally.tried[kind]:6} {tally.hit[kind]:8}")
