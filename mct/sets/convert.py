@@ -3,8 +3,6 @@
 Either all files are written or none. Notes report what the new layout cannot store.
 """
 
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +14,7 @@ from mct.sets import arrays, ours
 from mct.sets.base import FileLayout
 from mct.sets.settle import Notes, UserFacts, rate_of_user, settle
 from mct.sets.table import Opened, named, open_set
-from trajfmt.storage import write_file
+from trajfmt.storage import Staging, occupied, write_file
 
 _MOST_CLASSES: Final = 100_000
 """Largest number of classes of logits. A larger one is probably a typing error, and would exhaust memory."""
@@ -89,7 +87,7 @@ def _unused(user: UserFacts) -> Iterator[str]:
 
 def _target(dest: Path, to: str | None) -> FileLayout:
     """Choose the layout to write, and check `dest`, before anything is read."""
-    if os.path.lexists(dest):
+    if occupied(dest):
         raise ExistsError(f"{dest} exists; use another name")
     if not dest.absolute().parent.is_dir():
         raise MissingError(f"{dest.absolute().parent}: no such folder; create it first")
@@ -116,10 +114,12 @@ def _to_ours(opened: Opened, dest: Path, user: UserFacts, root: Path | None, not
 
 
 def _write_folder(dest: Path, files: Mapping[str, bytes]) -> None:
-    """Write all files to a temporary folder beside `dest`, and rename the folder to `dest`."""
-    with tempfile.TemporaryDirectory(dir=dest.absolute().parent, prefix=f".{dest.name}.") as temporary:
-        folder = Path(temporary) / dest.name
-        folder.mkdir()
+    """Write all files to a hidden folder beside `dest`, and rename the folder to `dest`, durably."""
+    staging = Staging(dest, None)
+    try:
         for name, data in files.items():
-            write_file(folder / name, data)
-        folder.rename(dest)
+            write_file(staging.bundle / name, data)
+        staging.publish()
+    except BaseException:
+        staging.discard()
+        raise

@@ -21,6 +21,7 @@ from trajfmt.schema.provenance import Provenance
 from trajfmt.storage.address import local
 from trajfmt.storage.publishing import complete
 from trajfmt.storage.staging import Staging
+from trajfmt.storage.writing import occupied
 
 __all__ = ["BundleWriter", "append", "appended", "create"]
 
@@ -68,7 +69,7 @@ def create(
         UsageError: the arguments are invalid, or contradict each other.
     """
     destination = local(path)
-    if os.path.lexists(destination):
+    if occupied(destination):
         Staging.sweep(destination)
         raise ExistsError(f"{display(destination)} already exists; choose another name or remove it")
     options = Options(

@@ -12,7 +12,7 @@ from trajfmt.bundle.reader import Bundle, Trajectory
 from trajfmt.encodings.parts.knots import checkpoint_header
 from trajfmt.errors import ExistsError, TrajfmtError, UsageError, WriteError, display
 from trajfmt.storage.address import local
-from trajfmt.storage.writing import replacing
+from trajfmt.storage.writing import occupied, replacing
 
 __all__ = ["extract"]
 
@@ -40,7 +40,7 @@ def extract(bundle: Bundle, trajectory: int, t: float, output: str | os.PathLike
     path = local(output)
     if path.suffix != ".safetensors":
         raise UsageError(f"{display(path)}: the output must end in .safetensors")
-    if os.path.lexists(path):
+    if occupied(path):
         raise ExistsError(f"{display(path)} already exists; choose another name or remove it")
     if not path.absolute().parent.is_dir():
         raise UsageError(f"{display(path.absolute().parent)}: no such folder; create it first")

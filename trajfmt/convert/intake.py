@@ -6,7 +6,6 @@ weights.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +34,7 @@ from trajfmt.sources.bundles import BundlePart
 from trajfmt.sources.discovery import open_source
 from trajfmt.storage.address import Place
 from trajfmt.storage.staging import Staging
+from trajfmt.storage.writing import occupied
 from trajfmt.trajectory.source import Convexified
 
 __all__ = ["Intake", "Prepared", "check_destination", "located_error"]
@@ -167,7 +167,7 @@ def check_destination(target: Path, options: ConvertOptions) -> None:
         read_manifest(target)
     elif not target.absolute().parent.is_dir():
         raise UsageError(f"{display(target.absolute().parent)}: no such folder; create it first")
-    elif os.path.lexists(target):
+    elif occupied(target):
         Staging.sweep(target)
         raise ExistsError(
             f"{display(target)} already exists; choose another name, remove it, or pass --append"

@@ -13,6 +13,7 @@ from trajfmt.export.base import Job, Target
 from trajfmt.export.mtt import BufferWriter
 from trajfmt.storage.address import local
 from trajfmt.storage.staging import Staging
+from trajfmt.storage.writing import occupied
 
 __all__ = ["TARGETS", "BufferWriter", "Target", "check", "export", "target_named"]
 
@@ -84,7 +85,7 @@ def export(
         WriteError: the destination cannot be written.
     """
     folder = local(destination)
-    if os.path.lexists(folder):
+    if occupied(folder):
         Staging.sweep(folder)
         raise ExistsError(f"{display(folder)} already exists; choose another name or remove it")
     check(bundle, to=to, per_file=per_file)

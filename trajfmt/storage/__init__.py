@@ -30,7 +30,7 @@ from trajfmt.storage.filesystem import free_bytes
 from trajfmt.storage.kinds import kind_of
 from trajfmt.storage.locks import BusyError, Lock
 from trajfmt.storage.staging import Staging
-from trajfmt.storage.writing import partial_of, write_file
+from trajfmt.storage.writing import occupied, partial_of, write_file
 
 __all__ = [
     "BusyError",
@@ -39,6 +39,7 @@ __all__ = [
     "cache_folder",
     "free_bytes",
     "kind_of",
+    "occupied",
     "partial_of",
     "sha256_file",
     "write_file",

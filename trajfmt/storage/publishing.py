@@ -13,7 +13,7 @@ from typing import Final
 
 from trajfmt.errors import ExistsError, UnsafeError, display
 from trajfmt.schema.manifest import FILE_NAME
-from trajfmt.storage.writing import fsync_directory, write_file
+from trajfmt.storage.writing import fsync_directory, occupied, write_file
 
 __all__ = ["NOTE", "complete", "content", "hidden", "is_published", "merge", "move", "names"]
 
@@ -60,7 +60,7 @@ def move(bundle: Path, destination: Path) -> None:
     """
     for folder in _folders(bundle):
         fsync_directory(folder)
-    if os.path.lexists(destination):
+    if occupied(destination):
         raise ExistsError(f"{display(destination)} already exists; choose another name")
     os.rename(bundle, destination)
     try:

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from trajfmt.storage.filesystem import UNSUPPORTED, sync, sync_folder
 
-__all__ = ["fsync_directory", "partial_of", "replacing", "reserve", "write_at", "write_file"]
+__all__ = ["fsync_directory", "occupied", "partial_of", "replacing", "reserve", "write_at", "write_file"]
 
 
 def write_at(fd: int, data: bytes | memoryview, offset: int) -> None:
@@ -57,9 +57,32 @@ def fsync_directory(path: Path) -> None:
     sync_folder(path)
 
 
+def occupied(path: Path) -> bool:
+    """Return whether anything is at a path, also a link that leads nowhere.
+
+    `os.path.lexists` returns False as well if it could not look, and what is there would then be replaced.
+
+    Raises:
+        OSError: this cannot be found out.
+    """
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def partial_of(path: Path) -> Path:
     """Return the name that a file has while `replacing` writes it. Only a killed process leaves it."""
     return path.with_name(f".{path.name}.partial")
+
+
+def _is_at(fd: int, path: Path) -> bool:
+    """Return whether an open file is the one at a path."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.lstat(path))
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
@@ -75,17 +98,20 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """
     partial = partial_of(path)
     partial.unlink(missing_ok=True)  # from a process that was killed
+    taken = False
     try:
         with partial.open("xb") as file:
             yield file
             file.flush()
             sync(file.fileno())
-            if not os.path.samestat(os.fstat(file.fileno()), os.lstat(partial)):
+            taken = not _is_at(file.fileno(), partial)
+            if taken:
                 raise OSError(errno.EBUSY, "another process is writing it", str(path))
-        new = not os.path.lexists(path)
+        new = not occupied(path)
         os.replace(partial, path)
     except BaseException:
-        partial.unlink(missing_ok=True)
+        if not taken:
+            partial.unlink(missing_ok=True)
         raise
     try:
         fsync_directory(path.parent)

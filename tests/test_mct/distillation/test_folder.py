@@ -44,7 +44,7 @@ def test_folder_with_files_is_refused(tmp_path: Path, bundle, digits, model) -> 
 
 
 def test_half_of_a_first_state_is_nothing(tmp_path: Path, bundle, digits, model) -> None:
-    """A run that was killed while it wrote its first file is started by the same command; what it left goes."""
+    """A run that was killed while it wrote its first file can be started again; what it left goes."""
     (tmp_path / ".state.safetensors.partial").write_bytes(b"half")
     folder = RunFolder(tmp_path)
     run_whole(distiller_of(bundle, digits, model, replace(CONFIG, outer_steps=1)), folder)

@@ -157,6 +157,7 @@ def test_not_hdf5_at_all(convex: Path, edit_manifest: Callable[..., None]) -> No
 
 VALIDATE = """
 import sys, pathlib
+from tests.helpers.walks import write_walks
 from trajfmt.bundle.validation import validate
 print(*sorted({problem.reason for problem in validate(pathlib.Path(sys.argv[1]))}))
 """

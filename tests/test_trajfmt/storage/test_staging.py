@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 import trajfmt
-from tests.helpers.walks import LAYOUT, write_walks
+from tests.helpers.walks import LAYOUT
 from trajfmt.errors import ExistsError, UsageError, WriteError
 from trajfmt.storage.staging import Staging
 
@@ -72,93 +71,6 @@ def test_lock_of_a_removed_folder_is_not_taken(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(UsageError, match="another process is writing it"):
         Staging(tmp_path / "o.mct", b"3")
     second.discard()
-
-
-def test_bundle_in_a_folder_that_cannot_be_read_is_a_success(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Such a folder cannot be opened to make its entries durable; everything is written out instead."""
-    real, synced = os.open, []
-
-    def refuse(path: Any, flags: int, *arguments: Any, **named: Any) -> int:
-        if Path(path) == tmp_path and flags & os.O_DIRECTORY:
-            raise PermissionError(13, "Permission denied")
-        return real(path, flags, *arguments, **named)
-
-    monkeypatch.setattr(os, "open", refuse)
-    monkeypatch.setattr(os, "sync", lambda: synced.append(True))
-    assert len(trajfmt.open(write_walks(tmp_path / "o.mct", 2, "convex"))) == 2
-    assert synced
-
-
-def test_bundle_that_is_not_durable_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If its name may be lost, it is not at the destination, and the same job publishes it later."""
-    import trajfmt.storage.publishing as publishing
-
-    staging = Staging(tmp_path / "o", b"job")
-    (staging.bundle / "file").write_bytes(b"x")
-    staging.record("00000", b"{}")
-
-    def fail(path: Path) -> None:
-        if path == tmp_path:
-            raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(publishing, "fsync_directory", fail)
-    with pytest.raises(OSError, match="Input/output error"):
-        staging.publish()
-    assert os.listdir(tmp_path) == [".o.partial"]
-    staging.release()
-    monkeypatch.undo()
-    again = Staging(tmp_path / "o", b"job")
-    assert again.resumed
-    again.publish()
-    assert os.listdir(tmp_path) == ["o"]
-
-
-def test_append_that_is_not_durable_restores_the_manifest(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An append that says that it failed has appended nothing, also if the last of its calls failed."""
-    bundle = write_walks(tmp_path / "o.mct", 2, "convex")
-    before = (bundle / "manifest.json").read_bytes()
-    real, left = os.fsync, [1]
-
-    def fail(fd: int) -> None:
-        if Path(f"/proc/self/fd/{fd}").readlink() == bundle and left[0] == 0:
-            left[0] = -1
-            raise OSError(5, "Input/output error")
-        if Path(f"/proc/self/fd/{fd}").readlink() == bundle:
-            left[0] -= 1
-        real(fd)
-
-    staging = Staging(bundle, b"job")
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match="Input/output error"):
-        staging.publish_into(b"another")
-    assert left == [-2]
-    assert (bundle / "manifest.json").read_bytes() == before
-    staging.discard()
-
-
-def test_a_folder_that_cannot_be_listed_is_not_published(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Files that were not seen must not be missing from a bundle."""
-    bundle = write_walks(tmp_path / "o.mct", 1, "convex")
-    staging = Staging(bundle, b"job")
-    staging.path("knots/x").write_bytes(b"x")
-    real = os.scandir
-
-    def fail(path: Any = ".") -> Any:
-        if Path(path).name == "knots":
-            raise OSError(5, "Input/output error")
-        return real(path)
-
-    monkeypatch.setattr(os, "scandir", fail)
-    with pytest.raises(OSError, match="Input/output error"):
-        staging.publish_into(b"another")
-    monkeypatch.undo()
-    staging.discard()
 
 
 def test_leftovers_of_a_published_bundle_are_removed(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""What the commands do when the system fails them: see `faults.py`."""
