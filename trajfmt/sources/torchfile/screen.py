@@ -11,7 +11,7 @@ import mmap
 from pathlib import Path
 from typing import Any, Final
 
-from trajfmt.errors import CorruptError, TrajfmtError, UnsafeError
+from trajfmt.errors import CorruptError, SourceError, TrajfmtError, UnsafeError
 from trajfmt.sources.torchfile.calls import NAMES, OtherTensor, call, harmful
 from trajfmt.sources.torchfile.instructions import FAULTS, execute
 from trajfmt.sources.torchfile.members import Members, Unusual
@@ -28,7 +28,7 @@ from trajfmt.sources.torchfile.placement import (
 )
 from trajfmt.storage.safetensors import NUMPY
 
-__all__ = ["protocol_of", "screen", "unsafe"]
+__all__ = ["other_protocol", "screen", "unsafe"]
 
 _LARGEST: Final = 2**28
 """Bytes of the longest pickle that torch is given."""
@@ -48,13 +48,8 @@ _QUANTISED: Final = "torch._utils _rebuild_qtensor"
 _META: Final = "torch._utils _rebuild_meta_tensor_no_storage"
 
 
-def protocol_of(mapped: mmap.mmap, at: int = 0) -> int:
-    """Return the protocol of the pickle that begins at byte `at`; 0 if it names none."""
-    return mapped[at + 1] if mapped[at : at + 1] == b"\x80" else 0
-
-
-def screen(mapped: mmap.mmap, members: Members | None, path: Path) -> None:
-    """Refuse a file that torch should not unpickle.
+def screen(mapped: mmap.mmap, members: Members | None, path: Path) -> int:
+    """Refuse a file that torch should not unpickle. Return the protocol of its first pickle.
 
     Args:
         mapped: the file.
@@ -64,17 +59,22 @@ def screen(mapped: mmap.mmap, members: Members | None, path: Path) -> None:
     Raises:
         UnsafeError: a pickle names more than tensors and plain values.
         CorruptError: a pickle is damaged, or would crash or block torch.
+        SourceError: the pickle of a zip file has protocol 0 or 1.
     """
     names = _Names(path, len(mapped), legacy=members is None)
     at, end, count = 0, min(len(mapped), _LARGEST), _LEGACY
     try:
         if members is not None:
             (at, end), count = members.pickle(_LARGEST), 1
+        start = mapped[at : at + 2]
+        if members is not None and start[:1] != b"\x80":
+            raise other_protocol(0, path)
         names.left = end - at
         for _ in range(count):
             begin = at
             content, at = execute(mapped, at, end, {}, names)
             check_size(content, at - begin)
+        return start[1]
     except HarmfulError as exc:
         raise harmful(exc, path) from None
     except TrajfmtError:
@@ -82,6 +82,16 @@ def screen(mapped: mmap.mmap, members: Members | None, path: Path) -> None:
     except (Unusual, *FAULTS) as exc:
         message = "not a pickle that torch.save wrote, or a damaged one"
         raise CorruptError("source_invalid", message, path=path) from exc
+
+
+def other_protocol(protocol: int, path: Path) -> SourceError:
+    """Return the error for a sound file whose pickle has a protocol that is not read; 0 means 0 or 1."""
+    return SourceError(
+        "nothing_to_convert",
+        f"a pickle of protocol {protocol or '0 or 1'}, in a form that is read only with protocol 2; load it"
+        " with torch and save it again, or give --trust-pickle if you trust its author",
+        path=path,
+    )
 
 
 def unsafe(wanted: str, path: Path) -> UnsafeError:

@@ -17,14 +17,13 @@ from typing import Any, Final
 from trajfmt.errors import (
     CorruptError,
     MissingDependencyError,
-    SourceError,
     UsageError,
     display,
 )
 from trajfmt.sources.torchfile import pickled
 from trajfmt.sources.torchfile.calls import OtherTensor
 from trajfmt.sources.torchfile.members import Members, Unusual
-from trajfmt.sources.torchfile.screen import protocol_of, screen, unsafe
+from trajfmt.sources.torchfile.screen import other_protocol, screen, unsafe
 from trajfmt.sources.torchfile.stored import TORCH, MappedTensor, require_plain
 from trajfmt.storage.kinds import refuse_others
 from trajfmt.storage.mapped import MappedFile
@@ -69,8 +68,8 @@ def load(path: Path, *, trust_pickle: bool = False) -> Any:
         raise UsageError(f"{display(path)}: cannot be read: {exc.strerror}") from exc
     members = _members(mapped, path)
     if not trust_pickle:
-        screen(mapped, members, path)
-        if protocol := _newer(mapped, members):
+        protocol = screen(mapped, members, path)
+        if protocol > 2:  # unknown to torch's weights-only unpickler
             return _converted(path, protocol)
     return _load(_torch(trust_pickle), path, zipped=members is not None, trust_pickle=trust_pickle)
 
@@ -97,23 +96,12 @@ def _members(mapped: mmap.mmap, path: Path) -> Members | None:
     return members
 
 
-def _newer(mapped: mmap.mmap, members: Members | None) -> int:
-    """Return the protocol of the pickle if torch's weights-only unpickler does not know it, otherwise 0."""
-    protocol = protocol_of(mapped, members.pickle(len(mapped))[0] if members else 0)
-    return protocol if protocol > 2 else 0
-
-
 def _converted(path: Path, protocol: int) -> Any:
     """Return the contents of a file with a newer pickle, which is read here, with tensors of torch."""
     try:
         return _as_torch(_torch(False), pickled.read(path), path, _MAX_DEPTH)
     except Unusual as exc:
-        raise SourceError(
-            "nothing_to_convert",
-            f"a pickle of protocol {protocol}, in a form that is read only with protocol 2; load it with"
-            " torch and save it again, or give --trust-pickle if you trust its author",
-            path=path,
-        ) from exc
+        raise other_protocol(protocol, path) from exc
 
 
 def _as_torch(torch: Any, value: Any, path: Path, depth: int) -> Any:

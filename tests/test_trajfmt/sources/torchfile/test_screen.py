@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import pickle
 import struct
 import zipfile
@@ -14,7 +13,7 @@ import pytest
 
 from trajfmt.errors import CorruptError, UnsafeError
 from trajfmt.sources.torchfile.members import Members
-from trajfmt.sources.torchfile.screen import protocol_of, screen
+from trajfmt.sources.torchfile.screen import screen
 from trajfmt.storage.mapped import MappedFile
 
 torch = pytest.importorskip("torch")
@@ -185,14 +184,7 @@ def test_storages_of_a_legacy_file_fit_into_it_together(tmp_path: Path) -> None:
     several = b"".join(tensor(storage=STORAGE.replace(text("0"), text(str(i)))) for i in range(200))
     as_zip(path, b"](" + several + b"e")
     mapped = MappedFile(path, least=1).map()
-    screen(mapped, Members(mapped, path), path)
+    assert screen(mapped, Members(mapped, path), path) == 2
     as_legacy(path, b"](" + several.replace(b"K\6tQ", integer(5000) + b"tQ") + b"e")
     with pytest.raises(CorruptError, match="are declared"):
         unpickle.load(path)
-
-
-def test_protocol_of_a_pickle() -> None:
-    """The second byte, if the first announces it."""
-    mapped = mmap.mmap(-1, 4096)
-    mapped[:2] = b"\x80\4"
-    assert (protocol_of(mapped), protocol_of(mapped, 100)) == (4, 0)
