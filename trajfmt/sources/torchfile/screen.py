@@ -45,6 +45,7 @@ _ITEMSIZES: Final = {
 """Bytes of an item of each kind of storage."""
 
 _QUANTISED: Final = "torch._utils _rebuild_qtensor"
+_SPARSE: Final = "torch._utils _rebuild_sparse_tensor"
 _META: Final = "torch._utils _rebuild_meta_tensor_no_storage"
 
 
@@ -153,10 +154,17 @@ class _Names:
 
     def call(self, name: Name, arguments: tuple[Any, ...]) -> Any:
         if name == _QUANTISED:
-            storage, offset, shape, strides = arguments[:4]
+            storage, offset, shape, strides, scheme = arguments[:5]
+            if not all(isinstance(item, (str, int, float, OtherTensor)) for item in scheme):
+                raise Unusual
             _, _, count = extent(storage, offset, shape, strides, _itemsize(storage))
             if count > storage.numel:
                 raise HarmfulError("a quantised tensor that repeats its items")
+        elif name == _SPARSE:
+            _, parts = arguments
+            for part in parts:
+                if not isinstance(part, (OtherTensor, bool, type(None))):
+                    sizes(part)
         elif name == _META:
             sizes(arguments[1])
             sizes(arguments[2])

@@ -71,6 +71,21 @@ UNTYPED = (
     + b"%btR"
 )
 
+STATE = b"ctorch._utils\n_rebuild_parameter_with_state\n(%b\x89" + HOOKS + b"%btR"
+SUBTYPE = (
+    b"ctorch._tensor\n_rebuild_from_type_v2\n(ctorch._utils\n_rebuild_tensor_v2\nctorch\nTensor\n("
+    + STORAGE
+    + b"K\0K\1\x85K\1\x85\x89"
+    + HOOKS
+    + b"t%btR"
+)
+ATTRIBUTES = b"".join(text(f"{i:03d}") + b"N" for i in range(900))
+SPARSE = (
+    b"ctorch._utils\n_rebuild_sparse_tensor\n(ctorch.serialization\n_get_layout\n"
+    + text("torch.sparse_coo")
+    + b"\x85R(%b%b%b\x88ttR"
+)
+
 HOSTILE = {
     "memory by a number": b"c__builtin__\nbytearray\n" + HUGE + b"\x85R",
     "memory by a new name": b"cbuiltins\nbytearray\n" + HUGE + b"\x85R",
@@ -90,6 +105,12 @@ HOSTILE = {
     "equal hashes": b"}(" + b"N".join(EQUAL) + b"Nu",
     "message about a call": NESTED + b"h\0)R",
     "message about a location": LISTS + b"]" + tensor(storage=STORAGE.replace(text("cpu"), b"h\0")) + b"a",
+    "message about a state": NESTED + STATE % (tensor(), b"h\0h\0h\0\x87"),
+    "message about the state of a type": NESTED + SUBTYPE % b"h\0h\0h\0\x87",
+    "attributes many times over": b"}(" + ATTRIBUTES + b"uq\0](" + STATE % (tensor(), b"h\0") * 30 + b"e",
+    "numbers of a list": LISTS + QUANTISED.replace(b"K\0t", b"h\0t") % (b"K\6", b"K\1"),
+    "sizes of a sparse tensor": NESTED + SPARSE % (tensor(), tensor(), b"h\0"),
+    "an encoding that takes long": ENCODE + text("a" * 99) + text("punycode") + b"\x86R",
     "message about an object": NESTED + b"h\0)\x81",
     "containers without end": LISTS + b"]h\0a",
     "a list that holds itself": b"]q\0h\0a",
