@@ -44,6 +44,9 @@ _ITEMSIZES: Final = {
 }
 """Bytes of an item of each kind of storage."""
 
+_PARTS: Final = 8
+"""Parts of the description of a quantised or sparse tensor."""
+
 _QUANTISED: Final = "torch._utils _rebuild_qtensor"
 _SPARSE: Final = "torch._utils _rebuild_sparse_tensor"
 _META: Final = "torch._utils _rebuild_meta_tensor_no_storage"
@@ -62,7 +65,7 @@ def screen(mapped: mmap.mmap, members: Members | None, path: Path) -> int:
         CorruptError: a pickle is damaged, or would crash or block torch.
         SourceError: the pickle of a zip file has protocol 0 or 1.
     """
-    names = _Names(path, len(mapped), legacy=members is None)
+    names = _Names(path, len(mapped), members)
     at, end, count = 0, min(len(mapped), _LARGEST), _LEGACY
     try:
         if members is not None:
@@ -108,9 +111,9 @@ def unsafe(wanted: str, path: Path) -> UnsafeError:
 class _Names:
     """The names of a pickle that torch will execute: those that torch writes, with bounded effects."""
 
-    def __init__(self, path: Path, nbytes: int, *, legacy: bool) -> None:
-        self._path, self._nbytes, self._legacy = path, nbytes, legacy
-        self._keys: set[str] = set()
+    def __init__(self, path: Path, nbytes: int, members: Members | None) -> None:
+        self._path, self._nbytes, self._members, self._legacy = path, nbytes, members, members is None
+        self._sizes: dict[str, int] = {}
         self._declared = 0
         self.left = 0
 
@@ -129,12 +132,17 @@ class _Names:
         if type(found.numel) is not int or found.numel < 0:
             raise Unusual
         nbytes = found.numel * _itemsize(found)
-        if found.key not in self._keys:
-            self._keys.add(found.key)
+        if found.key not in self._sizes:
             self._declared += nbytes
-        if max(nbytes, self._declared if self._legacy else 0) > self._nbytes:
-            message = f"storages of {self._declared} bytes are declared, the file has {self._nbytes} bytes"
-            raise CorruptError("source_truncated", message, path=self._path)
+            if self._declared > self._nbytes:
+                message = (
+                    f"storages of {self._declared} bytes are declared, the file has {self._nbytes} bytes"
+                )
+                raise CorruptError("source_truncated", message, path=self._path)
+            if self._members and self._members.storage(int(found.key))[1] != nbytes:
+                raise Unusual
+        if self._sizes.setdefault(found.key, nbytes) != nbytes:
+            raise Unusual  # torch takes the first size, and does not look at that of the member
         return found
 
     def tensor(self, arguments: tuple[Any, ...]) -> OtherTensor:
@@ -155,13 +163,17 @@ class _Names:
     def call(self, name: Name, arguments: tuple[Any, ...]) -> Any:
         if name == _QUANTISED:
             storage, offset, shape, strides, scheme = arguments[:5]
-            if not all(isinstance(item, (str, int, float, OtherTensor)) for item in scheme):
+            if len(scheme) > _PARTS or not all(
+                isinstance(item, (str, int, float, OtherTensor)) for item in scheme
+            ):
                 raise Unusual
             _, _, count = extent(storage, offset, shape, strides, _itemsize(storage))
             if count > storage.numel:
                 raise HarmfulError("a quantised tensor that repeats its items")
         elif name == _SPARSE:
             _, parts = arguments
+            if len(parts) > _PARTS:
+                raise Unusual
             for part in parts:
                 if not isinstance(part, (OtherTensor, bool, type(None))):
                     sizes(part)

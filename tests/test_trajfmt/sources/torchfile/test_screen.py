@@ -86,6 +86,8 @@ SPARSE = (
     + b"\x85R(%b%b%b\x88ttR"
 )
 
+SMALLER = STORAGE.replace(b"K\6t", b"K\1t")
+
 HOSTILE = {
     "memory by a number": b"c__builtin__\nbytearray\n" + HUGE + b"\x85R",
     "memory by a new name": b"cbuiltins\nbytearray\n" + HUGE + b"\x85R",
@@ -116,6 +118,7 @@ HOSTILE = {
     "a list that holds itself": b"]q\0h\0a",
     "beyond the storage": b"]" + tensor(b"K\7") + b"a",
     "before the storage": b"]" + tensor(first=integer(-1)) + b"a",
+    "a storage of two sizes": b"]" + tensor() + tensor(b"K\1", storage=SMALLER) + b"\x86a",
     "a storage beyond the file": b"]" + tensor(storage=STORAGE.replace(b"K\6t", HUGE + b"t")) + b"a",
 }
 
@@ -151,6 +154,14 @@ def test_hostile_pickles_are_refused_before_torch(
     with pytest.raises((CorruptError, UnsafeError)) as caught:
         unpickle.load(path)
     assert len(str(caught.value)) < 400
+
+
+def test_a_storage_of_another_size_than_its_member_is_refused(tmp_path: Path) -> None:
+    """torch would read the bytes that follow, whatever they are."""
+    path = tmp_path / "a.pt"
+    as_zip(path, b"]" + tensor(b"K\7", storage=STORAGE.replace(b"K\6t", b"K\7t")) + b"a")
+    with pytest.raises(CorruptError):
+        unpickle.load(path)
 
 
 @WRITERS
@@ -202,10 +213,10 @@ def test_a_name_that_could_run_code_is_told(
 def test_storages_of_a_legacy_file_fit_into_it_together(tmp_path: Path) -> None:
     """torch allocates each of them before it reads the first."""
     path = tmp_path / "a.pt"
-    several = b"".join(tensor(storage=STORAGE.replace(text("0"), text(str(i)))) for i in range(200))
-    as_zip(path, b"](" + several + b"e")
+    as_zip(path, b"](" + tensor() * 200 + b"e")
     mapped = MappedFile(path, least=1).map()
     assert screen(mapped, Members(mapped, path), path) == 2
+    several = b"".join(tensor(storage=STORAGE.replace(text("0"), text(str(i)))) for i in range(200))
     as_legacy(path, b"](" + several.replace(b"K\6tQ", integer(5000) + b"tQ") + b"e")
     with pytest.raises(CorruptError, match="are declared"):
         unpickle.load(path)
