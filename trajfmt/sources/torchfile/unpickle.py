@@ -26,7 +26,6 @@ from trajfmt.sources.torchfile.members import Members, Unusual
 from trajfmt.sources.torchfile.screen import other_protocol, screen, unsafe
 from trajfmt.sources.torchfile.stored import TORCH, MappedTensor, require_plain
 from trajfmt.storage.kinds import refuse_others
-from trajfmt.storage.mapped import MappedFile
 
 __all__ = ["load"]
 
@@ -63,7 +62,7 @@ def load(path: Path, *, trust_pickle: bool = False) -> Any:
         raise UsageError(f"{display(path)}: torch cannot open a path that is not UTF-8; rename it") from exc
     try:
         refuse_others(path, "torch")
-        mapped = MappedFile(path.resolve(), least=1).map()
+        mapped = pickled.opened(path).map()
     except OSError as exc:
         raise UsageError(f"{display(path)}: cannot be read: {exc.strerror}") from exc
     members = _members(mapped, path)
