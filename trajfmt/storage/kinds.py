@@ -194,7 +194,7 @@ def _zip(path: Path) -> Kind | None:
         what = "an archive of torch.export"
         return Kind("pt2", what, "save the state_dict() of its module with torch.save")
     if inner & {"data.pkl", "byteorder", ".data/serialization_id"}:
-        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        if any(member.compress_type and member.compress_size != member.file_size for member in members):
             what = "a zip file of torch.save that another program has compressed"
             return Kind("compressed", what, "unzip it, and zip it with `zip -0`")
         return _TORCH

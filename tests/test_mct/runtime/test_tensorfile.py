@@ -62,6 +62,17 @@ def test_what_is_not_as_it_was_written(tmp_path: Path) -> None:
             tensorfile.load(path, kind="thing", version=1)
 
 
+def test_what_stands_for_a_file_is_named(tmp_path: Path) -> None:
+    """A pointer of Git LFS, or a file of another program, is not damaged: exit 3."""
+    path = tmp_path / "synthetic.safetensors"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 7\n")
+    with pytest.raises(ResultError, match="git lfs pull"):
+        tensorfile.load(path, kind="synthetic", version=1)
+    torch.save({"images": torch.zeros(1)}, path)
+    with pytest.raises(ResultError, match=r"a file of torch\.save"):
+        tensorfile.load(path, kind="synthetic", version=1)
+
+
 def test_numbers_that_json_lacks_are_refused(tmp_path: Path) -> None:
     """And nothing is left."""
     with pytest.raises(ValueError, match="JSON compliant"):

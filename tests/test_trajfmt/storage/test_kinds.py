@@ -169,6 +169,18 @@ def test_a_damaged_safetensors_file_is_damaged(tmp_path: Path) -> None:
         SafetensorsFile(path)
 
 
+def test_a_damaged_method_is_no_compression(tmp_path: Path) -> None:
+    """A flipped bit of the directory says that a member is compressed, with sizes that say otherwise."""
+    data = bytearray(archive("a/data.pkl", "a/data/0"))
+    at = data.rindex(b"PK\x01\x02") + 10
+    assert data[at] == zipfile.ZIP_STORED
+    data[at] = zipfile.ZIP_DEFLATED
+    (tmp_path / "a.pt").write_bytes(data)
+    kind = kind_of(tmp_path / "a.pt")
+    assert kind is not None
+    assert kind.name == "torch"
+
+
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     """What is no regular file is refused before it is read."""
     os.mkfifo(tmp_path / "a.pt")

@@ -10,7 +10,7 @@ Modules:
     calls: what the names in a pickle stand for, and the value of the pickle.
     zipped: a replay buffer of plain tensors read in place, with few bytes of memory for each.
     pickled: any other file read in place.
-    stored: the named tensors of a checkpoint: mapped, or loaded by torch.
+    stored: the named tensors of a checkpoint: in their file, or loaded by torch.
     screen: what torch is about to unpickle, looked through before.
     unpickle: torch's weights-only unpickler, for files that cannot be read in place.
     tensors: a trajectory of tensors.

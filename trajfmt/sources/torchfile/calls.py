@@ -1,4 +1,4 @@
-"""What the names in a pickle of torch stand for, and the value of the pickle in a mapped zip file.
+"""What the names in a pickle of torch stand for, and the value of the pickle in a zip file.
 
 A tensor becomes its place in the file. Names that torch writes for other things than weights stand for values
 that are not needed. A pickle with any other name is `Unusual`.
@@ -33,6 +33,7 @@ _PARAMETERS: Final = ("torch._utils _rebuild_parameter", "torch._utils _rebuild_
 _SUBCLASS: Final = "torch._tensor _rebuild_from_type_v2"
 _CLASSES: Final = ("torch Tensor", "torch._tensor Tensor", "torch.nn.parameter Parameter")
 _SIZE: Final = "torch Size"
+_ENCODE: Final = "_codecs encode"
 _OTHERS: Final = {
     "torch._utils _rebuild_qtensor": "quantised",
     "torch._utils _rebuild_sparse_tensor": "sparse",
@@ -58,7 +59,7 @@ _BUILTIN: Final[dict[str, tuple[tuple[type, ...], ...]]] = {
 _INERT: Final[dict[str, tuple[tuple[type, ...], ...]]] = {
     "torch.serialization _get_layout": ((str,),),
     "torch device": ((str,), (str, int)),
-    "_codecs encode": ((str, str),),
+    _ENCODE: ((str, str),),
     "numpy dtype": ((str, bool, bool),),
     "numpy.core.multiarray scalar": ((Inert, Inert),),
     "numpy._core.multiarray scalar": ((Inert, Inert),),
@@ -99,6 +100,7 @@ def call(names: Names, name: Name, arguments: tuple[Any, ...]) -> Any:
     if name in _TENSORS:
         return names.tensor(arguments if name == _TENSORS[1] else (*arguments, False, None))
     if name in _PARAMETERS:
+        _spend(names, _attributes(arguments[3]) if len(arguments) > 3 else 0)
         return arguments[0]
     if name == _SIZE:
         return sizes(arguments[0])
@@ -111,18 +113,29 @@ def call(names: Names, name: Name, arguments: tuple[Any, ...]) -> Any:
     if name in _OTHERS:
         return OtherTensor(_OTHERS[name])
     if name == _SUBCLASS:
-        function, kind, inner = arguments[:3]
+        function, kind, inner, state = arguments
+        _spend(names, _attributes(state))
         if kind not in _CLASSES or not isinstance(function, Name) or function == _SUBCLASS:
             raise Unusual
         return names.tensor(inner) if function == _TENSOR else call(names, function, inner)
     if tuple(map(type, arguments)) not in _INERT.get(name, ()):
         raise Unusual
     source = arguments[0] if arguments else ""
+    if name == _ENCODE and arguments[1] not in ("latin1", "latin-1"):
+        raise Unusual  # some encodings take long
     size = source.size if isinstance(source, Inert) else len(source) if isinstance(source, (list, str)) else 0
     _spend(names, size)
     if type(source) is list and not all(map(is_key, source)):
         raise Unusual  # a set of what would take for ever to hash
     return Inert(name, size)
+
+
+def _attributes(state: Any) -> int:
+    """Return the number of attributes in the state of a tensor: a dictionary, or two of them with slots."""
+    parts = state if type(state) is tuple and len(state) == 2 else (state,)
+    if not all(part is None or type(part) is dict for part in parts):
+        raise Unusual
+    return sum(map(len, filter(None, parts)))
 
 
 def _spend(names: Names, size: int) -> None:

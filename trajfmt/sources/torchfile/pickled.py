@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from trajfmt.errors import CorruptError
 from trajfmt.sources.torchfile.calls import harmful, run
 from trajfmt.sources.torchfile.members import Members, Unusual
 from trajfmt.sources.torchfile.nesting import check_size
@@ -16,7 +17,20 @@ from trajfmt.sources.torchfile.placement import HarmfulError
 from trajfmt.sources.torchfile.stored import PlacedTensor
 from trajfmt.storage.inputs import InputFile
 
-__all__ = ["Unusual", "read"]
+__all__ = ["Unusual", "opened", "read"]
+
+
+def opened(path: Path) -> InputFile:
+    """Return a file that is not empty.
+
+    Raises:
+        CorruptError: the file is empty.
+        UnsafeError: the path is no regular file.
+    """
+    file = InputFile(path.resolve(), least=0)
+    if not file.nbytes:
+        raise CorruptError("source_truncated", "the file is empty", path=path)
+    return file
 
 
 def read(path: Path) -> Any:
@@ -29,7 +43,7 @@ def read(path: Path) -> Any:
         CorruptError: the file is empty, or its pickle is damaged or harmful.
         UnsafeError: the path is no regular file.
     """
-    file = InputFile(path.resolve(), least=1)
+    file = opened(path)
     members = Members(file, path)
     content = run(members, {}, tensor=lambda tensor: PlacedTensor(file, *tensor))
     begin, end = members.pickle()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from trajfmt.errors import CorruptError, TrajfmtError, UnsafeError
+from trajfmt.errors import CorruptError, SourceError, TrajfmtError, UnsafeError
 from trajfmt.sources.torchfile.calls import NAMES, OtherTensor, call, harmful
 from trajfmt.sources.torchfile.instructions import FAULTS, execute
 from trajfmt.sources.torchfile.members import Members, Unusual
@@ -28,7 +28,7 @@ from trajfmt.sources.torchfile.placement import (
 from trajfmt.storage.inputs import InputFile
 from trajfmt.storage.safetensors import NUMPY
 
-__all__ = ["protocol_of", "screen", "unsafe"]
+__all__ = ["other_protocol", "screen", "unsafe"]
 
 _LARGEST: Final = 2**28
 """Bytes of the longest pickle that torch is given."""
@@ -44,18 +44,16 @@ _ITEMSIZES: Final = {
 }
 """Bytes of an item of each kind of storage."""
 
+_PARTS: Final = 8
+"""Parts of the description of a quantised or sparse tensor."""
+
 _QUANTISED: Final = "torch._utils _rebuild_qtensor"
+_SPARSE: Final = "torch._utils _rebuild_sparse_tensor"
 _META: Final = "torch._utils _rebuild_meta_tensor_no_storage"
 
 
-def protocol_of(file: InputFile, at: int = 0) -> int:
-    """Return the protocol of the pickle that begins at byte `at`; 0 if it names none."""
-    start = file.read(at, 2)
-    return start[1] if start[:1] == b"\x80" and len(start) == 2 else 0
-
-
-def screen(file: InputFile, members: Members | None, path: Path) -> None:
-    """Refuse a file that torch should not unpickle.
+def screen(file: InputFile, members: Members | None, path: Path) -> int:
+    """Refuse a file that torch should not unpickle. Return the protocol of its first pickle.
 
     Args:
         file: the file.
@@ -65,12 +63,16 @@ def screen(file: InputFile, members: Members | None, path: Path) -> None:
     Raises:
         UnsafeError: a pickle names more than tensors and plain values.
         CorruptError: a pickle is damaged, or would crash or block torch.
+        SourceError: the pickle of a zip file has protocol 0 or 1.
     """
-    names = _Names(path, len(file), legacy=members is None)
+    names = _Names(path, len(file), members)
     at, end, count = 0, min(len(file), _LARGEST), _LEGACY
     try:
         if members is not None:
             (at, end), count = members.pickle(_LARGEST), 1
+        start = file.read(at, 2)
+        if members is not None and start[:1] != b"\x80":
+            raise other_protocol(0, path)
         names.left = end - at
         code = file.read(at, end - at)
         at, end = 0, len(code)
@@ -78,6 +80,7 @@ def screen(file: InputFile, members: Members | None, path: Path) -> None:
             begin = at
             content, at = execute(code, at, end, {}, names)
             check_size(content, at - begin)
+        return start[1]
     except HarmfulError as exc:
         raise harmful(exc, path) from None
     except TrajfmtError:
@@ -85,6 +88,16 @@ def screen(file: InputFile, members: Members | None, path: Path) -> None:
     except (Unusual, *FAULTS) as exc:
         message = "not a pickle that torch.save wrote, or a damaged one"
         raise CorruptError("source_invalid", message, path=path) from exc
+
+
+def other_protocol(protocol: int, path: Path) -> SourceError:
+    """Return the error for a sound file whose pickle has a protocol that is not read; 0 means 0 or 1."""
+    return SourceError(
+        "nothing_to_convert",
+        f"a pickle of protocol {protocol or '0 or 1'}, in a form that is read only with protocol 2; load it"
+        " with torch and save it again, or give --trust-pickle if you trust its author",
+        path=path,
+    )
 
 
 def unsafe(wanted: str, path: Path) -> UnsafeError:
@@ -100,9 +113,9 @@ def unsafe(wanted: str, path: Path) -> UnsafeError:
 class _Names:
     """The names of a pickle that torch will execute: those that torch writes, with bounded effects."""
 
-    def __init__(self, path: Path, nbytes: int, *, legacy: bool) -> None:
-        self._path, self._nbytes, self._legacy = path, nbytes, legacy
-        self._keys: set[str] = set()
+    def __init__(self, path: Path, nbytes: int, members: Members | None) -> None:
+        self._path, self._nbytes, self._members, self._legacy = path, nbytes, members, members is None
+        self._sizes: dict[str, int] = {}
         self._declared = 0
         self.left = 0
 
@@ -121,12 +134,17 @@ class _Names:
         if type(found.numel) is not int or found.numel < 0:
             raise Unusual
         nbytes = found.numel * _itemsize(found)
-        if found.key not in self._keys:
-            self._keys.add(found.key)
+        if found.key not in self._sizes:
             self._declared += nbytes
-        if max(nbytes, self._declared if self._legacy else 0) > self._nbytes:
-            message = f"storages of {self._declared} bytes are declared, the file has {self._nbytes} bytes"
-            raise CorruptError("source_truncated", message, path=self._path)
+            if self._declared > self._nbytes:
+                message = (
+                    f"storages of {self._declared} bytes are declared, the file has {self._nbytes} bytes"
+                )
+                raise CorruptError("source_truncated", message, path=self._path)
+            if self._members and self._members.storage(int(found.key))[1] != nbytes:
+                raise Unusual
+        if self._sizes.setdefault(found.key, nbytes) != nbytes:
+            raise Unusual  # torch takes the first size, and does not look at that of the member
         return found
 
     def tensor(self, arguments: tuple[Any, ...]) -> OtherTensor:
@@ -146,10 +164,21 @@ class _Names:
 
     def call(self, name: Name, arguments: tuple[Any, ...]) -> Any:
         if name == _QUANTISED:
-            storage, offset, shape, strides = arguments[:4]
+            storage, offset, shape, strides, scheme = arguments[:5]
+            if len(scheme) > _PARTS or not all(
+                isinstance(item, (str, int, float, OtherTensor)) for item in scheme
+            ):
+                raise Unusual
             _, _, count = extent(storage, offset, shape, strides, _itemsize(storage))
             if count > storage.numel:
                 raise HarmfulError("a quantised tensor that repeats its items")
+        elif name == _SPARSE:
+            _, parts = arguments
+            if len(parts) > _PARTS:
+                raise Unusual
+            for part in parts:
+                if not isinstance(part, (OtherTensor, bool, type(None))):
+                    sizes(part)
         elif name == _META:
             sizes(arguments[1])
             sizes(arguments[2])

@@ -1,4 +1,4 @@
-"""The named tensors of one checkpoint, in a mapped file or loaded by torch."""
+"""The named tensors of one checkpoint, in their file or loaded by torch."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Stored(Protocol):
 
 
 class PlacedTensor(NamedTuple):
-    """A tensor in a mapped file."""
+    """A tensor in its file."""
 
     file: InputFile
     dtype: str

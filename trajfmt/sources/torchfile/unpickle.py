@@ -17,7 +17,6 @@ from trajfmt.errors import (
     CorruptError,
     MissingDependencyError,
     ReadError,
-    SourceError,
     TrajfmtError,
     UsageError,
     display,
@@ -25,7 +24,7 @@ from trajfmt.errors import (
 from trajfmt.sources.torchfile import pickled
 from trajfmt.sources.torchfile.calls import OtherTensor
 from trajfmt.sources.torchfile.members import Members, Unusual
-from trajfmt.sources.torchfile.screen import protocol_of, screen, unsafe
+from trajfmt.sources.torchfile.screen import other_protocol, screen, unsafe
 from trajfmt.sources.torchfile.stored import TORCH, PlacedTensor, require_plain
 from trajfmt.storage.filesystem import map_file
 from trajfmt.storage.inputs import InputFile
@@ -67,15 +66,15 @@ def load(path: Path, *, trust_pickle: bool = False) -> Any:
         raise UsageError(f"{display(path)}: torch cannot open a path that is not UTF-8; rename it") from exc
     try:
         refuse_others(path, "torch")
-        file = InputFile(path.resolve(), least=1)
+        file = pickled.opened(path)
     except TrajfmtError:
         raise
     except OSError as exc:
         raise ReadError.of(exc, path) from exc
     members = _members(file, path)
     if not trust_pickle:
-        screen(file, members, path)
-        if protocol := _newer(file, members):
+        protocol = screen(file, members, path)
+        if protocol > 2:  # unknown to torch's weights-only unpickler
             return _converted(path, protocol)
     mapped = members is not None and map_file(file.opened().fd) is not None
     return _load(_torch(trust_pickle), path, mapped=mapped, trust_pickle=trust_pickle)
@@ -104,23 +103,12 @@ def _members(file: InputFile, path: Path) -> Members | None:
     return members
 
 
-def _newer(file: InputFile, members: Members | None) -> int:
-    """Return the protocol of the pickle if torch's weights-only unpickler does not know it, otherwise 0."""
-    protocol = protocol_of(file, members.pickle(len(file))[0] if members else 0)
-    return protocol if protocol > 2 else 0
-
-
 def _converted(path: Path, protocol: int) -> Any:
     """Return the contents of a file with a newer pickle, which is read here, with tensors of torch."""
     try:
         return _as_torch(_torch(False), pickled.read(path), path, _MAX_DEPTH)
     except Unusual as exc:
-        raise SourceError(
-            "nothing_to_convert",
-            f"a pickle of protocol {protocol}, in a form that is read only with protocol 2; load it with"
-            " torch and save it again, or give --trust-pickle if you trust its author",
-            path=path,
-        ) from exc
+        raise other_protocol(protocol, path) from exc
 
 
 def _as_torch(torch: Any, value: Any, path: Path, depth: int) -> Any:

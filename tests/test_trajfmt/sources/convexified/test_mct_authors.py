@@ -131,4 +131,4 @@ def test_a_repeated_list_is_not_expanded(experts: Any, tmp_path: Path) -> None:
     torch.save([[row] * 100000] * 3, tmp_path / "in" / "step_buffer_0.pt")
     with pytest.raises(trajfmt.TrajfmtError) as error:
         convert(tmp_path / "in", tmp_path / "out.mct")
-    assert "claims more betas" in str(error.value)
+    assert "more often than its length allows" in str(error.value)

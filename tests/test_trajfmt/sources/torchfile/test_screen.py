@@ -13,7 +13,7 @@ import pytest
 
 from trajfmt.errors import CorruptError, UnsafeError
 from trajfmt.sources.torchfile.members import Members
-from trajfmt.sources.torchfile.screen import protocol_of, screen
+from trajfmt.sources.torchfile.screen import screen
 from trajfmt.storage.inputs import InputFile
 
 torch = pytest.importorskip("torch")
@@ -71,6 +71,23 @@ UNTYPED = (
     + b"%btR"
 )
 
+STATE = b"ctorch._utils\n_rebuild_parameter_with_state\n(%b\x89" + HOOKS + b"%btR"
+SUBTYPE = (
+    b"ctorch._tensor\n_rebuild_from_type_v2\n(ctorch._utils\n_rebuild_tensor_v2\nctorch\nTensor\n("
+    + STORAGE
+    + b"K\0K\1\x85K\1\x85\x89"
+    + HOOKS
+    + b"t%btR"
+)
+ATTRIBUTES = b"".join(text(f"{i:03d}") + b"N" for i in range(900))
+SPARSE = (
+    b"ctorch._utils\n_rebuild_sparse_tensor\n(ctorch.serialization\n_get_layout\n"
+    + text("torch.sparse_coo")
+    + b"\x85R(%b%b%b\x88ttR"
+)
+
+SMALLER = STORAGE.replace(b"K\6t", b"K\1t")
+
 HOSTILE = {
     "memory by a number": b"c__builtin__\nbytearray\n" + HUGE + b"\x85R",
     "memory by a new name": b"cbuiltins\nbytearray\n" + HUGE + b"\x85R",
@@ -90,11 +107,18 @@ HOSTILE = {
     "equal hashes": b"}(" + b"N".join(EQUAL) + b"Nu",
     "message about a call": NESTED + b"h\0)R",
     "message about a location": LISTS + b"]" + tensor(storage=STORAGE.replace(text("cpu"), b"h\0")) + b"a",
+    "message about a state": NESTED + STATE % (tensor(), b"h\0h\0h\0\x87"),
+    "message about the state of a type": NESTED + SUBTYPE % b"h\0h\0h\0\x87",
+    "attributes many times over": b"}(" + ATTRIBUTES + b"uq\0](" + STATE % (tensor(), b"h\0") * 30 + b"e",
+    "numbers of a list": LISTS + QUANTISED.replace(b"K\0t", b"h\0t") % (b"K\6", b"K\1"),
+    "sizes of a sparse tensor": NESTED + SPARSE % (tensor(), tensor(), b"h\0"),
+    "an encoding that takes long": ENCODE + text("a" * 99) + text("punycode") + b"\x86R",
     "message about an object": NESTED + b"h\0)\x81",
     "containers without end": LISTS + b"]h\0a",
     "a list that holds itself": b"]q\0h\0a",
     "beyond the storage": b"]" + tensor(b"K\7") + b"a",
     "before the storage": b"]" + tensor(first=integer(-1)) + b"a",
+    "a storage of two sizes": b"]" + tensor() + tensor(b"K\1", storage=SMALLER) + b"\x86a",
     "a storage beyond the file": b"]" + tensor(storage=STORAGE.replace(b"K\6t", HUGE + b"t")) + b"a",
 }
 
@@ -130,6 +154,14 @@ def test_hostile_pickles_are_refused_before_torch(
     with pytest.raises((CorruptError, UnsafeError)) as caught:
         unpickle.load(path)
     assert len(str(caught.value)) < 400
+
+
+def test_a_storage_of_another_size_than_its_member_is_refused(tmp_path: Path) -> None:
+    """torch would read the bytes that follow, whatever they are."""
+    path = tmp_path / "a.pt"
+    as_zip(path, b"]" + tensor(b"K\7", storage=STORAGE.replace(b"K\6t", b"K\7t")) + b"a")
+    with pytest.raises(CorruptError):
+        unpickle.load(path)
 
 
 @WRITERS
@@ -181,17 +213,10 @@ def test_a_name_that_could_run_code_is_told(
 def test_storages_of_a_legacy_file_fit_into_it_together(tmp_path: Path) -> None:
     """torch allocates each of them before it reads the first."""
     path = tmp_path / "a.pt"
-    several = b"".join(tensor(storage=STORAGE.replace(text("0"), text(str(i)))) for i in range(200))
-    as_zip(path, b"](" + several + b"e")
+    as_zip(path, b"](" + tensor() * 200 + b"e")
     mapped = InputFile(path, least=1)
-    screen(mapped, Members(mapped, path), path)
+    assert screen(mapped, Members(mapped, path), path) == 2
+    several = b"".join(tensor(storage=STORAGE.replace(text("0"), text(str(i)))) for i in range(200))
     as_legacy(path, b"](" + several.replace(b"K\6tQ", integer(5000) + b"tQ") + b"e")
     with pytest.raises(CorruptError, match="are declared"):
         unpickle.load(path)
-
-
-def test_protocol_of_a_pickle(tmp_path: Path) -> None:
-    """The second byte, if the first announces it."""
-    (tmp_path / "a").write_bytes(b"\x80\4" + bytes(200) + b"\x80")
-    file = InputFile(tmp_path / "a", least=1)
-    assert (protocol_of(file), protocol_of(file, 100), protocol_of(file, 202)) == (4, 0, 0)

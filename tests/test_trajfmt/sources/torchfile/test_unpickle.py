@@ -83,6 +83,17 @@ def test_legacy_pickle_gives_the_same_bytes(tmp_path: Path, suffix: str) -> None
     assert outputs[0]
 
 
+@pytest.mark.parametrize(("protocol", "zipped"), [(1, True), (4, False)], ids=["old", "new and legacy"])
+def test_protocols_that_are_not_read_are_named(tmp_path: Path, protocol: int, zipped: bool) -> None:
+    """The file is sound: it says how to save it, or it is trusted."""
+    path = save(
+        tmp_path / "src", [expert(0)], pickle_protocol=protocol, _use_new_zipfile_serialization=zipped
+    )
+    assert "read only with protocol 2" in str(refused(path, "nothing_to_convert"))
+    destination, _ = run(path, trust_pickle=True)
+    assert np.array_equal(trajfmt.open(destination)[0].at(4), stack(expert(0))[4])
+
+
 def test_cut_legacy_pickle_is_refused_at_every_offset(tmp_path: Path) -> None:
     """A legacy file cut at any byte gives an error of ours."""
     data, path = packed(False), tmp_path / "cut.pt"
