@@ -5,6 +5,7 @@ folder above it.
 
 Modules:
     files: reading a bundle's files: safe opening, mapping, positioned reads, hashes.
+    links: which links are followed in place of files: those of a hub's cache.
     writing: atomic and durable writes.
     mapped: a regular file of any origin, mapped when it is first read.
     safetensors: headers of safetensors files, and any such file as views of a memory map.

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajfmt.errors import CorruptError, FormatError, UnsafeError, UsageError
+from trajfmt.storage.links import REMEDY, blob_of
 
 __all__ = ["Backend", "BundleFiles", "open_regular", "sha256_file"]
 
@@ -40,7 +41,7 @@ def open_regular(path: Path) -> int:
     `O_NONBLOCK` keeps a named pipe from blocking the caller before it can be refused.
 
     Raises:
-        UnsafeError: the path is a link, a pipe, a device or a folder.
+        UnsafeError: the path is a pipe, a device, a folder, or a link that is none of a hub's cache.
         CorruptError: there is no such file.
         OSError: the file cannot be opened for another reason, such as its permissions.
     """
@@ -48,7 +49,7 @@ def open_regular(path: Path) -> int:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError as exc:
         if path.is_symlink():
-            raise UnsafeError("path_unsafe", "a link where a file is expected", path=path) from exc
+            return open_regular(blob_of(path))
         if exc.errno not in (errno.ENOENT, errno.ENOTDIR):
             raise  # says nothing about the contents
         raise CorruptError("file_missing", f"cannot be opened: {exc.strerror}", path=path) from exc
@@ -137,7 +138,7 @@ class BundleFiles:
         for part in name.split("/")[:-1]:
             path /= part
             if path.is_symlink():
-                raise UnsafeError("path_unsafe", "a link where a folder is expected", path=path)
+                raise UnsafeError("path_unsafe", f"a link where a folder is expected; {REMEDY}", path=path)
         return self.root / name
 
     def where(self, name: str) -> object:
