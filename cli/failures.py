@@ -37,6 +37,7 @@ TABLE: dict[type[BaseException], tuple[int, Callable[[Any], str]]] = {
     BrokenPipeError: (1, lambda _exc: ""),
     MemoryError: (1, lambda _exc: "out of memory"),
     ModuleNotFoundError: (1, lambda exc: f"the package {exc.name!r} is needed and not installed"),
+    ImportError: (1, str),
     OSError: (1, lambda exc: f"{exc.filename}: {exc.strerror}" if exc.filename else exc.strerror or str(exc)),
 }
 """Exit code and message of expected errors that are not raised by trajfmt or mct.

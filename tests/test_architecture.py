@@ -18,6 +18,7 @@ ALLOWED = {
     "trajfmt": {
         "errors": "",
         "version": "",
+        "platform": "",
         "codecs": "errors",
         "schema": "errors codecs",
         "storage": "errors codecs schema",

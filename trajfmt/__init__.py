@@ -11,6 +11,7 @@ Example:
     True
 """
 
+from trajfmt import platform as platform
 from trajfmt.bundle.create import append, create
 from trajfmt.bundle.reader import Bundle, Trajectory, open
 from trajfmt.bundle.writer import BundleWriter

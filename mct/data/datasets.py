@@ -51,6 +51,9 @@ class Dataset:
     transform: pre.Transform
     """The preprocessing that was applied to the images, with its inverse and its record."""
 
+    notes: tuple[str, ...] = ()
+    """Lines for the user about files and arrays that look like a part of the dataset and are not used."""
+
     @property
     def classes(self) -> int:
         """Number of classes K."""
@@ -182,6 +185,7 @@ def load(
         )
     labels = _labels(raw.train_labels, len(train), f"{label}: `train_labels`")
     test_labels = _labels(raw.test_labels, len(test), f"{label}: `test_labels`")
+    notes = raw.notes
     names = raw.class_names or tuple(str(number) for number in range(int(labels.max()) + 1))
     del raw  # frees the memory of up to 100,000 images
     missing = sorted(set(range(len(names))) - set(labels.tolist()))
@@ -198,6 +202,7 @@ def load(
         test_labels=test_labels,
         class_names=names,
         transform=transform,
+        notes=notes,
     )
 
 

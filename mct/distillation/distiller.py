@@ -91,7 +91,8 @@ class Distiller:
             )
         network = networks.build(model, generator=generator(config.seed, "shape"), device=device)
         networks.check_layout(network, bundle.layout)
-        self.execution, self.ranks, self.notes = execution or Execution(), ranks or Alone(), list[str]()
+        self.execution, self.ranks = execution or Execution(), ranks or Alone()
+        self.notes = list(dataset.notes)
         self.clock, self._shard = Clock(device), shard
         updates = config.outer_steps * config.inner_steps * config.samples
         engine = choose(config.engine, updates, model, device)

@@ -135,6 +135,9 @@ class ExpertRun:
             root=root,
             image_size=image_size,
         )
+        if notes is not None:
+            for line in real.notes:
+                notes(line)
         name = defaults.MODELS.get(real.name, "ConvNet") if model is None else model
         network = networks.parse(
             name, channels=real.channels, image_size=real.image_size, classes=real.classes

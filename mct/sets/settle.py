@@ -99,8 +99,13 @@ def settle(opened: Opened, user: UserFacts, *, root: Path | None, notes: Notes |
         MismatchError: If facts contradict each other, or the set does not belong to the dataset.
     """
     if opened.found.synthetic is not None:
-        return _ours(opened.found.synthetic, user, root, notes)
-    return _foreign(opened, user, root, notes)
+        settled = _ours(opened.found.synthetic, user, root, notes)
+    else:
+        settled = _foreign(opened, user, root, notes)
+    if notes is not None:
+        for line in settled.dataset.notes:
+            notes(line)
+    return settled
 
 
 def _ours(found: SyntheticDataset, user: UserFacts, root: Path | None, notes: Notes | None) -> Settled:

@@ -8,6 +8,7 @@ Modules:
     locks: locks against other processes, also where the file system has none.
     opened: regular files that are read by position: opening, identity, reading and hashing.
     files: reading a bundle's files: mapping, positioned reads, hashes.
+    links: which links are followed in place of files: those of a hub's cache.
     writing: atomic and durable writes.
     inputs: a file of any origin as an input, read by position.
     holes: files that claim far more bytes than are stored.

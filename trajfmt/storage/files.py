@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from trajfmt.errors import CorruptError, FormatError, ReadError, SourceError, UnsafeError, UsageError
 from trajfmt.storage.filesystem import map_file
 from trajfmt.storage.inputs import Row
+from trajfmt.storage.links import REMEDY
 from trajfmt.storage.opened import Identity, OpenFile, sha256_of
 
 __all__ = ["Backend", "BundleFiles", "sha256_file"]
@@ -99,7 +100,7 @@ class BundleFiles:
         for part in name.split("/")[:-1]:
             path /= part
             if path.is_symlink():
-                raise UnsafeError("path_unsafe", "a link where a folder is expected", path=path)
+                raise UnsafeError("path_unsafe", f"a link where a folder is expected; {REMEDY}", path=path)
         return self.root / name
 
     def where(self, name: str) -> object:

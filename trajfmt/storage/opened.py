@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajfmt.errors import CorruptError, ReadError, SourceError, UnsafeError
+from trajfmt.storage.links import blob_of
 
 __all__ = ["Identity", "OpenFile", "open_regular", "sha256_of"]
 
@@ -115,7 +116,7 @@ def open_regular(path: Path) -> int:
     `O_NONBLOCK` keeps a named pipe from blocking the caller before it can be refused.
 
     Raises:
-        UnsafeError: the path is a link, a pipe, a device or a folder.
+        UnsafeError: the path is a pipe, a device, a folder, or a link that is none of a hub's cache.
         CorruptError: there is no such file.
         ReadError: the file cannot be opened for another reason, such as its permissions.
     """
@@ -123,7 +124,7 @@ def open_regular(path: Path) -> int:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError as exc:
         if path.is_symlink():
-            raise UnsafeError("path_unsafe", "a link where a file is expected", path=path) from exc
+            return open_regular(blob_of(path))
         if exc.errno not in (errno.ENOENT, errno.ENOTDIR):
             raise ReadError.of(exc, path) from exc  # says nothing about the contents
         raise CorruptError("file_missing", f"cannot be opened: {exc.strerror}", path=path) from exc

@@ -2,16 +2,18 @@
 
 This is the only module that uses fsspec. It imports it when the first address is used, and translates the
 errors of its many backends. Credentials are found by each backend itself, in its own files and environment
-variables.
+variables. Web servers are reached through the proxies of `http_proxy`, `https_proxy` and `no_proxy`.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Generator, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
+from urllib import request
 from urllib.parse import urlsplit, urlunsplit
 
 from trajfmt.errors import MissingDependencyError, RemoteError, UsageError, display
@@ -29,7 +31,13 @@ CONNECT: Final = 20.0
 """Seconds after which connecting to a web server is given up."""
 
 SILENCE: Final = 60.0
-"""Seconds without any data after which a web server is given up. The whole transfer has no limit."""
+"""Seconds without any data after which a web server is given up, and over which the rate is measured."""
+
+RATE_VARIABLE: Final = "TRAJFMT_MIN_RATE"
+"""Environment variable with the slowest rate that is accepted, in bytes per second; 0 accepts any."""
+
+RATE: Final = 1000.0
+"""The slowest rate that is accepted unless the variable states another one, in bytes per second."""
 
 
 class NothingThereError(Exception):
@@ -54,11 +62,12 @@ def stream(address: Address, name: str, limit: int) -> Generator[bytes, None, No
     Raises:
         NothingThereError: there is no such file.
         TooLongError: the file has more bytes. At most one more was fetched.
-        RemoteError: the address cannot be reached, or the connection failed.
+        RemoteError: the address cannot be reached, the connection failed, or it is too slow.
         MissingDependencyError: fsspec, or the package that it needs for this kind of address, is missing.
-        UsageError: fsspec does not know this kind of address, or it is not valid.
+        UsageError: fsspec does not know this kind of address, or it is not valid, or the least rate is not.
     """
     with _translated(address / name):
+        watch = _Watch()
         system, folder = _system(address)
         web = _is_web(address)
         options: dict[str, Any] = {}
@@ -68,7 +77,7 @@ def stream(address: Address, name: str, limit: int) -> Generator[bytes, None, No
             size = getattr(file, "size", None)
             if isinstance(size, int) and size > limit:
                 raise TooLongError
-            while piece := file.read(min(_BLOCK, limit + 1)):
+            while piece := watch.timed(file.read, min(_BLOCK, limit + 1)):
                 limit -= len(piece)
                 if limit < 0:
                     raise TooLongError
@@ -83,6 +92,43 @@ def exists(address: Address) -> bool:
     except Exception:  # backends share no base class for their errors
         return False
     return True
+
+
+class _TooSlowError(Exception):
+    """Data arrives, but so slowly that the transfer would hardly end."""
+
+
+class _Watch:
+    """Measures the rate of a transfer, and ends one that is too slow. Time between reads does not count."""
+
+    def __init__(self) -> None:
+        text = os.environ.get(RATE_VARIABLE, "").strip()
+        try:
+            self._least = float(text) if text else RATE
+        except ValueError:
+            self._least = -1.0
+        if not 0 <= self._least < float("inf"):
+            raise UsageError(f"{RATE_VARIABLE} is {text!r}: expected bytes per second, such as 1000, or 0")
+        self._waited, self._got = 0.0, 0
+
+    def timed(self, read: Callable[[int], bytes], count: int) -> bytes:
+        """Return what `read(count)` returns.
+
+        Raises:
+            _TooSlowError: too little has arrived for too long.
+        """
+        start = time.monotonic()
+        piece = read(count)
+        self._waited += time.monotonic() - start
+        self._got += len(piece)
+        if piece and self._waited >= SILENCE:
+            if self._got < self._least * self._waited:
+                raise _TooSlowError(
+                    f"too slow: {self._got} bytes in {self._waited:.0f} s; try again, or set {RATE_VARIABLE}"
+                    f" below {self._least:g} bytes per second"
+                )
+            self._waited, self._got = 0.0, 0
+        return piece
 
 
 def _is_web(address: Address) -> bool:
@@ -110,8 +156,9 @@ def _system(address: Address) -> tuple[Any, str]:
         raise MissingDependencyError(advice) from exc
     if not hasattr(loops, "reset_after_fork"):  # an older one hangs in a forked child
         raise MissingDependencyError(advice)
+    options = _options(address)
     try:
-        system, folder = core.url_to_fs(address.text, **_options(address))
+        system, folder = core.url_to_fs(address.text, **options)
     except ImportError as exc:
         raise MissingDependencyError(
             f"{display(address)}: needs a package that is not installed: {_first_line(exc)}"
@@ -122,7 +169,7 @@ def _system(address: Address) -> tuple[Any, str]:
 
 
 def _options(address: Address) -> dict[str, Any]:
-    """Return options for fsspec's file systems: for web servers, a limit for each wait, not for the whole."""
+    """Return options for fsspec's file systems: for web servers, a limit for each wait, and proxies."""
     schemes = {link.partition("://")[0] for link in address.text.split("::")} & set(_WEB)
     if not schemes:
         return {}
@@ -134,11 +181,37 @@ def _options(address: Address) -> dict[str, Any]:
         raise MissingDependencyError(
             f"{display(address)}: web addresses need aiohttp: pip install 'trajfmt[remote]'"
         ) from exc
+    _check_proxies(address)
+    own = {"timeout": timeout, "trust_env": True}
     configured = importlib.import_module("fsspec.config").conf
     return {
-        scheme: {"client_kwargs": {"timeout": timeout, **configured.get(scheme, {}).get("client_kwargs", {})}}
+        scheme: {"client_kwargs": {**own, **configured.get(scheme, {}).get("client_kwargs", {})}}
         for scheme in schemes
     }
+
+
+def _check_proxies(address: Address) -> None:
+    """Refuse a proxy of the environment that cannot be used for a web address.
+
+    Raises:
+        UsageError: the variable is not of the form `http://HOST:PORT`.
+    """
+    proxies = request.getproxies()
+    for link in address.text.split("::"):
+        scheme, host = link.partition("://")[0].lower(), urlsplit(link).hostname
+        proxy = proxies.get(scheme, "") if scheme in _WEB else ""
+        if not proxy or (host and request.proxy_bypass(host)):
+            continue
+        try:
+            parts = urlsplit(proxy)
+            good = parts.scheme == "http" and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            good = False
+        if not good:
+            raise UsageError(
+                f"{display(address)}: {scheme}_proxy is {display(without_credentials(proxy))!r}: expected"
+                " http://HOST:PORT; correct or unset it, or name the host in no_proxy"
+            )
 
 
 @contextmanager
@@ -182,6 +255,8 @@ def _translated(place: Address) -> Iterator[None]:
     except Exception as exc:  # backends share no base class
         if getattr(exc, "status", None) == _ABSENT:
             raise NothingThereError from exc
+        if isinstance(exc, _TooSlowError):
+            raise RemoteError(f"{display(place)}: {exc}") from exc
         if "invalidurl" in type(exc).__name__.lower():
             raise UsageError(f"{display(place)}: not a valid address") from exc
         raise RemoteError(f"{display(place)}: {_cause(exc)}") from exc
@@ -194,6 +269,9 @@ def _cause(exc: Exception) -> str:
             "access was refused; give credentials in the way that fsspec's backend for this address expects"
         )
     kind = type(exc).__name__
+    if "Proxy" in kind:
+        why = getattr(getattr(exc, "os_error", None), "strerror", None) or _first_line(exc) or kind
+        return f"no connection through the proxy that the environment names (http_proxy, https_proxy): {why}"
     if "Redirect" in kind:  # aiohttp's TooManyRedirects, NonHttpUrlRedirectClientError
         return (
             "the server redirects in circles, or away from the web; use the address of the files themselves"

@@ -106,7 +106,15 @@ def _read(kind: _Cifar, root: Path) -> Raw:
         test_images=test_images,
         test_labels=test_labels,
         class_names=_names(kind, paths[0].with_name(kind.names[number]), python=number == 1),
+        notes=_unused(paths),
     )
+
+
+def _unused(paths: list[Path]) -> tuple[str, ...]:
+    """Return a note about further batches in the folder of those that are read."""
+    others = sorted(path.name for path in paths[0].parent.glob("*batch_*") if path not in paths)
+    odd = [name for name in others if Path(name).suffix == paths[0].suffix]
+    return (f"{paths[0].parent}: not used: {', '.join(odd)}",) if odd else ()
 
 
 def _joined(

@@ -34,8 +34,8 @@ def survey(paths: Sequence[Path], *, resize: bool) -> tuple[int, int]:
         The width of the first image, and 1 if all images are grey, else 3.
 
     Raises:
-        DataError: If a file cannot be decoded or has more than 8 bits per channel, or, unless `resize`, an
-            image is not square or differs in size from the first one.
+        DataError: If a file cannot be decoded, or has several frames or more than 8 bits per channel, or,
+            unless `resize`, an image is not square or differs in size from the first one.
     """
     found: list[tuple[int, int, str]] = [(0, 0, "")] * len(paths)
 
@@ -99,6 +99,9 @@ def _fitted(image: Image.Image, size: int) -> Image.Image:
 def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
+            frames = getattr(image, "n_frames", 1)
+            if frames > 1 and image.format != "MPO":  # a photograph with a preview
+                raise DataError(f"{path}: has {frames} frames, expected a single image; save one of them")
             yield image
     except DataError:
         raise

@@ -1,9 +1,12 @@
 """Reader of folders of images: `train/<class>/*.png`, and `test/<class>/*.png` or `val/<class>/*.png`.
 
-The images are PNG, JPEG, BMP or WebP files. The classes are the subfolders of `train` in sorted order. The
-images of a class are read in sorted order too.
+The images are PNG, JPEG, BMP, GIF, TIFF, WebP or Netpbm files. What else looks like an image is named in a
+note, and not read. The classes are the subfolders of `train` in sorted order. The images of a class are read
+in sorted order too.
 """
 
+import mimetypes
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +17,18 @@ from mct.data.readers import decode
 from mct.data.readers.raw import Raw
 from mct.errors import DataError
 
-SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
+SUFFIXES: Final = frozenset(
+    {
+        *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif"),
+        *(".tif", ".tiff", ".webp", ".pbm", ".pgm", ".ppm", ".pnm"),
+    }
+)
+
+_MAGIC: Final = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
+"""First bytes of image files that may have any name."""
+
+_NAMED: Final = 5
+"""Number of files that a note names."""
 
 
 def read(path: Path, image_size: int | None = None) -> Raw:
@@ -39,12 +53,20 @@ def read(path: Path, image_size: int | None = None) -> Raw:
     test, test_labels = _listed(path / splits[0], names)
     found, channels = decode.survey([*train, *test], resize=image_size is not None)
     size, resize = image_size or found, image_size is not None
+    notes = [f"{path / split}: not used, as {path / splits[0]} is the test set" for split in splits[1:]]
+    for split in ("train", splits[0]):
+        notes += left_out(path / split, classes=False)
+        notes += [line for name in classes_of(path / split) for line in left_out(path / split / name)]
+    untested = [name for name in names if name not in classes_of(path / splits[0])]
+    if untested:
+        notes.append(f"{path / splits[0]}: has no images of {_some(untested)}, which are not tested")
     return Raw(
         train_images=decode.decode(train, size=size, channels=channels, resize=resize),
         train_labels=train_labels,
         test_images=decode.decode(test, size=size, channels=channels, resize=resize),
         test_labels=test_labels,
         class_names=names,
+        notes=tuple(notes),
     )
 
 
@@ -68,10 +90,53 @@ def images_of(path: Path) -> list[Path]:
         entry for entry in found if entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".")
     )
     if not images:
-        raise DataError(
-            f"{path}: contains no image ({', '.join(sorted(SUFFIXES))}); add images, or remove the folder"
-        )
+        others = "".join(f"; {line}" for line in left_out(path))
+        wanted = ", ".join(sorted(SUFFIXES))
+        raise DataError(f"{path}: contains no image ({wanted}){others}; add images, or remove the folder")
     return images
+
+
+def left_out(path: Path, *, classes: bool = True, used: Collection[str] = ()) -> list[str]:
+    """Return a line about images in a folder that are not read, if there are any.
+
+    Args:
+        path: the folder.
+        classes: whether it is the folder of a class, whose images with a known suffix are read and whose
+            subfolders are not.
+        used: names of files that are read.
+    """
+    odd = []
+    entries = sorted(path.iterdir()) if path.is_dir() else []
+    for entry in entries:
+        if entry.name.startswith(".") or entry.name in used:
+            continue
+        if entry.is_dir():
+            if classes and any(map(_looks_like_image, entry.iterdir())):
+                odd.append(f"{entry.name}/")
+        elif not (classes and not used and entry.suffix.lower() in SUFFIXES) and _looks_like_image(entry):
+            odd.append(entry.name)
+    if not odd:
+        return []
+    why = "" if used or not classes else f"; images are read whose names end in {', '.join(sorted(SUFFIXES))}"
+    count = f"{len(odd)} of {len(entries)} entries look like images and are not used"
+    return [f"{path}: {count}: {_some(odd)}{why}"]
+
+
+def _looks_like_image(path: Path) -> bool:
+    """Return whether the suffix or the first bytes of a file are those of an image."""
+    if (mimetypes.guess_type(path.name)[0] or "").startswith("image/"):
+        return True
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(12).startswith(_MAGIC)
+    except OSError:
+        return False
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
 
 
 def _listed(path: Path, names: tuple[str, ...]) -> tuple[list[Path], NDArray[np.int64]]:

@@ -26,3 +26,6 @@ class Raw:
 
     class_names: tuple[str, ...] | None = None
     """One name per class; None if the files do not name the classes."""
+
+    notes: tuple[str, ...] = ()
+    """What the files hold and the dataset does not, one line each."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mct.data.readers import decode, files
-from mct.data.readers.folder import classes_of, images_of
+from mct.data.readers.folder import classes_of, images_of, left_out
 from mct.data.readers.raw import Raw
 from mct.errors import DataError
 
@@ -40,12 +40,18 @@ def read(root: Path) -> Raw:
         train_files += own
         train_labels += [label] * len(own)
     val_files, val_labels = _validation(val, names)
+    notes = [line for name in names for line in left_out(train / name / "images")]
+    if classes_of(val / "images"):
+        notes += [line for name in names for line in left_out(val / "images" / name)]
+    else:
+        notes += left_out(val / "images", used={file.name for file in val_files})
     return Raw(
         train_images=decode.decode(train_files, size=_SIZE, channels=3),
         train_labels=np.array(train_labels, np.int64),
         test_images=decode.decode(val_files, size=_SIZE, channels=3),
         test_labels=val_labels,
         class_names=_words(train.with_name("words.txt"), names),
+        notes=tuple(notes),
     )
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.helpers.serving import Server, served
+from trajfmt.errors import RemoteError, UsageError
 from trajfmt.storage.address import Address, located
 from trajfmt.storage.transfer import NothingThereError, TooLongError, exists, stream
 
@@ -56,3 +60,103 @@ def test_what_is_not_there(folder: Address) -> None:
     absent = located("memory://elsewhere")
     assert isinstance(absent, Address)
     assert (exists(folder), exists(absent)) == (True, False)
+
+
+@pytest.fixture
+def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """Serve a folder with a file of 5,000 bytes, in an environment without proxies."""
+    pytest.importorskip("aiohttp")
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    fsspec.get_filesystem_class("http").clear_instance_cache()
+    (tmp_path / "file").write_bytes(b"x" * 5000)
+    with served(tmp_path) as server:
+        yield server
+
+
+def fetched(url: str) -> bytes:
+    """Return all of a file in a folder at an address."""
+    address = located(url)
+    assert isinstance(address, Address)
+    return b"".join(stream(address, "file", 5000))
+
+
+def test_a_host_that_only_the_proxy_reaches(web: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy of the environment is asked, with the whole address."""
+    monkeypatch.setenv("http_proxy", web.url)
+    web.body["http://bundles.invalid/deep/file"] = b"by proxy"
+    assert fetched("http://bundles.invalid/deep") == b"by proxy"
+    assert web.asked == ["http://bundles.invalid/deep/file"]
+
+
+def test_a_host_without_a_proxy(web: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`no_proxy` names hosts that are reached directly, whatever the proxy is."""
+    monkeypatch.setenv("http_proxy", "nonsense")
+    monkeypatch.setenv("no_proxy", "127.0.0.1,elsewhere")
+    assert fetched(web.url) == b"x" * 5000
+
+
+PROXIES = ["nonsense", "socks5://me:secret@host:1", "https://host:1", "http://[x", "host:3128"]
+
+
+@pytest.mark.parametrize("proxy", PROXIES)
+def test_a_proxy_that_cannot_be_used(web: Server, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    """It is named, not ignored, and its password is not shown."""
+    monkeypatch.setenv("http_proxy", proxy)
+    with pytest.raises(UsageError, match=r"^\S+: http_proxy is .*expected http://HOST:PORT") as caught:
+        fetched(web.url)
+    assert "secret" not in str(caught.value)
+    assert web.asked == []
+
+
+def test_a_proxy_that_does_not_answer(web: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says that it is the proxy."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free.getsockname()[1]}")
+        with pytest.raises(RemoteError, match="no connection through the proxy"):
+            fetched(web.url)
+
+
+class Dripping(io.RawIOBase):
+    """A file that gives a byte for each read, while the clock goes on by so many seconds."""
+
+    def __init__(self, clock: list[float], seconds: float) -> None:
+        self._clock, self._seconds, self._left = clock, seconds, 5000
+
+    def read(self, _size: int = -1) -> bytes:
+        self._clock[0] += self._seconds
+        self._left -= 1
+        return b"x" if self._left >= 0 else b""
+
+
+@pytest.mark.parametrize(("least", "seconds", "slow"), [
+    (None, 1.0, True), ("", 1.0, True), ("2", 1.0, True), ("0", 100.0, False), ("0.5", 1.0, False),
+    (None, 0.0009, False),
+])  # fmt: skip
+def test_a_server_that_sends_a_byte_now_and_then(
+    folder: Address, monkeypatch: pytest.MonkeyPatch, least: str | None, seconds: float, slow: bool
+) -> None:
+    """Below the least rate it is given up after a minute, and the error says how to accept it."""
+    clock = [0.0]
+    monkeypatch.setattr("trajfmt.storage.transfer.time.monotonic", lambda: clock[0])
+    memory = fsspec.get_filesystem_class("memory")
+    monkeypatch.setattr(memory, "open", lambda *_, **__: Dripping(clock, seconds))
+    monkeypatch.delenv("TRAJFMT_MIN_RATE", raising=False)
+    if least is not None:
+        monkeypatch.setenv("TRAJFMT_MIN_RATE", least)
+    if not slow:
+        assert sum(map(len, stream(folder, "file", 5000))) == 5000
+        return
+    with pytest.raises(RemoteError, match=r"too slow: \d+ bytes in \d+ s; .*TRAJFMT_MIN_RATE"):
+        list(stream(folder, "file", 5000))
+    assert 60 <= clock[0] <= 61
+
+
+@pytest.mark.parametrize("text", ["fast", "-1", "nan", "inf"])
+def test_a_least_rate_that_is_none(folder: Address, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """It is wrong usage."""
+    monkeypatch.setenv("TRAJFMT_MIN_RATE", text)
+    with pytest.raises(UsageError, match="TRAJFMT_MIN_RATE is"):
+        list(stream(folder, "file", 10))

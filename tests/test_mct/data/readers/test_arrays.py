@@ -32,3 +32,14 @@ def test_arrays_of_safetensors(tmp_path: Path) -> None:
         load(path)
     with pytest.raises(ConfigError, match="only to a folder"):
         load(path, image_size=8)
+
+
+def test_arrays_that_are_not_used_are_named(tmp_path: Path) -> None:
+    """A misspelt or a further array has no effect, and that is said."""
+    images, labels = RNG.integers(0, 256, (6, 4, 4, 3), dtype=np.uint8), np.arange(6) % 3
+    arrays = {"train_images": images, "train_labels": labels, "test_images": images, "test_labels": labels}
+    np.savez(tmp_path / "mine.npz", **arrays)
+    assert load(tmp_path / "mine.npz", preprocessing=PLAIN).notes == ()
+    np.savez(tmp_path / "mine.npz", **arrays, val_images=images)
+    notes = load(tmp_path / "mine.npz", preprocessing=PLAIN).notes
+    assert notes == (f"{tmp_path / 'mine.npz'}: arrays that are not used: val_images",)

@@ -89,3 +89,14 @@ def test_faulty_cifar_names_the_file(tmp_path: Path, case: str) -> None:
         change(path, edit)
     with pytest.raises(DataError, match=message):
         load("CIFAR10", root=tmp_path)
+
+
+@pytest.mark.parametrize("form", ["binary", "python2"])
+def test_a_further_batch_is_named(tmp_path: Path, form: str) -> None:
+    """It looks like a part of the dataset, and nobody reads it."""
+    cifar10(tmp_path, form)
+    (folder,) = tmp_path.iterdir()
+    assert load("CIFAR10", preprocessing=PLAIN, root=tmp_path).notes == ()
+    name = "data_batch_6.bin" if form == "binary" else "data_batch_6"
+    (folder / name).write_bytes(b"x")
+    assert load("CIFAR10", preprocessing=PLAIN, root=tmp_path).notes == (f"{folder}: not used: {name}",)

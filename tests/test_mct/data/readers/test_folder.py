@@ -23,7 +23,8 @@ def picture(path: Path, seed: int, *, size: tuple[int, int] = (64, 64), mode: st
     image = Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).convert(mode)
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path)
-    return np.asarray(Image.open(path).convert("RGB")).transpose(2, 0, 1)
+    with Image.open(path) as stored:
+        return np.asarray(stored.convert("RGB")).transpose(2, 0, 1)
 
 
 @pytest.fixture
@@ -94,3 +95,53 @@ def test_faulty_folder_names_the_file(birds: Path, case: str) -> None:
     edit(birds)
     with pytest.raises(DataError, match=message):
         load(birds)
+
+
+@pytest.mark.parametrize("suffix", ["tif", "TIFF", "gif", "ppm", "pgm", "jfif"])
+def test_every_format_with_one_image_is_read(birds: Path, suffix: str) -> None:
+    """Beside other formats, in its place of the order."""
+    expected = picture(birds / f"train/a/00.{suffix}", 9, size=(8, 8))
+    found = load(birds, preprocessing=PLAIN)
+    assert found.notes == ()
+    assert len(found.train_labels) == 7
+    assert any(np.array_equal((image.numpy() * 255).round(), expected) for image in found.train_images)
+
+
+def test_several_frames_in_one_file_are_refused(birds: Path) -> None:
+    """Which of them is the image would be a silent choice."""
+    frames = [Image.new("L", (8, 8), value) for value in (0, 255)]
+    frames[0].save(birds / "train/a/00.gif", save_all=True, append_images=frames[1:])
+    with pytest.raises(DataError, match=r"00\.gif: has 2 frames, expected a single image"):
+        load(birds, preprocessing=PLAIN)
+
+
+def test_images_that_are_not_used_are_named(birds: Path) -> None:
+    """By suffix or by their first bytes, in a class, in its subfolders, or beside the classes."""
+    shutil.copy(birds / "train/a/0.png", birds / "train/a/copy")
+    (birds / "train/a/photo.heic").write_bytes(b"x")
+    (birds / "train/a/deep").mkdir()
+    shutil.copy(birds / "train/a/0.png", birds / "train/a/deep/0.png")
+    shutil.copy(birds / "train/a/0.png", birds / "train/loose.png")
+    beside, inside = load(birds, preprocessing=PLAIN).notes
+    assert beside.startswith(f"{birds / 'train'}: 1 of ")
+    assert "loose.png" in beside
+    assert inside.startswith(f"{birds / 'train/a'}: 3 of 7 entries look like images and are not used: ")
+    assert "copy, deep/, photo.heic" in inside
+
+
+def test_a_second_test_set_and_an_untested_class_are_named(birds: Path) -> None:
+    """Neither is used without a word."""
+    picture(birds / "test/a/x.png", 1, size=(8, 8))
+    notes = load(birds, preprocessing=PLAIN).notes
+    assert notes == (
+        f"{birds / 'val'}: not used, as {birds / 'test'} is the test set",
+        f"{birds / 'test'}: has no images of b, which are not tested",
+    )
+
+
+def test_a_class_whose_images_are_all_of_an_unknown_format(birds: Path) -> None:
+    """The error says what is there."""
+    for file in (birds / "train/b").iterdir():
+        file.rename(file.with_suffix(".heic"))
+    with pytest.raises(DataError, match=r"contains no image .*3 of 3 entries look like images"):
+        load(birds, preprocessing=PLAIN)

@@ -97,3 +97,16 @@ def test_faulty_tiny_imagenet_names_the_file(tiny, case: str) -> None:
     edit(tiny[0])
     with pytest.raises(DataError, match=message):
         load("Tiny", root=tiny[0])
+
+
+def test_images_that_no_list_names_are_named(tiny) -> None:
+    """An image without an annotation, and one of another format, are not read."""
+    root, _ = tiny
+    (folder,) = [path for path in (root, root / "tiny-imagenet-200") if (path / "train").is_dir()]
+    assert load("Tiny", preprocessing=PLAIN, root=root).notes == ()
+    (folder / "val/images/more.JPEG").write_bytes(b"x")
+    one = next((folder / "train").iterdir()) / "images"
+    (one / "odd.heic").write_bytes(b"x")
+    train, val = load("Tiny", preprocessing=PLAIN, root=root).notes
+    assert "odd.heic" in train
+    assert "more.JPEG" in val
