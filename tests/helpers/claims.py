@@ -202,6 +202,6 @@ def sparse_trajectories(folder: Path, timesteps: int, count: int) -> Path:
 
 
 def absent_files(folder: Path, count: int) -> Path:
-    """Write a bundle that lists as many files as a manifest can hold, none of which exists."""
+    """Write a bundle that lists many files, none of which exists."""
     files = [{"path": f"{i}.h5", "bytes": 1, "sha256": "0" * 64} for i in range(count)]
     return put(folder, manifest("convex", files=files))

@@ -33,7 +33,7 @@ def test_manifest_at_the_limit_is_read_and_above_it_is_not() -> None:
             assert parse(with_checksum(text)).extensions["x_a"] == "," * room
 
 
-@pytest.mark.parametrize("unit", ["{}", '{"a":0}', '["bc"]', "[]", "1000", '"bc"', "0.25", '{"a":[{}]}'])
+@pytest.mark.parametrize("unit", ['{"a":0}', '["bc"]', "1000", '"bc"', '{"a":[{}]}'])
 def test_memory_of_values_is_bounded_by_their_weight(unit: str, python: Callable[..., str]) -> None:
     """As many values of one form as the weight allows need less than 400 MB to decode and refuse."""
     code = """
