@@ -97,7 +97,8 @@ whole = source.read_bytes()
 draw = random.Random(1)
 
 def tried():
-    shutil.rmtree(folder / "out.mct", ignore_errors=True)
+    for left in ("out.mct", ".out.mct.partial"):
+        shutil.rmtree(folder / left, ignore_errors=True)
     begin = time.perf_counter()
     try:
         convert(source, folder / "out.mct")
