@@ -55,7 +55,7 @@ def flush() -> OSError | None:
 
 
 def width() -> int:
-    """Return the columns of the terminal, at least one. `COLUMNS=0`, as some programs set it, says nothing."""
+    """Return the columns of the terminal, at least one. `COLUMNS=0` counts as not set."""
     import shutil  # takes longer than the rest of this module
 
     return max(1, shutil.get_terminal_size().columns)
