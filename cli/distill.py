@@ -22,7 +22,7 @@ __all__ = ["distill"]
 )
 @click.option("--resume", is_flag=True, help="Continue the run in the folder, with its settings.")
 @click.option("--preset", help="Published settings by name: see mct presets.")
-@click.option("--dataset", help="Dataset name or path, if the bundle names none.")
+@click.option("--dataset", type=options.DATASET, help="Dataset name or path, if the bundle names none.")
 @options.data
 @click.option("--model", help="Network, such as ConvNetD3W128, if the bundle does not name it.")
 @options.preprocessing

@@ -53,14 +53,14 @@ def _facts(command: Command) -> Command:
         ),
         options.preprocessing,
         options.data,
-        click.option("--dataset", help="Dataset name or path, if the files name none."),
+        click.option("--dataset", type=options.DATASET, help="Dataset name or path, if the files name none."),
     ):
         command = option(command)
     return command
 
 
 @click.command(cls=commands.Command)
-@click.argument("result", type=options.PATH)
+@click.argument("result", type=options.INPUT)
 @_facts
 @_reading
 @click.option("--cross", is_flag=True, help="Also evaluate with ConvNet, AlexNet, VGG11 and ResNet18.")
@@ -113,7 +113,7 @@ def evaluate(
 
 
 @click.command("convert-images", cls=commands.Command)
-@click.argument("source", type=options.PATH)
+@click.argument("source", type=options.INPUT)
 @click.argument("dest", type=options.PATH)
 @_reading
 @click.option("--to", metavar="NAME", help="The layout to write.  [default: by the suffix of DEST]")

@@ -43,6 +43,7 @@ def main() -> None:
 @main.command()
 @click.option(
     "--dataset",
+    type=options.DATASET,
     required=True,
     help="digits, CIFAR10, CIFAR100, Tiny, MNIST or FashionMNIST; or the path of an .npz or .safetensors "
     "file, or of a folder of images.",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = [
     "BUDGET",
     "CODEC",
+    "DATASET",
+    "INPUT",
     "INTEGERS",
     "PATH",
     "PLACE",
@@ -45,6 +49,52 @@ class _Path(click.Path):
 PATH = _Path(path_type=Path)
 
 
+class _Input(_Path):
+    """A path on this machine that is read."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse a pipe, a socket or a device. Reading one could block, or never end."""
+        path = super().convert(value, param, ctx)
+        refuse_special(path)
+        return path
+
+
+INPUT = _Input(path_type=Path)
+
+
+class _Dataset(click.types.StringParamType):
+    """The name of a dataset, or the path of its files."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse a pipe, a socket or a device."""
+        refuse_special(value)
+        return super().convert(value, param, ctx)
+
+
+DATASET = _Dataset()
+
+
+def refuse_special(path: str | os.PathLike[str]) -> None:
+    """Refuse what exists and is neither a regular file nor a folder.
+
+    Raises:
+        UnsafeError: it is a pipe, a socket or a device.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):  # absent, or no path at all: whoever opens it says so
+        return
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        from trajfmt.errors import UnsafeError
+
+        raise UnsafeError(
+            "path_unsafe",
+            "expected a regular file or a folder, found a pipe, a socket or a device; write its contents to a"
+            " file first",
+            path=path,
+        )
+
+
 class _Type(click.ParamType):  # type: ignore[type-arg]  # click's class takes arguments since 8.4
     """Base class of the types in this module."""
 
@@ -60,7 +110,7 @@ class _Place(_Type):
             from trajfmt.storage.address import located
 
             value = located(value)
-        place: Place = PATH.convert(value, param, ctx) if isinstance(value, (str, Path)) else value
+        place: Place = INPUT.convert(value, param, ctx) if isinstance(value, (str, Path)) else value
         return place
 
     def shell_complete(
@@ -181,7 +231,7 @@ NUMBERS = _Numbers()
 WINDOW = _Window()
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")
-data = click.option("--data", type=PATH, help="Folder with the files of the data set.  [default: data]")
+data = click.option("--data", type=INPUT, help="Folder with the files of the data set.  [default: data]")
 force = click.option("--force", is_flag=True, help="Replace an existing file.")
 device = click.option(
     "--device",

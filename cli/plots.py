@@ -23,7 +23,7 @@ def plot() -> None:
 
 
 @plot.command()
-@click.argument("runs", type=options.PATH, nargs=-1, required=True, metavar="RUN…")
+@click.argument("runs", type=options.INPUT, nargs=-1, required=True, metavar="RUN…")
 @_output
 @options.force
 def curve(runs: tuple[Path, ...], output: Path, force: bool) -> None:
@@ -58,7 +58,11 @@ def curve(runs: tuple[Path, ...], output: Path, force: bool) -> None:
 )
 @click.option("--images", type=int, help="Number of test images to use.  [default: all]")
 @click.option("--landscape", is_flag=True, help="Plot on the plane of the principal components (figure 1a).")
-@click.option("--dataset", help="Real data set, if the bundle names none, or the path of its file.")
+@click.option(
+    "--dataset",
+    type=options.DATASET,
+    help="Real data set, if the bundle names none, or the path of its file.",
+)
 @options.data
 @click.option("--model", help="Network, if the bundle does not name it.")
 @options.preprocessing

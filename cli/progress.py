@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from trajfmt.errors import display
 
-from . import lines, torchrun
+from . import lines, streams, torchrun
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -33,7 +33,7 @@ def bar(title: str, total: float) -> Iterator[Progress | None]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as shown:
+    with Progress(*columns, console=Console(stderr=True, width=streams.width())) as shown:
         shown.add_task(title, total=total)
         yield shown
 
@@ -63,7 +63,7 @@ def counted(what: str, total: int) -> Iterator[tuple[Progress, TaskID]]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    console = Console(stderr=True)
+    console = Console(stderr=True, width=streams.width())
     with Progress(*columns, console=console, disable=bool(torchrun.rank()) or not console.is_terminal) as bar:
         yield bar, bar.add_task(what, total=total, note="")
 

@@ -10,7 +10,7 @@ import io
 import os
 import sys
 
-__all__ = ["flush", "prepare", "tell"]
+__all__ = ["flush", "prepare", "tell", "width"]
 
 
 def prepare() -> None:
@@ -52,6 +52,13 @@ def flush() -> OSError | None:
         os.close(null)
         return exc
     return None
+
+
+def width() -> int:
+    """Return the columns of the terminal, at least one. `COLUMNS=0` counts as not set."""
+    import shutil  # takes longer than the rest of this module
+
+    return max(1, shutil.get_terminal_size().columns)
 
 
 def tell(line: str) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from trajfmt.errors import display
 
+from . import streams
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -39,7 +41,7 @@ def show(*parts: Table | str) -> None:
     """Print tables and lines of text, without interpreting markup. In a pipe, lines may have 200 columns."""
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else 200
+    width = streams.width() if sys.stdout.isatty() else 200
     console = Console(width=width, highlight=False, markup=False, emoji=False)
     for part in parts:
         console.print(part)

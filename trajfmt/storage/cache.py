@@ -26,12 +26,13 @@ CACHE_VARIABLE: Final = "TRAJFMT_CACHE"
 def cache_folder() -> Path | None:
     """Return the cache folder, which need not exist.
 
-    It is `$TRAJFMT_CACHE`, otherwise `$XDG_CACHE_HOME/trajfmt`, otherwise `~/.cache/trajfmt`. None if the
-    user has no home folder.
+    It is `$TRAJFMT_CACHE`, otherwise `$XDG_CACHE_HOME/trajfmt`, otherwise `~/.cache/trajfmt`. A relative
+    `$XDG_CACHE_HOME` is ignored, as its specification asks. None if the user has no home folder.
     """
     if own := os.environ.get(CACHE_VARIABLE):
         return Path(own)
-    if base := os.environ.get("XDG_CACHE_HOME"):
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(base):
         return Path(base) / "trajfmt"
     try:
         return Path.home() / ".cache" / "trajfmt"

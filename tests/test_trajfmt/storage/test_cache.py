@@ -16,6 +16,9 @@ def test_place_of_the_cache(monkeypatch) -> None:
         found.append(cache_folder())
     assert found == [Path("/a"), Path("/b/trajfmt"), Path("/c/.cache/trajfmt")]
 
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert cache_folder() == Path("/c/.cache/trajfmt")
+
     def homeless() -> Path:
         raise RuntimeError("no home")
 
