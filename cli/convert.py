@@ -64,12 +64,7 @@ __all__ = ["convert"]
     help="Standard deviation of each channel by which images were normalised. Requires --mean.",
 )
 @click.option("--append", is_flag=True, help="Append to an existing bundle DEST.")
-@click.option(
-    "--from",
-    "layout",
-    metavar="NAME",
-    help="File layout of SOURCE, to override detection. `traj sources` lists the names.",
-)
+@options.reading
 @click.option(
     "--dtype",
     type=click.Choice(["bf16", "f16", "f32", "f64"]),
@@ -90,11 +85,6 @@ __all__ = ["convert"]
     help="Skip files and trajectories that cannot be converted instead of aborting.",
 )
 @click.option("--skip-bad", is_flag=True, hidden=True)
-@click.option(
-    "--trust-pickle",
-    is_flag=True,
-    help="Unpickle without restriction. This can run arbitrary code from the files.",
-)
 @click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
 @options.as_json
 def convert(source: Place, destination: Path, dry_run: bool, as_json: bool, **flags: Any) -> None:

@@ -31,6 +31,7 @@ __all__ = [
     "check_output",
     "data",
     "force",
+    "reading",
 ]
 
 
@@ -229,6 +230,47 @@ BUDGET = _Budget()
 INTEGERS = _Integers()
 NUMBERS = _Numbers()
 WINDOW = _Window()
+
+
+class _Source:
+    """Options that say how to read a source, for `traj convert` and `traj inspect`."""
+
+    layout = click.option(
+        "--from",
+        "layout",
+        metavar="NAME",
+        help="File layout of the source, to override detection. `traj sources` lists the names.",
+    )
+    select = click.option(
+        "--select",
+        metavar="PATTERN",
+        help="Use only the checkpoints whose path below the source matches, such as 'epoch_*.pth' or "
+        "'*/model_1.safetensors'.",
+    )
+    key = click.option(
+        "--key",
+        help="Key of the weights in each checkpoint, if it holds several, such as ema or ema.shadow.",
+    )
+    buffer_names = click.option(
+        "--buffer",
+        "buffer_names",
+        metavar="PATTERN",
+        multiple=True,
+        help="Treat tensors whose names match as module buffers, such as '*.mask'. May be repeated.",
+    )
+    trust_pickle = click.option(
+        "--trust-pickle",
+        is_flag=True,
+        help="Unpickle without restriction. This can run arbitrary code from the files.",
+    )
+
+
+def reading(command: Any) -> Any:
+    """Add the options that say how to read a source."""
+    for option in (_Source.trust_pickle, _Source.buffer_names, _Source.key, _Source.select, _Source.layout):
+        command = option(command)
+    return command
+
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line.")
 data = click.option("--data", type=INPUT, help="Folder with the files of the data set.  [default: data]")

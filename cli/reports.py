@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from trajfmt.bundle.report import LayerReport, Storage, Summary
     from trajfmt.convert.planning import Plan, PlannedFile
     from trajfmt.schema.provenance import Provenance
+    from trajfmt.sources.base.collection import FileLayout
+    from trajfmt.sources.checkpoints.elsewhere import Foreign
 
 __all__ = ["layers", "plan", "sources", "summary"]
 
@@ -215,15 +217,25 @@ def _files(found: Sequence[PlannedFile]) -> str:
     return f"{len(named)}: {named[0]} to {named[-1]}"
 
 
-def sources(rows: Sequence[tuple[str, str, str]], *, as_json: bool) -> None:
-    """Show file layouts: name, codebase and files."""
+def sources(layouts: Sequence[FileLayout], foreign: Sequence[Foreign], *, as_json: bool) -> None:
+    """Show file layouts, and kinds of checkpoints that are recognised and not converted."""
     if as_json:
-        for name, title, files in rows:
-            lines.record({"schema": "trajfmt.source/1", "name": name, "title": title, "files": files})
+        for layout in layouts:
+            about = {"name": layout.name, "title": layout.title, "files": layout.files}
+            lines.record({"schema": "trajfmt.source/1", "converted": True, **about})
+        for kind in foreign:
+            about = {"title": kind.title, "files": kind.files, "advice": kind.advice}
+            lines.record({"schema": "trajfmt.source/1", "converted": False, **about})
         return
     table = tables.listing()
     for column in ("--from", "codebase", "files"):
         table.add_column(column, no_wrap=column == "--from")
-    for row in rows:
-        table.add_row(*row)
+    for layout in layouts:
+        table.add_row(layout.name, layout.title, layout.files)
+    tables.show(table)
+    table = tables.listing()
+    for column in ("recognised, not converted", "files", "what to do"):
+        table.add_column(column)
+    for kind in foreign:
+        table.add_row(kind.title, kind.files, kind.advice)
     tables.show(table)

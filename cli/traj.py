@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -42,25 +42,32 @@ def main() -> None:
     type=click.IntRange(min=0),
     help="Number of the trajectory; implies --layers. [default: 0]",
 )
+@options.reading
 @options.as_json
-def inspect(paths: tuple[Place, ...], layers: bool, trajectory: int | None, as_json: bool) -> None:
+def inspect(
+    paths: tuple[Place, ...], layers: bool, trajectory: int | None, as_json: bool, **reading: Any
+) -> None:
     """Show contents and size of bundles, or of files that traj can convert."""
 
     def show(path: Place) -> int:
-        _inspect(path, layers=layers, trajectory=trajectory, as_json=as_json)
+        _inspect(path, layers=layers, trajectory=trajectory, as_json=as_json, reading=reading)
         return 0
 
     sys.exit(failures.each(paths, show))
 
 
-def _inspect(path: Place, *, layers: bool, trajectory: int | None, as_json: bool) -> None:
+def _inspect(
+    path: Place, *, layers: bool, trajectory: int | None, as_json: bool, reading: dict[str, Any]
+) -> None:
     """Show one bundle, or one source in another file layout."""
     from trajfmt.bundle import report
 
     from . import reports
 
     if isinstance(path, Path) and not _is_bundle(path):
-        _inspect_source(path, layers=layers or trajectory is not None, as_json=as_json)
+        _inspect_source(path, layers=layers or trajectory is not None, as_json=as_json, reading=reading)
+    elif any(reading.values()):
+        raise click.UsageError("--from, --select, --key, --buffer and --trust-pickle are not for bundles")
     elif layers or trajectory is not None:
         import trajfmt
 
@@ -71,7 +78,7 @@ def _inspect(path: Place, *, layers: bool, trajectory: int | None, as_json: bool
         reports.summary(report.summarize(path), as_json=as_json)
 
 
-def _inspect_source(path: Path, *, layers: bool, as_json: bool) -> None:
+def _inspect_source(path: Path, *, layers: bool, as_json: bool, reading: dict[str, Any]) -> None:
     """Show the trajectories that a conversion would find in a source."""
     from trajfmt.convert.options import ConvertOptions
     from trajfmt.convert.planning import plan
@@ -80,14 +87,14 @@ def _inspect_source(path: Path, *, layers: bool, as_json: bool) -> None:
 
     from . import reports
 
-    if path.exists():
+    if path.exists() and not (reading["layout"] or reading["select"]):
         try:
             recognise(path)
         except SourceError as exc:
             raise NotABundleError("not_a_bundle", exc.message, path=path) from None
     if layers:
         raise click.UsageError("--layers and --trajectory require a bundle; convert the source first")
-    found = plan(path, None, ConvertOptions(keep_going=True))
+    found = plan(path, None, ConvertOptions(keep_going=True, **reading))
     reports.plan(found, str(path), as_json=as_json, destination=None)
 
 
@@ -101,13 +108,13 @@ def _is_bundle(path: Path) -> bool:
 @main.command()
 @options.as_json
 def sources(as_json: bool) -> None:
-    """List the file layouts that can be converted."""
+    """List the file layouts that can be converted, and those that are only recognised."""
+    from trajfmt.sources.checkpoints.elsewhere import KNOWN
     from trajfmt.sources.table import LAYOUTS
 
     from . import reports
 
-    rows = [(layout.name, layout.title, layout.files) for layout in LAYOUTS]
-    reports.sources(rows, as_json=as_json)
+    reports.sources(LAYOUTS, KNOWN, as_json=as_json)
 
 
 @main.command()

@@ -93,11 +93,11 @@ CASES = {
     "torchvision": Case(foreign.torchvision, "checkpoints", (0, 1, 2, 3), None),
     "lightning": Case(foreign.lightning, "checkpoints", (500, 1000, 1500, 2000), "step", prefix="model."),
     "safetensors": Case(by_step(foreign.tensors), "checkpoints", STEPS, None, ordered=False),
-    "hf": Case(by_step(foreign.huggingface), "huggingface", STEPS, "step", ordered=False),
-    "hf_shards": Case(by_step(foreign.huggingface, shards=3), "huggingface", STEPS, "step", ordered=False),
-    "hf_bin": Case(by_step(foreign.huggingface, pickled=True), "huggingface", STEPS, "step"),
+    "hf": Case(by_step(foreign.huggingface), "step-folders", STEPS, "step", ordered=False),
+    "hf_shards": Case(by_step(foreign.huggingface, shards=3), "step-folders", STEPS, "step", ordered=False),
+    "hf_bin": Case(by_step(foreign.huggingface, pickled=True), "step-folders", STEPS, "step"),
     "hf_bin_shards": Case(
-        by_step(foreign.huggingface, pickled=True, shards=2), "huggingface", STEPS, "step", ordered=False
+        by_step(foreign.huggingface, pickled=True, shards=2), "step-folders", STEPS, "step", ordered=False
     ),
 }
 

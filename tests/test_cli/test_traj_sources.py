@@ -25,12 +25,15 @@ def test_sources_lists_every_layout(traj: Any) -> None:
     done = traj("sources")
     assert done.code == 0
     found = [json.loads(line) for line in traj("sources", "--json").out.splitlines()]
-    names = [row["name"] for row in found]
+    names = [row["name"] for row in found if row["converted"]]
     assert names[0] == "bundle"
     wanted = "mtt tesla ftd datm pad edf att haba selmatch fyi seqmatch glad mkdt nodistill ltdd videodd"
     assert set(wanted.split()) | {"vl", "lors", "sfgc", "geom", "mct-authors", "checkpoints"} <= set(names)
-    assert set(found[0]) == {"schema", "name", "title", "files"}
+    assert set(found[0]) == {"schema", "converted", "name", "title", "files"}
     assert all(f"\n{name} " in done.out for name in names)
+    foreign = [row for row in found if not row["converted"]]
+    assert all(row["title"].split()[-1] in done.out for row in foreign)
+    assert set(foreign[0]) == {"schema", "converted", "title", "files", "advice"}
 
 
 def test_convert_says_what_it_recognised_and_why(traj: Any, tmp_path: Path) -> None:

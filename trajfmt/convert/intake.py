@@ -80,6 +80,9 @@ class Intake:
             trust_pickle=options.trust_pickle,
             keep_going=options.keep_going,
             buffers=options.buffers,
+            buffer_names=options.buffer_names,
+            key=options.key,
+            select=options.select,
         )
         if self.collection.convex and encoding.takes_convexified:
             _check_convexified(self.collection, options)

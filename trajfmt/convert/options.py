@@ -52,6 +52,15 @@ class ConvertOptions:
     buffers: BufferMode = "keep"
     """What becomes of a checkpoint's buffers, such as running statistics."""
 
+    buffer_names: tuple[str, ...] = ()
+    """Patterns of names of tensors to treat as module buffers, such as `*.mask`."""
+
+    key: str | None = None
+    """The key of the weights in each checkpoint, with dots between nested keys."""
+
+    select: str | None = None
+    """A pattern of the paths of the checkpoints to use, relative to the source."""
+
     dtype: Dtype | None = None
     """Type in which to store weights; None for their own type. Betas use the original weights."""
 

@@ -16,8 +16,10 @@ from trajfmt.errors import MissingError, SourceError, UsageError, display
 from trajfmt.sources import bundles
 from trajfmt.sources.base.collection import BufferMode, Collection, FileLayout, OpenOptions, Part
 from trajfmt.sources.base.unused import shortened
-from trajfmt.sources.checkpoints import huggingface, pytorch
+from trajfmt.sources.checkpoints import folders, pytorch
+from trajfmt.sources.checkpoints.elsewhere import known, known_below
 from trajfmt.sources.checkpoints.search import candidates
+from trajfmt.sources.checkpoints.selected import open_selected
 from trajfmt.sources.mtt_family import mtt
 from trajfmt.sources.mtt_family.replay import not_files
 from trajfmt.sources.table import LAYOUTS
@@ -75,6 +77,8 @@ def recognise(path: Path) -> Located:
     if found and (path.is_file() or not _is_loose(found)):
         return found
     if path.is_file():
+        if (named := known(path)) is not None:
+            raise SourceError("nothing_to_convert", named, path=path)
         return Located(path, mtt.LAYOUT, "a single file with an unknown name")
     if not path.is_dir():
         what = "neither a folder nor a regular file; give the file itself, or the folder that it is in"
@@ -93,7 +97,7 @@ def _is_loose(found: Located) -> bool:
 
     The user may then mean other trajectories in those folders.
     """
-    kinds = {pytorch.LAYOUT: pytorch.KIND, huggingface.LAYOUT: huggingface.KIND}
+    kinds = {pytorch.LAYOUT: pytorch.KIND, folders.LAYOUT: folders.KIND}
     kind = kinds.get(found.layout)
     return kind is not None and len(candidates(found.path, kind)) < 2
 
@@ -112,6 +116,9 @@ def open_source(
     trust_pickle: bool = False,
     keep_going: bool = False,
     buffers: BufferMode = "keep",
+    buffer_names: tuple[str, ...] = (),
+    key: str | None = None,
+    select: str | None = None,
 ) -> Collection:
     """Open the source at `path`.
 
@@ -121,10 +128,14 @@ def open_source(
         trust_pickle: unpickle without restriction, which runs any code in the files.
         keep_going: skip checkpoints of a run that cannot be read instead of failing.
         buffers: the treatment of module buffers.
+        buffer_names: patterns of names of tensors to treat as module buffers.
+        key: the key of the weights in each checkpoint of a run.
+        select: a pattern of the paths of the checkpoints to use, relative to `path`.
 
     Raises:
         MissingError: there is no such file or folder.
-        UsageError: no file layout has this name, or it cannot be read from an address.
+        UsageError: no file layout has this name, it cannot be read from an address, or an option does not
+            apply to it.
         SourceError: there is nothing that can be converted.
         FormatError: a bundle, or the description of a run, is damaged or unsafe to read.
     """
@@ -134,12 +145,40 @@ def open_source(
         return bundles.open_at(path)
     if not path.exists():
         raise MissingError(f"{display(path)}: no such file or folder")
-    options = OpenOptions(trust_pickle, keep_going=keep_going, buffers=buffers)
+    options = OpenOptions(
+        trust_pickle,
+        keep_going=keep_going,
+        buffers=buffers,
+        buffer_names=buffer_names,
+        key=key,
+        select=select,
+    )
     if layout is not None:
         named = layout_named(layout)
-        return named.open(path, replace(options, chosen=True, why=f"named with --from {named.name}"))
-    found = recognise(path)
-    return found.layout.open(found.path, replace(options, why=found.why))
+        found = Located(path, named, f"named with --from {named.name}")
+    elif select is not None:
+        found = Located(path, pytorch.LAYOUT, f"selected with --select {select}")
+    else:
+        found = recognise(path)
+    _check_options(found, options)
+    if select is not None:
+        return open_selected(found.path, replace(options, why=found.why))
+    return found.layout.open(found.path, replace(options, chosen=layout is not None, why=found.why))
+
+
+def _check_options(found: Located, options: OpenOptions) -> None:
+    """Refuse options that only checkpoints of a run have.
+
+    Raises:
+        UsageError: the file layout is another one.
+    """
+    given = {"--select": options.select, "--key": options.key, "--buffer": options.buffer_names}
+    names = [name for name, value in given.items() if value]
+    if names and found.layout not in (pytorch.LAYOUT, folders.LAYOUT):
+        raise UsageError(
+            f"{display(found.path)}: {names[0]} is for checkpoints of a training run, and this is"
+            f" {found.layout.title}"
+        )
 
 
 def _nothing_in(path: Path, found: Located | None, below: Sequence[Located], complete: bool) -> str:
@@ -155,6 +194,8 @@ def _nothing_in(path: Path, found: Located | None, below: Sequence[Located], com
         return f"{looked}give one of the folders that have them: {shown}"
     if broken := not_files(path):
         return looked + broken[0]
+    if (named := known_below(path)) is not None:
+        return named
     if not complete:
         looked += f"only {_FOLDERS} folders on each level were searched, {_DEPTH} levels down; "
     return looked + "`traj sources` lists the known file layouts"
@@ -162,7 +203,7 @@ def _nothing_in(path: Path, found: Located | None, below: Sequence[Located], com
 
 def _below(path: Path) -> tuple[list[Located], bool]:
     """Return the folders with trajectories below `path`, and whether all folders were searched."""
-    shallow = [layout for layout in LAYOUTS if layout not in (huggingface.LAYOUT, pytorch.LAYOUT)]
+    shallow = [layout for layout in LAYOUTS if layout not in (folders.LAYOUT, pytorch.LAYOUT)]
     # The file layouts of checkpoints have searched the folders below already.
     found: list[Located] = []
     level, everywhere = [path], True

@@ -6,7 +6,7 @@ from typing import Final
 
 from trajfmt.sources import bundles
 from trajfmt.sources.base.collection import FileLayout
-from trajfmt.sources.checkpoints import huggingface, pytorch
+from trajfmt.sources.checkpoints import folders, pytorch
 from trajfmt.sources.convexified import mct_authors, mct_dense
 from trajfmt.sources.mtt_family import (
     att,
@@ -54,6 +54,6 @@ LAYOUTS: Final[tuple[FileLayout, ...]] = (
     nodistill.LAYOUT,
     videodd.LAYOUT,
     mtt.LAYOUT,
-    huggingface.LAYOUT,
+    folders.LAYOUT,
     pytorch.LAYOUT,
 )

@@ -51,7 +51,7 @@ def test_looking_at_short_paths_recognises_nothing(
     folder = tmp_path.joinpath(*parts)
     folder.mkdir(parents=True, exist_ok=True)
     assert layout.recognise(folder) is None
-    if layout.name not in ("checkpoints", "huggingface"):  # those look further down
+    if layout.name not in ("checkpoints", "step-folders"):  # those look further down
         assert layout.recognise(Path("/")) is None
 
 
@@ -78,7 +78,7 @@ def test_folders_near_the_root_are_opened(
         assert open_source(folder, layout=name).parts
 
 
-@pytest.mark.parametrize("name", ["vl", "lors", "mct-authors", "mct-dense", "huggingface", "bundle"])
+@pytest.mark.parametrize("name", ["vl", "lors", "mct-authors", "mct-dense", "step-folders", "bundle"])
 def test_a_layout_of_other_files_does_not_fit_a_buffer(tmp_path: Path, name: str) -> None:
     """Told wrong, MTT's files are not converted as something else."""
     folder = family.mtt(tmp_path).folder

@@ -261,6 +261,15 @@ class OpenOptions:
     buffers: BufferMode = "keep"
     """The treatment of module buffers."""
 
+    buffer_names: tuple[str, ...] = ()
+    """Patterns of names of tensors to treat as module buffers, such as `*.mask`."""
+
+    key: str | None = None
+    """The key of the weights in each checkpoint, with dots between nested keys."""
+
+    select: str | None = None
+    """A pattern of the paths of checkpoints, relative to the source. Others are not used."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileLayout:

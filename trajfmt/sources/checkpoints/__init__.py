@@ -1,10 +1,18 @@
 """Numbered checkpoints of one training run. Each checkpoint is a timestep.
 
 Modules:
-    pytorch: files of `torch.save`, Lightning and safetensors.
-    huggingface: folders of Hugging Face's trainers.
+    pytorch: one file of `torch.save`, Lightning or safetensors for each step.
+    folders: one folder for each step.
+    elsewhere: checkpoints that are recognised and not converted.
     search: finding the training runs below a folder.
+    opening: which checkpoints of the runs are used, and what is said about the others.
+    selected: the checkpoints that a pattern selects.
+    facts: what the names and the first checkpoint tell.
+    roles: what the name of a file says about it.
     numbering: the training step in the name of a checkpoint.
+    survey: a look at the checkpoints of a source.
     run: one training run as a trajectory.
+    schema: which tensors are parameters, and which are module buffers.
     statedict: the state dict in the file of a checkpoint.
+    sharded: weights that are split over several files.
 """

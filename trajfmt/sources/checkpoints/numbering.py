@@ -1,42 +1,47 @@
 """The training step of a checkpoint, from its name.
 
-Training scripts number their files in many ways: `step=1000`, `epoch=3-step=1200`, `checkpoint-500`,
-`model_12`, `ckpt_00500`, `iter_0001000`.
+Training scripts number their checkpoints in many ways: `step=1000`, `epoch=3-step=1200`, `checkpoint-500`,
+`model_12`, `ckpt_00500`, `iter_0001000`. Names are compared only if they have the same form. Of a mixture,
+such as epochs beside updates or `500` beside `1k`, no order is certain, and none is guessed.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from pathlib import PurePath
+from typing import Final, Literal, NamedTuple
 
 from trajfmt.errors import SourceError, display
+from trajfmt.sources.checkpoints.roles import LABELS, bare, is_identity, is_score, is_setting
 
-__all__ = ["Numbered", "Unit", "bare", "is_alias", "natural", "numbers_of", "spacing"]
+__all__ = ["Numbered", "Unit", "has_number", "natural", "numbers_of", "pattern_of", "spacing"]
 
 Unit = Literal["step", "epoch"]
 
-_SUFFIXES: Final = re.compile(r"(\.(pt|pth|ckpt|bin|safetensors|tar))+\Z", re.IGNORECASE)
-_VERSION: Final = re.compile(r"-v\d+\Z")
-"""The suffix that Lightning appends if a name is already used."""
+_NUMBER: Final = re.compile(r"([0-9]+(?:\.[0-9]+)*(?:e[-+]?[0-9]+)?)([kKM](?![A-Za-z0-9]))?")
+"""A number, with what makes it more than a whole number: a fraction, an exponent, or a unit."""
 
-_COUNT: Final = r"[=_\-. ]?([0-9]+)(\.[0-9]+(?![\-_.0-9]))?"
-"""A number, and a fraction that follows it, as in `epoch=1.5`. Steps have no fraction."""
-
+_UNITS: Final = {"": 1, "k": 1000, "K": 1000, "M": 1_000_000}
 _LABELLED: Final[dict[Unit, re.Pattern[str]]] = {
-    "step": re.compile(r"(?<![a-z])(?:global_?step|steps?|iters?|iterations?|itr)" + _COUNT, re.I),
-    "epoch": re.compile(r"(?<![a-z])(?:epochs?|ep)" + _COUNT, re.I),
+    "step": re.compile(f".*{LABELS['step']}", re.I | re.S),
+    "epoch": re.compile(f".*{LABELS['epoch']}", re.I | re.S),
 }
-_HUGGINGFACE: Final = re.compile(r"checkpoint-([0-9]+)()")
-_NUMBER: Final = re.compile(r"[0-9]+")
-_WORDS: Final = "last|latest|best|final|top|init|swa|ema|averaged"
-_ALIAS: Final = re.compile(
-    rf"(?:.*[_\-.])?(?:{_WORDS})|(?:{_WORDS})[_\-.][^0-9]*|"
-    "(?:pytorch_)?model|checkpoint|ckpt|weights|adapter_model|consolidated",
-    re.I,
-)
+"""The text before a number of this unit."""
+
+_SEPARATORS: Final = ("=", "-", "_", " ", ".")
+_GROUPS: Final = ("_", ",", "-", " ", "'")
+"""What separates the thousands of a number."""
+
+_TRAINER: Final = ("checkpoint-", "")
+"""The form of transformers' folders, whose number is a step."""
+
+_FAIRSEQ: Final = ("checkpoint_", "_", "")
+"""The form of fairseq's names, whose numbers are the epoch and the update."""
+
 _MOST: Final = 2**53
 """The largest number of the format."""
 
@@ -52,22 +57,43 @@ class Numbered:
     """The unit of the numbers, or None if the names do not contain it."""
 
 
-def bare(name: str) -> str:
-    """Return a name without the suffixes of checkpoints and without Lightning's version suffix.
+class _Name(NamedTuple):
+    """The parts of a name: texts, and the numbers between them."""
 
-    >>> bare("epoch=3-step=1200-v1.ckpt"), bare("model_12.pth.tar")
-    ('epoch=3-step=1200', 'model_12')
+    full: str
+    texts: tuple[str, ...]
+    numbers: tuple[str, ...]
+    units: tuple[str, ...]
+    """The unit after each number: `k`, `M` or nothing."""
+
+    @classmethod
+    def of(cls, full: str) -> _Name:
+        pieces = _NUMBER.split(bare(full))
+        return cls(full, tuple(pieces[::3]), tuple(pieces[1::3]), tuple(unit or "" for unit in pieces[2::3]))
+
+    def labelled(self, unit: Unit) -> int | None:
+        """Return the position of the first number that is called a step, or an epoch."""
+        places = range(len(self.numbers))
+        return next((i for i in places if _LABELLED[unit].fullmatch(self.texts[i])), None)
+
+
+def pattern_of(name: str) -> str:
+    """Return a pattern for names of the same form, for `--select`.
+
+    >>> pattern_of("epoch_12.pth")
+    'epoch_[0-9]*.pth'
     """
-    return _VERSION.sub("", _SUFFIXES.sub("", name))
+    plain = bare(name)
+    return _NUMBER.sub("[0-9]*", plain) + name[len(plain) :]
 
 
-def is_alias(name: str) -> bool:
-    """Return whether a name refers to a checkpoint without its step, such as `last.ckpt` or `model_best.pth`.
+def has_number(name: str) -> bool:
+    """Return whether there is a number in a name.
 
-    >>> is_alias("last-v1.ckpt"), is_alias("resnet18_best.pth.tar"), is_alias("best-epoch=1.ckpt")
-    (True, True, False)
+    >>> has_number("step_1.pt"), has_number("vocab.pt")
+    (True, False)
     """
-    return _ALIAS.fullmatch(bare(name)) is not None
+    return _NUMBER.search(bare(name)) is not None
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:
@@ -84,84 +110,134 @@ def numbers_of(names: Sequence[str], folder: object) -> Numbered:
     """Return the number of every checkpoint: the step, otherwise the epoch, otherwise the number that varies.
 
     Args:
-        names: the names of the checkpoints.
+        names: the names of the checkpoints. A name without an ending is that of a folder.
         folder: their folder, for error messages.
 
     Raises:
-        SourceError: a name has no number, or several numbers vary. The message contains the name.
+        SourceError: a name has no number, names have different forms, another number varies, or the number is
+            no step. The message contains the names, and says what to do.
     """
-    plain = [bare(name) for name in names]
-    numbered = _labelled(plain, folder) or Numbered(_varying(names, plain, folder), None)
-    for name, number in zip(names, numbered.numbers, strict=True):
-        if number > _MOST:
-            raise SourceError("nothing_to_convert", f"{display(name)}: no step is that large", path=folder)
-    return numbered
-
-
-def _labelled(plain: Sequence[str], folder: object) -> Numbered | None:
-    """Return the numbers that all names label as steps, or all as epochs. Otherwise None."""
-    if (found := _all(_HUGGINGFACE, plain, folder, whole=True)) is not None:
-        return Numbered(found, "step")
-    for unit, pattern in _LABELLED.items():
-        if (found := _all(pattern, plain, folder)) is not None:
-            return Numbered(found, unit)
-    return None
-
-
-def _all(
-    pattern: re.Pattern[str], texts: Sequence[str], folder: object, *, whole: bool = False
-) -> tuple[int, ...] | None:
-    """Return the number that a pattern finds in each text, or None if one text does not match.
-
-    Raises:
-        SourceError: a number has a fraction.
-    """
-    found = [pattern.fullmatch(text) if whole else pattern.search(text) for text in texts]
-    matches = [match for match in found if match]
-    if len(matches) != len(texts):
-        return None
-    for text, match in zip(texts, matches, strict=True):
-        if match[2]:
-            raise SourceError(
-                "nothing_to_convert",
-                f"{display(text)}: {match[1]}{match[2]} is no whole number, as steps are; rename it",
-                path=folder,
-            )
-    return tuple(int(match[1]) for match in matches)
-
-
-def _varying(names: Sequence[str], plain: Sequence[str], folder: object) -> tuple[int, ...]:
-    """Return the number at the only place where names of the same form differ.
-
-    If only one name has a form, it is the last number in that name.
-
-    Raises:
-        SourceError: a name has no number, or names of one form differ in several numbers.
-    """
-    forms: dict[str, list[int]] = {}
-    for index, text in enumerate(plain):
-        if not _NUMBER.search(text):
-            raise SourceError(
-                "nothing_to_convert",
-                f"{display(names[index])} has no number in its name, so its place in the run is unknown;"
+    parsed = [_Name.of(name) for name in names]
+    for name in parsed:
+        if not name.numbers:
+            raise _refused(
+                f"{display(name.full)} has no number in its name, so its place in the run is unknown;"
                 " rename it, e.g. to step=1000 with the same ending, or move it elsewhere",
-                path=folder,
+                folder,
             )
-        forms.setdefault(_NUMBER.sub("0", text), []).append(index)
-    found = [0] * len(names)
-    for members in forms.values():
-        columns = list(zip(*(map(int, _NUMBER.findall(plain[index])) for index in members), strict=True))
-        varying = [column for column in columns if len(set(column)) > 1]
-        if len(varying) > 1:
-            raise SourceError(
-                "nothing_to_convert",
-                f"{display(names[members[0]])} and {display(names[members[1]])} differ in several numbers;"
-                " say in the names which is the step, as in step=1000",
-                path=folder,
+        if name.texts != parsed[0].texts:
+            raise _mixed(parsed, parsed[0], name, folder)
+    if not parsed:
+        return Numbered((), None)
+    place, unit = _place(parsed, folder)
+    numbers = _read(parsed, place, folder)
+    epochs = parsed[0].labelled("epoch")
+    if unit == "step" and epochs is not None and not _agree(parsed, epochs, numbers):
+        raise _refused(
+            f"the steps of {display(parsed[0].full)} and the others begin again in each epoch, so they give"
+            " no order; rename them, e.g. to step=1000",
+            folder,
+        )
+    return Numbered(numbers, unit)
+
+
+def _place(parsed: Sequence[_Name], folder: object) -> tuple[int, Unit | None]:
+    """Return which number of names of one form is the step, and its unit if it is known."""
+    first = parsed[0]
+    columns = list(zip(*(name.numbers for name in parsed), strict=True))
+    varying = [index for index, column in enumerate(columns) if len(set(column)) > 1]
+    if first.texts == _TRAINER and first.full == bare(first.full):
+        return 0, "step"
+    updates = columns[1] if first.texts == _FAIRSEQ else ()
+    if updates and all(map(str.isdigit, updates)) and _agree(parsed, 0, list(map(int, updates))):
+        return 1, "step"
+    labelled = {unit: place for unit in _LABELLED if (place := first.labelled(unit)) is not None}
+    for unit, place in labelled.items():
+        others = [index for index in varying if index not in labelled.values()]
+        for index in others:
+            if not _is_score(parsed, index):
+                raise _several(parsed, index, folder)
+        return place, unit
+    if len(varying) > 1:
+        raise _several(parsed, varying[0], folder)
+    place = (varying or [len(columns) - 1])[0]
+    if varying and (is_identity(first.texts[place]) or is_score(first.texts[place])):
+        raise _refused(
+            f"{display(first.full)} and the others differ in the number after"
+            f" '{display(first.texts[place])}', which is no step; if they are the steps of one run, rename"
+            " them, e.g. to step=1000",
+            folder,
+        )
+    return place, None
+
+
+def _is_score(parsed: Sequence[_Name], place: int) -> bool:
+    """Return whether a number beside that of the step may differ: a score, or a value with a fraction."""
+    before = parsed[0].texts[place]
+    fraction = any(not name.numbers[place].isdigit() for name in parsed) and before.endswith(_SEPARATORS)
+    return is_score(before) or (fraction and not is_identity(before) and not is_setting(before))
+
+
+def _several(parsed: Sequence[_Name], place: int, folder: object) -> SourceError:
+    other = next(name for name in parsed if name.numbers[place] != parsed[0].numbers[place])
+    return _refused(
+        f"{display(parsed[0].full)} and {display(other.full)} differ in several numbers, or in one that is no"
+        " step; choose those of one run with --select, or say in the names which it is, as in step=1000",
+        folder,
+    )
+
+
+def _agree(parsed: Sequence[_Name], place: int, numbers: Sequence[int]) -> bool:
+    """Return whether a second number, the epoch, never falls where the first one rises."""
+    epochs = [name.numbers[place] for name in parsed]
+    if not all(epoch.isdigit() for epoch in epochs):
+        return False
+    pairs = sorted((number, int(epoch)) for number, epoch in zip(numbers, epochs, strict=True))
+    return all(a[1] <= b[1] for a, b in itertools.pairwise(pairs))
+
+
+def _read(parsed: Sequence[_Name], place: int, folder: object) -> tuple[int, ...]:
+    """Return the whole number at a place of each name."""
+    factor = _UNITS[parsed[0].units[place]]
+    found = []
+    for name in parsed:
+        text = name.numbers[place]
+        if name.units[place] != parsed[0].units[place]:
+            raise _mixed(parsed, parsed[0], name, folder)
+        if not text.isdigit():
+            raise _refused(
+                f"{display(name.full)}: {text} is no whole number, as steps are; rename it", folder
             )
-        for index, number in zip(members, (varying or columns)[-1], strict=True):
-            found[index] = number
+        if name.texts[place + 1] in _GROUPS and _grouped(parsed, place):
+            both = f"{text}{name.texts[place + 1]}{name.numbers[place + 1]}"
+            raise _refused(
+                f"{display(name.full)}: {both} may be one number or two; rename it, e.g. to step=1000", folder
+            )
+        if len(text) > len(str(_MOST)) or int(text) * factor > _MOST:
+            raise _refused(f"{display(name.full)}: no step is that large", folder)
+        found.append(int(text) * factor)
     return tuple(found)
+
+
+def _grouped(parsed: Sequence[_Name], place: int) -> bool:
+    """Return whether the number after a place may be the thousands of the same number, as in `1_000`."""
+    after = {name.numbers[place + 1] for name in parsed if len(name.numbers) > place + 1}
+    return all(len(number) == 3 for number in after) and (len(after) > 1 or after == {"000"})
+
+
+def _mixed(parsed: Sequence[_Name], one: _Name, other: _Name, folder: object) -> SourceError:
+    pattern, count = Counter(pattern_of(name.full) for name in parsed).most_common(1)[0]
+    chosen = [name for name in parsed if PurePath(name.full).match(pattern)]
+    choice = f"choose those of one kind, e.g. with --select '{display(pattern)}', or "
+    return _refused(
+        f"{display(one.full)} and {display(other.full)} are named in different ways, so their order is not"
+        f" certain; {choice if count == len(chosen) > 1 else ''}rename them, e.g. to step=1000",
+        folder,
+    )
+
+
+def _refused(message: str, folder: object) -> SourceError:
+    return SourceError("nothing_to_convert", message, path=folder)
 
 
 def spacing(numbers: Sequence[int]) -> int | None:

@@ -8,20 +8,29 @@ from typing import Final
 
 from trajfmt.errors import display
 from trajfmt.sources.base.collection import Collection, FileLayout, OpenOptions
+from trajfmt.sources.checkpoints.elsewhere import known
+from trajfmt.sources.checkpoints.opening import open_runs
+from trajfmt.sources.checkpoints.roles import is_training_state
 from trajfmt.sources.checkpoints.run import Kind
-from trajfmt.sources.checkpoints.search import first_run, is_training_state, open_runs
-from trajfmt.sources.checkpoints.statedict import open_file
-from trajfmt.sources.torchfile.stored import State
+from trajfmt.sources.checkpoints.search import first_run
+from trajfmt.sources.checkpoints.sharded import files_of, is_shard, open_weights
 
-__all__ = ["LAYOUT"]
+__all__ = ["KIND", "LAYOUT"]
 
-_ENDING: Final = re.compile(r".*\.(?:pt|pth|ckpt|safetensors)(?:\.tar)?", re.I)
+_ENDING: Final = re.compile(r".*\.(?:(?:pt|pth|ckpt)(?:\.tar)?|safetensors|bin|th|torch|tar)", re.I)
+_SURE: Final = re.compile(r".*\.(?:(?:pt|ckpt)(?:\.tar)?|pth\.tar|safetensors)", re.I)
+"""Endings that nothing else than checkpoints have. Files with others are looked at."""
+
 _OTHERS: Final = re.compile(
-    r"(?:replay_buffer|(?:img_|txt_)replay|waypoint_buffer|step_buffer|convexified|images|labels?|lr|syn_lr|"
-    r"best_lr|res)(?![a-z]).*|.*-[0-9]+-of-[0-9]+\..*",
+    r"(?:replay_buffer|(?:img_|txt_)replay|waypoint_buffer|step_buffer|convexified)(?![a-z]).*|"
+    r"(?:images|labels?|lr|syn_lr|best_lr|res)(?:[_.](?!.*(?:step|iter|epoch|checkpoint)).*)?|"
+    r"(?:zero_pp_rank|mp_rank)_[0-9]+_.*|model_optim_rng\..*",
     re.I,
 )
-"""Names of files of other file layouts, of distilled sets, and of shards."""
+"""Names of files of other file layouts, of distilled sets, and of single ranks."""
+
+_POINTER: Final = b"version https://git-lfs"
+"""How a pointer of Git LFS begins, which stands where a checkpoint should be."""
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -30,41 +39,36 @@ def is_checkpoint(path: Path) -> bool:
     return (
         _ENDING.fullmatch(name) is not None
         and not is_training_state(name)
+        and not is_shard(name)
         and not _OTHERS.fullmatch(name)
         and path.is_file()
-        and not (path.suffix == ".pth" and _is_text(path))
+        and (_SURE.fullmatch(name) is not None or _may_be_torch(path))
     )
 
 
 def why_not(path: Path) -> str | None:
-    """Return why something with the name of a checkpoint is no file, or None."""
-    if (
-        path.is_file()
-        or not _ENDING.fullmatch(path.name)
-        or is_training_state(path.name)
-        or _OTHERS.fullmatch(path.name)
-    ):
+    """Return why something that may contain weights is not used, or None if its name tells otherwise."""
+    if is_checkpoint(path) or is_training_state(path.name):
         return None
+    if not _ENDING.fullmatch(path.name):
+        return known(path) if path.is_file() else None
     if path.is_dir():
         return "a folder, not a checkpoint file"
-    return "no file" if path.exists() else "a broken link"
+    if not path.is_file():
+        return "no file" if path.exists() else "a broken link"
+    if is_shard(path.name):
+        return "one of several shards"
+    return "not a checkpoint, by its name" if _OTHERS.fullmatch(path.name) else None
 
 
-def _is_text(path: Path) -> bool:
+def _may_be_torch(path: Path) -> bool:
+    """Return whether a file may come from torch: its first bytes, or a pointer to a file, or nothing."""
     try:
         with path.open("rb") as file:
             start = file.read(64)
     except OSError:
-        return False
-    return start != b"" and not start.startswith(b"PK") and start.isascii() and min(start) >= 9
-
-
-def _files(path: Path) -> tuple[Path, ...]:
-    return (path,)
-
-
-def _open_one(path: Path, trust_pickle: bool) -> State:
-    return open_file(path, trust_pickle=trust_pickle)
+        return True  # opening it tells
+    return not start or start.startswith((b"PK", b"\x80", _POINTER)) or not start.isascii()
 
 
 def _no_config(path: Path) -> dict[str, str]:
@@ -72,12 +76,24 @@ def _no_config(path: Path) -> dict[str, str]:
     return {}
 
 
+def _no_remarks(path: Path) -> list[str]:
+    del path
+    return []
+
+
+def _no_role(path: Path) -> str:
+    del path
+    return ""
+
+
 KIND: Final = Kind(
     is_checkpoint=is_checkpoint,
-    files=_files,
-    open=_open_one,
+    files=files_of,
+    open=open_weights,
     config=_no_config,
     why_not=why_not,
+    remarks=_no_remarks,
+    role=_no_role,
     what="checkpoints (.pt, .pth, .ckpt, .safetensors)",
 )
 
@@ -98,8 +114,8 @@ def _open(path: Path, options: OpenOptions) -> Collection:
 
 LAYOUT: Final = FileLayout(
     name="checkpoints",
-    title="checkpoints of a run (torch.save, Lightning, safetensors), NoDistill's model_{e}.pth",
-    files="step=1000.pt, epoch=3-step=1200.ckpt, model_12.pth, ckpt_00500.safetensors; or such folders",
+    title="checkpoints of a run (torch.save, Lightning, timm, mmengine, fairseq, safetensors)",
+    files="step=1000.pt, epoch=3-step=1200.ckpt, model_12.pth, ckpt_00500.safetensors; what --select chooses",
     recognise=_recognise,
     open=_open,
 )

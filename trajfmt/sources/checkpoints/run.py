@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from trajfmt.errors import FormatError, SourceError, display
 from trajfmt.schema.layout import DTYPES, Dtype
 from trajfmt.schema.provenance import KnownFrom
-from trajfmt.sources.base.collection import BufferMode, FilePart, ForeignTrajectory, Plain, Shapes
+from trajfmt.sources.base.collection import FilePart, ForeignTrajectory, OpenOptions, Plain, Shapes
 from trajfmt.sources.checkpoints.numbering import Numbered
-from trajfmt.sources.checkpoints.statedict import is_buffer
+from trajfmt.sources.checkpoints.schema import Rules, Schema
 from trajfmt.sources.torchfile.stored import State, Stored
 from trajfmt.storage.inputs import Row
 from trajfmt.storage.safetensors import NUMPY
 
-__all__ = ["Kind", "Run", "RunPart", "RunTrajectory", "Schema", "attempt"]
+__all__ = ["Kind", "Run", "RunPart", "RunTrajectory", "attempt"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +36,8 @@ class Kind:
     files: Callable[[Path], tuple[Path, ...]]
     """Return the files that contain a checkpoint."""
 
-    open: Callable[[Path, bool], State]
-    """Return the state of a checkpoint. The second argument is `trust_pickle`."""
+    open: Callable[[Path, OpenOptions], State]
+    """Return the state of a checkpoint."""
 
     config: Callable[[Path], dict[str, str]]
     """Return the facts about the network that a checkpoint records."""
@@ -45,58 +45,17 @@ class Kind:
     why_not: Callable[[Path], str | None]
     """Return why a path with the name of a checkpoint is none, and None for any other path."""
 
+    remarks: Callable[[Path], list[str]]
+    """Return remarks on a checkpoint and on files in its folder that are not used."""
+
+    role: Callable[[Path], str]
+    """Return which of several sets of weights a checkpoint is. It must be the same in a whole run."""
+
     what: str
     """The contents of a folder of such checkpoints, for messages."""
 
     origin: KnownFrom = "path"
     """The origin of the unit of the numbers, for the provenance."""
-
-
-@dataclass(frozen=True, slots=True)
-class Schema:
-    """The parameters and module buffers that all checkpoints of a source have."""
-
-    parameters: dict[str, tuple[int, ...]]
-    """The shapes of the parameters, by name, in order."""
-
-    buffers: tuple[str, ...]
-    """Names of the module buffers that are not interpolated."""
-
-    first: Path
-    """The checkpoint that the schema was read from."""
-
-    @classmethod
-    def of(cls, state: State, path: Path, mode: BufferMode) -> Schema:
-        """Return the schema of one checkpoint."""
-        buffers = [name for name, tensor in state.tensors.items() if is_buffer(name, tensor.dtype)]
-        moved = [n for n in buffers if mode == "interpolate" and state.tensors[n].dtype in DTYPES]
-        names = [name for name in state.tensors if name not in set(buffers)] + moved
-        return cls(
-            {name: state.tensors[name].shape for name in names},
-            tuple(name for name in buffers if name not in set(moved)),
-            path,
-        )
-
-    def check(self, other: Schema) -> None:
-        """Require that another checkpoint has the same parameters.
-
-        Raises:
-            SourceError: the parameters differ. The message names both checkpoints.
-        """
-        ours, theirs = self.parameters, other.parameters
-        for name in {**ours, **theirs}:
-            if ours.get(name) != theirs.get(name):
-                first, second = (display(schema.first.name) for schema in (self, other))
-                raise SourceError(
-                    "mixed_architectures",
-                    f"two models in one folder: `{display(name)}` is {_shape(ours.get(name))} in {first},"
-                    f" {_shape(theirs.get(name))} in {second}; move one model's checkpoints elsewhere",
-                    path=other.first.parent,
-                )
-
-
-def _shape(shape: tuple[int, ...] | None) -> str:
-    return "missing" if shape is None else str(shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +70,10 @@ class Run:
     """The numbers of the checkpoints, in the same order, or the error if they have none."""
 
 
-def attempt(kind: Kind, path: Path, *, trust_pickle: bool) -> State | SourceError | FormatError:
+def attempt(kind: Kind, path: Path, options: OpenOptions) -> State | SourceError | FormatError:
     """Return the state of one checkpoint, or the error if it cannot be opened."""
     try:
-        return kind.open(path, trust_pickle)
+        return kind.open(path, options)
     except (SourceError, FormatError) as exc:
         return exc
 
@@ -122,9 +81,11 @@ def attempt(kind: Kind, path: Path, *, trust_pickle: bool) -> State | SourceErro
 class RunTrajectory(Plain):
     """The checkpoints of one training run, in the order of their numbers, as a `Source`."""
 
-    def __init__(self, run: Run, kind: Kind, schema: Schema | None, mode: BufferMode, *, trust: bool) -> None:
-        self._run, self._kind, self._mode, self._trust = run, kind, mode, trust
-        self._schema = schema
+    def __init__(
+        self, run: Run, kind: Kind, schema: Schema | None, rules: Rules, options: OpenOptions
+    ) -> None:
+        self._run, self._kind, self._schema = run, kind, schema
+        self._rules, self._options = rules, options
         self._states: list[Mapping[str, Stored]] = []
         self._names: list[str] = []
 
@@ -170,13 +131,13 @@ class RunTrajectory(Plain):
 
     def buffers(self, t: int) -> Mapping[str, NDArray[Any]]:
         """Return the module buffers of checkpoint `t`, by name."""
-        if self._mode == "drop":
+        if self._rules.mode == "drop":
             return {}
-        state, names = self._states[t], set(self._names)
+        state, others = self._states[t], {*self._names, *self._rules.tied}
         return {
             name: np.asarray(tensor.read()).reshape(tensor.shape)
             for name, tensor in state.items()
-            if name not in names
+            if name not in others
         }
 
     def check(self) -> None:
@@ -194,13 +155,24 @@ class RunTrajectory(Plain):
             raise SourceError(
                 "too_few_timesteps",
                 f"a trajectory needs two checkpoints or more, found {len(paths)} in this folder:"
-                f" {', '.join(display(path.name) for path in paths)}",
+                f" {', '.join(display(path.name) for path in paths)}; if folders have the steps in their"
+                " names, choose the files in them with --select",
                 path=self._run.folder,
             )
+        self._check_same(paths)
         schema, self._states = self._schema, []
+        key: str | None = None
         for path in paths:
-            state = self._kind.open(path, self._trust)
-            own = Schema.of(state, path, self._mode)
+            state = self._kind.open(path, self._options)
+            key = state.key if key is None else key
+            if state.key != key:
+                raise SourceError(
+                    "mixed_architectures",
+                    f"the weights are {_under(state.key)} here, and {_under(key)} in"
+                    f" {display(paths[0].name)}; choose one with --key",
+                    path=path,
+                )
+            own = Schema.of(state, path, self._rules)
             if not own.parameters:
                 raise SourceError("nothing_to_convert", "holds no weights", path=path)
             self._check_types(state, own, path)
@@ -212,18 +184,40 @@ class RunTrajectory(Plain):
         assert schema is not None
         self._names = list(schema.parameters)
 
-    def _check_types(self, state: State, schema: Schema, path: Path) -> None:
-        """Refuse tensors of types that neither parameters nor module buffers can have."""
-        for name, tensor in state.tensors.items():
-            carried = name not in schema.parameters
-            if tensor.dtype not in (NUMPY if carried else DTYPES) and not (carried and self._mode == "drop"):
-                what = "a module buffer of this type cannot be stored; --buffers drop leaves it out"
+    def _check_same(self, paths: Sequence[Path]) -> None:
+        """Require the same set of weights in all checkpoints, and a file of its own for each of them."""
+        role = self._kind.role(paths[0])
+        files: dict[tuple[int, int], Path] = {}
+        for path in paths:
+            if (other := self._kind.role(path)) != role:
                 raise SourceError(
-                    "mixed_dtypes",
-                    f"`{display(name)}` is {tensor.dtype}: "
-                    + (what if carried else f"weights must be one of {', '.join(DTYPES)}"),
+                    "mixed_architectures",
+                    f"holds {display(other)}, and {display(paths[0].name)} holds {display(role)}: other"
+                    " weights, or an unfinished checkpoint; move it elsewhere, or choose with --select",
                     path=path,
                 )
+            status = self._kind.files(path)[0].stat()
+            twin = files.setdefault((status.st_dev, status.st_ino), path)
+            if twin != path:
+                raise SourceError(
+                    "duplicate_trajectory",
+                    f"{display(twin.name)} and {display(path.name)} are the same file; remove one link",
+                    path=self._run.folder,
+                )
+
+    def _check_types(self, state: State, schema: Schema, path: Path) -> None:
+        """Refuse tensors of types that neither parameters nor module buffers can have."""
+        dropped = self._rules.mode == "drop"
+        for name, tensor in state.tensors.items():
+            carried = name not in schema.parameters
+            if tensor.dtype not in (NUMPY if carried else DTYPES) and not (carried and dropped):
+                what = "a module buffer of this type cannot be stored; --buffers drop leaves it out"
+                if not carried:
+                    what = (
+                        f"weights must be one of {', '.join(DTYPES)}; convert it first, or pass --buffer with"
+                        " its name if it is no weight"
+                    )
+                raise SourceError("mixed_dtypes", f"`{display(name)}` is {tensor.dtype}: {what}", path=path)
 
     def _check_numbers(self, numbers: Sequence[int]) -> None:
         paths = self._run.checkpoints
@@ -245,13 +239,17 @@ class RunPart(FilePart):
     """The checkpoints of one training run."""
 
     def __init__(
-        self, run: Run, kind: Kind, schema: Schema | None, mode: BufferMode, *, trust_pickle: bool
+        self, run: Run, kind: Kind, schema: Schema | None, rules: Rules, options: OpenOptions
     ) -> None:
         super().__init__(*(file for one in run.checkpoints for file in kind.files(one)))
-        self._run, self._kind, self._schema, self._mode = run, kind, schema, mode
-        self._trust = trust_pickle
+        self._run, self._kind, self._schema = run, kind, schema
+        self._rules, self._options = rules, options
 
     def open(self, scratch: Path) -> Sequence[ForeignTrajectory]:
         """Return the run as a single trajectory."""
         del scratch
-        return [RunTrajectory(self._run, self._kind, self._schema, self._mode, trust=self._trust)]
+        return [RunTrajectory(self._run, self._kind, self._schema, self._rules, self._options)]
+
+
+def _under(key: str) -> str:
+    return f"under `{display(key)}`" if key else "at the top"

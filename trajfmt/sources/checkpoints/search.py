@@ -1,50 +1,36 @@
-"""Finding the training runs below a folder, and the facts in their names and first checkpoints."""
+"""Finding checkpoints, and the training runs below a folder."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, NamedTuple
 
-import msgspec
-
-from trajfmt.errors import SourceError, UsageError, display
-from trajfmt.schema import models
-from trajfmt.schema.layout import DTYPES, ParamLayout
+from trajfmt.errors import display
 from trajfmt.schema.manifest import FILE_NAME
-from trajfmt.schema.provenance import KnownFrom, Model, Provenance, TimestepUnit
-from trajfmt.sources.base.collection import BufferMode, Found, OpenOptions
-from trajfmt.sources.base.unused import left_out, shortened
-from trajfmt.sources.checkpoints.numbering import Numbered, is_alias, natural, numbers_of, spacing
-from trajfmt.sources.checkpoints.run import Kind, Run, RunPart, Schema, attempt
-from trajfmt.sources.torchfile.stored import State
+from trajfmt.sources.base.unused import left_out
+from trajfmt.sources.checkpoints.numbering import has_number, natural
+from trajfmt.sources.checkpoints.roles import is_alias, is_unfinished
+from trajfmt.sources.checkpoints.run import Kind
 
-__all__ = ["candidates", "first_run", "is_training_state", "open_runs"]
+__all__ = ["Group", "candidates", "find_runs", "first_run", "selected_runs"]
 
-_DEPTH: Final = 3
-_MOST_FOLDERS: Final = 4096
+_DEPTH: Final = 6
+"""Levels of folders that are searched below a source."""
+
+_MOST_FOLDERS: Final = 16_384
 """Folders that are searched at most."""
 
-_SHOWN: Final = 6
-_TRAINING_STATE: Final = re.compile(
-    r"(optimizer|optim|opt_state|lr_scheduler|scheduler|scaler|grad_scaler|rng_state|random_states?|"
-    r"training_args|trainer_state|training_state)s?(?![a-z]).*",
-    re.I,
-)
-_LAST: Final = ("classifier", "fc")
-"""The last module in MTT's networks, wherever its name sorts."""
+_MOST_FILES: Final = 1_000_000
+"""Files below a source that are compared with a pattern at most."""
 
 
-def is_training_state(name: str) -> bool:
-    """Return whether a file is the state of an optimizer, a scheduler or a random generator.
+class Group(NamedTuple):
+    """The checkpoints of one training run."""
 
-    The name decides.
-
-    >>> [is_training_state(name) for name in ("optimizer_100.pt", "rng_state.pth", "opt_125m_100.pt")]
-    [True, True, False]
-    """
-    return _TRAINING_STATE.fullmatch(name) is not None
+    folder: Path
+    checkpoints: list[Path]
+    """In natural order."""
 
 
 def candidates(folder: Path, kind: Kind) -> list[Path]:
@@ -53,7 +39,8 @@ def candidates(folder: Path, kind: Kind) -> list[Path]:
         names = [path for path in folder.iterdir() if not path.name.startswith(".")]
     except OSError:
         return []
-    return sorted((path for path in names if kind.is_checkpoint(path)), key=lambda path: natural(path.name))
+    found = [path for path in names if kind.is_checkpoint(path)]
+    return sorted(found, key=lambda path: natural(path.name))
 
 
 def first_run(path: Path, kind: Kind) -> tuple[list[Path], str] | None:
@@ -61,219 +48,129 @@ def first_run(path: Path, kind: Kind) -> tuple[list[Path], str] | None:
 
     The place is empty for `path` itself, and otherwise reads " in SUBFOLDER". Return None if there is no run.
     """
-    runs = _find_runs(path, kind) if path.is_dir() else []
+    runs = find_runs(path, kind, []) if path.is_dir() else []
     if not runs:
         return None
     folder, found = runs[0]
     return found, "" if folder == path else f" in {display(folder.relative_to(path))}"
 
 
-def _find_runs(folder: Path, kind: Kind) -> list[tuple[Path, list[Path]]]:
-    """Return every folder with checkpoints, at most three levels down, and the checkpoints in it."""
-    return list(_search(folder, kind, _DEPTH, [_MOST_FOLDERS]))
+def find_runs(folder: Path, kind: Kind, notices: list[str]) -> list[Group]:
+    """Return every folder below which there are checkpoints with numbers, and the checkpoints in it.
 
-
-def _may_hold_runs(path: Path) -> bool:
-    """Return whether a path is a folder to search: neither hidden nor a bundle."""
-    return path.is_dir() and not path.name.startswith(".") and not (path / FILE_NAME).is_file()
-
-
-def _search(folder: Path, kind: Kind, depth: int, left: list[int]) -> Iterator[tuple[Path, list[Path]]]:
-    left[0] -= 1
-    if left[0] < 0:
-        return
-    if found := candidates(folder, kind):
-        yield folder, found
-    elif depth:
-        try:
-            below = [path for path in folder.iterdir() if _may_hold_runs(path)]
-        except OSError:
-            return
-        for path in sorted(below, key=lambda path: natural(path.name)):
-            yield from _search(path, kind, depth - 1, left)
-
-
-def open_runs(folder: Path, options: OpenOptions, kind: Kind, name: str) -> Found:
-    """Return the training runs in a folder, one part for each.
+    Folders inside a run are not searched. If no checkpoint has a number, those without are returned.
 
     Args:
-        folder: the folder.
-        options: how to open the source.
+        folder: the folder to search.
         kind: the kind of checkpoint.
-        name: the name of the file layout, for messages.
-
-    Raises:
-        SourceError: there are no runs, or none has two checkpoints.
+        notices: receives remarks on folders that were not searched.
     """
-    if not folder.is_dir():
-        raise SourceError(
-            "too_few_timesteps",
-            "a single checkpoint is no trajectory; give the folder of its run",
-            path=folder,
-        )
-    found = _find_runs(folder, kind)
-    if not found:
-        raise SourceError("nothing_to_convert", f"no {kind.what} in this folder", path=folder)
-    notices: list[str] = []
-    for path, _ in found:
-        notices += _passed_over(path, kind)
-    runs = [_run(path, paths, kind, options, notices) for path, paths in found]
-    runs = [run for run in runs if run.checkpoints]
-    if not runs:
-        paths = [path for _, several in found for path in several]
-        raise SourceError(
-            "too_few_timesteps",
-            f"a trajectory needs two checkpoints or more whose names contain their steps, found"
-            f" {display(paths[0].name)}" + (f" and {len(paths) - 1} more" if paths[1:] else ""),
-            path=folder,
-        )
-    schema, state = _first(runs, kind, options)
-    notices += _unread(runs, state)
-    provenance, layout = _times(runs, kind.origin), None
-    if schema is not None and state is not None:
-        schema, model = _in_order(schema, state)
-        notices += _remarks(schema, state, options.buffers, known=model is not None)
-        layout = _layout(schema, state)
-        provenance = _completed(provenance, kind.config(schema.first), model)
-    return Found(
-        folder=folder,
-        layout_name=name,
-        recognised=options.why,
-        parts=[
-            RunPart(run, kind, schema, options.buffers, trust_pickle=options.trust_pickle) for run in runs
-        ],
-        notices=notices,
-        provenance=provenance,
-        layout=layout,
-    )
+    search = _Search(folder, kind, notices)
+    numbered = list(search.runs(folder, _DEPTH))
+    return numbered or search.unnumbered
 
 
-def _passed_over(folder: Path, kind: Kind) -> list[str]:
-    """Return remarks on paths that only look like checkpoints, and on runs in folders of this one."""
-    notices = []
-    for path in sorted(folder.iterdir(), key=lambda path: natural(path.name)):
-        if path.name.startswith("."):
-            continue
-        if (why := kind.why_not(path)) is not None:
-            notices.append(left_out(path, why))
-        elif _may_hold_runs(path) and not kind.is_checkpoint(path) and _find_runs(path, kind):
-            notices.append(left_out(path, "a run inside the folder of another run; convert it separately"))
-    return notices
+class _Search:
+    """A search for runs."""
+
+    def __init__(self, root: Path, kind: Kind, notices: list[str]) -> None:
+        self.unnumbered: list[Group] = []
+        """Folders with checkpoints none of which has a number."""
+
+        self._root, self._kind, self._notices = root, kind, notices
+        self._left = _MOST_FOLDERS
+        self._seen: set[Path] = set()
+
+    def runs(self, folder: Path, depth: int) -> Iterator[Group]:
+        """Yield the runs in a folder, at most `depth` levels down."""
+        self._left -= 1
+        if self._left == -1:
+            self._notices.append(f"only {_MOST_FOLDERS} folders were searched for checkpoints")
+        if self._left < 0:
+            return
+        found = candidates(folder, self._kind)
+        if any(has_number(path.name) and not is_alias(path.name) for path in found):
+            yield Group(folder, found)
+            return
+        if found:
+            self.unnumbered.append(Group(folder, found))
+        below = [path for path in self._folders(folder) if path not in found]
+        if below and not depth:
+            where = display(below[0].relative_to(self._root))
+            self._notices.append(f"left out: {where}: only {_DEPTH} levels of folders were searched")
+        for path in below if depth else ():
+            yield from self.runs(path, depth - 1)
+
+    def _folders(self, folder: Path) -> Iterator[Path]:
+        """Yield the folders to search, in natural order: no bundle, nothing hidden, and none twice."""
+        try:
+            paths = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+        except OSError as exc:
+            self._notices.append(left_out(folder, f"a folder that cannot be read: {exc.strerror}"))
+            return
+        for path in sorted(paths, key=lambda path: natural(path.name)):
+            place = path.resolve()
+            if (path / FILE_NAME).is_file() or place in self._seen:
+                continue
+            self._seen.add(place)
+            if is_unfinished(path.name):
+                if any(_Search(path, self._kind, []).runs(path, 1)):
+                    self._notices.append(left_out(path, "unfinished or a backup, by its name"))
+                continue
+            yield path
 
 
-def _run(folder: Path, paths: Sequence[Path], kind: Kind, options: OpenOptions, notices: list[str]) -> Run:
-    """Return the checkpoints of one folder in order. Those that cannot be used are added to `notices`."""
-    used = [path for path in paths if not is_alias(path.name)]
-    notices += [left_out(path, "no step in its name") for path in paths if is_alias(path.name)]
-    if options.keep_going:
-        for path in list(used):
-            problem = attempt(kind, path, trust_pickle=options.trust_pickle)
-            if not isinstance(problem, State):
-                used.remove(path)
-                notices.append(left_out(path, problem.message))
+def selected_runs(folder: Path, pattern: str, is_step: Callable[[Path], bool]) -> list[Group]:
+    """Return the files and the folders of steps below a folder that match a pattern, by run.
+
+    The pattern is compared with the end of each path, folder by folder. A run is a folder below which at
+    least two of them match.
+
+    Args:
+        folder: the folder to search.
+        pattern: the pattern.
+        is_step: returns whether a folder is that of a step.
+    """
+    groups: dict[Path, list[Path]] = {}
+    for path in _paths(folder):
+        if _matches(path.relative_to(folder), pattern) and (path.is_file() or is_step(path)):
+            groups.setdefault(path.parent, []).append(path)
+    while any(len(group) == 1 and run != folder for run, group in groups.items()):
+        merged: dict[Path, list[Path]] = {}
+        for run, group in groups.items():
+            place = run.parent if len(group) == 1 and run != folder else run
+            merged.setdefault(place, []).extend(group)
+        groups = merged
+    return [Group(run, groups[run]) for run in sorted(groups, key=lambda run: natural(run.as_posix()))]
+
+
+def _matches(path: Path, pattern: str) -> bool:
     try:
-        numbered = numbers_of([path.name for path in used], folder)
-    except SourceError as exc:
-        return Run(folder, tuple(used), exc)
-    order = sorted(range(len(used)), key=lambda index: (numbered.numbers[index], index))
-    numbers = tuple(numbered.numbers[index] for index in order)
-    return Run(folder, tuple(used[index] for index in order), Numbered(numbers, numbered.unit))
+        return path.match(pattern)
+    except ValueError:  # an empty pattern
+        return False
 
 
-def _first(runs: Sequence[Run], kind: Kind, options: OpenOptions) -> tuple[Schema | None, State | None]:
-    """Return the first checkpoint that can be opened. Errors of others are reported during the conversion."""
-    for run in runs:
-        path = run.checkpoints[0]
-        state = attempt(kind, path, trust_pickle=options.trust_pickle)
-        if isinstance(state, State) and (schema := Schema.of(state, path, options.buffers)).parameters:
-            return schema, state
-    return None, None
+def _paths(folder: Path) -> Iterator[Path]:
+    """Yield the files and folders below a folder, except hidden ones."""
+    left = _MOST_FILES
+    level = [folder]
+    while level:
+        below = []
+        for path in (path for parent in level for path in _listed(parent)):
+            left -= 1
+            if left < 0:
+                return
+            if path.name.startswith("."):
+                continue
+            if path.is_dir() and not path.is_symlink():
+                below.append(path)
+            yield path
+        level = below
 
 
-def _unread(runs: Sequence[Run], state: State | None) -> list[str]:
-    """Return one remark on files and keys that are not read, such as states of optimizers."""
-    names: dict[str, None] = {}
-    for run in runs:
-        for folder in (run.folder, *(path for path in run.checkpoints[:1] if path.is_dir())):
-            names |= dict.fromkeys(sorted(p.name for p in folder.iterdir() if is_training_state(p.name)))
-    keys = [f"`{key}`" for key in (state.ignored if state else ())]
-    if not names and not keys:
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
         return []
-    return [
-        f"not read, as no weights: {shortened([*names, *keys], _SHOWN)} (states of optimizers and the like)"
-    ]
-
-
-def _in_order(schema: Schema, state: State) -> tuple[Schema, Model | None]:
-    """Recognise one of MTT's networks, even if the file has sorted its tensors by name."""
-    found = models.recognise(list(schema.parameters.values()))
-    if found or state.ordered:
-        return schema, found[0] if found else None
-    names = sorted(schema.parameters, key=_creation_order)
-    found = models.recognise([schema.parameters[name] for name in names])
-    if found is None or found[1] != names:
-        return schema, None
-    return Schema({name: schema.parameters[name] for name in names}, schema.buffers, schema.first), found[0]
-
-
-def _creation_order(name: str) -> tuple[Any, ...]:
-    module, _, leaf = name.rpartition(".")
-    return module in _LAST, natural(module), leaf != "weight"
-
-
-def _remarks(schema: Schema, state: State, mode: BufferMode, *, known: bool) -> list[str]:
-    notices = []
-    if not state.ordered and not known:
-        notices.append(
-            "safetensors files do not record the order of Module.parameters(): parameters are stored in the"
-            " order of the file"
-        )
-    if schema.buffers:
-        kept = "kept at every stored timestep and not interpolated (--buffers)"
-        notices.append(
-            f"{len(schema.buffers)} module buffers (such as `{display(schema.buffers[0])}`) are"
-            f" {'dropped' if mode == 'drop' else kept}"
-        )
-    places: dict[Any, str] = {}
-    for name in schema.parameters:
-        first = places.setdefault(state.tensors[name].place, name)
-        if first != name:
-            notices.append(f"`{display(name)}` shares its memory with `{display(first)}`: both are stored")
-    return notices
-
-
-def _layout(schema: Schema, state: State) -> ParamLayout | None:
-    dtype = next(iter(state.tensors[name].dtype for name in schema.parameters))
-    try:
-        return ParamLayout.of(schema.parameters.items(), dtype=dtype if dtype in DTYPES else "F32")  # type: ignore[arg-type]
-    except UsageError as exc:
-        raise SourceError("nothing_to_convert", str(exc), path=schema.first) from exc
-
-
-def _times(runs: Sequence[Run], origin: KnownFrom) -> Provenance:
-    """Return the unit of a timestep if the names contain it and all runs agree."""
-    numbered = [run.numbered for run in runs if isinstance(run.numbered, Numbered)]
-    units = {found.unit for found in numbered}
-    if len(units) != 1 or (unit := units.pop()) is None:
-        return Provenance()
-    known: dict[str, KnownFrom] = {"timestep": origin}
-    steps = {spacing(found.numbers) for found in numbered}
-    every = steps.pop() if len(steps) == 1 else None
-    starts = {found.numbers[0] for found in numbered if found.numbers}
-    if not every or len(starts) != 1 or (start := starts.pop()) % every:
-        return Provenance(timestep=TimestepUnit(kind=unit), known_from=known)
-    first = start // every or None
-    return Provenance(timestep=TimestepUnit(kind=unit, every=every), first_timestep=first, known_from=known)
-
-
-def _completed(provenance: Provenance, config: dict[str, str], model: Model | None) -> Provenance:
-    """Add the facts of config.json, and the network if its shapes are those of one of MTT's."""
-    known: dict[str, KnownFrom] = dict(provenance.known_from)
-    changes: dict[str, Any] = {}
-    if config:
-        changes["recipe"] = dict(config)
-        known["recipe"] = "file"
-    if model is not None:
-        changes["model"] = model
-        known["model"] = "shapes"
-    return msgspec.structs.replace(provenance, **changes, known_from=known)

@@ -1,22 +1,25 @@
 """The state dict in the file of one checkpoint.
 
 Training scripts save a state dict under a key such as `state_dict` or `model`, together with optimizers and
-counters. `DistributedDataParallel` and `torch.compile` add prefixes to the names, which are removed here.
+counters. A network may be saved as dictionaries in a dictionary. Of several sets of weights in one file, such
+as a model and its moving average, the user names the one that is meant. `DistributedDataParallel` and
+`torch.compile` add prefixes to the names, which are removed here.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from trajfmt.errors import SourceError
+from trajfmt.errors import SourceError, display
 from trajfmt.sources.base.unused import shortened
+from trajfmt.sources.checkpoints.roles import is_training_state
 from trajfmt.sources.torchfile import pickled
 from trajfmt.sources.torchfile.stored import (
     NamedTensor,
-    PlacedTensor,
     State,
     Stored,
     as_stored,
@@ -26,57 +29,75 @@ from trajfmt.sources.torchfile.stored import (
 from trajfmt.sources.torchfile.unpickle import load
 from trajfmt.storage.safetensors import SafetensorsFile
 
-__all__ = ["is_buffer", "open_file", "unwrapped"]
+__all__ = ["EVERYTHING", "open_file", "unwrapped"]
 
-_KEYS: Final = ("state_dict", "model_state_dict", "model", "net", "module")
-_DEPTH: Final = 3
+EVERYTHING: Final = "."
+"""The key of all sets of weights of a file together."""
+
+_WEIGHTS: Final = re.compile(r"(?:model_?)?state_dict|model|net(?:work)?|module|weights|params", re.I)
+"""Keys that mean the weights of the network beside smaller dictionaries of tensors."""
+
+_NO_WEIGHTS: Final = re.compile(
+    r"(?:.*_)?opt|.*optim.*|loops|message_hub|hyper_?parameters|hparams.*|amp|args|config", re.I
+)
+"""Keys of dictionaries that may hold tensors and are not weights, besides those of training states."""
+
+_DEPTH: Final = 12
+_MOST_KEYS: Final = 1_000_000
+"""Keys of nested dictionaries that are looked at."""
+
+_SMALL: Final = 0.01
+"""A dictionary with a smaller share of the elements of `state_dict` or the like is no second set."""
+
 _SHOWN: Final = 6
-_STATISTICS: Final = re.compile(r"(?:.*\.)?(?:running_mean|running_var|num_batches_tracked)")
-_INTEGERS: Final = frozenset({"BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64"})
 
 
-def open_file(path: Path, *, trust_pickle: bool = False, shard: bool = False) -> State:
+def open_file(
+    path: Path, *, trust_pickle: bool = False, shard: bool = False, key: str | None = None
+) -> State:
     """Return the state of one safetensors file or file of `torch.save`. Tensors stay in the file.
 
     Args:
         path: the file.
         trust_pickle: unpickle without restriction, which runs any code in the file.
         shard: keep the names as they are in the file, since an index refers to them.
+        key: the key of the weights in the file, with dots between nested keys, or `EVERYTHING`. By default,
+            the file must contain only one set of weights.
 
     Raises:
         CorruptError: the file is truncated or damaged.
         UnsafeError: the pickle contains other objects, and `trust_pickle` is False.
-        SourceError: the file is of another kind, contains no state dict at the top or under one of the known
-            keys, or one with tensors that are not plain.
+        SourceError: the file is of another kind, contains no weights, none at `key`, several sets and `key`
+            is not given, or tensors that are not plain.
     """
     if path.suffix == ".safetensors":
         file = SafetensorsFile(path.resolve())
+        if key is not None:
+            raise SourceError(
+                "nothing_to_convert", f"a safetensors file has no keys such as {display(key)}", path=path
+            )
         stored: dict[str, Stored] = {name: NamedTensor(file, name) for name in file.tensors}
         return State(stored if shard else unwrapped(stored), ordered=False)
     try:
         content = pickled.read(path.resolve())
     except pickled.Unusual:
         content = load(path, trust_pickle=trust_pickle)
-    found, others = _find(content, _DEPTH)
-    if found is None:
-        raise SourceError("nothing_to_convert", _nothing(content), path=path)
+    leaves = list(_leaves(content, path))
+    chosen = _chosen(leaves, content, key, path)
     tensors: dict[str, Stored] = {}
-    for name, value in found.items():
-        if is_tensor(value):
-            require_plain(value, f"`{name}`", path)
-            tensors[name] = as_stored(value)
+    others: dict[str, None] = {}
+    for leaf in leaves:
+        name = leaf.below(chosen)
+        if name is None or not is_tensor(leaf.value):
+            others.setdefault(leaf.place if name is None else ".".join(leaf.keys))
+        elif name in tensors:
+            raise SourceError(
+                "nothing_to_convert", f"two tensors have the same name, `{display(name)}`", path=path
+            )
         else:
-            others.append(name)
-    return State(tensors if shard else unwrapped(tensors), ignored=tuple(others))
-
-
-def is_buffer(name: str, dtype: str) -> bool:
-    """Return whether a tensor of a state dict is a module buffer: batch-norm statistics, or not of floats.
-
-    >>> is_buffer("bn.running_mean", "F32"), is_buffer("mask", "BOOL"), is_buffer("fc.weight", "F32")
-    (True, True, False)
-    """
-    return dtype in _INTEGERS or _STATISTICS.fullmatch(name) is not None
+            require_plain(leaf.value, f"`{display(name)}`", path)
+            tensors[name] = as_stored(leaf.value)
+    return State(tensors if shard else unwrapped(tensors), ignored=tuple(others), key=".".join(chosen))
 
 
 def unwrapped(tensors: Mapping[str, Stored]) -> dict[str, Stored]:
@@ -95,30 +116,139 @@ def unwrapped(tensors: Mapping[str, Stored]) -> dict[str, Stored]:
     return dict(zip(names, tensors.values(), strict=True))
 
 
-def _find(content: Any, depth: int) -> tuple[dict[str, Any] | None, list[str]]:
-    """Return a state dict within `depth` levels, or None, and the names of everything else in the file."""
-    if not isinstance(content, Mapping) and callable(getattr(content, "state_dict", None)):
-        content = content.state_dict()  # a whole network, from a pickle that the user trusts
-    if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content) or not depth:
-        return None, []
-    for key in _KEYS:
-        found, inner = _find(content.get(key), depth - 1)
-        if found is not None:
-            return found, [*(name for name in content if name != key), *inner]
-    if any(_is_tensor(value) for value in content.values()) and not any(
-        isinstance(value, Mapping) and any(map(_is_tensor, value.values())) for value in content.values()
-    ):
-        return dict(content), []
-    return None, []
+class _Leaf(NamedTuple):
+    """A value in nested dictionaries that is no dictionary itself."""
+
+    keys: tuple[str, ...]
+    """The keys on the way to it."""
+
+    value: Any
+
+    @property
+    def place(self) -> str:
+        """The name for a message about values that are not read: one for each dictionary of tensors."""
+        return ".".join(self.keys[:-1] or self.keys) if is_tensor(self.value) else self.keys[0]
+
+    @property
+    def elements(self) -> int:
+        """The number of elements of a tensor. Scalars do not count: they are counters and scores."""
+        return math.prod(self.value.shape) if is_tensor(self.value) and len(self.value.shape) else 0
+
+    def below(self, key: tuple[str, ...]) -> str | None:
+        """Return the rest of the keys after `key`, with dots between them, or None if it is elsewhere."""
+        return ".".join(self.keys[len(key) :]) if self.keys[: len(key)] == key else None
 
 
-def _is_tensor(value: Any) -> bool:
-    return isinstance(value, PlacedTensor) or is_tensor(value)
+def _leaves(content: Any, path: Path) -> Iterator[_Leaf]:
+    """Yield the values of nested dictionaries whose keys are texts. Others are leaves themselves."""
+    left = _MOST_KEYS
+
+    def walk(value: Any, keys: tuple[str, ...]) -> Iterator[_Leaf]:
+        nonlocal left
+        if not isinstance(value, Mapping) and callable(getattr(value, "state_dict", None)):
+            value = value.state_dict()  # a whole network, from a pickle that the user trusts
+        inner = isinstance(value, Mapping) and len(keys) < _DEPTH
+        if inner and all(isinstance(name, str) for name in value):
+            for name, item in value.items():
+                left -= 1
+                if left < 0:
+                    message = f"has more than {_MOST_KEYS:,} keys, which no state dict has"
+                    raise SourceError("nothing_to_convert", message, path=path)
+                yield from walk(item, (*keys, name))
+        elif keys:
+            yield _Leaf(keys, value)
+
+    yield from walk(content, ())
+
+
+def _chosen(leaves: list[_Leaf], content: Any, key: str | None, path: Path) -> tuple[str, ...]:
+    """Return the keys of the only set of weights of a file, or of the one that the user has named."""
+    weights = [leaf for leaf in leaves if leaf.elements and not _no_weights(leaf.keys[:-1])]
+    if key is not None:
+        keys = () if key == EVERYTHING else tuple(key.split("."))
+        named = [each for each in leaves if each.elements and f"{'.'.join(each.keys)}.".startswith(f"{key}.")]
+        if keys and not named:
+            places = dict.fromkeys(".".join(leaf.keys[:-1]) for leaf in weights if leaf.keys[1:])
+            there = shortened(list(places), _SHOWN)
+            raise SourceError(
+                "nothing_to_convert",
+                f"no weights at --key {display(key)}: it holds {there or 'no keys with weights'}",
+                path=path,
+            )
+        return _split(named[0].keys, key) if keys else ()
+    sizes: dict[tuple[str, ...], int] = {}
+    for leaf in weights:
+        place = leaf.keys[:1] if leaf.keys[1:] else ()
+        sizes[place] = sizes.get(place, 0) + leaf.elements
+    if not sizes:
+        raise SourceError("nothing_to_convert", _nothing(content), path=path)
+    sets = _distinct({_deepest(place, weights): size for place, size in sizes.items()}, weights)
+    if len(sets) > 1:
+        known = [place for place in sets if place == () or _WEIGHTS.fullmatch(place[0])]
+        if len(known) == 2 and () in known:
+            known.remove(())  # tensors beside `state_dict`, such as a mean of the data
+        most = sets[known[0]] if len(known) == 1 else 0
+        rest = [place for place in sets if place not in known and sets[place] >= _SMALL * most]
+        if len(known) != 1 or rest:
+            names = [".".join(place) or "the tensors at the top" for place in sets]
+            example = next(".".join(place) for place in sets if place)
+            raise SourceError(
+                "nothing_to_convert",
+                f"holds {len(sets)} sets of weights: {shortened(names, _SHOWN)}; choose one with --key, e.g."
+                f" {display(example)}, or all together with --key {EVERYTHING}",
+                path=path,
+            )
+        return known[0]
+    return next(iter(sets))
+
+
+def _split(keys: tuple[str, ...], key: str) -> tuple[str, ...]:
+    """Return the keys on the way to a tensor that, with dots between them, are `key`."""
+    for count in range(1, len(keys) + 1):
+        if ".".join(keys[:count]) == key:
+            return keys[:count]
+    return ()
+
+
+def _deepest(place: tuple[str, ...], weights: list[_Leaf]) -> tuple[str, ...]:
+    """Follow the keys from a place as long as all tensors of a set are in one dictionary."""
+    keys = [leaf.keys for leaf in weights if place and leaf.keys[: len(place)] == place and leaf.keys[1:]]
+    while keys and all(len(each) > len(place) + 1 for each in keys):
+        following = {each[len(place)] for each in keys}
+        if len(following) > 1:
+            break
+        place = (*place, following.pop())
+    return place
+
+
+def _distinct(sets: Mapping[tuple[str, ...], int], weights: list[_Leaf]) -> dict[tuple[str, ...], int]:
+    """Return the sets of weights without those that hold the same tensors as an earlier one."""
+    distinct: dict[tuple[str, ...], int] = {}
+    seen: list[dict[tuple[str, ...], Any]] = []
+    for place, size in sets.items():
+        leaves = (
+            leaf for leaf in weights if leaf.keys[: len(place)] == place and (place or not leaf.keys[1:])
+        )
+        found = {leaf.keys[len(place) :]: _identity(leaf.value) for leaf in leaves}
+        if found not in seen:
+            distinct[place] = size
+            seen.append(found)
+    return distinct
+
+
+def _identity(tensor: Any) -> Any:
+    place = getattr(tensor, "place", None)
+    return as_stored(tensor).place if place is None else place
+
+
+def _no_weights(keys: tuple[str, ...]) -> bool:
+    """Return whether one of the keys names something else than weights, such as an optimizer."""
+    return any(is_training_state(key) or _NO_WEIGHTS.fullmatch(key) for key in keys)
 
 
 def _nothing(content: Any) -> str:
     if isinstance(content, Mapping):
         what = shortened([str(key)[:40] for key in content], _SHOWN) or "nothing"
     else:
-        what = "images or other numbers" if _is_tensor(content) else type(content).__name__
-    return f"no state dict at the top or under {', '.join(_KEYS)}: it holds {what}"
+        what = "images or other numbers" if hasattr(content, "shape") else type(content).__name__
+    return f"no state dict, at the top or under a key: it holds {what}"

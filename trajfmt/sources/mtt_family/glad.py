@@ -56,8 +56,8 @@ def _form(folder: Path) -> str | None:
 
 def _facts(folder: Path) -> PathFacts:
     found = _read(folder)
-    if found is None:
-        return facts_of_path(folder)
+    if found is None:  # GLaD's code writes no such path, and MTT's rule for whitened images is not its own
+        return replace(facts_of_path(folder), preprocessing=None)
     # Images in [-1, 1] are none of the known preprocessings. With `--zca` GLaD's code only renames the
     # folder.
     facts = in_form_of_mtt(found.dataset + ("" if found.zca else "_NO_ZCA"), found.model)

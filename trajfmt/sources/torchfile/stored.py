@@ -241,6 +241,9 @@ class State:
     ignored: tuple[str, ...] = field(default=())
     """Names of everything else in the file."""
 
+    key: str = ""
+    """The key of the tensors in the file, with dots between nested keys."""
+
     def release(self) -> None:
         """Close the files. They are opened again when a tensor is read."""
         for tensor in self.tensors.values():

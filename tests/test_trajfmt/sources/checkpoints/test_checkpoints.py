@@ -60,7 +60,7 @@ def test_checkpoints_convert(tmp_path: Path, trained: Any, case: Case) -> None:
         for t, state in ((0, trained[0][0]), (3, trained[0][3])):
             for name, array in bundle.layout.split(bundle[0].at(t)).items():
                 np.testing.assert_array_equal(array, state[name.removeprefix(case.prefix)].numpy())
-    title = {"checkpoints": "checkpoints of a run", "huggingface": "Hugging Face checkpoints"}[case.layout]
+    title = {"checkpoints": "checkpoints of a run", "step-folders": "folders of steps"}[case.layout]
     (found,) = [event.message for event in events if event.kind == "found"]
     assert found.startswith(title)
 

@@ -100,5 +100,101 @@ def test_no_state_dict(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
     for t in range(2):
-        torch.save({"G": {"w": torch.randn(2)}, "D": {"w": torch.randn(2)}}, folder / f"step={t}.pt")
-    assert "it holds G, D" in refused(folder, "nothing_to_convert")
+        torch.save({"optimizer": {"w": torch.randn(2)}, "loss": torch.tensor(t)}, folder / f"step={t}.pt")
+    assert "it holds optimizer, loss" in refused(folder, "nothing_to_convert")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("model", "ema"),
+        ("state_dict", "state_dict_ema"),
+        ("model", "net"),
+        ("G", "D"),
+        ("student.backbone", "teacher.backbone"),
+        ("model", "ema.shadow"),
+        ("state_dict", "callbacks.ema_state_dict"),
+    ],
+)
+def test_two_states_in_one_file_are_a_question(tmp_path: Path, trained: Any, one: str, other: str) -> None:
+    """Neither is chosen without `--key`, and each of them with it; the other is named."""
+    later = foreign.training(4, seed=3)[0]
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for t in range(4):
+        content: dict[str, Any] = {"epoch": t, "optimizer": {"state": {}}}
+        for key, state in ((one, trained[0][t]), (other, later[t])):
+            outer, _, inner = key.partition(".")
+            content[outer] = {inner: state} if inner else state
+        torch.save(content, folder / f"ckpt_{t}.pt")
+    line = refused(folder, "nothing_to_convert")
+    assert f"2 sets of weights: {one}, {other}" in line
+    assert "--key" in line
+    for key, unused, states in ((one, other, trained[0]), (other, one, later)):
+        collection, (trajectory,) = opened(folder, key=key)
+        assert_same(collection, trajectory, states)
+        (remark,) = [text for text in collection.notices if text.startswith("not read")]
+        assert f"`{unused}`" in remark
+    assert f"it holds {one}, {other}" in refused(folder, "nothing_to_convert", key="neither")
+
+
+def test_small_tables_beside_the_weights_are_no_question(tmp_path: Path, trained: Any) -> None:
+    """The mean and deviation of the data are named as not read; the same states twice are one."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for t, state in enumerate(trained[0]):
+        wide = state | {"wide.weight": torch.full((100, 10), float(t))}
+        content = {"model": wide, "state_dict": wide, "data": {"mean": torch.zeros(3)}}
+        torch.save(content, folder / f"ckpt_{t}.pt")
+    collection, (trajectory,) = opened(folder)
+    assert trajectory.timesteps == 4
+    assert any("`data`" in text for text in collection.notices if text.startswith("not read"))
+
+
+def test_a_key_is_for_files_with_keys(tmp_path: Path, trained: Any) -> None:
+    """A safetensors file has none, and other layouts have no such option."""
+    folder = foreign.tensors(tmp_path / "run", dict(enumerate(trained[0])))
+    assert "has no keys" in refused(folder, "nothing_to_convert", key="ema")
+
+
+def test_the_same_key_in_all_checkpoints(tmp_path: Path, trained: Any) -> None:
+    """A later file whose weights are under another key is another set of weights, whatever holds them."""
+    folder = foreign.plain(tmp_path / "run", {1: trained[0][0], 2: trained[0][1]}, "step_{}.pt", key="model")
+    torch.save({"model": None, "ema": trained[0][2]}, folder / "step_3.pt")
+    line = refused(folder, "mixed_architectures")
+    assert "under `ema` here, and under `model` in step_1.pt" in line
+    torch.save(trained[0][2], folder / "step_3.pt")
+    assert "at the top here, and under `model`" in refused(folder, "mixed_architectures")
+
+
+def test_dictionaries_in_a_dictionary_are_one_set(tmp_path: Path) -> None:
+    """A network that is saved in parts keeps all of them, whatever their sizes; the names have dots."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for t in range(2):
+        words = {"words": {"weight": torch.full((2, 2), float(t))}}
+        parts = {"embedding": words, "encoder": {"w": torch.ones(40, 40)}}
+        torch.save({"model": {"language_model": parts}, "optimizer": {}}, folder / f"step_{t}.pt")
+    collection, _ = opened(folder)
+    assert names_of(collection) == ["embedding.words.weight", "encoder.w"]
+
+
+def test_a_small_dictionary_inside_a_state_dict_does_not_replace_it(tmp_path: Path, trained: Any) -> None:
+    """Two sets beside each other are a question, and `--key .` takes both."""
+    states = [state | {"fc._extra_state": {"scale": torch.ones(4)}} for state in trained[0]]
+    folder = foreign.plain(tmp_path / "run", dict(enumerate(states)))
+    line = refused(folder, "nothing_to_convert")
+    assert "the tensors at the top, fc._extra_state" in line
+    collection, _ = opened(folder, key=".")
+    assert "fc._extra_state.scale" in names_of(collection)
+    assert "0.weight" in names_of(collection)
+
+
+@pytest.mark.parametrize("other", ["replay_buffer", "critic"])
+def test_the_larger_dictionary_is_not_preferred(tmp_path: Path, trained: Any, other: str) -> None:
+    """Data may be larger than the network."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for t, state in enumerate(trained[0]):
+        torch.save({"agent": state, other: {"obs": torch.rand(500, 8)}}, folder / f"step_{t}.pt")
+    assert f"2 sets of weights: agent, {other}" in refused(folder, "nothing_to_convert")

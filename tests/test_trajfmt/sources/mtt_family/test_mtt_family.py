@@ -286,6 +286,13 @@ def test_constants_of_a_normalisation_are_the_codebases_own(
     assert open_source(folder, layout=name).facts.preprocessing.mean == mean
 
 
+def test_a_folder_of_mtt_tells_nothing_about_the_images_of_glad(tmp_path: Path) -> None:
+    """MTT's `CIFAR10` means whitened images, and GLaD never whitens."""
+    folder = family.mtt(tmp_path).folder
+    assert open_source(folder).facts.preprocessing is not None
+    assert open_source(folder, layout="glad").facts.preprocessing is None
+
+
 def test_a_flag_of_glad_that_does_nothing_tells_nothing(tmp_path: Path) -> None:
     """`--zca` names the folder, and its data are normalised all the same: what was done is asked for."""
     assert open_source(family.glad(tmp_path).folder).facts.preprocessing is None

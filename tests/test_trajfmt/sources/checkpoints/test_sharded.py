@@ -1,4 +1,4 @@
-"""Folders of Hugging Face's trainer: shards, their index, and what lies beside."""
+"""Weights that are split over several files: the index, and its shards."""
 
 from __future__ import annotations
 
@@ -10,33 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 from tests.foreign import checkpoints as foreign  # noqa: E402
-from tests.helpers.runs import CASES, STEPS, opened, refused  # noqa: E402
-from trajfmt.sources.discovery import open_source  # noqa: E402
-
-
-def test_config_tells_the_recipe(tmp_path: Path, trained: Any) -> None:
-    """What config.json says of the network is kept, as said by a file."""
-    provenance = open_source(CASES["hf"].write(tmp_path / "hf", *trained)).provenance
-    assert provenance.recipe == {"_name_or_path": "tiny/net", "model_type": "net", "torch_dtype": "float32"}
-    assert provenance.known_from == {"recipe": "file", "timestep": "layout"}
-
-
-def test_the_final_weights_of_a_trainer_are_no_checkpoint(tmp_path: Path, trained: Any) -> None:
-    """model.safetensors in the run's own folder neither hides its checkpoints nor is one."""
-    folder = CASES["hf"].write(tmp_path / "runs/a", *trained)
-    (folder / "model.safetensors").write_bytes((folder / "checkpoint-10000/model.safetensors").read_bytes())
-    for path in (folder, folder.parent):
-        _, (trajectory,) = opened(path)
-        assert trajectory.numbers == STEPS
-
-
-def test_a_checkpoint_folder_without_weights_is_named(tmp_path: Path, trained: Any) -> None:
-    """One whose index is gone is left out, and said to be."""
-    folder = foreign.huggingface(tmp_path / "run", dict(enumerate(trained[0], 1)), shards=3)
-    (folder / "checkpoint-2" / foreign.INDEX).unlink()
-    collection, (trajectory,) = opened(folder)
-    assert trajectory.numbers == (1, 3, 4)
-    assert any(text.startswith("left out: checkpoint-2: holds no ") for text in collection.notices)
+from tests.helpers.runs import CASES, refused  # noqa: E402
 
 
 def test_a_missing_shard(tmp_path: Path, trained: Any) -> None:

@@ -1,0 +1,98 @@
+"""Opening the runs of a source."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+from tests.foreign import checkpoints as foreign  # noqa: E402
+from tests.helpers.runs import opened, refused  # noqa: E402
+from trajfmt.convert.options import ConvertOptions  # noqa: E402
+from trajfmt.convert.run import convert  # noqa: E402
+from trajfmt.errors import UsageError  # noqa: E402
+from trajfmt.sources.discovery import open_source  # noqa: E402
+
+
+def test_what_only_looks_like_a_checkpoint_is_named(tmp_path: Path, trained: Any) -> None:
+    """Links to nothing, folders, pipes, and runs inside the folder of another; a bundle is none of them."""
+    states = dict(enumerate(trained[0]))
+    folder = foreign.plain(tmp_path / "run", states)
+    (folder / "step=4.pt").symlink_to("nowhere")
+    (folder / "step=5.pt").mkdir()
+    os.mkfifo(folder / "step=6.pt")
+    foreign.plain(folder / "other" / "run", states)
+    convert(folder, folder / "out.mct", ConvertOptions())
+    collection, (trajectory,) = opened(folder)
+    assert trajectory.timesteps == 4
+    assert [text for text in collection.notices if text.startswith("left out")] == [
+        "left out: other: checkpoints inside the folder of a run; convert them separately",
+        "left out: step=4.pt: a broken link",
+        "left out: step=5.pt: a folder, not a checkpoint file",
+        "left out: step=6.pt: no file",
+    ]
+
+
+def test_two_models_in_two_runs(tmp_path: Path, trained: Any) -> None:
+    """Runs of one source are of one network."""
+    foreign.plain(tmp_path / "runs/a", dict(enumerate(trained[0])))
+    foreign.plain(tmp_path / "runs/b", {t: {"w": torch.randn(2)} for t in range(2)})
+    assert "two models" in refused(tmp_path / "runs", "mixed_architectures")
+    assert convert(tmp_path / "runs", tmp_path / "some.mct", ConvertOptions(keep_going=True)) == 1
+
+
+@pytest.mark.parametrize(
+    "names", [["step=1.pt"], ["last.pt"], ["step=1.pt", "best.pt"], ["model.safetensors"]]
+)
+def test_fewer_than_two(tmp_path: Path, trained: Any, names: list[str]) -> None:
+    """One checkpoint is no trajectory, and aliases are none."""
+    for name in names:
+        write = foreign.tensors if name.endswith("safetensors") else foreign.plain
+        write(tmp_path / "run", {0: trained[0][0]}, name)
+    assert "two checkpoints or more" in refused(tmp_path / "run", "too_few_timesteps")
+
+
+def test_options_of_checkpoints_are_for_checkpoints(tmp_path: Path, trained: Any) -> None:
+    """Elsewhere they would have no effect, so they are refused."""
+    folder = foreign.plain(tmp_path / "run", dict(enumerate(trained[0])))
+    convert(folder, tmp_path / "out.mct")
+    for option in ({"key": "model"}, {"buffer_names": ("*.mask",)}):
+        with pytest.raises(UsageError, match="is for checkpoints of a training run"):
+            convert(tmp_path / "out.mct", tmp_path / "out.mtt", ConvertOptions(**option))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="is for checkpoints of a training run"):
+        convert(folder, tmp_path / "out.mtt", ConvertOptions(layout="mtt", select="*.pt"))
+
+
+def test_a_link_to_another_step_is_no_step(tmp_path: Path, trained: Any) -> None:
+    """The same file under two numbers is refused, and both names are given."""
+    folder = foreign.plain(tmp_path / "run", dict(enumerate(trained[0])))
+    (folder / "step=9.pt").symlink_to("step=2.pt")
+    assert "step=2.pt and step=9.pt are the same file" in refused(folder, "duplicate_trajectory")
+
+
+@pytest.mark.parametrize("name", ["step=4.bin.gz", "step=4", "step=5.pt.1", "step=6.weights"])
+def test_files_as_large_as_a_checkpoint_are_named(tmp_path: Path, trained: Any, name: str) -> None:
+    """Their names are not those of checkpoints, but they may be some; small files are no matter."""
+    folder = foreign.plain(tmp_path / "run", dict(enumerate(trained[0])))
+    (folder / name).write_bytes(bytes(5000))
+    (folder / "log.txt").write_text("done")
+    notices = open_source(folder).notices
+    assert [text for text in notices if text.startswith(f"left out: {name}: no checkpoint of this run")]
+    assert not [text for text in notices if "log.txt" in text]
+
+
+def test_a_stray_file_does_not_hide_the_runs_below(tmp_path: Path, trained: Any) -> None:
+    """A file without a number in a folder of runs is no run."""
+    foreign.plain(tmp_path / "runs/a", dict(enumerate(trained[0])))
+    foreign.plain(tmp_path / "runs", {0: trained[0][0]}, "pretrained.pt")
+    assert opened(tmp_path / "runs")[1][0].timesteps == 4
+
+
+def test_several_models_of_one_step_are_no_steps(tmp_path: Path, trained: Any) -> None:
+    """`model_1` beside `model` is the second model."""
+    folder = foreign.tensors(tmp_path / "run", dict(enumerate(trained[0][:3])), "model_{}.safetensors")
+    foreign.tensors(folder, {0: trained[0][3]}, "model.safetensors")
+    assert "several models of one step" in refused(folder, "nothing_to_convert")

@@ -1,0 +1,33 @@
+"""Checkpoints that a pattern selects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+from tests.foreign import checkpoints as foreign  # noqa: E402
+from tests.helpers.runs import assert_same, opened, refused  # noqa: E402
+
+
+def test_selected_files_of_several_runs(tmp_path: Path, trained: Any) -> None:
+    """Each folder below which two files or more match is a run; other files of the runs are not used."""
+    others = foreign.training(4, seed=1)[0]
+    for name, states in (("a", trained[0]), ("b", others)):
+        for step, state in enumerate(states):
+            foreign.plain(tmp_path / "runs" / name / f"save_{step}", {0: state}, "net_{}_of_2.pt")
+            foreign.plain(tmp_path / "runs" / name / f"save_{step}", {1: states[0]}, "net_{}_of_2.pt")
+    collection, found = opened(tmp_path / "runs", select="*/net_0_of_2.pt")
+    assert [trajectory.numbers for trajectory in found] == [(0, 1, 2, 3)] * 2
+    assert_same(collection, found[0], trained[0])
+    assert_same(collection, found[1], others)
+
+
+@pytest.mark.parametrize("pattern", ["*.safetensors", "nowhere/*", "["])
+def test_a_pattern_that_selects_nothing(tmp_path: Path, trained: Any, pattern: str) -> None:
+    """The pattern is in the line."""
+    folder = foreign.plain(tmp_path / "run", dict(enumerate(trained[0])))
+    line = refused(folder, "nothing_to_convert", select=pattern)
+    assert f"no checkpoint matches --select '{pattern}'" in line

@@ -1,0 +1,81 @@
+"""What the names and the first checkpoint of a source tell: units, the network, and its layout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from trajfmt.errors import SourceError, UsageError
+from trajfmt.schema import models
+from trajfmt.schema.layout import DTYPES, ParamLayout
+from trajfmt.schema.provenance import KnownFrom, Model, Provenance, TimestepUnit
+from trajfmt.sources.checkpoints.numbering import Numbered, natural, spacing
+from trajfmt.sources.checkpoints.run import Run
+from trajfmt.sources.checkpoints.schema import Schema
+from trajfmt.sources.torchfile.stored import State
+
+__all__ = ["completed", "in_order", "layout_of", "times"]
+
+_LAST: Final = ("classifier", "fc")
+"""The last module in MTT's networks, wherever its name sorts."""
+
+
+def in_order(schema: Schema, state: State) -> tuple[Schema, Model | None]:
+    """Recognise one of MTT's networks, even if the file has sorted its tensors by name."""
+    found = models.recognise(list(schema.parameters.values()))
+    if found or state.ordered:
+        return schema, found[0] if found else None
+    names = sorted(schema.parameters, key=_creation_order)
+    found = models.recognise([schema.parameters[name] for name in names])
+    if found is None or found[1] != names:
+        return schema, None
+    return Schema({name: schema.parameters[name] for name in names}, schema.buffers, schema.first), found[0]
+
+
+def _creation_order(name: str) -> tuple[Any, ...]:
+    module, _, leaf = name.rpartition(".")
+    return module in _LAST, natural(module), leaf != "weight"
+
+
+def layout_of(schema: Schema, state: State) -> ParamLayout:
+    """Return the parameter layout of the first checkpoint.
+
+    Raises:
+        SourceError: a parameter breaks a rule of the format.
+    """
+    dtype = next(iter(state.tensors[name].dtype for name in schema.parameters))
+    try:
+        return ParamLayout.of(schema.parameters.items(), dtype=dtype if dtype in DTYPES else "F32")  # type: ignore[arg-type]
+    except UsageError as exc:
+        raise SourceError("nothing_to_convert", str(exc), path=schema.first) from exc
+
+
+def times(runs: Sequence[Run], origin: KnownFrom) -> Provenance:
+    """Return the unit of a timestep if the names contain it and all runs agree."""
+    numbered = [run.numbered for run in runs if isinstance(run.numbered, Numbered)]
+    units = {found.unit for found in numbered}
+    if len(units) != 1 or (unit := units.pop()) is None:
+        return Provenance()
+    known: dict[str, KnownFrom] = {"timestep": origin}
+    steps = {spacing(found.numbers) for found in numbered}
+    every = steps.pop() if len(steps) == 1 else None
+    starts = {found.numbers[0] for found in numbered if found.numbers}
+    if not every or len(starts) != 1 or (start := starts.pop()) % every:
+        return Provenance(timestep=TimestepUnit(kind=unit), known_from=known)
+    first = start // every or None
+    return Provenance(timestep=TimestepUnit(kind=unit, every=every), first_timestep=first, known_from=known)
+
+
+def completed(provenance: Provenance, config: dict[str, str], model: Model | None) -> Provenance:
+    """Add the facts of config.json, and the network if its shapes are those of one of MTT's."""
+    known: dict[str, KnownFrom] = dict(provenance.known_from)
+    changes: dict[str, Any] = {}
+    if config:
+        changes["recipe"] = dict(config)
+        known["recipe"] = "file"
+    if model is not None:
+        changes["model"] = model
+        known["model"] = "shapes"
+    return msgspec.structs.replace(provenance, **changes, known_from=known)

@@ -1,0 +1,242 @@
+"""Opening the training runs of a source: which checkpoints are used, in which order, and what is said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from trajfmt.errors import SourceError, display
+from trajfmt.schema.manifest import FILE_NAME
+from trajfmt.sources.base.collection import BufferMode, Found, OpenOptions
+from trajfmt.sources.base.unused import left_out, shortened
+from trajfmt.sources.checkpoints.elsewhere import known_below
+from trajfmt.sources.checkpoints.facts import completed, in_order, layout_of, times
+from trajfmt.sources.checkpoints.numbering import Numbered, has_number, natural, numbers_of
+from trajfmt.sources.checkpoints.roles import is_alias, is_copy, is_training_state, is_unfinished
+from trajfmt.sources.checkpoints.run import Kind, Run, RunPart, attempt
+from trajfmt.sources.checkpoints.schema import Schema
+from trajfmt.sources.checkpoints.search import Group, find_runs
+from trajfmt.sources.checkpoints.survey import survey
+from trajfmt.sources.torchfile.stored import State
+
+__all__ = ["open_runs", "opened", "ordered"]
+
+_SHOWN: Final = 6
+_SHARE: Final = 0.1
+"""A file with a smaller share of the bytes of a checkpoint is not remarked on."""
+
+_NUMBERED_MODEL: Final = re.compile(r"((?:pytorch_)?model)_[0-9]+(\.(?:safetensors|bin))")
+
+
+def open_runs(folder: Path, options: OpenOptions, kind: Kind, name: str, other: Kind | None = None) -> Found:
+    """Return the training runs in a folder, one part for each.
+
+    Args:
+        folder: the folder.
+        options: how to open the source.
+        kind: the kind of checkpoint.
+        name: the name of the file layout, for messages.
+        other: another kind of checkpoint, whose runs in the same folder are remarked on.
+
+    Raises:
+        SourceError: there are no runs, or none has two checkpoints.
+    """
+    if not folder.is_dir():
+        raise SourceError(
+            "too_few_timesteps",
+            "a single checkpoint is no trajectory; give the folder of its run",
+            path=folder,
+        )
+    notices: list[str] = []
+    found = find_runs(folder, kind, notices)
+    if not found:
+        raise SourceError("nothing_to_convert", f"no {kind.what} in this folder", path=folder)
+    if other is not None:
+        notices += _of_another_kind(folder, found, other)
+    runs = [_run(group, kind, options, notices) for group in found]
+    return opened(folder, runs, options, kind, name, notices)
+
+
+def _check_accelerate(runs: Sequence[Run]) -> None:
+    """Refuse the files of several models that accelerate numbers, beside that of the first model.
+
+    Raises:
+        SourceError: a run consists of such files.
+    """
+    for run in runs:
+        for path in run.checkpoints:
+            stem = _NUMBERED_MODEL.fullmatch(path.name)
+            if stem and (run.folder / f"{stem[1]}{stem[2]}").is_file():
+                raise SourceError(
+                    "nothing_to_convert",
+                    f"{display(stem[1] + stem[2])} and {display(path.name)} are several models of one step,"
+                    " not steps of one model; give the folder above",
+                    path=run.folder,
+                )
+
+
+def _of_another_kind(folder: Path, found: Sequence[Group], other: Kind) -> list[str]:
+    """Return remarks on runs of another kind that are outside of the runs that are used."""
+    inside = {path for group in found for path in group.checkpoints}
+    return [
+        left_out(group.folder, f"a run of {other.what}; convert it separately, with --from checkpoints")
+        for group in find_runs(folder, other, [])
+        if len(group.checkpoints) > 1
+        and not any(path in inside for path in (group.folder, *group.folder.parents))
+    ]
+
+
+def opened(
+    folder: Path, runs: list[Run], options: OpenOptions, kind: Kind, name: str, notices: list[str]
+) -> Found:
+    """Return the runs as a source, with everything that their first checkpoints tell.
+
+    Args:
+        folder: the folder of the source.
+        runs: the runs.
+        options: how to open the source.
+        kind: the kind of checkpoint.
+        name: the name of the file layout, for messages.
+        notices: remarks so far.
+
+    Raises:
+        SourceError: no run has a checkpoint with a number.
+    """
+    named = [run for run in runs if run.checkpoints]
+    if not named:
+        if (what := known_below(folder)) is not None:
+            raise SourceError("nothing_to_convert", what, path=folder)
+        raise SourceError(
+            "too_few_timesteps",
+            "a trajectory needs two checkpoints or more whose names contain their steps, found none;"
+            f" {notices[0] if notices else 'none is here'}; if folders have the steps in their names, choose"
+            " the files in them with --select",
+            path=folder,
+        )
+    _check_accelerate(named)
+    rules, state, first, remarks = survey(named, kind, options)
+    notices += remarks
+    schema = None if state is None or first is None else Schema.of(state, first, rules)
+    for run in named:
+        for text in (
+            text for path in run.checkpoints if _is_single(kind, path) for text in kind.remarks(path)
+        ):
+            if text not in notices:
+                notices.append(text)
+    notices += _unread(named, state)
+    provenance, layout = times(named, kind.origin), None
+    if schema is not None and state is not None and schema.parameters:
+        schema, model = in_order(schema, state)
+        notices += _remarks(schema, state, options.buffers, known=model is not None)
+        layout = layout_of(schema, state)
+        provenance = completed(provenance, kind.config(schema.first), model)
+    return Found(
+        folder=folder,
+        layout_name=name,
+        recognised=options.why,
+        parts=[RunPart(run, kind, schema, rules, options) for run in named],
+        notices=notices,
+        provenance=provenance,
+        layout=layout,
+    )
+
+
+def _run(group: Group, kind: Kind, options: OpenOptions, notices: list[str]) -> Run:
+    """Return the checkpoints of a folder in order, with remarks on those that are not used."""
+    folder, paths = group
+    used = []
+    named = [path for path in paths if not is_alias(path.name) and not is_unfinished(path.name)]
+    numbered = [path for path in named if has_number(path.name)]
+    originals = [path for path in numbered if not is_copy(path.name)]
+    for path in paths:
+        if is_unfinished(path.name):
+            notices.append(left_out(path, "unfinished or a backup, by its name (--select uses it)"))
+        elif is_alias(path.name) or (len(numbered) > 1 and path not in numbered):
+            notices.append(left_out(path, "no step in its name"))
+        elif len(originals) > 1 and is_copy(path.name):
+            notices.append(left_out(path, "a copy of another one, by its name (--select uses it)"))
+        else:
+            used.append(path)
+    run = ordered(folder, used, kind, options, notices)
+    notices += _passed_over(folder, paths, used, kind)
+    return run
+
+
+def _passed_over(folder: Path, paths: Sequence[Path], used: Sequence[Path], kind: Kind) -> list[str]:
+    """Return remarks on what may contain weights and is not used, and on runs inside a run."""
+    notices = []
+    single = [path for path in used if _is_single(kind, path)]
+    sizes = [sum(file.stat().st_size for file in kind.files(path)) for path in single]
+    least = _SHARE * min(sizes, default=0)
+    for path in sorted(folder.iterdir(), key=lambda path: natural(path.name)):
+        if path.name.startswith(".") or path in paths:
+            continue
+        if (why := kind.why_not(path)) is not None:
+            notices.append(left_out(path, why))
+        elif path.is_file():
+            if sizes and path.stat().st_size >= max(least, 1) and not is_training_state(path.name):
+                notices.append(left_out(path, "no checkpoint of this run, by its name"))
+        elif path.is_dir() and not (path / FILE_NAME).is_file() and find_runs(path, kind, []):
+            notices.append(left_out(path, "checkpoints inside the folder of a run; convert them separately"))
+    return notices
+
+
+def _is_single(kind: Kind, path: Path) -> bool:
+    """Return whether the weights of a checkpoint are found without a question to the user."""
+    try:
+        return bool(kind.files(path))
+    except SourceError:
+        return False
+
+
+def ordered(folder: Path, paths: Sequence[Path], kind: Kind, options: OpenOptions, notices: list[str]) -> Run:
+    """Return checkpoints in the order of their numbers. With `keep_going`, skip unreadable ones."""
+    used = list(paths)
+    if options.keep_going:
+        for path in paths:
+            problem = attempt(kind, path, options)
+            if not isinstance(problem, State):
+                used.remove(path)
+                notices.append(left_out(path, problem.message))
+    try:
+        numbered = numbers_of([path.relative_to(folder).as_posix() for path in used], folder)
+    except SourceError as exc:
+        return Run(folder, tuple(used), exc)
+    order = sorted(range(len(used)), key=lambda index: (numbered.numbers[index], index))
+    numbers = tuple(numbered.numbers[index] for index in order)
+    return Run(folder, tuple(used[index] for index in order), Numbered(numbers, numbered.unit))
+
+
+def _unread(runs: Sequence[Run], state: State | None) -> list[str]:
+    """Return one remark on files and keys that are not read, such as states of optimizers."""
+    names: dict[str, None] = {}
+    for run in runs:
+        for folder in (run.folder, *(path for path in run.checkpoints[:1] if path.is_dir())):
+            names |= dict.fromkeys(sorted(p.name for p in folder.iterdir() if is_training_state(p.name)))
+    keys = [f"`{key}`" for key in (state.ignored if state else ())]
+    if not names and not keys:
+        return []
+    return [f"not read: {shortened([*names, *keys], _SHOWN)}"]
+
+
+def _remarks(schema: Schema, state: State, mode: BufferMode, *, known: bool) -> list[str]:
+    notices = []
+    if not state.ordered and not known:
+        notices.append(
+            "safetensors files do not record the order of Module.parameters(): parameters are stored in the"
+            " order of the file"
+        )
+    if schema.buffers:
+        kept = "kept at every stored timestep and not interpolated (--buffers)"
+        notices.append(
+            f"{len(schema.buffers)} module buffers (such as `{display(schema.buffers[0])}`) are"
+            f" {'dropped' if mode == 'drop' else kept}"
+        )
+    places: dict[Any, str] = {}
+    for name in schema.parameters:
+        first = places.setdefault(state.tensors[name].place, name)
+        if first != name:
+            notices.append(f"`{display(name)}` shares its memory with `{display(first)}`: both are stored")
+    return notices

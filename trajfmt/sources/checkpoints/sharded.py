@@ -1,0 +1,123 @@
+"""Weights that Hugging Face's libraries have split over several files: an index, and its shards.
+
+The index is compared with its shards.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from trajfmt.errors import CorruptError, display
+from trajfmt.schema.weight import weight
+from trajfmt.sources.base.collection import OpenOptions
+from trajfmt.sources.checkpoints.statedict import open_file, unwrapped
+from trajfmt.sources.torchfile.stored import State, Stored
+from trajfmt.storage.opened import OpenFile
+from trajfmt.storage.safetensors import MAX_WEIGHT
+
+__all__ = ["INDEX", "files_of", "is_shard", "open_weights", "read_json"]
+
+INDEX: Final = ".index.json"
+_SHARD: Final = re.compile(r"(.*)-[0-9]+-of-[0-9]+\.(safetensors|bin|pt|pth)")
+_MAX_JSON: Final = 100_000_000
+
+
+def is_shard(name: str) -> bool:
+    """Return whether a file is one of several that share the weights, judging by its name.
+
+    >>> is_shard("model-00001-of-00003.safetensors"), is_shard("model.safetensors")
+    (True, False)
+    """
+    return _SHARD.fullmatch(name) is not None
+
+
+def files_of(path: Path) -> tuple[Path, ...]:
+    """Return the files that contain the weights of one checkpoint: a file, or an index and its shards."""
+    if not path.name.endswith(INDEX):
+        return (path,)
+    stem, _, ending = path.name.removesuffix(INDEX).rpartition(".")
+    shards = (_SHARD.fullmatch(file.name) for file in path.parent.iterdir())
+    named = sorted(found[0] for found in shards if found and found.groups() == (stem, ending))
+    return (path, *(path.parent / name for name in named))
+
+
+def open_weights(path: Path, options: OpenOptions) -> State:
+    """Return the state of one checkpoint, from a file or from the shards of an index. Tensors stay in files.
+
+    Raises:
+        CorruptError: a file is damaged, a shard is missing, or the index and the shards disagree.
+        UnsafeError: a pickle contains other objects, and is not trusted.
+        SourceError: a file contains no state dict.
+    """
+    if not path.name.endswith(INDEX):
+        return open_file(path, trust_pickle=options.trust_pickle, key=options.key)
+    places = _index(path)
+    folder = path.parent
+    shards: dict[str, Mapping[str, Stored]] = {}
+    for name in dict.fromkeys(places.values()):
+        if not (folder / name).is_file():
+            raise CorruptError(
+                "file_missing", f"the shard {name} is missing, although {path.name} names it", path=folder
+            )
+        shards[name] = open_file(folder / name, trust_pickle=options.trust_pickle, shard=True).tensors
+    for name, tensors in shards.items():
+        for tensor in tensors:
+            if places.get(tensor) != name:
+                where = f"in {places[tensor]}" if tensor in places else "nowhere"
+                raise CorruptError(
+                    "header_mismatch",
+                    f"{name} holds `{display(tensor)}`, which {path.name} says is {where}",
+                    path=folder,
+                )
+    for tensor, name in places.items():
+        if tensor not in shards[name]:
+            raise CorruptError(
+                "header_mismatch",
+                f"{path.name} says that `{display(tensor)}` is in {name}, but it is not",
+                path=folder,
+            )
+    tensors = {tensor: shards[name][tensor] for tensor, name in places.items()}
+    return State(unwrapped(tensors), ordered=False)
+
+
+def _index(path: Path) -> dict[str, str]:
+    """Return the name of the shard of every tensor."""
+    table = read_json(path).get("weight_map")
+    if not isinstance(table, dict) or not table:
+        raise CorruptError("header_invalid", "an index must have a `weight_map`", path=path)
+    for tensor, name in table.items():
+        if not isinstance(name, str) or "/" in name or name in ("", ".", ".."):
+            raise CorruptError(
+                "header_invalid",
+                f"`weight_map` names no file in the same folder for `{display(tensor)}`",
+                path=path,
+            )
+    return table
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file.
+
+    Raises:
+        CorruptError: the file contains something else.
+        OSError: the file cannot be read.
+    """
+    with OpenFile(path.resolve(), path) as file:
+        text = file.read(0, min(file.identity.size, _MAX_JSON + 1))
+    try:
+        if len(text) > _MAX_JSON:
+            raise ValueError(f"more than {_MAX_JSON} bytes")
+        if (found := weight(text)) > MAX_WEIGHT:
+            raise ValueError(
+                f"its values would need too much memory: a weight of {found}, above {MAX_WEIGHT}"
+            )
+        table = json.loads(text.decode("utf-8"))
+    except (ValueError, RecursionError) as exc:
+        raise CorruptError("header_invalid", f"not valid JSON: {exc}", path=path) from exc
+    if not isinstance(table, dict):
+        raise CorruptError("header_invalid", "not a JSON object", path=path)
+    return table
