@@ -26,6 +26,7 @@ import shutil
 import stat
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,9 @@ from trajfmt.storage.safetensors import NAMES, SafetensorsFile, encode_header
 from trajfmt.storage.writing import write_file
 
 __all__ = ["Staging"]
+
+_LOCK: Final = "lock"
+"""File in the hidden folder, locked by the process that writes there. A folder without it is not ours."""
 
 
 class Staging:
@@ -99,12 +103,12 @@ class Staging:
         """Remove what a process left that was killed after it had published its bundle."""
         root = hidden(destination)
         with contextlib.suppress(OSError, UsageError):  # also if another process is writing
-            if root.is_dir() and is_published(root, destination):
+            if (root / _LOCK).is_file() and is_published(root, destination):
                 Staging(destination, None).discard()
 
     def _take_lock(self) -> int:
         """Lock the hidden folder. Try again if another process has removed it in between."""
-        path = self.root / "lock"
+        path = self.root / _LOCK
         while True:
             self._take_root()
             lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -130,6 +134,11 @@ class Staging:
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
             raise UsageError(
                 f"{display(self.root)}: the bundle is built here, but this is no folder of yours; remove it"
+            )
+        if not (self.root / _LOCK).exists() and names(self.root):
+            raise UsageError(
+                f"{display(self.root)}: the bundle is built here, but this folder is not of an earlier run;"
+                " rename it or remove it"
             )
 
     def _forget(self) -> None:
@@ -207,8 +216,12 @@ class Staging:
             self.discard()
 
     def discard(self) -> None:
-        """Remove the folder with everything in it, and unlock it."""
+        """Remove the folder with everything in it, and unlock it. What it is recognised by goes last."""
         self._forget()
+        with contextlib.suppress(OSError):
+            for name in set(names(self.root)) - {_LOCK}:
+                path = self.root / name
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
         shutil.rmtree(self.root, ignore_errors=True)
         self.release()
 
