@@ -180,4 +180,7 @@ def read_manifest(root: Place) -> bytes:
                 f"a manifest must have at most {MAX_BYTES} bytes, got {size}",
                 path=path,
             )
-        return file.read(MAX_BYTES)
+        try:
+            return file.read(MAX_BYTES)
+        except OSError as exc:  # the system does not say of which file
+            raise OSError(exc.errno, exc.strerror, str(path)) from exc
