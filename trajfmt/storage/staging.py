@@ -103,7 +103,8 @@ class Staging:
         """Remove what a process left that was killed after it had published its bundle."""
         root = hidden(destination)
         with contextlib.suppress(OSError, UsageError):  # also if another process is writing
-            if (root / _LOCK).is_file() and is_published(root, destination):
+            ours = (root / _LOCK).is_file() or (root.is_dir() and not names(root))
+            if ours and is_published(root, destination):
                 Staging(destination, None).discard()
 
     def _take_lock(self) -> int:
