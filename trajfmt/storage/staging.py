@@ -47,11 +47,13 @@ class Staging:
 
     Args:
         destination: where the bundle will be.
-        job: identifies what is built; after the first space it may describe it for a message. The finished
-            work of an interrupted process is kept if it had the same job. None: no process can continue it.
+        job: `COMMAND.STATE TEXT`, of which all but the command may be missing. The finished work of an
+            interrupted process is kept if it had the same job. If only the state of its inputs was another
+            one, nobody can continue it; it is removed, and `stale` says so. The text describes it for a
+            message. None: no process can continue it.
 
     Raises:
-        ExistsError: an interrupted process with another job has finished trajectories.
+        ExistsError: an interrupted process with another command has finished trajectories.
         UsageError: the parent folder is missing, or another process is writing to this destination.
         WriteError: files cannot be created in the parent folder.
         OSError: earlier work cannot be read.
@@ -72,8 +74,9 @@ class Staging:
         try:
             found = Staging.unfinished(destination)
             self.resumed: bool = job is not None and job == content(self.root / "job")
+            self.stale: bool = not self.resumed and None not in (found, job) and _same(found, job)
             if not self.resumed:
-                if found is not None:
+                if found is not None and not self.stale:
                     raise ExistsError(_other(self.root, found))
                 self._forget()
                 if job is not None:
@@ -237,6 +240,12 @@ class Staging:
 def _finished(journal: Path) -> bool:
     """Return whether there is a record of a trajectory."""
     return any(name[:1].isdigit() for name in names(journal))
+
+
+def _same(found: bytes | None, job: bytes | None) -> bool:
+    """Return whether two jobs are of one command; in front of it, an append has the hash of its bundle."""
+    one, other = ((text or b"").partition(b" ")[0].rpartition(b"-")[2] for text in (found, job))
+    return one.partition(b".")[0] == other.partition(b".")[0]
 
 
 def _other(root: Path, job: bytes) -> str:
