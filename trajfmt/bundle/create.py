@@ -57,7 +57,7 @@ def create(
             over several files.
         cast: accept weights of other float types and round them to the type of the layout. Betas are computed
             from the original weights.
-        job: bytes that identify the work; after the first space they may describe it. With the same value,
+        job: bytes that identify the work, see `trajfmt.storage.Staging`. With the same value,
             `BundleWriter.recover` continues from the finished trajectories of an interrupted process.
 
     Returns:

@@ -36,6 +36,7 @@ def extract(bundle: Bundle, trajectory: int, t: float, output: str | os.PathLike
         TimestepError: t is outside the trajectory, or between the timesteps of a full one.
         UsageError: `output` does not end in `.safetensors`, or its folder is missing.
         WriteError: the file cannot be written.
+        TrajfmtError: the bundle cannot be read.
     """
     path = local(output)
     if path.suffix != ".safetensors":
@@ -47,11 +48,25 @@ def extract(bundle: Bundle, trajectory: int, t: float, output: str | os.PathLike
     about = {"bundle_sha256": bundle.sha256, "t": float(t), "trajectory": trajectory}
     try:
         with replacing(path) as file:
-            file.writelines(_checkpoint(bundle[trajectory], t, about))
+            file.writelines(_read(bundle, _checkpoint(bundle[trajectory], t, about)))
     except TrajfmtError:
         raise
     except OSError as exc:
         raise WriteError(f"{display(path)}: cannot be written: {exc.strerror or exc}") from exc
+
+
+def _read(bundle: Bundle, pieces: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    """Yield pieces of a bundle; an error of its disk is not one of the output's.
+
+    Raises:
+        TrajfmtError: the bundle cannot be read.
+    """
+    try:
+        yield from pieces
+    except OSError as exc:
+        if isinstance(exc, TrajfmtError):
+            raise
+        raise TrajfmtError(f"{display(bundle.place)}: cannot be read: {exc.strerror or exc}") from exc
 
 
 def _checkpoint(trajectory: Trajectory, t: float, about: object) -> Iterator[bytes | memoryview]:

@@ -93,14 +93,12 @@ def read_manifest(root: Place) -> bytes:
             "not_a_bundle", "a bundle is a folder with a manifest.json, but this is a file", path=root
         )
     path = root / FILE_NAME
-    if not os.path.lexists(path):
-        raise NotABundleError(
-            "not_a_bundle", "a bundle is a folder with a manifest.json, but this folder has none", path=root
-        )
     try:
         file = OpenFile(path)
-    except CorruptError as exc:
-        raise NotABundleError("not_a_bundle", exc.message, path=path) from exc
+    except CorruptError as exc:  # there is no such file
+        raise NotABundleError(
+            "not_a_bundle", "a bundle is a folder with a manifest.json, but this folder has none", path=root
+        ) from exc
     with file:
         if file.identity.size > MAX_BYTES:
             raise UnsafeError(

@@ -112,6 +112,11 @@ class Destination:
         self._finished = {(origin.file - self._base, origin.trajectory) for origin in origins}
         return len(self._finished)
 
+    @property
+    def stale(self) -> bool:
+        """Return whether the work of an interrupted run was of no use, as its inputs have changed since."""
+        return self._writer.staging.stale
+
     def holds(self, file: int, trajectory: int) -> bool:
         """Return whether an interrupted run has finished this trajectory."""
         return (file, trajectory) in self._finished

@@ -101,17 +101,20 @@ def _identity(path: Path) -> Identity:
 def job_of(parts: Sequence[Part], options: ConvertOptions, target: Path) -> bytes:
     """Return what identifies a conversion: an interrupted one continues only if its identity is the same.
 
-    Version, sources with their sizes and times, settings and the suffix of the target enter it. The version
-    and the source follow as text, for a message.
+    The paths of the sources, the settings, the version and the suffix of the target are the command; the
+    sizes and times of the sources are the state. The version and the source follow as text, for a message.
+    See `trajfmt.storage.Staging`.
     """
     paths = [path for part in parts for path in (part.path, *part.also)]
-    found = [(path, _identity(path)) for path in paths]
-    files = [[os.fsencode(path.resolve()), now.size, now.modified] for path, now in found]
+    states = [_identity(path) for path in paths]
     settings = msgspec.to_builtins(options)
     for name in ("keep_going", "trust_pickle"):  # may change between a run and its continuation
         del settings[name]
-    text = msgspec.json.encode([__version__, target.suffix, files, settings], order="sorted")
-    source = os.fsencode(paths[0].resolve().parent) if paths else b""
-    return b" ".join(
-        [hashlib.sha256(text).hexdigest().encode(), b"trajfmt", __version__.encode(), b"on", source]
-    )
+    command = [__version__, target.suffix, [os.fsencode(path.resolve()) for path in paths], settings]
+    folder = os.fsencode(paths[0].resolve().parent) if paths else b""
+    state = _hash([[now.size, now.modified] for now in states])
+    return f"{_hash(command)}.{state} trajfmt {__version__} on ".encode() + folder
+
+
+def _hash(facts: object) -> str:
+    return hashlib.sha256(msgspec.json.encode(facts, order="sorted")).hexdigest()

@@ -216,6 +216,12 @@ class _Run:
         if not self._bundle.started:
             assert self._intake.identity is not None
             finished = self._bundle.start(dataclasses.replace(self._intake.identity, layout=prepared.layout))
+            if self._bundle.stale:
+                self._report(
+                    "notice",
+                    "the source or the bundle has changed since an interrupted run; what it had finished is"
+                    " converted again",
+                )
             if finished:
                 self._report(
                     "resumed", f"continuing from {finished} finished trajectories of an interrupted run"

@@ -26,6 +26,7 @@ import shutil
 import stat
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,17 +40,22 @@ from trajfmt.storage.writing import write_file
 
 __all__ = ["Staging"]
 
+_LOCK: Final = "lock"
+"""File in the hidden folder, locked by the process that writes there. A folder without it is not ours."""
+
 
 class Staging:
     """The folder in which the bundle for `destination` is built, locked by this process.
 
     Args:
         destination: where the bundle will be.
-        job: identifies what is built; after the first space it may describe it for a message. The finished
-            work of an interrupted process is kept if it had the same job. None: no process can continue it.
+        job: `COMMAND.STATE TEXT`, of which all but the command may be missing. The finished work of an
+            interrupted process is kept if it had the same job. If only the state of its inputs was another
+            one, nobody can continue it; it is removed, and `stale` says so. The text describes it for a
+            message. None: no process can continue it.
 
     Raises:
-        ExistsError: an interrupted process with another job has finished trajectories.
+        ExistsError: an interrupted process with another command has finished trajectories.
         UsageError: the parent folder is missing, or another process is writing to this destination.
         WriteError: files cannot be created in the parent folder.
         OSError: earlier work cannot be read.
@@ -73,8 +79,9 @@ class Staging:
         try:
             found = Staging.unfinished(destination)
             self.resumed: bool = job is not None and job == content(self.root / "job")
+            self.stale: bool = not self.resumed and None not in (found, job) and _same(found, job)
             if not self.resumed:
-                if found is not None:
+                if found is not None and not self.stale:
                     raise ExistsError(_other(self.root, found))
                 self._forget()
                 if job is not None:
@@ -106,12 +113,13 @@ class Staging:
         """Remove what a process left that was killed after it had published its bundle."""
         root = hidden(destination)
         with contextlib.suppress(OSError, UsageError):  # also if another process is writing
-            if root.is_dir() and is_published(root, destination):
+            ours = (root / _LOCK).is_file() or (root.is_dir() and not names(root))
+            if ours and is_published(root, destination):
                 Staging(destination, None).discard()
 
     def _take_lock(self) -> Lock:
         """Lock the hidden folder. Try again if another process has removed it in between."""
-        path = self.root / "lock"
+        path = self.root / _LOCK
         while True:
             self._take_root()
             try:
@@ -149,6 +157,11 @@ class Staging:
         if not stat.S_ISDIR(status.st_mode) or not ours:
             raise UsageError(
                 f"{display(self.root)}: the bundle is built here, but this is no folder of yours; remove it"
+            )
+        if not (self.root / _LOCK).exists() and names(self.root):
+            raise UsageError(
+                f"{display(self.root)}: the bundle is built here, but this folder is not of an earlier run;"
+                " rename it or remove it"
             )
 
     def _forget(self) -> None:
@@ -226,8 +239,12 @@ class Staging:
             self.discard()
 
     def discard(self) -> None:
-        """Remove the folder with everything in it, and unlock it."""
+        """Remove the folder with everything in it, and unlock it. What it is recognised by goes last."""
         self._forget()
+        with contextlib.suppress(OSError):
+            for name in set(names(self.root)) - {_LOCK}:
+                path = self.root / name
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
         shutil.rmtree(self.root, ignore_errors=True)
         self.release()
 
@@ -242,6 +259,12 @@ class Staging:
 def _finished(journal: Path) -> bool:
     """Return whether there is a record of a trajectory."""
     return any(name[:1].isdigit() for name in names(journal))
+
+
+def _same(found: bytes | None, job: bytes | None) -> bool:
+    """Return whether two jobs are of one command; in front of it, an append has the hash of its bundle."""
+    one, other = ((text or b"").partition(b" ")[0].rpartition(b"-")[2] for text in (found, job))
+    return one.partition(b".")[0] == other.partition(b".")[0]
 
 
 def _other(root: Path, job: bytes) -> str:

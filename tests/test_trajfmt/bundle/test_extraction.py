@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 import trajfmt
-from trajfmt import ExistsError, ParamLayout, TimestepError, UsageError
+from trajfmt import ExistsError, ParamLayout, TimestepError, TrajfmtError, UsageError
 from trajfmt.bundle.extraction import extract
 
 Array = NDArray[np.generic]
@@ -59,3 +59,18 @@ def test_mistakes_leave_nothing(path: Path, tmp_path: Path) -> None:
                 extract(bundle, trajectory, t, tmp_path / name)
     assert sorted(os.listdir(tmp_path)) == before
     assert (tmp_path / "there.safetensors").read_text() == "mine"
+
+
+def test_error_of_the_bundle_is_not_called_one_of_the_output(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bundle that cannot be read is named, and nothing is left."""
+
+    def fail(*_arguments: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with trajfmt.open(path) as bundle:
+        monkeypatch.setattr(type(bundle.files), "array", fail)
+        with pytest.raises(TrajfmtError, match=rf"{path}: cannot be read: Input/output error"):
+            extract(bundle, 0, 1, tmp_path / "x.safetensors")
+    assert not list(tmp_path.glob("*.safetensors*")) + list(tmp_path.glob(".x*"))

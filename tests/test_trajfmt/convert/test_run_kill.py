@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -314,7 +315,7 @@ def test_rerun_continues_from_the_finished_trajectories(
     assert not journal.parent.exists()
 
 
-@pytest.mark.parametrize("change", ["options", "source", "version", "format"])
+@pytest.mark.parametrize("change", ["options", "source", "moved", "version", "format"])
 def test_another_conversion_refuses_and_loses_nothing(
     source: Path, tmp_path: Path, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -323,28 +324,49 @@ def test_another_conversion_refuses_and_loses_nothing(
     convert(source, tmp_path / "whole.mct")
     with pytest.raises(KeyboardInterrupt):
         convert(source, target, on_event=Interrupt(3))
-    job, stamp = (hidden / "job").read_bytes(), (source / "replay_buffer_0.pt").stat().st_mtime_ns
+    job = (hidden / "job").read_bytes()
     if change == "options":
         options = ConvertOptions(knots=(2,))
     elif change == "source":
-        os.utime(source / "replay_buffer_0.pt", ns=(1, 1))
+        save(source, 7, 1)
+    elif change == "moved":
+        shutil.move(source, tmp_path / "moved")
     elif change == "version":
         monkeypatch.setattr("trajfmt.convert.hashing.__version__", "0.0.7")
     else:
-        (hidden / "job").write_bytes(job[:64])  # as earlier versions wrote it
+        (hidden / "job").write_bytes(b"0" * 64)  # as earlier versions wrote it
     before = files(hidden)
     with pytest.raises(ExistsError, match="has finished trajectories for this bundle") as told:
-        convert(source, target, options)
+        convert(tmp_path / "moved" if change == "moved" else source, target, options)
     assert str(hidden) in str(told.value)
     assert (str(source) in str(told.value)) == (change != "format")
     assert files(hidden) == before
     monkeypatch.undo()
     (hidden / "job").write_bytes(job)
-    os.utime(source / "replay_buffer_0.pt", ns=(stamp, stamp))
+    (source / "replay_buffer_7.pt").unlink(missing_ok=True)
+    if change == "moved":
+        shutil.move(tmp_path / "moved", source)
     events: list[Event] = []
     convert(source, target, on_event=events.append)
     assert [event.kind for event in events if event.kind == "resumed"] == ["resumed"]
     assert files(target) == files(tmp_path / "whole.mct")
+
+
+@pytest.mark.parametrize("append", [False, True])
+def test_changed_source_is_converted_again_and_says_so(source: Path, tmp_path: Path, append: bool) -> None:
+    """The work of an interrupted run with a file that was written anew is of no use to any command."""
+    for name in ("out.mct", "fresh.mct") if append else ():
+        convert(save(tmp_path / "first", 9, 1), tmp_path / name)
+    options = ConvertOptions(append=append)
+    with pytest.raises(KeyboardInterrupt):
+        convert(source, tmp_path / "out.mct", options, on_event=Interrupt(3))
+    save(source, 5, 2)
+    os.replace(source / "replay_buffer_5.pt", source / "replay_buffer_0.pt")
+    events: list[Event] = []
+    convert(source, tmp_path / "out.mct", options, on_event=events.append)
+    assert any("has changed since an interrupted run" in event.message for event in events)
+    convert(source, tmp_path / "fresh.mct", options)
+    assert files(tmp_path / "out.mct") == files(tmp_path / "fresh.mct")
 
 
 @pytest.mark.parametrize("damage", ["record", "table", "part", "gone", "unreadable", "flipped"])

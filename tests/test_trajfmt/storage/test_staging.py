@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,15 +81,48 @@ def test_leftovers_of_a_published_bundle_are_removed(tmp_path: Path) -> None:
     staging.bundle.rmdir()  # moved to its destination; the process was then killed
     staging.release()
     (tmp_path / "o.mct").mkdir()
-    with pytest.raises(ExistsError):
-        trajfmt.create(tmp_path / "o.mct", LAYOUT, encoding="convex")
-    assert os.listdir(tmp_path) == ["o.mct"]
+    for _ in range(2):
+        with pytest.raises(ExistsError):
+            trajfmt.create(tmp_path / "o.mct", LAYOUT, encoding="convex")
+        assert os.listdir(tmp_path) == ["o.mct"]
+        (tmp_path / ".o.mct.partial").mkdir()  # killed just before it removed the empty folder
     staging = Staging(tmp_path / "o.mct", b"job")
     staging.record("00000", b"{}")
     staging.release()
     with pytest.raises(ExistsError):
         trajfmt.create(tmp_path / "o.mct", LAYOUT, encoding="convex")
     assert sorted(os.listdir(tmp_path)) == [".o.mct.partial", "o.mct"]
+
+
+def test_a_folder_of_the_user_is_not_taken_over(tmp_path: Path) -> None:
+    """Whatever its name: nothing in it is removed, and the message names it."""
+    mine = tmp_path / ".o.mct.partial"
+    mine.mkdir()
+    (mine / "precious").write_text("mine")
+    with pytest.raises(UsageError, match=r"\.o\.mct\.partial: .*is not of an earlier run"):
+        trajfmt.create(tmp_path / "o.mct", LAYOUT, encoding="convex")
+    (tmp_path / "o.mct").mkdir()
+    with pytest.raises(ExistsError):
+        trajfmt.create(tmp_path / "o.mct", LAYOUT, encoding="convex")
+    assert (mine / "precious").read_text() == "mine"
+
+
+def test_folder_is_recognised_until_nothing_else_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed anywhere while it removes the folder, a process leaves one that the next takes over."""
+    staging = Staging(tmp_path / "o", b"job")
+    staging.record("00000", b"{}")
+    real, seen = os.rmdir, []
+
+    def noted(path: Any, **named: Any) -> None:
+        seen.append((staging.root / "lock").exists() or not os.listdir(staging.root))
+        real(path, **named)
+
+    monkeypatch.setattr(os, "rmdir", noted)
+    staging.discard()
+    assert len(seen) == 4
+    assert all(seen)
 
 
 def test_record_is_recalled_as_it_was(tmp_path: Path) -> None:
