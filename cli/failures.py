@@ -166,7 +166,7 @@ def noted() -> Iterator[None]:
 
         def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
             if category.__name__ == "FileSystemWarning":
-                print(f"note: {line_of(str(message))}", file=sys.stderr)
+                streams.tell(f"note: {line_of(str(message))}")
             else:
                 others(message, category, *place, **more)
 

@@ -36,7 +36,7 @@ def test_every_option_with_a_value_is_given_once(program: str) -> None:
     for words, command in leaves(PROGRAMS[program].load()):
         assert isinstance(command, import_module(f"{PACKAGE}.commands").Command), words
         for option in command.params:
-            if not isinstance(option, click.Option) or option.is_flag:
+            if not isinstance(option, click.Option) or option.is_flag or option.multiple:
                 continue
             first, last = option.opts[0], option.opts[-1]
             result = run(program, *words, first, "one", last, "two")

@@ -8,13 +8,14 @@ a tensor that some checkpoints spell out although it is tied to another one.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trajfmt.errors import SourceError, display
 from trajfmt.schema.layout import DTYPES
@@ -24,6 +25,9 @@ from trajfmt.storage.safetensors import NUMPY
 from trajfmt.trajectory.rounding import finite
 
 __all__ = ["Rules", "Schema", "is_buffer", "may_be_fixed", "same"]
+
+_BLOCK: Final = 2**18
+"""Items that are read at a time."""
 
 _STATISTICS: Final = re.compile(r"(?:.*\.)?(?:running_mean|running_var|num_batches_tracked)")
 _INTEGERS: Final = frozenset({"BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64"})
@@ -136,11 +140,19 @@ def may_be_fixed(name: str, tensor: Stored) -> bool:
         return False
     if _BIAS.fullmatch(name) and len(tensor.shape) == 1:
         return False
-    return tensor.dtype not in DTYPES or not finite(np.asarray(tensor.read()))
+    return tensor.dtype not in DTYPES or not all(map(finite, _pieces(tensor)))
 
 
 def same(one: Stored, other: Stored) -> bool:
     """Return whether two tensors have the same type, shape and bits."""
     if (one.dtype, one.shape) != (other.dtype, other.shape):
         return False
-    return np.asarray(one.read()).tobytes() == np.asarray(other.read()).tobytes()
+    pairs = zip(_pieces(one), _pieces(other), strict=True)
+    return all(a.tobytes() == b.tobytes() for a, b in pairs)
+
+
+def _pieces(tensor: Stored) -> Iterator[NDArray[Any]]:
+    """Yield the items of a tensor, some at a time, so that memory does not grow with the tensor."""
+    items = tensor.read()
+    for start in range(0, items.shape[0], _BLOCK):
+        yield np.asarray(items[start : start + _BLOCK])
