@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import commands, options
+from . import commands, options, values
 
 if TYPE_CHECKING:
     from trajfmt.convert.options import ConvertOptions
@@ -18,10 +18,10 @@ __all__ = ["convert"]
 
 
 @click.command(cls=commands.Command)
-@click.argument("source", type=options.PLACE)
-@click.argument("destination", type=options.PATH, metavar="DEST")
+@click.argument("source", type=values.PLACE)
+@click.argument("destination", type=values.PATH, metavar="DEST")
 @click.option(
-    "--knots", type=options.INTEGERS, default=(), help="Timesteps of the waypoints to insert, such as 6,25."
+    "--knots", type=values.INTEGERS, default=(), help="Timesteps of the waypoints to insert, such as 6,25."
 )
 @click.option(
     "--smooth",
@@ -38,10 +38,10 @@ __all__ = ["convert"]
     show_default=True,
     help="Which parameters share one beta.",
 )
-@click.option("--timesteps", type=options.WINDOW, default=(None, None), help="Keep only timesteps A to B-1.")
+@click.option("--timesteps", type=values.WINDOW, default=(None, None), help="Keep only timesteps A to B-1.")
 @click.option(
     "--codec",
-    type=options.CODEC,
+    type=values.CODEC,
     default="none",
     show_default=True,
     help="Codec of a .mtt.",
@@ -55,12 +55,12 @@ __all__ = ["convert"]
 )
 @click.option(
     "--mean",
-    type=options.NUMBERS,
+    type=values.NUMBERS,
     help="Mean of each channel by which images were normalised. Requires --std.",
 )
 @click.option(
     "--std",
-    type=options.NUMBERS,
+    type=values.NUMBERS,
     help="Standard deviation of each channel by which images were normalised. Requires --mean.",
 )
 @click.option("--append", is_flag=True, help="Append to an existing bundle DEST.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import commands, options, process
+from . import commands, options, process, values
 
 if TYPE_CHECKING:
     from trajfmt.storage.address import Place
@@ -16,13 +16,13 @@ __all__ = ["distill"]
 
 
 @click.command(cls=commands.Command)
-@click.option("--traj", type=options.PLACE, required=True, help="A bundle, .mct or .mtt, or its address.")
+@click.option("--traj", type=values.PLACE, required=True, help="A bundle, .mct or .mtt, or its address.")
 @click.option(
-    "--out", type=options.PATH, help="Folder of the run.  [default: NAME-distilled for NAME.mct or NAME.mtt]"
+    "--out", type=values.PATH, help="Folder of the run.  [default: NAME-distilled for NAME.mct or NAME.mtt]"
 )
 @click.option("--resume", is_flag=True, help="Continue the run in the folder, with its settings.")
 @click.option("--preset", help="Published settings by name: see mct presets.")
-@click.option("--dataset", type=options.DATASET, help="Dataset name or path, if the bundle names none.")
+@click.option("--dataset", type=values.DATASET, help="Dataset name or path, if the bundle names none.")
 @options.data
 @click.option("--model", help="Network, such as ConvNetD3W128, if the bundle does not name it.")
 @options.preprocessing
@@ -84,12 +84,12 @@ __all__ = ["distill"]
 @click.option("--knots-mb", type=int, help="MiB of knots to keep on the device.  [default: 1024]")
 @click.option(
     "--keep-mb",
-    type=options.BUDGET,
+    type=values.BUDGET,
     help="MiB of activations to keep instead of computing them again; auto: as free memory allows. "
     "It has no effect with --step-images or --shard.  [default: auto]",
 )
 @click.option("--step-images", type=int, help="Images to compute at once.  [default: a whole batch]")
-@click.option("--profile", type=options.PATH, help="Write a trace of outer steps 2 to 4, for Perfetto.")
+@click.option("--profile", type=values.PATH, help="Write a trace of outer steps 2 to 4, for Perfetto.")
 @options.seed
 @options.deterministic
 @options.device

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from . import commands, options, process
+from . import commands, options, process, values
 
 __all__ = ["convert_images", "evaluate", "sets"]
 
@@ -44,23 +44,23 @@ def _facts(command: Command) -> Command:
         ),
         click.option("--model", help="The network, if the files name none, or another one."),
         click.option(
-            "--std", type=options.NUMBERS, help="Standard deviation for normalize, one number a channel."
+            "--std", type=values.NUMBERS, help="Standard deviation for normalize, one number a channel."
         ),
         click.option(
             "--mean",
-            type=options.NUMBERS,
+            type=values.NUMBERS,
             help="Mean for normalize, one number a channel, if not the usual one.",
         ),
         options.preprocessing,
         options.data,
-        click.option("--dataset", type=options.DATASET, help="Dataset name or path, if the files name none."),
+        click.option("--dataset", type=values.DATASET, help="Dataset name or path, if the files name none."),
     ):
         command = option(command)
     return command
 
 
 @click.command(cls=commands.Command)
-@click.argument("result", type=options.INPUT)
+@click.argument("result", type=values.INPUT)
 @_facts
 @_reading
 @click.option("--cross", is_flag=True, help="Also evaluate with ConvNet, AlexNet, VGG11 and ResNet18.")
@@ -113,8 +113,8 @@ def evaluate(
 
 
 @click.command("convert-images", cls=commands.Command)
-@click.argument("source", type=options.INPUT)
-@click.argument("dest", type=options.PATH)
+@click.argument("source", type=values.INPUT)
+@click.argument("dest", type=values.PATH)
 @_reading
 @click.option("--to", metavar="NAME", help="The layout to write.  [default: by the suffix of DEST]")
 @click.option("--classes", type=int, help="Number of classes. Needed if class numbers are to become logits.")

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from . import commands, distill, images, options, plots, presets, process, torchrun
+from . import commands, distill, images, options, plots, presets, process, torchrun, values
 
 __all__ = ["main"]
 
@@ -43,7 +43,7 @@ def main() -> None:
 @main.command()
 @click.option(
     "--dataset",
-    type=options.DATASET,
+    type=values.DATASET,
     required=True,
     help="digits, CIFAR10, CIFAR100, Tiny, MNIST or FashionMNIST; or the path of an .npz or .safetensors "
     "file, or of a folder of images.",
@@ -54,7 +54,7 @@ def main() -> None:
 )
 @click.option(
     "--out",
-    type=options.PATH,
+    type=values.PATH,
     required=True,
     help="NAME.mct (convexified), NAME.mtt (every timestep), or a folder for replay buffers in MTT's layout.",
 )
@@ -81,7 +81,7 @@ def main() -> None:
 )
 @click.option(
     "--knots",
-    type=options.INTEGERS,
+    type=values.INTEGERS,
     default=(),
     help="Timesteps to keep in OUT.mct besides the endpoints, such as 6,25.",
 )
@@ -135,7 +135,7 @@ def experts(
 
 @main.command()
 @click.option(
-    "--out", type=options.PATH, default=Path("demo-out"), show_default=True, help="Folder for all files."
+    "--out", type=values.PATH, default=Path("demo-out"), show_default=True, help="Folder for all files."
 )
 @click.option("--force", is_flag=True, help="Replace the folder of an earlier demo.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import commands, options
+from . import commands, options, values
 
 if TYPE_CHECKING:
     from trajfmt.storage.address import Place
 
 __all__ = ["plot"]
 
-_output = click.option("-o", "--output", type=options.PATH, required=True, help="The .png file to write.")
+_output = click.option("-o", "--output", type=values.PATH, required=True, help="The .png file to write.")
 
 
 @click.group(cls=commands.Group)
@@ -23,7 +23,7 @@ def plot() -> None:
 
 
 @plot.command()
-@click.argument("runs", type=options.INPUT, nargs=-1, required=True, metavar="RUN…")
+@click.argument("runs", type=values.INPUT, nargs=-1, required=True, metavar="RUN…")
 @_output
 @options.force
 def curve(runs: tuple[Path, ...], output: Path, force: bool) -> None:
@@ -42,9 +42,9 @@ def curve(runs: tuple[Path, ...], output: Path, force: bool) -> None:
 
 
 @plot.command()
-@click.argument("bundle", type=options.PLACE)
+@click.argument("bundle", type=values.PLACE)
 @click.option(
-    "--original", type=options.PLACE, help="The .mtt of the same experts, to plot its waypoints as well."
+    "--original", type=values.PLACE, help="The .mtt of the same experts, to plot its waypoints as well."
 )
 @click.option(
     "--trajectory",
@@ -60,7 +60,7 @@ def curve(runs: tuple[Path, ...], output: Path, force: bool) -> None:
 @click.option("--landscape", is_flag=True, help="Plot on the plane of the principal components (figure 1a).")
 @click.option(
     "--dataset",
-    type=options.DATASET,
+    type=values.DATASET,
     help="Real data set, if the bundle names none, or the path of its file.",
 )
 @options.data

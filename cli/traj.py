@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import commands, convert, failures, options
+from . import commands, convert, failures, options, values
 
 if TYPE_CHECKING:
     from trajfmt.storage.address import Place
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("paths", type=options.PLACE, nargs=-1, required=True, metavar="PATH…")
+@click.argument("paths", type=values.PLACE, nargs=-1, required=True, metavar="PATH…")
 @click.option("--layers", is_flag=True, help="Show every layer of one trajectory of a bundle.")
 @click.option(
     "--trajectory",
@@ -118,7 +118,7 @@ def sources(as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("path", type=options.PLACE)
+@click.argument("path", type=values.PLACE)
 @click.option(
     "--trajectory",
     type=click.IntRange(min=0),
@@ -127,7 +127,7 @@ def sources(as_json: bool) -> None:
     help="Number of the trajectory.",
 )
 @click.option("--t", "t", type=float, required=True, help="Timestep, real for a .mct and whole for a .mtt.")
-@click.option("-o", "--output", type=options.PATH, required=True, help="The .safetensors file to write.")
+@click.option("-o", "--output", type=values.PATH, required=True, help="The .safetensors file to write.")
 @click.option("--verify", is_flag=True, help="Compare every file with its hash first.")
 def extract(path: Place, trajectory: int, t: float, output: Path, verify: bool) -> None:
     """Write the weights at a timestep as an ordinary safetensors checkpoint."""
@@ -142,7 +142,7 @@ def extract(path: Place, trajectory: int, t: float, output: Path, verify: bool) 
 
 
 @main.command()
-@click.argument("paths", type=options.PLACE, nargs=-1, required=True, metavar="PATH…")
+@click.argument("paths", type=values.PLACE, nargs=-1, required=True, metavar="PATH…")
 @options.as_json
 def validate(paths: tuple[Place, ...], as_json: bool) -> None:
     """Check bundles completely and list all problems."""
@@ -159,8 +159,8 @@ def validate(paths: tuple[Place, ...], as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("path", type=options.PLACE)
-@click.argument("destination", type=options.PATH, metavar="DEST")
+@click.argument("path", type=values.PLACE)
+@click.argument("destination", type=values.PATH, metavar="DEST")
 @click.option(
     "--to",
     type=click.Choice(["mtt", "datm", "towers", "mct-authors", "checkpoints"]),

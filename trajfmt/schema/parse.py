@@ -127,8 +127,9 @@ def _check_checksum(raw: dict[str, Any], data: bytes, path: object) -> None:
     if not isinstance(value, str) or not is_checksum(value):
         raise CorruptError(
             "manifest_invalid",
-            f"`{KEY}` must be the 64 digits of the manifest's own checksum, got {str(value)[:80]!r}; bundles"
-            " of earlier drafts of the format must be written again",
+            f"`{KEY}` must be the 64 digits of the manifest's own checksum, got"
+            f" {'nothing' if value is None else repr(str(value)[:80])}; bundles of earlier drafts of the"
+            " format must be written again",
             path=path,
         )
     if not matches(data, value):

@@ -33,6 +33,7 @@ from tests.helpers.distilling import (  # noqa: E402
     run_whole,
 )
 from tests.helpers.fakes import written  # noqa: E402
+from trajfmt.storage import partial_of  # noqa: E402
 
 ALL = {"labels": "teacher", "eval_every": 2}
 
@@ -95,7 +96,7 @@ def test_run_that_was_killed_loses_what_followed_its_last_state(
         child.kill()
         child.wait()
         child.stderr.close()
-    (killed.path / ".state.safetensors.x1y2z3").write_bytes(b"half a sta")
+    partial_of(killed.state).write_bytes(b"half a sta")
     done = metrics_of(killed)[-1]["step"]
     assert 0 <= done - states.load(killed.state).step <= config.save_every
     with trajfmt.open(path) as opened:

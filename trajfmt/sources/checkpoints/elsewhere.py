@@ -67,6 +67,12 @@ KNOWN: Final = (
         ),
     ),
     Foreign(
+        "a TorchScript or torch.export archive, a compiled network",
+        "the files of torch.jit.save and torch.export.save",
+        "save the state_dict() of the loaded network with torch.save",
+        _names(r"(?!)"),  # by its contents, not by its name: see `trajfmt.storage.kinds`
+    ),
+    Foreign(
         "a GGUF file of quantised weights",
         "*.gguf",
         "convert the training checkpoints from which it was made",
