@@ -92,9 +92,10 @@ class Lock:
                 if self._file.read_bytes() == self._text:  # not that of a process that took over
                     self._file.unlink()
             self._file = None
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            with contextlib.suppress(OSError):  # it is unlocked all the same
+                os.close(fd)
 
     def _create(self, file: Path) -> None:
         text = json.dumps({"process": os.getpid(), "started": _started(os.getpid()), "machine": _machine()})
@@ -105,10 +106,8 @@ class Lock:
                 _take_over(file)
                 continue
             self._file, self._text = file, text.encode()
-            try:
-                os.write(fd, self._text)
-            finally:
-                os.close(fd)
+            with os.fdopen(fd, "wb") as out:
+                out.write(self._text)
             return
 
 

@@ -6,6 +6,7 @@ this process. Every error of the operating system becomes a `ReadError` that nam
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -61,8 +62,7 @@ class OpenFile:
         self.identity: Identity = Identity.of(os.fstat(self.fd))
 
     def __del__(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
+        self.close()
 
     def __enter__(self) -> OpenFile:
         return self
@@ -73,7 +73,9 @@ class OpenFile:
     def close(self) -> None:
         """Close the file. No other thread may read it any more."""
         fd, self.fd = self.fd, -1
-        os.close(fd)
+        if fd >= 0:
+            with contextlib.suppress(OSError):  # nothing was written, so nothing is lost
+                os.close(fd)
 
     def read(self, offset: int, nbytes: int) -> bytes:
         """Return `nbytes` bytes from byte `offset`.

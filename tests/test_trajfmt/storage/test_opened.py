@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from trajfmt.errors import CorruptError, UnsafeError
-from trajfmt.storage.opened import open_regular
+from trajfmt.storage.opened import OpenFile, open_regular
 
 
 def _descriptors() -> int:
@@ -42,3 +44,23 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(CorruptError) as caught:
         open_regular(tmp_path / "gone")
     assert (caught.value.reason, caught.value.path) == ("file_missing", str(tmp_path / "gone"))
+
+
+def test_an_error_of_closing_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was written, so nothing is lost; and the end of the last reference prints no traceback."""
+    (tmp_path / "file").write_bytes(b"content")
+    real = os.close
+
+    def failing(fd: int) -> None:
+        real(fd)
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "close", failing)
+    with OpenFile(tmp_path / "file") as opened:
+        assert opened.read(0, 7) == b"content"
+    lost: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lost.append)
+    del opened
+    dropped = OpenFile(tmp_path / "file")
+    del dropped
+    assert lost == []
