@@ -69,7 +69,14 @@ def check_append(writer: BundleWriter, identity: Identity, options: ConvertOptio
         raise UsageError(
             f"{name_of}: its timesteps are {old.timestep.kind}s, the source's are {new.timestep.kind}s"
         )
-    if (new.first_timestep or 0) != (old.first_timestep or 0):
+    if identity.numbered:  # the numbers are recorded
+        pass
+    elif new.timestep and old.timestep and new.timestep.every != old.timestep.every:
+        raise UsageError(
+            f"{name_of}: its timesteps are {old.timestep.every} {old.timestep.kind}s apart, the source's are"
+            f" {new.timestep.every} apart"
+        )
+    elif (new.first_timestep or 0) != (old.first_timestep or 0):
         raise UsageError(
             f"{name_of}: its trajectories begin at timestep {old.first_timestep or 0} of their sources,"
             f" but these would begin at timestep {new.first_timestep or 0}"

@@ -71,6 +71,9 @@ class Identity:
     cast: bool = False
     """Whether to accept weights of other float types and round them to `dtype`."""
 
+    numbered: bool = False
+    """Whether the source has numbers for its timesteps, so that they need not follow from the provenance."""
+
     def check(self, trajectory: ForeignTrajectory) -> None:
         """Require that a trajectory has the same network and type.
 
@@ -163,7 +166,9 @@ def identify(
     provenance = msgspec.structs.replace(provenance, **changes, known_from=origin)
     for text in _unknown(provenance):
         notice(text)
-    return Identity(layout, shapes, dtype, provenance, facts.dtype is not None)
+    return Identity(
+        layout, shapes, dtype, provenance, facts.dtype is not None, trajectory.numbers is not None
+    )
 
 
 def numbered(count: int) -> list[str]:

@@ -142,7 +142,9 @@ class Intake:
             UsageError: timesteps are selected from a convexified trajectory that keeps its knots.
         """
         if not isinstance(trajectory, Convexified):
-            window = Window(trajectory, bounds, identity.provenance, self._stop)
+            # Numbers that follow from the provenance of this source may not follow from that of the bundle.
+            numbered = self._options.append
+            window = Window(trajectory, bounds, identity.provenance, self._stop, numbered=numbered)
             return window, window.first
         if self._encoding.takes_convexified:
             if bounds != (None, None):

@@ -48,6 +48,7 @@ class Window:
         bounds: the range.
         provenance: the provenance of the source; its unit of timesteps decides whether numbers are recorded.
         stop: an event that makes further reads fail.
+        numbered: record numbers even if they follow from the provenance.
 
     Raises:
         SourceError: the range has fewer than two timesteps.
@@ -59,8 +60,11 @@ class Window:
         bounds: Bounds,
         provenance: Provenance | None = None,
         stop: threading.Event | None = None,
+        *,
+        numbered: bool = False,
     ) -> None:
         self._source = source
+        self._numbered = numbered
         self._stop = stop
         self._range = selected(source.timesteps, bounds)
         self._every = 1 if provenance is None or provenance.timestep is None else provenance.timestep.every
@@ -79,7 +83,9 @@ class Window:
     def numbers(self) -> tuple[int, ...] | None:
         """Return the numbers of the timesteps in the source; None if they follow from the provenance."""
         numbers = self._source.numbers
-        if numbers is None or all(n == t * self._every for t, n in enumerate(numbers)):
+        if numbers is None:
+            return None
+        if not self._numbered and all(n == t * self._every for t, n in enumerate(numbers)):
             return None
         return tuple(numbers[t] for t in self._range)
 

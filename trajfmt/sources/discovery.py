@@ -198,7 +198,9 @@ def _nothing_in(path: Path, found: Located | None, below: Sequence[Located], com
         return named
     if not complete:
         looked += f"only {_FOLDERS} folders on each level were searched, {_DEPTH} levels down; "
-    return looked + "`traj sources` lists the known file layouts"
+    return looked + (
+        "`traj sources` lists the known file layouts, and --select chooses checkpoints with other names"
+    )
 
 
 def _below(path: Path) -> tuple[list[Located], bool]:

@@ -14,6 +14,7 @@ from trajfmt.errors import UsageError
 
 torch = pytest.importorskip("torch")
 import trajfmt  # noqa: E402
+from tests.foreign import checkpoints as foreign  # noqa: E402
 from tests.helpers.conversion import SMALL, files, run, save, theta  # noqa: E402
 from tests.helpers.walks import LAYOUT, walk_of, write_walks  # noqa: E402
 from trajfmt import ArrayTrajectory  # noqa: E402
@@ -66,3 +67,41 @@ def test_append_learns_facts_that_were_unknown(tmp_path: Path) -> None:
     convert(other, tmp_path / "o.mct", ConvertOptions(append=True, dataset="CIFAR10"))
     opened = trajfmt.open(tmp_path / "o.mct", verify=True)
     assert (len(opened), opened.manifest.provenance.dataset) == (2, "CIFAR10")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ((0, 5, 10), (0, 10, 20)),
+        ((0, 5, 20), (0, 5, 10)),
+        ((0, 5, 10), (5, 10, 15)),
+        ((0, 1, 2), (0, 10, 20)),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".mct", ".mtt"])
+def test_appended_timesteps_keep_their_own_numbers(
+    tmp_path: Path, first: tuple[int, ...], second: tuple[int, ...], suffix: str
+) -> None:
+    """The bundle has one unit for all trajectories, which need not be that of the appended source."""
+    target = tmp_path / f"out{suffix}"
+    for name, steps in (("a", first), ("b", second)):
+        states = foreign.training(len(steps), seed=ord(name))[0]
+        folder = foreign.plain(tmp_path / name, dict(zip(steps, states, strict=True)))
+        convert(folder, target, ConvertOptions(append=name == "b"))
+    with trajfmt.open(target) as bundle:
+        every = bundle.manifest.provenance.timestep.every
+        start = bundle.manifest.provenance.first_timestep or 0
+        for trajectory, steps in zip(bundle, (first, second), strict=True):
+            told = tuple((start + t) * every for t in range(trajectory.timesteps))
+            assert (trajectory.numbers or told) == steps
+
+
+def test_appending_a_bundle_of_another_unit_is_refused(tmp_path: Path) -> None:
+    """Without numbers, the timesteps of the appended bundle would be counted in the wrong unit."""
+    states = foreign.training(3, seed=9)[0]
+    for name, every in (("a", 5), ("b", 10)):
+        steps = {every * t: state for t, state in enumerate(states)}
+        convert(foreign.plain(tmp_path / name, steps), tmp_path / f"{name}.mtt")
+        states = foreign.training(3, seed=10)[0]
+    with pytest.raises(UsageError, match="its timesteps are 5 steps apart, the source's are 10 apart"):
+        convert(tmp_path / "b.mtt", tmp_path / "a.mtt", ConvertOptions(append=True))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 from trajfmt.errors import display
@@ -54,9 +54,9 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(every[:_SHOWN]) + more
 
 
-def left_out(path: Path, why: str) -> str:
-    """Return the remark on a file that is not used."""
-    return f"left out: {display(path.name)}: {why}"
+def left_out(path: PurePath, why: str) -> str:
+    """Return the remark on a file that is not used. A relative path is shown whole."""
+    return f"left out: {display(path.name if path.is_absolute() else path)}: {why}"
 
 
 def shortened(items: Sequence[object], most: int) -> str:

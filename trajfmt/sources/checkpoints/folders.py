@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from glob import escape
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +22,7 @@ from trajfmt.sources.checkpoints.numbering import pattern_of
 from trajfmt.sources.checkpoints.opening import open_runs
 from trajfmt.sources.checkpoints.roles import bare, is_alias, is_training_state, is_unfinished
 from trajfmt.sources.checkpoints.run import Kind
-from trajfmt.sources.checkpoints.search import first_run
+from trajfmt.sources.checkpoints.search import first_run, large_files
 from trajfmt.sources.checkpoints.sharded import INDEX, files_of, is_shard, open_weights, read_json
 from trajfmt.sources.torchfile.stored import State
 
@@ -161,7 +162,7 @@ def weights_of(path: Path) -> Path:
         raise SourceError(
             "nothing_to_convert",
             f"holds {len(found)} sets of weights: {shortened(names, _SHOWN)}; choose one, e.g. with --select"
-            f" '{display(f'{pattern_of(path.name)}/{names[0]}')}'",
+            f" '{display(f'{pattern_of(path.name)}/{escape(names[0])}')}'",
             path=path,
         )
     return found[0]
@@ -211,9 +212,13 @@ def remarks_on(path: Path) -> list[str]:
         notices.append("the numbers of the folders are taken for the steps of one run")
     if used.name.startswith(("adapter_model", "pytorch_lora")):
         notices.append("the weights are those of an adapter alone, without the network that it adapts")
-    same = [file for file in _entries(used.parent) if _WEIGHTS.fullmatch(file.name) and file != used]
-    for other in (*same, *(file for file in _others([used]) if file not in same)):
-        notices.append(left_out(other, f"{display(used.name)} beside it is used"))
+    shards = set(files_of(used))
+    least = _SHARE * sum(file.stat().st_size for file in shards)
+    for other in large_files(path, least):
+        if other not in shards and not (_is_rank(other) and not _is_rank(used)):
+            notices.append(
+                left_out(other.relative_to(path), f"{display(used.relative_to(path))} beside it is used")
+            )
     return notices
 
 
@@ -232,8 +237,10 @@ KIND: Final = Kind(
 
 def _recognise(path: Path) -> str | None:
     run = first_run(path, KIND)
-    if run is None:
-        return None
+    steps = [each for each in run[0] if _has_step(each)] if run else []
+    files = first_run(path, pytorch.KIND) if len(steps) < 2 else None
+    if run is None or not steps or (files is not None and len(files[0]) > 1):
+        return None  # checkpoints in files beside one folder that looks like a step
     found, where = run
     sets = sets_of(found[0])
     return f"{display(found[0].name)}{where} holds {display(sets[0].relative_to(found[0]))}"

@@ -8,10 +8,12 @@ such as epochs beside updates or `500` beside `1k`, no order is certain, and non
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from glob import escape
 from pathlib import PurePath
 from typing import Final, Literal, NamedTuple
 
@@ -32,12 +34,18 @@ _LABELLED: Final[dict[Unit, re.Pattern[str]]] = {
 }
 """The text before a number of this unit."""
 
+_OF: Final = re.compile(r"[-_. ]?(?:of|mp|tp|pp)[-_. ]?", re.I)
+"""The text between the number of a part and how many parts there are."""
+
 _SEPARATORS: Final = ("=", "-", "_", " ", ".")
 _GROUPS: Final = ("_", ",", "-", " ", "'")
 """What separates the thousands of a number."""
 
 _TRAINER: Final = ("checkpoint-", "")
 """The form of transformers' folders, whose number is a step."""
+
+_INTERVAL: Final = 50
+"""The least interval of fairseq's updates that is told from other numbers."""
 
 _FAIRSEQ: Final = ("checkpoint_", "_", "")
 """The form of fairseq's names, whose numbers are the epoch and the update."""
@@ -80,11 +88,14 @@ class _Name(NamedTuple):
 def pattern_of(name: str) -> str:
     """Return a pattern for names of the same form, for `--select`.
 
-    >>> pattern_of("epoch_12.pth")
-    'epoch_[0-9]*.pth'
+    >>> pattern_of("epoch_12.pth"), pattern_of("net[a]_1.pt")
+    ('epoch_[0-9]*.pth', 'net[[]a]_[0-9]*.pt')
     """
     plain = bare(name)
-    return _NUMBER.sub("[0-9]*", plain) + name[len(plain) :]
+    texts = [escape(text) for text in _NUMBER.split(plain)[::3]]
+    units = [unit or "" for unit in _NUMBER.split(plain)[2::3]]
+    joined = "".join(f"{text}[0-9]*{unit}" for text, unit in zip(texts, units, strict=False))
+    return joined + texts[-1] + name[len(plain) :]
 
 
 def has_number(name: str) -> bool:
@@ -149,10 +160,10 @@ def _place(parsed: Sequence[_Name], folder: object) -> tuple[int, Unit | None]:
     if first.texts == _TRAINER and first.full == bare(first.full):
         return 0, "step"
     updates = columns[1] if first.texts == _FAIRSEQ else ()
-    if updates and all(map(str.isdigit, updates)) and _agree(parsed, 0, list(map(int, updates))):
+    if _are_updates(updates) and _agree(parsed, 0, list(map(int, updates))):
         return 1, "step"
     labelled = {unit: place for unit in _LABELLED if (place := first.labelled(unit)) is not None}
-    for unit, place in labelled.items():
+    for unit, place in sorted(labelled.items(), key=lambda found: found[1] not in varying):
         others = [index for index in varying if index not in labelled.values()]
         for index in others:
             if not _is_score(parsed, index):
@@ -161,7 +172,7 @@ def _place(parsed: Sequence[_Name], folder: object) -> tuple[int, Unit | None]:
     if len(varying) > 1:
         raise _several(parsed, varying[0], folder)
     place = (varying or [len(columns) - 1])[0]
-    if varying and (is_identity(first.texts[place]) or is_score(first.texts[place])):
+    if varying and _tells_apart(first.texts[place], first.texts[place + 1]):
         raise _refused(
             f"{display(first.full)} and the others differ in the number after"
             f" '{display(first.texts[place])}', which is no step; if they are the steps of one run, rename"
@@ -171,11 +182,22 @@ def _place(parsed: Sequence[_Name], folder: object) -> tuple[int, Unit | None]:
     return place, None
 
 
+def _are_updates(numbers: Sequence[str]) -> bool:
+    """Return whether numbers may be those of fairseq's updates: multiples of a round interval."""
+    return all(map(str.isdigit, numbers)) and math.gcd(*map(int, numbers)) >= _INTERVAL
+
+
+def _tells_apart(before: str, after: str) -> bool:
+    """Return whether the text around a number says that it is no step."""
+    return is_identity(before) or is_score(before) or is_setting(before) or _OF.fullmatch(after) is not None
+
+
 def _is_score(parsed: Sequence[_Name], place: int) -> bool:
     """Return whether a number beside that of the step may differ: a score, or a value with a fraction."""
     before = parsed[0].texts[place]
     fraction = any(not name.numbers[place].isdigit() for name in parsed) and before.endswith(_SEPARATORS)
-    return is_score(before) or (fraction and not is_identity(before) and not is_setting(before))
+    named = is_identity(before) or is_setting(before) or ("=" in before and "val" not in before)
+    return is_score(before) or (fraction and not named)
 
 
 def _several(parsed: Sequence[_Name], place: int, folder: object) -> SourceError:

@@ -17,7 +17,7 @@ from trajfmt.sources.checkpoints.numbering import Numbered, has_number, natural,
 from trajfmt.sources.checkpoints.roles import is_alias, is_copy, is_training_state, is_unfinished
 from trajfmt.sources.checkpoints.run import Kind, Run, RunPart, attempt
 from trajfmt.sources.checkpoints.schema import Schema
-from trajfmt.sources.checkpoints.search import Group, find_runs
+from trajfmt.sources.checkpoints.search import Group, find_runs, large_files, may_be_weights
 from trajfmt.sources.checkpoints.survey import survey
 from trajfmt.sources.torchfile.stored import State
 
@@ -27,6 +27,7 @@ _SHOWN: Final = 6
 _SHARE: Final = 0.1
 """A file with a smaller share of the bytes of a checkpoint is not remarked on."""
 
+_LABELLED: Final = re.compile(r"(?:epoch|ep|step|global_?step|iter|iteration)[_\-=]?[0-9]+", re.I)
 _NUMBERED_MODEL: Final = re.compile(r"((?:pytorch_)?model)_[0-9]+(\.(?:safetensors|bin))")
 
 
@@ -77,6 +78,25 @@ def _check_accelerate(runs: Sequence[Run]) -> None:
                 )
 
 
+def _check_nested(runs: Sequence[Run]) -> None:
+    """Refuse runs whose folders are called epochs or steps of one run.
+
+    Raises:
+        SourceError: there are two such folders beside each other.
+    """
+    seen: dict[Path, Path] = {}
+    for run in runs:
+        if _LABELLED.fullmatch(run.folder.name):
+            other = seen.setdefault(run.folder.parent, run.folder)
+            if other != run.folder:
+                raise SourceError(
+                    "nothing_to_convert",
+                    f"{display(other.name)} and {display(run.folder.name)} are called parts of one run, and"
+                    " each holds several checkpoints; move all into one folder, or convert each by itself",
+                    path=run.folder.parent,
+                )
+
+
 def _of_another_kind(folder: Path, found: Sequence[Group], other: Kind) -> list[str]:
     """Return remarks on runs of another kind that are outside of the runs that are used."""
     inside = {path for group in found for path in group.checkpoints}
@@ -106,8 +126,11 @@ def opened(
     """
     named = [run for run in runs if run.checkpoints]
     if not named:
-        if (what := known_below(folder)) is not None:
+        failed = [text for text in notices if not text.endswith("no step in its name")]
+        if not failed and (what := known_below(folder)) is not None:
             raise SourceError("nothing_to_convert", what, path=folder)
+        if failed:
+            raise SourceError("too_few_timesteps", f"no checkpoint can be used; {failed[0]}", path=folder)
         raise SourceError(
             "too_few_timesteps",
             "a trajectory needs two checkpoints or more whose names contain their steps, found none;"
@@ -116,6 +139,10 @@ def opened(
             path=folder,
         )
     _check_accelerate(named)
+    _check_nested(named)
+    for run in named:
+        if isinstance(run.numbered, SourceError) and not options.keep_going:
+            raise run.numbered
     rules, state, first, remarks = survey(named, kind, options)
     notices += remarks
     schema = None if state is None or first is None else Schema.of(state, first, rules)
@@ -176,10 +203,15 @@ def _passed_over(folder: Path, paths: Sequence[Path], used: Sequence[Path], kind
         if (why := kind.why_not(path)) is not None:
             notices.append(left_out(path, why))
         elif path.is_file():
-            if sizes and path.stat().st_size >= max(least, 1) and not is_training_state(path.name):
+            if sizes and path.stat().st_size >= max(least, 1) and may_be_weights(path):
                 notices.append(left_out(path, "no checkpoint of this run, by its name"))
-        elif path.is_dir() and not (path / FILE_NAME).is_file() and find_runs(path, kind, []):
-            notices.append(left_out(path, "checkpoints inside the folder of a run; convert them separately"))
+        elif path.is_dir() and not (path / FILE_NAME).is_file():
+            if find_runs(path, kind, []):
+                notices.append(
+                    left_out(path, "checkpoints inside the folder of a run; convert them separately")
+                )
+            elif sizes and (large := next(large_files(path, least), None)) is not None:
+                notices.append(left_out(large.relative_to(folder), "not in the folder of a step"))
     return notices
 
 

@@ -20,7 +20,7 @@ __all__ = [
 _SUFFIXES: Final = re.compile(r"(?:\.(?:pt|pth|ckpt|bin|th|torch|safetensors|tar))+\Z", re.IGNORECASE)
 
 LABELS: Final = {
-    "step": r"(?<![a-z])(?:global_?step|steps?|iters?|iterations?|itr|updates?|ba|batch(?:es)?)[=_\-. ]?",
+    "step": r"(?<![a-z])(?:global_?step|steps?|iters?|iterations?|itr|updates?|ba)[=_\-. ]?",
     "epoch": r"(?<![a-z])(?:epochs?|ep)[=_\-. ]?",
 }
 """What stands before a number of steps, and of epochs."""
@@ -48,7 +48,7 @@ _TRAINING_STATE: Final = re.compile(
 _IDENTITY: Final = re.compile(
     r".*(?<![a-z])(?:seed|fold|run|trial|exp|experiment|client|worker|agent|member|ensemble|replica|rank|gpu|node|"
     r"shard|part|split|stage|phase|layer|block|expert|head|world_?size|of|size|version|v|consolidated|model_?part|"
-    r"cv|job|task|process)[=_\-. ]?",
+    r"cv|job|task|process|tp|mp|pp|dp|subject|class|best|best_?model)[=_\-. ]?",
     re.I | re.S,
 )
 _SCORE: Final = re.compile(
@@ -60,7 +60,8 @@ _SCORE: Final = re.compile(
 
 _SETTING: Final = re.compile(
     r".*(?<![a-z])(?:lr|learning_?rate|wd|weight_?decay|beta|alpha|gamma|lambda|tau|eps|temp|temperature|dropout|"
-    r"momentum|decay|ratio|scale|rate|sigma|ema)[=_\-. ]?",
+    r"momentum|decay|ratio|scale|rate|sigma|ema|noise|"
+    r"width|depth|batch|batch_?size|bs|hidden|dim|size)[=_\-. ]?",
     re.I | re.S,
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -10,10 +11,18 @@ from trajfmt.errors import display
 from trajfmt.schema.manifest import FILE_NAME
 from trajfmt.sources.base.unused import left_out
 from trajfmt.sources.checkpoints.numbering import has_number, natural
-from trajfmt.sources.checkpoints.roles import is_alias, is_unfinished
+from trajfmt.sources.checkpoints.roles import is_alias, is_training_state, is_unfinished
 from trajfmt.sources.checkpoints.run import Kind
 
-__all__ = ["Group", "candidates", "find_runs", "first_run", "selected_runs"]
+__all__ = [
+    "Group",
+    "candidates",
+    "find_runs",
+    "first_run",
+    "large_files",
+    "may_be_weights",
+    "selected_runs",
+]
 
 _DEPTH: Final = 6
 """Levels of folders that are searched below a source."""
@@ -23,6 +32,13 @@ _MOST_FOLDERS: Final = 16_384
 
 _MOST_FILES: Final = 1_000_000
 """Files below a source that are compared with a pattern at most."""
+
+
+_TEXT: Final = re.compile(
+    r".*(?<!\.index)\.json|.*\.(?:jsonl|txt|ya?ml|toml|md|log|csv|tsv|py|sh|png|jpe?g|gif|svg|html|lock|out|err)",
+    re.I,
+)
+"""Names of files that hold no weights."""
 
 
 class Group(NamedTuple):
@@ -120,7 +136,34 @@ class _Search:
             yield path
 
 
-def selected_runs(folder: Path, pattern: str, is_step: Callable[[Path], bool]) -> list[Group]:
+def large_files(folder: Path, least: float) -> Iterator[Path]:
+    """Yield the files in a folder, at most three levels down, that may be weights by their size and name.
+
+    Args:
+        folder: the folder.
+        least: the smallest size in bytes.
+    """
+    level = [folder]
+    for _ in range(3):
+        below = []
+        for path in (path for parent in level for path in _listed(parent)):
+            if path.name.startswith("."):
+                continue
+            if path.is_dir():
+                below.append(path)
+            elif may_be_weights(path) and path.is_file() and path.stat().st_size >= max(least, 1):
+                yield path
+        level = below
+
+
+def may_be_weights(path: Path) -> bool:
+    """Return whether a file may hold weights by its name: it is neither a text nor training state."""
+    return not is_training_state(path.name) and not _TEXT.fullmatch(path.name)
+
+
+def selected_runs(
+    folder: Path, pattern: str, is_step: Callable[[Path], bool], rejected: list[Path]
+) -> list[Group]:
     """Return the files and the folders of steps below a folder that match a pattern, by run.
 
     The pattern is compared with the end of each path, folder by folder. A run is a folder below which at
@@ -130,11 +173,17 @@ def selected_runs(folder: Path, pattern: str, is_step: Callable[[Path], bool]) -
         folder: the folder to search.
         pattern: the pattern.
         is_step: returns whether a folder is that of a step.
+        rejected: receives what matches and is neither a file nor the folder of a step.
     """
     groups: dict[Path, list[Path]] = {}
     for path in _paths(folder):
-        if _matches(path.relative_to(folder), pattern) and (path.is_file() or is_step(path)):
-            groups.setdefault(path.parent, []).append(path)
+        if not _matches(path.relative_to(folder), pattern):
+            continue
+        if path.is_file() if not path.is_dir() else is_step(path):
+            if path.is_dir() or may_be_weights(path):
+                groups.setdefault(path.parent, []).append(path)
+        else:
+            rejected.append(path)
     while any(len(group) == 1 and run != folder for run, group in groups.items()):
         merged: dict[Path, list[Path]] = {}
         for run, group in groups.items():
@@ -154,7 +203,7 @@ def _matches(path: Path, pattern: str) -> bool:
 def _paths(folder: Path) -> Iterator[Path]:
     """Yield the files and folders below a folder, except hidden ones."""
     left = _MOST_FILES
-    level = [folder]
+    level, seen = [folder], {folder.resolve()}
     while level:
         below = []
         for path in (path for parent in level for path in _listed(parent)):
@@ -163,7 +212,8 @@ def _paths(folder: Path) -> Iterator[Path]:
                 return
             if path.name.startswith("."):
                 continue
-            if path.is_dir() and not path.is_symlink():
+            if path.is_dir() and (place := path.resolve()) not in seen:
+                seen.add(place)
                 below.append(path)
             yield path
         level = below

@@ -7,6 +7,7 @@ from typing import Final
 
 from trajfmt.errors import SourceError, display
 from trajfmt.sources.base.collection import Found, OpenOptions
+from trajfmt.sources.base.unused import left_out
 from trajfmt.sources.checkpoints import folders
 from trajfmt.sources.checkpoints.opening import opened, ordered
 from trajfmt.sources.checkpoints.run import Kind
@@ -68,11 +69,15 @@ def open_selected(folder: Path, options: OpenOptions) -> Found:
     pattern = options.select or ""
     if not folder.is_dir():
         raise SourceError("nothing_to_convert", "--select needs a folder of checkpoints", path=folder)
-    found = selected_runs(folder, pattern, KIND.is_checkpoint)
+    rejected: list[Path] = []
+    found = selected_runs(folder, pattern, KIND.is_checkpoint, rejected)
     if not found:
         raise SourceError(
             "nothing_to_convert", f"no checkpoint matches --select {display(pattern)!r}", path=folder
         )
-    notices: list[str] = []
+    notices = [
+        left_out(path, folders.why_not(path) or ("no step" if path.is_dir() else "a broken link, or no file"))
+        for path in rejected
+    ]
     runs = [ordered(run, paths, KIND, options, notices) for run, paths in found]
     return opened(folder, runs, options, KIND, "selected checkpoints", notices)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from trajfmt.errors import CorruptError, display
+from trajfmt.errors import CorruptError, SourceError, display
 from trajfmt.schema.weight import weight
 from trajfmt.sources.base.collection import OpenOptions
 from trajfmt.sources.checkpoints.statedict import open_file, unwrapped
@@ -55,6 +55,12 @@ def open_weights(path: Path, options: OpenOptions) -> State:
     """
     if not path.name.endswith(INDEX):
         return open_file(path, trust_pickle=options.trust_pickle, key=options.key)
+    if options.key is not None:
+        raise SourceError(
+            "nothing_to_convert",
+            f"weights with an index have no keys such as {display(options.key)}; omit --key",
+            path=path,
+        )
     places = _index(path)
     folder = path.parent
     shards: dict[str, Mapping[str, Stored]] = {}

@@ -8,6 +8,7 @@ as a model and its moving average, the user names the one that is meant. `Distri
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -83,19 +84,28 @@ def open_file(
     except pickled.Unusual:
         content = load(path, trust_pickle=trust_pickle)
     leaves = list(_leaves(content, path))
+    for leaf in leaves:
+        if is_tensor(leaf.value) and not _no_weights(leaf.keys[:-1]):
+            require_plain(leaf.value, f"`{display('.'.join(leaf.keys))}`", path)
     chosen = _chosen(leaves, content, key, path)
     tensors: dict[str, Stored] = {}
     others: dict[str, None] = {}
-    for leaf in leaves:
+    for leaf in sorted(leaves, key=lambda leaf: not _holds_tensors(leaf.value)):
         name = leaf.below(chosen)
-        if name is None or not is_tensor(leaf.value):
-            others.setdefault(leaf.place if name is None else ".".join(leaf.keys))
+        if name is None or not is_tensor(leaf.value) or _no_weights(leaf.keys[len(chosen) : -1]):
+            others.setdefault(leaf.place)
+            if name is not None and not is_tensor(leaf.value) and _holds_tensors(leaf.value):
+                raise SourceError(
+                    "nothing_to_convert",
+                    f"`{display('.'.join(leaf.keys))}` holds tensors in a {type(leaf.value).__name__}, which"
+                    " is no state dict; save them under names",
+                    path=path,
+                )
         elif name in tensors:
             raise SourceError(
                 "nothing_to_convert", f"two tensors have the same name, `{display(name)}`", path=path
             )
         else:
-            require_plain(leaf.value, f"`{display(name)}`", path)
             tensors[name] = as_stored(leaf.value)
     return State(tensors if shard else unwrapped(tensors), ignored=tuple(others), key=".".join(chosen))
 
@@ -127,7 +137,9 @@ class _Leaf(NamedTuple):
     @property
     def place(self) -> str:
         """The name for a message about values that are not read: one for each dictionary of tensors."""
-        return ".".join(self.keys[:-1] or self.keys) if is_tensor(self.value) else self.keys[0]
+        if is_tensor(self.value):
+            return ".".join(self.keys[:-1] or self.keys)
+        return ".".join(self.keys) if _holds_tensors(self.value) else self.keys[0]
 
     @property
     def elements(self) -> int:
@@ -146,7 +158,12 @@ def _leaves(content: Any, path: Path) -> Iterator[_Leaf]:
     def walk(value: Any, keys: tuple[str, ...]) -> Iterator[_Leaf]:
         nonlocal left
         if not isinstance(value, Mapping) and callable(getattr(value, "state_dict", None)):
-            value = value.state_dict()  # a whole network, from a pickle that the user trusts
+            try:
+                value = value.state_dict()  # a whole network, from a pickle that the user trusts
+            except Exception as exc:  # code of the file
+                where = display(".".join(keys) or "the content")
+                message = f"`state_dict()` of {where} fails: {display(exc)}"
+                raise SourceError("nothing_to_convert", message, path=path) from exc
         inner = isinstance(value, Mapping) and len(keys) < _DEPTH
         if inner and all(isinstance(name, str) for name in value):
             for name, item in value.items():
@@ -161,64 +178,82 @@ def _leaves(content: Any, path: Path) -> Iterator[_Leaf]:
     yield from walk(content, ())
 
 
+def _holds_tensors(value: Any, depth: int = 3) -> bool:
+    """Return whether a value is a tensor, or a list or the like with tensors or arrays of numpy in it."""
+    if is_tensor(value) or type(value).__name__ == "ndarray":
+        return True
+    items = (
+        value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    )
+    return depth > 0 and any(_holds_tensors(item, depth - 1) for item in itertools.islice(items, 1000))
+
+
 def _chosen(leaves: list[_Leaf], content: Any, key: str | None, path: Path) -> tuple[str, ...]:
     """Return the keys of the only set of weights of a file, or of the one that the user has named."""
     weights = [leaf for leaf in leaves if leaf.elements and not _no_weights(leaf.keys[:-1])]
     if key is not None:
-        keys = () if key == EVERYTHING else tuple(key.split("."))
-        named = [each for each in leaves if each.elements and f"{'.'.join(each.keys)}.".startswith(f"{key}.")]
-        if keys and not named:
-            places = dict.fromkeys(".".join(leaf.keys[:-1]) for leaf in weights if leaf.keys[1:])
-            there = shortened(list(places), _SHOWN)
-            raise SourceError(
-                "nothing_to_convert",
-                f"no weights at --key {display(key)}: it holds {there or 'no keys with weights'}",
-                path=path,
-            )
-        return _split(named[0].keys, key) if keys else ()
+        return _named(leaves, weights, key, path)
     sizes: dict[tuple[str, ...], int] = {}
-    for leaf in weights:
-        place = leaf.keys[:1] if leaf.keys[1:] else ()
-        sizes[place] = sizes.get(place, 0) + leaf.elements
+    for place, each in _sets((), weights):
+        sizes[place] = sum(leaf.elements for leaf in each)
     if not sizes:
         raise SourceError("nothing_to_convert", _nothing(content), path=path)
-    sets = _distinct({_deepest(place, weights): size for place, size in sizes.items()}, weights)
-    if len(sets) > 1:
-        known = [place for place in sets if place == () or _WEIGHTS.fullmatch(place[0])]
-        if len(known) == 2 and () in known:
-            known.remove(())  # tensors beside `state_dict`, such as a mean of the data
-        most = sets[known[0]] if len(known) == 1 else 0
-        rest = [place for place in sets if place not in known and sets[place] >= _SMALL * most]
-        if len(known) != 1 or rest:
-            names = [".".join(place) or "the tensors at the top" for place in sets]
-            example = next(".".join(place) for place in sets if place)
-            raise SourceError(
-                "nothing_to_convert",
-                f"holds {len(sets)} sets of weights: {shortened(names, _SHOWN)}; choose one with --key, e.g."
-                f" {display(example)}, or all together with --key {EVERYTHING}",
-                path=path,
-            )
-        return known[0]
-    return next(iter(sets))
+    sets = _distinct(sizes, weights)
+    if len(sets) == 1:
+        return next(iter(sets))
+    known = [place for place in sets if any(map(_WEIGHTS.fullmatch, place))]
+    known = known or [place for place in sets if not place]
+    most = sets[known[0]] if len(known) == 1 else 0
+    rest = [place for place in sets if place not in known and sets[place] >= _SMALL * most]
+    if len(known) != 1 or (rest and rest != [()]):
+        names = [".".join(place) or "the tensors at the top" for place in sets]
+        example = next(".".join(place) for place in sets if place)
+        raise SourceError(
+            "nothing_to_convert",
+            f"holds {len(sets)} sets of weights: {shortened(names, _SHOWN)}; choose one with --key, e.g."
+            f" {display(example)}, or all together with --key {EVERYTHING}",
+            path=path,
+        )
+    return known[0]
 
 
-def _split(keys: tuple[str, ...], key: str) -> tuple[str, ...]:
-    """Return the keys on the way to a tensor that, with dots between them, are `key`."""
-    for count in range(1, len(keys) + 1):
-        if ".".join(keys[:count]) == key:
-            return keys[:count]
-    return ()
+def _named(leaves: list[_Leaf], weights: list[_Leaf], key: str, path: Path) -> tuple[str, ...]:
+    """Return the keys of the dictionary that the user has named."""
+    if key == EVERYTHING:
+        return ()
+    for leaf in leaves:
+        for count in range(1, len(leaf.keys) if leaf.elements else 0):
+            if ".".join(leaf.keys[:count]) == key:
+                return leaf.keys[:count]
+    places = dict.fromkeys(".".join(leaf.keys[:-1]) for leaf in weights if leaf.keys[1:])
+    there = shortened(list(places), _SHOWN) or "no dictionaries with weights"
+    raise SourceError(
+        "nothing_to_convert", f"no weights at --key {display(key)}: it holds {there}", path=path
+    )
 
 
-def _deepest(place: tuple[str, ...], weights: list[_Leaf]) -> tuple[str, ...]:
-    """Follow the keys from a place as long as all tensors of a set are in one dictionary."""
-    keys = [leaf.keys for leaf in weights if place and leaf.keys[: len(place)] == place and leaf.keys[1:]]
-    while keys and all(len(each) > len(place) + 1 for each in keys):
-        following = {each[len(place)] for each in keys}
-        if len(following) > 1:
-            break
-        place = (*place, following.pop())
-    return place
+def _sets(place: tuple[str, ...], weights: list[_Leaf]) -> Iterator[tuple[tuple[str, ...], list[_Leaf]]]:
+    """Yield the sets of weights at a place: it is one set itself, or has several in dictionaries.
+
+    Below a key such as `model`, dictionaries are the parts of one network.
+    """
+    own = [leaf for leaf in weights if len(leaf.keys) == len(place) + 1]
+    inner: dict[str, list[_Leaf]] = {}
+    for leaf in weights:
+        if len(leaf.keys) > len(place) + 1:
+            inner.setdefault(leaf.keys[len(place)], []).append(leaf)
+    parts = any(map(_WEIGHTS.fullmatch, place))
+    if len(inner) == 1 and not own:
+        ((name, each),) = inner.items()
+        yield from _sets((*place, name), each)
+    elif parts or not inner:
+        if weights:
+            yield place, weights
+    else:
+        if own:
+            yield place, own
+        for name, each in inner.items():
+            yield from _sets((*place, name), each)
 
 
 def _distinct(sets: Mapping[tuple[str, ...], int], weights: list[_Leaf]) -> dict[tuple[str, ...], int]:

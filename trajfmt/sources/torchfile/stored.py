@@ -214,6 +214,7 @@ def require_plain(tensor: Any, name: str, path: Path) -> None:
 
 
 _ADVICE: Final = {
+    "a DTensor": "its numbers are split over ranks: save its full_tensor()",
     "quantised": "save what its `dequantize()` returns",
     "sparse": "save what its `to_dense()` returns",
 }
@@ -221,6 +222,10 @@ _ADVICE: Final = {
 
 def _other_kind(tensor: Any) -> str | None:
     """Return what a tensor of torch is, if it is not made of plain numbers."""
+    if type(tensor).__name__ not in ("Tensor", "Parameter", "Buffer"):
+        return f"a {type(tensor).__name__}"
+    if tensor.is_nested:
+        return "a nested tensor"
     if tensor.is_quantized:
         return "quantised"
     if str(tensor.layout) != "torch.strided":

@@ -234,3 +234,25 @@ def test_the_last_weights_of_several_runs_are_no_run(tmp_path: Path, trained: An
     """Folders whose names do not say that they are steps are not put in an order."""
     folder = _save(tmp_path / "runs", trained[0], name + "/model.safetensors")
     refused(folder, "too_few_timesteps")
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "checkpoint-1/ema/weights.pt",
+        "checkpoint-1/a/b/model.safetensors",
+        "checkpoint-1/ema.pth.tar",
+        "checkpoint-1/custom_checkpoint_0.pkl",
+        "checkpoint-1/model_ema",
+        "merged/model.safetensors",
+        "swa/w.pt",
+    ],
+)
+def test_whatever_is_as_large_as_the_weights_is_named(tmp_path: Path, trained: Any, place: str) -> None:
+    """Wherever it lies beside or inside the folders of steps, and whatever its name."""
+    folder = _save(tmp_path / "run", trained[0], "checkpoint-{}/model.safetensors")
+    path = folder / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes((folder / "checkpoint-1/model.safetensors").read_bytes())
+    notices = open_source(folder).notices
+    assert [text for text in notices if text.startswith("left out: ") and path.name in text]

@@ -96,3 +96,34 @@ def test_several_models_of_one_step_are_no_steps(tmp_path: Path, trained: Any) -
     folder = foreign.tensors(tmp_path / "run", dict(enumerate(trained[0][:3])), "model_{}.safetensors")
     foreign.tensors(folder, {0: trained[0][3]}, "model.safetensors")
     assert "several models of one step" in refused(folder, "nothing_to_convert")
+
+
+def test_epochs_with_steps_inside_are_not_split(tmp_path: Path, trained: Any) -> None:
+    """The folders are parts of one run, which would otherwise become several trajectories."""
+    for epoch in range(2):
+        for step in range(2):
+            place = tmp_path / f"run/epoch_{epoch}/step_{2 * epoch + step}"
+            foreign.tensors(place, {0: trained[0][step]}, "model.safetensors")
+    assert "are called parts of one run" in refused(tmp_path / "run", "nothing_to_convert")
+
+
+@pytest.mark.parametrize("other", ["best", "final", "checkpoint-9"])
+def test_one_folder_beside_a_run_of_files_does_not_hide_it(tmp_path: Path, trained: Any, other: str) -> None:
+    """The files are the run, and the folder is named."""
+    folder = foreign.plain(tmp_path / "run", dict(enumerate(trained[0])))
+    foreign.tensors(folder / other, {0: trained[0][0]}, "model.safetensors")
+    collection, (trajectory,) = opened(folder)
+    assert trajectory.timesteps == 4
+    assert any(text.startswith(f"left out: {other}") for text in collection.notices)
+
+
+def test_the_reason_of_a_checkpoint_comes_before_what_lies_beside_it(tmp_path: Path, trained: Any) -> None:
+    """With `keep_going` too, an unrelated file is not given as the reason."""
+    folder = tmp_path / "run"
+    for step, state in enumerate(trained[0]):
+        for name in ("model", "model_1"):
+            foreign.tensors(folder / f"checkpoint_{step}", {0: state}, f"{name}.safetensors")
+        (folder / f"checkpoint_{step}" / "random_states_0.pkl").write_bytes(b"x")
+    line = refused(folder, "too_few_timesteps", keep_going=True)
+    assert "2 sets of weights" in line
+    assert "numpy" not in line

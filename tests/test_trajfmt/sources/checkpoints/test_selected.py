@@ -31,3 +31,31 @@ def test_a_pattern_that_selects_nothing(tmp_path: Path, trained: Any, pattern: s
     folder = foreign.plain(tmp_path / "run", dict(enumerate(trained[0])))
     line = refused(folder, "nothing_to_convert", select=pattern)
     assert f"no checkpoint matches --select '{pattern}'" in line
+
+
+def test_what_matches_and_is_not_used_is_named(tmp_path: Path, trained: Any) -> None:
+    """Broken links, and folders of steps without weights; texts beside the weights are no matter."""
+    folder = tmp_path / "run"
+    for step, state in enumerate(trained[0]):
+        foreign.tensors(folder / f"checkpoint-{step}" / "unet", {0: state}, "model.safetensors")
+        (folder / f"checkpoint-{step}" / "unet" / "config.json").write_text("{}")
+    (folder / "checkpoint-9").mkdir()
+    collection, (trajectory,) = opened(folder, select="checkpoint-*")
+    assert trajectory.numbers == (0, 1, 2, 3)
+    assert any(text.startswith("left out: checkpoint-9: holds no model") for text in collection.notices)
+    assert opened(folder, select="*/unet/*")[1][0].numbers == (0, 1, 2, 3)
+    files = foreign.plain(tmp_path / "files", dict(enumerate(trained[0])))
+    (files / "step=7.pt").symlink_to("nowhere")
+    notices = opened(files, select="step=*")[0].notices
+    assert "left out: step=7.pt: a broken link, or no file" in notices
+
+
+def test_linked_folders_are_searched(tmp_path: Path, trained: Any) -> None:
+    """Checkpoints often lie on another disk; a link to the folder itself is no loop."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for step, state in enumerate(trained[0]):
+        foreign.tensors(tmp_path / "disk" / str(step), {0: state}, "net[a].safetensors")
+        (folder / f"checkpoint-{step}").symlink_to(tmp_path / "disk" / str(step))
+    (folder / "self").symlink_to(folder)
+    assert opened(folder, select="checkpoint-*/net[[]a].safetensors")[1][0].numbers == (0, 1, 2, 3)

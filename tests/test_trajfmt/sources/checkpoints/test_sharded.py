@@ -54,3 +54,9 @@ def test_index_of_too_many_values_is_not_decoded(tmp_path: Path, trained: Any) -
     folder = CASES["hf_shards"].write(tmp_path / "run", *trained)
     (folder / "checkpoint-500" / foreign.INDEX).write_text('{"a":[' + "{}," * 10**6 + "0]}")
     assert "too much memory" in refused(folder, "header_invalid")
+
+
+def test_a_key_is_not_for_weights_with_an_index(tmp_path: Path, trained: Any) -> None:
+    """It would have no effect."""
+    folder = CASES["hf_shards"].write(tmp_path / "run", *trained)
+    assert "have no keys such as ema" in refused(folder, "nothing_to_convert", key="ema")

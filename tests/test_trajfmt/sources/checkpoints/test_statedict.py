@@ -198,3 +198,73 @@ def test_the_larger_dictionary_is_not_preferred(tmp_path: Path, trained: Any, ot
     for t, state in enumerate(trained[0]):
         torch.save({"agent": state, other: {"obs": torch.rand(500, 8)}}, folder / f"step_{t}.pt")
     assert f"2 sets of weights: agent, {other}" in refused(folder, "nothing_to_convert")
+
+
+def _with_moments(state: foreign.State) -> dict[str, Any]:
+    return {"state": {name: {"exp_avg": value * 0 + 9} for name, value in state.items()}}
+
+
+@pytest.mark.parametrize("key", [None, "."])
+def test_moments_of_an_optimizer_are_never_parameters(tmp_path: Path, trained: Any, key: str | None) -> None:
+    """Beside the weights at the top, inside a wrapper, and when everything is asked for."""
+    flat = foreign.plain(tmp_path / "flat", dict(enumerate(trained[0])))
+    for t, state in enumerate(trained[0]):
+        torch.save({**state, "optimizer": _with_moments(state)}, flat / f"step={t}.pt")
+    wrapped = tmp_path / "wrapped"
+    wrapped.mkdir()
+    for t, state in enumerate(trained[0]):
+        content = {"trainer": {"model": state, "optimizer": _with_moments(state)}}
+        torch.save(content, wrapped / f"step={t}.pt")
+    for folder, prefix in ((flat, ""), (wrapped, "trainer.model." if key else "")):
+        collection, _ = opened(folder, key=key)
+        assert prefix + "0.weight" in names_of(collection)
+        assert not [name for name in names_of(collection) if "exp_avg" in name]
+        (remark,) = [text for text in collection.notices if text.startswith("not read")]
+        assert "optimizer" in remark
+
+
+def test_two_sets_under_one_wrapper_are_a_question(tmp_path: Path, trained: Any) -> None:
+    """A wrapper that is not called a model holds sets of weights, and no parts of a network."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for t, state in enumerate(trained[0]):
+        average = {name: value * 2 for name, value in state.items()}
+        torch.save({"state": {"model": state, "ema": average}}, folder / f"step={t}.pt")
+    assert "2 sets of weights: state.model, state.ema" in refused(folder, "nothing_to_convert")
+    collection, (trajectory,) = opened(folder, key="state.model")
+    assert_same(collection, trajectory, trained[0])
+
+
+@pytest.mark.parametrize("key", ["ema", "model.0", "model.0.weight"])
+def test_a_key_that_is_no_dictionary_is_refused(tmp_path: Path, trained: Any, key: str) -> None:
+    """The beginning of names is no key, and neither is that of a single tensor."""
+    states = {t: {"model": s, "ema.w": torch.ones(2)} for t, s in enumerate(trained[0])}
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for t, state in states.items():
+        torch.save(state, folder / f"step={t}.pt")
+    assert f"no weights at --key {key}: it holds model" in refused(folder, "nothing_to_convert", key=key)
+
+
+@pytest.mark.parametrize("value", [[torch.ones(2)], {0: torch.ones(2)}, (torch.ones(2), None)])
+def test_tensors_without_names_in_a_state_dict_are_refused(tmp_path: Path, trained: Any, value: Any) -> None:
+    """A list of parameters is no state dict, and is not dropped with the counters."""
+    states = {t: s | {"blocks": value} for t, s in enumerate(trained[0])}
+    folder = foreign.plain(tmp_path / "run", states)
+    assert "`blocks` holds tensors in a" in refused(folder, "nothing_to_convert")
+
+
+def test_a_network_whose_state_cannot_be_taken_is_named(tmp_path: Path) -> None:
+    """Code of a trusted file may fail: one line."""
+    folder = foreign.plain(tmp_path / "run", {t: {"model": Failing()} for t in range(2)})
+    assert "`state_dict()` of model fails: no state" in refused(
+        folder, "nothing_to_convert", trust_pickle=True
+    )
+
+
+class Failing:
+    """An object whose state cannot be taken."""
+
+    def state_dict(self) -> None:
+        """Fail."""
+        raise RuntimeError("no state")
