@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -193,12 +193,9 @@ def _chosen(leaves: list[_Leaf], content: Any, key: str | None, path: Path) -> t
     weights = [leaf for leaf in leaves if leaf.elements and not _no_weights(leaf.keys[:-1])]
     if key is not None:
         return _named(leaves, weights, key, path)
-    sizes: dict[tuple[str, ...], int] = {}
-    for place, each in _sets((), weights):
-        sizes[place] = sum(leaf.elements for leaf in each)
-    if not sizes:
+    sets = _distinct(_sets((), weights))
+    if not sets:
         raise SourceError("nothing_to_convert", _nothing(content), path=path)
-    sets = _distinct(sizes, weights)
     if len(sets) == 1:
         return next(iter(sets))
     known = [place for place in sets if any(map(_WEIGHTS.fullmatch, place))]
@@ -256,18 +253,15 @@ def _sets(place: tuple[str, ...], weights: list[_Leaf]) -> Iterator[tuple[tuple[
             yield from _sets((*place, name), each)
 
 
-def _distinct(sets: Mapping[tuple[str, ...], int], weights: list[_Leaf]) -> dict[tuple[str, ...], int]:
-    """Return the sets of weights without those that hold the same tensors as an earlier one."""
+def _distinct(sets: Iterable[tuple[tuple[str, ...], list[_Leaf]]]) -> dict[tuple[str, ...], int]:
+    """Return the elements of each set of weights, without sets of the same tensors as an earlier one."""
     distinct: dict[tuple[str, ...], int] = {}
-    seen: list[dict[tuple[str, ...], Any]] = []
-    for place, size in sets.items():
-        leaves = (
-            leaf for leaf in weights if leaf.keys[: len(place)] == place and (place or not leaf.keys[1:])
-        )
-        found = {leaf.keys[len(place) :]: _identity(leaf.value) for leaf in leaves}
+    seen: set[frozenset[Any]] = set()
+    for place, leaves in sets:
+        found = frozenset((leaf.keys[len(place) :], _identity(leaf.value)) for leaf in leaves)
         if found not in seen:
-            distinct[place] = size
-            seen.append(found)
+            distinct[place] = sum(leaf.elements for leaf in leaves)
+            seen.add(found)
     return distinct
 
 
