@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from types import FrameType
 
@@ -18,10 +19,11 @@ def started() -> bool:
 def rank() -> int:
     """Return the number of this process among those that share the run. Process 0 prints for all of them.
 
-    A value that is not a number counts as 0; `mct.runtime.launch` refuses it.
+    A value that is not a number counts as 0; `mct.runtime.launch` refuses it. `traj` is never shared.
     """
     given = os.environ.get("RANK", "")
-    return int(given) if started() and given.isdecimal() else 0
+    shared = started() and not os.path.basename(sys.argv[0]).startswith("traj")
+    return int(given) if shared and given.isdecimal() else 0
 
 
 def program() -> list[str]:

@@ -257,16 +257,15 @@ def _differing(then: EvaluateConfig | None, now: EvaluateConfig | None) -> str:
 
 
 def _until(steps: int, lines: list[bytes]) -> Iterator[bytes]:
-    """Yield the lines of the first `steps` steps, without later or incomplete ones."""
+    """Yield the lines of the first `steps` steps, without later, incomplete or damaged ones."""
     for line in lines if steps else []:
         try:
             facts: Any = json.loads(line)
             whole = line.endswith(b"\n") and facts["step"] <= steps
         except (ValueError, KeyError, TypeError):
-            return
-        if not whole:
-            return
-        yield line
+            continue
+        if whole:
+            yield line
 
 
 @contextlib.contextmanager

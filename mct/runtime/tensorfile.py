@@ -65,13 +65,11 @@ def save(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) ->
     Args:
         path: A `.safetensors` file; an existing one is replaced.
         tensors: Tensors by name.
-        facts: The metadata, which must be representable as JSON without NaN. The hash of the tensors is
-            added.
+        facts: The metadata, which must be representable as JSON without NaN. The hash of the tensors and of
+            the metadata is added.
     """
     own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    text = json.dumps(
-        {**facts, "sha256": _digest(own)}, sort_keys=True, separators=(",", ":"), allow_nan=False
-    )
+    text = _text({**facts, "sha256": _digest(own, facts)})
     write_file(path, safetensors.torch.save(own, {_KEY: text}))
 
 
@@ -116,14 +114,18 @@ def load(path: Path, *, kind: str, version: int) -> tuple[dict[str, Tensor], dic
         raise ResultError(
             f"{path}: expected a {kind} of version {version}, found {found[0]!r} of version {found[1]!r}"
         )
-    if facts.pop("sha256", None) != _digest(tensors):
-        raise CorruptError(f"{path}: the tensors do not have the recorded sha256; the file is damaged")
+    if facts.pop("sha256", None) != _digest(tensors, facts):
+        raise CorruptError(f"{path}: the contents do not have the recorded sha256; the file is damaged")
     return tensors, facts
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """Return the sha256 of the names, dtypes, shapes and bytes of all tensors, sorted by name."""
-    digest = hashlib.sha256()
+def _text(facts: Mapping[str, Any]) -> str:
+    return json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _digest(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
+    """Return the sha256 of the metadata, and of names, dtypes, shapes and bytes of all tensors by name."""
+    digest = hashlib.sha256(_text(facts).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)

@@ -112,7 +112,7 @@ def job_of(parts: Sequence[Part], options: ConvertOptions, target: Path) -> byte
         del settings[name]
     command = [__version__, target.suffix, [os.fsencode(path.resolve()) for path in paths], settings]
     folder = os.fsencode(paths[0].resolve().parent) if paths else b""
-    state = _hash([[now.size, now.modified] for now in states])
+    state = _hash([list(now) for now in states])
     return f"{_hash(command)}.{state} trajfmt {__version__} on ".encode() + folder
 
 

@@ -20,6 +20,7 @@ a record in the journal, and files.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import os
 import shutil
@@ -193,13 +194,18 @@ class Staging:
             stored = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
             header = encode_header([(name, NAMES[x.dtype], x.shape) for name, x in stored.items()], {})
             write_file(self._journal / f"{key}.safetensors", header, *(x.data for x in stored.values()))
-        write_file(self._journal / f"{key}.json", data)
+        write_file(self._journal / f"{key}.json", data, b"\n", hashlib.sha256(data).hexdigest().encode())
 
     def recall(self, key: str) -> tuple[bytes, dict[str, NDArray[np.generic]]] | None:
-        """Return data and arrays that `record` has stored, in this process or in an interrupted one."""
+        """Return data and arrays that `record` has stored, in this process or in an interrupted one.
+
+        None if there is no such record, or if it is damaged.
+        """
         try:
-            data = (self._journal / f"{key}.json").read_bytes()
+            data, _, digest = (self._journal / f"{key}.json").read_bytes().rpartition(b"\n")
         except FileNotFoundError:
+            return None
+        if hashlib.sha256(data).hexdigest().encode() != digest:
             return None
         arrays: dict[str, NDArray[np.generic]] = {}
         path = self._journal / f"{key}.safetensors"
@@ -224,7 +230,7 @@ class Staging:
             OSError: the bundle could not be moved or made durable. It is not at the destination then.
         """
         move(self.bundle, self.destination)
-        with contextlib.suppress(OSError):  # the bundle is there, whatever fails now
+        with contextlib.suppress(OSError, KeyboardInterrupt):  # the bundle is there, whatever happens now
             self.discard()
 
     def publish_into(self, manifest: bytes) -> None:
@@ -235,16 +241,16 @@ class Staging:
             OSError: the files could not be moved or made durable. The bundle has its old manifest then.
         """
         merge(self.root, self.bundle, self.destination, manifest)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, KeyboardInterrupt):
             self.discard()
 
     def discard(self) -> None:
         """Remove the folder with everything in it, and unlock it. What it is recognised by goes last."""
-        self._forget()
         with contextlib.suppress(OSError):
-            for name in set(names(self.root)) - {_LOCK}:
+            last = ("job", NOTE, _LOCK)  # by which a process that is killed here is recognised
+            for name in (*sorted(set(names(self.root)) - set(last)), *last[:2]):
                 path = self.root / name
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         shutil.rmtree(self.root, ignore_errors=True)
         self.release()
 

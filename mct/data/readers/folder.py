@@ -83,12 +83,15 @@ def images_of(path: Path) -> list[Path]:
     """Return the image files in a folder, sorted, except hidden ones.
 
     Raises:
-        DataError: If the folder contains no image file.
+        DataError: If the folder contains no image file, or something else of such a name.
     """
     found = path.iterdir() if path.is_dir() else ()
     images = sorted(
         entry for entry in found if entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".")
     )
+    for image in images:
+        if not image.is_file():
+            raise DataError(f"{image}: a broken link, or no regular file; remove it")
     if not images:
         others = "".join(f"; {line}" for line in left_out(path))
         wanted = ", ".join(sorted(SUFFIXES))

@@ -34,6 +34,19 @@ def test_metrics_beyond_the_state_are_cut(tmp_path: Path, bundle, digits, model)
     assert steps == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_damaged_line_of_the_metrics_is_dropped_alone(tmp_path: Path, bundle, digits, model) -> None:
+    """Later lines are kept: they are the history of the run."""
+    folder = RunFolder(tmp_path / "run")
+    for _ in distill(distiller_of(bundle, digits, model, replace(CONFIG, outer_steps=4)), folder):
+        pass
+    lines = folder.metrics.read_bytes().splitlines(keepends=True)
+    folder.metrics.write_bytes(b"".join([lines[0].replace(b'"step"', b'"stxp"'), *lines[1:]]))
+    longer = replace(CONFIG, outer_steps=5)
+    for _ in distill(distiller_of(bundle, digits, model, longer), folder, resume=True):
+        pass
+    assert folder.metrics.read_bytes().splitlines(keepends=True)[: len(lines) - 1] == lines[1:]
+
+
 def test_folder_with_files_is_refused(tmp_path: Path, bundle, digits, model) -> None:
     """A run never starts over files of another, and nothing is changed by the attempt."""
     folder = RunFolder(tmp_path)

@@ -118,3 +118,20 @@ def test_file_that_cannot_be_read_is_not_damaged(tmp_path: Path, monkeypatch, nu
         tensorfile.load(tmp_path / "x.safetensors", kind="k", version=1)
     assert not isinstance(caught.value, CorruptError)
     assert caught.value.filename == str(tmp_path / "x.safetensors")
+
+
+def test_every_flipped_bit_of_the_metadata_is_noticed(tmp_path: Path) -> None:
+    """A setting or a count that has changed is not used: the hash is of the metadata, too."""
+    path = tmp_path / "file.safetensors"
+    facts = {"kind": "thing", "version": 1, "step": 40, "best": None, "mean": [0.25, -1e-5]}
+    tensorfile.save(path, {"x": torch.arange(3.0)}, facts)
+    data = path.read_bytes()
+    begin = data.index(b"{")
+    for place in range(begin, begin + int.from_bytes(data[:8], "little")):
+        for bit in (1, 2, 32):
+            path.write_bytes(data[:place] + bytes([data[place] ^ bit]) + data[place + 1 :])
+            try:
+                found = tensorfile.load(path, kind="thing", version=1)[1]
+            except (CorruptError, ResultError):
+                continue
+            assert found == facts, data[place - 20 : place + 20]

@@ -163,3 +163,31 @@ def test_unreadable_job_does_not_discard_finished_work(
     assert again.resumed
     assert again.recall("00000") == (b"first", {})
     again.discard()
+
+
+def test_a_damaged_record_is_no_record(tmp_path: Path) -> None:
+    """Whatever digit has changed: the work is done again, and a wrong number does not reach the manifest."""
+    staging = Staging(tmp_path / "out.mct", b"job")
+    staging.record("00000", b'{"data":704}')
+    assert staging.recall("00000") == (b'{"data":704}', {})
+    path = staging.root / "journal" / "00000.json"
+    data = path.read_bytes()
+    for place in range(len(data)):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        assert staging.recall("00000") is None
+    staging.discard()
+
+
+def test_an_interruption_after_publishing_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bundle is at its destination, so the work has succeeded; what is left is removed later."""
+    staging = Staging(tmp_path / "out.mct", b"job")
+    (staging.bundle / "file").write_text("content")
+
+    def interrupted(_self: Staging) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Staging, "discard", interrupted)
+        staging.publish()
+    assert (tmp_path / "out.mct" / "file").read_text() == "content"
+    staging.discard()

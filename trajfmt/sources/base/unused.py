@@ -22,7 +22,7 @@ _REASONS: Final = (
     (r".*\.(tmp|part|partial|bak|old|swp|lock|crdownload)|.*~|\..*", "unfinished, or a copy"),
     (r"(images|labels|lr|synlr|best_lr|ema_\w+)(_\w+)?\.pt", "a distilled set, not trajectories"),
     (r"checkpoint\.pt", "no list of trajectories (EDF keeps unsaved experts in a file of this name)"),
-    (r".*\.(pt|pth|ckpt|pkl|safetensors)", "not one of the numbered files"),
+    (r".*\.(pt|pth|ckpt|pkl|safetensors)(\.(gz|bz2|xz|zst|zip|tar|\d+))?", "not one of the numbered files"),
 )
 """The pattern of a whole file name, and why such a file is not used. The first pattern that fits counts."""
 
@@ -42,7 +42,9 @@ def remarks(folder: Path, used: Collection[Path]) -> list[str]:
     kinds: dict[str, list[str]] = {}
     names = {path.name for path in used}
     for name in sorted(entry.name for entry in folder.iterdir() if entry.is_file()):
-        reason = next((why for pattern, why in _REASONS if re.fullmatch(pattern, name, re.DOTALL)), None)
+        reason = next(
+            (why for pattern, why in _REASONS if re.fullmatch(pattern, name, re.DOTALL | re.IGNORECASE)), None
+        )
         if reason is not None and name not in names:
             kinds.setdefault(reason, []).append(name)
     return [f"left out: {_listed(names)}: {why}" for why, names in kinds.items()]

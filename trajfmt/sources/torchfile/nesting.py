@@ -16,6 +16,9 @@ __all__ = ["check_nesting", "check_size", "check_timesteps"]
 _DEEPEST: Final = 1000
 """Containers inside each other. Python's pickler calls itself for each and cannot write more."""
 
+_MOST_OTHERS: Final = 1000
+"""Items of a buffer that are no lists. Each would be reported as a trajectory that cannot be converted."""
+
 _FEW: Final = 2**20
 """Items that are counted in a moment, whatever the file."""
 
@@ -80,7 +83,8 @@ def _other_kind(buffer: Any) -> str | None:
     )
     if one_level_short:
         return "a list of lists of tensors: one trajectory; save it in a list of its own"
-    return None
+    others = sum(not isinstance(steps, (list, tuple)) for steps in buffer)
+    return f"{others} things that are no trajectories" if others > _MOST_OTHERS else None
 
 
 def _images(tensors: Any) -> str | None:

@@ -1,5 +1,6 @@
 """Layouts of one file per image: Tiny-ImageNet and folders."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -145,3 +146,11 @@ def test_a_class_whose_images_are_all_of_an_unknown_format(birds: Path) -> None:
         file.rename(file.with_suffix(".heic"))
     with pytest.raises(DataError, match=r"contains no image .*3 of 3 entries look like images"):
         load(birds, preprocessing=PLAIN)
+
+
+def test_a_pipe_among_the_images_is_refused(birds: Path) -> None:
+    """It would block the reader for ever."""
+    folder = next(path for path in (birds / "train").iterdir() if path.is_dir())
+    os.mkfifo(folder / "pipe.png")
+    with pytest.raises(DataError, match=r"pipe\.png: a broken link, or no regular file"):
+        load(str(birds), preprocessing=PLAIN)
