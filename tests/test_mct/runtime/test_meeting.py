@@ -58,15 +58,17 @@ def test_a_process_whose_peers_are_missing(port: int, rank: str, awaited: str) -
 def test_all_that_come_meet(port: int) -> None:
     """Nothing is said if nobody waits long."""
     said: list[str] = []
+    stores = []  # process 0 keeps the store as long as the run lasts
 
     def come(rank: int) -> None:
-        meet(Launch(size=2, rank=rank, host="localhost", port=port, wait=30), said.append)
+        stores.append(meet(Launch(size=2, rank=rank, host="localhost", port=port, wait=30), said.append))
 
     other = threading.Thread(target=come, args=(1,))
     other.start()
     come(0)
     other.join()
     assert said == []
+    assert len(stores) == 2
 
 
 def test_another_program_at_the_port() -> None:
