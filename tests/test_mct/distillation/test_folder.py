@@ -7,6 +7,7 @@ import stat
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -45,6 +46,24 @@ def test_a_damaged_line_of_the_metrics_is_dropped_alone(tmp_path: Path, bundle, 
     for _ in distill(distiller_of(bundle, digits, model, longer), folder, resume=True):
         pass
     assert folder.metrics.read_bytes().splitlines(keepends=True)[: len(lines) - 1] == lines[1:]
+
+
+def test_statistics_of_the_same_images_may_differ_by_rounding(tmp_path: Path, bundle, digits, model) -> None:
+    """Another number of threads adds the pixels in another order; other statistics are another setting."""
+    folder = RunFolder(tmp_path / "run")
+    for _ in distill(distiller_of(bundle, digits, model, replace(CONFIG, outer_steps=1)), folder):
+        pass
+    origin = folder.origin()
+    done = origin.preprocessing
+    assert done.images_sha256 is not None
+    for factor, same in ((1 + 1e-12, True), (1 + 1e-6, False)):
+        other = msgspec.structs.replace(done, std=[value * factor for value in done.std])
+        moved = replace(origin, preprocessing=other)
+        if same:
+            assert folder.resume(moved, device=torch.device("cpu")).step == 1
+        else:
+            with pytest.raises(MismatchError, match="`preprocessing`"):
+                folder.resume(moved, device=torch.device("cpu"))
 
 
 def test_folder_with_files_is_refused(tmp_path: Path, bundle, digits, model) -> None:
