@@ -152,7 +152,7 @@ def opened(
         ):
             if text not in notices:
                 notices.append(text)
-    notices += _unread(named, state)
+    notices += _unread(named, kind, options)
     provenance, layout = times(named, kind.origin), None
     if schema is not None and state is not None and schema.parameters:
         schema, model = in_order(schema, state)
@@ -241,16 +241,24 @@ def ordered(folder: Path, paths: Sequence[Path], kind: Kind, options: OpenOption
     return Run(folder, tuple(used[index] for index in order), Numbered(numbers, numbered.unit))
 
 
-def _unread(runs: Sequence[Run], state: State | None) -> list[str]:
-    """Return one remark on files and keys that are not read, such as states of optimizers."""
+def _unread(runs: Sequence[Run], kind: Kind, options: OpenOptions) -> list[str]:
+    """Return one remark on files and keys that are not read, such as states of optimizers.
+
+    The first and the last checkpoint of each run are looked at.
+    """
     names: dict[str, None] = {}
+    keys: dict[str, None] = {}
     for run in runs:
         for folder in (run.folder, *(path for path in run.checkpoints[:1] if path.is_dir())):
             names |= dict.fromkeys(sorted(p.name for p in folder.iterdir() if is_training_state(p.name)))
-    keys = [f"`{key}`" for key in (state.ignored if state else ())]
+        for path in (*run.checkpoints[:1], *run.checkpoints[1:][-1:]):
+            state = attempt(kind, path, options)
+            if isinstance(state, State):
+                keys |= dict.fromkeys(f"`{key}`" for key in state.ignored)
+                state.release()
     if not names and not keys:
         return []
-    return [f"not read: {shortened([*names, *keys], _SHOWN)}"]
+    return [f"not read: {shortened([*keys, *names], _SHOWN)}"]
 
 
 def _remarks(schema: Schema, state: State, mode: BufferMode, *, known: bool) -> list[str]:

@@ -5,13 +5,14 @@ The index is compared with its shards.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from trajfmt.errors import CorruptError, SourceError, display
+from trajfmt.errors import CorruptError, FormatError, SourceError, display
 from trajfmt.schema.weight import weight
 from trajfmt.sources.base.collection import OpenOptions
 from trajfmt.sources.checkpoints.statedict import open_file, unwrapped
@@ -36,9 +37,15 @@ def is_shard(name: str) -> bool:
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
-    """Return the files that contain the weights of one checkpoint: a file, or an index and its shards."""
+    """Return the files that contain the weights of one checkpoint: a file, or an index and its shards.
+
+    The index names the shards. If it cannot be read, which opening it reports, their names tell.
+    """
     if not path.name.endswith(INDEX):
         return (path,)
+    with contextlib.suppress(FormatError, OSError):
+        listed = sorted({path.parent / name for name in _index(path).values()})
+        return (path, *(shard for shard in listed if shard.is_file()))
     stem, _, ending = path.name.removesuffix(INDEX).rpartition(".")
     shards = (_SHARD.fullmatch(file.name) for file in path.parent.iterdir())
     named = sorted(found[0] for found in shards if found and found.groups() == (stem, ending))

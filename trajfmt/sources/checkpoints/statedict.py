@@ -178,14 +178,14 @@ def _leaves(content: Any, path: Path) -> Iterator[_Leaf]:
     yield from walk(content, ())
 
 
-def _holds_tensors(value: Any, depth: int = 3) -> bool:
+def _holds_tensors(value: Any, depth: int = 8) -> bool:
     """Return whether a value is a tensor, or a list or the like with tensors or arrays of numpy in it."""
     if is_tensor(value) or type(value).__name__ == "ndarray":
         return True
     items = (
         value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
     )
-    return depth > 0 and any(_holds_tensors(item, depth - 1) for item in itertools.islice(items, 1000))
+    return depth > 0 and any(_holds_tensors(item, depth - 1) for item in itertools.islice(items, 100_000))
 
 
 def _chosen(leaves: list[_Leaf], content: Any, key: str | None, path: Path) -> tuple[str, ...]:

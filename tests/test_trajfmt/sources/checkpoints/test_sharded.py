@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 torch = pytest.importorskip("torch")
+from safetensors.torch import save_file  # noqa: E402
+
 from tests.foreign import checkpoints as foreign  # noqa: E402
 from tests.helpers.runs import CASES, refused  # noqa: E402
+from trajfmt.sources.discovery import open_source  # noqa: E402
 
 
 def test_a_missing_shard(tmp_path: Path, trained: Any) -> None:
@@ -60,3 +63,23 @@ def test_a_key_is_not_for_weights_with_an_index(tmp_path: Path, trained: Any) ->
     """It would have no effect."""
     folder = CASES["hf_shards"].write(tmp_path / "run", *trained)
     assert "have no keys such as ema" in refused(folder, "nothing_to_convert", key="ema")
+
+
+def test_shards_of_any_name_are_watched(tmp_path: Path, trained: Any) -> None:
+    """The index names them. A conversion that continues notices that one of them has changed."""
+    for seed in range(2):
+        states = foreign.training(3, seed)[0]
+        for step, state in enumerate(states, 1):
+            folder = tmp_path / f"runs/{seed}/checkpoint-{step}"
+            folder.mkdir(parents=True)
+            save_file(state, folder / "weights-00001-of-00001.safetensors")
+            places = dict.fromkeys(state, "weights-00001-of-00001.safetensors")
+            (folder / foreign.INDEX).write_text(json.dumps({"weight_map": places}))
+    collection = open_source(tmp_path / "runs")
+    used = {path.name for part in collection.parts for path in (part.path, *part.also)}
+    assert used == {foreign.INDEX, "weights-00001-of-00001.safetensors"}
+    assert not [text for text in collection.notices if text.startswith("left out")]
+    stale = tmp_path / "runs/0/checkpoint-1/model-00002-of-00002.safetensors"
+    save_file(trained[0][0], stale)
+    notices = open_source(tmp_path / "runs").notices
+    assert [text for text in notices if text.startswith(f"left out: {stale.name}")]

@@ -268,3 +268,12 @@ class Failing:
     def state_dict(self) -> None:
         """Fail."""
         raise RuntimeError("no state")
+
+
+def test_what_only_later_checkpoints_hold_is_named(tmp_path: Path, trained: Any) -> None:
+    """An average that starts later is not read, and said not to be."""
+    folder = foreign.plain(tmp_path / "run", dict(enumerate(trained[0])), key="model")
+    average = {"shadow_params": [torch.ones(2)]}
+    torch.save({"model": trained[0][3], "ema": average}, folder / "step=3.pt")
+    (remark,) = [text for text in opened(folder)[0].notices if text.startswith("not read")]
+    assert "`ema.shadow_params`" in remark
