@@ -22,7 +22,7 @@ from trajfmt.sources.checkpoints.numbering import pattern_of
 from trajfmt.sources.checkpoints.opening import open_runs
 from trajfmt.sources.checkpoints.roles import bare, is_alias, is_training_state, is_unfinished
 from trajfmt.sources.checkpoints.run import Kind
-from trajfmt.sources.checkpoints.search import first_run, large_files
+from trajfmt.sources.checkpoints.search import first_run, large_files, listed
 from trajfmt.sources.checkpoints.sharded import INDEX, files_of, is_shard, open_weights, read_json
 from trajfmt.sources.torchfile.stored import State
 
@@ -87,7 +87,7 @@ def _weights(folder: Path) -> list[Path]:
     """
     found: dict[str, list[Path]] = {}
     others: dict[str, list[Path]] = {}
-    for path in _entries(folder):
+    for path in listed(folder):
         if _WEIGHTS.fullmatch(path.name) and path.is_file():
             found.setdefault(_set_of(path), []).append(path)
         elif _ANY.fullmatch(path.name) and not is_training_state(path.name) and path.is_file():
@@ -108,17 +108,9 @@ def _rank(path: Path) -> int:
     return _ORDER.index(path.name.removesuffix(INDEX).rpartition(".")[2])
 
 
-def _entries(folder: Path) -> list[Path]:
-    """Return what is in a folder; nothing if it cannot be read, which `why_not` reports."""
-    try:
-        return sorted(folder.iterdir())
-    except OSError:
-        return []
-
-
 def _inner(folder: Path) -> list[tuple[Path, list[Path]]]:
     """Return the folders in a folder that contain weights, and the weights."""
-    folders = [path for path in _entries(folder) if path.is_dir() and not path.name.startswith(".")]
+    folders = [path for path in listed(folder) if path.is_dir() and not path.name.startswith(".")]
     return [(path, found) for path in folders if (found := _weights(path))]
 
 
@@ -140,7 +132,7 @@ def _others(used: list[Path]) -> list[Path]:
     if not used:
         return []
     sets = {_set_of(file) for file in used}
-    beside = [path for path in _entries(used[0].parent) if _ANY.fullmatch(path.name) and path.is_file()]
+    beside = [path for path in listed(used[0].parent) if _ANY.fullmatch(path.name) and path.is_file()]
     return [
         path
         for path in beside

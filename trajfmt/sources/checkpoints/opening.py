@@ -143,16 +143,15 @@ def opened(
     for run in named:
         if isinstance(run.numbered, SourceError) and not options.keep_going:
             raise run.numbered
-    rules, state, first, remarks = survey(named, kind, options)
+    rules, state, first, remarks, ignored = survey(named, kind, options)
     notices += remarks
     schema = None if state is None or first is None else Schema.of(state, first, rules)
     for run in named:
-        for text in (
-            text for path in run.checkpoints if _is_single(kind, path) for text in kind.remarks(path)
-        ):
-            if text not in notices:
-                notices.append(text)
-    notices += _unread(named, kind, options)
+        for path in run.checkpoints:
+            for text in kind.remarks(path) if _is_single(kind, path) else ():
+                if text not in notices:
+                    notices.append(text)
+    notices += _unread(named, ignored)
     provenance, layout = times(named, kind.origin), None
     if schema is not None and state is not None and schema.parameters:
         schema, model = in_order(schema, state)
@@ -241,21 +240,13 @@ def ordered(folder: Path, paths: Sequence[Path], kind: Kind, options: OpenOption
     return Run(folder, tuple(used[index] for index in order), Numbered(numbers, numbered.unit))
 
 
-def _unread(runs: Sequence[Run], kind: Kind, options: OpenOptions) -> list[str]:
-    """Return one remark on files and keys that are not read, such as states of optimizers.
-
-    The first and the last checkpoint of each run are looked at.
-    """
+def _unread(runs: Sequence[Run], ignored: Sequence[str]) -> list[str]:
+    """Return one remark on files and keys that are not read, such as states of optimizers."""
     names: dict[str, None] = {}
-    keys: dict[str, None] = {}
     for run in runs:
         for folder in (run.folder, *(path for path in run.checkpoints[:1] if path.is_dir())):
             names |= dict.fromkeys(sorted(p.name for p in folder.iterdir() if is_training_state(p.name)))
-        for path in (*run.checkpoints[:1], *run.checkpoints[1:][-1:]):
-            state = attempt(kind, path, options)
-            if isinstance(state, State):
-                keys |= dict.fromkeys(f"`{key}`" for key in state.ignored)
-                state.release()
+    keys = [f"`{key}`" for key in ignored]
     if not names and not keys:
         return []
     return [f"not read: {shortened([*keys, *names], _SHOWN)}"]

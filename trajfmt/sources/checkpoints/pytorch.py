@@ -71,29 +71,11 @@ def _may_be_torch(path: Path) -> bool:
     return not start or start.startswith((b"PK", b"\x80", _POINTER)) or not start.isascii()
 
 
-def _no_config(path: Path) -> dict[str, str]:
-    del path
-    return {}
-
-
-def _no_remarks(path: Path) -> list[str]:
-    del path
-    return []
-
-
-def _no_role(path: Path) -> str:
-    del path
-    return ""
-
-
 KIND: Final = Kind(
     is_checkpoint=is_checkpoint,
     files=files_of,
     open=open_weights,
-    config=_no_config,
     why_not=why_not,
-    remarks=_no_remarks,
-    role=_no_role,
     what="checkpoints (.pt, .pth, .ckpt, .safetensors)",
 )
 

@@ -39,16 +39,16 @@ class Kind:
     open: Callable[[Path, OpenOptions], State]
     """Return the state of a checkpoint."""
 
-    config: Callable[[Path], dict[str, str]]
+    config: Callable[[Path], dict[str, str]] = lambda _path: {}
     """Return the facts about the network that a checkpoint records."""
 
-    why_not: Callable[[Path], str | None]
+    why_not: Callable[[Path], str | None] = lambda _path: None
     """Return why a path with the name of a checkpoint is none, and None for any other path."""
 
-    remarks: Callable[[Path], list[str]]
+    remarks: Callable[[Path], list[str]] = lambda _path: []
     """Return remarks on a checkpoint and on files in its folder that are not used."""
 
-    role: Callable[[Path], str]
+    role: Callable[[Path], str] = lambda _path: ""
     """Return which of several sets of weights a checkpoint is. It must be the same in a whole run."""
 
     what: str

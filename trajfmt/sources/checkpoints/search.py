@@ -20,6 +20,7 @@ __all__ = [
     "find_runs",
     "first_run",
     "large_files",
+    "listed",
     "may_be_weights",
     "selected_runs",
 ]
@@ -146,7 +147,7 @@ def large_files(folder: Path, least: float) -> Iterator[Path]:
     level = [folder]
     for _ in range(3):
         below = []
-        for path in (path for parent in level for path in _listed(parent)):
+        for path in (path for parent in level for path in listed(parent)):
             if path.name.startswith("."):
                 continue
             if path.is_dir():
@@ -206,7 +207,7 @@ def _paths(folder: Path) -> Iterator[Path]:
     level, seen = [folder], {folder.resolve()}
     while level:
         below = []
-        for path in (path for parent in level for path in _listed(parent)):
+        for path in (path for parent in level for path in listed(parent)):
             left -= 1
             if left < 0:
                 return
@@ -219,7 +220,8 @@ def _paths(folder: Path) -> Iterator[Path]:
         level = below
 
 
-def _listed(folder: Path) -> list[Path]:
+def listed(folder: Path) -> list[Path]:
+    """Return what is in a folder, sorted by name; nothing if it cannot be read."""
     try:
         return sorted(folder.iterdir())
     except OSError:

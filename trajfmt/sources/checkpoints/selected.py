@@ -42,16 +42,11 @@ def _role(path: Path) -> str:
     return folders.role_of(path) if path.is_dir() else ""
 
 
-def _why_not(path: Path) -> None:
-    del path
-
-
 KIND: Final = Kind(
     is_checkpoint=folders.is_checkpoint,
     files=_files,
     open=_open_one,
     config=_config,
-    why_not=_why_not,
     remarks=_remarks,
     role=_role,
     what="selected checkpoints",

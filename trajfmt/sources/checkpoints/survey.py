@@ -29,6 +29,9 @@ class Survey(NamedTuple):
     notices: list[str]
     """Remarks for the user."""
 
+    ignored: tuple[str, ...] = ()
+    """What the first and the last checkpoint of each run hold besides."""
+
 
 def survey(runs: Sequence[Run], kind: Kind, options: OpenOptions) -> Survey:
     """Find the rules that tell parameters from other tensors.
@@ -54,10 +57,11 @@ def survey(runs: Sequence[Run], kind: Kind, options: OpenOptions) -> Survey:
     for pattern in options.buffer_names:
         if not any(fnmatchcase(name, pattern) for name in first.tensors):
             raise UsageError(f"--buffer {display(pattern)}: no tensor of {display(path)} has such a name")
-    if any(state.tensors.keys() != first.tensors.keys() for _, state in states):
-        tied = _tied(every, kind, options)
-    else:
-        tied = {}
+    ignored, differ = dict.fromkeys(first.ignored), False
+    for _, state in states:
+        ignored |= dict.fromkeys(state.ignored)
+        differ = differ or state.tensors.keys() != first.tensors.keys()
+    tied = _tied(every, kind, options) if differ else {}
     fixed = _fixed(first, every, kind, options)
     notices = [
         f"`{display(name)}` never changes, and its values are complex or not finite: a module buffer"
@@ -69,7 +73,7 @@ def survey(runs: Sequence[Run], kind: Kind, options: OpenOptions) -> Survey:
     ]
     first.release()
     rules = Rules(options.buffers, options.buffer_names, frozenset(fixed), tied)
-    return Survey(rules, first, path, notices)
+    return Survey(rules, first, path, notices, tuple(ignored))
 
 
 def _opened(paths: Sequence[Path], kind: Kind, options: OpenOptions) -> Iterator[tuple[Path, State]]:
