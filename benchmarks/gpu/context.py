@@ -36,6 +36,9 @@ class Context:
     mtt: Path | None = None
     tesla: Path | None = None
     cifar10: Path | None = None
+    tests: str | None = None
+    """Expression for `pytest -k`: which tests of part 2 run."""
+
     part: int = 0
     until: float = float("inf")
     """When the part will be stopped, in seconds of the epoch."""

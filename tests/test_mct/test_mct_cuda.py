@@ -122,10 +122,10 @@ def mct(*words: object, before: str = "") -> subprocess.CompletedProcess[str]:
 
 
 def distil(
-    bundle: Path, out: Path, cuda, *words: object, before: str = ""
+    bundle: Path, out: Path, cuda, *words: object, ipc: int = 2, batch: int = 8, before: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """Run a small distillation with compiled steps."""
-    small = ["--steps", 4, "--expert-steps", 2, "--max-start", 3, "--ipc", 2, "--batch-syn", 8]
+    small = ["--steps", 4, "--expert-steps", 2, "--max-start", 3, "--ipc", ipc, "--batch-syn", batch]
     engine = "compiled" if cuda.type == "cuda" else "eager"  # a CPU would compile for a minute
     small += ["--lr-img", 10, "--engine", engine, "--device", cuda, "--out", out]
     return mct("distill", "--traj", bundle, *small, *words, before=before)
@@ -184,7 +184,7 @@ def step(self, state):
     return real(self, state)
 Distiller.step = step
 """
-    done = distil(experts, tmp_path / "run", cuda, "--ipc", 100, "--batch-syn", 1000, before=full)
+    done = distil(experts, tmp_path / "run", cuda, ipc=100, batch=1000, before=full)
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     (line,) = [line for line in done.stderr.splitlines() if not line.startswith("note: ")]

@@ -56,9 +56,10 @@ def run(context: Context) -> None:
     os.environ.pop("TORCHINDUCTOR_CACHE_DIR")  # tests of compiling have their own
     words = ["-m", "cuda", "-q", "-W", "ignore", "-p", "no:cacheprovider", str(ROOT / "tests" / "test_mct")]
     if context.full:
-        words += ["-n", str(max(1, min(6, (os.cpu_count() or 1) // 2)))] if _has_xdist() else []
+        words += ["-n", str(max(1, min(10, (os.cpu_count() or 1) // 2)))] if _has_xdist() else []
     else:
         words += ["-k", QUICK, "-p", "no:xdist"]
+    words += ["-k", context.tests] if context.tests else []
     os.chdir(ROOT)
     code = pytest.main(words, plugins=[Counting(context)])
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
