@@ -6,13 +6,13 @@ file systems have no maps. Positioned reads of the pieces that the converter ask
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from zlib_ng.zlib_ng import crc32
 
 from trajfmt.errors import CorruptError
 from trajfmt.storage.opened import OpenFile, changed
@@ -59,7 +59,7 @@ class Row:
         """Read numbers from number `start` on, as the bytes that `out` has room for."""
         self._file.fill(out, self._start + start * self.dtype.itemsize)
         if self._verify is not None and start == self._next:
-            self._crc = zlib.crc32(out.data, self._crc)
+            self._crc = crc32(out.data, self._crc)
             self._next += out.size // self.dtype.itemsize
             if self._next == self.shape[0]:
                 self._verify(self._crc)
