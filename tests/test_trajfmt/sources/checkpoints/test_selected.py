@@ -59,3 +59,17 @@ def test_linked_folders_are_searched(tmp_path: Path, trained: Any) -> None:
         (folder / f"checkpoint-{step}").symlink_to(tmp_path / "disk" / str(step))
     (folder / "self").symlink_to(folder)
     assert opened(folder, select="checkpoint-*/net[[]a].safetensors")[1][0].numbers == (0, 1, 2, 3)
+
+
+@pytest.mark.parametrize("name", ["final_10.pt", "checkpoint.pt", "step_10.pt"])
+@pytest.mark.parametrize("folders", ["model{}", "{}", "seed_{}", "run{}/checkpoints"])
+def test_models_in_folders_of_their_own_are_not_joined(
+    tmp_path: Path, trained: Any, name: str, folders: str
+) -> None:
+    """Without a stated number, the number of a folder is a step only if the folder is called one."""
+    for number, state in enumerate(trained[0]):
+        foreign.plain(tmp_path / "run" / folders.format(number), {0: state}, name)
+    line = refused(tmp_path / "run", "nothing_to_convert", select=name)
+    option = f"{folders.format('{step}')}/{name}"
+    assert f"--select '{option}'" in line
+    assert opened(tmp_path / "run", select=option)[1][0].numbers == (0, 1, 2, 3)
