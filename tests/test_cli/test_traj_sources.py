@@ -207,3 +207,11 @@ def test_the_step_in_a_name_is_stated(traj: Any, tmp_path: Path) -> None:
     done = traj("convert", folder, tmp_path / "two.mtt", "--select", "{epoch}{step}.pt")
     assert done.code == 2
     assert "{any} for what else differs" in done.error
+
+
+def test_buffers_are_not_selected(traj: Any, tmp_path: Path) -> None:
+    """Exit 2: the line says what the files are."""
+    folder = family.mtt(tmp_path / "there").folder
+    done = traj("convert", folder, tmp_path / "out.mct", "--select", "*.pt")
+    assert done.code == 2
+    assert "this is a buffer of whole trajectories; convert it without --select" in done.error

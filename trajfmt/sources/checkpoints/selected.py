@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from trajfmt.errors import SourceError, display
+from trajfmt.errors import SourceError, UsageError, display
 from trajfmt.sources.base.collection import Found, OpenOptions
 from trajfmt.sources.base.unused import left_out
-from trajfmt.sources.checkpoints import folders
+from trajfmt.sources.checkpoints import folders, pytorch
 from trajfmt.sources.checkpoints.names import natural
 from trajfmt.sources.checkpoints.numbering import Numbered
 from trajfmt.sources.checkpoints.opening import in_order_of, opened, ordered, readable
@@ -65,7 +65,7 @@ def open_selected(folder: Path, options: OpenOptions) -> Found:
     The numbers are those that the pattern states, and otherwise those in the paths.
 
     Raises:
-        UsageError: the pattern states several numbers.
+        UsageError: the pattern states several numbers, or it selects replay buffers.
         SourceError: nothing matches, or the runs cannot be opened.
     """
     if not folder.is_dir():
@@ -79,6 +79,11 @@ def open_selected(folder: Path, options: OpenOptions) -> Found:
     else:
         kind, is_step = replace(KIND, origin="flag"), folders.holds_weights
         paths = matching(folder, stated.nearly, is_step, rejected)
+    if paths and all(map(pytorch.is_buffer, paths)):
+        raise UsageError(
+            f"{display(paths[0])}: --select is for checkpoints of a training run, and this is a buffer of"
+            " whole trajectories; convert it without --select"
+        )
     notices = [
         left_out(path, folders.why_not(path) or ("no step" if path.is_dir() else "a broken link, or no file"))
         for path in rejected
