@@ -44,6 +44,8 @@ _SCORE: Final = re.compile(
 )
 _VALUE: Final = re.compile(r"[0-9]+\.[0-9]+(?:e[-+]?[0-9]+)?|[0-9]+e[-+]?[0-9]+")
 _ALONE: Final = re.compile(r"[-_,. ']+")
+_SIGN: Final = re.compile(r"(?:.*[-_. =/])?-", re.S)
+"""The text before a negative number."""
 
 
 def labels_of(texts: Sequence[str]) -> list[list[Unit]]:
@@ -104,7 +106,7 @@ def is_plain(name: Name, place: int) -> bool:
     right, *below = name.texts[place + 1].split("/")
     last = not any("/" in text for text in name.texts[place + 1 :])
     alone = (above or place == 0) and (below or place + 1 == len(name.numbers))
-    if not alone or name.units[place]:
+    if not alone or name.units[place] or _SIGN.fullmatch(left):
         return False
     if not last:
         return not right and re.fullmatch(rf"(?i:{_MOMENTS}){_GAP}?", left) is not None
@@ -112,13 +114,17 @@ def is_plain(name: Name, place: int) -> bool:
 
 
 def is_joined(texts: Sequence[str], place: int) -> bool:
-    """Return whether a number may go on: letters follow it, or nothing is between it and another number.
+    """Return whether a number may be more: it has a sign, or letters or another number follow it.
 
     >>> is_joined(("step_", "_", ""), 0), is_joined(("step_", "x"), 0), is_joined(("step_", "_seed", ""), 0)
     (True, True, False)
     """
     left, right = texts[place], texts[place + 1]
-    if (place and _ALONE.fullmatch(left)) or (place + 2 < len(texts) and _ALONE.fullmatch(right)):
+    if (
+        _SIGN.fullmatch(left)
+        or (place and _ALONE.fullmatch(left))
+        or (place + 2 < len(texts) and _ALONE.fullmatch(right))
+    ):
         return True
     return right[:1].isalpha() and _BEHIND.match(right) is None
 

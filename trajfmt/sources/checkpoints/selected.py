@@ -79,7 +79,12 @@ def open_selected(folder: Path, options: OpenOptions) -> Found:
     else:
         kind, is_step = replace(KIND, origin="flag"), folders.holds_weights
         paths = matching(folder, stated.nearly, is_step, rejected)
-    if paths and all(map(pytorch.is_buffer, paths)):
+    if not paths:
+        known = "" if "{" not in pattern else " ({step} or {epoch} stands for digits, {any} for other text)"
+        raise SourceError(
+            "nothing_to_convert", f"no checkpoint matches --select {display(pattern)!r}{known}", path=folder
+        )
+    if all(map(pytorch.is_buffer, paths)):
         raise UsageError(
             f"{display(paths[0])}: --select is for checkpoints of a training run, and this is a buffer of"
             " whole trajectories; convert it without --select"
@@ -92,11 +97,6 @@ def open_selected(folder: Path, options: OpenOptions) -> Found:
         runs = [ordered(run, found, kind, options, notices) for run, found in by_folder(folder, paths)]
     else:
         runs = _runs(folder, stated, readable(paths, kind, options, notices), notices)
-    if not runs:
-        known = "" if "{" not in pattern else " ({step} or {epoch} stands for digits, {any} for other text)"
-        raise SourceError(
-            "nothing_to_convert", f"no checkpoint matches --select {display(pattern)!r}{known}", path=folder
-        )
     return opened(folder, runs, options, kind, "selected checkpoints", notices)
 
 

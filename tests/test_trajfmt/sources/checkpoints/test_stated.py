@@ -107,6 +107,10 @@ def test_what_nearly_matches_is_named(tmp_path: Path, trained: Any) -> None:
     foreign.plain(folder, {1: trained[0][0]}, "z{}k.pt")
     notices = opened(folder, select="z{step}.pt")[0].notices
     assert "left out: z1k.pt: no whole number in the place of {step}" in notices
+    for step in range(4):
+        (folder / f"z{step}.pt").unlink()
+    line = refused(folder, "too_few_timesteps", select="z{step}.pt")
+    assert "no checkpoint can be used; left out: z1k.pt: no whole number" in line
     line = refused(folder, "nothing_to_convert", select="{steps}.pt")
     assert "({step} or {epoch} stands for digits, {any} for other text)" in line
 
@@ -136,6 +140,10 @@ def test_unreadable_checkpoints_are_passed_over(tmp_path: Path, trained: Any) ->
     collection, (trajectory,) = opened(folder, select="z{step}.pt", keep_going=True)
     assert trajectory.numbers == (0, 1, 3)
     assert any(text.startswith("left out: z2.pt") for text in collection.notices)
+    for path in folder.iterdir():
+        path.write_bytes(b"")
+    line = refused(folder, "too_few_timesteps", select="z{step}.pt", keep_going=True)
+    assert "no checkpoint can be used; left out: z0.pt" in line
 
 
 def test_runs_of_one_checkpoint_each_are_a_question(tmp_path: Path, trained: Any) -> None:
