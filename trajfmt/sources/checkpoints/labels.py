@@ -120,11 +120,9 @@ def is_joined(texts: Sequence[str], place: int) -> bool:
     (True, True, False)
     """
     left, right = texts[place], texts[place + 1]
-    if (
-        _SIGN.fullmatch(left)
-        or (place and _ALONE.fullmatch(left))
-        or (place + 2 < len(texts) and _ALONE.fullmatch(right))
-    ):
+    if _SIGN.fullmatch(left) or (place and _ALONE.fullmatch(left)):
+        return True
+    if place + 2 < len(texts) and _ALONE.fullmatch(right):
         return True
     return right[:1].isalpha() and _BEHIND.match(right) is None
 
