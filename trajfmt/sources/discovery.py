@@ -130,7 +130,8 @@ def open_source(
         buffers: the treatment of module buffers.
         buffer_names: patterns of names of tensors to treat as module buffers.
         key: the key of the weights in each checkpoint of a run.
-        select: a pattern of the paths of the checkpoints to use, relative to `path`.
+        select: a pattern of the paths of the checkpoints to use, relative to `path`; `{step}`, `{epoch}` and
+            `{any}` in it are described in `checkpoints.stated`.
 
     Raises:
         MissingError: there is no such file or folder.

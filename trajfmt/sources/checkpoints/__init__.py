@@ -9,7 +9,10 @@ Modules:
     selected: the checkpoints that a pattern selects.
     facts: what the names and the first checkpoint tell.
     roles: what the name of a file says about it.
+    names: the name of a checkpoint, split into texts and numbers.
+    labels: the closed lists of words that say what a number is.
     numbering: the training step in the name of a checkpoint.
+    stated: a pattern in which the user says what the number is.
     survey: a look at the checkpoints of a source.
     run: one training run as a trajectory.
     schema: which tensors are parameters, and which are module buffers.
