@@ -74,13 +74,13 @@ def require_whole(
         SourceError: the file holds a part, or says so and the key is not given.
     """
     if certain := certain_part(content, tensors):
-        raise SourceError("nothing_to_convert", f"{certain}: {_MERGE}", path=path)
+        raise SourceError("nothing_to_convert", f"{certain}, so this is {_MERGE}", path=path)
     if (claim := claimed_part(content)) is None:
         return ()
     if given:
         return (f"{display(path.name)}: {claim}; its weights are taken for whole, since --key names them",)
     hint = f". If this file does hold all of the weights, name them with --key {display(key)}" if key else ""
-    raise SourceError("nothing_to_convert", f"{claim}: {_MERGE}{hint}", path=path)
+    raise SourceError("nothing_to_convert", f"{claim}, so this is {_MERGE}{hint}", path=path)
 
 
 def facts(content: Any) -> Iterator[tuple[tuple[str, ...], int | str]]:

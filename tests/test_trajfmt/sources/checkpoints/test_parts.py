@@ -37,7 +37,7 @@ def test_a_single_rank_of_megatron(tmp_path: Path, trained: Any, name: str) -> N
     """Its arguments say how many parts there are, whatever files are left."""
     folder = _megatron(tmp_path / "run", trained[0], Namespace(**{name: 2, "world_size": 2, "rank": 0}))
     line = refused(folder, "nothing_to_convert", trust_pickle=True)
-    assert f"`args.{name}` is 2: one of several parts" in line
+    assert f"`args.{name}` is 2, so this is one of several parts" in line
     assert "--key model" in line
     whole = _megatron(tmp_path / "whole", trained[0], Namespace(**{name: 1, "world_size": 8, "rank": 0}))
     assert opened(whole, trust_pickle=True)[1][0].timesteps == 4
