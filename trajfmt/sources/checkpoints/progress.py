@@ -45,16 +45,19 @@ def counts_of(content: Any) -> dict[str, int]:
     return found
 
 
-def contradiction(names: Sequence[str], counts: Sequence[Counts]) -> str | None:
+def contradiction(names: Sequence[str], counts: Sequence[Counts], unit: str | None) -> str | None:
     """Return where the stored numbers of a run fall although its names rise, or None.
 
     Args:
         names: the names of the checkpoints, in the order of their numbers.
         counts: what each of them stores. A key that one of them lacks is not compared.
+        unit: what the names count. Steps beside it may begin again in each epoch.
     """
     common = [key for key in (*_WHOLE, *_WITHIN) if all(key in count for count in counts)]
     for key in common:
         nested = key in _WITHIN and "epoch" in common
+        if key in _WITHIN and unit == "epoch" and not nested:
+            continue
         pairs = zip(names, counts, strict=True)
         for (one, first), (other, second) in itertools.pairwise(pairs):
             before = (first["epoch"], first[key]) if nested else (0, first[key])

@@ -17,12 +17,10 @@ __all__ = ["refuse_quantised"]
 
 _FORMS: Final = (
     (re.compile(r"(?:.*\.)?(?:qweight|qzeros)"), "GPTQ or AWQ"),
-    (
-        re.compile(r".*\.(?:SCB|absmax|nested_absmax|quant_map|nested_quant_map|quant_state\..+)"),
-        "bitsandbytes",
-    ),
+    (re.compile(r".*\.(?:SCB|weight\.absmax|(?:nested_)?quant_map|quant_state\..+)"), "bitsandbytes"),
     (re.compile(r"(?:.*\.)?(?:weight_packed|packed_weight)"), "compressed-tensors"),
     (re.compile(r"(?:.*\.)?W_q"), "HQQ"),
+    (re.compile(r"(?:.*\.)?weight\._data(?:\._data)?"), "Quanto"),
 )
 """The names of packed weights, or of what only packed weights have, and who writes them."""
 

@@ -184,7 +184,7 @@ class RunTrajectory(Plain):
             counts.append(state.counts)
             self._states.append(state.tensors)
         self._check_numbers(self._run.numbered.numbers)
-        found = contradiction([path.name for path in paths], counts)
+        found = contradiction([path.name for path in paths], counts, self._run.numbered.unit)
         if found is not None and self._options.select is None:
             raise SourceError(
                 "nothing_to_convert",

@@ -100,7 +100,8 @@ def _progress(
         if options.select is not None:
             stored = {path: state.counts for path, state in _opened(run.checkpoints, kind, options)}
             names = [path.relative_to(run.folder).as_posix() for path in stored]
-            if (differs := contradiction(names, list(stored.values()))) is not None:
+            differs = contradiction(names, list(stored.values()), run.numbered.unit)
+            if differs is not None:
                 found.append(f"{differs}: the names are followed, since --select chooses by them")
     return found
 

@@ -39,6 +39,7 @@ def test_another_order_than_that_of_the_names(tmp_path: Path, trained: Any) -> N
         [{"epoch": epoch} for epoch in (2, 3, 4, 5)],
         [{"epoch": epoch, "iter": step} for epoch, step in ((1, 40), (1, 90), (2, 10), (2, 60))],
         [{"global_step": step} for step in (100, 200, 300, 400)],
+        [{"iter": step} for step in (90, 90, 40, 90)],
         [{"epoch": 9}, {"epoch": 3}, {}, {"epoch": 1}],
         [{"epoch": "last"}, {"epoch": 3}, {"epoch": 2}, {"epoch": 1}],
     ],
@@ -53,6 +54,14 @@ def test_steps_that_fall_within_an_epoch(tmp_path: Path, trained: Any) -> None:
     """They begin again with the next epoch only."""
     stored = [{"epoch": epoch, "iter": step} for epoch, step in ((1, 40), (1, 30), (2, 10), (2, 60))]
     assert "iter 40" in refused(_run(tmp_path / "run", trained[0], stored), "nothing_to_convert")
+
+
+def test_steps_that_fall_under_names_of_steps(tmp_path: Path, trained: Any) -> None:
+    """No epoch lets them begin again."""
+    stored = [{"step": step} for step in (100, 400, 300, 500)]
+    assert "step 400" in refused(
+        _run(tmp_path / "run", trained[0], stored, "step_{}.pt"), "nothing_to_convert"
+    )
 
 
 def test_the_same_epoch_under_all_names_is_remarked_on(tmp_path: Path, trained: Any) -> None:

@@ -35,6 +35,11 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         "bitsandbytes",
         {"layer.SCB": torch.rand(4), "layer.bias": torch.rand(4)},
     ),
+    "hqq": ("HQQ", {"layer.W_q": torch.ones(2, 4, dtype=torch.uint8), "layer.scale": torch.rand(1)}),
+    "quanto": (
+        "Quanto",
+        {"layer.weight._data": torch.ones(2, 4, dtype=torch.int8), "layer.weight._scale": torch.rand(1)},
+    ),
     "compressed-tensors": (
         "compressed-tensors",
         {"layer.weight_packed": torch.ones(2, 4, dtype=torch.int32), "layer.weight_scale": torch.rand(1)},
@@ -66,5 +71,7 @@ def test_names_alone_do_not_make_weights_quantised(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
     for t in range(2):
-        torch.save({"a.qweight": torch.full((3,), float(t)), "absmax": torch.ones(1)}, folder / f"s_{t}.pt")
+        torch.save(
+            {"a.qweight": torch.full((3,), float(t)), "observer.absmax": torch.ones(1)}, folder / f"s_{t}.pt"
+        )
     assert opened(folder)[1][0].timesteps == 2
