@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from zlib_ng.zlib_ng import crc32
 
 from trajfmt.errors import CorruptError
+from trajfmt.storage.kinds import refuse_others
 from trajfmt.storage.opened import OpenFile, changed
 
 __all__ = ["InputFile", "Row"]
+
+_TEXT: Final = 3
+"""Bytes of the shortest text. The first two of a size may look like letters."""
 
 
 class Row:
@@ -82,6 +86,7 @@ class InputFile:
 
     Raises:
         CorruptError: the file is shorter than `least` bytes.
+        SourceError: it is, and it is of another kind, such as a text.
         UnsafeError: the path is no regular file.
         ReadError: the file cannot be opened.
     """
@@ -92,6 +97,8 @@ class InputFile:
         self._identity = self._opened.identity
         self.nbytes: int = self._identity.size
         if self.nbytes < least:
+            if self.nbytes >= _TEXT:
+                refuse_others(path)
             raise CorruptError(
                 "source_truncated", f"must have {least} bytes or more, has {self.nbytes}", path=path
             )

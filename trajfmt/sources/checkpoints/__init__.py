@@ -17,5 +17,8 @@ Modules:
     run: one training run as a trajectory.
     schema: which tensors are parameters, and which are module buffers.
     statedict: the state dict in the file of a checkpoint.
+    parts: what a file says about being one of several parts of the weights.
+    progress: the epochs and steps that checkpoints store, compared with the order of their names.
+    quantised: weights that are packed into whole numbers.
     sharded: weights that are split over several files.
 """

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,7 @@ from trajfmt.sources.checkpoints import pytorch
 from trajfmt.sources.checkpoints.elsewhere import SPLIT, known
 from trajfmt.sources.checkpoints.names import literal, pattern_of
 from trajfmt.sources.checkpoints.opening import open_runs
+from trajfmt.sources.checkpoints.progress import counts_of
 from trajfmt.sources.checkpoints.roles import bare, is_alias, is_training_state, is_unfinished
 from trajfmt.sources.checkpoints.run import Kind
 from trajfmt.sources.checkpoints.search import first_run, large_files, listed
@@ -189,7 +191,12 @@ def _files(path: Path) -> tuple[Path, ...]:
 
 
 def _open_one(path: Path, options: OpenOptions) -> State:
-    return open_weights(weights_of(path), options)
+    state = open_weights(weights_of(path), options)
+    try:
+        stored = counts_of(read_json(path / "trainer_state.json"))
+    except (FormatError, OSError):
+        stored = {}
+    return replace(state, counts=stored | dict(state.counts))
 
 
 def config_of(path: Path) -> dict[str, str]:

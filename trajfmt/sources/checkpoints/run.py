@@ -18,8 +18,9 @@ from trajfmt.errors import FormatError, SourceError, display
 from trajfmt.schema.layout import DTYPES, Dtype
 from trajfmt.schema.provenance import KnownFrom
 from trajfmt.sources.base.collection import FilePart, ForeignTrajectory, OpenOptions, Plain, Shapes
-from trajfmt.sources.checkpoints.names import folder_stated
+from trajfmt.sources.checkpoints.names import folder_stated, pattern_of
 from trajfmt.sources.checkpoints.numbering import Numbered
+from trajfmt.sources.checkpoints.progress import Counts, contradiction
 from trajfmt.sources.checkpoints.schema import Rules, Schema
 from trajfmt.sources.torchfile.stored import State, Stored
 from trajfmt.storage.inputs import Row
@@ -155,7 +156,7 @@ class RunTrajectory(Plain):
 
         Raises:
             SourceError: a checkpoint has no number, two have the same number, there are fewer than two
-                checkpoints, or they belong to different networks.
+                checkpoints, they belong to different networks, or they store numbers of another order.
             FormatError: a checkpoint is damaged, or unsafe to read.
         """
         if isinstance(self._run.numbered, SourceError):
@@ -172,6 +173,7 @@ class RunTrajectory(Plain):
         self._check_same(paths)
         schema, self._states = self._schema, []
         key: str | None = None
+        counts: list[Counts] = []
         for path in paths:
             state = self._kind.open(path, self._options)
             key = state.key if key is None else key
@@ -189,8 +191,17 @@ class RunTrajectory(Plain):
             schema = schema or own
             schema.check(own)
             state.release()
+            counts.append(state.counts)
             self._states.append(state.tensors)
         self._check_numbers(self._run.numbered.numbers)
+        found = contradiction([path.name for path in paths], counts, self._run.numbered.unit)
+        if found is not None and self._options.select is None:
+            raise SourceError(
+                "nothing_to_convert",
+                f"{found}: the names contradict what the checkpoints store; rename them, or choose with"
+                f" --select '{display(pattern_of(paths[0].name))}', which goes by the names",
+                path=self._run.folder,
+            )
         assert schema is not None
         self._names = list(schema.parameters)
 
