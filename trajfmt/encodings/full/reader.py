@@ -220,7 +220,7 @@ class FullTrajectory:
         for t in range(first, after):
             code = self._code(t, c, earlier[: t % self._keyframe])
             yield t, code
-            earlier = [code, *earlier[:1]]
+            earlier = [code, *earlier][: min(self._keyframe - 1, 2)]
 
     def _code(self, t: int, c: int, earlier: list[Bits]) -> Bits:
         """Decode chunk c of timestep t. `earlier` holds this chunk at t - 1 and t - 2, since the keyframe."""
