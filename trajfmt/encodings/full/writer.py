@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.codecs.codec import unsigned
+from trajfmt.codecs.codec import Bits, unsigned
 from trajfmt.codecs.table import CODECS
 from trajfmt.errors import no_motion, non_finite
 from trajfmt.schema.layout import DTYPES, ParamLayout
@@ -121,6 +121,7 @@ class _Pieces:
 
     def __init__(self, source: Source, layout: ParamLayout, cast: bool) -> None:
         self._source = source
+        self._piecewise = source if isinstance(source, Piecewise) else None  # asking takes long
         self._cast = cast
         self._layout = layout
         self.rounding: list[Rounding] = []
@@ -149,10 +150,10 @@ class _Pieces:
 
     def _reader(self, t: int, parameter: int) -> Callable[[int, int], Array]:
         """Return a function that returns elements `low:high` of a parameter at timestep t."""
-        source = self._source
-        if isinstance(source, Piecewise):
-            return lambda low, high: source.piece(t, parameter, low, high)
-        whole = checked(source, self._layout, t, parameter, cast=self._cast)
+        piecewise = self._piecewise
+        if piecewise is not None:
+            return lambda low, high: piecewise.piece(t, parameter, low, high)
+        whole = checked(self._source, self._layout, t, parameter, cast=self._cast)
         return lambda low, high: whole[low:high]
 
     def _stored(self, values: Array, t: int, parameter: str) -> Array:
@@ -186,7 +187,7 @@ def _write_chunks(
     Args:
         written: the HDF5 file.
         pieces: the source.
-        before: the same source, read one timestep behind `pieces`.
+        before: the same source, read one and two timesteps behind `pieces`.
         shape: `(T+1, P)`.
         layout: the parameter layout, in the type that is stored.
         settings: the codec and the size of its chunks.
@@ -214,24 +215,26 @@ def _write_chunks(
         h5py.Dataset(dataset).attrs["keyframe"] = np.int64(settings.keyframe)
     offsets: list[int] = []
     sizes: list[int] = []
+    slopes: list[int] = []
     for t in range(shape[0]):
-        # The previous timestep is read a second time, because a timestep may be larger than memory.
-        differs = settings.keyframe is not None and t % settings.keyframe
-        previous = before.of(t - 1, chunk) if differs else iter(())
+        # Earlier timesteps are read again, because a timestep may be larger than memory.
+        since = t % (settings.keyframe or 1)
+        history = [before.of(t - back, chunk) for back in (1, 2) if back <= since]
         for start, piece in pieces.of(t, chunk):
             identity.add(t, piece)
-            earlier = _padded(next(previous)[1], chunk) if differs else None
-            data = method.encode(_padded(piece, chunk), earlier)
+            earlier = [_padded(next(pieces_before)[1], chunk) for pieces_before in history]
+            data, slope = method.encode(_padded(piece, chunk), earlier)
             written.require(len(data))
             dataset.write_direct_chunk((t, start), data)
             info = dataset.get_chunk_info_by_coord((t, start))
             offsets.append(int(info.byte_offset))
             sizes.append(int(info.size))
+            slopes.append(slope)
             written.spill(offsets[-1], data)
-    return ChunkTable(offsets=offsets, sizes=sizes)
+    return ChunkTable(offsets=offsets, sizes=sizes, slopes=None if settings.keyframe is None else slopes)
 
 
-def _padded(piece: Array, chunk: int) -> Array:
+def _padded(piece: Array, chunk: int) -> Bits:
     """Return the bits of a piece, padded with zeros to a whole chunk, as HDF5 requires."""
     kind = unsigned(piece.dtype)
     bits = np.zeros(chunk, kind)

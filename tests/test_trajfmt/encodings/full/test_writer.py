@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import trajfmt
 from tests.helpers.equations import SHAPES
 from trajfmt import ParamLayout, UsageError
 from trajfmt.bundle.validation import validate
@@ -33,21 +34,32 @@ def test_theta_is_what_stock_hdf5_reads(codec: str, theta: Array, write_bundle: 
 
 
 def test_archive_is_what_the_specification_says(theta: Array, write_bundle: Callable[..., Path]) -> None:
-    """Dataset `delta` holds bits at keyframes and zigzag differences between them."""
+    """Dataset `delta` holds bits at keyframes, and between them zigzag differences from predictions."""
     pytest.importorskip("hdf5plugin")
     layout = ParamLayout.of(SHAPES)
     theta = theta.astype("<f4")
+    theta = np.concatenate([theta, theta[::-1]])  # more timesteps than a keyframe distance
     path = write_bundle(layout, theta, encoding="full", codec="archive")
+    with trajfmt.open(path) as bundle:
+        slopes = bundle.manifest.trajectories[0].chunks.slopes
     with h5py.File(path / "theta/00000.h5") as file:
         assert file["delta"].attrs["keyframe"] == KEYFRAME
         codes = file["delta"][()].astype(object)
     bits = theta.view("<u4").astype(object)
-    for t in range(13):
+    assert len(slopes) == len(theta) > KEYFRAME
+    for t, slope in enumerate(slopes):
         if t % KEYFRAME == 0:
             assert (codes[t] == bits[t]).all()
             continue
-        signed = (bits[t] - bits[t - 1] + 2**31) % 2**32 - 2**31
-        assert (codes[t] == np.where(signed >= 0, 2 * signed, -2 * signed - 1)).all()
+        before = bits[t - 2] if t % KEYFRAME >= 2 else bits[t - 1]
+        predicted = bits[t - 1] + signed(slope * (bits[t - 1] - before)) // 4
+        error = signed(bits[t] - predicted)
+        assert (codes[t] == np.where(error >= 0, 2 * error, -2 * error - 1)).all()
+
+
+def signed(values: Array) -> Array:
+    """Return Python's integers modulo 2**32 as two's complement."""
+    return (values + 2**31) % 2**32 - 2**31
 
 
 def test_archive_is_smaller_than_zstd_on_a_slow_walk(write_bundle: Callable[..., Path]) -> None:
