@@ -48,9 +48,12 @@ def check(bundle: Bundle, *, to: str = "mtt", per_file: int = 10) -> Sequence[st
 
     Raises:
         UsageError: there is no such target, or its codebase could not read the result.
+        NotABundleError: a trajectory needs a feature that this library does not know.
     """
     if per_file < 1:
         raise UsageError(f"`per_file` must be >= 1, got {per_file}")
+    for error in bundle.refused.values():
+        raise error
     return target_named(to).check(bundle, per_file)
 
 
@@ -82,6 +85,7 @@ def export(
     Raises:
         ExistsError: the destination exists.
         UsageError: there is no such target, or its codebase could not read the result.
+        NotABundleError: a trajectory needs a feature that this library does not know.
         WriteError: the destination cannot be written.
     """
     folder = local(destination)

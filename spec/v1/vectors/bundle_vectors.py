@@ -9,13 +9,17 @@ import json
 import math
 import struct
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import minor_vectors
 import numpy as np
 from bundles import NET, Files, convex, full, seal, sha, walk
 from containers import buffer_file, frame
 
-Vector = tuple[str, Files, dict[str, str]]
-"""Name, files, and the entries of the index: `purpose`, and for an invalid one `reason` and `stage`."""
+Vector = tuple[str, Files, dict[str, Any]]
+"""Name, files, and the entries of the index: `purpose`, and for an invalid one `reason` and `stage`.
+
+`beside` marks what a reader of weights alone need not look at."""
 
 TINY = [("w", [3])]
 
@@ -101,6 +105,9 @@ def valid() -> Iterator[Vector]:
 
     yield from carrying()
     yield from imported()
+    for name, files, about in minor_vectors.bundles():
+        if "reason" not in about:
+            yield name, files, about
 
 
 def carrying() -> Iterator[Vector]:
@@ -232,7 +239,7 @@ def invalid() -> Iterator[Vector]:
         "header-duplicate": ("header_invalid", b'"00000/w"', b'"00002/w"', "a name that appears twice"),
     }
     for name, (reason, old, new, why) in header.items():
-        yield f"{name}.mct", tiny_convex(**swap(old, new)), at(reason, "read", why)
+        yield f"{name}.mct", tiny_convex(**swap(old, new)), {**at(reason, "read", why), "beside": True}
 
     for name, (t, value, why) in {
         "beta-falls": (1, -0.5, "a curve that falls"),
@@ -246,6 +253,9 @@ def invalid() -> Iterator[Vector]:
 
         yield f"{name}.mct", tiny_convex(bend=bend), at("beta_invalid", "read", why)
 
+    for name, files, about in minor_vectors.bundles():
+        if "reason" in about:
+            yield name, files, about
     yield from broken_files()
     zstd = {"name": "zstd", "chunk": 3}
     for name, (pack, why) in {
@@ -278,7 +288,8 @@ def broken_files() -> Iterator[Vector]:
     }.items():
         files = convex([one], params=two, **swap(old, new))
         del files["expected.json"]
-        yield f"{name}.mct", files, {"reason": reason, "stage": "read", "purpose": why + ", in a shard"}
+        about = {"reason": reason, "stage": "read", "purpose": why + ", in a shard", "beside": True}
+        yield f"{name}.mct", files, about
     shard = "knots/00000-00002-of-00002.safetensors"
     files = convex([one], params=two)
     files = {name: data for name, data in files.items() if name not in (shard, "expected.json")}
@@ -299,11 +310,12 @@ def broken_files() -> Iterator[Vector]:
         "buffers-twice": ("header_invalid", b'"00000/n"', b'"00000/m"', "a name that appears twice"),
     }.items():
         broken = buffer_file(carried, **swap(old, new))
-        about = {"reason": reason, "stage": "read", "purpose": f"buffers: {why}"}
+        about = {"reason": reason, "stage": "read", "purpose": f"buffers: {why}", "beside": True}
         yield f"{name}.mct", resealed(good, path, broken), about
     tail = resealed(good, path, good[path] + b"\0")
     why = "buffers: bytes after the last that no tensor owns"
-    yield "buffers-tail.mct", tail, {"reason": "header_mismatch", "stage": "read", "purpose": why}
+    about = {"reason": "header_mismatch", "stage": "read", "purpose": why, "beside": True}
+    yield "buffers-tail.mct", tail, about
 
 
 def seal_tiny() -> Files:

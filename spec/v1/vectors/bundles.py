@@ -18,6 +18,7 @@ from containers import (
     ITEM,
     buffer_file,
     canonical,
+    exact,
     frame,
     hdf5,
     item_type,
@@ -105,7 +106,7 @@ def common(params: list, dtype: str, layers: list, extra: dict) -> dict:
     return {
         "format": "trajfmt",
         "version": {"major": 1, "minor": 0},
-        "requires_read": [],
+        "requires_read": [] if dtype in ("F32", "F64") else [f"dtype.{dtype}"],
         "requires_write": [],
         "generator": {"name": "spec-vectors", "version": "1"},
         "parameters": [{"name": name, "shape": shape, "dtype": dtype} for name, shape in params],
@@ -184,6 +185,7 @@ def convex(
         files[table] = hdf5(fill)
         entry |= {"table": places, **({} if origin is None else {"origin": origin})}
         answers = carry(files, index, entry, wanted)
+        declare(entry)
         entries.append(entry)
         last = len(theta) - 1
         ts = sorted({0, 0.25, 0.5, last / 3, last / 2, last - 0.125, last, *times})
@@ -200,7 +202,7 @@ def convex(
     manifest = common(params, dtype, layers, extra) | {"encoding": "convex", "trajectories": entries}
     if smooth:
         manifest["smoothed"] = True
-    return {**seal(manifest, files), "expected.json": canonical({"trajectories": expected}) + b"\n"}
+    return {**seal(manifest, files), "expected.json": exact({"trajectories": expected})}
 
 
 def place_knots(files: Files, index: int, made: list[tuple[bytes, list[str]]]) -> dict:
@@ -238,6 +240,14 @@ def carry(files: Files, index: int, entry: dict, wanted: dict) -> dict:
     return answers
 
 
+def declare(entry: dict) -> None:
+    """Name the features of an entry, if it has any."""
+    used = {"buffers": "buffers" in entry, "knots.shards": "shards" in entry}
+    used["table.free"] = "free" in entry.get("table", {})
+    if any(used.values()):
+        entry["requires_read"] = [name for name, is_used in used.items() if is_used]
+
+
 def full(
     thetas: list[np.ndarray],
     codec: dict,
@@ -269,11 +279,12 @@ def full(
         files[name] = hdf5(fill)
         entry = {"timesteps": len(theta), "file": name, "digest": digest(theta), **place}
         answers = carry(files, index, entry, (carried or {}).get(index, {}))
+        declare(entry)
         entries.append(entry)
         weights = [{"t": t, "values": row} for t, row in enumerate(listed(theta))]
         expected.append({"original": listed(theta), "weights": weights, **answers})
     manifest = common(params, dtype, tensor_layers(params), extra)
     manifest |= {"encoding": "full", "codec": codec, "trajectories": entries}
     if codec["name"] != "none":
-        manifest["requires_read"] = [f"codec.{codec['name']}"]
-    return {**seal(manifest, files), "expected.json": canonical({"trajectories": expected}) + b"\n"}
+        manifest["requires_read"] = [f"codec.{codec['name']}", *manifest["requires_read"]]
+    return {**seal(manifest, files), "expected.json": exact({"trajectories": expected})}

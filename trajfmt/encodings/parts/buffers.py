@@ -17,8 +17,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.encodings.parts.knots import canonical, header_size
+from trajfmt.encodings.parts.knots import header_size
 from trajfmt.errors import CorruptError, SourceError, display
+from trajfmt.schema.canonical import canonical
 from trajfmt.schema.layout import MAX_DIMS, MAX_TEXT
 from trajfmt.schema.weight import weight
 from trajfmt.storage.files import BundleFiles

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
 from numpy.typing import NDArray
 
 from trajfmt.errors import CorruptError
+from trajfmt.schema.canonical import canonical
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.weight import weight
 from trajfmt.storage.files import BundleFiles
@@ -32,7 +32,6 @@ from trajfmt.storage.safetensors import (
 __all__ = [
     "SHARD_BYTES",
     "ByteRange",
-    "canonical",
     "check_header",
     "checkpoint_header",
     "cut",
@@ -149,11 +148,6 @@ def _names(layout: ParamLayout, knots: Sequence[int], byte_range: ByteRange) -> 
 
 def _metadata(about: object) -> dict[str, str]:
     return {"trajfmt": canonical(about).decode()}
-
-
-def canonical(value: object) -> bytes:
-    """Return a value as JSON with sorted keys and without spaces."""
-    return msgspec.json.encode(value, order="sorted")
 
 
 def index_of(layout: ParamLayout, knots: Sequence[int], shards: Sequence[tuple[str, ByteRange]]) -> bytes:
