@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import arithmetic_vectors
 import minor_vectors
 import numpy as np
 from bundles import NET, Files, convex, full, seal, sha, walk
@@ -105,6 +106,7 @@ def valid() -> Iterator[Vector]:
 
     yield from carrying()
     yield from imported()
+    yield from arithmetic_vectors.valid()
     for name, files, about in minor_vectors.bundles():
         if "reason" not in about:
             yield name, files, about

@@ -188,7 +188,7 @@ def convex(
         declare(entry)
         entries.append(entry)
         last = len(theta) - 1
-        ts = sorted({0, 0.25, 0.5, last / 3, last / 2, last - 0.125, last, *times})
+        ts = sorted({0, 0.25, 0.5, last / 3, last / 2, last - 0.125, last, *times, *wanted.get("at", [])})
         expected.append(
             {
                 "original": listed(theta),

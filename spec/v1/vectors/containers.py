@@ -69,14 +69,19 @@ def spans(params: list) -> list[tuple[int, int]]:
 def narrow(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Return float64 rounded once to an item type; to bfloat16 numpy goes by float32, and rounds twice."""
     if dtype == ml_dtypes.bfloat16:
-        fraction, exponent = np.frexp(values)
-        values = np.ldexp(np.round(fraction * 256), exponent - 8)
-    return values.astype(dtype)
+        step = np.maximum(np.frexp(values)[1] - 8, -133)
+        values = np.ldexp(np.round(np.ldexp(values, -step)), step)
+    with np.errstate(over="ignore"):
+        return values.astype(dtype)
 
 
 def listed(values: np.ndarray) -> list:
-    """Return numbers of any item type as Python's, exactly."""
-    return values.astype(np.float64).tolist()
+    """Return numbers of any item type as Python's, exactly; what JSON does not have as text."""
+    numbers = values.astype(np.float64).tolist()
+    if np.isfinite(values.astype(np.float64)).all():
+        return numbers
+    names = {math.inf: "Infinity", -math.inf: "-Infinity"}
+    return [names.get(number, number) for number in numbers]
 
 
 def hdf5(fill: Callable[[h5py.File], None]) -> bytes:

@@ -90,9 +90,10 @@ def items(data: bytes | np.ndarray, dtype: str) -> np.ndarray:
 def rounded(values: np.ndarray, dtype: str) -> np.ndarray:
     """Return float64 rounded once to the item type, ties to even."""
     if dtype != "BF16":
-        return values.astype(ITEM[dtype])
-    fraction, exponent = np.frexp(values)
-    return np.ldexp(np.round(fraction * 256), exponent - 8).astype("<f4")
+        with np.errstate(over="ignore"):
+            return values.astype(ITEM[dtype])
+    step = np.maximum(np.frexp(values)[1] - 8, -133)
+    return np.ldexp(np.round(np.ldexp(values, -step)), step).astype("<f4")
 
 
 def convex(bundle: Path, manifest: dict, entry: dict, t: float) -> np.ndarray:
