@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -29,19 +29,34 @@ _ERRNO: Final = re.compile(r"errno = (\d+)")
 _OF_CONTENTS: Final = (0, errno.EINVAL, errno.EOVERFLOW, errno.EFBIG, errno.ENOENT)
 """Error numbers of reads at places that the metadata name, and that no file has."""
 
+_SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
+"""What an HDF5 file of a bundle begins with. HDF5 itself looks for it at later places, too."""
+
 _ODD: Final = 8
 """Superfluous objects that are named."""
 
 
-def check(path: Path, expected: Mapping[str, Dataset]) -> Iterator[FormatError]:
+def check(
+    path: Path, expected: Mapping[str, Dataset], *, beside: Collection[str] = ()
+) -> Iterator[FormatError]:
     """Yield every disagreement of a file with the manifest.
+
+    Args:
+        path: the file.
+        expected: its datasets.
+        beside: names at the top of the file that nothing is required of, and that may be absent.
 
     Raises:
         ReadError: the operating system cannot read the file, which says nothing about its contents.
     """
     try:
+        with path.open("rb") as stream:
+            if stream.read(len(_SIGNATURE)) != _SIGNATURE:
+                message = "not an HDF5 file: it must begin with the signature of HDF5"
+                yield CorruptError("header_invalid", message, path=path)
+                return
         with h5py.File(path, "r", locking=False) as file:  # some file systems have no locks
-            yield from _names(file, {name.partition("/")[0] for name in expected}, path)
+            yield from _names(file, {name.partition("/")[0] for name in expected}, path, beside)
             groups = {name.partition("/")[0] for name in expected if "/" in name}
             for group in sorted(groups):
                 inner = {name.partition("/")[2] for name in expected if name.startswith(f"{group}/")}
@@ -81,7 +96,9 @@ def _type_name(item: h5py.Dataset) -> str:
     return str(item.dtype.str)
 
 
-def _names(group: h5py.Group, expected: set[str], path: Path) -> Iterator[FormatError]:
+def _names(
+    group: h5py.Group, expected: set[str], path: Path, beside: Collection[str] = ()
+) -> Iterator[FormatError]:
     """Require that a group holds the expected names, by plain links."""
     if not isinstance(group, h5py.Group):
         raise CorruptError("header_mismatch", "a dataset where a group is expected", path=path)
@@ -90,14 +107,14 @@ def _names(group: h5py.Group, expected: set[str], path: Path) -> Iterator[Format
         link = group.get(name, getlink=True)
         if not isinstance(link, h5py.HardLink):
             yield UnsafeError("hdf5_unsafe", f"`{name}` is a link to elsewhere", path=path)
-        elif name not in expected:
+        elif name not in expected and name not in beside:
             yield from _superfluous(group, name, path)
         else:
             continue
         odd += 1
         if odd == _ODD:
             break
-    for name in sorted(expected - set(group)) if len(group) <= len(expected) + _ODD else ():
+    for name in sorted(expected - set(group)) if len(group) <= len(expected) + len(beside) + _ODD else ():
         yield CorruptError("header_mismatch", f"`{name}` is missing", path=path)
 
 
@@ -119,7 +136,7 @@ def _unsafe(item: h5py.Dataset) -> str | None:
         kind = item.dtype.kind
     except TypeError:
         kind = "no type that numpy knows"
-    return None if kind in "fu" else f"has type {kind!r}, not plain numbers"
+    return None if kind in "fiu" else f"has type {kind!r}, not plain numbers"
 
 
 def _dataset(file: h5py.File, name: str, place: Dataset, path: Path) -> Iterator[FormatError]:
