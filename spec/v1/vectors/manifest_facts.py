@@ -133,6 +133,9 @@ def order() -> Iterator[Case]:
     yield "order-path-shape", "path_unsafe", unsafe, "paths go before shapes"
     big = put(twice, f"{p}.shape", [2**53 - 1])
     yield "order-shape-names", "size_overflow", big, "shapes go before names"
+    wide = [{"name": "w", "shape": [2**49], "dtype": "F32"}] * 5
+    heavy = put(put(c, "parameters", wide), "layers.0.parameters", [0, 1, 2, 3, 4])
+    yield "order-weights-names", "size_overflow", heavy, "the sum of all shapes goes before names"
     beyond = put(twice, f"{t}.table.u", 2000)
     yield "order-names-regions", "manifest_inconsistent", beyond, "names go before regions"
     feature = put(put(c, "requires_read", ["dtype.F16"]), f"{t}.data", 2000)
