@@ -114,6 +114,9 @@ def limits() -> Iterator[Case]:
     empty = [{"name": "none", "shape": [0, 2**50], "dtype": "F32"}, *c["parameters"]]
     huge = put(put(c, "parameters", empty), "layers.0.parameters", [0, 1])
     yield "empty-parameter-beyond", "size_overflow", huge, "no elements, with a dimension of 2^50"
+    chunked = full("zstd")
+    del chunked["trajectories"][0]["chunks"]
+    yield "chunks-absent", "manifest_inconsistent", chunked, "codec zstd without the places of chunks"
     yield "key-proto", bad, put(c, "files.0.__proto__", {"bytes": 1}), "an unknown key that is `__proto__`"
     yield "key-constructor", bad, {**c, "constructor": {}}, "an unknown key that is `constructor`"
     old, new = b'{"__proto__":1}', b'{"__proto__":1,"__proto__":1}'

@@ -197,6 +197,7 @@ def structure() -> Iterator[Case]:
     twice = [*c["parameters"], *c["parameters"]]
     layers = put(c, "layers.0.parameters", [0, 1])
     yield "names-equal", odd, put(layers, "parameters", twice), "two parameters of one name"
+    yield "name-metadata", odd, put(c, f"{p}.name", "__metadata__"), "a name that safetensors reserves"
     mixed = [*c["parameters"], {"name": "v", "shape": [1], "dtype": "F16"}]
     yield "dtypes-mixed", odd, put(layers, "parameters", mixed), "two element types"
     yield "layers-incomplete", odd, put(c, "parameters", [mixed[0], {**mixed[0], "name": "v"}]), "no layer"
