@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["layers", "plan", "sources", "summary"]
 
+_MOST_REFUSED: Final = 3
+"""Trajectories that cannot be read, of which the reason is shown."""
+
 
 def summary(report: Summary, *, as_json: bool) -> None:
     """Show contents and size of a bundle."""
@@ -35,6 +38,7 @@ def summary(report: Summary, *, as_json: bool) -> None:
         ("encoding", f"{report.encoding}, format {report.version}, written by {report.generator}"),
         ("trajectories", f"{report.trajectories} of {_range(low, high)} timesteps"),
     ]
+    rows += _unread(report)
     if report.encoding == "convex":
         knots = "differ" if report.knots is None else ", ".join(map(str, report.knots))
         rows.append(("knots", knots + (", smoothed" if report.smoothed else "")))
@@ -51,6 +55,18 @@ def summary(report: Summary, *, as_json: bool) -> None:
     rows += _provenance(report.provenance)
     rows.append(("integrity", report.integrity))
     tables.show(tables.facts(rows), "", _storage(report.storage))
+
+
+def _unread(report: Summary) -> list[tuple[str, object]]:
+    """Return rows about what this library cannot read of a bundle, at most a few."""
+    rows: list[tuple[str, object]] = []
+    if report.newer:
+        rows.append(("later version", "what this version of trajfmt does not know is not shown"))
+    why = list(report.refused.values())
+    rows += [("refused", text) for text in why[:_MOST_REFUSED]]
+    if len(why) > _MOST_REFUSED:
+        rows.append(("", f"and {len(why) - _MOST_REFUSED} more"))
+    return rows
 
 
 def _unusual(report: Summary) -> list[tuple[str, object]]:

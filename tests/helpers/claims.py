@@ -102,6 +102,7 @@ def heavy_buffers(folder: Path, header: bytes) -> Path:
     theta = listed(folder, "theta/00000.h5", np.arange(6, dtype="<f4").tobytes())
     held = listed(folder, "buffers/00000.safetensors", header)
     entry = {"timesteps": 2, "file": theta["path"], "data": 0, "buffers": held["path"], "digest": "0" * 64}
+    entry["requires_read"] = ["buffers"]
     content = manifest("full", codec={"name": "none"}, files=[theta, held], trajectories=[entry])
     return put(folder, content)
 
@@ -151,6 +152,7 @@ def sparse_theta(folder: Path, timesteps: int, elements: int = 1) -> Path:
         manifest(
             "full",
             codec={"name": "none"},
+            requires_read=["dtype.F16"],
             parameters=[{"dtype": "F16", "name": "w", "shape": [elements]}],
             files=[{"path": "theta/00000.h5", "bytes": size, "sha256": "0" * 64}],
             trajectories=[entry],

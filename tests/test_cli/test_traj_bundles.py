@@ -18,7 +18,7 @@ from tests.helpers.sealing import sealed
 SUMMARY_KEYS = {
     *("schema", "path", "kind", "encoding", "version", "generator", "trajectories", "timesteps", "knots"),
     *("smoothed", "codec", "parameters", "tensors", "layers", "dtype", "provenance", "files", "integrity"),
-    *("sha256", "storage", "shards", "free", "unknown_steps", "buffers", "numbers"),
+    *("sha256", "storage", "shards", "free", "unknown_steps", "buffers", "numbers", "refused", "newer"),
 }
 STORAGE_KEYS = {"total", "parts", "buffer", "source", "ratio", "eq11", "eq12"}
 LAYER_KEYS = {

@@ -110,7 +110,8 @@ def append(
     Raises:
         MissingError: there is nothing at `path`.
         ExistsError: an interrupted process with another job has finished trajectories for the bundle.
-        FormatError: the bundle is damaged, or not a bundle that this library can extend.
+        FormatError: the bundle is damaged, or not a bundle that this library can extend: one of a later minor
+            version, or with a trajectory or a feature that it does not know, could not be kept as it is.
         UsageError: another process is writing to the bundle.
     """
     # Links are resolved, so that two appends to the same bundle compete for the same lock.

@@ -13,10 +13,10 @@ from typing import overload
 from trajfmt.bundle.standing import Standing, read_manifest
 from trajfmt.encodings.parts.encoding import Trajectory
 from trajfmt.encodings.table import encoding_of_manifest
-from trajfmt.errors import UsageError
+from trajfmt.errors import NotABundleError, UsageError
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import FILE_NAME, Manifest, layout_of
-from trajfmt.schema.parse import parse
+from trajfmt.schema.parse import parse, refusal
 from trajfmt.storage.address import Address, Place, located
 from trajfmt.storage.files import Backend, BundleFiles
 from trajfmt.storage.remote import RemoteFiles
@@ -29,7 +29,8 @@ class Bundle:
 
     A bundle is a sequence of trajectories: it has a length and can be indexed, sliced and iterated over.
     Opening it reads the manifest only; other files are read when weights are requested. A bundle can be
-    pickled, and used after a fork; files are then opened again.
+    pickled, and used after a fork; files are then opened again. Requesting one of the trajectories in
+    `refused` raises its error.
 
     Example:
         >>> import trajfmt
@@ -57,8 +58,17 @@ class Bundle:
         """Return the name of the encoding: `convex` or `full`."""
         return encoding_of_manifest(self.manifest).name
 
+    @property
+    def refused(self) -> dict[int, NotABundleError]:
+        """Return the error of each trajectory that cannot be read, by its number.
+
+        Such a trajectory needs a feature that this library does not know. The others can be read.
+        """
+        path = self.place / FILE_NAME
+        return {n: refusal(n, entry, path=path) for n, entry in self.manifest.refused.items()}
+
     def __len__(self) -> int:
-        return len(self.manifest.trajectories)
+        return len(self.manifest.trajectories) + len(self.manifest.refused)
 
     @overload
     def __getitem__(self, index: int) -> Trajectory: ...
@@ -76,6 +86,8 @@ class Bundle:
         return (self[i] for i in range(len(self)))
 
     def _trajectory(self, number: int) -> Trajectory:
+        if number in self.manifest.refused:
+            raise self.refused[number]
         return encoding_of_manifest(self.manifest).read(self.files, self.layout, self.manifest, number)
 
     def verify(self) -> None:
@@ -104,7 +116,8 @@ class Bundle:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<trajfmt.Bundle {str(self.place)!r} {self.encoding}, {len(self)} trajectories>"
+        refused = f", {len(self.manifest.refused)} of them refused" if self.manifest.refused else ""
+        return f"<trajfmt.Bundle {str(self.place)!r} {self.encoding}, {len(self)} trajectories{refused}>"
 
 
 class BoundsError(UsageError, IndexError):

@@ -18,7 +18,7 @@ from trajfmt.bundle.reader import Bundle, Trajectory
 from trajfmt.encodings.convex.reader import ConvexTrajectory
 from trajfmt.encodings.parts.encoding import Facts
 from trajfmt.encodings.table import encoding_of_manifest
-from trajfmt.schema.manifest import Entry, Manifest
+from trajfmt.schema.manifest import MINOR, Entry, Manifest
 from trajfmt.schema.provenance import Provenance
 from trajfmt.storage.address import Address
 from trajfmt.trajectory.beta import curve
@@ -77,6 +77,14 @@ class Summary:
     """Name and version of the program that wrote the bundle."""
 
     trajectories: int
+    refused: dict[int, str]
+    """Why a trajectory cannot be read, by its number: it needs a feature that this library does not know.
+    Facts about single trajectories are those of the others."""
+
+    newer: bool
+    """Whether the version is later than that of this library, so that the bundle may hold more than is
+    shown."""
+
     timesteps: tuple[int, int]
     """Smallest and largest number of timesteps of a trajectory."""
 
@@ -159,6 +167,8 @@ def summarize(path: str | os.PathLike[str] | Address) -> Summary:
         version=f"{manifest.version.major}.{manifest.version.minor}",
         generator=f"{manifest.generator.name} {manifest.generator.version}",
         trajectories=len(bundle),
+        refused={number: error.message for number, error in bundle.refused.items()},
+        newer=manifest.version.minor > MINOR,
         timesteps=(min(lengths), max(lengths)),
         knots=facts.knots,
         smoothed=facts.smoothed,

@@ -19,6 +19,7 @@ from trajfmt.bundle.standing import read_manifest
 from trajfmt.encodings.parts.encoding import Encoding, Trajectory
 from trajfmt.encodings.table import encoding_of_manifest
 from trajfmt.errors import CorruptError, FormatError, Problem, UnsafeError
+from trajfmt.schema.manifest import numbered
 from trajfmt.storage import hdf5, holes
 from trajfmt.storage.address import Address, located
 from trajfmt.trajectory.measure import Digest
@@ -62,13 +63,16 @@ def validate(path: str | os.PathLike[str] | Address) -> list[Problem]:
             if exc.reason != "hash_mismatch" or not bundle.files.is_here(name)
         }
         encoding = encoding_of_manifest(manifest)
+        beside = [f"{number:05d}" for number in manifest.refused]  # groups of tables that are not understood
         for name, expected in encoding.datasets(manifest, bundle.layout).items():
             if name in readable:
-                problems += map(Problem.of, hdf5.check(bundle.files.root / name, expected))
+                found = hdf5.check(bundle.files.root / name, expected, beside=beside)
+                problems += map(Problem.of, found)
         # A smoothed last knot differs from the original endpoint, from which the digest was computed.
         smoothed = encoding.describe(manifest, bundle.layout).smoothed
-        for trajectory in bundle:
-            entry = manifest.trajectories[trajectory.index]
+        problems += map(Problem.of, bundle.refused.values())
+        for number, entry in numbered(manifest).items():
+            trajectory = bundle[number]
             if entry.files <= readable:
                 digest = None if smoothed else entry.digest
                 where = bundle.files.where(entry.weight_files[0])

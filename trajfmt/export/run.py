@@ -59,7 +59,10 @@ def check(
     Raises:
         UsageError: there is no such target, its codebase could not read the result, or `per_file` does not
             apply to it.
+        NotABundleError: a trajectory needs a feature that this library does not know.
     """
+    for error in bundle.refused.values():
+        raise error
     target = target_named(to)
     notes = target.check(bundle, _per_file(target, per_file))
     return notes if in_place else [*notes, *losses(bundle, target.keeps, float32=float32)]
@@ -111,6 +114,7 @@ def export(
         ExistsError: the destination exists.
         UsageError: there is no such target, its codebase could not read the result, or an option does not
             apply to it.
+        NotABundleError: a trajectory needs a feature that this library does not know.
         WriteError: the destination cannot be written.
     """
     folder = local(destination)

@@ -6,10 +6,14 @@ Modules:
     layout: order, shapes and layers of the parameters in a weight vector.
     provenance: the part of the manifest that describes the experts.
     entries: the parts of the manifest that describe trajectories.
-    manifest: the manifest as typed data, and its canonical JSON.
+    features: the names of what a reader of a bundle must know.
+    canonical: JSON with one spelling for each value, by RFC 8785.
+    manifest: the manifest as typed data, and its bytes.
+    keys: which keys of a manifest are known, and what becomes of the others.
     regions: the regions of files that a manifest claims, which must not overlap.
     consistency: checks across the fields of a manifest.
     checksum: the checksum that a manifest carries of its own bytes.
+    text: JSON texts, decoded strictly.
     weight: how much memory a JSON text can need.
     parse: decode and check the bytes of a manifest.
     models: recognise MTT's networks from shapes, names and folder names.

@@ -8,13 +8,16 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NoReturn
 
 from trajfmt.codecs.table import CODECS
 from trajfmt.errors import CorruptError, UnsafeError
+from trajfmt.schema.canonical import MAX_INTEGER
+from trajfmt.schema.features import of_entry, of_weights
 from trajfmt.schema.layout import DTYPES, ParamLayout
 from trajfmt.schema.manifest import (
+    MINOR,
     CodecSettings,
     ConvexEntry,
     Entry,
@@ -22,6 +25,7 @@ from trajfmt.schema.manifest import (
     FullManifest,
     Manifest,
     layout_of,
+    numbered,
 )
 from trajfmt.schema.regions import Regions
 
@@ -54,6 +58,9 @@ def _invalid(message: str, path: object) -> NoReturn:
 def check(manifest: Manifest, path: object) -> None:
     """Check the references, order, sizes and paths in a manifest.
 
+    The passes have the order of section 4 of `spec/v1/spec.md`. Each has a single reason, so that it does not
+    matter what it finds first. Trajectories that are refused are not looked at.
+
     Args:
         manifest: a manifest whose fields have the right types.
         path: the path that error messages name.
@@ -62,44 +69,76 @@ def check(manifest: Manifest, path: object) -> None:
         CorruptError: fields of the manifest contradict each other.
         UnsafeError: a path is unsafe, or a size is impossible.
     """
-    elements = 0
-    for parameter in manifest.parameters:
-        room = 1
-        for dim in parameter.shape:
-            room *= max(dim, 1)
-        if room * 8 > 2**53:
-            raise UnsafeError("size_overflow", f"parameter `{parameter.name}` is too large", path=path)
-        elements += math.prod(parameter.shape)
-    itemsize = DTYPES[manifest.parameters[0].dtype].itemsize
-    if elements * itemsize > 2**53:
-        raise UnsafeError("size_overflow", f"one timestep would have {elements} elements", path=path)
+    for file in manifest.files:
+        if len(file.path) > MAX_PATH or not PATH.fullmatch(file.path):
+            raise UnsafeError("path_unsafe", f"unsafe file path {file.path!r}", path=path)
+    _check_shapes(manifest, path)
     try:
         layout = layout_of(manifest)
     except ValueError as exc:
         raise CorruptError("manifest_inconsistent", str(exc), path=path) from exc
     sizes: dict[str, int] = {}
-    for entry in manifest.files:
-        if len(entry.path) > MAX_PATH or not PATH.fullmatch(entry.path):
-            raise UnsafeError("path_unsafe", f"unsafe file path {entry.path!r}", path=path)
-        if entry.path in sizes:
-            _invalid(f"file {entry.path!r} is listed twice", path)
-        sizes[entry.path] = entry.bytes
-    if isinstance(manifest, FullManifest):
-        _check_codec(manifest, layout, path)
+    for file in manifest.files:
+        if file.path in sizes:
+            _invalid(f"file {file.path!r} is listed twice", path)
+        sizes[file.path] = file.bytes
+    codec = manifest.codec if isinstance(manifest, FullManifest) else None
+    if codec is not None:
+        _check_codec(codec, layout, path)
+    where = "the top level"
+    _check_features(
+        manifest.requires_read, of_weights(layout.dtype, codec.name if codec else None), manifest, where, path
+    )
     regions = Regions(sizes, path)
-    trajectories: Sequence[Entry] = manifest.trajectories
-    for index, trajectory in enumerate(trajectories):
-        _check_common(trajectory, manifest, regions, index, path)
-        if isinstance(trajectory, ConvexEntry):
-            _check_convex(trajectory, layout, regions, index, path)
+    entries: Mapping[int, Entry] = numbered(manifest)
+    for index, entry in entries.items():
+        _check_entry(entry, manifest, index, path)
+        if isinstance(entry, ConvexEntry):
+            _check_convex(entry, layout, index, path)
         else:
-            assert isinstance(manifest, FullManifest)
-            _check_full(trajectory, manifest.codec, layout, regions, index, path)
+            assert codec is not None
+            _check_full(entry, codec, layout, index, path)
+        _check_files(entry, regions, index)
+    for index, entry in entries.items():
+        if entry.buffers is not None:
+            regions.claim_file(entry.buffers, index)
+        if isinstance(entry, ConvexEntry):
+            _claim_convex(entry, layout, regions, index, path)
+        else:
+            assert codec is not None
+            _claim_full(entry, codec, layout, regions, index, path)
     regions.check()
 
 
-def _check_common(entry: Entry, manifest: Manifest, regions: Regions, index: int, path: object) -> None:
-    """Check the fields that both encodings have: `origin`, `numbers` and `buffers`."""
+def _check_shapes(manifest: Manifest, path: object) -> None:
+    """Require that no array can be larger than the largest number of the format."""
+    elements = 0
+    for parameter in manifest.parameters:
+        room = 1
+        for dim in parameter.shape:
+            room *= max(dim, 1)
+        if room * 8 > MAX_INTEGER:
+            raise UnsafeError("size_overflow", f"parameter `{parameter.name}` is too large", path=path)
+        elements += math.prod(parameter.shape)
+    if elements * DTYPES[manifest.parameters[0].dtype].itemsize > MAX_INTEGER:
+        raise UnsafeError("size_overflow", f"one timestep would have {elements} elements", path=path)
+
+
+def _check_features(
+    listed: Sequence[str], needed: Sequence[str], manifest: Manifest, where: str, path: object
+) -> None:
+    """Require that the features in use are listed, and no others unless a later version explains them."""
+    if (set(needed) - set(listed)) if manifest.version.minor > MINOR else listed != needed:
+        _invalid(
+            f"{where}: `requires_read` must be {list(needed)}, got {list(listed)[:8]}; a bundle of an earlier"
+            " draft of the format must be written again",
+            path,
+        )
+
+
+def _check_entry(entry: Entry, manifest: Manifest, index: int, path: object) -> None:
+    """Check what the entries of both encodings have."""
+    _check_features(entry.requires_read, of_entry(entry), manifest, f"trajectory {index}", path)
     if entry.origin is not None and entry.origin.file >= len(manifest.provenance.sources):
         _invalid(
             f"trajectory {index}: its origin is source {entry.origin.file},"
@@ -115,16 +154,19 @@ def _check_common(entry: Entry, manifest: Manifest, regions: Regions, index: int
             f" got {len(numbers)}: {str(numbers[:8])[1:-1]}",
             path,
         )
-    if entry.buffers is not None:
-        if not entry.buffers.endswith(".safetensors"):
-            _invalid(f"trajectory {index}: `buffers` must name a .safetensors file", path)
-        regions.claim_file(entry.buffers, index)
-        regions.own(entry.buffers, index)
+    if entry.buffers is not None and not entry.buffers.endswith(".safetensors"):
+        _invalid(f"trajectory {index}: `buffers` must name a .safetensors file", path)
 
 
-def _check_convex(
-    entry: ConvexEntry, layout: ParamLayout, regions: Regions, index: int, path: object
-) -> None:
+def _check_files(entry: Entry, regions: Regions, index: int) -> None:
+    """Require that the files of an entry are listed, and that no other trajectory has its weights there."""
+    for name in sorted(entry.files):
+        regions.require(name, index)
+    for name in [*entry.weight_files, *([] if entry.buffers is None else [entry.buffers])]:
+        regions.own(name, index)
+
+
+def _check_convex(entry: ConvexEntry, layout: ParamLayout, index: int, path: object) -> None:
     last = entry.timesteps - 1
     rises = all(a < b for a, b in itertools.pairwise(entry.knots))
     if entry.knots[0] != 0 or entry.knots[-1] != last or not rises:
@@ -144,13 +186,21 @@ def _check_convex(
         _invalid(f"trajectory {index}: the shards must hold {wanted} tensors, got {held}", path)
     if len({shard.file for shard in shards}) != len(shards):
         _invalid(f"trajectory {index}: two shards name the same file", path)
+    if entry.table.gram is not None and last > MAX_GRAM:
+        _invalid(f"trajectory {index}: `gram` must be absent above T = {MAX_GRAM}, got T = {last}", path)
+    if entry.table.free and len(entry.knots) != 2:
+        _invalid(f"trajectory {index}: a free table requires two knots, got {len(entry.knots)}", path)
+
+
+def _claim_convex(
+    entry: ConvexEntry, layout: ParamLayout, regions: Regions, index: int, path: object
+) -> None:
     first = 0
-    for shard in shards:
+    for shard in entry.stored(len(layout.parameters)):
         nbytes = layout.position(first + shard.tensors) - layout.position(first)
         regions.claim(shard.file, shard.data, nbytes, index)
-        regions.own(shard.file, index)
         first += shard.tensors
-    table, row = entry.table, 8 * layout.num_layers
+    table, row, last = entry.table, 8 * layout.num_layers, entry.timesteps - 1
     if entry.timesteps * layout.num_layers > MAX_TABLE:
         raise UnsafeError(
             "size_overflow",
@@ -162,23 +212,11 @@ def _check_convex(
     if table.step_norms is not None:
         regions.claim(table.file, table.step_norms, last * row, index)
     if table.gram is not None:
-        if last > MAX_GRAM:
-            _invalid(f"trajectory {index}: `gram` must be absent above T = {MAX_GRAM}, got T = {last}", path)
         regions.claim(table.file, table.gram, 8 * entry.timesteps**2, index)
-    if entry.table.free and len(entry.knots) != 2:
-        _invalid(f"trajectory {index}: a free table requires two knots, got {len(entry.knots)}", path)
 
 
-def _check_codec(manifest: FullManifest, layout: ParamLayout, path: object) -> None:
-    codec = manifest.codec
-    known = CODECS.get(codec.name)
-    if known is None:
-        raise CorruptError(
-            "manifest_invalid", f"`codec` must be one of {', '.join(CODECS)}, got {codec.name!r}", path=path
-        )
-    needs = [] if known.feature is None else [known.feature]
-    if manifest.requires_read != needs:
-        _invalid(f"`requires_read` must be {needs} for codec {codec.name!r}", path)
+def _check_codec(codec: CodecSettings, layout: ParamLayout, path: object) -> None:
+    known = CODECS[codec.name]
     if (codec.chunk is not None) != known.chunked or (codec.keyframe is None) != (known.keyframe is None):
         _invalid(f"codec {codec.name!r} has missing or superfluous settings", path)
     if codec.chunk is not None and codec.chunk > layout.size:
@@ -186,24 +224,15 @@ def _check_codec(manifest: FullManifest, layout: ParamLayout, path: object) -> N
 
 
 def _check_full(
-    entry: FullEntry,
-    codec: CodecSettings,
-    layout: ParamLayout,
-    regions: Regions,
-    index: int,
-    path: object,
+    entry: FullEntry, codec: CodecSettings, layout: ParamLayout, index: int, path: object
 ) -> None:
     if not entry.file.endswith(".h5"):
         _invalid(f"trajectory {index}: a full trajectory must be in an .h5 file, got {entry.file!r}", path)
     chunked = CODECS[codec.name].chunked
     if (entry.data is None) != chunked or (entry.chunks is None) == chunked:
         _invalid(f"trajectory {index}: codec `none` requires `data`, other codecs require `chunks`", path)
-    regions.own(entry.file, index)
-    if entry.data is not None:
-        regions.claim(entry.file, entry.data, entry.timesteps * layout.nbytes, index)
     if entry.chunks is not None:
-        chunk = codec.chunk or 1
-        count = entry.timesteps * -(-layout.size // chunk)
+        count = entry.timesteps * -(-layout.size // (codec.chunk or 1))
         offsets, lengths, slopes = entry.chunks.offsets, entry.chunks.sizes, entry.chunks.slopes
         if (slopes is None) != (codec.keyframe is None):
             _invalid(f"trajectory {index}: codecs with keyframes require `slopes`, others have none", path)
@@ -214,8 +243,22 @@ def _check_full(
                 + "".join(f" and {length} slopes" for length in found[2:]),
                 path,
             )
-        regions.claim_all(entry.file, offsets, lengths, index)
-        stored, decoded = sum(lengths), count * chunk * layout.numpy_dtype.itemsize
+
+
+def _claim_full(
+    entry: FullEntry,
+    codec: CodecSettings,
+    layout: ParamLayout,
+    regions: Regions,
+    index: int,
+    path: object,
+) -> None:
+    if entry.data is not None:
+        regions.claim(entry.file, entry.data, entry.timesteps * layout.nbytes, index)
+    if entry.chunks is not None:
+        regions.claim_all(entry.file, entry.chunks.offsets, entry.chunks.sizes, index)
+        stored = sum(entry.chunks.sizes)
+        decoded = len(entry.chunks.sizes) * (codec.chunk or 1) * layout.numpy_dtype.itemsize
         if decoded > MAX_EXPANSION * stored:
             raise UnsafeError(
                 "size_overflow",

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from trajfmt.schema.provenance import Count, Index, Positive, Sha256
+from trajfmt.schema.provenance import Count, Index, Positive, Sha256, Text
 
 __all__ = [
     "MAX_TIMESTEPS",
@@ -16,6 +16,7 @@ __all__ = [
     "Entry",
     "FullEntry",
     "Origin",
+    "RefusedEntry",
     "ShardEntry",
     "TableEntry",
 ]
@@ -88,6 +89,8 @@ class ConvexEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """The safetensors file of the module buffers, named `{t:05d}/{name}` at every knot."""
 
     origin: Origin | None = None
+    requires_read: list[Text] = []  # msgspec copies mutable defaults
+    """The features that a reader of this trajectory must know, in order; see `trajfmt.schema.features`."""
 
     @property
     def stored_timesteps(self) -> Sequence[int]:
@@ -185,6 +188,8 @@ class FullEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """The safetensors file of the module buffers, named `{t:05d}/{name}` at every timestep."""
 
     origin: Origin | None = None
+    requires_read: list[Text] = []  # msgspec copies mutable defaults
+    """The features that a reader of this trajectory must know, in order; see `trajfmt.schema.features`."""
 
     @property
     def stored_timesteps(self) -> Sequence[int]:
@@ -209,6 +214,17 @@ class FullEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         """
         buffers = None if self.buffers is None else names[-1]
         return msgspec.structs.replace(self, file=names[0], buffers=buffers)
+
+
+class RefusedEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A trajectory that needs a feature which this library does not know.
+
+    It has what an entry of any minor version has. Nothing else in it is looked at.
+    """
+
+    timesteps: Annotated[int, msgspec.Meta(ge=2, le=MAX_TIMESTEPS)]
+    digest: Sha256
+    requires_read: list[Text]
 
 
 Entry = ConvexEntry | FullEntry

@@ -1,4 +1,4 @@
-"""The manifest as typed data, and its canonical JSON.
+"""The manifest as typed data, and its bytes.
 
 This module and `entries` define the structure and the types of every field. `parse` decodes and checks the
 bytes of a manifest. `spec/v1/spec.md` is normative, and `spec/v1/manifest.schema.json` is equivalent to the
@@ -11,6 +11,8 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from trajfmt.codecs.table import CODECS
+from trajfmt.schema.canonical import canonical
 from trajfmt.schema.checksum import KEY, with_checksum
 from trajfmt.schema.entries import (
     MAX_TIMESTEPS,
@@ -19,9 +21,11 @@ from trajfmt.schema.entries import (
     Entry,
     FullEntry,
     Origin,
+    RefusedEntry,
     ShardEntry,
     TableEntry,
 )
+from trajfmt.schema.keys import merge
 from trajfmt.schema.layout import MAX_DIMS, MAX_TEXT, Dtype, Layer, Parameter, ParamLayout
 from trajfmt.schema.provenance import (
     FACTORY,
@@ -69,13 +73,16 @@ __all__ = [
     "ParameterEntry",
     "Preprocessing",
     "Provenance",
+    "RefusedEntry",
     "ShardEntry",
     "SourceFile",
     "TableEntry",
     "TimestepUnit",
     "Version",
     "encode",
+    "entry_at",
     "layout_of",
+    "numbered",
 ]
 
 FILE_NAME: Final = "manifest.json"
@@ -131,7 +138,11 @@ class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class CodecSettings(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True
 ):
-    """The codec of a full bundle and its settings."""
+    """The codec of a full bundle and its settings.
+
+    Raises:
+        ValueError: there is no such codec.
+    """
 
     name: Text
     """Name of a codec in `trajfmt.codecs.table`."""
@@ -141,6 +152,10 @@ class CodecSettings(
 
     keyframe: Positive | None = None
     """Distance in timesteps between keyframes, for codec `archive`."""
+
+    def __post_init__(self) -> None:
+        if self.name not in CODECS:
+            raise ValueError(f"a codec must be one of {', '.join(CODECS)}, got {self.name!r}")
 
 
 class _Manifest(
@@ -165,11 +180,19 @@ class _Manifest(
     extensions: dict[str, Any] = {}
     """Private keys. They are top-level keys `x_…` of the JSON."""
 
+    refused: dict[int, RefusedEntry] = {}
+    """The trajectories that need features which this library does not know, by number."""
+
+    unread: dict[str, Any] = {}
+    """Unknown keys of the provenance, as `trajfmt.schema.keys.unknown` returns them."""
+
 
 class ConvexManifest(_Manifest, frozen=True, kw_only=True, tag="convex"):
     """Manifest of a bundle of convexified trajectories (`.mct`)."""
 
     trajectories: list[ConvexEntry]
+    """The trajectories that this library can read, in order. All of them, unless some are `refused`."""
+
     smoothed: bool = False
     """Whether inserted waypoints and the last timestep were averaged with their neighbours."""
 
@@ -179,23 +202,45 @@ class FullManifest(_Manifest, frozen=True, kw_only=True, tag="full"):
 
     codec: CodecSettings
     trajectories: list[FullEntry]
+    """The trajectories that this library can read, in order. All of them, unless some are `refused`."""
 
 
 Manifest = ConvexManifest | FullManifest
 
 
 def encode(manifest: Manifest) -> bytes:
-    """Return the canonical JSON of a manifest: UTF-8, sorted keys, no spaces, one newline at the end.
+    """Return the canonical JSON of a manifest, followed by one line feed.
 
-    The text contains its own checksum.
+    The text contains its own checksum. No trajectory may be refused, because nobody could write its entry.
+
+    Raises:
+        ValueError: a number is not finite, or a text is no Unicode.
     """
+    assert not manifest.refused
     plain: dict[str, Any] = msgspec.to_builtins(manifest)
     plain |= plain.pop("extensions", {})
-    return with_checksum(lambda value: msgspec.json.encode({**plain, KEY: value}, order="sorted") + b"\n")
+    merge(plain["provenance"], plain.pop("unread", {}), Provenance)
+    return with_checksum(lambda value: canonical({**plain, KEY: value}) + b"\n")
+
+
+def entry_at(manifest: Manifest, number: int) -> Any:
+    """Return the entry of a trajectory that can be read, by its number."""
+    return manifest.trajectories[number - sum(other < number for other in manifest.refused)]
+
+
+def numbered(manifest: Manifest) -> dict[int, Any]:
+    """Return the entries of the trajectories that can be read, by the number of the trajectory."""
+    count = len(manifest.trajectories) + len(manifest.refused)
+    numbers = (number for number in range(count) if number not in manifest.refused)
+    return dict(zip(numbers, manifest.trajectories, strict=True))
 
 
 def layout_of(manifest: Manifest) -> ParamLayout:
-    """Return the parameter layout that a manifest describes."""
+    """Return the parameter layout that a manifest describes.
+
+    Raises:
+        ValueError: the parameters or layers break a rule of the format.
+    """
     return ParamLayout(
         tuple(Parameter(p.name, tuple(p.shape), p.dtype) for p in manifest.parameters),
         tuple(Layer(layer.name, tuple(layer.parameters)) for layer in manifest.layers),

@@ -1,32 +1,48 @@
 """Decode and check the bytes of a manifest.
 
-This module applies the rules for JSON, versions and features. `consistency` holds the checks across fields.
+This module applies the rules for JSON, versions, features and keys, in the order of section 4 of
+`spec/v1/spec.md`. `consistency` holds the checks across fields.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import re
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import msgspec
 
-from trajfmt.codecs.table import CODECS
 from trajfmt.errors import CorruptError, NotABundleError, UnsafeError
+from trajfmt.schema import features
 from trajfmt.schema.checksum import KEY, is_checksum, matches
 from trajfmt.schema.consistency import MAX_PATH, PATH, check
-from trajfmt.schema.manifest import FORMAT, MAJOR, MAX_BYTES, MINOR, ConvexManifest, FullManifest, Manifest
+from trajfmt.schema.keys import sift, unknown
+from trajfmt.schema.manifest import (
+    FORMAT,
+    MAJOR,
+    MAX_BYTES,
+    MINOR,
+    ConvexManifest,
+    FullManifest,
+    Manifest,
+    RefusedEntry,
+)
+from trajfmt.schema.provenance import Provenance
+from trajfmt.schema.text import decode
 from trajfmt.schema.weight import MAX_MANIFEST_WEIGHT, weight
 
-__all__ = ["MAX_PATH", "PATH", "READ_FEATURES", "WRITE_FEATURES", "check_writable", "parse"]
+__all__ = ["MAX_PATH", "PATH", "WRITE_FEATURES", "check_writable", "parse", "refusal"]
 
-READ_FEATURES: Final = frozenset(codec.feature for codec in CODECS.values() if codec.feature)
 WRITE_FEATURES: Final[frozenset[str]] = frozenset()
+
+_KINDS: Final[dict[str, type[ConvexManifest] | type[FullManifest]]] = {
+    "convex": ConvexManifest,
+    "full": FullManifest,
+}
 
 
 def parse(data: bytes, *, path: object = None) -> Manifest:
     """Decode and check a manifest.
+
+    A trajectory that needs an unknown feature is `refused` in the result, and the others can be read.
 
     Args:
         data: the bytes of `manifest.json`.
@@ -52,58 +68,23 @@ def parse(data: bytes, *, path: object = None) -> Manifest:
             path=path,
         )
     try:
-        raw = json.loads(
-            data.decode("utf-8"),
-            object_pairs_hook=_no_duplicates,
-            parse_constant=_no_constant,
-            parse_float=_finite,
-        )
-        if _SURROGATE.search(data):
-            json.dumps(raw, ensure_ascii=False).encode()  # fails for half of a surrogate pair
-    except (ValueError, RecursionError) as exc:
+        raw = decode(data)
+    except ValueError as exc:
         raise CorruptError("manifest_invalid", f"not valid JSON: {exc}", path=path) from exc
     _check_version(raw, path)
     _check_checksum(raw, data, path)
     _check_features(raw, path)
-    extensions = {key: raw.pop(key) for key in [key for key in raw if key.startswith("x_")]}
-    if "extensions" in raw:
-        raise CorruptError(
-            "manifest_invalid", "unknown key `extensions`; private keys must start with `x_`", path=path
-        )
     try:
-        manifest: Manifest = msgspec.convert(raw, ConvexManifest | FullManifest)
-    except (msgspec.ValidationError, ValueError, RecursionError, OverflowError) as exc:
-        raise CorruptError("manifest_invalid", str(exc), path=path) from exc
+        manifest = _converted(raw)
+    except ValueError as exc:
+        message = str(exc).replace(" | null", "")  # what optional keys are for msgspec; null is refused
+        raise CorruptError("manifest_invalid", message, path=path) from exc
     check(manifest, path)
-    return msgspec.structs.replace(manifest, extensions=extensions) if extensions else manifest
-
-
-_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
-"""An escape of half of a surrogate pair. UTF-8 itself cannot contain one."""
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in result:
-            raise ValueError(f"key {key!r} appears twice")
-        result[key] = value
-    return result
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is outside the range of float64")
-    return value
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
+    return manifest
 
 
 def _check_version(raw: object, path: object) -> None:
-    """Refuse other formats and unknown versions.
+    """Refuse other formats and unknown major versions.
 
     This check comes before all others, because a newer manifest may have keys that would be reported instead.
     """
@@ -112,11 +93,11 @@ def _check_version(raw: object, path: object) -> None:
     version = raw.get("version")
     if isinstance(version, dict):
         major, minor = version.get("major"), version.get("minor")
-        if type(major) is int and type(minor) is int and (major != MAJOR or minor > MINOR):
+        if type(major) is int and type(minor) is int and major != MAJOR:
             raise NotABundleError(
                 "unknown_version",
-                f"written in format version {major}.{minor}, but this library reads versions up to"
-                f" {MAJOR}.{MINOR}; install a newer trajfmt",
+                f"written in format version {major}.{minor}, but this library reads version {MAJOR};"
+                " install a newer trajfmt",
                 path=path,
             )
 
@@ -142,29 +123,94 @@ def _check_checksum(raw: dict[str, Any], data: bytes, path: object) -> None:
 
 
 def _check_features(raw: dict[str, Any], path: object) -> None:
-    """Refuse unknown features that a reader needs."""
-    wanted = raw.get("requires_read")
-    if isinstance(wanted, list):
-        for feature in wanted:
-            if isinstance(feature, str) and feature not in READ_FEATURES:
-                raise NotABundleError(
-                    "unknown_feature",
-                    f"reading needs the feature {feature!r}, which this library does not know;"
-                    " install a newer trajfmt",
-                    path=path,
-                )
+    """Refuse unknown features that a reader of any trajectory needs."""
+    if missing := _unknown_features(raw):
+        raise NotABundleError(
+            "unknown_feature",
+            f"reading needs the feature {missing[0]!r}, which this library does not know;"
+            " install a newer trajfmt",
+            path=path,
+        )
+
+
+def _unknown_features(raw: object) -> list[str]:
+    """Return the unknown features that a decoded object lists in its `requires_read`, if it is an object."""
+    wanted = raw.get("requires_read") if isinstance(raw, dict) else None
+    return features.unknown(wanted) if isinstance(wanted, list) else []
+
+
+def _converted(raw: dict[str, Any]) -> Manifest:
+    """Return a decoded manifest as typed data.
+
+    Raises:
+        ValueError: a key, a type or a range is wrong. (Also `msgspec.ValidationError`.)
+    """
+    encoding, version = raw.get("encoding"), raw.get("version")
+    kind = _KINDS.get(encoding) if isinstance(encoding, str) else None
+    newer = isinstance(version, dict) and type(version.get("minor")) is int and version["minor"] > MINOR
+    extensions = {key: raw.pop(key) for key in [key for key in raw if key.startswith("x_")]}
+    refused, entries = {}, raw.get("trajectories")
+    if isinstance(entries, list):
+        numbers = [number for number, entry in enumerate(entries) if _unknown_features(entry)]
+        refused = {number: msgspec.convert(entries[number], RefusedEntry) for number in numbers}
+        raw["trajectories"] = [entry for number, entry in enumerate(entries) if number not in refused]
+    provenance = raw.get("provenance")
+    if newer and isinstance(provenance, dict):
+        raw["provenance"] = {key: value for key, value in provenance.items() if _is_fact(key, value)}
+    unread = unknown(raw.get("provenance"), Provenance)
+    if kind is not None:
+        if odd := {"extensions", "refused", "unread"} & set(() if newer else raw):
+            raise ValueError(f"unknown key `{odd.pop()}`; private keys must start with `x_`")
+        raw = sift(raw, kind, drop=newer, also=frozenset({"encoding"}))
+    manifest: Manifest = msgspec.convert(raw, ConvexManifest | FullManifest)
+    return msgspec.structs.replace(manifest, extensions=extensions, refused=refused, unread=unread)
+
+
+def _is_fact(key: str, value: object) -> bool:
+    """Return whether this library understands a fact of a later version about the experts."""
+    try:
+        msgspec.convert(sift({key: value}, Provenance, drop=True), Provenance)
+    except ValueError:
+        return key == "sources"
+    return True
+
+
+def refusal(number: int, entry: RefusedEntry, *, path: object = None) -> NotABundleError:
+    """Return the error for a trajectory that needs a feature which this library does not know.
+
+    Args:
+        number: the number of the trajectory.
+        entry: its entry in the manifest.
+        path: the path that error messages name.
+    """
+    missing = features.unknown(entry.requires_read)[0]
+    return NotABundleError(
+        "unknown_feature",
+        f"trajectory {number}: reading needs the feature {missing!r}, which this library does not know;"
+        " install a newer trajfmt, or use the other trajectories",
+        path=path,
+    )
 
 
 def check_writable(manifest: Manifest, *, path: object = None) -> None:
-    """Require that this library knows every feature in `requires_write`.
+    """Require that this library knows everything in a bundle that it must not lose by writing a manifest.
 
     Args:
         manifest: the manifest of a bundle that is to be extended.
         path: the path that error messages name.
 
     Raises:
-        NotABundleError: this library does not know one of the features.
+        NotABundleError: the bundle has a later version, or needs a feature that this library does not know.
     """
+    if manifest.version.minor > MINOR:
+        raise NotABundleError(
+            "unknown_version",
+            f"written in format version {MAJOR}.{manifest.version.minor}, but this library appends to bundles"
+            f" of versions up to {MAJOR}.{MINOR} only; install a newer trajfmt",
+            path=path,
+        )
+    for number, entry in manifest.refused.items():
+        raise refusal(number, entry, path=path)
     for feature in manifest.requires_write:
         if feature not in WRITE_FEATURES:
             raise NotABundleError(

@@ -1,7 +1,7 @@
 """The provenance of a bundle: network, data set, preprocessing and source files, and how each fact is known.
 
 This module defines the structure and the types of the key `provenance` in the manifest, sections 3.6 and 3.7
-of `spec/v1/spec.md`.
+of `spec/v1/spec.md`. Its objects are open: a key that is unknown here has no effect, and an append keeps it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from trajfmt.schema.canonical import MAX_INTEGER
 from trajfmt.schema.layout import MAX_TEXT
 
 __all__ = [
@@ -36,8 +37,8 @@ MAX_FACTORY: Final = 200
 """Largest length of a factory in characters."""
 
 
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-Positive = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=MAX_INTEGER)]
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT)]
 Scalar = str | int | float | bool | None
@@ -51,7 +52,7 @@ the training run itself, from a source file that states it, or from the file lay
 writes it always does the same."""
 
 
-class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+class Model(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The network of the experts. A fact that is absent is unknown.
 
     Raises:
@@ -86,9 +87,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             raise ValueError(f"a model of family {self.family!r} has no `factory`")
 
 
-class Preprocessing(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True
-):
+class Preprocessing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How images are transformed before the network receives them."""
 
     kind: Literal["none", "normalize", "zca"]
@@ -107,7 +106,7 @@ class Preprocessing(
     because its last bits differ between machines."""
 
 
-class TimestepUnit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+class TimestepUnit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The amount of training between two consecutive timesteps."""
 
     kind: Literal["epoch", "step"]
@@ -115,7 +114,7 @@ class TimestepUnit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Number of epochs or steps."""
 
 
-class SourceFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SourceFile(msgspec.Struct, frozen=True):
     """A file that the bundle was converted from."""
 
     name: Text
@@ -123,7 +122,7 @@ class SourceFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: Sha256
 
 
-class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Facts about the experts of a bundle. A fact that is absent is unknown."""
 
     dataset: Text | None = None

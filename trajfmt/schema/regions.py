@@ -47,6 +47,19 @@ class Regions:
                 path=self._path,
             )
 
+    def require(self, name: str, index: int) -> None:
+        """Require that trajectory `index` uses a listed file.
+
+        Raises:
+            CorruptError: the file is not listed.
+        """
+        if name not in self._sizes:
+            raise CorruptError(
+                "manifest_inconsistent",
+                f"trajectory {index}: file {name!r} is not listed in `files`",
+                path=self._path,
+            )
+
     def claim(self, name: str, start: int, nbytes: int, index: int) -> None:
         """Claim `nbytes` bytes of a file from `start` on for trajectory `index`.
 
@@ -109,12 +122,7 @@ class Regions:
                 )
 
     def _size(self, name: str, index: int) -> int:
-        if name not in self._sizes:
-            raise CorruptError(
-                "manifest_inconsistent",
-                f"trajectory {index}: file {name!r} is not listed in `files`",
-                path=self._path,
-            )
+        self.require(name, index)
         return self._sizes[name]
 
     def _beyond(self, name: str, start: int, nbytes: int, index: int) -> NoReturn:

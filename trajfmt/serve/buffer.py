@@ -23,7 +23,7 @@ from trajfmt.bundle.reader import Bundle, Trajectory
 from trajfmt.bundle.reader import open as open_bundle
 from trajfmt.errors import NotABundleError, UsageError, display
 from trajfmt.schema.layout import DTYPES, ParamLayout
-from trajfmt.schema.manifest import FILE_NAME, FullEntry
+from trajfmt.schema.manifest import FILE_NAME, FullEntry, entry_at
 from trajfmt.serve.stub import Stub, read_stub
 from trajfmt.storage.address import Address, located
 from trajfmt.storage.files import BundleFiles
@@ -196,7 +196,7 @@ class _Reader:
     def _flat(self, t: int, start: int, stop: int) -> NDArray[np.generic]:
         """Return elements `start:stop` at t in writable memory that nothing else uses."""
         bundle, trajectory = self.bundle, self.trajectory
-        entry, layout = bundle.manifest.trajectories[trajectory.index], bundle.layout
+        entry, layout = entry_at(bundle.manifest, trajectory.index), bundle.layout
         if self.knots:
             return np.array(trajectory.knot(t)[start:stop])
         if not isinstance(entry, FullEntry):

@@ -17,7 +17,7 @@ from trajfmt.bundle.reader import Bundle
 from trajfmt.bundle.reader import open as open_bundle
 from trajfmt.errors import CorruptError, MissingError, UsageError, display
 from trajfmt.schema.layout import MAX_TEXT
-from trajfmt.schema.manifest import ConvexManifest
+from trajfmt.schema.manifest import ConvexManifest, numbered
 from trajfmt.storage.address import Address, Place, located
 from trajfmt.storage.opened import OpenFile
 
@@ -110,8 +110,9 @@ class Stub(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 def digest_of(bundle: Bundle, first: int, count: int) -> str:
     """Return a hash that identifies a range of trajectories."""
-    entries = bundle.manifest.trajectories[first : first + count]
-    return hashlib.sha256("".join(entry.digest for entry in entries).encode()).hexdigest()
+    entries = {**numbered(bundle.manifest), **bundle.manifest.refused}
+    digests = [entries[number].digest for number in range(first, first + count) if number in entries]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def stub_for(

@@ -11,7 +11,7 @@ import errno
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -30,19 +30,35 @@ _ERRNO: Final = re.compile(r"errno = (\d+)")
 _OF_CONTENTS: Final = (0, errno.EINVAL, errno.EOVERFLOW, errno.EFBIG, errno.ENOENT)
 """Error numbers of reads at places that the metadata name, and that no file has."""
 
+_SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
+"""What an HDF5 file of a bundle begins with. HDF5 itself looks for it at later places, too."""
+
 _ODD: Final = 8
 """Superfluous objects that are named."""
 
 
-def check(path: Path, expected: Mapping[str, Dataset | Scale]) -> Iterator[FormatError]:
+def check(
+    path: Path, expected: Mapping[str, Dataset | Scale], *, beside: Collection[str] = ()
+) -> Iterator[FormatError]:
     """Yield every disagreement of a file with the manifest.
+
+    Args:
+        path: the file.
+        expected: its datasets.
+        beside: names at the top of the file that nothing is required of, and that may be absent.
 
     Raises:
         ReadError: the operating system cannot read the file, which says nothing about its contents.
     """
     try:
+        with path.open("rb") as stream:
+            if stream.read(len(_SIGNATURE)) != _SIGNATURE:
+                message = "not an HDF5 file: it must begin with the signature of HDF5"
+                yield CorruptError("header_invalid", message, path=path)
+                return
         with h5py.File(path, "r", locking=False) as file:  # some file systems have no locks
-            yield from _names(file, dict.fromkeys((name.partition("/")[0] for name in expected), True), path)
+            top = dict.fromkeys((name.partition("/")[0] for name in expected), True)
+            yield from _names(file, dict.fromkeys(beside, False) | top, path)
             groups: dict[str, dict[str, bool]] = defaultdict(dict)
             for name, place in expected.items():
                 group, _, inner = name.rpartition("/")
@@ -115,7 +131,7 @@ def _superfluous(group: h5py.Group, name: str, path: Path) -> Iterator[FormatErr
         yield CorruptError("header_mismatch", f"`{name}` is not in the manifest", path=path)
 
 
-def _unsafe(item: h5py.Dataset, kinds: str = "fu") -> str | None:
+def _unsafe(item: h5py.Dataset, kinds: str = "fiu") -> str | None:
     """Return why the data of a dataset must not be read by other tools, or None if they may."""
     creation = item.id.get_create_plist()
     if creation.get_external_count() or creation.get_layout() == h5py.h5d.VIRTUAL:
@@ -137,7 +153,7 @@ def _dataset(file: h5py.File, name: str, place: Dataset | Scale, path: Path) -> 
     if not isinstance(item, h5py.Dataset):
         yield UnsafeError("hdf5_unsafe", f"`{name}` is not a dataset", path=path)
         return
-    if problem := _unsafe(item, "fu" if isinstance(place, Dataset) else place.kind):
+    if problem := _unsafe(item, "fiu" if isinstance(place, Dataset) else place.kind):
         yield UnsafeError("hdf5_unsafe", f"`{name}` {problem}", path=path)
         return
     if isinstance(place, Scale):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import math
 import struct
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from containers import (
     ITEM,
     buffer_file,
     canonical,
+    exact,
     frame,
     hdf5,
     item_type,
@@ -105,7 +107,7 @@ def common(params: list, dtype: str, layers: list, extra: dict) -> dict:
     return {
         "format": "trajfmt",
         "version": {"major": 1, "minor": 0},
-        "requires_read": [],
+        "requires_read": [] if dtype in ("F32", "F64") else [f"dtype.{dtype}"],
         "requires_write": [],
         "generator": {"name": "spec-vectors", "version": "1"},
         "parameters": [{"name": name, "shape": shape, "dtype": dtype} for name, shape in params],
@@ -122,6 +124,14 @@ def seal(manifest: dict, files: Files) -> Files:
         {"path": path, "bytes": len(data), "sha256": sha(data)} for path, data in sorted(files.items())
     ]
     return {**files, "manifest.json": sealed(manifest, lambda value: canonical(value) + b"\n")}
+
+
+def resealed(files: Files, path: str, new: bytes, /, **changes: object) -> Files:
+    """Return the bundle with another file in place of one, and hashes to match."""
+    manifest = json.loads(files["manifest.json"])
+    rest = {name: old for name, old in files.items() if name not in ("manifest.json", "expected.json")}
+    manifest["trajectories"][0].update(changes)
+    return seal(manifest, {**rest, path: new})
 
 
 def tensor_layers(params: list) -> list:
@@ -184,9 +194,10 @@ def convex(
         files[table] = hdf5(fill)
         entry |= {"table": places, **({} if origin is None else {"origin": origin})}
         answers = carry(files, index, entry, wanted)
+        declare(entry)
         entries.append(entry)
         last = len(theta) - 1
-        ts = sorted({0, 0.25, 0.5, last / 3, last / 2, last - 0.125, last, *times})
+        ts = sorted({0, 0.25, 0.5, last / 3, last / 2, last - 0.125, last, *times, *wanted.get("at", [])})
         expected.append(
             {
                 "original": listed(theta),
@@ -200,7 +211,7 @@ def convex(
     manifest = common(params, dtype, layers, extra) | {"encoding": "convex", "trajectories": entries}
     if smooth:
         manifest["smoothed"] = True
-    return {**seal(manifest, files), "expected.json": canonical({"trajectories": expected}) + b"\n"}
+    return {**seal(manifest, files), "expected.json": exact({"trajectories": expected})}
 
 
 def place_knots(files: Files, index: int, made: list[tuple[bytes, list[str]]]) -> dict:
@@ -238,6 +249,14 @@ def carry(files: Files, index: int, entry: dict, wanted: dict) -> dict:
     return answers
 
 
+def declare(entry: dict) -> None:
+    """Name the features of an entry, if it has any."""
+    used = {"buffers": "buffers" in entry, "knots.shards": "shards" in entry}
+    used["table.free"] = "free" in entry.get("table", {})
+    if any(used.values()):
+        entry["requires_read"] = [name for name, is_used in used.items() if is_used]
+
+
 def full(
     thetas: list[np.ndarray],
     codec: dict,
@@ -269,11 +288,12 @@ def full(
         files[name] = hdf5(fill)
         entry = {"timesteps": len(theta), "file": name, "digest": digest(theta), **place}
         answers = carry(files, index, entry, (carried or {}).get(index, {}))
+        declare(entry)
         entries.append(entry)
         weights = [{"t": t, "values": row} for t, row in enumerate(listed(theta))]
         expected.append({"original": listed(theta), "weights": weights, **answers})
     manifest = common(params, dtype, tensor_layers(params), extra)
     manifest |= {"encoding": "full", "codec": codec, "trajectories": entries}
     if codec["name"] != "none":
-        manifest["requires_read"] = [f"codec.{codec['name']}"]
-    return {**seal(manifest, files), "expected.json": canonical({"trajectories": expected}) + b"\n"}
+        manifest["requires_read"] = [f"codec.{codec['name']}", *manifest["requires_read"]]
+    return {**seal(manifest, files), "expected.json": exact({"trajectories": expected})}

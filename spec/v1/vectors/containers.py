@@ -11,6 +11,7 @@ import json
 import math
 import struct
 from collections.abc import Callable
+from decimal import Decimal
 
 import h5py
 import ml_dtypes
@@ -21,8 +22,34 @@ ITEM = {"F16": "<f2", "BF16": ml_dtypes.bfloat16, "F32": "<f4", "F64": "<f8"}
 
 
 def canonical(value: object) -> bytes:
-    """Return JSON with sorted keys and no spaces."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    """Return canonical JSON, RFC 8785."""
+    return spelled(value).encode()
+
+
+def spelled(value: object) -> str:
+    """Return a value as canonical JSON."""
+    if isinstance(value, dict):
+        keys = sorted(value, key=lambda key: key.encode("utf-16-be"))
+        return "{" + ",".join(f"{spelled(key)}:{spelled(value[key])}" for key in keys) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(spelled, value)) + "]"
+    return ecmascript(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
+
+
+def ecmascript(number: float) -> str:
+    """Return a number as JavaScript prints it."""
+    shortest = Decimal(repr(number)).normalize()
+    if number == 0:
+        return "0"
+    if 1e-6 <= abs(number) < 1e21:
+        return f"{shortest:f}"
+    mantissa, _, exponent = f"{shortest:e}".partition("e")
+    return f"{mantissa}e{int(exponent):+d}"
+
+
+def exact(value: object) -> bytes:
+    """Return JSON in which every float64 reads back as it was, minus zero too, and a line end."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode() + b"\n"
 
 
 def sealed(manifest: dict, write: Callable[[object], bytes] = canonical) -> bytes:
@@ -42,14 +69,19 @@ def spans(params: list) -> list[tuple[int, int]]:
 def narrow(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Return float64 rounded once to an item type; to bfloat16 numpy goes by float32, and rounds twice."""
     if dtype == ml_dtypes.bfloat16:
-        fraction, exponent = np.frexp(values)
-        values = np.ldexp(np.round(fraction * 256), exponent - 8)
-    return values.astype(dtype)
+        step = np.maximum(np.frexp(values)[1] - 8, -133)
+        values = np.ldexp(np.round(np.ldexp(values, -step)), step)
+    with np.errstate(over="ignore"):
+        return values.astype(dtype)
 
 
 def listed(values: np.ndarray) -> list:
-    """Return numbers of any item type as Python's, exactly."""
-    return values.astype(np.float64).tolist()
+    """Return numbers of any item type as Python's, exactly; what JSON does not have as text."""
+    numbers = values.astype(np.float64).tolist()
+    if np.isfinite(values.astype(np.float64)).all():
+        return numbers
+    names = {math.inf: "Infinity", -math.inf: "-Infinity"}
+    return [names.get(number, number) for number in numbers]
 
 
 def hdf5(fill: Callable[[h5py.File], None]) -> bytes:

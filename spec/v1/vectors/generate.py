@@ -33,6 +33,7 @@ def write(folder: Path) -> None:
             entries.append({"name": Path(name).stem, "file": f"{kind}/{name}", "kind": "bundle", **about})
     for entry in entries:
         entry["valid"] = "reason" not in entry
+        entry["classes"] = classes(entry)
     zstd = ".".join(map(str, zstandard.ZSTD_VERSION))
     index = {
         "version": {"major": 1, "minor": 0},
@@ -40,6 +41,25 @@ def write(folder: Path) -> None:
         "vectors": entries,
     }
     put(folder / "index.json", one_per_line(index))
+
+
+OF_WEIGHTS = {
+    *("not_a_bundle", "unknown_version", "unknown_feature", "hash_mismatch", "path_unsafe"),
+    *("file_missing", "file_size_mismatch", "header_invalid", "header_too_large", "header_mismatch"),
+    *("beta_invalid", "chunk_invalid"),
+}
+"""Reasons for which a reader of weights refuses what would harm it or give wrong weights."""
+
+
+def classes(entry: dict) -> list[str]:
+    """Return the conformance classes that a vector is for; see section 1.1 of `spec.md`."""
+    stage = entry.get("stage")
+    if stage == "validate":
+        return ["validator"]
+    weights = entry["valid"] or (entry["reason"] in OF_WEIGHTS and stage != "verify")
+    found = ["weights"] if weights and not entry.pop("beside", False) else []
+    writer = entry["valid"] and (entry.get("canonical") or entry["kind"] == "bundle")
+    return [*found, "full", "validator", *(["writer"] if writer and "minor" not in entry["name"] else [])]
 
 
 def one_per_line(index: dict) -> bytes:

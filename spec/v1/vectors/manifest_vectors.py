@@ -10,6 +10,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import manifest_facts
+import minor_vectors
 from containers import sealed
 from manifest_entries import carried, shards
 from manifest_limits import allowed, checksums, limits, overlaps
@@ -18,9 +20,10 @@ from manifests import (
     convex,
     everything,
     full,
-    line,
+    narrow,
     nested,
     put,
+    respelled,
     sharded,
     text,
     without,
@@ -51,16 +54,8 @@ def valid() -> Iterator[Vector]:
         ),
         ("minimal-full-archive", full("archive"), "the smallest full manifest, codec archive"),
         ("every-key", everything(), "every optional key of the convex encoding"),
-        (
-            "minimal-full-f16",
-            put(put(full("none"), f"{p}.dtype", "F16"), "files.0.bytes", 618),
-            "16-bit floats",
-        ),
-        (
-            "minimal-full-bf16",
-            put(put(full("none"), f"{p}.dtype", "BF16"), "files.0.bytes", 618),
-            "16-bit floats with the exponent of 32-bit ones",
-        ),
+        ("minimal-full-f16", narrow("F16"), "16-bit floats"),
+        ("minimal-full-bf16", narrow("BF16"), "16-bit floats with the exponent of 32-bit ones"),
         ("sharded", sharded(), "knots in two files, cut between the knots, and an index"),
         ("no-step-norms", without_norms(c), "step norms that are not known"),
         ("numbers", put(full("none"), "trajectories.0.numbers", [5, 9]), "numbers of a full trajectory"),
@@ -76,29 +71,31 @@ def valid() -> Iterator[Vector]:
     ]:
         yield name, text(manifest), {"purpose": why, "canonical": True}
 
+    for name, manifest, about in (*minor_vectors.valid(), *manifest_facts.valid()):
+        yield name, text(manifest), about
+    yield from manifest_facts.spelled()
     why = "spaces, line ends and another order of keys: legal to read, not what a writer writes"
     spaces = sealed(c, lambda value: json.dumps(value, indent=1).encode())
     yield "spaces.json", spaces, {"purpose": why, "canonical": False}
     why = "a key and a value spelled with escapes"
-    old, new = b'"format":"trajfmt"', b'"\\u0066ormat":"traj\\u0066mt"'
-    escaped = sealed(c, lambda value: line(value).replace(old, new))
+    escaped = respelled(c, b'"format":"trajfmt"', b'"\\u0066ormat":"traj\\u0066mt"')
     yield "escapes.json", escaped, {"purpose": why, "canonical": False}
-    nulls = put(put(c, "provenance", {"dataset": None, "model": None}), "trajectories.0.origin", None)
-    nulls["trajectories"][0] |= {"shards": None, "numbers": None, "buffers": None}
-    nulls["trajectories"][0]["table"]["gram"] = None
-    why = "null where a key is optional: the same as its absence"
-    yield "nulls.json", text(nulls), {"purpose": why, "canonical": False}
     why = "an optional key with its default: the same as its absence"
     defaults = put({**c, "smoothed": False}, "provenance", {"sources": [], "known_from": {}})
     yield "defaults.json", text(defaults), {"purpose": why, "canonical": False}
     number = put(c, "provenance", {"preprocessing": {"kind": "zca", "eps": 1}})
-    why = "a number field written without a fraction"
-    yield "whole-number.json", text(number), {"purpose": why, "canonical": False}
+    why = "a number that is no integer by its type, without a fraction"
+    yield "whole-number.json", text(number), {"purpose": why, "canonical": True}
+    fraction = respelled(number, b'"eps":1', b'"eps":1.0')
+    why = "the same number with a fraction, as canonical JSON has none"
+    yield "whole-number-fraction.json", fraction, {"purpose": why, "canonical": False}
 
 
 def invalid() -> Iterator[Vector]:
     """Yield the invalid manifests."""
     broken = (broken_json, versions, structure, paths, references, sizes, codecs, shards, carried)
+    facts = (manifest_facts.models, manifest_facts.limits, manifest_facts.order)
+    broken = (*broken, minor_vectors.invalid, *facts)
     for group in (*broken, checksums, limits, overlaps):
         for name, reason, data, why in group():
             yield name, data if isinstance(data, bytes) else text(data), {"reason": reason, "purpose": why}
@@ -140,7 +137,6 @@ def versions() -> Iterator[Case]:
     yield "format-absent", "not_a_bundle", without(c, "format"), "JSON of something else"
     yield "format-other", "not_a_bundle", {**c, "format": "Trajfmt"}, "another spelling is another format"
     yield "version-major", new, put(c, "version.major", 2), "a later major version"
-    yield "version-minor", new, put(c, "version.minor", 1), "a later minor version"
     yield "version-zero", new, put(c, "version.major", 0), "an earlier major version"
     yield "version-first", new, put({**c, "what": 1}, "version.major", 2), "version goes before unknown keys"
     yield "version-then-feature", new, put(feature, "version.major", 2), "version goes before features"
@@ -148,7 +144,8 @@ def versions() -> Iterator[Case]:
     yield "feature-first", "unknown_feature", {**feature, "what": 1}, "features go before unknown keys"
     yield "version-absent", "manifest_invalid", without(c, "version"), "no version"
     yield "version-text", "manifest_invalid", {**c, "version": "1.0"}, "a version that is a string"
-    yield "version-fraction", "manifest_invalid", put(c, "version.major", 1.0), "1.0 is not an integer"
+    fraction = respelled(c, b'"major":1', b'"major":1.0')
+    yield "version-fraction", "manifest_invalid", fraction, "1.0 is not an integer"
     yield "feature-undeclared", "manifest_inconsistent", put(z, "requires_read", []), "zstd, not declared"
     wrong = put(c, "requires_read", ["codec.zstd"])
     yield "feature-unused", "manifest_inconsistent", wrong, "a feature that codec none does not use"
@@ -166,10 +163,15 @@ def structure() -> Iterator[Case]:
     yield "key-absent", bad, without(c, "files"), "a required key is absent"
     yield "encoding-unknown", bad, {**c, "encoding": "sparse"}, "an unknown encoding"
     yield "integer-as-text", bad, put(c, f"{f}.bytes", "630"), "an integer as a string"
-    yield "integer-as-fraction", bad, put(c, f"{f}.bytes", 630.0), "an integer with a fraction"
+    fraction = respelled(c, b'"bytes":630', b'"bytes":630.0')
+    yield "integer-as-fraction", bad, fraction, "an integer with a fraction"
+    exponent = respelled(c, b'"bytes":630', b'"bytes":63e1')
+    yield "integer-as-exponent", bad, exponent, "an integer with an exponent"
+    minus = respelled(c, b'"parameters":[0]', b'"parameters":[-0]')
+    yield "integer-minus-zero", bad, minus, "-0 is no integer"
     yield "integer-as-boolean", bad, put(c, f"{t}.data", True), "a boolean for an integer"
     yield "integer-negative", bad, put(c, f"{t}.data", -1), "a negative offset"
-    yield "integer-above-53-bits", bad, put(c, f"{f}.bytes", 2**53 + 1), "an integer above 2**53"
+    yield "integer-above-53-bits", bad, put(c, f"{f}.bytes", 2**53), "an integer above 2**53 - 1"
     yield "integer-above-64-bits", bad, put(c, f"{f}.bytes", 2**64 + 630), "630 after a wrap at 64 bits"
     yield "hash-upper-case", bad, put(c, f"{f}.sha256", HASH.upper()), "a hash in upper case"
     yield "hash-short", bad, put(c, f"{f}.sha256", HASH[1:]), "a hash of 63 digits"
@@ -185,10 +187,17 @@ def structure() -> Iterator[Case]:
     yield "knots-one", bad, put(k, f"{t}.knots", [0]), "a single knot"
     yield "recipe-nested", bad, put(c, "provenance", {"recipe": {"a": {}}}), "a recipe holds plain values"
     yield "null-required", bad, put(c, f"{t}.digest", None), "null where a key is required"
+    for name, manifest in (
+        ("null-origin", put(k, f"{t}.origin", None)),
+        ("null-gram", put(k, f"{t}.table.gram", None)),
+        ("null-dataset", put(k, "provenance", {"dataset": None})),
+    ):
+        yield name, bad, manifest, "null where a key is optional: it must be absent"
     yield "null-default", bad, {**k, "smoothed": None}, "null where a key has a default"
     twice = [*c["parameters"], *c["parameters"]]
     layers = put(c, "layers.0.parameters", [0, 1])
     yield "names-equal", odd, put(layers, "parameters", twice), "two parameters of one name"
+    yield "name-metadata", odd, put(c, f"{p}.name", "__metadata__"), "a name that safetensors reserves"
     mixed = [*c["parameters"], {"name": "v", "shape": [1], "dtype": "F16"}]
     yield "dtypes-mixed", odd, put(layers, "parameters", mixed), "two element types"
     yield "layers-incomplete", odd, put(c, "parameters", [mixed[0], {**mixed[0], "name": "v"}]), "no layer"
@@ -252,7 +261,7 @@ def sizes() -> Iterator[Case]:
     big = "size_overflow"
     yield "shape-wraps-to-zero", big, put(c, shape, [2**32, 2**32]), "0 elements after a wrap at 64 bits"
     yield "shape-wraps-to-three", big, put(c, shape, [3, 2**33, 2**31 + 1]), "few after a wrap at 64 bits"
-    yield "shape-huge", big, put(c, shape, [2**53] * 8), "more than 2**53 bytes"
+    yield "shape-huge", big, put(c, shape, [2**53 - 1] * 8), "more than 2**53 bytes"
     yield "shape-beyond-file", big, put(c, shape, [4]), "knots that end after the file"
     yield "timesteps-beyond-file", big, put(n, f"{t}.timesteps", 3), "timesteps that end after the file"
     yield "data-beyond-file", big, put(c, f"{t}.data", 193), "knots that end one byte after the file"
@@ -261,7 +270,12 @@ def sizes() -> Iterator[Case]:
     yield "norms-beyond-file", big, put(c, f"{t}.table.step_norms", 985), "step norms, likewise"
     yield "gram-beyond-file", big, put(c, f"{t}.table.gram", 929), "a Gram matrix, likewise"
     yield "chunk-beyond-file", big, put(z, f"{t}.chunks.offsets.3", 609), "a chunk, likewise"
-    yield "chunk-size-beyond-file", big, put(z, f"{t}.chunks.sizes.0", 2**53), "a chunk of 2**53 bytes"
+    yield (
+        "chunk-size-beyond-file",
+        big,
+        put(z, f"{t}.chunks.sizes.0", 2**53 - 1),
+        "2**53 - 1 bytes",
+    )
 
 
 def codecs() -> Iterator[Case]:

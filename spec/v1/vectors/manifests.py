@@ -72,8 +72,9 @@ def everything() -> dict[str, Any]:
     manifest["files"].insert(0, {"path": "buffers/00000.safetensors", "bytes": 64, "sha256": HASH})
     manifest["trajectories"][0] |= {
         "origin": {"file": 0, "trajectory": 7},
-        "numbers": [0, 10, 2**53],
+        "numbers": [0, 10, 2**53 - 1],
         "buffers": "buffers/00000.safetensors",
+        "requires_read": ["buffers", "table.free"],
     }
     manifest["trajectories"][0]["table"] |= {"gram": 888, "free": True}
     manifest["x_lab"] = {"run": 3}
@@ -115,8 +116,15 @@ def sharded() -> dict[str, Any]:
     ]
     entry = manifest["trajectories"][0]
     del entry["file"], entry["data"]
+    entry["requires_read"] = ["knots.shards"]
     entry["shards"] = [{"file": name, "data": 128, "tensors": 1} for name in names]
     return manifest
+
+
+def narrow(dtype: str) -> dict[str, Any]:
+    """Return the smallest full manifest of a 16-bit type, codec none."""
+    manifest = put(full("none"), "parameters.0.dtype", dtype)
+    return put(put(manifest, "files.0.bytes", 618), "requires_read", [f"dtype.{dtype}"])
 
 
 def put(manifest: dict[str, Any], where: str, value: object) -> dict[str, Any]:
@@ -144,6 +152,12 @@ def without_norms(manifest: dict[str, Any]) -> dict[str, Any]:
 def text(manifest: dict[str, Any]) -> bytes:
     """Return the canonical text, with its checksum."""
     return sealed(manifest, line)
+
+
+def respelled(manifest: dict[str, Any], old: bytes, new: bytes) -> bytes:
+    """Return the text with another spelling of a part, with its checksum."""
+    assert old in line(manifest)
+    return sealed(manifest, lambda value: line(value).replace(old, new))
 
 
 def line(value: object) -> bytes:

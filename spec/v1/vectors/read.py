@@ -20,6 +20,8 @@ PATH = re.compile(r"[a-z0-9][a-z0-9_-]*(/[a-z0-9][a-z0-9_-]*)*\.(safetensors|saf
 ITEM = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8", "BOOL": "|b1", "I64": "<i8"}
 """numpy has no bfloat16: its bits are the upper half of a float32's."""
 
+FEATURES = {"buffers", "codec.archive", "codec.zstd", "dtype.BF16", "dtype.F16", "knots.shards", "table.free"}
+
 
 class RefusalError(Exception):
     """Carries the reason."""
@@ -33,17 +35,18 @@ def need(condition: bool, reason: str) -> None:
 
 def manifest_of(bundle: Path) -> dict:
     """Return the manifest, with versions, features and paths checked."""
+    need((bundle / "manifest.json").is_file(), "not_a_bundle")
     text = (bundle / "manifest.json").read_bytes()
     weight = sum(text.count(mark) * cost for mark, cost in ((b",", 1), (b'"', 1), (b"[", 4), (b"{", 4)))
     need(len(text) <= 2**26 and weight <= 7_000_000, "manifest_too_large")
     manifest = json.loads(text)
     need(isinstance(manifest, dict) and manifest.get("format") == "trajfmt", "not_a_bundle")
-    need(manifest["version"] == {"major": 1, "minor": 0}, "unknown_version")
+    need(manifest["version"]["major"] == 1, "unknown_version")
     digits = manifest["checksum"].encode()
     need(text.count(digits) == 1, "hash_mismatch")
     found = hashlib.sha256(text.replace(digits, b"0" * 64)).hexdigest().encode()
     need(digits == found, "hash_mismatch")
-    need(set(manifest["requires_read"]) <= {"codec.zstd", "codec.archive"}, "unknown_feature")
+    need(set(manifest["requires_read"]) <= FEATURES, "unknown_feature")
     for entry in manifest["files"]:
         need(len(entry["path"]) <= 200 and PATH.fullmatch(entry["path"]) is not None, "path_unsafe")
     return manifest
@@ -51,20 +54,29 @@ def manifest_of(bundle: Path) -> dict:
 
 def piece(bundle: Path, manifest: dict, name: str, offset: int, size: int) -> bytes:
     """Return bytes of a listed regular file of the listed size."""
-    listed = {entry["path"]: entry["bytes"] for entry in manifest["files"]}
-    need(name in listed, "manifest_inconsistent")
-    need(offset + size <= listed[name], "size_overflow")
+    listed = listed_size(manifest, name)
+    need(offset + size <= listed, "size_overflow")
     path = bundle / name
     folders = [bundle / parent for parent in Path(name).parents][:-1]
-    need(path.is_file() and not any(p.is_symlink() for p in (path, *folders)), "path_unsafe")
-    need(path.stat().st_size == listed[name], "file_size_mismatch")
+    need(not any(p.is_symlink() for p in (path, *folders)), "path_unsafe")
+    need(path.exists(), "file_missing")
+    need(path.is_file(), "path_unsafe")
+    need(path.stat().st_size == listed, "file_size_mismatch")
     return path.read_bytes()[offset : offset + size]
+
+
+def listed_size(manifest: dict, name: str) -> int:
+    """Return the bytes of a file according to the manifest."""
+    listed = {entry["path"]: entry["bytes"] for entry in manifest["files"]}
+    need(name in listed, "manifest_inconsistent")
+    return listed[name]
 
 
 def weights(bundle: Path, index: int, t: float) -> np.ndarray:
     """Return the weights `(P,)` of trajectory number `index` at timestep t."""
     manifest = manifest_of(bundle)
     entry, convexified = manifest["trajectories"][index], manifest["encoding"] == "convex"
+    need(set(entry.get("requires_read", [])) <= FEATURES, "unknown_feature")
     need(0 <= t <= entry["timesteps"] - 1 and (convexified or t == int(t)), "not a timestep")
     return convex(bundle, manifest, entry, t) if convexified else full(bundle, manifest, entry, int(t))
 
@@ -78,9 +90,10 @@ def items(data: bytes | np.ndarray, dtype: str) -> np.ndarray:
 def rounded(values: np.ndarray, dtype: str) -> np.ndarray:
     """Return float64 rounded once to the item type, ties to even."""
     if dtype != "BF16":
-        return values.astype(ITEM[dtype])
-    fraction, exponent = np.frexp(values)
-    return np.ldexp(np.round(fraction * 256), exponent - 8).astype("<f4")
+        with np.errstate(over="ignore"):
+            return values.astype(ITEM[dtype])
+    step = np.maximum(np.frexp(values)[1] - 8, -133)
+    return np.ldexp(np.round(np.ldexp(values, -step)), step).astype("<f4")
 
 
 def convex(bundle: Path, manifest: dict, entry: dict, t: float) -> np.ndarray:
@@ -119,9 +132,11 @@ def stored(bundle: Path, manifest: dict, entry: dict, sizes: list[int]) -> bytes
     need(sum(shard["tensors"] for shard in shards) == len(lengths), "manifest_inconsistent")
     parts, first = [], 0
     for shard in shards:
-        header = piece(bundle, manifest, shard["file"], 0, 8)
-        need(int.from_bytes(header, "little") + 8 == shard["data"], "header_mismatch")
-        size = sum(lengths[first : first + shard["tensors"]])
+        listed, size = listed_size(manifest, shard["file"]), sum(lengths[first : first + shard["tensors"]])
+        need(listed >= 8, "header_invalid")
+        header = int.from_bytes(piece(bundle, manifest, shard["file"], 0, 8), "little")
+        need(header <= 100_000_000, "header_too_large")
+        need(header + 8 == shard["data"] and shard["data"] + size == listed, "header_mismatch")
         parts.append(piece(bundle, manifest, shard["file"], shard["data"], size))
         first += shard["tensors"]
     return b"".join(parts)
@@ -162,9 +177,7 @@ def full(bundle: Path, manifest: dict, entry: dict, t: int) -> np.ndarray:
         for c in range(count):
             place = {key: values[step * count + c] for key, values in entry["chunks"].items() if values}
             frame = piece(bundle, manifest, entry["file"], place["offsets"], place["sizes"])
-            about = zstandard.get_frame_parameters(frame)
-            need(about.has_checksum and about.content_size == chunk * dtype.itemsize, "chunk_invalid")
-            plain = zstandard.ZstdDecompressor().decompress(frame, allow_extra_data=False)
+            plain = decoded(frame, chunk * dtype.itemsize)
             code = np.frombuffer(plain, np.uint8).reshape(dtype.itemsize, chunk).T.copy().view(bits)[:, 0]
             part = slice(c * chunk, (c + 1) * chunk)
             if step % keyframe:
@@ -173,6 +186,17 @@ def full(bundle: Path, manifest: dict, entry: dict, t: int) -> np.ndarray:
                 code = last + change.view(bits) + ((code >> 1) ^ (0 - (code & 1)))
             rows[0][part] = code
     return items(rows[0][:P], kind)
+
+
+def decoded(frame: bytes, size: int) -> bytes:
+    """Return the contents of a chunk, one zstd frame."""
+    try:
+        about = zstandard.get_frame_parameters(frame)
+        need(about.has_checksum and about.content_size == size, "chunk_invalid")
+        need(about.window_size <= 2**23 and about.dict_id == 0, "chunk_invalid")
+        return zstandard.ZstdDecompressor().decompress(frame, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise RefusalError("chunk_invalid") from error
 
 
 if __name__ == "__main__":

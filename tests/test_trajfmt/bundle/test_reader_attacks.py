@@ -176,7 +176,7 @@ def test_header_that_declares_too_much_is_not_read(length: int, convex: Path, ed
         lambda m: m["parameters"][0].update(shape=[2**32, 2**32, 2**32]),
         lambda m: m["parameters"][0].update(shape=[2, 2**40]),
         lambda m: m["trajectories"][0].update(timesteps=2**20, knots=[0, 2**20 - 1]),
-        lambda m: m["trajectories"][0].update(data=2**53),
+        lambda m: m["trajectories"][0].update(data=2**53 - 1),
         lambda m: m["trajectories"][0]["table"].update(u=2**53 - 8),
     ],
 )
@@ -194,7 +194,7 @@ def test_file_that_claims_to_be_huge_is_compared_with_the_disk(convex: Path) -> 
     """A forged size in the manifest allocates nothing: the file's own size decides."""
     manifest = json.loads((convex / "manifest.json").read_bytes())
     for entry in manifest["files"]:
-        entry["bytes"] = 2**53
+        entry["bytes"] = 2**53 - 1
     entry = manifest["trajectories"][0]
     entry.update(timesteps=2**20, knots=[0, 2**20 - 1], data=2**50)
     entry["table"] = {"file": entry["table"]["file"], "u": 2**40}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.helpers.manifests import CONVEX, FULL, HASH, canonical, refusal, with_value
-from trajfmt.schema.manifest import ConvexManifest, FullManifest, encode, layout_of
+from trajfmt.schema.manifest import ConvexManifest, FullManifest, encode, entry_at, layout_of, numbered
 from trajfmt.schema.parse import parse
 
 
@@ -27,7 +27,7 @@ def test_manifests_round_trip_to_the_same_bytes() -> None:
             "sources": [{"bytes": 5, "name": "replay_buffer_0.pt", "sha256": HASH}],
             "timestep": {"every": 40, "kind": "step"},
         },
-        "x_note": {"b": [1, 2.5, None, {"ü": -0.0}], "a": "\u0001\t\u007f\u2028"},
+        "x_note": {"a": "\u0001\t\u007f\u2028", "b": [1, 2.5, None, {"ü": 0}]},
     }
     rich["trajectories"] = [CONVEX["trajectories"][0] | {"origin": {"file": 0, "trajectory": 7}}]
     for manifest, kind in ((CONVEX, ConvexManifest), (FULL, FullManifest), (rich, ConvexManifest)):
@@ -39,7 +39,7 @@ def test_manifests_round_trip_to_the_same_bytes() -> None:
 JSON = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers(-(2**63), 2**64 - 1)
+    | st.integers(-(2**53) + 1, 2**53 - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(exclude_categories=["Cs"])),
     lambda inner: (
@@ -52,9 +52,9 @@ JSON = st.recursive(
 
 @given(st.dictionaries(st.from_regex(r"x_[a-z0-9]{0,8}", fullmatch=True), JSON, max_size=3))
 def test_private_keys_survive_unchanged(private: dict[str, Any]) -> None:
-    """Whatever JSON stands under `x_` comes back as it was."""
+    """Whatever JSON stands under `x_` comes back as it was, if numbers are read as float64."""
     data = encode(parse(canonical(CONVEX | private)))
-    found = json.loads(data)
+    found = json.loads(data, parse_int=float)
     assert {key: found[key] for key in private} == private
     assert encode(parse(data)) == data
 
@@ -110,7 +110,9 @@ def test_layout_of_a_manifest() -> None:
         ("provenance.dataset", ""),
         ("provenance.recipe", {"a": [1]}),
         ("provenance.known_from", {"a": "guess"}),
-        ("provenance.secret", 1),
+        ("provenance.dataset", None),
+        ("trajectories.0.table.gram", None),
+        ("files.0.bytes", 2**53),
     ],
 )
 def test_value_of_the_wrong_type_or_range_is_invalid(path: str, value: Any) -> None:
@@ -168,3 +170,47 @@ def test_longest_path_is_accepted() -> None:
             json.loads(with_value(CONVEX, "files.1.path", longest)), "trajectories.0.table.file", longest
         )
     )
+
+
+def test_unknown_keys_of_the_provenance_are_kept() -> None:
+    """They refuse nothing, and are written again where they stood, below lists and objects too."""
+    about = {
+        "lab": {"room": None, "shelf": [1, {"a": 2}]},
+        "model": {"channels": 3, "classes": 10, "family": "VGG11", "heads": 8},
+        "sources": [
+            {"bytes": 5, "name": "a.pt", "sha256": HASH},
+            {"bytes": 5, "name": "b.pt", "sha256": HASH, "url": "https://example.org"},
+        ],
+        "timestep": {"kind": "epoch", "unsure": True},
+    }
+    data = canonical(CONVEX | {"provenance": about})
+    manifest = parse(data)
+    assert manifest.provenance.model is not None
+    assert (manifest.provenance.model.family, len(manifest.provenance.sources)) == ("VGG11", 2)
+    assert encode(manifest) == data
+
+
+def test_a_later_version_is_read_as_far_as_it_is_known() -> None:
+    """Unknown keys have no effect, unknown kinds of facts are unknown, trajectories keep their numbers."""
+    entry = CONVEX["trajectories"][0]
+    later = CONVEX | {
+        "version": {"major": 1, "minor": 9, "patch": 3},
+        "smoothed": True,
+        "new": None,
+        "files": [file | {"new": 1} for file in CONVEX["files"]],
+        "provenance": {
+            "dataset": "CIFAR10",
+            "model": {"family": "Transformer"},
+            "known_from": {"dataset": "x"},
+        },
+        "trajectories": [{"timesteps": 7, "digest": HASH, "requires_read": ["a", "b"], "knots": {}}, entry],
+    }
+    manifest = parse(canonical(later))
+    assert isinstance(manifest, ConvexManifest)
+    assert manifest.smoothed
+    assert (manifest.provenance.dataset, manifest.provenance.model) == ("CIFAR10", None)
+    assert manifest.provenance.known_from == {}
+    assert [file.path for file in manifest.files] == [file["path"] for file in CONVEX["files"]]
+    assert {number: entry.timesteps for number, entry in manifest.refused.items()} == {0: 7}
+    assert entry_at(manifest, 1) == numbered(manifest)[1] == manifest.trajectories[0]
+    assert numbered(manifest).keys() == {1}

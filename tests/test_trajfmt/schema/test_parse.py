@@ -69,12 +69,27 @@ def test_text_that_is_not_strict_json_is_refused(data: bytes) -> None:
     assert refusal(data) == "manifest_invalid"
 
 
-def test_sixty_nested_levels_are_followed() -> None:
-    """The specification asks for 64."""
+@pytest.mark.parametrize("wrap", [lambda value: [value], lambda value: {"": value}], ids=["lists", "objects"])
+def test_sixty_four_levels_are_the_most(wrap: Callable[[Any], Any]) -> None:
+    """The top-level object is the first level; a value that is not nested is none."""
     value: Any = 0
-    for _ in range(62):
-        value = [value]
+    for _ in range(63):
+        value = wrap(value)
     assert json.loads(encode(parse(canonical(CONVEX | {"x_a": value}))))["x_a"] == value
+    assert refusal(canonical(CONVEX | {"x_a": wrap(value)})) == "manifest_invalid"
+
+
+@pytest.mark.parametrize(("text", "value"), [(b"12345678901234567", 12345678901234568), (b"-0", 0)])
+def test_a_private_integer_is_a_float64(text: bytes, value: int) -> None:
+    """A number that float64 does not have is written again as the nearest one, as JavaScript would."""
+    data = canonical(CONVEX | {"x_a": 7}).replace(b'"x_a":7', b'"x_a":' + text)
+    assert json.loads(encode(parse(with_checksum(data))))["x_a"] == value
+
+
+def test_minus_zero_is_no_integer() -> None:
+    """JSON can spell it; a program that reads numbers as floats would see it, and another would not."""
+    data = canonical(CONVEX).replace(b'"parameters":[0]', b'"parameters":[-0]', 1)
+    assert refusal(with_checksum(data)) == "manifest_invalid"
 
 
 def test_manifest_above_the_cap_is_not_decoded() -> None:
@@ -97,7 +112,7 @@ def test_other_json_is_not_a_bundle(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "version", [{"major": 2, "minor": 0}, {"major": 1, "minor": 1}, {"major": 0, "minor": 9}]
+    "version", [{"major": 2, "minor": 0}, {"major": 3, "minor": -1}, {"major": 0, "minor": 9}]
 )
 def test_unknown_version_is_reported_before_unknown_keys(version: dict[str, int]) -> None:
     """A bundle of the future is called that, whatever else it has."""
@@ -120,6 +135,19 @@ def test_unknown_write_feature_stops_writers_only() -> None:
     check_writable(parse(canonical(CONVEX)))
     with pytest.raises(NotABundleError, match=r"'index\.v2'") as caught:
         check_writable(manifest)
+    assert caught.value.reason == "unknown_feature"
+
+
+def test_later_version_and_refused_trajectory_stop_writers_only() -> None:
+    """A manifest that is not understood as a whole could not be written again without a loss."""
+    later = parse(canonical(CONVEX | {"version": {"major": 1, "minor": 1}}))
+    with pytest.raises(NotABundleError, match=r"1\.1.*install a newer") as caught:
+        check_writable(later)
+    assert caught.value.reason == "unknown_version"
+    entry = {"timesteps": 2, "digest": "0" * 64, "requires_read": ["buffers", "tiles.v2"]}
+    refused = parse(canonical(CONVEX | {"trajectories": [*CONVEX["trajectories"], entry]}))
+    with pytest.raises(NotABundleError, match=r"trajectory 1: .*'tiles\.v2'") as caught:
+        check_writable(refused)
     assert caught.value.reason == "unknown_feature"
 
 
@@ -179,7 +207,7 @@ def test_control_characters_of_values_are_escaped_in_errors(path: str, value: An
 
 
 @pytest.mark.parametrize(
-    ("path", "value"), [(ESCAPE, 1), (f"provenance.{ESCAPE}", 1), ("parameters.1.name", "w")]
+    ("path", "value"), [(ESCAPE, 1), (f"files.0.{ESCAPE}", 1), ("parameters.1.name", "w")]
 )
 def test_control_characters_of_names_are_escaped_in_errors(path: str, value: Any) -> None:
     """The same for unknown keys and for parameter names."""

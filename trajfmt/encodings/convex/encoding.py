@@ -13,7 +13,7 @@ from trajfmt.encodings.parts.encoding import Encoding, Facts
 from trajfmt.encodings.parts.tables import SCALES
 from trajfmt.errors import CorruptError, FormatError
 from trajfmt.schema.layout import ParamLayout
-from trajfmt.schema.manifest import ConvexEntry, ConvexManifest
+from trajfmt.schema.manifest import ConvexEntry, ConvexManifest, entry_at, numbered
 from trajfmt.storage.datasets import Dataset, Datasets, Scale
 from trajfmt.storage.files import BundleFiles
 from trajfmt.trajectory.beta import curve
@@ -28,12 +28,12 @@ _BLOCK: Final = 2**20
 
 
 def _read(files: BundleFiles, layout: ParamLayout, manifest: ConvexManifest, number: int) -> ConvexTrajectory:
-    return ConvexTrajectory(files, layout, manifest.trajectories[number], number)
+    return ConvexTrajectory(files, layout, entry_at(manifest, number), number)
 
 
 def _datasets(manifest: ConvexManifest, layout: ParamLayout) -> dict[str, Datasets]:
     files: dict[str, Datasets] = {}
-    for index, entry in enumerate(manifest.trajectories):
+    for index, entry in numbered(manifest).items():
         table, count = entry.table, entry.timesteps
         shapes, offsets = {"u": (count, layout.num_layers)}, {"u": table.u}
         if table.step_norms is not None:

@@ -12,7 +12,7 @@ from trajfmt.encodings.full.reader import FullTrajectory
 from trajfmt.encodings.parts.encoding import Encoding, Facts
 from trajfmt.errors import FormatError
 from trajfmt.schema.layout import ParamLayout
-from trajfmt.schema.manifest import FullEntry, FullManifest
+from trajfmt.schema.manifest import FullEntry, FullManifest, entry_at
 from trajfmt.storage.datasets import Dataset, Datasets, type_name
 from trajfmt.storage.files import BundleFiles
 
@@ -20,7 +20,7 @@ __all__ = ["ENCODING"]
 
 
 def _read(files: BundleFiles, layout: ParamLayout, manifest: FullManifest, number: int) -> FullTrajectory:
-    return FullTrajectory(files, layout, manifest.codec, manifest.trajectories[number], number)
+    return FullTrajectory(files, layout, manifest.codec, entry_at(manifest, number), number)
 
 
 def _datasets(manifest: FullManifest, layout: ParamLayout) -> dict[str, Datasets]:
