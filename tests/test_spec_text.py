@@ -181,13 +181,13 @@ def test_programs_beside_the_vectors_are_independent() -> None:
     assert all("trajfmt" not in imports(program) for program in programs)
     reader = VECTORS / "read.py"
     assert imports(reader) - sys.stdlib_module_names == {"numpy", "zstandard"}
-    assert len(reader.read_text().splitlines()) <= 200
+    assert len(reader.read_text().splitlines()) <= 220
 
 
 def test_vectors_stay_small() -> None:
-    """Generator, vectors and index together take less than 800 kB."""
+    """Generator, vectors and index together take less than 1 MB."""
     files = [path for path in VECTORS.rglob("*") if path.is_file() and path.suffix != ".pyc"]
-    assert sum(path.stat().st_size for path in files) < 800_000
+    assert sum(path.stat().st_size for path in files) < 1_000_000
 
 
 def test_generator_writes_the_same_bytes(tmp_path: Path) -> None:
