@@ -91,7 +91,9 @@ def metadata() -> Iterator[Case]:
         ("soft-link", "hdf5_unsafe", lambda file: put(file, "x", h5py.SoftLink("/00000")), "a soft link"),
         ("external-link", "hdf5_unsafe", external_link, "a link to another file"),
         ("external-data", "hdf5_unsafe", external_data, "data in another file"),
+        ("virtual", "hdf5_unsafe", virtual, "a dataset that is a view of another file"),
         ("objects", "hdf5_unsafe", strings, "strings of any length"),
+        ("group-dataset", "header_mismatch", flat, "a dataset in place of a group"),
     ]:
         yield f"hdf5-{name}.mct", reason, rebuilt(good, change), why
     integers = full([walk(6, 2, TINY, {}, "F32").view("<i4")], {"name": "none"}, params=TINY)
@@ -113,6 +115,21 @@ def external_link(file: h5py.File) -> None:
 def external_data(file: h5py.File) -> None:
     """Put a dataset into a file whose data are elsewhere."""
     file.create_dataset("x", (1,), "<f8", external=[("other.bin", 0, 8)])
+
+
+def virtual(file: h5py.File) -> None:
+    """Put a dataset into a file that shows a part of another."""
+    space = h5py.h5s.create_simple((1,))
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_obj_track_times(False)
+    plist.set_virtual(space, b"other.h5", b"x", space)
+    h5py.h5d.create(file.id, b"x", h5py.h5t.IEEE_F64LE, space, plist)
+
+
+def flat(file: h5py.File) -> None:
+    """Put a dataset in the place of the group."""
+    del file["00000"]
+    file.create_dataset("00000", data=[1.0])
 
 
 def strings(file: h5py.File) -> None:
