@@ -162,6 +162,9 @@ def imported() -> Iterator[Vector]:
     files = convex([{"theta": walk(20, 4, NET, {}, "F32"), "knots": [0, 3], "no_norms": True, "free": free}])
     why = "free weights: they fall, leave [0, 1], and do not meet the knots"
     yield "convex-free.mct", files, {"purpose": why}
+    files = convex([{"theta": walk(20, 4, NET, {}, "F32"), "knots": [0, 3], "free": free}])
+    why = "free weights beside step norms, from which they do not follow"
+    yield "convex-free-norms.mct", files, {"purpose": why}
 
 
 def unusual() -> Iterator[Vector]:
