@@ -178,6 +178,10 @@ def unusual() -> Iterator[Vector]:
     theta = walk(24, 3, TINY, {}, "F64")
     theta[1] = [-0.0, 5e-324, -1.7976931348623157e308]
     files = full([theta], {"name": "none"}, params=TINY, dtype="F64")
+    wide = [("w", [150])]
+    chunked = full([walk(25, 2, wide, {}, "F32")], {"name": "zstd", "chunk": 100}, params=wide)
+    why = "chunks of 400 bytes, whose frames state their size in two bytes, less 256"
+    yield "full-zstd-wide.mtt", chunked, {"purpose": why}
     yield "full-none-f64.mtt", files, {"purpose": "F64: minus zero, the smallest and the largest number"}
 
 
