@@ -168,6 +168,9 @@ def imported() -> Iterator[Vector]:
     files = convex([{"theta": walk(20, 4, NET, {}, "F32"), "knots": [0, 3], "no_norms": True, "free": free}])
     why = "free weights: they fall, leave [0, 1], and do not meet the knots"
     yield "convex-free.mct", files, {"purpose": why}
+    files = convex([{"theta": walk(20, 4, NET, {}, "F32"), "knots": [0, 3], "free": free}])
+    why = "free weights beside step norms, from which they do not follow"
+    yield "convex-free-norms.mct", files, {"purpose": why}
 
 
 def unusual() -> Iterator[Vector]:
@@ -181,6 +184,10 @@ def unusual() -> Iterator[Vector]:
     theta = walk(24, 3, TINY, {}, "F64")
     theta[1] = [-0.0, 5e-324, -1.7976931348623157e308]
     files = full([theta], {"name": "none"}, params=TINY, dtype="F64")
+    wide = [("w", [150])]
+    chunked = full([walk(25, 2, wide, {}, "F32")], {"name": "zstd", "chunk": 100}, params=wide)
+    why = "chunks of 400 bytes, whose frames state their size in two bytes, less 256"
+    yield "full-zstd-wide.mtt", chunked, {"purpose": why}
     yield "full-none-f64.mtt", files, {"purpose": "F64: minus zero, the smallest and the largest number"}
 
 

@@ -144,6 +144,14 @@ def versions() -> Iterator[Case]:
     yield "feature-first", "unknown_feature", {**feature, "what": 1}, "features go before unknown keys"
     yield "version-absent", "manifest_invalid", without(c, "version"), "no version"
     yield "version-text", "manifest_invalid", {**c, "version": "1.0"}, "a version that is a string"
+    yield (
+        "version-major-text",
+        "manifest_invalid",
+        put(c, "version.major", "1"),
+        "a major version as text",
+    )
+    odd = put(put(c, "version.major", 2), "version.minor", "0")
+    yield "version-minor-text", "manifest_invalid", odd, "another major version, and a minor that is a string"
     fraction = respelled(c, b'"major":1', b'"major":1.0')
     yield "version-fraction", "manifest_invalid", fraction, "1.0 is not an integer"
     yield "feature-undeclared", "manifest_inconsistent", put(z, "requires_read", []), "zstd, not declared"
