@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from trajfmt.codecs import zstd
-from trajfmt.codecs.codec import Bits, Codec, Encoded, Unsigned
+from trajfmt.codecs.codec import Bits, Codec, Encoded
 
 __all__ = ["CODEC", "KEYFRAME", "SLOPES", "best_slope", "from_difference", "predict", "to_difference"]
 
@@ -63,11 +63,11 @@ def to_difference(bits: Bits, predicted: Bits) -> Bits:
     return code
 
 
-def from_difference(code: Bits, predicted: Bits) -> Bits:
-    """Invert `to_difference` in place, and return `code`.
+def from_difference(code: Bits, predicted: Bits) -> None:
+    """Invert `to_difference` in place.
 
     Args:
-        code: the zigzag-coded difference `(n,)`, which is overwritten.
+        code: the zigzag-coded difference `(n,)`, which becomes the bits of the chunk.
         predicted: the bits that were expected `(n,)`.
     """
     sign = code & code.dtype.type(1)
@@ -75,7 +75,6 @@ def from_difference(code: Bits, predicted: Bits) -> Bits:
     code >>= 1
     code ^= sign
     code += predicted
-    return code
 
 
 def best_slope(bits: Bits, earlier: Sequence[Bits]) -> int:
@@ -104,9 +103,10 @@ def _encode(bits: Bits, earlier: Sequence[Bits]) -> Encoded:
     return Encoded(zstd.compress(to_difference(bits, predict(earlier, slope))), slope)
 
 
-def _decode(frame: bytes, count: int, dtype: Unsigned, earlier: Sequence[Bits], slope: int) -> Bits:
-    code = zstd.decompress(frame, count, dtype)
-    return from_difference(code, predict(earlier, slope)) if earlier else code
+def _decode(frame: bytes, out: Bits, earlier: Sequence[Bits], slope: int) -> None:
+    zstd.decompress(frame, out)
+    if earlier:
+        from_difference(out, predict(earlier, slope))
 
 
 CODEC: Final = Codec(

@@ -63,9 +63,9 @@ class Codec:
     """Encode a chunk. Called with the bits of the chunk `(n,)`, and with the bits of the same chunk `(n,)` at
     up to two timesteps before it, the nearest first: those since the last keyframe, so none at a keyframe."""
 
-    decode: Callable[[bytes, int, Unsigned, Sequence[Bits], int], Bits] | None = None
-    """Decode a chunk to bits `(n,)`, a new array. Called with its bytes, n, the integer type of the bits, the
-    same chunk at earlier timesteps as for `encode`, and its slope.
+    decode: Callable[[bytes, Bits, Sequence[Bits], int], None] | None = None
+    """Decode a chunk. Called with its bytes, an array for the bits `(n,)`, which it fills, the same chunk at
+    earlier timesteps as for `encode`, and its slope.
 
     Raises `CorruptError` with reason `chunk_invalid` unless the bytes hold exactly n elements. Bytes from an
     untrusted file must not make it allocate more than that.

@@ -10,8 +10,9 @@ from typing import Final
 
 import numpy as np
 import zstandard
+from numpy.typing import NDArray
 
-from trajfmt.codecs.codec import Bits, Codec, Encoded, Filter, Unsigned, unsigned
+from trajfmt.codecs.codec import Bits, Codec, Encoded, Filter, unsigned
 from trajfmt.errors import CorruptError
 
 __all__ = ["CODEC", "LEVEL", "MAX_WINDOW", "compress", "decompress"]
@@ -45,14 +46,14 @@ def compress(chunk: Bits) -> bytes:
     return b"".join([*parts, packer.flush()])
 
 
-def decompress(frame: bytes, count: int, dtype: Unsigned) -> Bits:
-    """Decompress a frame and return the elements of its chunk `(count,)`.
+def decompress(frame: bytes, out: NDArray[np.generic]) -> None:
+    """Decompress a frame into an array for the elements of its chunk `(n,)`.
 
     Raises:
         CorruptError: the frame declares another size, has no checksum, needs a dictionary or too large a
             window, or does not decode.
     """
-    expected = count * dtype.itemsize
+    expected = out.nbytes
     try:
         found = zstandard.frame_content_size(frame)
         if found != expected:
@@ -73,18 +74,17 @@ def decompress(frame: bytes, count: int, dtype: Unsigned) -> Bits:
         raise CorruptError("chunk_invalid", f"a chunk does not decode: {exc}") from exc
     if len(plain) != expected:
         raise CorruptError("chunk_invalid", f"a chunk must hold {expected} bytes, got {len(plain)}")
-    items = np.empty(count, dtype)
-    for i, plane in enumerate(np.frombuffer(plain, np.uint8).reshape(dtype.itemsize, count)):
-        items.view(np.uint8).reshape(count, -1)[:, i] = plane
-    return items
+    items = out.view(np.uint8).reshape(-1, out.itemsize)
+    for i, plane in enumerate(np.frombuffer(plain, np.uint8).reshape(out.itemsize, -1)):
+        items[:, i] = plane
 
 
 def _encode(bits: Bits, _earlier: Sequence[Bits]) -> Encoded:
     return Encoded(compress(bits))
 
 
-def _decode(frame: bytes, count: int, dtype: Unsigned, _earlier: Sequence[Bits], _slope: int) -> Bits:
-    return decompress(frame, count, dtype)
+def _decode(frame: bytes, out: Bits, _earlier: Sequence[Bits], _slope: int) -> None:
+    decompress(frame, out)
 
 
 CODEC: Final = Codec(

@@ -178,8 +178,13 @@ class FullTrajectory:
         if self._entry.data is not None:
             yield from map(self.knot, range(self.timesteps))
             return
-        for chunks in zip(*(self._codes(c, 0, self.timesteps) for c in range(self._count)), strict=True):
-            yield self._join([code for _, code in chunks])
+        earlier: list[Bits] = []
+        for t in range(self.timesteps):
+            row = np.empty((self._count, self._chunk), unsigned(self.layout.numpy_dtype))
+            for c, out in enumerate(row):
+                self._fill(out, t, c, [old[c] for old in earlier])
+            yield self._items(row.reshape(-1), self.layout.size)
+            earlier = self._history(t, row, earlier)
 
     def _whole_timestep(self, t: float) -> int:
         if not 0 <= t <= self.last:
@@ -218,13 +223,17 @@ class FullTrajectory:
         """Yield timesteps from `first`, a keyframe, up to `after`, with chunk c decoded."""
         earlier: list[Bits] = []
         for t in range(first, after):
-            code = self._code(t, c, earlier[: t % self._keyframe])
+            code = np.empty(self._chunk, unsigned(self.layout.numpy_dtype))
+            self._fill(code, t, c, earlier)
             yield t, code
-            earlier = [code, *earlier][: min(self._keyframe - 1, 2)]
+            earlier = self._history(t, code, earlier)
 
-    def _code(self, t: int, c: int, earlier: list[Bits]) -> Bits:
-        """Decode chunk c of timestep t. `earlier` holds this chunk at t - 1 and t - 2, since the keyframe."""
-        dtype = self.layout.numpy_dtype
+    def _history(self, t: int, code: Bits, earlier: list[Bits]) -> list[Bits]:
+        """Return what decoding timestep t + 1 needs of the timesteps since its keyframe, the latest first."""
+        return [code, *earlier][: min((t + 1) % self._keyframe, 2)]
+
+    def _fill(self, out: Bits, t: int, c: int, earlier: list[Bits]) -> None:
+        """Decode chunk c of timestep t into `out`. `earlier` holds what `_history` kept of this chunk."""
         n = t * self._count + c
         offset = self._table.offsets[n]
         frame = self._files.read(self._entry.file, offset, self._table.sizes[n])
@@ -232,7 +241,7 @@ class FullTrajectory:
         assert decode is not None
         slope = 0 if self._table.slopes is None else self._table.slopes[n]
         try:
-            return decode(frame, self._chunk, unsigned(dtype), earlier, slope)
+            decode(frame, out, earlier, slope)
         except CorruptError as exc:
             raise CorruptError(
                 exc.reason,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,12 @@ from trajfmt.trajectory.measure import Digest
 from trajfmt.trajectory.rounding import Rounding, finite, narrow
 from trajfmt.trajectory.source import Piecewise, Source, checked
 
-__all__ = ["Pass", "write"]
+__all__ = ["KEEP", "Pass", "write"]
 
 Array = NDArray[np.generic]
+
+KEEP: Final = 2**23
+"""Largest timestep in bytes of which two are kept for a codec that needs them. Larger ones are read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,10 @@ class _Pieces:
         if filled:
             yield start, out[:filled]
 
+    def chunks(self, t: int, length: int) -> Iterator[Bits]:
+        """Yield timestep t as chunks of `length` elements, the last one padded with zeros."""
+        return (_padded(piece, length) for _, piece in self.of(t, length))
+
     def _reader(self, t: int, parameter: int) -> Callable[[int, int], Array]:
         """Return a function that returns elements `low:high` of a parameter at timestep t."""
         piecewise = self._piecewise
@@ -216,14 +223,18 @@ def _write_chunks(
     offsets: list[int] = []
     sizes: list[int] = []
     slopes: list[int] = []
+    keep = settings.keyframe is not None and layout.nbytes <= KEEP
+    kept: list[list[Bits]] = []  # the chunks of the last two timesteps, the latest first
     for t in range(shape[0]):
-        # Earlier timesteps are read again, because a timestep may be larger than memory.
-        since = t % (settings.keyframe or 1)
-        history = [before.of(t - back, chunk) for back in (1, 2) if back <= since]
+        backs = [back for back in (1, 2) if back <= t % (settings.keyframe or 1)]
+        history = [iter(kept[b - 1]) if keep else before.chunks(t - b, chunk) for b in backs]
+        kept = [[], *kept[:1]]
         for start, piece in pieces.of(t, chunk):
             identity.add(t, piece)
-            earlier = [_padded(next(pieces_before)[1], chunk) for pieces_before in history]
-            data, slope = method.encode(_padded(piece, chunk), earlier)
+            bits = _padded(piece, chunk)
+            if keep:
+                kept[0].append(bits)
+            data, slope = method.encode(bits, [next(chunks) for chunks in history])
             written.require(len(data))
             dataset.write_direct_chunk((t, start), data)
             info = dataset.get_chunk_info_by_coord((t, start))

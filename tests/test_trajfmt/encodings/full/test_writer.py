@@ -15,6 +15,7 @@ from tests.helpers.equations import SHAPES
 from trajfmt import ParamLayout, UsageError
 from trajfmt.bundle.validation import validate
 from trajfmt.codecs.archive import KEYFRAME
+from trajfmt.encodings.full import encoder, writer
 
 Array = NDArray[np.generic]
 
@@ -60,6 +61,25 @@ def test_archive_is_what_the_specification_says(theta: Array, write_bundle: Call
 def signed(values: Array) -> Array:
     """Return Python's integers modulo 2**32 as two's complement."""
     return (values + 2**31) % 2**32 - 2**31
+
+
+def test_earlier_timesteps_are_kept_or_read_again(
+    theta: Array, write_bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small timesteps are kept for the prediction, large ones are read again: the bytes are the same."""
+    monkeypatch.setattr(encoder, "CHUNK", 5)
+    theta = np.concatenate([theta, theta[::-1]]).astype("<f4")
+    layout, reads = ParamLayout.of(SHAPES), {}
+    of = writer._Pieces.of
+    for keep in (0, theta[0].nbytes - 1, theta[0].nbytes, writer.KEEP):
+        asked: list[int] = []
+        monkeypatch.setattr(writer, "KEEP", keep)
+        monkeypatch.setattr(writer._Pieces, "of", lambda self, t, n, a=asked: a.append(t) or of(self, t, n))
+        path = write_bundle(layout, theta, name=f"{keep}.mtt", encoding="full", codec="archive")
+        reads[keep] = (len(asked), (path / "theta/00000.h5").read_bytes())
+    times = [1 + min(t % KEYFRAME, 2) for t in range(len(theta))]
+    assert [count for count, _ in reads.values()] == [sum(times)] * 2 + [len(theta)] * 2
+    assert len({data for _, data in reads.values()}) == 1
 
 
 def test_archive_is_smaller_than_zstd_on_a_slow_walk(write_bundle: Callable[..., Path]) -> None:
