@@ -72,6 +72,7 @@ def _read(bundle: Bundle, pieces: Iterator[bytes | memoryview]) -> Iterator[byte
 def _checkpoint(trajectory: Trajectory, t: float, about: object) -> Iterator[bytes | memoryview]:
     """Yield the bytes of a checkpoint, one block of weights at a time."""
     layout = trajectory.layout
+    trajectory.prepare(t, 0, layout.size)
     names = {parameter.name for parameter in layout.parameters}
     buffers = [(name, held) for name, held in trajectory.buffers(t).items() if name not in names]
     yield checkpoint_header(layout, buffers, about)

@@ -54,7 +54,7 @@ def validate(path: str | os.PathLike[str] | Address) -> list[Problem]:
         manifest = bundle.manifest
         if claims := _claims(bundle):
             return [Problem.of(exc) for exc in claims]
-        damaged = bundle.files.verify({entry.path: entry.sha256 for entry in manifest.files})
+        damaged = bundle.files.verify({entry.path: entry.sha256 for entry in manifest.files}, pieces=True)
         problems = [Problem.of(exc) for exc in damaged.values()]
         readable = {entry.path for entry in manifest.files} - {
             name

@@ -7,6 +7,7 @@ Modules:
     provenance: the part of the manifest that describes the experts.
     entries: the parts of the manifest that describe trajectories.
     manifest: the manifest as typed data, and its canonical JSON.
+    pieces: the pieces of weights that have digests of their own.
     regions: the regions of files that a manifest claims, which must not overlap.
     consistency: checks across the fields of a manifest.
     checksum: the checksum that a manifest carries of its own bytes.

@@ -23,6 +23,7 @@ from trajfmt.schema.manifest import (
     Manifest,
     layout_of,
 )
+from trajfmt.schema.pieces import DIGEST, Pieces
 from trajfmt.schema.regions import Regions
 
 __all__ = ["MAX_EXPANSION", "MAX_GRAM", "MAX_PATH", "MAX_TABLE", "PATH", "check"]
@@ -95,6 +96,7 @@ def check(manifest: Manifest, path: object) -> None:
         else:
             assert isinstance(manifest, FullManifest)
             _check_full(trajectory, manifest.codec, layout, regions, index, path)
+        _check_pieces(trajectory, layout, regions, index, path)
     regions.check()
 
 
@@ -120,6 +122,20 @@ def _check_common(entry: Entry, manifest: Manifest, regions: Regions, index: int
             _invalid(f"trajectory {index}: `buffers` must name a .safetensors file", path)
         regions.claim_file(entry.buffers, index)
         regions.own(entry.buffers, index)
+
+
+def _check_pieces(entry: Entry, layout: ParamLayout, regions: Regions, index: int, path: object) -> None:
+    """Check the place of the digests of pieces. The weights must have been checked."""
+    if entry.pieces is None:
+        return
+    if not entry.pieces.file.endswith(".safetensors"):
+        _invalid(f"trajectory {index}: digests of pieces must be in a .safetensors file", path)
+    in_chunks = isinstance(entry, FullEntry) and entry.chunks is not None
+    if (entry.pieces.size is None) != in_chunks:
+        _invalid(f"trajectory {index}: pieces must have a `size`, unless every chunk is a piece", path)
+    count = Pieces.of(entry, layout, entry.pieces.size).count
+    regions.claim(entry.pieces.file, entry.pieces.data, count * DIGEST, index)
+    regions.share(entry.pieces.file)
 
 
 def _check_convex(

@@ -14,11 +14,13 @@ import msgspec
 from trajfmt.schema.checksum import KEY, with_checksum
 from trajfmt.schema.entries import (
     MAX_TIMESTEPS,
+    PIECE_SIZES,
     ChunkTable,
     ConvexEntry,
     Entry,
     FullEntry,
     Origin,
+    PieceEntry,
     ShardEntry,
     TableEntry,
 )
@@ -51,6 +53,7 @@ __all__ = [
     "MAX_TEXT",
     "MAX_TIMESTEPS",
     "MINOR",
+    "PIECE_SIZES",
     "ChunkTable",
     "CodecSettings",
     "ConvexEntry",
@@ -67,6 +70,7 @@ __all__ = [
     "Model",
     "Origin",
     "ParameterEntry",
+    "PieceEntry",
     "Preprocessing",
     "Provenance",
     "ShardEntry",

@@ -41,15 +41,19 @@ def cache_folder() -> Path | None:
 
 
 @contextmanager
-def arriving(path: Path, is_there: Callable[[], bool]) -> Iterator[int | None]:
+def arriving(
+    path: Path, is_there: Callable[[], bool], *, keep: tuple[type[BaseException], ...] = ()
+) -> Iterator[int | None]:
     """Yield a descriptor for the contents of `path`, or None if another process has just made the file.
 
-    The file appears at `path` when the block ends without an error. After an error nothing is left. If
-    another process is making the same file, this one waits for it.
+    The file appears at `path` when the block ends without an error. If another process is making the same
+    file, this one waits for it. The file may have contents already: what arrived before a kill, or an error
+    among `keep`.
 
     Args:
         path: the file. Its folder is created.
         is_there: returns whether the complete file is at `path`.
+        keep: errors after which what has arrived stays for a later call. After any other error nothing does.
 
     Raises:
         OSError: the folder cannot be written.
@@ -61,12 +65,12 @@ def arriving(path: Path, is_there: Callable[[], bool]) -> Iterator[int | None]:
             yield None
             partial.unlink()
         else:
-            os.ftruncate(fd, 0)
             yield fd
             sync(fd)
             os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
+    except BaseException as exc:
+        if not isinstance(exc, keep) or not os.fstat(fd).st_size:
+            partial.unlink(missing_ok=True)
         raise
     finally:
         with contextlib.suppress(OSError):

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from containers import sealed
-from manifest_entries import carried, shards
+from manifest_entries import carried, digests, shards
 from manifest_limits import allowed, checksums, limits, overlaps
 from manifests import (
     HASH,
     convex,
     everything,
     full,
+    in_pieces,
     line,
     nested,
     put,
@@ -62,6 +63,10 @@ def valid() -> Iterator[Vector]:
             "16-bit floats with the exponent of 32-bit ones",
         ),
         ("sharded", sharded(), "knots in two files, cut between the knots, and an index"),
+        ("pieces-convex", in_pieces(), "digests of pieces, convex"),
+        ("pieces-none", in_pieces("none"), "digests of pieces, codec none"),
+        ("pieces-zstd", in_pieces("zstd"), "digests of pieces, one for each chunk"),
+        ("pieces-largest", put(in_pieces(), "trajectories.0.pieces.size", 2**23), "the largest pieces"),
         ("no-step-norms", without_norms(c), "step norms that are not known"),
         ("numbers", put(full("none"), "trajectories.0.numbers", [5, 9]), "numbers of a full trajectory"),
         ("private-keys", {**c, "x_": 1, "x_y": nested(60)}, "private keys hold any JSON, 62 levels deep"),
@@ -84,7 +89,7 @@ def valid() -> Iterator[Vector]:
     escaped = sealed(c, lambda value: line(value).replace(old, new))
     yield "escapes.json", escaped, {"purpose": why, "canonical": False}
     nulls = put(put(c, "provenance", {"dataset": None, "model": None}), "trajectories.0.origin", None)
-    nulls["trajectories"][0] |= {"shards": None, "numbers": None, "buffers": None}
+    nulls["trajectories"][0] |= {"shards": None, "numbers": None, "buffers": None, "pieces": None}
     nulls["trajectories"][0]["table"]["gram"] = None
     why = "null where a key is optional: the same as its absence"
     yield "nulls.json", text(nulls), {"purpose": why, "canonical": False}
@@ -98,7 +103,7 @@ def valid() -> Iterator[Vector]:
 
 def invalid() -> Iterator[Vector]:
     """Yield the invalid manifests."""
-    broken = (broken_json, versions, structure, paths, references, sizes, codecs, shards, carried)
+    broken = (broken_json, versions, structure, paths, references, sizes, codecs, shards, carried, digests)
     for group in (*broken, checksums, limits, overlaps):
         for name, reason, data, why in group():
             yield name, data if isinstance(data, bytes) else text(data), {"reason": reason, "purpose": why}

@@ -72,7 +72,9 @@ def everything() -> dict[str, Any]:
         "origin": {"file": 0, "trajectory": 7},
         "numbers": [0, 10, 2**53],
         "buffers": "buffers/00000.safetensors",
+        "pieces": {"file": "pieces/00000.safetensors", "data": 128, "size": 1024, "sha256": HASH},
     }
+    manifest["files"].insert(2, {"path": "pieces/00000.safetensors", "bytes": 192, "sha256": HASH})
     manifest["trajectories"][0]["table"] |= {"gram": 888, "free": True}
     manifest["x_lab"] = {"run": 3}
     manifest["provenance"] = {
@@ -114,6 +116,22 @@ def sharded() -> dict[str, Any]:
     entry = manifest["trajectories"][0]
     del entry["file"], entry["data"]
     entry["shards"] = [{"file": name, "data": 128, "tensors": 1} for name in names]
+    return manifest
+
+
+def in_pieces(codec: str | None = None) -> dict[str, Any]:
+    """Return the smallest manifest with digests of pieces: convex, or full with a codec."""
+    manifest = convex() if codec is None else full(codec)
+    count = 4 if codec in ("zstd", "archive") else 2
+    size = {} if count == 4 else {"size": 1024}
+    manifest["files"].append({"path": "pieces/00000.safetensors", "bytes": 128 + 32 * count, "sha256": HASH})
+    manifest["files"].sort(key=lambda file: file["path"])
+    manifest["trajectories"][0]["pieces"] = {
+        "file": "pieces/00000.safetensors",
+        "data": 128,
+        "sha256": HASH,
+        **size,
+    }
     return manifest
 
 

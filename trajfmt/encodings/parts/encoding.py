@@ -89,6 +89,10 @@ class Trajectory(Protocol):
         """Return elements `start:stop` of the weights at timestep t, without computing the rest."""
         ...
 
+    def prepare(self, t: float, start: int, stop: int) -> None:
+        """Fetch at once what `pieces` will read for elements `start:stop`, if the bundle is at an address."""
+        ...
+
     def buffers(self, t: float) -> dict[str, NDArray[Any]]:
         """Return the module buffers of the last stored timestep up to t, by name."""
         ...

@@ -1,0 +1,63 @@
+"""The digests of pieces, read from the file that holds them and verified with the hash in the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+
+from trajfmt.schema.pieces import DIGEST, Piece, PieceMap
+from trajfmt.storage.hashing import Digests, Expected
+
+__all__ = ["DigestReader"]
+
+_MOST_KEPT: Final = 64
+"""Trajectories whose digests stay in memory."""
+
+
+class DigestReader:
+    """Reads the digests of the pieces of a bundle.
+
+    Args:
+        pieces: the pieces of every file.
+        read: returns the bytes of the piece that it is given, of the file of digests with the name that it is
+            given, after it has verified them.
+    """
+
+    def __init__(self, pieces: PieceMap, read: Callable[[str, Expected], bytes]) -> None:
+        self.pieces = pieces
+        self._read = read
+        self._kept: dict[int, Digests] = {}
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_kept": {}}
+
+    def of_file(self, name: str) -> Expected | None:
+        """Return all pieces of a file with their digests; None if it has none.
+
+        Raises:
+            CorruptError: the digests differ from their hash in the manifest.
+        """
+        return self.expected(name, self.pieces.of(name).of_file(name)) if name in self.pieces else None
+
+    def expected(self, name: str, pieces: Sequence[Piece]) -> Expected:
+        """Return pieces of a file of weights with their digests.
+
+        Raises:
+            CorruptError: the digests differ from their hash in the manifest.
+        """
+        number, entry = self.pieces.digests_of(name)
+        found = self._kept.pop(number, None)
+        if found is None:
+            stop = entry.data + DIGEST * self.pieces.of(name).count
+            place = Expected(
+                [Piece(number, entry.data, stop)],
+                np.frombuffer(bytes.fromhex(entry.sha256), np.uint8)[None],
+                "digests of the pieces of trajectory",
+            )
+            found = np.frombuffer(self._read(entry.file, place), np.uint8).reshape(-1, DIGEST)
+        self._kept[number] = found
+        for old in list(self._kept)[:-_MOST_KEPT]:  # other threads may do the same: no iteration over it
+            self._kept.pop(old, None)
+        return Expected(pieces, found[[piece.number for piece in pieces]])
