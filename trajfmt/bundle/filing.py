@@ -12,13 +12,11 @@ from typing import Final
 import numpy as np
 
 from trajfmt.encodings.parts import tables
-from trajfmt.encodings.parts.knots import canonical
+from trajfmt.encodings.parts.digests import header
 from trajfmt.encodings.parts.written import NewFile, Written
 from trajfmt.schema.manifest import Entry, FileEntry
-from trajfmt.schema.pieces import DIGEST
 from trajfmt.storage.files import sha256_file
 from trajfmt.storage.hashing import Digests
-from trajfmt.storage.safetensors import encode_header
 from trajfmt.storage.staging import Staging
 from trajfmt.storage.writing import replacing, write_file
 
@@ -97,8 +95,7 @@ class Filing:
         """
         if not self._pieces:
             (self._pieces,) = self._free_names([NewFile(Path(), "pieces", ".safetensors")], digests[0][0])
-        tensors = [(f"{number:05d}", "U8", (count, DIGEST)) for number, count in digests]
-        head = encode_header(tensors, {"trajfmt": canonical({"holds": "pieces"}).decode()})
+        head = header(digests)
         hasher, size, places = hashlib.sha256(head), len(head), []
         with replacing(self._staging.path(self._pieces)) as file:
             file.write(head)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -16,9 +16,12 @@ from numpy.typing import NDArray
 
 from trajfmt.bundle.reader import Bundle
 from trajfmt.bundle.standing import read_manifest
+from trajfmt.encodings.parts.digests import check_header
 from trajfmt.encodings.parts.encoding import Encoding, Trajectory
 from trajfmt.encodings.table import encoding_of_manifest
 from trajfmt.errors import CorruptError, FormatError, Problem, UnsafeError
+from trajfmt.schema.manifest import Entry
+from trajfmt.schema.pieces import Pieces
 from trajfmt.storage import hdf5, holes
 from trajfmt.storage.address import Address, located
 from trajfmt.trajectory.measure import Digest
@@ -61,6 +64,7 @@ def validate(path: str | os.PathLike[str] | Address) -> list[Problem]:
             for name, exc in damaged.items()
             if exc.reason != "hash_mismatch" or not bundle.files.is_here(name)
         }
+        problems += [Problem.of(exc) for exc in _check_digests(bundle, readable)]
         encoding = encoding_of_manifest(manifest)
         for name, expected in encoding.datasets(manifest, bundle.layout).items():
             if name in readable:
@@ -74,6 +78,23 @@ def validate(path: str | os.PathLike[str] | Address) -> list[Problem]:
                 where = bundle.files.where(entry.weight_files[0])
                 problems += _gather(_check(encoding, trajectory, digest), where)
     return problems
+
+
+def _check_digests(bundle: Bundle, readable: set[str]) -> list[FormatError]:
+    """Return the errors in the headers of files of digests. The digests themselves have been compared."""
+    places: dict[str, list[tuple[int, int, int]]] = {}
+    entries: Sequence[Entry] = bundle.manifest.trajectories
+    for number, entry in enumerate(entries):
+        if entry.pieces is not None:
+            count = Pieces.of(entry, bundle.layout, entry.pieces.size).count
+            places.setdefault(entry.pieces.file, []).append((number, entry.pieces.data, count))
+    found: list[FormatError] = []
+    for name in sorted(places.keys() & readable):
+        try:
+            check_header(bundle.files, name, places[name])
+        except FormatError as exc:
+            found.append(exc)
+    return found
 
 
 def _claims(bundle: Bundle) -> list[FormatError]:

@@ -10,6 +10,7 @@ Modules:
     hashing: the hashes of a file and of its pieces, from one pass.
     digests: the digests of pieces, read from the file that holds them.
     checked: files whose bytes are compared with their hashes before they are used.
+    recent: a few things that are kept because they were used last.
     threads: several pieces of work at once.
     files: reading a bundle's files: mapping, positioned reads, hashes.
     links: which links are followed in place of files: those of a hub's cache.

@@ -9,6 +9,7 @@ import numpy as np
 
 from trajfmt.schema.pieces import DIGEST, Piece, PieceMap
 from trajfmt.storage.hashing import Digests, Expected
+from trajfmt.storage.recent import recent
 
 __all__ = ["DigestReader"]
 
@@ -47,17 +48,17 @@ class DigestReader:
         Raises:
             CorruptError: the digests differ from their hash in the manifest.
         """
-        number, entry = self.pieces.digests_of(name)
-        found = self._kept.pop(number, None)
-        if found is None:
-            stop = entry.data + DIGEST * self.pieces.of(name).count
-            place = Expected(
-                [Piece(number, entry.data, stop)],
-                np.frombuffer(bytes.fromhex(entry.sha256), np.uint8)[None],
-                "digests of the pieces of trajectory",
-            )
-            found = np.frombuffer(self._read(entry.file, place), np.uint8).reshape(-1, DIGEST)
-        self._kept[number] = found
-        for old in list(self._kept)[:-_MOST_KEPT]:  # other threads may do the same: no iteration over it
-            self._kept.pop(old, None)
+        number, _ = self.pieces.digests_of(name)
+        found = recent(self._kept, number, lambda _number: self._digests_of(name), _MOST_KEPT)
         return Expected(pieces, found[[piece.number for piece in pieces]])
+
+    def _digests_of(self, name: str) -> Digests:
+        """Return the digests of all pieces of the trajectory whose weights a file holds."""
+        number, entry = self.pieces.digests_of(name)
+        stop = entry.data + DIGEST * self.pieces.of(name).count
+        place = Expected(
+            [Piece(number, entry.data, stop)],
+            np.frombuffer(bytes.fromhex(entry.sha256), np.uint8)[None],
+            "digests of the pieces of trajectory",
+        )
+        return np.frombuffer(self._read(entry.file, place), np.uint8).reshape(-1, DIGEST)

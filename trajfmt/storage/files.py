@@ -9,7 +9,7 @@ import mmap
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,11 @@ from trajfmt.schema.pieces import PieceMap
 from trajfmt.storage.checked import Checked
 from trajfmt.storage.digests import DigestReader
 from trajfmt.storage.filesystem import map_file
-from trajfmt.storage.hashing import Expected, different, hash_pieces, require
+from trajfmt.storage.hashing import Expected, require, verify_file
 from trajfmt.storage.inputs import Row
 from trajfmt.storage.links import REMEDY
 from trajfmt.storage.opened import Identity, OpenFile, sha256_of
+from trajfmt.storage.recent import recent
 from trajfmt.storage.threads import at_once, cores
 
 __all__ = ["Backend", "BundleFiles", "Span", "sha256_file"]
@@ -179,6 +180,7 @@ class BundleFiles:
         Raises:
             CorruptError: the file is missing, or does not have its listed size.
         """
+        self._check_bytes(name, offset, offset + count * dtype.itemsize)
         return Row(self._open(name), dtype, count, offset)
 
     def can_map(self, name: str) -> bool:
@@ -201,27 +203,14 @@ class BundleFiles:
 
         def check(name: str) -> None:
             try:
-                self._verify_file(name, hashes[name], pieces=pieces)
+                held = self._digests.of_file(name) if pieces else None
+                with self._new(name) as file:
+                    verify_file(file, hashes[name], held)
             except FormatError as exc:
                 problems[name] = exc
 
         at_once([partial(check, name) for name in hashes], cores())
         return {name: problems[name] for name in hashes if name in problems}
-
-    def _verify_file(self, name: str, expected: str, *, pieces: bool) -> None:
-        file = self._new(name)
-        held = self._digests.of_file(name) if pieces else None
-        found, digests = hash_pieces(file, held.pieces if held else ())
-        wrong = None if held is None else next(different(held, digests, self.where(name)), None)
-        if found != expected:
-            place = "" if wrong is None else f", in {wrong.message.partition(':')[0]}"
-            raise CorruptError(
-                "hash_mismatch",
-                f"sha256 must be {expected}, got {found}; the file is damaged{place}",
-                path=self.where(name),
-            )
-        if wrong is not None:
-            raise wrong
 
     def _read_digests(self, name: str, place: Expected) -> bytes:
         """Return digests of pieces, after they have been compared with their hash in the manifest."""
@@ -291,10 +280,11 @@ class BundleFiles:
         Returns:
             The map; None if its file system cannot map files.
         """
+        self._check_bytes(name, offset, offset + nbytes)
         return _mapped(self._open(name), nbytes, offset, writable=True)
 
     def _open(self, name: str) -> OpenFile:
-        return _recent(self._files, name, self._new)
+        return recent(self._files, name, self._new, _MAX_OPEN)
 
     def _map(self, name: str) -> mmap.mmap | None:
         """Return a map of a file; None if its file system cannot map files."""
@@ -306,7 +296,7 @@ class BundleFiles:
                 self.backend = "pread"
                 return None
         found: mmap.mmap = mapped
-        return _recent(self._maps, name, lambda _name: found)
+        return recent(self._maps, name, lambda _name: found, _MAX_OPEN)
 
 
 def _mapped(file: OpenFile, nbytes: int = 0, offset: int = 0, *, writable: bool = False) -> mmap.mmap | None:
@@ -314,17 +304,3 @@ def _mapped(file: OpenFile, nbytes: int = 0, offset: int = 0, *, writable: bool 
         return map_file(file.fd, nbytes, offset, writable=writable)
     except OSError as exc:
         raise ReadError.of(exc, file.where) from exc
-
-
-Held = TypeVar("Held")
-
-
-def _recent(held: dict[str, Held], name: str, make: Callable[[str], Held]) -> Held:
-    """Return an entry, made if there is none, and forget the least recently used ones."""
-    found = held.pop(name, None)
-    if found is None:
-        found = make(name)
-    held[name] = found
-    for old in list(held)[:-_MAX_OPEN]:  # other threads may do the same: no iteration over it
-        held.pop(old, None)
-    return found

@@ -13,7 +13,7 @@ from trajfmt.errors import CorruptError
 from trajfmt.schema.pieces import DIGEST, Piece
 from trajfmt.storage.opened import OpenFile, blocks_of
 
-__all__ = ["Digests", "Expected", "Hasher", "different", "hash_pieces", "require"]
+__all__ = ["Digests", "Expected", "Hasher", "different", "hash_pieces", "require", "verify_file"]
 
 Digests = NDArray[np.uint8]
 """The digests of pieces, `(n, 32)`."""
@@ -83,6 +83,31 @@ def hash_pieces(file: OpenFile, pieces: Sequence[Piece]) -> tuple[str, Digests]:
     for block in blocks_of(file):
         hasher.update(block)
     return hasher.finish(), hasher.digests
+
+
+def verify_file(file: OpenFile, expected: str, held: Expected | None) -> None:
+    """Require that an open file has its hash, and that its pieces have theirs.
+
+    Args:
+        file: the file.
+        expected: its sha256.
+        held: its pieces; None if they are not compared.
+
+    Raises:
+        CorruptError: the file or a piece has another hash.
+        ReadError: the operating system reports an error.
+    """
+    found, digests = hash_pieces(file, held.pieces if held else ())
+    wrong = None if held is None else next(different(held, digests, file.where), None)
+    if found != expected:
+        place = "" if wrong is None else f", in {wrong.message.partition(':')[0]}"
+        raise CorruptError(
+            "hash_mismatch",
+            f"sha256 must be {expected}, got {found}; the file is damaged{place}",
+            path=file.where,
+        )
+    if wrong is not None:
+        raise wrong
 
 
 def different(expected: Expected, found: Digests, path: object) -> Iterator[CorruptError]:

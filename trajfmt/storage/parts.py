@@ -18,6 +18,7 @@ from trajfmt.storage.address import Address
 from trajfmt.storage.causes import EndedError, NothingThereError
 from trajfmt.storage.filesystem import require_room
 from trajfmt.storage.hashing import Expected, require
+from trajfmt.storage.recent import recent
 from trajfmt.storage.retries import resumed
 from trajfmt.storage.sparse import SparseFile, Wanted
 from trajfmt.storage.threads import at_once
@@ -94,11 +95,9 @@ class Parts:
     def _sparse(self, name: str) -> SparseFile:
         if self._process != os.getpid():  # forked: a thread of the parent may have held a lock
             self._open, self._process = {}, os.getpid()
-        found = self._open.pop(name, None) or SparseFile(self._path(name), self._sizes[name])
-        self._open[name] = found
-        for old in list(self._open)[:-_MOST_OPEN]:  # other threads may do the same: no iteration over it
-            self._open.pop(old, None)
-        return found
+        return recent(
+            self._open, name, lambda name: SparseFile(self._path(name), self._sizes[name]), _MOST_OPEN
+        )
 
     def _fetch(self, name: str, sparse: SparseFile, missing: list[Wanted], what: str) -> None:
         require_room(self._root, sum(piece.stop - piece.start for piece, _ in missing))

@@ -22,6 +22,7 @@ import hashlib
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -49,9 +50,13 @@ from trajfmt.storage.hashing import Expected
 from trajfmt.storage.parts import Parts
 from trajfmt.storage.retries import again
 from trajfmt.storage.sparse import SparseFile
+from trajfmt.storage.threads import at_once
 from trajfmt.storage.writing import write_at
 
 __all__ = ["RemoteFiles", "fetch_manifest"]
+
+_AT_ONCE: Final = 4
+"""Files that are fetched at the same time, if several are wanted."""
 
 _NEARLY_ALL: Final = 0.95
 """A file of which a larger part is wanted is fetched whole, with one request and without digests."""
@@ -145,7 +150,7 @@ class RemoteFiles(BundleFiles):
 
         For the errors see `path` and `BundleFiles.array`. `hash_mismatch` names a piece that is damaged.
         """
-        if found := self._take(name, [(offset, offset + count * dtype.itemsize)]):
+        if count and (found := self._take(name, [(offset, offset + count * dtype.itemsize)])):
             return found.array(offset, count, dtype, mapped=self.backend == "mmap")
         return super().array(name, offset, count, dtype)
 
@@ -218,15 +223,18 @@ class RemoteFiles(BundleFiles):
         """
         self.verify_kept()
         problems: dict[str, FormatError] = {}
-        for name in hashes:
+
+        def fetch(name: str) -> None:
             try:
                 self.path(name)
             except FormatError as exc:
                 problems[name] = exc
+
+        at_once([partial(fetch, name) for name in hashes], _AT_ONCE)
         if pieces:
             sound = {name: expected for name, expected in hashes.items() if name not in problems}
             problems |= super().verify(sound, pieces=True)
-        return problems
+        return {name: problems[name] for name in hashes if name in problems}
 
     def verify_kept(self) -> None:
         """Compare the cached files with their hashes, and remove those that differ."""
