@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from trajfmt.schema.entries import PIECE_SIZES, Entry, FullEntry, PieceEntry, PieceSize
 from trajfmt.schema.layout import ParamLayout
 
-__all__ = ["DIGEST", "Piece", "PieceMap", "Pieces", "piece_size"]
+__all__ = ["DIGEST", "Piece", "PieceList", "PieceMap", "Pieces", "piece_size"]
 
 Integers = NDArray[np.int64]
 
@@ -28,7 +28,7 @@ DIGEST: Final = 32
 _SHARE: Final = 32
 """A stored timestep has at least so many times the bytes of the digests of its trajectory, if it can."""
 
-_MOST_KEPT: Final = 64
+_MOST_KEPT: Final = 4
 """Trajectories whose pieces a `PieceMap` remembers."""
 
 
@@ -43,6 +43,31 @@ class Piece(NamedTuple):
 
     stop: int
     """The byte after its last."""
+
+
+class PieceList(Sequence[Piece]):
+    """Pieces in order of their place, as arrays: there may be millions of them.
+
+    Args:
+        numbers: their numbers.
+        starts: the first byte of each.
+        stops: the byte after the last.
+    """
+
+    def __init__(self, numbers: Integers, starts: Integers, stops: Integers) -> None:
+        self.numbers = numbers
+        self._starts, self._stops = starts, stops
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> Piece: ...
+    @overload
+    def __getitem__(self, index: slice) -> PieceList: ...
+    def __getitem__(self, index: int | slice) -> Piece | PieceList:
+        found = self.numbers[index], self._starts[index], self._stops[index]
+        return PieceList(*found) if isinstance(index, slice) else Piece(*map(int, found))
 
 
 class Pieces:
@@ -103,7 +128,7 @@ class Pieces:
         """Return the number of pieces."""
         return int(self._firsts[-1])
 
-    def of_file(self, name: str) -> list[Piece]:
+    def of_file(self, name: str) -> PieceList:
         """Return all pieces in a file, in order of their place."""
         units = self._units[name]
         counts = self._firsts[units + 1] - self._firsts[units]
@@ -113,8 +138,7 @@ class Pieces:
         if self._size is not None:
             starts = starts + ranks * self._size
             stops = np.minimum(stops, starts + self._size)
-        rows = zip(numbers.tolist(), starts.tolist(), stops.tolist(), strict=True)
-        return [Piece(*row) for row in rows]
+        return PieceList(numbers, starts, stops)
 
     def covering(self, name: str, start: int, stop: int) -> list[Piece] | None:
         """Return the pieces with any of the bytes `start:stop` of a file, in order of their place.

@@ -69,7 +69,7 @@ def arriving(
             sync(fd)
             os.replace(partial, path)
     except BaseException as exc:
-        if not isinstance(exc, keep) or not os.fstat(fd).st_size:
+        if partial != _shared(path) or not isinstance(exc, keep) or not os.fstat(fd).st_size:
             partial.unlink(missing_ok=True)
         raise
     finally:
@@ -85,7 +85,7 @@ def _claim(path: Path) -> tuple[int, Path]:
     That process renames or removes the file. After waiting, the path is therefore compared with the
     descriptor.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial = _shared(path)
     while True:
         fd = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         try:
@@ -101,6 +101,10 @@ def _claim(path: Path) -> tuple[int, Path]:
             os.close(fd)
             raise
         os.close(fd)
+
+
+def _shared(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
 
 
 def _own(path: Path) -> tuple[int, Path]:

@@ -13,7 +13,7 @@ from trajfmt.storage.recent import recent
 
 __all__ = ["DigestReader"]
 
-_MOST_KEPT: Final = 64
+_MOST_KEPT: Final = 8
 """Trajectories whose digests stay in memory."""
 
 
@@ -40,7 +40,10 @@ class DigestReader:
         Raises:
             CorruptError: the digests differ from their hash in the manifest.
         """
-        return self.expected(name, self.pieces.of(name).of_file(name)) if name in self.pieces else None
+        if name not in self.pieces:
+            return None
+        pieces = self.pieces.of(name).of_file(name)
+        return Expected(pieces, self._all(name)[pieces.numbers])
 
     def expected(self, name: str, pieces: Sequence[Piece]) -> Expected:
         """Return pieces of a file of weights with their digests.
@@ -48,9 +51,11 @@ class DigestReader:
         Raises:
             CorruptError: the digests differ from their hash in the manifest.
         """
+        return Expected(pieces, self._all(name)[[piece.number for piece in pieces]])
+
+    def _all(self, name: str) -> Digests:
         number, _ = self.pieces.digests_of(name)
-        found = recent(self._kept, number, lambda _number: self._digests_of(name), _MOST_KEPT)
-        return Expected(pieces, found[[piece.number for piece in pieces]])
+        return recent(self._kept, number, lambda _number: self._digests_of(name), _MOST_KEPT)
 
     def _digests_of(self, name: str) -> Digests:
         """Return the digests of all pieces of the trajectory whose weights a file holds."""

@@ -15,7 +15,7 @@ import numpy as np
 from trajfmt.errors import CorruptError
 from trajfmt.schema.pieces import Piece
 from trajfmt.storage.address import Address
-from trajfmt.storage.causes import EndedError, NothingThereError
+from trajfmt.storage.causes import EndedError, NoRangesError, NothingThereError
 from trajfmt.storage.filesystem import require_room
 from trajfmt.storage.hashing import Expected, require
 from trajfmt.storage.recent import recent
@@ -63,7 +63,7 @@ class Parts:
 
         Raises:
             CorruptError: the file is missing or too short, or a piece has another digest than expected.
-            NoRangesError: the server sends whole files only.
+            NoRangesError: the server sends whole files only, or the parts here are those of another user.
             RemoteError: the file cannot be reached, or the connection failed.
             OSError: the cache cannot be written.
         """
@@ -74,6 +74,8 @@ class Parts:
             sparse = self._sparse(name)
             if not (wanted := sparse.missing(wanted)):
                 return sparse
+            if not sparse.writable:
+                raise NoRangesError
             with sparse.locked() as here:
                 if here:
                     self._fetch(name, sparse, sparse.missing(wanted), expected.what)

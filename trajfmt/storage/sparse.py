@@ -7,6 +7,7 @@ use wrong bytes.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import mmap
 import os
@@ -46,7 +47,9 @@ class SparseFile:
         self.busy = threading.Lock()
         self.fd = -1
         self.fd = _open(path)
-        if os.fstat(self.fd).st_size < size:
+        self.writable = fcntl.fcntl(self.fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
+        """Whether pieces can be added: not if the file belongs to another user."""
+        if self.writable and os.fstat(self.fd).st_size < size:
             os.ftruncate(self.fd, size)
         self._map: mmap.mmap | None = None
 
@@ -110,4 +113,8 @@ class SparseFile:
 
 def _open(path: Path) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        return os.open(path, flags | os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:  # that of another user, whose pieces can be read
+        return os.open(path, flags | os.O_RDONLY)

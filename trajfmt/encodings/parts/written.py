@@ -80,11 +80,12 @@ class Written:
         digests = np.empty((pieces.count, DIGEST), np.uint8)
         files = []
         for name, file in zip(names, self.files, strict=True):
-            held = pieces.of_file(name) if name in entry.weight_files else []
+            held = pieces.of_file(name) if name in entry.weight_files else None
             with OpenFile(file.path) as opened:
-                sha256, found = hash_pieces(opened, held)
+                sha256, found = hash_pieces(opened, held or ())
                 files.append(replace(file, bytes=opened.identity.size, sha256=sha256))
-            digests[[piece.number for piece in held]] = found
+            if held is not None:
+                digests[held.numbers] = found
         where = PieceEntry(file="", data=0, size=size, sha256=hashlib.sha256(digests.data).hexdigest())
         entry = msgspec.structs.replace(self.entry, pieces=where)
         return replace(self, entry=entry, files=tuple(files), digests=digests)
