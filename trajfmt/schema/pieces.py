@@ -28,6 +28,12 @@ DIGEST: Final = 32
 _SHARE: Final = 32
 """A stored timestep has at least so many times the bytes of the digests of its trajectory, if it can."""
 
+_LEAST: Final = 2**14
+"""The smallest pieces that are written. Hashing smaller ones takes more time than it saves bytes."""
+
+_AT_ONCE: Final = 4096
+"""Pieces that are made from arrays at a time."""
+
 _MOST_KEPT: Final = 4
 """Trajectories whose pieces a `PieceMap` remembers."""
 
@@ -68,6 +74,13 @@ class PieceList(Sequence[Piece]):
     def __getitem__(self, index: int | slice) -> Piece | PieceList:
         found = self.numbers[index], self._starts[index], self._stops[index]
         return PieceList(*found) if isinstance(index, slice) else Piece(*map(int, found))
+
+    def __iter__(self) -> Iterator[Piece]:
+        for first in range(0, len(self), _AT_ONCE):
+            part = slice(first, first + _AT_ONCE)
+            yield from map(
+                Piece, self.numbers[part].tolist(), self._starts[part].tolist(), self._stops[part].tolist()
+            )
 
 
 class Pieces:
@@ -238,10 +251,10 @@ def piece_size(timesteps: int, nbytes: int) -> PieceSize:
 
     Example:
         >>> piece_size(2, 1280040), piece_size(51, 1280040)
-        (8192, 65536)
+        (16384, 65536)
     """
     best = 2 ** round(math.log2(math.sqrt(DIGEST * timesteps * nbytes)))
-    size = min(max(best, PIECE_SIZES[0]), PIECE_SIZES[-1])
+    size = min(max(best, _LEAST), PIECE_SIZES[-1])
     while size < min(nbytes, PIECE_SIZES[-1]) and _SHARE * DIGEST * timesteps * -(-nbytes // size) > nbytes:
         size *= 2
     return cast(PieceSize, size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,37 +40,37 @@ class Hasher:
     """
 
     def __init__(self, pieces: Sequence[Piece] = ()) -> None:
-        self._pieces = pieces
-        self._file = hashlib.sha256()
-        self._piece = hashlib.sha256()
-        self._position = self._number = 0
-        self.digests: Digests = np.empty((len(pieces), DIGEST), np.uint8)
-        """The digests of the pieces, in the order of the pieces."""
+        self._file, self._piece = hashlib.sha256(), hashlib.sha256()
+        self._rest = ((piece.start, piece.stop) for piece in pieces)
+        self._start, self._stop = next(self._rest, _NONE)
+        self._position = 0
+        self._digests = bytearray()
 
     def update(self, block: bytes | memoryview) -> None:
         """Take the next bytes of the file."""
-        view = memoryview(block)
+        view, begin = memoryview(block), self._position
         self._file.update(view)
-        end = self._position + len(view)
-        while self._number < len(self._pieces) and self._pieces[self._number].start < end:
-            piece = self._pieces[self._number]
-            low = max(piece.start - self._position, 0)
-            self._piece.update(view[low : piece.stop - self._position])
-            if piece.stop > end:
+        self._position = end = begin + len(view)
+        while self._start < end:
+            self._piece.update(view[max(self._start - begin, 0) : self._stop - begin])
+            if self._stop > end:
                 break
             self._next()
-        self._position = end
 
     def _next(self) -> None:
-        self.digests[self._number] = np.frombuffer(self._piece.digest(), np.uint8)
+        self._digests += self._piece.digest()
         self._piece = hashlib.sha256()
-        self._number += 1
+        self._start, self._stop = next(self._rest, _NONE)
 
-    def finish(self) -> str:
-        """Return the sha256 of the file as lower-case hex. The file has ended."""
-        while self._number < len(self._pieces):  # empty pieces at the end, or the file was too short
+    def finish(self) -> tuple[str, Digests]:
+        """Return the sha256 of the file as lower-case hex, and the digests of the pieces, at its end."""
+        while self._start < _NONE[0]:  # empty pieces at the end, or the file was too short
             self._next()
-        return self._file.hexdigest()
+        return self._file.hexdigest(), np.frombuffer(self._digests, np.uint8).reshape(-1, DIGEST)
+
+
+_NONE: Final = (2**63, 2**63)
+"""The place of no piece, behind every other."""
 
 
 def hash_pieces(file: OpenFile, pieces: Sequence[Piece]) -> tuple[str, Digests]:
@@ -82,7 +82,7 @@ def hash_pieces(file: OpenFile, pieces: Sequence[Piece]) -> tuple[str, Digests]:
     hasher = Hasher(pieces)
     for block in blocks_of(file):
         hasher.update(block)
-    return hasher.finish(), hasher.digests
+    return hasher.finish()
 
 
 def verify_file(file: OpenFile, expected: str, held: Expected | None) -> None:

@@ -24,8 +24,9 @@ def test_pieces_and_blocks_are_independent(length: int) -> None:
     hasher = Hasher(PIECES)
     for start in range(0, len(DATA), length):
         hasher.update(DATA[start : start + length])
-    assert hasher.finish() == hashlib.sha256(DATA).hexdigest()
-    assert [row.tobytes() for row in hasher.digests] == DIGESTS
+    sha256, digests = hasher.finish()
+    assert sha256 == hashlib.sha256(DATA).hexdigest()
+    assert [row.tobytes() for row in digests] == DIGESTS
 
 
 def test_a_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

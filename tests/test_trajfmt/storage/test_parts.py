@@ -67,8 +67,8 @@ def make(write_bundle: Callable[..., Path], walk: Callable[..., Array]) -> Calla
 
 @pytest.fixture
 def small() -> ParamLayout:
-    """Return a layout of 9 kB, whose timesteps have few pieces."""
-    return ParamLayout.of([("w", (2300,)), ("b", (7,))])
+    """Return a layout of 40 kB, whose timesteps have three pieces."""
+    return ParamLayout.of([("w", (10_000,)), ("b", (7,))])
 
 
 # --- requests and bytes -----------------------------------------------------------------------------------
