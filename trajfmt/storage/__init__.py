@@ -31,6 +31,7 @@ Modules:
     transfer: bytes from an address, with fsspec.
     retries: transfers that go on after a broken connection.
     arrivals: a whole file from an address, checked while it arrives.
+    settling: files that have arrived and are being made durable.
     sparse: sparse files that hold pieces.
     parts: the parts of a bundle at an address, fetched into sparse files.
     remote: the files of a bundle at an address, fetched into the cache and read from there.

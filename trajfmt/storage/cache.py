@@ -42,18 +42,23 @@ def cache_folder() -> Path | None:
 
 @contextmanager
 def arriving(
-    path: Path, is_there: Callable[[], bool], *, keep: tuple[type[BaseException], ...] = ()
+    path: Path,
+    is_there: Callable[[], bool],
+    *,
+    keep: tuple[type[BaseException], ...] = (),
+    finish: Callable[[Callable[[], None]], None] = lambda work: work(),
 ) -> Iterator[int | None]:
     """Yield a descriptor for the contents of `path`, or None if another process has just made the file.
 
-    The file appears at `path` when the block ends without an error. If another process is making the same
-    file, this one waits for it. The file may have contents already: what arrived before a kill, or an error
-    among `keep`.
+    The file appears at `path` when the block has ended without an error. If another process is making the
+    same file, this one waits for it. The file may have contents already: what arrived before a kill, or an
+    error among `keep`.
 
     Args:
         path: the file. Its folder is created.
         is_there: returns whether the complete file is at `path`.
         keep: errors after which what has arrived stays for a later call. After any other error nothing does.
+        finish: is given the work that makes the file durable and names it, and calls it, perhaps later.
 
     Raises:
         OSError: the folder cannot be written.
@@ -64,19 +69,34 @@ def arriving(
         if is_there():
             yield None
             partial.unlink()
-        else:
-            yield fd
-            sync(fd)
-            os.replace(partial, path)
+            _release(fd)
+            return
+        yield fd
     except BaseException as exc:
         if partial != _shared(path) or not isinstance(exc, keep) or not os.fstat(fd).st_size:
             partial.unlink(missing_ok=True)
+        _release(fd)
+        raise
+    finish(lambda: _name(fd, partial, path))
+
+
+def _name(fd: int, partial: Path, path: Path) -> None:
+    """Make a file durable, and give it its name."""
+    try:
+        sync(fd)
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
         raise
     finally:
-        with contextlib.suppress(OSError):
-            # Closing alone does not unlock if a forked child has the descriptor, too.
-            fcntl.flock(fd, fcntl.LOCK_UN)
-        os.close(fd)
+        _release(fd)
+
+
+def _release(fd: int) -> None:
+    """Unlock and close a file. Closing alone does not unlock if a forked child has the descriptor, too."""
+    with contextlib.suppress(OSError):
+        fcntl.flock(fd, fcntl.LOCK_UN)
+    os.close(fd)
 
 
 def _claim(path: Path) -> tuple[int, Path]:

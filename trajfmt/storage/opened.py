@@ -61,6 +61,14 @@ class OpenFile:
         self.fd = open_regular(path)
         self.identity: Identity = Identity.of(os.fstat(self.fd))
 
+    @classmethod
+    def of(cls, fd: int, where: object) -> OpenFile:
+        """Return the file of a descriptor, which belongs to the result from now on."""
+        file = cls.__new__(cls)
+        file.where, file.fd = where, fd
+        file.identity = Identity.of(os.fstat(fd))
+        return file
+
     def __del__(self) -> None:
         self.close()
 

@@ -19,12 +19,13 @@ each piece is verified before it is used. A file of which nearly everything is n
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,8 +48,10 @@ from trajfmt.storage.cache import CACHE_VARIABLE, arriving, cache_folder
 from trajfmt.storage.causes import NoRangesError, NothingThereError, TooLongError
 from trajfmt.storage.files import Backend, BundleFiles, Span
 from trajfmt.storage.hashing import Expected
+from trajfmt.storage.opened import OpenFile
 from trajfmt.storage.parts import Parts
 from trajfmt.storage.retries import again
+from trajfmt.storage.settling import Settling
 from trajfmt.storage.sparse import SparseFile
 from trajfmt.storage.threads import at_once
 from trajfmt.storage.writing import write_at
@@ -139,10 +142,11 @@ class RemoteFiles(BundleFiles):
         self._hashes = {entry.path: entry.sha256 for entry in listed}
         self._manifest = manifest
         self._parts = Parts(address, root, self.sizes)
+        self._settling = Settling()
         self._no_ranges = False
 
     def __getstate__(self) -> dict[str, object]:
-        own = ("_address", "_hashes", "_parts", "_no_ranges")
+        own = ("_address", "_hashes", "_parts", "_settling", "_no_ranges")
         return {**super().__getstate__(), **{name: self.__dict__[name] for name in own}, "_manifest": b""}
 
     def array(self, name: str, offset: int, count: int, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
@@ -167,7 +171,7 @@ class RemoteFiles(BundleFiles):
             wanted.setdefault(name, []).append((start, stop))
         for name, places in wanted.items():
             if self._take(name, places) is None:
-                self.path(name)
+                self._fetch(name, super().path(name))
 
     def in_pieces(self, name: str) -> bool:
         """Return whether a file is read in verified pieces."""
@@ -208,13 +212,33 @@ class RemoteFiles(BundleFiles):
             UnsafeError: a folder on the way is a link.
         """
         path = super().path(name)
-        if not self.is_here(name):
-            self.keep_manifest()
-            with self._kept(path, lambda: self.is_here(name), keep=(RemoteError, KeyboardInterrupt)) as fd:
-                if fd is not None:
-                    receive(fd, self.root, self._address, name, self.sizes[name], self._hashes[name])
-            self._parts.forget(name)
+        self._fetch(name, path)
+        self._settling.wait(name)
         return path
+
+    def _new(self, name: str) -> OpenFile:
+        """Open a listed file, and fetch it if it is not there. It is read while it is made durable."""
+        self._fetch(name, super().path(name))
+        return self._settling.opened(name) or super()._new(name)
+
+    def _fetch(self, name: str, path: Path) -> None:
+        if self.is_here(name):
+            return
+        self.keep_manifest()
+
+        def settle(work: Callable[[], None]) -> None:
+            if opened:
+                self._settling.begin(name, opened[0], work)
+            else:
+                work()
+
+        opened: list[OpenFile] = []
+        keep = (RemoteError, KeyboardInterrupt)
+        with self._kept(path, lambda: self._is_kept(name), keep=keep, finish=settle) as fd:
+            if fd is not None:
+                receive(fd, self.root, self._address, name, self.sizes[name], self._hashes[name])
+                opened.append(OpenFile.of(os.dup(fd), self.where(name)))
+        self._parts.forget(name)
 
     def verify(self, hashes: Mapping[str, str], *, pieces: bool = False) -> dict[str, FormatError]:
         """Fetch missing files, compare every file with its hash, and return the errors by name.
@@ -255,6 +279,10 @@ class RemoteFiles(BundleFiles):
         return self._address / name
 
     def is_here(self, name: str) -> bool:
+        """Return whether a file is in the cache, or on the way from memory to it."""
+        return name in self._settling or self._is_kept(name)
+
+    def _is_kept(self, name: str) -> bool:
         """Return whether a file is in the cache, with its full size."""
         try:
             status = (self.root / name).lstat()
@@ -267,13 +295,12 @@ class RemoteFiles(BundleFiles):
         """Close all files. A map itself ends with the last array that was made from it."""
         super().close()
         self._parts.close()
+        self._settling.wait_for_all()
 
     @contextmanager
-    def _kept(
-        self, path: Path, is_there: Callable[[], bool], keep: tuple[type[BaseException], ...] = ()
-    ) -> Iterator[int | None]:
+    def _kept(self, path: Path, is_there: Callable[[], bool], **options: Any) -> Iterator[int | None]:
         """Yield a descriptor as `cache.arriving` does, and explain errors of the local disk."""
-        with self._stored(path), arriving(path, is_there, keep=keep) as fd:
+        with self._stored(path), arriving(path, is_there, **options) as fd:
             yield fd
 
     @contextmanager
