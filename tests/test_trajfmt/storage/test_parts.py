@@ -351,6 +351,10 @@ def test_an_emptied_cache(server: Server, make: Callable[[str], Path], cache: Pa
         assert there[0].knot(2).tobytes() == here[0].knot(2).tobytes()
         assert first.tobytes() == here[0].knot(1).tobytes()
         assert not first.flags.writeable
+    server.sent.clear()
+    with trajfmt.open(f"{server.url}/{path.name}") as there:
+        there[0].knot(2)
+    assert f"{path.name}/theta/00000.h5" not in server.sent
 
 
 @pytest.mark.parametrize("backend", ["mmap", "pread"])
