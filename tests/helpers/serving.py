@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 _PIECE = 2**16
+_LINGER = 0.3
+"""Seconds before a connection ends early. The client forgets what it has not taken until then."""
 
 
 class Server(ThreadingHTTPServer):
@@ -124,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
             if name in server.stalled:
                 server.stalling.set()
-                server.ended.wait(60)
+            server.ended.wait(60 if name in server.stalled else _LINGER)
             self.close_connection = True
 
     def log_message(self, *_: Any) -> None:

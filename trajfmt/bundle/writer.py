@@ -246,13 +246,10 @@ class BundleWriter:
 
     def _write_pieces(self, entries: list[Any]) -> FileEntry:
         """Write the digests of the pieces of new trajectories, and fill in their places in `entries`."""
-        counts = [Pieces.of(entry, self.layout, entry.pieces.size).count for entry in entries]
-        numbers = range(self._first, len(self))
-        file, places = self._filing.write_pieces(
-            list(zip(numbers, counts, strict=True)), self._journal.digests
-        )
-        for position, place in enumerate(places):
-            entries[position] = entries[position].with_pieces(file.path, place)
+        pieces = [Pieces.of(entry, self.layout, entry.pieces.size) for entry in entries]
+        counts = [(number, each.count) for number, each in enumerate(pieces, self._first)]
+        file, places = self._filing.write_pieces(counts, self._journal.digests)
+        entries[:] = [e.with_pieces(file.path, place) for e, place in zip(entries, places, strict=True)]
         return file
 
     def _manifest(self, files: list[FileEntry], entries: list[Entry]) -> Manifest:

@@ -30,7 +30,7 @@ Modules:
     proxies: the proxies that the environment names.
     transfer: bytes from an address, with fsspec.
     retries: transfers that go on after a broken connection.
-    arrivals: a whole file from an address, checked while it arrives.
+    arrivals: whole files from an address, checked while they arrive.
     settling: files that have arrived and are being made durable.
     sparse: sparse files that hold pieces.
     parts: the parts of a bundle at an address, fetched into sparse files.

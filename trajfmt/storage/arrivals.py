@@ -1,4 +1,4 @@
-"""A whole file from an address, whose size and hash are those of the manifest."""
+"""Whole files from an address: the manifest, and files whose size and hash are those that it states."""
 
 from __future__ import annotations
 
@@ -8,18 +8,57 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from trajfmt.errors import CorruptError
+from trajfmt.errors import CorruptError, MissingError, NotABundleError, UnsafeError, display
+from trajfmt.schema.manifest import FILE_NAME, MAX_BYTES
+from trajfmt.storage import transfer
 from trajfmt.storage.address import Address
 from trajfmt.storage.causes import ChangedError, EndedError, NothingThereError, TooLongError
 from trajfmt.storage.filesystem import require_room
-from trajfmt.storage.retries import resumed
+from trajfmt.storage.retries import again, resumed
 from trajfmt.storage.writing import write_at
 
-__all__ = ["receive"]
+__all__ = ["fetch_manifest", "receive"]
 
 _BLOCK: Final = 4 * 2**20
 _TRIES: Final = 3
 """How often a file is fetched that changes at its address, or differs from what an earlier try has left."""
+
+
+def fetch_manifest(address: Address) -> bytes:
+    """Return the bytes of the manifest at an address. Only their number is checked, and nothing is cached.
+
+    Raises:
+        MissingError: nothing is at the address.
+        NotABundleError: the address is a folder without a manifest, or a web page.
+        UnsafeError: the manifest is larger than the format allows. The rest of it was not fetched.
+        RemoteError: the address cannot be reached, or the connection failed.
+        MissingDependencyError: fsspec, or the package that it needs for this kind of address, is missing.
+        UsageError: fsspec does not know this kind of address.
+    """
+
+    def fetch() -> bytes:
+        with closing(transfer.stream(address, FILE_NAME, MAX_BYTES)) as blocks:
+            return b"".join(blocks)
+
+    try:
+        data = again(fetch)
+    except TooLongError as exc:
+        raise UnsafeError(
+            "manifest_too_large", f"a manifest has at most {MAX_BYTES} bytes", path=address / FILE_NAME
+        ) from exc
+    except NothingThereError as exc:
+        if not transfer.exists(address):
+            raise MissingError(f"{display(address)}: nothing is there, and no {FILE_NAME} in it") from exc
+        raise NotABundleError(
+            "not_a_bundle", f"a bundle is a folder with a {FILE_NAME}, this has none", path=address
+        ) from exc
+    if data.lstrip().startswith(b"<"):
+        raise NotABundleError(
+            "not_a_bundle",
+            "the server sent a web page and no manifest; give the address of the files",
+            path=address,
+        )
+    return data
 
 
 def receive(fd: int, folder: Path, address: Address, name: str, size: int, sha256: str) -> None:

@@ -70,8 +70,7 @@ class BundleFiles:
         standing: called with the name of a file after it was opened. It raises an error if the bundle at the
             path is another one by now.
         pieces: the pieces of every file.
-        hashes: the sha256 of every file. If they are given, everything is compared with its hash before it is
-            used: pieces one by one, and files without pieces whole.
+        hashes: the sha256 of every file, if what is read is to be compared with its hash before it is used.
 
     Raises:
         UsageError: `backend` is neither.
@@ -131,9 +130,8 @@ class BundleFiles:
         """Return whether a file is listed and can be read without fetching it."""
         return name in self.sizes
 
-    def in_pieces(self, name: str) -> bool:
+    def in_pieces(self, _name: str) -> bool:
         """Return whether a file is read in verified pieces. Its other bytes are then not to be read."""
-        del name
         return False
 
     def want(self, spans: Iterable[Span]) -> None:
@@ -188,16 +186,13 @@ class BundleFiles:
         return self.backend == "mmap" and self._map(name) is not None
 
     def verify(self, hashes: Mapping[str, str], *, pieces: bool = False) -> dict[str, FormatError]:
-        """Compare listed files with their sizes and hashes, and return the error for each that differs.
+        """Compare listed files with their sizes and hashes, and return the errors by name.
 
         Every file is read once. Several files are hashed at the same time.
 
         Args:
             hashes: the sha256 of each file, by name.
             pieces: compare the pieces of files with their digests, too.
-
-        Returns:
-            The errors, by name.
         """
         problems: dict[str, FormatError] = {}
 
@@ -270,7 +265,7 @@ class BundleFiles:
             self._standing(name)  # after opening: what has been opened cannot be replaced any more
 
     def private_map(self, name: str, offset: int, nbytes: int) -> mmap.mmap | None:
-        """Return a new map of a part of a file, whose changes stay in this process (copy on write).
+        """Return a new map of a part of a file, whose changes stay in this process.
 
         Args:
             name: the listed file.

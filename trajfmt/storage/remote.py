@@ -22,7 +22,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -32,74 +32,32 @@ from numpy.typing import NDArray
 
 from trajfmt.errors import (
     FormatError,
-    MissingError,
-    NotABundleError,
     RemoteError,
     TrajfmtError,
-    UnsafeError,
     display,
 )
-from trajfmt.schema.manifest import FILE_NAME, MAX_BYTES, FileEntry
+from trajfmt.schema.manifest import FILE_NAME, FileEntry
 from trajfmt.schema.pieces import Piece, PieceMap
-from trajfmt.storage import transfer
 from trajfmt.storage.address import Address
 from trajfmt.storage.arrivals import receive
 from trajfmt.storage.cache import CACHE_VARIABLE, arriving, cache_folder
-from trajfmt.storage.causes import NoRangesError, NothingThereError, TooLongError
+from trajfmt.storage.causes import NoRangesError
 from trajfmt.storage.files import Backend, BundleFiles, Span
 from trajfmt.storage.hashing import Expected
 from trajfmt.storage.opened import OpenFile
 from trajfmt.storage.parts import Parts
-from trajfmt.storage.retries import again
 from trajfmt.storage.settling import Settling
 from trajfmt.storage.sparse import SparseFile
 from trajfmt.storage.threads import at_once
 from trajfmt.storage.writing import write_at
 
-__all__ = ["RemoteFiles", "fetch_manifest"]
+__all__ = ["RemoteFiles"]
 
 _AT_ONCE: Final = 4
 """Files that are fetched at the same time, if several are wanted."""
 
 _NEARLY_ALL: Final = 0.95
 """A file of which a larger part is wanted is fetched whole, with one request and without digests."""
-
-
-def fetch_manifest(address: Address) -> bytes:
-    """Return the bytes of the manifest at an address. Only their number is checked, and nothing is cached.
-
-    Raises:
-        MissingError: nothing is at the address.
-        NotABundleError: the address is a folder without a manifest, or a web page.
-        UnsafeError: the manifest is larger than the format allows. The rest of it was not fetched.
-        RemoteError: the address cannot be reached, or the connection failed.
-        MissingDependencyError: fsspec, or the package that it needs for this kind of address, is missing.
-        UsageError: fsspec does not know this kind of address.
-    """
-
-    def fetch() -> bytes:
-        with closing(transfer.stream(address, FILE_NAME, MAX_BYTES)) as blocks:
-            return b"".join(blocks)
-
-    try:
-        data = again(fetch)
-    except TooLongError as exc:
-        raise UnsafeError(
-            "manifest_too_large", f"a manifest has at most {MAX_BYTES} bytes", path=address / FILE_NAME
-        ) from exc
-    except NothingThereError as exc:
-        if not transfer.exists(address):
-            raise MissingError(f"{display(address)}: nothing is there, and no {FILE_NAME} in it") from exc
-        raise NotABundleError(
-            "not_a_bundle", f"a bundle is a folder with a {FILE_NAME}, this has none", path=address
-        ) from exc
-    if data.lstrip().startswith(b"<"):
-        raise NotABundleError(
-            "not_a_bundle",
-            "the server sent a web page and no manifest; give the address of the files",
-            path=address,
-        )
-    return data
 
 
 class RemoteFiles(BundleFiles):

@@ -121,13 +121,7 @@ class Trajectory(Protocol):
         ...
 
     def blocks(self, length: int) -> Iterator[tuple[int, int, Array]]:
-        """Yield the weights at every whole timestep as (timestep, first element, elements).
-
-        The elements of a timestep come in order, but timesteps may alternate.
-
-        Args:
-            length: approximate number of elements to yield at a time.
-        """
+        """Yield all whole timesteps as (timestep, first element, elements), in the order of `stored`."""
         ...
 
     def check_buffers(self) -> None:
