@@ -12,7 +12,8 @@ import pytest
 from tests.helpers.serving import Server, served
 from trajfmt.errors import RemoteError, UsageError
 from trajfmt.storage.address import Address, located
-from trajfmt.storage.transfer import NothingThereError, TooLongError, exists, stream
+from trajfmt.storage.causes import NothingThereError, TooLongError
+from trajfmt.storage.transfer import exists, stream
 
 fsspec = pytest.importorskip("fsspec")
 
