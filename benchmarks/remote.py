@@ -101,11 +101,12 @@ def serve(folder: str, log: str, rate: str) -> None:
 
 def report(title: str, work: Callable[[], object], log: Path, useful: int = 0) -> None:
     """Print what some work moves and takes, and how much that is of `useful` bytes, without the manifest."""
+    time.sleep(0.1)  # the server writes its line after the last byte
     before = len(log.read_text().splitlines())
     start = time.perf_counter()
     work()
     seconds = time.perf_counter() - start
-    time.sleep(0.1)  # the server writes its line after the last byte
+    time.sleep(0.1)
     lines = [line.split() for line in log.read_text().splitlines()[before:]]
     moved = sum(int(count) for count, _ in lines)
     rest = sum(int(count) for count, path in lines if not path.endswith("manifest.json"))

@@ -28,6 +28,7 @@ Modules:
     cache: the folder for files that can be fetched or computed again.
     causes: the errors of fsspec's backends as errors of this package.
     proxies: the proxies that the environment names.
+    connections: the end of fsspec's connections to web servers.
     transfer: bytes from an address, with fsspec.
     retries: transfers that go on after a broken connection.
     arrivals: whole files from an address, checked while they arrive.

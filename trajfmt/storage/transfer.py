@@ -12,7 +12,6 @@ import importlib
 import os
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
@@ -27,13 +26,13 @@ from trajfmt.storage.causes import (
     first_line,
     translated,
 )
+from trajfmt.storage.connections import ending
 from trajfmt.storage.proxies import check_proxies
 
 __all__ = ["Copy", "exists", "stream"]
 
 _BLOCK: Final = 4 * 2**20
 _WEB: Final = ("http", "https")
-_SETTLING: Final = 1.0
 _PARTIAL: Final = 206
 
 CONNECT: Final = 20.0
@@ -89,17 +88,17 @@ def stream(
         web = _is_web(address)
         path = _join(folder, name, web=web)
         copy = copy or Copy()
-        with _ending(system, web=web):
+        with ending(system, web=web):
             if web:
                 opened = _open_web(system, path, limit, start, part=part, copy=copy)
             elif part and system.async_impl:
                 yield from _cat(system, path, start, limit)
                 return
             else:
-                opened = system.open(path, "rb", **({"cache_type": "none"} if part else {}))
+                opened = _open_part(system, path) if part else system.open(path, "rb")
             with opened as file:
                 if start and not web:
-                    file.seek(start)
+                    _seek(file, start, watch, part=part)
                 elif start and file.r.status != _PARTIAL:
                     _skip(file, start, watch)
                 size = getattr(file, "size", None)
@@ -145,6 +144,28 @@ def _open_web(system: Any, path: str, limit: int, start: int, *, part: bool, cop
         raise
     copy.tag = tag or copy.tag
     return file
+
+
+def _open_part(system: Any, path: str) -> Any:
+    """Return an open file from which, if its backend allows it, just the bytes are fetched that are read."""
+    try:
+        return system.open(path, "rb", cache_type="none")
+    except TypeError:  # it does not know this option
+        return system.open(path, "rb")
+
+
+def _seek(file: Any, start: int, watch: _Watch, *, part: bool) -> None:
+    """Go to byte `start` of a file.
+
+    Raises:
+        NoRangesError: only a part was wanted, and its backend reads files from their beginning only.
+    """
+    try:
+        file.seek(start)
+    except (OSError, ValueError, NotImplementedError) as exc:
+        if part:
+            raise NoRangesError from exc
+        _skip(file, start, watch)
 
 
 def _skip(file: Any, count: int, watch: _Watch) -> None:
@@ -259,32 +280,3 @@ def _options(address: Address) -> dict[str, Any]:
         scheme: {"client_kwargs": {**own, **configured.get(scheme, {}).get("client_kwargs", {})}}
         for scheme in schemes
     }
-
-
-@contextmanager
-def _ending(system: Any, *, web: bool) -> Iterator[None]:
-    """Wait at the end of the block until connections to a web server are closed.
-
-    fsspec closes them in another thread and does not wait for that. aiohttp prints a message for each
-    connection that is open when the program ends. After an interruption nothing is waited for, and the
-    message is suppressed.
-    """
-    interrupted = False
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit):
-        interrupted = True
-        if web:
-            system.loop.set_exception_handler(lambda *_: None)
-        raise
-    finally:
-        if web and not interrupted:
-            _settle(system.loop)
-
-
-def _settle(loop: Any) -> None:
-    """Wait until fsspec's thread has finished its tasks, but not long: the thread may have ended."""
-    import asyncio
-
-    with suppress(TimeoutError, importlib.import_module("fsspec.exceptions").FSTimeoutError):
-        importlib.import_module("fsspec.asyn").sync(loop, asyncio.sleep, 0, timeout=_SETTLING)

@@ -209,7 +209,7 @@ class ConvexTrajectory:
 
         It slices views of whole knots if that takes no memory, and reads from the files otherwise.
         """
-        in_parts = not self._knots.whole or self._files.lazy
+        in_parts = not self._knots.whole or (self._files.lazy and self._knots.in_pieces)
         if in_parts or (self._files.backend != "mmap" and stop - start < self.layout.size):
             return self._knots.read
         views: dict[int, Array] = {}

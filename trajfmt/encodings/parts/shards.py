@@ -178,6 +178,11 @@ class KnotReader:
                 offset = shard.data - byte_range.start
                 yield shard, byte_range, offset + begin, offset + end
 
+    @property
+    def in_pieces(self) -> bool:
+        """Whether some of the knots are fetched piece by piece when they are read."""
+        return any(self._files.in_pieces(shard.file) for shard, _ in self._shards)
+
     def _check(self, shard: ShardEntry, byte_range: ByteRange) -> None:
         if shard.file not in self._checked and not self._files.in_pieces(shard.file):
             check_header(self._files, shard.file, shard.data, self._layout, self._knots, byte_range)
