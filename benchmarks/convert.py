@@ -4,6 +4,7 @@ Makes a buffer of the paper's ConvNet (10 trajectories x 51 timesteps x 320,010 
 in turn and in fresh processes with a warm page cache:
 
     reference   torch.load of the file, then a plain loop over all step norms
+    read, hash  a plain read and SHA-256 of the same bytes, by one core
     convert     the same file to a finished .mct: betas, Gram matrix (--gram), hashes, fsync
 
 Also prints the anonymous memory that a conversion takes above an idle interpreter with torch imported, for
@@ -38,6 +39,16 @@ for trajectory in buffer:
     for before, after in zip(trajectory, trajectory[1:]):
         for a, b in zip(before, after):
             (b - a).norm()
+print(json.dumps({"seconds": time.perf_counter() - start}))
+"""
+
+HASH = """
+import hashlib, json, sys, time
+start = time.perf_counter()
+digest = hashlib.sha256()
+with open(sys.argv[1], "rb", buffering=0) as file:
+    while block := file.read(2**20):
+        digest.update(block)
 print(json.dumps({"seconds": time.perf_counter() - start}))
 """
 
@@ -93,32 +104,36 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--folder", type=Path, help="where to put the buffers (default: a temporary folder)")
     options = parser.parse_args()
+    if options.folder is not None:
+        options.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         buffer, single, target = (Path(folder) / name for name in ("ten.pt", "one.pt", "out.mct"))
         make_buffer(buffer, 10)
         make_buffer(single, 1)
-        times: dict[str, list[float]] = {"reference": [], "convert": []}
+        times: dict[str, list[float]] = {"reference": [], "read, hash": [], "convert": []}
         for run in range(options.runs + 1):
             reference = child(REFERENCE, buffer)["seconds"]
+            hashed = child(HASH, buffer)["seconds"]
             converted = child(CONVERT, buffer, target, "time")["seconds"]
-            if run:  # the first pair warms the page cache
-                times["reference"].append(reference)
-                times["convert"].append(converted)
+            if run:  # the first round warms the page cache
+                for name, seconds in zip(times, (reference, hashed, converted), strict=True):
+                    times[name].append(seconds)
         memory = {
             name: child(CONVERT, path, target, "memory")["memory"]
             for name, path in (("1 trajectory", single), ("10 trajectories", buffer))
         }
-        ratios = [c / r for c, r in zip(times["convert"], times["reference"], strict=True)]
         print(f"buffer: {buffer.stat().st_size / 1e6:.0f} MB, {options.runs} runs of each, in turn")
         for name, seconds in times.items():
             print(
                 f"  {name:<10} median {statistics.median(seconds):.3f} s"
                 f"  (min {min(seconds):.3f}, max {max(seconds):.3f})"
             )
-        print(
-            f"  convert / reference, pair by pair: median {statistics.median(ratios):.2f}"
-            f"  (min {min(ratios):.2f}, max {max(ratios):.2f})"
-        )
+        for name in ("reference", "read, hash"):
+            ratios = [c / r for c, r in zip(times["convert"], times[name], strict=True)]
+            print(
+                f"  convert / {name}, round by round: median {statistics.median(ratios):.2f}"
+                f"  (min {min(ratios):.2f}, max {max(ratios):.2f})"
+            )
         for name, megabytes in memory.items():
             print(f"  anonymous memory above idle, {name}: {megabytes:.1f} MiB")
 

@@ -101,6 +101,8 @@ def convert(source: Place, destination: Path, dry_run: bool, as_json: bool, **fl
 
     from . import lines, progress, reports
 
+    if destination.suffix == ".mct" and _is_given("codec"):
+        raise click.UsageError("--codec is for a .mtt, which keeps every timestep; omit it for a .mct")
     settings = _settings(flags)
     if dry_run:
         from trajfmt.convert.planning import plan
@@ -119,6 +121,12 @@ def convert(source: Place, destination: Path, dry_run: bool, as_json: bool, **fl
         lines.record({"destination": str(destination), "trajectories": count})
     else:
         lines.done(destination, f"{count} trajectories")
+
+
+def _is_given(name: str) -> bool:
+    """Return whether the user has given an option, also with its default value."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is click.core.ParameterSource.COMMANDLINE
 
 
 def _settings(flags: dict[str, Any]) -> ConvertOptions:

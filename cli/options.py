@@ -25,7 +25,7 @@ class _Source:
         "--select",
         metavar="PATTERN",
         help="Use only the checkpoints whose path below the source matches, such as 'epoch_*.pth' or "
-        "'*/model_1.safetensors'.",
+        "'*/model_1.safetensors'. {step} or {epoch} says what a number is, as in 'gpt2_{step}.pt'.",
     )
     key = click.option(
         "--key",

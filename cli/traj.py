@@ -133,12 +133,14 @@ def extract(path: Place, trajectory: int, t: float, output: Path, verify: bool) 
     """Write the weights at a timestep as an ordinary safetensors checkpoint."""
     import trajfmt
     from trajfmt.bundle.extraction import extract as write
+    from trajfmt.bundle.numbering import step_of
 
     from . import lines
 
     with trajfmt.open(path, verify=verify, backend="pread") as bundle:
         write(bundle, trajectory, t, output)
-    lines.done(output, f"trajectory {trajectory}, t = {t:g}")
+        where = step_of(bundle, bundle[trajectory], t)
+    lines.done(output, f"trajectory {trajectory}, t = {t:g}{where and f' ({where})'}")
 
 
 @main.command()
@@ -176,14 +178,12 @@ def validate(paths: tuple[Place, ...], as_json: bool) -> None:
 @click.option(
     "--per-file",
     type=click.IntRange(min=1),
-    default=10,
-    show_default=True,
-    help="Trajectories in each file, for layouts with several.",
+    help="Trajectories in each file, not for checkpoints.  [default: 10]",
 )
 @click.option("--float32", is_flag=True, help="Convert weights of other types to float32.")
 @click.option("--verify", is_flag=True, help="Compare every file with its hash first.")
 def export(
-    path: Place, destination: Path, to: str, in_place: bool, per_file: int, float32: bool, verify: bool
+    path: Place, destination: Path, to: str, in_place: bool, per_file: int | None, float32: bool, verify: bool
 ) -> None:
     """Write a bundle in a file layout that another codebase reads.
 
@@ -204,7 +204,7 @@ def export(
         from trajfmt.export.run import check
         from trajfmt.export.run import export as write
 
-        for note in check(bundle, to=to, per_file=per_file):
+        for note in check(bundle, to=to, in_place=in_place, per_file=per_file, float32=float32):
             lines.notice(note)
         with progress.bar("exporting", len(bundle)) as bar:
 

@@ -55,7 +55,7 @@ ALLOWED = {
 """For every folder or module directly below a package, those of the same package that it may import."""
 
 THIRD_PARTY = {
-    "trajfmt": "numpy ml_dtypes msgspec h5py zstandard safetensors threadpoolctl torch trajfmt",
+    "trajfmt": "numpy ml_dtypes msgspec h5py zlib_ng zstandard safetensors threadpoolctl torch trajfmt",
     "mct": "numpy msgspec safetensors torch kornia sklearn PIL matplotlib trajfmt mct",
     "cli": "numpy msgspec click rich torch trajfmt mct",
 }

@@ -75,7 +75,9 @@ Mix = Callable[[float, Any, Any], Any]
 
 def fused(x: Any, y: Any, z: Any) -> Any:
     """Return x * y + z, rounded once."""
-    one = np.vectorize(lambda a, b, c: float(Fraction(float(a)) * Fraction(float(b)) + Fraction(float(c))))
+    one = np.vectorize(
+        lambda a, b, c: float(Fraction(float(a)) * Fraction(float(b)) + Fraction(float(c))), otypes=[float]
+    )
     return one(x, y, z)
 
 
@@ -95,7 +97,7 @@ MIXES: dict[str, tuple[Mix, set[str]]] = {
     "subnormal numbers are zero": (lambda w, a, b: (1 - w) * a + w * b, set(FORMATS)),
     "exact, then rounded": (
         lambda w, a, b: np.vectorize(
-            lambda x, y: float((1 - Fraction(w)) * Fraction(x) + Fraction(w) * Fraction(y))
+            lambda x, y: float((1 - Fraction(w)) * Fraction(x) + Fraction(w) * Fraction(y)), otypes=[float]
         )(a, b),
         {"F64"},
     ),

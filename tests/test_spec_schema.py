@@ -37,6 +37,8 @@ BY_TEXT = {
     "duplicate-key": "the first value is gone",
     "duplicate-key-escaped": "the first value is gone",
     "duplicate-key-private": "the first value is gone",
+    "duplicate-key-proto": "the first value is gone",
+    "levels-too-many": "JSON Schema cannot count levels",
     "version-fraction": "for JSON Schema 1.0 is an integer",
     "integer-as-fraction": "for JSON Schema 630.0 is an integer",
     "integer-as-exponent": "for JSON Schema 63e1 is an integer",

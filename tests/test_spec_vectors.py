@@ -298,7 +298,11 @@ def test_classes_of_the_index() -> None:
 
 @cases("bundle", valid=False)
 def test_invalid_bundle_is_refused_for_its_reason(case: dict[str, Any]) -> None:
-    """Every bundle in `invalid/` is refused at its stage, and for the reason that the index states."""
+    """Every bundle in `invalid/` is refused at its stage, for its reason; a reader passes `validate`."""
+    if case["stage"] == "validate":
+        with trajfmt.open(FOLDER / case["file"], verify=True) as bundle:
+            read_everything(bundle)
+        return
     verify = case["stage"] == "verify"
     with pytest.raises(FormatError) as caught, trajfmt.open(FOLDER / case["file"], verify=verify) as bundle:
         read_everything(bundle)

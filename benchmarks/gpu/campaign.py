@@ -24,6 +24,7 @@ bare machine needs beside the checkout.
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import json
 import os
 import shutil
@@ -59,6 +60,9 @@ PLAN = {1: 10.0, 2: 100.0, 3: 115.0, 4: 50.0, 5: 265.0}
 _AT_THE_END = 5.0
 """Seconds for the table."""
 
+_ROOM = 16 * 2**30
+"""Bytes that a campaign of full size may need."""
+
 _GRACE = 3.0
 """Seconds between asking a process to end and ending it."""
 
@@ -84,12 +88,15 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     if options.child is not None:
         what, _, text = options.child.partition(" ")
-        WORK[what](Context.loads(text))
+        context = Context.loads(text)
+        if 0 < context.left < float("inf"):  # says where a part is that does not stop when it is asked to
+            faulthandler.dump_traceback_later(context.left + _GRACE / 2, file=sys.__stderr__)
+        WORK[what](context)
         return 0
     if options.out is None:
         parser.error("--out is needed: the folder of the results")
     options.out.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix="mct-campaign-"))
+    work = Path(tempfile.mkdtemp(prefix="mct-campaign-", dir=_memory()))
     try:
         context = Context(
             out=options.out.resolve(),
@@ -233,6 +240,13 @@ def _wait(process: subprocess.Popen[bytes], until: float) -> bool:
             except subprocess.TimeoutExpired:
                 continue
     return in_time
+
+
+def _memory() -> Path | None:
+    """Return a folder in memory, so that no disk is measured; None if there is none with enough room."""
+    folder = Path("/dev/shm")
+    roomy = folder.is_dir() and shutil.disk_usage(folder).free > _ROOM
+    return folder if roomy and os.access(folder, os.W_OK) else None
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -13,7 +13,7 @@
 #         --cifar10 DEST/cifar10.tar.xz
 set -euo pipefail
 
-WHEELS=(zstandard==0.25.0 msgspec==0.22.0 kornia==0.9.0 kornia_rs==0.2.0)
+WHEELS=(zstandard==0.25.0 zlib_ng==1.1.0 msgspec==0.22.0 kornia==0.9.0 kornia_rs==0.2.0)
 LIMIT_MB=60
 
 fail() { echo "error: $1" >&2; exit 2; }

@@ -153,7 +153,7 @@ def test_bad_trajectory_stops_or_is_left_out(
 
 @pytest.mark.parametrize(
     ("data", "code"),
-    [(b"", 4), (b"P", 4), (b"hello\n", 4), (b"PK\x03\x04", 4), (b"\x80\x02", 4), (b"\x00" * 9, 4)],
+    [(b"", 4), (b"P", 4), (b"hello\n", 1), (b"PK\x03\x04", 4), (b"\x80\x02", 4), (b"\x00" * 9, 4)],
     ids=["empty", "one byte", "text", "zip start", "pickle start", "zeros"],
 )
 def test_broken_file_is_one_line(traj: Any, tmp_path: Path, data: bytes, code: int) -> None:

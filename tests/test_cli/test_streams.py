@@ -41,6 +41,30 @@ def test_closed_streams_lead_nowhere(process: Any, bundle: Any, form: list[str])
     assert outcome(process, "absent", preexec_fn=closing(0, 1, 2)) == (2, b"", b"")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["inspect", "BUNDLE"], 0),
+        (["validate", "BUNDLE"], 0),
+        (["sources"], 0),
+        (["--help"], 0),
+        (["convert", "BUNDLE", "new.mtt", "--dry-run"], 0),
+        (["validate", "absent"], 2),
+    ],
+)
+def test_a_closed_stdout_is_the_null_device_for_every_command(
+    process: Any, bundle: Any, tmp_path: Path, arguments: list[str], code: int
+) -> None:
+    """The caller asked for no output, and the exit code is that of the work."""
+    path = bundle()
+    given = [path if word == "BUNDLE" else word for word in arguments]
+    assert outcome(process, *given, cwd=tmp_path, stdout=subprocess.DEVNULL)[0] == code
+    found, out, err = outcome(process, *given, cwd=tmp_path, preexec_fn=closing(1))
+    assert (found, out) == (code, b"")
+    assert b"Traceback" not in err
+    assert b"output" not in err
+
+
 def test_no_file_gets_the_number_of_a_closed_stream(process: Any, bundle: Any, tmp_path: Path) -> None:
     """Messages would be written into it."""
     path, whole = bundle(), tmp_path / "whole.safetensors"

@@ -93,6 +93,35 @@ def test_wrong_usage_exits_2(
 
 
 @pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("convert SOURCE new.mct --codec none", "--codec is for a .mtt"),
+        ("convert SOURCE new.mtt --knots 1", "for convexified bundles"),
+        ("convert SOURCE new.mtt --buffers drop", "--buffers drop is for checkpoints"),
+        ("convert SOURCE new.mtt --buffer x", "--buffer is for checkpoints"),
+        ("convert SOURCE new.mtt --key model", "--key is for checkpoints"),
+        ("convert SOURCE new.mtt --trust-pickle", "--trust-pickle is for pickles"),
+        ("convert memory://gone.mct new.mtt --select x", "--select is for checkpoints"),
+        ("convert memory://gone.mct new.mtt --trust-pickle", "--trust-pickle is for pickles"),
+        ("inspect SOURCE --key model", "are not for bundles"),
+        ("export SOURCE new --to checkpoints --per-file 10", "`per_file` does not apply to checkpoints"),
+        ("export SOURCE new --to checkpoints --in-place", "only files for torch.load"),
+        ("export SOURCE new --to datm --per-file 9", "requires 10 trajectories in each file"),
+    ],
+)
+def test_options_that_do_not_apply_are_refused(
+    traj: Any, tmp_path: Path, bundle: Any, arguments: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is ignored: exit 2, the option is named, and nothing is written."""
+    source = bundle()
+    monkeypatch.chdir(tmp_path)
+    done = traj(*(source if word == "SOURCE" else word for word in arguments.split()))
+    assert done.code == 2
+    assert told in done.err
+    assert list(tmp_path.iterdir()) == [source]
+
+
+@pytest.mark.parametrize(
     "command", ["inspect", "inspect --json", "validate", "export", "extract", "inspect --layers"]
 )
 @pytest.mark.parametrize("what", ["empty folder", "file", "other manifest", "future"])

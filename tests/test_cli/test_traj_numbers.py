@@ -99,3 +99,18 @@ def test_extract_and_validate_shards(traj: Any, tmp_path: Path) -> None:
     assert traj("validate", copy).code == 0
     (copy / "knots" / "00000.safetensors.index.json").write_text("{}")
     assert traj("validate", copy).code == 4
+
+
+def test_extract_and_export_say_what_becomes_of_numbers(traj: Any, tmp_path: Path) -> None:
+    """`traj extract` shows the step after the timestep, and `traj export` what buffers have no place for."""
+    path = VECTORS / "convex-carrying.mct"
+    with trajfmt.open(path) as bundle:
+        known = bundle[0].numbers
+    assert known is not None
+    done = traj("extract", path, "--t", "1", "-o", tmp_path / "a.safetensors")
+    assert done.code == 0
+    assert f"t = 1 (step {known[1]})" in done.out or f"t = 1 (number {known[1]})" in done.out
+    done = traj("export", path, tmp_path / "out", "--to", "mtt")
+    assert done.code == 0
+    assert f"the numbers of the timesteps ({known[0]}, {known[1]}" in done.err
+    assert "module buffers" in done.err

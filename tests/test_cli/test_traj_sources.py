@@ -12,7 +12,7 @@ import trajfmt
 
 torch = pytest.importorskip("torch")
 
-from tests.foreign import family, graphs, towers  # noqa: E402  # the generators need torch
+from tests.foreign import checkpoints, family, graphs, towers  # noqa: E402  # the generators need torch
 
 
 def notes(done: Any) -> list[str]:
@@ -185,3 +185,33 @@ def test_images_given_as_a_buffer_are_named(traj: Any, tmp_path: Path) -> None:
     assert done.code == 4
     assert "images of shape (10, 3, 32, 32)" in done.error
     assert "mct evaluate" in done.error
+
+
+def test_the_step_in_a_name_is_stated(traj: Any, tmp_path: Path) -> None:
+    """Exit 1 where it is not certain; the option in that line converts, with the stated numbers and unit."""
+    states = checkpoints.training(3)[0]
+    steps = (1000, 500, 2000)
+    folder = checkpoints.plain(tmp_path / "run", dict(zip(steps, states, strict=True)), "gpt2_{}.pt")
+    refused = traj("convert", folder, tmp_path / "out.mtt")
+    assert refused.code == 1
+    option = refused.error.partition("--select '")[2].partition("'")[0]
+    assert option == "gpt2_{step}.pt"
+    assert not (tmp_path / "out.mtt").exists()
+    assert traj("convert", folder, tmp_path / "out.mtt", "--select", option).code == 0
+    with trajfmt.open(tmp_path / "out.mtt") as bundle:
+        assert bundle[0].numbers == (500, 1000, 2000)
+        assert bundle.manifest.provenance.timestep.kind == "step"
+        for t, number in enumerate((1, 0, 2)):
+            found = bundle.layout.split(bundle[0].at(t))
+            assert all((found[name] == states[number][name].numpy()).all() for name in found)
+    done = traj("convert", folder, tmp_path / "two.mtt", "--select", "{epoch}{step}.pt")
+    assert done.code == 2
+    assert "{any} for what else differs" in done.error
+
+
+def test_buffers_are_not_selected(traj: Any, tmp_path: Path) -> None:
+    """Exit 2: the line says what the files are."""
+    folder = family.mtt(tmp_path / "there").folder
+    done = traj("convert", folder, tmp_path / "out.mct", "--select", "*.pt")
+    assert done.code == 2
+    assert "this is a buffer of whole trajectories; convert it without --select" in done.error

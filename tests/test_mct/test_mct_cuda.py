@@ -122,11 +122,18 @@ def mct(*words: object, before: str = "") -> subprocess.CompletedProcess[str]:
 
 
 def distil(
-    bundle: Path, out: Path, cuda, *words: object, ipc: int = 2, batch: int = 8, before: str = ""
+    bundle: Path,
+    out: Path,
+    cuda,
+    *words: object,
+    engine: str = "compiled",
+    ipc: int = 2,
+    batch: int = 8,
+    before: str = "",
 ) -> subprocess.CompletedProcess[str]:
-    """Run a small distillation with compiled steps."""
+    """Run a small distillation."""
     small = ["--steps", 4, "--expert-steps", 2, "--max-start", 3, "--ipc", ipc, "--batch-syn", batch]
-    engine = "compiled" if cuda.type == "cuda" else "eager"  # a CPU would compile for a minute
+    engine = engine if cuda.type == "cuda" else "eager"  # a CPU would compile for a minute
     small += ["--lr-img", 10, "--engine", engine, "--device", cuda, "--out", out]
     return mct("distill", "--traj", bundle, *small, *words, before=before)
 
@@ -149,12 +156,18 @@ def test_run_with_evaluations(experts: Path, tmp_path: Path, cuda) -> None:
     assert json.loads((out / "settings.json").read_text())["device"] == str(here)
 
 
-def test_resumed_run_is_the_uninterrupted_one_bit_for_bit(experts: Path, tmp_path: Path, cuda) -> None:
+@pytest.mark.parametrize("engine", ["eager", "compiled"])
+def test_resumed_run_is_the_uninterrupted_one_bit_for_bit(
+    engine, experts: Path, tmp_path: Path, cuda
+) -> None:
     """With --deterministic, all augmentations included."""
+    if engine == "compiled" and cuda.type != "cuda":
+        pytest.skip("a CPU would compile for a minute")
     for out, counts in (("whole", [4]), ("parts", [2, 4])):
         for number, count in enumerate(counts):
             again = ["--resume"] if number else []
-            done = distil(experts, tmp_path / out, cuda, "--deterministic", "--outer-steps", count, *again)
+            words = ["--deterministic", "--outer-steps", count, *again]
+            done = distil(experts, tmp_path / out, cuda, *words, engine=engine)
             assert done.returncode == 0, done.stderr
             assert "could not" not in done.stderr
     one, two = (states(tmp_path / out) for out in ("whole", "parts"))

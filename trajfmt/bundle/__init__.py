@@ -11,6 +11,7 @@ Modules:
     journal: the finished trajectories of a writer, from which an interrupted run continues.
     decoded: all timesteps of a trajectory as one memory-mapped array.
     validation: the checks of `traj validate`.
+    numbering: the steps or epochs in the source that the timesteps were.
     extraction: the checkpoints of `traj extract`.
     report: the facts that `traj inspect` shows.
 """

@@ -59,7 +59,11 @@ class Filing:
         return FileEntry(name, len(data), hashlib.sha256(data).hexdigest())
 
     def write_tables(
-        self, arrays: Iterable[tuple[int, tables.Tables]], number: int, nbytes: int
+        self,
+        arrays: Iterable[tuple[int, tables.Tables]],
+        number: int,
+        nbytes: int,
+        layers: Sequence[str],
     ) -> tuple[FileEntry, dict[int, dict[str, int]]]:
         """Write the tables of all new trajectories into one file.
 
@@ -67,6 +71,7 @@ class Filing:
             arrays: number and tables of each trajectory.
             number: number of the first trajectory.
             nbytes: approximate size of the file in bytes.
+            layers: names of the layers.
 
         Returns:
             The file for the manifest, and the byte offset of each array by number of the trajectory and name.
@@ -74,7 +79,7 @@ class Filing:
         if not self._tables:
             (self._tables,) = self._free_names([NewFile(Path(), "tables", ".h5")], number)
         path = self._staging.path(self._tables)
-        places = tables.write(path, arrays, nbytes)
+        places = tables.write(path, arrays, nbytes, layers)
         return FileEntry(self._tables, path.stat().st_size, sha256_file(path)), places
 
     def _free_names(self, files: Sequence[NewFile], number: int) -> list[str]:

@@ -234,7 +234,8 @@ class BundleWriter:
         numbers = range(self._first, len(self))
         size = sum(self._journal.tables(number).nbytes for number in numbers)
         tables = ((number, self._journal.tables(number)) for number in numbers)
-        file, places = self._filing.write_tables(tables, self._first, size)
+        layers = [layer.name for layer in self.layout.layers]
+        file, places = self._filing.write_tables(tables, self._first, size, layers)
         for position, number in enumerate(numbers):
             entries[position] = entries[position].with_table(file.path, places[number])
         return file

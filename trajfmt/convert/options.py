@@ -59,7 +59,11 @@ class ConvertOptions:
     """The key of the weights in each checkpoint, with dots between nested keys."""
 
     select: str | None = None
-    """A pattern of the paths of the checkpoints to use, relative to the source."""
+    """A pattern of the paths of the checkpoints to use, relative to the source.
+
+    `{step}` or `{epoch}` in it stands for the number that gives the order, and `{any}` for other text that
+    may differ within one run.
+    """
 
     dtype: Dtype | None = None
     """Type in which to store weights; None for their own type. Betas use the original weights."""

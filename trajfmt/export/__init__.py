@@ -5,6 +5,7 @@ It must not import `sources` or `convert`.
 Modules:
     run: `export`, and the table of targets.
     base: the interface of a target.
+    losses: what the files of a target have no place for.
     files: atomic writes of the target's files.
     mtt: replay buffers of MTT.
     datm: replay buffers of DATM and its relatives.

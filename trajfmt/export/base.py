@@ -8,6 +8,7 @@ from pathlib import Path
 
 from trajfmt.bundle.reader import Bundle
 from trajfmt.errors import UsageError, display
+from trajfmt.export.losses import Kept
 
 __all__ = ["Job", "Target", "no_stubs"]
 
@@ -52,6 +53,12 @@ class Target:
 
     write: Callable[[Job], None]
     """Write all files."""
+
+    keeps: frozenset[Kept] = frozenset()
+    """What the files hold besides the weights."""
+
+    per_file: int | None = 10
+    """Trajectories in each file by default; None if each has files of its own."""
 
     stubs: Callable[[Job, Path], None]
     """Write stubs in place of the files. The second argument is the destination. Paths are relative to it."""

@@ -13,26 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trajfmt.bundle.numbering import numbers
 from trajfmt.bundle.reader import Bundle, Trajectory
 from trajfmt.errors import UsageError
 from trajfmt.export.base import Job, Target, no_stubs
 from trajfmt.storage.safetensors import NAMES, encode_header
 from trajfmt.storage.writing import replacing
 
-__all__ = ["TARGET", "numbers", "write"]
+__all__ = ["TARGET", "write"]
 
 _BLOCK = 2**22
 """Elements that are read and written at a time."""
-
-
-def numbers(bundle: Bundle, trajectory: Trajectory) -> Sequence[int]:
-    """Return the number of each timestep, as recorded by the bundle or derived from its provenance."""
-    if trajectory.numbers is not None:
-        return trajectory.numbers
-    about = bundle.manifest.provenance
-    every = about.timestep.every if about.timestep else 1
-    first = about.first_timestep or 0
-    return [(first + t) * every for t in range(trajectory.timesteps)]
 
 
 def check(bundle: Bundle, per_file: int) -> Sequence[str]:
@@ -95,5 +86,7 @@ TARGET = Target(
     title="<trajectory>/checkpoint-<number>/model.safetensors, numbered as in training; for any loader",
     check=check,
     write=write,
+    keeps=frozenset({"numbers", "buffers", "names"}),
+    per_file=None,
     stubs=no_stubs,
 )

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Final, NoReturn
 
 import torch
 
 from trajfmt.errors import WriteError, display
-from trajfmt.storage.writing import replacing
+from trajfmt.storage.writing import replacing, write_at
 
 __all__ = ["ranges", "save"]
+
+_PROBE: Final = 2**20
+"""Bytes that are written to find out why torch could not write."""
 
 
 def save(value: Any, target: Path) -> None:
@@ -24,10 +28,25 @@ def save(value: Any, target: Path) -> None:
     """
     try:
         with replacing(target) as file:
-            torch.save(value, file.name)
-    except (RuntimeError, OSError) as exc:  # torch reports a full disk as RuntimeError
-        reason = str(exc).splitlines()[0]
-        raise WriteError(f"{display(target)}: cannot be written: {reason}") from exc
+            try:
+                torch.save(value, file.name)
+            except RuntimeError as exc:
+                _explain(file, exc)
+    except OSError as exc:
+        raise WriteError(f"{display(target)}: cannot be written: {exc.strerror or exc}") from exc
+
+
+def _explain(file: BinaryIO, exc: RuntimeError) -> NoReturn:
+    """Raise the error of the operating system behind one of torch, which names no file and no cause.
+
+    A full disk takes no further bytes.
+
+    Raises:
+        OSError: always.
+    """
+    write_at(file.fileno(), bytes(_PROBE), os.fstat(file.fileno()).st_size)
+    os.fsync(file.fileno())
+    raise OSError(f"torch says: {str(exc).splitlines()[0]}") from exc
 
 
 def ranges(count: int, per_file: int) -> Iterator[tuple[int, range]]:

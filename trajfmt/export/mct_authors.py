@@ -64,7 +64,9 @@ def check(bundle: Bundle, per_file: int) -> Sequence[str]:
             f"{display(bundle.place)}: their code requires the same number of knots in all trajectories;"
             f" trajectory 0 has {counts[0]}, trajectory {odd} has {counts[odd]}"
         )
-    notes = []
+    notes = [] if bundle.layout.dtype == "F64" else ["betas are rounded from float64 to float32"]
+    if bundle.layout.dtype not in ("F32", "F64"):
+        notes.append(f"weights are {bundle.layout.dtype}, and written as float32")
     last = min(entry.timesteps - 1 for entry in bundle.manifest.trajectories)
     if last < _HARD_CODED:
         notes.append(
@@ -115,5 +117,6 @@ TARGET = Target(
     title="waypoint_buffer*_<n>.pt with step_buffer*_<n>.pt, for the MCT authors' distiller; from a .mct",
     check=check,
     write=write,
+    keeps=frozenset({"knots"}),
     stubs=stubs,
 )

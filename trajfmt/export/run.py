@@ -10,6 +10,7 @@ from trajfmt.bundle.reader import Bundle
 from trajfmt.errors import ExistsError, TrajfmtError, UsageError, WriteError, display
 from trajfmt.export import checkpoints, datm, mct_authors, mtt, towers
 from trajfmt.export.base import Job, Target
+from trajfmt.export.losses import losses
 from trajfmt.export.mtt import BufferWriter
 from trajfmt.storage.address import local
 from trajfmt.storage.staging import Staging
@@ -38,23 +39,50 @@ def target_named(name: str) -> Target:
     raise UsageError(f"`to` must be one of {', '.join(target.name for target in TARGETS)}, got {name!r}")
 
 
-def check(bundle: Bundle, *, to: str = "mtt", per_file: int = 10) -> Sequence[str]:
-    """Return remarks for the user on an export of a bundle.
+def check(
+    bundle: Bundle,
+    *,
+    to: str = "mtt",
+    in_place: bool = False,
+    per_file: int | None = None,
+    float32: bool = False,
+) -> Sequence[str]:
+    """Return remarks for the user on an export of a bundle, such as what the files have no place for.
 
     Args:
         bundle: the bundle.
         to: the name of the target.
-        per_file: trajectories in each file.
+        in_place: whether stubs are written, which lose nothing.
+        per_file: trajectories in each file; None for the number of the target.
+        float32: whether float32 tensors are written.
 
     Raises:
-        UsageError: there is no such target, or its codebase could not read the result.
+        UsageError: there is no such target, its codebase could not read the result, or `per_file` does not
+            apply to it.
         NotABundleError: a trajectory needs a feature that this library does not know.
     """
-    if per_file < 1:
-        raise UsageError(f"`per_file` must be >= 1, got {per_file}")
     for error in bundle.refused.values():
         raise error
-    return target_named(to).check(bundle, per_file)
+    target = target_named(to)
+    notes = target.check(bundle, _per_file(target, per_file))
+    return notes if in_place else [*notes, *losses(bundle, target.keeps, float32=float32)]
+
+
+def _per_file(target: Target, per_file: int | None) -> int:
+    """Return the number of trajectories in each file.
+
+    Raises:
+        UsageError: it is less than 1, or the target has no files with several trajectories.
+    """
+    if per_file is None:
+        return target.per_file or 1
+    if per_file < 1:
+        raise UsageError(f"`per_file` must be >= 1, got {per_file}")
+    if target.per_file is None:
+        raise UsageError(
+            f"`per_file` does not apply to {target.name}: no file has several trajectories; omit it"
+        )
+    return per_file
 
 
 def export(
@@ -63,7 +91,7 @@ def export(
     *,
     to: str = "mtt",
     in_place: bool = False,
-    per_file: int = 10,
+    per_file: int | None = None,
     float32: bool = False,
     on_trajectory: Callable[[int], None] = lambda _index: None,
 ) -> int:
@@ -78,13 +106,14 @@ def export(
         destination: a folder that does not exist yet.
         to: the name of the target.
         in_place: write stubs of a few hundred bytes that refer to the bundle, for `trajfmt.torch.load`.
-        per_file: trajectories in each file.
+        per_file: trajectories in each file; None for the number of the target, which is 10 for buffers.
         float32: write float32 tensors, whatever the dtype of the bundle.
         on_trajectory: called with the number of each finished trajectory.
 
     Raises:
         ExistsError: the destination exists.
-        UsageError: there is no such target, or its codebase could not read the result.
+        UsageError: there is no such target, its codebase could not read the result, or an option does not
+            apply to it.
         NotABundleError: a trajectory needs a feature that this library does not know.
         WriteError: the destination cannot be written.
     """
@@ -92,14 +121,14 @@ def export(
     if occupied(folder):
         Staging.sweep(folder)
         raise ExistsError(f"{display(folder)} already exists; choose another name or remove it")
-    check(bundle, to=to, per_file=per_file)
     target = target_named(to)
+    check(bundle, to=to, in_place=in_place, per_file=per_file, float32=float32)
     staging = Staging(folder, None)
     job = Job(
         bundle=bundle,
         folder=staging.bundle,
         scratch=staging.root,
-        per_file=per_file,
+        per_file=_per_file(target, per_file),
         float32=float32,
         on_trajectory=on_trajectory,
     )

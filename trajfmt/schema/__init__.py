@@ -13,6 +13,7 @@ Modules:
     regions: the regions of files that a manifest claims, which must not overlap.
     consistency: checks across the fields of a manifest.
     checksum: the checksum that a manifest carries of its own bytes.
+    text: JSON texts, decoded strictly.
     weight: how much memory a JSON text can need.
     parse: decode and check the bytes of a manifest.
     models: recognise MTT's networks from shapes, names and folder names.

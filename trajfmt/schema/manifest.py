@@ -52,7 +52,6 @@ __all__ = [
     "MAX_BYTES",
     "MAX_CHUNK",
     "MAX_FACTORY",
-    "MAX_LEVELS",
     "MAX_TEXT",
     "MAX_TIMESTEPS",
     "MINOR",
@@ -92,9 +91,6 @@ MAJOR: Final = 1
 MINOR: Final = 0
 MAX_BYTES: Final = 64 * 2**20
 """Largest size of a manifest in bytes."""
-
-MAX_LEVELS: Final = 64
-"""Most levels of nesting of a manifest. Its top-level object is the first."""
 
 MAX_CHUNK: Final = 2**20
 """Largest chunk in elements. It limits the size to which a frame of an untrusted file can decompress."""

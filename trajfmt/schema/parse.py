@@ -6,10 +6,7 @@ This module applies the rules for JSON, versions, features and keys, in the orde
 
 from __future__ import annotations
 
-import json
-import math
-import re
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import msgspec
 
@@ -22,7 +19,6 @@ from trajfmt.schema.manifest import (
     FORMAT,
     MAJOR,
     MAX_BYTES,
-    MAX_LEVELS,
     MINOR,
     ConvexManifest,
     FullManifest,
@@ -30,6 +26,7 @@ from trajfmt.schema.manifest import (
     RefusedEntry,
 )
 from trajfmt.schema.provenance import Provenance
+from trajfmt.schema.text import decode
 from trajfmt.schema.weight import MAX_MANIFEST_WEIGHT, weight
 
 __all__ = ["MAX_PATH", "PATH", "WRITE_FEATURES", "check_writable", "parse", "refusal"]
@@ -71,8 +68,8 @@ def parse(data: bytes, *, path: object = None) -> Manifest:
             path=path,
         )
     try:
-        raw = _decoded(data)
-    except (ValueError, RecursionError) as exc:
+        raw = decode(data)
+    except ValueError as exc:
         raise CorruptError("manifest_invalid", f"not valid JSON: {exc}", path=path) from exc
     _check_version(raw, path)
     _check_checksum(raw, data, path)
@@ -84,70 +81,6 @@ def parse(data: bytes, *, path: object = None) -> Manifest:
         raise CorruptError("manifest_invalid", message, path=path) from exc
     check(manifest, path)
     return manifest
-
-
-def _decoded(data: bytes) -> Any:
-    """Return the value of a JSON text.
-
-    Raises:
-        ValueError: the text breaks a rule for JSON.
-        RecursionError: it is nested far too deeply.
-    """
-    raw = json.loads(
-        data.decode("utf-8"),
-        object_pairs_hook=_no_duplicates,
-        parse_constant=_no_constant,
-        parse_float=_finite,
-        parse_int=_integer if _ODD_INTEGER.search(data) else None,
-    )
-    if _SURROGATE.search(data):
-        json.dumps(raw, ensure_ascii=False).encode()  # fails for half of a surrogate pair
-    level = [raw] if isinstance(raw, (dict, list)) else []
-    for _ in range(MAX_LEVELS):
-        if not level:
-            return raw
-        level = [
-            below
-            for value in level
-            for below in (value.values() if isinstance(value, dict) else value)
-            if isinstance(below, (dict, list))
-        ]
-    if level:
-        raise ValueError(f"nested deeper than {MAX_LEVELS} levels")
-    return raw
-
-
-_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
-"""An escape of half of a surrogate pair. UTF-8 itself cannot contain one."""
-
-_ODD_INTEGER: Final = re.compile(rb"-0|\d{16}")
-"""What every integer has that float64 may not represent, and minus zero, for which Python has no integer."""
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in result:
-            raise ValueError(f"key {key!r} appears twice")
-        result[key] = value
-    return result
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text[:40]} is outside the range of float64")
-    return value
-
-
-def _integer(text: str) -> int | float:
-    """Return an integer, but minus zero as a float: it is no integer of a manifest."""
-    value = _finite(text)
-    return value if text == "-0" else int(text)
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
 
 
 def _check_version(raw: object, path: object) -> None:

@@ -130,7 +130,8 @@ def open_source(
         buffers: the treatment of module buffers.
         buffer_names: patterns of names of tensors to treat as module buffers.
         key: the key of the weights in each checkpoint of a run.
-        select: a pattern of the paths of the checkpoints to use, relative to `path`.
+        select: a pattern of the paths of the checkpoints to use, relative to `path`; `{step}`, `{epoch}` and
+            `{any}` in it are described in `checkpoints.stated`.
 
     Raises:
         MissingError: there is no such file or folder.
@@ -139,12 +140,6 @@ def open_source(
         SourceError: there is nothing that can be converted.
         FormatError: a bundle, or the description of a run, is damaged or unsafe to read.
     """
-    if isinstance(path, Address):
-        if layout not in (None, bundles.LAYOUT.name):
-            raise UsageError(f"{display(path)}: only bundles are read from an address; copy other files here")
-        return bundles.open_at(path)
-    if not path.exists():
-        raise MissingError(f"{display(path)}: no such file or folder")
     options = OpenOptions(
         trust_pickle,
         keep_going=keep_going,
@@ -153,6 +148,13 @@ def open_source(
         key=key,
         select=select,
     )
+    if isinstance(path, Address):
+        if layout not in (None, bundles.LAYOUT.name):
+            raise UsageError(f"{display(path)}: only bundles are read from an address; copy other files here")
+        _check_options(path, bundles.LAYOUT, options)
+        return bundles.open_at(path)
+    if not path.exists():
+        raise MissingError(f"{display(path)}: no such file or folder")
     if layout is not None:
         named = layout_named(layout)
         found = Located(path, named, f"named with --from {named.name}")
@@ -160,25 +162,32 @@ def open_source(
         found = Located(path, pytorch.LAYOUT, f"selected with --select {select}")
     else:
         found = recognise(path)
-    _check_options(found, options)
+    _check_options(found.path, found.layout, options)
     if select is not None:
         return open_selected(found.path, replace(options, why=found.why))
     return found.layout.open(found.path, replace(options, chosen=layout is not None, why=found.why))
 
 
-def _check_options(found: Located, options: OpenOptions) -> None:
-    """Refuse options that only checkpoints of a run have.
+def _check_options(path: Place, layout: FileLayout, options: OpenOptions) -> None:
+    """Refuse options that do not apply to a file layout.
 
     Raises:
-        UsageError: the file layout is another one.
+        UsageError: the options are for checkpoints of a run and these are other files, or for pickles and
+            this is a bundle.
     """
-    given = {"--select": options.select, "--key": options.key, "--buffer": options.buffer_names}
+    given = {
+        "--select": options.select,
+        "--key": options.key,
+        "--buffer": options.buffer_names,
+        f"--buffers {options.buffers}": options.buffers != "keep",
+    }
     names = [name for name, value in given.items() if value]
-    if names and found.layout not in (pytorch.LAYOUT, folders.LAYOUT):
+    if names and layout not in (pytorch.LAYOUT, folders.LAYOUT):
         raise UsageError(
-            f"{display(found.path)}: {names[0]} is for checkpoints of a training run, and this is"
-            f" {found.layout.title}"
+            f"{display(path)}: {names[0]} is for checkpoints of a training run, and this is {layout.title}"
         )
+    if options.trust_pickle and layout is bundles.LAYOUT:
+        raise UsageError(f"{display(path)}: --trust-pickle is for pickles, and a bundle has none; omit it")
 
 
 def _nothing_in(path: Path, found: Located | None, below: Sequence[Located], complete: bool) -> str:

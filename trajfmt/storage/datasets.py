@@ -9,7 +9,7 @@ import numpy as np
 
 from trajfmt.schema.layout import DTYPES
 
-__all__ = ["Dataset", "Datasets", "type_name"]
+__all__ = ["Dataset", "Datasets", "Scale", "type_name"]
 
 
 class Dataset(NamedTuple):
@@ -33,7 +33,15 @@ class Dataset(NamedTuple):
     """Identifiers of HDF5's filters for a chunk."""
 
 
-Datasets = dict[str, Dataset]
+class Scale(NamedTuple):
+    """A dimension scale, which labels an axis of other datasets and may be absent."""
+
+    size: int
+    kind: str
+    """The kind of its items, as numpy calls it: `i` for integers, `S` for texts of a fixed length."""
+
+
+Datasets = dict[str, Dataset | Scale]
 """The datasets of one file by name."""
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +19,7 @@ import h5py
 
 from trajfmt.codecs.table import CODECS
 from trajfmt.errors import CorruptError, FormatError, ReadError, UnsafeError
-from trajfmt.storage.datasets import Dataset
+from trajfmt.storage.datasets import Dataset, Scale
 
 __all__ = ["check"]
 
@@ -29,24 +30,42 @@ _ERRNO: Final = re.compile(r"errno = (\d+)")
 _OF_CONTENTS: Final = (0, errno.EINVAL, errno.EOVERFLOW, errno.EFBIG, errno.ENOENT)
 """Error numbers of reads at places that the metadata name, and that no file has."""
 
+_SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
+"""What an HDF5 file of a bundle begins with. HDF5 itself looks for it at later places, too."""
+
 _ODD: Final = 8
 """Superfluous objects that are named."""
 
 
-def check(path: Path, expected: Mapping[str, Dataset]) -> Iterator[FormatError]:
+def check(
+    path: Path, expected: Mapping[str, Dataset | Scale], *, beside: Collection[str] = ()
+) -> Iterator[FormatError]:
     """Yield every disagreement of a file with the manifest.
+
+    Args:
+        path: the file.
+        expected: its datasets.
+        beside: names at the top of the file that nothing is required of, and that may be absent.
 
     Raises:
         ReadError: the operating system cannot read the file, which says nothing about its contents.
     """
     try:
+        with path.open("rb") as stream:
+            if stream.read(len(_SIGNATURE)) != _SIGNATURE:
+                message = "not an HDF5 file: it must begin with the signature of HDF5"
+                yield CorruptError("header_invalid", message, path=path)
+                return
         with h5py.File(path, "r", locking=False) as file:  # some file systems have no locks
-            yield from _names(file, {name.partition("/")[0] for name in expected}, path)
-            groups = {name.partition("/")[0] for name in expected if "/" in name}
-            for group in sorted(groups):
-                inner = {name.partition("/")[2] for name in expected if name.startswith(f"{group}/")}
-                if isinstance(file.get(group, getlink=True), h5py.HardLink):
-                    yield from _names(file[group], inner, path)
+            top = dict.fromkeys((name.partition("/")[0] for name in expected), True)
+            yield from _names(file, dict.fromkeys(beside, False) | top, path)
+            groups: dict[str, dict[str, bool]] = defaultdict(dict)
+            for name, place in expected.items():
+                group, _, inner = name.rpartition("/")
+                groups[group][inner] = isinstance(place, Dataset)
+            for group, inner_names in groups.items():
+                if group and isinstance(file.get(group, getlink=True), h5py.HardLink):
+                    yield from _names(file[group], inner_names, path)
             for name, place in expected.items():
                 yield from _dataset(file, name, place, path)
     except FormatError as exc:
@@ -81,8 +100,8 @@ def _type_name(item: h5py.Dataset) -> str:
     return str(item.dtype.str)
 
 
-def _names(group: h5py.Group, expected: set[str], path: Path) -> Iterator[FormatError]:
-    """Require that a group holds the expected names, by plain links."""
+def _names(group: h5py.Group, expected: Mapping[str, bool], path: Path) -> Iterator[FormatError]:
+    """Require plain links of the expected names in a group; those whose value is False may be absent."""
     if not isinstance(group, h5py.Group):
         raise CorruptError("header_mismatch", "a dataset where a group is expected", path=path)
     odd = 0
@@ -97,7 +116,8 @@ def _names(group: h5py.Group, expected: set[str], path: Path) -> Iterator[Format
         odd += 1
         if odd == _ODD:
             break
-    for name in sorted(expected - set(group)) if len(group) <= len(expected) + _ODD else ():
+    missing = {name for name, needed in expected.items() if needed}
+    for name in sorted(missing - set(group)) if len(group) <= len(expected) + _ODD else ():
         yield CorruptError("header_mismatch", f"`{name}` is missing", path=path)
 
 
@@ -111,7 +131,8 @@ def _superfluous(group: h5py.Group, name: str, path: Path) -> Iterator[FormatErr
         yield CorruptError("header_mismatch", f"`{name}` is not in the manifest", path=path)
 
 
-def _unsafe(item: h5py.Dataset) -> str | None:
+def _unsafe(item: h5py.Dataset, kinds: str = "fiu") -> str | None:
+    """Return why the data of a dataset must not be read by other tools, or None if they may."""
     creation = item.id.get_create_plist()
     if creation.get_external_count() or creation.get_layout() == h5py.h5d.VIRTUAL:
         return "keeps its data in other files"
@@ -119,10 +140,10 @@ def _unsafe(item: h5py.Dataset) -> str | None:
         kind = item.dtype.kind
     except TypeError:
         kind = "no type that numpy knows"
-    return None if kind in "fu" else f"has type {kind!r}, not plain numbers"
+    return None if kind in kinds else f"has type {kind!r}, not plain numbers"
 
 
-def _dataset(file: h5py.File, name: str, place: Dataset, path: Path) -> Iterator[FormatError]:
+def _dataset(file: h5py.File, name: str, place: Dataset | Scale, path: Path) -> Iterator[FormatError]:
     group = name.rpartition("/")[0]
     if group and not isinstance(file.get(group, getlink=True), h5py.HardLink):
         return
@@ -132,8 +153,13 @@ def _dataset(file: h5py.File, name: str, place: Dataset, path: Path) -> Iterator
     if not isinstance(item, h5py.Dataset):
         yield UnsafeError("hdf5_unsafe", f"`{name}` is not a dataset", path=path)
         return
-    if problem := _unsafe(item):
+    if problem := _unsafe(item, "fiu" if isinstance(place, Dataset) else place.kind):
         yield UnsafeError("hdf5_unsafe", f"`{name}` {problem}", path=path)
+        return
+    if isinstance(place, Scale):
+        if item.shape != (place.size,):
+            message = f"`{name}`: shape must be {(place.size,)}, HDF5 says {item.shape}"
+            yield CorruptError("header_mismatch", message, path=path)
         return
     creation = item.id.get_create_plist()
     filters = tuple(creation.get_filter(i)[0] for i in range(creation.get_nfilters()))

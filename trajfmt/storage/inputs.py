@@ -6,18 +6,22 @@ file systems have no maps. Positioned reads of the pieces that the converter ask
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from zlib_ng.zlib_ng import crc32
 
 from trajfmt.errors import CorruptError
+from trajfmt.storage.kinds import refuse_others
 from trajfmt.storage.opened import OpenFile, changed
 
 __all__ = ["InputFile", "Row"]
+
+_TEXT: Final = 3
+"""Bytes of the shortest text. The first two of a size may look like letters."""
 
 
 class Row:
@@ -59,7 +63,7 @@ class Row:
         """Read numbers from number `start` on, as the bytes that `out` has room for."""
         self._file.fill(out, self._start + start * self.dtype.itemsize)
         if self._verify is not None and start == self._next:
-            self._crc = zlib.crc32(out.data, self._crc)
+            self._crc = crc32(out.data, self._crc)
             self._next += out.size // self.dtype.itemsize
             if self._next == self.shape[0]:
                 self._verify(self._crc)
@@ -82,6 +86,7 @@ class InputFile:
 
     Raises:
         CorruptError: the file is shorter than `least` bytes.
+        SourceError: it is, and it is of another kind, such as a text.
         UnsafeError: the path is no regular file.
         ReadError: the file cannot be opened.
     """
@@ -92,6 +97,8 @@ class InputFile:
         self._identity = self._opened.identity
         self.nbytes: int = self._identity.size
         if self.nbytes < least:
+            if self.nbytes >= _TEXT:
+                refuse_others(path)
             raise CorruptError(
                 "source_truncated", f"must have {least} bytes or more, has {self.nbytes}", path=path
             )

@@ -19,9 +19,6 @@ __all__ = ["Kind", "kind_of", "refuse_others"]
 _FIRST: Final = 512
 """Bytes that are read from the beginning of a file."""
 
-_LEAST: Final = 8
-"""Bytes of the shortest text. Fewer may be the beginning of anything."""
-
 _MOST_NAMES: Final = 10_000
 """Members of a zip file whose names are looked at."""
 
@@ -48,6 +45,7 @@ _PICKLE: Final = Kind(
     "pickle", "a Python pickle that torch.save did not write", "load it, and save it with torch.save"
 )
 _STUB: Final = Kind("stub", "a stub that names a bundle (see its text)", "give the bundle itself")
+_ZIP: Final = b"PK\3\4"
 _TEXT: Final = Kind("text", "a text file", "give the file of weights itself")
 
 _STARTS: Final = (
@@ -143,8 +141,8 @@ def _pointer(start: bytes) -> Kind | None:
 def _readable(start: bytes) -> Kind | None:
     """Return the kind of a text: a web page, JSON, a stub of ours, or any other."""
     text = start.removeprefix(b"\xef\xbb\xbf")
-    if len(text) < _LEAST:
-        return None
+    if _ZIP.startswith(start):
+        return None  # the beginning of a zip file, if there is anything
     if _PAGE.match(text):
         what = "a web page or the XML answer of a server, not the file itself"
         return Kind("page", what, "download the file again, signed in if it is not public")

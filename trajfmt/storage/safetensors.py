@@ -8,7 +8,6 @@ order they are given.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajfmt.errors import CorruptError, Reason, UnsafeError, UsageError
+from trajfmt.schema.text import decode
 from trajfmt.schema.weight import weight
 from trajfmt.storage.inputs import InputFile, Row
 from trajfmt.storage.kinds import refuse_others
@@ -165,15 +165,13 @@ def decode_header(text: bytes, path: object) -> dict[str, Any]:
 
     Raises:
         UnsafeError: the values of the text would need too much memory.
-        CorruptError: the text is no JSON object, a key appears twice, or a key is no valid Unicode.
+        CorruptError: the text is no JSON object, or breaks a rule for JSON, such as having a key twice.
     """
     weigh(text, path)
     try:
-        table = json.loads(text.decode("utf-8"), object_pairs_hook=_unique)
+        table = decode(text)
     except ValueError as exc:
         raise _invalid(f"the header is not JSON: {exc}", path) from exc
-    except (MemoryError, RecursionError) as exc:
-        raise _invalid("the header is nested too deeply", path) from exc
     if not isinstance(table, dict):
         raise _invalid("the header is not a JSON object", path)
     return table
@@ -283,15 +281,6 @@ class SafetensorsFile:
 
 def _invalid(message: str, path: object) -> CorruptError:
     return CorruptError("header_invalid", f"not a valid safetensors file: {message}", path=path)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(pairs)
-    if len(table) != len(pairs):
-        raise ValueError("a key appears twice")
-    for name in table:
-        name.encode()  # fails for half of a surrogate pair
-    return table
 
 
 def _sizes(values: object) -> bool:

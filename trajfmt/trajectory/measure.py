@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import zlib
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from zlib_ng.zlib_ng import crc32
 
 from trajfmt.errors import SourceError, display, non_finite
 from trajfmt.schema.layout import ParamLayout
@@ -73,7 +73,7 @@ class Digest:
         if end is not None:
             end.update(data)
         if self._sums:
-            self._sums[t] = zlib.crc32(data, self._sums[t])
+            self._sums[t] = crc32(data, self._sums[t])
 
     @property
     def moves(self) -> bool:

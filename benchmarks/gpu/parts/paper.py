@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import data
+import records
 from context import Context
 from outer_step.processes import note
 
@@ -118,45 +118,33 @@ def run(context: Context) -> None:
 
 def _experts(context: Context, size: Size, name: str, root: Path | None) -> tuple[Path, Any]:
     """Train as many experts as the time allows, at once, and return the bundle and the data set."""
+    from mct.events import ExpertDone, ExpertEpoch
     from mct.experts.run import ExpertRun
 
-    out, count, limit = context.work / "full.mtt", size.experts, EXPERTS_SHARE * context.left
-    while True:
-        run = ExpertRun.prepare(
-            name, out, model=size.model, preprocessing=size.preprocessing, root=root, device=context.device,
-            at_once=count, experts=count, epochs=size.epochs, notes=note,
-        )  # fmt: skip
-        began = time.time()
-        accuracies, possible = _trained(run, limit)
-        if accuracies:
-            facts = {"experts": count, "epochs": size.epochs, "seconds": time.time() - began}
-            context.emit("experts", **facts, accuracy=sum(accuracies) / len(accuracies))
-            return out, run.dataset
-        note(f"{count} experts would take longer than {limit:.0f} s: {possible} are trained")
-        count = possible
+    out, count = context.work / "full.mtt", _possible(context, size)
+    run = ExpertRun.prepare(
+        name, out, model=size.model, preprocessing=size.preprocessing, root=root, device=context.device,
+        at_once=count, experts=count, epochs=size.epochs, notes=note,
+    )  # fmt: skip
+    note(f"{count} experts")
+    began, accuracies = time.time(), list[float]()
+    for event in run.events():
+        if isinstance(event, ExpertDone):
+            accuracies.append(event.accuracy)
+        elif isinstance(event, ExpertEpoch) and event.expert == 0 and event.epoch % 10 == 0:
+            note(f"epoch {event.epoch} after {time.time() - began:.0f} s")
+    facts = {"experts": count, "epochs": size.epochs, "seconds": time.time() - began}
+    context.emit("experts", **facts, accuracy=sum(accuracies) / len(accuracies))
+    return out, run.dataset
 
 
-def _trained(run: Any, limit: float) -> tuple[list[float], int]:
-    """Return the accuracies of the experts of a run, and how many are possible in a time.
-
-    Where only fewer are possible, which their first three epochs show, training stops and there are no
-    accuracies.
-    """
-    from mct.events import ExpertDone, ExpertEpoch
-
-    count, ends, accuracies = run.config.experts, list[float](), list[float]()
-    with closing(run.events()) as events:
-        for event in events:
-            if isinstance(event, ExpertDone):
-                accuracies.append(event.accuracy)
-            elif isinstance(event, ExpertEpoch):
-                ends.append(time.time())
-            if isinstance(event, ExpertEpoch) and len(ends) == 3 * count:  # the first one compiles
-                each = (ends[-1] - ends[count - 1]) / (2 * count)
-                possible = max(1, int(limit / (each * run.config.epochs)))
-                if possible < count:
-                    return [], possible
-    return accuracies, count
+def _possible(context: Context, size: Size) -> int:
+    """Return how many experts can be trained in the time for them, at the speed that part 4 has measured."""
+    measured = records.read(context.out).get(4, {}).get("experts 10", {}).get("seconds")
+    if not context.full or measured is None:
+        return size.experts
+    possible = int(EXPERTS_SHARE * context.left / (1.2 * measured * size.epochs))
+    return min(size.experts, max(1, possible))
 
 
 def _convert(context: Context, size: Size, full: Path, *, ipc: int) -> dict[str, Path]:

@@ -54,7 +54,7 @@ def run(context: Context) -> None:
     os.environ["MCT_TEST_DEVICE"] = context.device
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # some of them ask for deterministic algorithms
     os.environ.pop("TORCHINDUCTOR_CACHE_DIR")  # tests of compiling have their own
-    words = ["-m", "cuda", "-q", "-W", "ignore", "-p", "no:cacheprovider", str(ROOT / "tests" / "test_mct")]
+    words = ["-m", "cuda", "-q", "-W", "ignore", "-p", "no:cacheprovider", *_files()]
     if context.full:
         words += ["-n", str(max(1, min(10, (os.cpu_count() or 1) // 2)))] if _has_xdist() else []
     else:
@@ -64,6 +64,13 @@ def run(context: Context) -> None:
     code = pytest.main(words, plugins=[Counting(context)])
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         raise SystemExit(f"pytest ended with {code!r}")
+
+
+def _files() -> list[str]:
+    """Return the files with such tests; those that start processes come first, since they take longest."""
+    texts = {file: file.read_text() for file in (ROOT / "tests" / "test_mct").rglob("test_*.py")}
+    found = [file for file, text in texts.items() if "mark.cuda" in text]
+    return [str(file) for file in sorted(found, key=lambda file: ("subprocess" not in texts[file], file))]
 
 
 def _has_xdist() -> bool:

@@ -1,8 +1,9 @@
 """Reader of CIFAR-10 and CIFAR-100 in both official layouts, binary and python.
 
 A binary file consists of rows: one label byte (in CIFAR-100 two, coarse and fine), then 3,072 bytes of
-pixels, channel by channel. A python file is a pickled dictionary with the same bytes. Files with fewer images
-than published are accepted if all training files have the same number of images.
+pixels, channel by channel. A python file is a pickled dictionary with the same bytes. Files with another
+number of images than published are accepted, with a note, if none has the published number and all training
+files have the same.
 """
 
 from collections.abc import Callable
@@ -35,6 +36,9 @@ class _Cifar:
     batches: tuple[str, ...]
     """Names of the training files and, last, of the test file, without suffix."""
 
+    rows: tuple[int, int]
+    """Published number of images in each training file, and in the test file."""
+
     folders: tuple[str, str]
     """Official names of the folders of the binary and the python layout."""
 
@@ -55,6 +59,7 @@ _TEN: Final = _Cifar(
     name="CIFAR10",
     classes=10,
     batches=(*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"),
+    rows=(10_000, 10_000),
     folders=("cifar-10-batches-bin", "cifar-10-batches-py"),
     names=("batches.meta.txt", "batches.meta"),
     label=(1, 0),
@@ -65,6 +70,7 @@ _HUNDRED: Final = _Cifar(
     name="CIFAR100",
     classes=100,
     batches=("train", "test"),
+    rows=(50_000, 10_000),
     folders=("cifar-100-binary", "cifar-100-python"),
     names=("fine_label_names.txt", "meta"),
     label=(2, 1),
@@ -96,17 +102,43 @@ def _read(kind: _Cifar, root: Path) -> Raw:
         files.Layout(folders=(folder, "."), files=tuple((f"{batch}{suffix}",) for batch in kind.batches))
         for folder, suffix in zip(kind.folders, (".bin", ""), strict=True)
     ]
-    number, paths = files.locate(kind.name, root, layouts, published=PUBLISHED)
+    number, paths, notes = files.locate(kind.name, root, layouts, published=PUBLISHED)
     read: Callable[[_Cifar, Path], Batch] = (_binary, _python)[number]
-    train_images, train_labels = _joined(kind, paths[:-1], read)
-    test_images, test_labels = _joined(kind, paths[-1:], read)
+    train_images, train_labels = _joined(kind, paths[:-1], kind.rows[0], read)
+    test_images, test_labels = _joined(kind, paths[-1:], kind.rows[1], read)
     return Raw(
         train_images=train_images,
         train_labels=train_labels,
         test_images=test_images,
         test_labels=test_labels,
         class_names=_names(kind, paths[0].with_name(kind.names[number]), python=number == 1),
-        notes=_unused(paths),
+        notes=(*notes, *_unused(paths), *_sizes(kind, paths, len(train_labels), len(test_labels))),
+    )
+
+
+def _sizes(kind: _Cifar, paths: list[Path], train: int, test: int) -> tuple[str, ...]:
+    """Return a note about a dataset of another size than published.
+
+    Raises:
+        DataError: If only the training files or only the test file has the published number of images.
+    """
+    found = (train // (len(paths) - 1), test)
+    odd = [which for which in (0, 1) if found[which] != kind.rows[which]]
+    if len(odd) == 1:
+        path = paths[0] if odd == [0] else paths[-1]
+        raise DataError(_cut(path, found[odd[0]], kind.rows[odd[0]]))
+    if not odd:
+        return ()
+    return (
+        f"{paths[0].parent}: not the published {kind.name}: {train} training images and {test} test images "
+        f"instead of {kind.rows[0] * (len(paths) - 1)} and {kind.rows[1]}",
+    )
+
+
+def _cut(path: Path, found: int, published: int) -> str:
+    return (
+        f"{path}: has {found} images, published are {published}: truncated; {_AGAIN}; for a part of "
+        "the dataset, give an .npz file with --dataset"
     )
 
 
@@ -118,7 +150,7 @@ def _unused(paths: list[Path]) -> tuple[str, ...]:
 
 
 def _joined(
-    kind: _Cifar, paths: list[Path], read: Callable[[_Cifar, Path], Batch]
+    kind: _Cifar, paths: list[Path], published: int, read: Callable[[_Cifar, Path], Batch]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Read files with equal numbers of images, one at a time; return images `(N, 3, 32, 32)` and labels."""
     images, labels = np.empty((0, _PIXELS), np.uint8), np.empty(0, np.int64)
@@ -128,6 +160,9 @@ def _joined(
             size = len(own)
             images = np.empty((size * len(paths), _PIXELS), np.uint8)
             labels = np.empty(size * len(paths), np.int64)
+        if len(own) != size and published in (len(own), size):
+            wrong_file, count = (path, len(own)) if size == published else (paths[0], size)
+            raise DataError(_cut(wrong_file, count, published))
         if len(own) != size:
             raise DataError(
                 f"{path}: has {len(own)} images, but {paths[0].name} has {size}: truncated; {_AGAIN}"

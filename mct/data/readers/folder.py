@@ -6,6 +6,7 @@ in sorted order too.
 """
 
 import mimetypes
+import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
@@ -26,6 +27,9 @@ SUFFIXES: Final = frozenset(
 
 _MAGIC: Final = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
 """First bytes of image files that may have any name."""
+
+_SEARCHED: Final = 2000
+"""Entries of a folder that is not read in which images are looked for."""
 
 _NAMED: Final = 5
 """Number of files that a note names."""
@@ -54,6 +58,7 @@ def read(path: Path, image_size: int | None = None) -> Raw:
     found, channels = decode.survey([*train, *test], resize=image_size is not None)
     size, resize = image_size or found, image_size is not None
     notes = [f"{path / split}: not used, as {path / splits[0]} is the test set" for split in splits[1:]]
+    notes += [*beside(path, ("train", *splits)), *left_out(path, classes=False)]
     for split in ("train", splits[0]):
         notes += left_out(path / split, classes=False)
         notes += [line for name in classes_of(path / split) for line in left_out(path / split / name)]
@@ -114,7 +119,7 @@ def left_out(path: Path, *, classes: bool = True, used: Collection[str] = ()) ->
         if entry.name.startswith(".") or entry.name in used:
             continue
         if entry.is_dir():
-            if classes and any(map(_looks_like_image, entry.iterdir())):
+            if classes and holds_images(entry):
                 odd.append(f"{entry.name}/")
         elif not (classes and not used and entry.suffix.lower() in SUFFIXES) and _looks_like_image(entry):
             odd.append(entry.name)
@@ -123,6 +128,30 @@ def left_out(path: Path, *, classes: bool = True, used: Collection[str] = ()) ->
     why = "" if used or not classes else f"; images are read whose names end in {', '.join(sorted(SUFFIXES))}"
     count = f"{len(odd)} of {len(entries)} entries look like images and are not used"
     return [f"{path}: {count}: {_some(odd)}{why}"]
+
+
+def holds_images(folder: Path) -> bool:
+    """Return whether there are images in a folder or in those below it, as far as some entries tell."""
+    left = _SEARCHED
+    for place, _, names in os.walk(folder):
+        for name in names[:left]:
+            if not name.startswith(".") and _looks_like_image(Path(place, name)):
+                return True
+        left -= len(names) + 1
+        if left <= 0:
+            return False
+    return False
+
+
+def beside(path: Path, splits: Collection[str]) -> list[str]:
+    """Return a line about further folders beside those of a dataset that hold images and are not read.
+
+    Args:
+        path: the folder of the dataset.
+        splits: names of the folders that are read or mentioned elsewhere.
+    """
+    others = [name for name in classes_of(path) if name not in splits and holds_images(path / name)]
+    return [f"{path}: folders with images that are not used: {_some(others)}"] if others else []
 
 
 def _looks_like_image(path: Path) -> bool:

@@ -52,7 +52,7 @@ def read_fashion(root: Path) -> Raw:
 
 def _read(name: str, root: Path, class_names: tuple[str, ...], published: str) -> Raw:
     layout = files.Layout(folders=(f"{name}/raw", name, "."), files=_FILES)
-    _, paths = files.locate(name, root, [layout], published=published)
+    _, paths, notes = files.locate(name, root, [layout], published=published)
     arrays = [parse(path, dims) for path, dims in zip(paths, (3, 1, 3, 1), strict=True)]
     for images, labels in ((0, 1), (2, 3)):
         if len(arrays[images]) != len(arrays[labels]):
@@ -72,6 +72,7 @@ def _read(name: str, root: Path, class_names: tuple[str, ...], published: str) -
         test_images=arrays[2],
         test_labels=arrays[3],
         class_names=class_names,
+        notes=notes,
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mct.data.readers import decode, files
-from mct.data.readers.folder import classes_of, images_of, left_out
+from mct.data.readers.folder import beside, classes_of, images_of, left_out
 from mct.data.readers.raw import Raw
 from mct.errors import DataError
 
@@ -30,7 +30,7 @@ def read(root: Path) -> Raw:
         DataError: If a class, an image or the annotations are missing or damaged.
     """
     layout = files.Layout(folders=("tiny-imagenet-200", "."), files=(("train",), ("val",)))
-    _, (train, val) = files.locate("Tiny", root, [layout], published=PUBLISHED, present=os.path.isdir)
+    _, (train, val), others = files.locate("Tiny", root, [layout], published=PUBLISHED, present=os.path.isdir)
     names = classes_of(train)
     _check_classes(train, names)
     train_files: list[Path] = []
@@ -40,7 +40,8 @@ def read(root: Path) -> Raw:
         train_files += own
         train_labels += [label] * len(own)
     val_files, val_labels = _validation(val, names)
-    notes = [line for name in names for line in left_out(train / name / "images")]
+    notes = [*others, *beside(train.parent, ("train", "val", "test"))]
+    notes += [line for name in names for line in left_out(train / name / "images")]
     if classes_of(val / "images"):
         notes += [line for name in names for line in left_out(val / "images" / name)]
     else:

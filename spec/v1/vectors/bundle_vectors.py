@@ -5,17 +5,19 @@ Owns what is in which bundle; how a bundle is written is in `bundles`.
 
 from __future__ import annotations
 
-import json
 import math
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import arithmetic_vectors
+import header_vectors
 import minor_vectors
 import numpy as np
-from bundles import NET, Files, convex, full, seal, sha, walk
+import validation_vectors
+from bundles import NET, Files, convex, full, resealed, sha, walk
 from containers import buffer_file, frame
+from header_vectors import swap
 
 Vector = tuple[str, Files, dict[str, Any]]
 """Name, files, and the entries of the index: `purpose`, and for an invalid one `reason` and `stage`.
@@ -107,6 +109,7 @@ def valid() -> Iterator[Vector]:
     yield from carrying()
     yield from imported()
     yield from arithmetic_vectors.valid()
+    yield from unusual()
     for name, files, about in minor_vectors.bundles():
         if "reason" not in about:
             yield name, files, about
@@ -161,22 +164,23 @@ def imported() -> Iterator[Vector]:
     yield "convex-free.mct", files, {"purpose": why}
 
 
+def unusual() -> Iterator[Vector]:
+    """Yield valid bundles with unusual names, shapes and numbers."""
+    params = [("__proto__", [2]), ("none", [0, 3]), ("constructor", []), ("\U0001f600/\xe4", [1, 1])]
+    carried = {t: {"__proto__": np.array([t], "<f4"), "toString": np.array(-t, "<i8")} for t in (0, 3)}
+    theta = walk(23, 4, params, {}, "F32")
+    files = convex([{"theta": theta, "knots": [0, 3], "buffers": carried}], params=params)
+    why = "names that objects of JavaScript have, names beyond ASCII, a parameter without elements"
+    yield "convex-names.mct", files, {"purpose": why}
+    theta = walk(24, 3, TINY, {}, "F64")
+    theta[1] = [-0.0, 5e-324, -1.7976931348623157e308]
+    files = full([theta], {"name": "none"}, params=TINY, dtype="F64")
+    yield "full-none-f64.mtt", files, {"purpose": "F64: minus zero, the smallest and the largest number"}
+
+
 def flipped(data: bytes, position: int) -> bytes:
     """Return the data with one bit flipped."""
     return data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]
-
-
-def resealed(files: Files, path: str, new: bytes, /, **changes: object) -> Files:
-    """Return the bundle with another file in place of one, and hashes to match."""
-    manifest = json.loads(files["manifest.json"])
-    rest = {name: old for name, old in files.items() if name != "manifest.json"}
-    manifest["trajectories"][0].update(changes)
-    return seal(manifest, {**rest, path: new})
-
-
-def swap(old: bytes, new: bytes) -> dict[str, Callable[[bytes], bytes]]:
-    """Return the option that replaces a part of a safetensors header."""
-    return {"edit": lambda text: text.replace(old, new, 1)}
 
 
 def bomb() -> bytes:
@@ -258,6 +262,9 @@ def invalid() -> Iterator[Vector]:
     for name, files, about in minor_vectors.bundles():
         if "reason" in about:
             yield name, files, about
+    for name, files, about in (*header_vectors.invalid(), *validation_vectors.invalid()):
+        files.pop("expected.json", None)
+        yield name, files, about
     yield from broken_files()
     zstd = {"name": "zstd", "chunk": 3}
     for name, (pack, why) in {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import math
 import struct
 from collections.abc import Callable
@@ -123,6 +124,14 @@ def seal(manifest: dict, files: Files) -> Files:
         {"path": path, "bytes": len(data), "sha256": sha(data)} for path, data in sorted(files.items())
     ]
     return {**files, "manifest.json": sealed(manifest, lambda value: canonical(value) + b"\n")}
+
+
+def resealed(files: Files, path: str, new: bytes, /, **changes: object) -> Files:
+    """Return the bundle with another file in place of one, and hashes to match."""
+    manifest = json.loads(files["manifest.json"])
+    rest = {name: old for name, old in files.items() if name not in ("manifest.json", "expected.json")}
+    manifest["trajectories"][0].update(changes)
+    return seal(manifest, {**rest, path: new})
 
 
 def tensor_layers(params: list) -> list:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import manifest_facts
 import minor_vectors
 from containers import sealed
 from manifest_entries import carried, shards
@@ -70,8 +71,9 @@ def valid() -> Iterator[Vector]:
     ]:
         yield name, text(manifest), {"purpose": why, "canonical": True}
 
-    for name, manifest, about in minor_vectors.valid():
+    for name, manifest, about in (*minor_vectors.valid(), *manifest_facts.valid()):
         yield name, text(manifest), about
+    yield from manifest_facts.spelled()
     why = "spaces, line ends and another order of keys: legal to read, not what a writer writes"
     spaces = sealed(c, lambda value: json.dumps(value, indent=1).encode())
     yield "spaces.json", spaces, {"purpose": why, "canonical": False}
@@ -92,7 +94,8 @@ def valid() -> Iterator[Vector]:
 def invalid() -> Iterator[Vector]:
     """Yield the invalid manifests."""
     broken = (broken_json, versions, structure, paths, references, sizes, codecs, shards, carried)
-    broken = (*broken, minor_vectors.invalid)
+    facts = (manifest_facts.models, manifest_facts.limits, manifest_facts.order)
+    broken = (*broken, minor_vectors.invalid, *facts)
     for group in (*broken, checksums, limits, overlaps):
         for name, reason, data, why in group():
             yield name, data if isinstance(data, bytes) else text(data), {"reason": reason, "purpose": why}

@@ -15,6 +15,7 @@ from bundles import Files, convex, seal, walk
 from containers import exact
 from manifests import convex as convex_manifest
 from manifests import everything, full, narrow, put, sharded
+from validation_vectors import rebuilt, untimed
 
 Case = tuple[str, str, dict[str, Any], str]
 
@@ -136,10 +137,30 @@ def bundles() -> Iterator[tuple[str, Files, dict[str, Any]]]:
     part = {**rewritten(files, one), "expected.json": exact(expected)}
     why = "version 1.1: one trajectory needs a new feature, and the other is read"
     yield "bundle-minor-entry.mct", part, {"purpose": why, "refused": {"1": "unknown_feature"}}
+    yield shared_table()
     top = rewritten(files, lambda manifest: later(put(manifest, "requires_read", ["weights.rotated"])))
     del top["expected.json"]
     why = "version 1.1: every trajectory needs a new feature"
     yield "bundle-minor-feature.mct", top, {"purpose": why, "reason": "unknown_feature", "stage": "open"}
+
+
+def shared_table() -> tuple[str, Files, dict[str, Any]]:
+    """Return a bundle in which the file of tables has a group of a trajectory that is refused."""
+    params = [("w", [3])]
+    plain = convex([{"theta": walk(5, 3, params, {}, "F32"), "knots": [0, 2]}], params=params)
+
+    def two(manifest: dict[str, Any]) -> dict[str, Any]:
+        entries = manifest["trajectories"]
+        return later({**manifest, "trajectories": [*entries, foreign(entries[0])]})
+
+    files = {**rebuilt(plain, lambda file: untimed(file, "00001")), "expected.json": plain["expected.json"]}
+    expected = json.loads(plain["expected.json"])
+    expected["trajectories"].append(None)
+    about = {
+        "purpose": "version 1.1: tables of a trajectory that is refused",
+        "refused": {"1": "unknown_feature"},
+    }
+    return "bundle-minor-tables.mct", {**rewritten(files, two), "expected.json": exact(expected)}, about
 
 
 def rewritten(files: Files, change: Any) -> Files:

@@ -77,7 +77,7 @@ def test_checkpoints_of_a_convexified_bundle(
     with trajfmt.create(tmp_path / "a.mct", double, encoding="convex", provenance=about) as writer:
         writer.add(trajfmt.ArrayTrajectory(walk(double, 4), double))
     with trajfmt.open(tmp_path / "a.mct") as bundle:
-        assert check(bundle, to="checkpoints") == ["checkpoints are numbered in epochs"]
+        assert check(bundle, to="checkpoints")[0] == "checkpoints are numbered in epochs"
         export(bundle, tmp_path / "out", to="checkpoints", float32=True)
         names = os.listdir(tmp_path / "out" / "00000")
         assert sorted(names) == sorted(f"checkpoint-{n}" for n in (10, 15, 20, 25))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,9 +32,15 @@ def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("error", [RuntimeError("PytorchStreamWriter failed\nmore"), OSError("no space")])
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RuntimeError("PytorchStreamWriter failed\nmore"), "torch says: PytorchStreamWriter failed"),
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+    ],
+)
 def test_a_failed_write_leaves_the_old_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
 ) -> None:
     """One line that names the file, for torch's error and the system's."""
     path = tmp_path / "replay_buffer_0.pt"
@@ -43,6 +53,21 @@ def test_a_failed_write_leaves_the_old_file(
     monkeypatch.setattr(torch, "save", fail)
     with pytest.raises(WriteError) as caught:
         save([2], path)
-    assert str(caught.value) == f"{path}: cannot be written: {str(error).splitlines()[0]}"
+    assert str(caught.value) == f"{path}: cannot be written: {told}"
     assert torch.load(path) == [1]
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_may_not_grow_is_one_clear_line(tmp_path: Path) -> None:
+    """torch's own text names neither the file nor the reason; the system does."""
+    path = tmp_path / "replay_buffer_0.pt"
+    code = (
+        "import resource, sys, torch; from pathlib import Path\n"
+        "from trajfmt.export.files import save\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
+        "try: save([torch.zeros(100_000)], Path(sys.argv[1]))\n"
+        "except OSError as exc: print(exc)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{path}: cannot be written: {os.strerror(errno.EFBIG)}\n"
+    assert list(tmp_path.iterdir()) == []

@@ -151,7 +151,7 @@ def test_mtt_is_told_of_lengths_and_types(
         for timesteps in (5, 8):
             writer.add(trajfmt.ArrayTrajectory(walk(double, timesteps), double))
     with trajfmt.open(tmp_path / "a.mtt") as bundle:
-        lengths, types = check(bundle)
+        lengths, types, *_ = check(bundle)
         assert "end at 4 to 7: keep max_start_epoch + expert_epochs <= 5" in lengths
         assert "weights are F64" in types
         export(bundle, tmp_path / "out", float32=True)

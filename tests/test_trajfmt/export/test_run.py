@@ -40,6 +40,19 @@ def test_targets_have_names(hundred: Path, tmp_path: Path) -> None:
         export(bundle, tmp_path / "out", to="numpy")
 
 
+def test_trajectories_of_a_file_are_no_option_of_checkpoints(hundred: Path, tmp_path: Path) -> None:
+    """No file of theirs has several: the option is refused, and nothing is written."""
+    with trajfmt.open(hundred) as bundle:
+        for wrong, to in ((1, "checkpoints"), (10, "checkpoints"), (0, "mtt")):
+            with pytest.raises(UsageError, match="`per_file`"):
+                export(bundle, tmp_path / "out", to=to, per_file=wrong)
+    done = CliRunner().invoke(
+        main, ["export", str(hundred), str(tmp_path / "out"), "--to", "checkpoints", "--per-file", "10"]
+    )
+    assert done.exit_code == 2
+    assert os.listdir(tmp_path) == [hundred.name]
+
+
 @pytest.mark.parametrize("to", ["mtt", "mct-authors", "checkpoints"])
 @pytest.mark.parametrize("in_place", [False, True])
 def test_stopped_in_the_middle_leaves_nothing(
@@ -58,9 +71,10 @@ def test_stopped_in_the_middle_leaves_nothing(
         if number == 1:
             raise KeyboardInterrupt
 
+    number = None if to == "checkpoints" else 1
     path = write_bundle(layout, *(walk(layout, 5, seed) for seed in range(3)))
     with trajfmt.open(path) as bundle, pytest.raises(KeyboardInterrupt):
-        export(bundle, tmp_path / "out", to=to, in_place=in_place, per_file=1, on_trajectory=stop)
+        export(bundle, tmp_path / "out", to=to, in_place=in_place, per_file=number, on_trajectory=stop)
     assert os.listdir(tmp_path) == [path.name]
 
 

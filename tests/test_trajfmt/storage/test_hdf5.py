@@ -174,6 +174,54 @@ def test_hard_links_in_a_circle_do_not_hang(
     assert "hdf5_unsafe" in python(VALIDATE, convex)
 
 
+def _absent(_group: h5py.Group) -> None:
+    """Leave it out."""
+
+
+def _longer(group: h5py.Group) -> None:
+    group["timestep"] = np.arange(100)
+
+
+def _variable(group: h5py.Group) -> None:
+    group.create_dataset("timestep", (len(group["u"]),), h5py.string_dtype())
+
+
+def _linked(group: h5py.Group) -> None:
+    group["timestep"] = h5py.ExternalLink("elsewhere.h5", "timestep")
+
+
+def _reals(group: h5py.Group) -> None:
+    group["timestep"] = np.zeros(len(group["u"]))
+
+
+@pytest.mark.parametrize(
+    ("change", "reasons"),
+    [
+        (_absent, []),
+        (_longer, ["header_mismatch"]),
+        (_reals, ["hdf5_unsafe"]),
+        (_variable, ["hdf5_unsafe"]),
+        (_linked, ["hdf5_unsafe"]),
+    ],
+)
+def test_labels_may_be_absent_but_not_of_another_kind(
+    change: Callable[[h5py.Group], None],
+    reasons: list[str],
+    convex: Path,
+    edit_manifest: Callable[..., None],
+) -> None:
+    """Other programs read the dimension scales, which the manifest does not place."""
+    with h5py.File(convex / TABLES, "a") as file:
+        group = file["00000"]
+        for name in ("u", "gram"):
+            if name in group:
+                group[name].dims[0].detach_scale(group["timestep"])
+        del group["timestep"]
+        change(group)
+    edit_manifest(convex)
+    assert reasons_of(convex) == reasons
+
+
 @pytest.mark.parametrize("kind", ["convex", "full", "zstd"])
 def test_damaged_hdf5_metadata_is_a_problem_and_not_a_traceback(
     kind: str, request: pytest.FixtureRequest, edit_manifest: Callable[..., None]

@@ -64,6 +64,9 @@ KINDS = [
     (json.dumps({"error": "Repository not found"}).encode(), "json"),
     (b'{"trajfmt": "stub"}', "stub"),
     (b"Entry not found\n", "text"),
+    (b"hi\n", "text"),
+    (b"0", "text"),
+    (b"{}", "json"),
     ("Nicht gefunden: Schlüssel ungültig".encode(), "text"),
     (archive("a/data.pkl", "a/version", "a/data/0"), "torch"),
     (
@@ -113,6 +116,9 @@ def test_a_kind_is_named_with_advice(tmp_path: Path, data: bytes, name: str) -> 
         b"",
         b"P",
         b"PK",
+        b"PK\3",
+        b"\n",
+        b"H\x01\x00",
         archive("a/data.pkl")[:-3],
         bytes(600),
         b"\x80\x02",
@@ -186,3 +192,12 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.pt")
     with pytest.raises(UnsafeError):
         kind_of(tmp_path / "a.pt")
+
+
+def test_a_short_text_is_no_damaged_safetensors_file(tmp_path: Path) -> None:
+    """It is named, like a longer one; other short files are cut."""
+    path = tmp_path / "step_0.safetensors"
+    for text, error in ((b"hi\n", SourceError), (b"HH", CorruptError), (b"", CorruptError)):
+        path.write_bytes(text)
+        with pytest.raises(error, match="a text file" if error is SourceError else "8 bytes or more"):
+            SafetensorsFile(path)

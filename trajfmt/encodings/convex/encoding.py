@@ -10,10 +10,11 @@ import numpy as np
 from trajfmt.encodings.convex.encoder import continued, encoder
 from trajfmt.encodings.convex.reader import ConvexTrajectory
 from trajfmt.encodings.parts.encoding import Encoding, Facts
+from trajfmt.encodings.parts.tables import SCALES
 from trajfmt.errors import CorruptError, FormatError
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import ConvexEntry, ConvexManifest, entry_at, numbered
-from trajfmt.storage.datasets import Dataset, Datasets
+from trajfmt.storage.datasets import Dataset, Datasets, Scale
 from trajfmt.storage.files import BundleFiles
 from trajfmt.trajectory.beta import curve
 
@@ -43,6 +44,8 @@ def _datasets(manifest: ConvexManifest, layout: ParamLayout) -> dict[str, Datase
         datasets = files.setdefault(table.file, {})
         for name, shape in shapes.items():
             datasets[f"{index:05d}/{name}"] = Dataset(shape, "<f8", offsets[name])
+            for scale, size in zip(SCALES[name], shape, strict=True):
+                datasets[f"{index:05d}/{scale}"] = Scale(size, "S" if scale == "layer" else "i")
     return files
 
 

@@ -12,14 +12,14 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.encodings.parts.knots import header_size
+from trajfmt.encodings.parts.knots import header_size, tensors_of
 from trajfmt.errors import CorruptError, SourceError, display
-from trajfmt.schema.canonical import canonical
+from trajfmt.schema.canonical import MAX_INTEGER, canonical
 from trajfmt.schema.layout import MAX_DIMS, MAX_TEXT
 from trajfmt.schema.weight import weight
 from trajfmt.storage.files import BundleFiles
@@ -28,7 +28,6 @@ from trajfmt.storage.safetensors import (
     NAMES,
     NUMPY,
     StoredTensor,
-    decode_header,
     encode_header,
     stored_tensor,
 )
@@ -37,8 +36,6 @@ from trajfmt.storage.writing import replacing
 __all__ = ["Buffers", "write"]
 
 Arrays = Mapping[str, NDArray[Any]]
-_MAX_SIZE: Final = 2**53
-"""The largest number of the format."""
 
 
 def write(path: Path, stored: Sequence[tuple[int, Arrays]]) -> None:
@@ -141,15 +138,15 @@ class Buffers:
         """
         path = self._files.where(self._name)
         end = data = header_size(self._files, self._name)
-        table = decode_header(self._files.read(self._name, 8, data - 8), path)
-        table.pop("__metadata__", None)
+        table = tensors_of(self._files.read(self._name, 8, data - 8), path)
         stored = self._timesteps if isinstance(self._timesteps, range) else frozenset(self._timesteps)
         places: dict[int, dict[str, StoredTensor]] = {}
         found = [(key, _place(entry, data)) for key, entry in table.items()]
         for key, place in sorted(found, key=lambda item: item[1][2:] if item[1] else (-1, -1)):
             step, _, name = key.partition("/")
             t = int(step) if step.isdecimal() and step.isascii() and len(step) < 20 else -1
-            if place is None or t not in stored or step != f"{t:05d}" or not name or place.start != end:
+            named = step == f"{t:05d}" and 1 <= len(name) <= MAX_TEXT
+            if place is None or t not in stored or not named or place.start != end:
                 raise CorruptError(
                     "header_mismatch",
                     f"`{display(key[:80])}` is not a module buffer of a stored timestep, or does not follow"
@@ -177,4 +174,5 @@ def _place(entry: object, data: int) -> StoredTensor | None:
     place = stored_tensor(entry, data)
     if isinstance(place, str) or place.dtype not in NUMPY:
         return None
-    return place if len(place.shape) <= MAX_DIMS and max(place.shape, default=0) <= _MAX_SIZE else None
+    room = NUMPY[place.dtype].itemsize * math.prod(max(size, 1) for size in place.shape)
+    return place if len(place.shape) <= MAX_DIMS and room <= MAX_INTEGER else None

@@ -38,6 +38,7 @@ __all__ = [
     "header",
     "header_size",
     "index_of",
+    "tensors_of",
 ]
 
 SHARD_BYTES: Final = 4 * 10**9
@@ -180,6 +181,26 @@ def header_size(files: BundleFiles, name: str) -> int:
     return header_end(files.read(name, 0, 8), files.sizes[name], path, too_long="header_mismatch")
 
 
+def tensors_of(text: bytes, path: object) -> dict[str, Any]:
+    """Return what the header of a file in a bundle says of each tensor, by name.
+
+    Such a header is stricter than the `safetensors` library is: nothing but spaces may follow its object.
+
+    Raises:
+        UnsafeError: the values of the text would need too much memory.
+        CorruptError: the header is not legal.
+    """
+    table = decode_header(text, path)
+    metadata = table.pop("__metadata__", {})
+    if text[:1] != b"{" or text.rstrip(b" ")[-1:] != b"}":
+        problem = "it must begin with `{`, and only spaces may follow its object"
+    elif not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        problem = "`__metadata__` must map texts to texts"
+    else:
+        return table
+    raise CorruptError("header_invalid", f"not a valid safetensors header: {problem}", path=path)
+
+
 def check_header(
     files: BundleFiles, name: str, data: int, layout: ParamLayout, knots: Sequence[int], byte_range: ByteRange
 ) -> None:
@@ -208,6 +229,7 @@ def check_header(
         )
     found = files.read(name, 0, data)
     if byte_range.tensors * _LIGHTEST_ENTRY > weigh(found[8:], path):
+        tensors_of(found[8:], path)
         raise CorruptError("header_mismatch", "the header is too short for the manifest's tensors", path=path)
     expected = header(layout, knots, byte_range)
     if found != expected and _entries(found[8:], path) != _entries(expected[8:], path):
@@ -216,9 +238,7 @@ def check_header(
 
 def _entries(text: bytes, path: object) -> str:
     """Return the tensors of a header as text, for a comparison in which `true` differs from 1."""
-    table = decode_header(text, path)
-    table.pop("__metadata__", None)
-    return json.dumps(table, sort_keys=True)
+    return json.dumps(tensors_of(text, path), sort_keys=True)
 
 
 def checkpoint_header(

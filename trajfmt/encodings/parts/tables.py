@@ -3,24 +3,49 @@
 There is one group for each trajectory, with `u` and, if they are known, `step_norms` and `gram`. All are
 contiguous little-endian float64. The manifest records the position of each array, so that reading a bundle
 needs no libhdf5.
+
+For people who open the file, every array has an attribute that says what it holds, and every axis a dimension
+scale with its labels: timesteps, steps between timesteps, and the names of layers. No reader needs these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trajfmt.schema.manifest import MAJOR, MINOR
 from trajfmt.storage.skeleton import skeleton
 from trajfmt.storage.writing import reserve
 
 __all__ = ["Tables", "write"]
 
 Float = NDArray[np.float64]
+
+SCALES: Final = {
+    "u": ("timestep", "layer"),
+    "step_norms": ("step", "layer"),
+    "gram": ("timestep", "other_timestep"),
+}
+"""The names of the dimension scales of each array, axis by axis. They are datasets of the same group."""
+
+_ABOUT: Final = {
+    "u": "position on the path of straight lines between knots: s at knot s; beta (eqs. 9 and 10) is u - s",
+    "step_norms": "Euclidean norm of the step from this timestep to the next, of each layer (eq. 9)",
+    "gram": "inner product of theta(t) - theta(0) at two timesteps, over all parameters",
+}
+_FILE: Final = {
+    "title": "beta tables of convexified training trajectories",
+    "format": "trajfmt",
+    "format_version": f"{MAJOR}.{MINOR}",
+    "source": "a trajectory of this number is described by manifest.json of the same bundle",
+}
+_MOST_LABELS: Final = 2**16
+"""Bytes of the names of layers above which they are left out. A name takes as many bytes as the longest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +77,9 @@ class Tables:
         return {name: array for name, array in arrays.items() if array is not None}
 
 
-def write(path: Path, tables: Iterable[tuple[int, Tables]], nbytes: int) -> dict[int, dict[str, int]]:
+def write(
+    path: Path, tables: Iterable[tuple[int, Tables]], nbytes: int, layers: Sequence[str]
+) -> dict[int, dict[str, int]]:
     """Write one group `{index:05d}` for each trajectory, durably.
 
     Args:
@@ -60,6 +87,7 @@ def write(path: Path, tables: Iterable[tuple[int, Tables]], nbytes: int) -> dict
         tables: number and tables of each trajectory. They are taken one at a time, so that memory does not
             grow with their number.
         nbytes: the approximate size of the file.
+        layers: the names of the layers.
 
     Returns:
         The position of every array in the file, by number of the trajectory and name of the dataset.
@@ -69,7 +97,9 @@ def write(path: Path, tables: Iterable[tuple[int, Tables]], nbytes: int) -> dict
     """
     reserve(path, nbytes)
     offsets: dict[int, dict[str, int]] = {}
+    labels = _labels(layers)
     with skeleton(path, threshold=8, interval=8) as written:
+        _note(written.file, _FILE)
         for index, table in tables:
             group = written.file.create_group(f"{index:05d}")
             offsets[index] = {}
@@ -79,4 +109,38 @@ def write(path: Path, tables: Iterable[tuple[int, Tables]], nbytes: int) -> dict
                 dataset = group.create_dataset(name, data=values)
                 offsets[index][name] = int(dataset.id.get_offset())
                 written.spill(offsets[index][name], values.data)
+            _describe(group, labels)
     return offsets
+
+
+def _labels(layers: Sequence[str]) -> NDArray[Any] | None:
+    """Return the names of the layers as texts of one length, or None if they are too long."""
+    import h5py
+
+    names = [name.encode() for name in layers]
+    longest = max(map(len, names))
+    if longest * len(names) > _MOST_LABELS:
+        return None
+    return np.array(names, h5py.string_dtype("utf-8", longest))
+
+
+def _note(item: Any, texts: Mapping[str, str]) -> None:
+    """Add attributes, as texts of a fixed length."""
+    for name, text in texts.items():
+        item.attrs[name] = np.bytes_(text)
+
+
+def _describe(group: Any, layers: NDArray[Any] | None) -> None:
+    """Say in the attributes of each array what it holds, and label its axes."""
+    scales: dict[str, Any] = {}
+    for name in [name for name in SCALES if name in group]:
+        dataset = group[name]
+        _note(dataset, {"long_name": _ABOUT[name], "units": "1"})
+        for axis, scale in enumerate(SCALES[name]):
+            values = layers if scale == "layer" else np.arange(dataset.shape[axis])
+            if values is None:
+                continue
+            if scale not in scales:
+                scales[scale] = group.create_dataset(scale, data=values)
+                scales[scale].make_scale(scale)
+            dataset.dims[axis].attach_scale(scales[scale])

@@ -268,7 +268,11 @@ class OpenOptions:
     """The key of the weights in each checkpoint, with dots between nested keys."""
 
     select: str | None = None
-    """A pattern of the paths of checkpoints, relative to the source. Others are not used."""
+    """A pattern of the paths of checkpoints, relative to the source. Others are not used.
+
+    `{step}` or `{epoch}` in it stands for the number that gives the order, and `{any}` for other text that
+    may differ within one run.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,10 +9,16 @@ Modules:
     selected: the checkpoints that a pattern selects.
     facts: what the names and the first checkpoint tell.
     roles: what the name of a file says about it.
+    names: the name of a checkpoint, split into texts and numbers.
+    labels: the closed lists of words that say what a number is.
     numbering: the training step in the name of a checkpoint.
+    stated: a pattern in which the user says what the number is.
     survey: a look at the checkpoints of a source.
     run: one training run as a trajectory.
     schema: which tensors are parameters, and which are module buffers.
     statedict: the state dict in the file of a checkpoint.
+    parts: what a file says about being one of several parts of the weights.
+    progress: the epochs and steps that checkpoints store, compared with the order of their names.
+    quantised: weights that are packed into whole numbers.
     sharded: weights that are split over several files.
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from glob import escape
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -18,8 +18,9 @@ from trajfmt.sources.base.collection import Collection, FileLayout, OpenOptions
 from trajfmt.sources.base.unused import left_out, shortened
 from trajfmt.sources.checkpoints import pytorch
 from trajfmt.sources.checkpoints.elsewhere import SPLIT, known
-from trajfmt.sources.checkpoints.numbering import pattern_of
+from trajfmt.sources.checkpoints.names import literal, pattern_of
 from trajfmt.sources.checkpoints.opening import open_runs
+from trajfmt.sources.checkpoints.progress import counts_of
 from trajfmt.sources.checkpoints.roles import bare, is_alias, is_training_state, is_unfinished
 from trajfmt.sources.checkpoints.run import Kind
 from trajfmt.sources.checkpoints.search import first_run, large_files, listed
@@ -63,7 +64,12 @@ def is_checkpoint(path: Path) -> bool:
         return False
     inner = _inner(path)
     steps = [folder for folder, files in inner if _has_step(folder) and not all(map(_is_rank, files))]
-    return bool(_weights(path) or inner) and not steps
+    return holds_weights(path) and not steps
+
+
+def holds_weights(path: Path) -> bool:
+    """Return whether a folder, or a folder in it, contains weights, judging by the names of their files."""
+    return bool(_weights(path) or _inner(path))
 
 
 def _has_step(folder: Path) -> bool:
@@ -151,10 +157,11 @@ def weights_of(path: Path) -> Path:
         raise SourceError("nothing_to_convert", split, path=path)
     if len(found) > 1:
         names = [str(file.relative_to(path)) for file in found]
+        step = "{step}" if path.name.isdigit() else pattern_of(path.name)
         raise SourceError(
             "nothing_to_convert",
             f"holds {len(found)} sets of weights: {shortened(names, _SHOWN)}; choose one, e.g. with --select"
-            f" '{display(f'{pattern_of(path.name)}/{escape(names[0])}')}'",
+            f" '{display(f'{step}/{literal(names[0])}')}'",
             path=path,
         )
     return found[0]
@@ -184,7 +191,12 @@ def _files(path: Path) -> tuple[Path, ...]:
 
 
 def _open_one(path: Path, options: OpenOptions) -> State:
-    return open_weights(weights_of(path), options)
+    state = open_weights(weights_of(path), options)
+    try:
+        stored = counts_of(read_json(path / "trainer_state.json"))
+    except (FormatError, OSError):
+        stored = {}
+    return replace(state, counts=stored | dict(state.counts))
 
 
 def config_of(path: Path) -> dict[str, str]:
@@ -200,8 +212,6 @@ def remarks_on(path: Path) -> list[str]:
     """Return remarks on the weights of a step: what they are part of, and files that are not used."""
     used = weights_of(path)
     notices = []
-    if path.name.isdigit():
-        notices.append("the numbers of the folders are taken for the steps of one run")
     if used.name.startswith(("adapter_model", "pytorch_lora")):
         notices.append("the weights are those of an adapter alone, without the network that it adapts")
     shards = set(files_of(used))

@@ -13,15 +13,16 @@ from trajfmt.sources.base.collection import BufferMode, Found, OpenOptions
 from trajfmt.sources.base.unused import left_out, shortened
 from trajfmt.sources.checkpoints.elsewhere import known_below
 from trajfmt.sources.checkpoints.facts import completed, in_order, layout_of, times
-from trajfmt.sources.checkpoints.numbering import Numbered, has_number, natural, numbers_of
+from trajfmt.sources.checkpoints.names import has_number, natural
+from trajfmt.sources.checkpoints.numbering import Numbered, numbers_of
 from trajfmt.sources.checkpoints.roles import is_alias, is_copy, is_training_state, is_unfinished
-from trajfmt.sources.checkpoints.run import Kind, Run, RunPart, attempt
+from trajfmt.sources.checkpoints.run import Kind, Run, RunPart, attempt, hint_of
 from trajfmt.sources.checkpoints.schema import Schema
-from trajfmt.sources.checkpoints.search import Group, find_runs, large_files, may_be_weights
+from trajfmt.sources.checkpoints.search import Group, candidates, find_runs, large_files, may_be_weights
 from trajfmt.sources.checkpoints.survey import survey
 from trajfmt.sources.torchfile.stored import State
 
-__all__ = ["open_runs", "opened", "ordered"]
+__all__ = ["in_order_of", "open_runs", "opened", "ordered", "readable"]
 
 _SHOWN: Final = 6
 _SHARE: Final = 0.1
@@ -134,17 +135,18 @@ def opened(
         raise SourceError(
             "too_few_timesteps",
             "a trajectory needs two checkpoints or more whose names contain their steps, found none;"
-            f" {notices[0] if notices else 'none is here'}; if folders have the steps in their names, choose"
-            " the files in them with --select",
+            f" {notices[0] if notices else 'none is here'}{hint_of(candidates(runs[0].folder, kind))}",
             path=folder,
         )
-    _check_accelerate(named)
-    _check_nested(named)
+    if kind.origin != "flag":  # the user has not stated what the numbers are
+        _check_accelerate(named)
+        _check_nested(named)
     for run in named:
         if isinstance(run.numbered, SourceError) and not options.keep_going:
             raise run.numbered
     rules, state, first, remarks, ignored = survey(named, kind, options)
     notices += remarks
+    notices += _unnamed(named)
     schema = None if state is None or first is None else Schema.of(state, first, rules)
     for run in named:
         for path in run.checkpoints:
@@ -222,22 +224,41 @@ def _is_single(kind: Kind, path: Path) -> bool:
         return False
 
 
-def ordered(folder: Path, paths: Sequence[Path], kind: Kind, options: OpenOptions, notices: list[str]) -> Run:
-    """Return checkpoints in the order of their numbers. With `keep_going`, skip unreadable ones."""
+def readable(paths: Sequence[Path], kind: Kind, options: OpenOptions, notices: list[str]) -> list[Path]:
+    """Return the checkpoints to use. With `keep_going`, those that cannot be opened are named instead."""
     used = list(paths)
-    if options.keep_going:
-        for path in paths:
-            problem = attempt(kind, path, options)
-            if not isinstance(problem, State):
-                used.remove(path)
-                notices.append(left_out(path, problem.message))
+    for path in paths if options.keep_going else ():
+        problem = attempt(kind, path, options)
+        if not isinstance(problem, State):
+            used.remove(path)
+            notices.append(left_out(path, problem.message))
+    return used
+
+
+def ordered(folder: Path, paths: Sequence[Path], kind: Kind, options: OpenOptions, notices: list[str]) -> Run:
+    """Return checkpoints in the order of the numbers in their names."""
+    used = readable(paths, kind, options, notices)
     try:
         numbered = numbers_of([path.relative_to(folder).as_posix() for path in used], folder)
     except SourceError as exc:
         return Run(folder, tuple(used), exc)
-    order = sorted(range(len(used)), key=lambda index: (numbered.numbers[index], index))
+    return in_order_of(numbered, folder, used)
+
+
+def in_order_of(numbered: Numbered, folder: Path, paths: Sequence[Path]) -> Run:
+    """Return checkpoints in the order of their numbers."""
+    order = sorted(range(len(paths)), key=lambda index: (numbered.numbers[index], index))
     numbers = tuple(numbered.numbers[index] for index in order)
-    return Run(folder, tuple(used[index] for index in order), Numbered(numbers, numbered.unit))
+    return Run(folder, tuple(paths[index] for index in order), Numbered(numbers, numbered.unit))
+
+
+def _unnamed(runs: Sequence[Run]) -> list[str]:
+    """Return a remark if no word in the names says what their numbers are."""
+    for run in runs:
+        if isinstance(run.numbered, Numbered) and run.numbered.unit is None and len(run.checkpoints) > 1:
+            first = display(run.checkpoints[0].relative_to(run.folder))
+            return [f"the numbers in the names, such as {first}, are taken for the steps of one run"]
+    return []
 
 
 def _unread(runs: Sequence[Run], ignored: Sequence[str]) -> list[str]:

@@ -21,8 +21,13 @@ _ENDING: Final = re.compile(r".*\.(?:(?:pt|pth|ckpt)(?:\.tar)?|safetensors|bin|t
 _SURE: Final = re.compile(r".*\.(?:(?:pt|ckpt)(?:\.tar)?|pth\.tar|safetensors)", re.I)
 """Endings that nothing else than checkpoints have. Files with others are looked at."""
 
+_BUFFERS: Final = re.compile(
+    r"(?:replay_buffer|(?:img_|txt_)replay|waypoint_buffer|step_buffer|convexified)(?![a-z]).*", re.I
+)
+"""Names of files each of which holds trajectories."""
+
 _OTHERS: Final = re.compile(
-    r"(?:replay_buffer|(?:img_|txt_)replay|waypoint_buffer|step_buffer|convexified)(?![a-z]).*|"
+    rf"{_BUFFERS.pattern}|"
     r"(?:images|labels?|lr|syn_lr|best_lr|res)(?:[_.](?!.*(?:step|iter|epoch|checkpoint)).*)?|"
     r"(?:zero_pp_rank|mp_rank)_[0-9]+_.*|model_optim_rng\..*",
     re.I,
@@ -44,6 +49,11 @@ def is_checkpoint(path: Path) -> bool:
         and path.is_file()
         and (_SURE.fullmatch(name) is not None or _may_be_torch(path))
     )
+
+
+def is_buffer(path: Path) -> bool:
+    """Return whether a file holds whole trajectories, judging by its name."""
+    return _BUFFERS.fullmatch(path.name) is not None
 
 
 def why_not(path: Path) -> str | None:

@@ -6,26 +6,23 @@ import re
 from typing import Final
 
 __all__ = [
-    "LABELS",
+    "MANY",
+    "ONE",
     "bare",
     "is_alias",
     "is_copy",
-    "is_identity",
-    "is_score",
-    "is_setting",
     "is_training_state",
     "is_unfinished",
 ]
 
 _SUFFIXES: Final = re.compile(r"(?:\.(?:pt|pth|ckpt|bin|th|torch|safetensors|tar))+\Z", re.IGNORECASE)
 
-LABELS: Final = {
-    "step": r"(?<![a-z])(?:global_?step|steps?|iters?|iterations?|itr|updates?|ba)[=_\-. ]?",
-    "epoch": r"(?<![a-z])(?:epochs?|ep)[=_\-. ]?",
-}
-"""What stands before a number of steps, and of epochs."""
+ONE: Final = r"(?:global_?)?step|iter|iteration|itr|update|epoch|ep"
+MANY: Final = r"steps|iters|iterations|updates|epochs"
+"""What names call a step or an epoch, and several of them."""
 
-_NUMBERED: Final = re.compile(rf"(?:{'|'.join(LABELS.values())})[0-9]", re.I)
+_NUMBERED: Final = re.compile(rf"(?<![a-z])(?:{ONE}|{MANY}|ba)[=_\-. ]?[0-9]", re.I)
+
 _COPIES: Final = "last|latest|best|final|top"
 _WORDS: Final = f"{_COPIES}|init|swa|ema|averaged"
 _ALIAS: Final = re.compile(
@@ -44,25 +41,6 @@ _TRAINING_STATE: Final = re.compile(
     r"rng_state|random_states?|training_args|trainer_state|training_state|sampler)s?(?![a-z]).*|"
     r".*_optim_states\..*",
     re.I,
-)
-_IDENTITY: Final = re.compile(
-    r".*(?<![a-z])(?:seed|fold|run|trial|exp|experiment|client|worker|agent|member|ensemble|replica|rank|gpu|node|"
-    r"shard|part|split|stage|phase|layer|block|expert|head|world_?size|of|size|version|v|consolidated|model_?part|"
-    r"cv|job|task|process|tp|mp|pp|dp|subject|class|best|best_?model)[=_\-. ]?",
-    re.I | re.S,
-)
-_SCORE: Final = re.compile(
-    r".*(?<![a-z])(?:(?:\w+_)?(?:loss|acc|accuracy|reward|return|score|error|err|m?iou|m?ap|ppl|perplexity|wer|cer|f1|"
-    r"auc|auroc|bleu|rouge|psnr|ssim|fid|dice|top1|top5|metric))[=_\-. ]?",
-    re.I | re.S,
-)
-
-
-_SETTING: Final = re.compile(
-    r".*(?<![a-z])(?:lr|learning_?rate|wd|weight_?decay|beta|alpha|gamma|lambda|tau|eps|temp|temperature|dropout|"
-    r"momentum|decay|ratio|scale|rate|sigma|ema|noise|"
-    r"width|depth|batch|batch_?size|bs|hidden|dim|size)[=_\-. ]?",
-    re.I | re.S,
 )
 
 
@@ -110,30 +88,3 @@ def is_training_state(name: str) -> bool:
     [True, True, False]
     """
     return _TRAINING_STATE.fullmatch(name) is not None
-
-
-def is_identity(before: str) -> bool:
-    """Return whether the text before a number says that it tells models or their parts apart.
-
-    >>> is_identity("model_fold"), is_identity("model_world_size_2_rank_"), is_identity("model_")
-    (True, True, False)
-    """
-    return _IDENTITY.fullmatch(before) is not None
-
-
-def is_setting(before: str) -> bool:
-    """Return whether the text before a number says that it is a setting of the training.
-
-    >>> is_setting("lr="), is_setting("net_")
-    (True, False)
-    """
-    return _SETTING.fullmatch(before) is not None
-
-
-def is_score(before: str) -> bool:
-    """Return whether the text before a number says that it measures the quality of a model.
-
-    >>> is_score("val_loss="), is_score("net_acc"), is_score("net_")
-    (True, True, False)
-    """
-    return _SCORE.fullmatch(before) is not None

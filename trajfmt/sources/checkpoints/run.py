@@ -5,6 +5,7 @@ All checkpoints must have the same parameters. They are opened in place, and wei
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +18,15 @@ from trajfmt.errors import FormatError, SourceError, display
 from trajfmt.schema.layout import DTYPES, Dtype
 from trajfmt.schema.provenance import KnownFrom
 from trajfmt.sources.base.collection import FilePart, ForeignTrajectory, OpenOptions, Plain, Shapes
+from trajfmt.sources.checkpoints.names import folder_stated, pattern_of
 from trajfmt.sources.checkpoints.numbering import Numbered
+from trajfmt.sources.checkpoints.progress import Counts, contradiction
 from trajfmt.sources.checkpoints.schema import Rules, Schema
 from trajfmt.sources.torchfile.stored import State, Stored
 from trajfmt.storage.inputs import Row
 from trajfmt.storage.safetensors import NUMPY
 
-__all__ = ["Kind", "Run", "RunPart", "RunTrajectory", "attempt"]
+__all__ = ["Kind", "Run", "RunPart", "RunTrajectory", "attempt", "hint_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +71,14 @@ class Run:
 
     numbered: Numbered | SourceError
     """The numbers of the checkpoints, in the same order, or the error if they have none."""
+
+
+def hint_of(paths: Sequence[Path]) -> str:
+    """Return a clause on the option that takes the number of the first checkpoint's folder for the step."""
+    pattern = folder_stated(paths[0]) if paths else None
+    if pattern is None:
+        return ""
+    return f"; if the folders are the steps, say so: --select {shlex.quote(display(pattern))}"
 
 
 def attempt(kind: Kind, path: Path, options: OpenOptions) -> State | SourceError | FormatError:
@@ -145,23 +156,24 @@ class RunTrajectory(Plain):
 
         Raises:
             SourceError: a checkpoint has no number, two have the same number, there are fewer than two
-                checkpoints, or they belong to different networks.
+                checkpoints, they belong to different networks, or they store numbers of another order.
             FormatError: a checkpoint is damaged, or unsafe to read.
         """
         if isinstance(self._run.numbered, SourceError):
             raise self._run.numbered
         paths = self._run.checkpoints
         if len(paths) < 2:
+            names = ", ".join(display(path.relative_to(self._run.folder)) for path in paths)
             raise SourceError(
                 "too_few_timesteps",
                 f"a trajectory needs two checkpoints or more, found {len(paths)} in this folder:"
-                f" {', '.join(display(path.name) for path in paths)}; if folders have the steps in their"
-                " names, choose the files in them with --select",
+                f" {names}{hint_of(paths)}",
                 path=self._run.folder,
             )
         self._check_same(paths)
         schema, self._states = self._schema, []
         key: str | None = None
+        counts: list[Counts] = []
         for path in paths:
             state = self._kind.open(path, self._options)
             key = state.key if key is None else key
@@ -179,8 +191,17 @@ class RunTrajectory(Plain):
             schema = schema or own
             schema.check(own)
             state.release()
+            counts.append(state.counts)
             self._states.append(state.tensors)
         self._check_numbers(self._run.numbered.numbers)
+        found = contradiction([path.name for path in paths], counts, self._run.numbered.unit)
+        if found is not None and self._options.select is None:
+            raise SourceError(
+                "nothing_to_convert",
+                f"{found}: the names contradict what the checkpoints store; rename them, or choose with"
+                f" --select '{display(pattern_of(paths[0].name))}', which goes by the names",
+                path=self._run.folder,
+            )
         assert schema is not None
         self._names = list(schema.parameters)
 
@@ -220,13 +241,13 @@ class RunTrajectory(Plain):
                 raise SourceError("mixed_dtypes", f"`{display(name)}` is {tensor.dtype}: {what}", path=path)
 
     def _check_numbers(self, numbers: Sequence[int]) -> None:
-        paths = self._run.checkpoints
+        folder, paths = self._run.folder, self._run.checkpoints
         for first, second, a, b in zip(paths, paths[1:], numbers, numbers[1:], strict=False):
             if a == b:
                 raise SourceError(
                     "duplicate_trajectory",
-                    f"{display(first.name)} and {display(second.name)} are both number {a};"
-                    " move one of them elsewhere",
+                    f"{display(first.relative_to(folder))} and {display(second.relative_to(folder))} are both"
+                    f" number {a}; move one of them elsewhere",
                     path=self._run.folder,
                 )
 

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from trajfmt.errors import display
 from trajfmt.schema.manifest import FILE_NAME
 from trajfmt.sources.base.unused import left_out
-from trajfmt.sources.checkpoints.numbering import has_number, natural
+from trajfmt.sources.checkpoints.names import has_number, natural
 from trajfmt.sources.checkpoints.roles import is_alias, is_training_state, is_unfinished
 from trajfmt.sources.checkpoints.run import Kind
 
 __all__ = [
     "Group",
+    "by_folder",
     "candidates",
     "find_runs",
     "first_run",
     "large_files",
     "listed",
+    "matching",
     "may_be_weights",
-    "selected_runs",
 ]
 
 _DEPTH: Final = 6
@@ -162,29 +163,34 @@ def may_be_weights(path: Path) -> bool:
     return not is_training_state(path.name) and not _TEXT.fullmatch(path.name)
 
 
-def selected_runs(
-    folder: Path, pattern: str, is_step: Callable[[Path], bool], rejected: list[Path]
-) -> list[Group]:
-    """Return the files and the folders of steps below a folder that match a pattern, by run.
-
-    The pattern is compared with the end of each path, folder by folder. A run is a folder below which at
-    least two of them match.
+def matching(
+    folder: Path, matches: Callable[[Path], bool], is_step: Callable[[Path], bool], rejected: list[Path]
+) -> list[Path]:
+    """Return the files and the folders of steps below a folder that match a pattern.
 
     Args:
         folder: the folder to search.
-        pattern: the pattern.
+        matches: returns whether a path below the folder, relative to it, matches.
         is_step: returns whether a folder is that of a step.
         rejected: receives what matches and is neither a file nor the folder of a step.
     """
-    groups: dict[Path, list[Path]] = {}
+    found = []
     for path in _paths(folder):
-        if not _matches(path.relative_to(folder), pattern):
+        if not matches(path.relative_to(folder)):
             continue
         if path.is_file() if not path.is_dir() else is_step(path):
             if path.is_dir() or may_be_weights(path):
-                groups.setdefault(path.parent, []).append(path)
+                found.append(path)
         else:
             rejected.append(path)
+    return found
+
+
+def by_folder(folder: Path, paths: Sequence[Path]) -> list[Group]:
+    """Return paths below a folder by run. A run is a folder below which there are at least two of them."""
+    groups: dict[Path, list[Path]] = {}
+    for path in paths:
+        groups.setdefault(path.parent, []).append(path)
     while any(len(group) == 1 and run != folder for run, group in groups.items()):
         merged: dict[Path, list[Path]] = {}
         for run, group in groups.items():
@@ -192,13 +198,6 @@ def selected_runs(
             merged.setdefault(place, []).extend(group)
         groups = merged
     return [Group(run, groups[run]) for run in sorted(groups, key=lambda run: natural(run.as_posix()))]
-
-
-def _matches(path: Path, pattern: str) -> bool:
-    try:
-        return path.match(pattern)
-    except ValueError:  # an empty pattern
-        return False
 
 
 def _paths(folder: Path) -> Iterator[Path]:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from trajfmt.errors import SourceError, display
+from trajfmt.errors import SourceError, UsageError, display
 from trajfmt.sources.base.collection import Found, OpenOptions
 from trajfmt.sources.base.unused import left_out
-from trajfmt.sources.checkpoints import folders
-from trajfmt.sources.checkpoints.opening import opened, ordered
-from trajfmt.sources.checkpoints.run import Kind
-from trajfmt.sources.checkpoints.search import selected_runs
+from trajfmt.sources.checkpoints import folders, pytorch
+from trajfmt.sources.checkpoints.names import natural
+from trajfmt.sources.checkpoints.numbering import Numbered
+from trajfmt.sources.checkpoints.opening import in_order_of, opened, ordered, readable
+from trajfmt.sources.checkpoints.run import Kind, Run
+from trajfmt.sources.checkpoints.search import by_folder, matching
 from trajfmt.sources.checkpoints.sharded import files_of, open_weights
+from trajfmt.sources.checkpoints.stated import Reading, Stated
 from trajfmt.sources.torchfile.stored import State
 
 __all__ = ["open_selected"]
@@ -56,23 +62,74 @@ KIND: Final = Kind(
 def open_selected(folder: Path, options: OpenOptions) -> Found:
     """Return the runs whose checkpoints are what the user has selected by a pattern.
 
-    The numbers are those in the paths.
+    The numbers are those that the pattern states, and otherwise those in the paths.
 
     Raises:
+        UsageError: the pattern states several numbers, or it selects replay buffers.
         SourceError: nothing matches, or the runs cannot be opened.
     """
-    pattern = options.select or ""
     if not folder.is_dir():
         raise SourceError("nothing_to_convert", "--select needs a folder of checkpoints", path=folder)
+    pattern = options.select or ""
+    stated = Stated.of(pattern)
     rejected: list[Path] = []
-    found = selected_runs(folder, pattern, KIND.is_checkpoint, rejected)
-    if not found:
+    if stated is None:
+        kind, is_step = KIND, KIND.is_checkpoint
+        paths = matching(folder, lambda path: _matches(path, pattern), is_step, rejected)
+    else:
+        kind, is_step = replace(KIND, origin="flag"), folders.holds_weights
+        paths = matching(folder, stated.nearly, is_step, rejected)
+    if not paths:
+        known = "" if "{" not in pattern else " ({step} or {epoch} stands for digits, {any} for other text)"
         raise SourceError(
-            "nothing_to_convert", f"no checkpoint matches --select {display(pattern)!r}", path=folder
+            "nothing_to_convert", f"no checkpoint matches --select {display(pattern)!r}{known}", path=folder
+        )
+    if all(map(pytorch.is_buffer, paths)):
+        raise UsageError(
+            f"{display(paths[0])}: --select is for checkpoints of a training run, and this is a buffer of"
+            " whole trajectories; convert it without --select"
         )
     notices = [
         left_out(path, folders.why_not(path) or ("no step" if path.is_dir() else "a broken link, or no file"))
         for path in rejected
     ]
-    runs = [ordered(run, paths, KIND, options, notices) for run, paths in found]
-    return opened(folder, runs, options, KIND, "selected checkpoints", notices)
+    if stated is None:
+        runs = [ordered(run, found, kind, options, notices) for run, found in by_folder(folder, paths)]
+    else:
+        runs = _runs(folder, stated, readable(paths, kind, options, notices), notices)
+    return opened(folder, runs, options, kind, "selected checkpoints", notices)
+
+
+def _matches(path: Path, pattern: str) -> bool:
+    try:
+        return path.match(pattern)
+    except ValueError:  # an empty pattern
+        return False
+
+
+def _runs(folder: Path, stated: Stated, paths: Sequence[Path], notices: list[str]) -> list[Run]:
+    """Return checkpoints by run, in the order of the numbers that a pattern states.
+
+    A run has the same text everywhere in its paths, except in the places of the number and of `{any}`.
+    """
+    runs: dict[str, list[tuple[Path, Reading]]] = {}
+    for path in paths:
+        reading = stated.read(path.relative_to(folder))
+        if reading is None:
+            notices.append(left_out(path, f"no whole number in the place of {{{stated.unit}}}"))
+        else:
+            runs.setdefault(reading.run, []).append((path, reading))
+    if len(runs) > 1 and all(len(found) == 1 for found in runs.values()):
+        first, second = (found[0][0].relative_to(folder) for found in list(runs.values())[:2])
+        raise SourceError(
+            "too_few_timesteps",
+            f"{display(first)} and {display(second)} are of two runs, since more than the {stated.unit}"
+            " differs in their paths; write {any} in --select for what may differ within a run",
+            path=folder,
+        )
+    found = []
+    for name in sorted(runs, key=natural):
+        files = [path for path, _ in runs[name]]
+        numbered = Numbered(tuple(reading.number for _, reading in runs[name]), stated.unit)
+        found.append(in_order_of(numbered, Path(os.path.commonpath([path.parent for path in files])), files))
+    return found

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,10 +16,11 @@ from typing import Any, Final
 from trajfmt.errors import CorruptError, FormatError, SourceError, display
 from trajfmt.schema.weight import weight
 from trajfmt.sources.base.collection import OpenOptions
+from trajfmt.sources.checkpoints.quantised import refuse_quantised
 from trajfmt.sources.checkpoints.statedict import open_file, unwrapped
 from trajfmt.sources.torchfile.stored import State, Stored
 from trajfmt.storage.opened import OpenFile
-from trajfmt.storage.safetensors import MAX_WEIGHT
+from trajfmt.storage.safetensors import MAX_WEIGHT, NUMPY
 
 __all__ = ["INDEX", "files_of", "is_shard", "open_weights", "read_json"]
 
@@ -61,7 +63,9 @@ def open_weights(path: Path, options: OpenOptions) -> State:
         SourceError: a file contains no state dict.
     """
     if not path.name.endswith(INDEX):
-        return open_file(path, trust_pickle=options.trust_pickle, key=options.key)
+        state = open_file(path, trust_pickle=options.trust_pickle, key=options.key)
+        refuse_quantised(state.tensors, path)
+        return state
     if options.key is not None:
         raise SourceError(
             "nothing_to_convert",
@@ -94,7 +98,27 @@ def open_weights(path: Path, options: OpenOptions) -> State:
                 path=folder,
             )
     tensors = {tensor: shards[name][tensor] for tensor, name in places.items()}
-    return State(unwrapped(tensors), ordered=False)
+    refuse_quantised(tensors, path)
+    return State(unwrapped(tensors), ordered=False, remarks=_size_remarks(path, tensors))
+
+
+def _size_remarks(path: Path, tensors: Mapping[str, Stored]) -> tuple[str, ...]:
+    """Return a remark if the index states another size than the tensors have.
+
+    It is no error, since every tensor is compared with the index by its name: programs that train with split
+    weights, or remove tensors later, are known to leave a wrong total behind. Tied weights may count twice.
+    """
+    metadata = read_json(path).get("metadata")
+    stated = metadata.get("total_size") if isinstance(metadata, dict) else None
+    if type(stated) is not int or not all(tensor.dtype in NUMPY for tensor in tensors.values()):
+        return ()
+    found = sum(math.prod(tensor.shape) * NUMPY[tensor.dtype].itemsize for tensor in tensors.values())
+    if stated == found:
+        return ()
+    return (
+        f"{display(path.parent.name)}/{path.name} says that the weights have {stated:,} bytes, and they have"
+        f" {found:,}: all tensors that it names are there and are used",
+    )
 
 
 def _index(path: Path) -> dict[str, str]:

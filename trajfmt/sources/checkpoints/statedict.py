@@ -17,6 +17,8 @@ from typing import Any, Final, NamedTuple
 
 from trajfmt.errors import SourceError, display
 from trajfmt.sources.base.unused import shortened
+from trajfmt.sources.checkpoints.parts import require_whole
+from trajfmt.sources.checkpoints.progress import counts_of
 from trajfmt.sources.checkpoints.roles import is_training_state
 from trajfmt.sources.torchfile import pickled
 from trajfmt.sources.torchfile.stored import (
@@ -69,7 +71,8 @@ def open_file(
         CorruptError: the file is truncated or damaged.
         UnsafeError: the pickle contains other objects, and `trust_pickle` is False.
         SourceError: the file is of another kind, contains no weights, none at `key`, several sets and `key`
-            is not given, or tensors that are not plain.
+            is not given, or tensors that are not plain; or it holds a part of the weights, or says so and
+            `key` is not given.
     """
     if path.suffix == ".safetensors":
         file = SafetensorsFile(path.resolve())
@@ -78,7 +81,9 @@ def open_file(
                 "nothing_to_convert", f"a safetensors file has no keys such as {display(key)}", path=path
             )
         stored: dict[str, Stored] = {name: NamedTensor(file, name) for name in file.tensors}
-        return State(stored if shard else unwrapped(stored), ordered=False)
+        require_whole(file.metadata, stored, path)
+        counts = counts_of(file.metadata)
+        return State(stored if shard else unwrapped(stored), ordered=False, counts=counts)
     try:
         content = pickled.read(path.resolve())
     except pickled.Unusual:
@@ -107,7 +112,14 @@ def open_file(
             )
         else:
             tensors[name] = as_stored(leaf.value)
-    return State(tensors if shard else unwrapped(tensors), ignored=tuple(others), key=".".join(chosen))
+    used = ".".join(chosen)
+    return State(
+        tensors if shard else unwrapped(tensors),
+        ignored=tuple(others),
+        key=used,
+        counts=counts_of(content),
+        remarks=require_whole(content, tensors, path, key=used or EVERYTHING, given=key is not None),
+    )
 
 
 def unwrapped(tensors: Mapping[str, Stored]) -> dict[str, Stored]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
 from trajfmt.errors import UsageError, display
 from trajfmt.sources.base.collection import OpenOptions
+from trajfmt.sources.checkpoints.numbering import Numbered
+from trajfmt.sources.checkpoints.progress import Counts, contradiction, standing_still
 from trajfmt.sources.checkpoints.run import Kind, Run, attempt
 from trajfmt.sources.checkpoints.schema import Rules, may_be_fixed, same
 from trajfmt.sources.torchfile.stored import State
@@ -57,9 +59,12 @@ def survey(runs: Sequence[Run], kind: Kind, options: OpenOptions) -> Survey:
     for pattern in options.buffer_names:
         if not any(fnmatchcase(name, pattern) for name in first.tensors):
             raise UsageError(f"--buffer {display(pattern)}: no tensor of {display(path)} has such a name")
-    ignored, differ = dict.fromkeys(first.ignored), False
-    for _, state in states:
+    ignored, differ, stated = dict.fromkeys(first.ignored), False, dict.fromkeys(first.remarks)
+    counts = {path: first.counts}
+    for other, state in states:
         ignored |= dict.fromkeys(state.ignored)
+        stated |= dict.fromkeys(state.remarks)
+        counts[other] = state.counts
         differ = differ or state.tensors.keys() != first.tensors.keys()
     tied = _tied(every, kind, options) if differ else {}
     fixed = _fixed(first, every, kind, options)
@@ -71,9 +76,34 @@ def survey(runs: Sequence[Run], kind: Kind, options: OpenOptions) -> Survey:
         f"`{display(name)}` repeats `{display(other)}`, and not all checkpoints have it: left out"
         for name, other in tied.items()
     ]
+    notices += [*stated, *_progress(runs, counts, kind, options)]
     first.release()
     rules = Rules(options.buffers, options.buffer_names, frozenset(fixed), tied)
     return Survey(rules, first, path, notices, tuple(ignored))
+
+
+def _progress(
+    runs: Sequence[Run], ends: Mapping[Path, Counts], kind: Kind, options: OpenOptions
+) -> list[str]:
+    """Return remarks on runs whose checkpoints store other numbers than their names say.
+
+    Numbers of another order are an error of the conversion, unless the user has selected the checkpoints.
+    """
+    found = []
+    for run in runs:
+        one, other = run.checkpoints[0], run.checkpoints[-1]
+        if one == other or not isinstance(run.numbered, Numbered) or not (ends.get(one) and ends.get(other)):
+            continue
+        if (shared := standing_still(ends[one], ends[other], run.numbered.unit)) is not None:
+            both = f"{display(one.name)} and {display(other.name)}"
+            found.append(f"{both} both store {shared}: they may be copies, or have the wrong names")
+        if options.select is not None:
+            stored = {path: state.counts for path, state in _opened(run.checkpoints, kind, options)}
+            names = [path.relative_to(run.folder).as_posix() for path in stored]
+            differs = contradiction(names, list(stored.values()), run.numbered.unit)
+            if differs is not None:
+                found.append(f"{differs}: the names are followed, since --select chooses by them")
+    return found
 
 
 def _opened(paths: Sequence[Path], kind: Kind, options: OpenOptions) -> Iterator[tuple[Path, State]]:

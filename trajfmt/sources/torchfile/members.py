@@ -8,11 +8,11 @@ of every timestep, and the memory of a conversion must not grow with the size of
 from __future__ import annotations
 
 import struct
-import zlib
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+from zlib_ng.zlib_ng import crc32
 
 from trajfmt.errors import CorruptError
 from trajfmt.storage.inputs import InputFile
@@ -208,11 +208,12 @@ class Members:
         """Return the position of the bytes that follow the local header of a member."""
         if header + _LOCAL.size > len(self.file):
             raise Unusual
-        magic, _, _, method, _, _, _, _, _, long, extra = _LOCAL.unpack(self.file.read(header, _LOCAL.size))
-        begin = header + _LOCAL.size
-        if magic != b"PK\x03\x04" or method or self.file.read(begin, long) != self._root + b"/" + name:
+        full = self._root + b"/" + name
+        local = self.file.read(header, _LOCAL.size + len(full))
+        magic, _, _, method, _, _, _, _, _, long, extra = _LOCAL.unpack_from(local)
+        if magic != b"PK\x03\x04" or method or long != len(full) or local[_LOCAL.size :] != full:
             raise Unusual
-        return begin + int(long) + int(extra)
+        return header + _LOCAL.size + int(long) + int(extra)
 
     def _require_sums(self) -> None:
         """Compare the members whose CRC-32 is 0, if others have one: a checksum cannot be flipped to none."""
@@ -236,7 +237,7 @@ class Members:
     def _crc(self, start: int, nbytes: int) -> int:
         found = 0
         for at in range(start, start + nbytes, _BLOCK):
-            found = zlib.crc32(self.file.read(at, min(_BLOCK, start + nbytes - at)), found)
+            found = crc32(self.file.read(at, min(_BLOCK, start + nbytes - at)), found)
         return found
 
 

@@ -6,9 +6,10 @@ The checks here keep numbers from being read from a wrong place or with a wrong 
 from __future__ import annotations
 
 import math
-import zlib
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+
+from zlib_ng.zlib_ng import crc32
 
 from trajfmt.sources.torchfile.members import Members, Unusual, compare
 from trajfmt.storage.inputs import InputFile
@@ -101,7 +102,7 @@ class Span:
         if not self._compared:
             found = 0
             for at in range(self.start, self.start + self.nbytes, _BLOCK):
-                found = zlib.crc32(file.read(at, min(_BLOCK, self.start + self.nbytes - at)), found)
+                found = crc32(file.read(at, min(_BLOCK, self.start + self.nbytes - at)), found)
             compare(found, self.crc, f"the storage at byte {self.start}", path)
             self._compared = True
 

@@ -249,6 +249,12 @@ class State:
     key: str = ""
     """The key of the tensors in the file, with dots between nested keys."""
 
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """The epoch and the steps that the file states, by key."""
+
+    remarks: tuple[str, ...] = ()
+    """Remarks for the user."""
+
     def release(self) -> None:
         """Close the files. They are opened again when a tensor is read."""
         for tensor in self.tensors.values():

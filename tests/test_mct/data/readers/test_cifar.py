@@ -1,5 +1,6 @@
 """Layouts of published datasets, each written here byte by byte, and the faults that they may have."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from mct.data.datasets import load  # noqa: E402
+from mct.data.readers import cifar  # noqa: E402
 from mct.errors import DataError  # noqa: E402
 from tests.helpers.cifar import NAMES, PLAIN, RNG, change, cifar10, python2, same  # noqa: E402
 
@@ -96,7 +98,54 @@ def test_a_further_batch_is_named(tmp_path: Path, form: str) -> None:
     """It looks like a part of the dataset, and nobody reads it."""
     cifar10(tmp_path, form)
     (folder,) = tmp_path.iterdir()
-    assert load("CIFAR10", preprocessing=PLAIN, root=tmp_path).notes == ()
+    (size,) = load("CIFAR10", preprocessing=PLAIN, root=tmp_path).notes
     name = "data_batch_6.bin" if form == "binary" else "data_batch_6"
     (folder / name).write_bytes(b"x")
-    assert load("CIFAR10", preprocessing=PLAIN, root=tmp_path).notes == (f"{folder}: not used: {name}",)
+    assert load("CIFAR10", preprocessing=PLAIN, root=tmp_path).notes == (
+        f"{folder}: not used: {name}",
+        size,
+    )
+
+
+def _published(monkeypatch: pytest.MonkeyPatch, rows: tuple[int, int]) -> None:
+    monkeypatch.setattr(cifar, "_TEN", replace(cifar._TEN, rows=rows))
+
+
+@pytest.mark.parametrize("form", ["binary", "python2"])
+def test_another_size_than_published_is_named(
+    tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part of the dataset is not the dataset; the whole needs no note."""
+    cifar10(tmp_path, form)
+    (note,) = load("CIFAR10", preprocessing=PLAIN, root=tmp_path).notes
+    assert "100 training images and 20 test images instead of 50000 and 10000" in note
+    _published(monkeypatch, (20, 20))
+    assert load("CIFAR10", preprocessing=PLAIN, root=tmp_path).notes == ()
+
+
+@pytest.mark.parametrize("name", ["data_batch_1", "data_batch_3", "test_batch"])
+def test_a_file_cut_at_a_row_is_named(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where others have the published number of images, it is the one without that is cut."""
+    _published(monkeypatch, (20, 20))
+    cifar10(tmp_path, "binary")
+    change(next(tmp_path.iterdir()) / f"{name}.bin", lambda c: c.__delitem__(slice(-3073, None)))
+    with pytest.raises(DataError, match=rf"{name}\.bin: has 19 images, published are 20: truncated"):
+        load("CIFAR10", root=tmp_path)
+
+
+def test_training_files_that_are_all_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test file of the published size tells, as in CIFAR-100 with one training file."""
+    _published(monkeypatch, (30, 20))
+    cifar10(tmp_path, "binary")
+    with pytest.raises(DataError, match=r"data_batch_1\.bin: has 20 images, published are 30"):
+        load("CIFAR10", root=tmp_path)
+
+
+def test_a_second_layout_is_named(tmp_path: Path) -> None:
+    """The binary one is read, and nobody is left to guess."""
+    images, _ = cifar10(tmp_path, "binary")
+    cifar10(tmp_path, "python2")
+    found = load("CIFAR10", preprocessing=PLAIN, root=tmp_path)
+    assert same(found.train_images, images[:100])
+    binary, python = tmp_path / "cifar-10-batches-bin", tmp_path / "cifar-10-batches-py"
+    assert found.notes[0] == f"{python} (data_batch_1, …): not used, as the CIFAR10 in {binary} is read"

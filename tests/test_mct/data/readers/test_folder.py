@@ -140,6 +140,21 @@ def test_a_second_test_set_and_an_untested_class_are_named(birds: Path) -> None:
     )
 
 
+def test_images_further_down_and_beside_are_named(birds: Path) -> None:
+    """Two folders below a class, in a further split, and beside the splits; other folders are no matter."""
+    for place in ("train/a/x/y", "extra/a", "unlabelled"):
+        (birds / place).mkdir(parents=True)
+        shutil.copy(birds / "train/a/0.png", birds / place / "0.png")
+    shutil.copy(birds / "train/a/0.png", birds / "cover.png")
+    (birds / "logs/deep").mkdir(parents=True)
+    (birds / "logs/deep/log.txt").write_text("no image")
+    beside, loose, inside = load(birds, preprocessing=PLAIN).notes
+    assert beside == f"{birds}: folders with images that are not used: extra, unlabelled"
+    assert "cover.png" in loose
+    assert inside.startswith(f"{birds / 'train/a'}: 1 of ")
+    assert "x/" in inside
+
+
 def test_a_class_whose_images_are_all_of_an_unknown_format(birds: Path) -> None:
     """The error says what is there."""
     for file in (birds / "train/b").iterdir():

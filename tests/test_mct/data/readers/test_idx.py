@@ -1,6 +1,7 @@
 """MNIST and FashionMNIST, compressed or not, and their faults."""
 
 import gzip
+import shutil
 import struct
 from pathlib import Path
 
@@ -43,6 +44,22 @@ def test_idx(tmp_path: Path, zipped: bool, mark: str, place: str) -> None:
     assert same(found.test_images, arrays[2][:, None])
     assert found.test_labels.tolist() == arrays[3].tolist()
     assert found.class_names[9] == "Ankle boot"
+
+
+def test_a_second_layout_is_named(tmp_path: Path) -> None:
+    """Another folder and another spelling; the archives that the files were unpacked from are no matter."""
+    arrays = mnist(tmp_path / "MNIST/raw")
+    mnist(tmp_path / "MNIST/raw", zipped=True)
+    assert load("MNIST", preprocessing=PLAIN, root=tmp_path).notes == ()
+    arrays = mnist(tmp_path / "MNIST/raw")
+    mnist(tmp_path)
+    shutil.copy(tmp_path / "train-images-idx3-ubyte", tmp_path / "MNIST/raw/train-images.idx3-ubyte")
+    found = load("MNIST", preprocessing=PLAIN, root=tmp_path)
+    assert same(found.train_images, arrays[0][:, None])
+    other, spelling = found.notes
+    read = tmp_path / "MNIST/raw"
+    assert other == f"{tmp_path} (train-images-idx3-ubyte, …): not used, as the MNIST in {read} is read"
+    assert spelling == f"{read}: not used: train-images.idx3-ubyte"
 
 
 IDX_FAULTS = {

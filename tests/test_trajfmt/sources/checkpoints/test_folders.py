@@ -79,13 +79,16 @@ def test_folders_of_steps_are_converted(tmp_path: Path, trained: Any, place: str
 def test_folders_of_plain_numbers_are_said_to_be_steps(tmp_path: Path, trained: Any) -> None:
     """They might be seeds, whose order means nothing."""
     folder = _save(tmp_path / "run", trained[0], "{}/model.safetensors")
-    assert "the numbers of the folders are taken for the steps of one run" in open_source(folder).notices
+    said = "the numbers in the names, such as 1, are taken for the steps of one run"
+    assert said in open_source(folder).notices
 
 
 def test_seeds_with_one_file_each_are_no_run(tmp_path: Path, trained: Any) -> None:
-    """Files of other names in folders of plain numbers are not put in the order of the folders."""
+    """Files of other names in folders of plain numbers are put in their order only if the user says so."""
     folder = _save(tmp_path / "run", trained[0], "{}/final.pt")
-    assert "--select" in refused(folder, "too_few_timesteps")
+    assert "--select '{step}/final.pt'" in refused(folder, "too_few_timesteps")
+    assert "--select '{step}/final.pt'" in refused(folder, "nothing_to_convert", select="final.pt")
+    assert opened(folder, select="{step}/final.pt")[1][0].numbers == (1, 2, 3, 4)
 
 
 def test_an_adapter_alone_is_said_to_be_one(tmp_path: Path, trained: Any) -> None:

@@ -59,11 +59,13 @@ def test_options_of_checkpoints_are_for_checkpoints(tmp_path: Path, trained: Any
     """Elsewhere they would have no effect, so they are refused."""
     folder = foreign.plain(tmp_path / "run", dict(enumerate(trained[0])))
     convert(folder, tmp_path / "out.mct")
-    for option in ({"key": "model"}, {"buffer_names": ("*.mask",)}):
+    for option in ({"key": "model"}, {"buffer_names": ("*.mask",)}, {"buffers": "drop"}):
         with pytest.raises(UsageError, match="is for checkpoints of a training run"):
             convert(tmp_path / "out.mct", tmp_path / "out.mtt", ConvertOptions(**option))  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="is for checkpoints of a training run"):
         convert(folder, tmp_path / "out.mtt", ConvertOptions(layout="mtt", select="*.pt"))
+    with pytest.raises(UsageError, match="--trust-pickle is for pickles, and a bundle has none"):
+        convert(tmp_path / "out.mct", tmp_path / "out.mtt", ConvertOptions(trust_pickle=True))
 
 
 def test_a_link_to_another_step_is_no_step(tmp_path: Path, trained: Any) -> None:

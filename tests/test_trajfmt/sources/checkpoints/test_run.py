@@ -150,3 +150,16 @@ def test_mixed_dtypes_convert_to_one(tmp_path: Path, trained: Any) -> None:
         weights = bundle.layout.split(bundle[0].at(3))
         np.testing.assert_array_equal(weights["4.bias"], mixed[3]["4.bias"].float().numpy())
         np.testing.assert_array_equal(weights["4.weight"], mixed[3]["4.weight"].numpy())
+
+
+def test_a_folder_with_one_checkpoint_shows_the_option(tmp_path: Path, trained: Any) -> None:
+    """If the folders are the steps, the line says how to say so; if they have no number, it does not."""
+    for number in range(2):
+        foreign.plain(tmp_path / f"run/z{number}", {100: trained[0][number]})
+    assert "found 1 in this folder: step=100.pt; if the folders are the steps, say so: --select " in (
+        line := refused(tmp_path / "run", "too_few_timesteps")
+    )
+    assert line.partition("--select '")[2].partition("'")[0] == "z{step}/step=100.pt"
+    assert opened(tmp_path / "run", select="z{step}/step=100.pt")[1][0].numbers == (0, 1)
+    alone = foreign.plain(tmp_path / "alone", {100: trained[0][0]})
+    assert "--select" not in refused(alone, "too_few_timesteps")

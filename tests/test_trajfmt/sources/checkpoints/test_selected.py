@@ -10,6 +10,9 @@ import pytest
 torch = pytest.importorskip("torch")
 from tests.foreign import checkpoints as foreign  # noqa: E402
 from tests.helpers.runs import assert_same, opened, refused  # noqa: E402
+from trajfmt.convert.options import ConvertOptions  # noqa: E402
+from trajfmt.convert.run import convert  # noqa: E402
+from trajfmt.errors import UsageError  # noqa: E402
 
 
 def test_selected_files_of_several_runs(tmp_path: Path, trained: Any) -> None:
@@ -59,3 +62,27 @@ def test_linked_folders_are_searched(tmp_path: Path, trained: Any) -> None:
         (folder / f"checkpoint-{step}").symlink_to(tmp_path / "disk" / str(step))
     (folder / "self").symlink_to(folder)
     assert opened(folder, select="checkpoint-*/net[[]a].safetensors")[1][0].numbers == (0, 1, 2, 3)
+
+
+@pytest.mark.parametrize("name", ["final_10.pt", "checkpoint.pt", "step_10.pt"])
+@pytest.mark.parametrize("folders", ["model{}", "{}", "seed_{}", "run{}/checkpoints"])
+def test_models_in_folders_of_their_own_are_not_joined(
+    tmp_path: Path, trained: Any, name: str, folders: str
+) -> None:
+    """Without a stated number, the number of a folder is a step only if the folder is called one."""
+    for number, state in enumerate(trained[0]):
+        foreign.plain(tmp_path / "run" / folders.format(number), {0: state}, name)
+    line = refused(tmp_path / "run", "nothing_to_convert", select=name)
+    option = f"{folders.format('{step}')}/{name}"
+    assert f"--select '{option}'" in line
+    assert opened(tmp_path / "run", select=option)[1][0].numbers == (0, 1, 2, 3)
+
+
+@pytest.mark.parametrize("pattern", ["*.pt", "replay_buffer_{step}.pt"])
+def test_replay_buffers_are_not_selected(tmp_path: Path, trained: Any, pattern: str) -> None:
+    """Each is a whole trajectory, to which the option does not apply; checkpoints beside them are chosen."""
+    folder = foreign.plain(tmp_path / "run", dict(enumerate(trained[0])), "replay_buffer_{}.pt")
+    with pytest.raises(UsageError, match="a buffer of whole trajectories; convert it without --select"):
+        convert(folder, tmp_path / "out.mct", ConvertOptions(select=pattern))
+    foreign.plain(folder, dict(enumerate(trained[0])))
+    assert opened(folder, select="step=*")[1][0].timesteps == 4

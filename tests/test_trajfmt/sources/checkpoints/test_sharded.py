@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import save_file  # noqa: E402
 
 from tests.foreign import checkpoints as foreign  # noqa: E402
-from tests.helpers.runs import CASES, refused  # noqa: E402
+from tests.helpers.runs import CASES, opened, refused  # noqa: E402
 from trajfmt.sources.discovery import open_source  # noqa: E402
 
 
@@ -83,3 +83,18 @@ def test_shards_of_any_name_are_watched(tmp_path: Path, trained: Any) -> None:
     save_file(trained[0][0], stale)
     notices = open_source(tmp_path / "runs").notices
     assert [text for text in notices if text.startswith(f"left out: {stale.name}")]
+
+
+@pytest.mark.parametrize("total", [333312, 0, -1])
+def test_another_total_size_is_remarked_on(tmp_path: Path, trained: Any, total: int) -> None:
+    """All tensors are there, so the weights are used. What is no whole number is no statement."""
+    folder = CASES["hf_shards"].write(tmp_path / "run", *trained)
+    path = folder / "checkpoint-500" / foreign.INDEX
+    index = json.loads(path.read_text())
+    assert not [text for text in opened(folder)[0].notices if "bytes" in text]
+    path.write_text(json.dumps(index | {"metadata": {"total_size": total}}))
+    (remark,) = [text for text in opened(folder)[0].notices if "bytes" in text]
+    assert f"says that the weights have {total:,} bytes, and they have" in remark
+    for metadata in ({"total_size": str(total)}, {"total_size": 1.5}, {"total_size": True}, [], {}):
+        path.write_text(json.dumps(index | {"metadata": metadata}))
+        assert not [text for text in opened(folder)[0].notices if "bytes" in text]

@@ -1,0 +1,95 @@
+"""Bundles with a safetensors header that is not what sections 6.1 and 6.8 say.
+
+Owns what is beside the weights: a reader of weights alone need not look at any of these headers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from bundles import Files, convex, resealed, walk
+from containers import buffer_file
+
+TINY = [("w", [3])]
+HEAD = b'{"__metadata__"'
+META = b'{"trajfmt":'
+OFFSETS = b'"data_offsets":[0,12]'
+
+
+def swap(old: bytes, new: bytes) -> dict[str, Callable[[bytes], bytes]]:
+    """Return the option that replaces a part of a safetensors header."""
+    return {"edit": lambda text: text.replace(old, new, 1)}
+
+
+def knots() -> Iterator[tuple[str, str, bytes, bytes, str]]:
+    """Yield what is wrong with the header of a file of knots: name, reason, old part, new part, why."""
+    bad, other = "header_invalid", "header_mismatch"
+    yield "header-start", bad, HEAD, b" " + HEAD, "a space before the object"
+    yield "header-end", bad, b"}}", b"}}\n", "a line end after the object"
+    yield "header-nan", bad, META, b'{"a":NaN,"trajfmt":', "NaN in the metadata"
+    yield (
+        "header-metadata",
+        bad,
+        HEAD,
+        b'{"__metadata__":7,"a"',
+        "metadata that are a number",
+    )
+    yield "header-metadata-null", bad, META, b'{"a":null,"trajfmt":', "metadata that are not text"
+    yield "header-surrogate", bad, META, b'{"a":"\\ud800","trajfmt":', "metadata that are not Unicode"
+    yield "header-metadata-twice", bad, HEAD, b'{"__metadata__":{},"__metadata__"', "metadata twice"
+    yield "header-fraction", other, OFFSETS, b'"data_offsets":[0,12.0]', "an offset with a fraction"
+    yield "header-minus-zero", other, OFFSETS, b'"data_offsets":[-0,12]', "an offset of minus zero"
+    yield "header-key", other, OFFSETS, OFFSETS + b',"x":1', "a key more in an entry"
+    yield "header-no-offsets", other, b"," + OFFSETS, b"", "an entry without offsets"
+    yield "header-entry-text", other, b'"00002/w":{', b'"x":"", "00002/w":{', "an entry that is a text"
+
+
+def buffers() -> Iterator[tuple[str, str, bytes, bytes, str]]:
+    """Yield what is wrong with the header of module buffers: name, reason, old part, new part, why."""
+    other, first = "header_mismatch", b'"00000/m"'
+    yield "buffers-name-empty", other, b'"00002/n"', b'"00002/"', "a name that is empty"
+    yield (
+        "buffers-name-long",
+        other,
+        b'"00002/n"',
+        b'"00002/' + b"n" * 1025 + b'"',
+        "a long name",
+    )
+    yield "buffers-name-bare", other, b'"00002/n"', b'"n"', "a name without a timestep"
+    yield "buffers-time-spelled", other, b'"00002/n"', b'"2/n"', "a timestep of one digit"
+    yield "buffers-key", other, b'"shape":[2]', b'"x":1,"shape":[2]', "a key more in an entry"
+    yield "buffers-dimensions", other, b'"shape":[2]', b'"shape":[1,1,1,1,1,1,1,1,2]', "nine dimensions"
+    yield "buffers-fraction", other, b"[0,8]", b"[0,8.0]", "an offset with a fraction"
+    empty = b'"00000/l":{"dtype":"F32","shape":[0,4503599627370496],"data_offsets":[0,0]},' + first
+    yield "buffers-empty-huge", other, first, empty, "no elements, with a dimension of 2^52"
+    yield "buffers-metadata", "header_invalid", HEAD, b'{"__metadata__":7,"a"', "metadata that are a number"
+    yield "buffers-start", "header_invalid", HEAD, b"\n" + HEAD, "a line end before the object"
+
+
+def invalid() -> Iterator[tuple[str, Files, dict[str, Any]]]:
+    """Yield the bundles: name, files, entries of the index."""
+    theta = walk(5, 3, TINY, {}, "F32")
+    for name, reason, old, new, why in knots():
+        files = convex([{"theta": theta, "knots": [0, 2]}], params=TINY, **swap(old, new))
+        yield f"{name}.mct", files, refused(reason, why)
+    carried = {t: {"m": np.array([t, 1], "<f4"), "n": np.array(t, "<i8")} for t in (0, 2)}
+    good = convex([{"theta": theta, "knots": [0, 2], "buffers": carried}], params=TINY)
+    path = "buffers/00000.safetensors"
+    for name, reason, old, new, why in buffers():
+        yield (
+            f"{name}.mct",
+            resealed(good, path, buffer_file(carried, **swap(old, new))),
+            refused(reason, why),
+        )
+    beyond = (10**6).to_bytes(8, "little") + good[path][8:]
+    why = "a header that ends after the file"
+    yield "buffers-beyond-file.mct", resealed(good, path, beyond), refused("header_mismatch", why)
+    why = "a file too short to hold a header's length"
+    yield "buffers-short.mct", resealed(good, path, b"\0" * 7), refused("header_invalid", why)
+
+
+def refused(reason: str, why: str) -> dict[str, Any]:
+    """Return the entries of the index for a flaw beside the weights."""
+    return {"reason": reason, "stage": "read", "purpose": why, "beside": True}

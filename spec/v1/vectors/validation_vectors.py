@@ -1,0 +1,152 @@
+"""Bundles whose flaw only a validation finds: numbers, digests, and the metadata of HDF5 files.
+
+Every hash is right. The stage of these vectors is `validate`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import h5py
+import numpy as np
+from bundles import Files, convex, full, resealed, walk
+from containers import hdf5
+
+TINY = [("w", [3])]
+TABLE, THETA = "tables/00000.h5", "theta/00000.h5"
+
+Case = tuple[str, str, Files, str]
+
+
+def tiny(**wanted: Any) -> Files:
+    """Return the smallest convex bundle."""
+    return convex([{"theta": walk(5, 3, TINY, {}, "F32"), "knots": [0, 2], **wanted}], params=TINY)
+
+
+def place(files: Files, name: str) -> int:
+    """Return the offset of a table of the first trajectory."""
+    table: dict[str, int] = json.loads(files["manifest.json"])["trajectories"][0]["table"]
+    return table[name]
+
+
+def patched(files: Files, path: str, offset: int, new: bytes) -> Files:
+    """Return the bundle with other bytes in one file, and hashes to match."""
+    old = files[path]
+    return resealed(files, path, old[:offset] + new + old[offset + len(new) :])
+
+
+def numbers() -> Iterator[Case]:
+    """Yield numbers that are not finite, or do not fit together."""
+    good, f8 = tiny(gram=True), struct.Struct("<d").pack
+    knots = "knots/00000.safetensors"
+    nan = struct.pack("<f", math.nan)
+    yield (
+        "knots-nan.mct",
+        "non_finite",
+        patched(good, knots, len(good[knots]) - 4, nan),
+        "a weight that is NaN",
+    )
+    plain = full([walk(6, 2, TINY, {}, "F32")], {"name": "none"}, params=TINY)
+    infinite = struct.pack("<f", math.inf)
+    end = len(plain[THETA]) - 4
+    yield (
+        "theta-infinite.mtt",
+        "non_finite",
+        patched(plain, THETA, end, infinite),
+        "an infinite weight",
+    )
+    bad, norms = "beta_invalid", place(good, "step_norms")
+    yield "norms-negative.mct", bad, patched(good, TABLE, norms, f8(-1.0)), "a step norm below 0"
+    yield "norms-nan.mct", bad, patched(good, TABLE, norms, f8(math.nan)), "a step norm that is NaN"
+    double = patched(good, TABLE, norms, f8(2 * struct.unpack_from("<d", good[TABLE], norms)[0]))
+    yield "norms-unlike-u.mct", bad, double, "u that does not follow from the step norms"
+    gram = patched(good, TABLE, place(good, "gram") + 8, f8(math.inf))
+    yield "gram-infinite.mct", bad, gram, "a Gram matrix that is not finite"
+    other = resealed(good, knots, good[knots], digest="0" * 64)
+    yield "digest-wrong.mct", "hash_mismatch", other, "another digest than that of the endpoints"
+    other = resealed(plain, THETA, plain[THETA], digest="0" * 64)
+    yield "digest-wrong-full.mtt", "hash_mismatch", other, "the same in a full bundle"
+
+
+def metadata() -> Iterator[Case]:
+    """Yield HDF5 files whose metadata are damaged, say something else, or lead elsewhere."""
+    good, plain = tiny(), full([walk(6, 2, TINY, {}, "F32")], {"name": "none"}, params=TINY)
+    bad = patched(good, TABLE, 0, b"\0" * 8)
+    yield "hdf5-no-signature.mct", "header_invalid", bad, "tables in a file that is not HDF5"
+    shifted = b"\0" * 512 + good[TABLE]
+    table = {name: place(good, name) + 512 for name in ("u", "step_norms")}
+    moved = resealed(good, TABLE, shifted, table={"file": TABLE, **table})
+    yield "hdf5-user-block.mct", "header_invalid", moved, "a signature that is not at the start of the file"
+    swapped = {"u": place(good, "u"), "step_norms": place(good, "step_norms") + 8}
+    room = resealed(good, TABLE, good[TABLE] + b"\0" * 8, table={"file": TABLE, **swapped})
+    yield "hdf5-offset.mct", "header_mismatch", room, "another offset than the metadata say"
+    for name, reason, change, why in [
+        ("name", "header_mismatch", lambda file: file.move("00000/u", "00000/v"), "another name of a table"),
+        ("group", "header_mismatch", lambda file: file.move("00000", "00001"), "another name of a group"),
+        ("more", "header_mismatch", lambda file: file.create_dataset("x", data=[1.0]), "a dataset too many"),
+        ("soft-link", "hdf5_unsafe", lambda file: put(file, "x", h5py.SoftLink("/00000")), "a soft link"),
+        ("external-link", "hdf5_unsafe", external_link, "a link to another file"),
+        ("external-data", "hdf5_unsafe", external_data, "data in another file"),
+        ("objects", "hdf5_unsafe", strings, "strings of any length"),
+    ]:
+        yield f"hdf5-{name}.mct", reason, rebuilt(good, change), why
+    integers = full([walk(6, 2, TINY, {}, "F32").view("<i4")], {"name": "none"}, params=TINY)
+    offset = json.loads(integers["manifest.json"])["trajectories"][0]["data"]
+    typed = resealed(plain, THETA, integers[THETA], data=offset)
+    yield "hdf5-type.mtt", "header_mismatch", typed, "weights that are integers by the metadata"
+
+
+def put(file: h5py.File, name: str, value: Any) -> None:
+    """Put a link into a file."""
+    file[name] = value
+
+
+def external_link(file: h5py.File) -> None:
+    """Put a link to another file into a file."""
+    file["x"] = h5py.ExternalLink("other.h5", "/x")
+
+
+def external_data(file: h5py.File) -> None:
+    """Put a dataset into a file whose data are elsewhere."""
+    file.create_dataset("x", (1,), "<f8", external=[("other.bin", 0, 8)])
+
+
+def strings(file: h5py.File) -> None:
+    """Put a dataset of strings into a file."""
+    file.create_dataset("x", data=["a"], dtype=h5py.string_dtype())
+
+
+def untimed(file: h5py.File, name: str) -> h5py.Group:
+    """Return a new group without time stamps."""
+    plist = h5py.h5p.create(h5py.h5p.GROUP_CREATE)
+    plist.set_obj_track_times(False)
+    return h5py.Group(h5py.h5g.create(file.id, name.encode(), gcpl=plist))
+
+
+def rebuilt(files: Files, change: Callable[[h5py.File], Any]) -> Files:
+    """Return the bundle with a file of tables that `change` has altered; the offsets are right."""
+    table = json.loads(files["manifest.json"])["trajectories"][0]["table"]
+    shapes = {"u": (3, 1), "step_norms": (2, 1)}
+    places: dict[str, Any] = {"file": TABLE}
+
+    def fill(file: h5py.File) -> None:
+        group = untimed(file, "00000")
+        for name, shape in shapes.items():
+            values = np.frombuffer(files[TABLE], "<f8", math.prod(shape), table[name]).reshape(shape)
+            group.create_dataset(name, data=values)
+        places.update({name: group[name].id.get_offset() for name in shapes})
+        change(file)
+
+    made = hdf5(fill)
+    return resealed(files, TABLE, made, table=places)
+
+
+def invalid() -> Iterator[tuple[str, Files, dict[str, Any]]]:
+    """Yield the bundles: name, files, entries of the index."""
+    for group in (numbers, metadata):
+        for name, reason, files, why in group():
+            yield name, files, {"reason": reason, "stage": "validate", "purpose": why}

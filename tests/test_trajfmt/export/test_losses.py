@@ -1,0 +1,84 @@
+"""What exported files have no place for is said in one line, for every target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import trajfmt
+from trajfmt import ParamLayout
+from trajfmt.schema.provenance import Provenance, TimestepUnit
+
+pytest.importorskip("torch")
+from trajfmt.export.run import check
+
+Array = NDArray[np.generic]
+
+
+class Carried(trajfmt.ArrayTrajectory):
+    """A trajectory with numbers and module buffers."""
+
+    numbers: ClassVar[tuple[int, ...]] = (1, 2, 5, 7)
+
+    def buffers(self, t: int) -> dict[str, Array]:
+        """Return one buffer."""
+        return {"bn.running_mean": np.full(3, t, "f4")}
+
+
+def _loss(bundle: trajfmt.Bundle, to: str, *, float32: bool = False) -> str:
+    lines = [note for note in check(bundle, to=to, float32=float32) if note.startswith("not in these")]
+    assert len(lines) < 2
+    return "".join(lines)
+
+
+@pytest.mark.parametrize("encoding", ["full", "convex"])
+def test_each_target_says_what_it_leaves_out(
+    layout: ParamLayout, walk: Callable[..., Array], tmp_path: Path, encoding: str
+) -> None:
+    """Numbers, buffers, names, knots and provenance; stubs lose nothing."""
+    path = tmp_path / ("a.mct" if encoding == "convex" else "a.mtt")
+    with trajfmt.create(path, layout, encoding=encoding, provenance=Provenance(dataset="CIFAR10")) as writer:
+        writer.add(Carried(walk(layout, 4), layout))
+    with trajfmt.open(path) as bundle:
+        told = _loss(bundle, "mtt")
+        assert "the numbers of the timesteps (1, 2, 5, …; these files count from 0)" in told
+        assert "module buffers; names of parameters" in told
+        assert ("knots, betas and step norms" in told) == (encoding == "convex")
+        assert told.endswith("provenance (dataset)")
+        kept = _loss(bundle, "checkpoints")
+        assert "provenance (dataset)" in kept
+        assert not any(word in kept for word in ("numbers", "buffers", "names"))
+        if encoding == "convex":
+            theirs = _loss(bundle, "mct-authors")
+            assert "numbers of the timesteps" in theirs
+            assert "knots" not in theirs
+            assert "betas are rounded from float64 to float32" in check(bundle, to="mct-authors")
+        assert not [note for note in check(bundle, in_place=True) if note.startswith("not in these")]
+
+
+def test_numbers_that_follow_from_the_unit_count(
+    layout: ParamLayout, walk: Callable[..., Array], tmp_path: Path
+) -> None:
+    """Every fifth epoch is no count from 0, whoever wrote it down; every epoch from 0 is."""
+    for every in (5, 1):
+        about = Provenance(timestep=TimestepUnit(kind="epoch", every=every))
+        with trajfmt.create(tmp_path / f"{every}.mtt", layout, encoding="full", provenance=about) as writer:
+            writer.add(trajfmt.ArrayTrajectory(walk(layout, 3), layout))
+        with trajfmt.open(tmp_path / f"{every}.mtt") as bundle:
+            assert ("(0, 5, 10; these" in _loss(bundle, "mtt")) == (every == 5)
+            assert ("numbers" in _loss(bundle, "mtt")) == (every == 5)
+
+
+def test_rounding_is_said(layout: ParamLayout, walk: Callable[..., Array], tmp_path: Path) -> None:
+    """Only what loses digits."""
+    for dtype, lossy in (("F64", True), ("F32", False), ("BF16", False)):
+        own = ParamLayout.of([(p.name, p.shape) for p in layout.parameters], dtype=dtype)  # type: ignore[arg-type]
+        with trajfmt.create(tmp_path / f"{dtype}.mtt", own, encoding="full") as writer:
+            writer.add(trajfmt.ArrayTrajectory(walk(own, 3), own))
+        with trajfmt.open(tmp_path / f"{dtype}.mtt") as bundle:
+            assert any("rounded to float32" in note for note in check(bundle, float32=True)) == lossy

@@ -1,0 +1,82 @@
+"""Epochs and steps that checkpoints store, against those in their names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+from tests.foreign import checkpoints as foreign  # noqa: E402
+from tests.helpers.runs import assert_same, opened, refused  # noqa: E402
+
+
+def _run(folder: Path, states: Any, stored: Sequence[Any], name: str = "epoch_{}.pth") -> Path:
+    folder.mkdir()
+    for t, (state, more) in enumerate(zip(states, stored, strict=True), 1):
+        torch.save({"model": state, **more}, folder / name.format(t))
+    return folder
+
+
+def test_another_order_than_that_of_the_names(tmp_path: Path, trained: Any) -> None:
+    """Both files are named. The user's choice by names is followed, with a remark."""
+    stored = [{"epoch": epoch} for epoch in (1, 50, 3, 4)]
+    folder = _run(tmp_path / "run", trained[0], stored)
+    line = refused(folder, "nothing_to_convert")
+    assert "epoch_2.pth stores epoch 50, and epoch_3.pth stores epoch 3" in line
+    assert "--select 'epoch_[0-9]*.pth'" in line
+    collection, (trajectory,) = opened(folder, select="epoch_[0-9]*.pth")
+    assert_same(collection, trajectory, trained[0])
+    assert any("the names are followed" in text for text in collection.notices)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        [{"epoch": epoch} for epoch in (2, 3, 4, 5)],
+        [{"epoch": epoch, "iter": step} for epoch, step in ((1, 40), (1, 90), (2, 10), (2, 60))],
+        [{"global_step": step} for step in (100, 200, 300, 400)],
+        [{"iter": step} for step in (90, 90, 40, 90)],
+        [{"epoch": 9}, {"epoch": 3}, {}, {"epoch": 1}],
+        [{"epoch": "last"}, {"epoch": 3}, {"epoch": 2}, {"epoch": 1}],
+    ],
+)
+def test_numbers_that_agree_or_tell_nothing(tmp_path: Path, trained: Any, stored: Any) -> None:
+    """The next epoch, steps within epochs, and numbers that some files lack."""
+    collection, _ = opened(_run(tmp_path / "run", trained[0], stored))
+    assert not [text for text in collection.notices if "both store" in text]
+
+
+def test_steps_that_fall_within_an_epoch(tmp_path: Path, trained: Any) -> None:
+    """They begin again with the next epoch only."""
+    stored = [{"epoch": epoch, "iter": step} for epoch, step in ((1, 40), (1, 30), (2, 10), (2, 60))]
+    assert "iter 40" in refused(_run(tmp_path / "run", trained[0], stored), "nothing_to_convert")
+
+
+def test_steps_that_fall_under_names_of_steps(tmp_path: Path, trained: Any) -> None:
+    """No epoch lets them begin again."""
+    stored = [{"step": step} for step in (100, 400, 300, 500)]
+    assert "step 400" in refused(
+        _run(tmp_path / "run", trained[0], stored, "step_{}.pt"), "nothing_to_convert"
+    )
+
+
+def test_the_same_epoch_under_all_names_is_remarked_on(tmp_path: Path, trained: Any) -> None:
+    """They may be copies. Steps of one epoch are not."""
+    collection, _ = opened(_run(tmp_path / "run", trained[0], [{"epoch": 10}] * 4))
+    assert any("both store epoch 10" in text for text in collection.notices)
+    collection, _ = opened(_run(tmp_path / "steps", trained[0], [{"epoch": 0}] * 4, "step_{}.pth"))
+    assert not any("both store" in text for text in collection.notices)
+
+
+def test_the_state_of_a_trainer_counts(tmp_path: Path, trained: Any) -> None:
+    """`trainer_state.json` beside the weights says which step they are from."""
+    folder = foreign.huggingface(tmp_path / "run", dict(zip((500, 1000, 1500), trained[0][:3], strict=True)))
+    (folder / "checkpoint-500/trainer_state.json").write_text(json.dumps({"global_step": 1200}))
+    line = refused(folder, "nothing_to_convert")
+    assert "checkpoint-500 stores global_step 1200" in line
+    (folder / "checkpoint-500/trainer_state.json").write_text("{")
+    assert opened(folder)[1][0].timesteps == 3

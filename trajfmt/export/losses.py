@@ -1,0 +1,48 @@
+"""What a bundle holds and the files of a target have no place for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from trajfmt.bundle.numbering import numbers
+from trajfmt.bundle.reader import Bundle
+from trajfmt.schema.manifest import ConvexManifest
+
+__all__ = ["Kept", "losses"]
+
+Kept = Literal["numbers", "buffers", "names", "knots"]
+"""A part of a bundle that the files of a target may hold."""
+
+
+def losses(bundle: Bundle, kept: frozenset[Kept], *, float32: bool) -> Sequence[str]:
+    """Return a remark on what is not in the exported files, or none if all of it is.
+
+    Args:
+        bundle: the bundle.
+        kept: what the files of the target hold besides the weights.
+        float32: whether float32 tensors are written, whatever the dtype of the bundle.
+    """
+    entries = bundle.manifest.trajectories
+    lost = []
+    known = [numbers(bundle, trajectory) for trajectory in bundle] if "numbers" not in kept else []
+    others = [each for each in known if list(each) != list(range(len(each)))]
+    if others:
+        shown = ", ".join(map(str, others[0][:3])) + (", …" if len(others[0]) > 3 else "")
+        lost.append(f"the numbers of the timesteps ({shown}; these files count from 0)")
+    if "buffers" not in kept and any(entry.buffers is not None for entry in entries):
+        lost.append("module buffers")
+    if "names" not in kept:
+        lost.append("names of parameters")
+    if isinstance(bundle.manifest, ConvexManifest):
+        tables = "step norms" if "knots" in kept else "knots, betas and step norms"
+        lost.append(tables if "knots" in kept else f"{tables} (the path at whole timesteps is written)")
+    facts = [name for name in msgspec.to_builtins(bundle.manifest.provenance) if name != "known_from"]
+    if facts:
+        lost.append(f"provenance ({', '.join(facts)})")
+    notes = [f"not in these files: {'; '.join(lost)}"] if lost else []
+    if float32 and bundle.layout.dtype == "F64":
+        notes.append("weights are F64, and rounded to float32")
+    return notes

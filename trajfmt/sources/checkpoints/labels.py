@@ -1,0 +1,139 @@
+"""The closed lists of words that say what a number in a name is: a step, an epoch, or a score.
+
+A number is a step or an epoch if a word says so directly before it (`step_100`, `epoch=3`, `modelStep100`) or
+behind it (`100steps`, `3epochs`), or if nothing but a word for a checkpoint stands beside it (`500`,
+`checkpoint-500`, `model_12`). Of all other numbers nothing is known.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final, Literal
+
+from trajfmt.sources.checkpoints.names import Name
+from trajfmt.sources.checkpoints.roles import MANY, ONE
+
+__all__ = ["Unit", "is_joined", "is_plain", "is_score", "labels_of"]
+
+Unit = Literal["step", "epoch"]
+
+_WORDS: Final = (
+    "checkpoint|ckpt|chkpt|chkpnt|snapshot|saved?|model|network|net|weights|params|parameters|"
+    "state_?dict|state|theta|w"
+)
+"""What names may call a checkpoint, or what is in it."""
+
+_MOMENTS: Final = "checkpoint|ckpt|chkpt|chkpnt|snapshot|save"
+"""What the folder of a checkpoint may be called. `model_1/` and `model_2/` may be two models."""
+
+_GAP: Final = r"[-_. =]"
+_START: Final = r"(?:(?<![^\W\d_])|(?<=[a-z])(?=[A-Z]))"
+"""The beginning of a word, also of one inside of `camelCase`."""
+
+_PLAIN: Final = rf"{_GAP}*(?:(?i:{_WORDS})(?:{_GAP}+|(?=[A-Z])|\Z))*"
+_BEFORE: Final = re.compile(rf"(?:.*{_START})?(?P<word>(?i:{ONE}))[-_. =]?", re.S)
+_BEFORE_MANY: Final = re.compile(rf"(?:.*/)?(?P<plain>.*?){_START}(?P<word>(?i:{MANY}))[-_. =]?", re.S)
+_BEHIND: Final = re.compile(rf"[-_ ]?(?P<word>(?i:{ONE}|{MANY}))(?:[-_. =/]|\Z)")
+_SCORE: Final = re.compile(
+    rf"(?:\A|.*[0-9/])[-_. ]*(?:(?i:val|valid|validation|train|training|test|eval|dev|avg|mean|best|{_WORDS})"
+    r"[-_. ])*"
+    r"(?i:loss|acc|accuracy|err|error|reward|score|metric|iou|miou|ppl|perplexity|wer|cer|f1|auc|auroc|bleu|"
+    r"psnr|ssim|fid|dice|top1|top5|nll|mse|mae|rmse)(?P<gap>[-_= ]?)-?",
+    re.S,
+)
+_VALUE: Final = re.compile(r"[0-9]+\.[0-9]+(?:e[-+]?[0-9]+)?|[0-9]+e[-+]?[0-9]+")
+_ALONE: Final = re.compile(r"[-_,. ']+")
+_SIGN: Final = re.compile(r"(?:.*[-_. =/])?-", re.S)
+"""The text before a negative number."""
+
+
+def labels_of(texts: Sequence[str]) -> list[list[Unit]]:
+    """Return what the words beside each number call it. Two labels are one too many: nothing is certain.
+
+    Args:
+        texts: the texts around the numbers.
+
+    >>> labels_of(("epoch=", "-step=", "")), labels_of(("net_", "epoch_", "iter")), labels_of(("fold", ""))
+    ([['epoch'], ['step']], [['epoch'], ['step']], [[]])
+    """
+    labels: list[list[Unit]] = [[] for _ in texts[1:]]
+    for index, text in enumerate(texts):
+        behind = _BEHIND.match(text) if index else None
+        before = _before(text, first=not index) if index < len(labels) else None
+        if behind and before and behind.end("word") > before.start("word"):  # one word between two numbers
+            left, right = not behind.start("word"), before.end("word") == len(text)
+            if left and right:
+                labels[index - 1].append(_unit(behind))
+                labels[index].append(_unit(before))
+            elif left:
+                before = None
+            else:
+                behind = None
+        if behind:
+            labels[index - 1].append(_unit(behind))
+        if before:
+            labels[index].append(_unit(before))
+        if text == "-ba" and index and texts[index - 1] == "ep":  # Composer's batches
+            labels[index].append("step")
+    return labels
+
+
+def _before(text: str, *, first: bool) -> re.Match[str] | None:
+    """Return the word before a number.
+
+    The plural counts only where no other word is before it: `warmup_steps_100` is a setting.
+    """
+    if (found := _BEFORE.fullmatch(text)) is not None:
+        return found
+    many = _BEFORE_MANY.fullmatch(text)
+    return many if many and (first or "/" in text) and re.fullmatch(_PLAIN, many["plain"]) else None
+
+
+def _unit(found: re.Match[str]) -> Unit:
+    return "epoch" if found["word"].lower().startswith("ep") else "step"
+
+
+def is_plain(name: Name, place: int) -> bool:
+    """Return whether nothing but words for a checkpoint is beside a number in the name of a file or folder.
+
+    The folder around a checkpoint must be called one: `checkpoint_1/model.pt`, but not `1/model.pt`.
+
+    >>> [is_plain(Name.of(name), 0) for name in ("model_12.pth", "resnet_12.pth", "ckpt-1/a.pt", "1/a.pt")]
+    [True, False, True, False]
+    """
+    *above, left = name.texts[place].split("/")
+    right, *below = name.texts[place + 1].split("/")
+    last = not any("/" in text for text in name.texts[place + 1 :])
+    alone = (above or place == 0) and (below or place + 1 == len(name.numbers))
+    if not alone or name.units[place] or _SIGN.fullmatch(left):
+        return False
+    if not last:
+        return not right and re.fullmatch(rf"(?i:{_MOMENTS}){_GAP}?", left) is not None
+    return re.fullmatch(_PLAIN, left) is not None and re.fullmatch(rf"(?:{_GAP}{_PLAIN})?", right) is not None
+
+
+def is_joined(texts: Sequence[str], place: int) -> bool:
+    """Return whether a number may be more: it has a sign, or letters or another number follow it.
+
+    >>> is_joined(("step_", "_", ""), 0), is_joined(("step_", "x"), 0), is_joined(("step_", "_seed", ""), 0)
+    (True, True, False)
+    """
+    left, right = texts[place], texts[place + 1]
+    if _SIGN.fullmatch(left) or (place and _ALONE.fullmatch(left)):
+        return True
+    if place + 2 < len(texts) and _ALONE.fullmatch(right):
+        return True
+    return right[:1].isalpha() and _BEHIND.match(right) is None
+
+
+def is_score(names: Sequence[Name], place: int) -> bool:
+    """Return whether a number measures the quality of a model: it is called so, and has a fraction or an `=`.
+
+    >>> is_score([Name.of("epoch=1-val_loss=2.ckpt")], 1), is_score([Name.of("interval=0.5-step=1.pt")], 0)
+    (True, False)
+    """
+    found = [match for name in names if (match := _SCORE.fullmatch(name.before(place)))]
+    if len(found) < len(names):
+        return False
+    return found[0]["gap"] == "=" or any(_VALUE.fullmatch(name.numbers[place]) for name in names)
