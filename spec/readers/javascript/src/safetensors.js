@@ -2,7 +2,7 @@
 
 import { Refusal, quoted } from "./errors.js";
 import { BUFFER_WIDTHS } from "./items.js";
-import { parseJson, weigh } from "./json.js";
+import { JsonError, parseJson, weigh } from "./json.js";
 
 /** @typedef {import("./json.js").Json} Json */
 /** @typedef {import("./manifest/types.js").Manifest} Manifest */
@@ -12,6 +12,9 @@ import { parseJson, weigh } from "./json.js";
 
 const MAX_HEADER = 100_000_000;
 const MAX_WEIGHT = 4_000_000;
+const MAX_NAME = 1024;
+const MAX_BYTES = BigInt(Number.MAX_SAFE_INTEGER);
+const [OPEN, CLOSE, SPACE] = [0x7b, 0x7d, 0x20];
 
 /**
  * Length of the header.
@@ -43,16 +46,25 @@ async function headerText(path, length, read) {
   if (weight > MAX_WEIGHT) {
     throw new Refusal("header_too_large", `the header of ${quoted(path)} has a weight of ${weight}; at most ${MAX_WEIGHT} are read`);
   }
+  const illegal = (/** @type {string} */ why) => new Refusal("header_invalid", `the header of ${quoted(path)} is not legal: ${why}`);
+  let end = bytes.length;
+  while (end > 0 && bytes[end - 1] === SPACE) end -= 1;
+  if (bytes[0] !== OPEN || bytes[end - 1] !== CLOSE) throw illegal("it must be a JSON object, and then spaces");
   let header;
   try {
-    header = parseJson(bytes);
+    header = /** @type {Map<string, Json>} */ (parseJson(bytes));
   } catch (error) {
-    throw new Refusal("header_invalid", `the header of ${quoted(path)} is not legal: ${/** @type {Error} */ (error).message}`);
+    if (error instanceof JsonError) throw illegal(error.message);
+    throw error;
   }
-  if (!(header instanceof Map)) throw new Refusal("header_invalid", `the header of ${quoted(path)} is not a JSON object`);
+  const metadata = header.get("__metadata__");
+  if (metadata !== undefined && !isStrings(metadata)) throw illegal("__metadata__ must be an object of strings");
   header.delete("__metadata__");
   return header;
 }
+
+/** @param {Json} value */
+const isStrings = (value) => value instanceof Map && [...value.values()].every((text) => typeof text === "string");
 
 /**
  * @param {string} path
@@ -116,7 +128,7 @@ export async function checkKnots(manifest, knots, { path, data, first, count, by
  */
 export async function readBuffers(path, timesteps, size, read) {
   const length = await headerLength(path, size, read);
-  if (8 + length > size) throw new Refusal("header_invalid", `the header of ${quoted(path)} ends after the file`);
+  if (8 + length > size) throw mismatch(path, "ends after the file");
   const header = await headerText(path, length, read);
   /** @type {Map<number, Map<string, Tensor>>} */
   const stored = new Map(timesteps.map((t) => [t, new Map()]));
@@ -129,6 +141,7 @@ export async function readBuffers(path, timesteps, size, read) {
     if (slash < 0 || !tensors || tensorName(timestep, name) !== key) {
       throw mismatch(path, `has the tensor ${quoted(key)}, which is of no stored timestep`);
     }
+    if (!name || [...name].length > MAX_NAME) throw mismatch(path, `has the tensor ${quoted(key)}, whose name is not allowed`);
     const tensor = readTensor(path, key, value, 8 + length);
     tensors.set(name, tensor);
     all.push(tensor);
@@ -161,6 +174,8 @@ function readTensor(path, key, value, data) {
   const type = /** @type {BufferType} */ (dtype);
   const [begin, end] = offsets;
   const bytes = shape.reduce((product, n) => product * BigInt(n), BigInt(BUFFER_WIDTHS[type]));
+  const most = shape.reduce((product, n) => product * BigInt(n || 1), BigInt(BUFFER_WIDTHS[type]));
+  if (most > MAX_BYTES) throw wrong("with an impossibly large shape");
   if (BigInt(end) - BigInt(begin) !== bytes) throw wrong(`with ${end - begin} bytes, but its shape needs ${bytes}`);
   return { dtype: type, shape, begin: data + begin, end: data + end };
 }

@@ -40,15 +40,6 @@ export function checkU({ rows, columns, data }, knots, isFree, path) {
 }
 
 /**
- * @param {Matrix} norms
- * @param {string} path for messages
- */
-export function checkNorms({ data }, path) {
-  const at = data.findIndex((value) => !(value >= 0 && value < Infinity));
-  if (at >= 0) throw new Refusal("beta_invalid", `${quoted(path)}: a step norm is ${data[at]}; it must be finite and not negative`);
-}
-
-/**
  * Where layer l is at time t: `(1 - w) · knot_s + w · knot_(s+1)` (6.4, 6.7).
  * @param {Matrix} u
  * @param {number} layer

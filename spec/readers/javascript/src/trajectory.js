@@ -89,7 +89,7 @@ export class Trajectory {
     return this.convex ? this.convex.u() : null;
   }
 
-  /** Step norms, (T, L); null if they are not known. @returns {Promise<Matrix | null>} */
+  /** Step norms, (T, L), as they are stored; null if they are not known. @returns {Promise<Matrix | null>} */
   async stepNorms() {
     this.accept();
     return this.convex ? this.convex.stepNorms() : null;
