@@ -33,9 +33,12 @@ export class Bundle {
     this.sizes = new Map();
     const files = {
       size: (/** @type {string} */ path) => this.size(path),
-      read: (/** @type {string} */ path, /** @type {number} */ offset, /** @type {number} */ length) => source.read(path, offset, length),
+      read: (/** @type {string} */ path, /** @type {number} */ offset, /** @type {number} */ length) =>
+        source.read(path, offset, length),
     };
-    this.trajectories = this.manifest.trajectories.map((_, number) => new Trajectory(this.manifest, number, files));
+    this.trajectories = this.manifest.trajectories.map(
+      (_, number) => new Trajectory(this.manifest, number, files),
+    );
   }
 
   /**
@@ -52,7 +55,8 @@ export class Bundle {
    */
   trajectory(number) {
     const found = this.trajectories[number];
-    if (!found) throw new UsageError(`there is no trajectory ${number}; the bundle has ${this.trajectories.length}`);
+    if (!found)
+      throw new UsageError(`there is no trajectory ${number}; the bundle has ${this.trajectories.length}`);
     return found;
   }
 
@@ -66,7 +70,11 @@ export class Bundle {
     if (!size) {
       size = this.source.size(path).then((found) => {
         const expected = /** @type {import("./manifest/types.js").FileEntry} */ (this.listed.get(path)).bytes;
-        if (found !== expected) throw new Refusal("file_size_mismatch", `${quoted(path)} has ${found} bytes instead of ${expected}`);
+        if (found !== expected)
+          throw new Refusal(
+            "file_size_mismatch",
+            `${quoted(path)} has ${found} bytes instead of ${expected}`,
+          );
         return found;
       });
       this.sizes.set(path, size);
@@ -86,13 +94,17 @@ export class Bundle {
     if (!expected) throw new UsageError(`${quoted(path)} is not a file of the bundle`);
     const size = await this.size(path);
     const hash = new Sha256();
-    for (let at = 0; at < size; ) {
+    for (let at = 0; at < size;) {
       const bytes = await this.source.read(path, at, Math.min(PIECE, size - at));
       hash.update(bytes);
       at += bytes.length;
       onProgress(at);
     }
-    if (hash.hex() !== expected.sha256) throw new Refusal("hash_mismatch", `${quoted(path)} is damaged: its sha256 is not the one that is listed`);
+    if (hash.hex() !== expected.sha256)
+      throw new Refusal(
+        "hash_mismatch",
+        `${quoted(path)} is damaged: its sha256 is not the one that is listed`,
+      );
   }
 
   /**

@@ -107,7 +107,8 @@ export class ConvexWeights {
     const { parameters, elements, starts, width } = this.manifest;
     const begin = s * parameters.length;
     const end = begin + parameters.length;
-    const start = (/** @type {number} */ tensor) => (Math.floor(tensor / parameters.length) * elements + starts[tensor % parameters.length]) * width;
+    const start = (/** @type {number} */ tensor) =>
+      (Math.floor(tensor / parameters.length) * elements + starts[tensor % parameters.length]) * width;
     const items = new Uint8Array(elements * width);
     for (const part of this.parts) {
       const from = Math.max(begin, part.first);
@@ -115,7 +116,10 @@ export class ConvexWeights {
       if (from >= to) continue;
       await this.check(part);
       const offset = part.data + start(from) - start(part.first);
-      items.set(await this.files.read(part.path, offset, start(to) - start(from)), start(from) - start(begin));
+      items.set(
+        await this.files.read(part.path, offset, start(to) - start(from)),
+        start(from) - start(begin),
+      );
     }
     return items;
   }
@@ -124,7 +128,8 @@ export class ConvexWeights {
   check(part) {
     return this.memo(`header ${part.path}`, async () => {
       const size = await this.files.size(part.path);
-      const read = (/** @type {number} */ offset, /** @type {number} */ length) => this.files.read(part.path, offset, length);
+      const read = (/** @type {number} */ offset, /** @type {number} */ length) =>
+        this.files.read(part.path, offset, length);
       await checkKnots(this.manifest, this.knots, part, size, read);
     });
   }
@@ -146,7 +151,12 @@ export class ConvexWeights {
         const to = starts[index + 1] * width;
         const x = a?.subarray(from, to);
         const y = b?.subarray(from, to);
-        items.set(x && y ? fromFloat64(dtype, between(toFloat64(dtype, x), toFloat64(dtype, y), w)) : /** @type {Uint8Array} */ (x ?? y), from);
+        items.set(
+          x && y
+            ? fromFloat64(dtype, between(toFloat64(dtype, x), toFloat64(dtype, y), w))
+            : /** @type {Uint8Array} */ (x ?? y),
+          from,
+        );
       }
     }
     return items;
@@ -173,13 +183,16 @@ function between(a, b, w) {
 function partsOf(manifest, entry) {
   const { parameters, elements, starts, width } = manifest;
   const total = /** @type {number[]} */ (entry.knots).length * parameters.length;
-  const start = (/** @type {number} */ tensor) => Math.floor(tensor / parameters.length) * elements + starts[tensor % parameters.length];
+  const start = (/** @type {number} */ tensor) =>
+    Math.floor(tensor / parameters.length) * elements + starts[tensor % parameters.length];
   let first = 0;
-  return (entry.shards ?? [{ file: /** @type {string} */ (entry.file), data: /** @type {number} */ (entry.data), tensors: total }]).map(
-    ({ file: path, data, tensors: count }) => {
-      const part = { path, data, first, count, bytes: (start(first + count) - start(first)) * width };
-      first += count;
-      return part;
-    },
-  );
+  return (
+    entry.shards ?? [
+      { file: /** @type {string} */ (entry.file), data: /** @type {number} */ (entry.data), tensors: total },
+    ]
+  ).map(({ file: path, data, tensors: count }) => {
+    const part = { path, data, first, count, bytes: (start(first + count) - start(first)) * width };
+    first += count;
+    return part;
+  });
 }

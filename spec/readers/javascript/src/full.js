@@ -23,7 +23,7 @@ export class FullWeights {
     this.read = read;
     this.path = /** @type {string} */ (entry.file);
     /** The timestep that was decoded last, because the next one starts from it in the codec `archive`. */
-    this.last = { t: -1, row: new Uint8Array() };
+    this.last = { t: -1, row: /** @type {Uint8Array} */ (new Uint8Array()) };
   }
 
   /**
@@ -33,7 +33,8 @@ export class FullWeights {
   async at(t) {
     const { elements, width, codec } = this.manifest;
     const bytes = elements * width;
-    if (!this.entry.chunks) return this.read(this.path, /** @type {number} */ (this.entry.data) + t * bytes, bytes);
+    if (!this.entry.chunks)
+      return this.read(this.path, /** @type {number} */ (this.entry.data) + t * bytes, bytes);
     if (codec?.name !== "archive") return this.row(t);
     const keyframe = t - (t % /** @type {number} */ (codec.keyframe));
     let { t: from, row } = this.last;
@@ -59,7 +60,7 @@ export class FullWeights {
     const chunk = /** @type {number} */ (codec?.chunk);
     const count = Math.ceil(elements / chunk);
     const row = new Uint8Array(elements * width);
-    for (let first = t * count; first < (t + 1) * count; ) {
+    for (let first = t * count; first < (t + 1) * count;) {
       const { last, bytes, start } = await this.stored(first, (t + 1) * count);
       for (let i = first; i < last; i++) {
         const { offsets, sizes } = /** @type {import("./manifest/types.js").Chunks} */ (this.entry.chunks);
@@ -99,7 +100,8 @@ export class FullWeights {
     try {
       planes = decodeFrame(bytes, chunk * width);
     } catch (error) {
-      if (error instanceof ZstdError) throw new Refusal("chunk_invalid", `chunk ${i} of ${quoted(this.path)}: ${error.message}`);
+      if (error instanceof ZstdError)
+        throw new Refusal("chunk_invalid", `chunk ${i} of ${quoted(this.path)}: ${error.message}`);
       throw error;
     }
     const items = new Uint8Array(chunk * width);

@@ -19,7 +19,7 @@ export { Weights } from "./weights.js";
  * @param {string} address of the bundle's folder
  * @returns {Promise<Bundle>}
  */
-export function openAddress(address) {
+export async function openAddress(address) {
   return Bundle.open(new AddressSource(address));
 }
 

@@ -4,7 +4,8 @@
  * JavaScript has no 16-bit floats everywhere yet, so these are made by arithmetic in float64, which is exact.
  */
 
-if (new Uint8Array(Uint16Array.of(1).buffer)[0] !== 1) throw new Error("this reader needs a little-endian machine");
+if (new Uint8Array(Uint16Array.of(1).buffer)[0] !== 1)
+  throw new Error("this reader needs a little-endian machine");
 
 /** Widths in bytes of the types of weights. */
 export const WIDTHS = { F16: 2, BF16: 2, F32: 4, F64: 8 };
@@ -13,8 +14,23 @@ export const WIDTHS = { F16: 2, BF16: 2, F32: 4, F64: 8 };
 
 /** Widths in bytes of the types of module buffers (6.8). */
 export const BUFFER_WIDTHS = {
-  BOOL: 1, U8: 1, I8: 1, F8_E4M3: 1, F8_E5M2: 1, F8_E8M0: 1, U16: 2, I16: 2, F16: 2, BF16: 2,
-  U32: 4, I32: 4, F32: 4, U64: 8, I64: 8, F64: 8, C64: 8,
+  BOOL: 1,
+  U8: 1,
+  I8: 1,
+  F8_E4M3: 1,
+  F8_E5M2: 1,
+  F8_E8M0: 1,
+  U16: 2,
+  I16: 2,
+  F16: 2,
+  BF16: 2,
+  U32: 4,
+  I32: 4,
+  F32: 4,
+  U64: 8,
+  I64: 8,
+  F64: 8,
+  C64: 8,
 };
 
 /** @typedef {keyof typeof BUFFER_WIDTHS} BufferType */

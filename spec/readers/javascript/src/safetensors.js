@@ -24,11 +24,15 @@ const [OPEN, CLOSE, SPACE] = [0x7b, 0x7d, 0x20];
  * @returns {Promise<number>}
  */
 async function headerLength(path, size, read) {
-  if (size < 8) throw new Refusal("header_invalid", `${quoted(path)} has ${size} bytes, too few for a safetensors file`);
+  if (size < 8)
+    throw new Refusal("header_invalid", `${quoted(path)} has ${size} bytes, too few for a safetensors file`);
   const bytes = await read(0, 8);
   const length = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true);
   if (length > MAX_HEADER) {
-    throw new Refusal("header_too_large", `${quoted(path)} declares a header of ${length} bytes; at most ${MAX_HEADER} are read`);
+    throw new Refusal(
+      "header_too_large",
+      `${quoted(path)} declares a header of ${length} bytes; at most ${MAX_HEADER} are read`,
+    );
   }
   return Number(length);
 }
@@ -44,12 +48,17 @@ async function headerText(path, length, read) {
   const bytes = await read(8, length);
   const weight = weigh(bytes);
   if (weight > MAX_WEIGHT) {
-    throw new Refusal("header_too_large", `the header of ${quoted(path)} has a weight of ${weight}; at most ${MAX_WEIGHT} are read`);
+    throw new Refusal(
+      "header_too_large",
+      `the header of ${quoted(path)} has a weight of ${weight}; at most ${MAX_WEIGHT} are read`,
+    );
   }
-  const illegal = (/** @type {string} */ why) => new Refusal("header_invalid", `the header of ${quoted(path)} is not legal: ${why}`);
+  const illegal = (/** @type {string} */ why) =>
+    new Refusal("header_invalid", `the header of ${quoted(path)} is not legal: ${why}`);
   let end = bytes.length;
   while (end > 0 && bytes[end - 1] === SPACE) end -= 1;
-  if (bytes[0] !== OPEN || bytes[end - 1] !== CLOSE) throw illegal("it must be a JSON object, and then spaces");
+  if (bytes[0] !== OPEN || bytes[end - 1] !== CLOSE)
+    throw illegal("it must be a JSON object, and then spaces");
   let header;
   try {
     header = /** @type {Map<string, Json>} */ (parseJson(bytes));
@@ -58,13 +67,15 @@ async function headerText(path, length, read) {
     throw error;
   }
   const metadata = header.get("__metadata__");
-  if (metadata !== undefined && !isStrings(metadata)) throw illegal("__metadata__ must be an object of strings");
+  if (metadata !== undefined && !isStrings(metadata))
+    throw illegal("__metadata__ must be an object of strings");
   header.delete("__metadata__");
   return header;
 }
 
 /** @param {Json} value */
-const isStrings = (value) => value instanceof Map && [...value.values()].every((text) => typeof text === "string");
+const isStrings = (value) =>
+  value instanceof Map && [...value.values()].every((text) => typeof text === "string");
 
 /**
  * @param {string} path
@@ -95,8 +106,10 @@ const isList = (value, expected) =>
  */
 export async function checkKnots(manifest, knots, { path, data, first, count, bytes }, size, read) {
   const length = await headerLength(path, size, read);
-  if (8 + length !== data) throw mismatch(path, `ends at byte ${8 + length}, but the manifest says that the data begin at ${data}`);
-  if (data + bytes !== size) throw mismatch(path, `is followed by ${size - data} bytes of data instead of ${bytes}`);
+  if (8 + length !== data)
+    throw mismatch(path, `ends at byte ${8 + length}, but the manifest says that the data begin at ${data}`);
+  if (data + bytes !== size)
+    throw mismatch(path, `is followed by ${size - data} bytes of data instead of ${bytes}`);
   const header = await headerText(path, length, read);
   if (header.size !== count) throw mismatch(path, `names ${header.size} tensors instead of ${count}`);
   const { parameters, starts, width } = manifest;
@@ -141,7 +154,8 @@ export async function readBuffers(path, timesteps, size, read) {
     if (slash < 0 || !tensors || tensorName(timestep, name) !== key) {
       throw mismatch(path, `has the tensor ${quoted(key)}, which is of no stored timestep`);
     }
-    if (!name || [...name].length > MAX_NAME) throw mismatch(path, `has the tensor ${quoted(key)}, whose name is not allowed`);
+    if (!name || [...name].length > MAX_NAME)
+      throw mismatch(path, `has the tensor ${quoted(key)}, whose name is not allowed`);
     const tensor = readTensor(path, key, value, 8 + length);
     tensors.set(name, tensor);
     all.push(tensor);
@@ -149,7 +163,8 @@ export async function readBuffers(path, timesteps, size, read) {
   all.sort((a, b) => a.begin - b.begin || a.end - b.end);
   let at = 8 + length;
   for (const { begin, end } of all) {
-    if (begin !== at) throw mismatch(path, `describes tensors with a gap or an overlap at byte ${Math.min(begin, at)}`);
+    if (begin !== at)
+      throw mismatch(path, `describes tensors with a gap or an overlap at byte ${Math.min(begin, at)}`);
     at = end;
   }
   if (at !== size) throw mismatch(path, `describes ${at} bytes of a file of ${size}`);
@@ -176,7 +191,8 @@ function readTensor(path, key, value, data) {
   const bytes = shape.reduce((product, n) => product * BigInt(n), BigInt(BUFFER_WIDTHS[type]));
   const most = shape.reduce((product, n) => product * BigInt(n || 1), BigInt(BUFFER_WIDTHS[type]));
   if (most > MAX_BYTES) throw wrong("with an impossibly large shape");
-  if (BigInt(end) - BigInt(begin) !== bytes) throw wrong(`with ${end - begin} bytes, but its shape needs ${bytes}`);
+  if (BigInt(end) - BigInt(begin) !== bytes)
+    throw wrong(`with ${end - begin} bytes, but its shape needs ${bytes}`);
   return { dtype: type, shape, begin: data + begin, end: data + end };
 }
 
@@ -198,7 +214,10 @@ function checkSame(path, stored) {
   for (const tensors of others) {
     const isSame =
       tensors.size === first.size &&
-      [...tensors].every(([name, { dtype, shape }]) => dtype === first.get(name)?.dtype && isList(first.get(name)?.shape, shape));
+      [...tensors].every(
+        ([name, { dtype, shape }]) =>
+          dtype === first.get(name)?.dtype && isList(first.get(name)?.shape, shape),
+      );
     if (!isSame) throw mismatch(path, "has other tensors at one timestep than at another");
   }
 }

@@ -8,6 +8,7 @@ const [STATE, CONSTANTS] = constants();
 
 /** The first 32 bits of the fractions of the square roots of 8 primes, and of the cube roots of 64 primes. */
 function constants() {
+  /** @type {number[]} */
   const primes = [];
   for (let n = 2; primes.length < 64; n++) if (primes.every((p) => n % p)) primes.push(n);
   const fraction = (/** @type {number} */ x) => (x - Math.floor(x)) * 2 ** 32;

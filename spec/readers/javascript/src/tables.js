@@ -24,7 +24,10 @@ export function matrix(bytes, rows, columns) {
  */
 export function checkU({ rows, columns, data }, knots, isFree, path) {
   const wrong = (/** @type {number} */ t, /** @type {number} */ l, /** @type {string} */ what) =>
-    new Refusal("beta_invalid", `${quoted(path)}: u of layer ${l} at timestep ${t} is ${data[t * columns + l]}, ${what}`);
+    new Refusal(
+      "beta_invalid",
+      `${quoted(path)}: u of layer ${l} at timestep ${t} is ${data[t * columns + l]}, ${what}`,
+    );
   let knot = 0;
   for (let t = 0; t < rows; t++) {
     const isKnot = t === knots[knot];

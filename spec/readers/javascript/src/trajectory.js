@@ -41,7 +41,8 @@ export class Trajectory {
     /** Why every method but this property refuses, or null. */
     this.refusal = entry.isRefused ? unknownFeature(number, entry.requires_read ?? []) : null;
     /** @type {ConvexWeights | null} */
-    this.convex = !entry.isRefused && manifest.encoding === "convex" ? new ConvexWeights(manifest, entry, files) : null;
+    this.convex =
+      !entry.isRefused && manifest.encoding === "convex" ? new ConvexWeights(manifest, entry, files) : null;
     /** @type {FullWeights | null} */
     this.full =
       !entry.isRefused && manifest.encoding === "full"
@@ -68,8 +69,10 @@ export class Trajectory {
   checkTime(t) {
     this.accept();
     const last = this.timesteps - 1;
-    if (typeof t !== "number" || !(t >= 0 && t <= last)) throw new UsageError(`t must be from 0 to ${last}, but is ${t}`);
-    if (this.full && !Number.isInteger(t)) throw new UsageError(`this bundle holds whole timesteps only, but t is ${t}`);
+    if (typeof t !== "number" || !(t >= 0 && t <= last))
+      throw new UsageError(`t must be from 0 to ${last}, but is ${t}`);
+    if (this.full && !Number.isInteger(t))
+      throw new UsageError(`this bundle holds whole timesteps only, but t is ${t}`);
   }
 
   /**
@@ -138,7 +141,9 @@ export class Trajectory {
   async bufferHeader(path) {
     this.header ??= this.files
       .size(path)
-      .then((size) => readBuffers(path, this.stored, size, (offset, length) => this.files.read(path, offset, length)));
+      .then((size) =>
+        readBuffers(path, this.stored, size, (offset, length) => this.files.read(path, offset, length)),
+      );
     this.header.catch(() => (this.header = null));
     return this.header;
   }
@@ -153,7 +158,9 @@ export class Trajectory {
     const last = this.timesteps - 1;
     const first = this.convex ? await this.convex.knot(0) : (await this.weights(0)).bytes;
     const hash = new Sha256().update(new Sha256().update(first).digest());
-    const end = this.convex ? await this.convex.knot(this.convex.knots.length - 1) : (await this.weights(last)).bytes;
+    const end = this.convex
+      ? await this.convex.knot(this.convex.knots.length - 1)
+      : (await this.weights(last)).bytes;
     hash.update(new Sha256().update(end).digest());
     const count = new DataView(new ArrayBuffer(8));
     count.setBigUint64(0, BigInt(this.timesteps), true);
@@ -167,5 +174,8 @@ export class Trajectory {
  */
 function unknownFeature(number, features) {
   const name = features.find((feature) => !isKnownFeature(feature)) ?? "";
-  return new Refusal("unknown_feature", `trajectory ${number} needs the feature ${quoted(name)}, which this reader does not know`);
+  return new Refusal(
+    "unknown_feature",
+    `trajectory ${number} needs the feature ${quoted(name)}, which this reader does not know`,
+  );
 }

@@ -17,7 +17,10 @@ const MAX = BigInt(Number.MAX_SAFE_INTEGER);
 export function checkPaths(manifest) {
   for (const { path } of manifest.files) {
     if (path.length > 200 || !PATH.test(path)) {
-      throw new Refusal("path_unsafe", `manifest.json: the path ${quoted(path)} is not allowed (section 2.1)`);
+      throw new Refusal(
+        "path_unsafe",
+        `manifest.json: the path ${quoted(path)} is not allowed (section 2.1)`,
+      );
     }
   }
 }
@@ -71,11 +74,13 @@ function checkNetwork({ parameters, layers, elements, dtype }) {
   const names = new Set(parameters.map((parameter) => parameter.name));
   if (names.size < parameters.length) throw inconsistent("two parameters have the same name");
   if (names.has("__metadata__")) throw inconsistent("no parameter may be named __metadata__");
-  if (parameters.some((parameter) => parameter.dtype !== dtype)) throw inconsistent("the parameters have different types");
+  if (parameters.some((parameter) => parameter.dtype !== dtype))
+    throw inconsistent("the parameters have different types");
   const seen = new Set();
   for (const layer of layers) {
     for (const index of layer.parameters) {
-      if (index >= parameters.length) throw inconsistent(`layer ${quoted(layer.name)} names parameter ${index}, which does not exist`);
+      if (index >= parameters.length)
+        throw inconsistent(`layer ${quoted(layer.name)} names parameter ${index}, which does not exist`);
       if (seen.has(index)) throw inconsistent(`parameter ${index} is in the layers twice`);
       seen.add(index);
     }
@@ -87,11 +92,13 @@ function checkNetwork({ parameters, layers, elements, dtype }) {
 function checkCodec({ codec, elements }) {
   if (!codec) return;
   const { name, chunk, keyframe } = codec;
-  if ((chunk !== undefined) !== (name !== "none")) throw inconsistent(`codec ${name}: chunk must be ${name === "none" ? "absent" : "there"}`);
+  if ((chunk !== undefined) !== (name !== "none"))
+    throw inconsistent(`codec ${name}: chunk must be ${name === "none" ? "absent" : "there"}`);
   if ((keyframe !== undefined) !== (name === "archive")) {
     throw inconsistent(`codec ${name}: keyframe must be ${name === "archive" ? "there" : "absent"}`);
   }
-  if (chunk !== undefined && chunk > elements) throw inconsistent(`codec.chunk is ${chunk}, but a timestep has ${elements} elements`);
+  if (chunk !== undefined && chunk > elements)
+    throw inconsistent(`codec.chunk is ${chunk}, but a timestep has ${elements} elements`);
 }
 
 /** @param {Manifest} manifest */
@@ -114,7 +121,9 @@ function checkFeatures(stated, used, place, later, where) {
   const isPlaced = stated.every((name) => FEATURES[/** @type {keyof typeof FEATURES} */ (name)] === place);
   const isComplete = used.every((name) => stated.includes(name)) && (later || stated.length === used.length);
   if (!isOrdered || !isPlaced || !isComplete) {
-    throw inconsistent(`${where} must list the features in use, each once and in order: [${used.join(", ")}]`);
+    throw inconsistent(
+      `${where} must list the features in use, each once and in order: [${used.join(", ")}]`,
+    );
   }
 }
 
@@ -129,7 +138,8 @@ function checkEntry(manifest, entry, where, listed, owned) {
   /** @param {string} path @param {string} extension */
   const needs = (path, extension) => {
     if (!listed.has(path)) throw inconsistent(`${where} names ${quoted(path)}, which is not in files`);
-    if (!path.endsWith(extension)) throw inconsistent(`${where} names ${quoted(path)}, where a ${extension} file is expected`);
+    if (!path.endsWith(extension))
+      throw inconsistent(`${where} names ${quoted(path)}, where a ${extension} file is expected`);
   };
   /** @param {Set<string>} set @param {string} path */
   const own = (set, path) => {
@@ -181,7 +191,8 @@ function checkConvex(manifest, entry, where, needs, own) {
   }
   needs(table.file, ".h5");
   if (table.free && knots.length > 2) throw inconsistent(`${where}.table.free is for two knots only`);
-  if (table.gram !== undefined && last > 256) throw inconsistent(`${where}.table.gram is for at most 257 timesteps`);
+  if (table.gram !== undefined && last > 256)
+    throw inconsistent(`${where}.table.gram is for at most 257 timesteps`);
   const { file, data, shards } = entry;
   const isWhole = file !== undefined && data !== undefined;
   const hasNeither = file === undefined && data === undefined;
@@ -193,7 +204,8 @@ function checkConvex(manifest, entry, where, needs, own) {
   if (shards) {
     const expected = BigInt(knots.length) * BigInt(manifest.parameters.length);
     const found = shards.reduce((sum, shard) => sum + BigInt(shard.tensors), 0n);
-    if (found !== expected) throw inconsistent(`${where}.shards hold ${found} tensors instead of ${expected}`);
+    if (found !== expected)
+      throw inconsistent(`${where}.shards hold ${found} tensors instead of ${expected}`);
   }
 }
 
@@ -208,8 +220,10 @@ function checkFull({ codec, elements }, entry, where) {
     throw inconsistent(`${where} must have ${isContiguous ? "data and no chunks" : "chunks and no data"}`);
   }
   if (!entry.chunks) return;
-  const expected = BigInt(entry.timesteps) * BigInt(Math.ceil(elements / /** @type {number} */ (codec?.chunk)));
+  const expected =
+    BigInt(entry.timesteps) * BigInt(Math.ceil(elements / /** @type {number} */ (codec?.chunk)));
   for (const [key, found] of Object.entries(entry.chunks)) {
-    if (BigInt(found.length) !== expected) throw inconsistent(`${where}.chunks.${key} has ${found.length} entries instead of ${expected}`);
+    if (BigInt(found.length) !== expected)
+      throw inconsistent(`${where}.chunks.${key} has ${found.length} entries instead of ${expected}`);
   }
 }

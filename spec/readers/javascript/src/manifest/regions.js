@@ -26,7 +26,10 @@ class Regions {
   add(path, start, length, what) {
     const bytes = /** @type {number} */ (this.bytes.get(path));
     if (length > bytes || start > bytes - Number(length)) {
-      throw new Refusal("size_overflow", `manifest.json: ${what} does not end within the ${bytes} bytes of ${quoted(path)}`);
+      throw new Refusal(
+        "size_overflow",
+        `manifest.json: ${what} does not end within the ${bytes} bytes of ${quoted(path)}`,
+      );
     }
     let file = this.files.get(path);
     if (!file) this.files.set(path, (file = { starts: [], ends: [] }));
@@ -42,7 +45,10 @@ class Regions {
       const to = Float64Array.from(ends).sort();
       for (let i = 1; i < from.length; i++) {
         if (from[i] < to[i - 1]) {
-          throw new Refusal("size_overflow", `manifest.json: two regions of ${quoted(path)} have byte ${from[i]} in common`);
+          throw new Refusal(
+            "size_overflow",
+            `manifest.json: two regions of ${quoted(path)} have byte ${from[i]} in common`,
+          );
         }
       }
     }
@@ -61,7 +67,12 @@ export function checkRegions(manifest) {
     if (manifest.encoding === "convex") addConvex(manifest, entry, where, regions);
     else addFull(manifest, entry, where, regions);
     if (entry.buffers !== undefined) {
-      regions.add(entry.buffers, 0, /** @type {number} */ (regions.bytes.get(entry.buffers)), `${where}.buffers`);
+      regions.add(
+        entry.buffers,
+        0,
+        /** @type {number} */ (regions.bytes.get(entry.buffers)),
+        `${where}.buffers`,
+      );
     }
   });
   regions.checkOverlaps();
@@ -78,7 +89,10 @@ function addConvex(manifest, entry, where, regions) {
   const layers = manifest.layers.length;
   const { file, u, step_norms, gram } = /** @type {import("./types.js").Table} */ (entry.table);
   if (steps * layers > MAX_TABLE) {
-    throw new Refusal("size_overflow", `manifest.json: ${where}: a table u of ${steps * layers} elements is too large`);
+    throw new Refusal(
+      "size_overflow",
+      `manifest.json: ${where}: a table u of ${steps * layers} elements is too large`,
+    );
   }
   const knots = /** @type {number[]} */ (entry.knots).length;
   if (entry.shards) {
@@ -90,10 +104,16 @@ function addConvex(manifest, entry, where, regions) {
     });
   } else {
     const length = tensorStart(manifest, knots * manifest.parameters.length);
-    regions.add(/** @type {string} */ (entry.file), /** @type {number} */ (entry.data), length, `${where}: the data of knots`);
+    regions.add(
+      /** @type {string} */ (entry.file),
+      /** @type {number} */ (entry.data),
+      length,
+      `${where}: the data of knots`,
+    );
   }
   regions.add(file, u, 8 * steps * layers, `${where}.table.u`);
-  if (step_norms !== undefined) regions.add(file, step_norms, 8 * (steps - 1) * layers, `${where}.table.step_norms`);
+  if (step_norms !== undefined)
+    regions.add(file, step_norms, 8 * (steps - 1) * layers, `${where}.table.step_norms`);
   if (gram !== undefined) regions.add(file, gram, 8 * steps * steps, `${where}.table.gram`);
 }
 
@@ -128,6 +148,9 @@ function addFull(manifest, entry, where, regions) {
   const stored = sizes.reduce((sum, size) => sum + BigInt(size), 0n);
   const expanded = BigInt(sizes.length) * BigInt(/** @type {number} */ (codec?.chunk)) * BigInt(width);
   if (expanded > MAX_EXPANSION * stored) {
-    throw new Refusal("size_overflow", `manifest.json: ${where}: the chunks expand from ${stored} to ${expanded} bytes`);
+    throw new Refusal(
+      "size_overflow",
+      `manifest.json: ${where}: the chunks expand from ${stored} to ${expanded} bytes`,
+    );
   }
 }

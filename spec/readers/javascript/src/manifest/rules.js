@@ -81,10 +81,12 @@ export const index = integer(0, 2 ** 31 - 1);
  * @param {...T} values
  * @returns {Rule<T>}
  */
-export const oneOf = (...values) => (value, where) => {
-  if (!values.includes(/** @type {T} */ (value))) throw invalid(where, `one of ${values.join(", ")}`);
-  return /** @type {T} */ (value);
-};
+export const oneOf =
+  (...values) =>
+  (value, where) => {
+    if (!values.includes(/** @type {T} */ (value))) throw invalid(where, `one of ${values.join(", ")}`);
+    return /** @type {T} */ (value);
+  };
 
 /**
  * @template T
@@ -93,12 +95,14 @@ export const oneOf = (...values) => (value, where) => {
  * @param {number} [most]
  * @returns {Rule<T[]>}
  */
-export const list = (rule, least = 0, most = Infinity) => (value, where, later) => {
-  if (!Array.isArray(value)) throw invalid(where, "a list");
-  if (value.length < least) throw invalid(where, `a list of at least ${least}`);
-  if (value.length > most) throw invalid(where, `a list of at most ${most}`);
-  return value.map((entry, i) => rule(entry, `${where}[${i}]`, later));
-};
+export const list =
+  (rule, least = 0, most = Infinity) =>
+  (value, where, later) => {
+    if (!Array.isArray(value)) throw invalid(where, "a list");
+    if (value.length < least) throw invalid(where, `a list of at least ${least}`);
+    if (value.length > most) throw invalid(where, `a list of at most ${most}`);
+    return value.map((entry, i) => rule(entry, `${where}[${i}]`, later));
+  };
 
 /**
  * The values of an object whose keys are free.
@@ -120,26 +124,34 @@ export const record = (rule) => (value, where, later) => {
  * @param {(key: string, later: boolean) => boolean} [ignores] whether an unknown key is ignored
  * @returns {Rule<any>}
  */
-export const object = (required, optional = {}, ignores = (_, later) => later) => (value, where, later) => {
-  if (!(value instanceof Map)) throw invalid(where, "an object");
-  const result = Object.create(null);
-  const prefix = where ? `${where}.` : "";
-  for (const key of value.keys()) {
-    if (Object.hasOwn(required, key) || Object.hasOwn(optional, key) || ignores(key, later)) continue;
-    throw new Refusal("manifest_invalid", `manifest.json: ${where || "the top level"} has the unknown key ${quoted(key)}`);
-  }
-  for (const [key, rule] of Object.entries(required)) {
-    const entry = value.get(key);
-    if (entry === undefined) throw new Refusal("manifest_invalid", `manifest.json: ${prefix}${key} is absent`);
-    result[key] = rule(entry, prefix + key, later);
-  }
-  for (const [key, rule] of Object.entries(optional)) {
-    const entry = value.get(key);
-    if (entry !== undefined) result[key] = rule(entry, prefix + key, later);
-  }
-  return result;
-};
+export const object =
+  (required, optional = {}, ignores = (_, later) => later) =>
+  (value, where, later) => {
+    if (!(value instanceof Map)) throw invalid(where, "an object");
+    const result = Object.create(null);
+    const prefix = where ? `${where}.` : "";
+    for (const key of value.keys()) {
+      if (Object.hasOwn(required, key) || Object.hasOwn(optional, key) || ignores(key, later)) continue;
+      throw new Refusal(
+        "manifest_invalid",
+        `manifest.json: ${where || "the top level"} has the unknown key ${quoted(key)}`,
+      );
+    }
+    for (const [key, rule] of Object.entries(required)) {
+      const entry = value.get(key);
+      if (entry === undefined)
+        throw new Refusal("manifest_invalid", `manifest.json: ${prefix}${key} is absent`);
+      result[key] = rule(entry, prefix + key, later);
+    }
+    for (const [key, rule] of Object.entries(optional)) {
+      const entry = value.get(key);
+      if (entry !== undefined) result[key] = rule(entry, prefix + key, later);
+    }
+    return result;
+  };
 
 /** An object that may have more keys in any version (4.2). */
-export const open = (/** @type {Record<string, Rule<any>>} */ required, /** @type {Record<string, Rule<any>>} */ optional = {}) =>
-  object(required, optional, () => true);
+export const open = (
+  /** @type {Record<string, Rule<any>>} */ required,
+  /** @type {Record<string, Rule<any>>} */ optional = {},
+) => object(required, optional, () => true);

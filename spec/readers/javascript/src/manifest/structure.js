@@ -3,7 +3,21 @@
 import { plain, Real } from "../json.js";
 import { isKnownFeature } from "./text.js";
 import {
-  boolean, count, float, hash, index, integer, invalid, list, matching, object, oneOf, open, positive, record, string,
+  boolean,
+  count,
+  float,
+  hash,
+  index,
+  integer,
+  invalid,
+  list,
+  matching,
+  object,
+  oneOf,
+  open,
+  positive,
+  record,
+  string,
   text,
 } from "./rules.js";
 
@@ -31,7 +45,12 @@ const convexEntry = object(
     table: object({ file: string, u: count }, { step_norms: count, gram: count, free: boolean }),
     digest: hash,
   },
-  { file: string, data: count, shards: list(object({ file: string, data: count, tensors: positive }), 1), ...common },
+  {
+    file: string,
+    data: count,
+    shards: list(object({ file: string, data: count, tensors: positive }), 1),
+    ...common,
+  },
 );
 const fullEntry = object(
   { timesteps, file: string, digest: hash },
@@ -86,15 +105,18 @@ const model = (value, where, later) => {
   const result = modelKeys(value, where, later);
   const isConvNet = result.family === "ConvNet";
   for (const key of ["depth", "width"]) {
-    if (key in result !== isConvNet) throw invalid(`${where}.${key}`, isConvNet ? "there for a ConvNet" : "absent for this family");
+    if (key in result !== isConvNet)
+      throw invalid(`${where}.${key}`, isConvNet ? "there for a ConvNet" : "absent for this family");
   }
-  if ("factory" in result && result.family !== "other") throw invalid(`${where}.factory`, "absent for this family");
+  if ("factory" in result && result.family !== "other")
+    throw invalid(`${where}.factory`, "absent for this family");
   return result;
 };
 
 /** A plain value of a recipe. @type {Rule<string | number | boolean | null>} */
 const scalar = (value, where) => {
-  if (value === null || ["string", "number", "boolean"].includes(typeof value) || value instanceof Real) return plain(value);
+  if (value === null || ["string", "number", "boolean"].includes(typeof value) || value instanceof Real)
+    return plain(value);
   throw invalid(where, "a string, a number, true, false or null");
 };
 

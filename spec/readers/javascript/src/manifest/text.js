@@ -37,24 +37,34 @@ export function readText(bytes) {
   checkSize(bytes.length);
   const weight = weigh(bytes);
   if (weight > MAX_WEIGHT) {
-    throw new Refusal("manifest_too_large", `manifest.json has a weight of ${weight}; at most ${MAX_WEIGHT} are read`);
+    throw new Refusal(
+      "manifest_too_large",
+      `manifest.json has a weight of ${weight}; at most ${MAX_WEIGHT} are read`,
+    );
   }
   let json;
   try {
     json = parseJson(bytes);
   } catch (error) {
-    if (error instanceof JsonError) throw new Refusal("manifest_invalid", `manifest.json is no legal JSON: ${error.message}`);
+    if (error instanceof JsonError)
+      throw new Refusal("manifest_invalid", `manifest.json is no legal JSON: ${error.message}`);
     throw error;
   }
   if (!(json instanceof Map) || json.get("format") !== "trajfmt") {
-    throw new Refusal("not_a_bundle", 'manifest.json is not the manifest of a bundle: it has no "format": "trajfmt"');
+    throw new Refusal(
+      "not_a_bundle",
+      'manifest.json is not the manifest of a bundle: it has no "format": "trajfmt"',
+    );
   }
   checkVersion(json.get("version"));
   checkChecksum(bytes, json.get("checksum"));
   const features = json.get("requires_read");
   for (const feature of Array.isArray(features) ? features : []) {
     if (typeof feature === "string" && !isKnownFeature(feature)) {
-      throw new Refusal("unknown_feature", `the bundle needs the feature ${quoted(feature)}, which this reader does not know`);
+      throw new Refusal(
+        "unknown_feature",
+        `the bundle needs the feature ${quoted(feature)}, which this reader does not know`,
+      );
     }
   }
   return json;
@@ -66,7 +76,10 @@ export function readText(bytes) {
  */
 export function checkSize(bytes) {
   if (bytes > MAX_BYTES) {
-    throw new Refusal("manifest_too_large", `manifest.json has ${bytes} bytes; at most ${MAX_BYTES} are read`);
+    throw new Refusal(
+      "manifest_too_large",
+      `manifest.json has ${bytes} bytes; at most ${MAX_BYTES} are read`,
+    );
   }
 }
 
@@ -76,7 +89,10 @@ function checkVersion(version) {
   const major = version.get("major");
   const minor = version.get("minor");
   if (typeof major === "number" && typeof minor === "number" && major >= 0 && minor >= 0 && major !== 1) {
-    throw new Refusal("unknown_version", `the bundle has version ${major}.${minor} of the format; this reader knows 1`);
+    throw new Refusal(
+      "unknown_version",
+      `the bundle has version ${major}.${minor} of the format; this reader knows 1`,
+    );
   }
 }
 
@@ -92,11 +108,17 @@ function checkChecksum(bytes, checksum) {
   const digits = new TextEncoder().encode(checksum);
   const at = find(bytes, digits, 0);
   if (at < 0 || find(bytes, digits, at + 1) >= 0) {
-    throw new Refusal("hash_mismatch", "manifest.json: the digits of checksum must appear once, without escapes");
+    throw new Refusal(
+      "hash_mismatch",
+      "manifest.json: the digits of checksum must appear once, without escapes",
+    );
   }
   const hash = new Sha256().update(bytes.subarray(0, at)).update(new Uint8Array(64).fill(0x30));
   if (hash.update(bytes.subarray(at + 64)).hex() !== checksum) {
-    throw new Refusal("hash_mismatch", "manifest.json is damaged: its bytes do not have the sha256 that checksum states");
+    throw new Refusal(
+      "hash_mismatch",
+      "manifest.json is damaged: its bytes do not have the sha256 that checksum states",
+    );
   }
 }
 

@@ -26,7 +26,8 @@ export class AddressSource {
     } catch {
       throw new UsageError(`${quoted(address)} is not an address`);
     }
-    if (!["http:", "https:"].includes(url.protocol)) throw new UsageError(`${quoted(address)} must begin with http: or https:`);
+    if (!["http:", "https:"].includes(url.protocol))
+      throw new UsageError(`${quoted(address)} must begin with http: or https:`);
     url.pathname = url.pathname.replace(/\/*(manifest\.json)?$/, "/");
     url.hash = "";
     this.base = url;
@@ -97,7 +98,9 @@ export class AddressSource {
     if (!response.ok) throw refused(response);
     if (response.status !== 206) {
       const head = await collect(response, MAX_WHOLE, () => {
-        throw new SourceError(`${quoted(path)} is too large for a server that does not support range requests`);
+        throw new SourceError(
+          `${quoted(path)} is too large for a server that does not support range requests`,
+        );
       });
       return { size: head.length, head };
     }
@@ -111,7 +114,8 @@ export class AddressSource {
   async length(path) {
     const response = await request(this.url(path), {}, "HEAD");
     const length = response.headers.get("Content-Length");
-    if (!response.ok || length === null) throw new SourceError(`the server does not state the size of ${quoted(path)}`);
+    if (!response.ok || length === null)
+      throw new SourceError(`the server does not state the size of ${quoted(path)}`);
     return Number(length);
   }
 }

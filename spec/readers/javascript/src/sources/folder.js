@@ -142,7 +142,7 @@ async function cached(link, path) {
  */
 async function readAll(handle, offset, length, path) {
   const bytes = new Uint8Array(length);
-  for (let done = 0; done < length; ) {
+  for (let done = 0; done < length;) {
     const { bytesRead } = await handle.read(bytes, done, Math.min(length - done, 2 ** 30), offset + done);
     if (bytesRead === 0) throw changed(path);
     done += bytesRead;

@@ -13,8 +13,11 @@ export class PickedSource {
    * @param {Iterable<File> | Iterable<Picked>} files as of `<input type="file" webkitdirectory>`, or with their paths
    */
   constructor(files) {
-    const all = Array.from(files, (entry) =>
-      "path" in entry && "file" in entry ? entry : { path: entry.webkitRelativePath || entry.name, file: entry },
+    /** @type {Picked[]} */
+    const all = Array.from(/** @type {Iterable<File | Picked>} */ (files), (entry) =>
+      "path" in entry && "file" in entry
+        ? entry
+        : { path: entry.webkitRelativePath || entry.name, file: entry },
     );
     const manifests = all.filter(({ path }) => /(^|\/)manifest\.json$/.test(path));
     const depth = (/** @type {Picked} */ { path }) => path.split("/").length;
@@ -24,7 +27,11 @@ export class PickedSource {
     if (roots.length === 0) throw notABundle(all.length ? all[0].path.split("/")[0] : "nothing");
     const root = roots[0].path.slice(0, -"manifest.json".length);
     this.name = root.replace(/\/$/, "") || "picked files";
-    this.files = new Map(all.filter(({ path }) => path.startsWith(root)).map(({ path, file }) => [path.slice(root.length), file]));
+    this.files = new Map(
+      all
+        .filter(({ path }) => path.startsWith(root))
+        .map(({ path, file }) => [path.slice(root.length), file]),
+    );
   }
 
   /** @returns {Promise<Uint8Array>} */

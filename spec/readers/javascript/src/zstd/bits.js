@@ -48,7 +48,8 @@ export class BackwardBits {
    * @param {number} end
    */
   constructor(bytes, start, end) {
-    if (end <= start || end > bytes.length || !bytes[end - 1]) throw new ZstdError("a stream without an end mark");
+    if (end <= start || end > bytes.length || !bytes[end - 1])
+      throw new ZstdError("a stream without an end mark");
     this.bytes = bytes;
     this.start = start;
     /** Number of bits that are left. Negative if more were read than there are. */

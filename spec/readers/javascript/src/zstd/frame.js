@@ -34,7 +34,7 @@ export function decodeFrame(bytes, size) {
   const state = { tree: null, lengths: null, offsets: null, matches: null, recent: [1, 4, 8] };
   let from = start;
   let at = 0;
-  for (let last = false; !last; ) {
+  for (let last = false; !last;) {
     if (from + 3 > bytes.length) throw new ZstdError("the frame ends early");
     const head = bytes[from] | (bytes[from + 1] << 8) | (bytes[from + 2] << 16);
     from += 3;
@@ -44,7 +44,8 @@ export function decodeFrame(bytes, size) {
     if (length > blockLimit || kind === 3) throw new ZstdError("a block is too large, or of an unknown kind");
     const stored = kind === 1 ? 1 : length;
     if (from + stored > bytes.length) throw new ZstdError("the frame ends early");
-    if (kind === 2) at = decodeBlock(bytes, from, from + length, state, out, at, Math.min(size, at + blockLimit));
+    if (kind === 2)
+      at = decodeBlock(bytes, from, from + length, state, out, at, Math.min(size, at + blockLimit));
     else {
       if (length > size - at) throw new ZstdError("the frame decodes to more than it declares");
       if (kind === 0) out.set(bytes.subarray(from, from + length), at);
@@ -85,7 +86,8 @@ function readHeader(bytes, size) {
     window = base + (base / 8) * (bytes[at] & 7);
     at += 1;
   }
-  for (let i = 0; i < dictionaryBytes; i++) if (bytes[at + i]) throw new ZstdError("the frame names a dictionary");
+  for (let i = 0; i < dictionaryBytes; i++)
+    if (bytes[at + i]) throw new ZstdError("the frame names a dictionary");
   at += dictionaryBytes;
   let declared = sizeCode === 1 ? 256 : 0;
   for (let i = 0; i < sizeBytes; i++) declared += bytes[at + i] * 256 ** i;

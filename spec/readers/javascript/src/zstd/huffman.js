@@ -93,7 +93,8 @@ function decodeStream(tree, bytes, start, end, out) {
     out[i] = symbols[index];
     left -= bits[index];
   }
-  if (left !== 0 || i < out.length) throw new ZstdError("a stream of literals does not end with the last one");
+  if (left !== 0 || i < out.length)
+    throw new ZstdError("a stream of literals does not end with the last one");
 }
 
 /**

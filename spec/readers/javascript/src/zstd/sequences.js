@@ -12,7 +12,10 @@ import { buildFse, readFse, singleFse } from "./fse.js";
 
 // The predefined distributions, as a number per symbol.
 const LENGTHS = buildFse(
-  [4, 3, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3, 2, 1, 1, 1, 1, 1, -1, -1, -1, -1],
+  [
+    4, 3, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3, 2, 1, 1, 1, 1, 1, -1, -1,
+    -1, -1,
+  ],
   6,
 );
 const OFFSETS = buildFse([1, 1, 1, 1, 1, 1, 2, 2, 2, ...Array(15).fill(1), ...Array(5).fill(-1)], 5);
@@ -20,7 +23,30 @@ const MATCHES = buildFse([1, 4, 3, 2, 2, 2, 2, 2, 2, ...Array(37).fill(1), ...Ar
 
 // Extra bits of each code; the baselines follow from them.
 const LENGTH_BITS = [...Array(16).fill(0), 1, 1, 1, 1, 2, 2, 3, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
-const MATCH_BITS = [...Array(32).fill(0), 1, 1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+const MATCH_BITS = [
+  ...Array(32).fill(0),
+  1,
+  1,
+  1,
+  1,
+  2,
+  2,
+  3,
+  3,
+  4,
+  4,
+  5,
+  7,
+  8,
+  9,
+  10,
+  11,
+  12,
+  13,
+  14,
+  15,
+  16,
+];
 const LENGTH_BASE = baselines(LENGTH_BITS, 0);
 const MATCH_BASE = baselines(MATCH_BITS, 3);
 
@@ -152,7 +178,8 @@ function resolveOffset(value, length, recent) {
  * @param {number} limit
  */
 function copyLiterals(literals, from, to, out, at, limit) {
-  if (to > literals.length || to - from > limit - at) throw new ZstdError("more literals than there is room for");
+  if (to > literals.length || to - from > limit - at)
+    throw new ZstdError("more literals than there is room for");
   for (let i = from; i < to; i++) out[at++] = literals[i];
   return at;
 }

@@ -24,7 +24,7 @@ async function pick(folder) {
     entries
       .filter((entry) => entry.isFile())
       .map(async (entry) => {
-        const path = `${entry.parentPath ?? entry.path}/${entry.name}`;
+        const path = `${entry.parentPath}/${entry.name}`;
         return { path: path.slice(FOLDER.length), file: new Blob([await readFile(path)]) };
       }),
   );
@@ -41,7 +41,8 @@ describe("vectors in a folder", () => {
 });
 
 describe("bundles from picked files", () => {
-  for (const vector of bundles) it(vector.name, () => checkVector(vector, async (folder) => openFiles(await pick(folder))));
+  for (const vector of bundles)
+    it(vector.name, () => checkVector(vector, async (folder) => openFiles(await pick(folder))));
 });
 
 for (const ranges of [true, false]) {
@@ -52,7 +53,8 @@ for (const ranges of [true, false]) {
       server = await serve(FOLDER, { ranges });
     });
     after(() => server.close());
-    for (const vector of bundles) it(vector.name, () => checkVector(vector, (folder) => openAddress(server.address + folder)));
+    for (const vector of bundles)
+      it(vector.name, () => checkVector(vector, (folder) => openAddress(server.address + folder)));
   });
 }
 

@@ -29,7 +29,9 @@ export const FOLDER = fileURLToPath(new URL("../../../v1/vectors/", import.meta.
 /** @returns {Promise<Vector[]>} all vectors of the classes that this reader claims */
 export async function vectors() {
   const index = JSON.parse(await readFile(`${FOLDER}index.json`, "utf8"));
-  return index.vectors.filter((/** @type {Vector} */ vector) => vector.classes.some((name) => CLASSES.includes(name)));
+  return index.vectors.filter((/** @type {Vector} */ vector) =>
+    vector.classes.some((name) => CLASSES.includes(name)),
+  );
 }
 
 /** @typedef {import("../src/bundle.js").Bundle} Bundle */
@@ -94,7 +96,11 @@ async function checkTrajectory(trajectory, wanted) {
     assert.deepEqual([...(found?.keys() ?? [])].sort(), Object.keys(values).sort());
     for (const [name, value] of Object.entries(values)) {
       const got = found?.get(name)?.values();
-      assert.deepEqual(Array.from(got ?? [], String), [value].flat(Infinity).map(String), `buffer ${name} at ${t}`);
+      assert.deepEqual(
+        Array.from(got ?? [], String),
+        [value].flat(Infinity).map(String),
+        `buffer ${name} at ${t}`,
+      );
     }
   }
 }
@@ -108,7 +114,10 @@ async function checkInvalid(vector, open) {
   const reached = await refusalOf(vector.file, open);
   assert.ok(reached, "it was not refused");
   assert.equal(reached.error.code, vector.reason, reached.error.message);
-  assert.ok(stages.indexOf(reached.stage) <= stages.indexOf(vector.stage ?? "open"), `refused at the stage ${reached.stage}`);
+  assert.ok(
+    stages.indexOf(reached.stage) <= stages.indexOf(vector.stage ?? "open"),
+    `refused at the stage ${reached.stage}`,
+  );
 }
 
 /**

@@ -4,18 +4,26 @@ import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 
-const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".json": "application/json", ".svg": "image/svg+xml" };
+const TYPES = {
+  ".html": "text/html",
+  ".js": "text/javascript",
+  ".css": "text/css",
+  ".json": "application/json",
+  ".svg": "image/svg+xml",
+};
 
 /**
  * @param {string} root folder that is served
- * @param {{ ranges?: boolean, broken?: boolean }} [options] `broken`: answer every request with status 500
+ * @param {{ ranges?: boolean, broken?: boolean, cors?: boolean }} [options] `broken`: answer every request with
+ *   status 500; `cors`: let pages of other origins read, but not see Content-Range
  * @returns {Promise<{ address: string, requests: string[], close: () => void }>}
  */
-export async function serve(root, { ranges = true, broken = false } = {}) {
+export async function serve(root, { ranges = true, broken = false, cors = false } = {}) {
   /** @type {string[]} */
   const requests = [];
   const server = createServer(async (request, response) => {
     const path = normalize(decodeURIComponent(new URL(request.url ?? "/", "http://x").pathname));
+    if (cors) response.setHeader("Access-Control-Allow-Origin", "*");
     requests.push(`${path} ${request.headers.range ?? ""}`);
     if (broken) return void response.writeHead(500).end();
     let bytes;
@@ -26,7 +34,10 @@ export async function serve(root, { ranges = true, broken = false } = {}) {
     }
     const type = TYPES[/** @type {keyof typeof TYPES} */ (extname(path))] ?? "application/octet-stream";
     const range = ranges && /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "");
-    if (!range) return void response.writeHead(200, { "Content-Type": type, "Content-Length": bytes.length }).end(bytes);
+    if (!range)
+      return void response
+        .writeHead(200, { "Content-Type": type, "Content-Length": bytes.length })
+        .end(bytes);
     const from = Number(range[1]);
     const to = Math.min(Number(range[2]), bytes.length - 1);
     if (from > to) return void response.writeHead(416, { "Content-Range": `bytes */${bytes.length}` }).end();
