@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import trajfmt
-from trajfmt.encodings.convex.reader import ConvexTrajectory
+from trajfmt.encodings.convex.reader import ConvexTrajectory, interpolate
 from trajfmt.trajectory.rounding import narrow
 
 FOLDER = Path(__file__).parents[1] / "spec" / "v1" / "vectors"
@@ -48,7 +48,7 @@ def mixed(w: float, a: float, b: float, dtype: str) -> float:
         return b if w else a
     left = float(Fraction(float(Fraction(1) - Fraction(w))) * Fraction(a))
     right = float(Fraction(w) * Fraction(b))
-    return rounded(Fraction(left) + Fraction(right), "F64" if dtype == "F64" else dtype)
+    return rounded(Fraction(float(Fraction(left) + Fraction(right))), dtype)
 
 
 @pytest.mark.parametrize("dtype", FORMATS)
@@ -67,6 +67,27 @@ def test_rounding_is_that_of_exact_numbers(dtype: str) -> None:
     flat = flat[np.isfinite(flat)]
     found = narrow(flat, trajfmt.ParamLayout.of([("w", (1,))], dtype=dtype).numpy_dtype)  # type: ignore[arg-type]
     assert found.astype(np.float64).tolist() == [rounded(Fraction(x), dtype) for x in flat.tolist()]
+
+
+@pytest.mark.parametrize("dtype", FORMATS)
+def test_any_two_knots_mix_by_the_rule(dtype: str) -> None:
+    """Random bits of every finite number, and weights with and without a short fraction."""
+    layout = trajfmt.ParamLayout.of([("w", (64,))], dtype=dtype)  # type: ignore[arg-type]
+    rng = np.random.default_rng(3)
+    width = layout.numpy_dtype.itemsize
+    for w in (0.0, 1.0, 0.5, 0.75, 0.1, 1 / 3, 2.0**-60, 1 - 2.0**-53, *rng.random(6).tolist()):
+        raw = rng.integers(0, 256, (2, 64 * width), np.uint8).view(layout.numpy_dtype)
+        with np.errstate(invalid="ignore"):
+            finite = np.isfinite(raw.astype("f8"))
+        knots = np.where(finite, raw, np.zeros(64, layout.numpy_dtype))
+        out = np.empty(64, layout.numpy_dtype)
+        segment, weight = np.zeros(1, np.int64), np.array([w])
+        interpolate(lambda k, low, high, knots=knots: knots[k, low:high], layout, segment, weight, out)
+        a, b = knots.astype("f8").tolist()
+        right = np.array([mixed(w, x, y, dtype) for x, y in zip(a, b, strict=True)])
+        found = out.astype("f8")
+        zeros = (found == 0) & (right == 0)  # the rule of signs is that of the vectors
+        assert np.where(zeros, 0, found).tolist() == np.where(zeros, 0, right).tolist()
 
 
 Mix = Callable[[float, Any, Any], Any]

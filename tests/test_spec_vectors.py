@@ -54,6 +54,7 @@ def readable(bundle: trajfmt.Bundle, case: dict[str, Any]) -> list[tuple[Any, di
     """Return every trajectory that is not refused, with what is expected of it."""
     answers = expected(case)
     assert {n for n, answer in enumerate(answers) if answer is None} == set(bundle.refused)
+    assert ("1 of them refused" in repr(bundle)) is (len(bundle.refused) == 1)
     for number, reason in case.get("refused", {}).items():
         with pytest.raises(NotABundleError, match=f"trajectory {number}: ") as caught:
             bundle[int(number)]

@@ -116,7 +116,8 @@ class Bundle:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<trajfmt.Bundle {str(self.place)!r} {self.encoding}, {len(self)} trajectories>"
+        refused = f", {len(self.manifest.refused)} of them refused" if self.manifest.refused else ""
+        return f"<trajfmt.Bundle {str(self.place)!r} {self.encoding}, {len(self)} trajectories{refused}>"
 
 
 class BoundsError(UsageError, IndexError):

@@ -147,7 +147,7 @@ class BundleWriter:
             )
         number = len(self)
         files, entry = self._filing.place(written, number)
-        entry = msgspec.structs.replace(entry, origin=origin, requires_read=of_entry(entry))
+        entry = msgspec.structs.replace(entry, origin=origin)
         record = Record(entry, files, written.smoothed, list(written.rounding))
         self._journal.write(number, record, written.tables)
         self._take(record)
@@ -184,7 +184,7 @@ class BundleWriter:
         if not self._records:
             raise SourceError("nothing_to_convert", "no trajectory was added")
         files = [file for record in self._records for file in record.files]
-        entries = [_renumbered(record.entry, renumbered or {}) for record in self._records]
+        entries = [_complete(record.entry, renumbered or {}) for record in self._records]
         if self._encoding.has_tables:
             files.append(self._write_tables(entries))
         manifest = self._manifest(files, entries)
@@ -279,9 +279,9 @@ class BundleWriter:
             self.discard()
 
 
-def _renumbered(entry: Entry, renumbered: Mapping[int, int]) -> Entry:
-    """Return an entry with the new value of `origin.file`."""
-    origin = entry.origin
+def _complete(entry: Entry, renumbered: Mapping[int, int]) -> Entry:
+    """Return an entry with its features, and with the new value of `origin.file`."""
+    entry, origin = msgspec.structs.replace(entry, requires_read=of_entry(entry)), entry.origin
     if origin is None:
         return entry
     moved = Origin(renumbered.get(origin.file, origin.file), origin.trajectory)

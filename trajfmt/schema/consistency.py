@@ -129,7 +129,11 @@ def _check_features(
 ) -> None:
     """Require that the features in use are listed, and no others unless a later version explains them."""
     if (set(needed) - set(listed)) if manifest.version.minor > MINOR else listed != needed:
-        _invalid(f"{where}: `requires_read` must be {list(needed)}, got {list(listed)[:8]}", path)
+        _invalid(
+            f"{where}: `requires_read` must be {list(needed)}, got {list(listed)[:8]}; a bundle of an earlier"
+            " draft of the format must be written again",
+            path,
+        )
 
 
 def _check_entry(entry: Entry, manifest: Manifest, index: int, path: object) -> None:

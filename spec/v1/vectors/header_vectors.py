@@ -19,8 +19,13 @@ OFFSETS = b'"data_offsets":[0,12]'
 
 
 def swap(old: bytes, new: bytes) -> dict[str, Callable[[bytes], bytes]]:
-    """Return the option that replaces a part of a safetensors header."""
+    """Return the option that replaces the first occurrence of a part of a safetensors header."""
     return {"edit": lambda text: text.replace(old, new, 1)}
+
+
+def swap_all(old: bytes, new: bytes) -> dict[str, Callable[[bytes], bytes]]:
+    """Return the option that replaces a part of a safetensors header, at every timestep."""
+    return {"edit": lambda text: text.replace(old, new)}
 
 
 def knots() -> Iterator[tuple[str, str, bytes, bytes, str]]:
@@ -47,23 +52,16 @@ def knots() -> Iterator[tuple[str, str, bytes, bytes, str]]:
 
 
 def buffers() -> Iterator[tuple[str, str, bytes, bytes, str]]:
-    """Yield what is wrong with the header of module buffers: name, reason, old part, new part, why."""
-    other, first = "header_mismatch", b'"00000/m"'
-    yield "buffers-name-empty", other, b'"00002/n"', b'"00002/"', "a name that is empty"
-    yield (
-        "buffers-name-long",
-        other,
-        b'"00002/n"',
-        b'"00002/' + b"n" * 1025 + b'"',
-        "a long name",
-    )
+    """Yield what is wrong with the header of module buffers, at every timestep: as `knots` does."""
+    other, long = "header_mismatch", b"/" + b"n" * 1025 + b'"'
+    yield "buffers-name-empty", other, b'/n"', b'/"', "a name that is empty"
+    yield "buffers-name-long", other, b'/n"', long, "a name of 1,025 characters"
     yield "buffers-name-bare", other, b'"00002/n"', b'"n"', "a name without a timestep"
-    yield "buffers-time-spelled", other, b'"00002/n"', b'"2/n"', "a timestep of one digit"
+    yield "buffers-time-spelled", other, b'"00002/', b'"2/', "a timestep of one digit"
     yield "buffers-key", other, b'"shape":[2]', b'"x":1,"shape":[2]', "a key more in an entry"
     yield "buffers-dimensions", other, b'"shape":[2]', b'"shape":[1,1,1,1,1,1,1,1,2]', "nine dimensions"
-    yield "buffers-fraction", other, b"[0,8]", b"[0,8.0]", "an offset with a fraction"
-    empty = b'"00000/l":{"dtype":"F32","shape":[0,4503599627370496],"data_offsets":[0,0]},' + first
-    yield "buffers-empty-huge", other, first, empty, "no elements, with a dimension of 2^52"
+    yield "buffers-fraction", other, b'"shape":[2]', b'"shape":[2.0]', "a shape with a fraction"
+    yield "buffers-type-small", other, b'"F32","shape":[2]', b'"F4","shape":[16]', "items of half a byte"
     yield "buffers-metadata", "header_invalid", HEAD, b'{"__metadata__":7,"a"', "metadata that are a number"
     yield "buffers-start", "header_invalid", HEAD, b"\n" + HEAD, "a line end before the object"
 
@@ -80,9 +78,15 @@ def invalid() -> Iterator[tuple[str, Files, dict[str, Any]]]:
     for name, reason, old, new, why in buffers():
         yield (
             f"{name}.mct",
-            resealed(good, path, buffer_file(carried, **swap(old, new))),
+            resealed(good, path, buffer_file(carried, **swap_all(old, new))),
             refused(reason, why),
         )
+    huge = {t: {"m": np.empty((0, 2**52 - 1), "<f4"), "n": np.array(t, "<i8")} for t in (0, 2)}
+    why = "no elements, with a dimension of 2^52 - 1"
+    yield "buffers-empty-huge.mct", resealed(good, path, buffer_file(huge)), refused("header_mismatch", why)
+    less = buffer_file({0: carried[0]})
+    why = "nothing at the last knot"
+    yield "buffers-knot-absent.mct", resealed(good, path, less), refused("header_mismatch", why)
     beyond = (10**6).to_bytes(8, "little") + good[path][8:]
     why = "a header that ends after the file"
     yield "buffers-beyond-file.mct", resealed(good, path, beyond), refused("header_mismatch", why)

@@ -50,9 +50,13 @@ def carried() -> Iterator[Case]:
     yield "numbers-full", odd, put(n, f"{t}.numbers", [3]), "one number for two timesteps"
     yield "numbers-negative", "manifest_invalid", put(c, f"{t}.numbers", [-1, 0, 1]), "a negative number"
     path = "buffers/00000.safetensors"
-    yield "buffers-unlisted", odd, put(c, f"{t}.buffers", path), "buffers that are not listed"
-    yield "buffers-in-h5", odd, put(c, f"{t}.buffers", "tables/00000.h5"), "buffers in an HDF5 file"
+    b = put(c, f"{t}.requires_read", ["buffers"])
+    yield "buffers-unlisted", odd, put(b, f"{t}.buffers", path), "buffers that are not listed"
+    apart = put(b, f"{t}.buffers", "buffers/00000.h5")
+    apart["files"].insert(0, {**apart["files"][0], "path": "buffers/00000.h5"})
+    yield "buffers-in-h5", odd, apart, "buffers in an HDF5 file"
     three = put(put(c, f"{t}.knots", [0, 1, 2]), f"{t}.table.free", True)
+    three = put(three, f"{t}.requires_read", ["table.free"])
     three["files"][0]["bytes"] = 228
     yield "free-three-knots", odd, three, "free weights with three knots"
     yield "free-number", "manifest_invalid", put(c, f"{t}.table.free", 1), "free is not a boolean"

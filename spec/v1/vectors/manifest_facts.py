@@ -114,6 +114,9 @@ def limits() -> Iterator[Case]:
     empty = [{"name": "none", "shape": [0, 2**50], "dtype": "F32"}, *c["parameters"]]
     huge = put(put(c, "parameters", empty), "layers.0.parameters", [0, 1])
     yield "empty-parameter-beyond", "size_overflow", huge, "no elements, with a dimension of 2^50"
+    chunked = full("zstd")
+    del chunked["trajectories"][0]["chunks"]
+    yield "chunks-absent", "manifest_inconsistent", chunked, "codec zstd without the places of chunks"
     yield "key-proto", bad, put(c, "files.0.__proto__", {"bytes": 1}), "an unknown key that is `__proto__`"
     yield "key-constructor", bad, {**c, "constructor": {}}, "an unknown key that is `constructor`"
     old, new = b'{"__proto__":1}', b'{"__proto__":1,"__proto__":1}'
@@ -133,6 +136,9 @@ def order() -> Iterator[Case]:
     yield "order-path-shape", "path_unsafe", unsafe, "paths go before shapes"
     big = put(twice, f"{p}.shape", [2**53 - 1])
     yield "order-shape-names", "size_overflow", big, "shapes go before names"
+    wide = [{"name": "w", "shape": [2**49], "dtype": "F32"}] * 5
+    heavy = put(put(c, "parameters", wide), "layers.0.parameters", [0, 1, 2, 3, 4])
+    yield "order-weights-names", "size_overflow", heavy, "the sum of all shapes goes before names"
     beyond = put(twice, f"{t}.table.u", 2000)
     yield "order-names-regions", "manifest_inconsistent", beyond, "names go before regions"
     feature = put(put(c, "requires_read", ["dtype.F16"]), f"{t}.data", 2000)

@@ -144,6 +144,14 @@ def versions() -> Iterator[Case]:
     yield "feature-first", "unknown_feature", {**feature, "what": 1}, "features go before unknown keys"
     yield "version-absent", "manifest_invalid", without(c, "version"), "no version"
     yield "version-text", "manifest_invalid", {**c, "version": "1.0"}, "a version that is a string"
+    yield (
+        "version-major-text",
+        "manifest_invalid",
+        put(c, "version.major", "1"),
+        "a major version as text",
+    )
+    odd = put(put(c, "version.major", 2), "version.minor", "0")
+    yield "version-minor-text", "manifest_invalid", odd, "another major version, and a minor that is a string"
     fraction = respelled(c, b'"major":1', b'"major":1.0')
     yield "version-fraction", "manifest_invalid", fraction, "1.0 is not an integer"
     yield "feature-undeclared", "manifest_inconsistent", put(z, "requires_read", []), "zstd, not declared"
@@ -197,6 +205,7 @@ def structure() -> Iterator[Case]:
     twice = [*c["parameters"], *c["parameters"]]
     layers = put(c, "layers.0.parameters", [0, 1])
     yield "names-equal", odd, put(layers, "parameters", twice), "two parameters of one name"
+    yield "name-metadata", odd, put(c, f"{p}.name", "__metadata__"), "a name that safetensors reserves"
     mixed = [*c["parameters"], {"name": "v", "shape": [1], "dtype": "F16"}]
     yield "dtypes-mixed", odd, put(layers, "parameters", mixed), "two element types"
     yield "layers-incomplete", odd, put(c, "parameters", [mixed[0], {**mixed[0], "name": "v"}]), "no layer"

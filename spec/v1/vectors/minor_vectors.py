@@ -88,11 +88,14 @@ def invalid() -> Iterator[Case]:
     yield "minor-feature", new, late, "version 1.1: a new feature of all trajectories"
     yield "minor-null", bad, later(put(c, f"{t}.origin", None)), "version 1.1: a known key is null"
     yield "minor-type", bad, later(put(c, f"{t}.knots", "all")), "version 1.1: a known key of another type"
+    yield "minor-provenance", bad, later({**c, "provenance": []}), "version 1.1: the provenance is a list"
     why = "version 1.1: a feature in use that is not listed"
     yield "minor-undeclared", odd, later(put(e, f"{t}.requires_read", [])), why
     yield "minor-negative", bad, later(c, -1), "a negative minor version"
     yield "minor-text", bad, later(c, "1"), "a minor version that is a string"  # type: ignore[arg-type]
     yield "feature-empty", new, put(c, "requires_read", [""]), "a feature without a name is not known"
+    yield "feature-number", bad, put(c, "requires_read", [7]), "a feature that is a number"
+    yield "feature-list", bad, put(c, "requires_read", [["codec.zstd"]]), "a feature that is a list"
     why = "a feature without a name in an entry: no text"
     yield "entry-feature-empty", bad, put(c, f"{t}.requires_read", [""]), why
     why = "the features of an entry are no list"

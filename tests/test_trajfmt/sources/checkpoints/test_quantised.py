@@ -72,6 +72,7 @@ def test_names_alone_do_not_make_weights_quantised(tmp_path: Path) -> None:
     folder.mkdir()
     for t in range(2):
         torch.save(
-            {"a.qweight": torch.full((3,), float(t)), "observer.absmax": torch.ones(1)}, folder / f"step_{t}.pt"
+            {"a.qweight": torch.full((3,), float(t)), "observer.absmax": torch.ones(1)},
+            folder / f"step_{t}.pt",
         )
     assert opened(folder)[1][0].timesteps == 2
