@@ -57,6 +57,15 @@ def test_unit(name: str) -> None:
     assert "# fail 0" in node("--test", "--test-reporter=tap", f"tests/{name}.test.js")
 
 
+def test_readme() -> None:
+    """The example of its README runs."""
+    example = re.search(r"```js\n(.*?)```", (READER / "README.md").read_text(), re.DOTALL)
+    assert example is not None
+    said = node("--input-type=module", "--eval", example[1])
+    assert said.startswith("convex 5 {")
+    assert said.endswith("knots/00000.safetensors sound\ntables/00000.h5 sound\n")
+
+
 @pytest.mark.skipif(
     not any(map(shutil.which, BROWSERS)) and "CHROMIUM" not in os.environ, reason="needs Chromium"
 )
