@@ -1,7 +1,7 @@
 /** Weights of a trajectory of the encoding `full` (section 5). */
 
+import { undoCodes } from "./archive.js";
 import { Refusal, quoted } from "./errors.js";
-import { own } from "./items.js";
 import { ZstdError, decodeFrame } from "./zstd/frame.js";
 
 /** @typedef {import("./manifest/types.js").Manifest} Manifest */
@@ -22,8 +22,8 @@ export class FullWeights {
     this.entry = entry;
     this.read = read;
     this.path = /** @type {string} */ (entry.file);
-    /** The timestep that was decoded last, because the next one starts from it in the codec `archive`. */
-    this.last = { t: -1, row: /** @type {Uint8Array} */ (new Uint8Array()) };
+    /** The timestep that was decoded last, and the one before: in the codec `archive`, the next starts from them. */
+    this.last = noRows(-1);
   }
 
   /**
@@ -37,16 +37,20 @@ export class FullWeights {
       return this.read(this.path, /** @type {number} */ (this.entry.data) + t * bytes, bytes);
     if (codec?.name !== "archive") return this.row(t);
     const keyframe = t - (t % /** @type {number} */ (codec.keyframe));
-    let { t: from, row } = this.last;
-    if (from < keyframe || from > t) {
-      row = await this.row(keyframe);
-      from = keyframe;
-    }
+    let { t: from, row, before } = this.last;
+    if (from < keyframe || from > t)
+      ({ t: from, row, before } = { ...noRows(keyframe), row: await this.row(keyframe) });
+    const chunk = /** @type {number} */ (codec.chunk);
+    const count = Math.ceil(elements / chunk);
+    const { slopes } = this.entry.chunks;
     while (from < t) {
-      from += 1;
-      row = addCodes(row, await this.row(from), width);
+      const next = from + 1;
+      const slopeOf = (/** @type {number} */ i) => slopes?.[next * count + i] ?? 0;
+      const codes = await this.row(next);
+      [row, before] = [undoCodes(codes, row, from === keyframe ? null : before, width, chunk, slopeOf), row];
+      from = next;
     }
-    this.last = { t, row };
+    this.last = { t, row, before };
     return row.slice();
   }
 
@@ -112,24 +116,10 @@ export class FullWeights {
   }
 }
 
-const TYPES = { 2: Uint16Array, 4: Uint32Array, 8: BigUint64Array };
-
 /**
- * Undo the codes of the codec `archive` (5.3): bits of a timestep from those of the one before.
- * @param {Uint8Array} before
- * @param {Uint8Array} codes
- * @param {number} width
- * @returns {Uint8Array}
+ * @param {number} t
+ * @returns {{ t: number, row: Uint8Array, before: Uint8Array }}
  */
-function addCodes(before, codes, width) {
-  const Type = TYPES[/** @type {2 | 4 | 8} */ (width)];
-  const bits = new Type(own(before));
-  const code = new Type(own(codes));
-  if (bits instanceof BigUint64Array && code instanceof BigUint64Array) {
-    for (let i = 0; i < bits.length; i++) bits[i] += (code[i] >> 1n) ^ -(code[i] & 1n);
-  } else {
-    const [small, add] = /** @type {[Uint32Array, Uint32Array]} */ ([bits, code]);
-    for (let i = 0; i < small.length; i++) small[i] += (add[i] >>> 1) ^ -(add[i] & 1);
-  }
-  return new Uint8Array(bits.buffer);
+function noRows(t) {
+  return { t, row: new Uint8Array(), before: new Uint8Array() };
 }

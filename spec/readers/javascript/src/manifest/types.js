@@ -6,7 +6,7 @@
  * @typedef {{ path: string, bytes: number, sha256: string }} FileEntry
  * @typedef {{ file: string, data: number, tensors: number }} Shard
  * @typedef {{ file: string, u: number, step_norms?: number, gram?: number, free?: boolean }} Table
- * @typedef {{ offsets: number[], sizes: number[] }} Chunks
+ * @typedef {{ offsets: number[], sizes: number[], slopes?: number[] }} Chunks
  *
  * @typedef {object} Entry an entry of `trajectories`
  * @property {number} timesteps
