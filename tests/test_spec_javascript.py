@@ -51,7 +51,7 @@ def test_vectors() -> None:
     assert f"vectors passed: {expected} of {expected}, classes weights and full" in said
 
 
-@pytest.mark.parametrize("name", ["archive", "items", "json", "sources", "zstd"])
+@pytest.mark.parametrize("name", ["archive", "items", "json", "sources", "tables", "zstd"])
 def test_unit(name: str) -> None:
     """The tests of the reader's parts pass."""
     assert "# fail 0" in node("--test", "--test-reporter=tap", f"tests/{name}.test.js")
