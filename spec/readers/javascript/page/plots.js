@@ -13,7 +13,7 @@ import { count, make, short, svg } from "./elements.js";
  * @property {Series[]} series
  * @property {string} x name of the axis
  * @property {string} y name of the axis
- * @property {number[]} [marks] positions of vertical lines
+ * @property {number[]} [marks] positions of vertical lines; in a map, points that straight lines join
  * @property {boolean} [map] both axes have the same scale, and the position along the line is the index
  * @property {number} [floor] where the y axis begins
  */
@@ -94,7 +94,7 @@ export function plot(chart) {
       if (index === state.picked) line.classList.add("chosen");
       canvas.append(line);
     }
-    if (chart.map) canvas.append(...ends(chart.series[0], px, py));
+    if (chart.map) canvas.append(...chords(chart, px, py), ...ends(chart.series[0], px, py));
     if (state.at >= 0) canvas.append(...cursor(chart, lines, state, px, py));
   };
 
@@ -218,7 +218,7 @@ function frame({ x, y, marks = [], map }, scales, px, py, width) {
       parts.push(svg("line", { class: "grid", x1: px(value), x2: px(value), y1: MARGIN.top, y2: bottom }));
     parts.push(svg("text", { x: px(value), y: bottom + 18, "text-anchor": "middle" }, short(value)));
   }
-  if (marks.length <= 50) {
+  if (!map && marks.length <= 50) {
     for (const value of marks)
       parts.push(svg("line", { class: "knot", x1: px(value), x2: px(value), y1: MARGIN.top, y2: bottom }));
   }
@@ -247,6 +247,20 @@ function points({ xs, ys }, px, py) {
       result.push(`${px(xs[i]).toFixed(2)},${py(ys[i]).toFixed(2)}`);
   }
   return result.join(" ");
+}
+
+/**
+ * Straight lines between the marked points of a map.
+ * @param {Chart} chart
+ * @param {Scale} px
+ * @param {Scale} py
+ */
+function chords({ series: [{ xs, ys }], marks = [] }, px, py) {
+  const at = (/** @type {number} */ i) => `${px(xs[i]).toFixed(2)},${py(ys[i]).toFixed(2)}`;
+  const dots = marks
+    .slice(1, -1)
+    .map((i) => svg("circle", { class: "dot c0", r: 3, cx: px(xs[i]), cy: py(ys[i]) }));
+  return marks.length ? [svg("polyline", { class: "chord", points: marks.map(at).join(" ") }), ...dots] : [];
 }
 
 /**
@@ -325,7 +339,9 @@ function colour(index, lines) {
  */
 function hint({ series, map }, drawn) {
   if (drawn < series.length) return `${count(drawn)} of ${count(series.length)} lines are drawn.`;
-  return map ? "" : "Point at the chart, or focus it and use the arrow keys.";
+  return map
+    ? "Dashed: the straight lines between the knots."
+    : "Point at the chart, or focus it and use the arrow keys.";
 }
 
 /**

@@ -195,6 +195,7 @@ async function pathFigure(bundle, trajectory, fail) {
           x: `shows ${percent} of the variance`,
           y: "",
           map: true,
+          marks: trajectory.entry.knots,
         }),
     });
   }

@@ -112,7 +112,8 @@ describe("the page", { skip: path ? false : "no Chromium" }, () => {
     ]);
     for (let view = 1; view < 4; view++) {
       await browser.value(`document.querySelectorAll("#chart-path input")[${view}].click()`);
-      await browser.until("document.querySelectorAll('#chart-path polyline').length === 1");
+      await browser.until("document.querySelectorAll('#chart-path .series').length === 1");
+      assert.equal((await all("#chart-path .chord")).length, view === 1 ? 1 : 0);
     }
   });
 
