@@ -10,6 +10,9 @@ import { Sha256 } from "./sha256.js";
 import { Weights } from "./weights.js";
 
 /** @typedef {import("./manifest/types.js").Manifest} Manifest */
+
+/** Bytes of a weight vector that are held in memory at most. */
+const MAX_WEIGHTS = 2 ** 31;
 /** @typedef {import("./convex.js").Files} Files */
 /** @typedef {import("./tables.js").Matrix} Matrix */
 
@@ -82,6 +85,10 @@ export class Trajectory {
    */
   async weights(t) {
     this.checkTime(t);
+    const size = this.manifest.elements * this.manifest.width;
+    if (size > MAX_WEIGHTS) {
+      throw new UsageError(`weights of ${size} bytes are too large; this reader holds at most ${MAX_WEIGHTS}`);
+    }
     const bytes = await (this.convex ?? /** @type {FullWeights} */ (this.full)).at(t);
     return new Weights(this.manifest, t, bytes);
   }

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 
 import { SourceError, UsageError, openAddress, openFiles, openFolder } from "../src/node.js";
+import { changeManifest, makeFull } from "./made.js";
 import { serve } from "./server.js";
 import { FOLDER } from "./vectors.js";
 
@@ -102,6 +103,18 @@ test("times outside of the trajectory are errors of usage", async () => {
     openFolder(TWO).then((bundle) => bundle.trajectory(1)),
     UsageError,
   );
+});
+
+test("weights that no memory holds are refused before it is asked for", async () => {
+  const folder = await mkdtemp(join(work, "huge-"));
+  await makeFull(folder, { elements: 4, timesteps: 2 });
+  await changeManifest(folder, (manifest) => {
+    manifest.parameters[0].shape = [2 ** 30];
+    manifest.files[0].bytes = 2 ** 33;
+  });
+  await truncate(join(folder, "theta/00000.h5"), 2 ** 33);
+  const bundle = await openFolder(folder);
+  await assert.rejects(bundle.trajectory(0).weights(0), UsageError);
 });
 
 test("one parameter has its shape and its values", async () => {
