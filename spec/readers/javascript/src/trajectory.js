@@ -87,7 +87,9 @@ export class Trajectory {
     this.checkTime(t);
     const size = this.manifest.elements * this.manifest.width;
     if (size > MAX_WEIGHTS) {
-      throw new UsageError(`weights of ${size} bytes are too large; this reader holds at most ${MAX_WEIGHTS}`);
+      throw new UsageError(
+        `weights of ${size} bytes are too large; this reader holds at most ${MAX_WEIGHTS}`,
+      );
     }
     const bytes = await (this.convex ?? /** @type {FullWeights} */ (this.full)).at(t);
     return new Weights(this.manifest, t, bytes);
