@@ -52,7 +52,11 @@ FULL: dict[str, Any] = {
     "requires_write": [],
     "trajectories": [
         {
-            "chunks": {"offsets": [10, 20, 30, 40], "sizes": [10, 10, 10, 10]},
+            "chunks": {
+                "offsets": [10, 20, 30, 40],
+                "sizes": [10, 10, 10, 10],
+                "slopes": [0, 0, 0, 0],
+            },
             "digest": HASH,
             "file": "theta/00000.h5",
             "timesteps": 2,

@@ -22,10 +22,10 @@ def partly(tmp_path: Path) -> Path:
 
 
 def test_inspect_says_which_trajectory_is_refused_and_why(traj: Any, partly: Path) -> None:
-    """The facts are those of the readable one, and the count is that of all."""
+    """The facts are those of the readable one; the number of trajectories and timesteps is that of both."""
     found = json.loads(traj("inspect", partly, "--json").out)
     assert (found["version"], found["newer"]) == ("1.1", True)
-    assert (found["trajectories"], found["timesteps"]) == (2, [4, 4])
+    assert (found["trajectories"], found["timesteps"]) == (2, [3, 4])
     assert list(found["refused"]) == ["1"]
     assert found["refused"]["1"].startswith(WHY)
     shown = " ".join(traj("inspect", partly).out.replace("│", " ").split())

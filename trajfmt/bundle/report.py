@@ -79,7 +79,7 @@ class Summary:
     trajectories: int
     refused: dict[int, str]
     """Why a trajectory cannot be read, by its number: it needs a feature that this library does not know.
-    Facts about single trajectories are those of the others."""
+    What is said of single trajectories is said of the others, but for the number of timesteps."""
 
     newer: bool
     """Whether the version is later than that of this library, so that the bundle may hold more than is
@@ -155,7 +155,7 @@ def summarize(path: str | os.PathLike[str] | Address) -> Summary:
     """
     bundle = bundles.open(path)
     manifest, layout = bundle.manifest, bundle.layout
-    lengths = [entry.timesteps for entry in manifest.trajectories] or [0]
+    lengths = _lengths(manifest) or [0]
     entries: Sequence[Entry] = manifest.trajectories
     facts = encoding_of_manifest(manifest).describe(manifest, layout)
     numbers = [number for entry in entries for number in (entry.numbers or ())]
@@ -201,8 +201,7 @@ def _storage(bundle: Bundle, facts: Facts) -> Storage:
         rest = sum(parts.pop(part) for part in small)
         parts["others"] = parts.get("others", 0) + rest
     parts["manifest"] = bundle.manifest_bytes
-    timesteps = sum(entry.timesteps for entry in manifest.trajectories)
-    buffer = timesteps * bundle.layout.nbytes
+    buffer = sum(_lengths(manifest)) * bundle.layout.nbytes
     source = _source_bytes(manifest, buffer)
     return Storage(
         total=total,
@@ -213,6 +212,11 @@ def _storage(bundle: Bundle, facts: Facts) -> Storage:
         eq11=buffer,
         eq12=facts.eq12,
     )
+
+
+def _lengths(manifest: Manifest) -> list[int]:
+    """Return the number of timesteps of every trajectory, also of those that are refused, in any order."""
+    return [entry.timesteps for entry in (*manifest.trajectories, *manifest.refused.values())]
 
 
 def _source_bytes(manifest: Manifest, buffer: int) -> int | None:

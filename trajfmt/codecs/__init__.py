@@ -7,6 +7,6 @@ Modules:
     codec: `Codec`, the interface of every codec.
     none: uncompressed, contiguous timesteps, which can be memory-mapped.
     zstd: byte-shuffled chunks in zstd frames.
-    archive: integer differences between consecutive timesteps in zstd frames.
+    archive: integer differences from weights predicted by the timesteps before, in zstd frames.
     table: all codecs by their names in the manifest.
 """

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Bits", "Codec", "Filter", "unsigned"]
+__all__ = ["Bits", "Codec", "Encoded", "Filter", "Unsigned", "unsigned"]
 
-Bits = NDArray[np.generic]
+Bits = NDArray[np.unsignedinteger[Any]]
 """Weights viewed as little-endian unsigned integers of the same width."""
+
+Unsigned = np.dtype[np.unsignedinteger[Any]]
+"""The type of such integers."""
+
+
+class Encoded(NamedTuple):
+    """An encoded chunk."""
+
+    data: bytes
+    """The bytes that are stored."""
+
+    slope: int = 0
+    """The slope of the prediction, which `Codec.decode` needs. Stored if the codec has keyframes."""
 
 
 class Filter(NamedTuple):
@@ -41,18 +54,18 @@ class Codec:
     """Whether the HDF5 dataset has an integer type. True if chunks do not decode to weights on their own."""
 
     keyframe: int | None = None
-    """Distance in timesteps between keyframes; None if no timestep depends on the previous one."""
+    """Distance in timesteps between keyframes; None if no timestep depends on those before it."""
 
     filters: tuple[Filter, ...] = ()
     """HDF5 filter pipeline that decodes a chunk."""
 
-    encode: Callable[[Bits, Bits | None], bytes] | None = None
-    """Encode a chunk. Called with the bits of the chunk `(n,)`, and with the bits of the same chunk at the
-    previous timestep `(n,)`, or None at a keyframe."""
+    encode: Callable[[Bits, Sequence[Bits]], Encoded] | None = None
+    """Encode a chunk. Called with the bits of the chunk `(n,)`, and with the bits of the same chunk `(n,)` at
+    up to two timesteps before it, the nearest first: those since the last keyframe, so none at a keyframe."""
 
-    decode: Callable[[bytes, int, np.dtype[np.generic], Bits | None], Bits] | None = None
-    """Decode a chunk to bits `(n,)`. Called with its bytes, n, the integer type of the bits, and the bits of
-    the same chunk at the previous timestep, or None at a keyframe.
+    decode: Callable[[bytes, Bits, Sequence[Bits], int], None] | None = None
+    """Decode a chunk. Called with its bytes, an array for the bits `(n,)`, which it fills, the same chunk at
+    earlier timesteps as for `encode`, and its slope.
 
     Raises `CorruptError` with reason `chunk_invalid` unless the bytes hold exactly n elements. Bytes from an
     untrusted file must not make it allocate more than that.
@@ -69,7 +82,7 @@ class Codec:
         return self.encode is not None
 
 
-def unsigned(dtype: np.dtype[np.generic]) -> np.dtype[np.generic]:
+def unsigned(dtype: np.dtype[np.generic]) -> Unsigned:
     """Return the little-endian unsigned integer type as wide as `dtype`.
 
     Example:

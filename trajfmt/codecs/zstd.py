@@ -5,18 +5,26 @@ Frames may come from untrusted files. A frame is decoded only if it declares exa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import zstandard
+from numpy.typing import NDArray
 
-from trajfmt.codecs.codec import Bits, Codec, Filter
+from trajfmt.codecs.codec import Bits, Codec, Encoded, Filter, unsigned
 from trajfmt.errors import CorruptError
 
 __all__ = ["CODEC", "LEVEL", "MAX_WINDOW", "compress", "decompress"]
 
 LEVEL: Final = 1
-"""zstd compression level. On float32 weights, level 9 is 7 to 10 times slower and saves nothing."""
+"""zstd compression level. On float32 weights, higher levels are slower and save nothing."""
+
+_PARAMETERS: Final = zstandard.ZstdCompressionParameters.from_level(
+    LEVEL, min_match=7, hash_log=6, write_checksum=True
+)
+"""In weights, strings of bytes repeat by chance only. Searching little makes frames smaller, and faster to
+write and to read."""
 
 MAX_WINDOW: Final = 2**23
 """Largest window of a frame in bytes, which is the size of the largest chunk. A decoder may reserve it."""
@@ -26,20 +34,26 @@ def compress(chunk: Bits) -> bytes:
     """Shuffle the bytes of a contiguous 1-D chunk and compress them into one zstd frame.
 
     The shuffle is HDF5 filter 2. The frame, HDF5 filter 32015, declares its content size and has a checksum.
+    Every plane of bytes begins a new block, so that the statistics of a block are those of one plane, and
+    planes of noise are copied.
     """
-    planes = np.ascontiguousarray(chunk.view(np.uint8).reshape(-1, chunk.dtype.itemsize).T)
-    packer = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True, write_content_size=True)
-    return packer.compress(planes.data.cast("B"))
+    bits = chunk.view(unsigned(chunk.dtype))
+    packer = zstandard.ZstdCompressor(compression_params=_PARAMETERS).compressobj(size=bits.nbytes)
+    parts = []
+    for i in range(bits.itemsize):
+        parts.append(packer.compress((bits >> (8 * i)).astype(np.uint8).data))
+        parts.append(packer.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK))
+    return b"".join([*parts, packer.flush()])
 
 
-def decompress(frame: bytes, count: int, dtype: np.dtype[np.generic]) -> Bits:
-    """Decompress a frame and return the elements of its chunk `(count,)`.
+def decompress(frame: bytes, out: NDArray[np.generic]) -> None:
+    """Decompress a frame into an array for the elements of its chunk `(n,)`.
 
     Raises:
         CorruptError: the frame declares another size, has no checksum, needs a dictionary or too large a
             window, or does not decode.
     """
-    expected = count * dtype.itemsize
+    expected = out.nbytes
     try:
         found = zstandard.frame_content_size(frame)
         if found != expected:
@@ -60,16 +74,17 @@ def decompress(frame: bytes, count: int, dtype: np.dtype[np.generic]) -> Bits:
         raise CorruptError("chunk_invalid", f"a chunk does not decode: {exc}") from exc
     if len(plain) != expected:
         raise CorruptError("chunk_invalid", f"a chunk must hold {expected} bytes, got {len(plain)}")
-    planes = np.frombuffer(plain, np.uint8).reshape(dtype.itemsize, count)
-    return np.ascontiguousarray(planes.T).view(dtype).reshape(count)
+    items = out.view(np.uint8).reshape(-1, out.itemsize)
+    for i, plane in enumerate(np.frombuffer(plain, np.uint8).reshape(out.itemsize, -1)):
+        items[:, i] = plane
 
 
-def _encode(bits: Bits, _previous: Bits | None) -> bytes:
-    return compress(bits)
+def _encode(bits: Bits, _earlier: Sequence[Bits]) -> Encoded:
+    return Encoded(compress(bits))
 
 
-def _decode(frame: bytes, count: int, dtype: np.dtype[np.generic], _previous: Bits | None) -> Bits:
-    return decompress(frame, count, dtype)
+def _decode(frame: bytes, out: Bits, _earlier: Sequence[Bits], _slope: int) -> None:
+    decompress(frame, out)
 
 
 CODEC: Final = Codec(

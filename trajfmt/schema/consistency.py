@@ -233,11 +233,14 @@ def _check_full(
         _invalid(f"trajectory {index}: codec `none` requires `data`, other codecs require `chunks`", path)
     if entry.chunks is not None:
         count = entry.timesteps * -(-layout.size // (codec.chunk or 1))
-        offsets, lengths = entry.chunks.offsets, entry.chunks.sizes
-        if len(offsets) != count or len(lengths) != count:
+        offsets, lengths, slopes = entry.chunks.offsets, entry.chunks.sizes, entry.chunks.slopes
+        if (slopes is None) != (codec.keyframe is None):
+            _invalid(f"trajectory {index}: codecs with keyframes require `slopes`, others have none", path)
+        found = [len(values) for values in (offsets, lengths, slopes) if values is not None]
+        if any(length != count for length in found):
             _invalid(
-                f"trajectory {index}: expected {count} chunks, got {len(offsets)} offsets and"
-                f" {len(lengths)} sizes",
+                f"trajectory {index}: expected {count} chunks, got {found[0]} offsets, {found[1]} sizes"
+                + "".join(f" and {length} slopes" for length in found[2:]),
                 path,
             )
 

@@ -150,14 +150,17 @@ def _existing(name: str | None) -> list[str]:
     return [] if name is None else [name]
 
 
-class ChunkTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The positions of the compressed chunks of `theta`, ordered by timestep, then by element."""
+class ChunkTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The compressed chunks of `theta` or `delta`, ordered by timestep, then by element."""
 
     offsets: list[Count]
     """Byte offset of each chunk in the file."""
 
     sizes: list[Count]
     """Compressed size of each chunk in bytes."""
+
+    slopes: list[Annotated[int, msgspec.Meta(ge=-1, le=4)]] | None = None
+    """Slope of the prediction of each chunk, in quarters of the last step, for codec `archive`."""
 
 
 class FullEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):

@@ -12,7 +12,8 @@ from typing import Final
 __all__ = ["MAX_MANIFEST_WEIGHT", "weight"]
 
 MAX_MANIFEST_WEIGHT: Final = 7_000_000
-"""Largest weight of a manifest. It suffices for 3.4 million chunks, or for 60,000 trajectories."""
+"""Largest weight of a manifest. It suffices for 3.4 million chunks (2.3 million with slopes), or for 60,000
+trajectories."""
 
 
 def weight(text: bytes) -> int:

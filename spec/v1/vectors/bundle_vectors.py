@@ -95,16 +95,22 @@ def valid() -> Iterator[Vector]:
     files = full([walk(9, 3, NET, never, "F32")], {"name": "zstd", "chunk": 4})
     yield "full-zstd.mtt", files, {"purpose": "codec zstd; three chunks per timestep, the last one padded"}
 
-    files = full([walk(10, 5, NET, {}, "F32")], {"name": "archive", "chunk": 5, "keyframe": 2})
+    files = full([walk(10, 9, NET, {}, "F32")], {"name": "archive", "chunk": 5, "keyframe": 4})
     yield (
         "full-archive.mtt",
         files,
-        {"purpose": "codec archive; changes of sign; a padded chunk"},
+        {"purpose": "codec archive; every slope; changes of sign; a padded chunk"},
     )
 
     files = full([walk(11, 4, NET, {}, "F16")], {"name": "archive", "chunk": 9, "keyframe": 8}, dtype="F16")
     why = "codec archive on 16 bits; fewer timesteps than a keyframe distance"
     yield "full-archive-f16.mtt", files, {"purpose": why}
+
+    wild = np.array([[0.0, -0.0, 5e-324, -5e-324, 1.7976931348623157e308, -1.7976931348623157e308, 1, -1, 2]])
+    wild = np.concatenate([np.roll(wild, 2 * t, 1) for t in range(9)])
+    files = full([wild], {"name": "archive", "chunk": 4, "keyframe": 9}, dtype="F64")
+    why = "codec archive on 64 bits; zeros, denormal and largest numbers; products that wrap around"
+    yield "full-archive-f64.mtt", files, {"purpose": why}
 
     yield from carrying()
     yield from imported()
@@ -120,7 +126,7 @@ def carrying() -> Iterator[Vector]:
     theta = walk(12, 4, NET, {}, "BF16")
     files = convex([{"theta": theta, "knots": [0, 1, 3], "gram": True}], dtype="BF16", smooth=True)
     yield "convex-bf16.mct", files, {"purpose": "bfloat16, smoothed: every number is rounded once"}
-    for codec in ({"name": "none"}, {"name": "archive", "chunk": 4, "keyframe": 2}):
+    for codec in ({"name": "none"}, {"name": "archive", "chunk": 4, "keyframe": 3}):
         files = full([walk(13, 3, NET, {}, "BF16")], codec, dtype="BF16")
         yield f"full-bf16-{codec['name']}.mtt", files, {"purpose": f"bfloat16, codec {codec['name']}"}
 
@@ -162,6 +168,9 @@ def imported() -> Iterator[Vector]:
     files = convex([{"theta": walk(20, 4, NET, {}, "F32"), "knots": [0, 3], "no_norms": True, "free": free}])
     why = "free weights: they fall, leave [0, 1], and do not meet the knots"
     yield "convex-free.mct", files, {"purpose": why}
+    files = convex([{"theta": walk(20, 4, NET, {}, "F32"), "knots": [0, 3], "free": free}])
+    why = "free weights beside step norms, from which they do not follow"
+    yield "convex-free-norms.mct", files, {"purpose": why}
 
 
 def unusual() -> Iterator[Vector]:
@@ -175,6 +184,10 @@ def unusual() -> Iterator[Vector]:
     theta = walk(24, 3, TINY, {}, "F64")
     theta[1] = [-0.0, 5e-324, -1.7976931348623157e308]
     files = full([theta], {"name": "none"}, params=TINY, dtype="F64")
+    wide = [("w", [150])]
+    chunked = full([walk(25, 2, wide, {}, "F32")], {"name": "zstd", "chunk": 100}, params=wide)
+    why = "chunks of 400 bytes, whose frames state their size in two bytes, less 256"
+    yield "full-zstd-wide.mtt", chunked, {"purpose": why}
     yield "full-none-f64.mtt", files, {"purpose": "F64: minus zero, the smallest and the largest number"}
 
 

@@ -165,6 +165,11 @@ def shuffle(chunk: np.ndarray) -> bytes:
     return chunk.view(np.uint8).reshape(-1, chunk.itemsize).T.tobytes()
 
 
+def signed(value: int, bits: int) -> int:
+    """Return an integer modulo 2**bits as two's complement."""
+    return (value + 2 ** (bits - 1)) % 2**bits - 2 ** (bits - 1)
+
+
 def zigzag(new: int, old: int, bits: int) -> int:
     """Return the archive codec's code of one element, by Python integers."""
     delta = (new - old) % 2**bits
@@ -184,7 +189,7 @@ def item_type(dtype: np.dtype) -> h5py.h5t.TypeID:
 def write_chunks(
     file: h5py.File, theta: np.ndarray, codec: dict, pack: Callable[[bytes], bytes]
 ) -> dict[str, list[int]]:
-    """Write the chunked dataset and return where its chunks lie."""
+    """Write the chunked dataset and return where its chunks lie. Slopes of predictions come in turn."""
     archive, length, item = "keyframe" in codec, codec["chunk"], theta.dtype.itemsize
     stored = np.dtype(f"<u{item}") if archive else theta.dtype
     plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
@@ -196,18 +201,23 @@ def write_chunks(
     dataset = h5py.h5d.create(file.id, b"delta" if archive else b"theta", kind, space, plist)
     if archive:
         h5py.Dataset(dataset).attrs["keyframe"] = np.int64(codec["keyframe"])
-    places = []
+    places, slopes = [], []
     for t, row in enumerate(theta):
         for start in range(0, len(row), length):
             chunk = padded(row, start, length).view(stored)
-            if archive and t % codec["keyframe"]:
-                old = padded(theta[t - 1], start, length).view(stored)
-                codes = [zigzag(int(a), int(b), 8 * item) for a, b in zip(chunk, old, strict=True)]
+            since = t % codec.get("keyframe", 1)
+            slopes.append(len(slopes) % 6 - 1 if since >= 2 else 0)
+            if since:
+                last, before = (padded(theta[t - i], start, length).view(stored) for i in (1, min(since, 2)))
+                both = zip(last.tolist(), before.tolist(), strict=True)
+                hopes = [a + (signed(slopes[-1] * (a - b), 8 * item) // 4) for a, b in both]
+                codes = [zigzag(b, p, 8 * item) for b, p in zip(chunk.tolist(), hopes, strict=True)]
                 chunk = np.array(codes, stored)
             dataset.write_direct_chunk((t, start), pack(shuffle(chunk)))
             places.append((t, start))
     found = [dataset.get_chunk_info_by_coord(place) for place in places]
-    return {"offsets": [x.byte_offset for x in found], "sizes": [x.size for x in found]}
+    about = {"offsets": [x.byte_offset for x in found], "sizes": [x.size for x in found]}
+    return about | ({"slopes": slopes} if archive else {})
 
 
 def padded(row: np.ndarray, start: int, length: int) -> np.ndarray:

@@ -53,11 +53,11 @@ OF_WEIGHTS = {
 
 def classes(entry: dict) -> list[str]:
     """Return the conformance classes that a vector is for; see section 1.1 of `spec.md`."""
-    stage = entry.get("stage")
+    stage, beside = entry.get("stage"), entry.pop("beside", False)
     if stage == "validate":
         return ["validator"]
     weights = entry["valid"] or (entry["reason"] in OF_WEIGHTS and stage != "verify")
-    found = ["weights"] if weights and not entry.pop("beside", False) else []
+    found = ["weights"] if weights and not beside else []
     writer = entry["valid"] and (entry.get("canonical") or entry["kind"] == "bundle")
     return [*found, "full", "validator", *(["writer"] if writer and "minor" not in entry["name"] else [])]
 

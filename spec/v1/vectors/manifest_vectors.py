@@ -311,6 +311,18 @@ def codecs() -> Iterator[Case]:
     yield "codec-keyframe-zero", bad, put(a, f"{c}.keyframe", 0), "a keyframe every 0 timesteps"
     yield "chunks-too-few", odd, put(z, f"{t}.chunks", {"offsets": [512], "sizes": [21]}), "too few chunks"
     yield "chunks-uneven", odd, put(z, f"{t}.chunks.sizes", [21, 21, 21]), "fewer sizes than offsets"
+    slopes, first = f"{t}.chunks.slopes", f"{t}.chunks.slopes.0"
+    yield (
+        "slopes-absent",
+        odd,
+        put(a, f"{t}.chunks", z["trajectories"][0]["chunks"]),
+        "archive without slopes",
+    )
+    yield "slopes-for-zstd", odd, put(z, slopes, [0, 0, 0, 0]), "codec zstd predicts nothing"
+    yield "slopes-uneven", odd, put(a, slopes, [0, 0, 0]), "fewer slopes than chunks"
+    yield "slopes-above", bad, put(a, first, 5), "a slope above 4"
+    yield "slopes-below", bad, put(a, first, -2), "a slope below -1"
+    yield "slopes-fraction", bad, put(a, first, 0.5), "a slope that is no integer"
     yield "chunks-for-none", odd, put(n, f"{t}.chunks", {"offsets": [], "sizes": []}), "codec none has none"
     yield "data-for-zstd", odd, put(z, f"{t}.data", 512), "codec zstd is not contiguous"
     place = {key: value for key, value in n["trajectories"][0].items() if key != "data"}

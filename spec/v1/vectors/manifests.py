@@ -45,7 +45,9 @@ def convex() -> dict[str, Any]:
 def full(codec: str) -> dict[str, Any]:
     """Return the smallest manifest of the full encoding: 3 elements, 2 timesteps."""
     settings = {"none": {}, "zstd": {"chunk": 2}, "archive": {"chunk": 2, "keyframe": 2}}[codec]
-    place = {"chunks": {"offsets": [512, 544, 576, 608], "sizes": [21, 21, 21, 22]}}
+    place: dict[str, Any] = {"chunks": {"offsets": [512, 544, 576, 608], "sizes": [21, 21, 21, 22]}}
+    if codec == "archive":
+        place["chunks"]["slopes"] = [0, 0, 0, 0]
     manifest = convex() | {
         "encoding": "full",
         "codec": {"name": codec, **settings},

@@ -171,16 +171,21 @@ def full(bundle: Path, manifest: dict, entry: dict, t: int) -> np.ndarray:
         return items(piece(bundle, manifest, entry["file"], start, size), kind)
     chunk, count, keyframe = codec["chunk"], -(-P // codec["chunk"]), codec.get("keyframe", 1)
     bits = np.dtype(f"<u{dtype.itemsize}")
-    row = np.zeros(count * chunk, bits)
+    rows: list[np.ndarray] = []  # the bits of this timestep and of two before, the latest first
     for step in range(t - t % keyframe, t + 1):
+        rows = [np.zeros(count * chunk, bits), *rows[:2]]
         for c in range(count):
-            place = [entry["chunks"][key][step * count + c] for key in ("offsets", "sizes")]
-            plain = decoded(piece(bundle, manifest, entry["file"], *place), chunk * dtype.itemsize)
+            place = {key: values[step * count + c] for key, values in entry["chunks"].items() if values}
+            frame = piece(bundle, manifest, entry["file"], place["offsets"], place["sizes"])
+            plain = decoded(frame, chunk * dtype.itemsize)
             code = np.frombuffer(plain, np.uint8).reshape(dtype.itemsize, chunk).T.copy().view(bits)[:, 0]
             part = slice(c * chunk, (c + 1) * chunk)
-            delta = (code >> 1) ^ (0 - (code & 1)) if step % keyframe else code
-            row[part] = row[part] + delta if step % keyframe else delta
-    return items(row[:P], kind)
+            if step % keyframe:
+                last, change = rows[1][part], rows[1][part] - rows[-1][part]  # 0 after a keyframe
+                change = change.view(f"<i{dtype.itemsize}") * place["slopes"] >> 2
+                code = last + change.view(bits) + ((code >> 1) ^ (0 - (code & 1)))
+            rows[0][part] = code
+    return items(rows[0][:P], kind)
 
 
 def decoded(frame: bytes, size: int) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from bundles import Files, convex, full, resealed, walk
+from bundles import Files, convex, digest, full, resealed, walk
 from containers import hdf5
 
 TINY = [("w", [3])]
@@ -39,26 +39,24 @@ def patched(files: Files, path: str, offset: int, new: bytes) -> Files:
     return resealed(files, path, old[:offset] + new + old[offset + len(new) :])
 
 
+def ends(content: bytes) -> np.ndarray:
+    """Return the last two timesteps in a file of which nothing follows them."""
+    return np.frombuffer(content[-24:], "<f4").reshape(2, 3)
+
+
 def numbers() -> Iterator[Case]:
     """Yield numbers that are not finite, or do not fit together."""
     good, f8 = tiny(gram=True), struct.Struct("<d").pack
     knots = "knots/00000.safetensors"
-    nan = struct.pack("<f", math.nan)
-    yield (
-        "knots-nan.mct",
-        "non_finite",
-        patched(good, knots, len(good[knots]) - 4, nan),
-        "a weight that is NaN",
-    )
+    end = len(good[knots]) - 4
+    bad = patched(good, knots, end, struct.pack("<f", math.nan))
+    bad = resealed(bad, knots, bad[knots], digest=digest(ends(bad[knots]), 3))
+    yield "knots-nan.mct", "non_finite", bad, "a weight that is NaN"
     plain = full([walk(6, 2, TINY, {}, "F32")], {"name": "none"}, params=TINY)
-    infinite = struct.pack("<f", math.inf)
     end = len(plain[THETA]) - 4
-    yield (
-        "theta-infinite.mtt",
-        "non_finite",
-        patched(plain, THETA, end, infinite),
-        "an infinite weight",
-    )
+    bad = patched(plain, THETA, end, struct.pack("<f", math.inf))
+    bad = resealed(bad, THETA, bad[THETA], digest=digest(ends(bad[THETA]), 2))
+    yield "theta-infinite.mtt", "non_finite", bad, "an infinite weight"
     bad, norms = "beta_invalid", place(good, "step_norms")
     yield "norms-negative.mct", bad, patched(good, TABLE, norms, f8(-1.0)), "a step norm below 0"
     yield "norms-nan.mct", bad, patched(good, TABLE, norms, f8(math.nan)), "a step norm that is NaN"
@@ -81,23 +79,33 @@ def metadata() -> Iterator[Case]:
     table = {name: place(good, name) + 512 for name in ("u", "step_norms")}
     moved = resealed(good, TABLE, shifted, table={"file": TABLE, **table})
     yield "hdf5-user-block.mct", "header_invalid", moved, "a signature that is not at the start of the file"
-    swapped = {"u": place(good, "u"), "step_norms": place(good, "step_norms") + 8}
-    room = resealed(good, TABLE, good[TABLE] + b"\0" * 8, table={"file": TABLE, **swapped})
-    yield "hdf5-offset.mct", "header_mismatch", room, "another offset than the metadata say"
+    norms = place(good, "step_norms")
+    table = {"file": TABLE, "u": place(good, "u"), "step_norms": len(good[TABLE])}
+    copied = resealed(good, TABLE, good[TABLE] + good[TABLE][norms : norms + 16], table=table)
+    yield "hdf5-offset.mct", "header_mismatch", copied, "another offset than the metadata say"
     for name, reason, change, why in [
         ("name", "header_mismatch", lambda file: file.move("00000/u", "00000/v"), "another name of a table"),
-        ("group", "header_mismatch", lambda file: file.move("00000", "00001"), "another name of a group"),
+        ("group", "hdf5_unsafe", lambda file: untimed(file, "x"), "a group too many"),
         ("more", "header_mismatch", lambda file: file.create_dataset("x", data=[1.0]), "a dataset too many"),
         ("soft-link", "hdf5_unsafe", lambda file: put(file, "x", h5py.SoftLink("/00000")), "a soft link"),
         ("external-link", "hdf5_unsafe", external_link, "a link to another file"),
         ("external-data", "hdf5_unsafe", external_data, "data in another file"),
+        ("virtual", "hdf5_unsafe", virtual, "a dataset that is a view of another file"),
         ("objects", "hdf5_unsafe", strings, "strings of any length"),
+        ("group-dataset", "header_mismatch", flat, "a dataset in place of a group"),
     ]:
         yield f"hdf5-{name}.mct", reason, rebuilt(good, change), why
     integers = full([walk(6, 2, TINY, {}, "F32").view("<i4")], {"name": "none"}, params=TINY)
     offset = json.loads(integers["manifest.json"])["trajectories"][0]["data"]
     typed = resealed(plain, THETA, integers[THETA], data=offset)
     yield "hdf5-type.mtt", "header_mismatch", typed, "weights that are integers by the metadata"
+    brain, half = (
+        full([walk(6, 2, TINY, {}, dtype)], {"name": "none"}, params=TINY, dtype=dtype)
+        for dtype in ("BF16", "F16")
+    )
+    entry = json.loads(half["manifest.json"])["trajectories"][0]
+    typed = resealed(brain, THETA, half[THETA], data=entry["data"], digest=entry["digest"])
+    yield "hdf5-type-bf16.mtt", "header_mismatch", typed, "BF16 that are F16 by the metadata"
 
 
 def put(file: h5py.File, name: str, value: Any) -> None:
@@ -113,6 +121,21 @@ def external_link(file: h5py.File) -> None:
 def external_data(file: h5py.File) -> None:
     """Put a dataset into a file whose data are elsewhere."""
     file.create_dataset("x", (1,), "<f8", external=[("other.bin", 0, 8)])
+
+
+def virtual(file: h5py.File) -> None:
+    """Put a dataset into a file that shows a part of another."""
+    space = h5py.h5s.create_simple((1,))
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_obj_track_times(False)
+    plist.set_virtual(space, b"other.h5", b"x", space)
+    h5py.h5d.create(file.id, b"x", h5py.h5t.IEEE_F64LE, space, plist)
+
+
+def flat(file: h5py.File) -> None:
+    """Put a dataset in the place of the group."""
+    del file["00000"]
+    file.create_dataset("00000", data=[1.0])
 
 
 def strings(file: h5py.File) -> None:

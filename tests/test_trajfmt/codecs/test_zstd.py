@@ -20,10 +20,17 @@ BITS = st.sampled_from(TYPES).flatmap(
 )
 
 
+def unpacked(frame: bytes, count: int, dtype: np.dtype) -> np.ndarray:
+    """Return the elements of a chunk."""
+    out = np.empty(count, dtype)
+    decompress(frame, out)
+    return out
+
+
 @given(BITS)
 def test_round_trip_keeps_every_bit(chunk: np.ndarray) -> None:
     """Any bit pattern survives: NaN payloads, -0.0 and denormals too."""
-    again = decompress(compress(chunk), chunk.size, chunk.dtype)
+    again = unpacked(compress(chunk), chunk.size, chunk.dtype)
     assert again.dtype == chunk.dtype
     assert again.tobytes() == chunk.tobytes()
 
@@ -80,7 +87,7 @@ GOOD = _frame(bytes(16))
 def test_frame_that_is_not_exactly_one_chunk_is_refused(frame: bytes) -> None:
     """Four float32 in one frame with size and checksum, or `chunk_invalid`."""
     with pytest.raises(CorruptError) as caught:
-        decompress(frame, 4, np.dtype("<f4"))
+        unpacked(frame, 4, np.dtype("<f4"))
     assert caught.value.reason == "chunk_invalid"
 
 
@@ -92,7 +99,7 @@ def test_every_flipped_bit_of_a_frame_is_found_or_harmless() -> None:
         damaged = bytearray(frame)
         damaged[position // 8] ^= 1 << position % 8
         try:
-            found = decompress(bytes(damaged), 64, plain.dtype)
+            found = unpacked(bytes(damaged), 64, plain.dtype)
         except CorruptError as exc:
             assert exc.reason == "chunk_invalid"  # noqa: PT017  # some bits of the header mean nothing
         else:
@@ -112,7 +119,7 @@ frame = b"".join(packer.compress(zeros) for _ in range(2**9)) + packer.flush()
 assert zstandard.frame_content_size(frame) == 2**31 and len(frame) < 10**6
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
-    decompress(frame, 2**20, np.dtype("<f4"))
+    decompress(frame, np.empty(2**20, "<f4"))
 except CorruptError as exc:
     assert exc.reason == "chunk_invalid"
 else:
@@ -136,7 +143,7 @@ def test_window_and_dictionary_of_a_frame(megabytes: int, dictionary: bool, allo
     about = zstandard.get_frame_parameters(frame)
     assert (about.window_size, about.dict_id) == (megabytes * 2**20, 7 * dictionary)
     if allowed:
-        assert decompress(frame, 12, np.dtype("u1")).tobytes() == raw
+        assert unpacked(frame, 12, np.dtype("u1")).tobytes() == raw
         return
     with pytest.raises(CorruptError, match="no dictionary and a window of at most 8388608 bytes"):
-        decompress(frame, 12, np.dtype("u1"))
+        unpacked(frame, 12, np.dtype("u1"))

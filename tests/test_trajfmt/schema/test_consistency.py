@@ -35,6 +35,7 @@ from tests.helpers.manifests import CONVEX, FULL, canonical, refusal, with_value
         (FULL, "trajectories.0.data", 8),
         (FULL, "trajectories.0.chunks.sizes", [10, 10, 10]),
         (FULL, "trajectories.0.chunks.offsets", [10] * 5),
+        (FULL, "trajectories.0.chunks.slopes", [0, 0, 0]),
         (FULL, "trajectories.0.timesteps", 3),
     ],
 )

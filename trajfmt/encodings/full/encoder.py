@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from trajfmt.codecs.table import CODECS
 from trajfmt.encodings.full import writer
@@ -16,11 +16,15 @@ from trajfmt.encodings.parts.written import NewFile, Written, with_numbers_and_b
 from trajfmt.errors import UsageError
 from trajfmt.schema.consistency import MAX_EXPANSION
 from trajfmt.schema.layout import ParamLayout
-from trajfmt.schema.manifest import MAX_CHUNK, ChunkTable, CodecSettings, FullEntry, FullManifest
+from trajfmt.schema.manifest import ChunkTable, CodecSettings, FullEntry, FullManifest
 from trajfmt.trajectory.recorder import Recorded
 from trajfmt.trajectory.source import Convexified
 
-__all__ = ["FullEncoder", "codec_for", "continued", "encoder"]
+__all__ = ["CHUNK", "FullEncoder", "codec_for", "continued", "encoder"]
+
+CHUNK: Final = 2**17
+"""Most elements of a chunk. One byte of each of them fills one block of a zstd frame, and what a processor
+needs to decode them fits into its cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +124,7 @@ class FullEncoder:
 def codec_for(name: str, layout: ParamLayout) -> CodecSettings:
     """Return the settings of a codec for a parameter layout.
 
-    The chunks of a timestep have equal sizes of at most 2**20 elements.
+    The chunks of a timestep have equal sizes of at most `CHUNK` elements.
 
     Args:
         name: name of the codec.
@@ -134,7 +138,7 @@ def codec_for(name: str, layout: ParamLayout) -> CodecSettings:
         raise UsageError(f"`codec` must be one of {', '.join(CODECS)}, got {name!r}")
     if not codec.chunked:
         return CodecSettings(name=name)
-    chunks = -(-layout.size // MAX_CHUNK)
+    chunks = -(-layout.size // CHUNK)
     return CodecSettings(name=name, chunk=-(-layout.size // chunks), keyframe=codec.keyframe)
 
 

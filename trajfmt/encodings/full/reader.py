@@ -5,13 +5,14 @@ The manifest records the position of every chunk in the HDF5 file.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.codecs.codec import unsigned
+from trajfmt.codecs.codec import Bits, unsigned
 from trajfmt.codecs.table import CODECS
 from trajfmt.encodings.parts.buffers import Buffers
 from trajfmt.errors import CorruptError, TimestepError
@@ -35,11 +36,12 @@ class FullTrajectory:
         self._entry = entry
         self._table = entry.chunks or ChunkTable([], [])
         self._chunk = codec.chunk or layout.size
+        self._count = -(-layout.size // self._chunk)
         self._codec = CODECS[codec.name]
         self._keyframe = codec.keyframe or 1
         timesteps = range(entry.timesteps)
         self._buffers = None if entry.buffers is None else Buffers(files, entry.buffers, timesteps)
-        self._latest: tuple[int, int, Array] | None = None
+        self._latest: tuple[int, int, Bits] | None = None
         self.layout: ParamLayout = layout
         self.index: int = index
 
@@ -158,11 +160,9 @@ class FullTrajectory:
                     stop = min(start + length, size) if rows == 1 else size
                     yield t, start, self._contiguous(t, start, rows * (stop - start)).reshape(rows, -1)
             return
-        for c in range(-(-self.layout.size // self._chunk)):
+        for c in range(self._count):
             start = c * self._chunk
-            code = None
-            for t in range(self.timesteps):
-                code = self._code(t, c, code)
+            for t, code in self._codes(c, 0, self.timesteps):
                 yield t, start, self._items(code, size - start)[None]
 
     def blocks(self, length: int) -> Iterator[tuple[int, int, Array]]:
@@ -175,13 +175,16 @@ class FullTrajectory:
 
     def rows(self) -> Iterator[Array]:
         """Yield the weights `(P,)` at every timestep in order, decoding each chunk once."""
-        previous: list[Array] = []
+        if self._entry.data is not None:
+            yield from map(self.knot, range(self.timesteps))
+            return
+        earlier: list[Bits] = []
         for t in range(self.timesteps):
-            if self._entry.data is not None:
-                yield self.knot(t)
-                continue
-            previous = self._chunks(t, previous)
-            yield self._join(previous)
+            row = np.empty((self._count, self._chunk), unsigned(self.layout.numpy_dtype))
+            for c, out in enumerate(row):
+                self._fill(out, t, c, [old[c] for old in earlier])
+            yield self._items(row.reshape(-1), self.layout.size)
+            earlier = self._history(t, row, earlier)
 
     def _whole_timestep(self, t: float) -> int:
         if not 0 <= t <= self.last:
@@ -207,34 +210,38 @@ class FullTrajectory:
         offset = self._entry.data + t * self.layout.nbytes + start * self.layout.numpy_dtype.itemsize
         return self._files.array(self._entry.file, offset, count, self.layout.numpy_dtype)
 
-    def _decode(self, t: int, c: int) -> Array:
+    def _decode(self, t: int, c: int) -> Bits:
         """Decode chunk c of timestep t. The latest result is cached."""
         latest = self._latest
         if latest is not None and latest[:2] == (t, c):
             return latest[2]
-        code = None
-        for step in range(t - t % self._keyframe, t + 1):
-            code = self._code(step, c, code)
-        assert code is not None
+        [(_, code)] = deque(self._codes(c, t - t % self._keyframe, t + 1), maxlen=1)
         self._latest = (t, c, code)
         return code
 
-    def _chunks(self, t: int, previous: list[Array]) -> list[Array]:
-        """Decode all chunks of timestep t. `previous` holds those of t - 1, and is unused at a keyframe."""
-        count = -(-self.layout.size // self._chunk)
-        return [self._code(t, c, previous[c] if previous else None) for c in range(count)]
+    def _codes(self, c: int, first: int, after: int) -> Iterator[tuple[int, Bits]]:
+        """Yield timesteps from `first`, a keyframe, up to `after`, with chunk c decoded."""
+        earlier: list[Bits] = []
+        for t in range(first, after):
+            code = np.empty(self._chunk, unsigned(self.layout.numpy_dtype))
+            self._fill(code, t, c, earlier)
+            yield t, code
+            earlier = self._history(t, code, earlier)
 
-    def _code(self, t: int, c: int, previous: Array | None) -> Array:
-        """Decode chunk c of timestep t. `previous` is this chunk at t - 1, and is unused at a keyframe."""
-        dtype = self.layout.numpy_dtype
-        n = t * -(-self.layout.size // self._chunk) + c
+    def _history(self, t: int, code: Bits, earlier: list[Bits]) -> list[Bits]:
+        """Return what decoding timestep t + 1 needs of the timesteps since its keyframe, the latest first."""
+        return [code, *earlier][: min((t + 1) % self._keyframe, 2)]
+
+    def _fill(self, out: Bits, t: int, c: int, earlier: list[Bits]) -> None:
+        """Decode chunk c of timestep t into `out`. `earlier` holds what `_history` kept of this chunk."""
+        n = t * self._count + c
         offset = self._table.offsets[n]
         frame = self._files.read(self._entry.file, offset, self._table.sizes[n])
         decode = self._codec.decode
         assert decode is not None
-        earlier = None if t % self._keyframe == 0 else previous
+        slope = 0 if self._table.slopes is None else self._table.slopes[n]
         try:
-            return decode(frame, self._chunk, unsigned(dtype), earlier)
+            decode(frame, out, earlier, slope)
         except CorruptError as exc:
             raise CorruptError(
                 exc.reason,
@@ -242,11 +249,11 @@ class FullTrajectory:
                 path=self._files.where(self._entry.file),
             ) from exc
 
-    def _join(self, chunks: list[Array]) -> Array:
+    def _join(self, chunks: list[Bits]) -> Array:
         flat = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
         return self._items(flat, self.layout.size)
 
-    def _items(self, code: Array, count: int) -> Array:
+    def _items(self, code: Bits, count: int) -> Array:
         """Return the first `count` elements of decoded chunks as weights, read-only."""
         flat = code[:count].view(self.layout.numpy_dtype)
         flat.flags.writeable = False

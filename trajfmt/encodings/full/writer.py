@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.codecs.codec import unsigned
+from trajfmt.codecs.codec import Bits, unsigned
 from trajfmt.codecs.table import CODECS
 from trajfmt.errors import no_motion, non_finite
 from trajfmt.schema.layout import DTYPES, ParamLayout
@@ -21,9 +21,12 @@ from trajfmt.trajectory.measure import Digest
 from trajfmt.trajectory.rounding import Rounding, finite, narrow
 from trajfmt.trajectory.source import Piecewise, Source, checked
 
-__all__ = ["Pass", "write"]
+__all__ = ["KEEP", "Pass", "write"]
 
 Array = NDArray[np.generic]
+
+KEEP: Final = 2**23
+"""Largest timestep in bytes of which two are kept for a codec that needs them. Larger ones are read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,7 @@ class _Pieces:
 
     def __init__(self, source: Source, layout: ParamLayout, cast: bool) -> None:
         self._source = source
+        self._piecewise = source if isinstance(source, Piecewise) else None  # asking takes long
         self._cast = cast
         self._layout = layout
         self.rounding: list[Rounding] = []
@@ -147,12 +151,16 @@ class _Pieces:
         if filled:
             yield start, out[:filled]
 
+    def chunks(self, t: int, length: int) -> Iterator[Bits]:
+        """Yield timestep t as chunks of `length` elements, the last one padded with zeros."""
+        return (_padded(piece, length) for _, piece in self.of(t, length))
+
     def _reader(self, t: int, parameter: int) -> Callable[[int, int], Array]:
         """Return a function that returns elements `low:high` of a parameter at timestep t."""
-        source = self._source
-        if isinstance(source, Piecewise):
-            return lambda low, high: source.piece(t, parameter, low, high)
-        whole = checked(source, self._layout, t, parameter, cast=self._cast)
+        piecewise = self._piecewise
+        if piecewise is not None:
+            return lambda low, high: piecewise.piece(t, parameter, low, high)
+        whole = checked(self._source, self._layout, t, parameter, cast=self._cast)
         return lambda low, high: whole[low:high]
 
     def _stored(self, values: Array, t: int, parameter: str) -> Array:
@@ -186,7 +194,7 @@ def _write_chunks(
     Args:
         written: the HDF5 file.
         pieces: the source.
-        before: the same source, read one timestep behind `pieces`.
+        before: the same source, read one and two timesteps behind `pieces`.
         shape: `(T+1, P)`.
         layout: the parameter layout, in the type that is stored.
         settings: the codec and the size of its chunks.
@@ -214,24 +222,30 @@ def _write_chunks(
         h5py.Dataset(dataset).attrs["keyframe"] = np.int64(settings.keyframe)
     offsets: list[int] = []
     sizes: list[int] = []
+    slopes: list[int] = []
+    keep = settings.keyframe is not None and layout.nbytes <= KEEP
+    kept: list[list[Bits]] = []  # the chunks of the last two timesteps, the latest first
     for t in range(shape[0]):
-        # The previous timestep is read a second time, because a timestep may be larger than memory.
-        differs = settings.keyframe is not None and t % settings.keyframe
-        previous = before.of(t - 1, chunk) if differs else iter(())
+        backs = [back for back in (1, 2) if back <= t % (settings.keyframe or 1)]
+        history = [iter(kept[b - 1]) if keep else before.chunks(t - b, chunk) for b in backs]
+        kept = [[], *kept[:1]]
         for start, piece in pieces.of(t, chunk):
             identity.add(t, piece)
-            earlier = _padded(next(previous)[1], chunk) if differs else None
-            data = method.encode(_padded(piece, chunk), earlier)
+            bits = _padded(piece, chunk)
+            if keep:
+                kept[0].append(bits)
+            data, slope = method.encode(bits, [next(chunks) for chunks in history])
             written.require(len(data))
             dataset.write_direct_chunk((t, start), data)
             info = dataset.get_chunk_info_by_coord((t, start))
             offsets.append(int(info.byte_offset))
             sizes.append(int(info.size))
+            slopes.append(slope)
             written.spill(offsets[-1], data)
-    return ChunkTable(offsets=offsets, sizes=sizes)
+    return ChunkTable(offsets=offsets, sizes=sizes, slopes=None if settings.keyframe is None else slopes)
 
 
-def _padded(piece: Array, chunk: int) -> Array:
+def _padded(piece: Array, chunk: int) -> Bits:
     """Return the bits of a piece, padded with zeros to a whole chunk, as HDF5 requires."""
     kind = unsigned(piece.dtype)
     bits = np.zeros(chunk, kind)

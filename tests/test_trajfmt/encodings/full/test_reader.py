@@ -27,7 +27,7 @@ def test_full_is_bit_identical(
     write_bundle: Callable[..., Path],
 ) -> None:
     """Any finite bits come back, in order and at random, with parameters in one chunk and across several."""
-    monkeypatch.setattr(encoder, "MAX_CHUNK", chunk)
+    monkeypatch.setattr(encoder, "CHUNK", chunk)
     monkeypatch.setattr(writer, "MAX_CHUNK", chunk)
     layout = ParamLayout.of(SHAPES, dtype=dtype)  # type: ignore[arg-type]
     width = layout.numpy_dtype.itemsize

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import trajfmt
 from tests.helpers.equations import SHAPES
 from trajfmt import ParamLayout, UsageError
 from trajfmt.bundle.validation import validate
 from trajfmt.codecs.archive import KEYFRAME
+from trajfmt.encodings.full import encoder, writer
 
 Array = NDArray[np.generic]
 
@@ -33,21 +35,51 @@ def test_theta_is_what_stock_hdf5_reads(codec: str, theta: Array, write_bundle: 
 
 
 def test_archive_is_what_the_specification_says(theta: Array, write_bundle: Callable[..., Path]) -> None:
-    """Dataset `delta` holds bits at keyframes and zigzag differences between them."""
+    """Dataset `delta` holds bits at keyframes, and between them zigzag differences from predictions."""
     pytest.importorskip("hdf5plugin")
     layout = ParamLayout.of(SHAPES)
     theta = theta.astype("<f4")
+    theta = np.concatenate([theta, theta[::-1]])  # more timesteps than a keyframe distance
     path = write_bundle(layout, theta, encoding="full", codec="archive")
+    with trajfmt.open(path) as bundle:
+        slopes = bundle.manifest.trajectories[0].chunks.slopes
     with h5py.File(path / "theta/00000.h5") as file:
         assert file["delta"].attrs["keyframe"] == KEYFRAME
         codes = file["delta"][()].astype(object)
     bits = theta.view("<u4").astype(object)
-    for t in range(13):
+    assert len(slopes) == len(theta) > KEYFRAME
+    for t, slope in enumerate(slopes):
         if t % KEYFRAME == 0:
             assert (codes[t] == bits[t]).all()
             continue
-        signed = (bits[t] - bits[t - 1] + 2**31) % 2**32 - 2**31
-        assert (codes[t] == np.where(signed >= 0, 2 * signed, -2 * signed - 1)).all()
+        before = bits[t - 2] if t % KEYFRAME >= 2 else bits[t - 1]
+        predicted = bits[t - 1] + signed(slope * (bits[t - 1] - before)) // 4
+        error = signed(bits[t] - predicted)
+        assert (codes[t] == np.where(error >= 0, 2 * error, -2 * error - 1)).all()
+
+
+def signed(values: Array) -> Array:
+    """Return Python's integers modulo 2**32 as two's complement."""
+    return (values + 2**31) % 2**32 - 2**31
+
+
+def test_earlier_timesteps_are_kept_or_read_again(
+    theta: Array, write_bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small timesteps are kept for the prediction, large ones are read again: the bytes are the same."""
+    monkeypatch.setattr(encoder, "CHUNK", 5)
+    theta = np.concatenate([theta, theta[::-1]]).astype("<f4")
+    layout, reads = ParamLayout.of(SHAPES), {}
+    of = writer._Pieces.of
+    for keep in (0, theta[0].nbytes - 1, theta[0].nbytes, writer.KEEP):
+        asked: list[int] = []
+        monkeypatch.setattr(writer, "KEEP", keep)
+        monkeypatch.setattr(writer._Pieces, "of", lambda self, t, n, a=asked: a.append(t) or of(self, t, n))
+        path = write_bundle(layout, theta, name=f"{keep}.mtt", encoding="full", codec="archive")
+        reads[keep] = (len(asked), (path / "theta/00000.h5").read_bytes())
+    times = [1 + min(t % KEYFRAME, 2) for t in range(len(theta))]
+    assert [count for count, _ in reads.values()] == [sum(times)] * 2 + [len(theta)] * 2
+    assert len({data for _, data in reads.values()}) == 1
 
 
 def test_archive_is_smaller_than_zstd_on_a_slow_walk(write_bundle: Callable[..., Path]) -> None:
