@@ -220,6 +220,12 @@ function checkFull({ codec, elements }, entry, where) {
     throw inconsistent(`${where} must have ${isContiguous ? "data and no chunks" : "chunks and no data"}`);
   }
   if (!entry.chunks) return;
+  const isPredicted = codec?.name === "archive";
+  if ((entry.chunks.slopes !== undefined) !== isPredicted) {
+    throw inconsistent(
+      `${where}.chunks.slopes must be ${isPredicted ? "there" : "absent"} for the codec ${codec?.name}`,
+    );
+  }
   const expected =
     BigInt(entry.timesteps) * BigInt(Math.ceil(elements / /** @type {number} */ (codec?.chunk)));
   for (const [key, found] of Object.entries(entry.chunks)) {

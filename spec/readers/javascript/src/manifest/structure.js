@@ -54,7 +54,11 @@ const convexEntry = object(
 );
 const fullEntry = object(
   { timesteps, file: string, digest: hash },
-  { data: count, chunks: object({ offsets: list(count), sizes: list(count) }), ...common },
+  {
+    data: count,
+    chunks: object({ offsets: list(count), sizes: list(count) }, { slopes: list(integer(-1, 4)) }),
+    ...common,
+  },
 );
 const refusedEntry = object({ timesteps, digest: hash, requires_read: list(text) }, {}, () => true);
 
