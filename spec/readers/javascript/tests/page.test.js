@@ -257,6 +257,13 @@ describe("the page", { skip: path ? false : "no Chromium" }, () => {
     assert.notEqual(grounds[0], grounds[1]);
   });
 
+  it("says how to start it where it was opened as a file", async () => {
+    await browser.go(new URL("../index.html", import.meta.url).href);
+    await browser.until("document.readyState === 'complete'");
+    assert.match(await text("#not-started"), /^This page has not started\..*python3 -m http\.server/);
+    assert.equal(await browser.value("document.getElementById('open').hidden"), true);
+  });
+
   it("fits a narrow window", async () => {
     await browser.look({ width: 360 });
     await open(vector("valid/convex-two-knots.mct"));

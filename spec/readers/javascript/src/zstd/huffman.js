@@ -50,6 +50,7 @@ function buildTree(weights) {
   const rest = (1 << width) - sum;
   if (width > MAX_BITS || rest & (rest - 1)) throw new ZstdError("a tree is not complete");
   const all = [...weights, highestBit(rest) + 1];
+  if (!all.includes(1)) throw new ZstdError("a tree without its longest code");
   const symbols = new Uint8Array(1 << width);
   const bits = new Uint8Array(1 << width);
   let at = 0;
