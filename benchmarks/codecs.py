@@ -4,7 +4,8 @@ Takes the first trajectory of anything that `traj convert` reads, and prints for
 
     size      bytes of the bundle, relative to those of the weights
     encode    chunks to frames in memory, on one core
-    write     all timesteps from memory to a durable HDF5 file, on one core
+    write     all timesteps from memory to an HDF5 file, on one core
+    on disk   the same until the file is durable, with all waiting
     read      all timesteps of the bundle in order, on one core, and in one process on every core
 
 in GB of weights a second, and how long `at(t)` takes on one core, by the distance of t from its keyframe, in
@@ -39,7 +40,7 @@ from trajfmt.encodings.full import writer
 from trajfmt.encodings.full.encoder import codec_for
 
 TIMED = "timed.h5"
-WAITS = ("write", "read*")
+WAITS = ("on disk", "read*")
 """What waits for a disk or for other processes."""
 
 
@@ -100,6 +101,7 @@ def ours(codec: str, theta: Any, layout: trajfmt.ParamLayout, folder: Path, pool
     trajectory: Any = trajfmt.open(path)[0]
     timed: dict[str, Callable[[], object]] = {
         "write": lambda: writer.write(folder / TIMED, source, layout, settings),
+        "on disk": lambda: writer.write(folder / TIMED, source, layout, settings),
         "read": lambda: read(path),
         "read*": lambda: pool.map(read, [path] * cores, chunksize=1),
     }
@@ -171,13 +173,16 @@ def peers(theta: Any) -> Iterator[tuple[str, Case]]:
 
 def report(cases: dict[str, Case], theta: Any) -> None:
     """Print the table."""
-    print(f"{'':<10}{'size':>8}{'encode':>9}{'write':>9}{'read, one':>11}{'read, all':>11}")
+    print(f"{'':<10}{'size':>8}{'encode':>9}{'write':>9}{'on disk':>9}{'read, one':>11}{'read, all':>11}")
     for name, case in cases.items():
         speeds = [
             f"{times * theta.nbytes / case.best[key] / 1e9:.2f}" if key in case.best else "-"
-            for key, times in (("encode", 1), ("write", 1), ("read", 1), ("read*", case.copies))
+            for key, times in [
+                *((key, 1) for key in ("encode", "write", "on disk", "read")),
+                ("read*", case.copies),
+            ]
         ]
-        print("{:<10}{:>8.2%}{:>9}{:>9}{:>11}{:>11}".format(name, case.size / theta.nbytes, *speeds))
+        print("{:<10}{:>8.2%}{:>9}{:>9}{:>9}{:>11}{:>11}".format(name, case.size / theta.nbytes, *speeds))
     for name, case in cases.items():
         found: dict[int, list[float]] = {}
         for key, seconds in case.best.items():
