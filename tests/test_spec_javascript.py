@@ -37,7 +37,9 @@ pytestmark = pytest.mark.skipif(node_version() < 20, reason="needs Node 20 or ne
 
 def node(*arguments: str, stdin: bytes = b"") -> str:
     """Return what Node prints in the folder of the reader; it must succeed."""
-    done = subprocess.run(["node", *arguments], cwd=READER, input=stdin, capture_output=True, check=False)
+    done = subprocess.run(
+        ["node", *arguments], cwd=READER, input=stdin, capture_output=True, check=False, timeout=240
+    )
     said = done.stdout.decode()
     assert done.returncode == 0, said[-20_000:] + done.stderr.decode()
     return said

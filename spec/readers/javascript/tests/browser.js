@@ -42,12 +42,23 @@ export class Browser {
     this.requests = [];
     this.input = /** @type {import("node:stream").Writable} */ (process.stdio[3]);
     const output = /** @type {import("node:stream").Readable} */ (process.stdio[4]);
+    this.ended = false;
+    process.on("close", () => this.end());
+    process.on("error", () => this.end());
+    this.input.on("error", () => this.end());
     let buffer = "";
     output.setEncoding("utf8").on("data", (text) => {
       const messages = (buffer + text).split("\0");
       buffer = messages.pop() ?? "";
       for (const message of messages) this.receive(JSON.parse(message));
     });
+  }
+
+  /** The browser is gone: whoever waits for it is told. */
+  end() {
+    this.ended = true;
+    for (const { reject } of this.waiting.values()) reject(new Error("the browser ended"));
+    this.waiting.clear();
   }
 
   /** @param {string} path */
@@ -97,6 +108,7 @@ export class Browser {
    * @returns {Promise<any>}
    */
   send(method, params = {}) {
+    if (this.ended) return Promise.reject(new Error("the browser ended"));
     const id = ++this.next;
     const session = this.session ? { sessionId: this.session } : {};
     this.input.write(`${JSON.stringify({ id, method, params, ...session })}\0`);
@@ -182,9 +194,11 @@ export class Browser {
   }
 
   async close() {
-    const ended = new Promise((resolve) => this.process.on("exit", resolve));
-    this.process.kill();
-    await ended;
+    if (!this.ended) {
+      const ended = new Promise((resolve) => this.process.on("close", resolve));
+      this.process.kill();
+      await ended;
+    }
     await rm(this.profile, { recursive: true, force: true, maxRetries: 5 });
   }
 }

@@ -33,8 +33,8 @@ describe("the page", { skip: path ? false : "no Chromium" }, () => {
     browser = await Browser.launch(path ?? "");
   });
   after(async () => {
-    await browser.close();
     server.close();
+    await browser?.close();
     await rm(work, { recursive: true });
   });
   beforeEach(() => browser.look({}));
