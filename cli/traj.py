@@ -127,9 +127,10 @@ def sources(as_json: bool) -> None:
     help="Number of the trajectory.",
 )
 @click.option("--t", "t", type=float, required=True, help="Timestep, real for a .mct and whole for a .mtt.")
+@click.option("--layer", help="Write this layer only, without module buffers. [default: all parameters]")
 @click.option("-o", "--output", type=values.PATH, required=True, help="The .safetensors file to write.")
 @click.option("--verify", is_flag=True, help="Compare every file with its hash first.")
-def extract(path: Place, trajectory: int, t: float, output: Path, verify: bool) -> None:
+def extract(path: Place, trajectory: int, t: float, layer: str | None, output: Path, verify: bool) -> None:
     """Write the weights at a timestep as an ordinary safetensors checkpoint."""
     import trajfmt
     from trajfmt.bundle.extraction import extract as write
@@ -138,7 +139,7 @@ def extract(path: Place, trajectory: int, t: float, output: Path, verify: bool) 
     from . import lines
 
     with trajfmt.open(path, verify=verify, backend="pread") as bundle:
-        write(bundle, trajectory, t, output)
+        write(bundle, trajectory, t, output, layer=layer)
         where = step_of(bundle, bundle[trajectory], t)
     lines.done(output, f"trajectory {trajectory}, t = {t:g}{where and f' ({where})'}")
 

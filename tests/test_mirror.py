@@ -48,6 +48,18 @@ ELSEWHERE = {
             ],
             "are the two entries of the table and what they promise: every function is tried for both",
         ),
+        "test_trajfmt/storage/test_remote.py": (
+            ["storage/causes", "storage/connections"],
+            "say what each failure of a server is, and leave none open: every line is asserted there",
+        ),
+        "test_trajfmt/storage/test_transfer.py": (
+            ["storage/proxies"],
+            "is tried with real proxies there, good and bad ones",
+        ),
+        "test_trajfmt/storage/test_parts.py": (
+            ["storage/digests"],
+            "reads what parts are verified with: a flipped bit in any digest is found there",
+        ),
         "test_packaging.py": (["version"], "is compared with the package's metadata"),
     },
     "mct": {

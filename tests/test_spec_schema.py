@@ -220,6 +220,7 @@ def test_schema_and_library_agree_on_models(model: dict[str, Any]) -> None:
         ("origin", model.Origin),
         ("table", model.TableEntry),
         ("shard", model.ShardEntry),
+        ("pieces", model.PieceEntry),
         ("convexEntry", model.ConvexEntry),
         ("fullEntry", model.FullEntry),
         ("chunks", model.ChunkTable),

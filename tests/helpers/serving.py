@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 _PIECE = 2**16
+_LINGER = 0.3
+"""Seconds before a connection ends early. The client forgets what it has not taken until then."""
 
 
 class Server(ThreadingHTTPServer):
@@ -39,6 +41,15 @@ class Server(ThreadingHTTPServer):
 
         self.body: dict[str, bytes] = {}
         """Files that are not what lies on disk."""
+
+        self.tags: dict[str, str] = {}
+        """The ETag of files, which `If-Range` is compared with."""
+
+        self.breaking = 0
+        """Answers that are still to end in their middle, whatever they are about."""
+
+        self.ranges = True
+        """Whether a part of a file can be asked for."""
 
         self.ended = threading.Event()
         self.stalling = threading.Event()
@@ -78,11 +89,20 @@ class _Handler(BaseHTTPRequestHandler):
             return
         size = len(server.body[name]) if name in server.body else path.stat().st_size if path.is_file() else 0
         first, last = 0, size - 1
-        if span := self.headers.get("Range"):
+        tag = server.tags.get(name, "")
+        span = self.headers.get("Range") if server.ranges else None
+        if span and self.headers.get("If-Range", tag) != tag:
+            span = None
+        if span:
             low, _, high = span.removeprefix("bytes=").partition("-")
             first, last = int(low), min(int(high or last), last)
+            if first > last:
+                self.send_error(416)
+                return
         self.send_response(206 if span else 200)
         self.send_header("Content-Length", str(last + 1 - first))
+        if tag:
+            self.send_header("ETag", tag)
         if span:
             self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
         self.end_headers()
@@ -92,6 +112,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, name: str, path: Path, first: int, end: int) -> None:
         server = self.server
         limit = min(server.cut.get(name, end), server.stalled.get(name, end))
+        if server.breaking and not name.endswith("manifest.json"):
+            server.breaking -= 1
+            limit = min(limit, (first + end) // 2)
         with path.open("rb") if name not in server.body else io.BytesIO(server.body[name]) as file:
             file.seek(first)
             while first < min(end, limit):
@@ -103,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
             if name in server.stalled:
                 server.stalling.set()
-                server.ended.wait(60)
+            server.ended.wait(60 if name in server.stalled else _LINGER)
             self.close_connection = True
 
     def log_message(self, *_: Any) -> None:

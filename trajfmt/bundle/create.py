@@ -119,7 +119,7 @@ def append(
     data = read_manifest(destination)
     base = parse(data, path=destination / FILE_NAME)
     check_writable(base, path=destination / FILE_NAME)
-    for folder in ("knots", "tables", "theta", "buffers"):
+    for folder in ("knots", "tables", "theta", "buffers", "pieces"):
         if (destination / folder).is_symlink():
             raise UnsafeError("path_unsafe", "a link where a folder is expected", path=destination / folder)
     staging = Staging(destination, None if job is None else _job_for(data) + job)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trajfmt.bundle.reader import Bundle, Trajectory
 from trajfmt.encodings.parts.knots import checkpoint_header
@@ -16,25 +17,32 @@ from trajfmt.storage.writing import occupied, replacing
 
 __all__ = ["extract"]
 
+_MOST_NAMES: Final = 20
+"""Layers that an error lists."""
+
 _BLOCK: Final = 2**20
 """Number of elements that are computed and written at a time."""
 
 
-def extract(bundle: Bundle, trajectory: int, t: float, output: str | os.PathLike[str]) -> None:
+def extract(
+    bundle: Bundle, trajectory: int, t: float, output: str | os.PathLike[str], *, layer: str | None = None
+) -> None:
     """Write the weights of a trajectory at timestep t as a safetensors file, by the names of the parameters.
 
-    The module buffers of the last stored timestep up to t follow the parameters.
+    The module buffers of the last stored timestep up to t follow the parameters, unless only one layer is
+    wanted.
 
     Args:
         bundle: the bundle.
         trajectory: the number of the trajectory.
         t: the timestep. Between whole numbers only for a convex bundle.
         output: the file, whose name ends in `.safetensors`.
+        layer: name of the layer to write. By default all parameters are written.
 
     Raises:
         ExistsError: `output` exists.
         TimestepError: t is outside the trajectory, or between the timesteps of a full one.
-        UsageError: `output` does not end in `.safetensors`, or its folder is missing.
+        UsageError: `output` does not end in `.safetensors`, its folder is missing, or there is no such layer.
         WriteError: the file cannot be written.
         TrajfmtError: the bundle cannot be read.
     """
@@ -46,13 +54,33 @@ def extract(bundle: Bundle, trajectory: int, t: float, output: str | os.PathLike
     if not path.absolute().parent.is_dir():
         raise UsageError(f"{display(path.absolute().parent)}: no such folder; create it first")
     about = {"bundle_sha256": bundle.sha256, "t": float(t), "trajectory": trajectory}
+    chosen = _parameters(bundle, layer)
     try:
         with replacing(path) as file:
-            file.writelines(_read(bundle, _checkpoint(bundle[trajectory], t, about)))
+            file.writelines(_read(bundle, _checkpoint(bundle[trajectory], t, about, chosen)))
     except TrajfmtError:
         raise
     except OSError as exc:
         raise WriteError(f"{display(path)}: cannot be written: {exc.strerror or exc}") from exc
+
+
+def _parameters(bundle: Bundle, layer: str | None) -> list[int] | None:
+    """Return the numbers of the parameters in a layer; None for all parameters.
+
+    Raises:
+        UsageError: the bundle has no layer of this name, or several.
+    """
+    if layer is None:
+        return None
+    found = [list(each.parameters) for each in bundle.layout.layers if each.name == layer]
+    if len(found) != 1:
+        names = ", ".join(display(each.name) for each in bundle.layout.layers[:_MOST_NAMES])
+        more = ", …" if len(bundle.layout.layers) > _MOST_NAMES else ""
+        raise UsageError(
+            f"the bundle must have one layer {display(layer)!r}, got {len(found)}; its layers are"
+            f" {names}{more}"
+        )
+    return found[0]
 
 
 def _read(bundle: Bundle, pieces: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:
@@ -69,14 +97,24 @@ def _read(bundle: Bundle, pieces: Iterator[bytes | memoryview]) -> Iterator[byte
         raise TrajfmtError(f"{display(bundle.place)}: cannot be read: {exc.strerror or exc}") from exc
 
 
-def _checkpoint(trajectory: Trajectory, t: float, about: object) -> Iterator[bytes | memoryview]:
+def _checkpoint(
+    trajectory: Trajectory, t: float, about: object, chosen: list[int] | None
+) -> Iterator[bytes | memoryview]:
     """Yield the bytes of a checkpoint, one block of weights at a time."""
     layout = trajectory.layout
     names = {parameter.name for parameter in layout.parameters}
-    buffers = [(name, held) for name, held in trajectory.buffers(t).items() if name not in names]
-    yield checkpoint_header(layout, buffers, about)
-    for start in range(0, layout.size, _BLOCK):
-        piece = trajectory.pieces(t, start, min(start + _BLOCK, layout.size))
-        yield np.ascontiguousarray(piece).view(np.uint8).data
+    buffers: list[tuple[str, NDArray[Any]]] = []
+    spans = [(0, layout.size)]
+    if chosen is None:
+        buffers = [(name, held) for name, held in trajectory.buffers(t).items() if name not in names]
+    else:
+        spans = [(layout.offsets[number], layout.offsets[number + 1]) for number in chosen]
+    numbers = range(len(layout.parameters)) if chosen is None else chosen
+    yield checkpoint_header([layout.parameters[number] for number in numbers], buffers, about)
+    for first, stop in spans:
+        trajectory.prepare(t, first, stop)
+        for start in range(first, stop, _BLOCK):
+            piece = trajectory.pieces(t, start, min(start + _BLOCK, stop))
+            yield np.ascontiguousarray(piece).view(np.uint8).data
     for _, held in buffers:
         yield np.ascontiguousarray(held).reshape(-1).view(np.uint8).data

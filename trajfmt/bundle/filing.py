@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from trajfmt.encodings.parts import tables
+from trajfmt.encodings.parts.digests import header
 from trajfmt.encodings.parts.written import NewFile, Written
 from trajfmt.schema.manifest import Entry, FileEntry
 from trajfmt.storage.files import sha256_file
+from trajfmt.storage.hashing import Digests
 from trajfmt.storage.staging import Staging
-from trajfmt.storage.writing import write_file
+from trajfmt.storage.writing import replacing, write_file
 
 __all__ = ["Filing"]
 
@@ -31,7 +35,7 @@ class Filing:
 
     def __init__(self, staging: Staging, listed: set[str]) -> None:
         self._staging = staging
-        self._tables = ""
+        self._tables = self._pieces = ""
         self.listed = listed
 
     def place(self, written: Written, number: int) -> tuple[list[FileEntry], Entry]:
@@ -81,6 +85,32 @@ class Filing:
         path = self._staging.path(self._tables)
         places = tables.write(path, arrays, nbytes, layers)
         return FileEntry(self._tables, path.stat().st_size, sha256_file(path)), places
+
+    def write_pieces(
+        self, digests: Sequence[tuple[int, int]], read: Callable[[int], Digests]
+    ) -> tuple[FileEntry, list[int]]:
+        """Write the digests of the pieces of all new trajectories into one file.
+
+        Args:
+            digests: the number of each trajectory, and how many digests it has.
+            read: returns the digests of a trajectory.
+
+        Returns:
+            The file for the manifest, and the byte offset of the digests of each trajectory.
+        """
+        if not self._pieces:
+            (self._pieces,) = self._free_names([NewFile(Path(), "pieces", ".safetensors")], digests[0][0])
+        head = header(digests)
+        hasher, size, places = hashlib.sha256(head), len(head), []
+        with replacing(self._staging.path(self._pieces)) as file:
+            file.write(head)
+            for number, _ in digests:
+                data = np.ascontiguousarray(read(number)).data
+                hasher.update(data)
+                file.write(data)
+                places.append(size)
+                size += data.nbytes
+        return FileEntry(self._pieces, size, hasher.hexdigest()), places
 
     def _free_names(self, files: Sequence[NewFile], number: int) -> list[str]:
         """Return names for the files, with the lowest number >= `number` for which all names are unused."""

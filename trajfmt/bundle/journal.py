@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 import numpy as np
@@ -15,11 +15,14 @@ from trajfmt.encodings.parts.tables import Tables
 from trajfmt.errors import FormatError
 from trajfmt.schema.manifest import FileEntry
 from trajfmt.storage.files import sha256_file
+from trajfmt.storage.hashing import Digests
 from trajfmt.storage.staging import Staging
 from trajfmt.trajectory.rounding import Rounding
 
 __all__ = ["Journal", "Record"]
 
+_DIGESTS: Final = "pieces"
+"""The digests of pieces among the arrays of a record. The others are tables."""
 
 EntryType = TypeVar("EntryType")
 
@@ -39,8 +42,8 @@ class Record(msgspec.Struct, Generic[EntryType], frozen=True, omit_defaults=True
     rounding: list[Rounding] = []  # msgspec copies mutable defaults
     """Rounding error of each stored timestep; empty if the weights are stored in their own type."""
 
-    tables: str = ""
-    """Hash of the tables, which are recorded besides; empty if there are none."""
+    arrays: str = ""
+    """Hash of the tables and of the digests of pieces, which are recorded besides."""
 
 
 class Journal:
@@ -58,11 +61,11 @@ class Journal:
         self._entry = entry
         self._elsewhere = elsewhere
 
-    def write(self, number: int, record: Record[Any], tables: Tables | None) -> None:
+    def write(self, number: int, record: Record[Any], tables: Tables | None, digests: Digests) -> None:
         """Record a finished trajectory. Its files must have been flushed to disk."""
-        arrays = None if tables is None else tables.items()
-        if arrays is not None:
-            record = msgspec.structs.replace(record, tables=_hash(arrays))
+        arrays: dict[str, NDArray[Any]] = {} if tables is None else dict(tables.items())
+        arrays[_DIGESTS] = digests
+        record = msgspec.structs.replace(record, arrays=_hash(arrays))
         self._staging.record(_key(number), msgspec.json.encode(record), arrays)
 
     def read(self, number: int) -> Record[Any] | None:
@@ -76,7 +79,7 @@ class Journal:
             if found is None:
                 return None
             record: Record[Any] = msgspec.json.decode(found[0], type=Record[self._entry])  # type: ignore[name-defined]
-            if record.tables != (_hash(found[1]) if found[1] else ""):
+            if record.arrays != _hash(found[1]):
                 return None
             return record if all(self._holds(file) for file in record.files) else None
         except (OSError, FormatError, msgspec.MsgspecError):
@@ -84,9 +87,16 @@ class Journal:
 
     def tables(self, number: int) -> Tables:
         """Return the tables of a recorded trajectory."""
+        return Tables.of(self._arrays(number))
+
+    def digests(self, number: int) -> Digests:
+        """Return the digests of the pieces of a recorded trajectory."""
+        return self._arrays(number)[_DIGESTS]
+
+    def _arrays(self, number: int) -> Mapping[str, NDArray[Any]]:
         found = self._staging.recall(_key(number))
         assert found is not None
-        return Tables.of(found[1])
+        return found[1]
 
     def _holds(self, file: FileEntry) -> bool:
         places = [self._staging.path(file.path)]

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import overload
+from typing import Literal, overload
 
 from trajfmt.bundle.standing import Standing, read_manifest
 from trajfmt.encodings.parts.encoding import Trajectory
@@ -17,6 +17,7 @@ from trajfmt.errors import NotABundleError, UsageError
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import FILE_NAME, Manifest, layout_of
 from trajfmt.schema.parse import parse, refusal
+from trajfmt.schema.pieces import PieceMap
 from trajfmt.storage.address import Address, Place, located
 from trajfmt.storage.files import Backend, BundleFiles
 from trajfmt.storage.remote import RemoteFiles
@@ -41,7 +42,9 @@ class Bundle:
         True
     """
 
-    def __init__(self, place: Place, data: bytes, *, backend: Backend = "mmap") -> None:
+    def __init__(
+        self, place: Place, data: bytes, *, backend: Backend = "mmap", checked: bool = False
+    ) -> None:
         self.place: Place = place
         """The path or address that was opened. An address has no credentials."""
         self.manifest: Manifest = parse(data, path=place / FILE_NAME)
@@ -49,7 +52,7 @@ class Bundle:
         self.sha256: str = hashlib.sha256(data).hexdigest()
         """Hash of the manifest. It identifies the bundle, as the manifest lists the hashes of all files."""
         self.manifest_bytes: int = len(data)
-        self.files: BundleFiles = _files(place, data, self.manifest, backend)
+        self.files: BundleFiles = _files(place, data, self.manifest, self.layout, backend, checked=checked)
         self.path: Path = place if isinstance(place, Path) else self.files.root
         """The folder with the files of the bundle. For an address it is a folder in the cache."""
 
@@ -91,13 +94,14 @@ class Bundle:
         return encoding_of_manifest(self.manifest).read(self.files, self.layout, self.manifest, number)
 
     def verify(self) -> None:
-        """Compare every file with its sha256 in the manifest. At an address, this downloads all files.
+        """Compare every file, and every piece, with its sha256. At an address, this downloads all files.
 
         Raises:
             FormatError: a file is missing or differs. The error describes the first such file.
             RemoteError: a file cannot be downloaded.
         """
-        for problem in self.files.verify({f.path: f.sha256 for f in self.manifest.files}).values():
+        hashes = {file.path: file.sha256 for file in self.manifest.files}
+        for problem in self.files.verify(hashes, pieces=True).values():
             raise problem
 
     def close(self) -> None:
@@ -124,28 +128,38 @@ class BoundsError(UsageError, IndexError):
     """The bundle has no trajectory with this number."""
 
 
-def _files(place: Place, data: bytes, manifest: Manifest, backend: Backend) -> BundleFiles:
+def _files(
+    place: Place, data: bytes, manifest: Manifest, layout: ParamLayout, backend: Backend, *, checked: bool
+) -> BundleFiles:
+    pieces = PieceMap(manifest.trajectories, layout)
     if isinstance(place, Address):
-        return RemoteFiles(place, data, manifest.files, backend=backend)
+        return RemoteFiles(place, data, manifest.files, pieces, backend=backend)
     return BundleFiles(
         place,
         {entry.path: entry.bytes for entry in manifest.files},
         backend=backend,
         standing=Standing(place, data, manifest.files),
+        pieces=pieces,
+        hashes={entry.path: entry.sha256 for entry in manifest.files} if checked else None,
     )
 
 
 def open(
-    path: str | os.PathLike[str] | Address, *, verify: bool = False, backend: Backend = "mmap"
+    path: str | os.PathLike[str] | Address,
+    *,
+    verify: bool | Literal["read"] = False,
+    backend: Backend = "mmap",
 ) -> Bundle:
     """Open a bundle for reading.
 
-    For an address, only the manifest is downloaded at first. Other files are downloaded into a cache when
-    they are first used, and compared with their hashes.
+    For an address, only the manifest is downloaded at first. Other files, or the pieces of them that are
+    needed, are downloaded into a cache when they are first used, and compared with their hashes.
 
     Args:
         path: folder of the bundle, or its address as fsspec writes it: `https://…`, `s3://…`, `zip://…::…`.
         verify: compare every file with its hash first; for an address, every file that is in the cache.
+            `"read"`: compare what is read with its hash, just before its first use. For an address, that is
+            always done.
         backend: how files are read: `mmap`, or `pread` for network file systems.
 
     Raises:
@@ -156,7 +170,9 @@ def open(
         RemoteError: the address cannot be reached.
     """
     place = located(path)
-    bundle = Bundle(place, read_manifest(place), backend=backend)
+    bundle = Bundle(place, read_manifest(place), backend=backend, checked=verify == "read")
+    if verify == "read":
+        return bundle
     if verify and isinstance(bundle.files, RemoteFiles):
         bundle.files.verify_kept()
     elif verify:

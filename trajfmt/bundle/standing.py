@@ -24,8 +24,8 @@ from trajfmt.errors import (
 from trajfmt.schema.manifest import FILE_NAME, MAX_BYTES, FileEntry
 from trajfmt.schema.parse import parse
 from trajfmt.storage.address import Address, Place
+from trajfmt.storage.arrivals import fetch_manifest
 from trajfmt.storage.opened import Identity, OpenFile
-from trajfmt.storage.remote import fetch_manifest
 
 __all__ = ["Standing", "read_manifest"]
 

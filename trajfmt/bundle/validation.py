@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import numpy as np
@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 
 from trajfmt.bundle.reader import Bundle
 from trajfmt.bundle.standing import read_manifest
+from trajfmt.encodings.parts.digests import check_header
 from trajfmt.encodings.parts.encoding import Encoding, Trajectory
 from trajfmt.encodings.table import encoding_of_manifest
 from trajfmt.errors import CorruptError, FormatError, Problem, UnsafeError
-from trajfmt.schema.manifest import numbered
+from trajfmt.schema.manifest import Entry, numbered
+from trajfmt.schema.pieces import Pieces
 from trajfmt.storage import hdf5, holes
 from trajfmt.storage.address import Address, located
 from trajfmt.trajectory.measure import Digest
@@ -55,13 +57,14 @@ def validate(path: str | os.PathLike[str] | Address) -> list[Problem]:
         manifest = bundle.manifest
         if claims := _claims(bundle):
             return [Problem.of(exc) for exc in claims]
-        damaged = bundle.files.verify({entry.path: entry.sha256 for entry in manifest.files})
+        damaged = bundle.files.verify({entry.path: entry.sha256 for entry in manifest.files}, pieces=True)
         problems = [Problem.of(exc) for exc in damaged.values()]
         readable = {entry.path for entry in manifest.files} - {
             name
             for name, exc in damaged.items()
             if exc.reason != "hash_mismatch" or not bundle.files.is_here(name)
         }
+        problems += [Problem.of(exc) for exc in _check_digests(bundle, readable)]
         encoding = encoding_of_manifest(manifest)
         beside = [f"{number:05d}" for number in manifest.refused]  # groups of tables that are not understood
         for name, expected in encoding.datasets(manifest, bundle.layout).items():
@@ -78,6 +81,23 @@ def validate(path: str | os.PathLike[str] | Address) -> list[Problem]:
                 where = bundle.files.where(entry.weight_files[0])
                 problems += _gather(_check(encoding, trajectory, digest), where)
     return problems
+
+
+def _check_digests(bundle: Bundle, readable: set[str]) -> list[FormatError]:
+    """Return the errors in the headers of files of digests. The digests themselves have been compared."""
+    places: dict[str, list[tuple[int, int, int]]] = {}
+    entries: Mapping[int, Entry] = numbered(bundle.manifest)
+    for number, entry in entries.items():
+        if entry.pieces is not None:
+            count = Pieces.of(entry, bundle.layout, entry.pieces.size).count
+            places.setdefault(entry.pieces.file, []).append((number, entry.pieces.data, count))
+    found: list[FormatError] = []
+    for name in sorted(places.keys() & readable):
+        try:
+            check_header(bundle.files, name, places[name], beside=bundle.manifest.refused)
+        except FormatError as exc:
+            found.append(exc)
+    return found
 
 
 def _claims(bundle: Bundle) -> list[FormatError]:

@@ -37,6 +37,7 @@ from trajfmt.schema.manifest import (
     encode,
 )
 from trajfmt.schema.parse import parse
+from trajfmt.schema.pieces import Pieces
 from trajfmt.schema.provenance import Provenance
 from trajfmt.storage.staging import Staging
 from trajfmt.storage.writing import write_file
@@ -118,7 +119,7 @@ class BundleWriter:
             return paths[-1]
 
         try:
-            return self._encoder.write(new_path, source, self.layout).hashed()
+            return self._encoder.write(new_path, source, self.layout).hashed(self.layout)
         except BaseException:
             for path in paths:
                 path.unlink(missing_ok=True)
@@ -149,7 +150,8 @@ class BundleWriter:
         files, entry = self._filing.place(written, number)
         entry = msgspec.structs.replace(entry, origin=origin)
         record = Record(entry, files, written.smoothed, list(written.rounding))
-        self._journal.write(number, record, written.tables)
+        assert written.digests is not None
+        self._journal.write(number, record, written.tables, written.digests)
         self._take(record)
         return number
 
@@ -187,6 +189,7 @@ class BundleWriter:
         entries = [_complete(record.entry, renumbered or {}) for record in self._records]
         if self._encoding.has_tables:
             files.append(self._write_tables(entries))
+        files.append(self._write_pieces(entries))
         manifest = self._manifest(files, entries)
         parse(data := encode(manifest), path=self._staging.destination / FILE_NAME)
         if self._base is None:
@@ -238,6 +241,14 @@ class BundleWriter:
         file, places = self._filing.write_tables(tables, self._first, size, layers)
         for position, number in enumerate(numbers):
             entries[position] = entries[position].with_table(file.path, places[number])
+        return file
+
+    def _write_pieces(self, entries: list[Any]) -> FileEntry:
+        """Write the digests of the pieces of new trajectories, and fill in their places in `entries`."""
+        pieces = [Pieces.of(entry, self.layout, entry.pieces.size) for entry in entries]
+        counts = [(number, each.count) for number, each in enumerate(pieces, self._first)]
+        file, places = self._filing.write_pieces(counts, self._journal.digests)
+        entries[:] = [e.with_pieces(file.path, place) for e, place in zip(entries, places, strict=True)]
         return file
 
     def _manifest(self, files: list[FileEntry], entries: list[Entry]) -> Manifest:

@@ -10,6 +10,7 @@ Modules:
     canonical: JSON with one spelling for each value, by RFC 8785.
     manifest: the manifest as typed data, and its bytes.
     keys: which keys of a manifest are known, and what becomes of the others.
+    pieces: the pieces of weights that have digests of their own.
     regions: the regions of files that a manifest claims, which must not overlap.
     consistency: checks across the fields of a manifest.
     checksum: the checksum that a manifest carries of its own bytes.

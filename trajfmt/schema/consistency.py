@@ -27,6 +27,7 @@ from trajfmt.schema.manifest import (
     layout_of,
     numbered,
 )
+from trajfmt.schema.pieces import DIGEST, Pieces
 from trajfmt.schema.regions import Regions
 
 __all__ = ["MAX_EXPANSION", "MAX_GRAM", "MAX_PATH", "MAX_TABLE", "PATH", "check"]
@@ -98,6 +99,7 @@ def check(manifest: Manifest, path: object) -> None:
         else:
             assert codec is not None
             _check_full(entry, codec, layout, index, path)
+        _check_pieces(entry, index, path)
         _check_files(entry, regions, index)
     for index, entry in entries.items():
         if entry.buffers is not None:
@@ -107,6 +109,7 @@ def check(manifest: Manifest, path: object) -> None:
         else:
             assert codec is not None
             _claim_full(entry, codec, layout, regions, index, path)
+        _claim_pieces(entry, layout, regions, index)
     regions.check()
 
 
@@ -164,6 +167,25 @@ def _check_files(entry: Entry, regions: Regions, index: int) -> None:
         regions.require(name, index)
     for name in [*entry.weight_files, *([] if entry.buffers is None else [entry.buffers])]:
         regions.own(name, index)
+
+
+def _check_pieces(entry: Entry, index: int, path: object) -> None:
+    if entry.pieces is None:
+        return
+    if not entry.pieces.file.endswith(".safetensors"):
+        _invalid(f"trajectory {index}: digests of pieces must be in a .safetensors file", path)
+    in_chunks = isinstance(entry, FullEntry) and entry.chunks is not None
+    if (entry.pieces.size is None) != in_chunks:
+        _invalid(f"trajectory {index}: pieces must have a `size`, unless every chunk is a piece", path)
+
+
+def _claim_pieces(entry: Entry, layout: ParamLayout, regions: Regions, index: int) -> None:
+    """Claim the place of the digests of pieces. The weights must have been checked."""
+    if entry.pieces is None:
+        return
+    count = Pieces.of(entry, layout, entry.pieces.size).count
+    regions.claim(entry.pieces.file, entry.pieces.data, count * DIGEST, index)
+    regions.share(entry.pieces.file)
 
 
 def _check_convex(entry: ConvexEntry, layout: ParamLayout, index: int, path: object) -> None:

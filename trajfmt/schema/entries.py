@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal, get_args
 
 import msgspec
 
@@ -11,11 +11,14 @@ from trajfmt.schema.provenance import Count, Index, Positive, Sha256, Text
 
 __all__ = [
     "MAX_TIMESTEPS",
+    "PIECE_SIZES",
     "ChunkTable",
     "ConvexEntry",
     "Entry",
     "FullEntry",
     "Origin",
+    "PieceEntry",
+    "PieceSize",
     "RefusedEntry",
     "ShardEntry",
     "TableEntry",
@@ -30,6 +33,29 @@ class Origin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     file: Index
     trajectory: Index
+
+
+PieceSize = Literal[
+    1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072, 262144, 524288, 1048576, 2097152, 4194304, 8388608
+]
+PIECE_SIZES: Final[tuple[int, ...]] = get_args(PieceSize)
+"""The sizes of pieces that the format allows in bytes: powers of two from 1 KiB to 8 MiB."""
+
+
+class PieceEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """Where the digests of the pieces of a trajectory are; see `trajfmt.schema.pieces`."""
+
+    file: str
+    """The safetensors file of digests. Trajectories that were written together share one."""
+
+    data: Count
+    """Byte offset of the digest of the first piece. The others follow."""
+
+    size: PieceSize | None = None
+    """Bytes of a piece; absent if every chunk is a piece."""
+
+    sha256: Sha256
+    """Hash of all digests of this trajectory."""
 
 
 class TableEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -88,6 +114,9 @@ class ConvexEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     buffers: str | None = None
     """The safetensors file of the module buffers, named `{t:05d}/{name}` at every knot."""
 
+    pieces: PieceEntry | None = None
+    """The digests of the pieces of the weights; absent if there are none."""
+
     origin: Origin | None = None
     requires_read: list[Text] = []  # msgspec copies mutable defaults
     """The features that a reader of this trajectory must know, in order; see `trajfmt.schema.features`."""
@@ -108,7 +137,7 @@ class ConvexEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     @property
     def files(self) -> set[str]:
         """Return all files that the trajectory is read from."""
-        return {*self.weight_files, self.table.file, *_existing(self.buffers)}
+        return {*self.weight_files, self.table.file, *_existing(self.buffers, self.pieces)}
 
     def with_files(self, names: Sequence[str]) -> ConvexEntry:
         """Return the entry with the names of its files filled in.
@@ -133,6 +162,10 @@ class ConvexEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         """
         return msgspec.structs.replace(self, table=msgspec.structs.replace(self.table, file=file, **offsets))
 
+    def with_pieces(self, file: str, data: int) -> ConvexEntry:
+        """Return the entry with the place of the digests of its pieces filled in."""
+        return msgspec.structs.replace(self, pieces=_placed(self.pieces, file, data))
+
     def stored(self, parameters: int) -> list[ShardEntry]:
         """Return the files of the knots in order, also if there is only one.
 
@@ -146,8 +179,8 @@ class ConvexEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         return [ShardEntry(file=self.file, data=self.data, tensors=len(self.knots) * parameters)]
 
 
-def _existing(name: str | None) -> list[str]:
-    return [] if name is None else [name]
+def _existing(buffers: str | None, pieces: PieceEntry | None) -> list[str]:
+    return [*([] if buffers is None else [buffers]), *([] if pieces is None else [pieces.file])]
 
 
 class ChunkTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -187,6 +220,9 @@ class FullEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     buffers: str | None = None
     """The safetensors file of the module buffers, named `{t:05d}/{name}` at every timestep."""
 
+    pieces: PieceEntry | None = None
+    """The digests of the pieces of the weights; absent if there are none."""
+
     origin: Origin | None = None
     requires_read: list[Text] = []  # msgspec copies mutable defaults
     """The features that a reader of this trajectory must know, in order; see `trajfmt.schema.features`."""
@@ -204,7 +240,7 @@ class FullEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     @property
     def files(self) -> set[str]:
         """Return all files that the trajectory is read from."""
-        return {self.file, *_existing(self.buffers)}
+        return {self.file, *_existing(self.buffers, self.pieces)}
 
     def with_files(self, names: Sequence[str]) -> FullEntry:
         """Return the entry with the names of its files filled in.
@@ -214,6 +250,15 @@ class FullEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         """
         buffers = None if self.buffers is None else names[-1]
         return msgspec.structs.replace(self, file=names[0], buffers=buffers)
+
+    def with_pieces(self, file: str, data: int) -> FullEntry:
+        """Return the entry with the place of the digests of its pieces filled in."""
+        return msgspec.structs.replace(self, pieces=_placed(self.pieces, file, data))
+
+
+def _placed(pieces: PieceEntry | None, file: str, data: int) -> PieceEntry:
+    assert pieces is not None
+    return msgspec.structs.replace(pieces, file=file, data=data)
 
 
 class RefusedEntry(msgspec.Struct, frozen=True, kw_only=True):

@@ -33,6 +33,7 @@ class Regions:
         self._claims: dict[str, list[tuple[Integers, Integers]]] = {}
         self._single: dict[str, list[tuple[int, int]]] = {}
         self._owners: dict[str, int] = {}
+        self._shared: set[str] = set()
 
     def own(self, name: str, index: int) -> None:
         """Record that trajectory `index` alone uses a file of weights or of module buffers.
@@ -59,6 +60,10 @@ class Regions:
                 f"trajectory {index}: file {name!r} is not listed in `files`",
                 path=self._path,
             )
+
+    def share(self, name: str) -> None:
+        """Record that several trajectories may use a file, which `check` then requires to hold no weights."""
+        self._shared.add(name)
 
     def claim(self, name: str, start: int, nbytes: int, index: int) -> None:
         """Claim `nbytes` bytes of a file from `start` on for trajectory `index`.
@@ -99,11 +104,19 @@ class Regions:
         self._claims.setdefault(name, []).append((starts[kept], stops[kept]))
 
     def check(self) -> None:
-        """Require that no two regions overlap.
+        """Require that no two regions overlap, and that no shared file holds weights or module buffers.
 
         Raises:
+            CorruptError: a shared file does.
             UnsafeError: two regions overlap.
         """
+        for name in sorted(self._shared & self._owners.keys()):
+            raise CorruptError(
+                "manifest_inconsistent",
+                f"the digests of pieces must not be in the file {name!r}, which trajectory"
+                f" {self._owners[name]} uses",
+                path=self._path,
+            )
         for name, pairs in self._single.items():
             both = np.array(pairs, np.int64)
             self._claims.setdefault(name, []).append((both[:, 0], both[:, 1]))

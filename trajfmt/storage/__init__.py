@@ -7,6 +7,11 @@ Modules:
     filesystem: what file systems differ in: syncing, maps, owners and free space.
     locks: locks against other processes, also where the file system has none.
     opened: regular files that are read by position: opening, identity, reading and hashing.
+    hashing: the hashes of a file and of its pieces, from one pass.
+    digests: the digests of pieces, read from the file that holds them.
+    checked: files whose bytes are compared with their hashes before they are used.
+    recent: a few things that are kept because they were used last.
+    threads: several pieces of work at once.
     files: reading a bundle's files: mapping, positioned reads, hashes.
     links: which links are followed in place of files: those of a hub's cache.
     writing: atomic and durable writes.
@@ -21,7 +26,15 @@ Modules:
     publishing: moving a finished bundle from there to its destination.
     address: telling an address from a path, and showing an address without credentials.
     cache: the folder for files that can be fetched or computed again.
+    causes: the errors of fsspec's backends as errors of this package.
+    proxies: the proxies that the environment names.
+    connections: the end of fsspec's connections to web servers.
     transfer: bytes from an address, with fsspec.
+    retries: transfers that go on after a broken connection.
+    arrivals: whole files from an address, checked while they arrive.
+    settling: files that have arrived and are being made durable.
+    sparse: sparse files that hold pieces.
+    parts: the parts of a bundle at an address, fetched into sparse files.
     remote: the files of a bundle at an address, fetched into the cache and read from there.
 """
 

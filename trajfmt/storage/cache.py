@@ -41,15 +41,24 @@ def cache_folder() -> Path | None:
 
 
 @contextmanager
-def arriving(path: Path, is_there: Callable[[], bool]) -> Iterator[int | None]:
+def arriving(
+    path: Path,
+    is_there: Callable[[], bool],
+    *,
+    keep: tuple[type[BaseException], ...] = (),
+    finish: Callable[[Callable[[], None]], None] = lambda work: work(),
+) -> Iterator[int | None]:
     """Yield a descriptor for the contents of `path`, or None if another process has just made the file.
 
-    The file appears at `path` when the block ends without an error. After an error nothing is left. If
-    another process is making the same file, this one waits for it.
+    The file appears at `path` when the block has ended without an error. If another process is making the
+    same file, this one waits for it. The file may have contents already: what arrived before a kill, or an
+    error among `keep`.
 
     Args:
         path: the file. Its folder is created.
         is_there: returns whether the complete file is at `path`.
+        keep: errors after which what has arrived stays for a later call. After any other error nothing does.
+        finish: is given the work that makes the file durable and names it, and calls it, perhaps later.
 
     Raises:
         OSError: the folder cannot be written.
@@ -60,19 +69,34 @@ def arriving(path: Path, is_there: Callable[[], bool]) -> Iterator[int | None]:
         if is_there():
             yield None
             partial.unlink()
-        else:
-            os.ftruncate(fd, 0)
-            yield fd
-            sync(fd)
-            os.replace(partial, path)
+            _release(fd)
+            return
+        yield fd
+    except BaseException as exc:
+        if partial != _shared(path) or not isinstance(exc, keep) or not os.fstat(fd).st_size:
+            partial.unlink(missing_ok=True)
+        _release(fd)
+        raise
+    finish(lambda: _name(fd, partial, path))
+
+
+def _name(fd: int, partial: Path, path: Path) -> None:
+    """Make a file durable, and give it its name."""
+    try:
+        sync(fd)
+        os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
     finally:
-        with contextlib.suppress(OSError):
-            # Closing alone does not unlock if a forked child has the descriptor, too.
-            fcntl.flock(fd, fcntl.LOCK_UN)
-        os.close(fd)
+        _release(fd)
+
+
+def _release(fd: int) -> None:
+    """Unlock and close a file. Closing alone does not unlock if a forked child has the descriptor, too."""
+    with contextlib.suppress(OSError):
+        fcntl.flock(fd, fcntl.LOCK_UN)
+    os.close(fd)
 
 
 def _claim(path: Path) -> tuple[int, Path]:
@@ -81,7 +105,7 @@ def _claim(path: Path) -> tuple[int, Path]:
     That process renames or removes the file. After waiting, the path is therefore compared with the
     descriptor.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial = _shared(path)
     while True:
         fd = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         try:
@@ -97,6 +121,10 @@ def _claim(path: Path) -> tuple[int, Path]:
             os.close(fd)
             raise
         os.close(fd)
+
+
+def _shared(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
 
 
 def _own(path: Path) -> tuple[int, Path]:

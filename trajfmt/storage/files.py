@@ -6,23 +6,33 @@ This module knows no encodings, and of the manifest only which files it lists.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trajfmt.errors import CorruptError, FormatError, ReadError, SourceError, UnsafeError, UsageError
+from trajfmt.schema.pieces import PieceMap
+from trajfmt.storage.checked import Checked
+from trajfmt.storage.digests import DigestReader
 from trajfmt.storage.filesystem import map_file
+from trajfmt.storage.hashing import Expected, require, verify_file
 from trajfmt.storage.inputs import Row
 from trajfmt.storage.links import REMEDY
 from trajfmt.storage.opened import Identity, OpenFile, sha256_of
+from trajfmt.storage.recent import recent
+from trajfmt.storage.threads import at_once, cores
 
-__all__ = ["Backend", "BundleFiles", "sha256_file"]
+__all__ = ["Backend", "BundleFiles", "Span", "sha256_file"]
 
 Backend = Literal["mmap", "pread"]
 """How files are read: mapped, or by positioned reads, which suit network file systems better."""
+
+Span = tuple[str, int, int]
+"""Bytes of a listed file: its name, the first byte, and the one after the last."""
 
 _MAX_OPEN: Final = 16
 """Maps or open files that a `BundleFiles` keeps. Each holds a descriptor, and a bundle may have thousands."""
@@ -59,10 +69,15 @@ class BundleFiles:
         backend: `mmap` or `pread`.
         standing: called with the name of a file after it was opened. It raises an error if the bundle at the
             path is another one by now.
+        pieces: the pieces of every file.
+        hashes: the sha256 of every file, if what is read is to be compared with its hash before it is used.
 
     Raises:
         UsageError: `backend` is neither.
     """
+
+    lazy: bool = False
+    """Whether bytes are fetched when they are read."""
 
     def __init__(
         self,
@@ -71,6 +86,8 @@ class BundleFiles:
         *,
         backend: Backend = "mmap",
         standing: Callable[[str], None] | None = None,
+        pieces: PieceMap | None = None,
+        hashes: Mapping[str, str] | None = None,
     ) -> None:
         if backend not in ("mmap", "pread"):
             raise UsageError(f"`backend` must be mmap or pread, got {backend!r}")
@@ -78,12 +95,14 @@ class BundleFiles:
         self.sizes = dict(sizes)
         self.backend: Backend = backend
         self._standing = standing
+        self._digests = DigestReader(pieces or PieceMap(), self._read_digests)
+        self._checked = None if hashes is None else Checked(self._digests, hashes)
         self._seen: dict[str, Identity] = {}
         self._maps: dict[str, mmap.mmap] = {}
         self._files: dict[str, OpenFile] = {}
 
     def __getstate__(self) -> dict[str, object]:
-        kept = ("root", "sizes", "backend", "_standing", "_seen")
+        kept = ("root", "sizes", "backend", "_standing", "_digests", "_checked", "_seen")
         return {name: self.__dict__[name] for name in kept}
 
     def __setstate__(self, state: dict[str, object]) -> None:
@@ -111,6 +130,13 @@ class BundleFiles:
         """Return whether a file is listed and can be read without fetching it."""
         return name in self.sizes
 
+    def in_pieces(self, _name: str) -> bool:
+        """Return whether a file is read in verified pieces. Its other bytes are then not to be read."""
+        return False
+
+    def want(self, spans: Iterable[Span]) -> None:
+        """Announce what will be read soon. On this machine it is there already."""
+
     def array(self, name: str, offset: int, count: int, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
         """Return `count` elements `(count,)` from byte `offset`, read-only: a view of the map, or a copy.
 
@@ -127,6 +153,7 @@ class BundleFiles:
             )
         if count == 0:
             return np.empty(0, dtype)
+        self._check_bytes(name, offset, offset + nbytes)
         if self.backend == "mmap" and (mapped := self._map(name)) is not None:
             return np.frombuffer(mapped, dtype, count, offset)
         return np.frombuffer(self.read(name, offset, nbytes), dtype)
@@ -138,6 +165,7 @@ class BundleFiles:
             CorruptError: the file is missing, does not have its listed size, or ended while it was read.
             ReadError: the operating system reports an error.
         """
+        self._check_bytes(name, offset, offset + nbytes)
         file = self._open(name)
         try:
             return file.read(offset, nbytes)
@@ -150,34 +178,46 @@ class BundleFiles:
         Raises:
             CorruptError: the file is missing, or does not have its listed size.
         """
+        self._check_bytes(name, offset, offset + count * dtype.itemsize)
         return Row(self._open(name), dtype, count, offset)
 
     def can_map(self, name: str) -> bool:
         """Return whether a file is mapped for `array`, so that an array of all of it takes no memory."""
         return self.backend == "mmap" and self._map(name) is not None
 
-    def verify(self, hashes: Mapping[str, str]) -> dict[str, FormatError]:
-        """Compare listed files with their sizes and hashes, and return the error for each that differs.
+    def verify(self, hashes: Mapping[str, str], *, pieces: bool = False) -> dict[str, FormatError]:
+        """Compare listed files with their sizes and hashes, and return the errors by name.
+
+        Every file is read once. Several files are hashed at the same time.
 
         Args:
             hashes: the sha256 of each file, by name.
-
-        Returns:
-            The errors, by name.
+            pieces: compare the pieces of files with their digests, too.
         """
         problems: dict[str, FormatError] = {}
-        for name, expected in hashes.items():
+
+        def check(name: str) -> None:
             try:
-                found = sha256_of(self._new(name))
-                if found != expected:
-                    raise CorruptError(
-                        "hash_mismatch",
-                        f"sha256 must be {expected}, got {found}; the file is damaged",
-                        path=self.where(name),
-                    )
+                held = self._digests.of_file(name) if pieces else None
+                with self._new(name) as file:
+                    verify_file(file, hashes[name], held)
             except FormatError as exc:
                 problems[name] = exc
-        return problems
+
+        at_once([partial(check, name) for name in hashes], cores())
+        return {name: problems[name] for name in hashes if name in problems}
+
+    def _read_digests(self, name: str, place: Expected) -> bytes:
+        """Return digests of pieces, after they have been compared with their hash in the manifest."""
+        (piece,) = place.pieces
+        data = self._open(name).read(piece.start, piece.stop - piece.start)
+        require(place, [data], self.where(name))
+        return data
+
+    def _check_bytes(self, name: str, start: int, stop: int) -> None:
+        """Compare bytes with their hashes before they are used, if that is wanted."""
+        if self._checked is not None:
+            self._checked.check(name, start, stop, self._open)
 
     def check_unchanged(self) -> None:
         """Require that every file which was opened is still at its path, and has not been changed.
@@ -225,7 +265,7 @@ class BundleFiles:
             self._standing(name)  # after opening: what has been opened cannot be replaced any more
 
     def private_map(self, name: str, offset: int, nbytes: int) -> mmap.mmap | None:
-        """Return a new map of a part of a file, whose changes stay in this process (copy on write).
+        """Return a new map of a part of a file, whose changes stay in this process.
 
         Args:
             name: the listed file.
@@ -235,10 +275,11 @@ class BundleFiles:
         Returns:
             The map; None if its file system cannot map files.
         """
+        self._check_bytes(name, offset, offset + nbytes)
         return _mapped(self._open(name), nbytes, offset, writable=True)
 
     def _open(self, name: str) -> OpenFile:
-        return _recent(self._files, name, self._new)
+        return recent(self._files, name, self._new, _MAX_OPEN)
 
     def _map(self, name: str) -> mmap.mmap | None:
         """Return a map of a file; None if its file system cannot map files."""
@@ -250,7 +291,7 @@ class BundleFiles:
                 self.backend = "pread"
                 return None
         found: mmap.mmap = mapped
-        return _recent(self._maps, name, lambda _name: found)
+        return recent(self._maps, name, lambda _name: found, _MAX_OPEN)
 
 
 def _mapped(file: OpenFile, nbytes: int = 0, offset: int = 0, *, writable: bool = False) -> mmap.mmap | None:
@@ -258,17 +299,3 @@ def _mapped(file: OpenFile, nbytes: int = 0, offset: int = 0, *, writable: bool 
         return map_file(file.fd, nbytes, offset, writable=writable)
     except OSError as exc:
         raise ReadError.of(exc, file.where) from exc
-
-
-Held = TypeVar("Held")
-
-
-def _recent(held: dict[str, Held], name: str, make: Callable[[str], Held]) -> Held:
-    """Return an entry, made if there is none, and forget the least recently used ones."""
-    found = held.pop(name, None)
-    if found is None:
-        found = make(name)
-    held[name] = found
-    for old in list(held)[:-_MAX_OPEN]:  # other threads may do the same: no iteration over it
-        held.pop(old, None)
-    return found

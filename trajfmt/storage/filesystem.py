@@ -18,7 +18,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["UNSUPPORTED", "free_bytes", "map_file", "mapped_array", "our_uid", "sync", "sync_folder"]
+__all__ = [
+    "UNSUPPORTED",
+    "free_bytes",
+    "map_file",
+    "mapped_array",
+    "our_uid",
+    "require_room",
+    "sync",
+    "sync_folder",
+]
 
 UNSUPPORTED: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOTTY})
 """The error numbers by which file systems say that they do not have a call."""
@@ -121,3 +130,14 @@ def free_bytes(folder: Path) -> int | None:
     except OSError:
         return None
     return usage.free if usage.total else None
+
+
+def require_room(folder: Path, nbytes: int) -> None:
+    """Require that the file system of a folder has free bytes, if it tells how many there are.
+
+    Raises:
+        OSError: it has fewer.
+    """
+    free = free_bytes(folder)
+    if free is not None and free < nbytes:
+        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} for {nbytes} bytes")

@@ -11,7 +11,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from trajfmt.errors import CorruptError, ReadError, SourceError, UnsafeError
 from trajfmt.storage.links import blob_of
 
-__all__ = ["Identity", "OpenFile", "open_regular", "sha256_of"]
+__all__ = ["Identity", "OpenFile", "blocks_of", "open_regular", "sha256_of"]
 
 _BLOCK: Final = 4 * 2**20
 """Bytes that are read and hashed at a time."""
@@ -60,6 +60,14 @@ class OpenFile:
         self.fd: int = -1
         self.fd = open_regular(path)
         self.identity: Identity = Identity.of(os.fstat(self.fd))
+
+    @classmethod
+    def of(cls, fd: int, where: object) -> OpenFile:
+        """Return the file of a descriptor, which belongs to the result from now on."""
+        file = cls.__new__(cls)
+        file.where, file.fd = where, fd
+        file.identity = Identity.of(os.fstat(fd))
+        return file
 
     def __del__(self) -> None:
         self.close()
@@ -139,9 +147,6 @@ def open_regular(path: Path) -> int:
 def sha256_of(file: OpenFile, check: Callable[[], None] = lambda: None) -> str:
     """Return the sha256 of an open file as lower-case hex.
 
-    It is read in large blocks. After each block a thread waits for the interpreter lock, and with small
-    blocks, and other threads that compute in Python, hashing a source took twice as long as its conversion.
-
     Args:
         file: the file.
         check: called before each block. An error that it raises ends the hashing.
@@ -150,6 +155,24 @@ def sha256_of(file: OpenFile, check: Callable[[], None] = lambda: None) -> str:
         ReadError: the operating system reports an error.
     """
     digest = hashlib.sha256()
+    for block in blocks_of(file, check):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def blocks_of(file: OpenFile, check: Callable[[], None] = lambda: None) -> Iterator[memoryview]:
+    """Yield the contents of an open file in large blocks. Each is valid until the next one is requested.
+
+    After each block a thread waits for the interpreter lock, and with small blocks, and other threads that
+    compute in Python, hashing a source took twice as long as its conversion.
+
+    Args:
+        file: the file.
+        check: called before each block. An error that it raises ends the reading.
+
+    Raises:
+        ReadError: the operating system reports an error.
+    """
     start, block = 0, memoryview(bytearray(min(_BLOCK, file.identity.size + 1)))
     while True:
         check()
@@ -158,6 +181,6 @@ def sha256_of(file: OpenFile, check: Callable[[], None] = lambda: None) -> str:
         except OSError as exc:
             raise ReadError.of(exc, file.where) from exc
         if not count:
-            return digest.hexdigest()
-        digest.update(block[:count])
+            return
+        yield block[:count]
         start += count

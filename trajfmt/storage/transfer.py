@@ -1,8 +1,9 @@
 """Bytes from an address, as a stream of limited length, with fsspec.
 
-This is the only module that uses fsspec. It imports it when the first address is used, and translates the
-errors of its many backends. Credentials are found by each backend itself, in its own files and environment
-variables. Web servers are reached through the proxies of `http_proxy`, `https_proxy` and `no_proxy`.
+This is the only module that opens files with fsspec. It imports it when the first address is used. `causes`
+translates the errors of its many backends. Credentials are found by each backend itself, in its own files and
+environment variables. Web servers are reached through the proxies of `http_proxy`, `https_proxy` and
+`no_proxy`.
 """
 
 from __future__ import annotations
@@ -11,21 +12,28 @@ import importlib
 import os
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, Final
-from urllib import request
 from urllib.parse import urlsplit, urlunsplit
 
-from trajfmt.errors import MissingDependencyError, RemoteError, UsageError, display
-from trajfmt.storage.address import Address, without_credentials
+from trajfmt.errors import MissingDependencyError, UsageError, display
+from trajfmt.storage.address import Address
+from trajfmt.storage.causes import (
+    ChangedError,
+    NoRangesError,
+    TooLongError,
+    TooSlowError,
+    first_line,
+    translated,
+)
+from trajfmt.storage.connections import ending
+from trajfmt.storage.proxies import check_proxies
 
-__all__ = ["NothingThereError", "TooLongError", "exists", "stream"]
+__all__ = ["Copy", "exists", "stream"]
 
 _BLOCK: Final = 4 * 2**20
 _WEB: Final = ("http", "https")
-_REFUSED: Final = (401, 403, 407)
-_ABSENT: Final = 404
-_SETTLING: Final = 1.0
+_PARTIAL: Final = 206
 
 CONNECT: Final = 20.0
 """Seconds after which connecting to a web server is given up."""
@@ -40,48 +48,136 @@ RATE: Final = 1000.0
 """The slowest rate that is accepted unless the variable states another one, in bytes per second."""
 
 
-class NothingThereError(Exception):
-    """There is no file of this name. The caller knows whether that is an error."""
+@dataclass
+class Copy:
+    """The copy of a file that a server has, so that another one is noticed after a broken connection."""
+
+    tag: str = ""
+    """What the server calls it: its ETag, or the time of its last change; empty if unknown."""
 
 
-class TooLongError(Exception):
-    """A file is longer than the caller allows."""
+def stream(
+    address: Address, name: str, limit: int, *, start: int = 0, part: bool = False, copy: Copy | None = None
+) -> Generator[bytes, None, None]:
+    """Yield the contents of a file from byte `start` on in blocks, at most `limit` bytes.
 
-
-def stream(address: Address, name: str, limit: int) -> Generator[bytes, None, None]:
-    """Yield the contents of a file in blocks, at most `limit` bytes.
-
-    From a web server the file is requested once and whole, so that the server need not support ranges.
-    Closing the generator ends the connection.
+    A whole file is requested from a web server without a range, which not every server has. Closing the
+    generator ends the connection.
 
     Args:
         address: a folder.
         name: path of the file in that folder.
         limit: bytes that the caller accepts.
+        start: the first byte.
+        part: fetch just `limit` bytes. Without it, the file must end where they end.
+        copy: filled in when the server answers. If it was filled in before, the file must be the same copy.
 
     Raises:
         NothingThereError: there is no such file.
         TooLongError: the file has more bytes. At most one more was fetched.
-        RemoteError: the address cannot be reached, the connection failed, or it is too slow.
+        NoRangesError: only a part was wanted, and the server sends whole files only.
+        ChangedError: the file is not the same copy.
+        RemoteError: the address cannot be reached, the connection failed, or it is too slow. It is a
+            `BrokenError` if another try may end better.
         MissingDependencyError: fsspec, or the package that it needs for this kind of address, is missing.
         UsageError: fsspec does not know this kind of address, or it is not valid, or the least rate is not.
     """
-    with _translated(address / name):
+    with translated(address / name):
         watch = _Watch()
         system, folder = _system(address)
         web = _is_web(address)
-        options: dict[str, Any] = {}
-        if web:  # aiohttp closes the connection of an answer that it refuses itself; fsspec leaves it open
-            options = {"block_size": 0, "size": max(1, limit), "raise_for_status": True}
-        with _ending(system, web=web), system.open(_join(folder, name, web=web), "rb", **options) as file:
-            size = getattr(file, "size", None)
-            if isinstance(size, int) and size > limit:
-                raise TooLongError
-            while piece := watch.timed(file.read, min(_BLOCK, limit + 1)):
-                limit -= len(piece)
-                if limit < 0:
+        path = _join(folder, name, web=web)
+        copy = copy or Copy()
+        with ending(system, web=web):
+            if web:
+                opened = _open_web(system, path, limit, start, part=part, copy=copy)
+            elif part and system.async_impl:
+                yield from _cat(system, path, start, limit)
+                return
+            else:
+                opened = _open_part(system, path) if part else system.open(path, "rb")
+            with opened as file:
+                if start and not web:
+                    _seek(file, start, watch, part=part)
+                elif start and file.r.status != _PARTIAL:
+                    _skip(file, start, watch)
+                size = getattr(file, "size", None)
+                if isinstance(size, int) and not part and size - start > limit:
                     raise TooLongError
-                yield piece
+                while piece := watch.timed(file.read, min(_BLOCK, limit if part else limit + 1)):
+                    limit -= len(piece)
+                    if limit < 0:
+                        raise TooLongError
+                    yield piece
+
+
+def _open_web(system: Any, path: str, limit: int, start: int, *, part: bool, copy: Copy) -> Any:
+    """Return the open answer of a web server, from byte `start` on unless the server has no ranges.
+
+    Raises:
+        NoRangesError: only a part was wanted, and the answer is the whole file.
+        ChangedError: the file is not the same copy.
+    """
+    headers = {}
+    if start or part:
+        headers = {
+            "Range": f"bytes={start}-{start + limit - 1 if part else ''}",
+            "Accept-Encoding": "identity",
+        }
+        if copy.tag:
+            headers["If-Range"] = copy.tag
+    # aiohttp closes the connection of an answer that it refuses itself; fsspec leaves it open
+    options: dict[str, Any] = {"block_size": 0, "size": max(1, limit), "raise_for_status": True}
+    if headers:
+        options["headers"] = {**system.kwargs.get("headers", {}), **headers}
+    file = system.open(path, "rb", **options)
+    answer = file.r
+    tag = answer.headers.get("ETag", "")
+    tag = answer.headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
+    try:
+        if part and answer.status != _PARTIAL:
+            raise NoRangesError
+        if copy.tag and tag != copy.tag and (tag or answer.status != _PARTIAL):
+            raise ChangedError
+    except BaseException:
+        file.close()
+        raise
+    copy.tag = tag or copy.tag
+    return file
+
+
+def _open_part(system: Any, path: str) -> Any:
+    """Return an open file from which, if its backend allows it, just the bytes are fetched that are read."""
+    try:
+        return system.open(path, "rb", cache_type="none")
+    except TypeError:  # it does not know this option
+        return system.open(path, "rb")
+
+
+def _seek(file: Any, start: int, watch: _Watch, *, part: bool) -> None:
+    """Go to byte `start` of a file.
+
+    Raises:
+        NoRangesError: only a part was wanted, and its backend reads files from their beginning only.
+    """
+    try:
+        file.seek(start)
+    except (OSError, ValueError, NotImplementedError) as exc:
+        if part:
+            raise NoRangesError from exc
+        _skip(file, start, watch)
+
+
+def _skip(file: Any, count: int, watch: _Watch) -> None:
+    """Read and forget bytes of a server that sends files from their beginning only."""
+    while count and (piece := watch.timed(file.read, min(_BLOCK, count))):
+        count -= len(piece)
+
+
+def _cat(system: Any, path: str, start: int, count: int) -> Iterator[bytes]:
+    """Yield a part of a file from a backend that fetches just the bytes it is asked for."""
+    for low in range(start, start + count, _BLOCK):
+        yield system.cat_file(path, start=low, end=min(low + _BLOCK, start + count))
 
 
 def exists(address: Address) -> bool:
@@ -92,10 +188,6 @@ def exists(address: Address) -> bool:
     except Exception:  # backends share no base class for their errors
         return False
     return True
-
-
-class _TooSlowError(Exception):
-    """Data arrives, but so slowly that the transfer would hardly end."""
 
 
 class _Watch:
@@ -115,7 +207,7 @@ class _Watch:
         """Return what `read(count)` returns.
 
         Raises:
-            _TooSlowError: too little has arrived for too long.
+            TooSlowError: too little has arrived for too long.
         """
         start = time.monotonic()
         piece = read(count)
@@ -123,7 +215,7 @@ class _Watch:
         self._got += len(piece)
         if piece and self._waited >= SILENCE:
             if self._got < self._least * self._waited:
-                raise _TooSlowError(
+                raise TooSlowError(
                     f"too slow: {self._got} bytes in {self._waited:.0f} s; try again, or set {RATE_VARIABLE}"
                     f" below {self._least:g} bytes per second"
                 )
@@ -161,10 +253,10 @@ def _system(address: Address) -> tuple[Any, str]:
         system, folder = core.url_to_fs(address.text, **options)
     except ImportError as exc:
         raise MissingDependencyError(
-            f"{display(address)}: needs a package that is not installed: {_first_line(exc)}"
+            f"{display(address)}: needs a package that is not installed: {first_line(exc)}"
         ) from exc
     except ValueError as exc:
-        raise UsageError(f"{display(address)}: not an address that fsspec knows: {_first_line(exc)}") from exc
+        raise UsageError(f"{display(address)}: not an address that fsspec knows: {first_line(exc)}") from exc
     return system, folder
 
 
@@ -181,113 +273,10 @@ def _options(address: Address) -> dict[str, Any]:
         raise MissingDependencyError(
             f"{display(address)}: web addresses need aiohttp: pip install 'trajfmt[remote]'"
         ) from exc
-    _check_proxies(address)
+    check_proxies(address)
     own = {"timeout": timeout, "trust_env": True}
     configured = importlib.import_module("fsspec.config").conf
     return {
         scheme: {"client_kwargs": {**own, **configured.get(scheme, {}).get("client_kwargs", {})}}
         for scheme in schemes
     }
-
-
-def _check_proxies(address: Address) -> None:
-    """Refuse a proxy of the environment that cannot be used for a web address.
-
-    Raises:
-        UsageError: the variable is not of the form `http://HOST:PORT`.
-    """
-    proxies = request.getproxies()
-    for link in address.text.split("::"):
-        scheme, host = link.partition("://")[0].lower(), urlsplit(link).hostname
-        proxy = proxies.get(scheme, "") if scheme in _WEB else ""
-        if not proxy or (host and request.proxy_bypass(host)):
-            continue
-        try:
-            parts = urlsplit(proxy)
-            good = parts.scheme == "http" and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            good = False
-        if not good:
-            raise UsageError(
-                f"{display(address)}: {scheme}_proxy is {display(without_credentials(proxy))!r}: expected"
-                " http://HOST:PORT; correct or unset it, or name the host in no_proxy"
-            )
-
-
-@contextmanager
-def _ending(system: Any, *, web: bool) -> Iterator[None]:
-    """Wait at the end of the block until connections to a web server are closed.
-
-    fsspec closes them in another thread and does not wait for that. aiohttp prints a message for each
-    connection that is open when the program ends. After an interruption nothing is waited for, and the
-    message is suppressed.
-    """
-    interrupted = False
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit):
-        interrupted = True
-        if web:
-            system.loop.set_exception_handler(lambda *_: None)
-        raise
-    finally:
-        if web and not interrupted:
-            _settle(system.loop)
-
-
-def _settle(loop: Any) -> None:
-    """Wait until fsspec's thread has finished its tasks, but not long: the thread may have ended."""
-    import asyncio
-
-    with suppress(TimeoutError, importlib.import_module("fsspec.exceptions").FSTimeoutError):
-        importlib.import_module("fsspec.asyn").sync(loop, asyncio.sleep, 0, timeout=_SETTLING)
-
-
-@contextmanager
-def _translated(place: Address) -> Iterator[None]:
-    """Turn the errors of a backend into errors of this package: one line, without credentials."""
-    try:
-        yield
-    except (MissingDependencyError, UsageError, NothingThereError, TooLongError):
-        raise
-    except FileNotFoundError as exc:
-        raise NothingThereError from exc
-    except Exception as exc:  # backends share no base class
-        if getattr(exc, "status", None) == _ABSENT:
-            raise NothingThereError from exc
-        if isinstance(exc, _TooSlowError):
-            raise RemoteError(f"{display(place)}: {exc}") from exc
-        if "invalidurl" in type(exc).__name__.lower():
-            raise UsageError(f"{display(place)}: not a valid address") from exc
-        raise RemoteError(f"{display(place)}: {_cause(exc)}") from exc
-
-
-def _cause(exc: Exception) -> str:
-    status = getattr(exc, "status", None)
-    if isinstance(exc, PermissionError) or status in _REFUSED:
-        return (
-            "access was refused; give credentials in the way that fsspec's backend for this address expects"
-        )
-    kind = type(exc).__name__
-    if "Proxy" in kind:
-        why = getattr(getattr(exc, "os_error", None), "strerror", None) or _first_line(exc) or kind
-        return f"no connection through the proxy that the environment names (http_proxy, https_proxy): {why}"
-    if "Redirect" in kind:  # aiohttp's TooManyRedirects, NonHttpUrlRedirectClientError
-        return (
-            "the server redirects in circles, or away from the web; use the address of the files themselves"
-        )
-    if isinstance(status, int):
-        return f"the server answered {status} {_first_line(getattr(exc, 'message', ''))}".rstrip()
-    if isinstance(exc, (TimeoutError, importlib.import_module("fsspec.exceptions").FSTimeoutError)):
-        return "the server stopped answering; try again"
-    if isinstance(failed := getattr(exc, "os_error", None), OSError):
-        number = failed.errno or 0
-        return f"no connection: {os.strerror(number) if number > 0 else failed.strerror or failed}"
-    if kind in ("ClientPayloadError", "ServerDisconnectedError", "IncompleteRead", "EOFError"):
-        return "the connection ended in the middle; try again"
-    return f"cannot be read: {_first_line(exc) or kind}"
-
-
-def _first_line(text: object) -> str:
-    """Return the first line of another library's message, printable and without credentials."""
-    return display(without_credentials((str(text).splitlines() or [""])[0]))

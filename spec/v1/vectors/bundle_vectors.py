@@ -5,6 +5,7 @@ Owns what is in which bundle; how a bundle is written is in `bundles`.
 
 from __future__ import annotations
 
+import json
 import math
 import struct
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import validation_vectors
 from bundles import NET, Files, convex, full, resealed, sha, walk
 from containers import buffer_file, frame
 from header_vectors import swap
+from pieces import PIECES
 
 Vector = tuple[str, Files, dict[str, Any]]
 """Name, files, and the entries of the index: `purpose`, and for an invalid one `reason` and `stage`.
@@ -32,7 +34,7 @@ def tiny_convex(**options: object) -> Files:
     files = convex(
         [{"theta": walk(5, 3, TINY, {}, "F32"), "knots": [0, 2]}],
         params=TINY,
-        **options,  # type: ignore[arg-type]
+        **{"pieces": 0, **options},  # type: ignore[arg-type]
     )
     del files["expected.json"]
     return files
@@ -40,7 +42,8 @@ def tiny_convex(**options: object) -> Files:
 
 def tiny_full(codec: dict, **options: object) -> Files:
     """Return the smallest full bundle, to be damaged."""
-    files = full([walk(6, 2, TINY, {}, "F32")], codec, params=TINY, **options)  # type: ignore[arg-type]
+    theta = [walk(6, 2, TINY, {}, "F32")]
+    files = full(theta, codec, params=TINY, **{"pieces": 0, **options})  # type: ignore[arg-type]
     del files["expected.json"]
     return files
 
@@ -119,6 +122,7 @@ def valid() -> Iterator[Vector]:
     for name, files, about in minor_vectors.bundles():
         if "reason" not in about:
             yield name, files, about
+    yield from in_pieces()
 
 
 def carrying() -> Iterator[Vector]:
@@ -162,8 +166,8 @@ def carrying() -> Iterator[Vector]:
 
 def imported() -> Iterator[Vector]:
     """Yield valid bundles whose tables come from elsewhere."""
-    files = convex([{"theta": walk(19, 4, NET, {}, "F32"), "knots": [0, 1, 3], "no_norms": True}])
-    yield "convex-no-norms.mct", files, {"purpose": "step norms that are not known"}
+    files = convex([{"theta": walk(19, 4, NET, {}, "F32"), "knots": [0, 1, 3], "no_norms": True}], pieces=0)
+    yield "convex-no-norms.mct", files, {"purpose": "step norms that are not known; no digests of pieces"}
     free = [[0.25, 0.0, -0.5], [0.125, 1.0, 0.5], [1.5, 0.5, 2.0], [0.75, 1.0, 0.5]]
     files = convex([{"theta": walk(20, 4, NET, {}, "F32"), "knots": [0, 3], "no_norms": True, "free": free}])
     why = "free weights: they fall, leave [0, 1], and do not meet the knots"
@@ -189,6 +193,18 @@ def unusual() -> Iterator[Vector]:
     why = "chunks of 400 bytes, whose frames state their size in two bytes, less 256"
     yield "full-zstd-wide.mtt", chunked, {"purpose": why}
     yield "full-none-f64.mtt", files, {"purpose": "F64: minus zero, the smallest and the largest number"}
+
+
+def in_pieces() -> Iterator[Vector]:
+    """Yield valid bundles whose stored timesteps have several pieces."""
+    params = [("w", [140]), ("b", [7])]
+    one = {"theta": walk(21, 3, params, {}, "F64"), "knots": [0, 2], "shards": [1, 2, 1]}
+    files = convex([one], params=params, dtype="F64")
+    why = "two pieces for the larger tensor of a knot; a shard with parts of two knots"
+    yield "convex-pieces.mct", files, {"purpose": why}
+    thetas = [walk(22, 2, params, {}, "F64"), walk(23, 2, params, {}, "F64")]
+    why = "two pieces for a timestep, the second one shorter; two trajectories"
+    yield "full-pieces.mtt", full(thetas, {"name": "none"}, params=params, dtype="F64"), {"purpose": why}
 
 
 def flipped(data: bytes, position: int) -> bytes:
@@ -279,6 +295,7 @@ def invalid() -> Iterator[Vector]:
         files.pop("expected.json", None)
         yield name, files, about
     yield from broken_files()
+    yield from broken_digests()
     zstd = {"name": "zstd", "chunk": 3}
     for name, (pack, why) in {
         "chunk-declares-2gib": (lambda _: bomb(), "a frame of 77 bytes that declares 2 GiB"),
@@ -308,19 +325,20 @@ def broken_files() -> Iterator[Vector]:
         "shard-names": ("header_mismatch", b'"00002/a"', b'"00001/a"', "a tensor of another timestep"),
         "shard-dtype": ("header_mismatch", b'"F32"', b'"I32"', "another element type"),
     }.items():
-        files = convex([one], params=two, **swap(old, new))
+        files = convex([one], params=two, pieces=0, **swap(old, new))
         del files["expected.json"]
         about = {"reason": reason, "stage": "read", "purpose": why + ", in a shard", "beside": True}
         yield f"{name}.mct", files, about
     shard = "knots/00000-00002-of-00002.safetensors"
-    files = convex([one], params=two)
+    files = convex([one], params=two, pieces=0)
     files = {name: data for name, data in files.items() if name not in (shard, "expected.json")}
     why = "a shard that does not exist"
     yield "shard-missing.mct", files, {"reason": "file_missing", "stage": "read", "purpose": why}
 
     carried = {t: {"m": np.array([t, 1], "<f4"), "n": np.array(t, "<i8")} for t in (0, 2)}
     path = "buffers/00000.safetensors"
-    good = convex([{"theta": walk(5, 3, TINY, {}, "F32"), "knots": [0, 2], "buffers": carried}], params=TINY)
+    one = {"theta": walk(5, 3, TINY, {}, "F32"), "knots": [0, 2], "buffers": carried}
+    good = convex([one], params=TINY, pieces=0)
     del good["expected.json"]
     for name, (reason, old, new, why) in {
         "buffers-time": ("header_mismatch", b'"00002/n"', b'"00001/n"', "a timestep that is not stored"),
@@ -340,6 +358,33 @@ def broken_files() -> Iterator[Vector]:
     yield "buffers-tail.mct", tail, about
 
 
+def broken_digests() -> Iterator[Vector]:
+    """Yield bundles whose files are as listed, and whose digests of pieces are not those of the pieces."""
+    for kind, good in (
+        ("convex.mct", tiny_convex(pieces=1024)),
+        ("full.mtt", tiny_full({"name": "none"}, pieces=1024)),
+    ):
+        region = json.loads(good["manifest.json"])["trajectories"][0]["pieces"]
+        start, data = region["data"], good[PIECES]
+        wrong = flipped(data, len(data) - 1)
+        about = {"reason": "hash_mismatch", "stage": "verify"}
+        bad = resealed(good, PIECES, wrong, pieces={**region, "sha256": sha(wrong[start:])})
+        yield f"piece-digest-{kind}", bad, {**about, "purpose": "the digest of the last piece, one bit"}
+        bad = resealed(good, PIECES, wrong)
+        yield f"pieces-hash-{kind}", bad, {**about, "purpose": "digests that differ from their hash"}
+    good = tiny_convex(pieces=1024)
+    for name, count, why in (
+        ("more", 96, "a hash of three digests, where there are two pieces"),
+        ("less", 32, "a hash of one digest, where there are two pieces"),
+    ):
+        region = json.loads(good["manifest.json"])["trajectories"][0]["pieces"]
+        data = good[PIECES] + bytes(32)
+        digests = data[region["data"] :][:count]
+        bad = resealed(good, PIECES, data, pieces={**region, "sha256": sha(digests)})
+        about = {"reason": "hash_mismatch", "stage": "verify", "purpose": why}
+        yield f"pieces-{name}.mct", bad, about
+
+
 def seal_tiny() -> Files:
     """Return a bundle whose safetensors file has 4 bytes."""
     params = [("w", [1])]
@@ -347,6 +392,7 @@ def seal_tiny() -> Files:
         [{"theta": np.array([[1], [2]], "<f2"), "knots": [0, 1]}],
         params=params,
         dtype="F16",
+        pieces=0,
     )
     del files["expected.json"]
     return resealed(files, "knots/00000.safetensors", b"\0\0\0\0", data=0)

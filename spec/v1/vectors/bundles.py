@@ -30,6 +30,7 @@ from containers import (
     spans,
     write_chunks,
 )
+from pieces import attach
 
 Files = dict[str, bytes]
 
@@ -148,9 +149,13 @@ def convex(
     smooth: bool = False,
     edit: Callable[[bytes], bytes] = bytes,
     bend: Callable[[list], object] = list,
+    pieces: int = 1024,
     **extra: object,
 ) -> Files:
-    """Return a convex bundle; every trajectory has a tables file of its own, as if it were appended."""
+    """Return a convex bundle; every trajectory has a tables file of its own, as if it were appended.
+
+    `pieces` is the size of pieces; without them if it is 0.
+    """
     layers = layers or tensor_layers(params)
     files: Files = {}
     entries, expected = [], []
@@ -211,6 +216,8 @@ def convex(
     manifest = common(params, dtype, layers, extra) | {"encoding": "convex", "trajectories": entries}
     if smooth:
         manifest["smoothed"] = True
+    if pieces:
+        attach(files, entries, params, dtype, pieces)
     return {**seal(manifest, files), "expected.json": exact({"trajectories": expected})}
 
 
@@ -265,6 +272,7 @@ def full(
     params: list = NET,
     dtype: str = "F32",
     pack: Callable[[bytes], bytes] | None = None,
+    pieces: int = 1024,
     **extra: object,
 ) -> Files:
     """Return a full bundle; `pack` turns the shuffled bytes of a chunk into its frame."""
@@ -296,4 +304,6 @@ def full(
     manifest |= {"encoding": "full", "codec": codec, "trajectories": entries}
     if codec["name"] != "none":
         manifest["requires_read"] = [f"codec.{codec['name']}", *manifest["requires_read"]]
+    if pieces:
+        attach(files, entries, params, dtype, pieces)
     return {**seal(manifest, files), "expected.json": exact({"trajectories": expected})}

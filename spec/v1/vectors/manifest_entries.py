@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from manifests import convex, full, put, sharded, without_file
+from manifests import convex, full, in_pieces, put, sharded, without_file
 
 Case = tuple[str, str, "bytes | dict[str, Any]", str]
 
@@ -62,3 +62,38 @@ def carried() -> Iterator[Case]:
     yield "free-number", "manifest_invalid", put(c, f"{t}.table.free", 1), "free is not a boolean"
     known = put(c, "provenance", {"known_from": {"dataset": "guess"}})
     yield "known-from-guess", "manifest_invalid", known, "a fact from nowhere"
+
+
+def digests() -> Iterator[Case]:
+    """Yield digests of pieces that cannot be."""
+    odd, bad, big, c = "manifest_inconsistent", "manifest_invalid", "size_overflow", in_pieces()
+    p = "trajectories.0.pieces"
+    for name, size, why in (
+        ("odd", 1000, "no power of two"),
+        ("small", 512, "less than 1 KiB"),
+        ("large", 2**24, "more than 8 MiB"),
+        ("zero", 0, "0"),
+        ("boolean", True, "a boolean"),
+        ("text", "1024", "a text"),
+    ):
+        yield f"piece-size-{name}", bad, put(c, f"{p}.size", size), f"a size of pieces that is {why}"
+    absent = put(c, p, {key: value for key, value in c["trajectories"][0]["pieces"].items() if key != "size"})
+    yield "piece-size-absent", odd, absent, "pieces of knots without a size"
+    chunks = put(in_pieces("zstd"), f"{p}.size", 1024)
+    yield "piece-size-of-chunks", odd, chunks, "a size of pieces where every chunk is one"
+    yield "pieces-hash-short", bad, put(c, f"{p}.sha256", "0" * 63), "a hash of digests with 63 digits"
+    yield "pieces-unknown-key", bad, put(c, f"{p}.count", 2), "an unknown key beside the digests"
+    yield "pieces-unlisted", odd, put(c, f"{p}.file", "pieces/x.safetensors"), "digests that are not listed"
+    yield "pieces-in-h5", odd, put(c, f"{p}.file", "tables/00000.h5"), "digests in an HDF5 file"
+    within = put(put(c, f"{p}.file", "knots/00000.safetensors"), f"{p}.data", 8)
+    yield "pieces-in-weights", odd, within, "digests in the header of a file of knots"
+    yield "pieces-beyond-file", big, put(c, f"{p}.data", 129), "digests that end after their file"
+    short = put(in_pieces("zstd"), "files.0.bytes", 128 + 32 * 3)
+    yield "pieces-too-few", big, short, "three digests for four chunks"
+    two = in_pieces()
+    names = {"knots/00000.safetensors": "knots/1.safetensors", "tables/00000.h5": "tables/1.h5"}
+    two["files"] += [{**file, "path": names[file["path"]]} for file in c["files"] if file["path"] in names]
+    two["trajectories"] += in_pieces()["trajectories"]
+    two["trajectories"][1] |= {"file": "knots/1.safetensors"}
+    two["trajectories"][1]["table"] |= {"file": "tables/1.h5"}
+    yield "pieces-shared", big, two, "two trajectories with the same digests"

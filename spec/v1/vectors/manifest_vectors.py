@@ -13,13 +13,14 @@ from typing import Any
 import manifest_facts
 import minor_vectors
 from containers import sealed
-from manifest_entries import carried, shards
+from manifest_entries import carried, digests, shards
 from manifest_limits import allowed, checksums, limits, overlaps
 from manifests import (
     HASH,
     convex,
     everything,
     full,
+    in_pieces,
     narrow,
     nested,
     put,
@@ -57,6 +58,10 @@ def valid() -> Iterator[Vector]:
         ("minimal-full-f16", narrow("F16"), "16-bit floats"),
         ("minimal-full-bf16", narrow("BF16"), "16-bit floats with the exponent of 32-bit ones"),
         ("sharded", sharded(), "knots in two files, cut between the knots, and an index"),
+        ("pieces-convex", in_pieces(), "digests of pieces, convex"),
+        ("pieces-none", in_pieces("none"), "digests of pieces, codec none"),
+        ("pieces-zstd", in_pieces("zstd"), "digests of pieces, one for each chunk"),
+        ("pieces-largest", put(in_pieces(), "trajectories.0.pieces.size", 2**23), "the largest pieces"),
         ("no-step-norms", without_norms(c), "step norms that are not known"),
         ("numbers", put(full("none"), "trajectories.0.numbers", [5, 9]), "numbers of a full trajectory"),
         ("private-keys", {**c, "x_": 1, "x_y": nested(60)}, "private keys hold any JSON, 62 levels deep"),
@@ -93,7 +98,7 @@ def valid() -> Iterator[Vector]:
 
 def invalid() -> Iterator[Vector]:
     """Yield the invalid manifests."""
-    broken = (broken_json, versions, structure, paths, references, sizes, codecs, shards, carried)
+    broken = (broken_json, versions, structure, paths, references, sizes, codecs, shards, carried, digests)
     facts = (manifest_facts.models, manifest_facts.limits, manifest_facts.order)
     broken = (*broken, minor_vectors.invalid, *facts)
     for group in (*broken, checksums, limits, overlaps):

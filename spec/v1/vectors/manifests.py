@@ -75,7 +75,9 @@ def everything() -> dict[str, Any]:
         "numbers": [0, 10, 2**53 - 1],
         "buffers": "buffers/00000.safetensors",
         "requires_read": ["buffers", "table.free"],
+        "pieces": {"file": "pieces/00000.safetensors", "data": 128, "size": 1024, "sha256": HASH},
     }
+    manifest["files"].insert(2, {"path": "pieces/00000.safetensors", "bytes": 192, "sha256": HASH})
     manifest["trajectories"][0]["table"] |= {"gram": 888, "free": True}
     manifest["x_lab"] = {"run": 3}
     manifest["provenance"] = {
@@ -125,6 +127,22 @@ def narrow(dtype: str) -> dict[str, Any]:
     """Return the smallest full manifest of a 16-bit type, codec none."""
     manifest = put(full("none"), "parameters.0.dtype", dtype)
     return put(put(manifest, "files.0.bytes", 618), "requires_read", [f"dtype.{dtype}"])
+
+
+def in_pieces(codec: str | None = None) -> dict[str, Any]:
+    """Return the smallest manifest with digests of pieces: convex, or full with a codec."""
+    manifest = convex() if codec is None else full(codec)
+    count = 4 if codec in ("zstd", "archive") else 2
+    size = {} if count == 4 else {"size": 1024}
+    manifest["files"].append({"path": "pieces/00000.safetensors", "bytes": 128 + 32 * count, "sha256": HASH})
+    manifest["files"].sort(key=lambda file: file["path"])
+    manifest["trajectories"][0]["pieces"] = {
+        "file": "pieces/00000.safetensors",
+        "data": 128,
+        "sha256": HASH,
+        **size,
+    }
+    return manifest
 
 
 def put(manifest: dict[str, Any], where: str, value: object) -> dict[str, Any]:

@@ -24,7 +24,7 @@ Case = tuple[str, str, Files, str]
 
 def tiny(**wanted: Any) -> Files:
     """Return the smallest convex bundle."""
-    return convex([{"theta": walk(5, 3, TINY, {}, "F32"), "knots": [0, 2], **wanted}], params=TINY)
+    return convex([{"theta": walk(5, 3, TINY, {}, "F32"), "knots": [0, 2], **wanted}], params=TINY, pieces=0)
 
 
 def place(files: Files, name: str) -> int:
@@ -52,7 +52,7 @@ def numbers() -> Iterator[Case]:
     bad = patched(good, knots, end, struct.pack("<f", math.nan))
     bad = resealed(bad, knots, bad[knots], digest=digest(ends(bad[knots]), 3))
     yield "knots-nan.mct", "non_finite", bad, "a weight that is NaN"
-    plain = full([walk(6, 2, TINY, {}, "F32")], {"name": "none"}, params=TINY)
+    plain = full([walk(6, 2, TINY, {}, "F32")], {"name": "none"}, params=TINY, pieces=0)
     end = len(plain[THETA]) - 4
     bad = patched(plain, THETA, end, struct.pack("<f", math.inf))
     bad = resealed(bad, THETA, bad[THETA], digest=digest(ends(bad[THETA]), 2))
@@ -100,7 +100,7 @@ def metadata() -> Iterator[Case]:
     typed = resealed(plain, THETA, integers[THETA], data=offset)
     yield "hdf5-type.mtt", "header_mismatch", typed, "weights that are integers by the metadata"
     brain, half = (
-        full([walk(6, 2, TINY, {}, dtype)], {"name": "none"}, params=TINY, dtype=dtype)
+        full([walk(6, 2, TINY, {}, dtype)], {"name": "none"}, params=TINY, dtype=dtype, pieces=0)
         for dtype in ("BF16", "F16")
     )
     entry = json.loads(half["manifest.json"])["trajectories"][0]

@@ -43,6 +43,24 @@ def test_checkpoint_holds_the_weights_by_their_names(path: Path, tmp_path: Path,
     assert about == {"bundle_sha256": identity, "t": t, "trajectory": 1}
 
 
+@pytest.mark.parametrize("encoding", ["convex", "full"])
+def test_one_layer_alone(
+    encoding: str, write_bundle: Callable[..., Path], walk: Callable[..., Array], tmp_path: Path
+) -> None:
+    """Its parameters need not be neighbours; a name that is unknown or not unique is refused."""
+    shapes = [("a.weight", (3, 2)), ("b.weight", (4,)), ("a.bias", (2,))]
+    layout = ParamLayout.of(shapes, layers="module")
+    with trajfmt.open(write_bundle(layout, walk(layout), encoding=encoding)) as bundle:
+        extract(bundle, 0, 3, tmp_path / "a.safetensors", layer="a")
+        expected = bundle.layout.split(bundle[0].at(3))
+        found = load_file(tmp_path / "a.safetensors")
+        assert sorted(found) == ["a.bias", "a.weight"]
+        assert all(found[name].tobytes() == expected[name].tobytes() for name in found)
+        with pytest.raises(UsageError, match="must have one layer 'c', got 0; its layers are a, b"):
+            extract(bundle, 0, 3, tmp_path / "c.safetensors", layer="c")
+    assert not (tmp_path / "c.safetensors").exists()
+
+
 def test_mistakes_leave_nothing(path: Path, tmp_path: Path) -> None:
     """A wrong t, number or suffix, and an existing file."""
     (tmp_path / "there.safetensors").write_text("mine")

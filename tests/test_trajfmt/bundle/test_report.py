@@ -34,6 +34,7 @@ def test_storage_of_a_convex_bundle(layout: ParamLayout, walk: Walk, write_bundl
     assert storage.parts == {
         "knots": _disk(path, "knots"),
         "tables": _disk(path, "tables"),
+        "pieces": _disk(path, "pieces"),
         "manifest": (path / "manifest.json").stat().st_size,
     }
     assert storage.eq11 == storage.buffer == (6 + 9) * 36
@@ -42,7 +43,7 @@ def test_storage_of_a_convex_bundle(layout: ParamLayout, walk: Walk, write_bundl
     assert storage.ratio == pytest.approx(storage.total / storage.buffer)
     assert (summary.schema, summary.kind, summary.encoding) == (SCHEMA, "bundle", "convex")
     assert (summary.trajectories, summary.timesteps, summary.knots) == (2, (6, 9), None)
-    assert (summary.parameters, summary.tensors, summary.layers, summary.files) == (9, 3, 3, 4)
+    assert (summary.parameters, summary.tensors, summary.layers, summary.files) == (9, 3, 3, 5)
 
 
 @pytest.mark.parametrize("codec", ["none", "zstd", "archive"])
@@ -51,7 +52,7 @@ def test_storage_of_a_full_bundle(codec: str, layout: ParamLayout, walk: Walk, w
     path = write_bundle(layout, walk(layout), encoding="full", codec=codec)
     summary = summarize(path)
     assert summary.storage.total == _disk(path)
-    assert set(summary.storage.parts) == {"theta", "manifest"}
+    assert set(summary.storage.parts) == {"theta", "pieces", "manifest"}
     assert (summary.storage.eq11, summary.storage.eq12) == (6 * 36, None)
     assert (summary.codec, summary.knots, summary.smoothed) == (codec, None, None)
 

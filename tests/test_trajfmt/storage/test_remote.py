@@ -26,7 +26,7 @@ from tests.helpers.serving import Server, served
 from trajfmt import ArrayTrajectory, ParamLayout
 from trajfmt.bundle.report import summarize
 from trajfmt.bundle.validation import validate
-from trajfmt.storage import remote, transfer
+from trajfmt.storage import arrivals, transfer
 
 fsspec = pytest.importorskip("fsspec")
 pytest.importorskip("aiohttp")
@@ -177,15 +177,27 @@ def test_inspecting_a_hundred_trajectories_moves_the_manifest(
 
 
 def test_one_trajectory_moves_its_knots_and_its_tables(server: Server, bundle: Path, cache: Path) -> None:
-    """Opening fetches the manifest; weights fetch one file of knots and one of tables, once each."""
+    """Opening fetches the manifest, a knot its pieces, and weights in between the tables; nothing twice."""
     with trajfmt.open(f"{server.url}/out.mct") as opened:
         assert len(opened) == 5
         assert set(server.sent) == {"out.mct/manifest.json"}
         opened[3].knot(0)
-        assert set(server.sent) == {"out.mct/manifest.json", "out.mct/knots/00003.safetensors"}
+        digests, knots = "out.mct/pieces/00000.safetensors", "out.mct/knots/00003.safetensors"
+        assert set(server.sent) == {"out.mct/manifest.json", digests, knots}
+        assert server.sent[knots] == opened.layout.nbytes
         for t in (0, 1.5, 5):
             opened[3].at(t)
         opened[3].knot(1)
+    assert server.sent[knots] == 2 * opened.layout.nbytes
+    assert server.sent["out.mct/tables/00000.h5"] == (bundle / "tables/00000.h5").stat().st_size
+    parts = {"knots/.00003.safetensors.parts", "pieces/.00000.safetensors.parts"}
+    assert _kept(cache) == parts | {"manifest.json", "tables/00000.h5"}
+
+
+def test_a_trajectory_that_is_read_whole_is_fetched_whole(server: Server, bundle: Path, cache: Path) -> None:
+    """Weights between two knots need both: one request, no digests, and a file under its own name."""
+    with trajfmt.open(f"{server.url}/out.mct") as opened:
+        opened[3].at(1.5)
     expected = {"manifest.json", "knots/00003.safetensors", "tables/00000.h5"}
     assert dict(server.sent) == {f"out.mct/{name}": (bundle / name).stat().st_size for name in expected}
     assert _kept(cache) == expected
@@ -196,6 +208,9 @@ def test_a_second_use_moves_the_manifest_alone(server: Server, there: str) -> No
     _bits(there)
     server.sent.clear()
     _bits(there, verify=True)
+    assert set(server.sent) == {"out.mct/manifest.json"}
+    assert validate(there) == []
+    server.sent.clear()
     assert _traj("validate", there) == (0, f"{server.url}/out.mct: valid\n", "")
     assert set(server.sent) == {"out.mct/manifest.json"}
 
@@ -246,16 +261,24 @@ def test_a_signature_stays_at_the_end_and_is_not_shown(server: Server, bundle: P
 
 
 def test_a_flipped_bit_is_found_on_arrival(server: Server, bundle: Path, cache: Path) -> None:
-    """Without `verify`: hash_mismatch at the file's address, and nothing under its name."""
+    """Without `verify`: hash_mismatch at the file's address, and nothing under its name.
+
+    The bit is in the last knot. The first one is read without it.
+    """
     name = "knots/00002.safetensors"
     data = bytearray((bundle / name).read_bytes())
     data[-1] ^= 1
     server.body[f"out.mct/{name}"] = bytes(data)
     address = f"{server.url}/out.mct"
     with trajfmt.open(address) as opened, pytest.raises(trajfmt.CorruptError) as caught:
-        opened[2].at(0)
+        opened[2].at(3)
     assert (caught.value.reason, caught.value.path) == ("hash_mismatch", f"{address}/{name}")
     assert _kept(cache) == {"manifest.json", "tables/00000.h5"}
+    with trajfmt.open(address) as opened, trajfmt.open(bundle) as here:
+        assert opened[2].knot(0).tobytes() == here[2].knot(0).tobytes()
+        with pytest.raises(trajfmt.CorruptError, match=r"piece \d+ \(bytes \d+ to") as caught:
+            opened[2].knot(1)
+        assert (caught.value.reason, caught.value.path) == ("hash_mismatch", f"{address}/{name}")
     server.asked.clear()
     assert [(found.reason, found.where) for found in validate(address)] == [
         ("hash_mismatch", f"{address}/{name}")
@@ -287,15 +310,15 @@ def test_files_that_are_not_those_of_the_manifest(
     else:
         server.body[name] = change((bundle.parent / name).read_bytes())
     with trajfmt.open(f"{server.url}/out.mct") as opened, pytest.raises(trajfmt.CorruptError) as caught:
-        opened[0].knot(0)
+        opened[0].at(1)
     assert (caught.value.reason, caught.value.exit_code) == (reason, 4)
-    assert _kept(cache) == {"manifest.json"}
+    assert _kept(cache) == {"manifest.json", "tables/00000.h5"}
 
 
 def test_a_server_that_dies_in_mid_file(server: Server, there: str, cache: Path, tmp_path: Path) -> None:
-    """One line, exit 1, and no trace of the file; once the server is well, the same command works."""
+    """One line, exit 1; once the server is well, the same command fetches the rest."""
     name = "out.mct/knots/00003.safetensors"
-    server.cut[name] = 100_000
+    server.cut[name] = 350_000
     command = (
         "extract",
         there,
@@ -309,10 +332,12 @@ def test_a_server_that_dies_in_mid_file(server: Server, there: str, cache: Path,
     code, out, line = _traj(*command)
     assert (code, out) == (1, "")
     assert line == f"error: {server.url}/{name}: the connection ended in the middle; try again"
-    assert _kept(cache) == {"manifest.json", "tables/00000.h5"}
+    assert _kept(cache) == {"manifest.json", "tables/00000.h5", "knots/.00003.safetensors.partial"}
     assert not (tmp_path / "x.safetensors").exists()
     server.cut.clear()
     assert _traj(*command)[0] == 0
+    assert _kept(cache) == {"manifest.json", "tables/00000.h5", "knots/00003.safetensors"}
+    assert server.sent[name] < (tmp_path / name).stat().st_size + 350_000
 
 
 def test_a_server_that_falls_silent(
@@ -322,8 +347,8 @@ def test_a_server_that_falls_silent(
     monkeypatch.setattr(transfer, "SILENCE", 0.2)
     server.stalled["out.mct/knots/00001.safetensors"] = 100_000
     with trajfmt.open(there) as opened, pytest.raises(trajfmt.RemoteError, match="stopped"):
-        opened[1].knot(0)
-    assert _kept(cache) == {"manifest.json"}
+        opened[1].at(1)
+    assert "knots/00001.safetensors" not in _kept(cache)
     server.stalled["out.mct/manifest.json"] = 10
     with pytest.raises(trajfmt.RemoteError, match="stopped answering"):
         trajfmt.open(there)
@@ -440,7 +465,7 @@ def test_a_manifest_beyond_the_cap_is_not_taken(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a gigabyte only the allowed bytes are read; the rest is what sockets hold."""
-    monkeypatch.setattr(remote, "MAX_BYTES", 2**20)
+    monkeypatch.setattr(arrivals, "MAX_BYTES", 2**20)
     (tmp_path / "huge").mkdir()
     with (tmp_path / "huge/manifest.json").open("wb") as file:
         file.truncate(2**30)
@@ -458,18 +483,20 @@ def test_a_manifest_beyond_the_cap_is_not_taken(
 
 
 def test_what_was_damaged_in_the_cache_is_fetched_again(server: Server, there: str) -> None:
-    """A cut file always; a flipped bit with `verify`, and by `validate`."""
+    """A cut file always; a flipped bit with `verify`, and by `validate`, which fetches the file again."""
     expected = _bits(there)
+    assert validate(there) == []
     victim = trajfmt.open(there).path / "knots/00000.safetensors"
     sound = victim.read_bytes()
     victim.write_bytes(sound[:-1])
     assert _bits(there) == expected
-    for heal in (lambda: _bits(there, verify=True), lambda: validate(there)):
-        victim.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
-        server.asked.clear()
-        heal()
-        assert victim.read_bytes() == sound
-        assert server.asked == ["out.mct/manifest.json", "out.mct/knots/00000.safetensors"]
+    victim.write_bytes(damaged := sound[:-1] + bytes([sound[-1] ^ 1]))
+    assert _bits(there, verify=True) == expected
+    victim.write_bytes(damaged)
+    server.asked.clear()
+    assert validate(there) == []
+    assert victim.read_bytes() == sound
+    assert server.asked == ["out.mct/manifest.json", "out.mct/knots/00000.safetensors"]
 
 
 def test_a_link_in_the_cache_is_refused(there: str, tmp_path: Path) -> None:
@@ -480,9 +507,12 @@ def test_a_link_in_the_cache_is_refused(there: str, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_text("keep")
     with pytest.raises(trajfmt.UnsafeError):
         opened[1].at(0)
-    (opened.path / "knots/.00002.safetensors.partial").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(trajfmt.RemoteError, match="cannot be stored: Too many levels of symbolic links"):
-        opened[2].at(0)
+    for kind, t in (("parts", 0), ("partial", 1)):
+        link = opened.path / f"knots/.00002.safetensors.{kind}"
+        link.symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(trajfmt.RemoteError, match="cannot be stored: Too many levels of symbolic links"):
+            opened[2].at(t)
+        link.unlink()
     assert (tmp_path / "elsewhere").read_text() == "keep"
 
 
@@ -515,7 +545,7 @@ def test_a_write_that_fails_half_way_leaves_nothing(
         "opened = trajfmt.open(sys.argv[1]); opened[0].u\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
-        "try: opened[0].knot(0)\n"
+        "try: opened[0].at(1)\n"
         "except trajfmt.TrajfmtError as error: print(type(error).__name__)"
     )
     assert python(code, there) == "RemoteError\n"
@@ -526,7 +556,7 @@ def test_a_write_that_fails_half_way_leaves_nothing(
 def test_an_end_in_mid_file(
     server: Server, there: str, cache: Path, tmp_path: Path, how: signal.Signals
 ) -> None:
-    """Ctrl-C gives 130 and leaves nothing; a kill leaves a hidden part, which the next use replaces."""
+    """Ctrl-C gives 130; it and a kill leave a hidden part, which the next use completes."""
     name = "out.mct/knots/00003.safetensors"
     server.stalled[name] = 100_000
     command = (
@@ -543,21 +573,27 @@ def test_an_end_in_mid_file(
         [sys.executable, "-c", SCRIPT, *map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert server.stalling.wait(30)
+        while not any(part.stat().st_size for part in cache.rglob(".00003.safetensors.partial")):
+            assert process.poll() is None
         process.send_signal(how)
         _, err = process.communicate(timeout=30)
     assert process.returncode == (130 if how == signal.SIGINT else -9)
     assert err.decode() == ("error: interrupted\n" if how == signal.SIGINT else "")
-    left = {"knots/.00003.safetensors.partial"} if how == signal.SIGKILL else set()
-    assert _kept(cache) == {"manifest.json", "tables/00000.h5"} | left
+    partial = "knots/.00003.safetensors.partial"
+    tables = {"tables/00000.h5", "tables/.00000.h5.partial"}  # complete, and perhaps without its name yet
+    assert _kept(cache) - tables == {"manifest.json", partial}
+    held = next(cache.rglob(".00003.safetensors.partial")).stat().st_size
     server.stalled.clear()
+    server.sent.clear()
     assert _traj(*command)[0] == 0
     assert _kept(cache) == {"manifest.json", "tables/00000.h5", "knots/00003.safetensors"}
+    assert server.sent[name] == (tmp_path / name).stat().st_size - held
 
 
 # --- threads, processes -----------------------------------------------------------------------------------
 
 
-def test_threads_and_bundles_fetch_a_file_once(server: Server, bundle: Path) -> None:
+def test_threads_and_bundles_fetch_no_byte_twice(server: Server, bundle: Path, tmp_path: Path) -> None:
     """Sixteen readers at the same moment, each with a bundle of its own or one for all."""
     address = f"{server.url}/out.mct"
     expected = _bits(bundle)
@@ -571,9 +607,9 @@ def test_threads_and_bundles_fetch_a_file_once(server: Server, bundle: Path) -> 
 
     with ThreadPoolExecutor(16) as pool:
         assert list(pool.map(read, range(16))) == [expected] * 16
-    fetched = [asked for asked in server.asked if not asked.endswith("manifest.json")]
-    assert sorted(fetched) == sorted(set(fetched))
-    assert not list(shared.path.rglob(".*"))
+    for name, sent in server.sent.items():
+        assert sent <= (tmp_path / name).stat().st_size or name.endswith("manifest.json")
+    assert not list(shared.path.rglob(".*.partial"))
 
 
 def test_a_file_system_without_locks(
@@ -588,8 +624,8 @@ def test_a_file_system_without_locks(
     expected = _bits(bundle)
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(_bits, [f"{server.url}/out.mct"] * 4)) == [expected] * 4
-    knots = {f"knots/{number:05d}.safetensors" for number in range(5)}
-    assert _kept(cache) == knots | {"manifest.json", "tables/00000.h5"}
+    assert not list(cache.rglob(".*.partial"))
+    assert validate(f"{server.url}/out.mct") == []
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12, since fsspec has a thread
@@ -603,8 +639,13 @@ def test_forked_workers_of_a_pool(server: Server, bundle: Path, used: bool) -> N
             found = pool.map(_read, [0, 1, 2, 3, 4] * 2, chunksize=1)
     with trajfmt.open(bundle) as here:
         assert found == [here[i].at(2).tobytes() for i in [0, 1, 2, 3, 4] * 2]
-    fetched = [asked for asked in server.asked if not asked.endswith("manifest.json")]
-    assert len(fetched) == len(set(fetched)) == 6
+    _nothing_twice(server)
+
+
+def _nothing_twice(server: Server) -> None:
+    """Require that no more bytes of a file were sent than it has."""
+    for name, sent in server.sent.items():
+        assert sent <= (server.root / name).stat().st_size, name
 
 
 _given: list[trajfmt.Bundle] = []
@@ -646,8 +687,7 @@ def test_workers_of_a_data_loader(server: Server, bundle: Path) -> None:
         opened[0].at(0)
         loader = data.DataLoader(_Weights(opened), batch_size=None, num_workers=2)
         assert [each.numpy().tobytes() for each in loader] == [item.at(2).tobytes() for item in here]
-    fetched = [asked for asked in server.asked if asked.endswith(".safetensors")]
-    assert len(fetched) == len(set(fetched)) == 5
+    _nothing_twice(server)
 
 
 class _Weights:

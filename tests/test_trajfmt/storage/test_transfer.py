@@ -12,7 +12,8 @@ import pytest
 from tests.helpers.serving import Server, served
 from trajfmt.errors import RemoteError, UsageError
 from trajfmt.storage.address import Address, located
-from trajfmt.storage.transfer import NothingThereError, TooLongError, exists, stream
+from trajfmt.storage.causes import NoRangesError, NothingThereError, TooLongError
+from trajfmt.storage.transfer import exists, stream
 
 fsspec = pytest.importorskip("fsspec")
 
@@ -51,6 +52,32 @@ def test_one_byte_more_than_the_limit_is_too_long(
     with pytest.raises(TooLongError):
         got.extend(stream(folder, "file", limit))
     assert sum(map(len, got)) <= limit
+
+
+@pytest.mark.parametrize(("start", "count"), [(0, 1), (1000, 5_000), (4_999_000, 1000), (4_999_000, 2000)])
+def test_a_part_of_a_file(folder: Address, start: int, count: int) -> None:
+    """Its own bytes, and fewer where the file ends."""
+    content = bytes(range(250)) * 20_000
+    found = b"".join(stream(folder, "file", count, start=start, part=True))
+    assert found == content[start : start + count]
+
+
+def test_a_backend_that_cannot_seek(folder: Address, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no parts, and the rest of a file is read from the beginning."""
+
+    class Stream(io.BytesIO):
+        def seek(self, *_: int) -> int:
+            raise io.UnsupportedOperation("seek")
+
+    content = bytes(range(250)) * 20_000
+
+    def opened(_self: object, _path: str, _mode: str) -> Stream:  # knows no options
+        return Stream(content)
+
+    monkeypatch.setattr(fsspec.get_filesystem_class("memory"), "open", opened)
+    assert b"".join(stream(folder, "file", 4_000_000, start=1_000_000)) == content[1_000_000:]
+    with pytest.raises(NoRangesError):
+        list(stream(folder, "file", 10, start=1000, part=True))
 
 
 def test_what_is_not_there(folder: Address) -> None:

@@ -15,7 +15,7 @@ from trajfmt.encodings.parts.shards import KnotReader
 from trajfmt.errors import TimestepError
 from trajfmt.schema.layout import DTYPES, ParamLayout
 from trajfmt.schema.manifest import ConvexEntry
-from trajfmt.storage.files import BundleFiles
+from trajfmt.storage.files import BundleFiles, Span
 from trajfmt.trajectory.beta import locate
 from trajfmt.trajectory.rounding import narrow
 
@@ -181,17 +181,36 @@ class ConvexTrajectory:
             TimestepError: t is outside [0, T].
         """
         segment, weight = self.locate(t)
+        self._files.want(self._spans(segment, weight, start, stop))
         out = np.empty(stop - start, self.layout.numpy_dtype)
         self._knots.check()
         interpolate(self._reader(start, stop), self.layout, segment, weight, out, start)
         return out
+
+    def prepare(self, t: float, start: int, stop: int) -> None:
+        """Fetch at once what `pieces` will read, if the bundle is at an address.
+
+        Raises:
+            TimestepError: t is outside [0, T].
+        """
+        self._files.want(self._spans(*self.locate(t), start, stop))
+
+    def _spans(self, segment: NDArray[np.int64], weight: Float, start: int, stop: int) -> Iterator[Span]:
+        """Yield where the knots are from which elements `start:stop` are interpolated."""
+        for begin, end, layer in self.layout.runs:
+            low, high = max(begin, start), min(end, stop)
+            if low < high:
+                w, s = float(weight[layer]), int(segment[layer])
+                for knot in (s + int(w),) if w in (0.0, 1.0) else (s, s + 1):
+                    yield from self._knots.spans(knot, low, high)
 
     def _reader(self, start: int, stop: int) -> Read:
         """Return a function that reads elements of a knot.
 
         It slices views of whole knots if that takes no memory, and reads from the files otherwise.
         """
-        if not self._knots.whole or (self._files.backend != "mmap" and stop - start < self.layout.size):
+        in_parts = not self._knots.whole or (self._files.lazy and self._knots.in_pieces)
+        if in_parts or (self._files.backend != "mmap" and stop - start < self.layout.size):
             return self._knots.read
         views: dict[int, Array] = {}
 

@@ -18,7 +18,7 @@ from trajfmt.encodings.parts.buffers import Buffers
 from trajfmt.errors import CorruptError, TimestepError
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import ChunkTable, CodecSettings, FullEntry
-from trajfmt.storage.files import BundleFiles
+from trajfmt.storage.files import BundleFiles, Span
 from trajfmt.storage.inputs import Row
 
 __all__ = ["FullTrajectory"]
@@ -103,6 +103,14 @@ class FullTrajectory:
             TimestepError: t is outside [0, T], or not whole.
         """
         return self._piece(self._whole_timestep(t), start, stop)
+
+    def prepare(self, t: float, start: int, stop: int) -> None:
+        """Fetch at once what `pieces` will read, if the bundle is at an address.
+
+        Raises:
+            TimestepError: t is outside [0, T], or not whole.
+        """
+        self._files.want(self._spans(self._whole_timestep(t), start, stop))
 
     def buffers(self, t: float) -> dict[str, NDArray[Any]]:
         """Return the module buffers at a whole t in [0, T], by name; empty if there are none.
@@ -200,6 +208,7 @@ class FullTrajectory:
         """Return elements `start:stop` of timestep t, read-only."""
         if self._entry.data is not None:
             return self._contiguous(t, start, stop - start)
+        self._files.want(self._spans(t, start, stop))
         first, after = start // self._chunk, -(-stop // self._chunk)
         flat = self._join([self._decode(t, c) for c in range(first, after)])
         return flat[start - first * self._chunk : stop - first * self._chunk]
@@ -209,6 +218,19 @@ class FullTrajectory:
         assert self._entry.data is not None
         offset = self._entry.data + t * self.layout.nbytes + start * self.layout.numpy_dtype.itemsize
         return self._files.array(self._entry.file, offset, count, self.layout.numpy_dtype)
+
+    def _spans(self, t: int, start: int, stop: int) -> Iterator[Span]:
+        """Yield where the bytes are from which elements `start:stop` of timestep t are read."""
+        if self._entry.data is not None:
+            item = self.layout.numpy_dtype.itemsize
+            base = self._entry.data + t * self.layout.nbytes
+            yield self._entry.file, base + start * item, base + stop * item
+            return
+        count = -(-self.layout.size // self._chunk)
+        for step in range(t - t % self._keyframe, t + 1):
+            for n in range(step * count + start // self._chunk, step * count - (-stop // self._chunk)):
+                offset = self._table.offsets[n]
+                yield self._entry.file, offset, offset + self._table.sizes[n]
 
     def _decode(self, t: int, c: int) -> Bits:
         """Decode chunk c of timestep t. The latest result is cached."""

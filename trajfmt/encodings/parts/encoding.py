@@ -89,6 +89,10 @@ class Trajectory(Protocol):
         """Return elements `start:stop` of the weights at timestep t, without computing the rest."""
         ...
 
+    def prepare(self, t: float, start: int, stop: int) -> None:
+        """Fetch at once what `pieces` will read for elements `start:stop`, if the bundle is at an address."""
+        ...
+
     def buffers(self, t: float) -> dict[str, NDArray[Any]]:
         """Return the module buffers of the last stored timestep up to t, by name."""
         ...
@@ -117,13 +121,7 @@ class Trajectory(Protocol):
         ...
 
     def blocks(self, length: int) -> Iterator[tuple[int, int, Array]]:
-        """Yield the weights at every whole timestep as (timestep, first element, elements).
-
-        The elements of a timestep come in order, but timesteps may alternate.
-
-        Args:
-            length: approximate number of elements to yield at a time.
-        """
+        """Yield all whole timesteps as (timestep, first element, elements), in the order of `stored`."""
         ...
 
     def check_buffers(self) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from trajfmt.errors import CorruptError
 from trajfmt.schema.canonical import canonical
-from trajfmt.schema.layout import ParamLayout
+from trajfmt.schema.layout import Parameter, ParamLayout
 from trajfmt.schema.weight import weight
 from trajfmt.storage.files import BundleFiles
 from trajfmt.storage.safetensors import (
@@ -242,15 +242,15 @@ def _entries(text: bytes, path: object) -> str:
 
 
 def checkpoint_header(
-    layout: ParamLayout, others: Iterable[tuple[str, NDArray[Any]]], about: object
+    parameters: Sequence[Parameter], others: Iterable[tuple[str, NDArray[Any]]], about: object
 ) -> bytes:
-    """Return the bytes before the weight vector `(P,)` of an ordinary checkpoint.
+    """Return the bytes before the first parameter of an ordinary checkpoint.
 
     Args:
-        layout: the parameters.
+        parameters: the parameters.
         others: names and values of the tensors that follow the parameters.
         about: what `__metadata__` records, as JSON values.
     """
-    parameters = [(parameter.name, parameter.dtype, parameter.shape) for parameter in layout.parameters]
+    first = [(parameter.name, parameter.dtype, parameter.shape) for parameter in parameters]
     more = [(name, NAMES[array.dtype], array.shape) for name, array in others]
-    return encode_header([*parameters, *more], _metadata(about))
+    return encode_header([*first, *more], _metadata(about))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from trajfmt.encodings.parts.knots import ByteRange, check_header, header
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import ShardEntry
-from trajfmt.storage.files import BundleFiles
+from trajfmt.storage.files import BundleFiles, Span
 from trajfmt.storage.filesystem import sync
 from trajfmt.storage.writing import write_at
 
@@ -132,19 +132,11 @@ class KnotReader:
         Raises:
             FormatError: a file disagrees with the manifest.
         """
-        itemsize = self._layout.numpy_dtype.itemsize
-        base = knot * self._layout.nbytes
-        low, high = base + start * itemsize, base + stop * itemsize
-        for number in range(max(0, bisect_right(self._starts, low) - 1), len(self._shards)):
-            shard, byte_range = self._shards[number]
-            if byte_range.start >= high:
-                break
-            begin, end = max(low, byte_range.start), min(high, byte_range.stop)
-            if begin < end:
-                self._check(shard, byte_range)
-                offset = shard.data + begin - byte_range.start
-                count = (end - begin) // itemsize
-                yield self._files.array(shard.file, offset, count, self._layout.numpy_dtype)
+        dtype = self._layout.numpy_dtype
+        for shard, byte_range, begin, end in self._places(knot, start, stop):
+            array = self._files.array(shard.file, begin, (end - begin) // dtype.itemsize, dtype)
+            self._check(shard, byte_range)  # afterwards: a file may have been fetched whole
+            yield array
 
     def read(self, knot: int, start: int, stop: int) -> Array:
         """Return elements `start:stop` of a knot, read-only: a view if they are in one file, or a copy.
@@ -168,7 +160,30 @@ class KnotReader:
         for shard, byte_range in self._shards:
             self._check(shard, byte_range)
 
+    def spans(self, knot: int, start: int, stop: int) -> Iterator[Span]:
+        """Yield where elements `start:stop` of knot number `knot` are."""
+        return ((shard.file, begin, end) for shard, _, begin, end in self._places(knot, start, stop))
+
+    def _places(self, knot: int, start: int, stop: int) -> Iterator[tuple[ShardEntry, ByteRange, int, int]]:
+        """Yield each file of elements `start:stop` of a knot, with their first byte and the one after it."""
+        itemsize = self._layout.numpy_dtype.itemsize
+        base = knot * self._layout.nbytes
+        low, high = base + start * itemsize, base + stop * itemsize
+        for number in range(max(0, bisect_right(self._starts, low) - 1), len(self._shards)):
+            shard, byte_range = self._shards[number]
+            if byte_range.start >= high:
+                break
+            begin, end = max(low, byte_range.start), min(high, byte_range.stop)
+            if begin < end:
+                offset = shard.data - byte_range.start
+                yield shard, byte_range, offset + begin, offset + end
+
+    @property
+    def in_pieces(self) -> bool:
+        """Whether some of the knots are fetched piece by piece when they are read."""
+        return any(self._files.in_pieces(shard.file) for shard, _ in self._shards)
+
     def _check(self, shard: ShardEntry, byte_range: ByteRange) -> None:
-        if shard.file not in self._checked:
+        if shard.file not in self._checked and not self._files.in_pieces(shard.file):
             check_header(self._files, shard.file, shard.data, self._layout, self._knots, byte_range)
             self._checked.add(shard.file)

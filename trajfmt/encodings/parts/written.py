@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from trajfmt.encodings.parts import buffers
 from trajfmt.encodings.parts.tables import Tables
 from trajfmt.errors import UsageError
-from trajfmt.schema.manifest import Entry, FileEntry
-from trajfmt.storage.files import sha256_file
+from trajfmt.schema.layout import ParamLayout
+from trajfmt.schema.manifest import Entry, FileEntry, FullEntry, PieceEntry
+from trajfmt.schema.pieces import DIGEST, Pieces, piece_size
+from trajfmt.storage.hashing import Digests, hash_pieces
+from trajfmt.storage.opened import OpenFile
 from trajfmt.trajectory.rounding import Rounding
 from trajfmt.trajectory.source import SupportsBuffers
 
@@ -34,10 +39,6 @@ class NewFile:
 
     bytes: int = 0
     sha256: str = ""
-
-    def hashed(self) -> NewFile:
-        """Return a copy of this value with the size and hash of the file."""
-        return replace(self, bytes=self.path.stat().st_size, sha256=sha256_file(self.path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +63,32 @@ class Written:
     rounding: tuple[Rounding, ...] = ()
     """Rounding error of each stored timestep; empty if the weights are stored in their own type."""
 
-    def hashed(self) -> Written:
-        """Return a copy of this value with the sizes and hashes of the files."""
-        return replace(self, files=tuple(file.hashed() for file in self.files))
+    digests: Digests | None = None
+    """The digests of the pieces of the weights, once they are `hashed`."""
+
+    def hashed(self, layout: ParamLayout) -> Written:
+        """Return a copy of this value with the sizes and hashes of the files and of the pieces of weights.
+
+        Args:
+            layout: the parameters, in the type that is stored.
+        """
+        chunked = isinstance(self.entry, FullEntry) and self.entry.chunks is not None
+        size = None if chunked else piece_size(len(self.entry.stored_timesteps), layout.nbytes)
+        names = [str(number) for number in range(len(self.files))]
+        entry = self.entry.with_files(names)
+        pieces = Pieces.of(entry, layout, size)
+        digests = np.empty((pieces.count, DIGEST), np.uint8)
+        files = []
+        for name, file in zip(names, self.files, strict=True):
+            held = pieces.of_file(name) if name in entry.weight_files else None
+            with OpenFile(file.path) as opened:
+                sha256, found = hash_pieces(opened, held or ())
+                files.append(replace(file, bytes=opened.identity.size, sha256=sha256))
+            if held is not None:
+                digests[held.numbers] = found
+        where = PieceEntry(file="", data=0, size=size, sha256=hashlib.sha256(digests.data).hexdigest())
+        entry = msgspec.structs.replace(self.entry, pieces=where)
+        return replace(self, entry=entry, files=tuple(files), digests=digests)
 
     def listed(self, names: Sequence[str]) -> tuple[Entry, list[FileEntry]]:
         """Return the entry and the list of files for the manifest, given the names of the files."""

@@ -13,7 +13,7 @@ units of the time that a timestep takes when all are read in order. The peers co
 timestep in memory, with threads of their own on all cores. Times on one core are those of the processor, and
 all times are the best of several runs in turn, because other work on a machine only adds to them.
 
-    python benchmarks/codecs.py PATH [--runs 7] [--folder DIR]
+    python benchmarks/compression.py PATH [--runs 7] [--folder DIR]
 """
 
 from __future__ import annotations
