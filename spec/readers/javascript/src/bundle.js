@@ -108,23 +108,26 @@ export class Bundle {
   }
 
   /**
-   * Verify all listed files (section 8).
-   * @param {(verdict: Verdict) => void} [onVerdict] called after every file
-   * @returns {Promise<Verdict[]>} one for each file, in the order of the manifest
+   * Verify all listed files, and the pieces of all trajectories (section 8).
+   * @param {(verdict: Verdict) => void} [onVerdict] called after each of them
+   * @returns {Promise<Verdict[]>} one for each file, then one for each trajectory with pieces
    */
   async verify(onVerdict = () => {}) {
+    /** @type {Verdict[]} */
     const verdicts = [];
-    for (const { path } of this.manifest.files) {
-      /** @type {Verdict} */
-      const verdict = { path, problem: null };
-      try {
-        await this.verifyFile(path);
-      } catch (error) {
-        if (!(error instanceof Refusal)) throw error;
-        verdict.problem = error;
-      }
-      verdicts.push(verdict);
-      onVerdict(verdict);
+    const judge = async (/** @type {string} */ path, /** @type {Promise<void>} */ work) => {
+      const problem = await work.then(
+        () => null,
+        (error) => error,
+      );
+      if (problem && !(problem instanceof Refusal)) throw problem;
+      verdicts.push({ path, problem });
+      onVerdict(verdicts[verdicts.length - 1]);
+    };
+    for (const { path } of this.manifest.files) await judge(path, this.verifyFile(path));
+    for (const trajectory of this.trajectories) {
+      const { pieces } = trajectory.entry;
+      if (pieces && !trajectory.refusal) await judge(pieces.file, trajectory.verifyPieces());
     }
     return verdicts;
   }

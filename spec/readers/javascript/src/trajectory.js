@@ -5,6 +5,7 @@ import { Refusal, UsageError, quoted } from "./errors.js";
 import { FullWeights } from "./full.js";
 import { bufferValues } from "./items.js";
 import { isKnownFeature } from "./manifest/text.js";
+import { verifyPieces } from "./pieces.js";
 import { readBuffers } from "./safetensors.js";
 import { Sha256 } from "./sha256.js";
 import { Weights } from "./weights.js";
@@ -155,6 +156,15 @@ export class Trajectory {
       );
     this.header.catch(() => (this.header = null));
     return this.header;
+  }
+
+  /**
+   * Compare the digests of pieces with the weights (8.2); does nothing if there are none.
+   * @throws {Refusal} `hash_mismatch`
+   */
+  async verifyPieces() {
+    this.accept();
+    if (this.entry.pieces) await verifyPieces(this.manifest, this.entry, this.files);
   }
 
   /**

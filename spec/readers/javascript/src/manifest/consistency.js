@@ -66,6 +66,10 @@ export function checkConsistency(manifest) {
   manifest.trajectories.forEach((entry, number) => {
     if (!entry.isRefused) checkEntry(manifest, entry, `trajectories[${number}]`, listed, owned);
   });
+  for (const { pieces, isRefused } of manifest.trajectories) {
+    if (isRefused || !pieces || !(owned.weights.has(pieces.file) || owned.buffers.has(pieces.file))) continue;
+    throw inconsistent(`pieces.file ${quoted(pieces.file)} also holds weights or module buffers`);
+  }
 }
 
 /** @param {Manifest} manifest */
@@ -148,6 +152,14 @@ function checkEntry(manifest, entry, where, listed, owned) {
   };
   const steps = entry.timesteps;
   const used = [];
+  if (entry.pieces) {
+    needs(entry.pieces.file, ".safetensors");
+    if ((entry.pieces.size === undefined) !== (entry.chunks !== undefined)) {
+      throw inconsistent(
+        `${where}.pieces.size must be ${entry.chunks ? "absent: chunks are pieces" : "there"}`,
+      );
+    }
+  }
   if (entry.buffers !== undefined) {
     used.push("buffers");
     needs(entry.buffers, ".safetensors");

@@ -1,6 +1,7 @@
 /** Step 10 of section 4.3: every region lies within its file, and no two have a byte in common. */
 
 import { Refusal, quoted } from "../errors.js";
+import { countPieces } from "../pieces.js";
 
 /** @typedef {import("./types.js").Manifest} Manifest */
 /** @typedef {import("./types.js").Entry} Entry */
@@ -66,6 +67,10 @@ export function checkRegions(manifest) {
     const where = `trajectories[${number}]`;
     if (manifest.encoding === "convex") addConvex(manifest, entry, where, regions);
     else addFull(manifest, entry, where, regions);
+    if (entry.pieces) {
+      const length = 32n * countPieces(manifest, entry);
+      regions.add(entry.pieces.file, entry.pieces.data, length, `${where}: the digests of pieces`);
+    }
     if (entry.buffers !== undefined) {
       regions.add(
         entry.buffers,

@@ -36,7 +36,15 @@ const parameter = object({
 const layer = object({ name: text, parameters: list(index, 1) });
 const file = object({ path: string, bytes: count, sha256: hash });
 const origin = object({ file: index, trajectory: index });
-const common = { numbers: list(count), buffers: string, origin, requires_read: list(text) };
+
+/** Bytes of a piece: a power of two. @type {Rule<number>} */
+const pieceSize = (value, where, later) => {
+  const size = integer(2 ** 10, 2 ** 23)(value, where, later);
+  if (!Number.isInteger(Math.log2(size))) throw invalid(where, "a power of two");
+  return size;
+};
+const pieces = object({ file: string, data: count, sha256: hash }, { size: pieceSize });
+const common = { numbers: list(count), buffers: string, pieces, origin, requires_read: list(text) };
 
 const convexEntry = object(
   {

@@ -7,6 +7,7 @@
  * @typedef {{ file: string, data: number, tensors: number }} Shard
  * @typedef {{ file: string, u: number, step_norms?: number, gram?: number, free?: boolean }} Table
  * @typedef {{ offsets: number[], sizes: number[], slopes?: number[] }} Chunks
+ * @typedef {{ file: string, data: number, size?: number, sha256: string }} Pieces
  *
  * @typedef {object} Entry an entry of `trajectories`
  * @property {number} timesteps
@@ -22,6 +23,7 @@
  * @property {Table} [table] convex only, and there always
  * @property {Shard[]} [shards]
  * @property {Chunks} [chunks]
+ * @property {Pieces} [pieces]
  *
  * @typedef {object} Manifest
  * @property {{ major: number, minor: number }} version
