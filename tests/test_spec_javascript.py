@@ -65,7 +65,8 @@ def test_readme() -> None:
     assert example is not None
     said = node("--input-type=module", "--eval", example[1])
     assert said.startswith("convex 5 {")
-    assert said.endswith("knots/00000.safetensors sound\ntables/00000.h5 sound\n")
+    verdicts = dict(line.split(" ") for line in said.splitlines() if line.endswith(" sound"))
+    assert {"knots/00000.safetensors", "tables/00000.h5"} <= verdicts.keys()
 
 
 @pytest.mark.skipif(

@@ -1,7 +1,7 @@
 /** The part of the page about one trajectory: facts, the curves of u, the path, and the weights at a time. */
 
 import { UsageError } from "../src/index.js";
-import { count, facts, make, part, short, table } from "./elements.js";
+import { count, facts, make, part, short, size, table } from "./elements.js";
 import { distances, measure, pathLengths, project, stepLengths } from "./path.js";
 import { plot } from "./plots.js";
 
@@ -107,6 +107,10 @@ function describe(bundle, trajectory) {
     ["Knots", knots ? `${count(entry.knots?.length ?? 0)}: ${knots}` : null],
     ["Free table", entry.table?.free ? "yes: u need not rise from 0 to the last knot" : null],
     ["Module buffers", entry.buffers === undefined ? null : "yes"],
+    [
+      "Pieces",
+      entry.pieces ? `a digest of every ${entry.pieces.size ? size(entry.pieces.size) : "chunk"}` : null,
+    ],
     [
       "Origin",
       origin ? `trajectory ${origin.trajectory} of ${source?.name ?? `source ${origin.file}`}` : null,

@@ -18,6 +18,7 @@ import { FOLDER } from "./vectors.js";
 const path = findBrowser();
 const SPEC = fileURLToPath(new URL("../../../", import.meta.url));
 const OPENED = "!document.getElementById('report').hidden";
+const SOUND = /^verified ✓$/;
 const FAILED = "!document.getElementById('error').hidden";
 
 describe("the page", { skip: path ? false : "no Chromium" }, () => {
@@ -137,19 +138,20 @@ describe("the page", { skip: path ? false : "no Chromium" }, () => {
 
   it("verifies files, and names those that are damaged", async () => {
     for (const [name, states] of /** @type {[string, RegExp[]][]} */ ([
-      ["valid/convex-two-knots.mct", [/^verified ✓$/, /^verified ✓$/]],
-      ["invalid/knots-bit-flipped.mct", [/damaged.*\[hash_mismatch\]$/, /^verified ✓$/]],
+      ["valid/convex-two-knots.mct", []],
+      ["invalid/knots-bit-flipped.mct", [/damaged.*\[hash_mismatch\]$/]],
     ])) {
       await open(vector(name));
-      assert.deepEqual(await all("[aria-labelledby=part-files] td:last-child"), [
-        "not verified",
-        "not verified",
-      ]);
+      const before = await all("[aria-labelledby=part-files] td:last-child");
+      assert.deepEqual(new Set(before), new Set(["not verified"]));
       await focus("#verify");
       await browser.press("Enter", { code: 13, text: "\r" });
       await browser.until("/files/.test(document.getElementById('verified').textContent)");
       const found = await all("[aria-labelledby=part-files] td:last-child");
-      states.forEach((state, i) => assert.match(found[i], state));
+      assert.equal(found.length, before.length);
+      found.forEach((/** @type {string} */ line, /** @type {number} */ i) =>
+        assert.match(line, states[i] ?? SOUND),
+      );
     }
   });
 
