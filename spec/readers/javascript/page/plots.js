@@ -78,6 +78,7 @@ export function plot(chart) {
   });
   const readout = make("p", { class: "readout", "aria-live": "polite" });
   const scales = scalesOf(chart);
+  const overlay = svg("g");
 
   const draw = () => {
     const { width } = state;
@@ -95,17 +96,24 @@ export function plot(chart) {
       canvas.append(line);
     }
     if (chart.map) canvas.append(...chords(chart, px, py), ...ends(chart.series[0], px, py));
-    if (state.at >= 0) canvas.append(...cursor(chart, lines, state, px, py));
+    canvas.append(overlay);
+    point();
+  };
+  /** Only what follows the pointer is drawn again with every move. */
+  const point = () => {
+    const { px, py } = place(chart, scales, state.width);
+    overlay.replaceChildren(...(state.at >= 0 ? cursor(chart, lines, state, px, py) : []));
   };
 
   const read = (/** @type {number} */ at) => {
     state.at = Math.max(-1, Math.min(length - 1, at));
     readout.textContent = state.at < 0 ? hint(chart, lines.length) : describe(chart, state.at, state.picked);
-    draw();
+    point();
   };
   const pick = (/** @type {number} */ index) => {
     state.picked = state.picked === index ? -1 : index;
     read(state.at);
+    draw();
   };
   canvas.addEventListener("pointermove", (event) => {
     const box = canvas.getBoundingClientRect();
