@@ -117,6 +117,24 @@ test("weights that no memory holds are refused before it is asked for", async ()
   await assert.rejects(bundle.trajectory(0).weights(0), UsageError);
 });
 
+test("the size of a piece is a power of two", async () => {
+  const folder = await mkdtemp(join(work, "pieces-"));
+  await makeFull(folder, { elements: 4, timesteps: 2 });
+  const path = "pieces/00000.safetensors";
+  for (const [size, code] of /** @type {[number, string | null][]} */ ([
+    [1024, null],
+    [1536, "manifest_invalid"],
+    [2 ** 24, "manifest_invalid"],
+  ])) {
+    await changeManifest(folder, (manifest) => {
+      manifest.files = [manifest.files[0], { path, bytes: 1000, sha256: "0".repeat(64) }];
+      manifest.trajectories[0].pieces = { file: path, data: 100, size, sha256: "0".repeat(64) };
+    });
+    if (code) await assert.rejects(openFolder(folder), { code });
+    else await openFolder(folder);
+  }
+});
+
 test("one parameter has its shape and its values", async () => {
   const weights = await (await openFolder(TWO)).trajectory(0).weights(0);
   assert.deepEqual(weights.parameter("fc.weight").shape, [2, 3]);
