@@ -58,6 +58,7 @@ class Handler(SimpleHTTPRequestHandler):
     """Serves files and parts of files, not faster than a rate, and logs the bytes of each."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # as real servers do: the end of a small answer would wait for 40 ms
     log: Any = None
     rate = 0.0
 
