@@ -216,6 +216,8 @@ class _Run:
         if not self._bundle.started:
             assert self._intake.identity is not None
             finished = self._bundle.start(dataclasses.replace(self._intake.identity, layout=prepared.layout))
+            for text in self._bundle.remarks:
+                self._report("notice", text)
             if self._bundle.stale:
                 self._report(
                     "notice",
