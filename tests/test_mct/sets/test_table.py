@@ -124,7 +124,7 @@ def _broken(folder: Path, case: str) -> Path:
         ("negative", CorruptError, "class numbers from 0"),
         ("halves", CorruptError, "class numbers from 0"),
         ("truncated", trajfmt.CorruptError, "incomplete"),
-        ("text", trajfmt.CorruptError, "not a file that torch.save wrote"),
+        ("text", trajfmt.SourceError, "this is a text file"),
         ("empty", CorruptError, "square images"),
         ("nothing", MissingError, "no such file or folder"),
         ("other", ResultError, "not the name of a file of distilled images"),
