@@ -106,6 +106,11 @@ def check_append(
             "the bundle does not say what its timesteps are, so it is not recorded that those of the source"
             f" are {new.timestep.kind}s"
         ]
+    if old.timestep and not new.timestep:
+        return [
+            f"nothing says how far apart the timesteps of the source are; {old.timestep.every}"
+            f" {old.timestep.kind}(s) are recorded, as for the others of the bundle (--from names the layout)"
+        ]
     return []
 
 

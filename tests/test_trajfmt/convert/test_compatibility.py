@@ -152,3 +152,19 @@ def test_the_same_parameters_in_another_order_are_called_that(tmp_path: Path) ->
         convert(_named(tmp_path / "b", "step_", 2, ("b", "a")), target, ConvertOptions(append=True))
     with pytest.raises(UsageError, match="another network or other parameter names"):
         convert(_named(tmp_path / "c", "step_", 3, ("c", "d")), target, ConvertOptions(append=True))
+
+
+def test_timesteps_of_unknown_unit_are_said_to_be_taken_for_the_unit_of_the_bundle(tmp_path: Path) -> None:
+    """A buffer has no numbers: it joins a bundle of epochs with a remark, unless its layout is named."""
+    target = tmp_path / "out.mct"
+    convert(save(tmp_path / "first", [theta(0, shapes=SMALL)]), target, ConvertOptions(layout="mtt"))
+    for number, layout in enumerate((None, "mtt")):
+        said: list[str] = []
+        convert(
+            save(tmp_path / str(number), [theta(number + 1, shapes=SMALL)]),
+            target,
+            ConvertOptions(append=True, layout=layout),
+            on_event=lambda event, said=said: said.append(event.message),
+        )
+        told = any("how far apart the timesteps of the source are; 1 epoch(s) are" in t for t in said)
+        assert told == (layout is None)
