@@ -55,10 +55,12 @@ __all__ = ["distill"]
 @click.option(
     "--select",
     type=click.Choice(["heldout", "test"]),
-    help="Evaluate and choose on a held-out tenth of the training images, or on the test set, as published "
-    "numbers do.  [default: heldout]",
+    help="Evaluate and choose on a held-out tenth of the training images, which are no initial images then, "
+    "or on the test set, as published numbers do.  [default: heldout]",
 )
-@click.option("--eval-networks", type=int, help="Fresh networks of an evaluation.  [default: 5]")
+@click.option(
+    "--eval-networks", type=int, help="Fresh networks of an evaluation (--eval-every).  [default: 5]"
+)
 @click.option("--eval-epochs", type=int, help="Passes over the images in an evaluation.  [default: 1000]")
 @click.option("--save-every", type=int, help="Save every so many outer steps.")
 @click.option(

@@ -195,7 +195,8 @@ def export(
     towers       img_replay_buffer_<n>.pt and txt_replay_buffer_<n>.pt, for
                  VL and LoRS
     mct-authors  waypoint_buffer*_<n>.pt and step_buffer*_<n>.pt, from a .mct
-    checkpoints  <trajectory>/checkpoint-<number>/model.safetensors
+    checkpoints  <trajectory>/checkpoint-<step>/model.safetensors; epochs are
+                 called epoch-<n>, and numbers of unknown unit ckpt-<n>
     """
     import trajfmt
 

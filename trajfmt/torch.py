@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 import numpy as np
@@ -17,6 +17,7 @@ from trajfmt.schema.layout import Grouping, ParamLayout
 from trajfmt.schema.provenance import Provenance
 from trajfmt.serve.buffer import LazyTrajectory, load, load_buffer, tensor_of
 from trajfmt.storage.address import local
+from trajfmt.storage.safetensors import NAMES, NUMPY
 from trajfmt.trajectory.recorder import PathRecorder
 
 __all__ = ["LazyTrajectory", "Recorder", "flatten", "from_readonly", "layout_of", "load", "load_buffer"]
@@ -61,6 +62,7 @@ class Recorder:
     The weights at construction are timestep 0, and each call of `step` records the next timestep. Memory on
     the CPU holds the knots and one copy of the weights; waypoints are not kept (the paper's remark under
     eq. 9). The result is bit for bit the same as that of saving every timestep and running `traj convert`.
+    The module buffers of the state dict, such as the statistics of a batch norm, are kept at the knots.
 
     Used as a context manager, the recorder saves the trajectory when the block ends without an exception;
     after an exception it writes nothing.
@@ -73,6 +75,10 @@ class Recorder:
             code does.
         every: record a timestep at every n-th call of `step`.
         provenance: facts about the training. Ignored if the bundle exists already.
+
+    Raises:
+        UsageError: a parameter is not float32, a module buffer has a type that cannot be stored, or an
+            argument is invalid.
 
     Example:
         >>> import torch, trajfmt
@@ -110,6 +116,7 @@ class Recorder:
         self._knots, self._smooth = tuple(knots), smooth
         self._provenance = provenance
         self._layout = layout_of(module)
+        _require_storable(_buffers_of(module))
         self._recorder = PathRecorder(self._layout, knots=knots, smooth=smooth)
         self._take()
 
@@ -126,7 +133,8 @@ class Recorder:
             self._take()
 
     def _take(self) -> None:
-        self._recorder.add(flatten(self._module).cpu().numpy())
+        held = {name: _array_of(values) for name, values in _buffers_of(self._module).items()}
+        self._recorder.add(flatten(self._module).cpu().numpy(), held)
 
     def save(self) -> int:
         """Write the trajectory and return its number in the bundle.
@@ -163,3 +171,36 @@ class Recorder:
     ) -> None:
         if kind is None:
             self.save()
+
+
+def _buffers_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Return the module buffers that are in the state dict, by name."""
+    saved = module.state_dict()
+    named = module.named_buffers(remove_duplicate=False)
+    return {name: values.detach() for name, values in named if name in saved}
+
+
+def _require_storable(buffers: Mapping[str, torch.Tensor]) -> None:
+    """Refuse module buffers that a bundle cannot hold, before any training.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for name, values in buffers.items():
+        try:
+            fits = _array_of(values).dtype in NAMES
+        except (TypeError, RuntimeError):
+            fits = False
+        if not fits:
+            raise UsageError(
+                f"the module buffer `{name}` is {values.dtype} ({values.layout}), which cannot be stored;"
+                " register it with persistent=False"
+            )
+
+
+def _array_of(values: torch.Tensor) -> NDArray[np.generic]:
+    """Return the values of a tensor as an array of the same type."""
+    plain = values.cpu().contiguous()
+    if plain.dtype == torch.bfloat16:  # numpy has no such type of its own
+        return plain.view(torch.int16).numpy().view(NUMPY["BF16"])
+    return plain.numpy()

@@ -15,6 +15,7 @@ import trajfmt
 from mct.distillation.distiller import Distiller
 from mct.distillation.folder import RunFolder
 from mct.distillation.loop import distill
+from mct.errors import ConfigError
 from mct.evaluation.comparison import Comparison
 from mct.events import Evaluated, Note, OuterStep
 from mct.results.origin import Origin, Selection
@@ -107,7 +108,8 @@ class DistillRun:
             preprocessing: `none`, `normalize` or `zca`, used if the bundle states none.
             root: Folder of the dataset's files.
             device: Where to compute.
-            eval_networks: Fresh networks of an evaluation; None: as the defaults for the dataset.
+            eval_networks: Fresh networks of an evaluation; None: as the defaults for the dataset. It needs
+                `eval_every`, like `eval_epochs`.
             eval_epochs: Passes over the images in an evaluation; None: as the defaults for the dataset.
             execution: Budgets of memory; None: the usual ones.
             ranks: The processes that share the run, each of which makes this call; None: this one alone.
@@ -143,6 +145,8 @@ class DistillRun:
                 shard=shard,
                 **settings,
             )
+            asked = {"eval_networks": eval_networks, "eval_epochs": eval_epochs}
+            _require_evaluations(distiller, [name for name, value in asked.items() if value is not None])
             evaluation = None
             if not resume or (eval_networks, eval_epochs) != (None, None):
                 evaluation = _protocol(
@@ -210,6 +214,19 @@ class DistillRun:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _require_evaluations(distiller: Distiller, given: list[str]) -> None:
+    """Refuse settings of evaluations in a run that has none.
+
+    Raises:
+        ConfigError: There are some.
+    """
+    if given and distiller.config.eval_every is None:
+        names = " and ".join(f"`{name}`" for name in given)
+        raise ConfigError(
+            f"{names}: the run has no evaluations, as `eval_every` is not given; give it, or omit {names}"
+        )
 
 
 def _protocol(

@@ -114,7 +114,7 @@ def load(path: Path, *, kind: str, version: int) -> tuple[dict[str, Tensor], dic
         raise ResultError(
             f"{path}: expected a {kind} of version {version}, found {found[0]!r} of version {found[1]!r}"
         )
-    if facts.pop("sha256", None) != _digest(tensors, facts):
+    if facts.pop("sha256", None) not in (_digest(tensors, facts), _digest(tensors)):
         raise CorruptError(f"{path}: the contents do not have the recorded sha256; the file is damaged")
     return tensors, facts
 
@@ -123,9 +123,12 @@ def _text(facts: Mapping[str, Any]) -> str:
     return json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def _digest(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
-    """Return the sha256 of the metadata, and of names, dtypes, shapes and bytes of all tensors by name."""
-    digest = hashlib.sha256(_text(facts).encode())
+def _digest(tensors: Mapping[str, Tensor], facts: Mapping[str, Any] | None = None) -> str:
+    """Return the sha256 of the metadata, and of names, dtypes, shapes and bytes of all tensors by name.
+
+    Without the metadata, this is the hash in files of before 28 November 2026, which remain readable.
+    """
+    digest = hashlib.sha256(b"" if facts is None else _text(facts).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)

@@ -17,8 +17,13 @@ from mct.errors import CorruptError
 from mct.results.origin import Meaning
 from mct.sets import tensors
 from mct.sets.base import DistilledSet, FileLayout, Reading, Written
+from trajfmt.errors import display
 
 SUFFIX: Final = ".npz"
+
+_KEYS: Final = ("images", "labels", "meaning", "learning_rate")
+_SHOWN: Final = 5
+"""Arrays that a remark names."""
 
 
 def recognise(path: Path) -> str | None:
@@ -34,9 +39,8 @@ def read(path: Path, _how: Reading) -> DistilledSet:
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            found = {
-                key: stored[key] for key in ("images", "labels", "meaning", "learning_rate") if key in stored
-            }
+            found = {key: stored[key] for key in _KEYS if key in stored}
+            others = sorted(set(stored.files) - set(_KEYS))
     except (OSError, ValueError, EOFError, TypeError, AttributeError, MemoryError, zipfile.BadZipFile) as exc:
         if isinstance(exc, OSError) and exc.errno not in (None, errno.EINVAL):  # EINVAL: an impossible place
             raise OSError(exc.errno, exc.strerror, str(path)) from exc
@@ -64,8 +68,14 @@ def read(path: Path, _how: Reading) -> DistilledSet:
         learning_rate=rate,
         classes=labels.shape[1] if meaning in ("probabilities", "logits") else None,
         known_from={} if rate is None else {"learning_rate": "file"},
-        remarks=(f"labels are {meaning}",),
+        remarks=(f"labels are {meaning}", *_unused(others)),
     )
+
+
+def _unused(names: list[str]) -> list[str]:
+    """Return a remark on arrays that are not read."""
+    shown = ", ".join(display(name) for name in names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+    return [f"arrays that are not used: {shown}"] if names else []
 
 
 def write(found: DistilledSet) -> Written:

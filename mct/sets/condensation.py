@@ -6,6 +6,7 @@ load NumPy scalars with `weights_only=True`, so they are replaced by empty objec
 """
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
@@ -99,7 +100,7 @@ def read(path: Path, how: Reading) -> DistilledSet:
         files=(tensors.source(place),),
         known_from=known,
         experiment=number,
-        remarks=(f"experiment {number} of {len(runs)}",),
+        remarks=(f"experiment {number} of {len(runs)}", *_other_count(place.name, labels)),
         dataset=facts.get("dataset"),
         model=facts.get("model"),
     )
@@ -115,6 +116,16 @@ def _experiment(place: Path, count: int, chosen: int | None) -> int:
     if not 0 <= (chosen or 0) < count:
         raise ConfigError(f"{place}: contains the experiments 0 to {count - 1}, got --experiment {chosen}")
     return chosen or 0
+
+
+def _other_count(name: str, labels: torch.Tensor) -> list[str]:
+    """Return a remark if the classes do not have as many images as the name of the file says."""
+    match = _NAME.fullmatch(name)
+    found = sorted(set(Counter(labels.tolist()).values()))
+    if match is None or found == [int(match["ipc"])]:
+        return []
+    held = " to ".join(dict.fromkeys(map(str, (found[0], found[-1]))))
+    return [f"the name of the file says {match['ipc']} images per class, but it holds {held}"]
 
 
 def _facts(name: str) -> dict[str, str]:

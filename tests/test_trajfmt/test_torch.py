@@ -80,6 +80,60 @@ def test_recorder_of_one_run_writes_the_same_bytes(tmp_path: Path) -> None:
     assert ours["knots/00000.safetensors"][data[0] :] == theirs["knots/00000.safetensors"][data[1] :]
 
 
+@pytest.mark.parametrize("knots", [(), (2, 4)])
+def test_recorder_keeps_module_buffers_as_a_conversion_does(tmp_path: Path, knots: tuple[int, ...]) -> None:
+    """Batch-norm statistics at every knot: the files are those of saved state dicts, byte for byte."""
+    torch = pytest.importorskip("torch")
+    from trajfmt.convert.options import ConvertOptions
+    from trajfmt.convert.run import convert
+    from trajfmt.torch import Recorder
+
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 2))
+    network.register_buffer("seen", torch.zeros(2, dtype=torch.bool))
+    network.register_buffer("temporary", torch.zeros(2), persistent=False)
+    (tmp_path / "run").mkdir()
+    torch.save(network.state_dict(), tmp_path / "run" / "step_0.pt")
+    with Recorder(network, tmp_path / "recorded.mct", knots=knots) as recorder:
+        for step in range(1, 7):
+            network(torch.randn(8, 4)).square().mean().backward()
+            with torch.no_grad():
+                for p in network.parameters():
+                    p.sub_(0.1 * p.grad)
+            network.seen[0] = step % 2
+            recorder.step()
+            torch.save(network.state_dict(), tmp_path / "run" / f"step_{step}.pt")
+    convert(tmp_path / "run", tmp_path / "converted.mct", ConvertOptions(knots=knots))
+    ours, theirs = (contents(tmp_path / name) for name in ("recorded.mct", "converted.mct"))
+    for files in (ours, theirs):
+        del files["manifest.json"]
+    assert ours == theirs
+    with trajfmt.open(tmp_path / "recorded.mct") as bundle:
+        for t, counted in ((0, 0), (3, 2 if knots else 0), (6, 6)):
+            held = bundle[0].buffers(t)
+            assert held["1.num_batches_tracked"] == counted
+            assert sorted(held) == ["1.num_batches_tracked", "1.running_mean", "1.running_var", "seen"]
+
+
+def test_recorder_keeps_narrow_buffers_and_refuses_others_before_the_training(tmp_path: Path) -> None:
+    """A bfloat16 buffer is kept bit for bit; a type that no bundle holds is an error at construction."""
+    torch = pytest.importorskip("torch")
+    from trajfmt.torch import Recorder
+
+    network = torch.nn.Linear(3, 2)
+    network.register_buffer("scale", torch.tensor([1.5, -2.0], dtype=torch.bfloat16))
+    with Recorder(network, tmp_path / "out.mct") as recorder:
+        with torch.no_grad():
+            network.weight.add_(1.0)
+        recorder.step()
+    with trajfmt.open(tmp_path / "out.mct") as bundle:
+        held = bundle[0].buffers(1)["scale"]
+        assert (held.dtype.name, held.astype("f4").tolist()) == ("bfloat16", [1.5, -2.0])
+    network.register_buffer("phases", torch.zeros(2, dtype=torch.complex128))
+    with pytest.raises(UsageError, match=r"`phases` is torch\.complex128"):
+        Recorder(network, tmp_path / "other.mct")
+
+
 def test_recorder_saves_nothing_on_an_error(tmp_path: Path) -> None:
     """A run that fails leaves no trajectory, and the bundle of earlier runs as it was."""
     torch = pytest.importorskip("torch")

@@ -60,6 +60,8 @@ class Destination:
         self._job = job
         self._opened: BundleWriter | None = None
         self._finished: set[tuple[int, int]] = set()
+        self.remarks: list[str] = []
+        """What the user should know about an append, once it has started."""
 
     def __len__(self) -> int:
         return 0 if self._opened is None else len(self._opened)
@@ -93,7 +95,7 @@ class Destination:
                     self._path, shard_bytes=options.shard_bytes, cast=identity.cast, job=self._job
                 )
                 self._opened = writer
-                check_append(writer, identity, options, self._path)
+                self.remarks = check_append(writer, identity, options, self._path)
             else:
                 writer = self._opened = create(
                     self._path,

@@ -98,22 +98,33 @@ def _identity(path: Path) -> Identity:
         raise ReadError.of(exc, path) from exc
 
 
-def job_of(parts: Sequence[Part], options: ConvertOptions, target: Path) -> bytes:
+def job_of(parts: Sequence[Part], listed: Sequence[Part], options: ConvertOptions, target: Path) -> bytes:
     """Return what identifies a conversion: an interrupted one continues only if its identity is the same.
 
-    The paths of the sources, the settings, the version and the suffix of the target are the command; the
-    sizes and times of the sources are the state. The version and the source follow as text, for a message.
-    See `trajfmt.storage.Staging`.
+    The paths of the sources, the settings, the version and the suffix of the target are the command; which
+    files are used, their sizes and their times, are the state. The time of the last change of the status is
+    one of them, because a file that is overwritten in place can keep everything else. The version and the
+    source follow as text, for a message. See `trajfmt.storage.Staging`.
+
+    Args:
+        parts: the parts that are converted.
+        listed: the parts without `keep_going`, which may have more files.
+        options: the options of the conversion.
+        target: the path of the bundle.
     """
-    paths = [path for part in parts for path in (part.path, *part.also)]
-    states = [_identity(path) for path in paths]
+    paths = _paths(parts)
+    states = [[os.fsencode(path.resolve()), *_identity(path), path.stat().st_ctime_ns] for path in paths]
     settings = msgspec.to_builtins(options)
     for name in ("keep_going", "trust_pickle"):  # may change between a run and its continuation
         del settings[name]
-    command = [__version__, target.suffix, [os.fsencode(path.resolve()) for path in paths], settings]
+    sources = [os.fsencode(path.resolve()) for path in _paths(listed)]
+    command = [__version__, target.suffix, sources, settings]
     folder = os.fsencode(paths[0].resolve().parent) if paths else b""
-    state = _hash([list(now) for now in states])
-    return f"{_hash(command)}.{state} trajfmt {__version__} on ".encode() + folder
+    return f"{_hash(command)}.{_hash(states)} trajfmt {__version__} on ".encode() + folder
+
+
+def _paths(parts: Sequence[Part]) -> list[Path]:
+    return [path for part in parts for path in (part.path, *part.also)]
 
 
 def _hash(facts: object) -> str:

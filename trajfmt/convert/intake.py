@@ -7,7 +7,7 @@ weights.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,16 +74,9 @@ class Intake:
         self._options = options
         self._stop = threading.Event()
         self._encoder: Encoder | None = None
-        self.collection: Collection = open_source(
-            source,
-            layout=options.layout,
-            trust_pickle=options.trust_pickle,
-            keep_going=options.keep_going,
-            buffers=options.buffers,
-            buffer_names=options.buffer_names,
-            key=options.key,
-            select=options.select,
-        )
+        self.collection: Collection = _opened(source, options, keep_going=options.keep_going)
+        self.listed: Sequence[Part] = _listed(source, options, self.collection)
+        """The parts of the source as they are without `keep_going`, if it can be opened so."""
         if self.collection.convex and encoding.takes_convexified:
             _check_convexified(self.collection, options)
         self.scratch: Path = self.collection.folder if scratch is None else scratch
@@ -154,6 +147,29 @@ class Intake:
             return trajectory, 0
         chosen = selected(trajectory.timesteps, bounds)
         return Discretised(trajectory, layout, chosen, cast=identity.cast), chosen.start
+
+
+def _opened(source: Place, options: ConvertOptions, *, keep_going: bool) -> Collection:
+    return open_source(
+        source,
+        layout=options.layout,
+        trust_pickle=options.trust_pickle,
+        keep_going=keep_going,
+        buffers=options.buffers,
+        buffer_names=options.buffer_names,
+        key=options.key,
+        select=options.select,
+    )
+
+
+def _listed(source: Place, options: ConvertOptions, collection: Collection) -> Sequence[Part]:
+    """Return the parts of a source with all their files, those included that `keep_going` leaves out."""
+    if not options.keep_going:
+        return collection.parts
+    try:
+        return _opened(source, options, keep_going=False).parts
+    except TrajfmtError:  # no run without `keep_going` can have begun
+        return collection.parts
 
 
 def check_destination(target: Path, options: ConvertOptions) -> None:

@@ -70,7 +70,7 @@ def convert(
     check_destination(target, options)
     intake = Intake(located(source), encoding, options, target.absolute().parent)
     collection, parts = intake.collection, intake.parts
-    job = job_of(collection.parts, options, target)
+    job = job_of(collection.parts, intake.listed, options, target)
     report = EventReporter(on_event, len(parts), sum(part.nbytes for part in parts.values()))
     files = sum(1 + len(part.also) for part in parts.values())
     report("found", f"{collection.layout_name}, {files} file(s): {collection.recognised}")
@@ -216,11 +216,13 @@ class _Run:
         if not self._bundle.started:
             assert self._intake.identity is not None
             finished = self._bundle.start(dataclasses.replace(self._intake.identity, layout=prepared.layout))
+            for text in self._bundle.remarks:
+                self._report("notice", text)
             if self._bundle.stale:
                 self._report(
                     "notice",
-                    "the source or the bundle has changed since an interrupted run; what it had finished is"
-                    " converted again",
+                    "the files to convert or the bundle have changed since an interrupted run; what it had"
+                    " finished is converted again",
                 )
             if finished:
                 self._report(

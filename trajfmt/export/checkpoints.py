@@ -1,14 +1,15 @@
 """Checkpoints `{trajectory:05d}/checkpoint-{number}/model.safetensors`, one for each timestep.
 
-The numbers are those of the source. A file contains the parameters in the order of `Module.parameters()`,
-followed by the module buffers.
+The numbers are those of the source. The name of the folder says what they count, as a conversion reads it:
+`checkpoint-10` is step 10 for Hugging Face's trainers, `epoch-10` an epoch, and `ckpt-10` neither. A file
+contains the parameters in the order of `Module.parameters()`, followed by the module buffers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,9 @@ from trajfmt.storage.writing import replacing
 
 __all__ = ["TARGET", "write"]
 
+_FOLDERS: Final = {"step": "checkpoint", "epoch": "epoch", None: "ckpt"}
+"""The name of a checkpoint's folder before its number, by the unit of the number."""
+
 _BLOCK = 2**22
 """Elements that are read and written at a time."""
 
@@ -31,7 +35,13 @@ def check(bundle: Bundle, per_file: int) -> Sequence[str]:
     del per_file
     about = bundle.manifest.provenance.timestep
     unit = "timesteps, since the bundle does not say what they are" if about is None else f"{about.kind}s"
-    return [f"checkpoints are numbered in {unit}"]
+    return [f"checkpoints are numbered in {unit}: {_called(bundle)}-<number>"]
+
+
+def _called(bundle: Bundle) -> str:
+    """Return the name of a checkpoint's folder before its number."""
+    about = bundle.manifest.provenance.timestep
+    return _FOLDERS[None if about is None else about.kind]
 
 
 def write(job: Job) -> None:
@@ -41,11 +51,12 @@ def write(job: Job) -> None:
         UsageError: a module buffer has the name of a parameter, or a name that safetensors reserves.
         OSError: a file cannot be written.
     """
+    called = _called(job.bundle)
     for trajectory in job.bundle:
         folder = job.folder / f"{trajectory.index:05d}"
         folder.mkdir()
         for t, number in enumerate(numbers(job.bundle, trajectory)):
-            place = folder / f"checkpoint-{number}"
+            place = folder / f"{called}-{number}"
             place.mkdir()
             _checkpoint(place / "model.safetensors", trajectory, t, float32=job.float32)
         job.on_trajectory(trajectory.index)
@@ -83,7 +94,7 @@ def _bytes(array: NDArray[Any]) -> memoryview:
 
 TARGET = Target(
     name="checkpoints",
-    title="<trajectory>/checkpoint-<number>/model.safetensors, numbered as in training; for any loader",
+    title="<trajectory>/checkpoint-<step>/model.safetensors, or epoch-<epoch>/; for any loader",
     check=check,
     write=write,
     keeps=frozenset({"numbers", "buffers", "names"}),

@@ -6,8 +6,8 @@ ones. The result is bit for bit the same as that of converting all timesteps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from trajfmt.trajectory.source import columns
 __all__ = ["PathRecorder", "Recorded"]
 
 Array = NDArray[np.generic]
+Arrays = Mapping[str, Array]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +42,24 @@ class Recorded:
 
     measured: Measured
 
+    held: tuple[Arrays, ...] = field(default=())
+    """The module buffers at each knot, by name; empty if there are none."""
+
+    @property
+    def numbers(self) -> None:
+        """Return None: the timesteps have no numbers of their own."""
+        return
+
+    def buffers(self, t: int) -> Arrays:
+        """Return the module buffers at the timestep of a knot, by name."""
+        return self.held[self.knots.index(t)] if self.held else {}
+
 
 class PathRecorder:
     """Convexify a trajectory whose timesteps arrive one after another.
 
-    Memory holds the knots so far, one copy of the weights (two with `smooth`), and the step norms.
+    Memory holds the knots so far, one copy of the weights (two with `smooth`), their module buffers, and the
+    step norms.
 
     Args:
         layout: the parameter layout.
@@ -59,6 +73,7 @@ class PathRecorder:
         self._inserted = check_knots((0, *knots), knots[-1])[1:] if knots else ()
         self._smooth = smooth
         self._rows: dict[int, Array] = {}
+        self._held: dict[int, Arrays] = {}
         self._norms: list[NDArray[np.float64]] = []
         self._moves = False
         self._count = 0
@@ -67,11 +82,13 @@ class PathRecorder:
     def __len__(self) -> int:
         return self._count
 
-    def add(self, theta: Array) -> None:
+    def add(self, theta: Array, buffers: Arrays | None = None) -> None:
         """Add the weights of the next timestep.
 
         Args:
             theta: the weights `(P,)` in the dtype of the parameter layout. They are copied.
+            buffers: the module buffers by name, such as running statistics. They are copied, and kept at the
+                knots. They are never averaged.
 
         Raises:
             SourceError: a weight is not finite. The message names the timestep and the parameter.
@@ -93,6 +110,9 @@ class PathRecorder:
         if self._smooth and t - 1 in self._inserted:
             self._rows[t - 1] = mean(self._recent[-2], theta)
         self._recent = [*self._recent, theta][-2 if self._smooth else -1 :]
+        if t - 1 not in (0, *self._inserted):
+            self._held.pop(t - 1, None)
+        self._held[t] = {name: np.array(values) for name, values in (buffers or {}).items()}
         self._count += 1
 
     def _measure(self, before: Array, after: Array) -> Measured:
@@ -127,6 +147,7 @@ class PathRecorder:
             smoothed=self._smooth,
             rows=(*(self._rows[t] for t in (0, *self._inserted)), stored),
             measured=Measured(np.stack(self._norms), None, digest.digest(), self._moves),
+            held=tuple(self._held[t] for t in (0, *self._inserted, last)),
         )
 
 

@@ -4,6 +4,7 @@ Threads are sufficient because Pillow releases the global interpreter lock while
 """
 
 import os
+import re
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,9 @@ from mct.errors import DataError
 
 _GREY: Final = frozenset({"1", "L", "LA", "La"})
 _DEEP: Final = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
+_MORE: Final = re.compile(r";(?:1[0-6]|32|64)")
+"""What Pillow's name of a stored form contains if it has more than 8 bits, which Pillow may cut off."""
+
 _SHARE: Final = 64
 """Number of files that a thread decodes before it takes more."""
 
@@ -41,12 +45,12 @@ def survey(paths: Sequence[Path], *, resize: bool) -> tuple[int, int]:
 
     def look(number: int) -> None:
         with _opened(paths[number]) as image:
-            found[number] = (*image.size, image.mode)
+            found[number] = (*image.size, _raw_mode(image) or image.mode)
 
     _all(len(paths), look)
     size = found[0][0]
     for path, (width, height, mode) in zip(paths, found, strict=True):
-        if mode in _DEEP:
+        if mode in _DEEP or _MORE.search(mode):
             raise DataError(f"{path}: has more than 8 bits per channel (Pillow mode {mode}); save it with 8")
         if not resize and (width != height or width != size):
             wanted = f"{size}x{size} as in {paths[0].name}" if path != paths[0] else "a square image"
@@ -85,6 +89,17 @@ def decode(paths: Sequence[Path], *, size: int, channels: int, resize: bool = Fa
 
     _all(len(paths), one)
     return out
+
+
+def _raw_mode(image: Image.Image) -> str | None:
+    """Return Pillow's name of the stored form if it has more than 8 bits per channel, such as `RGB;16B`."""
+    for kind, *_, arguments in getattr(image, "tile", ()):
+        given = arguments if isinstance(arguments, tuple) else (arguments,)
+        if kind.startswith("ppm") and any(type(each) is int and each > 255 for each in given):
+            return f"{image.mode};16"
+        if deep := next((each for each in given if isinstance(each, str) and _MORE.search(each)), None):
+            return deep
+    return None
 
 
 def _fitted(image: Image.Image, size: int) -> Image.Image:

@@ -1,5 +1,9 @@
 """Reader of MNIST and FashionMNIST: four IDX files, with or without gzip compression.
 
+Both datasets have files of the same names and sizes. They are told apart by their first labels. Files with
+another number of images than published, and files of which nothing says which dataset they are, are accepted
+with a note.
+
 An IDX file begins with two zero bytes, a byte for the type (8 is uint8), a byte for the number of dimensions,
 and each dimension as a big-endian 32-bit integer; the elements follow.
 
@@ -26,6 +30,15 @@ _FILES: Final = tuple(
     for split in ("train", "t10k")
     for what, dims in (("images", 3), ("labels", 1))
 )
+_ROWS: Final = (60_000, 10_000)
+"""Published number of training and of test images."""
+
+_FIRST: Final = {
+    "MNIST": ((5, 0, 4, 1, 9, 2, 1, 3, 1, 4), (7, 2, 1, 0, 4, 1, 4, 9, 5, 9)),
+    "FashionMNIST": ((9, 0, 0, 3, 0, 2, 7, 2, 5, 5), (9, 2, 1, 1, 6, 1, 4, 6, 5, 7)),
+}
+"""The first ten published labels of the training and of the test images."""
+
 _FASHION: Final = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
@@ -35,7 +48,7 @@ def read_mnist(root: Path) -> Raw:
     """Read MNIST from `root/MNIST/raw`, `root/MNIST` or `root`.
 
     Raises:
-        DataError: If a file is missing, truncated or damaged.
+        DataError: If a file is missing, truncated, damaged or of FashionMNIST.
     """
     names = tuple(str(number) for number in range(10))
     return _read("MNIST", root, names, "http://yann.lecun.com/exdb/mnist/")
@@ -45,7 +58,7 @@ def read_fashion(root: Path) -> Raw:
     """Read FashionMNIST from `root/FashionMNIST/raw`, `root/FashionMNIST` or `root`.
 
     Raises:
-        DataError: If a file is missing, truncated or damaged.
+        DataError: If a file is missing, truncated, damaged or of MNIST.
     """
     return _read("FashionMNIST", root, _FASHION, "https://github.com/zalandoresearch/fashion-mnist")
 
@@ -72,8 +85,39 @@ def _read(name: str, root: Path, class_names: tuple[str, ...], published: str) -
         test_images=arrays[2],
         test_labels=arrays[3],
         class_names=class_names,
-        notes=notes,
+        notes=(*notes, *_doubts(name, root, paths, arrays[1], arrays[3])),
     )
+
+
+def _doubts(
+    name: str, root: Path, paths: list[Path], train: NDArray[np.uint8], test: NDArray[np.uint8]
+) -> list[str]:
+    """Return notes about files that are perhaps not the published dataset.
+
+    Raises:
+        DataError: If the labels are those of the other dataset.
+    """
+    for path, labels, split in ((paths[1], train, 0), (paths[3], test, 1)):
+        first = tuple(labels[:10].tolist())
+        other = next((each for each, known in _FIRST.items() if known[split] == first), name)
+        if other != name:
+            raise DataError(
+                f"{path}: begins with the labels of {other}, expected {name}; give --dataset {other}, or the "
+                f"folder of {name} with --data"
+            )
+    notes = []
+    if (len(train), len(test)) != _ROWS:
+        notes.append(
+            f"{paths[0].parent}: not the published {name}: {len(train)} training images and {len(test)} test "
+            f"images instead of {_ROWS[0]} and {_ROWS[1]}"
+        )
+    told = (tuple(train[:10].tolist()), tuple(test[:10].tolist())) == _FIRST[name]
+    if not told and paths[0].parent == root:
+        notes.append(
+            f"{root}: nothing tells MNIST from FashionMNIST here, whose files have the same names; they are "
+            f"read as {name}"
+        )
+    return notes
 
 
 def parse(path: Path, dimensions: int) -> NDArray[np.uint8]:

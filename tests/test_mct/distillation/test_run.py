@@ -16,8 +16,8 @@ from mct.results import synthetic  # noqa: E402
 from tests.helpers.fakes import random_walk  # noqa: E402
 
 SETTINGS = {"ipc": 1, "inner_steps": 2, "expert_steps": 2, "max_start": 3, "outer_steps": 2,
-            "lr_img": 10, "lr_lr": 1e-4, "lr_init": 0.02, "augment": "none", "eval_networks": 1,
-            "eval_epochs": 1}  # fmt: skip
+            "lr_img": 10, "lr_lr": 1e-4, "lr_init": 0.02, "augment": "none"}  # fmt: skip
+EVALUATED = {**SETTINGS, "eval_networks": 1, "eval_epochs": 1}
 
 
 class Member:
@@ -59,7 +59,7 @@ def test_run_continues_and_has_an_outcome(tmp_path: Path, traj: Path) -> None:
 
 def test_images_chosen_on_heldout_ones_are_to_be_tested(tmp_path: Path, traj: Path) -> None:
     """The comparison has the best images and the protocol of the run."""
-    with DistillRun.prepare(traj, tmp_path / "out", eval_every=1, **SETTINGS) as run:
+    with DistillRun.prepare(traj, tmp_path / "out", eval_every=1, **EVALUATED) as run:
         assert any(isinstance(event, Evaluated) for event in run.events())
         found = run.outcome()
     assert found.path == run.folder.best
@@ -71,7 +71,7 @@ def test_images_chosen_on_heldout_ones_are_to_be_tested(tmp_path: Path, traj: Pa
 
 def test_images_chosen_on_the_test_set_are_not_tested_again(tmp_path: Path, traj: Path) -> None:
     """Their accuracy is known already."""
-    with DistillRun.prepare(traj, tmp_path / "out", eval_every=2, select="test", **SETTINGS) as run:
+    with DistillRun.prepare(traj, tmp_path / "out", eval_every=2, select="test", **EVALUATED) as run:
         list(run.events())
         found = run.outcome()
     assert found.selection is not None
@@ -87,6 +87,20 @@ def test_folder_is_looked_at_first(tmp_path: Path) -> None:
     (out / "file").touch()
     with pytest.raises(ExistsError):
         DistillRun.prepare(tmp_path / "absent.mct", out)
+
+
+@pytest.mark.parametrize("name", ["eval_networks", "eval_epochs"])
+def test_settings_of_evaluations_that_there_are_not_are_refused(
+    tmp_path: Path, traj: Path, name: str
+) -> None:
+    """They would have no effect, also when a run without evaluations is continued."""
+    with pytest.raises(ConfigError, match=f"`{name}`: the run has no evaluations, as `eval_every` is not"):
+        DistillRun.prepare(traj, tmp_path / "out", **SETTINGS, **{name: 3})
+    assert not (tmp_path / "out").exists()
+    with DistillRun.prepare(traj, tmp_path / "out", **SETTINGS) as run:
+        list(run.events())
+    with pytest.raises(ConfigError, match="the run has no evaluations"):
+        DistillRun.prepare(traj, tmp_path / "out", resume=True, outer_steps=3, **{name: 3})
 
 
 def test_bundle_is_closed_after_an_error(tmp_path: Path, traj: Path, monkeypatch) -> None:

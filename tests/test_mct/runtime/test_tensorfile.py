@@ -1,6 +1,8 @@
 """Small files of tensors and facts: whole or not at all, and checked when they are read."""
 
 import errno
+import hashlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -34,6 +36,22 @@ def test_tensors_and_facts_come_back(tmp_path: Path) -> None:
     for name, tensor in tensors().items():
         assert torch.equal(found[name], tensor)
         assert torch.equal(load_file(one)[name], tensor)
+
+
+def test_a_file_of_an_earlier_version_is_not_damaged(tmp_path: Path) -> None:
+    """A hash of the tensors alone, as written first, still counts; damaged tensors are still found."""
+    path, digest = tmp_path / "file", hashlib.sha256()
+    for name, tensor in sorted(tensors().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    own = {name: tensor.contiguous() for name, tensor in tensors().items()}
+    save_file(own, path, {"mct": json.dumps(FACTS | {"sha256": digest.hexdigest()})})
+    found, facts = tensorfile.load(path, kind="thing", version=1)
+    assert facts == FACTS
+    assert torch.equal(found["b"], tensors()["b"])
+    save_file(own | {"a": torch.tensor(8)}, path, {"mct": json.dumps(FACTS | {"sha256": digest.hexdigest()})})
+    with pytest.raises(CorruptError, match="do not have the recorded sha256"):
+        tensorfile.load(path, kind="thing", version=1)
 
 
 def test_what_is_not_as_it_was_written(tmp_path: Path) -> None:

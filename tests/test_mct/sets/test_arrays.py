@@ -38,6 +38,16 @@ def test_arrays_for_anybody(tmp_path: Path) -> None:
         opened(tmp_path / "c.npz")
 
 
+def test_further_arrays_are_named(tmp_path: Path) -> None:
+    """They are not used, and a note lists them."""
+    path = tmp_path / "a.npz"
+    convert(writers.mkdt(tmp_path / "in", IMAGES, LOGITS, 0.02), path)
+    assert "not used" not in " ".join(opened(path)[1])
+    with np.load(path) as stored:
+        np.savez(path, **stored, soft=np.zeros(3), extra=np.zeros(1))
+    assert any("arrays that are not used: extra, soft" in note for note in opened(path)[1])
+
+
 @pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
 def test_arrays_that_cannot_be_read_are_not_damaged(tmp_path: Path, monkeypatch, number: int) -> None:
     """The error of the system stays one, with the name of the file."""

@@ -39,3 +39,12 @@ def test_numbers_of_numpy_run_no_code_of_numpy(tmp_path: Path) -> None:
     torch.save({"data": [], "accs_all_exps": np.zeros(2)}, path)
     with pytest.raises(trajfmt.UnsafeError, match="_reconstruct"):
         opened(path)
+
+
+def test_another_number_of_images_than_in_the_name_is_told(tmp_path: Path) -> None:
+    """The name states the images per class, and the file may hold fewer; equal ones get no note."""
+    own = len(HARD) // len(set(HARD.tolist()))
+    for count in (own, 10):
+        path = writers.condensation(tmp_path, f"res_DM_CIFAR10_ConvNet_{count}ipc.pt", [(IMAGES, HARD)])
+        told = f"the name of the file says {count} images per class, but it holds {own}" in opened(path)[1][0]
+        assert told == (count != own)

@@ -105,3 +105,66 @@ def test_appending_a_bundle_of_another_unit_is_refused(tmp_path: Path) -> None:
         states = foreign.training(3, seed=10)[0]
     with pytest.raises(UsageError, match="its timesteps are 5 steps apart, the source's are 10 apart"):
         convert(tmp_path / "b.mtt", tmp_path / "a.mtt", ConvertOptions(append=True))
+
+
+def _named(folder: Path, called: str, seed: int, order: tuple[str, ...] = ("a", "b")) -> Path:
+    """Write three checkpoints `CALLED{0,10,20}.pt` of two parameters of one shape."""
+    folder.mkdir()
+    rng = torch.Generator().manual_seed(seed)
+    for number in (0, 10, 20):
+        state = {name: torch.randn(2, 2, generator=rng) for name in order}
+        torch.save(state, folder / f"{called}{number}.pt")
+    return folder
+
+
+@pytest.mark.parametrize("suffix", [".mct", ".mtt"])
+def test_numbers_of_unknown_unit_do_not_become_epochs(tmp_path: Path, suffix: str) -> None:
+    """An append of `10.pt` to a bundle of epochs is refused, until the user says what the numbers are."""
+    target = tmp_path / f"out{suffix}"
+    convert(_named(tmp_path / "a", "epoch_", 1), target)
+    other = _named(tmp_path / "b", "", 2)
+    before = files(target)
+    with pytest.raises(UsageError, match="its timesteps are epochs, but nothing says what the numbers"):
+        convert(other, target, ConvertOptions(append=True))
+    assert files(target) == before
+    convert(other, target, ConvertOptions(append=True, select="{epoch}.pt"))
+    with trajfmt.open(target) as bundle:
+        assert [each.numbers or (0, 10, 20) for each in bundle] == [(0, 10, 20)] * 2
+        assert bundle.manifest.provenance.timestep.kind == "epoch"
+
+
+def test_a_unit_that_the_bundle_cannot_record_is_said(tmp_path: Path) -> None:
+    """Epochs appended to numbers of unknown unit stay unknown, with a remark."""
+    target, said = tmp_path / "out.mtt", []
+    convert(_named(tmp_path / "a", "", 1), target)
+    source = _named(tmp_path / "b", "epoch_", 2)
+    convert(source, target, ConvertOptions(append=True), on_event=lambda event: said.append(event.message))
+    assert any("it is not recorded that those of the source are epochs" in text for text in said)
+    with trajfmt.open(target) as bundle:
+        assert bundle.manifest.provenance.timestep is None
+
+
+def test_the_same_parameters_in_another_order_are_called_that(tmp_path: Path) -> None:
+    """The message names the first place where the orders differ; other names are another network."""
+    target = tmp_path / "out.mtt"
+    convert(_named(tmp_path / "a", "step_", 1), target)
+    with pytest.raises(UsageError, match=r"same parameters in another order .*its `a` is where .*has `b`"):
+        convert(_named(tmp_path / "b", "step_", 2, ("b", "a")), target, ConvertOptions(append=True))
+    with pytest.raises(UsageError, match="another network or other parameter names"):
+        convert(_named(tmp_path / "c", "step_", 3, ("c", "d")), target, ConvertOptions(append=True))
+
+
+def test_timesteps_of_unknown_unit_are_said_to_be_taken_for_the_unit_of_the_bundle(tmp_path: Path) -> None:
+    """A buffer has no numbers: it joins a bundle of epochs with a remark, unless its layout is named."""
+    target = tmp_path / "out.mct"
+    convert(save(tmp_path / "first", [theta(0, shapes=SMALL)]), target, ConvertOptions(layout="mtt"))
+    for number, layout in enumerate((None, "mtt")):
+        said: list[str] = []
+        convert(
+            save(tmp_path / str(number), [theta(number + 1, shapes=SMALL)]),
+            target,
+            ConvertOptions(append=True, layout=layout),
+            on_event=lambda event, said=said: said.append(event.message),
+        )
+        told = any("how far apart the timesteps of the source are; 1 epoch(s) are" in t for t in said)
+        assert told == (layout is None)

@@ -17,7 +17,7 @@ from trajfmt.bundle.validation import validate
 from trajfmt.convert.events import Event
 from trajfmt.convert.options import ConvertOptions
 from trajfmt.convert.run import convert
-from trajfmt.errors import ExistsError, SourceError, UsageError, WriteError
+from trajfmt.errors import CorruptError, ExistsError, SourceError, UsageError, WriteError
 from trajfmt.sources.mtt_family.replay import ReplayPart
 from trajfmt.sources.torchfile.zipped import ZippedTrajectory
 
@@ -364,8 +364,50 @@ def test_changed_source_is_converted_again_and_says_so(source: Path, tmp_path: P
     os.replace(source / "replay_buffer_5.pt", source / "replay_buffer_0.pt")
     events: list[Event] = []
     convert(source, tmp_path / "out.mct", options, on_event=events.append)
-    assert any("has changed since an interrupted run" in event.message for event in events)
+    assert any("changed since an interrupted run" in event.message for event in events)
     convert(source, tmp_path / "fresh.mct", options)
+    assert files(tmp_path / "out.mct") == files(tmp_path / "fresh.mct")
+
+
+def test_a_source_that_was_overwritten_in_place_is_converted_again(source: Path, tmp_path: Path) -> None:
+    """Same path, size, inode and modification time, other weights: its trajectory is not the finished one."""
+    with pytest.raises(KeyboardInterrupt):
+        convert(source, tmp_path / "out.mct", on_event=Interrupt(3))
+    path = source / "replay_buffer_0.pt"
+    before = path.stat()
+    with path.open("r+b") as file:
+        file.write((save(tmp_path / "other", 9, 2) / "replay_buffer_9.pt").read_bytes())
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    assert (after.st_size, after.st_ino, after.st_mtime_ns) == (
+        before.st_size,
+        before.st_ino,
+        before.st_mtime_ns,
+    )
+    convert(source, tmp_path / "out.mct")
+    convert(source, tmp_path / "fresh.mct")
+    assert files(tmp_path / "out.mct") == files(tmp_path / "fresh.mct")
+
+
+def test_keep_going_after_a_damaged_checkpoint_ends(tmp_path: Path) -> None:
+    """Without the checkpoint the source is another one: it is converted again, and with a note."""
+    for run in range(4):
+        (tmp_path / f"src/r{run}").mkdir(parents=True)
+        for step in (1, 2, 3):
+            rng = torch.Generator().manual_seed(10 * run + step)
+            torch.save({"w": torch.randn(300, generator=rng)}, tmp_path / f"src/r{run}/epoch_{step}.pt")
+    damaged = tmp_path / "src/r2/epoch_2.pt"
+    damaged.write_bytes(damaged.read_bytes()[:-200])
+    with pytest.raises(CorruptError):
+        convert(tmp_path / "src", tmp_path / "out.mct")
+    assert list((tmp_path / ".out.mct.partial/journal").glob("0*.json"))
+    events: list[Event] = []
+    options = ConvertOptions(keep_going=True)
+    assert convert(tmp_path / "src", tmp_path / "out.mct", options, on_event=events.append) == 4
+    assert any("changed since an interrupted run" in event.message for event in events)
+    with trajfmt.open(tmp_path / "out.mct") as bundle:
+        assert [each.numbers for each in bundle][2] == (1, 3)
+    convert(tmp_path / "src", tmp_path / "fresh.mct", options)
     assert files(tmp_path / "out.mct") == files(tmp_path / "fresh.mct")
 
 

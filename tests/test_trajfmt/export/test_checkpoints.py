@@ -51,9 +51,9 @@ def test_checkpoints_are_read_back_bit_for_bit(
         assert export(bundle, tmp_path / "out", to="checkpoints") == 2
     assert sorted(os.listdir(tmp_path / "out")) == ["00000", "00001"]
     steps = sorted(os.listdir(tmp_path / "out" / "00001"))
-    assert steps == sorted(f"checkpoint-{n}" for n in Carried.numbers)
+    assert steps == sorted(f"ckpt-{n}" for n in Carried.numbers)
     if dtype != "BF16":  # safetensors' numpy reader has no such type
-        found = load_file(tmp_path / "out" / "00001" / "checkpoint-250" / "model.safetensors")
+        found = load_file(tmp_path / "out" / "00001" / "ckpt-250" / "model.safetensors")
         assert found["bn.num_batches_tracked"] == 2
         for name, value in other.split(thetas[1][2]).items():
             assert found[name].tobytes() == value.tobytes()
@@ -77,16 +77,35 @@ def test_checkpoints_of_a_convexified_bundle(
     with trajfmt.create(tmp_path / "a.mct", double, encoding="convex", provenance=about) as writer:
         writer.add(trajfmt.ArrayTrajectory(walk(double, 4), double))
     with trajfmt.open(tmp_path / "a.mct") as bundle:
-        assert check(bundle, to="checkpoints")[0] == "checkpoints are numbered in epochs"
+        assert check(bundle, to="checkpoints")[0] == "checkpoints are numbered in epochs: epoch-<number>"
         export(bundle, tmp_path / "out", to="checkpoints", float32=True)
         names = os.listdir(tmp_path / "out" / "00000")
-        assert sorted(names) == sorted(f"checkpoint-{n}" for n in (10, 15, 20, 25))
-        found = load_file(tmp_path / "out" / "00000" / "checkpoint-15" / "model.safetensors")
+        assert sorted(names) == sorted(f"epoch-{n}" for n in (10, 15, 20, 25))
+        found = load_file(tmp_path / "out" / "00000" / "epoch-15" / "model.safetensors")
         expected = bundle.layout.split(bundle[0].at(1).astype("f4"))
         assert {n: v.tobytes() for n, v in found.items()} == {n: v.tobytes() for n, v in expected.items()}
         with pytest.raises(UsageError, match=r"only files for torch\.load"):
             export(bundle, tmp_path / "again", to="checkpoints", in_place=True)
     assert not (tmp_path / "again").exists()
+
+
+@pytest.mark.parametrize(
+    ("unit", "called"), [("step", "checkpoint"), ("epoch", "epoch"), (None, "ckpt")], ids=str
+)
+def test_the_unit_survives_export_and_conversion(
+    unit: Any, called: str, layout: ParamLayout, walk: Callable[..., Array], tmp_path: Path
+) -> None:
+    """Epochs come back as epochs, steps as steps, and numbers of unknown unit as those."""
+    about = Provenance(timestep=unit and TimestepUnit(kind=unit, every=10))
+    with trajfmt.create(tmp_path / "a.mtt", layout, encoding="full", provenance=about) as writer:
+        writer.add(trajfmt.ArrayTrajectory(walk(layout, 3), layout))
+    with trajfmt.open(tmp_path / "a.mtt") as bundle:
+        export(bundle, tmp_path / "out", to="checkpoints")
+    numbers = (0, 10, 20) if unit else (0, 1, 2)
+    assert sorted(os.listdir(tmp_path / "out/00000")) == [f"{called}-{n}" for n in numbers]
+    convert(tmp_path / "out", tmp_path / "b.mtt")
+    with trajfmt.open(tmp_path / "b.mtt") as back:
+        assert back.manifest.provenance.timestep == about.timestep
 
 
 def test_a_name_that_safetensors_reserves_is_refused(

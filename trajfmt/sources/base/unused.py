@@ -5,6 +5,7 @@ The patterns cover the files that the field's scripts leave in a folder of traje
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path, PurePath
@@ -26,6 +27,12 @@ _REASONS: Final = (
 )
 """The pattern of a whole file name, and why such a file is not used. The first pattern that fits counts."""
 
+_BUFFER: Final = re.compile(r"(?:[A-Za-z0-9_]*replay|waypoint|step)_buffer\w*_\d+\.pt")
+"""Names of files of trajectories, which are looked for in the folders below."""
+
+_SEARCHED: Final = 2000
+"""Entries below a folder among which they are looked for."""
+
 _SHOWN: Final = 3
 """Names of one kind that a remark lists."""
 
@@ -33,7 +40,8 @@ _SHOWN: Final = 3
 def remarks(folder: Path, used: Collection[Path]) -> list[str]:
     """Return a remark for each kind of file in a folder that could contain trajectories and is not used.
 
-    Folders, and files such as logs, tables and pictures, get no remark.
+    Folders with files of trajectories get one, too. Other folders, and files such as logs, tables and
+    pictures, get none.
 
     Args:
         folder: the folder of the source.
@@ -47,7 +55,30 @@ def remarks(folder: Path, used: Collection[Path]) -> list[str]:
         )
         if reason is not None and name not in names:
             kinds.setdefault(reason, []).append(name)
-    return [f"left out: {_listed(names)}: {why}" for why, names in kinds.items()]
+    found = [f"left out: {_listed(names)}: {why}" for why, names in kinds.items()]
+    below = _buffers_below(folder, used)
+    if below:
+        places = dict.fromkeys(path.parent.relative_to(folder).as_posix() + "/" for path in below)
+        found.append(
+            f"left out: {_listed(places)}: folders with buffers of their own, such as"
+            f" {display(below[0].name)}; convert each by itself, with --append to add it to this bundle"
+        )
+    return found
+
+
+def _buffers_below(folder: Path, used: Collection[Path]) -> list[Path]:
+    """Return one file of trajectories of each folder below a folder, as far as some entries tell."""
+    found, left = [], _SEARCHED
+    ours = {path.parent for path in used}
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        here = Path(place)
+        if here not in ours and here != folder:
+            found += [here / name for name in sorted(names) if _BUFFER.fullmatch(name)][:1]
+        left -= len(names) + 1
+        if left <= 0:
+            break
+    return found
 
 
 def _listed(names: Iterable[str]) -> str:

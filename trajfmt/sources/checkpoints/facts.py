@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from trajfmt.errors import SourceError, UsageError
+from trajfmt.errors import SourceError, UsageError, display
 from trajfmt.schema import models
 from trajfmt.schema.layout import DTYPES, ParamLayout
 from trajfmt.schema.provenance import KnownFrom, Model, Provenance, TimestepUnit
@@ -17,7 +17,7 @@ from trajfmt.sources.checkpoints.run import Run
 from trajfmt.sources.checkpoints.schema import Schema
 from trajfmt.sources.torchfile.stored import State
 
-__all__ = ["completed", "in_order", "layout_of", "times"]
+__all__ = ["completed", "in_order", "layout_of", "mixed_units", "times"]
 
 _LAST: Final = ("classifier", "fc")
 """The last module in MTT's networks, wherever its name sorts."""
@@ -67,6 +67,19 @@ def times(runs: Sequence[Run], origin: KnownFrom) -> Provenance:
         return Provenance(timestep=TimestepUnit(kind=unit), known_from=known)
     first = start // every or None
     return Provenance(timestep=TimestepUnit(kind=unit, every=every), first_timestep=first, known_from=known)
+
+
+def mixed_units(runs: Sequence[Run]) -> list[str]:
+    """Return a remark if the numbers of one run count something else than those of another."""
+    first: dict[str, str] = {}
+    for run in runs:
+        if isinstance(run.numbered, Numbered) and run.checkpoints:
+            unit = f"{run.numbered.unit}s" if run.numbered.unit else "unknown"
+            first.setdefault(unit, display(run.checkpoints[0].name))
+    if len(first) < 2:
+        return []
+    found = ", ".join(f"{unit} ({name})" for unit, name in first.items())
+    return [f"the runs are numbered in different units, none of which is recorded: {found}"]
 
 
 def completed(provenance: Provenance, config: dict[str, str], model: Model | None) -> Provenance:

@@ -12,7 +12,7 @@ from trajfmt.schema.manifest import FILE_NAME
 from trajfmt.sources.base.collection import BufferMode, Found, OpenOptions
 from trajfmt.sources.base.unused import left_out, shortened
 from trajfmt.sources.checkpoints.elsewhere import known_below
-from trajfmt.sources.checkpoints.facts import completed, in_order, layout_of, times
+from trajfmt.sources.checkpoints.facts import completed, in_order, layout_of, mixed_units, times
 from trajfmt.sources.checkpoints.names import has_number, natural
 from trajfmt.sources.checkpoints.numbering import Numbered, numbers_of
 from trajfmt.sources.checkpoints.roles import is_alias, is_copy, is_training_state, is_unfinished
@@ -146,7 +146,7 @@ def opened(
             raise run.numbered
     rules, state, first, remarks, ignored = survey(named, kind, options)
     notices += remarks
-    notices += _unnamed(named)
+    notices += _unnamed(named) + mixed_units(named)
     schema = None if state is None or first is None else Schema.of(state, first, rules)
     for run in named:
         for path in run.checkpoints:

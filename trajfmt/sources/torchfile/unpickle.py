@@ -10,6 +10,7 @@ import gc
 import importlib
 import pickle
 import re
+import threading
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,6 +42,26 @@ _END: Final = 22
 
 _MAX_DEPTH: Final = 100
 """Containers inside each other, in a file that is read for torch."""
+
+
+class _StandIn:
+    """What numpy's scalars and types become, which are no weights. It keeps nothing of its arguments."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __setstate__(self, _: object) -> None:
+        pass
+
+
+_STAND_INS: Final[list[Any]] = [
+    *((_StandIn, f"numpy.{name}") for name in ("dtype", "core.multiarray.scalar", "_core.multiarray.scalar")),
+    *((bytes, f"{module}.bytes") for module in ("builtins", "__builtin__")),
+]
+"""The names that `screen` accepts, and torch's weights-only unpickler does not."""
+
+_REGISTERING: Final = threading.Lock()
+"""Held while torch knows the names: it has one list of them for all threads."""
 
 
 def load(path: Path, *, trust_pickle: bool = False) -> Any:
@@ -133,7 +154,8 @@ def _load(torch: Any, path: Path, *, mapped: bool, trust_pickle: bool) -> Any:
     collecting = gc.isenabled()
     gc.disable()  # thousands of containers make each collection slow, and none of them is garbage
     try:
-        return torch.load(path, map_location="cpu", weights_only=not trust_pickle, mmap=mapped or None)
+        with _REGISTERING, torch.serialization.safe_globals([] if trust_pickle else _STAND_INS):
+            return torch.load(path, map_location="cpu", weights_only=not trust_pickle, mmap=mapped or None)
     except pickle.UnpicklingError as exc:
         if "truncated" in str(exc) or "Ran out" in str(exc):
             raise CorruptError("source_truncated", "the pickle ends in the middle", path=path) from exc

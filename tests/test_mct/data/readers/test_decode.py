@@ -1,5 +1,7 @@
 """Image files to one array: sizes, channels, scaling, and files that are no images."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -65,3 +67,35 @@ def test_what_cannot_be_decoded_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:900])
     with pytest.raises(DataError, match=r"c\.png: cannot be decoded as an image"):
         decode([path], size=40, channels=3)
+
+
+def png16(path: Path, colour: int, channels: int) -> Path:
+    """Write a PNG of 16 bits per channel: grey with alpha (4), RGB (2) or RGBA (6)."""
+    rows = b"".join(b"\0" + struct.pack(">H", 700) * channels * 4 for _ in range(4))
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 16, colour, 0, 0, 0))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    )
+    return path
+
+
+def test_more_than_eight_bits_are_refused_in_colour_too(tmp_path: Path) -> None:
+    """Pillow would cut the lower bits off without a word. Eight bits in the same formats are accepted."""
+    deep = [png16(tmp_path / f"{colour}.png", colour, n) for colour, n in ((4, 2), (2, 3), (6, 4))]
+    deep.append(tmp_path / "a.ppm")
+    deep[-1].write_bytes(b"P6\n4 4\n65535\n" + bytes(96))
+    for path in deep:
+        with pytest.raises(DataError, match=f"{path.name}: has more than 8 bits per channel"):
+            survey([path], resize=False)
+    plain = tmp_path / "b.ppm"
+    plain.write_bytes(b"P6\n4 4\n255\n" + bytes(48))
+    assert survey([plain], resize=False) == (4, 3)
+    for name, suffix in (("RGB", "png"), ("RGBA", "png"), ("P", "png"), ("1", "png"), ("RGB", "tiff")):
+        Image.new(name, (4, 4)).save(tmp_path / f"{name}.{suffix}")
+        assert survey([tmp_path / f"{name}.{suffix}"], resize=False)[0] == 4
+    Image.new("RGB", (400, 400)).save(tmp_path / "c.bmp")
+    assert survey([tmp_path / "c.bmp"], resize=False) == (400, 3)

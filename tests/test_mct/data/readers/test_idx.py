@@ -50,16 +50,57 @@ def test_a_second_layout_is_named(tmp_path: Path) -> None:
     """Another folder and another spelling; the archives that the files were unpacked from are no matter."""
     arrays = mnist(tmp_path / "MNIST/raw")
     mnist(tmp_path / "MNIST/raw", zipped=True)
-    assert load("MNIST", preprocessing=PLAIN, root=tmp_path).notes == ()
+    (size,) = load("MNIST", preprocessing=PLAIN, root=tmp_path).notes
+    assert size.endswith("20 training images and 10 test images instead of 60000 and 10000")
     arrays = mnist(tmp_path / "MNIST/raw")
     mnist(tmp_path)
     shutil.copy(tmp_path / "train-images-idx3-ubyte", tmp_path / "MNIST/raw/train-images.idx3-ubyte")
     found = load("MNIST", preprocessing=PLAIN, root=tmp_path)
     assert same(found.train_images, arrays[0][:, None])
-    other, spelling = found.notes
+    other, spelling, also = found.notes
+    assert also == size
     read = tmp_path / "MNIST/raw"
     assert other == f"{tmp_path} (train-images-idx3-ubyte, …): not used, as the MNIST in {read} is read"
     assert spelling == f"{read}: not used: train-images.idx3-ubyte"
+
+
+PUBLISHED = {
+    "MNIST": ([5, 0, 4, 1, 9, 2, 1, 3, 1, 4], [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]),
+    "FashionMNIST": ([9, 0, 0, 3, 0, 2, 7, 2, 5, 5], [9, 2, 1, 1, 6, 1, 4, 6, 5, 7]),
+}
+
+
+def relabel(folder: Path, name: str) -> None:
+    """Let the labels begin as those of a published dataset do."""
+    for split, first in zip(("train", "t10k"), PUBLISHED[name], strict=True):
+        path = folder / f"{split}-labels-idx1-ubyte"
+        path.write_bytes(path.read_bytes()[:8] + bytes(first) + path.read_bytes()[18:])
+
+
+@pytest.mark.parametrize("place", [".", "FashionMNIST/raw"])
+@pytest.mark.parametrize(("asked", "found"), [("MNIST", "FashionMNIST"), ("FashionMNIST", "MNIST")])
+def test_one_dataset_does_not_pass_for_the_other(tmp_path: Path, asked: str, found: str, place: str) -> None:
+    """Names and sizes are equal, labels are not: the other one is refused in either direction."""
+    folder = tmp_path / place.replace("FashionMNIST", asked)
+    mnist(folder)
+    relabel(folder, found)
+    with pytest.raises(DataError, match=f"begins with the labels of {found}, expected {asked}"):
+        load(asked, root=tmp_path)
+    folder = tmp_path / place.replace("FashionMNIST", found)
+    mnist(folder)
+    relabel(folder, found)
+    notes = load(found, preprocessing=PLAIN, root=tmp_path).notes
+    assert not any("nothing tells" in note for note in notes)
+
+
+def test_files_that_may_be_either_are_named(tmp_path: Path) -> None:
+    """Other labels directly in the folder that was given: a note; in a folder of that name, none."""
+    mnist(tmp_path)
+    for name in PUBLISHED:
+        notes = load(name, preprocessing=PLAIN, root=tmp_path).notes
+        assert f"whose files have the same names; they are read as {name}" in notes[-1]
+    mnist(tmp_path / "MNIST/raw")
+    assert not any("nothing tells" in note for note in load("MNIST", root=tmp_path).notes)
 
 
 IDX_FAULTS = {

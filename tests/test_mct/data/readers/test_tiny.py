@@ -67,11 +67,38 @@ def test_tiny_imagenet_as_mtt_wants_it(tiny) -> None:
     for number, wnid in enumerate(WNIDS):
         (root / "val/images" / wnid).mkdir()
         (root / f"val/images/val_{number}.JPEG").rename(root / f"val/images/{wnid}/val_{number}.JPEG")
-    (root / "val/val_annotations.txt").unlink()
     after = load("Tiny", root=root)
+    (root / "val/val_annotations.txt").unlink()
+    assert torch.equal(load("Tiny", root=root).test_images, after.test_images)
     assert after.test_labels.tolist() == [0, 1, 2]
     assert torch.equal(after.test_images, before.test_images[[1, 2, 0]])
     assert after.transform.record.mean == [0.485, 0.456, 0.406]
+
+
+def sort(root: Path, number: int, wnid: str) -> None:
+    """Move a validation image into the folder of a class."""
+    (root / "val/images" / wnid).mkdir(exist_ok=True)
+    (root / f"val/images/val_{number}.JPEG").rename(root / f"val/images/{wnid}/val_{number}.JPEG")
+
+
+SORTED_FAULTS = {
+    "half": ([(0, "n03")], (), "1 images are in the folders of classes, but 2 are not, such as val_1.JPEG"),
+    "gone": ([(0, "n03")], (1, 2), "val_1.JPEG is in no folder, but val_annotations.txt gives it .* n01"),
+    "other": ([(0, "n03"), (1, "n02"), (2, "n02")], (), "val_1.JPEG is in the folder n02, .* class n01"),
+}
+
+
+@pytest.mark.parametrize("case", SORTED_FAULTS)
+def test_validation_images_that_are_sorted_in_part_or_wrongly(tiny, case: str) -> None:
+    """The test set does not become smaller or another one: one line names the image."""
+    root, _ = tiny
+    moves, removed, message = SORTED_FAULTS[case]
+    for number, wnid in moves:
+        sort(root, number, wnid)
+    for number in removed:
+        (root / f"val/images/val_{number}.JPEG").unlink()
+    with pytest.raises(DataError, match=message):
+        load("Tiny", root=root)
 
 
 TINY_FAULTS = {
@@ -86,6 +113,9 @@ TINY_FAULTS = {
     "size": (lambda r: picture(r / "train/n01/images/n01_0.JPEG", 0, size=(64, 60)), "n01_0.*64x60, .*64x64"),
     "label": (lambda r: (r / "val/val_annotations.txt").write_text("val_0.JPEG\tn77\n"), "class 'n77'"),
     "line": (lambda r: (r / "val/val_annotations.txt").write_text("val_0.JPEG\tn01\nval_1\n"), "line 2"),
+    "twice": (lambda r: (r / "val/val_annotations.txt").write_text("val_0.JPEG\tn01\n" * 2), "has two lines"),
+    "contradiction": (lambda r: (r / "val/val_annotations.txt").write_text(
+        "val_0.JPEG\tn01\nval_0.JPEG\tn02\n"), "val_0.JPEG has the classes 'n01' and 'n02'"),
     "path": (lambda r: (r / "val/val_annotations.txt").write_text("../a.JPEG\tn01\n"), "expected the name"),
 }  # fmt: skip
 

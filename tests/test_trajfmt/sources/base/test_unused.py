@@ -32,3 +32,24 @@ def test_other_files_beside_a_buffer_are_left_alone(tmp_path: Path) -> None:
         (tmp_path / "src" / name).write_bytes(b"junk")
     destination, _ = run(tmp_path / "src")
     assert len(trajfmt.open(destination)) == 1
+
+
+def test_buffers_in_folders_below_are_named(tmp_path: Path) -> None:
+    """They are not converted, and the folders that hold them are told; other folders are not."""
+    save(tmp_path / "src", [expert(0)])
+    for place in ("run2", "more/run3", "logs", ".hidden"):
+        (tmp_path / "src" / place).mkdir(parents=True)
+    for place, name in (
+        ("run2", "replay_buffer_0.pt"),
+        ("run2", "replay_buffer_1.pt"),
+        ("more/run3", "img_replay_buffer_4.pt"),
+        ("logs", "events.out"),
+        (".hidden", "replay_buffer_0.pt"),
+    ):
+        (tmp_path / "src" / place / name).write_bytes(b"not looked at")
+    destination, events = run(tmp_path / "src")
+    assert len(trajfmt.open(destination)) == 1
+    (told,) = (text for text in messages(events, "notice") if "buffers of their own" in text)
+    assert told.startswith(
+        "left out: more/run3/, run2/: folders with buffers of their own, such as img_replay"
+    )

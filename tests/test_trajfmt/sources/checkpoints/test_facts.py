@@ -28,3 +28,17 @@ def test_even_steps_are_the_unit(tmp_path: Path, trained: Any) -> None:
         1,
         None,
     )
+
+
+@pytest.mark.parametrize(("called", "unit"), [("step_", "steps"), ("", "unknown")])
+def test_runs_of_different_units_are_named(tmp_path: Path, trained: Any, called: str, unit: str) -> None:
+    """Epochs beside steps, or beside numbers alone: no unit is recorded, and a remark says so."""
+    for place, name in (("a", "epoch_"), ("b", called)):
+        (tmp_path / place).mkdir()
+        for number in (0, 10):
+            torch.save(trained[0][number // 10], tmp_path / place / f"{name}{number}.pt")
+    found = open_source(tmp_path)
+    assert found.provenance.timestep is None
+    wanted = f"none of which is recorded: epochs (epoch_0.pt), {unit} ({called}0.pt)"
+    assert any(text.endswith(wanted) for text in found.notices)
+    assert not any("different units" in text for text in open_source(tmp_path / "a").notices)

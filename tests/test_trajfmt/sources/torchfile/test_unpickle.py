@@ -12,6 +12,7 @@ import pytest
 
 import trajfmt
 from trajfmt.convert.planning import plan
+from trajfmt.convert.run import convert
 from trajfmt.errors import CorruptError, ReadError, UnsafeError
 from trajfmt.sources.torchfile import unpickle
 
@@ -81,6 +82,43 @@ def test_legacy_pickle_gives_the_same_bytes(tmp_path: Path, suffix: str) -> None
         outputs.append({p.relative_to(destination).as_posix(): p.read_bytes() for p in files})
     assert outputs[0] == outputs[1]
     assert outputs[0]
+
+
+VALUES = {
+    "float": np.float64(0.5),
+    "int": np.int64(3),
+    "text": np.str_("a"),
+    "dtype": np.dtype("f4"),
+    "bytes": b"",
+    "set": {1, 2},
+    "complex": 1 + 2j,
+    "device": torch.device("cuda:0"),
+}
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_plain_values_beside_weights_are_accepted_in_either_form(tmp_path: Path, kind: str) -> None:
+    """What is no weight and runs no code is left out of a zip file and of a legacy one alike."""
+    for zipped in (True, False):
+        folder = tmp_path / str(zipped)
+        folder.mkdir()
+        for step in range(2):
+            content = {"model": {"w": torch.arange(3.0) + step}, "best": VALUES[kind]}
+            torch.save(content, folder / f"step_{step}.pt", _use_new_zipfile_serialization=zipped)
+        convert(folder, tmp_path / f"{zipped}.mtt")
+        with trajfmt.open(tmp_path / f"{zipped}.mtt") as bundle:
+            assert bundle[0].at(1).tolist() == [1, 2, 3]
+
+
+def test_what_stands_in_for_numpy_is_unknown_to_torch_afterwards(tmp_path: Path) -> None:
+    """A program's own `torch.load` refuses what it has refused before."""
+    path = tmp_path / "a.pt"
+    torch.save({"w": torch.ones(2), "best": np.float64(0.5)}, path, _use_new_zipfile_serialization=False)
+    before = set(torch.serialization.get_safe_globals())
+    unpickle.load(path)
+    assert set(torch.serialization.get_safe_globals()) == before
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(path, weights_only=True)
 
 
 @pytest.mark.parametrize(("protocol", "zipped"), [(1, True), (4, False)], ids=["old", "new and legacy"])
