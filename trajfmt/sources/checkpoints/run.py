@@ -36,6 +36,9 @@ class Kind:
     is_checkpoint: Callable[[Path], bool]
     """Return whether a path is a checkpoint of this kind, judging by its name."""
 
+    may_be: Callable[[Path], bool] = lambda _path: False
+    """Return whether a path is a checkpoint if others beside it, with names of the same form, are some."""
+
     files: Callable[[Path], tuple[Path, ...]]
     """Return the files that contain a checkpoint."""
 

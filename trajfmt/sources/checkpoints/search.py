@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from trajfmt.errors import display
 from trajfmt.schema.manifest import FILE_NAME
 from trajfmt.sources.base.unused import left_out
-from trajfmt.sources.checkpoints.names import has_number, natural
+from trajfmt.sources.checkpoints.names import Name, has_number, natural
 from trajfmt.sources.checkpoints.roles import is_alias, is_training_state, is_unfinished
 from trajfmt.sources.checkpoints.run import Kind
 
@@ -52,12 +52,19 @@ class Group(NamedTuple):
 
 
 def candidates(folder: Path, kind: Kind) -> list[Path]:
-    """Return the checkpoints in a folder, in natural order."""
+    """Return the checkpoints in a folder, in natural order.
+
+    A file whose name has the form of a checkpoint beside it is one, whatever its first bytes are: opening it
+    tells what is wrong with it.
+    """
     try:
         names = [path for path in folder.iterdir() if not path.name.startswith(".")]
     except OSError:
         return []
     found = [path for path in names if kind.is_checkpoint(path)]
+    forms = {Name.of(path.name).texts for path in found if has_number(path.name)}
+    others = [path for path in names if path not in set(found) and kind.may_be(path)] if forms else []
+    found += [path for path in others if Name.of(path.name).texts in forms]
     return sorted(found, key=lambda path: natural(path.name))
 
 

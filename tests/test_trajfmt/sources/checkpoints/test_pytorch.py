@@ -44,6 +44,20 @@ def test_path_files_of_python_are_no_checkpoints(tmp_path: Path, trained: Any) -
     assert "model_3.pth" in refused(folder, "source_truncated")
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"<!DOCTYPE html><html>404</html>", "nothing_to_convert"), (bytes(5000), "source_invalid")],
+)
+@pytest.mark.parametrize("name", ["step_{}.pth", "net_{}.bin", "epoch_{}.th", "model_{}.tar"])
+def test_a_file_that_fits_the_run_is_never_passed_over(
+    tmp_path: Path, trained: Any, name: str, content: bytes, reason: str
+) -> None:
+    """An error page or a hole in the place of a checkpoint is refused with its name, whatever its size."""
+    folder = foreign.plain(tmp_path / "run", dict(enumerate(trained[0])), name)
+    (folder / name.format(2)).write_bytes(content)
+    assert name.format(2) in refused(folder, reason)
+
+
 def test_one_file_points_to_its_folder(tmp_path: Path, trained: Any) -> None:
     """A single checkpoint is recognised as one."""
     folder = foreign.tensors(tmp_path / "run", dict(enumerate(trained[0])))
