@@ -8,26 +8,23 @@ from pathlib import Path
 from typing import Any, Final
 
 from trajfmt.errors import SourceError, display
-from trajfmt.schema.manifest import FILE_NAME
 from trajfmt.sources.base.collection import BufferMode, Found, OpenOptions
 from trajfmt.sources.base.unused import left_out, shortened
+from trajfmt.sources.checkpoints.beside import another_kind, is_single, least_size, outside, passed_over
 from trajfmt.sources.checkpoints.elsewhere import known_below
 from trajfmt.sources.checkpoints.facts import completed, in_order, layout_of, times
-from trajfmt.sources.checkpoints.names import has_number, natural
+from trajfmt.sources.checkpoints.names import has_number
 from trajfmt.sources.checkpoints.numbering import Numbered, numbers_of
 from trajfmt.sources.checkpoints.roles import is_alias, is_copy, is_training_state, is_unfinished
 from trajfmt.sources.checkpoints.run import Kind, Run, RunPart, attempt, hint_of
 from trajfmt.sources.checkpoints.schema import Schema
-from trajfmt.sources.checkpoints.search import Group, candidates, find_runs, large_files, may_be_weights
+from trajfmt.sources.checkpoints.search import Group, candidates, find_runs
 from trajfmt.sources.checkpoints.survey import survey
 from trajfmt.sources.torchfile.stored import State
 
 __all__ = ["in_order_of", "open_runs", "opened", "ordered", "readable"]
 
 _SHOWN: Final = 6
-_SHARE: Final = 0.1
-"""A file with a smaller share of the bytes of a checkpoint is not remarked on."""
-
 _LABELLED: Final = re.compile(r"(?:epoch|ep|step|global_?step|iter|iteration)[_\-=]?[0-9]+", re.I)
 _NUMBERED_MODEL: Final = re.compile(r"((?:pytorch_)?model)_[0-9]+(\.(?:safetensors|bin))")
 
@@ -55,10 +52,13 @@ def open_runs(folder: Path, options: OpenOptions, kind: Kind, name: str, other: 
     found = find_runs(folder, kind, notices)
     if not found:
         raise SourceError("nothing_to_convert", f"no {kind.what} in this folder", path=folder)
-    if other is not None:
-        notices += _of_another_kind(folder, found, other)
+    others = {} if other is None else another_kind(folder, found, other)
+    notices += others.values()
     runs = [_run(group, kind, options, notices) for group in found]
-    return opened(folder, runs, options, kind, name, notices)
+    source = opened(folder, runs, options, kind, name, notices)
+    least = min(least_size(run.checkpoints, kind) for run in runs)
+    source.notices += outside(folder, [*(group.folder for group in found), *others], least)
+    return source
 
 
 def _check_accelerate(runs: Sequence[Run]) -> None:
@@ -96,17 +96,6 @@ def _check_nested(runs: Sequence[Run]) -> None:
                     " each holds several checkpoints; move all into one folder, or convert each by itself",
                     path=run.folder.parent,
                 )
-
-
-def _of_another_kind(folder: Path, found: Sequence[Group], other: Kind) -> list[str]:
-    """Return remarks on runs of another kind that are outside of the runs that are used."""
-    inside = {path for group in found for path in group.checkpoints}
-    return [
-        left_out(group.folder, f"a run of {other.what}; convert it separately, with --from checkpoints")
-        for group in find_runs(folder, other, [])
-        if len(group.checkpoints) > 1
-        and not any(path in inside for path in (group.folder, *group.folder.parents))
-    ]
 
 
 def opened(
@@ -150,7 +139,7 @@ def opened(
     schema = None if state is None or first is None else Schema.of(state, first, rules)
     for run in named:
         for path in run.checkpoints:
-            for text in kind.remarks(path) if _is_single(kind, path) else ():
+            for text in kind.remarks(path) if is_single(kind, path) else ():
                 if text not in notices:
                     notices.append(text)
     notices += _unread(named, ignored)
@@ -188,40 +177,8 @@ def _run(group: Group, kind: Kind, options: OpenOptions, notices: list[str]) -> 
         else:
             used.append(path)
     run = ordered(folder, used, kind, options, notices)
-    notices += _passed_over(folder, paths, used, kind)
+    notices += passed_over(folder, paths, used, kind)
     return run
-
-
-def _passed_over(folder: Path, paths: Sequence[Path], used: Sequence[Path], kind: Kind) -> list[str]:
-    """Return remarks on what may contain weights and is not used, and on runs inside a run."""
-    notices = []
-    single = [path for path in used if _is_single(kind, path)]
-    sizes = [sum(file.stat().st_size for file in kind.files(path)) for path in single]
-    least = _SHARE * min(sizes, default=0)
-    for path in sorted(folder.iterdir(), key=lambda path: natural(path.name)):
-        if path.name.startswith(".") or path in paths:
-            continue
-        if (why := kind.why_not(path)) is not None:
-            notices.append(left_out(path, why))
-        elif path.is_file():
-            if sizes and path.stat().st_size >= max(least, 1) and may_be_weights(path):
-                notices.append(left_out(path, "no checkpoint of this run, by its name"))
-        elif path.is_dir() and not (path / FILE_NAME).is_file():
-            if find_runs(path, kind, []):
-                notices.append(
-                    left_out(path, "checkpoints inside the folder of a run; convert them separately")
-                )
-            elif sizes and (large := next(large_files(path, least), None)) is not None:
-                notices.append(left_out(large.relative_to(folder), "not in the folder of a step"))
-    return notices
-
-
-def _is_single(kind: Kind, path: Path) -> bool:
-    """Return whether the weights of a checkpoint are found without a question to the user."""
-    try:
-        return bool(kind.files(path))
-    except SourceError:
-        return False
 
 
 def readable(paths: Sequence[Path], kind: Kind, options: OpenOptions, notices: list[str]) -> list[Path]:

@@ -32,13 +32,13 @@ _ALIAS: Final = re.compile(
 )
 _COPY: Final = re.compile(rf"(?:.*[_\-.])?(?:{_COPIES})[_\-.=].*", re.I)
 _UNFINISHED: Final = re.compile(
-    r"(?:.*[_\-. ])?(?:te?mp|temporary|partial|incomplete|unfinished|staging|in[_-]?progress|crdownload|"
-    r"bak|backup|old)(?:[_\-. ].*)?|.*\.part(?:\..*)?|.*~",
+    r"(?:.*[_\-. ])?(?:temp(?![_\-. =]?[0-9])|tmp|temporary|partial|incomplete|unfinished|staging|"
+    r"in[_-]?progress|crdownload|bak|backup|old)(?:[_\-. ].*)?|.*\.part(?:\..*)?|.*~",
     re.I,
 )
 _TRAINING_STATE: Final = re.compile(
-    r"(?:.*[_\-.])?(?:optimizer|optim|distrib_optim|opt_state|lr_scheduler|scheduler|scaler|grad_scaler|"
-    r"rng_state|random_states?|training_args|trainer_state|training_state|sampler)s?(?![a-z]).*|"
+    r"(?!model_optim_rng\.)(?:.*[_\-.])?(?:optimizer|optim|distrib_optim|opt_state|lr_scheduler|scheduler|scaler|grad_scaler|"
+    r"rng_state|random_states?|training_args|trainer_state|training_state|sampler)s?(?![a-z=]).*|"
     r".*_optim_states\..*",
     re.I,
 )
@@ -75,8 +75,10 @@ def is_copy(name: str) -> bool:
 def is_unfinished(name: str) -> bool:
     """Return whether a name says that the writer was interrupted, or that this is a backup.
 
-    >>> [is_unfinished(name) for name in ("tmp-checkpoint-300", "step_3.tmp.pt", "template_3.pt")]
-    [True, True, False]
+    A number behind `temp` is a temperature.
+
+    >>> [is_unfinished(name) for name in ("tmp-checkpoint-300", "step_3.tmp.pt", "template_3.pt", "temp_0.5")]
+    [True, True, False, False]
     """
     return _UNFINISHED.fullmatch(name) is not None
 
@@ -84,7 +86,9 @@ def is_unfinished(name: str) -> bool:
 def is_training_state(name: str) -> bool:
     """Return whether a file, or a key, is the state of an optimizer, a scheduler or a random generator.
 
-    >>> [is_training_state(name) for name in ("optimizer_100.pt", "rng_state.pth", "opt_125m_100.pt")]
+    A setting such as `optimizer=sgd` is none, and Megatron's `model_optim_rng.pt` holds weights, too.
+
+    >>> [is_training_state(name) for name in ("optimizer_100.pt", "rng_state.pth", "net_optimizer=sgd_1.pt")]
     [True, True, False]
     """
     return _TRAINING_STATE.fullmatch(name) is not None

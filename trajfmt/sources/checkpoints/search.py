@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from trajfmt.errors import display
 from trajfmt.schema.manifest import FILE_NAME
 from trajfmt.sources.base.unused import left_out
+from trajfmt.sources.checkpoints.elsewhere import known
 from trajfmt.sources.checkpoints.names import Name, has_number, natural
 from trajfmt.sources.checkpoints.roles import is_alias, is_training_state, is_unfinished
 from trajfmt.sources.checkpoints.run import Kind
@@ -22,6 +23,7 @@ __all__ = [
     "first_run",
     "large_files",
     "listed",
+    "looks_like_weights",
     "matching",
     "may_be_weights",
 ]
@@ -41,6 +43,12 @@ _TEXT: Final = re.compile(
     re.I,
 )
 """Names of files that hold no weights."""
+
+
+_ENDING: Final = re.compile(
+    r".*\.(?:pt|pth|ckpt|safetensors|bin|th|torch|tar)(?:\.(?:gz|bz2|xz|zst|zip|tar|[0-9]+))?", re.I
+)
+"""Names of files that hold weights."""
 
 
 class Group(NamedTuple):
@@ -138,11 +146,8 @@ class _Search:
             if (path / FILE_NAME).is_file() or place in self._seen:
                 continue
             self._seen.add(place)
-            if is_unfinished(path.name):
-                if any(_Search(path, self._kind, []).runs(path, 1)):
-                    self._notices.append(left_out(path, "unfinished or a backup, by its name"))
-                continue
-            yield path
+            if not is_unfinished(path.name):  # others are named with all that is not used
+                yield path
 
 
 def large_files(folder: Path, least: float) -> Iterator[Path]:
@@ -165,13 +170,32 @@ def large_files(folder: Path, least: float) -> Iterator[Path]:
         level = below
 
 
+def looks_like_weights(path: Path, least: float) -> bool:
+    """Return whether a file may hold weights, judging by the ending of its name, or else by its size.
+
+    Args:
+        path: a path that is no folder.
+        least: the bytes from which on a file of an unknown name may be weights.
+    """
+    if not path.is_file():
+        return False
+    if _ENDING.fullmatch(path.name) or known(path) is not None:
+        return True
+    return may_be_weights(path) and path.stat().st_size >= least
+
+
 def may_be_weights(path: Path) -> bool:
     """Return whether a file may hold weights by its name: it is neither a text nor training state."""
     return not is_training_state(path.name) and not _TEXT.fullmatch(path.name)
 
 
 def matching(
-    folder: Path, matches: Callable[[Path], bool], is_step: Callable[[Path], bool], rejected: list[Path]
+    folder: Path,
+    matches: Callable[[Path], bool],
+    is_step: Callable[[Path], bool],
+    rejected: list[Path],
+    *,
+    chosen: bool = False,
 ) -> list[Path]:
     """Return the files and the folders of steps below a folder that match a pattern.
 
@@ -179,15 +203,18 @@ def matching(
         folder: the folder to search.
         matches: returns whether a path below the folder, relative to it, matches.
         is_step: returns whether a folder is that of a step.
-        rejected: receives what matches and is neither a file nor the folder of a step.
+        rejected: receives what matches and is no checkpoint, other than texts.
+        chosen: whether the pattern itself has the name of a text or of the state of training.
     """
     found = []
     for path in _paths(folder):
         if not matches(path.relative_to(folder)):
             continue
         if path.is_file() if not path.is_dir() else is_step(path):
-            if path.is_dir() or may_be_weights(path):
+            if path.is_dir() or chosen or may_be_weights(path):
                 found.append(path)
+            elif is_training_state(path.name):
+                rejected.append(path)
         else:
             rejected.append(path)
     return found

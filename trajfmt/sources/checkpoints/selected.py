@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 from trajfmt.errors import SourceError, UsageError, display
@@ -15,8 +16,9 @@ from trajfmt.sources.checkpoints import folders, pytorch
 from trajfmt.sources.checkpoints.names import natural
 from trajfmt.sources.checkpoints.numbering import Numbered
 from trajfmt.sources.checkpoints.opening import in_order_of, opened, ordered, readable
+from trajfmt.sources.checkpoints.roles import is_training_state
 from trajfmt.sources.checkpoints.run import Kind, Run
-from trajfmt.sources.checkpoints.search import by_folder, matching
+from trajfmt.sources.checkpoints.search import by_folder, matching, may_be_weights
 from trajfmt.sources.checkpoints.sharded import files_of, open_weights
 from trajfmt.sources.checkpoints.stated import Reading, Stated
 from trajfmt.sources.torchfile.stored import State
@@ -73,12 +75,13 @@ def open_selected(folder: Path, options: OpenOptions) -> Found:
     pattern = options.select or ""
     stated = Stated.of(pattern)
     rejected: list[Path] = []
+    chosen = not may_be_weights(Path(re.sub(r"[*?]|\{any\}", "_", PurePath(pattern).name) or "_"))
     if stated is None:
         kind, is_step = KIND, KIND.is_checkpoint
-        paths = matching(folder, lambda path: _matches(path, pattern), is_step, rejected)
+        paths = matching(folder, lambda path: _matches(path, pattern), is_step, rejected, chosen=chosen)
     else:
         kind, is_step = replace(KIND, origin="flag"), folders.holds_weights
-        paths = matching(folder, stated.nearly, is_step, rejected)
+        paths = matching(folder, stated.nearly, is_step, rejected, chosen=chosen)
     if not paths:
         known = "" if "{" not in pattern else " ({step} or {epoch} stands for digits, {any} for other text)"
         raise SourceError(
@@ -89,15 +92,20 @@ def open_selected(folder: Path, options: OpenOptions) -> Found:
             f"{display(paths[0])}: --select is for checkpoints of a training run, and this is a buffer of"
             " whole trajectories; convert it without --select"
         )
-    notices = [
-        left_out(path, folders.why_not(path) or ("no step" if path.is_dir() else "a broken link, or no file"))
-        for path in rejected
-    ]
+    notices = [left_out(path.relative_to(folder), _why_not(path)) for path in rejected]
     if stated is None:
         runs = [ordered(run, found, kind, options, notices) for run, found in by_folder(folder, paths)]
     else:
         runs = _runs(folder, stated, readable(paths, kind, options, notices), notices)
     return opened(folder, runs, options, kind, "selected checkpoints", notices)
+
+
+def _why_not(path: Path) -> str:
+    if path.is_dir():
+        return folders.why_not(path) or "no step"
+    if is_training_state(path.name) and path.is_file():
+        return "the state of training, by its name; a pattern with this word in it selects it"
+    return "a broken link, or no file"
 
 
 def _matches(path: Path, pattern: str) -> bool:

@@ -18,7 +18,7 @@ from trajfmt.sources.discovery import open_source  # noqa: E402
 
 
 def test_what_only_looks_like_a_checkpoint_is_named(tmp_path: Path, trained: Any) -> None:
-    """Links to nothing, folders, pipes, and runs inside the folder of another; a bundle is none of them."""
+    """Links to nothing, folders, pipes, bundles, and runs inside the folder of another."""
     states = dict(enumerate(trained[0]))
     folder = foreign.plain(tmp_path / "run", states)
     (folder / "step=4.pt").symlink_to("nowhere")
@@ -30,6 +30,7 @@ def test_what_only_looks_like_a_checkpoint_is_named(tmp_path: Path, trained: Any
     assert trajectory.timesteps == 4
     assert [text for text in collection.notices if text.startswith("left out")] == [
         "left out: other: checkpoints inside the folder of a run; convert them separately",
+        "left out: out.mct: a bundle, since manifest.json is in it; convert it separately",
         "left out: step=4.pt: a broken link",
         "left out: step=5.pt: a folder, not a checkpoint file",
         "left out: step=6.pt: no file",

@@ -35,11 +35,12 @@ def test_networks_of_mtt_are_recognised_by_shapes(tmp_path: Path) -> None:
 
 
 def test_path_files_of_python_are_no_checkpoints(tmp_path: Path, trained: Any) -> None:
-    """They share an ending, and hold text; an empty file is a damaged checkpoint."""
+    """They share an ending, and hold text: named and not used. An empty file is a damaged checkpoint."""
     folder = foreign.plain(tmp_path / "run", {1: trained[0][0], 2: trained[0][1]}, "model_{}.pth")
     (folder / "distutils-precedence.pth").write_text("import os; os.environ\n")
-    collection, _ = opened(folder)
-    assert not any("precedence" in notice for notice in collection.notices)
+    collection, (trajectory,) = opened(folder)
+    assert trajectory.numbers == (1, 2)
+    assert any(notice.startswith("left out: distutils-precedence.pth") for notice in collection.notices)
     (folder / "model_3.pth").touch()
     assert "model_3.pth" in refused(folder, "source_truncated")
 
