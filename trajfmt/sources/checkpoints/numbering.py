@@ -17,6 +17,7 @@ from pathlib import PurePath
 from typing import Final
 
 from trajfmt.errors import SourceError, display
+from trajfmt.sources.checkpoints.elsewhere import are_parts
 from trajfmt.sources.checkpoints.labels import Unit, is_joined, is_plain, is_score, labels_of
 from trajfmt.sources.checkpoints.names import Name, literal, pattern_of
 from trajfmt.sources.checkpoints.roles import bare
@@ -127,6 +128,12 @@ def _uncertain(
         folder: the folder of the checkpoints.
     """
     first = parsed[0]
+    if are_parts([name.full for name in parsed]):
+        return _refused(
+            f"{display(first.full)} and the others are parts of the weights, by their names; merge them"
+            " first, or leave one of each step here if it holds all weights",
+            folder,
+        )
     place = next((each for each in places if all(name.numbers[each].isdigit() for name in parsed)), None)
     other = next(name for name in parsed if name.numbers != first.numbers)
     both = f"{display(first.full)} and {display(other.full)} differ in"

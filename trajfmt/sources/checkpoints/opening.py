@@ -143,6 +143,9 @@ def opened(
                 if text not in notices:
                     notices.append(text)
     notices += _unread(named, ignored)
+    if len(named) > 1:
+        some = [run.checkpoints[0].relative_to(folder) for run in named]
+        notices.append(f"{len(named)} runs, which begin with {shortened(some, _SHOWN)}")
     provenance, layout = times(named, kind.origin), None
     if schema is not None and state is not None and schema.parameters:
         schema, model = in_order(schema, state)

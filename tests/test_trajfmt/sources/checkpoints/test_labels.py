@@ -88,9 +88,7 @@ REFUSED = {
     "client_#.pt": "client_{step}.pt",
     "model_ipc#.pt": "model_ipc{step}.pt",
     "lora_r#.pt": "lora_r{step}.pt",
-    "model_tp#.pt": "model_tp{step}.pt",
     "model#-mp4.safetensors": "model{step}-mp4.safetensors",
-    "consolidated.0#.pth": "consolidated.{step}.pth",
     "best_model_#.pt": "best_model_{step}.pt",
     "final_#.pt": "final_{step}.pt",
     "ckpt_#_of_40.pt": "ckpt_{step}_of_40.pt",
@@ -140,6 +138,15 @@ REFUSED = {
 }
 """The form of names that are refused, and the option that states what the number is."""
 
+PARTS = (
+    "model_tp#.pt",
+    "consolidated.0#.pth",
+    "step_5_rank_#.pt",
+    "model-000#-of-00012.bin",
+    "step_1_mp#.pt",
+)
+"""The form of names of parts of one model, for which no pattern is shown."""
+
 SCORES = {
     "epoch=1-val_loss=0.32.ckpt": True,
     "epoch=1-loss=1e-05.ckpt": True,
@@ -173,6 +180,14 @@ def test_numbers_that_are_not(form: str, option: str) -> None:
     (line,) = str(caught.value).splitlines()
     assert f"{form.replace('#', '8')} and {form.replace('#', '12')} differ in" in line
     assert re.findall("--select '([^']+)'", line) == [option]
+
+
+@pytest.mark.parametrize("form", PARTS)
+def test_no_pattern_is_shown_for_parts(form: str) -> None:
+    """It would select one of them."""
+    with pytest.raises(SourceError, match="parts of the weights, by their names") as caught:
+        numbers_of([form.replace("#", number) for number in ("8", "12")], "here")
+    assert "--select" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("name", "score"), SCORES.items())
