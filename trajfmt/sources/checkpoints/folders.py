@@ -18,6 +18,7 @@ from trajfmt.sources.base.collection import Collection, FileLayout, OpenOptions
 from trajfmt.sources.base.unused import left_out, shortened
 from trajfmt.sources.checkpoints import pytorch
 from trajfmt.sources.checkpoints.elsewhere import SPLIT, known
+from trajfmt.sources.checkpoints.labels import is_step_folder
 from trajfmt.sources.checkpoints.names import literal, pattern_of
 from trajfmt.sources.checkpoints.opening import open_runs
 from trajfmt.sources.checkpoints.progress import counts_of
@@ -38,12 +39,6 @@ _WEIGHTS: Final = re.compile(
 """Names of files with weights: of transformers, diffusers, accelerate, peft, Megatron and DeepSpeed."""
 
 _RANKS: Final = ("model_optim_rng.pt", "mp_rank_00_model_states.pt")
-_LABELLED: Final = re.compile(
-    r"(?:.*[_\-.])?(?:checkpoint|ckpt|global_?step|steps?|iter|iteration|epoch)[_\-=]?[0-9]+", re.I
-)
-_STEP: Final = re.compile(rf"{_LABELLED.pattern}|[0-9]+", re.I)
-"""Names of the folders of steps. Other folders with numbers are parts of one, such as `text_encoder_2`."""
-
 _ANY: Final = re.compile(r".*\.(?:safetensors|pt|pth|ckpt|bin|th)")
 _TRAINER: Final = re.compile(r"checkpoint-[0-9]+")
 _ORDER: Final = ("safetensors", "bin", "pt", "pth", "ckpt", "th")
@@ -73,7 +68,9 @@ def holds_weights(path: Path) -> bool:
 
 
 def _has_step(folder: Path) -> bool:
-    return _STEP.fullmatch(bare(folder.name)) is not None or is_unfinished(folder.name)
+    """Return whether a folder is that of a step. Others with numbers are parts, such as `text_encoder_2`."""
+    name = bare(folder.name)
+    return name.isdigit() or is_step_folder(name) or is_unfinished(folder.name)
 
 
 def _is_rank(file: Path) -> bool:
@@ -98,7 +95,7 @@ def _weights(folder: Path) -> list[Path]:
             found.setdefault(_set_of(path), []).append(path)
         elif _ANY.fullmatch(path.name) and not is_training_state(path.name) and path.is_file():
             others.setdefault(_set_of(path), []).append(path)
-    if not found and _LABELLED.fullmatch(bare(folder.name)) and known(folder, SPLIT) is None:
+    if not found and is_step_folder(bare(folder.name)) and known(folder, SPLIT) is None:
         found = others
     return [min(paths, key=_rank) for paths in found.values()]
 

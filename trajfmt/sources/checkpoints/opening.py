@@ -13,6 +13,7 @@ from trajfmt.sources.base.unused import left_out, shortened
 from trajfmt.sources.checkpoints.beside import another_kind, is_single, least_size, outside, passed_over
 from trajfmt.sources.checkpoints.elsewhere import known_below
 from trajfmt.sources.checkpoints.facts import completed, in_order, layout_of, times
+from trajfmt.sources.checkpoints.labels import is_step_folder
 from trajfmt.sources.checkpoints.names import has_number
 from trajfmt.sources.checkpoints.numbering import Numbered, numbers_of
 from trajfmt.sources.checkpoints.roles import is_alias, is_copy, is_training_state, is_unfinished
@@ -25,7 +26,6 @@ from trajfmt.sources.torchfile.stored import State
 __all__ = ["in_order_of", "open_runs", "opened", "ordered", "readable"]
 
 _SHOWN: Final = 6
-_LABELLED: Final = re.compile(r"(?:epoch|ep|step|global_?step|iter|iteration)[_\-=]?[0-9]+", re.I)
 _NUMBERED_MODEL: Final = re.compile(r"((?:pytorch_)?model)_[0-9]+(\.(?:safetensors|bin))")
 
 
@@ -87,7 +87,7 @@ def _check_nested(runs: Sequence[Run]) -> None:
     """
     seen: dict[Path, Path] = {}
     for run in runs:
-        if _LABELLED.fullmatch(run.folder.name):
+        if is_step_folder(run.folder.name, alone=True):
             other = seen.setdefault(run.folder.parent, run.folder)
             if other != run.folder:
                 raise SourceError(

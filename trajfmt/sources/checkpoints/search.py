@@ -11,6 +11,7 @@ from trajfmt.errors import display
 from trajfmt.schema.manifest import FILE_NAME
 from trajfmt.sources.base.unused import left_out
 from trajfmt.sources.checkpoints.elsewhere import known
+from trajfmt.sources.checkpoints.labels import is_labelled
 from trajfmt.sources.checkpoints.names import Name, has_number, natural
 from trajfmt.sources.checkpoints.roles import is_alias, is_training_state, is_unfinished
 from trajfmt.sources.checkpoints.run import Kind
@@ -91,7 +92,8 @@ def first_run(path: Path, kind: Kind) -> tuple[list[Path], str] | None:
 def find_runs(folder: Path, kind: Kind, notices: list[str]) -> list[Group]:
     """Return every folder below which there are checkpoints with numbers, and the checkpoints in it.
 
-    Folders inside a run are not searched. If no checkpoint has a number, those without are returned.
+    Folders inside a run are not searched. A single file with a number that may be no step, such as
+    `resnet50.pth`, is no run. If there is no run, folders with other checkpoints are returned.
 
     Args:
         folder: the folder to search.
@@ -108,7 +110,7 @@ class _Search:
 
     def __init__(self, root: Path, kind: Kind, notices: list[str]) -> None:
         self.unnumbered: list[Group] = []
-        """Folders with checkpoints none of which has a number."""
+        """Folders with checkpoints that are no runs by their names."""
 
         self._root, self._kind, self._notices = root, kind, notices
         self._left = _MOST_FOLDERS
@@ -122,7 +124,8 @@ class _Search:
         if self._left < 0:
             return
         found = candidates(folder, self._kind)
-        if any(has_number(path.name) and not is_alias(path.name) for path in found):
+        numbered = [path for path in found if has_number(path.name) and not is_alias(path.name)]
+        if len(numbered) > 1 or any(is_labelled(path.name) for path in numbered):
             yield Group(folder, found)
             return
         if found:

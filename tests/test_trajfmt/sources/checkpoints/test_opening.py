@@ -110,6 +110,27 @@ def test_epochs_with_steps_inside_are_not_split(tmp_path: Path, trained: Any) ->
     assert "are called parts of one run" in refused(tmp_path / "run", "nothing_to_convert")
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["update_{}", "itr_{}", "epochs_{}", "{}epoch", "epoch.{}", "ep{}", "global_step{}", "iteration-{}"],
+)
+def test_parts_of_one_run_in_folders_are_a_question(tmp_path: Path, trained: Any, name: str) -> None:
+    """Every word for a step or an epoch counts, before the number or behind it."""
+    for part in (1, 2):
+        states = dict(enumerate(trained[0][2 * part - 2 : 2 * part], 10 * part))
+        foreign.plain(tmp_path / "run" / name.format(part), states)
+    refused(tmp_path / "run", "nothing_to_convert")
+
+
+def test_a_pretrained_network_does_not_hide_the_run_below(tmp_path: Path, trained: Any) -> None:
+    """`resnet50.pth` is no step, and it is named."""
+    foreign.plain(tmp_path / "runs/ckpts", dict(enumerate(trained[0])), "epoch_{}.pth")
+    foreign.plain(tmp_path / "runs", {50: trained[0][0]}, "resnet{}.pth")
+    collection, (trajectory,) = opened(tmp_path / "runs")
+    assert trajectory.timesteps == 4
+    assert "left out: resnet50.pth: not among the checkpoints of a run" in collection.notices
+
+
 @pytest.mark.parametrize("other", ["best", "final", "checkpoint-9"])
 def test_one_folder_beside_a_run_of_files_does_not_hide_it(tmp_path: Path, trained: Any, other: str) -> None:
     """The files are the run, and the folder is named."""
