@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -14,9 +15,9 @@ from trajfmt.sources.checkpoints.beside import another_kind, is_single, least_si
 from trajfmt.sources.checkpoints.elsewhere import known_below
 from trajfmt.sources.checkpoints.facts import completed, in_order, layout_of, times
 from trajfmt.sources.checkpoints.labels import is_step_folder
-from trajfmt.sources.checkpoints.names import has_number
+from trajfmt.sources.checkpoints.names import has_number, literal
 from trajfmt.sources.checkpoints.numbering import Numbered, numbers_of
-from trajfmt.sources.checkpoints.roles import is_alias, is_copy, is_training_state, is_unfinished
+from trajfmt.sources.checkpoints.roles import is_alias, is_copy, is_set, is_training_state, is_unfinished
 from trajfmt.sources.checkpoints.run import Kind, Run, RunPart, attempt, hint_of
 from trajfmt.sources.checkpoints.schema import Schema
 from trajfmt.sources.checkpoints.search import Group, candidates, find_runs
@@ -98,6 +99,28 @@ def _check_nested(runs: Sequence[Run]) -> None:
                 )
 
 
+def _check_sets(runs: Sequence[Run], origin: Path) -> None:
+    """Refuse runs some of whose folders are called averages of the weights, or states of the optimizer.
+
+    Raises:
+        SourceError: there is such a folder beside that of another run.
+    """
+    beside: dict[Path, list[Path]] = {}
+    for run in runs:
+        beside.setdefault(run.folder.parent, []).append(run.folder)
+    for folders in beside.values():
+        sets = [folder for folder in folders if is_set(folder.name)]
+        if 0 < len(sets) < len(folders):
+            other = next(folder for folder in folders if folder not in sets)
+            pattern = shlex.quote(display(f"{literal(other.relative_to(origin).as_posix())}/*"))
+            raise SourceError(
+                "nothing_to_convert",
+                f"{display(sets[0].name)} and {display(other.name)} may be several sets of weights of one"
+                f" run, and not several runs; choose one, e.g. with --select {pattern}",
+                path=sets[0].parent,
+            )
+
+
 def opened(
     folder: Path, runs: list[Run], options: OpenOptions, kind: Kind, name: str, notices: list[str]
 ) -> Found:
@@ -127,6 +150,8 @@ def opened(
             f" {notices[0] if notices else 'none is here'}{hint_of(candidates(runs[0].folder, kind))}",
             path=folder,
         )
+    if options.select is None:
+        _check_sets(named, folder)
     if kind.origin != "flag":  # the user has not stated what the numbers are
         _check_accelerate(named)
         _check_nested(named)

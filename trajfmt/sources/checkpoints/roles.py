@@ -11,6 +11,7 @@ __all__ = [
     "bare",
     "is_alias",
     "is_copy",
+    "is_set",
     "is_training_state",
     "is_unfinished",
 ]
@@ -42,6 +43,22 @@ _TRAINING_STATE: Final = re.compile(
     r".*_optim_states\..*",
     re.I,
 )
+
+
+_SET: Final = re.compile(
+    r"(?:.*[_\-.])?(?:ema|swa|averaged?|avg|shadow|exp_avg(?:_sq)?|exp_inf|moments?|momentum|variance|gradients?|grads?)"
+    r"(?:[_\-.].*)?",
+    re.I,
+)
+
+
+def is_set(name: str) -> bool:
+    """Return whether a folder is called an average of the weights, or a state of the optimizer.
+
+    >>> is_set("unet_ema"), is_set("exp_avg"), is_set("seed1")
+    (True, True, False)
+    """
+    return _SET.fullmatch(name) is not None
 
 
 def bare(name: str) -> str:

@@ -151,3 +151,20 @@ def test_the_reason_of_a_checkpoint_comes_before_what_lies_beside_it(tmp_path: P
     line = refused(folder, "too_few_timesteps", keep_going=True)
     assert "2 sets of weights" in line
     assert "numpy" not in line
+
+
+@pytest.mark.parametrize("name", ["ema", "model_ema", "exp_avg", "exp_avg_sq", "swa"])
+def test_averages_and_moments_beside_a_model_are_a_question(tmp_path: Path, trained: Any, name: str) -> None:
+    """They are no further runs, and the pattern in the line chooses the model."""
+    states = dict(enumerate(trained[0]))
+    for place in ("model", name):
+        foreign.plain(tmp_path / "runs" / place, states, "epoch_{}.pt")
+    line = refused(tmp_path / "runs", "nothing_to_convert")
+    assert f"{name} and model may be several sets of weights of one run" in line
+    pattern = line.partition("--select ")[2].split()[0].strip("'")
+    assert pattern == "model/*"
+    assert len(opened(tmp_path / "runs", select=pattern)[1]) == 1
+    collection, found = opened(tmp_path / "runs", select="*/epoch_*.pt")
+    assert len(found) == 2
+    some = sorted([f"{name}/epoch_0.pt", "model/epoch_0.pt"])
+    assert f"2 runs, which begin with {some[0]}, {some[1]}" in collection.notices
