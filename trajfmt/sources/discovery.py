@@ -207,7 +207,7 @@ def _nothing_in(path: Path, found: Located | None, below: Sequence[Located], com
     if (named := known_below(path)) is not None:
         return named
     if complete and (there := outside(path, [])):
-        return f"no numbered checkpoints are here; {'; '.join(there)}; --select chooses checkpoints"
+        return f"{looked}{'; '.join(there)}; --select chooses checkpoints with other names"
     if not complete:
         looked += f"only {_FOLDERS} folders on each level were searched, {_DEPTH} levels down; "
     return looked + (

@@ -121,7 +121,7 @@ SPLIT: Final = KNOWN[:4]
 """Kinds whose weights are split over ranks."""
 
 _PART: Final = re.compile(
-    r"(.*-)[0-9]+(-of-[0-9]+\..*)|"
+    r"(.*(?<!epoch)(?<!step)(?<!iter)-)[0-9]+(-of-[0-9]+\..*)|"
     r"((?:.*[_.-])?(?:rank|shard|part|tp|pp|mp)[_.=-]?)[0-9]+((?:_[0-9]+)?(?:_model_states)?(?:\..*)?)|"
     r"((?:.*[_.-])?(?:tp|pp|mp)[0-9]+[_.-]ep)[0-9]+(\..*)|"
     r"(consolidated\.|layer_|zero_pp_rank_)[0-9]+(.*)",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -18,8 +19,8 @@ from trajfmt.sources.base.collection import Collection, FileLayout, OpenOptions
 from trajfmt.sources.base.unused import left_out, shortened
 from trajfmt.sources.checkpoints import pytorch
 from trajfmt.sources.checkpoints.elsewhere import SPLIT, known
-from trajfmt.sources.checkpoints.labels import is_step_folder
-from trajfmt.sources.checkpoints.names import literal, pattern_of
+from trajfmt.sources.checkpoints.labels import is_step_folder, labels_of
+from trajfmt.sources.checkpoints.names import Name, literal, pattern_of
 from trajfmt.sources.checkpoints.opening import open_runs
 from trajfmt.sources.checkpoints.progress import counts_of
 from trajfmt.sources.checkpoints.roles import bare, is_alias, is_training_state, is_unfinished
@@ -152,6 +153,13 @@ def weights_of(path: Path) -> Path:
     found = sets_of(path)
     if all(map(_is_partial, found)) and (split := known(path, SPLIT)) is not None:
         raise SourceError("nothing_to_convert", split, path=path)
+    if (pattern := _going_on(path, found)) is not None:
+        raise SourceError(
+            "nothing_to_convert",
+            "holds several checkpoints of a run, and is itself called a part of one; if they count on from"
+            f" folder to folder, say so: --select {shlex.quote(display(pattern))}",
+            path=path,
+        )
     if len(found) > 1:
         names = [str(file.relative_to(path)) for file in found]
         step = "{step}" if path.name.isdigit() else pattern_of(path.name)
@@ -162,6 +170,15 @@ def weights_of(path: Path) -> Path:
             path=path,
         )
     return found[0]
+
+
+def _going_on(folder: Path, files: list[Path]) -> str | None:
+    """Return a pattern of `--select` for files in the folder of a step that are called steps themselves."""
+    names = [Name.of(file.name) for file in files if file.parent == folder]
+    if not 1 < len(names) == len(files) or len({name.texts for name in names}) > 1 or names[0].texts[2:]:
+        return None
+    labels = [label for found in labels_of(names[0].texts) for label in found]
+    return f"{{any}}/{names[0].pattern((f'{{{labels[0]}}}',))}" if len(labels) == 1 else None
 
 
 def role_of(path: Path) -> str:

@@ -40,10 +40,10 @@ _MOMENTS: Final = "checkpoint|ckpt|chkpt|chkpnt|snapshot|save"
 
 _SETTINGS: Final = (
     "n|k|t|m|num|number|nr|no|max|maximum|min|minimum|total|warm|warmup|up|first|last|avg|average|mean|every|each|"
-    "per|inner|outer|multi|single|grad|gradient|accum|accumulate|accumulation|decay|lr|rollout|unroll|unrolled|"
+    "per|inner|outer|multi|single|accum|accumulate|accumulation|decay|lr|rollout|unroll|unrolled|"
     "horizon|lookahead|ahead|pred|prediction|future|ode|sde|ddim|ddpm|sample|sampling|diffusion|denoise|denoising|"
     "noise|time|sub|half|start|end|stop|until|resume|from|to|log|logging|interval|freq|patience|burn|burnin|cycle|"
-    "restart|mcmc|euler|solver|skip|frame|action|env"
+    "restart|mcmc|euler|solver|skip"
 )
 """Words that make a setting of a step or an epoch behind them."""
 

@@ -57,7 +57,7 @@ def open_runs(folder: Path, options: OpenOptions, kind: Kind, name: str, other: 
     notices += others.values()
     runs = [_run(group, kind, options, notices) for group in found]
     source = opened(folder, runs, options, kind, name, notices)
-    least = min(least_size(run.checkpoints, kind) for run in runs)
+    least = min(least_size(run.checkpoints[:1], kind) for run in runs)
     source.notices += outside(folder, [*(group.folder for group in found), *others], least)
     return source
 
@@ -116,7 +116,8 @@ def _check_sets(runs: Sequence[Run], origin: Path) -> None:
             raise SourceError(
                 "nothing_to_convert",
                 f"{display(sets[0].name)} and {display(other.name)} may be several sets of weights of one"
-                f" run, and not several runs; choose one, e.g. with --select {pattern}",
+                f" run, and not several runs; choose one, e.g. with --select {pattern}"
+                " (a pattern that fits both takes both)",
                 path=sets[0].parent,
             )
 

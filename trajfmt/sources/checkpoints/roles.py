@@ -46,8 +46,8 @@ _TRAINING_STATE: Final = re.compile(
 
 
 _SET: Final = re.compile(
-    r"(?:.*[_\-.])?(?:ema|swa|averaged?|avg|shadow|exp_avg(?:_sq)?|exp_inf|moments?|momentum|variance|gradients?|grads?)"
-    r"(?:[_\-.].*)?",
+    r"(?:.*[_\-.])?(?:ema|swa|averaged?|avg|shadow|exp_avg(?:_sq)?|exp_inf|moments?)"
+    r"(?:[_\-.][^0-9]*)?",
     re.I,
 )
 

@@ -118,8 +118,12 @@ def test_parts_of_one_run_in_folders_are_a_question(tmp_path: Path, trained: Any
     """Every word for a step or an epoch counts, before the number or behind it."""
     for part in (1, 2):
         states = dict(enumerate(trained[0][2 * part - 2 : 2 * part], 10 * part))
-        foreign.plain(tmp_path / "run" / name.format(part), states)
-    refused(tmp_path / "run", "nothing_to_convert")
+        foreign.plain(tmp_path / "run" / name.format(part), states, "step_{}.pt")
+    line = refused(tmp_path / "run", "nothing_to_convert")
+    assert "holds several checkpoints of a run, and is itself called a part of one" in line
+    assert "--select '{any}/step_{step}.pt'" in line
+    _, (trajectory,) = opened(tmp_path / "run", select="{any}/step_{step}.pt")
+    assert trajectory.numbers == (10, 11, 20, 21)
 
 
 def test_a_pretrained_network_does_not_hide_the_run_below(tmp_path: Path, trained: Any) -> None:
@@ -166,5 +170,6 @@ def test_averages_and_moments_beside_a_model_are_a_question(tmp_path: Path, trai
     assert len(opened(tmp_path / "runs", select=pattern)[1]) == 1
     collection, found = opened(tmp_path / "runs", select="*/epoch_*.pt")
     assert len(found) == 2
+    assert len(opened(tmp_path / "runs", select="*/epoch_{epoch}.pt")[1]) == 2
     some = sorted([f"{name}/epoch_0.pt", "model/epoch_0.pt"])
     assert f"2 runs, which begin with {some[0]}, {some[1]}" in collection.notices

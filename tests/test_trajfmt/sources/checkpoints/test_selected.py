@@ -120,6 +120,12 @@ def test_unfinished_folders_are_selected_by_name_only(tmp_path: Path, trained: A
         assert len(opened(tmp_path / "runs", select=pattern)[1]) == 1
 
 
+def test_an_epoch_of_several_is_no_part(tmp_path: Path, trained: Any) -> None:
+    """`epoch-1-of-4` is an epoch, although shards have names of this form."""
+    folder = foreign.plain(tmp_path / "run", dict(enumerate(trained[0])), "epoch-{}-of-4.pt")
+    assert opened(folder, select="epoch-{epoch}-of-4.pt")[1][0].numbers == (0, 1, 2, 3)
+
+
 @pytest.mark.parametrize(
     ("place", "pattern"),
     [
