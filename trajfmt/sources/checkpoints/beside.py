@@ -86,11 +86,13 @@ def passed_over(folder: Path, paths: Sequence[Path], used: Sequence[Path], kind:
         elif (path / FILE_NAME).is_file():
             notices.append(left_out(path, _BUNDLE))
         elif path.is_dir():
+            below = list(weights_below(path, least))
             if find_runs(path, kind, []):
-                notices.append(
-                    left_out(path, "checkpoints inside the folder of a run; convert them separately")
+                some = (
+                    f"{len(below)} file(s) of checkpoints inside the folder of a run; convert them separately"
                 )
-            elif used and (below := list(weights_below(path, least))):
+                notices.append(left_out(path, some))
+            elif used and below:
                 notices.append(f"left out: {_counted(folder, below)}: not in the folder of a step")
             elif Name.of(path.name).texts in steps:
                 notices.append(left_out(path, "the folder of a step without weights"))
@@ -113,9 +115,10 @@ def outside(root: Path, runs: Sequence[Path], least: float = float("inf")) -> li
     for path in weights_below(root, least, {*runs}, skipped, states=True):
         parts = path.relative_to(root).parents
         unfinished = next((root / part for part in reversed(parts[:-1]) if is_unfinished(part.name)), None)
-        groups.setdefault(unfinished or root / path.relative_to(root).parts[0], []).append(path)
+        inner = root / path.relative_to(root).parts[0]
+        groups.setdefault(unfinished or (root if inner == path else inner), []).append(path)
     for place, files in list(groups.items()):
-        if place.is_dir() and is_unfinished(place.name):
+        if place != root and is_unfinished(place.name):
             del groups[place]
             some = f"holds {_counted(root, files)}, and is unfinished or a backup, by its name"
             notices.append(left_out(place.relative_to(root), some))

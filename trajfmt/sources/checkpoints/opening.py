@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -14,10 +12,10 @@ from trajfmt.sources.base.unused import left_out, shortened
 from trajfmt.sources.checkpoints.beside import another_kind, is_single, least_size, outside, passed_over
 from trajfmt.sources.checkpoints.elsewhere import known_below
 from trajfmt.sources.checkpoints.facts import completed, in_order, layout_of, times
-from trajfmt.sources.checkpoints.labels import is_step_folder
-from trajfmt.sources.checkpoints.names import has_number, literal
+from trajfmt.sources.checkpoints.names import has_number
 from trajfmt.sources.checkpoints.numbering import Numbered, numbers_of
-from trajfmt.sources.checkpoints.roles import is_alias, is_copy, is_set, is_training_state, is_unfinished
+from trajfmt.sources.checkpoints.questions import check_accelerate, check_nested, check_sets, hinted
+from trajfmt.sources.checkpoints.roles import is_alias, is_copy, is_training_state, is_unfinished
 from trajfmt.sources.checkpoints.run import Kind, Run, RunPart, attempt, hint_of
 from trajfmt.sources.checkpoints.schema import Schema
 from trajfmt.sources.checkpoints.search import Group, candidates, find_runs
@@ -27,7 +25,6 @@ from trajfmt.sources.torchfile.stored import State
 __all__ = ["in_order_of", "open_runs", "opened", "ordered", "readable"]
 
 _SHOWN: Final = 6
-_NUMBERED_MODEL: Final = re.compile(r"((?:pytorch_)?model)_[0-9]+(\.(?:safetensors|bin))")
 
 
 def open_runs(folder: Path, options: OpenOptions, kind: Kind, name: str, other: Kind | None = None) -> Found:
@@ -55,71 +52,11 @@ def open_runs(folder: Path, options: OpenOptions, kind: Kind, name: str, other: 
         raise SourceError("nothing_to_convert", f"no {kind.what} in this folder", path=folder)
     others = {} if other is None else another_kind(folder, found, other)
     notices += others.values()
-    runs = [_run(group, kind, options, notices) for group in found]
+    runs = [hinted(_run(group, kind, options, notices), kind) for group in found]
     source = opened(folder, runs, options, kind, name, notices)
     least = min(least_size(run.checkpoints[:1], kind) for run in runs)
     source.notices += outside(folder, [*(group.folder for group in found), *others], least)
     return source
-
-
-def _check_accelerate(runs: Sequence[Run]) -> None:
-    """Refuse the files of several models that accelerate numbers, beside that of the first model.
-
-    Raises:
-        SourceError: a run consists of such files.
-    """
-    for run in runs:
-        for path in run.checkpoints:
-            stem = _NUMBERED_MODEL.fullmatch(path.name)
-            if stem and (run.folder / f"{stem[1]}{stem[2]}").is_file():
-                raise SourceError(
-                    "nothing_to_convert",
-                    f"{display(stem[1] + stem[2])} and {display(path.name)} are several models of one step,"
-                    " not steps of one model; give the folder above",
-                    path=run.folder,
-                )
-
-
-def _check_nested(runs: Sequence[Run]) -> None:
-    """Refuse runs whose folders are called epochs or steps of one run.
-
-    Raises:
-        SourceError: there are two such folders beside each other.
-    """
-    seen: dict[Path, Path] = {}
-    for run in runs:
-        if is_step_folder(run.folder.name, alone=True):
-            other = seen.setdefault(run.folder.parent, run.folder)
-            if other != run.folder:
-                raise SourceError(
-                    "nothing_to_convert",
-                    f"{display(other.name)} and {display(run.folder.name)} are called parts of one run, and"
-                    " each holds several checkpoints; move all into one folder, or convert each by itself",
-                    path=run.folder.parent,
-                )
-
-
-def _check_sets(runs: Sequence[Run], origin: Path) -> None:
-    """Refuse runs some of whose folders are called averages of the weights, or states of the optimizer.
-
-    Raises:
-        SourceError: there is such a folder beside that of another run.
-    """
-    beside: dict[Path, list[Path]] = {}
-    for run in runs:
-        beside.setdefault(run.folder.parent, []).append(run.folder)
-    for folders in beside.values():
-        sets = [folder for folder in folders if is_set(folder.name)]
-        if 0 < len(sets) < len(folders):
-            other = next(folder for folder in folders if folder not in sets)
-            pattern = shlex.quote(display(f"{literal(other.relative_to(origin).as_posix())}/*"))
-            raise SourceError(
-                "nothing_to_convert",
-                f"{display(sets[0].name)} and {display(other.name)} may be several sets of weights of one"
-                f" run, and not several runs; choose one, e.g. with --select {pattern}"
-                " (a pattern that fits both takes both)",
-                path=sets[0].parent,
-            )
 
 
 def opened(
@@ -152,10 +89,10 @@ def opened(
             path=folder,
         )
     if options.select is None:
-        _check_sets(named, folder)
+        check_sets(named, folder)
     if kind.origin != "flag":  # the user has not stated what the numbers are
-        _check_accelerate(named)
-        _check_nested(named)
+        check_accelerate(named)
+        check_nested(named)
     for run in named:
         if isinstance(run.numbered, SourceError) and not options.keep_going:
             raise run.numbered
@@ -250,9 +187,12 @@ def _unnamed(runs: Sequence[Run]) -> list[str]:
 def _unread(runs: Sequence[Run], ignored: Sequence[str]) -> list[str]:
     """Return one remark on files and keys that are not read, such as states of optimizers."""
     names: dict[str, None] = {}
+    used = {path for run in runs for path in run.checkpoints}
     for run in runs:
         for folder in (run.folder, *(path for path in run.checkpoints[:1] if path.is_dir())):
-            names |= dict.fromkeys(sorted(p.name for p in folder.iterdir() if is_training_state(p.name)))
+            names |= dict.fromkeys(
+                sorted(p.name for p in folder.iterdir() if is_training_state(p.name) and p not in used)
+            )
     keys = [f"`{key}`" for key in ignored]
     if not names and not keys:
         return []

@@ -93,6 +93,7 @@ def test_what_is_called_a_state_of_training_is_named(tmp_path: Path, trained: An
     assert left_out(root) == [f"left out: b/net_sampler_epoch_0.pt and 3 more: {why}"]
     for pattern in ("net_sampler_epoch_*.pt", "*_sampler_epoch_{epoch}.pt"):
         assert left_out(root, select=pattern) == []
+        assert not [text for text in opened(root, select=pattern)[0].notices if "not read" in text]
     foreign.plain(root / "a", {0: trained[0][0]}, "optimizer.pt")
     (text,) = left_out(root / "a", select="*.pt")
     assert text.startswith("left out: optimizer.pt: the state of training, by its name")

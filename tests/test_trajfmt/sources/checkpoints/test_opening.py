@@ -29,7 +29,7 @@ def test_what_only_looks_like_a_checkpoint_is_named(tmp_path: Path, trained: Any
     collection, (trajectory,) = opened(folder)
     assert trajectory.timesteps == 4
     assert [text for text in collection.notices if text.startswith("left out")] == [
-        "left out: other: checkpoints inside the folder of a run; convert them separately",
+        "left out: other: 4 file(s) of checkpoints inside the folder of a run; convert them separately",
         "left out: out.mct: a bundle, since manifest.json is in it; convert it separately",
         "left out: step=4.pt: a broken link",
         "left out: step=5.pt: a folder, not a checkpoint file",
@@ -94,47 +94,6 @@ def test_a_stray_file_does_not_hide_the_runs_below(tmp_path: Path, trained: Any)
     assert opened(tmp_path / "runs")[1][0].timesteps == 4
 
 
-def test_several_models_of_one_step_are_no_steps(tmp_path: Path, trained: Any) -> None:
-    """`model_1` beside `model` is the second model."""
-    folder = foreign.tensors(tmp_path / "run", dict(enumerate(trained[0][:3])), "model_{}.safetensors")
-    foreign.tensors(folder, {0: trained[0][3]}, "model.safetensors")
-    assert "several models of one step" in refused(folder, "nothing_to_convert")
-
-
-def test_epochs_with_steps_inside_are_not_split(tmp_path: Path, trained: Any) -> None:
-    """The folders are parts of one run, which would otherwise become several trajectories."""
-    for epoch in range(2):
-        for step in range(2):
-            place = tmp_path / f"run/epoch_{epoch}/step_{2 * epoch + step}"
-            foreign.tensors(place, {0: trained[0][step]}, "model.safetensors")
-    assert "are called parts of one run" in refused(tmp_path / "run", "nothing_to_convert")
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["update_{}", "itr_{}", "epochs_{}", "{}epoch", "epoch.{}", "ep{}", "global_step{}", "iteration-{}"],
-)
-def test_parts_of_one_run_in_folders_are_a_question(tmp_path: Path, trained: Any, name: str) -> None:
-    """Every word for a step or an epoch counts, before the number or behind it."""
-    for part in (1, 2):
-        states = dict(enumerate(trained[0][2 * part - 2 : 2 * part], 10 * part))
-        foreign.plain(tmp_path / "run" / name.format(part), states, "step_{}.pt")
-    line = refused(tmp_path / "run", "nothing_to_convert")
-    assert "holds several checkpoints of a run, and is itself called a part of one" in line
-    assert "--select '{any}/step_{step}.pt'" in line
-    _, (trajectory,) = opened(tmp_path / "run", select="{any}/step_{step}.pt")
-    assert trajectory.numbers == (10, 11, 20, 21)
-
-
-def test_a_pretrained_network_does_not_hide_the_run_below(tmp_path: Path, trained: Any) -> None:
-    """`resnet50.pth` is no step, and it is named."""
-    foreign.plain(tmp_path / "runs/ckpts", dict(enumerate(trained[0])), "epoch_{}.pth")
-    foreign.plain(tmp_path / "runs", {50: trained[0][0]}, "resnet{}.pth")
-    collection, (trajectory,) = opened(tmp_path / "runs")
-    assert trajectory.timesteps == 4
-    assert "left out: resnet50.pth: not among the checkpoints of a run" in collection.notices
-
-
 @pytest.mark.parametrize("other", ["best", "final", "checkpoint-9"])
 def test_one_folder_beside_a_run_of_files_does_not_hide_it(tmp_path: Path, trained: Any, other: str) -> None:
     """The files are the run, and the folder is named."""
@@ -155,21 +114,3 @@ def test_the_reason_of_a_checkpoint_comes_before_what_lies_beside_it(tmp_path: P
     line = refused(folder, "too_few_timesteps", keep_going=True)
     assert "2 sets of weights" in line
     assert "numpy" not in line
-
-
-@pytest.mark.parametrize("name", ["ema", "model_ema", "exp_avg", "exp_avg_sq", "swa"])
-def test_averages_and_moments_beside_a_model_are_a_question(tmp_path: Path, trained: Any, name: str) -> None:
-    """They are no further runs, and the pattern in the line chooses the model."""
-    states = dict(enumerate(trained[0]))
-    for place in ("model", name):
-        foreign.plain(tmp_path / "runs" / place, states, "epoch_{}.pt")
-    line = refused(tmp_path / "runs", "nothing_to_convert")
-    assert f"{name} and model may be several sets of weights of one run" in line
-    pattern = line.partition("--select ")[2].split()[0].strip("'")
-    assert pattern == "model/*"
-    assert len(opened(tmp_path / "runs", select=pattern)[1]) == 1
-    collection, found = opened(tmp_path / "runs", select="*/epoch_*.pt")
-    assert len(found) == 2
-    assert len(opened(tmp_path / "runs", select="*/epoch_{epoch}.pt")[1]) == 2
-    some = sorted([f"{name}/epoch_0.pt", "model/epoch_0.pt"])
-    assert f"2 runs, which begin with {some[0]}, {some[1]}" in collection.notices
