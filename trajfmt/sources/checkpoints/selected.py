@@ -136,20 +136,23 @@ def _inside_runs(folder: Path, paths: Sequence[Path], pattern: str, notices: lis
     for path, place in places.items():
         inner = path.relative_to(folder).parts[:-1]
         named = [*[""] * len(inner), *parts[:-1]][-len(inner) :] if inner else []
-        unfinished = any(
-            is_unfinished(name) and not is_unfinished(part) for name, part in zip(inner, named, strict=True)
-        )
+        unfinished = [
+            depth
+            for depth, (name, part) in enumerate(zip(inner, named, strict=True))
+            if is_unfinished(name) and not is_unfinished(part)
+        ]
         if any(parent in every for parent in place.parents):
-            why = "inside the folder of a run; name the folder in --select to choose them"
+            where, why = place, "inside the folder of a run; name the folder in --select to choose them"
         elif unfinished:
+            where = folder.joinpath(*inner[: unfinished[0] + 1])
             why = "in a folder that is unfinished or a backup; name the folder in --select to choose them"
         else:
             used.append(path)
             continue
-        left[path.parent, why] = left.get((path.parent, why), 0) + 1
+        left[where, why] = left.get((where, why), 0) + 1
     notices += [
-        left_out(where.relative_to(folder), f"{count} checkpoint(s) {why}")
-        for (where, why), count in left.items()
+        left_out(place.relative_to(folder), f"{count} checkpoint(s) {why}")
+        for (place, why), count in left.items()
     ]
     return used
 

@@ -120,6 +120,21 @@ def test_unfinished_folders_are_selected_by_name_only(tmp_path: Path, trained: A
         assert len(opened(tmp_path / "runs", select=pattern)[1]) == 1
 
 
+def test_folders_of_steps_inside_a_run_are_counted_together(tmp_path: Path, trained: Any) -> None:
+    """One remark for the folder that they lie in."""
+    for place in ("", "old", "sub"):
+        for step, state in enumerate(trained[0]):
+            foreign.tensors(tmp_path / "run" / place / f"checkpoint-{step}", {0: state}, "model.safetensors")
+    for pattern in ("checkpoint-*", "*/model.safetensors", "checkpoint-{step}"):
+        collection, (trajectory,) = opened(tmp_path / "run", select=pattern)
+        assert trajectory.timesteps == 4
+        left = [text for text in collection.notices if text.startswith("left out")]
+        assert [text[:38] for text in left] == [
+            "left out: old: 4 checkpoint(s) inside ",
+            "left out: sub: 4 checkpoint(s) inside ",
+        ]
+
+
 def test_an_epoch_of_several_is_no_part(tmp_path: Path, trained: Any) -> None:
     """`epoch-1-of-4` is an epoch, although shards have names of this form."""
     folder = foreign.plain(tmp_path / "run", dict(enumerate(trained[0])), "epoch-{}-of-4.pt")
