@@ -9,10 +9,10 @@ from typing import Final
 from trajfmt.errors import SourceError, display
 from trajfmt.schema.manifest import FILE_NAME
 from trajfmt.sources.base.unused import left_out
-from trajfmt.sources.checkpoints.names import Name, natural
+from trajfmt.sources.checkpoints.names import Name, has_number, natural
 from trajfmt.sources.checkpoints.roles import is_training_state, is_unfinished
 from trajfmt.sources.checkpoints.run import Kind
-from trajfmt.sources.checkpoints.search import Group, find_runs, listed, looks_like_weights
+from trajfmt.sources.checkpoints.search import Group, find_runs, listed, looks_like_weights, may_be_weights
 
 __all__ = ["another_kind", "is_single", "least_size", "outside", "passed_over", "weights_below"]
 
@@ -74,14 +74,15 @@ def passed_over(folder: Path, paths: Sequence[Path], used: Sequence[Path], kind:
     notices = []
     files: list[Path] = []
     least = least_size(used, kind)
-    steps = {Name.of(path.name).texts for path in used if path.is_dir()}
+    forms = {Name.of(path.name).texts for path in used if has_number(path.name)}
     for path in sorted(folder.iterdir(), key=lambda path: natural(path.name)):
         if path.name.startswith(".") or path in paths:
             continue
         if (why := kind.why_not(path)) is not None:
             notices.append(left_out(path, why))
         elif path.is_file():
-            if used and not is_training_state(path.name) and looks_like_weights(path, least):
+            known = not is_training_state(path.name) and looks_like_weights(path, least)
+            if used and (known or _fits(path, forms)):
                 files.append(path)
         elif (path / FILE_NAME).is_file():
             notices.append(left_out(path, _BUNDLE))
@@ -94,11 +95,19 @@ def passed_over(folder: Path, paths: Sequence[Path], used: Sequence[Path], kind:
                 notices.append(left_out(path, some))
             elif used and below:
                 notices.append(f"left out: {_counted(folder, below)}: not in the folder of a step")
-            elif Name.of(path.name).texts in steps:
+            elif Name.of(path.name).texts in forms:
                 notices.append(left_out(path, "the folder of a step without weights"))
     if files:
         notices.append(f"left out: {_counted(folder, files)}: no checkpoint of this run, by its name")
     return notices
+
+
+def _fits(path: Path, forms: set[tuple[str, ...]]) -> bool:
+    """Return whether the name of a file has the form of others but for its ending, and is that of no text."""
+    *texts, last = Name.of(path.name).texts
+    return may_be_weights(path) and any(
+        tuple(texts) == form[:-1] and f"{last}.".startswith(f"{form[-1]}.") for form in forms
+    )
 
 
 def outside(root: Path, runs: Sequence[Path], least: float = float("inf")) -> list[str]:

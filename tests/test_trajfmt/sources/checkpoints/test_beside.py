@@ -99,6 +99,15 @@ def test_what_is_called_a_state_of_training_is_named(tmp_path: Path, trained: An
     assert text.startswith("left out: optimizer.pt: the state of training, by its name")
 
 
+@pytest.mark.parametrize("name", ["step=9", "step=9.bak", "step=9.pt.gz", "step=9.pkl"])
+def test_a_file_whose_name_nearly_fits_is_named(tmp_path: Path, trained: Any, name: str) -> None:
+    """However small it is."""
+    folder = foreign.plain(tmp_path / "run", dict(enumerate(trained[0])))
+    (folder / name).write_bytes(b"x")
+    (text,) = left_out(folder)
+    assert text.startswith(f"left out: {name}: ")
+
+
 @pytest.mark.parametrize("word", ["optimizer=sgd", "scheduler=cosine", "sampler=pk"])
 def test_a_setting_is_no_state_of_training(tmp_path: Path, trained: Any, word: str) -> None:
     """`optimizer=sgd` in the name of a checkpoint says how it was trained."""
