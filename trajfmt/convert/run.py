@@ -236,9 +236,11 @@ class _Run:
         try:
             return self._bundle.encode(prepared.source)
         except SourceError as exc:
-            if exc.timestep is not None and prepared.first:
-                raise non_finite(exc.timestep + prepared.first, exc.parameter) from exc
-            raise
+            if exc.timestep is None:
+                raise
+            t = exc.timestep + prepared.first
+            message = non_finite(t, exc.parameter).message if prepared.first else exc.message
+            raise SourceError(exc.reason, message, path=trajectory.file_of(t)) from exc
         finally:
             trajectory.close()
 

@@ -17,6 +17,7 @@ from trajfmt.sources import bundles
 from trajfmt.sources.base.collection import BufferMode, Collection, FileLayout, OpenOptions, Part
 from trajfmt.sources.base.unused import shortened
 from trajfmt.sources.checkpoints import folders, pytorch
+from trajfmt.sources.checkpoints.beside import outside
 from trajfmt.sources.checkpoints.elsewhere import known, known_below
 from trajfmt.sources.checkpoints.search import candidates
 from trajfmt.sources.checkpoints.selected import open_selected
@@ -84,7 +85,7 @@ def recognise(path: Path) -> Located:
         what = "neither a folder nor a regular file; give the file itself, or the folder that it is in"
         raise SourceError("nothing_to_convert", what, path=path)
     below, complete = _below(path)
-    if found and not below:
+    if found and all(other.layout is bundles.LAYOUT for other in below):  # those are named as left out
         return found
     if not found and len(below) == 1 and complete and not not_files(path):
         where = display(below[0].path.relative_to(path))
@@ -205,6 +206,8 @@ def _nothing_in(path: Path, found: Located | None, below: Sequence[Located], com
         return looked + broken[0]
     if (named := known_below(path)) is not None:
         return named
+    if complete and (there := outside(path, [])):
+        return f"{looked}{'; '.join(there)}; --select chooses checkpoints with other names"
     if not complete:
         looked += f"only {_FOLDERS} folders on each level were searched, {_DEPTH} levels down; "
     return looked + (

@@ -79,6 +79,10 @@ class ForeignTrajectory(Source, Protocol):
         """
         ...
 
+    def file_of(self, t: int) -> Path | None:
+        """Return the file of timestep t, for error messages, or None if all timesteps are in one file."""
+        ...
+
     def close(self) -> None:
         """Free the memory and the maps that reading has taken."""
         ...
@@ -101,6 +105,11 @@ class Plain:
         """Return an empty dictionary: there are no module buffers."""
         del t
         return {}
+
+    def file_of(self, t: int) -> Path | None:
+        """Return None: all timesteps are in one file."""
+        del t
+        return None
 
 
 class Part(Protocol):

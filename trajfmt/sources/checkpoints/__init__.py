@@ -5,7 +5,9 @@ Modules:
     folders: one folder for each step.
     elsewhere: checkpoints that are recognised and not converted.
     search: finding the training runs below a folder.
+    beside: what lies beside the checkpoints and is not used.
     opening: which checkpoints of the runs are used, and what is said about the others.
+    questions: what the places of runs leave open.
     selected: the checkpoints that a pattern selects.
     facts: what the names and the first checkpoint tell.
     roles: what the name of a file says about it.

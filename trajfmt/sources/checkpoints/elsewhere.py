@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from trajfmt.errors import display
 
-__all__ = ["KNOWN", "SPLIT", "Foreign", "known", "known_below"]
+__all__ = ["KNOWN", "SPLIT", "Foreign", "are_parts", "known", "known_below", "sibling_part"]
 
 
 class Foreign(NamedTuple):
@@ -120,6 +120,18 @@ KNOWN: Final = (
 SPLIT: Final = KNOWN[:4]
 """Kinds whose weights are split over ranks."""
 
+_PART: Final = re.compile(
+    r"(.*(?<!epoch)(?<!step)(?<!iter)-)[0-9]+(-of-[0-9]+\..*)|"
+    r"((?:.*[_.-])?(?:rank|shard|part|tp|pp|mp)[_.=-]?)[0-9]+((?:_[0-9]+)?(?:_model_states)?(?:\..*)?)|"
+    r"((?:.*[_.-])?(?:tp|pp|mp)[0-9]+[_.-]ep)[0-9]+(\..*)|"
+    r"(consolidated\.|layer_|zero_pp_rank_)[0-9]+(.*)",
+    re.I,
+)
+"""Names of files that say that they hold one of several parts of the weights."""
+
+_RANK: Final = re.compile(r"((?:.*_)?rank_?)[0-9]+(_[0-9]+)?", re.I)
+"""Names of folders of parts. `part_1/` and `part_2/` may be two runs."""
+
 _MOST: Final = 4096
 """Names of a folder that are looked at."""
 
@@ -138,6 +150,31 @@ def known(path: Path, kinds: Sequence[Foreign] = KNOWN) -> str | None:
     return None
 
 
+def are_parts(names: Sequence[str]) -> bool:
+    """Return whether the names of files say that some of them are parts of the same weights.
+
+    >>> are_parts(["step_5_rank_0.pt", "step_5_rank_1.pt"]), are_parts(["step_5.pt", "step_6.pt"])
+    (True, False)
+    """
+    forms = [found.groups() for name in names if (found := _PART.fullmatch(name)) is not None]
+    return len(set(forms)) < len(forms)
+
+
+def sibling_part(path: Path) -> Path | None:
+    """Return another part of the same weights beside a file, or beside its folder, or None.
+
+    Names tell: `model-00001-of-00002.bin`, `step_5_rank_0.pt`, `mp_rank_00/model_optim_rng.pt`.
+    """
+    for place, pattern in ((path, _PART), (path.parent, _RANK)):
+        if (found := pattern.fullmatch(place.name)) is None:
+            continue
+        for other in _entries_of(place.parent):
+            same = pattern.fullmatch(other.name)
+            if other.name != place.name and same is not None and same.groups() == found.groups():
+                return other
+    return None
+
+
 def known_below(path: Path) -> str | None:
     """Return what the first folder of a known kind in a folder is, and where it is, or None.
 
@@ -150,6 +187,13 @@ def known_below(path: Path) -> str | None:
                 return found if folder == path else f"{display(folder.relative_to(path))} is {found}"
         level = [inner for folder in level for inner in _folders(folder)][:_MOST]
     return None
+
+
+def _entries_of(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
 
 
 def _folders(folder: Path) -> list[Path]:

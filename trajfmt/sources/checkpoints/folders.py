@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -18,7 +19,8 @@ from trajfmt.sources.base.collection import Collection, FileLayout, OpenOptions
 from trajfmt.sources.base.unused import left_out, shortened
 from trajfmt.sources.checkpoints import pytorch
 from trajfmt.sources.checkpoints.elsewhere import SPLIT, known
-from trajfmt.sources.checkpoints.names import literal, pattern_of
+from trajfmt.sources.checkpoints.labels import is_step_folder, labels_of
+from trajfmt.sources.checkpoints.names import Name, literal, pattern_of
 from trajfmt.sources.checkpoints.opening import open_runs
 from trajfmt.sources.checkpoints.progress import counts_of
 from trajfmt.sources.checkpoints.roles import bare, is_alias, is_training_state, is_unfinished
@@ -38,12 +40,6 @@ _WEIGHTS: Final = re.compile(
 """Names of files with weights: of transformers, diffusers, accelerate, peft, Megatron and DeepSpeed."""
 
 _RANKS: Final = ("model_optim_rng.pt", "mp_rank_00_model_states.pt")
-_LABELLED: Final = re.compile(
-    r"(?:.*[_\-.])?(?:checkpoint|ckpt|global_?step|steps?|iter|iteration|epoch)[_\-=]?[0-9]+", re.I
-)
-_STEP: Final = re.compile(rf"{_LABELLED.pattern}|[0-9]+", re.I)
-"""Names of the folders of steps. Other folders with numbers are parts of one, such as `text_encoder_2`."""
-
 _ANY: Final = re.compile(r".*\.(?:safetensors|pt|pth|ckpt|bin|th)")
 _TRAINER: Final = re.compile(r"checkpoint-[0-9]+")
 _ORDER: Final = ("safetensors", "bin", "pt", "pth", "ckpt", "th")
@@ -73,7 +69,9 @@ def holds_weights(path: Path) -> bool:
 
 
 def _has_step(folder: Path) -> bool:
-    return _STEP.fullmatch(bare(folder.name)) is not None or is_unfinished(folder.name)
+    """Return whether a folder is that of a step. Others with numbers are parts, such as `text_encoder_2`."""
+    name = bare(folder.name)
+    return name.isdigit() or is_step_folder(name) or is_unfinished(folder.name)
 
 
 def _is_rank(file: Path) -> bool:
@@ -98,7 +96,7 @@ def _weights(folder: Path) -> list[Path]:
             found.setdefault(_set_of(path), []).append(path)
         elif _ANY.fullmatch(path.name) and not is_training_state(path.name) and path.is_file():
             others.setdefault(_set_of(path), []).append(path)
-    if not found and _LABELLED.fullmatch(bare(folder.name)) and known(folder, SPLIT) is None:
+    if not found and is_step_folder(bare(folder.name)) and known(folder, SPLIT) is None:
         found = others
     return [min(paths, key=_rank) for paths in found.values()]
 
@@ -155,6 +153,13 @@ def weights_of(path: Path) -> Path:
     found = sets_of(path)
     if all(map(_is_partial, found)) and (split := known(path, SPLIT)) is not None:
         raise SourceError("nothing_to_convert", split, path=path)
+    if (pattern := _going_on(path, found)) is not None:
+        raise SourceError(
+            "nothing_to_convert",
+            "holds several checkpoints of a run, and is itself called a part of one; if they count on from"
+            f" folder to folder, say so: --select {shlex.quote(display(pattern))}",
+            path=path,
+        )
     if len(found) > 1:
         names = [str(file.relative_to(path)) for file in found]
         step = "{step}" if path.name.isdigit() else pattern_of(path.name)
@@ -165,6 +170,15 @@ def weights_of(path: Path) -> Path:
             path=path,
         )
     return found[0]
+
+
+def _going_on(folder: Path, files: list[Path]) -> str | None:
+    """Return a pattern of `--select` for files in the folder of a step that are called steps themselves."""
+    names = [Name.of(file.name) for file in files if file.parent == folder]
+    if not 1 < len(names) == len(files) or len({name.texts for name in names}) > 1 or names[0].texts[2:]:
+        return None
+    labels = [label for found in labels_of(names[0].texts) for label in found]
+    return f"{{any}}/{names[0].pattern((f'{{{labels[0]}}}',))}" if len(labels) == 1 else None
 
 
 def role_of(path: Path) -> str:

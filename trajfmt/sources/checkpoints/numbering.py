@@ -17,7 +17,8 @@ from pathlib import PurePath
 from typing import Final
 
 from trajfmt.errors import SourceError, display
-from trajfmt.sources.checkpoints.labels import Unit, is_joined, is_plain, is_score, labels_of
+from trajfmt.sources.checkpoints.elsewhere import are_parts
+from trajfmt.sources.checkpoints.labels import Unit, is_count, is_joined, is_plain, is_score, labels_of
 from trajfmt.sources.checkpoints.names import Name, literal, pattern_of
 from trajfmt.sources.checkpoints.roles import bare
 
@@ -30,6 +31,9 @@ _TRAINER: Final = ("checkpoint-", "")
 
 _INTERVAL: Final = 50
 """The least interval of fairseq's updates that is told from other numbers."""
+
+_DIGITS: Final = 5
+"""The digits that an epoch does not have."""
 
 _FAIRSEQ: Final = ("checkpoint_", "_", "")
 """The form of fairseq's names, whose numbers are the epoch and the update."""
@@ -92,14 +96,15 @@ def _place(parsed: Sequence[Name], labels: list[Unit | None], folder: object) ->
     if first.texts == _TRAINER and first.full == bare(first.full):
         return 0, "step"
     updates = columns[1] if first.texts == _FAIRSEQ else ()
-    if _are_updates(updates) and _agree(parsed, 0, list(map(int, updates))):
+    if _are_updates(updates) and _are_epochs(parsed, list(map(int, updates))):
         return 1, "step"
     named = [place for unit in ("step", "epoch") for place, label in enumerate(labels) if label == unit]
     if not varying:  # one checkpoint, or several with the same number
         place = (named or [len(columns) - 1])[0]
         return place, labels[place]
     certain = [place for place in named if place in varying]
-    others = [place for place in varying if place not in certain and not is_score(parsed, place)]
+    free = [place for place in varying if is_score(parsed, place) or _is_seen(parsed, place, certain)]
+    others = [place for place in varying if place not in (*certain, *free)]
     once = len({labels[place] for place in certain}) == len(certain)
     if len(varying) == 1 and not any(labels_of(first.texts)) and is_plain(first, varying[0]):
         return varying[0], None
@@ -108,10 +113,32 @@ def _place(parsed: Sequence[Name], labels: list[Unit | None], folder: object) ->
     return certain[0], labels[certain[0]]
 
 
+def _is_seen(parsed: Sequence[Name], place: int, certain: Sequence[int]) -> bool:
+    """Return whether a number is that of the data seen, and rises with the step."""
+    if not certain or not is_count(parsed[0], place):
+        return False
+    pairs = sorted((float(name.numbers[certain[0]]), float(name.numbers[place])) for name in parsed)
+    return all(a[1] <= b[1] for a, b in itertools.pairwise(pairs))
+
+
 def _are_updates(numbers: Sequence[str]) -> bool:
     """Return whether numbers may be those of fairseq's updates: multiples of a round interval."""
     whole = all(number.isdigit() and not number.startswith("0") for number in numbers)
     return whole and math.gcd(*map(int, numbers)) >= _INTERVAL
+
+
+def _are_epochs(parsed: Sequence[Name], updates: Sequence[int]) -> bool:
+    """Return whether the first numbers of names may be the epochs of fairseq, given the updates.
+
+    They begin anywhere, leave none out, never fall, and are smaller than the updates.
+    """
+    texts = [name.numbers[0] for name in parsed]
+    if not all(text.isdigit() and len(text) < _DIGITS for text in texts):
+        return False
+    epochs = [int(text) for text in texts]
+    dense = max(epochs) - min(epochs) < len(set(epochs))
+    below = all(epoch < update for epoch, update in zip(epochs, updates, strict=True))
+    return dense and below and _agree(parsed, 0, updates)
 
 
 def _uncertain(
@@ -127,6 +154,12 @@ def _uncertain(
         folder: the folder of the checkpoints.
     """
     first = parsed[0]
+    if are_parts([name.full for name in parsed]):
+        return _refused(
+            f"{display(first.full)} and the others are parts of the weights, by their names; merge them"
+            " first, or leave one of each step here if it holds all weights",
+            folder,
+        )
     place = next((each for each in places if all(name.numbers[each].isdigit() for name in parsed)), None)
     other = next(name for name in parsed if name.numbers != first.numbers)
     both = f"{display(first.full)} and {display(other.full)} differ in"

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from trajfmt.errors import SourceError, display
-from trajfmt.schema.manifest import FILE_NAME
 from trajfmt.sources.base.collection import BufferMode, Found, OpenOptions
 from trajfmt.sources.base.unused import left_out, shortened
+from trajfmt.sources.checkpoints.beside import another_kind, is_single, least_size, outside, passed_over
 from trajfmt.sources.checkpoints.elsewhere import known_below
 from trajfmt.sources.checkpoints.facts import completed, in_order, layout_of, mixed_units, times
-from trajfmt.sources.checkpoints.names import has_number, natural
+from trajfmt.sources.checkpoints.names import has_number
 from trajfmt.sources.checkpoints.numbering import Numbered, numbers_of
+from trajfmt.sources.checkpoints.questions import check_accelerate, check_nested, check_sets, hinted
 from trajfmt.sources.checkpoints.roles import is_alias, is_copy, is_training_state, is_unfinished
 from trajfmt.sources.checkpoints.run import Kind, Run, RunPart, attempt, hint_of
 from trajfmt.sources.checkpoints.schema import Schema
-from trajfmt.sources.checkpoints.search import Group, candidates, find_runs, large_files, may_be_weights
+from trajfmt.sources.checkpoints.search import Group, candidates, find_runs
 from trajfmt.sources.checkpoints.survey import survey
 from trajfmt.sources.torchfile.stored import State
 
 __all__ = ["in_order_of", "open_runs", "opened", "ordered", "readable"]
 
 _SHOWN: Final = 6
-_SHARE: Final = 0.1
-"""A file with a smaller share of the bytes of a checkpoint is not remarked on."""
-
-_LABELLED: Final = re.compile(r"(?:epoch|ep|step|global_?step|iter|iteration)[_\-=]?[0-9]+", re.I)
-_NUMBERED_MODEL: Final = re.compile(r"((?:pytorch_)?model)_[0-9]+(\.(?:safetensors|bin))")
 
 
 def open_runs(folder: Path, options: OpenOptions, kind: Kind, name: str, other: Kind | None = None) -> Found:
@@ -55,58 +50,13 @@ def open_runs(folder: Path, options: OpenOptions, kind: Kind, name: str, other: 
     found = find_runs(folder, kind, notices)
     if not found:
         raise SourceError("nothing_to_convert", f"no {kind.what} in this folder", path=folder)
-    if other is not None:
-        notices += _of_another_kind(folder, found, other)
-    runs = [_run(group, kind, options, notices) for group in found]
-    return opened(folder, runs, options, kind, name, notices)
-
-
-def _check_accelerate(runs: Sequence[Run]) -> None:
-    """Refuse the files of several models that accelerate numbers, beside that of the first model.
-
-    Raises:
-        SourceError: a run consists of such files.
-    """
-    for run in runs:
-        for path in run.checkpoints:
-            stem = _NUMBERED_MODEL.fullmatch(path.name)
-            if stem and (run.folder / f"{stem[1]}{stem[2]}").is_file():
-                raise SourceError(
-                    "nothing_to_convert",
-                    f"{display(stem[1] + stem[2])} and {display(path.name)} are several models of one step,"
-                    " not steps of one model; give the folder above",
-                    path=run.folder,
-                )
-
-
-def _check_nested(runs: Sequence[Run]) -> None:
-    """Refuse runs whose folders are called epochs or steps of one run.
-
-    Raises:
-        SourceError: there are two such folders beside each other.
-    """
-    seen: dict[Path, Path] = {}
-    for run in runs:
-        if _LABELLED.fullmatch(run.folder.name):
-            other = seen.setdefault(run.folder.parent, run.folder)
-            if other != run.folder:
-                raise SourceError(
-                    "nothing_to_convert",
-                    f"{display(other.name)} and {display(run.folder.name)} are called parts of one run, and"
-                    " each holds several checkpoints; move all into one folder, or convert each by itself",
-                    path=run.folder.parent,
-                )
-
-
-def _of_another_kind(folder: Path, found: Sequence[Group], other: Kind) -> list[str]:
-    """Return remarks on runs of another kind that are outside of the runs that are used."""
-    inside = {path for group in found for path in group.checkpoints}
-    return [
-        left_out(group.folder, f"a run of {other.what}; convert it separately, with --from checkpoints")
-        for group in find_runs(folder, other, [])
-        if len(group.checkpoints) > 1
-        and not any(path in inside for path in (group.folder, *group.folder.parents))
-    ]
+    others = {} if other is None else another_kind(folder, found, other)
+    notices += others.values()
+    runs = [hinted(_run(group, kind, options, notices), kind) for group in found]
+    source = opened(folder, runs, options, kind, name, notices)
+    least = min(least_size(run.checkpoints[:1], kind) for run in runs)
+    source.notices += outside(folder, [*(group.folder for group in found), *others], least)
+    return source
 
 
 def opened(
@@ -138,9 +88,11 @@ def opened(
             f" {notices[0] if notices else 'none is here'}{hint_of(candidates(runs[0].folder, kind))}",
             path=folder,
         )
+    if options.select is None:
+        check_sets(named, folder)
     if kind.origin != "flag":  # the user has not stated what the numbers are
-        _check_accelerate(named)
-        _check_nested(named)
+        check_accelerate(named)
+        check_nested(named)
     for run in named:
         if isinstance(run.numbered, SourceError) and not options.keep_going:
             raise run.numbered
@@ -150,10 +102,13 @@ def opened(
     schema = None if state is None or first is None else Schema.of(state, first, rules)
     for run in named:
         for path in run.checkpoints:
-            for text in kind.remarks(path) if _is_single(kind, path) else ():
+            for text in kind.remarks(path) if is_single(kind, path) else ():
                 if text not in notices:
                     notices.append(text)
     notices += _unread(named, ignored)
+    if len(named) > 1:
+        some = [run.checkpoints[0].relative_to(folder) for run in named]
+        notices.append(f"{len(named)} runs, which begin with {shortened(some, _SHOWN)}")
     provenance, layout = times(named, kind.origin), None
     if schema is not None and state is not None and schema.parameters:
         schema, model = in_order(schema, state)
@@ -188,40 +143,8 @@ def _run(group: Group, kind: Kind, options: OpenOptions, notices: list[str]) -> 
         else:
             used.append(path)
     run = ordered(folder, used, kind, options, notices)
-    notices += _passed_over(folder, paths, used, kind)
+    notices += passed_over(folder, paths, used, kind)
     return run
-
-
-def _passed_over(folder: Path, paths: Sequence[Path], used: Sequence[Path], kind: Kind) -> list[str]:
-    """Return remarks on what may contain weights and is not used, and on runs inside a run."""
-    notices = []
-    single = [path for path in used if _is_single(kind, path)]
-    sizes = [sum(file.stat().st_size for file in kind.files(path)) for path in single]
-    least = _SHARE * min(sizes, default=0)
-    for path in sorted(folder.iterdir(), key=lambda path: natural(path.name)):
-        if path.name.startswith(".") or path in paths:
-            continue
-        if (why := kind.why_not(path)) is not None:
-            notices.append(left_out(path, why))
-        elif path.is_file():
-            if sizes and path.stat().st_size >= max(least, 1) and may_be_weights(path):
-                notices.append(left_out(path, "no checkpoint of this run, by its name"))
-        elif path.is_dir() and not (path / FILE_NAME).is_file():
-            if find_runs(path, kind, []):
-                notices.append(
-                    left_out(path, "checkpoints inside the folder of a run; convert them separately")
-                )
-            elif sizes and (large := next(large_files(path, least), None)) is not None:
-                notices.append(left_out(large.relative_to(folder), "not in the folder of a step"))
-    return notices
-
-
-def _is_single(kind: Kind, path: Path) -> bool:
-    """Return whether the weights of a checkpoint are found without a question to the user."""
-    try:
-        return bool(kind.files(path))
-    except SourceError:
-        return False
 
 
 def readable(paths: Sequence[Path], kind: Kind, options: OpenOptions, notices: list[str]) -> list[Path]:
@@ -264,9 +187,12 @@ def _unnamed(runs: Sequence[Run]) -> list[str]:
 def _unread(runs: Sequence[Run], ignored: Sequence[str]) -> list[str]:
     """Return one remark on files and keys that are not read, such as states of optimizers."""
     names: dict[str, None] = {}
+    used = {path for run in runs for path in run.checkpoints}
     for run in runs:
         for folder in (run.folder, *(path for path in run.checkpoints[:1] if path.is_dir())):
-            names |= dict.fromkeys(sorted(p.name for p in folder.iterdir() if is_training_state(p.name)))
+            names |= dict.fromkeys(
+                sorted(p.name for p in folder.iterdir() if is_training_state(p.name) and p not in used)
+            )
     keys = [f"`{key}`" for key in ignored]
     if not names and not keys:
         return []

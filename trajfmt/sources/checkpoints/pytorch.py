@@ -40,6 +40,11 @@ _POINTER: Final = b"version https://git-lfs"
 
 def is_checkpoint(path: Path) -> bool:
     """Return whether a file is a checkpoint, judging by its name. The `.pth` files of Python are text."""
+    return may_be_checkpoint(path) and (_SURE.fullmatch(path.name) is not None or _may_be_torch(path))
+
+
+def may_be_checkpoint(path: Path) -> bool:
+    """Return whether a file is a checkpoint or a file of another program, judging by its name alone."""
     name = path.name
     return (
         _ENDING.fullmatch(name) is not None
@@ -47,7 +52,6 @@ def is_checkpoint(path: Path) -> bool:
         and not is_shard(name)
         and not _OTHERS.fullmatch(name)
         and path.is_file()
-        and (_SURE.fullmatch(name) is not None or _may_be_torch(path))
     )
 
 
@@ -83,6 +87,7 @@ def _may_be_torch(path: Path) -> bool:
 
 KIND: Final = Kind(
     is_checkpoint=is_checkpoint,
+    may_be=may_be_checkpoint,
     files=files_of,
     open=open_weights,
     why_not=why_not,

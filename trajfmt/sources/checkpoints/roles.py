@@ -11,6 +11,7 @@ __all__ = [
     "bare",
     "is_alias",
     "is_copy",
+    "is_set",
     "is_training_state",
     "is_unfinished",
 ]
@@ -32,16 +33,32 @@ _ALIAS: Final = re.compile(
 )
 _COPY: Final = re.compile(rf"(?:.*[_\-.])?(?:{_COPIES})[_\-.=].*", re.I)
 _UNFINISHED: Final = re.compile(
-    r"(?:.*[_\-. ])?(?:te?mp|temporary|partial|incomplete|unfinished|staging|in[_-]?progress|crdownload|"
-    r"bak|backup|old)(?:[_\-. ].*)?|.*\.part(?:\..*)?|.*~",
+    r"(?:.*[_\-. ])?(?:temp(?![_\-. =]?[0-9])|tmp|temporary|partial|incomplete|unfinished|staging|"
+    r"in[_-]?progress|crdownload|bak|backup|old)(?:[_\-. ].*)?|.*\.part(?:\..*)?|.*~",
     re.I,
 )
 _TRAINING_STATE: Final = re.compile(
-    r"(?:.*[_\-.])?(?:optimizer|optim|distrib_optim|opt_state|lr_scheduler|scheduler|scaler|grad_scaler|"
-    r"rng_state|random_states?|training_args|trainer_state|training_state|sampler)s?(?![a-z]).*|"
+    r"(?!model_optim_rng\.)(?:.*[_\-.])?(?:optimizer|optim|distrib_optim|opt_state|lr_scheduler|scheduler|scaler|grad_scaler|"
+    r"rng_state|random_states?|training_args|trainer_state|training_state|sampler)s?(?![a-z=]).*|"
     r".*_optim_states\..*",
     re.I,
 )
+
+
+_SET: Final = re.compile(
+    r"(?:.*[_\-.])?(?:ema|swa|averaged?|avg|shadow|exp_avg(?:_sq)?|exp_inf|moments?)"
+    r"(?:[_\-.][^0-9]*)?",
+    re.I,
+)
+
+
+def is_set(name: str) -> bool:
+    """Return whether a folder is called an average of the weights, or a state of the optimizer.
+
+    >>> is_set("unet_ema"), is_set("exp_avg"), is_set("seed1")
+    (True, True, False)
+    """
+    return _SET.fullmatch(name) is not None
 
 
 def bare(name: str) -> str:
@@ -75,8 +92,10 @@ def is_copy(name: str) -> bool:
 def is_unfinished(name: str) -> bool:
     """Return whether a name says that the writer was interrupted, or that this is a backup.
 
-    >>> [is_unfinished(name) for name in ("tmp-checkpoint-300", "step_3.tmp.pt", "template_3.pt")]
-    [True, True, False]
+    A number behind `temp` is a temperature.
+
+    >>> [is_unfinished(name) for name in ("tmp-checkpoint-300", "step_3.tmp.pt", "template_3.pt", "temp_0.5")]
+    [True, True, False, False]
     """
     return _UNFINISHED.fullmatch(name) is not None
 
@@ -84,7 +103,9 @@ def is_unfinished(name: str) -> bool:
 def is_training_state(name: str) -> bool:
     """Return whether a file, or a key, is the state of an optimizer, a scheduler or a random generator.
 
-    >>> [is_training_state(name) for name in ("optimizer_100.pt", "rng_state.pth", "opt_125m_100.pt")]
+    A setting such as `optimizer=sgd` is none, and Megatron's `model_optim_rng.pt` holds weights, too.
+
+    >>> [is_training_state(name) for name in ("optimizer_100.pt", "rng_state.pth", "net_optimizer=sgd_1.pt")]
     [True, True, False]
     """
     return _TRAINING_STATE.fullmatch(name) is not None

@@ -36,6 +36,9 @@ class Kind:
     is_checkpoint: Callable[[Path], bool]
     """Return whether a path is a checkpoint of this kind, judging by its name."""
 
+    may_be: Callable[[Path], bool] = lambda _path: False
+    """Return whether a path is a checkpoint if others beside it, with names of the same form, are some."""
+
     files: Callable[[Path], tuple[Path, ...]]
     """Return the files that contain a checkpoint."""
 
@@ -151,6 +154,10 @@ class RunTrajectory(Plain):
             if name not in others
         }
 
+    def file_of(self, t: int) -> Path:
+        """Return checkpoint `t`."""
+        return self._run.checkpoints[t]
+
     def check(self) -> None:
         """Open every checkpoint, and require that all belong to one network.
 
@@ -190,6 +197,8 @@ class RunTrajectory(Plain):
             self._check_types(state, own, path)
             schema = schema or own
             schema.check(own)
+            if self._states and self._rules.mode != "drop":
+                _check_buffers(self._states[0], state, own.buffers, path, paths[0])
             state.release()
             counts.append(state.counts)
             self._states.append(state.tensors)
@@ -270,6 +279,25 @@ class RunPart(FilePart):
         """Return the run as a single trajectory."""
         del scratch
         return [RunTrajectory(self._run, self._kind, self._schema, self._rules, self._options)]
+
+
+def _check_buffers(
+    first: Mapping[str, Stored], state: State, names: Sequence[str], path: Path, origin: Path
+) -> None:
+    """Require that module buffers have the types and shapes of those in the first checkpoint of the run.
+
+    Raises:
+        SourceError: a module buffer differs.
+    """
+    for name in names:
+        own, other = state.tensors[name], first.get(name)
+        if other is not None and (own.dtype, own.shape) != (other.dtype, other.shape):
+            raise SourceError(
+                "mixed_architectures",
+                f"the module buffer `{display(name)}` is {own.dtype} {own.shape} here, and {other.dtype}"
+                f" {other.shape} in {display(origin.name)}; --buffers drop leaves module buffers out",
+                path=path,
+            )
 
 
 def _under(key: str) -> str:

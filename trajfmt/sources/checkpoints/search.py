@@ -10,7 +10,9 @@ from typing import Final, NamedTuple
 from trajfmt.errors import display
 from trajfmt.schema.manifest import FILE_NAME
 from trajfmt.sources.base.unused import left_out
-from trajfmt.sources.checkpoints.names import has_number, natural
+from trajfmt.sources.checkpoints.elsewhere import known
+from trajfmt.sources.checkpoints.labels import is_labelled
+from trajfmt.sources.checkpoints.names import Name, has_number, natural
 from trajfmt.sources.checkpoints.roles import is_alias, is_training_state, is_unfinished
 from trajfmt.sources.checkpoints.run import Kind
 
@@ -22,6 +24,7 @@ __all__ = [
     "first_run",
     "large_files",
     "listed",
+    "looks_like_weights",
     "matching",
     "may_be_weights",
 ]
@@ -43,6 +46,12 @@ _TEXT: Final = re.compile(
 """Names of files that hold no weights."""
 
 
+_ENDING: Final = re.compile(
+    r".*\.(?:pt|pth|ckpt|safetensors|bin|th|torch|tar)(?:\.(?:gz|bz2|xz|zst|zip|tar|[0-9]+))?", re.I
+)
+"""Names of files that hold weights."""
+
+
 class Group(NamedTuple):
     """The checkpoints of one training run."""
 
@@ -52,12 +61,19 @@ class Group(NamedTuple):
 
 
 def candidates(folder: Path, kind: Kind) -> list[Path]:
-    """Return the checkpoints in a folder, in natural order."""
+    """Return the checkpoints in a folder, in natural order.
+
+    A file whose name has the form of a checkpoint beside it is one, whatever its first bytes are: opening it
+    tells what is wrong with it.
+    """
     try:
         names = [path for path in folder.iterdir() if not path.name.startswith(".")]
     except OSError:
         return []
     found = [path for path in names if kind.is_checkpoint(path)]
+    forms = {Name.of(path.name).texts for path in found if has_number(path.name)}
+    others = [path for path in names if path not in set(found) and kind.may_be(path)] if forms else []
+    found += [path for path in others if Name.of(path.name).texts in forms]
     return sorted(found, key=lambda path: natural(path.name))
 
 
@@ -76,7 +92,8 @@ def first_run(path: Path, kind: Kind) -> tuple[list[Path], str] | None:
 def find_runs(folder: Path, kind: Kind, notices: list[str]) -> list[Group]:
     """Return every folder below which there are checkpoints with numbers, and the checkpoints in it.
 
-    Folders inside a run are not searched. If no checkpoint has a number, those without are returned.
+    Folders inside a run are not searched. A single file with a number that may be no step, such as
+    `resnet50.pth`, is no run. If there is no run, folders with other checkpoints are returned.
 
     Args:
         folder: the folder to search.
@@ -93,7 +110,7 @@ class _Search:
 
     def __init__(self, root: Path, kind: Kind, notices: list[str]) -> None:
         self.unnumbered: list[Group] = []
-        """Folders with checkpoints none of which has a number."""
+        """Folders with checkpoints that are no runs by their names."""
 
         self._root, self._kind, self._notices = root, kind, notices
         self._left = _MOST_FOLDERS
@@ -107,7 +124,8 @@ class _Search:
         if self._left < 0:
             return
         found = candidates(folder, self._kind)
-        if any(has_number(path.name) and not is_alias(path.name) for path in found):
+        numbered = [path for path in found if has_number(path.name) and not is_alias(path.name)]
+        if len(numbered) > 1 or any(is_labelled(path.name) for path in numbered):
             yield Group(folder, found)
             return
         if found:
@@ -131,11 +149,8 @@ class _Search:
             if (path / FILE_NAME).is_file() or place in self._seen:
                 continue
             self._seen.add(place)
-            if is_unfinished(path.name):
-                if any(_Search(path, self._kind, []).runs(path, 1)):
-                    self._notices.append(left_out(path, "unfinished or a backup, by its name"))
-                continue
-            yield path
+            if not is_unfinished(path.name):  # others are named with all that is not used
+                yield path
 
 
 def large_files(folder: Path, least: float) -> Iterator[Path]:
@@ -158,13 +173,32 @@ def large_files(folder: Path, least: float) -> Iterator[Path]:
         level = below
 
 
+def looks_like_weights(path: Path, least: float) -> bool:
+    """Return whether a file may hold weights, judging by the ending of its name, or else by its size.
+
+    Args:
+        path: a path that is no folder.
+        least: the bytes from which on a file of an unknown name may be weights.
+    """
+    if not path.is_file():
+        return False
+    if _ENDING.fullmatch(path.name) or known(path) is not None:
+        return True
+    return may_be_weights(path) and path.stat().st_size >= least
+
+
 def may_be_weights(path: Path) -> bool:
     """Return whether a file may hold weights by its name: it is neither a text nor training state."""
     return not is_training_state(path.name) and not _TEXT.fullmatch(path.name)
 
 
 def matching(
-    folder: Path, matches: Callable[[Path], bool], is_step: Callable[[Path], bool], rejected: list[Path]
+    folder: Path,
+    matches: Callable[[Path], bool],
+    is_step: Callable[[Path], bool],
+    rejected: list[Path],
+    *,
+    chosen: bool = False,
 ) -> list[Path]:
     """Return the files and the folders of steps below a folder that match a pattern.
 
@@ -172,15 +206,18 @@ def matching(
         folder: the folder to search.
         matches: returns whether a path below the folder, relative to it, matches.
         is_step: returns whether a folder is that of a step.
-        rejected: receives what matches and is neither a file nor the folder of a step.
+        rejected: receives what matches and is no checkpoint, other than texts.
+        chosen: whether the pattern itself has the name of a text or of the state of training.
     """
     found = []
     for path in _paths(folder):
         if not matches(path.relative_to(folder)):
             continue
         if path.is_file() if not path.is_dir() else is_step(path):
-            if path.is_dir() or may_be_weights(path):
+            if path.is_dir() or chosen or may_be_weights(path):
                 found.append(path)
+            elif is_training_state(path.name):
+                rejected.append(path)
         else:
             rejected.append(path)
     return found

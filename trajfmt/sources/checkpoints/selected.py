@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 from trajfmt.errors import SourceError, UsageError, display
 from trajfmt.sources.base.collection import Found, OpenOptions
 from trajfmt.sources.base.unused import left_out
 from trajfmt.sources.checkpoints import folders, pytorch
+from trajfmt.sources.checkpoints.elsewhere import sibling_part
 from trajfmt.sources.checkpoints.names import natural
 from trajfmt.sources.checkpoints.numbering import Numbered
 from trajfmt.sources.checkpoints.opening import in_order_of, opened, ordered, readable
+from trajfmt.sources.checkpoints.roles import is_training_state, is_unfinished
 from trajfmt.sources.checkpoints.run import Kind, Run
-from trajfmt.sources.checkpoints.search import by_folder, matching
+from trajfmt.sources.checkpoints.search import by_folder, matching, may_be_weights
 from trajfmt.sources.checkpoints.sharded import files_of, open_weights
 from trajfmt.sources.checkpoints.stated import Reading, Stated
 from trajfmt.sources.torchfile.stored import State
@@ -73,31 +76,93 @@ def open_selected(folder: Path, options: OpenOptions) -> Found:
     pattern = options.select or ""
     stated = Stated.of(pattern)
     rejected: list[Path] = []
+    chosen = not may_be_weights(Path(re.sub(r"[*?]|\{any\}", "_", PurePath(pattern).name) or "_"))
     if stated is None:
         kind, is_step = KIND, KIND.is_checkpoint
-        paths = matching(folder, lambda path: _matches(path, pattern), is_step, rejected)
+        paths = matching(folder, lambda path: _matches(path, pattern), is_step, rejected, chosen=chosen)
     else:
         kind, is_step = replace(KIND, origin="flag"), folders.holds_weights
-        paths = matching(folder, stated.nearly, is_step, rejected)
+        paths = matching(folder, stated.nearly, is_step, rejected, chosen=chosen)
     if not paths:
         known = "" if "{" not in pattern else " ({step} or {epoch} stands for digits, {any} for other text)"
         raise SourceError(
             "nothing_to_convert", f"no checkpoint matches --select {display(pattern)!r}{known}", path=folder
         )
+    _refuse_parts(folder, paths)
     if all(map(pytorch.is_buffer, paths)):
         raise UsageError(
             f"{display(paths[0])}: --select is for checkpoints of a training run, and this is a buffer of"
             " whole trajectories; convert it without --select"
         )
-    notices = [
-        left_out(path, folders.why_not(path) or ("no step" if path.is_dir() else "a broken link, or no file"))
-        for path in rejected
-    ]
+    notices: list[str] = []
+    paths = _inside_runs(folder, paths, pattern, notices)
+    notices += [left_out(path.relative_to(folder), _why_not(path)) for path in rejected]
     if stated is None:
         runs = [ordered(run, found, kind, options, notices) for run, found in by_folder(folder, paths)]
     else:
         runs = _runs(folder, stated, readable(paths, kind, options, notices), notices)
     return opened(folder, runs, options, kind, "selected checkpoints", notices)
+
+
+def _refuse_parts(folder: Path, paths: Sequence[Path]) -> None:
+    """Refuse files whose names say that they are parts of the weights, if other parts are beside them.
+
+    Raises:
+        SourceError: there is such a file.
+    """
+    for path in paths:
+        if path.is_file() and (other := sibling_part(path)) is not None:
+            raise SourceError(
+                "nothing_to_convert",
+                f"{display(path.relative_to(folder))} and {display(other.relative_to(folder))} are parts of"
+                " the weights, by their names; select the index of shards, or merge the parts first, or move"
+                " the others elsewhere if each of them holds all weights",
+                path=folder,
+            )
+
+
+def _inside_runs(folder: Path, paths: Sequence[Path], pattern: str, notices: list[str]) -> list[Path]:
+    """Return the selected paths without those inside the folder of a run, or in unfinished folders.
+
+    The place of a path is the folder that the pattern begins in. A place below another one is inside a run:
+    `ema/epoch_1.pth` beside `epoch_1.pth` is another set of weights. Folders that are unfinished or backups,
+    by their names, are used if the pattern names them.
+    """
+    parts = PurePath(pattern).parts
+    places = {path: path.parents[len(parts) - 1] for path in paths}
+    every = set(places.values())
+    left: dict[tuple[Path, str], int] = {}
+    used = []
+    for path, place in places.items():
+        inner = path.relative_to(folder).parts[:-1]
+        named = [*[""] * len(inner), *parts[:-1]][-len(inner) :] if inner else []
+        unfinished = [
+            depth
+            for depth, (name, part) in enumerate(zip(inner, named, strict=True))
+            if is_unfinished(name) and not is_unfinished(part)
+        ]
+        if any(parent in every for parent in place.parents):
+            where, why = place, "inside the folder of a run; name the folder in --select to choose them"
+        elif unfinished:
+            where = folder.joinpath(*inner[: unfinished[0] + 1])
+            why = "in a folder that is unfinished or a backup; name the folder in --select to choose them"
+        else:
+            used.append(path)
+            continue
+        left[where, why] = left.get((where, why), 0) + 1
+    notices += [
+        left_out(place.relative_to(folder), f"{count} checkpoint(s) {why}")
+        for (place, why), count in left.items()
+    ]
+    return used
+
+
+def _why_not(path: Path) -> str:
+    if path.is_dir():
+        return folders.why_not(path) or "no step"
+    if is_training_state(path.name) and path.is_file():
+        return "the state of training, by its name; a pattern with this word in it selects it"
+    return "a broken link, or no file"
 
 
 def _matches(path: Path, pattern: str) -> bool:

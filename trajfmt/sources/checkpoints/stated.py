@@ -1,8 +1,8 @@
 """A pattern of `--select` in which the user says what the number in the names is: `'gpt2_{step}.pt'`.
 
 `{step}` or `{epoch}` stands for a whole number: all digits 0 to 9 that follow each other at its place, and
-nothing else, so that `1_000`, `1k` and `0.5` do not match. `{any}` stands for text that may differ within one
-run. Everything else in the path is the name of the run.
+nothing else, so that `1_000`, `1k` and `0.5` do not match, under a wildcard neither. `{any}` stands for text
+that may differ within one run. Everything else in the path is the name of the run.
 """
 
 from __future__ import annotations
@@ -22,6 +22,13 @@ __all__ = ["Reading", "Stated"]
 _NUMBER: Final = re.compile(r"\{(step|epoch)\}")
 _DIGITS: Final = re.compile(r"[0-9]+")
 _TOKEN: Final = re.compile(r"\{any\}|\*+|\[!?\]?[^\]]*\]|.", re.S)
+
+
+_WILD_END: Final = re.compile(r"(?:\*|\?|\]|\{any\})\Z")
+_WILD_START: Final = re.compile(r"\*|\?|\[|\{any\}")
+_PART_BEFORE: Final = re.compile(r"(?:(?:\A|[-_. =])-|[0-9][-_.,' ]|[0-9]e[-+]?)\Z")
+_PART_BEHIND: Final = re.compile(r"[-_.,' ][0-9]|[kKM](?![A-Za-z0-9])|e[-+]?[0-9]")
+"""What makes digits under a wildcard a part of a longer number: `0.5`, `-5`, `1_000`, `1k`, `1e5`."""
 
 
 class Reading(NamedTuple):
@@ -105,6 +112,8 @@ def _readings(part: str, pattern: str) -> set[tuple[str, str]]:
     return {
         (digits[0], left + "\0" + right)
         for digits in _DIGITS.finditer(part)
+        if not (_WILD_END.search(split[0]) and _PART_BEFORE.search(part[: digits.start()]))
+        if not (_WILD_START.match(split[2]) and _PART_BEHIND.match(part[digits.end() :]))
         for left in _rests(part[: digits.start()], split[0])
         for right in _rests(part[digits.end() :], split[2])
     }

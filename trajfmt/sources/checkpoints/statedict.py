@@ -40,6 +40,9 @@ EVERYTHING: Final = "."
 _WEIGHTS: Final = re.compile(r"(?:model_?)?state_dict|model|net(?:work)?|module|weights|params", re.I)
 """Keys that mean the weights of the network beside smaller dictionaries of tensors."""
 
+_SET: Final = re.compile(r".*state_?dict|(?:.*[_.])?(?:ema|swa|averaged?|shadow)(?:[_.].*)?", re.I)
+"""Keys that mean one of several sets of weights, and no part of a network."""
+
 _NO_WEIGHTS: Final = re.compile(
     r"(?:.*_)?opt|.*optim.*|loops|message_hub|hyper_?parameters|hparams.*|amp|args|config", re.I
 )
@@ -244,14 +247,14 @@ def _named(leaves: list[_Leaf], weights: list[_Leaf], key: str, path: Path) -> t
 def _sets(place: tuple[str, ...], weights: list[_Leaf]) -> Iterator[tuple[tuple[str, ...], list[_Leaf]]]:
     """Yield the sets of weights at a place: it is one set itself, or has several in dictionaries.
 
-    Below a key such as `model`, dictionaries are the parts of one network.
+    Below a key such as `model`, dictionaries are the parts of one network, unless one is an `ema_state_dict`.
     """
     own = [leaf for leaf in weights if len(leaf.keys) == len(place) + 1]
     inner: dict[str, list[_Leaf]] = {}
     for leaf in weights:
         if len(leaf.keys) > len(place) + 1:
             inner.setdefault(leaf.keys[len(place)], []).append(leaf)
-    parts = any(map(_WEIGHTS.fullmatch, place))
+    parts = any(map(_WEIGHTS.fullmatch, place)) and not (len(inner) > 1 and any(map(_SET.fullmatch, inner)))
     if len(inner) == 1 and not own:
         ((name, each),) = inner.items()
         yield from _sets((*place, name), each)

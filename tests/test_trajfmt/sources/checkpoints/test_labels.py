@@ -41,6 +41,16 @@ ACCEPTED = {
     "net_#epoch_100iter.pt": "epoch",
     "net_1epoch_#iter.pt": "step",
     "#step_final.pt": "step",
+    # a word for a checkpoint or the name of a run before the word
+    "netG_epoch_#.pth": "epoch",
+    "myrun-step=#.ckpt": "step",
+    "train_step_#.pt": "step",
+    "mnist_cnn_epoch#.pt": "epoch",
+    "checkpoint_epoch_#.pt": "epoch",
+    # the data that the checkpoint has seen rises with the step
+    "step#-tokens#B": "step",
+    "gpt--val_loss=10.5-step=#-consumed_samples=#.ckpt": "step",
+    "gpt--val_loss=#.5-step=#-consumed_samples=#.0.ckpt": "step",
     # nothing but words for a checkpoint beside it
     "#.pt": None,
     "000#.pth": None,
@@ -88,9 +98,7 @@ REFUSED = {
     "client_#.pt": "client_{step}.pt",
     "model_ipc#.pt": "model_ipc{step}.pt",
     "lora_r#.pt": "lora_r{step}.pt",
-    "model_tp#.pt": "model_tp{step}.pt",
     "model#-mp4.safetensors": "model{step}-mp4.safetensors",
-    "consolidated.0#.pth": "consolidated.{step}.pth",
     "best_model_#.pt": "best_model_{step}.pt",
     "final_#.pt": "final_{step}.pt",
     "ckpt_#_of_40.pt": "ckpt_{step}_of_40.pt",
@@ -107,6 +115,18 @@ REFUSED = {
     "dncnn_sigma#.pth": "dncnn_sigma{step}.pth",
     "warmup_steps_#.pt": "warmup_steps_{step}.pt",
     "stepsize#.pt": "stepsize{step}.pt",
+    "n_step_#.pt": "n_step_{step}.pt",
+    "td3_n_step_#.pt": "td3_n_step_{step}.pt",
+    "warmup_step_#.pt": "warmup_step_{step}.pt",
+    "warmupStep#.pt": "warmupStep{step}.pt",
+    "max_epoch_#.pt": "max_epoch_{step}.pt",
+    "net-num_epoch=#.pt": "net-num_epoch={step}.pt",
+    "avg_last_#_epochs.pt": "avg_last_{step}_epochs.pt",
+    "sdxl_lightning_#step_unet.pt": "sdxl_lightning_{step}step_unet.pt",
+    "#step_unet.pt": "{step}step_unet.pt",
+    "resnet18_#epochs.pt": "resnet18_{epoch}epochs.pt",
+    "resnet_#epochs.pt": "resnet_{step}epochs.pt",
+    "bs=32-acc=#-step=#.pt": "bs=32-acc=*-step={step}.pt",
     "net_step100_#.pt": "net_step100_{step}.pt",
     # one word or number that may belong to two
     "step_#_500.pt": "step_{step}_500.pt",
@@ -133,17 +153,26 @@ REFUSED = {
     "aux_loss_0.#_step_#.pt": "aux_loss_*_step_{step}.pt",
     "acc_#_step_#.pt": "acc_*_step_{step}.pt",
     "00-epoch#-0.#.pt": "00-epoch{epoch}-*.pt",
-    "step#-tokens#B.pt": "step{step}-tokens*B.pt",
     "step_#_iter_#.pt": "step_{step}_iter_*.pt",
     "run#/checkpoint-#": "run*/checkpoint-{step}",
     "a{b}_#_[c].pt": "a[{]b}_{step}_[[]c].pt",
 }
 """The form of names that are refused, and the option that states what the number is."""
 
+PARTS = (
+    "model_tp#.pt",
+    "consolidated.0#.pth",
+    "step_5_rank_#.pt",
+    "model-000#-of-00012.bin",
+    "step_1_mp#.pt",
+    "tp0_ep#.pt",
+)
+"""The form of names of parts of one model, for which no pattern is shown."""
+
 SCORES = {
     "epoch=1-val_loss=0.32.ckpt": True,
     "epoch=1-loss=1e-05.ckpt": True,
-    "epoch=1-acc=91.ckpt": True,
+    "epoch=1-acc=91.ckpt": False,
     "epoch_1_acc_0.93.pt": True,
     "epoch=1-val_f1=0.5.ckpt": True,
     "epoch=1-val_top5_acc=0.5.ckpt": True,
@@ -173,6 +202,30 @@ def test_numbers_that_are_not(form: str, option: str) -> None:
     (line,) = str(caught.value).splitlines()
     assert f"{form.replace('#', '8')} and {form.replace('#', '12')} differ in" in line
     assert re.findall("--select '([^']+)'", line) == [option]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["checkpoint_256_256.pt", "checkpoint_512_512.pt"],
+        ["checkpoint_20240103_101000.pt", "checkpoint_20240103_111500.pt"],
+        ["checkpoint_256_500.pt", "checkpoint_512_1000.pt"],
+        ["checkpoint_2_500.pt", "checkpoint_1_1000.pt"],
+        ["step1-tokens8B", "step2-tokens4B"],
+    ],
+)
+def test_forms_of_programs_are_read_only_if_their_numbers_fit(names: list[str]) -> None:
+    """Sizes, dates and settings are no epochs of fairseq, and the data seen never falls."""
+    with pytest.raises(SourceError, match="differ in"):
+        numbers_of(names, "here")
+
+
+@pytest.mark.parametrize("form", PARTS)
+def test_no_pattern_is_shown_for_parts(form: str) -> None:
+    """It would select one of them."""
+    with pytest.raises(SourceError, match="parts of the weights, by their names") as caught:
+        numbers_of([form.replace("#", number) for number in ("8", "12")], "here")
+    assert "--select" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("name", "score"), SCORES.items())

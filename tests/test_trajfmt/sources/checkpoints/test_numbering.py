@@ -68,7 +68,7 @@ def test_several_numbers(tmp_path: Path, trained: Any) -> None:
         (["step_1k.pt", "step_2k.pt"], (1000, 2000), "step"),
         (["checkpoint_1_500.pt", "checkpoint_2_1000.pt", "checkpoint_2_1500.pt"], (500, 1000, 1500), "step"),
         (["epoch=1-loss=1e-05.ckpt", "epoch=2-loss=0.1.ckpt"], (1, 2), "epoch"),
-        (["epoch=1-acc=91.ckpt", "epoch=2-acc=85.ckpt"], (1, 2), "epoch"),
+        (["epoch=1-acc=91.5.ckpt", "epoch=2-acc=85.0.ckpt"], (1, 2), "epoch"),
         (["ep0-ba100-rank0.pt", "ep0-ba200-rank0.pt", "ep1-ba300-rank0.pt"], (100, 200, 300), "step"),
         (["net_steps1000_epoch1.pt", "net_steps1000_epoch2.pt"], (1, 2), "epoch"),
         (["seed_3_step_10.pt", "seed_3_step_9.pt"], (10, 9), "step"),

@@ -18,7 +18,7 @@ from trajfmt.sources.discovery import open_source  # noqa: E402
 
 
 def test_what_only_looks_like_a_checkpoint_is_named(tmp_path: Path, trained: Any) -> None:
-    """Links to nothing, folders, pipes, and runs inside the folder of another; a bundle is none of them."""
+    """Links to nothing, folders, pipes, bundles, and runs inside the folder of another."""
     states = dict(enumerate(trained[0]))
     folder = foreign.plain(tmp_path / "run", states)
     (folder / "step=4.pt").symlink_to("nowhere")
@@ -29,7 +29,8 @@ def test_what_only_looks_like_a_checkpoint_is_named(tmp_path: Path, trained: Any
     collection, (trajectory,) = opened(folder)
     assert trajectory.timesteps == 4
     assert [text for text in collection.notices if text.startswith("left out")] == [
-        "left out: other: checkpoints inside the folder of a run; convert them separately",
+        "left out: other: 4 file(s) of checkpoints inside the folder of a run; convert them separately",
+        "left out: out.mct: a bundle, since manifest.json is in it; convert it separately",
         "left out: step=4.pt: a broken link",
         "left out: step=5.pt: a folder, not a checkpoint file",
         "left out: step=6.pt: no file",
@@ -91,22 +92,6 @@ def test_a_stray_file_does_not_hide_the_runs_below(tmp_path: Path, trained: Any)
     foreign.plain(tmp_path / "runs/a", dict(enumerate(trained[0])))
     foreign.plain(tmp_path / "runs", {0: trained[0][0]}, "pretrained.pt")
     assert opened(tmp_path / "runs")[1][0].timesteps == 4
-
-
-def test_several_models_of_one_step_are_no_steps(tmp_path: Path, trained: Any) -> None:
-    """`model_1` beside `model` is the second model."""
-    folder = foreign.tensors(tmp_path / "run", dict(enumerate(trained[0][:3])), "model_{}.safetensors")
-    foreign.tensors(folder, {0: trained[0][3]}, "model.safetensors")
-    assert "several models of one step" in refused(folder, "nothing_to_convert")
-
-
-def test_epochs_with_steps_inside_are_not_split(tmp_path: Path, trained: Any) -> None:
-    """The folders are parts of one run, which would otherwise become several trajectories."""
-    for epoch in range(2):
-        for step in range(2):
-            place = tmp_path / f"run/epoch_{epoch}/step_{2 * epoch + step}"
-            foreign.tensors(place, {0: trained[0][step]}, "model.safetensors")
-    assert "are called parts of one run" in refused(tmp_path / "run", "nothing_to_convert")
 
 
 @pytest.mark.parametrize("other", ["best", "final", "checkpoint-9"])

@@ -35,13 +35,28 @@ def test_networks_of_mtt_are_recognised_by_shapes(tmp_path: Path) -> None:
 
 
 def test_path_files_of_python_are_no_checkpoints(tmp_path: Path, trained: Any) -> None:
-    """They share an ending, and hold text; an empty file is a damaged checkpoint."""
+    """They share an ending, and hold text: named and not used. An empty file is a damaged checkpoint."""
     folder = foreign.plain(tmp_path / "run", {1: trained[0][0], 2: trained[0][1]}, "model_{}.pth")
     (folder / "distutils-precedence.pth").write_text("import os; os.environ\n")
-    collection, _ = opened(folder)
-    assert not any("precedence" in notice for notice in collection.notices)
+    collection, (trajectory,) = opened(folder)
+    assert trajectory.numbers == (1, 2)
+    assert any(notice.startswith("left out: distutils-precedence.pth") for notice in collection.notices)
     (folder / "model_3.pth").touch()
     assert "model_3.pth" in refused(folder, "source_truncated")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"<!DOCTYPE html><html>404</html>", "nothing_to_convert"), (bytes(5000), "source_invalid")],
+)
+@pytest.mark.parametrize("name", ["step_{}.pth", "net_{}.bin", "epoch_{}.th", "model_{}.tar"])
+def test_a_file_that_fits_the_run_is_never_passed_over(
+    tmp_path: Path, trained: Any, name: str, content: bytes, reason: str
+) -> None:
+    """An error page or a hole in the place of a checkpoint is refused with its name, whatever its size."""
+    folder = foreign.plain(tmp_path / "run", dict(enumerate(trained[0])), name)
+    (folder / name.format(2)).write_bytes(content)
+    assert name.format(2) in refused(folder, reason)
 
 
 def test_one_file_points_to_its_folder(tmp_path: Path, trained: Any) -> None:

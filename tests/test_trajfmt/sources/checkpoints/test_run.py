@@ -14,6 +14,7 @@ from tests.foreign import checkpoints as foreign  # noqa: E402
 from tests.helpers.runs import BUFFERS, names_of, opened, refused  # noqa: E402
 from trajfmt.convert.options import ConvertOptions  # noqa: E402
 from trajfmt.convert.run import convert  # noqa: E402
+from trajfmt.errors import SourceError  # noqa: E402
 
 
 def test_tied_weights_are_stored_once_more(tmp_path: Path) -> None:
@@ -163,3 +164,26 @@ def test_a_folder_with_one_checkpoint_shows_the_option(tmp_path: Path, trained: 
     assert opened(tmp_path / "run", select="z{step}/step=100.pt")[1][0].numbers == (0, 1)
     alone = foreign.plain(tmp_path / "alone", {100: trained[0][0]})
     assert "--select" not in refused(alone, "too_few_timesteps")
+
+
+@pytest.mark.parametrize("window", [(None, None), (1, None)])
+@pytest.mark.parametrize("ending", ["mtt", "mct"])
+def test_the_file_of_the_timestep_is_named(tmp_path: Path, trained: Any, window: Any, ending: str) -> None:
+    """Weights that are not finite are in one file, and the line names no other."""
+    states = dict(enumerate(trained[0]))
+    states[2] = {name: value + torch.nan if "weight" in name else value for name, value in states[2].items()}
+    folder = foreign.plain(tmp_path / "run", states)
+    with pytest.raises(SourceError, match=r"step=2\.pt: .*timestep 2, parameter `0.weight`"):
+        convert(folder, tmp_path / f"out.{ending}", ConvertOptions(timesteps=window))
+
+
+def test_a_module_buffer_of_another_shape_is_named_with_its_file(tmp_path: Path, trained: Any) -> None:
+    """And so is one of another type."""
+    for change in (lambda value: value[:2], lambda value: value.double()):
+        states = dict(enumerate(trained[0]))
+        states[2] = {**states[2], "1.running_mean": change(states[2]["1.running_mean"])}
+        folder = foreign.plain(tmp_path / "run", states)
+        line = refused(folder, "mixed_architectures")
+        assert "step=2.pt: " in line
+        assert "`1.running_mean`" in line
+        assert opened(folder, buffers="drop")[1][0].timesteps == 4

@@ -86,3 +86,80 @@ def test_replay_buffers_are_not_selected(tmp_path: Path, trained: Any, pattern: 
         convert(folder, tmp_path / "out.mct", ConvertOptions(select=pattern))
     foreign.plain(folder, dict(enumerate(trained[0])))
     assert opened(folder, select="step=*")[1][0].timesteps == 4
+
+
+@pytest.mark.parametrize("pattern", ["epoch_{epoch}.pth", "epoch_*.pth"])
+def test_folders_inside_of_a_run_are_selected_by_name_only(
+    tmp_path: Path, trained: Any, pattern: str
+) -> None:
+    """Averages, backups and unfinished files in folders of their own are named, and never further runs."""
+    folder = foreign.plain(tmp_path / "run", dict(enumerate(trained[0])), "epoch_{}.pth")
+    for name in ("ema", "backup/deep", "tmp"):
+        foreign.plain(folder / name, dict(enumerate(trained[0])), "epoch_{}.pth")
+    collection, (trajectory,) = opened(folder, select=pattern)
+    assert trajectory.timesteps == 4
+    left = [text for text in collection.notices if text.startswith("left out")]
+    assert sorted(text.partition(" inside")[0] for text in left) == [
+        f"left out: {name}: 4 checkpoint(s)" for name in ("backup/deep", "ema", "tmp")
+    ]
+    for name in ("ema", "tmp"):
+        assert len(opened(folder, select=f"{name}/{pattern}")[1]) == 1
+
+
+def test_unfinished_folders_are_selected_by_name_only(tmp_path: Path, trained: Any) -> None:
+    """Beside runs, too; and where several runs are selected, they are named."""
+    for name in ("a", "b", "old"):
+        foreign.plain(tmp_path / "runs" / name, dict(enumerate(trained[0])))
+    for pattern in ("step=*.pt", "*/step=*.pt"):
+        collection, found = opened(tmp_path / "runs", select=pattern)
+        assert len(found) == 2
+        assert "2 runs, which begin with a/step=0.pt, b/step=0.pt" in collection.notices
+        (left,) = [text for text in collection.notices if text.startswith("left out")]
+        assert left.startswith("left out: old: 4 checkpoint(s) in a folder that is unfinished or a backup")
+    for pattern in ("old/step=*.pt", "old/step={step}.pt"):
+        assert len(opened(tmp_path / "runs", select=pattern)[1]) == 1
+
+
+def test_folders_of_steps_inside_a_run_are_counted_together(tmp_path: Path, trained: Any) -> None:
+    """One remark for the folder that they lie in."""
+    for place in ("", "old", "sub"):
+        for step, state in enumerate(trained[0]):
+            foreign.tensors(tmp_path / "run" / place / f"checkpoint-{step}", {0: state}, "model.safetensors")
+    for pattern in ("checkpoint-*", "*/model.safetensors", "checkpoint-{step}"):
+        collection, (trajectory,) = opened(tmp_path / "run", select=pattern)
+        assert trajectory.timesteps == 4
+        left = [text for text in collection.notices if text.startswith("left out")]
+        assert [text[:38] for text in left] == [
+            "left out: old: 4 checkpoint(s) inside ",
+            "left out: sub: 4 checkpoint(s) inside ",
+        ]
+
+
+def test_an_epoch_of_several_is_no_part(tmp_path: Path, trained: Any) -> None:
+    """`epoch-1-of-4` is an epoch, although shards have names of this form."""
+    folder = foreign.plain(tmp_path / "run", dict(enumerate(trained[0])), "epoch-{}-of-4.pt")
+    assert opened(folder, select="epoch-{epoch}-of-4.pt")[1][0].numbers == (0, 1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("place", "pattern"),
+    [
+        ("checkpoint-{0}/model-{1:05d}-of-00002.safetensors", "*/model-00001-of-00002.safetensors"),
+        ("checkpoint-{0}/model-{1:05d}-of-00002.safetensors", "*.safetensors"),
+        ("checkpoint-{0}/model-{1:05d}-of-00002.safetensors", "model-{step}-of-00002.safetensors"),
+        ("step_{0}_rank_{1}.pt", "step_*_rank_1.pt"),
+        ("step_{0}/consolidated.{1:02d}.pth", "*/consolidated.01.pth"),
+        ("iter_{0}/mp_rank_{1:02d}/model_optim_rng.pt", "iter_{step}/mp_rank_01/*.pt"),
+        ("rank_{1}/step_{0}.pt", "rank_1/step_*.pt"),
+    ],
+)
+def test_parts_of_a_network_are_not_selected(tmp_path: Path, trained: Any, place: str, pattern: str) -> None:
+    """The trajectory would be that of a part, and nothing would show it."""
+    for step, state in enumerate(trained[0]):
+        for part in (1, 2):
+            path = tmp_path / "run" / place.format(step, part)
+            write = foreign.tensors if path.suffix == ".safetensors" else foreign.plain
+            write(path.parent, {0: state}, path.name)
+    line = refused(tmp_path / "run", "nothing_to_convert", select=pattern)
+    assert "are parts of the weights, by their names" in line
+    assert "--select" not in line

@@ -46,6 +46,20 @@ def number(pattern: str, path: str) -> int | None:
         ("resnet18{step}.pt", "resnet18500.pt", None),
         ("gpt2_{step}.pt", "xgpt2_3.pt", None),
         ("a/{step}.pt", "3.pt", None),
+        ("*{step}.pt", "net_0.5.pt", None),
+        ("*{step}.pt", "net_-5.pt", None),
+        ("*{step}.pt", "-5.pt", None),
+        ("*{step}.pt", "net_1_000.pt", None),
+        ("{any}{step}.pt", "net_1-5.pt", None),
+        ("*{step}.pt", "net_1e-05.pt", None),
+        ("net_?{step}.pt", "net_1.5.pt", None),
+        ("net_{step}*.pt", "net_0.5.pt", None),
+        ("net_{step}*", "net_1_000.pt", None),
+        ("net_{step}*.pt", "net_1k.pt", None),
+        ("net_{step}{any}.pt", "net_1e5.pt", None),
+        ("net_{step}*", "net_12.pt", 12),
+        ("*{step}.pt", "net-12.pt", 12),
+        ("*{step}*.pt", "net_12_final.pt", 12),
         ("*/{step}.pt", "a/b/3.pt", 3),
     ],
 )
@@ -56,7 +70,7 @@ def test_whole_numbers_match(pattern: str, path: str, expected: int | None) -> N
 
 @pytest.mark.parametrize(
     ("pattern", "path"),
-    [("*{step}*.pt", "gpt2_1000.pt"), ("*_{step}_*", "a_1_2_3"), ("{any}_*_{step}.pt", "a_b_c_1.pt")],
+    [("*{step}*.pt", "gpt2_net_1000.pt"), ("*_{step}_*", "a_1_2_3"), ("{any}_*_{step}.pt", "a_b_c_1.pt")],
 )
 def test_a_pattern_that_fits_in_several_ways_is_refused(pattern: str, path: str) -> None:
     """Neither of two numbers, nor of two runs, is chosen."""

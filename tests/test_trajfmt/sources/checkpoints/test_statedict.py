@@ -235,6 +235,19 @@ def test_two_sets_under_one_wrapper_are_a_question(tmp_path: Path, trained: Any)
     assert_same(collection, trajectory, trained[0])
 
 
+@pytest.mark.parametrize("other", ["ema_state_dict", "ema", "teacher_state_dict"])
+def test_two_sets_under_the_key_of_a_model_are_a_question(tmp_path: Path, trained: Any, other: str) -> None:
+    """They are no parts of one network, whatever the key above them is called."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for step, state in enumerate(trained[0]):
+        torch.save({"model": {"state_dict": state, other: trained[0][-1 - step]}}, folder / f"step_{step}.pt")
+    line = refused(folder, "nothing_to_convert")
+    assert f"2 sets of weights: model.state_dict, model.{other}" in line
+    collection, (trajectory,) = opened(folder, key="model.state_dict")
+    assert_same(collection, trajectory, trained[0])
+
+
 @pytest.mark.parametrize("key", ["ema", "model.0", "model.0.weight"])
 def test_a_key_that_is_no_dictionary_is_refused(tmp_path: Path, trained: Any, key: str) -> None:
     """The beginning of names is no key, and neither is that of a single tensor."""
