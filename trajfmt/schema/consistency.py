@@ -8,13 +8,13 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Final, NoReturn
 
 from trajfmt.codecs.table import CODECS
 from trajfmt.errors import CorruptError, UnsafeError
 from trajfmt.schema.canonical import MAX_INTEGER
-from trajfmt.schema.features import of_entry, of_weights
+from trajfmt.schema.features import OF_ENTRY, OF_WEIGHTS, fits, of_entry, of_weights
 from trajfmt.schema.layout import DTYPES, ParamLayout
 from trajfmt.schema.manifest import (
     MINOR,
@@ -86,10 +86,8 @@ def check(manifest: Manifest, path: object) -> None:
     codec = manifest.codec if isinstance(manifest, FullManifest) else None
     if codec is not None:
         _check_codec(codec, layout, path)
-    where = "the top level"
-    _check_features(
-        manifest.requires_read, of_weights(layout.dtype, codec.name if codec else None), manifest, where, path
-    )
+    needed = of_weights(layout.dtype, codec.name if codec else None)
+    _check_features(manifest.requires_read, needed, OF_WEIGHTS, manifest, "the top level", path)
     regions = Regions(sizes, path)
     entries: Mapping[int, Entry] = numbered(manifest)
     for index, entry in entries.items():
@@ -128,10 +126,15 @@ def _check_shapes(manifest: Manifest, path: object) -> None:
 
 
 def _check_features(
-    listed: Sequence[str], needed: Sequence[str], manifest: Manifest, where: str, path: object
+    listed: Sequence[str],
+    needed: Sequence[str],
+    allowed: Set[str],
+    manifest: Manifest,
+    where: str,
+    path: object,
 ) -> None:
     """Require that the features in use are listed, and no others unless a later version explains them."""
-    if (set(needed) - set(listed)) if manifest.version.minor > MINOR else listed != needed:
+    if not fits(listed, needed, allowed, later=manifest.version.minor > MINOR):
         _invalid(
             f"{where}: `requires_read` must be {list(needed)}, got {list(listed)[:8]}; a bundle of an earlier"
             " draft of the format must be written again",
@@ -141,7 +144,8 @@ def _check_features(
 
 def _check_entry(entry: Entry, manifest: Manifest, index: int, path: object) -> None:
     """Check what the entries of both encodings have."""
-    _check_features(entry.requires_read, of_entry(entry), manifest, f"trajectory {index}", path)
+    where = f"trajectory {index}"
+    _check_features(entry.requires_read, of_entry(entry), OF_ENTRY, manifest, where, path)
     if entry.origin is not None and entry.origin.file >= len(manifest.provenance.sources):
         _invalid(
             f"trajectory {index}: its origin is source {entry.origin.file},"
