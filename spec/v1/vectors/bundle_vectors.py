@@ -24,7 +24,8 @@ from pieces import PIECES
 Vector = tuple[str, Files, dict[str, Any]]
 """Name, files, and the entries of the index: `purpose`, and for an invalid one `reason` and `stage`.
 
-`beside` marks what a reader of weights alone need not look at."""
+`beside` marks what a reader of weights alone need not look at, `foreign` what no writer makes of its
+original weights."""
 
 TINY = [("w", [3])]
 
@@ -123,6 +124,35 @@ def valid() -> Iterator[Vector]:
         if "reason" not in about:
             yield name, files, about
     yield from in_pieces()
+    yield from tolerated()
+
+
+def tolerated() -> Iterator[Vector]:
+    """Yield valid bundles that a reader must accept although no writer makes them."""
+    theta = walk(19, 4, NET, {}, "F32")
+    made = json.loads(convex([{"theta": theta, "knots": [0, 1, 3]}])["expected.json"])["trajectories"][0]["u"]
+    minus = [[-0.0, *row[1:]] if t == 0 else row for t, row in enumerate(made)]
+    files = convex([{"theta": theta, "knots": [0, 1, 3], "u": minus}])
+    yield "convex-minus-zero.mct", files, {"purpose": "u that is -0 at knot 0", "foreign": True}
+    close = [[x + 9e-10 * (t == 2) for x in row] for t, row in enumerate(made)]
+    files = convex([{"theta": theta, "knots": [0, 1, 3], "u": close}])
+    why = "u that differs by slightly less than 1e-9 from what follows from the step norms"
+    yield "convex-close.mct", files, {"purpose": why, "foreign": True}
+    zstd = {"name": "zstd", "chunk": 5}
+    for name, pack, why in (
+        ("window", lambda raw: roomy(raw, window=8), "frames with the largest window, 8 MiB"),
+        ("no-dictionary", lambda raw: roomy(raw, dictionary=0), "frames that name the dictionary 0: none"),
+    ):
+        files = full([walk(9, 3, NET, {}, "F32")], zstd, pack=pack)
+        yield f"full-zstd-{name}.mtt", files, {"purpose": why}
+    files = full([walk(10, 9, NET, {}, "F32")], {"name": "archive", "chunk": 5, "keyframe": 4})
+    manifest = json.loads(files["manifest.json"])
+    chunks = manifest["trajectories"][0]["chunks"]
+    chunks["slopes"] = [slope if i // 2 % 4 >= 2 else 3 for i, slope in enumerate(chunks["slopes"])]
+    why = "codec archive with slopes other than 0 where they have no effect"
+    expected = {"expected.json": files["expected.json"]}
+    files = resealed(files, "theta/00000.h5", files["theta/00000.h5"], chunks=chunks)
+    yield "full-archive-slopes.mtt", {**files, **expected}, {"purpose": why, "foreign": True}
 
 
 def carrying() -> Iterator[Vector]:
@@ -202,6 +232,10 @@ def in_pieces() -> Iterator[Vector]:
     files = convex([one], params=params, dtype="F64")
     why = "two pieces for the larger tensor of a knot; a shard with parts of two knots"
     yield "convex-pieces.mct", files, {"purpose": why}
+    hollow = [("a", [2]), ("none", [0, 3]), ("b", [1])]
+    one = {"theta": walk(21, 3, hollow, {}, "F32"), "knots": [0, 2], "shards": [1, 1, 4]}
+    why = "a shard that holds nothing but a parameter without elements, and no piece"
+    yield "convex-shard-hollow.mct", convex([one], params=hollow), {"purpose": why}
     thetas = [walk(22, 2, params, {}, "F64"), walk(23, 2, params, {}, "F64")]
     why = "two pieces for a timestep, the second one shorter; two trajectories"
     yield "full-pieces.mtt", full(thetas, {"name": "none"}, params=params, dtype="F64"), {"purpose": why}
@@ -218,12 +252,13 @@ def bomb() -> bytes:
     return b"\x28\xb5\x2f\xfd" + bytes([0b11100100]) + struct.pack("<Q", 2**31) + block * 16
 
 
-def roomy(raw: bytes, window: int = 1, dictionary: bool = False) -> bytes:
-    """Return a frame of one raw block, which declares a window of some MiB, or a dictionary of number 7.
+def roomy(raw: bytes, window: int = 1, eighths: int = 0, dictionary: int | None = None) -> bytes:
+    """Return a frame of one raw block, which declares a window of some MiB, or the number of a dictionary.
 
     The checksum is that of a frame by the library: it depends on the content alone.
     """
-    head = bytes([0b10000100 | dictionary, (9 + window.bit_length()) << 3]) + b"\7" * dictionary
+    named = b"" if dictionary is None else bytes([dictionary])
+    head = bytes([0b10000100 | len(named), (9 + window.bit_length()) << 3 | eighths]) + named
     block = struct.pack("<I", len(raw) << 3 | 1)[:3] + raw
     return b"\x28\xb5\x2f\xfd" + head + struct.pack("<I", len(raw)) + block + frame(raw)[-4:]
 
@@ -281,6 +316,8 @@ def invalid() -> Iterator[Vector]:
         "beta-nan": (1, math.nan, "a curve that is not a number"),
         "beta-end": (2, 0.75, "a curve that does not end at the last knot"),
         "beta-start": (0, 0.25, "a curve that does not start at the first knot"),
+        "beta-end-ulp": (2, math.nextafter(1, 0), "a curve that ends one unit below the last knot"),
+        "beta-start-ulp": (0, 5e-324, "a curve that starts one unit above the first knot"),
     }.items():
 
         def bend(u: list, t: int = t, value: float = value) -> None:
@@ -311,7 +348,8 @@ def invalid() -> Iterator[Vector]:
         "chunk-with-tail": (lambda raw: frame(raw) + b"\0\0\0\0", "bytes after the frame"),
         "chunk-two-frames": (lambda raw: frame(raw) + frame(raw), "two frames where one is expected"),
         "chunk-window": (lambda raw: roomy(raw, window=16), "a frame with a window of 16 MiB"),
-        "chunk-dictionary": (lambda raw: roomy(raw, dictionary=True), "a frame that names a dictionary"),
+        "chunk-window-above": (lambda raw: roomy(raw, window=8, eighths=1), "a window of 9 MiB"),
+        "chunk-dictionary": (lambda raw: roomy(raw, dictionary=7), "a frame that names a dictionary"),
         "chunk-not-zstd": (lambda _: b"\0" * 24, "bytes that are no frame"),
     }.items():
         yield f"{name}.mtt", tiny_full(zstd, pack=pack), at("chunk_invalid", "read", why)

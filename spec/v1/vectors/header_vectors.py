@@ -42,6 +42,7 @@ def knots() -> Iterator[tuple[str, str, bytes, bytes, str]]:
         "metadata that are a number",
     )
     yield "header-metadata-null", bad, META, b'{"a":null,"trajfmt":', "metadata that are not text"
+    yield "header-overflow", bad, OFFSETS, b'"data_offsets":[0,1e999]', "an offset beyond float64"
     yield "header-surrogate", bad, META, b'{"a":"\\ud800","trajfmt":', "metadata that are not Unicode"
     yield "header-metadata-twice", bad, HEAD, b'{"__metadata__":{},"__metadata__"', "metadata twice"
     yield "header-fraction", other, OFFSETS, b'"data_offsets":[0,12.0]', "an offset with a fraction"

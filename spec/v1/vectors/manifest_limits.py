@@ -46,9 +46,9 @@ def wide_table(timesteps: int) -> dict[str, Any]:
     return manifest
 
 
-def thin_chunks(size: int) -> dict[str, Any]:
-    """Return a full bundle whose chunks of 10,000 bytes are stored in 10 and `size` bytes."""
-    manifest = put(put(full("zstd"), "parameters.0.shape", [2500]), "codec.chunk", 2500)
+def thin_chunks(size: int, elements: int = 2500) -> dict[str, Any]:
+    """Return a full bundle whose chunks of float32 are stored in 10 and `size` bytes."""
+    manifest = put(put(full("zstd"), "parameters.0.shape", [elements]), "codec.chunk", elements)
     return put(manifest, "trajectories.0.chunks", {"offsets": [512, 600], "sizes": [10, size]})
 
 
@@ -92,6 +92,7 @@ def limits() -> Iterator[Case]:
     wide["files"][1]["bytes"] = 960 + 8 * 17 * 2**20
     yield "table-too-large", big, wide, "a table of more than 2^24 elements"
     yield "expansion-beyond", big, thin_chunks(9), "chunks that expand to more than 1,000 times their bytes"
+    yield "expansion-just-beyond", big, thin_chunks(10, 2501), "20,008 bytes from 20"
 
 
 def overlaps() -> Iterator[Case]:

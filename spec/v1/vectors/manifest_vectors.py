@@ -99,7 +99,7 @@ def valid() -> Iterator[Vector]:
 def invalid() -> Iterator[Vector]:
     """Yield the invalid manifests."""
     broken = (broken_json, versions, structure, paths, references, sizes, codecs, shards, carried, digests)
-    facts = (manifest_facts.models, manifest_facts.limits, manifest_facts.order)
+    facts = (manifest_facts.models, manifest_facts.facts, manifest_facts.limits, manifest_facts.order)
     broken = (*broken, minor_vectors.invalid, *facts)
     for group in (*broken, checksums, limits, overlaps):
         for name, reason, data, why in group():
@@ -132,6 +132,8 @@ def broken_json() -> Iterator[Case]:
     yield "nested-open", bad, half + b',"x_a":' + b"[" * 5000, "5,000 levels that do not close"
     yield "nested-deep", bad, deep, "1,500 levels in a place for plain values"
     yield "digits", bad, half + b',"x_a":' + b"9" * 4500 + b"}", "an integer of 4,500 digits"
+    large = good.replace(b'"provenance":{}', b'"provenance":{"recipe":{"a":1' + b"0" * 309 + b"}}")
+    yield "integer-overflow", bad, large, "an integer beyond float64 where any number is allowed"
     yield "top-level-list", "not_a_bundle", b"[]\n", "JSON that is no object"
 
 
