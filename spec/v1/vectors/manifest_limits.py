@@ -108,6 +108,15 @@ def overlaps() -> Iterator[Case]:
     yield "knots-shared", odd, {**c, "trajectories": c["trajectories"] * 2}, "one file of knots for two"
     yield "theta-shared", odd, {**n, "trajectories": n["trajectories"] * 2}, "one file of weights for two"
     e, s = everything(), sharded()
+    twin = {
+        **e["trajectories"][0],
+        "buffers": e["trajectories"][0]["file"],
+        "file": "knots/00001.safetensors",
+    }
+    swapped = {**e, "files": [*e["files"], {**e["files"][1], "path": twin["file"]}]}
+    swapped["trajectories"] = [*e["trajectories"], twin]
+    why = "a file that holds knots of one trajectory and module buffers of another"
+    yield "buffers-as-other-knots", odd, swapped, why
     yield "buffers-as-knots", big, put(e, f"{t}.buffers", e[t.split(".")[0]][0]["file"]), "knots as buffers"
     two = {**s["trajectories"][0], "shards": s["trajectories"][0]["shards"][::-1]}
     yield "shards-shared", odd, {**s, "trajectories": [s["trajectories"][0], two]}, "shards of two"
