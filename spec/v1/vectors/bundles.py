@@ -95,7 +95,7 @@ def interpolate(
     for k, (_, members) in enumerate(layers):
         x = (1 - eta) * u[n][k] + eta * u[n + 1][k] if 0 < eta < 1 else u[n + int(eta)][k]
         s = 0 if free else min(math.floor(x), len(knots) - 2)
-        w = x - s
+        w = x if free else min(max(x - s, 0.0), 1.0)
         for start, stop in (spans(params)[p] for p in members):
             a, b = knots[s][start:stop], knots[s + 1][start:stop]
             mixed = (1 - w) * a.astype(np.float64) + w * b.astype(np.float64)

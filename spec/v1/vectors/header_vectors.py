@@ -58,6 +58,13 @@ def buffers() -> Iterator[tuple[str, str, bytes, bytes, str]]:
     yield "buffers-name-empty", other, b'/n"', b'/"', "a name that is empty"
     yield "buffers-name-long", other, b'/n"', long, "a name of 1,025 characters"
     yield "buffers-name-bare", other, b'"00002/n"', b'"n"', "a name without a timestep"
+    yield (
+        "buffers-bytes",
+        other,
+        b'"shape":[2]',
+        b'"shape":[3]',
+        "more elements than bytes, at every timestep",
+    )
     yield "buffers-time-spelled", other, b'"00002/', b'"2/', "a timestep of one digit"
     yield "buffers-key", other, b'"shape":[2]', b'"x":1,"shape":[2]', "a key more in an entry"
     yield "buffers-dimensions", other, b'"shape":[2]', b'"shape":[1,1,1,1,1,1,1,1,2]', "nine dimensions"

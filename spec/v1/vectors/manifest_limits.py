@@ -12,6 +12,10 @@ Case = tuple[str, str, "bytes | dict[str, Any]", str]
 
 def allowed() -> Iterator[tuple[str, dict[str, Any], str]]:
     """Yield valid manifests at a limit: name, manifest, purpose."""
+    inside = put(
+        put(full("zstd"), "trajectories.0.chunks.sizes.1", 0), "trajectories.0.chunks.offsets.1", 520
+    )
+    yield "chunk-hollow", inside, "a chunk without bytes inside another: they have no byte in common"
     yield "timesteps-most", long_theta(2**20), "1,048,576 timesteps"
     yield "gram-largest", long_gram(256), "a Gram matrix at T = 256"
     yield "table-largest", wide_table(2**20), "a table of 2^24 elements"
