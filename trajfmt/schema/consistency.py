@@ -99,6 +99,7 @@ def check(manifest: Manifest, path: object) -> None:
             _check_full(entry, codec, layout, index, path)
         _check_pieces(entry, index, path)
         _check_files(entry, regions, index)
+    regions.check_shared()
     for index, entry in entries.items():
         if entry.buffers is not None:
             regions.claim_file(entry.buffers, index)
@@ -171,6 +172,8 @@ def _check_files(entry: Entry, regions: Regions, index: int) -> None:
         regions.require(name, index)
     for name in [*entry.weight_files, *([] if entry.buffers is None else [entry.buffers])]:
         regions.own(name, index)
+    if entry.pieces is not None:
+        regions.share(entry.pieces.file)
 
 
 def _check_pieces(entry: Entry, index: int, path: object) -> None:
@@ -189,7 +192,6 @@ def _claim_pieces(entry: Entry, layout: ParamLayout, regions: Regions, index: in
         return
     count = Pieces.of(entry, layout, entry.pieces.size).count
     regions.claim(entry.pieces.file, entry.pieces.data, count * DIGEST, index)
-    regions.share(entry.pieces.file)
 
 
 def _check_convex(entry: ConvexEntry, layout: ParamLayout, index: int, path: object) -> None:

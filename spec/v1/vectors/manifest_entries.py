@@ -96,6 +96,8 @@ def digests() -> Iterator[Case]:
     yield "pieces-in-h5", odd, put(c, f"{p}.file", "tables/00000.h5"), "digests in an HDF5 file"
     within = put(put(c, f"{p}.file", "knots/00000.safetensors"), f"{p}.data", 8)
     yield "pieces-in-weights", odd, within, "digests in the header of a file of knots"
+    far = put(within, f"{p}.data", 2000)
+    yield "pieces-in-weights-beyond", odd, far, "the same, and they end after the file: the file goes first"
     yield "pieces-beyond-file", big, put(c, f"{p}.data", 129), "digests that end after their file"
     short = put(in_pieces("zstd"), "files.0.bytes", 128 + 32 * 3)
     yield "pieces-too-few", big, short, "three digests for four chunks"
