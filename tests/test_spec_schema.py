@@ -34,6 +34,7 @@ BY_TEXT = {
     "nan": "Python's json.loads takes it",
     "infinity": "Python's json.loads takes it",
     "number-overflow": "1e999 has become infinity",
+    "integer-overflow": "Python's json.loads has integers of any size",
     "duplicate-key": "the first value is gone",
     "duplicate-key-escaped": "the first value is gone",
     "duplicate-key-private": "the first value is gone",

@@ -181,7 +181,7 @@ def test_programs_beside_the_vectors_are_independent() -> None:
     assert all("trajfmt" not in imports(program) for program in programs)
     reader = VECTORS / "read.py"
     assert imports(reader) - sys.stdlib_module_names == {"numpy", "zstandard"}
-    assert len(reader.read_text().splitlines()) <= 220
+    assert len(reader.read_text().splitlines()) <= 240
 
 
 def test_vectors_stay_small() -> None:

@@ -275,7 +275,8 @@ def test_one_page_reader_is_a_weights_reader(case: dict[str, Any], tmp_path: Pat
 
     def use() -> None:
         manifest = module["manifest_of"](bundle)
-        for index, entry in enumerate(manifest["trajectories"] if case["kind"] == "bundle" else []):
+        read = case["kind"] == "bundle" or not case["valid"]  # the files of a manifest do not exist
+        for index, entry in enumerate(manifest["trajectories"] if read else []):
             for t in (0, entry["timesteps"] - 1):
                 module["weights"](bundle, index, t)
 
@@ -357,6 +358,32 @@ def test_named_pipe_is_refused_without_blocking(bundle_copy: Path) -> None:
     (bundle_copy / "tables/00000.h5").unlink()
     os.mkfifo(bundle_copy / "tables/00000.h5")
     assert refusals(bundle_copy) == {"path_unsafe"}
+
+
+def test_folder_and_file_in_the_place_of_each_other(bundle_copy: Path) -> None:
+    """A folder where a file is listed is unsafe, and below what is no folder there is no file."""
+    file = bundle_copy / "knots/00000.safetensors"
+    file.unlink()
+    file.mkdir()
+    assert refusals(bundle_copy) == {"path_unsafe"}
+    shutil.rmtree(bundle_copy / "knots")
+    (bundle_copy / "knots").write_bytes(b"")
+    assert refusals(bundle_copy) == {"file_missing"}
+    (bundle_copy / "knots").unlink()
+    os.mkfifo(bundle_copy / "knots")
+    assert refusals(bundle_copy) == {"file_missing"}
+
+
+def test_folder_is_no_manifest(bundle_copy: Path) -> None:
+    """Something is called manifest.json, so it is not taken for another folder; but it is no file."""
+    (bundle_copy / "manifest.json").unlink()
+    (bundle_copy / "manifest.json").mkdir()
+    with pytest.raises(UnsafeError) as caught:
+        trajfmt.open(bundle_copy)
+    assert caught.value.reason == "path_unsafe"
+    module = runpy.run_path(str(FOLDER / "read.py"))
+    with pytest.raises(module["RefusalError"], match="path_unsafe"):
+        module["manifest_of"](bundle_copy)
 
 
 def test_linked_manifest_is_refused(bundle_copy: Path) -> None:

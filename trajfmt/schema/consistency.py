@@ -8,13 +8,13 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Final, NoReturn
 
 from trajfmt.codecs.table import CODECS
 from trajfmt.errors import CorruptError, UnsafeError
 from trajfmt.schema.canonical import MAX_INTEGER
-from trajfmt.schema.features import of_entry, of_weights
+from trajfmt.schema.features import OF_ENTRY, OF_WEIGHTS, fits, of_entry, of_weights
 from trajfmt.schema.layout import DTYPES, ParamLayout
 from trajfmt.schema.manifest import (
     MINOR,
@@ -86,10 +86,8 @@ def check(manifest: Manifest, path: object) -> None:
     codec = manifest.codec if isinstance(manifest, FullManifest) else None
     if codec is not None:
         _check_codec(codec, layout, path)
-    where = "the top level"
-    _check_features(
-        manifest.requires_read, of_weights(layout.dtype, codec.name if codec else None), manifest, where, path
-    )
+    needed = of_weights(layout.dtype, codec.name if codec else None)
+    _check_features(manifest.requires_read, needed, OF_WEIGHTS, manifest, "the top level", path)
     regions = Regions(sizes, path)
     entries: Mapping[int, Entry] = numbered(manifest)
     for index, entry in entries.items():
@@ -101,6 +99,7 @@ def check(manifest: Manifest, path: object) -> None:
             _check_full(entry, codec, layout, index, path)
         _check_pieces(entry, index, path)
         _check_files(entry, regions, index)
+    regions.check_shared()
     for index, entry in entries.items():
         if entry.buffers is not None:
             regions.claim_file(entry.buffers, index)
@@ -128,10 +127,15 @@ def _check_shapes(manifest: Manifest, path: object) -> None:
 
 
 def _check_features(
-    listed: Sequence[str], needed: Sequence[str], manifest: Manifest, where: str, path: object
+    listed: Sequence[str],
+    needed: Sequence[str],
+    allowed: Set[str],
+    manifest: Manifest,
+    where: str,
+    path: object,
 ) -> None:
     """Require that the features in use are listed, and no others unless a later version explains them."""
-    if (set(needed) - set(listed)) if manifest.version.minor > MINOR else listed != needed:
+    if not fits(listed, needed, allowed, later=manifest.version.minor > MINOR):
         _invalid(
             f"{where}: `requires_read` must be {list(needed)}, got {list(listed)[:8]}; a bundle of an earlier"
             " draft of the format must be written again",
@@ -141,7 +145,8 @@ def _check_features(
 
 def _check_entry(entry: Entry, manifest: Manifest, index: int, path: object) -> None:
     """Check what the entries of both encodings have."""
-    _check_features(entry.requires_read, of_entry(entry), manifest, f"trajectory {index}", path)
+    where = f"trajectory {index}"
+    _check_features(entry.requires_read, of_entry(entry), OF_ENTRY, manifest, where, path)
     if entry.origin is not None and entry.origin.file >= len(manifest.provenance.sources):
         _invalid(
             f"trajectory {index}: its origin is source {entry.origin.file},"
@@ -167,6 +172,8 @@ def _check_files(entry: Entry, regions: Regions, index: int) -> None:
         regions.require(name, index)
     for name in [*entry.weight_files, *([] if entry.buffers is None else [entry.buffers])]:
         regions.own(name, index)
+    if entry.pieces is not None:
+        regions.share(entry.pieces.file)
 
 
 def _check_pieces(entry: Entry, index: int, path: object) -> None:
@@ -185,7 +192,6 @@ def _claim_pieces(entry: Entry, layout: ParamLayout, regions: Regions, index: in
         return
     count = Pieces.of(entry, layout, entry.pieces.size).count
     regions.claim(entry.pieces.file, entry.pieces.data, count * DIGEST, index)
-    regions.share(entry.pieces.file)
 
 
 def _check_convex(entry: ConvexEntry, layout: ParamLayout, index: int, path: object) -> None:

@@ -6,13 +6,13 @@ The number `minor` of a version never decides whether a bundle can be read. A ma
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence, Set
 from typing import Final
 
 from trajfmt.codecs.table import CODECS
 from trajfmt.schema.entries import ConvexEntry, Entry
 
-__all__ = ["KNOWN", "of_entry", "of_weights", "unknown"]
+__all__ = ["KNOWN", "OF_ENTRY", "OF_WEIGHTS", "fits", "of_entry", "of_weights", "unknown"]
 
 _DTYPES: Final = {"F16": "dtype.F16", "BF16": "dtype.BF16"}
 """Item types that not every language has."""
@@ -23,7 +23,13 @@ _BUFFERS: Final = "buffers"
 
 _CODECS: Final = [codec.feature for codec in CODECS.values() if codec.feature]
 
-KNOWN: Final = frozenset([*_DTYPES.values(), *_CODECS, _SHARDS, _FREE, _BUFFERS])
+OF_WEIGHTS: Final = frozenset([*_DTYPES.values(), *_CODECS])
+"""The features that the top level lists."""
+
+OF_ENTRY: Final = frozenset([_SHARDS, _FREE, _BUFFERS])
+"""The features that an entry lists."""
+
+KNOWN: Final = OF_WEIGHTS | OF_ENTRY
 """Every feature that this library can read."""
 
 
@@ -50,3 +56,17 @@ def of_entry(entry: Entry) -> list[str]:
 def unknown(listed: Iterable[object]) -> list[str]:
     """Return the features in a list that this library does not know."""
     return [name for name in listed if isinstance(name, str) and name not in KNOWN]
+
+
+def fits(listed: Sequence[str], needed: Sequence[str], allowed: Set[str], *, later: bool) -> bool:
+    """Return whether a list of features is right: what is in use, each once and in order.
+
+    Args:
+        listed: the list, of features that this library knows.
+        needed: the features in use, in order.
+        allowed: the features that belong in this list.
+        later: whether the bundle has a later version, which may use further features of this list.
+    """
+    if not later:
+        return list(listed) == list(needed)
+    return list(listed) == sorted(set(listed)) and set(needed) <= set(listed) <= allowed

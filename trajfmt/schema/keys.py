@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.inspect import ListType, StructType, Type, UnionType
 
-__all__ = ["merge", "sift", "unknown"]
+__all__ = ["keys_of", "merge", "sift", "unknown"]
 
 INTERNAL: Final = frozenset({"extensions", "refused", "unread"})
 """Fields of the types that are not keys of the JSON."""
@@ -23,9 +23,11 @@ objects; None for a value that is not an object of the format."""
 
 
 @cache
-def keys_of(kind: type) -> Keys:
-    """Return the known keys of a type and of all types below it."""
-    return _keys(msgspec.inspect.type_info(kind))
+def keys_of(kind: type) -> dict[str, Any]:
+    """Return the known keys of a type of objects, each with those of the objects below it."""
+    keys = _keys(msgspec.inspect.type_info(kind))
+    assert isinstance(keys, dict)
+    return keys
 
 
 def _keys(info: Type) -> Keys:
@@ -53,9 +55,7 @@ def sift(value: Any, kind: type, *, drop: bool, also: frozenset[str] = frozenset
     Raises:
         ValueError: the value of a known key is null.
     """
-    keys = keys_of(kind)
-    assert isinstance(keys, dict)
-    return _sift(value, keys | dict.fromkeys(also), drop)
+    return _sift(value, keys_of(kind) | dict.fromkeys(also), drop)
 
 
 def _sift(value: Any, keys: Keys, drop: bool) -> Any:

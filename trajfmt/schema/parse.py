@@ -12,9 +12,10 @@ import msgspec
 
 from trajfmt.errors import CorruptError, NotABundleError, UnsafeError
 from trajfmt.schema import features
+from trajfmt.schema.canonical import MAX_INTEGER
 from trajfmt.schema.checksum import KEY, is_checksum, matches
 from trajfmt.schema.consistency import MAX_PATH, PATH, check
-from trajfmt.schema.keys import sift, unknown
+from trajfmt.schema.keys import keys_of, sift, unknown
 from trajfmt.schema.manifest import (
     FORMAT,
     MAJOR,
@@ -37,6 +38,9 @@ _KINDS: Final[dict[str, type[ConvexManifest] | type[FullManifest]]] = {
     "convex": ConvexManifest,
     "full": FullManifest,
 }
+
+_TOP_KEYS: Final = frozenset(key for kind in _KINDS.values() for key in keys_of(kind))
+"""The keys of both encodings. They are known in every version, also where they do not belong."""
 
 
 def parse(data: bytes, *, path: object = None) -> Manifest:
@@ -93,13 +97,18 @@ def _check_version(raw: object, path: object) -> None:
     version = raw.get("version")
     if isinstance(version, dict):
         major, minor = version.get("major"), version.get("minor")
-        if type(major) is int and type(minor) is int and major != MAJOR:
+        if _is_count(major) and _is_count(minor) and major != MAJOR:
             raise NotABundleError(
                 "unknown_version",
                 f"written in format version {major}.{minor}, but this library reads version {MAJOR};"
                 " install a newer trajfmt",
                 path=path,
             )
+
+
+def _is_count(value: object) -> bool:
+    """Return whether a value is a *count* of the specification, which `true` is not."""
+    return type(value) is int and 0 <= value <= MAX_INTEGER
 
 
 def _check_checksum(raw: dict[str, Any], data: bytes, path: object) -> None:
@@ -147,7 +156,7 @@ def _converted(raw: dict[str, Any]) -> Manifest:
     """
     encoding, version = raw.get("encoding"), raw.get("version")
     kind = _KINDS.get(encoding) if isinstance(encoding, str) else None
-    newer = isinstance(version, dict) and type(version.get("minor")) is int and version["minor"] > MINOR
+    newer = isinstance(version, dict) and _is_count(version.get("minor")) and version["minor"] > MINOR
     extensions = {key: raw.pop(key) for key in [key for key in raw if key.startswith("x_")]}
     refused, entries = {}, raw.get("trajectories")
     if isinstance(entries, list):
@@ -159,6 +168,8 @@ def _converted(raw: dict[str, Any]) -> Manifest:
         raw["provenance"] = {key: value for key, value in provenance.items() if _is_fact(key, value)}
     unread = unknown(raw.get("provenance"), Provenance)
     if kind is not None:
+        if foreign := set(raw) & (_TOP_KEYS - keys_of(kind).keys()):
+            raise ValueError(f"`{foreign.pop()}` is no key of the encoding `{encoding}`")
         if odd := {"extensions", "refused", "unread"} & set(() if newer else raw):
             raise ValueError(f"unknown key `{odd.pop()}`; private keys must start with `x_`")
         raw = sift(raw, kind, drop=newer, also=frozenset({"encoding"}))

@@ -62,8 +62,22 @@ class Regions:
             )
 
     def share(self, name: str) -> None:
-        """Record that several trajectories may use a file, which `check` then requires to hold no weights."""
+        """Record that several trajectories may use a file. `check_shared` requires that it has no weights."""
         self._shared.add(name)
+
+    def check_shared(self) -> None:
+        """Require that no shared file holds weights or module buffers, when all of these are recorded.
+
+        Raises:
+            CorruptError: a shared file does.
+        """
+        for name in sorted(self._shared & self._owners.keys()):
+            raise CorruptError(
+                "manifest_inconsistent",
+                f"the digests of pieces must not be in the file {name!r}, which trajectory"
+                f" {self._owners[name]} uses",
+                path=self._path,
+            )
 
     def claim(self, name: str, start: int, nbytes: int, index: int) -> None:
         """Claim `nbytes` bytes of a file from `start` on for trajectory `index`.
@@ -104,19 +118,11 @@ class Regions:
         self._claims.setdefault(name, []).append((starts[kept], stops[kept]))
 
     def check(self) -> None:
-        """Require that no two regions overlap, and that no shared file holds weights or module buffers.
+        """Require that no two regions overlap.
 
         Raises:
-            CorruptError: a shared file does.
             UnsafeError: two regions overlap.
         """
-        for name in sorted(self._shared & self._owners.keys()):
-            raise CorruptError(
-                "manifest_inconsistent",
-                f"the digests of pieces must not be in the file {name!r}, which trajectory"
-                f" {self._owners[name]} uses",
-                path=self._path,
-            )
         for name, pairs in self._single.items():
             both = np.array(pairs, np.int64)
             self._claims.setdefault(name, []).append((both[:, 0], both[:, 1]))

@@ -5,7 +5,9 @@ Owns the numbers of section 6.4: near ties, subnormal numbers, zeros with a sign
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -45,6 +47,39 @@ def near_ties(dtype: str) -> np.ndarray:
     return np.array([first, last]).astype(ITEM[dtype])
 
 
+def forms(a: float, b: float, eta: float) -> list[float]:
+    """Return x as the text says, and in each form in which other programs compute a mean."""
+    low, high = (1 - eta) * a, eta * b
+    fused = (
+        Fraction(low) + Fraction(eta) * Fraction(b),
+        Fraction(1 - eta) * Fraction(a) + Fraction(high),
+        Fraction(a) + Fraction(eta) * Fraction(b - a),
+    )
+    return [low + high, a + eta * (b - a), *map(float, fused)]
+
+
+def telling(u: list[list[float]], count: int) -> list[float]:
+    """Return some t at which x of the first layer has bits that no other form has."""
+    found, state = [], 1
+    while len(found) < count:
+        state = (state * 6364136223846793005 + 1442695040888963407) % 2**64
+        t = 1 + (state >> 11) / 2.0**53 * (len(u) - 3)
+        n = int(t)
+        right, *others = forms(u[n][0], u[n + 1][0], t - n)
+        if right not in others:
+            found.append(t)
+    return found
+
+
+def pinned() -> Files:
+    """Return a bundle whose first element is x itself: it is 0 at the first knot, and 1 at the second."""
+    theta = uneven(53, 6, "F64")
+    theta[0, :6], theta[-1, :6] = 0.0, 1.0
+    one = {"theta": theta, "knots": [0, 5]}
+    u = json.loads(convex([one], params=NET, dtype="F64")["expected.json"])["trajectories"][0]["u"]
+    return convex([{**one, "at": telling(u, 6)}], params=NET, dtype="F64")
+
+
 def valid() -> Iterator[tuple[str, Files, dict[str, Any]]]:
     """Yield the bundles: name, files, entries of the index."""
     for number, dtype in enumerate(("F64", "F32", "F16", "BF16")):
@@ -65,3 +100,10 @@ def valid() -> Iterator[tuple[str, Files, dict[str, Any]]]:
     wanted = {"theta": theta, "knots": [0, 2], "free": free, "no_norms": True}
     why = "a free table whose results are too large for their type, and become infinite"
     yield "convex-free-overflow.mct", convex([wanted], params=NET, dtype="F16"), {"purpose": why}
+    theta = uneven(43, 3, "BF16")
+    theta[:, 0] = [1e38, 1.0, -3e38]
+    wanted = {"theta": theta, "knots": [0, 2], "free": free, "no_norms": True}
+    why = "a free table whose results are too large for bfloat16, and become infinite"
+    yield "convex-free-overflow-bf16.mct", convex([wanted], params=NET, dtype="BF16"), {"purpose": why}
+    why = "bits of x: neither a + eta (b - a) nor a fused product and sum gives them"
+    yield "convex-bits-x.mct", pinned(), {"purpose": why}

@@ -15,16 +15,19 @@ import arithmetic_vectors
 import header_vectors
 import minor_vectors
 import numpy as np
+import reading_vectors
 import validation_vectors
 from bundles import NET, Files, convex, full, resealed, sha, walk
 from containers import buffer_file, frame
 from header_vectors import swap
 from pieces import PIECES
+from reading_vectors import roomy
 
 Vector = tuple[str, Files, dict[str, Any]]
 """Name, files, and the entries of the index: `purpose`, and for an invalid one `reason` and `stage`.
 
-`beside` marks what a reader of weights alone need not look at."""
+`beside` marks what a reader of weights alone need not look at, `foreign` what no writer makes of its
+original weights."""
 
 TINY = [("w", [3])]
 
@@ -115,96 +118,11 @@ def valid() -> Iterator[Vector]:
     why = "codec archive on 64 bits; zeros, denormal and largest numbers; products that wrap around"
     yield "full-archive-f64.mtt", files, {"purpose": why}
 
-    yield from carrying()
-    yield from imported()
     yield from arithmetic_vectors.valid()
-    yield from unusual()
     for name, files, about in minor_vectors.bundles():
         if "reason" not in about:
             yield name, files, about
-    yield from in_pieces()
-
-
-def carrying() -> Iterator[Vector]:
-    """Yield valid bundles with more than weights, or weights in more than one file."""
-    theta = walk(12, 4, NET, {}, "BF16")
-    files = convex([{"theta": theta, "knots": [0, 1, 3], "gram": True}], dtype="BF16", smooth=True)
-    yield "convex-bf16.mct", files, {"purpose": "bfloat16, smoothed: every number is rounded once"}
-    for codec in ({"name": "none"}, {"name": "archive", "chunk": 4, "keyframe": 3}):
-        files = full([walk(13, 3, NET, {}, "BF16")], codec, dtype="BF16")
-        yield f"full-bf16-{codec['name']}.mtt", files, {"purpose": f"bfloat16, codec {codec['name']}"}
-
-    def state(t: int) -> dict:
-        mean = np.array([t / 4, -t], "<f4")
-        return {"n.steps": np.array(10 * t, "<i8"), "n.mean": mean, "n.on": np.array([[t > 0]], "|b1")}
-
-    more = {"numbers": [0, 10, 25, 26, 1000], "buffers": {t: state(t) for t in (0, 3, 4)}}
-    files = convex(
-        [{"theta": walk(14, 5, NET, {}, "F32"), "knots": [0, 3, 4], **more}],
-        provenance={"timestep": {"kind": "step"}, "known_from": {"timestep": "file"}},
-    )
-    yield (
-        "convex-carrying.mct",
-        files,
-        {"purpose": "numbers of timesteps; buffers of three types at the knots"},
-    )
-    files = full(
-        [walk(15, 3, NET, {}, "F32"), walk(16, 2, NET, {}, "F32")],
-        {"name": "none"},
-        carried={1: {"numbers": [7, 9], "buffers": {t: state(t) for t in (0, 1)}}},
-    )
-    yield "full-carrying.mtt", files, {"purpose": "numbers and buffers of one trajectory of two"}
-    files = convex(
-        [
-            {"theta": walk(17, 4, NET, {}, "F32"), "knots": [0, 2, 3], "shards": [2, 1, 3, 3]},
-            {"theta": walk(18, 3, NET, {}, "F32"), "knots": [0, 2]},
-        ],
-    )
-    why = "knots in four files, cut inside a knot; an index; a trajectory in one file"
-    yield "convex-sharded.mct", files, {"purpose": why}
-
-
-def imported() -> Iterator[Vector]:
-    """Yield valid bundles whose tables come from elsewhere."""
-    files = convex([{"theta": walk(19, 4, NET, {}, "F32"), "knots": [0, 1, 3], "no_norms": True}], pieces=0)
-    yield "convex-no-norms.mct", files, {"purpose": "step norms that are not known; no digests of pieces"}
-    free = [[0.25, 0.0, -0.5], [0.125, 1.0, 0.5], [1.5, 0.5, 2.0], [0.75, 1.0, 0.5]]
-    files = convex([{"theta": walk(20, 4, NET, {}, "F32"), "knots": [0, 3], "no_norms": True, "free": free}])
-    why = "free weights: they fall, leave [0, 1], and do not meet the knots"
-    yield "convex-free.mct", files, {"purpose": why}
-    files = convex([{"theta": walk(20, 4, NET, {}, "F32"), "knots": [0, 3], "free": free}])
-    why = "free weights beside step norms, from which they do not follow"
-    yield "convex-free-norms.mct", files, {"purpose": why}
-
-
-def unusual() -> Iterator[Vector]:
-    """Yield valid bundles with unusual names, shapes and numbers."""
-    params = [("__proto__", [2]), ("none", [0, 3]), ("constructor", []), ("\U0001f600/\xe4", [1, 1])]
-    carried = {t: {"__proto__": np.array([t], "<f4"), "toString": np.array(-t, "<i8")} for t in (0, 3)}
-    theta = walk(23, 4, params, {}, "F32")
-    files = convex([{"theta": theta, "knots": [0, 3], "buffers": carried}], params=params)
-    why = "names that objects of JavaScript have, names beyond ASCII, a parameter without elements"
-    yield "convex-names.mct", files, {"purpose": why}
-    theta = walk(24, 3, TINY, {}, "F64")
-    theta[1] = [-0.0, 5e-324, -1.7976931348623157e308]
-    files = full([theta], {"name": "none"}, params=TINY, dtype="F64")
-    wide = [("w", [150])]
-    chunked = full([walk(25, 2, wide, {}, "F32")], {"name": "zstd", "chunk": 100}, params=wide)
-    why = "chunks of 400 bytes, whose frames state their size in two bytes, less 256"
-    yield "full-zstd-wide.mtt", chunked, {"purpose": why}
-    yield "full-none-f64.mtt", files, {"purpose": "F64: minus zero, the smallest and the largest number"}
-
-
-def in_pieces() -> Iterator[Vector]:
-    """Yield valid bundles whose stored timesteps have several pieces."""
-    params = [("w", [140]), ("b", [7])]
-    one = {"theta": walk(21, 3, params, {}, "F64"), "knots": [0, 2], "shards": [1, 2, 1]}
-    files = convex([one], params=params, dtype="F64")
-    why = "two pieces for the larger tensor of a knot; a shard with parts of two knots"
-    yield "convex-pieces.mct", files, {"purpose": why}
-    thetas = [walk(22, 2, params, {}, "F64"), walk(23, 2, params, {}, "F64")]
-    why = "two pieces for a timestep, the second one shorter; two trajectories"
-    yield "full-pieces.mtt", full(thetas, {"name": "none"}, params=params, dtype="F64"), {"purpose": why}
+    yield from reading_vectors.valid()
 
 
 def flipped(data: bytes, position: int) -> bytes:
@@ -216,16 +134,6 @@ def bomb() -> bytes:
     """Return a zstd frame that declares 2 GiB in a few bytes: run-length blocks of 128 KiB."""
     block = struct.pack("<I", 131072 << 3 | 1 << 1)[:3] + b"\0"
     return b"\x28\xb5\x2f\xfd" + bytes([0b11100100]) + struct.pack("<Q", 2**31) + block * 16
-
-
-def roomy(raw: bytes, window: int = 1, dictionary: bool = False) -> bytes:
-    """Return a frame of one raw block, which declares a window of some MiB, or a dictionary of number 7.
-
-    The checksum is that of a frame by the library: it depends on the content alone.
-    """
-    head = bytes([0b10000100 | dictionary, (9 + window.bit_length()) << 3]) + b"\7" * dictionary
-    block = struct.pack("<I", len(raw) << 3 | 1)[:3] + raw
-    return b"\x28\xb5\x2f\xfd" + head + struct.pack("<I", len(raw)) + block + frame(raw)[-4:]
 
 
 def invalid() -> Iterator[Vector]:
@@ -281,6 +189,8 @@ def invalid() -> Iterator[Vector]:
         "beta-nan": (1, math.nan, "a curve that is not a number"),
         "beta-end": (2, 0.75, "a curve that does not end at the last knot"),
         "beta-start": (0, 0.25, "a curve that does not start at the first knot"),
+        "beta-end-ulp": (2, math.nextafter(1, 0), "a curve that ends one unit below the last knot"),
+        "beta-start-ulp": (0, 5e-324, "a curve that starts one unit above the first knot"),
     }.items():
 
         def bend(u: list, t: int = t, value: float = value) -> None:
@@ -311,7 +221,8 @@ def invalid() -> Iterator[Vector]:
         "chunk-with-tail": (lambda raw: frame(raw) + b"\0\0\0\0", "bytes after the frame"),
         "chunk-two-frames": (lambda raw: frame(raw) + frame(raw), "two frames where one is expected"),
         "chunk-window": (lambda raw: roomy(raw, window=16), "a frame with a window of 16 MiB"),
-        "chunk-dictionary": (lambda raw: roomy(raw, dictionary=True), "a frame that names a dictionary"),
+        "chunk-window-above": (lambda raw: roomy(raw, window=8, eighths=1), "a window of 9 MiB"),
+        "chunk-dictionary": (lambda raw: roomy(raw, dictionary=7), "a frame that names a dictionary"),
         "chunk-not-zstd": (lambda _: b"\0" * 24, "bytes that are no frame"),
     }.items():
         yield f"{name}.mtt", tiny_full(zstd, pack=pack), at("chunk_invalid", "read", why)

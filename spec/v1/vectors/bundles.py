@@ -95,7 +95,7 @@ def interpolate(
     for k, (_, members) in enumerate(layers):
         x = (1 - eta) * u[n][k] + eta * u[n + 1][k] if 0 < eta < 1 else u[n + int(eta)][k]
         s = 0 if free else min(math.floor(x), len(knots) - 2)
-        w = x - s
+        w = x if free else min(max(x - s, 0.0), 1.0)
         for start, stop in (spans(params)[p] for p in members):
             a, b = knots[s][start:stop], knots[s + 1][start:stop]
             mixed = (1 - w) * a.astype(np.float64) + w * b.astype(np.float64)
@@ -163,7 +163,7 @@ def convex(
         theta, times, origin = wanted["theta"], wanted["knots"], wanted.get("origin")
         norms = step_norms(theta, params, layers)
         free = "free" in wanted
-        u = wanted["free"] if free else curve(norms, times)
+        u = wanted.get("free") or wanted.get("u") or curve(norms, times)
         arrays = {"u": [list(row) for row in u], "step_norms": norms}
         if wanted.get("no_norms"):
             del arrays["step_norms"]
@@ -249,9 +249,12 @@ def carry(files: Files, index: int, entry: dict, wanted: dict) -> dict:
     if "buffers" in wanted:
         entry["buffers"] = f"buffers/{index:05d}.safetensors"
         files[entry["buffers"]] = buffer_file(wanted["buffers"])
+        stored = list(wanted["buffers"])
+        between = [t for a, b in itertools.pairwise(stored) for t in (a + 0.5, b - 0.125, b - 1) if t > a]
         answers["buffers"] = [
             {"t": t, "values": {name: array.tolist() for name, array in arrays.items()}}
-            for t, arrays in wanted["buffers"].items()
+            for t in sorted([*stored, *(between if "knots" in entry else [])])
+            for arrays in [wanted["buffers"][max(s for s in stored if s <= t)]]
         ]
     return answers
 

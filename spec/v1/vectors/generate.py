@@ -50,15 +50,22 @@ OF_WEIGHTS = {
 }
 """Reasons for which a reader of weights refuses what would harm it or give wrong weights."""
 
+BEYOND_FILE = {
+    *("data-beyond-file", "theta-beyond-file", "shape-beyond-file", "timesteps-beyond-file"),
+    *("u-beyond-file", "shard-beyond-file", "chunk-beyond-file", "chunk-size-beyond-file"),
+}
+"""Manifests by which a reader of weights would read outside of a file."""
+
 
 def classes(entry: dict) -> list[str]:
     """Return the conformance classes that a vector is for; see section 1.1 of `spec.md`."""
-    stage, beside = entry.get("stage"), entry.pop("beside", False)
+    stage, beside, foreign = entry.get("stage"), entry.pop("beside", False), entry.pop("foreign", False)
     if stage == "validate":
         return ["validator"]
     weights = entry["valid"] or (entry["reason"] in OF_WEIGHTS and stage != "verify")
+    weights = weights or entry["name"] in BEYOND_FILE
     found = ["weights"] if weights and not beside else []
-    writer = entry["valid"] and (entry.get("canonical") or entry["kind"] == "bundle")
+    writer = entry["valid"] and (entry.get("canonical") or entry["kind"] == "bundle") and not foreign
     return [*found, "full", "validator", *(["writer"] if writer and "minor" not in entry["name"] else [])]
 
 

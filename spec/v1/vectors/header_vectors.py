@@ -42,6 +42,7 @@ def knots() -> Iterator[tuple[str, str, bytes, bytes, str]]:
         "metadata that are a number",
     )
     yield "header-metadata-null", bad, META, b'{"a":null,"trajfmt":', "metadata that are not text"
+    yield "header-overflow", bad, OFFSETS, b'"data_offsets":[0,1e999]', "an offset beyond float64"
     yield "header-surrogate", bad, META, b'{"a":"\\ud800","trajfmt":', "metadata that are not Unicode"
     yield "header-metadata-twice", bad, HEAD, b'{"__metadata__":{},"__metadata__"', "metadata twice"
     yield "header-fraction", other, OFFSETS, b'"data_offsets":[0,12.0]', "an offset with a fraction"
@@ -57,6 +58,13 @@ def buffers() -> Iterator[tuple[str, str, bytes, bytes, str]]:
     yield "buffers-name-empty", other, b'/n"', b'/"', "a name that is empty"
     yield "buffers-name-long", other, b'/n"', long, "a name of 1,025 characters"
     yield "buffers-name-bare", other, b'"00002/n"', b'"n"', "a name without a timestep"
+    yield (
+        "buffers-bytes",
+        other,
+        b'"shape":[2]',
+        b'"shape":[3]',
+        "more elements than bytes, at every timestep",
+    )
     yield "buffers-time-spelled", other, b'"00002/', b'"2/', "a timestep of one digit"
     yield "buffers-key", other, b'"shape":[2]', b'"x":1,"shape":[2]', "a key more in an entry"
     yield "buffers-dimensions", other, b'"shape":[2]', b'"shape":[1,1,1,1,1,1,1,1,2]', "nine dimensions"

@@ -24,11 +24,20 @@ def shards() -> Iterator[Case]:
     )
     twice = put(s, f"{t}.shards.1.file", first[0]["file"])
     yield "shards-twice", odd, twice, "two shards in one file"
-    both = put(c, f"{t}.shards", [{"file": "knots/00000.safetensors", "data": 192, "tensors": 2}])
-    yield "shards-and-file", odd, both, "a file of knots and shards too"
+    whole = convex()["trajectories"][0]
+    for name, keys in (("file", ("file", "data")), ("file-alone", ("file",)), ("data-alone", ("data",))):
+        both = {**s["trajectories"][0], **{key: whole[key] for key in keys}}
+        listed = [*c["files"][:1], *s["files"]]
+        yield (
+            f"shards-and-{name}",
+            odd,
+            {**s, "files": listed, "trajectories": [both]},
+            f"shards and {keys[0]} too",
+        )
     neither = without_file(c, "file", "data")
     yield "knots-nowhere", odd, neither, "neither a file of knots nor shards"
     yield "data-nowhere", odd, without_file(c, "data"), "a file of knots without the place in it"
+    yield "file-nowhere", odd, without_file(c, "file"), "a place of knots without the file"
     yield "shards-none", "manifest_invalid", put(s, f"{t}.shards", []), "no shard"
     yield "shard-empty", "manifest_invalid", put(s, f"{t}.shards.0.tensors", 0), "a shard without tensors"
     yield "shard-beyond-file", big, put(s, f"{t}.shards.1.data", 129), "a shard that ends after its file"
@@ -69,7 +78,7 @@ def digests() -> Iterator[Case]:
     odd, bad, big, c = "manifest_inconsistent", "manifest_invalid", "size_overflow", in_pieces()
     p = "trajectories.0.pieces"
     for name, size, why in (
-        ("odd", 1000, "no power of two"),
+        ("odd", 1536, "no power of two"),
         ("small", 512, "less than 1 KiB"),
         ("large", 2**24, "more than 8 MiB"),
         ("zero", 0, "0"),
@@ -87,6 +96,8 @@ def digests() -> Iterator[Case]:
     yield "pieces-in-h5", odd, put(c, f"{p}.file", "tables/00000.h5"), "digests in an HDF5 file"
     within = put(put(c, f"{p}.file", "knots/00000.safetensors"), f"{p}.data", 8)
     yield "pieces-in-weights", odd, within, "digests in the header of a file of knots"
+    far = put(within, f"{p}.data", 2000)
+    yield "pieces-in-weights-beyond", odd, far, "the same, and they end after the file: the file goes first"
     yield "pieces-beyond-file", big, put(c, f"{p}.data", 129), "digests that end after their file"
     short = put(in_pieces("zstd"), "files.0.bytes", 128 + 32 * 3)
     yield "pieces-too-few", big, short, "three digests for four chunks"

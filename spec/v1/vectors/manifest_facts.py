@@ -44,6 +44,25 @@ def models() -> Iterator[Case]:
         yield f"model-{name}", "manifest_invalid", about(model=model), why
 
 
+def facts() -> Iterator[Case]:
+    """Yield facts of a wrong type."""
+    for name, about_experts, why in [
+        ("eps-text", {"preprocessing": {"kind": "zca", "eps": "0.1"}}, "a text for a number"),
+        ("eps-boolean", {"preprocessing": {"kind": "zca", "eps": True}}, "a boolean for a number"),
+        ("mean-number", {"preprocessing": {"kind": "normalize", "mean": 0.5}}, "a number for a list"),
+        ("mean-text", {"preprocessing": {"kind": "normalize", "mean": [0.5, "0.5"]}}, "a text among numbers"),
+        ("std-null", {"preprocessing": {"kind": "normalize", "std": [None]}}, "null among numbers"),
+        ("preprocessing-text", {"preprocessing": "zca"}, "a preprocessing that is a text"),
+        ("recipe-list", {"recipe": [["lr", 0.5]]}, "a recipe that is a list"),
+        ("recipe-text", {"recipe": "lr 0.5"}, "a recipe that is a text"),
+        ("known-from-list", {"known_from": ["path"]}, "a list of where facts come from"),
+        ("known-from-text", {"known_from": "path"}, "a text of where facts come from"),
+        ("known-from-null", {"known_from": {"dataset": None}}, "a fact from null"),
+        ("sources-object", {"sources": {}}, "sources that are an object"),
+    ]:
+        yield f"fact-{name}", "manifest_invalid", about(**about_experts), why
+
+
 def valid() -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
     """Yield valid manifests: name, manifest, entries of the index."""
     p = "parameters.0"
@@ -140,6 +159,13 @@ def order() -> Iterator[Case]:
     heavy = put(put(c, "parameters", wide), "layers.0.parameters", [0, 1, 2, 3, 4])
     yield "order-weights-names", "size_overflow", heavy, "the sum of all shapes goes before names"
     beyond = put(twice, f"{t}.table.u", 2000)
+    first = [{"name": "w", "shape": [2**49], "dtype": "F16"}]
+    mixed = put(heavy, "parameters", [*first, *wide[:4]])
+    why = "the width of the first parameter counts: types that differ"
+    yield "order-width-narrow", "manifest_inconsistent", mixed, why
+    mixed = put(heavy, "parameters", [{**first[0], "dtype": "F64"}, *first, *first, *first])
+    why = "the width of the first parameter counts: too many bytes"
+    yield "order-width-wide", "size_overflow", put(mixed, "layers.0.parameters", [0, 1, 2, 3]), why
     yield "order-names-regions", "manifest_inconsistent", beyond, "names go before regions"
     feature = put(put(c, "requires_read", ["dtype.F16"]), f"{t}.data", 2000)
     yield "order-features-regions", "manifest_inconsistent", feature, "features go before regions"

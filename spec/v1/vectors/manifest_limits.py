@@ -12,6 +12,10 @@ Case = tuple[str, str, "bytes | dict[str, Any]", str]
 
 def allowed() -> Iterator[tuple[str, dict[str, Any], str]]:
     """Yield valid manifests at a limit: name, manifest, purpose."""
+    inside = put(
+        put(full("zstd"), "trajectories.0.chunks.sizes.1", 0), "trajectories.0.chunks.offsets.1", 520
+    )
+    yield "chunk-hollow", inside, "a chunk without bytes inside another: they have no byte in common"
     yield "timesteps-most", long_theta(2**20), "1,048,576 timesteps"
     yield "gram-largest", long_gram(256), "a Gram matrix at T = 256"
     yield "table-largest", wide_table(2**20), "a table of 2^24 elements"
@@ -46,9 +50,9 @@ def wide_table(timesteps: int) -> dict[str, Any]:
     return manifest
 
 
-def thin_chunks(size: int) -> dict[str, Any]:
-    """Return a full bundle whose chunks of 10,000 bytes are stored in 10 and `size` bytes."""
-    manifest = put(put(full("zstd"), "parameters.0.shape", [2500]), "codec.chunk", 2500)
+def thin_chunks(size: int, elements: int = 2500) -> dict[str, Any]:
+    """Return a full bundle whose chunks of float32 are stored in 10 and `size` bytes."""
+    manifest = put(put(full("zstd"), "parameters.0.shape", [elements]), "codec.chunk", elements)
     return put(manifest, "trajectories.0.chunks", {"offsets": [512, 600], "sizes": [10, size]})
 
 
@@ -92,6 +96,7 @@ def limits() -> Iterator[Case]:
     wide["files"][1]["bytes"] = 960 + 8 * 17 * 2**20
     yield "table-too-large", big, wide, "a table of more than 2^24 elements"
     yield "expansion-beyond", big, thin_chunks(9), "chunks that expand to more than 1,000 times their bytes"
+    yield "expansion-just-beyond", big, thin_chunks(10, 2501), "20,008 bytes from 20"
 
 
 def overlaps() -> Iterator[Case]:
@@ -107,6 +112,15 @@ def overlaps() -> Iterator[Case]:
     yield "knots-shared", odd, {**c, "trajectories": c["trajectories"] * 2}, "one file of knots for two"
     yield "theta-shared", odd, {**n, "trajectories": n["trajectories"] * 2}, "one file of weights for two"
     e, s = everything(), sharded()
+    twin = {
+        **e["trajectories"][0],
+        "buffers": e["trajectories"][0]["file"],
+        "file": "knots/00001.safetensors",
+    }
+    swapped = {**e, "files": [*e["files"], {**e["files"][1], "path": twin["file"]}]}
+    swapped["trajectories"] = [*e["trajectories"], twin]
+    why = "a file that holds knots of one trajectory and module buffers of another"
+    yield "buffers-as-other-knots", odd, swapped, why
     yield "buffers-as-knots", big, put(e, f"{t}.buffers", e[t.split(".")[0]][0]["file"]), "knots as buffers"
     two = {**s["trajectories"][0], "shards": s["trajectories"][0]["shards"][::-1]}
     yield "shards-shared", odd, {**s, "trajectories": [s["trajectories"][0], two]}, "shards of two"

@@ -99,7 +99,7 @@ def valid() -> Iterator[Vector]:
 def invalid() -> Iterator[Vector]:
     """Yield the invalid manifests."""
     broken = (broken_json, versions, structure, paths, references, sizes, codecs, shards, carried, digests)
-    facts = (manifest_facts.models, manifest_facts.limits, manifest_facts.order)
+    facts = (manifest_facts.models, manifest_facts.facts, manifest_facts.limits, manifest_facts.order)
     broken = (*broken, minor_vectors.invalid, *facts)
     for group in (*broken, checksums, limits, overlaps):
         for name, reason, data, why in group():
@@ -132,6 +132,8 @@ def broken_json() -> Iterator[Case]:
     yield "nested-open", bad, half + b',"x_a":' + b"[" * 5000, "5,000 levels that do not close"
     yield "nested-deep", bad, deep, "1,500 levels in a place for plain values"
     yield "digits", bad, half + b',"x_a":' + b"9" * 4500 + b"}", "an integer of 4,500 digits"
+    large = good.replace(b'"provenance":{}', b'"provenance":{"recipe":{"a":1' + b"0" * 309 + b"}}")
+    yield "integer-overflow", bad, large, "an integer beyond float64 where any number is allowed"
     yield "top-level-list", "not_a_bundle", b"[]\n", "JSON that is no object"
 
 
@@ -175,6 +177,9 @@ def structure() -> Iterator[Case]:
     yield "key-of-other-encoding", bad, {**c, "smoothed": True}, "`smoothed` in a full bundle"
     yield "key-absent", bad, without(c, "files"), "a required key is absent"
     yield "encoding-unknown", bad, {**c, "encoding": "sparse"}, "an unknown encoding"
+    yield "path-number", bad, put(c, f"{f}.path", 7), "a path that is a number"
+    yield "table-file-number", bad, put(k, f"{t}.table.file", 7), "a file of tables that is a number"
+    yield "entry-text", bad, {**c, "trajectories": ["theta"]}, "an entry that is a text"
     yield "integer-as-text", bad, put(c, f"{f}.bytes", "630"), "an integer as a string"
     fraction = respelled(c, b'"bytes":630', b'"bytes":630.0')
     yield "integer-as-fraction", bad, fraction, "an integer with a fraction"
@@ -272,6 +277,8 @@ def sizes() -> Iterator[Case]:
     """Yield sizes and offsets that cannot be."""
     c, n, z, t, shape = convex(), full("none"), full("zstd"), "trajectories.0", "parameters.0.shape"
     big = "size_overflow"
+    hollow = put(put(z, f"{t}.chunks.sizes.1", 0), f"{t}.chunks.offsets.1", 631)
+    yield "chunk-hollow-beyond-file", big, hollow, "a chunk without bytes that is not within the file"
     yield "shape-wraps-to-zero", big, put(c, shape, [2**32, 2**32]), "0 elements after a wrap at 64 bits"
     yield "shape-wraps-to-three", big, put(c, shape, [3, 2**33, 2**31 + 1]), "few after a wrap at 64 bits"
     yield "shape-huge", big, put(c, shape, [2**53 - 1] * 8), "more than 2**53 bytes"

@@ -13,8 +13,8 @@ from typing import Any
 
 from bundles import Files, convex, seal, walk
 from containers import exact
+from manifests import HASH, everything, full, narrow, put, sharded
 from manifests import convex as convex_manifest
-from manifests import everything, full, narrow, put, sharded
 from validation_vectors import rebuilt, untimed
 
 Case = tuple[str, str, dict[str, Any], str]
@@ -60,6 +60,7 @@ def valid() -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
         "recipe": {"lr": 0.5},
         "known_from": {"dataset": "oracle"},
     }
+    elsewhere = put(put(c, "trajectories.0.chunks", 7), "trajectories.0.table.slopes", [9])
     for name, manifest, why in [
         ("minor-later", later(c), "version 1.1 without anything new"),
         ("minor-largest", later(c, 2**53 - 1), "the largest minor version"),
@@ -67,6 +68,7 @@ def valid() -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
         ("minor-keys-full", later(enriched(full("archive"))), "the same in a full bundle"),
         ("minor-facts", later({**c, "provenance": facts}), "version 1.1: facts of unknown types"),
         ("minor-more-features", later(put(c, "requires_read", ["dtype.F16"])), "a known feature, not in use"),
+        ("minor-key-elsewhere", later(elsewhere), "version 1.1: keys of entries of the other encoding"),
     ]:
         yield name, manifest, {"purpose": why}
     why = "version 1.1: the second trajectory needs a new feature, and the first can be read"
@@ -91,6 +93,39 @@ def invalid() -> Iterator[Case]:
     yield "minor-provenance", bad, later({**c, "provenance": []}), "version 1.1: the provenance is a list"
     why = "version 1.1: a feature in use that is not listed"
     yield "minor-undeclared", odd, later(put(e, f"{t}.requires_read", [])), why
+    lists = [
+        ("order", ["table.free", "buffers"], "features in another order"),
+        ("twice", ["buffers", "buffers", "table.free"], "a feature twice"),
+        ("top", ["buffers", "codec.zstd", "table.free"], "a feature of the top level in an entry"),
+    ]
+    for name, features, why in lists:
+        changed = later(put(e, f"{t}.requires_read", features))
+        yield f"minor-features-{name}", odd, changed, f"version 1.1: {why}"
+    for name, features, why in [
+        ("order", ["dtype.F16", "codec.zstd"], "features of the top level in another order"),
+        ("twice", ["codec.zstd", "codec.zstd"], "a feature of the top level twice"),
+        ("entry", ["buffers"], "a feature of an entry at the top level"),
+    ]:
+        yield f"minor-top-{name}", odd, later(put(c, "requires_read", features)), f"version 1.1: {why}"
+    for name, major in (("negative", -7), ("beyond", 2**60)):
+        why = f"version {major}.1: no version has this number"
+        yield f"minor-major-{name}", bad, later(put(c, "version.major", major)), why
+    why = "version 1.1: a source without a name"
+    yield "minor-source", bad, later(put(e, "provenance.sources", [{"bytes": 1, "sha256": HASH}])), why
+    yield (
+        "minor-sources",
+        bad,
+        later(put(e, "provenance.sources", 7)),
+        "version 1.1: sources that are a number",
+    )
+    yield (
+        "minor-codec",
+        bad,
+        later({**c, "codec": {"name": "none"}}),
+        "version 1.1: a codec in a convex bundle",
+    )
+    smooth = later({**full("none"), "smoothed": True})
+    yield "minor-smoothed", bad, smooth, "version 1.1: `smoothed` in a full bundle"
     yield "minor-negative", bad, later(c, -1), "a negative minor version"
     yield "minor-text", bad, later(c, "1"), "a minor version that is a string"  # type: ignore[arg-type]
     yield "feature-empty", new, put(c, "requires_read", [""]), "a feature without a name is not known"

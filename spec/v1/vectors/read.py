@@ -11,6 +11,7 @@ import json
 import math
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +36,10 @@ def need(condition: bool, reason: str) -> None:
 
 def manifest_of(bundle: Path) -> dict:
     """Return the manifest, with versions, features and paths checked."""
-    need((bundle / "manifest.json").is_file(), "not_a_bundle")
-    text = (bundle / "manifest.json").read_bytes()
+    place = bundle / "manifest.json"
+    need(place.is_symlink() or place.exists(), "not_a_bundle")
+    need(place.is_file() and not place.is_symlink(), "path_unsafe")
+    text = place.read_bytes()
     weight = sum(text.count(mark) * cost for mark, cost in ((b",", 1), (b'"', 1), (b"[", 4), (b"{", 4)))
     need(len(text) <= 2**26 and weight <= 7_000_000, "manifest_too_large")
     manifest = json.loads(text)
@@ -78,7 +81,37 @@ def weights(bundle: Path, index: int, t: float) -> np.ndarray:
     entry, convexified = manifest["trajectories"][index], manifest["encoding"] == "convex"
     need(set(entry.get("requires_read", [])) <= FEATURES, "unknown_feature")
     need(0 <= t <= entry["timesteps"] - 1 and (convexified or t == int(t)), "not a timestep")
+    for name, offset, size in regions(manifest, entry):
+        need(offset + size <= listed_size(manifest, name), "size_overflow")
     return convex(bundle, manifest, entry, t) if convexified else full(bundle, manifest, entry, int(t))
+
+
+def regions(manifest: dict, entry: dict) -> Iterator[tuple[str, int, int]]:
+    """Yield file, offset and bytes of everything from which the weights of a trajectory follow."""
+    dtype = manifest["parameters"][0]["dtype"]
+    lengths = [np.dtype(ITEM[dtype]).itemsize * math.prod(p["shape"]) for p in manifest["parameters"]]
+    if manifest["encoding"] == "convex":
+        first = 0
+        for shard in shards(manifest, entry):
+            held = range(first, first + shard["tensors"])
+            yield shard["file"], shard["data"], sum(lengths[i % len(lengths)] for i in held)
+            first += shard["tensors"]
+        table = entry["table"]
+        yield table["file"], table["u"], 8 * entry["timesteps"] * len(manifest["layers"])
+    elif "chunks" in entry:
+        for offset, size in zip(entry["chunks"]["offsets"], entry["chunks"]["sizes"], strict=True):
+            yield entry["file"], offset, size
+    else:
+        yield entry["file"], entry["data"], entry["timesteps"] * sum(lengths)
+
+
+def shards(manifest: dict, entry: dict) -> list[dict]:
+    """Return the files of knots, also if there is only one."""
+    tensors = len(entry["knots"]) * len(manifest["parameters"])
+    whole = {"file": entry.get("file"), "data": entry.get("data"), "tensors": tensors}
+    found = entry.get("shards") or [whole]
+    need(sum(shard["tensors"] for shard in found) == tensors, "manifest_inconsistent")
+    return found
 
 
 def items(data: bytes | np.ndarray, dtype: str) -> np.ndarray:
@@ -89,11 +122,11 @@ def items(data: bytes | np.ndarray, dtype: str) -> np.ndarray:
 
 def rounded(values: np.ndarray, dtype: str) -> np.ndarray:
     """Return float64 rounded once to the item type, ties to even."""
-    if dtype != "BF16":
-        with np.errstate(over="ignore"):
-            return values.astype(ITEM[dtype])
-    step = np.maximum(np.frexp(values)[1] - 8, -133)
-    return np.ldexp(np.round(np.ldexp(values, -step)), step).astype("<f4")
+    if dtype == "BF16":
+        step = np.maximum(np.frexp(values)[1] - 8, -133)
+        values, dtype = np.ldexp(np.round(np.ldexp(values, -step)), step), "F32"
+    with np.errstate(over="ignore"):
+        return values.astype(ITEM[dtype])
 
 
 def convex(bundle: Path, manifest: dict, entry: dict, t: float) -> np.ndarray:
@@ -127,11 +160,8 @@ def stored(bundle: Path, manifest: dict, entry: dict, sizes: list[int]) -> bytes
     """Return the bytes of all knots, from one file or from shards."""
     width = np.dtype(ITEM[manifest["parameters"][0]["dtype"]]).itemsize
     lengths = [width * size for size in sizes] * len(entry["knots"])
-    whole = {"file": entry.get("file"), "data": entry.get("data"), "tensors": len(lengths)}
-    shards = entry.get("shards") or [whole]
-    need(sum(shard["tensors"] for shard in shards) == len(lengths), "manifest_inconsistent")
     parts, first = [], 0
-    for shard in shards:
+    for shard in shards(manifest, entry):
         listed, size = listed_size(manifest, shard["file"]), sum(lengths[first : first + shard["tensors"]])
         need(listed >= 8, "header_invalid")
         header = int.from_bytes(piece(bundle, manifest, shard["file"], 0, 8), "little")

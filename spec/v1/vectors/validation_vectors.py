@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 from bundles import Files, convex, digest, full, resealed, walk
 from containers import hdf5
+from pieces import PIECES
 
 TINY = [("w", [3])]
 TABLE, THETA = "tables/00000.h5", "theta/00000.h5"
@@ -62,6 +63,9 @@ def numbers() -> Iterator[Case]:
     yield "norms-nan.mct", bad, patched(good, TABLE, norms, f8(math.nan)), "a step norm that is NaN"
     double = patched(good, TABLE, norms, f8(2 * struct.unpack_from("<d", good[TABLE], norms)[0]))
     yield "norms-unlike-u.mct", bad, double, "u that does not follow from the step norms"
+    at = place(good, "u") + 8
+    more = patched(good, TABLE, at, f8(struct.unpack_from("<d", good[TABLE], at)[0] + 1.1e-9))
+    yield "norms-near-u.mct", bad, more, "u that differs by slightly more than 1e-9"
     gram = patched(good, TABLE, place(good, "gram") + 8, f8(math.inf))
     yield "gram-infinite.mct", bad, gram, "a Gram matrix that is not finite"
     other = resealed(good, knots, good[knots], digest="0" * 64)
@@ -106,6 +110,46 @@ def metadata() -> Iterator[Case]:
     entry = json.loads(half["manifest.json"])["trajectories"][0]
     typed = resealed(brain, THETA, half[THETA], data=entry["data"], digest=entry["digest"])
     yield "hdf5-type-bf16.mtt", "header_mismatch", typed, "BF16 that are F16 by the metadata"
+
+
+def digest_headers() -> Iterator[Case]:
+    """Yield files of digests whose header is not what section 8.2 says."""
+    good = convex([{"theta": walk(5, 3, TINY, {}, "F32"), "knots": [0, 2]}], params=TINY)
+    data, bad, other = good[PIECES], "header_invalid", "header_mismatch"
+    size = int.from_bytes(data[:8], "little")
+    long = (10**6).to_bytes(8, "little") + data[8:]
+    yield "pieces-header-beyond.mct", other, resealed(good, PIECES, long), "a header that ends after the file"
+    huge = (100_000_001).to_bytes(8, "little") + data[8:]
+    yield (
+        "pieces-header-large.mct",
+        "header_too_large",
+        resealed(good, PIECES, huge),
+        "a header above the limit",
+    )
+    for name, reason, old, new, why in [
+        ("text", bad, b'"dtype"', b"'dtype'", "text that is not JSON"),
+        ("metadata", bad, b'"{\\"holds\\":\\"pieces\\"}"', b"7", "metadata that are not text"),
+        ("name", other, b'"00000"', b'"00001"', "the digests of a trajectory that does not exist"),
+        ("dtype", other, b'"U8"', b'"I8"', "another type"),
+        ("shape", other, b"[2,32]", b"[1,64]", "another shape of as many bytes"),
+        ("offset", other, b"[0,64]", b"[1,65]", "another offset"),
+        ("fraction", other, b"[0,64]", b"[0,64.0]", "an offset with a fraction"),
+        (
+            "more",
+            other,
+            b'"00000":{',
+            b'"x":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"00000":{',
+            "a tensor more",
+        ),
+    ]:
+        text = data[8 : 8 + size].rstrip()
+        assert old in text
+        changed = text.replace(old, new, 1)
+        room = -(8 + len(changed)) % 64
+        made = struct.pack("<Q", len(changed) + room) + changed + b" " * room + data[8 + size :]
+        region = json.loads(good["manifest.json"])["trajectories"][0]["pieces"]
+        moved = {**region, "data": 8 + len(changed) + room}
+        yield f"pieces-header-{name}.mct", reason, resealed(good, PIECES, made, pieces=moved), why
 
 
 def put(file: h5py.File, name: str, value: Any) -> None:
@@ -170,6 +214,6 @@ def rebuilt(files: Files, change: Callable[[h5py.File], Any]) -> Files:
 
 def invalid() -> Iterator[tuple[str, Files, dict[str, Any]]]:
     """Yield the bundles: name, files, entries of the index."""
-    for group in (numbers, metadata):
+    for group in (numbers, metadata, digest_headers):
         for name, reason, files, why in group():
             yield name, files, {"reason": reason, "stage": "validate", "purpose": why}

@@ -35,3 +35,13 @@ def test_features_of_an_entry() -> None:
 def test_unknown_features_are_texts_only() -> None:
     """What is no text is for the check of types."""
     assert features.unknown(["buffers", "tiles", 7, None, "dtype.F8"]) == ["tiles", "dtype.F8"]
+
+
+def test_a_later_version_may_use_more() -> None:
+    """Its lists hold at least what is in use, each once, in order, and where it belongs."""
+    needed, more = ["buffers"], ["buffers", "table.free"]
+    assert features.fits(needed, needed, features.OF_ENTRY, later=False)
+    assert not features.fits(more, needed, features.OF_ENTRY, later=False)
+    assert features.fits(more, needed, features.OF_ENTRY, later=True)
+    for wrong in ([], ["table.free"], more[::-1], ["buffers", *more], ["buffers", "dtype.F16"]):
+        assert not features.fits(wrong, needed, features.OF_ENTRY, later=True)

@@ -112,7 +112,7 @@ def test_other_json_is_not_a_bundle(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "version", [{"major": 2, "minor": 0}, {"major": 3, "minor": -1}, {"major": 0, "minor": 9}]
+    "version", [{"major": 2, "minor": 0}, {"major": 3, "minor": 1}, {"major": 0, "minor": 9}]
 )
 def test_unknown_version_is_reported_before_unknown_keys(version: dict[str, int]) -> None:
     """A bundle of the future is called that, whatever else it has."""
@@ -120,6 +120,27 @@ def test_unknown_version_is_reported_before_unknown_keys(version: dict[str, int]
     with pytest.raises(NotABundleError, match=f"{version['major']}.{version['minor']}") as caught:
         parse(canonical(future))
     assert caught.value.reason == "unknown_version"
+
+
+@pytest.mark.parametrize(
+    "version", [{"major": -7, "minor": 1}, {"major": 2**60, "minor": 1}, {"major": 3, "minor": -1}]
+)
+def test_version_that_is_no_version(version: dict[str, int]) -> None:
+    """Numbers that no version can have are damage, not the future."""
+    with pytest.raises(CorruptError) as caught:
+        parse(canonical(CONVEX | {"version": version}))
+    assert caught.value.reason == "manifest_invalid"
+
+
+@pytest.mark.parametrize("minor", [0, 1])
+@pytest.mark.parametrize(
+    ("manifest", "key"), [(CONVEX, {"codec": {"name": "none"}}), (FULL, {"smoothed": True})]
+)
+def test_key_of_the_other_encoding(manifest: dict[str, Any], key: dict[str, Any], minor: int) -> None:
+    """A key that this version knows is an error where it does not belong, in later versions too."""
+    with pytest.raises(CorruptError, match=next(iter(key))) as caught:
+        parse(canonical(manifest | {"version": {"major": 1, "minor": minor}} | key))
+    assert caught.value.reason == "manifest_invalid"
 
 
 def test_unknown_feature_is_named() -> None:

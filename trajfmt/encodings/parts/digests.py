@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from trajfmt.encodings.parts.knots import header_size
+from trajfmt.encodings.parts.knots import header_size, tensors_of
 from trajfmt.errors import CorruptError
 from trajfmt.schema.canonical import canonical
 from trajfmt.schema.pieces import DIGEST
 from trajfmt.storage.files import BundleFiles
-from trajfmt.storage.safetensors import StoredTensor, decode_header, encode_header, stored_tensor
+from trajfmt.storage.safetensors import StoredTensor, encode_header, stored_tensor
 
 __all__ = ["check_header", "header"]
 
@@ -45,9 +45,9 @@ def check_header(
     """
     path = files.where(name)
     data = header_size(files, name)
-    table = decode_header(files.read(name, 8, data - 8), path)
-    for other in ("__metadata__", *(f"{number:05d}" for number in beside)):
-        table.pop(other, None)
+    table = tensors_of(files.read(name, 8, data - 8), path)
+    for number in beside:
+        table.pop(f"{number:05d}", None)
     found = {key: stored_tensor(entry, data) for key, entry in table.items()}
     expected = {
         f"{number:05d}": StoredTensor("U8", (count, DIGEST), start, start + count * DIGEST)

@@ -65,6 +65,12 @@ test("pipes and folders are refused at once, and a file in place of a folder hol
   await rm(join(folder, "knots"), { recursive: true });
   await writeFile(join(folder, "knots"), "");
   await assert.rejects(readAll(folder), { code: "file_missing" });
+  await rm(join(folder, "knots"));
+  execFileSync("mkfifo", [join(folder, "knots")]);
+  await assert.rejects(readAll(folder), { code: "file_missing" });
+  await rm(join(folder, "manifest.json"));
+  await mkdir(join(folder, "manifest.json"));
+  await assert.rejects(openFolder(folder), { code: "path_unsafe" });
 });
 
 test("the cache of a hub is read through its links, and through no others", async () => {

@@ -62,12 +62,13 @@ export function checkConsistency(manifest) {
   if (listed.size < manifest.files.length) throw inconsistent("two entries of files have the same path");
   if (manifest.codec) checkCodec(manifest);
   checkFeatures(manifest.requires_read, topFeatures(manifest), "top", manifest.later, "requires_read");
-  const owned = { weights: new Set(), buffers: new Set() };
+  /** @type {Map<string, string>} */
+  const owned = new Map();
   manifest.trajectories.forEach((entry, number) => {
     if (!entry.isRefused) checkEntry(manifest, entry, `trajectories[${number}]`, listed, owned);
   });
   for (const { pieces, isRefused } of manifest.trajectories) {
-    if (isRefused || !pieces || !(owned.weights.has(pieces.file) || owned.buffers.has(pieces.file))) continue;
+    if (isRefused || !pieces || !owned.has(pieces.file)) continue;
     throw inconsistent(`pieces.file ${quoted(pieces.file)} also holds weights or module buffers`);
   }
 }
@@ -136,7 +137,7 @@ function checkFeatures(stated, used, place, later, where) {
  * @param {Entry} entry
  * @param {string} where
  * @param {Set<string>} listed
- * @param {{ weights: Set<string>, buffers: Set<string> }} owned files of earlier trajectories
+ * @param {Map<string, string>} owned files of weights and module buffers, and whose they are
  */
 function checkEntry(manifest, entry, where, listed, owned) {
   /** @param {string} path @param {string} extension */
@@ -145,10 +146,11 @@ function checkEntry(manifest, entry, where, listed, owned) {
     if (!path.endsWith(extension))
       throw inconsistent(`${where} names ${quoted(path)}, where a ${extension} file is expected`);
   };
-  /** @param {Set<string>} set @param {string} path */
-  const own = (set, path) => {
-    if (set.has(path)) throw inconsistent(`${where} names ${quoted(path)}, which is in use already`);
-    set.add(path);
+  /** @param {string} path */
+  const own = (path) => {
+    const owner = owned.get(path) ?? where;
+    if (owner !== where) throw inconsistent(`${where} names ${quoted(path)}, which belongs to ${owner}`);
+    owned.set(path, where);
   };
   const steps = entry.timesteps;
   const used = [];
@@ -163,15 +165,15 @@ function checkEntry(manifest, entry, where, listed, owned) {
   if (entry.buffers !== undefined) {
     used.push("buffers");
     needs(entry.buffers, ".safetensors");
-    own(owned.buffers, entry.buffers);
+    own(entry.buffers);
   }
   if (manifest.encoding === "convex") {
     if (entry.shards) used.push("knots.shards");
     if (entry.table?.free) used.push("table.free");
-    checkConvex(manifest, entry, where, needs, (path) => own(owned.weights, path));
+    checkConvex(manifest, entry, where, needs, own);
   } else {
     needs(/** @type {string} */ (entry.file), ".h5");
-    own(owned.weights, /** @type {string} */ (entry.file));
+    own(/** @type {string} */ (entry.file));
     checkFull(manifest, entry, where);
   }
   checkFeatures(entry.requires_read ?? [], used, "entry", manifest.later, `${where}.requires_read`);
@@ -214,6 +216,8 @@ function checkConvex(manifest, entry, where, needs, own) {
     own(path);
   }
   if (shards) {
+    if (new Set(shards.map((shard) => shard.file)).size < shards.length)
+      throw inconsistent(`${where}.shards name a file twice`);
     const expected = BigInt(knots.length) * BigInt(manifest.parameters.length);
     const found = shards.reduce((sum, shard) => sum + BigInt(shard.tensors), 0n);
     if (found !== expected)

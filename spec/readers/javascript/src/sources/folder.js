@@ -98,8 +98,8 @@ export class FolderSource {
     for (const part of parts.slice(0, -1)) {
       at = join(at, part);
       const found = await lstat(at);
-      if (found.isFile()) throw Object.assign(new Error(), { code: "ENOTDIR" });
-      if (!found.isDirectory()) throw unsafe(path, "a folder on the way is a link, or no folder");
+      if (found.isSymbolicLink()) throw unsafe(path, "a folder on the way is a link");
+      if (!found.isDirectory()) throw Object.assign(new Error(), { code: "ENOTDIR" });
     }
     let target = join(at, parts[parts.length - 1]);
     let found = await lstat(target);
