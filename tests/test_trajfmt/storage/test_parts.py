@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 import trajfmt
-from tests.helpers.serving import Server, served
+from tests.helpers.serving import Server
 from trajfmt import ParamLayout
 from trajfmt.bundle.extraction import extract
 from trajfmt.schema.pieces import Pieces
@@ -46,13 +46,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TRAJFMT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(retries, "PAUSES", (0.01, 0.01, 0.01))
     return tmp_path / "cache"
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    """Return a server of the test's folder."""
-    with served(tmp_path) as running:
-        yield running
 
 
 @pytest.fixture

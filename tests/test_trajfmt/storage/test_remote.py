@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,7 +22,7 @@ import pytest
 from numpy.typing import NDArray
 
 import trajfmt
-from tests.helpers.serving import Server, served
+from tests.helpers.serving import Server
 from trajfmt import ArrayTrajectory, ParamLayout
 from trajfmt.bundle.report import summarize
 from trajfmt.bundle.validation import validate
@@ -49,13 +49,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return an empty cache of this test's own."""
     monkeypatch.setenv("TRAJFMT_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    """Return a server of the test's folder."""
-    with served(tmp_path) as running:
-        yield running
 
 
 @pytest.fixture
