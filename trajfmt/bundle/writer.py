@@ -111,6 +111,8 @@ class BundleWriter:
             SourceError: the trajectory must not be converted; `reason` says why.
             UsageError: the trajectory does not fit the parameter layout or the settings of the bundle.
         """
+        if isinstance(layout := getattr(source, "layout", None), ParamLayout):
+            self.layout.check_parameters(layout)
         self._encoder.check(source)
         paths: list[Path] = []
 

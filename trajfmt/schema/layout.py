@@ -12,14 +12,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, zip_longest
 from typing import Final, Literal
 
 import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.errors import UsageError
+from trajfmt.errors import UsageError, display
 
 __all__ = ["DTYPES", "MAX_DIMS", "MAX_TEXT", "Dtype", "Grouping", "Layer", "ParamLayout", "Parameter"]
 
@@ -222,6 +222,29 @@ class ParamLayout:
             for parameter, start, stop in zip(self.parameters, self.offsets, self.offsets[1:], strict=False)
         }
 
+    def check_range(self, start: int, stop: int) -> None:
+        """Require that elements `start:stop` are elements of the weight vector `(P,)`.
+
+        Raises:
+            UsageError: they are not. Unlike numpy, this does not count from the end or shorten the range.
+        """
+        if not 0 <= start <= stop <= self.size:
+            raise UsageError(f"elements must lie in [0, {self.size}], got {start}:{stop}")
+
+    def check_parameters(self, other: ParamLayout) -> None:
+        """Require that another layout has the same parameters in the same order, of whatever type.
+
+        Raises:
+            UsageError: a name or a shape differs, or the order.
+        """
+        ours, theirs = ([(p.name, p.shape) for p in layout.parameters] for layout in (self, other))
+        for number, (expected, found) in enumerate(zip_longest(ours, theirs)):
+            if expected != found:
+                raise UsageError(
+                    f"parameter {number} of the trajectory must be {_named(expected)}, got {_named(found)};"
+                    " its parameters must have the names, shapes and order of the bundle"
+                )
+
     def cast(self, dtype: Dtype) -> ParamLayout:
         """Return a parameter layout with the same parameters and layers and another element type."""
         parameters = tuple(Parameter(p.name, p.shape, dtype) for p in self.parameters)
@@ -261,3 +284,7 @@ def group(names: Sequence[str], by: Grouping) -> tuple[Layer, ...]:
     for index, name in enumerate(names):
         modules.setdefault(name.rpartition(".")[0] or name, []).append(index)
     return tuple(Layer(name, tuple(members)) for name, members in modules.items())
+
+
+def _named(parameter: tuple[str, tuple[int, ...]] | None) -> str:
+    return "absent" if parameter is None else f"`{display(parameter[0])}` {parameter[1]}"

@@ -189,6 +189,7 @@ class ArrayTrajectory:
             raise UsageError(f"`theta` must have shape (timesteps, {layout.size}), got {theta.shape}")
         if theta.dtype.newbyteorder("=") != layout.numpy_dtype:
             raise UsageError(f"`theta` must be {layout.dtype}, got {theta.dtype}")
+        self.layout: ParamLayout = layout
         self._theta = theta.astype(layout.numpy_dtype, copy=False)  # little-endian
         self._offsets = layout.offsets
 

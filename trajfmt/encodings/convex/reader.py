@@ -130,7 +130,9 @@ class ConvexTrajectory:
 
         Raises:
             TimestepError: there is no such knot.
+            UsageError: the elements are not in [0, P].
         """
+        self.layout.check_range(start, stop)
         if not 0 <= k < len(self._entry.knots):
             raise TimestepError(f"knot number must lie in [0, {len(self._entry.knots) - 1}], got {k}")
         return self._knots.read(k, start, stop)
@@ -179,7 +181,9 @@ class ConvexTrajectory:
 
         Raises:
             TimestepError: t is outside [0, T].
+            UsageError: the elements are not in [0, P].
         """
+        self.layout.check_range(start, stop)
         segment, weight = self.locate(t)
         self._files.want(self._spans(segment, weight, start, stop))
         out = np.empty(stop - start, self.layout.numpy_dtype)
@@ -192,7 +196,9 @@ class ConvexTrajectory:
 
         Raises:
             TimestepError: t is outside [0, T].
+            UsageError: the elements are not in [0, P].
         """
+        self.layout.check_range(start, stop)
         self._files.want(self._spans(*self.locate(t), start, stop))
 
     def _spans(self, segment: NDArray[np.int64], weight: Float, start: int, stop: int) -> Iterator[Span]:

@@ -101,7 +101,9 @@ class FullTrajectory:
 
         Raises:
             TimestepError: t is outside [0, T], or not whole.
+            UsageError: the elements are not in [0, P].
         """
+        self.layout.check_range(start, stop)
         return self._piece(self._whole_timestep(t), start, stop)
 
     def prepare(self, t: float, start: int, stop: int) -> None:
@@ -109,7 +111,9 @@ class FullTrajectory:
 
         Raises:
             TimestepError: t is outside [0, T], or not whole.
+            UsageError: the elements are not in [0, P].
         """
+        self.layout.check_range(start, stop)
         self._files.want(self._spans(self._whole_timestep(t), start, stop))
 
     def buffers(self, t: float) -> dict[str, NDArray[Any]]:
@@ -208,6 +212,8 @@ class FullTrajectory:
         """Return elements `start:stop` of timestep t, read-only."""
         if self._entry.data is not None:
             return self._contiguous(t, start, stop - start)
+        if start == stop:
+            return np.empty(0, self.layout.numpy_dtype)
         self._files.want(self._spans(t, start, stop))
         first, after = start // self._chunk, -(-stop // self._chunk)
         flat = self._join([self._decode(t, c) for c in range(first, after)])
