@@ -15,7 +15,7 @@ from trajfmt.encodings.parts.encoding import Trajectory
 from trajfmt.encodings.table import encoding_of_manifest
 from trajfmt.errors import NotABundleError, UsageError
 from trajfmt.schema.layout import ParamLayout
-from trajfmt.schema.manifest import FILE_NAME, Manifest, layout_of
+from trajfmt.schema.manifest import FILE_NAME, Manifest, layout_of, numbered
 from trajfmt.schema.parse import parse, refusal
 from trajfmt.schema.pieces import PieceMap
 from trajfmt.storage.address import Address, Place, located
@@ -131,7 +131,7 @@ class BoundsError(UsageError, IndexError):
 def _files(
     place: Place, data: bytes, manifest: Manifest, layout: ParamLayout, backend: Backend, *, checked: bool
 ) -> BundleFiles:
-    pieces = PieceMap(manifest.trajectories, layout)
+    pieces = PieceMap(numbered(manifest), layout)
     if isinstance(place, Address):
         return RemoteFiles(place, data, manifest.files, pieces, backend=backend)
     return BundleFiles(

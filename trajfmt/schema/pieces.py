@@ -8,7 +8,7 @@ them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Final, NamedTuple, cast, overload
 
@@ -197,12 +197,12 @@ class PieceMap:
     """The pieces of the files of a bundle.
 
     Args:
-        entries: the trajectories of the manifest.
+        entries: the trajectories that can be read, by number.
         layout: the parameters; None if there are no trajectories.
     """
 
-    def __init__(self, entries: Sequence[Entry] = (), layout: ParamLayout | None = None) -> None:
-        self._entries = entries
+    def __init__(self, entries: Mapping[int, Entry] | None = None, layout: ParamLayout | None = None) -> None:
+        self._entries = entries or {}
         self._layout = layout
         self._kept: dict[int, Pieces] = {}
 
@@ -212,8 +212,8 @@ class PieceMap:
     @cached_property
     def _owners(self) -> dict[str, int]:
         """The trajectory of every file that has pieces."""
-        entries = enumerate(self._entries)
-        return {name: i for i, entry in entries if entry.pieces is not None for name in entry.weight_files}
+        entries = self._entries.items()
+        return {name: n for n, entry in entries if entry.pieces is not None for name in entry.weight_files}
 
     def __contains__(self, name: str) -> bool:
         return name in self._owners

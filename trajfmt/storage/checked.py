@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from trajfmt.errors import CorruptError
 from trajfmt.storage.digests import DigestReader
-from trajfmt.storage.hashing import require
-from trajfmt.storage.opened import OpenFile, sha256_of
+from trajfmt.storage.hashing import require, verify_file
+from trajfmt.storage.opened import OpenFile
 
 __all__ = ["Checked"]
 
@@ -46,13 +45,7 @@ class Checked:
         if name in self._digests.pieces:
             self._check_pieces(name, start, stop, opened(name))
         elif name not in self._files:
-            file = opened(name)
-            if (found := sha256_of(file)) != self._hashes[name]:
-                raise CorruptError(
-                    "hash_mismatch",
-                    f"sha256 must be {self._hashes[name]}, got {found}; the file is damaged",
-                    path=file.where,
-                )
+            verify_file(opened(name), self._hashes[name], None)
             self._files.add(name)
 
     def _check_pieces(self, name: str, start: int, stop: int, file: OpenFile) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 import numpy as np
 import pytest
@@ -82,18 +84,28 @@ def test_size_of_pieces(timesteps: int, nbytes: int) -> None:
     assert digests <= nbytes / 32 or size >= min(nbytes, PIECE_SIZES[-1])
 
 
-def test_a_map_forgets_what_it_has_not_used_for_long() -> None:
-    """With thousands of trajectories, only the latest are kept; the answers stay the same."""
+def entries_of(numbers: Iterable[int]) -> dict[int, FullEntry]:
+    """Return entries of trajectories with these numbers, whose data begin at byte n of `n.h5`."""
     digests = {"file": "p.safetensors", "data": 0, "size": 1024, "sha256": HASH}
-    entries = [
-        msgspec.convert(
+    return {
+        n: msgspec.convert(
             {"timesteps": 2, "file": f"{n}.h5", "digest": HASH, "data": n, "pieces": digests}, FullEntry
         )
-        for n in range(200)
-    ]
-    found = PieceMap(entries, LAYOUT)
+        for n in numbers
+    }
+
+
+def test_a_map_forgets_what_it_has_not_used_for_long() -> None:
+    """With thousands of trajectories, only the latest are kept; the answers stay the same."""
+    found = PieceMap(entries_of(range(200)), LAYOUT)
     assert "5.h5" in found
     assert "p.safetensors" not in found
     for n in (*range(200), 5):
         assert found.of(f"{n}.h5").of_file(f"{n}.h5")[0].start == n
     assert len(found._kept) <= 4
+
+
+def test_a_map_names_trajectories_by_their_numbers_in_the_bundle() -> None:
+    """Those that are refused have numbers, too, so the position among the others is another number."""
+    found = PieceMap(entries_of([1, 4]), LAYOUT)
+    assert [found.digests_of(name)[0] for name in ("1.h5", "4.h5")] == [1, 4]
