@@ -72,6 +72,10 @@ def valid() -> Iterator[Vector]:
     )
     yield "convex-smoothed.mct", files, {"purpose": "smoothed knots, betas of the path as it was"}
 
+    labelled = {"theta": walk(31, 4, NET, {}, "F32"), "knots": [0, 3], "gram": True, "labels": True}
+    why = "tables whose axes are labelled by dimension scales and attributes, which readers ignore"
+    yield "convex-labelled-tables.mct", convex([labelled]), {"purpose": why}
+
     origin = [{"file": 0, "trajectory": 0}, {"file": 0, "trajectory": 1}]
     files = convex(
         [

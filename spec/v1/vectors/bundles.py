@@ -135,6 +135,25 @@ def resealed(files: Files, path: str, new: bytes, /, **changes: object) -> Files
     return seal(manifest, {**rest, path: new})
 
 
+def label(group: h5py.Group, layers: list[str]) -> None:
+    """Label the axes of the tables in a group by dimension scales (section 6.2)."""
+    count = len(group["u"])
+    group["timestep"], group["other_timestep"] = np.arange(count), np.arange(count)
+    group["step"] = np.arange(count - 1)
+    group["layer"] = np.array([name.encode() for name in layers], h5py.string_dtype("utf-8", 16))
+    axes = {
+        "u": ("timestep", "layer"),
+        "step_norms": ("step", "layer"),
+        "gram": ("timestep", "other_timestep"),
+    }
+    for name in ("timestep", "other_timestep", "step", "layer"):
+        group[name].make_scale(name)
+    for name, scales in axes.items():
+        group[name].attrs["units"] = np.bytes_("1")
+        for axis, scale in enumerate(scales):
+            group[name].dims[axis].attach_scale(group[scale])
+
+
 def tensor_layers(params: list) -> list:
     """Return one layer per parameter."""
     return [(name, [p]) for p, (name, _) in enumerate(params)]
@@ -195,6 +214,8 @@ def convex(
             for key, rows in arrays.items():
                 group[key][...] = np.array(rows, "<f8")
                 places[key] = group[key].id.get_offset()
+            if wanted.get("labels"):
+                label(group, [name for name, _ in layers])
 
         files[table] = hdf5(fill)
         entry |= {"table": places, **({} if origin is None else {"origin": origin})}
