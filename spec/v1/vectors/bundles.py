@@ -205,7 +205,15 @@ def convex(
         )
         places: dict = {"file": table, "free": True} if free else {"file": table}
 
-        def fill(file: h5py.File, index: int = index, arrays: dict = arrays, places: dict = places) -> None:
+        labels = [name for name, _ in layers] if wanted.get("labels") else []
+
+        def fill(
+            file: h5py.File,
+            index: int = index,
+            arrays: dict = arrays,
+            places: dict = places,
+            labels: list = labels,
+        ) -> None:
             plist = h5py.h5p.create(h5py.h5p.GROUP_CREATE)
             plist.set_obj_track_times(False)
             group = h5py.Group(h5py.h5g.create(file.id, b"%05d" % index, gcpl=plist))
@@ -214,8 +222,8 @@ def convex(
             for key, rows in arrays.items():
                 group[key][...] = np.array(rows, "<f8")
                 places[key] = group[key].id.get_offset()
-            if wanted.get("labels"):
-                label(group, [name for name, _ in layers])
+            if labels:
+                label(group, labels)
 
         files[table] = hdf5(fill)
         entry |= {"table": places, **({} if origin is None else {"origin": origin})}
