@@ -137,8 +137,8 @@ def _check_features(
     """Require that the features in use are listed, and no others unless a later version explains them."""
     if not fits(listed, needed, allowed, later=manifest.version.minor > MINOR):
         _invalid(
-            f"{where}: `requires_read` must be {list(needed)}, got {list(listed)[:8]}; a bundle of an earlier"
-            " draft of the format must be written again",
+            f"{where}: `requires_read` must be {list(needed)}, got {list(listed)[:8]}; a bundle from before"
+            " version 1.0 was frozen must be written again",
             path,
         )
 

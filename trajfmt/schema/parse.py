@@ -118,8 +118,8 @@ def _check_checksum(raw: dict[str, Any], data: bytes, path: object) -> None:
         raise CorruptError(
             "manifest_invalid",
             f"`{KEY}` must be the 64 digits of the manifest's own checksum, got"
-            f" {'nothing' if value is None else repr(str(value)[:80])}; bundles of earlier drafts of the"
-            " format must be written again",
+            f" {'nothing' if value is None else repr(str(value)[:80])}; a bundle from before version"
+            " 1.0 was frozen must be written again",
             path=path,
         )
     if not matches(data, value):
