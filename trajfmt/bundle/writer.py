@@ -66,7 +66,8 @@ class BundleWriter:
         self._staging = staging
         self._encoder = encoder
         self._encoding = encoding
-        self._base = base
+        self.base = base
+        """The manifest of the bundle that is appended to; None for a new bundle."""
         self._first = len(base.trajectories) if base else 0
         listed = {file.path for file in base.files} if base else set()
         self._filing = Filing(staging, listed)
@@ -194,7 +195,7 @@ class BundleWriter:
         files.append(self._write_pieces(entries))
         manifest = self._manifest(files, entries)
         parse(data := encode(manifest), path=self._staging.destination / FILE_NAME)
-        if self._base is None:
+        if self.base is None:
             write_file(self._staging.path(FILE_NAME), data)
             self._staging.publish()
         else:
@@ -254,7 +255,7 @@ class BundleWriter:
         return file
 
     def _manifest(self, files: list[FileEntry], entries: list[Entry]) -> Manifest:
-        base = self._base
+        base = self.base
         common: dict[str, Any] = {
             "format": FORMAT,
             "version": Version(MAJOR, MINOR),

@@ -19,7 +19,7 @@ from trajfmt.schema.layout import Dtype, Grouping, ParamLayout
 from trajfmt.schema.provenance import Preprocessing, Provenance
 from trajfmt.sources.base.collection import Collection, ForeignTrajectory, Shapes
 
-__all__ = ["Facts", "Identity", "identify"]
+__all__ = ["Facts", "Identity", "identify", "unknown"]
 
 
 class Facts(Protocol):
@@ -31,8 +31,8 @@ class Facts(Protocol):
         ...
 
     @property
-    def layers(self) -> Grouping:
-        """Return which parameters share one beta."""
+    def layers(self) -> Grouping | None:
+        """Return which parameters share one beta; None for those of the source."""
         ...
 
     @property
@@ -53,6 +53,11 @@ class Facts(Protocol):
     @property
     def preprocessing(self) -> Preprocessing | None:
         """Return how images are transformed before the network receives them."""
+        ...
+
+    @property
+    def append(self) -> bool:
+        """Return whether an existing bundle is appended to, which may state more facts."""
         ...
 
 
@@ -132,11 +137,14 @@ def identify(
         elif trajectory.names is None:
             notice("the network is not one of MTT's: its parameters are numbered, and the model is unknown")
         try:
-            layout = ParamLayout.of(zip(names, shapes, strict=True), dtype=dtype, layers=facts.layers)
+            layout = ParamLayout.of(
+                zip(names, shapes, strict=True), dtype=dtype, layers=facts.layers or "tensor"
+            )
         except UsageError as exc:
             raise CorruptError("source_invalid", str(exc), path=collection.folder) from exc
     else:
-        layout = collection.layout.regroup(facts.layers).cast(dtype)
+        given = collection.layout
+        layout = (given if facts.layers is None else given.regroup(facts.layers)).cast(dtype)
     if model is not None and path_facts.model is not None and facts.model is None:
         try:
             model, origin["model"] = models.settle(model, path_facts.model), "path"
@@ -164,7 +172,7 @@ def identify(
             notice(f"only {trajectory.timesteps} timesteps exist, but {after} were requested")
         changes["first_timestep"] = (start or 0) + (provenance.first_timestep or 0)
     provenance = msgspec.structs.replace(provenance, **changes, known_from=origin)
-    for text in _unknown(provenance):
+    for text in [] if facts.append else unknown(provenance):
         notice(text)
     return Identity(
         layout, shapes, dtype, provenance, facts.dtype is not None, trajectory.numbers is not None
@@ -181,7 +189,7 @@ def numbered(count: int) -> list[str]:
     return [f"param.{index:03d}" for index in range(count)]
 
 
-def _unknown(provenance: Provenance) -> list[str]:
+def unknown(provenance: Provenance) -> list[str]:
     """Return a message for each unknown fact that a distillation will need."""
     notices = []
     if provenance.dataset is None:

@@ -6,6 +6,7 @@ weights.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,11 +29,11 @@ from trajfmt.errors import (
     UsageError,
     display,
 )
-from trajfmt.schema.layout import ParamLayout
+from trajfmt.schema.layout import Grouping, ParamLayout
 from trajfmt.sources.base.collection import Collection, ForeignTrajectory, Part
 from trajfmt.sources.bundles import BundlePart
 from trajfmt.sources.discovery import open_source
-from trajfmt.storage.address import Place
+from trajfmt.storage.address import Address, Place, located
 from trajfmt.storage.staging import Staging
 from trajfmt.storage.writing import occupied
 from trajfmt.trajectory.source import Convexified
@@ -108,6 +109,8 @@ class Intake:
         identity.check(trajectory)
         layout = self._stored_layout(identity, trajectory)
         if self._encoder is None:
+            for text in _computed(trajectory, self._encoding):
+                notice(text)
             self._encoder = encoder_for(self._encoding.name, self._options.writing(identity.cast), layout)
         bounds = self._options.timesteps
         source, first = self._cut(trajectory, bounds, identity, layout)
@@ -149,6 +152,18 @@ class Intake:
         return Discretised(trajectory, layout, chosen, cast=identity.cast), chosen.start
 
 
+def _computed(trajectory: ForeignTrajectory, encoding: Encoding) -> list[str]:
+    """Return remarks on timesteps that are written though a convexified trajectory only implies them."""
+    if encoding.takes_convexified or not isinstance(trajectory, Convexified):
+        return []
+    notes = ["the source is convexified: its knots, betas and step norms are not stored"]
+    if len(trajectory.knots) < trajectory.timesteps:
+        notes[0] += ", and timesteps between the knots are computed, which a .mtt does not say"
+        if trajectory.buffers(0):
+            notes.append("between two knots, the module buffers are those of the first of them")
+    return notes
+
+
 def _opened(source: Place, options: ConvertOptions, *, keep_going: bool) -> Collection:
     return open_source(
         source,
@@ -172,20 +187,28 @@ def _listed(source: Place, options: ConvertOptions, collection: Collection) -> S
         return collection.parts
 
 
-def check_destination(target: Path, options: ConvertOptions) -> None:
+def check_destination(
+    target: Path, options: ConvertOptions, source: str | os.PathLike[str] | Address
+) -> None:
     """Check a destination before any work is done.
 
     Args:
         target: path of the bundle to write.
         options: the options of the conversion.
+        source: the source, as for `convert`.
 
     Raises:
         ExistsError: something exists at `target`, and `append` was not given.
-        UsageError: the parent folder does not exist.
+        UsageError: the parent folder does not exist, or `target` is the source.
         TrajfmtError: `append` was given, and `target` is not a bundle.
     """
     if options.append:
         read_manifest(target)
+        place = located(source)
+        if isinstance(place, Path) and os.path.realpath(place) == os.path.realpath(target):
+            raise UsageError(
+                f"{display(target)}: cannot be appended to itself; it has its trajectories already"
+            )
     elif not target.absolute().parent.is_dir():
         raise UsageError(f"{display(target.absolute().parent)}: no such folder; create it first")
     elif occupied(target):
@@ -206,17 +229,24 @@ def _check_convexified(collection: Collection, options: ConvertOptions) -> None:
     Raises:
         UsageError: the options ask for one of these.
     """
-    if options.knots or options.smooth or options.gram or options.layers != "tensor":
+    if options.knots or options.smooth or options.gram or _other_layers(collection, options.layers):
         raise UsageError(
             f"{display(collection.folder)}: convexified already, so it has no waypoints;"
             " omit knots, smoothing, Gram matrix and layers"
         )
-    changes = options.dtype is not None or options.shard_bytes != SHARD_BYTES
+    changes = options.append or options.dtype is not None or options.shard_bytes != SHARD_BYTES
     if not changes and any(isinstance(part, BundlePart) for part in collection.parts):
         raise UsageError(
             f"{display(collection.folder)}: convexified already, and no option changes it;"
             " copy the folder instead"
         )
+
+
+def _other_layers(collection: Collection, layers: Grouping | None) -> bool:
+    """Return whether other layers are asked for than those of a convexified source."""
+    if layers is None or collection.layout is None:  # every tensor has its own betas
+        return layers not in (None, "tensor")
+    return collection.layout.regroup(layers).layers != collection.layout.layers
 
 
 def _usable(

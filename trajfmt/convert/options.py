@@ -34,14 +34,15 @@ class ConvertOptions:
     gram: bool = False
     """Store the Gram matrix of the original trajectory in 8 (T+1)^2 bytes, if T <= 256 (`convex`)."""
 
-    layers: Grouping = "tensor"
-    """Which parameters share one beta."""
+    layers: Grouping | None = None
+    """Which parameters share one beta; None for the layers of the source bundle, or of the bundle that is
+    appended to, and otherwise `tensor`."""
 
     timesteps: tuple[int | None, int | None] = (None, None)
     """First timestep to convert, and the one after the last, as in a slice."""
 
-    codec: str = DEFAULT
-    """Name of the codec (`full`)."""
+    codec: str | None = None
+    """Name of the codec (`full`); None for that of the bundle that is appended to, or `none`."""
 
     layout: str | None = None
     """Name of the source's file layout, to override detection; see `trajfmt.sources.LAYOUTS`."""
@@ -91,7 +92,7 @@ class ConvertOptions:
             raise UsageError(f"`dtype` must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
         choices = {"layers": get_args(Grouping), "codec": tuple(CODECS), "buffers": get_args(BufferMode)}
         for name, known in choices.items():
-            if getattr(self, name) not in known:
+            if getattr(self, name) not in (*known, *((None,) if name != "buffers" else ())):
                 raise UsageError(f"`{name}` must be one of {', '.join(known)}, got {getattr(self, name)!r}")
         if any(bound is not None and bound < 0 for bound in self.timesteps):
             raise UsageError(f"`timesteps` must be bounds >= 0, got {self.timesteps}")
@@ -108,7 +109,7 @@ class ConvertOptions:
             knots=self.knots,
             smooth=self.smooth,
             gram=self.gram,
-            codec=self.codec,
+            codec=self.codec or DEFAULT,
             shard_bytes=self.shard_bytes,
             cast=cast,
         )

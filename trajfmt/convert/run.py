@@ -67,7 +67,7 @@ def convert(
     options = options or ConvertOptions()
     target = local(destination)
     encoding = encoding_of_path(target)
-    check_destination(target, options)
+    check_destination(target, options, source)
     intake = Intake(located(source), encoding, options, target.absolute().parent)
     collection, parts = intake.collection, intake.parts
     job = job_of(collection.parts, intake.listed, options, target)
@@ -215,7 +215,8 @@ class _Run:
             return exc
         if not self._bundle.started:
             assert self._intake.identity is not None
-            finished = self._bundle.start(dataclasses.replace(self._intake.identity, layout=prepared.layout))
+            identity = dataclasses.replace(self._intake.identity, layout=prepared.layout)
+            finished = self._bundle.start(identity, prepared.source)
             for text in self._bundle.remarks:
                 self._report("notice", text)
             if self._bundle.stale:

@@ -17,6 +17,7 @@ Modules:
     text: JSON texts, decoded strictly.
     weight: how much memory a JSON text can need.
     parse: decode and check the bytes of a manifest.
+    facts: whether facts about experts may hold for all trajectories of a bundle.
     models: recognise MTT's networks from shapes, names and folder names.
 """
 
