@@ -17,13 +17,15 @@ from trajfmt.errors import UsageError, display
 from trajfmt.schema.models import model_name, normalisation
 from trajfmt.schema.provenance import KnownFrom, Provenance
 
-__all__ = ["Name", "Settled", "known_from", "phrase", "settled"]
+__all__ = ["CALLED", "ORIGINS", "Name", "Settled", "known_from", "parts", "phrase", "settled"]
 
 Name = Literal["dataset", "model", "preprocessing"]
 
 _NAMES: Final[tuple[Name, ...]] = ("dataset", "model", "preprocessing")
-_CALLED: Final = {"dataset": "data set"}
-_KNOWN_FROM: Final[Mapping[KnownFrom, str]] = {
+CALLED: Final = {"dataset": "data set"}
+"""What a fact is called in messages, where that is not its name."""
+
+ORIGINS: Final[Mapping[KnownFrom, str]] = {
     "path": "the name of a folder",
     "shapes": "the shapes of the weights",
     "flag": "an option",
@@ -31,6 +33,7 @@ _KNOWN_FROM: Final[Mapping[KnownFrom, str]] = {
     "file": "a source file",
     "layout": "the file layout",
 }
+"""What states a fact, in messages."""
 
 
 class Settled(NamedTuple):
@@ -112,11 +115,11 @@ def phrase(fact: object) -> str:
 def known_from(provenance: Provenance, name: str) -> str:
     """Return how a fact is known as a clause in brackets, after a space; empty if that is not recorded."""
     origin = provenance.known_from.get(name)
-    return f" (known from {_KNOWN_FROM[origin]})" if origin else ""
+    return f" (known from {ORIGINS[origin]})" if origin else ""
 
 
 def _shown(name: str, found: Mapping[str, Any]) -> str:
-    return f"{_CALLED.get(name, name)} {phrase(found)}"
+    return f"{CALLED.get(name, name)} {phrase(found)}"
 
 
 def _merged(old: Provenance, new: Provenance, name: Name) -> Any:
