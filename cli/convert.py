@@ -21,7 +21,10 @@ __all__ = ["convert"]
 @click.argument("source", type=values.PLACE)
 @click.argument("destination", type=values.PATH, metavar="DEST")
 @click.option(
-    "--knots", type=values.INTEGERS, default=(), help="Timesteps of the waypoints to insert, such as 6,25."
+    "--knots",
+    type=values.INTEGERS,
+    default=(),
+    help="Timesteps of the waypoints to insert, such as 6,25; counted from A with --timesteps.",
 )
 @click.option(
     "--smooth",

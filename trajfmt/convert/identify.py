@@ -177,9 +177,7 @@ def identify(
         if statement.origin is not None:
             origin[name] = statement.origin
     if facts.timesteps != (None, None):
-        start, after = facts.timesteps
-        if after is not None and after > trajectory.timesteps:
-            notice(f"only {trajectory.timesteps} timesteps exist, but {after} were requested")
+        start, _ = facts.timesteps
         changes["first_timestep"] = (start or 0) + (provenance.first_timestep or 0)
     provenance = msgspec.structs.replace(provenance, **changes, known_from=origin)
     for text in [] if facts.append else unknown(provenance):

@@ -30,6 +30,7 @@ from trajfmt.errors import (
     display,
 )
 from trajfmt.schema.layout import Grouping, ParamLayout
+from trajfmt.schema.manifest import MAX_TIMESTEPS
 from trajfmt.sources.base.collection import Collection, ForeignTrajectory, Part
 from trajfmt.sources.bundles import BundlePart
 from trajfmt.sources.discovery import open_source
@@ -75,6 +76,7 @@ class Intake:
         self._options = options
         self._stop = threading.Event()
         self._encoder: Encoder | None = None
+        self._shortest = MAX_TIMESTEPS + 1
         self.collection: Collection = _opened(source, options, keep_going=options.keep_going)
         self.listed: Sequence[Part] = _listed(source, options, self.collection)
         """The parts of the source as they are without `keep_going`, if it can be opened so."""
@@ -96,7 +98,8 @@ class Intake:
 
         Args:
             trajectory: a trajectory of the source.
-            notice: called with messages about the source, when the first trajectory is identified.
+            notice: called with messages about the source, when the first trajectory is identified, and about
+                trajectories that are shorter than the options ask for.
 
         Raises:
             SourceError: the trajectory must not be converted, or the options select too few timesteps.
@@ -113,6 +116,9 @@ class Intake:
                 notice(text)
             self._encoder = encoder_for(self._encoding.name, self._options.writing(identity.cast), layout)
         bounds = self._options.timesteps
+        if bounds[1] is not None and trajectory.timesteps < min(bounds[1], self._shortest):
+            self._shortest = trajectory.timesteps
+            notice(f"some trajectories have only {self._shortest} timesteps, but {bounds[1]} were requested")
         source, first = self._cut(trajectory, bounds, identity, layout)
         self._encoder.check(source)
         return Prepared(source, first, layout, self._encoder)
