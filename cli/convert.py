@@ -29,7 +29,8 @@ __all__ = ["convert"]
 @click.option(
     "--smooth",
     is_flag=True,
-    help="Average inserted waypoints and the last timestep with their neighbours.",
+    help="Average inserted waypoints and the last timestep with their neighbours. For the MCT authors' "
+    "pairs: say that this was done.",
 )
 @click.option(
     "--gram", is_flag=True, help="Store the Gram matrix, which preserves the shape of the original path."

@@ -6,6 +6,7 @@ weights.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -13,12 +14,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trajfmt.bundle.reader import read_manifest
+from trajfmt.convert.convexified import check_convexified, remarks_on
 from trajfmt.convert.identify import Identity, identify
 from trajfmt.convert.options import ConvertOptions
 from trajfmt.convert.selection import Bounds, Window, selected
 from trajfmt.encodings.parts.discrete import Discretised
 from trajfmt.encodings.parts.encoding import Encoder, Encoding
-from trajfmt.encodings.parts.knots import SHARD_BYTES
 from trajfmt.encodings.table import encoder_for
 from trajfmt.errors import (
     CorruptError,
@@ -29,10 +30,10 @@ from trajfmt.errors import (
     UsageError,
     display,
 )
-from trajfmt.schema.layout import Grouping, ParamLayout
+from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import MAX_TIMESTEPS
 from trajfmt.sources.base.collection import Collection, ForeignTrajectory, Part
-from trajfmt.sources.bundles import BundlePart
+from trajfmt.sources.convexified.mct_betas import PairTrajectory
 from trajfmt.sources.discovery import open_source
 from trajfmt.storage.address import Address, Place, located
 from trajfmt.storage.staging import Staging
@@ -73,15 +74,19 @@ class Intake:
         self, source: Place, encoding: Encoding, options: ConvertOptions, scratch: Path | None = None
     ) -> None:
         self._encoding = encoding
-        self._options = options
+        self.options: ConvertOptions = options
+        """The options as they apply to the source."""
         self._stop = threading.Event()
         self._encoder: Encoder | None = None
         self._shortest = MAX_TIMESTEPS + 1
         self.collection: Collection = _opened(source, options, keep_going=options.keep_going)
         self.listed: Sequence[Part] = _listed(source, options, self.collection)
         """The parts of the source as they are without `keep_going`, if it can be opened so."""
+        self._stated_smoothed = False
         if self.collection.convex and encoding.takes_convexified:
-            _check_convexified(self.collection, options)
+            check_convexified(self.collection, options)
+            self._stated_smoothed = options.smooth
+            self.options = dataclasses.replace(options, smooth=False)
         self.scratch: Path = self.collection.folder if scratch is None else scratch
         self.parts: dict[int, Part]
         """The parts of the source that can be opened, by number."""
@@ -106,16 +111,18 @@ class Intake:
             UsageError: the options do not apply to the trajectory.
         """
         trajectory.check()
+        if self._stated_smoothed and isinstance(trajectory, PairTrajectory):
+            trajectory.state_smoothed()
         if self.identity is None:
-            self.identity = identify(self.collection, trajectory, self._options, notice)
+            self.identity = identify(self.collection, trajectory, self.options, notice)
         identity = self.identity
         identity.check(trajectory)
         layout = self._stored_layout(identity, trajectory)
         if self._encoder is None:
-            for text in _computed(trajectory, self._encoding):
+            for text in remarks_on(trajectory, self._encoding):
                 notice(text)
-            self._encoder = encoder_for(self._encoding.name, self._options.writing(identity.cast), layout)
-        bounds = self._options.timesteps
+            self._encoder = encoder_for(self._encoding.name, self.options.writing(identity.cast), layout)
+        bounds = self.options.timesteps
         if bounds[1] is not None and trajectory.timesteps < min(bounds[1], self._shortest):
             self._shortest = trajectory.timesteps
             notice(f"some trajectories have only {self._shortest} timesteps, but {bounds[1]} were requested")
@@ -145,7 +152,7 @@ class Intake:
         """
         if not isinstance(trajectory, Convexified):
             # Numbers that follow from the provenance of this source may not follow from that of the bundle.
-            numbered = self._options.append
+            numbered = self.options.append
             window = Window(trajectory, bounds, identity.provenance, self._stop, numbered=numbered)
             return window, window.first
         if self._encoding.takes_convexified:
@@ -156,18 +163,6 @@ class Intake:
             return trajectory, 0
         chosen = selected(trajectory.timesteps, bounds)
         return Discretised(trajectory, layout, chosen, cast=identity.cast), chosen.start
-
-
-def _computed(trajectory: ForeignTrajectory, encoding: Encoding) -> list[str]:
-    """Return remarks on timesteps that are written though a convexified trajectory only implies them."""
-    if encoding.takes_convexified or not isinstance(trajectory, Convexified):
-        return []
-    notes = ["the source is convexified: its knots, betas and step norms are not stored"]
-    if len(trajectory.knots) < trajectory.timesteps:
-        notes[0] += ", and timesteps between the knots are computed, which a .mtt does not say"
-        if trajectory.buffers(0):
-            notes.append("between two knots, the module buffers are those of the first of them")
-    return notes
 
 
 def _opened(source: Place, options: ConvertOptions, *, keep_going: bool) -> Collection:
@@ -227,32 +222,6 @@ def check_destination(
 def located_error(exc: SourceError | CorruptError, part: Part, index: int) -> SourceError | CorruptError:
     """Return an error with the same reason whose message names the file and the trajectory."""
     return type(exc)(exc.reason, f"trajectory {index}: {exc.message}", path=exc.path or part.path)
-
-
-def _check_convexified(collection: Collection, options: ConvertOptions) -> None:
-    """Refuse options that need waypoints, and a conversion that would only copy a bundle.
-
-    Raises:
-        UsageError: the options ask for one of these.
-    """
-    if options.knots or options.smooth or options.gram or _other_layers(collection, options.layers):
-        raise UsageError(
-            f"{display(collection.folder)}: convexified already, so it has no waypoints;"
-            " omit knots, smoothing, Gram matrix and layers"
-        )
-    changes = options.append or options.dtype is not None or options.shard_bytes != SHARD_BYTES
-    if not changes and any(isinstance(part, BundlePart) for part in collection.parts):
-        raise UsageError(
-            f"{display(collection.folder)}: convexified already, and no option changes it;"
-            " copy the folder instead"
-        )
-
-
-def _other_layers(collection: Collection, layers: Grouping | None) -> bool:
-    """Return whether other layers are asked for than those of a convexified source."""
-    if layers is None or collection.layout is None:  # every tensor has its own betas
-        return layers not in (None, "tensor")
-    return collection.layout.regroup(layers).layers != collection.layout.layers
 
 
 def _usable(

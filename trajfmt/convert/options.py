@@ -29,7 +29,7 @@ class ConvertOptions:
 
     smooth: bool = False
     """Average inserted waypoints and the last timestep with their neighbours, after computing the betas
-    (`convex`)."""
+    (`convex`). For the MCT authors' pairs, it states that this was done."""
 
     gram: bool = False
     """Store the Gram matrix of the original trajectory in 8 (T+1)^2 bytes, if T <= 256 (`convex`)."""

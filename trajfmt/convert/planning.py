@@ -113,7 +113,7 @@ def plan(
                 skipped.append(str(error))
                 continue
             if options.append and not timesteps:
-                notices += _remarks_on_append(target, intake, prepared, options)
+                notices += _remarks_on_append(target, intake, prepared)
             timesteps.append(prepared.source.timesteps)
             size += prepared.encoder.size(prepared.source, prepared.layout)
         also = tuple(path.name for path in part.also)
@@ -137,9 +137,7 @@ def plan(
     )
 
 
-def _remarks_on_append(
-    target: Path, intake: Intake, prepared: Prepared, options: ConvertOptions
-) -> list[str]:
+def _remarks_on_append(target: Path, intake: Intake, prepared: Prepared) -> list[str]:
     """Return what an append of a source to a bundle tells the user.
 
     Raises:
@@ -148,4 +146,4 @@ def _remarks_on_append(
     assert intake.identity is not None
     base = parse(read_manifest(target), path=target / FILE_NAME)
     identity = dataclasses.replace(intake.identity, layout=prepared.layout)
-    return check_append(base, identity, prepared.source, options, target).remarks
+    return check_append(base, identity, prepared.source, intake.options, target).remarks

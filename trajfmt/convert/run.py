@@ -78,7 +78,7 @@ def convert(
         report("notice", notice)
     for problem in intake.unusable:
         report("skipped", problem)
-    bundle = Destination(target, options, job)
+    bundle = Destination(target, intake.options, job)
     if (whole := bundle.appended()) is not None:
         report("resumed", "an interrupted run has already appended everything; nothing was left to do")
         report("done")

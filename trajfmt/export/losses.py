@@ -37,8 +37,7 @@ def losses(bundle: Bundle, kept: frozenset[Kept], *, float32: bool) -> Sequence[
     if "names" not in kept:
         lost.append("names of parameters")
     if isinstance(bundle.manifest, ConvexManifest):
-        tables = "step norms" if "knots" in kept else "knots, betas and step norms"
-        lost.append(tables if "knots" in kept else f"{tables} (the path at whole timesteps is written)")
+        lost += _of_tables(bundle, bundle.manifest, kept)
     facts = [name for name in msgspec.to_builtins(bundle.manifest.provenance) if name != "known_from"]
     if facts:
         lost.append(f"provenance ({', '.join(facts)})")
@@ -46,3 +45,16 @@ def losses(bundle: Bundle, kept: frozenset[Kept], *, float32: bool) -> Sequence[
     if float32 and bundle.layout.dtype == "F64":
         notes.append("weights are F64, and rounded to float32")
     return notes
+
+
+def _of_tables(bundle: Bundle, manifest: ConvexManifest, kept: frozenset[Kept]) -> list[str]:
+    """Return what is lost of knots and tables."""
+    gram = ["Gram matrices"] if any(entry.table.gram is not None for entry in manifest.trajectories) else []
+    if "knots" not in kept:
+        return ["knots, betas and step norms (the path at whole timesteps is written)", *gram]
+    lost = ["step norms", *gram]
+    if len(bundle.layout.layers) < len(bundle.layout.parameters):
+        lost.append("layers (each tensor gets the betas of its layer)")
+    if any(len(entry.knots) > 2 for entry in manifest.trajectories):
+        lost.append(f"that knots are {'' if manifest.smoothed else 'not '}smoothed")
+    return lost

@@ -57,6 +57,7 @@ def test_each_target_says_what_it_leaves_out(
             theirs = _loss(bundle, "mct-authors")
             assert "numbers of the timesteps" in theirs
             assert "knots" not in theirs
+            assert "layers" not in theirs
             assert "betas are rounded from float64 to float32" in check(bundle, to="mct-authors")
         assert not [note for note in check(bundle, in_place=True) if note.startswith("not in these")]
 
@@ -82,3 +83,21 @@ def test_rounding_is_said(layout: ParamLayout, walk: Callable[..., Array], tmp_p
             writer.add(trajfmt.ArrayTrajectory(walk(own, 3), own))
         with trajfmt.open(tmp_path / f"{dtype}.mtt") as bundle:
             assert any("rounded to float32" in note for note in check(bundle, float32=True)) == lossy
+
+
+@pytest.mark.parametrize("smooth", [False, True])
+def test_what_pairs_of_knots_and_betas_do_not_say(
+    layout: ParamLayout, walk: Callable[..., Array], tmp_path: Path, smooth: bool
+) -> None:
+    """Smoothing, layers, step norms and Gram matrix cannot be read back."""
+    path, grouped = tmp_path / "a.mct", layout.regroup("all")
+    with trajfmt.create(path, grouped, encoding="convex", knots=(2,), smooth=smooth, gram=True) as writer:
+        writer.add(trajfmt.ArrayTrajectory(walk(layout, 5), layout))
+    with trajfmt.open(path) as bundle:
+        told = _loss(bundle, "mct-authors")
+        assert "step norms; Gram matrices; layers (each tensor gets the betas of its layer)" in told
+        assert ("that knots are smoothed" in told, "that knots are not smoothed" in told) == (
+            smooth,
+            not smooth,
+        )
+        assert "Gram matrices" in _loss(bundle, "mtt")
