@@ -9,9 +9,10 @@ import msgspec
 
 from trajfmt.bundle.numbering import numbers
 from trajfmt.bundle.reader import Bundle
+from trajfmt.errors import display
 from trajfmt.schema.manifest import ConvexManifest
 
-__all__ = ["Kept", "losses"]
+__all__ = ["Kept", "losses", "order"]
 
 Kept = Literal["numbers", "buffers", "names", "knots"]
 """A part of a bundle that the files of a target may hold."""
@@ -58,3 +59,21 @@ def _of_tables(bundle: Bundle, manifest: ConvexManifest, kept: frozenset[Kept]) 
     if any(len(entry.knots) > 2 for entry in manifest.trajectories):
         lost.append(f"that knots are {'' if manifest.smoothed else 'not '}smoothed")
     return lost
+
+
+def order(bundle: Bundle) -> Sequence[str]:
+    """Return a remark if parameters without names may be in another order than that of a module.
+
+    The order of a bundle is unknown if it comes from safetensors files, which sort their tensors, unless its
+    network is one of MTT's: then a conversion has put them in order.
+    """
+    about = bundle.manifest.provenance
+    known = about.model is not None and about.model.family != "other"
+    if known or not any(source.name.endswith(".safetensors") for source in about.sources):
+        return []
+    names = [parameter.name for parameter in bundle.layout.parameters]
+    shown = ", ".join(f"`{display(name)}`" for name in names[:2]) + (", …" if len(names) > 2 else "")
+    return [
+        f"parameters are in the order of the safetensors files that the bundle comes from ({shown}), which"
+        " may not be that of Module.parameters(): programs that pair them with a module would mix them up"
+    ]
