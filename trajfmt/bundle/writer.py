@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import msgspec
 
+from trajfmt.bundle.addition import require_addable
 from trajfmt.bundle.filing import Filing
 from trajfmt.bundle.journal import Journal, Record
 from trajfmt.encodings.parts.encoding import Encoder, Encoding, Input
@@ -111,9 +111,9 @@ class BundleWriter:
         Raises:
             SourceError: the trajectory must not be converted; `reason` says why.
             UsageError: the trajectory does not fit the parameter layout or the settings of the bundle.
+            TypeError: the source is no trajectory.
         """
-        if isinstance(layout := getattr(source, "layout", None), ParamLayout):
-            self.layout.check_parameters(layout)
+        require_addable(source, self.layout)
         self._encoder.check(source)
         paths: list[Path] = []
 
@@ -275,12 +275,7 @@ class BundleWriter:
     def __enter__(self) -> BundleWriter:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
         if self._published:
             return
         if kind is None:

@@ -4,6 +4,7 @@ Nothing in this folder opens a file. Of `trajfmt`, it imports `errors` and `code
 
 Modules:
     layout: order, shapes and layers of the parameters in a weight vector.
+    arguments: numbers and arrays that programs pass, of the right types.
     provenance: the part of the manifest that describes the experts.
     entries: the parts of the manifest that describe trajectories.
     features: the names of what a reader of a bundle must know.
