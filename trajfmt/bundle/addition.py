@@ -22,7 +22,8 @@ def require_addable(source: object, layout: ParamLayout) -> None:
         layout: the parameter layout of the bundle.
 
     Raises:
-        UsageError: its parameters are not those of the bundle, or it belongs to a bundle.
+        UsageError: its parameters are not those of the bundle, it was recorded with other layers, or it
+            belongs to a bundle.
         TypeError: it is no trajectory.
     """
     if isinstance(source, (ConvexTrajectory, FullTrajectory)):
@@ -39,3 +40,10 @@ def require_addable(source: object, layout: ParamLayout) -> None:
         )
     if isinstance(given := getattr(source, "layout", None), ParamLayout):
         layout.check_parameters(given)
+    if isinstance(source, Recorded):
+        ours, theirs = ((each.dtype, each.layers) for each in (source.layout, layout))
+        if ours != theirs:
+            raise UsageError(
+                f"the trajectory was recorded with {len(ours[1])} layers of {ours[0]}, the bundle has"
+                f" {len(theirs[1])} of {theirs[0]}; record it with the layout of the bundle"
+            )

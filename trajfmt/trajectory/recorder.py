@@ -30,6 +30,9 @@ Arrays = Mapping[str, Array]
 class Recorded:
     """A convexified trajectory in memory, to be passed to `BundleWriter.add`."""
 
+    layout: ParamLayout
+    """The parameter layout, whose layers the step norms have."""
+
     timesteps: int
     """Number of timesteps, T + 1."""
 
@@ -148,6 +151,7 @@ class PathRecorder:
         digest.add(0, self._rows[0])
         digest.add(last, end)
         return Recorded(
+            layout=self._layout,
             timesteps=self._count,
             knots=(0, *self._inserted, last),
             smoothed=self._smooth,

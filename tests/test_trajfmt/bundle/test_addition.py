@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 import trajfmt
 from trajfmt import ArrayTrajectory, ParamLayout, UsageError
+from trajfmt.bundle.validation import validate
+from trajfmt.trajectory import PathRecorder
 
 Array = NDArray[np.generic]
 
@@ -64,3 +66,25 @@ def test_a_trajectory_of_a_bundle_is_not_added_without_its_facts(
                 writer.add(bundle[0])  # type: ignore[arg-type]
             with trajfmt.create(path, layout, encoding="full") as writer:
                 writer.add(ArrayTrajectory(np.stack(list(bundle[0].rows())), bundle[0].layout))
+
+
+@pytest.mark.parametrize("kind", ["layers", "dtype", "names"])
+def test_a_recorded_trajectory_of_another_layout_is_refused(
+    tmp_path: Path, layout: ParamLayout, walk: Callable[..., Array], kind: str
+) -> None:
+    """Its tables would have columns of other layers, and the bundle would be unsound."""
+    other = {
+        "layers": layout.regroup("all"),
+        "dtype": layout.cast("F64"),
+        "names": ParamLayout.of([(f"x{i}", p.shape) for i, p in enumerate(layout.parameters)]),
+    }[kind]
+    with trajfmt.create(tmp_path / "a.mct", layout, encoding="convex") as writer:
+        writer.add(ArrayTrajectory(walk(layout), layout))
+    recorder = PathRecorder(other)
+    for row in walk(layout, seed=1).astype(other.numpy_dtype):
+        recorder.add(row)
+    told = pytest.raises(UsageError, match=r"recorded with|must have the names")
+    with told, trajfmt.append(tmp_path / "a.mct") as writer:
+        writer.add(recorder.finish())
+    assert validate(tmp_path / "a.mct") == []
+    assert len(trajfmt.open(tmp_path / "a.mct")) == 1
