@@ -47,8 +47,13 @@ def check_convexified(collection: Collection, options: ConvertOptions) -> None:
             f"{display(collection.folder)}: convexified already, so it has no waypoints;"
             " omit knots, smoothing, Gram matrix and layers"
         )
-    changes = options.append or options.dtype is not None or options.shard_bytes != SHARD_BYTES
-    if not changes and any(isinstance(part, BundlePart) for part in collection.parts):
+    stated = (options.dtype, options.dataset, options.model, options.preprocessing)
+    changes = options.append or options.shard_bytes != SHARD_BYTES or options.timesteps != (None, None)
+    if (
+        not changes
+        and stated == (None,) * 4
+        and any(isinstance(part, BundlePart) for part in collection.parts)
+    ):
         raise UsageError(
             f"{display(collection.folder)}: convexified already, and no option changes it;"
             " copy the folder instead"

@@ -33,6 +33,11 @@ def losses(bundle: Bundle, kept: frozenset[Kept], *, float32: bool) -> Sequence[
     if others:
         shown = ", ".join(map(str, others[0][:3])) + (", …" if len(others[0]) > 3 else "")
         lost.append(f"the numbers of the timesteps ({shown}; these files count from 0)")
+    unit = bundle.manifest.provenance.timestep
+    if "numbers" not in kept and unit is not None and (unit.kind, unit.every) != ("epoch", 1):
+        lost.append(
+            f"that a timestep is {unit.every} {unit.kind}(s) (programs that read these files assume an epoch)"
+        )
     if "buffers" not in kept and any(entry.buffers is not None for entry in entries):
         lost.append("module buffers")
     if "names" not in kept:

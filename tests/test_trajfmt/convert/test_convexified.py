@@ -43,3 +43,20 @@ def test_a_conversion_of_a_bundle_keeps_its_layers(tmp_path: Path) -> None:
     assert counts == [1, 1, 4, 1]
     with pytest.raises(UsageError, match="omit knots, smoothing, Gram matrix and layers"):
         convert(tmp_path / "c.mct", tmp_path / "f.mct", ConvertOptions(layers="tensor", dtype="F64"))
+
+
+def test_facts_of_a_convexified_bundle_can_be_stated(tmp_path: Path) -> None:
+    """A conversion that states facts is no copy; one that cuts timesteps is refused for what it is."""
+    run(save(tmp_path / "src", [theta(0)]), tmp_path / "a.mct", knots=(2,))
+    run(tmp_path / "a.mct", tmp_path / "b.mct", dataset="SVHN")
+    with trajfmt.open(tmp_path / "a.mct") as before, trajfmt.open(tmp_path / "b.mct") as after:
+        assert after.manifest.provenance.dataset == "SVHN"
+        assert (after[0].digest, after[0].at(2.5).tobytes()) == (
+            before[0].digest,
+            before[0].at(2.5).tobytes(),
+        )
+        assert after[0].step_norms.tobytes() == before[0].step_norms.tobytes()
+    with pytest.raises(UsageError, match="no option changes it; copy the folder instead"):
+        convert(tmp_path / "a.mct", tmp_path / "c.mct")
+    with pytest.raises(UsageError, match="timesteps cannot be removed"):
+        convert(tmp_path / "a.mct", tmp_path / "c.mct", ConvertOptions(timesteps=(1, 3)))

@@ -73,6 +73,8 @@ def test_numbers_that_follow_from_the_unit_count(
         with trajfmt.open(tmp_path / f"{every}.mtt") as bundle:
             assert ("(0, 5, 10; these" in _loss(bundle, "mtt")) == (every == 5)
             assert ("numbers" in _loss(bundle, "mtt")) == (every == 5)
+            assert ("that a timestep is 5 epoch(s) (prog" in _loss(bundle, "mtt")) == (every == 5)
+            assert "a timestep is" not in _loss(bundle, "checkpoints")
 
 
 def test_rounding_is_said(layout: ParamLayout, walk: Callable[..., Array], tmp_path: Path) -> None:
