@@ -189,7 +189,7 @@ class BundleWriter:
         if not self._records:
             raise SourceError("nothing_to_convert", "no trajectory was added")
         files = [file for record in self._records for file in record.files]
-        entries = [_complete(record.entry, renumbered or {}) for record in self._records]
+        entries = [_complete(r.entry, renumbered or {}, self.provenance) for r in self._records]
         if self._encoding.has_tables:
             files.append(self._write_tables(entries))
         files.append(self._write_pieces(entries))
@@ -288,9 +288,11 @@ class BundleWriter:
             self.discard()
 
 
-def _complete(entry: Entry, renumbered: Mapping[int, int]) -> Entry:
-    """Return an entry with its features, and with the new value of `origin.file`."""
-    entry, origin = msgspec.structs.replace(entry, requires_read=of_entry(entry)), entry.origin
+def _complete(entry: Entry, renumbered: Mapping[int, int], about: Provenance) -> Entry:
+    """Return an entry with its features, without numbers that follow, and with the new `origin.file`."""
+    numbers = None if entry.numbers == about.numbers(entry.timesteps) else entry.numbers
+    entry = msgspec.structs.replace(entry, requires_read=of_entry(entry), numbers=numbers)
+    origin = entry.origin
     if origin is None:
         return entry
     moved = Origin(renumbered.get(origin.file, origin.file), origin.trajectory)

@@ -114,7 +114,10 @@ class Intake:
         if self._stated_smoothed and isinstance(trajectory, PairTrajectory):
             trajectory.state_smoothed()
         if self.identity is None:
-            self.identity = identify(self.collection, trajectory, self.options, notice)
+            found = identify(self.collection, trajectory, self.options, notice)
+            # Of a bundle, some trajectories may record numbers and others not.
+            numbered = found.numbered and all(getattr(part, "numbered", True) for part in self.parts.values())
+            self.identity = dataclasses.replace(found, numbered=numbered)
         identity = self.identity
         identity.check(trajectory)
         layout = self._stored_layout(identity, trajectory)

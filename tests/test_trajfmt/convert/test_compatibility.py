@@ -275,3 +275,31 @@ def test_timesteps_of_unknown_unit_are_said_to_be_taken_for_the_unit_of_the_bund
         )
         told = any("how far apart the timesteps of the source are; 1 epoch(s) are" in t for t in said)
         assert told == (layout is None)
+
+
+def test_numbers_that_some_trajectories_of_a_bundle_lack_are_not_those_of_another_unit(
+    tmp_path: Path,
+) -> None:
+    """A trajectory without numbers has those of its bundle, which the bundle that it joins may not say."""
+    for name, numbers in (("a", ((0, 7, 9), (0, 1, 2))), ("b", ((0, 10, 20),))):
+        for run_, steps in enumerate(numbers):
+            states = foreign.training(3, seed=10 * ord(name) + run_)[0]
+            foreign.plain(tmp_path / name / str(run_), dict(zip(steps, states, strict=True)))
+        convert(tmp_path / name, tmp_path / f"{name}.mtt")
+    with trajfmt.open(tmp_path / "a.mtt") as bundle:
+        assert [each.numbers for each in bundle] == [(0, 7, 9), None]
+    with pytest.raises(UsageError, match="its timesteps are 10 steps apart, the source's are 1 apart"):
+        convert(tmp_path / "a.mtt", tmp_path / "b.mtt", ConvertOptions(append=True))
+
+
+@pytest.mark.parametrize("first", [0, 5])
+def test_numbers_that_follow_from_the_facts_of_the_bundle_are_not_written(tmp_path: Path, first: int) -> None:
+    """The format forbids it; a trajectory that is appended has the same numbers as before."""
+    steps = [first + 5 * t for t in range(4)]
+    for name in ("a", "b"):
+        states = foreign.training(4, seed=ord(name))[0]
+        foreign.plain(tmp_path / name, dict(zip(steps, states, strict=True)))
+        convert(tmp_path / name, tmp_path / "o.mct", ConvertOptions(append=name == "b"))
+    with trajfmt.open(tmp_path / "o.mct") as bundle:
+        assert [entry.numbers for entry in bundle.manifest.trajectories] == [None, None]
+        assert bundle.manifest.provenance.numbers(4) == steps
