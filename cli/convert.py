@@ -21,12 +21,16 @@ __all__ = ["convert"]
 @click.argument("source", type=values.PLACE)
 @click.argument("destination", type=values.PATH, metavar="DEST")
 @click.option(
-    "--knots", type=values.INTEGERS, default=(), help="Timesteps of the waypoints to insert, such as 6,25."
+    "--knots",
+    type=values.INTEGERS,
+    default=(),
+    help="Timesteps of the waypoints to insert, such as 6,25; counted from A with --timesteps.",
 )
 @click.option(
     "--smooth",
     is_flag=True,
-    help="Average inserted waypoints and the last timestep with their neighbours.",
+    help="Average inserted waypoints and the last timestep with their neighbours. For the MCT authors' "
+    "pairs: say that this was done.",
 )
 @click.option(
     "--gram", is_flag=True, help="Store the Gram matrix, which preserves the shape of the original path."
@@ -34,17 +38,13 @@ __all__ = ["convert"]
 @click.option(
     "--layers",
     type=click.Choice(["tensor", "module", "all"]),
-    default="tensor",
-    show_default=True,
-    help="Which parameters share one beta.",
+    help="Which parameters share one beta.  [default: those of a source or DEST that is a bundle, or tensor]",
 )
 @click.option("--timesteps", type=values.WINDOW, default=(None, None), help="Keep only timesteps A to B-1.")
 @click.option(
     "--codec",
     type=values.CODEC,
-    default="none",
-    show_default=True,
-    help="Codec of a .mtt.",
+    help="Codec of a .mtt.  [default: that of DEST with --append, or none]",
 )
 @click.option("--dataset", help="Name of the real data set, such as CIFAR10.")
 @click.option("--model", help="MTT's name of the network, such as ConvNet or ConvNetD4W128BN.")
@@ -101,7 +101,7 @@ def convert(source: Place, destination: Path, dry_run: bool, as_json: bool, **fl
 
     from . import lines, progress, reports
 
-    if destination.suffix == ".mct" and _is_given("codec"):
+    if destination.suffix == ".mct" and flags["codec"] is not None:
         raise click.UsageError("--codec is for a .mtt, which keeps every timestep; omit it for a .mct")
     settings = _settings(flags)
     if dry_run:
@@ -121,12 +121,6 @@ def convert(source: Place, destination: Path, dry_run: bool, as_json: bool, **fl
         lines.record({"destination": str(destination), "trajectories": count})
     else:
         lines.done(destination, f"{count} trajectories")
-
-
-def _is_given(name: str) -> bool:
-    """Return whether the user has given an option, also with its default value."""
-    source = click.get_current_context().get_parameter_source(name)
-    return source is click.core.ParameterSource.COMMANDLINE
 
 
 def _settings(flags: dict[str, Any]) -> ConvertOptions:

@@ -139,7 +139,8 @@ def extract(path: Place, trajectory: int, t: float, layer: str | None, output: P
     from . import lines
 
     with trajfmt.open(path, verify=verify, backend="pread") as bundle:
-        write(bundle, trajectory, t, output, layer=layer)
+        for note in write(bundle, trajectory, t, output, layer=layer):
+            lines.notice(note)
         where = step_of(bundle, bundle[trajectory], t)
     lines.done(output, f"trajectory {trajectory}, t = {t:g}{where and f' ({where})'}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 
 import numpy as np
@@ -12,8 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from trajfmt.bundle.create import append, create
-from trajfmt.errors import UsageError
+from trajfmt.bundle.reader import read_manifest
+from trajfmt.errors import UsageError, display
+from trajfmt.schema.facts import parts, phrase
 from trajfmt.schema.layout import Grouping, ParamLayout
+from trajfmt.schema.manifest import FILE_NAME
+from trajfmt.schema.parse import parse
 from trajfmt.schema.provenance import Provenance
 from trajfmt.serve.buffer import LazyTrajectory, load, load_buffer, tensor_of
 from trajfmt.storage.address import local
@@ -74,11 +79,13 @@ class Recorder:
         smooth: average inserted waypoints and the last timestep with their neighbours, as the MCT authors'
             code does.
         every: record a timestep at every n-th call of `step`.
-        provenance: facts about the training. Ignored if the bundle exists already.
+        provenance: facts about the training. If the bundle exists already, it must state all of them; without
+            any, its facts hold for the new trajectory, too.
 
     Raises:
-        UsageError: a parameter is not float32, a module buffer has a type that cannot be stored, or an
-            argument is invalid.
+        UsageError: a parameter is not float32, a module buffer has a type that cannot be stored, an argument
+            is invalid, or the existing bundle does not state the facts in `provenance`.
+        FormatError: what exists at `path` is no bundle, or damaged.
 
     Example:
         >>> import torch, trajfmt
@@ -115,6 +122,9 @@ class Recorder:
         self._calls = 0
         self._knots, self._smooth = tuple(knots), smooth
         self._provenance = provenance
+        if provenance is not None and os.path.lexists(self.path):
+            found = parse(read_manifest(self.path), path=self.path / FILE_NAME).provenance
+            _require_same_facts(self.path, found, provenance)
         self._layout = layout_of(module)
         _require_storable(_buffers_of(module))
         self._recorder = PathRecorder(self._layout, knots=knots, smooth=smooth)
@@ -142,7 +152,8 @@ class Recorder:
         Raises:
             SourceError: fewer than two timesteps were recorded, the weights never changed, or the bundle
                 holds the same trajectory already.
-            UsageError: the existing bundle belongs to another network, or has other knots.
+            UsageError: the existing bundle belongs to another network, has other knots, or does not state the
+                facts in `provenance`.
         """
         recorded = self._recorder.finish()
         if not os.path.lexists(self.path):
@@ -158,6 +169,13 @@ class Recorder:
         with append(self.path) as bundle:
             if bundle.layout.parameters != self._layout.parameters:
                 raise UsageError(f"{self.path}: the bundle holds another network; choose another path")
+            if bundle.layout.layers != self._layout.layers:
+                raise UsageError(
+                    f"{self.path}: the bundle has {len(bundle.layout.layers)} layers, a recorder makes one of"
+                    " every tensor; choose another path"
+                )
+            if self._provenance is not None:
+                _require_same_facts(self.path, bundle.provenance, self._provenance)
             return bundle.add(recorded)
 
     def __enter__(self) -> Recorder:
@@ -171,6 +189,23 @@ class Recorder:
     ) -> None:
         if kind is None:
             self.save()
+
+
+def _require_same_facts(path: Path, known: Provenance, given: Provenance) -> None:
+    """Require that a bundle states the facts about a trajectory that is added to it.
+
+    Raises:
+        UsageError: it states others, or fewer.
+    """
+    for name in ("dataset", "model", "preprocessing", "recipe", "timestep", "first_timestep"):
+        ours, theirs = getattr(given, name), getattr(known, name)
+        stated = parts(theirs)
+        same = all(key in stated and stated[key] == value for key, value in parts(ours).items())
+        if not same or (name == "timestep" and None is not ours != theirs):
+            raise UsageError(
+                f"{display(path)}: its {name} is {phrase(theirs) or 'unknown'}, `provenance` says"
+                f" {phrase(ours)}; choose another path, or leave `provenance` out if the bundle's facts hold"
+            )
 
 
 def _buffers_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:

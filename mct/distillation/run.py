@@ -161,6 +161,12 @@ class DistillRun:
                 f"{idle} of {ranks.size} processes have nothing to do: an outer step averages "
                 f"{distiller.config.samples} samples; use fewer processes, or --shard"
             )
+        count = distiller.config.ipc * distiller.dataset.classes
+        if (distiller.config.batch_syn or 0) > count:
+            distiller.notes.append(
+                f"`batch_syn` is {distiller.config.batch_syn}, but there are {count} synthetic images: every "
+                "batch has all of them"
+            )
         return cls(
             distiller=distiller,
             folder=folder,

@@ -119,6 +119,7 @@ def _ours(found: SyntheticDataset, user: UserFacts, root: Path | None, notes: No
     if user.lr is not None:
         found = replace(found, learning_rate=rate_of_user(found.learning_rate, user.lr, notes))
     model = origin.model if user.model is None else _model(user.model, real)
+    _compare(models.model_name(origin.model), models.model_name(model), notes)
     return Settled(found, real, model)
 
 
@@ -135,6 +136,8 @@ def _foreign(opened: Opened, user: UserFacts, root: Path | None, notes: Notes | 
         rate = rate_of_user(found.learning_rate, user.lr, notes)
     real = _dataset(opened, user, root)
     model = _model(said["model"], real)
+    if found.model and models.named(found.model):
+        _compare(found.model, said["model"], notes)
     _check(opened, real)
     soft = None if found.meaning == "classes" else probabilities(found.labels, found.meaning)
     synthetic = SyntheticDataset(
@@ -267,6 +270,12 @@ def rate_of_user(stated: float, user: float, notes: Notes | None) -> float:
     if notes is not None and stated != user:
         notes(f"the file states the learning rate {stated:g}; {user:g} is used instead, as given with --lr")
     return user
+
+
+def _compare(stated: str, used: str, notes: Notes | None) -> None:
+    """Note that the network to train is not the one that the file states."""
+    if notes is not None and stated != used:
+        notes(f"the file states the network {stated}; {used} is trained instead, as given with --model")
 
 
 def _model(name: str, dataset: Dataset) -> trajfmt.Model:

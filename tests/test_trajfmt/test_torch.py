@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 
 import trajfmt
@@ -173,3 +175,64 @@ def test_recorder_refuses_early(tmp_path: Path) -> None:
         Recorder(network, tmp_path / "out.mct", every=0)
     with pytest.raises(UsageError, match="float32"):
         Recorder(network.half(), tmp_path / "out.mct")
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"dataset": "MNIST"}, "its dataset is CIFAR10, `provenance` says MNIST; choose another path"),
+        ({"recipe": {"lr": 0.1}}, "its recipe is unknown, `provenance` says lr 0.1"),
+        ({"timestep": trajfmt.TimestepUnit(kind="step")}, "its timestep is kind step, every 5, `provenance`"),
+        ({"dataset": "CIFAR10"}, None),
+        ({"timestep": trajfmt.TimestepUnit(kind="step", every=5)}, None),
+    ],
+)
+def test_recorder_refuses_facts_that_the_bundle_does_not_state(
+    tmp_path: Path, facts: dict[str, object], words: str | None
+) -> None:
+    """Before the training, and when it saves to a bundle that came later; nothing is dropped."""
+    torch = pytest.importorskip("torch")
+    from trajfmt.torch import Recorder
+
+    known = trajfmt.Provenance(dataset="CIFAR10", timestep=trajfmt.TimestepUnit(kind="step", every=5))
+    given = trajfmt.Provenance(**facts)  # type: ignore[arg-type]
+    recorders = []
+    network = torch.nn.Linear(2, 1)
+
+    def train(path: Path, provenance: trajfmt.Provenance | None) -> Recorder:
+        recorder = Recorder(network, path, provenance=provenance)
+        with torch.no_grad():
+            network.bias += 1
+        recorder.step()
+        return recorder
+
+    recorders.append(train(tmp_path / "a.mct", given))
+    train(tmp_path / "a.mct", known).save()
+    train(tmp_path / "a.mct", None).save()
+    if words is None:
+        recorders.append(train(tmp_path / "a.mct", given))
+        assert [each.save() for each in recorders] == [2, 3]
+        return
+    with pytest.raises(UsageError, match=re.escape(words)):
+        Recorder(network, tmp_path / "a.mct", provenance=given)
+    with pytest.raises(UsageError, match=re.escape(words)):
+        recorders[0].save()
+    assert len(trajfmt.open(tmp_path / "a.mct", verify=True)) == 2
+
+
+def test_recorder_refuses_a_bundle_with_other_layers(tmp_path: Path) -> None:
+    """A recorder makes one layer of every tensor."""
+    torch = pytest.importorskip("torch")
+    from trajfmt.torch import Recorder, layout_of
+
+    network = torch.nn.Linear(2, 1)
+    layout = layout_of(network, layers="all")
+    with trajfmt.create(tmp_path / "a.mct", layout, encoding="convex") as writer:
+        writer.add(trajfmt.ArrayTrajectory(np.eye(3, dtype=np.float32)[:2], layout))
+    recorder = Recorder(network, tmp_path / "a.mct")
+    with torch.no_grad():
+        network.bias += 1
+    recorder.step()
+    with pytest.raises(UsageError, match="the bundle has 1 layers, a recorder makes one of every tensor"):
+        recorder.save()
+    assert len(trajfmt.open(tmp_path / "a.mct", verify=True)) == 1

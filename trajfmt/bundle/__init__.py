@@ -7,6 +7,7 @@ Modules:
     standing: the manifest at a path, and whether it is still the one that was opened.
     create: `create` and `append`.
     writer: `BundleWriter`, which adds trajectories and publishes the bundle.
+    addition: what can be added to a bundle.
     filing: names for new files in a bundle.
     journal: the finished trajectories of a writer, from which an interrupted run continues.
     decoded: all timesteps of a trajectory as one memory-mapped array.

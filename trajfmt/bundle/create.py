@@ -14,6 +14,7 @@ from trajfmt.encodings.parts.encoding import Options
 from trajfmt.encodings.parts.knots import SHARD_BYTES
 from trajfmt.encodings.table import ENCODINGS, encoder_for, encoding_of_manifest
 from trajfmt.errors import ExistsError, UnsafeError, UsageError, display
+from trajfmt.schema.arguments import wholes
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import FILE_NAME, layout_of
 from trajfmt.schema.parse import check_writable, parse
@@ -67,13 +68,23 @@ def create(
         ExistsError: something exists at `path`, or an interrupted process with another job has finished
             trajectories for it.
         UsageError: the arguments are invalid, or contradict each other.
+        TypeError: an argument has another type.
     """
     destination = local(path)
+    if not isinstance(layout, ParamLayout):
+        raise TypeError(f"`layout` must be a ParamLayout, got {type(layout).__name__}; see ParamLayout.of")
+    if not isinstance(provenance, Provenance | None):
+        raise TypeError(f"`provenance` must be a Provenance, got {type(provenance).__name__}")
     if occupied(destination):
         Staging.sweep(destination)
         raise ExistsError(f"{display(destination)} already exists; choose another name or remove it")
     options = Options(
-        knots=tuple(knots), smooth=smooth, gram=gram, codec=codec, shard_bytes=shard_bytes, cast=cast
+        knots=wholes("knots", knots),
+        smooth=smooth,
+        gram=gram,
+        codec=codec,
+        shard_bytes=shard_bytes,
+        cast=cast,
     )
     encoder = encoder_for(encoding, options, layout)
     staging = Staging(destination, job)

@@ -26,7 +26,7 @@ _BLOCK: Final = 2**20
 
 def extract(
     bundle: Bundle, trajectory: int, t: float, output: str | os.PathLike[str], *, layer: str | None = None
-) -> None:
+) -> list[str]:
     """Write the weights of a trajectory at timestep t as a safetensors file, by the names of the parameters.
 
     The module buffers of the last stored timestep up to t follow the parameters, unless only one layer is
@@ -39,10 +39,14 @@ def extract(
         output: the file, whose name ends in `.safetensors`.
         layer: name of the layer to write. By default all parameters are written.
 
+    Returns:
+        Remarks for the user: which timestep the module buffers are from, if it is not t.
+
     Raises:
         ExistsError: `output` exists.
         TimestepError: t is outside the trajectory, or between the timesteps of a full one.
-        UsageError: `output` does not end in `.safetensors`, its folder is missing, or there is no such layer.
+        UsageError: `output` does not end in `.safetensors`, its folder is missing, there is no such layer,
+            or a parameter has the name of a module buffer.
         WriteError: the file cannot be written.
         TrajfmtError: the bundle cannot be read.
     """
@@ -57,11 +61,31 @@ def extract(
     chosen = _parameters(bundle, layer)
     try:
         with replacing(path) as file:
-            file.writelines(_read(bundle, _checkpoint(bundle[trajectory], t, about, chosen)))
+            buffers = [] if chosen is not None else _buffers(bundle[trajectory], t)
+            file.writelines(_read(bundle, _checkpoint(bundle[trajectory], t, about, chosen, buffers)))
     except TrajfmtError:
         raise
     except OSError as exc:
         raise WriteError(f"{display(path)}: cannot be written: {exc.strerror or exc}") from exc
+    stored = max(knot for knot in bundle[trajectory].knots if knot <= t)
+    if not buffers or stored == t:
+        return []
+    return [f"the module buffers are those of t = {stored}, the last knot before: they are not interpolated"]
+
+
+def _buffers(trajectory: Trajectory, t: float) -> list[tuple[str, NDArray[Any]]]:
+    """Return the module buffers of the last stored timestep up to t.
+
+    Raises:
+        UsageError: one has the name of a parameter.
+    """
+    names = {parameter.name for parameter in trajectory.layout.parameters}
+    held = trajectory.buffers(t)
+    if twice := names & held.keys():
+        raise UsageError(
+            f"`{display(min(twice))}` is the name of a parameter and of a module buffer; pass --layer"
+        )
+    return list(held.items())
 
 
 def _parameters(bundle: Bundle, layer: str | None) -> list[int] | None:
@@ -98,16 +122,16 @@ def _read(bundle: Bundle, pieces: Iterator[bytes | memoryview]) -> Iterator[byte
 
 
 def _checkpoint(
-    trajectory: Trajectory, t: float, about: object, chosen: list[int] | None
+    trajectory: Trajectory,
+    t: float,
+    about: object,
+    chosen: list[int] | None,
+    buffers: list[tuple[str, NDArray[Any]]],
 ) -> Iterator[bytes | memoryview]:
     """Yield the bytes of a checkpoint, one block of weights at a time."""
     layout = trajectory.layout
-    names = {parameter.name for parameter in layout.parameters}
-    buffers: list[tuple[str, NDArray[Any]]] = []
     spans = [(0, layout.size)]
-    if chosen is None:
-        buffers = [(name, held) for name, held in trajectory.buffers(t).items() if name not in names]
-    else:
+    if chosen is not None:
         spans = [(layout.offsets[number], layout.offsets[number + 1]) for number in chosen]
     numbers = range(len(layout.parameters)) if chosen is None else chosen
     yield checkpoint_header([layout.parameters[number] for number in numbers], buffers, about)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import operator
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from trajfmt.bundle.standing import Standing, read_manifest
 from trajfmt.encodings.parts.encoding import Trajectory
 from trajfmt.encodings.table import encoding_of_manifest
 from trajfmt.errors import NotABundleError, UsageError
+from trajfmt.schema.arguments import whole
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import FILE_NAME, Manifest, layout_of, numbered
 from trajfmt.schema.parse import parse, refusal
@@ -80,7 +80,7 @@ class Bundle:
     def __getitem__(self, index: int | slice) -> Trajectory | list[Trajectory]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        number = operator.index(index)
+        number = whole("trajectory", index)
         if not -len(self) <= number < len(self):
             raise BoundsError(f"trajectory must lie in [0, {len(self) - 1}], got {number}")
         return self._trajectory(number % len(self))

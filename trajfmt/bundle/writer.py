@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import msgspec
 
+from trajfmt.bundle.addition import require_addable
 from trajfmt.bundle.filing import Filing
 from trajfmt.bundle.journal import Journal, Record
 from trajfmt.encodings.parts.encoding import Encoder, Encoding, Input
@@ -66,7 +66,8 @@ class BundleWriter:
         self._staging = staging
         self._encoder = encoder
         self._encoding = encoding
-        self._base = base
+        self.base = base
+        """The manifest of the bundle that is appended to; None for a new bundle."""
         self._first = len(base.trajectories) if base else 0
         listed = {file.path for file in base.files} if base else set()
         self._filing = Filing(staging, listed)
@@ -110,9 +111,9 @@ class BundleWriter:
         Raises:
             SourceError: the trajectory must not be converted; `reason` says why.
             UsageError: the trajectory does not fit the parameter layout or the settings of the bundle.
+            TypeError: the source is no trajectory.
         """
-        if isinstance(layout := getattr(source, "layout", None), ParamLayout):
-            self.layout.check_parameters(layout)
+        require_addable(source, self.layout)
         self._encoder.check(source)
         paths: list[Path] = []
 
@@ -188,13 +189,13 @@ class BundleWriter:
         if not self._records:
             raise SourceError("nothing_to_convert", "no trajectory was added")
         files = [file for record in self._records for file in record.files]
-        entries = [_complete(record.entry, renumbered or {}) for record in self._records]
+        entries = [_complete(r.entry, renumbered or {}, self.provenance) for r in self._records]
         if self._encoding.has_tables:
             files.append(self._write_tables(entries))
         files.append(self._write_pieces(entries))
         manifest = self._manifest(files, entries)
         parse(data := encode(manifest), path=self._staging.destination / FILE_NAME)
-        if self._base is None:
+        if self.base is None:
             write_file(self._staging.path(FILE_NAME), data)
             self._staging.publish()
         else:
@@ -254,7 +255,7 @@ class BundleWriter:
         return file
 
     def _manifest(self, files: list[FileEntry], entries: list[Entry]) -> Manifest:
-        base = self._base
+        base = self.base
         common: dict[str, Any] = {
             "format": FORMAT,
             "version": Version(MAJOR, MINOR),
@@ -274,12 +275,7 @@ class BundleWriter:
     def __enter__(self) -> BundleWriter:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
         if self._published:
             return
         if kind is None:
@@ -292,9 +288,11 @@ class BundleWriter:
             self.discard()
 
 
-def _complete(entry: Entry, renumbered: Mapping[int, int]) -> Entry:
-    """Return an entry with its features, and with the new value of `origin.file`."""
-    entry, origin = msgspec.structs.replace(entry, requires_read=of_entry(entry)), entry.origin
+def _complete(entry: Entry, renumbered: Mapping[int, int], about: Provenance) -> Entry:
+    """Return an entry with its features, without numbers that follow, and with the new `origin.file`."""
+    numbers = None if entry.numbers == about.numbers(entry.timesteps) else entry.numbers
+    entry = msgspec.structs.replace(entry, requires_read=of_entry(entry), numbers=numbers)
+    origin = entry.origin
     if origin is None:
         return entry
     moved = Origin(renumbered.get(origin.file, origin.file), origin.trajectory)

@@ -6,6 +6,8 @@ Modules:
     options: the options of a conversion.
     intake: the pass over a source that `convert` and `plan` share.
     identify: network, parameter names, data set and preprocessing of a source.
+    convexified: what is asked and said of a source that is convexified already.
+    precedence: which of two statements about the experts is used.
     selection: a range of timesteps of a trajectory, as a trajectory of its own.
     destination: the bundle of a conversion, which continues from an interrupted run.
     compatibility: checks before a source is appended to an existing bundle.

@@ -2,105 +2,183 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
-import msgspec
-
-from trajfmt.bundle.writer import BundleWriter
-from trajfmt.convert.identify import Identity
+from trajfmt.convert.identify import Identity, unknown
 from trajfmt.convert.options import ConvertOptions
-from trajfmt.encodings.parts.encoding import Options
-from trajfmt.encodings.table import encoder_for, encoding_of_path
+from trajfmt.encodings.parts.encoding import Options, Sized
+from trajfmt.encodings.table import encoder_for, encoding_of_manifest, encoding_of_path
 from trajfmt.errors import UsageError, display
+from trajfmt.schema.facts import Name, Settled, settled
 from trajfmt.schema.layout import ParamLayout
+from trajfmt.schema.manifest import ConvexManifest, Manifest, layout_of
+from trajfmt.schema.provenance import Provenance
+from trajfmt.trajectory.source import Convexified, SupportsBuffers
 
 __all__ = ["check_append"]
 
+_STATED: Final[tuple[Name, ...]] = ("dataset", "model", "preprocessing")
+"""The facts that options state."""
+
 
 def check_append(
-    writer: BundleWriter, identity: Identity, options: ConvertOptions, target: Path
-) -> list[str]:
+    base: Manifest, identity: Identity, source: Sized, options: ConvertOptions, target: Path
+) -> Settled:
     """Require that a source agrees with the bundle it is appended to.
 
     A manifest has one parameter layout and one provenance for all trajectories, so trajectories that differ
-    in them must not share a bundle. Facts that the bundle does not know are taken from the source.
+    in them must not share a bundle.
 
     Args:
-        writer: the writer of the bundle.
+        base: the manifest of the bundle.
         identity: the facts about the source.
+        source: its first trajectory, as it will be written.
         options: the options of the conversion.
         target: path of the bundle.
 
     Returns:
-        Remarks for the user.
+        The provenance of the bundle with both, and remarks for the user.
 
     Raises:
         UsageError: source or options contradict the bundle.
     """
-    name_of = display(target)
-    new, old = identity.provenance, writer.provenance
-    source, stored = identity.layout, writer.layout
+    where = display(target)
+    new, old = identity.provenance, base.provenance
+    _require_same_parameters(identity.layout, layout_of(base), where)
+    _require_same_name(base, target)
+    _require_same_encoding(base, identity, source, options, where)
+    stated = [name for name in _STATED if getattr(options, name) is not None]
+    found = settled(old, new, stated, where)
+    _require_same_ablation(old, new, where)
+    remarks = _timesteps(old, new, where, numbered=identity.numbered)
+    remarks += _knots(base, source) + _buffers(base, source)
+    return Settled(found.provenance, found.remarks + remarks + unknown(found.provenance))
+
+
+def _require_same_parameters(source: ParamLayout, stored: ParamLayout, where: str) -> None:
+    """Require the same names, shapes, order and type of the parameters.
+
+    Raises:
+        UsageError: they differ.
+    """
     if source.dtype != stored.dtype and source.cast(stored.dtype).parameters == stored.parameters:
         raise UsageError(
-            f"{name_of}: the bundle stores {stored.dtype}, but the source has {source.dtype}; pass --dtype"
+            f"{where}: the bundle stores {stored.dtype}, but the source has {source.dtype}; pass --dtype"
             f" {stored.dtype.lower()}"
         )
-    if source.parameters != stored.parameters:
-        same = {each.name: each.shape for each in source.parameters}
-        ordered = same == {each.name: each.shape for each in stored.parameters}
+    if source.parameters == stored.parameters:
+        return
+    same = {each.name: each.shape for each in source.parameters}
+    ordered = same == {each.name: each.shape for each in stored.parameters}
+    raise UsageError(
+        f"{where}: the bundle holds the same parameters in another order than the source"
+        f" ({_first_difference(source, stored)}); convert it into a bundle of its own"
+        if ordered
+        else f"{where}: the bundle holds another network or other parameter names than the source"
+    )
+
+
+def _require_same_name(base: Manifest, target: Path) -> None:
+    """Require that the name of a bundle ends as its encoding says.
+
+    Raises:
+        UsageError: it does not.
+    """
+    encoding, named = encoding_of_manifest(base), encoding_of_path(target)
+    if encoding is not named:
         raise UsageError(
-            f"{name_of}: the bundle holds the same parameters in another order than the source"
-            f" ({_first_difference(source, stored)}); convert it into a bundle of its own"
-            if ordered
-            else f"{name_of}: the bundle holds another network or other parameter names than the source"
+            f"{display(target)}: a bundle of {encoding.kind} trajectories whose name ends in {named.suffix};"
+            f" rename it to end in {encoding.suffix}"
         )
-    encoding = encoding_of_path(target).name
-    asked = encoder_for(encoding, options.writing(identity.cast), identity.layout)
-    plain = encoder_for(encoding, Options(), identity.layout)
-    if asked not in (plain, writer.encoder):
+
+
+def _require_same_encoding(
+    base: Manifest, identity: Identity, source: Sized, options: ConvertOptions, where: str
+) -> None:
+    """Require that knots, smoothing, Gram matrix, codec and layers are those of the bundle, where given.
+
+    Raises:
+        UsageError: an option, or a convexified trajectory, has others.
+    """
+    encoding = encoding_of_manifest(base)
+    existing = encoding.continued(base, Options())
+    asked = encoder_for(encoding.name, options.writing(identity.cast), identity.layout)
+    given = bool(options.knots or options.smooth or options.gram or options.codec)
+    if given and asked != existing:
         raise UsageError(
-            f"{name_of}: the bundle was made with {writer.encoder.settings}, not {asked.settings};"
-            " omit the options"
+            f"{where}: the bundle was made with {existing.settings}, not {asked.settings}; omit the options"
         )
-    if options.layers != "tensor" and identity.layout.layers != writer.layout.layers:
+    layers = layout_of(base).layers
+    if options.layers is not None and identity.layout.layers != layers:
         raise UsageError(
-            f"{name_of}: the bundle has other layers than `--layers {options.layers}`; omit the option"
+            f"{where}: the bundle has other layers than `--layers {options.layers}`; omit the option"
         )
-    facts = {name: getattr(new, name) for name in ("dataset", "model", "preprocessing")}
-    for name, ours in facts.items():
-        theirs = getattr(old, name)
-        if ours is not None and theirs is not None and ours != theirs:
-            raise UsageError(f"{name_of}: its {name} is {_short(theirs)}, the source's is {_short(ours)}")
+    if encoding.takes_convexified and isinstance(source, Convexified):
+        if identity.layout.layers != layers:
+            raise UsageError(
+                f"{where}: the bundle has other layers than the source, which is convexified already; convert"
+                " it into a bundle of its own"
+            )
+        if base.trajectories and source.smoothed != existing.smoothed:
+            theirs, ours = (
+                "smoothed" if each else "not smoothed" for each in (existing.smoothed, source.smoothed)
+            )
+            raise UsageError(
+                f"{where}: its trajectories are {theirs}, those of the source {ours}; convert the source into"
+                " a bundle of its own"
+            )
+
+
+def _require_same_ablation(old: Provenance, new: Provenance, where: str) -> None:
+    """Require that both are experts of the same ablation, or of none.
+
+    Raises:
+        UsageError: they differ.
+    """
     ablations = [(about.recipe or {}).get("ablation") for about in (old, new)]
     if ablations[0] != ablations[1]:
         raise UsageError(
-            f"{name_of}: its ablation is {ablations[0] or 'none'}, the source's is {ablations[1] or 'none'}"
+            f"{where}: its ablation is {ablations[0] or 'none'}, the source's is {ablations[1] or 'none'}"
         )
+
+
+def _timesteps(old: Provenance, new: Provenance, where: str, *, numbered: bool) -> list[str]:
+    """Require that timesteps count the same, and return remarks on what is not recorded of them.
+
+    Args:
+        old: the provenance of the bundle.
+        new: that of the source.
+        where: the bundle, for messages.
+        numbered: whether the source has numbers for its timesteps.
+
+    Raises:
+        UsageError: they do not.
+    """
     if new.timestep and old.timestep and new.timestep.kind != old.timestep.kind:
         raise UsageError(
-            f"{name_of}: its timesteps are {old.timestep.kind}s, the source's are {new.timestep.kind}s"
+            f"{where}: its timesteps are {old.timestep.kind}s, the source's are {new.timestep.kind}s"
         )
-    if identity.numbered and old.timestep and not new.timestep:
+    if numbered and old.timestep and not new.timestep:
         kind = old.timestep.kind
         raise UsageError(
-            f"{name_of}: its timesteps are {kind}s, but nothing says what the numbers of the source count; if"
+            f"{where}: its timesteps are {kind}s, but nothing says what the numbers of the source count; if"
             f" they are {kind}s, say so with {{{kind}}} in the place of the number, as in --select"
             f" 'net_{{{kind}}}.pt'; if not, convert it into a bundle of its own"
         )
-    if identity.numbered:  # the numbers are recorded
+    if numbered:  # the numbers are recorded
         pass
     elif new.timestep and old.timestep and new.timestep.every != old.timestep.every:
         raise UsageError(
-            f"{name_of}: its timesteps are {old.timestep.every} {old.timestep.kind}s apart, the source's are"
+            f"{where}: its timesteps are {old.timestep.every} {old.timestep.kind}s apart, the source's are"
             f" {new.timestep.every} apart"
         )
     elif (new.first_timestep or 0) != (old.first_timestep or 0):
         raise UsageError(
-            f"{name_of}: its trajectories begin at timestep {old.first_timestep or 0} of their sources,"
+            f"{where}: its trajectories begin at timestep {old.first_timestep or 0} of their sources,"
             f" but these would begin at timestep {new.first_timestep or 0}"
         )
-    unknown = {name: fact for name, fact in facts.items() if getattr(old, name) is None}
-    writer.provenance = msgspec.structs.replace(old, **unknown)
     if new.timestep and not old.timestep:
         return [
             "the bundle does not say what its timesteps are, so it is not recorded that those of the source"
@@ -114,14 +192,35 @@ def check_append(
     return []
 
 
+def _knots(base: Manifest, source: Sized) -> list[str]:
+    """Return a remark if a convexified trajectory has other knots than those of the bundle."""
+    if not isinstance(base, ConvexManifest) or not isinstance(source, Convexified) or not base.trajectories:
+        return []
+    ours, theirs = list(source.knots), base.trajectories[0].knots
+    if ours == theirs:
+        return []
+    return [
+        f"the knots of the source ({_shortened(ours)}) are not those of the bundle ({_shortened(theirs)})"
+    ]
+
+
+def _buffers(base: Manifest, source: Sized) -> list[str]:
+    """Return a remark if either the bundle or the source has module buffers, but not both."""
+    has = isinstance(source, SupportsBuffers) and bool(source.buffers(0))
+    count = len(base.trajectories)
+    held = sum(entry.buffers is not None for entry in base.trajectories)
+    if held == (count if has else 0):
+        return []
+    ours = "have some" if has else "have none"
+    return [f"{held} of {count} trajectories of the bundle have module buffers; those of the source {ours}"]
+
+
+def _shortened(numbers: Sequence[int]) -> str:
+    return ",".join(map(str, numbers[:6])) + (",…" if len(numbers) > 6 else "")
+
+
 def _first_difference(source: ParamLayout, stored: ParamLayout) -> str:
     """Return the first parameter of a source and of a bundle that have different names."""
     pairs = zip(source.parameters, stored.parameters, strict=True)
     ours, theirs = next((a.name, b.name) for a, b in pairs if a.name != b.name)
     return f"its `{display(theirs)}` is where the source has `{display(ours)}`"
-
-
-def _short(fact: object) -> object:
-    """Return a short text of a fact in the provenance, for messages."""
-    facts = msgspec.to_builtins(fact)
-    return " ".join(f"{key} {value}" for key, value in facts.items()) if isinstance(facts, dict) else fact

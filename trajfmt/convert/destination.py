@@ -14,10 +14,11 @@ import msgspec
 
 from trajfmt.bundle.create import append, appended, create
 from trajfmt.bundle.writer import BundleWriter
+from trajfmt.codecs.table import DEFAULT
 from trajfmt.convert.compatibility import check_append
 from trajfmt.convert.identify import Identity
 from trajfmt.convert.options import ConvertOptions
-from trajfmt.encodings.parts.encoding import Input
+from trajfmt.encodings.parts.encoding import Input, Sized
 from trajfmt.encodings.parts.written import Written
 from trajfmt.encodings.table import encoding_of_path
 from trajfmt.errors import FormatError, Reason, TrajfmtError, WriteError, display
@@ -76,11 +77,12 @@ class Destination:
         with self._writing():
             return appended(self._path, self._job) if self._options.append else None
 
-    def start(self, identity: Identity) -> int:
+    def start(self, identity: Identity, source: Sized) -> int:
         """Create the bundle, or open the existing one for appending.
 
         Args:
             identity: the facts about the source.
+            source: its first trajectory, as it will be written.
 
         Returns:
             The number of trajectories that an interrupted run has finished.
@@ -95,7 +97,9 @@ class Destination:
                     self._path, shard_bytes=options.shard_bytes, cast=identity.cast, job=self._job
                 )
                 self._opened = writer
-                self.remarks = check_append(writer, identity, options, self._path)
+                assert writer.base is not None
+                found = check_append(writer.base, identity, source, options, self._path)
+                writer.provenance, self.remarks = found
             else:
                 writer = self._opened = create(
                     self._path,
@@ -104,7 +108,7 @@ class Destination:
                     provenance=identity.provenance,
                     knots=options.knots,
                     smooth=options.smooth,
-                    codec=options.codec,
+                    codec=options.codec or DEFAULT,
                     gram=options.gram,
                     shard_bytes=options.shard_bytes,
                     cast=identity.cast,

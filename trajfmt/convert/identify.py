@@ -13,13 +13,15 @@ from typing import Any, Protocol
 
 import msgspec
 
+from trajfmt.convert.precedence import Statement, preferred
 from trajfmt.errors import CorruptError, SourceError, UsageError
 from trajfmt.schema import models
+from trajfmt.schema.facts import phrase
 from trajfmt.schema.layout import Dtype, Grouping, ParamLayout
-from trajfmt.schema.provenance import Preprocessing, Provenance
+from trajfmt.schema.provenance import Model, Preprocessing, Provenance
 from trajfmt.sources.base.collection import Collection, ForeignTrajectory, Shapes
 
-__all__ = ["Facts", "Identity", "identify"]
+__all__ = ["Facts", "Identity", "identify", "unknown"]
 
 
 class Facts(Protocol):
@@ -31,8 +33,8 @@ class Facts(Protocol):
         ...
 
     @property
-    def layers(self) -> Grouping:
-        """Return which parameters share one beta."""
+    def layers(self) -> Grouping | None:
+        """Return which parameters share one beta; None for those of the source."""
         ...
 
     @property
@@ -53,6 +55,11 @@ class Facts(Protocol):
     @property
     def preprocessing(self) -> Preprocessing | None:
         """Return how images are transformed before the network receives them."""
+        ...
+
+    @property
+    def append(self) -> bool:
+        """Return whether an existing bundle is appended to, which may state more facts."""
         ...
 
 
@@ -132,43 +139,69 @@ def identify(
         elif trajectory.names is None:
             notice("the network is not one of MTT's: its parameters are numbered, and the model is unknown")
         try:
-            layout = ParamLayout.of(zip(names, shapes, strict=True), dtype=dtype, layers=facts.layers)
+            layout = ParamLayout.of(
+                zip(names, shapes, strict=True), dtype=dtype, layers=facts.layers or "tensor"
+            )
         except UsageError as exc:
             raise CorruptError("source_invalid", str(exc), path=collection.folder) from exc
     else:
-        layout = collection.layout.regroup(facts.layers).cast(dtype)
-    if model is not None and path_facts.model is not None and facts.model is None:
+        given = collection.layout
+        layout = (given if facts.layers is None else given.regroup(facts.layers)).cast(dtype)
+    known = Statement(model, origin.get("model"))
+    if model is not None and path_facts.model is not None:
         try:
-            model, origin["model"] = models.settle(model, path_facts.model), "path"
+            told = models.settle(_recognised(shapes, path_facts.model) or model, path_facts.model)
+            known = Statement(told, "path")
         except UsageError as exc:
             notice(f"the folder name is ignored: {exc}")
     if facts.model is not None:
-        if model is None:
+        base = _recognised(shapes, models.named(facts.model)) or model
+        if base is None:
             raise UsageError(
                 "`--model` is for MTT's networks, but the shapes belong to another network; omit the option"
             )
-        model, origin["model"] = models.settle(model, facts.model), "flag"
-    changes["model"] = model
-    for name in ("dataset", "preprocessing"):
-        flag, path = getattr(facts, name), getattr(path_facts, name)
-        if flag is not None:
-            changes[name], origin[name] = flag, "flag"
-        elif path is not None:
-            changes[name], origin[name] = path, "path"
-    done = changes.get("preprocessing")
-    if done is not None and done.kind == "normalize" and done.mean is None:
-        changes["preprocessing"] = models.normalisation(changes.get("dataset", provenance.dataset))
+        known = preferred("model", Statement(models.settle(base, facts.model), "flag"), known, notice)
+    dataset = Statement(provenance.dataset, origin.get("dataset"))
+    dataset = preferred("dataset", Statement(path_facts.dataset, "path"), dataset, notice)
+    dataset = preferred("dataset", Statement(facts.dataset, "flag"), dataset, notice)
+    done = Statement(provenance.preprocessing, origin.get("preprocessing"))
+    done = preferred("preprocessing", Statement(path_facts.preprocessing, "path"), done, notice)
+    if dataset.contradicts and done.origin == "path" and facts.preprocessing is None:
+        done = _of_another(done, dataset, notice)
+    done = preferred("preprocessing", Statement(facts.preprocessing, "flag"), done, notice)
+    new = done.fact is not None and done.fact is not provenance.preprocessing
+    if new and done.fact.kind == "normalize" and done.fact.mean is None:
+        done = done._replace(fact=models.normalisation(dataset.fact))
+    for name, statement in (("model", known), ("dataset", dataset), ("preprocessing", done)):
+        changes[name] = statement.fact
+        if statement.origin is not None:
+            origin[name] = statement.origin
     if facts.timesteps != (None, None):
-        start, after = facts.timesteps
-        if after is not None and after > trajectory.timesteps:
-            notice(f"only {trajectory.timesteps} timesteps exist, but {after} were requested")
+        start, _ = facts.timesteps
         changes["first_timestep"] = (start or 0) + (provenance.first_timestep or 0)
     provenance = msgspec.structs.replace(provenance, **changes, known_from=origin)
-    for text in _unknown(provenance):
+    for text in [] if facts.append else unknown(provenance):
         notice(text)
     return Identity(
         layout, shapes, dtype, provenance, facts.dtype is not None, trajectory.numbers is not None
     )
+
+
+def _recognised(shapes: Shapes, named: dict[str, Any] | None) -> Model | None:
+    """Return the network of a name as far as its shapes tell; None if they are those of no known network."""
+    found = models.recognise(shapes, pooling=(named or {}).get("pooling") != "none")
+    return None if found is None else found[0]
+
+
+def _of_another(done: Statement, dataset: Statement, notice: Callable[[str], None]) -> Statement:
+    """Return the preprocessing that a folder's name states, if the data set is not the one in the name."""
+    if done.fact.kind == "normalize":
+        done = done._replace(fact=models.normalisation(dataset.fact))
+    notice(
+        f"the preprocessing is still {phrase(done.fact)}, as the name of a folder says; pass --zca or"
+        " --no-zca to say it"
+    )
+    return done
 
 
 def numbered(count: int) -> list[str]:
@@ -181,7 +214,7 @@ def numbered(count: int) -> list[str]:
     return [f"param.{index:03d}" for index in range(count)]
 
 
-def _unknown(provenance: Provenance) -> list[str]:
+def unknown(provenance: Provenance) -> list[str]:
     """Return a message for each unknown fact that a distillation will need."""
     notices = []
     if provenance.dataset is None:

@@ -6,18 +6,20 @@ weights.
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from trajfmt.bundle.reader import read_manifest
+from trajfmt.convert.convexified import check_convexified, remarks_on
 from trajfmt.convert.identify import Identity, identify
 from trajfmt.convert.options import ConvertOptions
 from trajfmt.convert.selection import Bounds, Window, selected
 from trajfmt.encodings.parts.discrete import Discretised
 from trajfmt.encodings.parts.encoding import Encoder, Encoding
-from trajfmt.encodings.parts.knots import SHARD_BYTES
 from trajfmt.encodings.table import encoder_for
 from trajfmt.errors import (
     CorruptError,
@@ -29,10 +31,11 @@ from trajfmt.errors import (
     display,
 )
 from trajfmt.schema.layout import ParamLayout
+from trajfmt.schema.manifest import MAX_TIMESTEPS
 from trajfmt.sources.base.collection import Collection, ForeignTrajectory, Part
-from trajfmt.sources.bundles import BundlePart
+from trajfmt.sources.convexified.mct_betas import PairTrajectory
 from trajfmt.sources.discovery import open_source
-from trajfmt.storage.address import Place
+from trajfmt.storage.address import Address, Place, located
 from trajfmt.storage.staging import Staging
 from trajfmt.storage.writing import occupied
 from trajfmt.trajectory.source import Convexified
@@ -71,14 +74,19 @@ class Intake:
         self, source: Place, encoding: Encoding, options: ConvertOptions, scratch: Path | None = None
     ) -> None:
         self._encoding = encoding
-        self._options = options
+        self.options: ConvertOptions = options
+        """The options as they apply to the source."""
         self._stop = threading.Event()
         self._encoder: Encoder | None = None
+        self._shortest = MAX_TIMESTEPS + 1
         self.collection: Collection = _opened(source, options, keep_going=options.keep_going)
         self.listed: Sequence[Part] = _listed(source, options, self.collection)
         """The parts of the source as they are without `keep_going`, if it can be opened so."""
+        self._stated_smoothed = False
         if self.collection.convex and encoding.takes_convexified:
-            _check_convexified(self.collection, options)
+            check_convexified(self.collection, options)
+            self._stated_smoothed = options.smooth
+            self.options = dataclasses.replace(options, smooth=False)
         self.scratch: Path = self.collection.folder if scratch is None else scratch
         self.parts: dict[int, Part]
         """The parts of the source that can be opened, by number."""
@@ -95,21 +103,32 @@ class Intake:
 
         Args:
             trajectory: a trajectory of the source.
-            notice: called with messages about the source, when the first trajectory is identified.
+            notice: called with messages about the source, when the first trajectory is identified, and about
+                trajectories that are shorter than the options ask for.
 
         Raises:
             SourceError: the trajectory must not be converted, or the options select too few timesteps.
             UsageError: the options do not apply to the trajectory.
         """
         trajectory.check()
+        if self._stated_smoothed and isinstance(trajectory, PairTrajectory):
+            trajectory.state_smoothed()
         if self.identity is None:
-            self.identity = identify(self.collection, trajectory, self._options, notice)
+            found = identify(self.collection, trajectory, self.options, notice)
+            # Of a bundle, some trajectories may record numbers and others not.
+            numbered = found.numbered and all(getattr(part, "numbered", True) for part in self.parts.values())
+            self.identity = dataclasses.replace(found, numbered=numbered)
         identity = self.identity
         identity.check(trajectory)
         layout = self._stored_layout(identity, trajectory)
         if self._encoder is None:
-            self._encoder = encoder_for(self._encoding.name, self._options.writing(identity.cast), layout)
-        bounds = self._options.timesteps
+            for text in remarks_on(trajectory, self._encoding):
+                notice(text)
+            self._encoder = encoder_for(self._encoding.name, self.options.writing(identity.cast), layout)
+        bounds = self.options.timesteps
+        if bounds[1] is not None and trajectory.timesteps < min(bounds[1], self._shortest):
+            self._shortest = trajectory.timesteps
+            notice(f"some trajectories have only {self._shortest} timesteps, but {bounds[1]} were requested")
         source, first = self._cut(trajectory, bounds, identity, layout)
         self._encoder.check(source)
         return Prepared(source, first, layout, self._encoder)
@@ -136,7 +155,7 @@ class Intake:
         """
         if not isinstance(trajectory, Convexified):
             # Numbers that follow from the provenance of this source may not follow from that of the bundle.
-            numbered = self._options.append
+            numbered = self.options.append
             window = Window(trajectory, bounds, identity.provenance, self._stop, numbered=numbered)
             return window, window.first
         if self._encoding.takes_convexified:
@@ -172,20 +191,28 @@ def _listed(source: Place, options: ConvertOptions, collection: Collection) -> S
         return collection.parts
 
 
-def check_destination(target: Path, options: ConvertOptions) -> None:
+def check_destination(
+    target: Path, options: ConvertOptions, source: str | os.PathLike[str] | Address
+) -> None:
     """Check a destination before any work is done.
 
     Args:
         target: path of the bundle to write.
         options: the options of the conversion.
+        source: the source, as for `convert`.
 
     Raises:
         ExistsError: something exists at `target`, and `append` was not given.
-        UsageError: the parent folder does not exist.
+        UsageError: the parent folder does not exist, or `target` is the source.
         TrajfmtError: `append` was given, and `target` is not a bundle.
     """
     if options.append:
         read_manifest(target)
+        place = located(source)
+        if isinstance(place, Path) and os.path.realpath(place) == os.path.realpath(target):
+            raise UsageError(
+                f"{display(target)}: cannot be appended to itself; it has its trajectories already"
+            )
     elif not target.absolute().parent.is_dir():
         raise UsageError(f"{display(target.absolute().parent)}: no such folder; create it first")
     elif occupied(target):
@@ -198,25 +225,6 @@ def check_destination(target: Path, options: ConvertOptions) -> None:
 def located_error(exc: SourceError | CorruptError, part: Part, index: int) -> SourceError | CorruptError:
     """Return an error with the same reason whose message names the file and the trajectory."""
     return type(exc)(exc.reason, f"trajectory {index}: {exc.message}", path=exc.path or part.path)
-
-
-def _check_convexified(collection: Collection, options: ConvertOptions) -> None:
-    """Refuse options that need waypoints, and a conversion that would only copy a bundle.
-
-    Raises:
-        UsageError: the options ask for one of these.
-    """
-    if options.knots or options.smooth or options.gram or options.layers != "tensor":
-        raise UsageError(
-            f"{display(collection.folder)}: convexified already, so it has no waypoints;"
-            " omit knots, smoothing, Gram matrix and layers"
-        )
-    changes = options.dtype is not None or options.shard_bytes != SHARD_BYTES
-    if not changes and any(isinstance(part, BundlePart) for part in collection.parts):
-        raise UsageError(
-            f"{display(collection.folder)}: convexified already, and no option changes it;"
-            " copy the folder instead"
-        )
 
 
 def _usable(

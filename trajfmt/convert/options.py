@@ -9,6 +9,7 @@ from trajfmt.codecs.table import CODECS, DEFAULT
 from trajfmt.encodings.parts.encoding import Options
 from trajfmt.encodings.parts.knots import SHARD_BYTES
 from trajfmt.errors import UsageError
+from trajfmt.schema.arguments import wholes
 from trajfmt.schema.layout import DTYPES, MAX_TEXT, Dtype, Grouping
 from trajfmt.schema.provenance import Preprocessing
 from trajfmt.sources.base.collection import BufferMode
@@ -22,6 +23,7 @@ class ConvertOptions:
 
     Raises:
         UsageError: an option has an invalid value.
+        TypeError: an option has a value of another type.
     """
 
     knots: tuple[int, ...] = ()
@@ -29,19 +31,20 @@ class ConvertOptions:
 
     smooth: bool = False
     """Average inserted waypoints and the last timestep with their neighbours, after computing the betas
-    (`convex`)."""
+    (`convex`). For the MCT authors' pairs, it states that this was done."""
 
     gram: bool = False
     """Store the Gram matrix of the original trajectory in 8 (T+1)^2 bytes, if T <= 256 (`convex`)."""
 
-    layers: Grouping = "tensor"
-    """Which parameters share one beta."""
+    layers: Grouping | None = None
+    """Which parameters share one beta; None for the layers of the source bundle, or of the bundle that is
+    appended to, and otherwise `tensor`."""
 
     timesteps: tuple[int | None, int | None] = (None, None)
     """First timestep to convert, and the one after the last, as in a slice."""
 
-    codec: str = DEFAULT
-    """Name of the codec (`full`)."""
+    codec: str | None = None
+    """Name of the codec (`full`); None for that of the bundle that is appended to, or `none`."""
 
     layout: str | None = None
     """Name of the source's file layout, to override detection; see `trajfmt.sources.LAYOUTS`."""
@@ -91,12 +94,27 @@ class ConvertOptions:
             raise UsageError(f"`dtype` must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
         choices = {"layers": get_args(Grouping), "codec": tuple(CODECS), "buffers": get_args(BufferMode)}
         for name, known in choices.items():
-            if getattr(self, name) not in known:
+            if getattr(self, name) not in (*known, *((None,) if name != "buffers" else ())):
                 raise UsageError(f"`{name}` must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        self._require_types()
         if any(bound is not None and bound < 0 for bound in self.timesteps):
             raise UsageError(f"`timesteps` must be bounds >= 0, got {self.timesteps}")
         if self.dataset is not None and not 1 <= len(self.dataset) <= MAX_TEXT:
             raise UsageError(f"`dataset` must have 1 to {MAX_TEXT} characters, got {len(self.dataset)}")
+
+    def _require_types(self) -> None:
+        """Require texts, whole numbers and a preprocessing where there are some.
+
+        Raises:
+            TypeError: an option has another type.
+        """
+        wholes("knots", self.knots)
+        wholes("timesteps", [bound for bound in self.timesteps if bound is not None])
+        for name in ("layout", "key", "select", "dataset", "model"):
+            if not isinstance(value := getattr(self, name), str | None):
+                raise TypeError(f"`{name}` must be a text, got {value!r}")
+        if not isinstance(self.preprocessing, Preprocessing | None):
+            raise TypeError(f"`preprocessing` must be a Preprocessing, got {self.preprocessing!r}")
 
     def writing(self, cast: bool) -> Options:
         """Return the options of the encoding.
@@ -108,7 +126,7 @@ class ConvertOptions:
             knots=self.knots,
             smooth=self.smooth,
             gram=self.gram,
-            codec=self.codec,
+            codec=self.codec or DEFAULT,
             shard_bytes=self.shard_bytes,
             cast=cast,
         )

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
-from trajfmt.convert.intake import Intake, check_destination, located_error
+from trajfmt.bundle.reader import read_manifest
+from trajfmt.convert.compatibility import check_append
+from trajfmt.convert.intake import Intake, Prepared, check_destination, located_error
 from trajfmt.convert.options import ConvertOptions
 from trajfmt.encodings.table import ENCODINGS, encoding_of_path
 from trajfmt.errors import CorruptError, SourceError
 from trajfmt.schema.layout import ParamLayout
+from trajfmt.schema.manifest import FILE_NAME
+from trajfmt.schema.parse import parse
 from trajfmt.schema.provenance import Provenance
 from trajfmt.storage.address import Address, local, located
 
@@ -75,15 +81,14 @@ def plan(
         options: the options of the conversion.
 
     Raises:
-        TrajfmtError: `convert` would fail, as far as that is known without weights. Whether the source may be
-            appended to an existing bundle is not checked.
+        TrajfmtError: `convert` would fail, as far as that is known without weights.
     """
     options = options or ConvertOptions()
-    encoding = ENCODINGS["convex"]
+    encoding, target = ENCODINGS["convex"], Path()
     if destination is not None:
         target = local(destination)
         encoding = encoding_of_path(target)
-        check_destination(target, options)
+        check_destination(target, options, source)
     intake = Intake(located(source), encoding, options)
     collection = intake.collection
     notices: list[str] = list(collection.notices)
@@ -107,6 +112,8 @@ def plan(
                     raise error from exc
                 skipped.append(str(error))
                 continue
+            if options.append and not timesteps:
+                notices += _remarks_on_append(target, intake, prepared)
             timesteps.append(prepared.source.timesteps)
             size += prepared.encoder.size(prepared.source, prepared.layout)
         also = tuple(path.name for path in part.also)
@@ -128,3 +135,15 @@ def plan(
         notices=tuple(notices),
         skipped=tuple(skipped),
     )
+
+
+def _remarks_on_append(target: Path, intake: Intake, prepared: Prepared) -> list[str]:
+    """Return what an append of a source to a bundle tells the user.
+
+    Raises:
+        UsageError: source or options contradict the bundle.
+    """
+    assert intake.identity is not None
+    base = parse(read_manifest(target), path=target / FILE_NAME)
+    identity = dataclasses.replace(intake.identity, layout=prepared.layout)
+    return check_append(base, identity, prepared.source, intake.options, target).remarks

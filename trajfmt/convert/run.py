@@ -67,7 +67,7 @@ def convert(
     options = options or ConvertOptions()
     target = local(destination)
     encoding = encoding_of_path(target)
-    check_destination(target, options)
+    check_destination(target, options, source)
     intake = Intake(located(source), encoding, options, target.absolute().parent)
     collection, parts = intake.collection, intake.parts
     job = job_of(collection.parts, intake.listed, options, target)
@@ -78,7 +78,7 @@ def convert(
         report("notice", notice)
     for problem in intake.unusable:
         report("skipped", problem)
-    bundle = Destination(target, options, job)
+    bundle = Destination(target, intake.options, job)
     if (whole := bundle.appended()) is not None:
         report("resumed", "an interrupted run has already appended everything; nothing was left to do")
         report("done")
@@ -215,7 +215,8 @@ class _Run:
             return exc
         if not self._bundle.started:
             assert self._intake.identity is not None
-            finished = self._bundle.start(dataclasses.replace(self._intake.identity, layout=prepared.layout))
+            identity = dataclasses.replace(self._intake.identity, layout=prepared.layout)
+            finished = self._bundle.start(identity, prepared.source)
             for text in self._bundle.remarks:
                 self._report("notice", text)
             if self._bundle.stale:

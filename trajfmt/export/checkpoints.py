@@ -31,11 +31,15 @@ _BLOCK = 2**22
 
 
 def check(bundle: Bundle, per_file: int) -> Sequence[str]:
-    """Return the unit of the numbers. Every bundle is accepted."""
+    """Return the unit of the numbers, and where module buffers are from. Every bundle is accepted."""
     del per_file
     about = bundle.manifest.provenance.timestep
     unit = "timesteps, since the bundle does not say what they are" if about is None else f"{about.kind}s"
-    return [f"checkpoints are numbered in {unit}: {_called(bundle)}-<number>"]
+    notes = [f"checkpoints are numbered in {unit}: {_called(bundle)}-<number>"]
+    entries = bundle.manifest.trajectories
+    if any(e.buffers is not None and len(e.stored_timesteps) < e.timesteps for e in entries):
+        notes.append("module buffers are stored at knots: between two of them, files have those of the first")
+    return notes
 
 
 def _called(bundle: Bundle) -> str:

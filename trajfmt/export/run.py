@@ -10,7 +10,7 @@ from trajfmt.bundle.reader import Bundle
 from trajfmt.errors import ExistsError, TrajfmtError, UsageError, WriteError, display
 from trajfmt.export import checkpoints, datm, mct_authors, mtt, towers
 from trajfmt.export.base import Job, Target
-from trajfmt.export.losses import losses
+from trajfmt.export.losses import losses, order
 from trajfmt.export.mtt import BufferWriter
 from trajfmt.storage.address import local
 from trajfmt.storage.staging import Staging
@@ -64,7 +64,9 @@ def check(
     for error in bundle.refused.values():
         raise error
     target = target_named(to)
-    notes = target.check(bundle, _per_file(target, per_file))
+    notes = [*target.check(bundle, _per_file(target, per_file))]
+    if "names" not in target.keeps:
+        notes += order(bundle)
     return notes if in_place else [*notes, *losses(bundle, target.keeps, float32=float32)]
 
 

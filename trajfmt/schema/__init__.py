@@ -4,6 +4,7 @@ Nothing in this folder opens a file. Of `trajfmt`, it imports `errors` and `code
 
 Modules:
     layout: order, shapes and layers of the parameters in a weight vector.
+    arguments: numbers and arrays that programs pass, of the right types.
     provenance: the part of the manifest that describes the experts.
     entries: the parts of the manifest that describe trajectories.
     features: the names of what a reader of a bundle must know.
@@ -17,6 +18,7 @@ Modules:
     text: JSON texts, decoded strictly.
     weight: how much memory a JSON text can need.
     parse: decode and check the bytes of a manifest.
+    facts: whether facts about experts may hold for all trajectories of a bundle.
     models: recognise MTT's networks from shapes, names and folder names.
 """
 

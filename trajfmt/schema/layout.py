@@ -7,7 +7,6 @@ Letters in shapes: P elements of a weight vector, T last timestep, L layers.
 from __future__ import annotations
 
 import math
-import operator
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajfmt.errors import UsageError, display
+from trajfmt.schema.arguments import whole, wholes
 
 __all__ = ["DTYPES", "MAX_DIMS", "MAX_TEXT", "Dtype", "Grouping", "Layer", "ParamLayout", "Parameter"]
 
@@ -100,11 +100,13 @@ class ParamLayout:
             twice, _ = Counter(names).most_common(1)[0]
             raise UsageError(f"parameter names must be unique, `{twice}` appears more than once")
         for parameter in self.parameters:
-            if not 1 <= len(parameter.name) <= MAX_TEXT or (
-                not parameter.name.isascii() and _has_lone_surrogate(parameter.name)
+            if (
+                not isinstance(parameter.name, str)
+                or not 1 <= len(parameter.name) <= MAX_TEXT
+                or (not parameter.name.isascii() and _has_lone_surrogate(parameter.name))
             ):
                 raise UsageError(
-                    f"parameter names must have 1 to {MAX_TEXT} characters, got {parameter.name[:40]!r}"
+                    f"parameter names must have 1 to {MAX_TEXT} characters, got {str(parameter.name)[:40]!r}"
                 )
             if min(parameter.shape, default=0) < 0:
                 raise UsageError(f"parameter `{parameter.name}` has a negative size in {parameter.shape}")
@@ -143,10 +145,7 @@ class ParamLayout:
         """
         if dtype not in DTYPES:
             raise UsageError(f"`dtype` must be one of {', '.join(DTYPES)}, got {dtype!r}")
-        table = tuple(
-            Parameter(name, tuple(operator.index(size) for size in shape), dtype)
-            for name, shape in parameters
-        )
+        table = tuple(Parameter(name, wholes("shape", shape), dtype) for name, shape in parameters)
         return cls(table, group([parameter.name for parameter in table], layers))
 
     @property
@@ -227,8 +226,9 @@ class ParamLayout:
 
         Raises:
             UsageError: they are not. Unlike numpy, this does not count from the end or shorten the range.
+            TypeError: a bound is no whole number.
         """
-        if not 0 <= start <= stop <= self.size:
+        if not 0 <= whole("start", start) <= whole("stop", stop) <= self.size:
             raise UsageError(f"elements must lie in [0, {self.size}], got {start}:{stop}")
 
     def check_parameters(self, other: ParamLayout) -> None:

@@ -138,3 +138,10 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sources: list[SourceFile] = []  # msgspec copies mutable defaults
     known_from: dict[str, KnownFrom] = {}
     """How each fact is known, by the name of its field."""
+
+    def numbers(self, timesteps: int) -> list[int] | None:
+        """Return the numbers that timesteps have if their trajectory records none; None if they have none."""
+        if self.timestep is None:
+            return None
+        first = self.first_timestep or 0
+        return [(first + t) * self.timestep.every for t in range(timesteps)]

@@ -87,6 +87,11 @@ class BundlePart:
         self._bundle = bundle
         self.path = bundle.path / FILE_NAME
 
+    @property
+    def numbered(self) -> bool:
+        """Whether every trajectory records the numbers of its timesteps."""
+        return all(entry.numbers is not None for entry in self._bundle.manifest.trajectories)
+
     def verify(self) -> str:
         """Compare every file with its hash, and return the sha256 of the manifest that contains the hashes.
 

@@ -8,13 +8,13 @@ segments into one monotone table from 0 to S. With two endpoints (S = 1), u equa
 from __future__ import annotations
 
 import itertools
-import operator
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trajfmt.errors import TimestepError, UsageError
+from trajfmt.schema.arguments import real, wholes
 
 __all__ = ["check_knots", "curve", "locate"]
 
@@ -26,8 +26,9 @@ def check_knots(knots: Sequence[int], last: int) -> tuple[int, ...]:
 
     Raises:
         UsageError: the knots do not begin at 0, do not end at `last`, or do not increase strictly.
+        TypeError: the knots are no sequence of whole numbers.
     """
-    result = tuple(operator.index(knot) for knot in knots)
+    result = wholes("knots", knots)
     if len(result) < 2 or result[0] != 0 or result[-1] != last:
         raise UsageError(f"knots must run from 0 to {last}, got {result}")
     if any(b <= a for a, b in itertools.pairwise(result)):
@@ -86,10 +87,11 @@ def locate(u: Float, t: float, *, free: bool = False) -> tuple[NDArray[np.int64]
         segment `(L,)` int64 in [0, S-1], and weight `(L,)` float64. The weight is in [0, 1] unless `free`.
 
     Raises:
-        TimestepError: t is not a number in [0, T].
+        TimestepError: t is not in [0, T].
+        TypeError: t is no number.
     """
     last = u.shape[0] - 1
-    if not 0 <= t <= last:
+    if not 0 <= real("t", t) <= last:
         raise TimestepError(f"timestep t must lie in [0, {last}], got {t!r}")
     low = min(int(t), last - 1)
     eta = t - low

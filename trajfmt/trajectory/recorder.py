@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.errors import SourceError, UsageError, non_finite
+from trajfmt.errors import SourceError, UsageError, display, non_finite
+from trajfmt.schema.arguments import unmasked, wholes
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.trajectory.beta import check_knots
 from trajfmt.trajectory.measure import Digest, Measure, Measured, mean
@@ -27,6 +29,9 @@ Arrays = Mapping[str, Array]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
     """A convexified trajectory in memory, to be passed to `BundleWriter.add`."""
+
+    layout: ParamLayout
+    """The parameter layout, whose layers the step norms have."""
 
     timesteps: int
     """Number of timesteps, T + 1."""
@@ -70,7 +75,8 @@ class PathRecorder:
 
     def __init__(self, layout: ParamLayout, *, knots: Sequence[int] = (), smooth: bool = False) -> None:
         self._layout = layout
-        self._inserted = check_knots((0, *knots), knots[-1])[1:] if knots else ()
+        inserted = wholes("knots", knots)
+        self._inserted = check_knots((0, *inserted), inserted[-1])[1:] if inserted else ()
         self._smooth = smooth
         self._rows: dict[int, Array] = {}
         self._held: dict[int, Arrays] = {}
@@ -92,15 +98,18 @@ class PathRecorder:
 
         Raises:
             SourceError: a weight is not finite. The message names the timestep and the parameter.
-            UsageError: size or dtype differ from the parameter layout.
+            UsageError: size or dtype differ from the parameter layout, or elements are masked.
+            TypeError: the weights are no array of numpy.
         """
         t, layout = self._count, self._layout
+        theta = unmasked("the weight vector", theta)
         if theta.shape != (layout.size,) or theta.dtype.newbyteorder("=") != layout.numpy_dtype:
             raise UsageError(
                 f"the weights must be ({layout.size},) {layout.dtype}, got {theta.shape} {theta.dtype}"
             )
         theta = theta.astype(layout.numpy_dtype)
         before = self._recent[-1] if self._recent else theta
+        held = {name: _copy(name, values) for name, values in (buffers or {}).items()}
         measured = self._measure(before, theta)
         if t:
             self._norms.append(measured.step_norms[0])
@@ -112,7 +121,7 @@ class PathRecorder:
         self._recent = [*self._recent, theta][-2 if self._smooth else -1 :]
         if t - 1 not in (0, *self._inserted):
             self._held.pop(t - 1, None)
-        self._held[t] = {name: np.array(values) for name, values in (buffers or {}).items()}
+        self._held[t] = held
         self._count += 1
 
     def _measure(self, before: Array, after: Array) -> Measured:
@@ -142,6 +151,7 @@ class PathRecorder:
         digest.add(0, self._rows[0])
         digest.add(last, end)
         return Recorded(
+            layout=self._layout,
             timesteps=self._count,
             knots=(0, *self._inserted, last),
             smoothed=self._smooth,
@@ -149,6 +159,11 @@ class PathRecorder:
             measured=Measured(np.stack(self._norms), None, digest.digest(), self._moves),
             held=tuple(self._held[t] for t in (0, *self._inserted, last)),
         )
+
+
+def _copy(name: str, values: Any) -> Array:
+    """Return a copy of a module buffer, so that what becomes of the original does not matter."""
+    return unmasked(f"the module buffer `{display(name)}`", np.ma.array(values, subok=True, copy=True))
 
 
 class _Pair:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajfmt.errors import UsageError, display
+from trajfmt.schema.arguments import unmasked
 from trajfmt.schema.layout import DTYPES, ParamLayout
 
 __all__ = [
@@ -180,11 +181,11 @@ class ArrayTrajectory:
         layout: the parameter layout.
 
     Raises:
-        UsageError: shape or dtype of `theta` differ from the parameter layout.
+        UsageError: shape or dtype of `theta` differ from the parameter layout, or elements are masked.
     """
 
     def __init__(self, theta: Array, layout: ParamLayout) -> None:
-        theta = np.asarray(theta)
+        theta = unmasked("`theta`", np.asanyarray(theta))
         if theta.ndim != 2 or theta.shape[1] != layout.size:
             raise UsageError(f"`theta` must have shape (timesteps, {layout.size}), got {theta.shape}")
         if theta.dtype.newbyteorder("=") != layout.numpy_dtype:
@@ -232,10 +233,13 @@ def checked(
         The parameter, flattened to `(size,)`, in the dtype of the source.
 
     Raises:
-        UsageError: size or dtype differ from the parameter layout.
+        UsageError: size or dtype differ from the parameter layout, or elements are masked.
+        TypeError: the source returns no array.
     """
     values = source.read(t, parameter)
     expected = layout.parameters[parameter]
+    if isinstance(values, np.ma.MaskedArray) or not hasattr(values, "dtype"):
+        values = unmasked(f"timestep {t}, parameter `{display(expected.name)}`", values)
     fits = values.dtype == layout.numpy_dtype or (cast and values.dtype in DTYPES.values())
     if values.shape != (expected.size,) or not fits:
         raise UsageError(

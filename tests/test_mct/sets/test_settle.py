@@ -137,6 +137,25 @@ def test_a_file_names_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         sets.settle(lenet, told, root=None)
 
 
+def test_another_network_than_the_files_state_is_said(tmp_path: Path) -> None:
+    """By the name of a file of another codebase, or by a file of mct; the same network is no note."""
+    path = writers.condensation(tmp_path, "res_DC_digits_ConvNet_2ipc.pt", [(IMAGES, HARD)])
+    own = tmp_path / "own.safetensors"
+    told = replace(USER, dataset=None)
+    sets.convert_images(path, own, user=told, root=None)
+    said: dict[str, list[str]] = {"theirs": [], "ours": [], "same": []}
+    sets.settle(opened(path)[0], told, root=None, notes=said["theirs"].append)
+    sets.settle(opened(own)[0], UserFacts(model="AlexNet"), root=None, notes=said["ours"].append)
+    sets.settle(opened(own)[0], UserFacts(model="ConvNetD2W4"), root=None, notes=said["same"].append)
+    found = {name: [line for line in lines if "network" in line] for name, lines in said.items()}
+    told_so = "the file states the network {}; {} is trained instead, as given with --model"
+    assert found == {
+        "theirs": [told_so.format("ConvNet", "ConvNetD2W4")],
+        "ours": [told_so.format("ConvNetD2W4", "AlexNet")],
+        "same": [],
+    }
+
+
 def _npz(path: Path, size: int = 8, classes: int = 10) -> Path:
     """Write a data set under some name."""
     random = np.random.default_rng(0)

@@ -92,3 +92,43 @@ def test_error_of_the_bundle_is_not_called_one_of_the_output(
         with pytest.raises(TrajfmtError, match=rf"{path}: cannot be read: Input/output error"):
             extract(bundle, 0, 1, tmp_path / "x.safetensors")
     assert not list(tmp_path.glob("*.safetensors*")) + list(tmp_path.glob(".x*"))
+
+
+class _Carried(trajfmt.ArrayTrajectory):
+    """A trajectory with a module buffer of a given name."""
+
+    numbers = None
+    called = "bn.running_mean"
+
+    def buffers(self, t: int) -> dict[str, Array]:
+        """Return one buffer, which is t everywhere."""
+        return {self.called: np.full(3, t, "f4")}
+
+
+@pytest.mark.parametrize(("t", "of"), [(0, None), (2, None), (2.5, 2), (4, 2), (5, None)])
+def test_buffers_of_another_timestep_are_said(
+    layout: ParamLayout, walk: Callable[..., Array], tmp_path: Path, t: float, of: int | None
+) -> None:
+    """Between knots they are those of the last knot, unless only a layer is wanted."""
+    with trajfmt.create(tmp_path / "a.mct", layout, encoding="convex", knots=(2,)) as writer:
+        writer.add(_Carried(walk(layout, 6), layout))
+    with trajfmt.open(tmp_path / "a.mct") as bundle:
+        told = extract(bundle, 0, t, tmp_path / "x.safetensors")
+        found = load_file(tmp_path / "x.safetensors")["bn.running_mean"]
+        assert found.tolist() == [t if of is None else of] * 3
+        assert [f"those of t = {of}, the last knot" in line for line in told] == [True] * (of is not None)
+        assert extract(bundle, 0, t, tmp_path / "y.safetensors", layer=layout.layers[0].name) == []
+
+
+def test_a_buffer_with_the_name_of_a_parameter_is_not_dropped(
+    layout: ParamLayout, walk: Callable[..., Array], tmp_path: Path
+) -> None:
+    """A file of tensors has one of each name; nothing is written."""
+    with trajfmt.create(tmp_path / "a.mtt", layout, encoding="full") as writer:
+        trajectory = _Carried(walk(layout, 3), layout)
+        trajectory.called = layout.parameters[0].name
+        writer.add(trajectory)
+    told = pytest.raises(UsageError, match="is the name of a parameter and of a module buffer")
+    with trajfmt.open(tmp_path / "a.mtt") as bundle, told:
+        extract(bundle, 0, 1, tmp_path / "x.safetensors")
+    assert not (tmp_path / "x.safetensors").exists()

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from trajfmt.convert.options import ConvertOptions
+from trajfmt.convert.planning import plan
 from trajfmt.convert.run import convert
 from trajfmt.errors import UsageError
 
 torch = pytest.importorskip("torch")
 import trajfmt  # noqa: E402
 from tests.foreign import checkpoints as foreign  # noqa: E402
-from tests.helpers.conversion import SMALL, files, run, save, theta  # noqa: E402
+from tests.helpers.conversion import SMALL, files, notices, run, save, theta  # noqa: E402
 from tests.helpers.walks import LAYOUT, walk_of, write_walks  # noqa: E402
 from trajfmt import ArrayTrajectory  # noqa: E402
 
@@ -57,16 +58,122 @@ def test_appending_other_data_is_refused(tmp_path: Path) -> None:
         convert(other, target, ConvertOptions(append=True))
 
 
-def test_append_learns_facts_that_were_unknown(tmp_path: Path) -> None:
-    """A fact that the bundle lacked is added, not dropped."""
+def test_append_learns_facts_that_an_option_says(tmp_path: Path) -> None:
+    """A fact that the bundle lacked is added for all trajectories, with its origin and a remark."""
     source = write_walks(tmp_path / "s.mtt", 1)
     convert(source, tmp_path / "o.mct")
     other = tmp_path / "t.mtt"
     with trajfmt.create(other, LAYOUT, encoding="full") as writer:
         writer.add(ArrayTrajectory(walk_of(77), LAYOUT))
-    convert(other, tmp_path / "o.mct", ConvertOptions(append=True, dataset="CIFAR10"))
+    events = run(other, tmp_path / "o.mct", append=True, dataset="CIFAR10")
     opened = trajfmt.open(tmp_path / "o.mct", verify=True)
     assert (len(opened), opened.manifest.provenance.dataset) == (2, "CIFAR10")
+    assert opened.manifest.provenance.known_from["dataset"] == "flag"
+    assert "what the bundle did not say now holds for all its trajectories: data set CIFAR10" in notices(
+        events
+    )
+
+
+@pytest.mark.parametrize("dry", [False, True])
+def test_facts_of_the_source_alone_do_not_become_those_of_the_bundle(tmp_path: Path, dry: bool) -> None:
+    """An append must not relabel what is there; a plan says so, too."""
+    target = tmp_path / "o.mtt"
+    run(save(tmp_path / "a", [theta(0, shapes=SMALL)]), target, layout="mtt")
+    other = save(tmp_path / "CIFAR10" / "ConvNet", [theta(1, shapes=SMALL)])
+    before = files(target)
+    with pytest.raises(UsageError, match=r"--dataset CIFAR10 --model ConvNetD1W4 --zca if all trajectories"):
+        (plan if dry else convert)(other, target, ConvertOptions(append=True))
+    assert files(target) == before
+
+
+def test_facts_of_the_bundle_hold_for_the_new_trajectories_with_a_remark(tmp_path: Path) -> None:
+    """The remark says what is known, and from where; that facts are unknown is not said any more."""
+    target = tmp_path / "o.mtt"
+    run(save(tmp_path / "CIFAR10" / "ConvNet", [theta(0, shapes=SMALL)]), target)
+    before = trajfmt.open(target).manifest.provenance
+    other = save(tmp_path / "b", [theta(1, shapes=SMALL)])
+    planned = plan(other, target, ConvertOptions(append=True)).notices
+    said = notices(run(other, target, append=True))
+    for text in (said, "\n".join(planned)):
+        assert "too: data set CIFAR10 (known from the name of a folder); model norm instance" in text
+        assert "is unknown" not in text
+    after = trajfmt.open(target).manifest.provenance
+    assert (after.dataset, after.known_from) == (before.dataset, before.known_from)
+
+
+def test_codec_and_layers_that_are_asked_for_are_those_of_the_bundle_or_refused(tmp_path: Path) -> None:
+    """Also a default, if it is asked for; without an option the bundle decides."""
+    target = tmp_path / "o.mtt"
+    run(save(tmp_path / "a", [theta(0)]), target, codec="zstd", layers="all")
+    other = save(tmp_path / "b", [theta(1)])
+    with pytest.raises(UsageError, match="made with codec zstd, not codec none; omit the options"):
+        convert(other, target, ConvertOptions(append=True, codec="none"))
+    with pytest.raises(UsageError, match="has other layers than `--layers tensor`"):
+        convert(other, target, ConvertOptions(append=True, layers="tensor"))
+    run(other, target, append=True)
+    with trajfmt.open(target) as bundle:
+        assert (bundle.manifest.codec.name, len(bundle.layout.layers), len(bundle)) == ("zstd", 1, 2)
+
+
+def test_a_bundle_is_not_appended_to_itself(tmp_path: Path) -> None:
+    """By any name of it."""
+    target = write_walks(tmp_path / "o.mtt", 1)
+    (tmp_path / "link").symlink_to(target)
+    with pytest.raises(UsageError, match="cannot be appended to itself"):
+        convert(tmp_path / "link", target, ConvertOptions(append=True))
+
+
+def test_convexified_bundles_are_appended_as_they_are(tmp_path: Path) -> None:
+    """With a remark on other knots; other layers and another smoothing are refused."""
+    walks = write_walks(tmp_path / "s.mtt", 3)
+    made: dict[str, dict[str, Any]] = {
+        "two": {"knots": (2,)},
+        "three": {"knots": (1, 3)},
+        "smooth": {"knots": (2,), "smooth": True},
+        "all": {"knots": (2,), "layers": "all"},
+    }
+    for name, options in made.items():
+        run(walks, tmp_path / f"{name}.mct", **options)
+    target = tmp_path / "o.mct"
+    other = write_walks(tmp_path / "t.mtt", 1)
+    with trajfmt.create(tmp_path / "n.mtt", LAYOUT, encoding="full") as writer:
+        writer.add(ArrayTrajectory(walk_of(77), LAYOUT))
+    run(tmp_path / "n.mtt", target, knots=(2,))
+    said = notices(run(tmp_path / "three.mct", target, append=True))
+    assert "the knots of the source (0,1,3,5) are not those of the bundle (0,2,5)" in said
+    with trajfmt.open(target) as bundle, trajfmt.open(tmp_path / "three.mct") as source:
+        assert [each.knots for each in bundle] == [(0, 2, 5), *[(0, 1, 3, 5)] * 3]
+        assert (bundle[1].at(2.5) == source[0].at(2.5)).all()
+    with pytest.raises(UsageError, match="are not smoothed, those of the source smoothed"):
+        convert(tmp_path / "smooth.mct", target, ConvertOptions(append=True))
+    with pytest.raises(UsageError, match="has other layers than the source"):
+        convert(tmp_path / "all.mct", target, ConvertOptions(append=True))
+    assert other.exists()
+
+
+def test_a_name_that_belies_the_encoding_is_refused(tmp_path: Path) -> None:
+    """A `.mct` that was renamed would get trajectories of which the user expects every timestep."""
+    run(write_walks(tmp_path / "s.mtt", 1), tmp_path / "o.mct")
+    (tmp_path / "o.mct").rename(tmp_path / "o.mtt")
+    with pytest.raises(UsageError, match=r"of convexified trajectories whose name ends in \.mtt; rename it"):
+        convert(tmp_path / "s.mtt", tmp_path / "o.mtt", ConvertOptions(append=True))
+
+
+@pytest.mark.parametrize("first", ["keep", "drop"])
+def test_a_bundle_of_trajectories_with_and_without_buffers_is_said(tmp_path: Path, first: str) -> None:
+    """Whoever takes the buffers of one trajectory for granted learns that others have none."""
+    target = tmp_path / "o.mtt"
+    second = {"keep": "drop", "drop": "keep"}[first]
+    count = 0
+    for name, buffers in (("a", first), ("b", first), ("c", second)):
+        states = dict(enumerate(foreign.training(3, seed=ord(name))[0]))
+        source = foreign.plain(tmp_path / name, states)
+        said = notices(run(source, target, append=name != "a", buffers=buffers))
+        count += "of the bundle have module buffers" in said
+    assert count == 1
+    told = {"keep": "2 of 2 trajectories", "drop": "0 of 2 trajectories"}[first]
+    ours = {"keep": "have none", "drop": "have some"}[first]
+    assert f"{told} of the bundle have module buffers; those of the source {ours}" in said
 
 
 @pytest.mark.parametrize(
@@ -168,3 +275,31 @@ def test_timesteps_of_unknown_unit_are_said_to_be_taken_for_the_unit_of_the_bund
         )
         told = any("how far apart the timesteps of the source are; 1 epoch(s) are" in t for t in said)
         assert told == (layout is None)
+
+
+def test_numbers_that_some_trajectories_of_a_bundle_lack_are_not_those_of_another_unit(
+    tmp_path: Path,
+) -> None:
+    """A trajectory without numbers has those of its bundle, which the bundle that it joins may not say."""
+    for name, numbers in (("a", ((0, 7, 9), (0, 1, 2))), ("b", ((0, 10, 20),))):
+        for run_, steps in enumerate(numbers):
+            states = foreign.training(3, seed=10 * ord(name) + run_)[0]
+            foreign.plain(tmp_path / name / str(run_), dict(zip(steps, states, strict=True)))
+        convert(tmp_path / name, tmp_path / f"{name}.mtt")
+    with trajfmt.open(tmp_path / "a.mtt") as bundle:
+        assert [each.numbers for each in bundle] == [(0, 7, 9), None]
+    with pytest.raises(UsageError, match="its timesteps are 10 steps apart, the source's are 1 apart"):
+        convert(tmp_path / "a.mtt", tmp_path / "b.mtt", ConvertOptions(append=True))
+
+
+@pytest.mark.parametrize("first", [0, 5])
+def test_numbers_that_follow_from_the_facts_of_the_bundle_are_not_written(tmp_path: Path, first: int) -> None:
+    """The format forbids it; a trajectory that is appended has the same numbers as before."""
+    steps = [first + 5 * t for t in range(4)]
+    for name in ("a", "b"):
+        states = foreign.training(4, seed=ord(name))[0]
+        foreign.plain(tmp_path / name, dict(zip(steps, states, strict=True)))
+        convert(tmp_path / name, tmp_path / "o.mct", ConvertOptions(append=name == "b"))
+    with trajfmt.open(tmp_path / "o.mct") as bundle:
+        assert [entry.numbers for entry in bundle.manifest.trajectories] == [None, None]
+        assert bundle.manifest.provenance.numbers(4) == steps

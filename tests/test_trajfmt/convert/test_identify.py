@@ -96,3 +96,27 @@ def test_unknown_network_gets_numbered_parameters(tmp_path: Path) -> None:
     with trajfmt.open(tmp_path / "out.mct") as bundle:
         assert [p.name for p in bundle.layout.parameters] == [f"param.{n:03d}" for n in range(4)]
         assert bundle.manifest.provenance.model is None
+
+
+def test_options_that_contradict_the_path_or_a_bundle_are_said(tmp_path: Path) -> None:
+    """With both values; what follows from the name of a data set that is not the right one is said, too."""
+    source = save(tmp_path / "CIFAR10_NO_ZCA" / "ConvNetBN", [theta(0, shapes=SMALL)])
+    said = notices(run(source, tmp_path / "a.mtt", dataset="SVHN", model="ConvNet"))
+    assert "data set: SVHN, as an option says, and not CIFAR10 (known from the name of a folder)" in said
+    assert "model: norm instance, as an option says, and not norm batch (known from the name of a f" in said
+    assert "the preprocessing is still kind normalize, as the name of a folder says; pass --zca" in said
+    zca = trajfmt.Preprocessing(kind="zca", eps=0.1)
+    said = notices(run(tmp_path / "a.mtt", tmp_path / "b.mtt", model="ConvNetGN", preprocessing=zca))
+    assert "model: norm group, as an option says, and not norm instance (known from an option)" in said
+    assert "preprocessing: kind zca, as an option says, and not kind normalize" in said
+    about = trajfmt.open(tmp_path / "b.mtt").manifest.provenance
+    assert (about.model.norm, about.preprocessing, about.dataset) == ("group", zca, "SVHN")
+
+
+def test_an_option_that_says_less_than_a_bundle_loses_nothing(tmp_path: Path) -> None:
+    """Means and deviations that the bundle records are not replaced by those of MTT."""
+    own = trajfmt.Preprocessing(kind="normalize", mean=[0.5] * 3, std=[0.25] * 3)
+    source = save(tmp_path / "src", [theta(0, shapes=SMALL)])
+    run(source, tmp_path / "a.mtt", dataset="CIFAR10", preprocessing=own)
+    run(tmp_path / "a.mtt", tmp_path / "b.mtt", preprocessing=trajfmt.Preprocessing(kind="normalize"))
+    assert trajfmt.open(tmp_path / "b.mtt").manifest.provenance.preprocessing == own

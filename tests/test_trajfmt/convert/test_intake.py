@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-from tests.helpers.conversion import flat, save, theta  # noqa: E402
+import trajfmt  # noqa: E402
+from tests.helpers.conversion import flat, notices, run, save, theta  # noqa: E402
 from trajfmt.convert.intake import Intake, located_error  # noqa: E402
 from trajfmt.convert.options import ConvertOptions  # noqa: E402
+from trajfmt.convert.run import convert  # noqa: E402
 from trajfmt.encodings.table import ENCODINGS  # noqa: E402
 from trajfmt.errors import SourceError  # noqa: E402
 
@@ -62,3 +64,25 @@ def test_an_error_names_its_file_and_trajectory(tmp_path: Path) -> None:
     assert type(error) is SourceError
     assert error.reason == "non_finite"
     assert "replay_buffer_0.pt: trajectory 3: not a number" in str(error)
+
+
+def test_a_window_beyond_the_end_of_some_trajectories_is_said(tmp_path: Path) -> None:
+    """Once for each trajectory that is shorter than all before."""
+    lengths = (8, 5, 7, 4, 4, 8)
+    source = save(tmp_path / "src", [theta(seed, length) for seed, length in enumerate(lengths)])
+    said = notices(run(source, tmp_path / "a.mtt", timesteps=(1, 8)))
+    told = [f"some trajectories have only {n} timesteps, but 8 were requested" for n in (5, 4)]
+    assert [line for line in said.splitlines() if "requested" in line] == told
+    assert [each.timesteps for each in trajfmt.open(tmp_path / "a.mtt")] == [n - 1 for n in lengths]
+    assert "requested" not in notices(run(source, tmp_path / "b.mtt", timesteps=(1, 4)))
+
+
+def test_knots_are_counted_in_the_window(tmp_path: Path) -> None:
+    """Knot 2 of the timesteps from 3 on is timestep 5 of the source."""
+    steps = theta(0)
+    run(save(tmp_path / "src", [steps]), tmp_path / "a.mct", timesteps=(3, None), knots=(2,))
+    with trajfmt.open(tmp_path / "a.mct") as bundle:
+        assert bundle[0].knots == (0, 2, 4)
+        assert np.array_equal(bundle[0].knot(1), flat(steps)[5])
+    with pytest.raises(SourceError, match="must lie between 0 and T = 4"):
+        convert(tmp_path / "src", tmp_path / "b.mct", ConvertOptions(timesteps=(3, None), knots=(5,)))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import trajfmt
 from trajfmt import ParamLayout
-from trajfmt.schema.provenance import Provenance, TimestepUnit
+from trajfmt.schema.provenance import Model, Provenance, SourceFile, TimestepUnit
 
 pytest.importorskip("torch")
 from trajfmt.export.run import check
@@ -57,6 +57,7 @@ def test_each_target_says_what_it_leaves_out(
             theirs = _loss(bundle, "mct-authors")
             assert "numbers of the timesteps" in theirs
             assert "knots" not in theirs
+            assert "layers" not in theirs
             assert "betas are rounded from float64 to float32" in check(bundle, to="mct-authors")
         assert not [note for note in check(bundle, in_place=True) if note.startswith("not in these")]
 
@@ -72,6 +73,8 @@ def test_numbers_that_follow_from_the_unit_count(
         with trajfmt.open(tmp_path / f"{every}.mtt") as bundle:
             assert ("(0, 5, 10; these" in _loss(bundle, "mtt")) == (every == 5)
             assert ("numbers" in _loss(bundle, "mtt")) == (every == 5)
+            assert ("that a timestep is 5 epoch(s) (prog" in _loss(bundle, "mtt")) == (every == 5)
+            assert "a timestep is" not in _loss(bundle, "checkpoints")
 
 
 def test_rounding_is_said(layout: ParamLayout, walk: Callable[..., Array], tmp_path: Path) -> None:
@@ -82,3 +85,56 @@ def test_rounding_is_said(layout: ParamLayout, walk: Callable[..., Array], tmp_p
             writer.add(trajfmt.ArrayTrajectory(walk(own, 3), own))
         with trajfmt.open(tmp_path / f"{dtype}.mtt") as bundle:
             assert any("rounded to float32" in note for note in check(bundle, float32=True)) == lossy
+
+
+@pytest.mark.parametrize("smooth", [False, True])
+def test_what_pairs_of_knots_and_betas_do_not_say(
+    layout: ParamLayout, walk: Callable[..., Array], tmp_path: Path, smooth: bool
+) -> None:
+    """Smoothing, layers, step norms and Gram matrix cannot be read back."""
+    path, grouped = tmp_path / "a.mct", layout.regroup("all")
+    with trajfmt.create(path, grouped, encoding="convex", knots=(2,), smooth=smooth, gram=True) as writer:
+        writer.add(trajfmt.ArrayTrajectory(walk(layout, 5), layout))
+    with trajfmt.open(path) as bundle:
+        told = _loss(bundle, "mct-authors")
+        assert "step norms; Gram matrices; layers (each tensor gets the betas of its layer)" in told
+        assert ("that knots are smoothed" in told, "that knots are not smoothed" in told) == (
+            smooth,
+            not smooth,
+        )
+        assert "Gram matrices" in _loss(bundle, "mtt")
+
+
+@pytest.mark.parametrize("model", [None, "ConvNet"])
+def test_an_order_that_may_not_be_that_of_a_module_is_said(
+    layout: ParamLayout, walk: Callable[..., Array], tmp_path: Path, model: str | None
+) -> None:
+    """Safetensors files have an order of their own; a network that was recognised is in order."""
+    network = model and Model(family="ConvNet", depth=1, width=4, channels=3, classes=10)
+    sources = [SourceFile("model.safetensors", 1, "0" * 64), SourceFile("manifest.json", 1, "0" * 64)]
+    for number, files in enumerate((sources, sources[1:])):
+        about = Provenance(model=network or None, sources=files)
+        path = tmp_path / f"{number}.mct"
+        with trajfmt.create(path, layout, encoding="convex", provenance=about) as writer:
+            writer.add(trajfmt.ArrayTrajectory(walk(layout, 4), layout))
+        with trajfmt.open(path) as bundle:
+            for to, in_place in (
+                ("mtt", False),
+                ("mtt", True),
+                ("mct-authors", False),
+                ("checkpoints", False),
+            ):
+                told = any("order of the safetensors" in n for n in check(bundle, to=to, in_place=in_place))
+                assert told == (number == 0 and model is None and to != "checkpoints")
+
+
+def test_buffers_between_knots_are_said(
+    layout: ParamLayout, walk: Callable[..., Array], tmp_path: Path
+) -> None:
+    """A checkpoint between two knots has the buffers of another timestep."""
+    for name, encoding, between in (("a.mct", "convex", True), ("a.mtt", "full", False)):
+        with trajfmt.create(tmp_path / name, layout, encoding=encoding) as writer:
+            writer.add(Carried(walk(layout, 4), layout))
+        with trajfmt.open(tmp_path / name) as bundle:
+            told = any("between two of them" in note for note in check(bundle, to="checkpoints"))
+            assert told == between

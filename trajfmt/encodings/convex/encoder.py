@@ -16,6 +16,7 @@ from trajfmt.encodings.parts.knots import cut, index_of
 from trajfmt.encodings.parts.shards import KnotWriter, Shard
 from trajfmt.encodings.parts.written import NewFile, Written, with_numbers_and_buffers
 from trajfmt.errors import SourceError, UsageError, no_motion
+from trajfmt.schema.arguments import whole, wholes
 from trajfmt.schema.consistency import MAX_TABLE
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import ConvexEntry, ConvexManifest, ShardEntry, TableEntry
@@ -176,8 +177,9 @@ def encoder(options: Options, _layout: ParamLayout) -> ConvexEncoder:
     Raises:
         UsageError: the options contradict each other, or one of them is invalid.
     """
-    inserted = check_knots((0, *options.knots), options.knots[-1])[1:] if options.knots else ()
-    if options.shard_bytes < 1:
+    given = wholes("knots", options.knots)
+    inserted = check_knots((0, *given), given[-1])[1:] if given else ()
+    if whole("shard_bytes", options.shard_bytes) < 1:
         raise UsageError(f"`shard_bytes` must be 1 or more, got {options.shard_bytes}")
     if options.smooth and not inserted:
         raise UsageError("smoothing needs inserted waypoints; with two endpoints both stay exact")

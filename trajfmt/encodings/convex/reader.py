@@ -13,6 +13,7 @@ from trajfmt.encodings.convex.curves import check_curve
 from trajfmt.encodings.parts.buffers import Buffers
 from trajfmt.encodings.parts.shards import KnotReader
 from trajfmt.errors import TimestepError
+from trajfmt.schema.arguments import real, whole
 from trajfmt.schema.layout import DTYPES, ParamLayout
 from trajfmt.schema.manifest import ConvexEntry
 from trajfmt.storage.files import BundleFiles, Span
@@ -133,7 +134,7 @@ class ConvexTrajectory:
             UsageError: the elements are not in [0, P].
         """
         self.layout.check_range(start, stop)
-        if not 0 <= k < len(self._entry.knots):
+        if not 0 <= whole("k", k) < len(self._entry.knots):
             raise TimestepError(f"knot number must lie in [0, {len(self._entry.knots) - 1}], got {k}")
         return self._knots.read(k, start, stop)
 
@@ -233,7 +234,7 @@ class ConvexTrajectory:
         Raises:
             TimestepError: t is outside [0, T].
         """
-        if not 0 <= t <= self.last:
+        if not 0 <= real("t", t) <= self.last:
             raise TimestepError(f"timestep t must lie in [0, {self.last}], got {t!r}")
         return {} if self._buffers is None else self._buffers.at(t)
 

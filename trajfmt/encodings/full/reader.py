@@ -16,6 +16,7 @@ from trajfmt.codecs.codec import Bits, unsigned
 from trajfmt.codecs.table import CODECS
 from trajfmt.encodings.parts.buffers import Buffers
 from trajfmt.errors import CorruptError, TimestepError
+from trajfmt.schema.arguments import real, whole
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import ChunkTable, CodecSettings, FullEntry
 from trajfmt.storage.files import BundleFiles, Span
@@ -73,7 +74,7 @@ class FullTrajectory:
         Raises:
             TimestepError: there is no such timestep.
         """
-        if not 0 <= k < self.timesteps:
+        if not 0 <= whole("k", k) < self.timesteps:
             raise TimestepError(f"timestep must lie in [0, {self.last}], got {k}")
         return self._piece(k, 0, self.layout.size)
 
@@ -199,7 +200,7 @@ class FullTrajectory:
             earlier = self._history(t, row, earlier)
 
     def _whole_timestep(self, t: float) -> int:
-        if not 0 <= t <= self.last:
+        if not 0 <= real("t", t) <= self.last:
             raise TimestepError(f"timestep t must lie in [0, {self.last}], got {t!r}")
         if t != int(t):
             raise TimestepError(

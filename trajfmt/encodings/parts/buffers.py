@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from trajfmt.encodings.parts.knots import header_size, tensors_of
 from trajfmt.errors import CorruptError, SourceError, display
+from trajfmt.schema.arguments import unmasked
 from trajfmt.schema.canonical import MAX_INTEGER, canonical
 from trajfmt.schema.layout import MAX_DIMS, MAX_TEXT
 from trajfmt.schema.weight import weight
@@ -78,7 +79,7 @@ def _shapes(arrays: Arrays) -> list[tuple[str, tuple[int, ...], str]]:
 
 def _plain(name: str, values: NDArray[Any]) -> NDArray[Any]:
     """Return an array with little-endian values in C order."""
-    array = np.asarray(values)
+    array = unmasked(f"module buffer `{display(name[:80])}`", np.asanyarray(values))
     if array.dtype not in NAMES:  # only the byte order differs, or the type is unknown
         array = array.astype(array.dtype.newbyteorder("<"))
     fits = 1 <= len(name) <= MAX_TEXT and array.ndim <= MAX_DIMS

@@ -19,6 +19,7 @@ from trajfmt.codecs.table import DEFAULT
 from trajfmt.encodings.parts.knots import SHARD_BYTES
 from trajfmt.encodings.parts.written import Written
 from trajfmt.errors import FormatError, SourceError, UsageError
+from trajfmt.schema.arguments import whole
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import MAX_TIMESTEPS, Manifest
 from trajfmt.storage.datasets import Datasets
@@ -291,7 +292,7 @@ def require_two_timesteps(source: Sized) -> None:
         SourceError: the trajectory is shorter.
         UsageError: the trajectory is longer.
     """
-    found = source.timesteps
+    found = whole("timesteps", source.timesteps)
     if found < 2:
         raise SourceError("too_few_timesteps", f"a trajectory needs at least two timesteps, got {found}")
     if found > MAX_TIMESTEPS:

@@ -47,11 +47,6 @@ class Kind(NamedTuple):
         return int(self.infix[3:]) if self.infix.startswith("_ip") else 2
 
     @property
-    def smoothed(self) -> bool:
-        """Whether knots were averaged with their neighbours, as the authors' code does with three or more."""
-        return self.named > 2
-
-    @property
     def free(self) -> bool:
         """Whether betas need not run from 0 to 1, as in two of the ablations."""
         return self.infix in ("_dec", "_proj")
@@ -66,7 +61,7 @@ class Kind(NamedTuple):
         """A description for messages."""
         if self.ablation is not None:
             return f"pairs, ablation `{self.ablation}`"
-        return "pairs, two knots" if self.named == 2 else f"pairs, {self.named} knots, smoothed"
+        return "pairs, two knots" if self.named == 2 else f"pairs, {self.named} knots"
 
 
 def kinds_in(folder: Path, name: re.Pattern[str]) -> list[str]:
@@ -164,8 +159,8 @@ def open_pairs(path: Path, options: OpenOptions) -> Collection:
         recognised=options.why,
         parts=parts,
         notices=notices + _remarks(parts[0]),
-        facts=facts(folder),
-        provenance=provenance(options, kind.ablation),
+        facts=(known := facts(folder)),
+        provenance=provenance(options, known, kind.ablation),
         convex=True,
     )
 
@@ -184,16 +179,26 @@ def facts(folder: Path) -> models.PathFacts:
     return found
 
 
-def provenance(options: OpenOptions, ablation: str | None = None) -> Provenance:
-    """Return the provenance that the names of the files imply: codebase, ablation, unit of a timestep."""
+def provenance(options: OpenOptions, known: models.PathFacts, ablation: str | None = None) -> Provenance:
+    """Return the provenance that the names of the files imply: codebase, ablation, unit of a timestep.
+
+    The unit is recorded only if the user names the file layout or the path contains a known model, as for
+    MTT's buffers, from which the authors' code makes its files: others write buffers of the same names every
+    10 epochs, and `traj export` writes pairs of any trajectories.
+
+    Args:
+        options: how the source is opened.
+        known: the facts in the path.
+        ablation: the ablation, if the files belong to one.
+    """
     recipe: dict[str, Scalar] = {"codebase": CODEBASE}
     if ablation is not None:
         recipe["ablation"] = ablation
-    origin: KnownFrom = "flag" if options.chosen else "layout"
+    origin: dict[str, KnownFrom] = {"recipe": "flag" if options.chosen else "layout"}
+    if not options.chosen and known.model is None:
+        return Provenance(recipe=recipe, known_from=origin)
     return Provenance(
-        recipe=recipe,
-        timestep=TimestepUnit(kind="epoch"),
-        known_from={"recipe": origin, "timestep": "layout"},
+        recipe=recipe, timestep=TimestepUnit(kind="epoch"), known_from={**origin, "timestep": "layout"}
     )
 
 
@@ -251,7 +256,6 @@ class PairPart(FilePart):
             PairTrajectory(
                 one,
                 two,
-                smoothed=self.kind.smoothed,
                 free=self.kind.free,
                 path=self.also[0],
                 most=most,

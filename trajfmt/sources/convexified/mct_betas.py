@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.errors import CorruptError, SourceError
+from trajfmt.errors import CorruptError, SourceError, UsageError
 from trajfmt.schema.layout import Dtype
 from trajfmt.sources.base.collection import ForeignTrajectory, Plain, Shapes
 from trajfmt.trajectory.source import Values
@@ -34,7 +34,6 @@ class PairTrajectory(Plain):
     Args:
         knots: the trajectory of the waypoint file.
         steps: the trajectory of the step file.
-        smoothed: whether knots were averaged with their neighbours.
         free: whether betas need not run from 0 to 1.
         path: the step file, for error messages.
         most: the most betas that the step file can contain.
@@ -48,7 +47,6 @@ class PairTrajectory(Plain):
         knots: ForeignTrajectory,
         steps: Any,
         *,
-        smoothed: bool,
         free: bool,
         path: Path,
         most: int,
@@ -57,8 +55,21 @@ class PairTrajectory(Plain):
         self._steps = steps
         self._path = path
         self._most = most
-        self.smoothed: bool = smoothed
+        self.smoothed: bool = False
         self.free: bool = free
+
+    def state_smoothed(self) -> None:
+        """Take the user's word that knots are averages of their neighbours.
+
+        The files do not say so: the authors' code averages if there are more than two knots, but other
+        writers of such files need not.
+
+        Raises:
+            UsageError: there are two knots, which are never averages.
+        """
+        if len(self.knots) == 2:
+            raise UsageError("two knots are never smoothed; omit the option")
+        self.smoothed = True
 
     @property
     def timesteps(self) -> int:

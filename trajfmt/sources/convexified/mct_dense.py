@@ -48,8 +48,8 @@ def open_dense(path: Path, options: OpenOptions) -> Collection:
         recognised=options.why,
         parts=[ReplayPart(file, trust_pickle=options.trust_pickle) for file in files.values()],
         notices=notices,
-        facts=facts(folder),
-        provenance=provenance(options),
+        facts=(known := facts(folder)),
+        provenance=provenance(options, known),
     )
 
 

@@ -68,7 +68,7 @@ def test_original_buffers_come_first(experts: Any, tmp_path: Path) -> None:
     torch.save(experts[0], tmp_path / "replay_buffer_0.pt")
     theirs.write(tmp_path, experts[:1], 4)
     assert open_source(tmp_path).layout_name == "MTT buffer"
-    assert open_source(tmp_path, layout="mct-authors").layout_name == "MCT authors' pairs, 4 knots, smoothed"
+    assert open_source(tmp_path, layout="mct-authors").layout_name == "MCT authors' pairs, 4 knots"
 
 
 def test_several_kinds_in_a_folder_are_told_apart(experts: Any, tmp_path: Path) -> None:
@@ -132,3 +132,14 @@ def test_a_repeated_list_is_not_expanded(experts: Any, tmp_path: Path) -> None:
     with pytest.raises(trajfmt.TrajfmtError) as error:
         convert(tmp_path / "in", tmp_path / "out.mct")
     assert "more often than its length allows" in str(error.value)
+
+
+def test_the_unit_of_a_timestep_is_recorded_only_where_the_path_or_the_user_tells(tmp_path: Path) -> None:
+    """Pairs can be made of trajectories whose timesteps are no epochs."""
+    theirs.write(tmp_path / "in", [[theirs.expert(0)]], 2)
+    for name, layout in (("a.mct", None), ("b.mct", "mct-authors")):
+        convert(tmp_path / "in", tmp_path / name, ConvertOptions(layout=layout))
+        with trajfmt.open(tmp_path / name) as bundle:
+            about = bundle.manifest.provenance
+            assert (about.timestep is None) == ("timestep" not in about.known_from) == (layout is None)
+            assert about.recipe == {"codebase": "MCT"}

@@ -13,13 +13,15 @@ import pytest
 from numpy.typing import NDArray
 
 import trajfmt
-from trajfmt import CorruptError, SourceError
+from trajfmt import CorruptError, SourceError, UsageError
 from trajfmt.bundle.validation import validate
+from trajfmt.convert.options import ConvertOptions
 from trajfmt.convert.run import convert
 from trajfmt.sources.discovery import open_source
 
 torch = pytest.importorskip("torch")
 from tests.foreign import mct_authors as theirs  # noqa: E402  # the generator needs torch
+from tests.helpers.conversion import notices, run  # noqa: E402
 
 Float = NDArray[np.float64]
 KINDS = [
@@ -83,7 +85,7 @@ def test_weights_are_theirs_at_any_time(
 
 
 @pytest.mark.parametrize(("knots", "ablation", "smooth"), KINDS)
-def test_knots_betas_and_smoothing_arrive_unchanged(
+def test_knots_and_betas_arrive_unchanged(
     knots: int, ablation: str, smooth: bool, experts: Any, tmp_path: Path
 ) -> None:
     """Knots bit for bit, where the segments say they are; u holds the very float32 numbers."""
@@ -92,7 +94,7 @@ def test_knots_betas_and_smoothing_arrive_unchanged(
     waypoints, steps = load(tmp_path / "in", infix)
     with trajfmt.open(tmp_path / "out.mct") as bundle:
         manifest: Any = bundle.manifest
-        assert manifest.smoothed is (knots > 2)
+        assert not manifest.smoothed
         for number in range(3):
             item: Any = bundle[number]
             expected = (0, 50) if knots == 2 else tuple(theirs.indices(51, knots))
@@ -110,6 +112,24 @@ def test_knots_betas_and_smoothing_arrive_unchanged(
                 )
                 inside = np.abs(u - table)[1:-1]
                 assert np.median(inside) <= (s > 0) * 2.3e-16
+
+
+@pytest.mark.parametrize("smooth", [False, True])
+def test_whether_knots_are_averages_is_unknown_until_the_user_says_it(smooth: bool, tmp_path: Path) -> None:
+    """Their code can write both, with the same names; two knots are never averages."""
+    theirs.write(tmp_path / "in", [[theirs.expert(0)]], 4, "", smooth=smooth)
+    said = notices(run(tmp_path / "in", tmp_path / "a.mct"))
+    assert "whether the knots are averages of their neighbours is unknown" in said
+    assert "averages" not in notices(run(tmp_path / "in", tmp_path / "b.mct", smooth=True))
+    smoothed = [trajfmt.open(tmp_path / name).manifest.smoothed for name in ("a.mct", "b.mct")]
+    assert smoothed == [False, True]
+    assert "averages" not in notices(run(tmp_path / "a.mct", tmp_path / "c.mct", dtype="F64"))
+    theirs.write(tmp_path / "two", [[theirs.expert(0)]], 2)
+    assert "averages" not in notices(run(tmp_path / "two", tmp_path / "d.mct"))
+    with pytest.raises(UsageError, match="two knots are never smoothed"):
+        convert(tmp_path / "two", tmp_path / "e.mct", ConvertOptions(smooth=True))
+    with pytest.raises(UsageError, match="convexified already"):
+        convert(tmp_path / "a.mct", tmp_path / "f.mct", ConvertOptions(smooth=True))
 
 
 def test_a_layer_that_never_moves(tmp_path: Path) -> None:
