@@ -17,7 +17,8 @@ from trajfmt.errors import CorruptError, SourceError, UsageError
 from trajfmt.schema import models
 from trajfmt.schema.layout import Dtype, Grouping, ParamLayout
 from trajfmt.schema.provenance import Preprocessing, Provenance
-from trajfmt.sources.base.collection import Collection, ForeignTrajectory, Shapes
+from trajfmt.sources.base.collection import Collection
+from trajfmt.sources.base.trajectories import ForeignTrajectory, Shapes
 
 __all__ = ["Facts", "Identity", "identify"]
 

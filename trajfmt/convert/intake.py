@@ -29,7 +29,8 @@ from trajfmt.errors import (
     display,
 )
 from trajfmt.schema.layout import ParamLayout
-from trajfmt.sources.base.collection import Collection, ForeignTrajectory, Part
+from trajfmt.sources.base.collection import Collection, Part
+from trajfmt.sources.base.trajectories import ForeignTrajectory
 from trajfmt.sources.bundles import BundlePart
 from trajfmt.sources.discovery import open_source
 from trajfmt.storage.address import Place

@@ -25,7 +25,8 @@ from trajfmt.encodings.parts.written import Written
 from trajfmt.encodings.table import encoding_of_path
 from trajfmt.errors import CorruptError, Reason, SourceError, display, non_finite
 from trajfmt.schema.provenance import SourceFile
-from trajfmt.sources.base.collection import ForeignTrajectory, Part
+from trajfmt.sources.base.collection import Part
+from trajfmt.sources.base.trajectories import ForeignTrajectory
 from trajfmt.storage.address import Address, local, located
 from trajfmt.trajectory.measure import take_scratch
 

@@ -12,11 +12,12 @@ from trajfmt.sources.base.unused import left_out, shortened
 from trajfmt.sources.checkpoints.beside import another_kind, is_single, least_size, outside, passed_over
 from trajfmt.sources.checkpoints.elsewhere import known_below
 from trajfmt.sources.checkpoints.facts import completed, in_order, layout_of, mixed_units, times
+from trajfmt.sources.checkpoints.kind import Kind, Run, attempt, hint_of
 from trajfmt.sources.checkpoints.names import has_number
 from trajfmt.sources.checkpoints.numbering import Numbered, numbers_of
 from trajfmt.sources.checkpoints.questions import check_accelerate, check_nested, check_sets, hinted
 from trajfmt.sources.checkpoints.roles import is_alias, is_copy, is_training_state, is_unfinished
-from trajfmt.sources.checkpoints.run import Kind, Run, RunPart, attempt, hint_of
+from trajfmt.sources.checkpoints.run import RunPart
 from trajfmt.sources.checkpoints.schema import Schema
 from trajfmt.sources.checkpoints.search import Group, candidates, find_runs
 from trajfmt.sources.checkpoints.survey import survey

@@ -14,11 +14,11 @@ from trajfmt.sources.base.collection import Found, OpenOptions
 from trajfmt.sources.base.unused import left_out
 from trajfmt.sources.checkpoints import folders, pytorch
 from trajfmt.sources.checkpoints.elsewhere import sibling_part
+from trajfmt.sources.checkpoints.kind import Kind, Run
 from trajfmt.sources.checkpoints.names import natural
 from trajfmt.sources.checkpoints.numbering import Numbered
 from trajfmt.sources.checkpoints.opening import in_order_of, opened, ordered, readable
 from trajfmt.sources.checkpoints.roles import is_training_state, is_unfinished
-from trajfmt.sources.checkpoints.run import Kind, Run
 from trajfmt.sources.checkpoints.search import by_folder, matching, may_be_weights
 from trajfmt.sources.checkpoints.sharded import files_of, open_weights
 from trajfmt.sources.checkpoints.stated import Reading, Stated

@@ -17,14 +17,8 @@ from trajfmt.errors import SourceError
 from trajfmt.schema.models import PathFacts, facts_of_path
 from trajfmt.schema.provenance import KnownFrom, Provenance, TimestepUnit
 from trajfmt.sources.base import unused
-from trajfmt.sources.base.collection import (
-    Collection,
-    FileLayout,
-    FilePart,
-    ForeignTrajectory,
-    Found,
-    OpenOptions,
-)
+from trajfmt.sources.base.collection import Collection, FileLayout, FilePart, Found, OpenOptions
+from trajfmt.sources.base.trajectories import ForeignTrajectory
 from trajfmt.sources.base.unused import left_out, shortened
 from trajfmt.sources.mtt_family.paths import folder_named
 from trajfmt.sources.torchfile import pickled, zipped

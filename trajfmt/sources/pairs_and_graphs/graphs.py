@@ -20,14 +20,8 @@ import msgspec
 from trajfmt.schema.layout import MAX_TEXT, Dtype
 from trajfmt.schema.models import PathFacts
 from trajfmt.schema.provenance import TimestepUnit
-from trajfmt.sources.base.collection import (
-    Collection,
-    FilePart,
-    ForeignTrajectory,
-    OpenOptions,
-    Plain,
-    Shapes,
-)
+from trajfmt.sources.base.collection import Collection, FilePart, OpenOptions
+from trajfmt.sources.base.trajectories import ForeignTrajectory, Plain, Shapes
 from trajfmt.sources.mtt_family.paths import parts_of
 from trajfmt.sources.mtt_family.replay import ReplayPart, Writer, open_replay, recognise
 from trajfmt.trajectory.source import Values

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from trajfmt.errors import CorruptError, SourceError, aliased
-from trajfmt.sources.base.collection import Shapes
+from trajfmt.sources.base.trajectories import Shapes
 from trajfmt.sources.torchfile.placement import HarmfulError
 from trajfmt.sources.torchfile.stored import is_tensor
 

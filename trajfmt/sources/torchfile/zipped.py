@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from trajfmt.errors import SourceError
 from trajfmt.schema.layout import DTYPES, Dtype
-from trajfmt.sources.base.collection import Plain, Shapes
+from trajfmt.sources.base.trajectories import Plain, Shapes
 from trajfmt.sources.torchfile.calls import run
 from trajfmt.sources.torchfile.members import Members, Unusual, compare
 from trajfmt.sources.torchfile.nesting import check_timesteps
