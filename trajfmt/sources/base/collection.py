@@ -197,7 +197,10 @@ class OpenOptions:
     """Patterns of names of tensors to treat as module buffers, such as `*.mask`."""
 
     key: str | None = None
-    """The key of the weights in each checkpoint, with dots between nested keys."""
+    """The key of the weights in each checkpoint, with dots between nested keys.
+
+    `.` at its end takes all sets of weights below together, and `^` before it all but what is there.
+    """
 
     select: str | None = None
     """A pattern of the paths of checkpoints, relative to the source. Others are not used.

@@ -21,6 +21,8 @@ Modules:
     run: one training run as a trajectory.
     schema: which tensors are parameters, and which are module buffers.
     statedict: the state dict in the file of a checkpoint.
+    leaves: the values in nested dictionaries.
+    averages: moving averages and other copies of a network inside one state dict.
     parts: what a file says about being one of several parts of the weights.
     progress: the epochs and steps that checkpoints store, compared with the order of their names.
     quantised: weights that are packed into whole numbers.
