@@ -85,6 +85,7 @@ class Intake:
         """The parts of the source that can be opened, by number."""
         self.unusable: list[str]
         """Messages about the parts that cannot be opened."""
+        self._remarked: set[str] = set()
         self.parts, self.unusable = _usable(self.collection, options, self.scratch)
         self.identity: Identity | None = None
         """The facts about the source; None before the first valid trajectory."""
@@ -96,7 +97,8 @@ class Intake:
 
         Args:
             trajectory: a trajectory of the source.
-            notice: called with messages about the source, when the first trajectory is identified.
+            notice: called with messages about the source, when the first trajectory is identified, and with
+                remarks on this one that no other has had.
 
         Raises:
             SourceError: the trajectory must not be converted, or the options select too few timesteps.
@@ -110,6 +112,10 @@ class Intake:
         layout = self._stored_layout(identity, trajectory)
         if self._encoder is None:
             self._encoder = encoder_for(self._encoding.name, self._options.writing(identity.cast), layout)
+        for text in trajectory.remarks:
+            if text not in self._remarked:
+                self._remarked.add(text)
+                notice(text)
         bounds = self._options.timesteps
         source, first = self._cut(trajectory, bounds, identity, layout)
         self._encoder.check(source)

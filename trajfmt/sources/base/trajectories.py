@@ -53,6 +53,11 @@ class ForeignTrajectory(Source, Protocol):
         """
         ...
 
+    @property
+    def remarks(self) -> Sequence[str]:
+        """Remarks on oddities that do not prevent a conversion. They are known after `check`."""
+        ...
+
     def file_of(self, t: int) -> Path | None:
         """Return the file of timestep t, for error messages, or None if all timesteps are in one file."""
         ...
@@ -64,6 +69,9 @@ class ForeignTrajectory(Source, Protocol):
 
 class Plain:
     """Base class of trajectories without parameter names, numbers of timesteps, and module buffers."""
+
+    remarks: Sequence[str] = ()
+    """Remarks on oddities. A subclass sets them in `check`."""
 
     @property
     def names(self) -> Sequence[str] | None:

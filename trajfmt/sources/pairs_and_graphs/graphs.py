@@ -192,6 +192,7 @@ class _GraphTrajectory(Plain):
     def check(self) -> None:
         """Check that the trajectory can be converted, as the wrapped trajectory does."""
         self._inner.check()
+        self.remarks = self._inner.remarks
 
     def close(self) -> None:
         """Free the memory and the maps that reading has taken."""

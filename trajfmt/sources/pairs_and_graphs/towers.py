@@ -205,6 +205,7 @@ class TowerTrajectory(Plain):
         """
         self._image.check()
         self._text.check()
+        self.remarks = (*self._image.remarks, *self._text.remarks)
         image, text = self._image.timesteps, self._text.timesteps
         if image != text:
             raise SourceError(

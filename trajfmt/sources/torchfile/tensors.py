@@ -105,7 +105,7 @@ class TensorTrajectory(Plain):
                         f"{where} must be stored as it is, got a lazily negated or conjugated view",
                         path=self._path,
                     )
-        check_timesteps(
+        self.remarks = check_timesteps(
             [_shapes(step) for step in self._steps],
             [[as_stored(tensor).place for tensor in step] for step in self._steps],
             self._path,

@@ -187,7 +187,7 @@ class ZippedTrajectory(Plain):
             CorruptError: a timestep has no tensors.
             SourceError: there are no timesteps, they differ in shapes, or all are the same memory.
         """
-        check_timesteps(
+        self.remarks = check_timesteps(
             [step.shapes for step in self._steps], [step.starts for step in self._steps], self._path
         )
 
