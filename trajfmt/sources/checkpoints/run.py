@@ -21,6 +21,7 @@ from trajfmt.sources.checkpoints.names import pattern_of
 from trajfmt.sources.checkpoints.numbering import Numbered
 from trajfmt.sources.checkpoints.progress import Counts, contradiction
 from trajfmt.sources.checkpoints.schema import Rules, Schema
+from trajfmt.sources.checkpoints.unwritten import require_written
 from trajfmt.sources.torchfile.stored import State, Stored
 from trajfmt.storage.inputs import Row
 from trajfmt.storage.safetensors import NUMPY
@@ -147,6 +148,8 @@ class RunTrajectory(Plain):
                 f" --select '{display(pattern_of(paths[0].name))}', which goes by the names",
                 path=self._run.folder,
             )
+        files = [self._kind.files(path) for path in paths]
+        self.remarks = require_written(self._states, files, paths)
         assert schema is not None
         self._names = list(schema.parameters)
 
