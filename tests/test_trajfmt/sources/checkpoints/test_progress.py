@@ -80,3 +80,23 @@ def test_the_state_of_a_trainer_counts(tmp_path: Path, trained: Any) -> None:
     assert "checkpoint-500 stores global_step 1200" in line
     (folder / "checkpoint-500/trainer_state.json").write_text("{")
     assert opened(folder)[1][0].timesteps == 3
+
+
+def test_the_updates_of_fairseq_count(tmp_path: Path, trained: Any) -> None:
+    """They are in the last item of a list, and the epoch in the state of the data."""
+
+    def stored(updates: Sequence[int], epochs: Sequence[int]) -> list[Any]:
+        return [
+            {
+                "optimizer_history": [{"num_updates": 1}, {"num_updates": update}],
+                "extra_state": {"train_iterator": {"epoch": epoch}},
+            }
+            for update, epoch in zip(updates, epochs, strict=True)
+        ]
+
+    folder = _run(tmp_path / "a", trained[0], stored((100, 300, 200, 400), (2, 3, 4, 5)), "checkpoint{}.pt")
+    assert "checkpoint2.pt stores num_updates 300" in refused(folder, "nothing_to_convert")
+    folder = _run(tmp_path / "b", trained[0], stored((1, 2, 3, 4), (2, 5, 4, 6)), "checkpoint{}.pt")
+    assert "stores epoch 5" in refused(folder, "nothing_to_convert")
+    folder = _run(tmp_path / "c", trained[0], stored((1, 2, 3, 4), (1, 1, 2, 2)), "checkpoint{}.pt")
+    assert opened(folder)[1][0].timesteps == 4
