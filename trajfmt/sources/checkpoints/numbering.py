@@ -22,9 +22,10 @@ from trajfmt.sources.checkpoints.labels import Unit, is_count, is_joined, is_pla
 from trajfmt.sources.checkpoints.names import Name, literal, pattern_of
 from trajfmt.sources.checkpoints.roles import bare
 
-__all__ = ["MOST", "Numbered", "numbers_of", "spacing"]
+__all__ = ["MOST", "UNITS", "Numbered", "numbers_of", "spacing"]
 
-_UNITS: Final = {"": 1, "k": 1000, "K": 1000, "M": 1_000_000}
+UNITS: Final = {"": 1, "k": 1000, "K": 1000, "M": 1_000_000}
+"""What a letter behind a number multiplies it by."""
 
 _TRAINER: Final = ("checkpoint-", "")
 """The form of transformers' folders, whose number is a step."""
@@ -197,7 +198,7 @@ def _agree(parsed: Sequence[Name], place: int, numbers: Sequence[int]) -> bool:
 
 def _read(parsed: Sequence[Name], place: int, folder: object) -> tuple[int, ...]:
     """Return the whole number at a place of each name."""
-    factor = _UNITS[parsed[0].units[place]]
+    factor = UNITS[parsed[0].units[place]]
     found = []
     for name in parsed:
         text = name.numbers[place]
