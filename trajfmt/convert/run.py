@@ -178,6 +178,8 @@ class _Run:
             self._report.done = done + part.nbytes
             self._report("trajectory")
             sources = watched.sources()
+        for text in part.copies([source.sha256 for source in sources]):
+            self._report("notice", text)
         self._sources += sources
         if self._bundle.started:
             self._bundle.record(number, sources, self._skipped[skipped_before:])

@@ -71,6 +71,14 @@ class Part(Protocol):
         """
         ...
 
+    def copies(self, hashes: Sequence[str]) -> list[str]:
+        """Return remarks on timesteps whose files have the same contents.
+
+        Args:
+            hashes: the sha256 of every file, in order.
+        """
+        ...
+
     def open(self, scratch: Path) -> Sequence[ForeignTrajectory]:
         """Return the trajectories, whose weights are read later.
 
@@ -156,6 +164,11 @@ class FilePart:
 
     def unchanged(self) -> None:
         """Require nothing: `verify` has compared nothing."""
+
+    def copies(self, hashes: Sequence[str]) -> list[str]:
+        """Return nothing: no file is a timestep of its own."""
+        del hashes
+        return []
 
 
 @dataclass(kw_only=True)

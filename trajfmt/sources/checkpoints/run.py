@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,17 +16,21 @@ from trajfmt.errors import SourceError, display
 from trajfmt.schema.layout import DTYPES, Dtype
 from trajfmt.sources.base.collection import FilePart, OpenOptions
 from trajfmt.sources.base.trajectories import ForeignTrajectory, Plain, Shapes
+from trajfmt.sources.base.unused import shortened
 from trajfmt.sources.checkpoints.kind import Kind, Run, hint_of
 from trajfmt.sources.checkpoints.names import pattern_of
 from trajfmt.sources.checkpoints.numbering import Numbered
 from trajfmt.sources.checkpoints.progress import Counts, contradiction
 from trajfmt.sources.checkpoints.schema import Rules, Schema
+from trajfmt.sources.checkpoints.sharded import INDEX
 from trajfmt.sources.checkpoints.unwritten import require_written
 from trajfmt.sources.torchfile.stored import State, Stored
 from trajfmt.storage.inputs import Row
 from trajfmt.storage.safetensors import NUMPY
 
 __all__ = ["RunPart", "RunTrajectory"]
+
+_SHOWN: Final = 4
 
 
 class RunTrajectory(Plain):
@@ -213,6 +217,20 @@ class RunPart(FilePart):
         super().__init__(*(file for one in run.checkpoints for file in kind.files(one)))
         self._run, self._kind, self._schema = run, kind, schema
         self._rules, self._options = rules, options
+
+    def copies(self, hashes: Sequence[str]) -> list[str]:
+        """Return a remark on checkpoints that are copies of earlier ones, byte for byte."""
+        left = iter(hashes)
+        first: dict[tuple[str, ...], Path] = {}
+        pairs = []
+        for path in self._run.checkpoints:
+            files = [(file, next(left)) for file in self._kind.files(path)]
+            contents = tuple(found for file, found in files if not file.name.endswith(INDEX))
+            if (earlier := first.setdefault(contents, path)) != path:
+                names = [display(each.relative_to(self._run.folder)) for each in (path, earlier)]
+                pairs.append(" of ".join(names))
+        what = "copies of earlier checkpoints, byte for byte, which may be failed saves"
+        return [f"{what}: {shortened(pairs, _SHOWN)}"] if pairs else []
 
     def open(self, scratch: Path) -> Sequence[ForeignTrajectory]:
         """Return the run as a single trajectory."""
