@@ -31,17 +31,22 @@ _COPY: Final = re.compile(
     "(?:.*_)?(?:ema|swa|ewa|ewma|polyak|averaged|teacher|momentum|shadow|target)[0-9]*(?:_.*)?|"
     f"(?:avg|average)(?:_(?:{_NET}))?|(?:{_NET})_(?:avg|average)|"
     f"(?:old|prev|previous|ref|reference|best|initial)_(?:{_NET})|(?:{_NET})_(?:old|prev|ref|best|init)|"
-    "encoder_k|key_encoder|.*encoder_m|.*_proj_m",
+    "ref|reference|encoder_k|key_encoder|.*encoder_m|.*_proj_m|"
+    "(?:max_)?exp_avg(?:_sq)?|exp_inf|square_avg|grads?|gradients?",
 )
-"""What a part of a name is called that holds a copy of a network, in lower case."""
+"""What a part of a name is called that holds a copy of a network, or numbers of an optimizer for each of its
+weights, in lower case."""
 
 _SOURCE: Final = re.compile("source|src", re.I)
 """What beside a `target` makes it the other side of a task, and no copy."""
 
 _WORD: Final = re.compile("(?<=[a-z0-9])(?=[A-Z])")
 _WRAPPERS: Final = ("module", "_orig_mod")
-_FLAT: Final = "ema_"
-"""How mmcv calls averages that it registers on the network: `ema_` and a name with `_` for each dot."""
+_LEAF: Final = re.compile("(?P<end>.+)_(?:ema|swa|avg|shadow)|(?:ema|swa|avg|shadow)_(?P<start>.+)", re.I)
+"""The last part of a name, or a whole name with `_` for each dot, that is called an average.
+
+A layer may keep averages of its own. Only those of a whole network are a copy of it.
+"""
 
 _LABELS: Final = 64
 """Names of copies that are looked at."""
@@ -186,11 +191,21 @@ def _copies(tensors: Mapping[str, Stored]) -> list[_Copy]:
         for without in (every, {item.name for item in items}):  # the network itself, or else another copy
             others = {joined: name for name, joined in plain.items() if name not in without}
             origin = _origin(items, others, tensors) if origin is None else origin
-        if origin is not None:
-            places = {item.place for item in items}
-            label = items[0].place.rpartition(".")[2]
-            found.append(_Copy(places.pop() if len(places) == 1 else f"*.{label}", origin))
+        places = {item.place for item in items}
+        if origin is None or ("*" in items[0].place and not _is_whole(items, others, tensors)):
+            continue
+        if len(places) == 1:
+            found.append(_Copy(places.pop(), origin))
+        else:
+            last = origin.rpartition(".")[2]
+            found.append(_Copy(f"*.{items[0].place.rpartition('.')[2]}", f"*.{last}" if last else ""))
     return found
+
+
+def _is_whole(items: Sequence[_Item], others: Mapping[str, str], tensors: Mapping[str, Stored]) -> bool:
+    """Return whether a copy has at least half as many elements as all others together."""
+    own = sum(math.prod(tensors[item.name].shape) for item in items)
+    return own >= _SHARE * sum(math.prod(tensors[name].shape) for name in others.values())
 
 
 def _labelled(tensors: Mapping[str, Stored]) -> Iterator[tuple[_Item, str]]:
@@ -203,8 +218,11 @@ def _labelled(tensors: Mapping[str, Stored]) -> Iterator[tuple[_Item, str]]:
             label = ".".join(parts[first : last + 1])
             before, after = parts[:first], parts[last + 1 :]
             yield _Item(name, ".".join(parts[: last + 1]), _joined(before), _joined(after)), label
-        elif len(parts) == 1 and name.startswith(_FLAT) and tensor.shape:
-            yield _Item(name, f"{_FLAT}*", "", _joined([name.removeprefix(_FLAT)])), _FLAT
+        elif tensor.shape and (leaf := _LEAF.fullmatch(parts[-1])) is not None:
+            rest = leaf["end"] or leaf["start"]
+            word = parts[-1].replace(rest, "*", 1)
+            place = word if leaf["end"] or len(parts) == 1 else f"*.{word}"
+            yield _Item(name, place, _joined(parts[:-1]), _joined([rest])), word
 
 
 def _origin(items: Sequence[_Item], others: Mapping[str, str], tensors: Mapping[str, Stored]) -> str | None:

@@ -50,6 +50,9 @@ _NO_WEIGHTS: Final = re.compile(
 )
 """Keys of dictionaries that may hold tensors and are not weights, besides those of training states."""
 
+_OPTIMIZER: Final = re.compile(r"(?:optimizers?|optim|opt)(?:_states?(?:_dict)?)?(?<!opt)", re.I)
+"""The first part of the names of an optimizer's tensors. There are networks called OPT."""
+
 _SMALL: Final = 0.01
 """A dictionary with a smaller share of the elements of `state_dict` or the like is no second set."""
 
@@ -125,14 +128,22 @@ def plain(state: State, key: str | None, path: Path) -> State | None:
         SourceError: there are several sets of weights, and the key does not say which one is meant.
     """
     tensors = unwrapped(state.tensors)
-    extra = [name for name in tensors if name.rpartition(".")[2] == _EXTRA]
-    kept = {name: tensor for name, tensor in tensors.items() if name.rpartition(".")[2] != _EXTRA}
+    extra = {name: _besides(name) for name in tensors}
+    kept = {name: tensor for name, tensor in tensors.items() if extra[name] is None}
     found = chosen_of(kept, key, state.key, path)
     if found is None:
         return None
     used = [part for part in (state.key, key) if part and part != EVERYTHING]
-    ignored = (*found.left, *extra, *state.ignored)
+    ignored = (*found.left, *dict.fromkeys(filter(None, extra.values())), *state.ignored)
     return replace(state, tensors=unwrapped(found.tensors), ignored=ignored, key=".".join(used))
+
+
+def _besides(name: str) -> str | None:
+    """Return the part of a name that shows that it is none of a weight, or None."""
+    first, _, _ = name.partition(".")
+    if _OPTIMIZER.fullmatch(first) and first != name:
+        return first
+    return name if name.rpartition(".")[2] == _EXTRA else None
 
 
 def _state(leaves: Sequence[Leaf], chosen: tuple[str, ...], path: Path) -> State:

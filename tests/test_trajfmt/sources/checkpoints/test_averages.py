@@ -167,3 +167,51 @@ def test_a_key_that_chooses_nothing_is_refused(tmp_path: Path, trained: Any) -> 
     assert "no weights at --key ^ema: it holds model" in refused(folder, "nothing_to_convert", key="^ema")
     folder = foreign.tensors(tmp_path / "other", dict(enumerate(trained[0])))
     assert "has no keys such as ^ema" in refused(folder, "nothing_to_convert", key="^ema")
+
+
+@pytest.mark.parametrize("word", ["ema", "swa", "shadow"])
+def test_averages_by_the_last_part_of_names(tmp_path: Path, trained: Any, word: str) -> None:
+    """They are a copy if all weights have one, and the business of a layer otherwise."""
+    states = {}
+    for t, state in enumerate(trained[0]):
+        kept = {name: value for name, value in state.items() if value.ndim and "running" not in name}
+        states[t] = state | {f"{name}_{word}": value * 2 for name, value in kept.items()}
+    folder = foreign.plain(tmp_path / "a", states)
+    assert f"--key '^*_{word}'" in refused(folder, "nothing_to_convert")
+    collection, (trajectory,) = opened(folder, key=f"^*_{word}")
+    assert_same(collection, trajectory, trained[0])
+    states = {t: s | {f"4.bias_{word}": s["4.bias"] * 2} for t, s in enumerate(trained[0])}
+    assert len(names_of(opened(foreign.plain(tmp_path / "b", states))[0])) == 7
+
+
+def test_copies_in_every_layer_are_left_out_by_a_pattern(tmp_path: Path) -> None:
+    """No key chooses a single layer by mistake."""
+    names = [f"layers.{layer}.{half}.{{}}.weight" for layer in range(2) for half in ("lora_A", "lora_B")]
+    states = {
+        t: {
+            name.format(part): torch.full((4, 4), t + w)
+            for name in names
+            for w, part in ((1.0, "default"), (9.0, "reference"))
+        }
+        for t in range(3)
+    }
+    folder = foreign.plain(tmp_path / "run", states)
+    line = refused(folder, "nothing_to_convert")
+    assert "2 sets of weights: *.default, *.reference; all others with --key '^*.reference'" in line
+    assert len(names_of(opened(folder, key="^*.reference")[0])) == 4
+    assert "no weights at --key" in refused(folder, "nothing_to_convert", key="layers.0.lora_A.default")
+
+
+@pytest.mark.parametrize("write", [foreign.plain, foreign.tensors])
+def test_moments_in_a_state_dict_are_no_weights(tmp_path: Path, trained: Any, write: Any) -> None:
+    """Below an optimizer they are not read, and elsewhere they are a question."""
+    for prefix in ("optimizer.exp_avg.", "optimizer_state.state.m.", "opt_state.mu."):
+        states = {t: s | under(prefix, trained[0][3 - t]) for t, s in enumerate(trained[0])}
+        collection, (trajectory,) = opened(write(tmp_path / prefix, states))
+        assert_same(collection, trajectory, trained[0])
+        (remark,) = [text for text in collection.notices if text.startswith("not read")]
+        assert f"`{prefix.partition('.')[0]}`" in remark
+    states = {t: s | under("exp_avg.", trained[0][3 - t]) for t, s in enumerate(trained[0])}
+    assert "the other tensors, exp_avg" in refused(write(tmp_path / "run", states), "nothing_to_convert")
+    states = {t: under("opt.", s) for t, s in enumerate(trained[0])}
+    assert len(names_of(opened(write(tmp_path / "opt", states))[0])) == 6
