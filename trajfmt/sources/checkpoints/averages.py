@@ -213,6 +213,7 @@ def _labelled(tensors: Mapping[str, Stored]) -> Iterator[tuple[_Item, str]]:
     for name, tensor in tensors.items():
         parts = name.split(".")
         called = [place for place, part in enumerate(parts[:-1]) if _is_copy(part)]
+        called = called or [place for place, part in enumerate(parts[:-1]) if part in _WRAPPERS]
         if called and tensor.shape:
             first, last = called[0], called[-1]
             label = ".".join(parts[first : last + 1])

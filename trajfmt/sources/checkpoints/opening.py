@@ -165,7 +165,8 @@ def ordered(folder: Path, paths: Sequence[Path], kind: Kind, options: OpenOption
     try:
         numbered = numbers_of([path.relative_to(folder).as_posix() for path in used], folder)
     except SourceError as exc:
-        return Run(folder, tuple(used), exc)
+        hint = hint_of(used) if not any(has_number(path.name) for path in used) else ""
+        return Run(folder, tuple(used), SourceError(exc.reason, f"{exc.message}{hint}", path=exc.path))
     return in_order_of(numbered, folder, used)
 
 

@@ -215,3 +215,16 @@ def test_moments_in_a_state_dict_are_no_weights(tmp_path: Path, trained: Any, wr
     assert "the other tensors, exp_avg" in refused(write(tmp_path / "run", states), "nothing_to_convert")
     states = {t: under("opt.", s) for t, s in enumerate(trained[0])}
     assert len(names_of(opened(write(tmp_path / "opt", states))[0])) == 6
+
+
+@pytest.mark.parametrize("wrapper", ["_orig_mod.", "module."])
+def test_a_wrapped_network_beside_the_plain_one_is_a_question(
+    tmp_path: Path, trained: Any, wrapper: str
+) -> None:
+    """The names differ in the wrapper alone, so that it cannot be removed."""
+    states = {t: s | under(wrapper, trained[0][3 - t]) for t, s in enumerate(trained[0])}
+    folder = foreign.plain(tmp_path / "run", states)
+    assert f"the other tensors, {wrapper[:-1]}" in refused(folder, "nothing_to_convert")
+    for key in (wrapper[:-1], f"^{wrapper[:-1]}"):
+        collection, (trajectory,) = opened(folder, key=key)
+        assert_same(collection, trajectory, trained[0][:: -1 if key == wrapper[:-1] else 1])
