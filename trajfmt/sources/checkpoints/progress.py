@@ -12,7 +12,7 @@ from typing import Any, Final
 from trajfmt.errors import display
 from trajfmt.sources.checkpoints.parts import facts
 
-__all__ = ["Counts", "contradiction", "counts_of", "standing_still"]
+__all__ = ["STEPS", "Counts", "contradiction", "counts_of", "standing_still"]
 
 Counts = Mapping[str, int]
 """What one checkpoint stores about its place in the run, by key."""
@@ -22,6 +22,9 @@ _WHOLE: Final = ("epoch", "global_step", "global_steps", "iteration", "num_updat
 
 _WITHIN: Final = ("step", "iter")
 """Keys of numbers that may begin again in each epoch."""
+
+STEPS: Final = (*_WHOLE[1:], *_WITHIN)
+"""Keys of numbers of steps."""
 
 _PLACES: Final = ((), ("meta",), ("metadata",), ("extra_state", "train_iterator"))
 _HISTORY: Final = "optimizer_history"
