@@ -29,7 +29,8 @@ class _Source:
     )
     key = click.option(
         "--key",
-        help="Key of the weights in each checkpoint, if it holds several, such as ema or ema.shadow.",
+        help="Key of the weights in each checkpoint, if it holds several, such as ema or ema.shadow; . for"
+        " all together, ^ema for all but these.",
     )
     buffer_names = click.option(
         "--buffer",

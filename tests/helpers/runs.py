@@ -16,7 +16,8 @@ from tests.foreign import checkpoints as foreign
 from trajfmt.convert.options import ConvertOptions
 from trajfmt.convert.run import convert
 from trajfmt.errors import FormatError, SourceError, TrajfmtError
-from trajfmt.sources.base.collection import Collection, ForeignTrajectory
+from trajfmt.sources.base.collection import Collection
+from trajfmt.sources.base.trajectories import ForeignTrajectory
 from trajfmt.sources.discovery import open_source
 from trajfmt.storage.inputs import Row
 

@@ -7,7 +7,8 @@ from trajfmt.encodings.parts.encoding import Encoding
 from trajfmt.encodings.parts.knots import SHARD_BYTES
 from trajfmt.errors import UsageError, display
 from trajfmt.schema.layout import Grouping
-from trajfmt.sources.base.collection import Collection, ForeignTrajectory
+from trajfmt.sources.base.collection import Collection
+from trajfmt.sources.base.trajectories import ForeignTrajectory
 from trajfmt.sources.bundles import BundlePart
 from trajfmt.sources.convexified.mct_authors import PairPart
 from trajfmt.sources.convexified.mct_betas import PairTrajectory

@@ -19,7 +19,8 @@ from trajfmt.schema import models
 from trajfmt.schema.facts import phrase
 from trajfmt.schema.layout import Dtype, Grouping, ParamLayout
 from trajfmt.schema.provenance import Model, Preprocessing, Provenance
-from trajfmt.sources.base.collection import Collection, ForeignTrajectory, Shapes
+from trajfmt.sources.base.collection import Collection
+from trajfmt.sources.base.trajectories import ForeignTrajectory, Shapes
 
 __all__ = ["Facts", "Identity", "identify", "unknown"]
 

@@ -32,7 +32,8 @@ from trajfmt.errors import (
 )
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import MAX_TIMESTEPS
-from trajfmt.sources.base.collection import Collection, ForeignTrajectory, Part
+from trajfmt.sources.base.collection import Collection, Part
+from trajfmt.sources.base.trajectories import ForeignTrajectory
 from trajfmt.sources.convexified.mct_betas import PairTrajectory
 from trajfmt.sources.discovery import open_source
 from trajfmt.storage.address import Address, Place, located
@@ -92,6 +93,7 @@ class Intake:
         """The parts of the source that can be opened, by number."""
         self.unusable: list[str]
         """Messages about the parts that cannot be opened."""
+        self._remarked: set[str] = set()
         self.parts, self.unusable = _usable(self.collection, options, self.scratch)
         self.identity: Identity | None = None
         """The facts about the source; None before the first valid trajectory."""
@@ -103,8 +105,8 @@ class Intake:
 
         Args:
             trajectory: a trajectory of the source.
-            notice: called with messages about the source, when the first trajectory is identified, and about
-                trajectories that are shorter than the options ask for.
+            notice: called with messages about the source, when the first trajectory is identified, and with
+                remarks on this one that no other has had.
 
         Raises:
             SourceError: the trajectory must not be converted, or the options select too few timesteps.
@@ -125,6 +127,10 @@ class Intake:
             for text in remarks_on(trajectory, self._encoding):
                 notice(text)
             self._encoder = encoder_for(self._encoding.name, self.options.writing(identity.cast), layout)
+        for text in trajectory.remarks:
+            if text not in self._remarked:
+                self._remarked.add(text)
+                notice(text)
         bounds = self.options.timesteps
         if bounds[1] is not None and trajectory.timesteps < min(bounds[1], self._shortest):
             self._shortest = trajectory.timesteps

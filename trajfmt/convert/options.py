@@ -59,7 +59,7 @@ class ConvertOptions:
     """Patterns of names of tensors to treat as module buffers, such as `*.mask`."""
 
     key: str | None = None
-    """The key of the weights in each checkpoint, with dots between nested keys."""
+    """The key of the weights in each checkpoint, with dots between nested keys; see `docs/codebases.md`."""
 
     select: str | None = None
     """A pattern of the paths of the checkpoints to use, relative to the source.

@@ -25,7 +25,8 @@ from trajfmt.encodings.parts.written import Written
 from trajfmt.encodings.table import encoding_of_path
 from trajfmt.errors import CorruptError, Reason, SourceError, display, non_finite
 from trajfmt.schema.provenance import SourceFile
-from trajfmt.sources.base.collection import ForeignTrajectory, Part
+from trajfmt.sources.base.collection import Part
+from trajfmt.sources.base.trajectories import ForeignTrajectory
 from trajfmt.storage.address import Address, local, located
 from trajfmt.trajectory.measure import take_scratch
 
@@ -177,6 +178,8 @@ class _Run:
             self._report.done = done + part.nbytes
             self._report("trajectory")
             sources = watched.sources()
+        for text in part.copies([source.sha256 for source in sources]):
+            self._report("notice", text)
         self._sources += sources
         if self._bundle.started:
             self._bundle.record(number, sources, self._skipped[skipped_before:])

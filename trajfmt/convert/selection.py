@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from trajfmt.errors import SourceError
 from trajfmt.schema.provenance import Provenance
-from trajfmt.sources.base.collection import ForeignTrajectory
+from trajfmt.sources.base.trajectories import ForeignTrajectory
 from trajfmt.trajectory.source import Values
 
 __all__ = ["Bounds", "Window", "selected"]

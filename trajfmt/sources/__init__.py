@@ -14,7 +14,8 @@ Modules:
     pairs_and_graphs: pairs of image and text towers, and networks on graphs.
 """
 
-from trajfmt.sources.base.collection import Collection, FileLayout, ForeignTrajectory, Part
+from trajfmt.sources.base.collection import Collection, FileLayout, Part
+from trajfmt.sources.base.trajectories import ForeignTrajectory
 from trajfmt.sources.discovery import open_source, recognise
 from trajfmt.sources.mtt_family.replay import ReplayPart
 from trajfmt.sources.table import LAYOUTS

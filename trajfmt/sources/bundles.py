@@ -17,7 +17,8 @@ from trajfmt.encodings.full.reader import FullTrajectory
 from trajfmt.encodings.table import encoding_of_manifest
 from trajfmt.schema.layout import Dtype
 from trajfmt.schema.manifest import FILE_NAME
-from trajfmt.sources.base.collection import Collection, FileLayout, Found, OpenOptions, Plain, Shapes
+from trajfmt.sources.base.collection import Collection, FileLayout, Found, OpenOptions
+from trajfmt.sources.base.trajectories import Plain, Shapes
 from trajfmt.storage.address import Address
 from trajfmt.storage.inputs import Row
 from trajfmt.storage.remote import RemoteFiles
@@ -100,6 +101,11 @@ class BundlePart:
         """
         self._bundle.verify()
         return self._bundle.sha256
+
+    def copies(self, hashes: Sequence[str]) -> list[str]:
+        """Return nothing: no file is a timestep of its own."""
+        del hashes
+        return []
 
     def unchanged(self) -> None:
         """Require that no file of the bundle has been changed since it was compared with its hash.

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from trajfmt.errors import MissingError, SourceError, UsageError, display
 from trajfmt.sources import bundles
 from trajfmt.sources.base.collection import BufferMode, Collection, FileLayout, OpenOptions, Part
-from trajfmt.sources.base.unused import shortened
+from trajfmt.sources.base.unused import is_hidden, shortened
 from trajfmt.sources.checkpoints import folders, pytorch
 from trajfmt.sources.checkpoints.beside import outside
 from trajfmt.sources.checkpoints.elsewhere import known, known_below
@@ -236,7 +236,7 @@ def _below(path: Path) -> tuple[list[Located], bool]:
 def _folders(path: Path) -> list[Path]:
     try:
         with os.scandir(path) as entries:
-            found = [entry for entry in entries if not entry.name.startswith(".")]
+            found = [entry for entry in entries if not is_hidden(entry.name)]
             return sorted(Path(entry) for entry in found if entry.is_dir(follow_symlinks=False))
     except OSError:
         return []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trajfmt.storage.holes import LEAST, RATIO, is_hollow
+from trajfmt.storage.holes import LEAST, RATIO, holes_of, is_hollow
 
 MIB = 2**20
 
@@ -44,6 +44,14 @@ def test_share_of_what_is_stored_decides(
     assert (size > LEAST and sum(stored.values()) * RATIO < size) is expected
 
 
+def test_holes_are_listed_with_their_places(tmp_path: Path) -> None:
+    """Before, between and behind the data. A file that is stored, or missing, has none."""
+    hollow(path := tmp_path / "file", 10 * MIB, {2 * MIB: MIB, 5 * MIB: MIB})
+    assert holes_of(path) == [(0, 2 * MIB), (3 * MIB, 5 * MIB), (6 * MIB, 10 * MIB)]
+    path.write_bytes(bytes(MIB))
+    assert holes_of(path) == holes_of(tmp_path / "missing") == []
+
+
 def test_file_system_without_holes_is_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where holes cannot be asked for, or a file has one piece, nothing is hollow."""
     with (tmp_path / "file").open("w+b") as file:
@@ -54,6 +62,7 @@ def test_file_system_without_holes_is_believed(tmp_path: Path, monkeypatch: pyte
 
         monkeypatch.setattr(os, "lseek", refuse)
         assert not is_hollow([tmp_path / "file"])
+        assert holes_of(tmp_path / "file") == []
         monkeypatch.setattr(
             os, "lseek", lambda _fd, position, how: position if how == os.SEEK_DATA else LEAST + 1
         )

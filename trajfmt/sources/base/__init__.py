@@ -4,5 +4,6 @@ It must not import any other folder of `sources`.
 
 Modules:
     collection: the interface between file layouts and the converter: `FileLayout`, `Collection`, `Part`.
+    trajectories: what the trajectories of every file layout offer: `ForeignTrajectory`, `Plain`.
     unused: remarks on files in the folder of a source that are not used.
 """

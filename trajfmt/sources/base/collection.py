@@ -7,33 +7,25 @@ know names, numbers or module buffers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
-from numpy.typing import NDArray
-
-from trajfmt.schema.layout import Dtype, ParamLayout
+from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.models import PathFacts
 from trajfmt.schema.provenance import Provenance
-from trajfmt.trajectory.source import Source
+from trajfmt.sources.base.trajectories import ForeignTrajectory
 
 __all__ = [
     "BufferMode",
     "Collection",
     "FileLayout",
     "FilePart",
-    "ForeignTrajectory",
     "Found",
     "OpenOptions",
     "Part",
-    "Plain",
-    "Shapes",
 ]
-
-Shapes = tuple[tuple[int, ...], ...]
-"""The shapes of all parameters, in the order of `Module.parameters()`."""
 
 BufferMode = Literal["keep", "interpolate", "drop"]
 """The treatment of module buffers such as running statistics.
@@ -41,75 +33,6 @@ BufferMode = Literal["keep", "interpolate", "drop"]
 `keep` stores them beside the parameters, without interpolation. `interpolate` treats those of floats as
 parameters. `drop` leaves them out.
 """
-
-
-class ForeignTrajectory(Source, Protocol):
-    """A source that also describes its parameters: names, shapes and dtype."""
-
-    @property
-    def names(self) -> Sequence[str] | None:
-        """The names of the parameters, or None if the source has only their shapes."""
-        ...
-
-    @property
-    def numbers(self) -> tuple[int, ...] | None:
-        """The T + 1 numbers of the timesteps in the source, increasing, or None if it has none."""
-        ...
-
-    def buffers(self, t: int) -> Mapping[str, NDArray[Any]]:
-        """Return the module buffers of timestep t, by name."""
-        ...
-
-    @property
-    def shapes(self) -> Shapes:
-        """The shapes of the parameters, in the order of `Module.parameters()`."""
-        ...
-
-    @property
-    def dtype(self) -> Dtype:
-        """The common dtype of the parameters."""
-        ...
-
-    def check(self) -> None:
-        """Check that the trajectory can be converted, without reading weights.
-
-        Raises:
-            SourceError: it must not be converted.
-            FormatError: it is damaged, or unsafe to read.
-        """
-        ...
-
-    def file_of(self, t: int) -> Path | None:
-        """Return the file of timestep t, for error messages, or None if all timesteps are in one file."""
-        ...
-
-    def close(self) -> None:
-        """Free the memory and the maps that reading has taken."""
-        ...
-
-
-class Plain:
-    """Base class of trajectories without parameter names, numbers of timesteps, and module buffers."""
-
-    @property
-    def names(self) -> Sequence[str] | None:
-        """None: parameters have an order and shapes, but no names."""
-        return None
-
-    @property
-    def numbers(self) -> tuple[int, ...] | None:
-        """None: timesteps are counted from 0."""
-        return None
-
-    def buffers(self, t: int) -> Mapping[str, NDArray[Any]]:
-        """Return an empty dictionary: there are no module buffers."""
-        del t
-        return {}
-
-    def file_of(self, t: int) -> Path | None:
-        """Return None: all timesteps are in one file."""
-        del t
-        return None
 
 
 class Part(Protocol):
@@ -145,6 +68,14 @@ class Part(Protocol):
 
         Raises:
             SourceError: a file has been changed.
+        """
+        ...
+
+    def copies(self, hashes: Sequence[str]) -> list[str]:
+        """Return remarks on timesteps whose files have the same contents.
+
+        Args:
+            hashes: the sha256 of every file, in order.
         """
         ...
 
@@ -234,6 +165,11 @@ class FilePart:
     def unchanged(self) -> None:
         """Require nothing: `verify` has compared nothing."""
 
+    def copies(self, hashes: Sequence[str]) -> list[str]:
+        """Return nothing: no file is a timestep of its own."""
+        del hashes
+        return []
+
 
 @dataclass(kw_only=True)
 class Found:
@@ -274,7 +210,10 @@ class OpenOptions:
     """Patterns of names of tensors to treat as module buffers, such as `*.mask`."""
 
     key: str | None = None
-    """The key of the weights in each checkpoint, with dots between nested keys."""
+    """The key of the weights in each checkpoint, with dots between nested keys.
+
+    `.` at its end takes all sets of weights below together, and `^` before it all but what is there.
+    """
 
     select: str | None = None
     """A pattern of the paths of checkpoints, relative to the source. Others are not used.

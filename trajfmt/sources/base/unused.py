@@ -13,19 +13,29 @@ from typing import Final
 
 from trajfmt.errors import display
 
-__all__ = ["left_out", "remarks", "shortened"]
+__all__ = ["is_hidden", "left_out", "remarks", "shortened"]
 
 _REASONS: Final = (
     (r"(waypoint|step)_buffer_.*\.pt", "MCT's convexified form of other files (--from mct-authors)"),
     (r"convexified.*\.pt", "MCT's dense convexified form of other files (--from mct-dense)"),
     (r"(img|txt)_replay_buffer_\d+\.pt", "one tower of a pair (--from vl or lors)"),
     (r"replay_buffer_\d+\.pt", "a second file with its number, or of another file layout (--from mtt)"),
-    (r".*\.(tmp|part|partial|bak|old|swp|lock|crdownload)|.*~|\..*", "unfinished, or a copy"),
+    (
+        r".*\.(tmp|part|partial|filepart|incomplete|download|crdownload|aria2|bak|old|swp|lock)([._-].*)?|"
+        r".*gstmp|.*~|\..*|copy of .*|.* copy( \d+)?\.pt|.* \(\d+\)\.pt|.*\.sync-conflict-.*",
+        "unfinished, or a copy",
+    ),
     (r"(images|labels|lr|synlr|best_lr|ema_\w+)(_\w+)?\.pt", "a distilled set, not trajectories"),
     (r"checkpoint\.pt", "no list of trajectories (EDF keeps unsaved experts in a file of this name)"),
     (r".*\.(pt|pth|ckpt|pkl|safetensors)(\.(gz|bz2|xz|zst|zip|tar|\d+))?", "not one of the numbered files"),
 )
 """The pattern of a whole file name, and why such a file is not used. The first pattern that fits counts."""
+
+_SYSTEM: Final = frozenset({"__MACOSX", "lost+found", "$RECYCLE.BIN", "System Volume Information", "@eaDir"})
+"""Folders in which systems keep copies and remains of files."""
+
+_NO_REMARK: Final = frozenset({".DS_Store", ".directory", ".gitignore", ".gitattributes"})
+"""Hidden files that hold no weights."""
 
 _BUFFER: Final = re.compile(r"(?:[A-Za-z0-9_]*replay|waypoint|step)_buffer\w*_\d+\.pt")
 """Names of files of trajectories, which are looked for in the folders below."""
@@ -35,6 +45,15 @@ _SEARCHED: Final = 2000
 
 _SHOWN: Final = 3
 """Names of one kind that a remark lists."""
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder is hidden, or one that systems and notebooks keep for themselves.
+
+    >>> is_hidden(".ipynb_checkpoints"), is_hidden("__MACOSX"), is_hidden("run1")
+    (True, True, False)
+    """
+    return name.startswith(".") or name in _SYSTEM
 
 
 def remarks(folder: Path, used: Collection[Path]) -> list[str]:
@@ -53,7 +72,7 @@ def remarks(folder: Path, used: Collection[Path]) -> list[str]:
         reason = next(
             (why for pattern, why in _REASONS if re.fullmatch(pattern, name, re.DOTALL | re.IGNORECASE)), None
         )
-        if reason is not None and name not in names:
+        if reason is not None and name not in names and name not in _NO_REMARK:
             kinds.setdefault(reason, []).append(name)
     found = [f"left out: {_listed(names)}: {why}" for why, names in kinds.items()]
     below = _buffers_below(folder, used)
@@ -71,7 +90,7 @@ def _buffers_below(folder: Path, used: Collection[Path]) -> list[Path]:
     found, left = [], _SEARCHED
     ours = {path.parent for path in used}
     for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
         here = Path(place)
         if here not in ours and here != folder:
             found += [here / name for name in sorted(names) if _BUFFER.fullmatch(name)][:1]

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from trajfmt.errors import SourceError, display
 from trajfmt.schema.manifest import FILE_NAME
 from trajfmt.sources.base.unused import left_out
+from trajfmt.sources.checkpoints.kind import Kind
 from trajfmt.sources.checkpoints.names import Name, has_number, natural
 from trajfmt.sources.checkpoints.roles import is_training_state, is_unfinished
-from trajfmt.sources.checkpoints.run import Kind
-from trajfmt.sources.checkpoints.search import Group, find_runs, listed, looks_like_weights, may_be_weights
+from trajfmt.sources.checkpoints.search import Group, find_runs, looks_like_weights, may_be_weights
+from trajfmt.sources.checkpoints.walk import folders_below, is_bundle, listed
 
 __all__ = ["another_kind", "is_single", "least_size", "outside", "passed_over", "weights_below"]
 
 _SHARE: Final = 0.1
 """A file of an unknown name with a smaller share of the bytes of a checkpoint is not remarked on."""
-
-_DEPTH: Final = 12
-"""Levels of folders that are searched."""
-
-_MOST: Final = 200_000
-"""Files and folders that are looked at."""
 
 _SHOWN: Final = 8
 """Entries of a source's folder that are named one by one."""
@@ -75,8 +70,8 @@ def passed_over(folder: Path, paths: Sequence[Path], used: Sequence[Path], kind:
     files: list[Path] = []
     least = least_size(used, kind)
     forms = {Name.of(path.name).texts for path in used if has_number(path.name)}
-    for path in sorted(folder.iterdir(), key=lambda path: natural(path.name)):
-        if path.name.startswith(".") or path in paths:
+    for path in sorted(listed(folder), key=lambda path: natural(path.name)):
+        if path in paths:
             continue
         if (why := kind.why_not(path)) is not None:
             notices.append(left_out(path, why))
@@ -84,7 +79,7 @@ def passed_over(folder: Path, paths: Sequence[Path], used: Sequence[Path], kind:
             known = not is_training_state(path.name) and looks_like_weights(path, least)
             if used and (known or _fits(path, forms)):
                 files.append(path)
-        elif (path / FILE_NAME).is_file():
+        elif is_bundle(path):
             notices.append(left_out(path, _BUNDLE))
         elif path.is_dir():
             below = list(weights_below(path, least))
@@ -148,7 +143,7 @@ def _counted(root: Path, files: Sequence[Path]) -> str:
 def weights_below(
     folder: Path,
     least: float,
-    without: set[Path] | None = None,
+    without: Collection[Path] = (),
     bundles: list[Path] | None = None,
     *,
     states: bool = False,
@@ -162,27 +157,13 @@ def weights_below(
         bundles: receives bundles. They are not searched.
         states: yield the states of training, too, where a folder holds nothing else.
     """
-    seen = {path.resolve() for path in (without or ())}
-    level, left = [folder] if folder.resolve() not in seen else [], _MOST
-    for _ in range(_DEPTH):
-        below = []
-        for parent in level:
-            found: list[Path] = []
-            others: list[Path] = []
-            for path in listed(parent):
-                left -= 1
-                if left < 0:
-                    return
-                if path.name.startswith("."):
-                    continue
-                if not path.is_dir():
-                    if looks_like_weights(path, least):
-                        (others if is_training_state(path.name) else found).append(path)
-                elif (path / FILE_NAME).is_file():
-                    if bundles is not None:
-                        bundles.append(path)
-                elif (place := path.resolve()) not in seen:
-                    seen.add(place)
-                    below.append(path)
-            yield from found or (others if states else [])
-        level = sorted(below, key=lambda path: natural(path.as_posix()))
+    for _, entries in folders_below(folder, without=without):
+        found: list[Path] = []
+        others: list[Path] = []
+        for path in entries:
+            if path.is_dir():
+                if bundles is not None and is_bundle(path):
+                    bundles.append(path)
+            elif looks_like_weights(path, least):
+                (others if is_training_state(path.name) else found).append(path)
+        yield from found or (others if states else [])

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from trajfmt.errors import display
+from trajfmt.sources.checkpoints.walk import folders_below, listed
 
 __all__ = ["KNOWN", "SPLIT", "Foreign", "are_parts", "known", "known_below", "sibling_part"]
 
@@ -168,7 +169,7 @@ def sibling_part(path: Path) -> Path | None:
     for place, pattern in ((path, _PART), (path.parent, _RANK)):
         if (found := pattern.fullmatch(place.name)) is None:
             continue
-        for other in _entries_of(place.parent):
+        for other in listed(place.parent):
             same = pattern.fullmatch(other.name)
             if other.name != place.name and same is not None and same.groups() == found.groups():
                 return other
@@ -180,27 +181,10 @@ def known_below(path: Path) -> str | None:
 
     The folder itself and two levels below it are searched.
     """
-    level = [path]
-    for _ in range(3):
-        for folder in level:
-            if (found := known(folder)) is not None:
-                return found if folder == path else f"{display(folder.relative_to(path))} is {found}"
-        level = [inner for folder in level for inner in _folders(folder)][:_MOST]
+    for folder, _ in folders_below(path, depth=3):
+        if (found := known(folder)) is not None:
+            return found if folder == path else f"{display(folder.relative_to(path))} is {found}"
     return None
-
-
-def _entries_of(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except OSError:
-        return []
-
-
-def _folders(folder: Path) -> list[Path]:
-    try:
-        return sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
-    except OSError:
-        return []
 
 
 def _entries(folder: Path) -> Iterable[str]:

@@ -11,9 +11,9 @@ from trajfmt.errors import SourceError, UsageError, display
 from trajfmt.schema import models
 from trajfmt.schema.layout import DTYPES, ParamLayout
 from trajfmt.schema.provenance import KnownFrom, Model, Provenance, TimestepUnit
+from trajfmt.sources.checkpoints.kind import Run
 from trajfmt.sources.checkpoints.names import natural
 from trajfmt.sources.checkpoints.numbering import Numbered, spacing
-from trajfmt.sources.checkpoints.run import Run
 from trajfmt.sources.checkpoints.schema import Schema
 from trajfmt.sources.torchfile.stored import State
 

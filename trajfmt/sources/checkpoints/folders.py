@@ -19,14 +19,15 @@ from trajfmt.sources.base.collection import Collection, FileLayout, OpenOptions
 from trajfmt.sources.base.unused import left_out, shortened
 from trajfmt.sources.checkpoints import pytorch
 from trajfmt.sources.checkpoints.elsewhere import SPLIT, known
+from trajfmt.sources.checkpoints.kind import Kind
 from trajfmt.sources.checkpoints.labels import is_step_folder, labels_of
 from trajfmt.sources.checkpoints.names import Name, literal, pattern_of
 from trajfmt.sources.checkpoints.opening import open_runs
 from trajfmt.sources.checkpoints.progress import counts_of
-from trajfmt.sources.checkpoints.roles import bare, is_alias, is_training_state, is_unfinished
-from trajfmt.sources.checkpoints.run import Kind
-from trajfmt.sources.checkpoints.search import first_run, large_files, listed
+from trajfmt.sources.checkpoints.roles import bare, is_alias, is_duplicate, is_training_state, is_unfinished
+from trajfmt.sources.checkpoints.search import first_run, may_be_weights
 from trajfmt.sources.checkpoints.sharded import INDEX, files_of, is_shard, open_weights, read_json
+from trajfmt.sources.checkpoints.walk import folders_below, listed
 from trajfmt.sources.torchfile.stored import State
 
 __all__ = ["KIND", "LAYOUT"]
@@ -92,6 +93,8 @@ def _weights(folder: Path) -> list[Path]:
     found: dict[str, list[Path]] = {}
     others: dict[str, list[Path]] = {}
     for path in listed(folder):
+        if is_duplicate(path.name):
+            continue
         if _WEIGHTS.fullmatch(path.name) and path.is_file():
             found.setdefault(_set_of(path), []).append(path)
         elif _ANY.fullmatch(path.name) and not is_training_state(path.name) and path.is_file():
@@ -114,7 +117,7 @@ def _rank(path: Path) -> int:
 
 def _inner(folder: Path) -> list[tuple[Path, list[Path]]]:
     """Return the folders in a folder that contain weights, and the weights."""
-    folders = [path for path in listed(folder) if path.is_dir() and not path.name.startswith(".")]
+    folders = [path for path in listed(folder) if path.is_dir()]
     return [(path, found) for path in folders if (found := _weights(path))]
 
 
@@ -140,7 +143,9 @@ def _others(used: list[Path]) -> list[Path]:
     return [
         path
         for path in beside
-        if _set_of(path) not in sets and not is_training_state(path.name) and not is_shard(path.name)
+        if _set_of(path) not in sets
+        and not (is_training_state(path.name) or is_shard(path.name))
+        and not (is_duplicate(path.name) or is_unfinished(path.name))
     ]
 
 
@@ -230,7 +235,8 @@ def remarks_on(path: Path) -> list[str]:
         notices.append("the weights are those of an adapter alone, without the network that it adapts")
     shards = set(files_of(used))
     least = _SHARE * sum(file.stat().st_size for file in shards)
-    for other in large_files(path, least):
+    below = (file for _, entries in folders_below(path, depth=3) for file in entries if may_be_weights(file))
+    for other in (file for file in below if file.is_file() and file.stat().st_size >= max(least, 1)):
         if other not in shards and not (_is_rank(other) and not _is_rank(used)):
             notices.append(
                 left_out(other.relative_to(path), f"{display(used.relative_to(path))} beside it is used")

@@ -20,11 +20,13 @@ from trajfmt.errors import SourceError, display
 from trajfmt.sources.checkpoints.elsewhere import are_parts
 from trajfmt.sources.checkpoints.labels import Unit, is_count, is_joined, is_plain, is_score, labels_of
 from trajfmt.sources.checkpoints.names import Name, literal, pattern_of
+from trajfmt.sources.checkpoints.progress import STEPS, Counts
 from trajfmt.sources.checkpoints.roles import bare
 
-__all__ = ["MOST", "Numbered", "numbers_of", "spacing"]
+__all__ = ["MOST", "UNITS", "Numbered", "numbers_of", "spacing"]
 
-_UNITS: Final = {"": 1, "k": 1000, "K": 1000, "M": 1_000_000}
+UNITS: Final = {"": 1, "k": 1000, "K": 1000, "M": 1_000_000}
+"""What a letter behind a number multiplies it by."""
 
 _TRAINER: Final = ("checkpoint-", "")
 """The form of transformers' folders, whose number is a step."""
@@ -53,12 +55,14 @@ class Numbered:
     """The unit of the numbers, or None if the names do not contain it."""
 
 
-def numbers_of(names: Sequence[str], folder: object) -> Numbered:
+def numbers_of(names: Sequence[str], folder: object, counts: Sequence[Counts] = ()) -> Numbered:
     """Return the number of every checkpoint: the step, otherwise the epoch, otherwise the only number.
 
     Args:
         names: the names of the checkpoints. A name without an ending is that of a folder.
         folder: their folder, for error messages.
+        counts: what the checkpoints store about their place in the run, if that has been read. It makes a
+            number certain that is the same in all names.
 
     Raises:
         SourceError: a name has no number, names have different forms, or it is not certain which number is
@@ -77,7 +81,7 @@ def numbers_of(names: Sequence[str], folder: object) -> Numbered:
     if not parsed:
         return Numbered((), None)
     labels = [found[0] if len(found) == 1 else None for found in labels_of(parsed[0].texts)]
-    place, unit = _place(parsed, labels, folder)
+    place, unit = _place(parsed, labels, folder, counts)
     numbers = _read(parsed, place, folder)
     if unit == "step" and "epoch" in labels and not _agree(parsed, labels.index("epoch"), numbers):
         raise _refused(
@@ -88,7 +92,9 @@ def numbers_of(names: Sequence[str], folder: object) -> Numbered:
     return Numbered(numbers, unit)
 
 
-def _place(parsed: Sequence[Name], labels: list[Unit | None], folder: object) -> tuple[int, Unit | None]:
+def _place(
+    parsed: Sequence[Name], labels: list[Unit | None], folder: object, counts: Sequence[Counts]
+) -> tuple[int, Unit | None]:
     """Return which number of names of one form is the step, and its unit if it is known."""
     first = parsed[0]
     columns = list(zip(*(name.numbers for name in parsed), strict=True))
@@ -109,8 +115,37 @@ def _place(parsed: Sequence[Name], labels: list[Unit | None], folder: object) ->
     if len(varying) == 1 and not any(labels_of(first.texts)) and is_plain(first, varying[0]):
         return varying[0], None
     if others or not once or not certain or any(is_joined(first.texts, place) for place in certain):
+        parts = are_parts([name.full for name in parsed])
+        if not parts and (stored := _stored(parsed, varying, counts)) is not None:
+            return stored
         raise _uncertain(parsed, [*certain, *others[::-1], *varying], varying, labels, folder)
     return certain[0], labels[certain[0]]
+
+
+def _stored(
+    parsed: Sequence[Name], varying: Sequence[int], counts: Sequence[Counts]
+) -> tuple[int, Unit] | None:
+    """Return which number of the names all checkpoints store themselves, and its unit, or None.
+
+    Beside it, only scores may vary, and the epochs in the names of fairseq.
+    """
+    units: list[tuple[str, Unit]] = [*((key, "step") for key in STEPS), ("epoch", "epoch")]
+    for key, unit in units if len(counts) == len(parsed) else ():
+        values = [count.get(key) for count in counts]
+        for place in varying if len(set(values)) == len(values) else ():
+            texts = [name.numbers[place] for name in parsed]
+            whole = all(
+                text.isdigit() and not name.units[place] for text, name in zip(texts, parsed, strict=True)
+            )
+            if not whole or list(map(int, texts)) != values:
+                continue
+            others = [each for each in varying if each != place and not is_score(parsed, each)]
+            fairseq = (
+                parsed[0].texts == _FAIRSEQ and place == 1 and _are_epochs(parsed, list(map(int, texts)))
+            )
+            if not others or fairseq:
+                return place, unit
+    return None
 
 
 def _is_seen(parsed: Sequence[Name], place: int, certain: Sequence[int]) -> bool:
@@ -197,7 +232,7 @@ def _agree(parsed: Sequence[Name], place: int, numbers: Sequence[int]) -> bool:
 
 def _read(parsed: Sequence[Name], place: int, folder: object) -> tuple[int, ...]:
     """Return the whole number at a place of each name."""
-    factor = _UNITS[parsed[0].units[place]]
+    factor = UNITS[parsed[0].units[place]]
     found = []
     for name in parsed:
         text = name.numbers[place]

@@ -12,11 +12,13 @@ from trajfmt.sources.base.unused import left_out, shortened
 from trajfmt.sources.checkpoints.beside import another_kind, is_single, least_size, outside, passed_over
 from trajfmt.sources.checkpoints.elsewhere import known_below
 from trajfmt.sources.checkpoints.facts import completed, in_order, layout_of, mixed_units, times
+from trajfmt.sources.checkpoints.kind import Kind, Run, attempt, hint_of
 from trajfmt.sources.checkpoints.names import has_number
 from trajfmt.sources.checkpoints.numbering import Numbered, numbers_of
+from trajfmt.sources.checkpoints.progress import Counts
 from trajfmt.sources.checkpoints.questions import check_accelerate, check_nested, check_sets, hinted
 from trajfmt.sources.checkpoints.roles import is_alias, is_copy, is_training_state, is_unfinished
-from trajfmt.sources.checkpoints.run import Kind, Run, RunPart, attempt, hint_of
+from trajfmt.sources.checkpoints.run import RunPart
 from trajfmt.sources.checkpoints.schema import Schema
 from trajfmt.sources.checkpoints.search import Group, candidates, find_runs
 from trajfmt.sources.checkpoints.survey import survey
@@ -161,11 +163,32 @@ def readable(paths: Sequence[Path], kind: Kind, options: OpenOptions, notices: l
 def ordered(folder: Path, paths: Sequence[Path], kind: Kind, options: OpenOptions, notices: list[str]) -> Run:
     """Return checkpoints in the order of the numbers in their names."""
     used = readable(paths, kind, options, notices)
+    names = [path.relative_to(folder).as_posix() for path in used]
     try:
-        numbered = numbers_of([path.relative_to(folder).as_posix() for path in used], folder)
+        numbered = numbers_of(names, folder)
     except SourceError as exc:
-        return Run(folder, tuple(used), exc)
+        hint = hint_of(used) if not any(has_number(path.name) for path in used) else ""
+        refused = Run(folder, tuple(used), SourceError(exc.reason, f"{exc.message}{hint}", path=exc.path))
+        try:
+            numbered = numbers_of(names, folder, _stored(used, kind, options))
+        except SourceError:
+            return refused
+        notices.append(
+            f"the numbers in the names, such as {display(names[0])}, are those that the checkpoints store"
+        )
     return in_order_of(numbered, folder, used)
+
+
+def _stored(paths: Sequence[Path], kind: Kind, options: OpenOptions) -> list[Counts]:
+    """Return what checkpoints store about their place in the run; nothing if one cannot be opened."""
+    found: list[Counts] = []
+    for path in paths:
+        state = attempt(kind, path, options)
+        if not isinstance(state, State) or not state.counts:
+            return []
+        state.release()
+        found.append(state.counts)
+    return found
 
 
 def in_order_of(numbered: Numbered, folder: Path, paths: Sequence[Path]) -> Run:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from trajfmt.errors import display
 from trajfmt.sources.checkpoints.parts import facts
 
-__all__ = ["Counts", "contradiction", "counts_of", "standing_still"]
+__all__ = ["STEPS", "Counts", "contradiction", "counts_of", "standing_still"]
 
 Counts = Mapping[str, int]
 """What one checkpoint stores about its place in the run, by key."""
@@ -23,7 +23,13 @@ _WHOLE: Final = ("epoch", "global_step", "global_steps", "iteration", "num_updat
 _WITHIN: Final = ("step", "iter")
 """Keys of numbers that may begin again in each epoch."""
 
-_PLACES: Final = ((), ("meta",), ("metadata",))
+STEPS: Final = (*_WHOLE[1:], *_WITHIN)
+"""Keys of numbers of steps."""
+
+_PLACES: Final = ((), ("meta",), ("metadata",), ("extra_state", "train_iterator"))
+_HISTORY: Final = "optimizer_history"
+"""Where fairseq keeps a list of dictionaries, the last of which has the number of updates."""
+
 _LONGEST: Final = 16
 """Digits of a number that is read."""
 
@@ -34,9 +40,13 @@ def counts_of(content: Any) -> dict[str, int]:
     Example:
         >>> counts_of({"model": {}, "epoch": 3, "meta": {"iter": 40}, "loss": 0.5})
         {'epoch': 3, 'iter': 40}
+        >>> counts_of({"optimizer_history": [{"num_updates": 100}, {"num_updates": 200}]})
+        {'num_updates': 200}
     """
     found: dict[str, int] = {}
-    for keys, value in facts(content):
+    history = content.get(_HISTORY) if isinstance(content, Mapping) else None
+    last = history[-1] if isinstance(history, (list, tuple)) and history else None
+    for keys, value in (*facts(content), *facts(last)):
         text = str(value)
         if not keys or keys[:-1] not in _PLACES or keys[-1] not in (*_WHOLE, *_WITHIN):
             continue

@@ -9,9 +9,9 @@ from typing import Final
 from trajfmt.errors import display
 from trajfmt.sources.base.collection import Collection, FileLayout, OpenOptions
 from trajfmt.sources.checkpoints.elsewhere import known
+from trajfmt.sources.checkpoints.kind import Kind
 from trajfmt.sources.checkpoints.opening import open_runs
-from trajfmt.sources.checkpoints.roles import is_training_state
-from trajfmt.sources.checkpoints.run import Kind
+from trajfmt.sources.checkpoints.roles import is_copy, is_training_state
 from trajfmt.sources.checkpoints.search import first_run
 from trajfmt.sources.checkpoints.sharded import files_of, is_shard, open_weights
 
@@ -22,7 +22,8 @@ _SURE: Final = re.compile(r".*\.(?:(?:pt|ckpt)(?:\.tar)?|pth\.tar|safetensors)",
 """Endings that nothing else than checkpoints have. Files with others are looked at."""
 
 _BUFFERS: Final = re.compile(
-    r"(?:replay_buffer|(?:img_|txt_)replay|waypoint_buffer|step_buffer|convexified)(?![a-z]).*", re.I
+    r"(?:copy of )?(?:replay_buffer|(?:img_|txt_)replay|waypoint_buffer|step_buffer|convexified)(?![a-z]).*",
+    re.I,
 )
 """Names of files each of which holds trajectories."""
 
@@ -102,7 +103,8 @@ def _recognise(path: Path) -> str | None:
     if run is None:
         return None
     found, where = run
-    return f"{len(found)} checkpoint(s){where}, such as {display(found[0].name)}"
+    one = next((path for path in found if not is_copy(path.name)), found[0])
+    return f"{len(found)} checkpoint(s){where}, such as {display(one.name)}"
 
 
 def _open(path: Path, options: OpenOptions) -> Collection:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Final
 
 from trajfmt.errors import SourceError, display
+from trajfmt.sources.checkpoints.kind import Kind, Run
 from trajfmt.sources.checkpoints.labels import is_labelled, is_step_folder
 from trajfmt.sources.checkpoints.names import literal
 from trajfmt.sources.checkpoints.roles import is_set
-from trajfmt.sources.checkpoints.run import Kind, Run
 from trajfmt.sources.checkpoints.search import find_runs
+from trajfmt.sources.checkpoints.walk import listed
 
 __all__ = ["check_accelerate", "check_nested", "check_sets", "hinted"]
 
@@ -26,7 +27,7 @@ def hinted(run: Run, kind: Kind) -> Run:
     exc = run.numbered
     if not isinstance(exc, SourceError):
         return run
-    for folder in sorted(path for path in run.folder.iterdir() if path.is_dir()):
+    for folder in (path for path in listed(run.folder) if path.is_dir()):
         for group in find_runs(folder, kind, []) if folder not in run.checkpoints else ():
             if len(group.checkpoints) > 1 and is_labelled(group.checkpoints[0].name):
                 where = display(group.folder.relative_to(run.folder))

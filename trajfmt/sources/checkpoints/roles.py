@@ -11,6 +11,7 @@ __all__ = [
     "bare",
     "is_alias",
     "is_copy",
+    "is_duplicate",
     "is_set",
     "is_training_state",
     "is_unfinished",
@@ -32,9 +33,11 @@ _ALIAS: Final = re.compile(
     re.I,
 )
 _COPY: Final = re.compile(rf"(?:.*[_\-.])?(?:{_COPIES})[_\-.=].*", re.I)
+_DUPLICATE: Final = re.compile(r"copy of .*|.* copy(?: [0-9]+)?|.* \([0-9]+\)|.*[_\-.]sync-conflict-.*", re.I)
 _UNFINISHED: Final = re.compile(
     r"(?:.*[_\-. ])?(?:temp(?![_\-. =]?[0-9])|tmp|temporary|partial|incomplete|unfinished|staging|"
-    r"in[_-]?progress|crdownload|bak|backup|old)(?:[_\-. ].*)?|.*\.part(?:\..*)?|.*~",
+    r"in[_-]?progress|crdownload|filepart|download|aria2|bak|backup|old)(?:[_\-. ].*)?|"
+    r".*\.part(?:\..*)?|.*gstmp|.*~",
     re.I,
 )
 _TRAINING_STATE: Final = re.compile(
@@ -81,12 +84,21 @@ def is_alias(name: str) -> bool:
 
 
 def is_copy(name: str) -> bool:
-    """Return whether a name with a number calls a checkpoint the best or the last of others.
+    """Return whether a name with a number calls a checkpoint the best or the last of others, or a copy.
 
-    >>> is_copy("best_acc_epoch_3.pth"), is_copy("epoch_3.pth")
-    (True, False)
+    >>> [is_copy(name) for name in ("best_acc_epoch_3.pth", "epoch_3.pth", "epoch_3 (1).pth", "Copy of 3.pt")]
+    [True, False, True, True]
     """
-    return _COPY.fullmatch(bare(name)) is not None
+    return _COPY.fullmatch(bare(name)) is not None or is_duplicate(name)
+
+
+def is_duplicate(name: str) -> bool:
+    """Return whether a program that copies files has made a name, since there was a file of that name.
+
+    >>> [is_duplicate(name) for name in ("model (1).safetensors", "model copy.pt", "model_1.pt")]
+    [True, True, False]
+    """
+    return _DUPLICATE.fullmatch(bare(name)) is not None
 
 
 def is_unfinished(name: str) -> bool:

@@ -5,91 +5,32 @@ All checkpoints must have the same parameters. They are opened in place, and wei
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.errors import FormatError, SourceError, display
+from trajfmt.errors import SourceError, display
 from trajfmt.schema.layout import DTYPES, Dtype
-from trajfmt.schema.provenance import KnownFrom
-from trajfmt.sources.base.collection import FilePart, ForeignTrajectory, OpenOptions, Plain, Shapes
-from trajfmt.sources.checkpoints.names import folder_stated, pattern_of
+from trajfmt.sources.base.collection import FilePart, OpenOptions
+from trajfmt.sources.base.trajectories import ForeignTrajectory, Plain, Shapes
+from trajfmt.sources.base.unused import shortened
+from trajfmt.sources.checkpoints.kind import Kind, Run, hint_of
+from trajfmt.sources.checkpoints.names import pattern_of
 from trajfmt.sources.checkpoints.numbering import Numbered
 from trajfmt.sources.checkpoints.progress import Counts, contradiction
 from trajfmt.sources.checkpoints.schema import Rules, Schema
+from trajfmt.sources.checkpoints.sharded import INDEX
+from trajfmt.sources.checkpoints.unwritten import require_written
 from trajfmt.sources.torchfile.stored import State, Stored
 from trajfmt.storage.inputs import Row
 from trajfmt.storage.safetensors import NUMPY
 
-__all__ = ["Kind", "Run", "RunPart", "RunTrajectory", "attempt", "hint_of"]
+__all__ = ["RunPart", "RunTrajectory"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
-    """A kind of checkpoint on disk."""
-
-    is_checkpoint: Callable[[Path], bool]
-    """Return whether a path is a checkpoint of this kind, judging by its name."""
-
-    may_be: Callable[[Path], bool] = lambda _path: False
-    """Return whether a path is a checkpoint if others beside it, with names of the same form, are some."""
-
-    files: Callable[[Path], tuple[Path, ...]]
-    """Return the files that contain a checkpoint."""
-
-    open: Callable[[Path, OpenOptions], State]
-    """Return the state of a checkpoint."""
-
-    config: Callable[[Path], dict[str, str]] = lambda _path: {}
-    """Return the facts about the network that a checkpoint records."""
-
-    why_not: Callable[[Path], str | None] = lambda _path: None
-    """Return why a path with the name of a checkpoint is none, and None for any other path."""
-
-    remarks: Callable[[Path], list[str]] = lambda _path: []
-    """Return remarks on a checkpoint and on files in its folder that are not used."""
-
-    role: Callable[[Path], str] = lambda _path: ""
-    """Return which of several sets of weights a checkpoint is. It must be the same in a whole run."""
-
-    what: str
-    """The contents of a folder of such checkpoints, for messages."""
-
-    origin: KnownFrom = "path"
-    """The origin of the unit of the numbers, for the provenance."""
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """The checkpoints of one training run."""
-
-    folder: Path
-    checkpoints: tuple[Path, ...]
-    """In the order of their numbers."""
-
-    numbered: Numbered | SourceError
-    """The numbers of the checkpoints, in the same order, or the error if they have none."""
-
-
-def hint_of(paths: Sequence[Path]) -> str:
-    """Return a clause on the option that takes the number of the first checkpoint's folder for the step."""
-    pattern = folder_stated(paths[0]) if paths else None
-    if pattern is None:
-        return ""
-    return f"; if the folders are the steps, say so: --select {shlex.quote(display(pattern))}"
-
-
-def attempt(kind: Kind, path: Path, options: OpenOptions) -> State | SourceError | FormatError:
-    """Return the state of one checkpoint, or the error if it cannot be opened."""
-    try:
-        return kind.open(path, options)
-    except (SourceError, FormatError) as exc:
-        return exc
+_SHOWN: Final = 4
 
 
 class RunTrajectory(Plain):
@@ -211,6 +152,8 @@ class RunTrajectory(Plain):
                 f" --select '{display(pattern_of(paths[0].name))}', which goes by the names",
                 path=self._run.folder,
             )
+        files = [self._kind.files(path) for path in paths]
+        self.remarks = require_written(self._states, files, paths)
         assert schema is not None
         self._names = list(schema.parameters)
 
@@ -274,6 +217,20 @@ class RunPart(FilePart):
         super().__init__(*(file for one in run.checkpoints for file in kind.files(one)))
         self._run, self._kind, self._schema = run, kind, schema
         self._rules, self._options = rules, options
+
+    def copies(self, hashes: Sequence[str]) -> list[str]:
+        """Return a remark on checkpoints that are copies of earlier ones, byte for byte."""
+        left = iter(hashes)
+        first: dict[tuple[str, ...], Path] = {}
+        pairs = []
+        for path in self._run.checkpoints:
+            files = [(file, next(left)) for file in self._kind.files(path)]
+            contents = tuple(found for file, found in files if not file.name.endswith(INDEX))
+            if (earlier := first.setdefault(contents, path)) != path:
+                names = [display(each.relative_to(self._run.folder)) for each in (path, earlier)]
+                pairs.append(" of ".join(names))
+        what = "copies of earlier checkpoints, byte for byte, which may be failed saves"
+        return [f"{what}: {shortened(pairs, _SHOWN)}"] if pairs else []
 
     def open(self, scratch: Path) -> Sequence[ForeignTrajectory]:
         """Return the run as a single trajectory."""

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from trajfmt.errors import display
-from trajfmt.schema.manifest import FILE_NAME
-from trajfmt.sources.base.unused import left_out
+from trajfmt.sources.base.unused import is_hidden, left_out
 from trajfmt.sources.checkpoints.elsewhere import known
+from trajfmt.sources.checkpoints.kind import Kind
 from trajfmt.sources.checkpoints.labels import is_labelled
 from trajfmt.sources.checkpoints.names import Name, has_number, natural
 from trajfmt.sources.checkpoints.roles import is_alias, is_training_state, is_unfinished
-from trajfmt.sources.checkpoints.run import Kind
+from trajfmt.sources.checkpoints.walk import folders_below, is_bundle, listed
 
 __all__ = [
     "Group",
@@ -22,8 +22,6 @@ __all__ = [
     "candidates",
     "find_runs",
     "first_run",
-    "large_files",
-    "listed",
     "looks_like_weights",
     "matching",
     "may_be_weights",
@@ -34,10 +32,6 @@ _DEPTH: Final = 6
 
 _MOST_FOLDERS: Final = 16_384
 """Folders that are searched at most."""
-
-_MOST_FILES: Final = 1_000_000
-"""Files below a source that are compared with a pattern at most."""
-
 
 _TEXT: Final = re.compile(
     r".*(?<!\.index)\.json|.*\.(?:jsonl|txt|ya?ml|toml|md|log|csv|tsv|py|sh|png|jpe?g|gif|svg|html|lock|out|err)",
@@ -66,10 +60,7 @@ def candidates(folder: Path, kind: Kind) -> list[Path]:
     A file whose name has the form of a checkpoint beside it is one, whatever its first bytes are: opening it
     tells what is wrong with it.
     """
-    try:
-        names = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    except OSError:
-        return []
+    names = listed(folder)
     found = [path for path in names if kind.is_checkpoint(path)]
     forms = {Name.of(path.name).texts for path in found if has_number(path.name)}
     others = [path for path in names if path not in set(found) and kind.may_be(path)] if forms else []
@@ -140,37 +131,17 @@ class _Search:
     def _folders(self, folder: Path) -> Iterator[Path]:
         """Yield the folders to search, in natural order: no bundle, nothing hidden, and none twice."""
         try:
-            paths = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+            paths = [path for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name)]
         except OSError as exc:
             self._notices.append(left_out(folder, f"a folder that cannot be read: {exc.strerror}"))
             return
         for path in sorted(paths, key=lambda path: natural(path.name)):
             place = path.resolve()
-            if (path / FILE_NAME).is_file() or place in self._seen:
+            if is_bundle(path) or place in self._seen:
                 continue
             self._seen.add(place)
             if not is_unfinished(path.name):  # others are named with all that is not used
                 yield path
-
-
-def large_files(folder: Path, least: float) -> Iterator[Path]:
-    """Yield the files in a folder, at most three levels down, that may be weights by their size and name.
-
-    Args:
-        folder: the folder.
-        least: the smallest size in bytes.
-    """
-    level = [folder]
-    for _ in range(3):
-        below = []
-        for path in (path for parent in level for path in listed(parent)):
-            if path.name.startswith("."):
-                continue
-            if path.is_dir():
-                below.append(path)
-            elif may_be_weights(path) and path.is_file() and path.stat().st_size >= max(least, 1):
-                yield path
-        level = below
 
 
 def looks_like_weights(path: Path, least: float) -> bool:
@@ -210,7 +181,7 @@ def matching(
         chosen: whether the pattern itself has the name of a text or of the state of training.
     """
     found = []
-    for path in _paths(folder):
+    for path in (path for _, entries in folders_below(folder) for path in entries):
         if not matches(path.relative_to(folder)):
             continue
         if path.is_file() if not path.is_dir() else is_step(path):
@@ -235,30 +206,3 @@ def by_folder(folder: Path, paths: Sequence[Path]) -> list[Group]:
             merged.setdefault(place, []).extend(group)
         groups = merged
     return [Group(run, groups[run]) for run in sorted(groups, key=lambda run: natural(run.as_posix()))]
-
-
-def _paths(folder: Path) -> Iterator[Path]:
-    """Yield the files and folders below a folder, except hidden ones."""
-    left = _MOST_FILES
-    level, seen = [folder], {folder.resolve()}
-    while level:
-        below = []
-        for path in (path for parent in level for path in listed(parent)):
-            left -= 1
-            if left < 0:
-                return
-            if path.name.startswith("."):
-                continue
-            if path.is_dir() and (place := path.resolve()) not in seen:
-                seen.add(place)
-                below.append(path)
-            yield path
-        level = below
-
-
-def listed(folder: Path) -> list[Path]:
-    """Return what is in a folder, sorted by name; nothing if it cannot be read."""
-    try:
-        return sorted(folder.iterdir())
-    except OSError:
-        return []

@@ -13,18 +13,22 @@ from trajfmt.errors import SourceError, UsageError, display
 from trajfmt.sources.base.collection import Found, OpenOptions
 from trajfmt.sources.base.unused import left_out
 from trajfmt.sources.checkpoints import folders, pytorch
+from trajfmt.sources.checkpoints.beside import least_size, weights_below
 from trajfmt.sources.checkpoints.elsewhere import sibling_part
+from trajfmt.sources.checkpoints.kind import Kind, Run
 from trajfmt.sources.checkpoints.names import natural
 from trajfmt.sources.checkpoints.numbering import Numbered
 from trajfmt.sources.checkpoints.opening import in_order_of, opened, ordered, readable
 from trajfmt.sources.checkpoints.roles import is_training_state, is_unfinished
-from trajfmt.sources.checkpoints.run import Kind, Run
 from trajfmt.sources.checkpoints.search import by_folder, matching, may_be_weights
 from trajfmt.sources.checkpoints.sharded import files_of, open_weights
 from trajfmt.sources.checkpoints.stated import Reading, Stated
 from trajfmt.sources.torchfile.stored import State
 
 __all__ = ["open_selected"]
+
+_SHOWN: Final = 3
+"""Files that are not chosen and named one by one."""
 
 
 def _weights(path: Path) -> Path:
@@ -95,13 +99,40 @@ def open_selected(folder: Path, options: OpenOptions) -> Found:
             " whole trajectories; convert it without --select"
         )
     notices: list[str] = []
+    matched = [*paths, *rejected]
     paths = _inside_runs(folder, paths, pattern, notices)
     notices += [left_out(path.relative_to(folder), _why_not(path)) for path in rejected]
     if stated is None:
         runs = [ordered(run, found, kind, options, notices) for run, found in by_folder(folder, paths)]
     else:
         runs = _runs(folder, stated, readable(paths, kind, options, notices), notices)
-    return opened(folder, runs, options, kind, "selected checkpoints", notices)
+    found = opened(folder, runs, options, kind, "selected checkpoints", notices)
+    found.notices += _not_chosen(folder, pattern, found, kind, {*matched})
+    return found
+
+
+def _not_chosen(folder: Path, pattern: str, found: Found, kind: Kind, matched: set[Path]) -> list[str]:
+    """Return a remark on what looks like weights below a folder and matches no pattern.
+
+    Args:
+        folder: the folder of the source.
+        pattern: the pattern.
+        found: the source.
+        kind: the kind of checkpoint.
+        matched: what matches. It is used, or other remarks name it.
+    """
+    used = {path for part in found.parts for path in (part.path, *part.also)}
+    least = min((least_size([part.path], kind) for part in found.parts), default=float("inf"))
+    rest = [
+        path
+        for path in weights_below(folder, least)
+        if path not in used and matched.isdisjoint((path, *path.parents))
+    ]
+    if not rest:
+        return []
+    more = f" and {len(rest) - _SHOWN} more" if len(rest) > _SHOWN else ""
+    names = ", ".join(display(path.relative_to(folder)) for path in rest[:_SHOWN])
+    return [f"left out: {names}{more}: not chosen by --select {display(pattern)}"]
 
 
 def _refuse_parts(folder: Path, paths: Sequence[Path]) -> None:

@@ -17,7 +17,7 @@ from trajfmt.errors import CorruptError, FormatError, SourceError, display
 from trajfmt.schema.weight import weight
 from trajfmt.sources.base.collection import OpenOptions
 from trajfmt.sources.checkpoints.quantised import refuse_quantised
-from trajfmt.sources.checkpoints.statedict import open_file, unwrapped
+from trajfmt.sources.checkpoints.statedict import open_file, plain
 from trajfmt.sources.torchfile.stored import State, Stored
 from trajfmt.storage.opened import OpenFile
 from trajfmt.storage.safetensors import MAX_WEIGHT, NUMPY
@@ -66,12 +66,6 @@ def open_weights(path: Path, options: OpenOptions) -> State:
         state = open_file(path, trust_pickle=options.trust_pickle, key=options.key)
         refuse_quantised(state.tensors, path)
         return state
-    if options.key is not None:
-        raise SourceError(
-            "nothing_to_convert",
-            f"weights with an index have no keys such as {display(options.key)}; omit --key",
-            path=path,
-        )
     places = _index(path)
     folder = path.parent
     shards: dict[str, Mapping[str, Stored]] = {}
@@ -99,7 +93,14 @@ def open_weights(path: Path, options: OpenOptions) -> State:
             )
     tensors = {tensor: shards[name][tensor] for tensor, name in places.items()}
     refuse_quantised(tensors, path)
-    return State(unwrapped(tensors), ordered=False, remarks=_size_remarks(path, tensors))
+    whole = State(tensors, ordered=False, remarks=_size_remarks(path, tensors))
+    if (chosen := plain(whole, options.key, path)) is None:
+        raise SourceError(
+            "nothing_to_convert",
+            f"weights with an index have no keys such as {display(options.key or '')}; omit --key",
+            path=path,
+        )
+    return chosen
 
 
 def _size_remarks(path: Path, tensors: Mapping[str, Stored]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, cast
 
 from trajfmt.errors import SourceError, UsageError, display
 from trajfmt.sources.checkpoints.labels import Unit
-from trajfmt.sources.checkpoints.numbering import MOST
+from trajfmt.sources.checkpoints.numbering import MOST, UNITS
 
 __all__ = ["Reading", "Stated"]
 
@@ -29,6 +29,8 @@ _WILD_START: Final = re.compile(r"\*|\?|\[|\{any\}")
 _PART_BEFORE: Final = re.compile(r"(?:(?:\A|[-_. =])-|[0-9][-_.,' ]|[0-9]e[-+]?)\Z")
 _PART_BEHIND: Final = re.compile(r"[-_.,' ][0-9]|[kKM](?![A-Za-z0-9])|e[-+]?[0-9]")
 """What makes digits under a wildcard a part of a longer number: `0.5`, `-5`, `1_000`, `1k`, `1e5`."""
+
+_LETTER: Final = re.compile(r"[kKM](?![A-Za-z0-9])")
 
 
 class Reading(NamedTuple):
@@ -75,6 +77,8 @@ class Stated:
 
         >>> Stated.of("a_{step}.pt").read(PurePath("x/a_010.pt")).number
         10
+        >>> Stated.of("a_{step}k.pt").read(PurePath("a_10k.pt")).number
+        10000
 
         Raises:
             SourceError: the pattern fits in several ways, or the number is too large.
@@ -95,28 +99,34 @@ class Stated:
                     " name around the number",
                     path=path,
                 )
-            digits, rest = readings.pop()
-            number = digits or number
+            found, rest = readings.pop()
+            number = number if found is None else found
             kept.append(rest)
         assert number is not None
-        if int(number) > MOST:
+        if number > MOST:
             raise SourceError("nothing_to_convert", "no step is that large", path=path)
-        return Reading(int(number), "/".join(kept))
+        return Reading(number, "/".join(kept))
 
 
-def _readings(part: str, pattern: str) -> set[tuple[str, str]]:
-    """Return the ways in which a pattern fits a name: the digits of the number, and the text without them."""
+def _readings(part: str, pattern: str) -> set[tuple[int | None, str]]:
+    """Return the ways in which a pattern fits a name: the number, if it has one, and the text without it."""
     split = _NUMBER.split(pattern)
     if len(split) == 1:
-        return {("", rest) for rest in _rests(part, pattern)}
+        return {(None, rest) for rest in _rests(part, pattern)}
     return {
-        (digits[0], left + "\0" + right)
+        (int(digits[0]) * _factor(part[digits.end() :]), left + "\0" + right)
         for digits in _DIGITS.finditer(part)
         if not (_WILD_END.search(split[0]) and _PART_BEFORE.search(part[: digits.start()]))
         if not (_WILD_START.match(split[2]) and _PART_BEHIND.match(part[digits.end() :]))
         for left in _rests(part[: digits.start()], split[0])
         for right in _rests(part[digits.end() :], split[2])
     }
+
+
+def _factor(behind: str) -> int:
+    """Return what a letter behind the number in a pattern multiplies it by: `{step}k` is thousands."""
+    letter = _LETTER.match(behind)
+    return UNITS[letter[0]] if letter else 1
 
 
 def _rests(text: str, pattern: str) -> set[str]:

@@ -8,15 +8,16 @@ as a model and its moving average, the user names the one that is meant. `Distri
 
 from __future__ import annotations
 
-import itertools
-import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from trajfmt.errors import SourceError, display
 from trajfmt.sources.base.unused import shortened
+from trajfmt.sources.checkpoints.averages import EVERYTHING, NOT, chosen_of, is_at, question
+from trajfmt.sources.checkpoints.leaves import Leaf, holds_tensors, leaves_of
 from trajfmt.sources.checkpoints.parts import require_whole
 from trajfmt.sources.checkpoints.progress import counts_of
 from trajfmt.sources.checkpoints.roles import is_training_state
@@ -32,10 +33,10 @@ from trajfmt.sources.torchfile.stored import (
 from trajfmt.sources.torchfile.unpickle import load
 from trajfmt.storage.safetensors import SafetensorsFile
 
-__all__ = ["EVERYTHING", "open_file", "unwrapped"]
+__all__ = ["open_file", "plain", "unwrapped"]
 
-EVERYTHING: Final = "."
-"""The key of all sets of weights of a file together."""
+_EXTRA: Final = "_extra_state"
+"""The last part of the name of what modules save besides, such as the scales of Transformer Engine."""
 
 _WEIGHTS: Final = re.compile(r"(?:model_?)?state_dict|model|net(?:work)?|module|weights|params", re.I)
 """Keys that mean the weights of the network beside smaller dictionaries of tensors."""
@@ -44,13 +45,13 @@ _SET: Final = re.compile(r".*state_?dict|(?:.*[_.])?(?:ema|swa|averaged?|shadow)
 """Keys that mean one of several sets of weights, and no part of a network."""
 
 _NO_WEIGHTS: Final = re.compile(
-    r"(?:.*_)?opt|.*optim.*|loops|message_hub|hyper_?parameters|hparams.*|amp|args|config", re.I
+    r"(?:.*_)?opt|.*optim.*|loops|message_hub|hyper_?parameters|hparams.*|amp|args|config|(?:.*\.)?_extra_state",
+    re.I,
 )
 """Keys of dictionaries that may hold tensors and are not weights, besides those of training states."""
 
-_DEPTH: Final = 12
-_MOST_KEYS: Final = 1_000_000
-"""Keys of nested dictionaries that are looked at."""
+_OPTIMIZER: Final = re.compile(r"(?:optimizers?|optim|opt)(?:_states?(?:_dict)?)?(?<!opt)", re.I)
+"""The first part of the names of an optimizer's tensors. There are networks called OPT."""
 
 _SMALL: Final = 0.01
 """A dictionary with a smaller share of the elements of `state_dict` or the like is no second set."""
@@ -67,8 +68,9 @@ def open_file(
         path: the file.
         trust_pickle: unpickle without restriction, which runs any code in the file.
         shard: keep the names as they are in the file, since an index refers to them.
-        key: the key of the weights in the file, with dots between nested keys, or `EVERYTHING`. By default,
-            the file must contain only one set of weights.
+        key: the key of the weights in the file, with dots between nested keys and parts of names. With
+            `EVERYTHING` at its end, all sets of weights there are taken together; with `NOT` before it, it is
+            what is left out. By default, the file must contain only one set of weights.
 
     Raises:
         CorruptError: the file is truncated or damaged.
@@ -79,30 +81,81 @@ def open_file(
     """
     if path.suffix == ".safetensors":
         file = SafetensorsFile(path.resolve())
-        if key is not None:
-            raise SourceError(
-                "nothing_to_convert", f"a safetensors file has no keys such as {display(key)}", path=path
-            )
         stored: dict[str, Stored] = {name: NamedTensor(file, name) for name in file.tensors}
         require_whole(file.metadata, stored, path)
-        counts = counts_of(file.metadata)
-        return State(stored if shard else unwrapped(stored), ordered=False, counts=counts)
+        state = State(stored, ordered=False, counts=counts_of(file.metadata))
+        if shard:
+            return state
+        if (found := plain(state, key, path)) is None:
+            message = f"a safetensors file has no keys such as {display(key or '')}"
+            raise SourceError("nothing_to_convert", message, path=path)
+        return found
     try:
         content = pickled.read(path.resolve())
     except pickled.Unusual:
         content = load(path, trust_pickle=trust_pickle)
-    leaves = list(_leaves(content, path))
+    leaves = list(leaves_of(content, path))
     for leaf in leaves:
         if is_tensor(leaf.value) and not _no_weights(leaf.keys[:-1]):
             require_plain(leaf.value, f"`{display('.'.join(leaf.keys))}`", path)
-    chosen = _chosen(leaves, content, key, path)
+    without = key.removeprefix(NOT) if key is not None and key.startswith(NOT) else ""
+    kept = [leaf for leaf in leaves if not (without and is_at(".".join(leaf.keys), without))]
+    left: tuple[str, ...] = ()
+    if len(kept) < len(leaves):
+        chosen, rest, left = _default(kept, content, path), None, (without,)
+    else:
+        chosen, rest = _chosen(leaves, content, key, path)
+    state = _state(kept, chosen, path)
+    found = state if shard else plain(state, rest, path)
+    if found is None:
+        raise _nothing_at(leaves, key or "", path)
+    remarks = require_whole(content, state.tensors, path, key=found.key or EVERYTHING, given=key is not None)
+    return replace(found, ignored=(*left, *found.ignored), counts=counts_of(content), remarks=remarks)
+
+
+def plain(state: State, key: str | None, path: Path) -> State | None:
+    """Return a state without the prefixes of wrappers, and without what a key leaves out.
+
+    Args:
+        state: the tensors of a file, or of all shards, with the key under which they lie.
+        key: the rest of the user's key; see `averages.chosen_of`. None if the user has given none.
+        path: the file, for messages.
+
+    Returns:
+        The state, or None if the key chooses nothing.
+
+    Raises:
+        SourceError: there are several sets of weights, and the key does not say which one is meant.
+    """
+    tensors = unwrapped(state.tensors)
+    extra = {name: _besides(name) for name in tensors}
+    kept = {name: tensor for name, tensor in tensors.items() if extra[name] is None}
+    found = chosen_of(kept, key, state.key, path)
+    if found is None:
+        return None
+    used = [part for part in (state.key, key) if part and part != EVERYTHING]
+    ignored = (*found.left, *dict.fromkeys(filter(None, extra.values())), *state.ignored)
+    return replace(state, tensors=unwrapped(found.tensors), ignored=ignored, key=".".join(used))
+
+
+def _besides(name: str) -> str | None:
+    """Return the part of a name that shows that it is none of a weight, or None."""
+    first, _, _ = name.partition(".")
+    if _OPTIMIZER.fullmatch(first) and first != name:
+        return first
+    return name if name.rpartition(".")[2] == _EXTRA else None
+
+
+def _state(leaves: Sequence[Leaf], chosen: tuple[str, ...], path: Path) -> State:
+    """Return the tensors below a key by the rest of their keys, and what else there is."""
     tensors: dict[str, Stored] = {}
     others: dict[str, None] = {}
-    for leaf in sorted(leaves, key=lambda leaf: not _holds_tensors(leaf.value)):
+    for leaf in sorted(leaves, key=lambda leaf: not holds_tensors(leaf.value)):
         name = leaf.below(chosen)
         if name is None or not is_tensor(leaf.value) or _no_weights(leaf.keys[len(chosen) : -1]):
             others.setdefault(leaf.place)
-            if name is not None and not is_tensor(leaf.value) and _holds_tensors(leaf.value):
+            hidden = _no_weights(leaf.keys[len(chosen) :])
+            if name is not None and not is_tensor(leaf.value) and holds_tensors(leaf.value) and not hidden:
                 raise SourceError(
                     "nothing_to_convert",
                     f"`{display('.'.join(leaf.keys))}` holds tensors in a {type(leaf.value).__name__}, which"
@@ -115,14 +168,7 @@ def open_file(
             )
         else:
             tensors[name] = as_stored(leaf.value)
-    used = ".".join(chosen)
-    return State(
-        tensors if shard else unwrapped(tensors),
-        ignored=tuple(others),
-        key=used,
-        counts=counts_of(content),
-        remarks=require_whole(content, tensors, path, key=used or EVERYTHING, given=key is not None),
-    )
+    return State(tensors, ignored=tuple(others), key=".".join(chosen))
 
 
 def unwrapped(tensors: Mapping[str, Stored]) -> dict[str, Stored]:
@@ -141,74 +187,36 @@ def unwrapped(tensors: Mapping[str, Stored]) -> dict[str, Stored]:
     return dict(zip(names, tensors.values(), strict=True))
 
 
-class _Leaf(NamedTuple):
-    """A value in nested dictionaries that is no dictionary itself."""
+def _chosen(
+    leaves: Sequence[Leaf], content: Any, key: str | None, path: Path
+) -> tuple[tuple[str, ...], str | None]:
+    """Return the keys of the set of weights that the user has named, and the rest of the user's key.
 
-    keys: tuple[str, ...]
-    """The keys on the way to it."""
-
-    value: Any
-
-    @property
-    def place(self) -> str:
-        """The name for a message about values that are not read: one for each dictionary of tensors."""
-        if is_tensor(self.value):
-            return ".".join(self.keys[:-1] or self.keys)
-        return ".".join(self.keys) if _holds_tensors(self.value) else self.keys[0]
-
-    @property
-    def elements(self) -> int:
-        """The number of elements of a tensor. Scalars do not count: they are counters and scores."""
-        return math.prod(self.value.shape) if is_tensor(self.value) and len(self.value.shape) else 0
-
-    def below(self, key: tuple[str, ...]) -> str | None:
-        """Return the rest of the keys after `key`, with dots between them, or None if it is elsewhere."""
-        return ".".join(self.keys[len(key) :]) if self.keys[: len(key)] == key else None
-
-
-def _leaves(content: Any, path: Path) -> Iterator[_Leaf]:
-    """Yield the values of nested dictionaries whose keys are texts. Others are leaves themselves."""
-    left = _MOST_KEYS
-
-    def walk(value: Any, keys: tuple[str, ...]) -> Iterator[_Leaf]:
-        nonlocal left
-        if not isinstance(value, Mapping) and callable(getattr(value, "state_dict", None)):
-            try:
-                value = value.state_dict()  # a whole network, from a pickle that the user trusts
-            except Exception as exc:  # code of the file
-                where = display(".".join(keys) or "the content")
-                message = f"`state_dict()` of {where} fails: {display(exc)}"
-                raise SourceError("nothing_to_convert", message, path=path) from exc
-        inner = isinstance(value, Mapping) and len(keys) < _DEPTH
-        if inner and all(isinstance(name, str) for name in value):
-            for name, item in value.items():
-                left -= 1
-                if left < 0:
-                    message = f"has more than {_MOST_KEYS:,} keys, which no state dict has"
-                    raise SourceError("nothing_to_convert", message, path=path)
-                yield from walk(item, (*keys, name))
-        elif keys:
-            yield _Leaf(keys, value)
-
-    yield from walk(content, ())
+    The rest is for names inside the state dict. If no dictionary is called like the beginning of the key, it
+    is the whole key.
+    """
+    if key is None:
+        return _default(leaves, content, path), None
+    name = key.removesuffix(EVERYTHING)
+    if not name:
+        return (), EVERYTHING
+    found: tuple[str, ...] = ()
+    for leaf in leaves:
+        for count in range(len(found) + 1, len(leaf.keys) if leaf.elements else 0):
+            if f"{name}.".startswith(f"{'.'.join(leaf.keys[:count])}."):
+                found = leaf.keys[:count]
+    if found:
+        rest = name[len(".".join(found)) + 1 :]
+        return found, rest or (EVERYTHING if name != key else None)
+    try:
+        return _default(leaves, content, path), key
+    except SourceError as exc:
+        raise _nothing_at(leaves, key, path) from exc
 
 
-def _holds_tensors(value: Any, depth: int = 8) -> bool:
-    """Return whether a value is a tensor, or a list or the like with tensors or arrays of numpy in it."""
-    if is_tensor(value) or type(value).__name__ == "ndarray":
-        return True
-    items = (
-        value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
-    )
-    return depth > 0 and any(_holds_tensors(item, depth - 1) for item in itertools.islice(items, 100_000))
-
-
-def _chosen(leaves: list[_Leaf], content: Any, key: str | None, path: Path) -> tuple[str, ...]:
-    """Return the keys of the only set of weights of a file, or of the one that the user has named."""
-    weights = [leaf for leaf in leaves if leaf.elements and not _no_weights(leaf.keys[:-1])]
-    if key is not None:
-        return _named(leaves, weights, key, path)
-    sets = _distinct(_sets((), weights))
+def _default(leaves: Sequence[Leaf], content: Any, path: Path) -> tuple[str, ...]:
+    """Return the keys of the only set of weights of a file."""
+    sets = _distinct(_sets((), _weights(leaves)))
     if not sets:
         raise SourceError("nothing_to_convert", _nothing(content), path=path)
     if len(sets) == 1:
@@ -218,39 +226,32 @@ def _chosen(leaves: list[_Leaf], content: Any, key: str | None, path: Path) -> t
     most = sets[known[0]] if len(known) == 1 else 0
     rest = [place for place in sets if place not in known and sets[place] >= _SMALL * most]
     if len(known) != 1 or (rest and rest != [()]):
-        names = [".".join(place) or "the tensors at the top" for place in sets]
-        example = next(".".join(place) for place in sets if place)
-        raise SourceError(
-            "nothing_to_convert",
-            f"holds {len(sets)} sets of weights: {shortened(names, _SHOWN)}; choose one with --key, e.g."
-            f" {display(example)}, or all together with --key {EVERYTHING}",
-            path=path,
-        )
+        names = [".".join(place) for place in sets]
+        examples = list(filter(None, names))
+        raise question([name or "the tensors at the top" for name in names], examples[:1], examples[-1], path)
     return known[0]
 
 
-def _named(leaves: list[_Leaf], weights: list[_Leaf], key: str, path: Path) -> tuple[str, ...]:
-    """Return the keys of the dictionary that the user has named."""
-    if key == EVERYTHING:
-        return ()
-    for leaf in leaves:
-        for count in range(1, len(leaf.keys) if leaf.elements else 0):
-            if ".".join(leaf.keys[:count]) == key:
-                return leaf.keys[:count]
-    places = dict.fromkeys(".".join(leaf.keys[:-1]) for leaf in weights if leaf.keys[1:])
+def _weights(leaves: Sequence[Leaf]) -> list[Leaf]:
+    return [leaf for leaf in leaves if leaf.elements and not _no_weights(leaf.keys[:-1])]
+
+
+def _nothing_at(leaves: Sequence[Leaf], key: str, path: Path) -> SourceError:
+    """Return the error for a key at which there are no weights."""
+    places = dict.fromkeys(".".join(leaf.keys[:-1]) for leaf in _weights(leaves) if leaf.keys[1:])
     there = shortened(list(places), _SHOWN) or "no dictionaries with weights"
-    raise SourceError(
+    return SourceError(
         "nothing_to_convert", f"no weights at --key {display(key)}: it holds {there}", path=path
     )
 
 
-def _sets(place: tuple[str, ...], weights: list[_Leaf]) -> Iterator[tuple[tuple[str, ...], list[_Leaf]]]:
+def _sets(place: tuple[str, ...], weights: list[Leaf]) -> Iterator[tuple[tuple[str, ...], list[Leaf]]]:
     """Yield the sets of weights at a place: it is one set itself, or has several in dictionaries.
 
     Below a key such as `model`, dictionaries are the parts of one network, unless one is an `ema_state_dict`.
     """
     own = [leaf for leaf in weights if len(leaf.keys) == len(place) + 1]
-    inner: dict[str, list[_Leaf]] = {}
+    inner: dict[str, list[Leaf]] = {}
     for leaf in weights:
         if len(leaf.keys) > len(place) + 1:
             inner.setdefault(leaf.keys[len(place)], []).append(leaf)
@@ -268,7 +269,7 @@ def _sets(place: tuple[str, ...], weights: list[_Leaf]) -> Iterator[tuple[tuple[
             yield from _sets((*place, name), each)
 
 
-def _distinct(sets: Iterable[tuple[tuple[str, ...], list[_Leaf]]]) -> dict[tuple[str, ...], int]:
+def _distinct(sets: Iterable[tuple[tuple[str, ...], list[Leaf]]]) -> dict[tuple[str, ...], int]:
     """Return the elements of each set of weights, without sets of the same tensors as an earlier one."""
     distinct: dict[tuple[str, ...], int] = {}
     seen: set[frozenset[Any]] = set()

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from trajfmt.errors import UsageError, display
 from trajfmt.sources.base.collection import OpenOptions
+from trajfmt.sources.checkpoints.kind import Kind, Run, attempt
 from trajfmt.sources.checkpoints.numbering import Numbered
 from trajfmt.sources.checkpoints.progress import Counts, contradiction, standing_still
-from trajfmt.sources.checkpoints.run import Kind, Run, attempt
 from trajfmt.sources.checkpoints.schema import Rules, may_be_fixed, same
 from trajfmt.sources.torchfile.stored import State
 

@@ -16,14 +16,8 @@ from trajfmt.errors import CorruptError, SourceError
 from trajfmt.schema import models
 from trajfmt.schema.provenance import KnownFrom, Preprocessing, Provenance, Scalar, TimestepUnit
 from trajfmt.sources.base import unused
-from trajfmt.sources.base.collection import (
-    Collection,
-    FileLayout,
-    FilePart,
-    ForeignTrajectory,
-    Found,
-    OpenOptions,
-)
+from trajfmt.sources.base.collection import Collection, FileLayout, FilePart, Found, OpenOptions
+from trajfmt.sources.base.trajectories import ForeignTrajectory
 from trajfmt.sources.convexified.mct_betas import PairTrajectory
 from trajfmt.sources.mtt_family.replay import ReplayPart, numbered, remarks_on_numbers
 from trajfmt.sources.torchfile import zipped

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from trajfmt.errors import CorruptError, SourceError, UsageError
 from trajfmt.schema.layout import Dtype
-from trajfmt.sources.base.collection import ForeignTrajectory, Plain, Shapes
+from trajfmt.sources.base.trajectories import ForeignTrajectory, Plain, Shapes
 from trajfmt.trajectory.source import Values
 
 __all__ = ["PairTrajectory"]

@@ -13,24 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from trajfmt.errors import SourceError
+from trajfmt.errors import SourceError, TrajfmtError, display
 from trajfmt.schema.models import PathFacts, facts_of_path
 from trajfmt.schema.provenance import KnownFrom, Provenance, TimestepUnit
 from trajfmt.sources.base import unused
-from trajfmt.sources.base.collection import (
-    Collection,
-    FileLayout,
-    FilePart,
-    ForeignTrajectory,
-    Found,
-    OpenOptions,
-)
+from trajfmt.sources.base.collection import Collection, FileLayout, FilePart, Found, OpenOptions
+from trajfmt.sources.base.trajectories import ForeignTrajectory
 from trajfmt.sources.base.unused import left_out, shortened
 from trajfmt.sources.mtt_family.paths import folder_named
 from trajfmt.sources.torchfile import pickled, zipped
+from trajfmt.sources.torchfile.members import Members, Unusual
 from trajfmt.sources.torchfile.nesting import check_nesting
 from trajfmt.sources.torchfile.tensors import TensorTrajectory
 from trajfmt.sources.torchfile.unpickle import load
+from trajfmt.storage.holes import holes_of
+from trajfmt.storage.inputs import InputFile
 
 __all__ = [
     "ReplayPart",
@@ -160,6 +157,7 @@ def open_replay(path: Path, options: OpenOptions, writer: Writer, *also: Path) -
             raise SourceError("nothing_to_convert", "no replay_buffer_<n>.pt in this folder", path=path)
         notices += remarks_on_numbers(list(found), writer.codebase, writer.first)
         notices += not_files(path) + unused.remarks(path, files)
+    notices += filter(None, map(_unwritten, files))
     return Found(
         folder=folder,
         layout_name=f"{writer.codebase} buffer",
@@ -169,6 +167,22 @@ def open_replay(path: Path, options: OpenOptions, writer: Writer, *also: Path) -
         facts=writer.facts(folder),
         provenance=provenance_of(writer, folder, options),
         repeats=writer.repeats,
+    )
+
+
+def _unwritten(file: Path) -> str | None:
+    """Return a remark on a file with holes, unless its checksums tell whether zeros are right there."""
+    if not (holes := holes_of(file.resolve())):
+        return None
+    try:
+        if Members(InputFile(file.resolve(), least=0), file).summed:
+            return None
+    except (Unusual, TrajfmtError):
+        pass  # of torch's older kind, or opening it tells
+    start, stop = holes[0]
+    return (
+        f"bytes {start} to {stop} of {display(file.name)} are zeros that were never written; if these are no"
+        " zeros of the network, the file is incomplete: fetch or save it again"
     )
 
 

@@ -20,14 +20,8 @@ import msgspec
 from trajfmt.schema.layout import MAX_TEXT, Dtype
 from trajfmt.schema.models import PathFacts
 from trajfmt.schema.provenance import TimestepUnit
-from trajfmt.sources.base.collection import (
-    Collection,
-    FilePart,
-    ForeignTrajectory,
-    OpenOptions,
-    Plain,
-    Shapes,
-)
+from trajfmt.sources.base.collection import Collection, FilePart, OpenOptions
+from trajfmt.sources.base.trajectories import ForeignTrajectory, Plain, Shapes
 from trajfmt.sources.mtt_family.paths import parts_of
 from trajfmt.sources.mtt_family.replay import ReplayPart, Writer, open_replay, recognise
 from trajfmt.trajectory.source import Values
@@ -198,6 +192,7 @@ class _GraphTrajectory(Plain):
     def check(self) -> None:
         """Check that the trajectory can be converted, as the wrapped trajectory does."""
         self._inner.check()
+        self.remarks = self._inner.remarks
 
     def close(self) -> None:
         """Free the memory and the maps that reading has taken."""

@@ -16,15 +16,8 @@ from trajfmt.schema.layout import Dtype
 from trajfmt.schema.models import PathFacts
 from trajfmt.schema.provenance import KnownFrom, Provenance, TimestepUnit
 from trajfmt.sources.base import unused
-from trajfmt.sources.base.collection import (
-    FilePart,
-    ForeignTrajectory,
-    Found,
-    OpenOptions,
-    Part,
-    Plain,
-    Shapes,
-)
+from trajfmt.sources.base.collection import FilePart, Found, OpenOptions, Part
+from trajfmt.sources.base.trajectories import ForeignTrajectory, Plain, Shapes
 from trajfmt.sources.mtt_family.paths import parts_of
 from trajfmt.sources.mtt_family.replay import ReplayPart, not_files, numbered, remarks_on_numbers
 from trajfmt.trajectory.source import Values
@@ -212,6 +205,7 @@ class TowerTrajectory(Plain):
         """
         self._image.check()
         self._text.check()
+        self.remarks = (*self._image.remarks, *self._text.remarks)
         image, text = self._image.timesteps, self._text.timesteps
         if image != text:
             raise SourceError(

@@ -101,6 +101,11 @@ class Members:
         found = self._named.get(name)
         return found and (self._begin(found[0], name), *found[1:])
 
+    @property
+    def summed(self) -> bool:
+        """Whether the members have checksums."""
+        return bool(self._sums.any()) or any(crc for _, _, crc in self._named.values())
+
     def verify(self) -> None:
         """Compare every member with its CRC-32.
 
@@ -217,7 +222,7 @@ class Members:
 
     def _require_sums(self) -> None:
         """Compare the members whose CRC-32 is 0, if others have one: a checksum cannot be flipped to none."""
-        if not self._sums.any() and not any(crc for _, _, crc in self._named.values()):
+        if not self.summed:
             return
         for name, (_, size, crc) in self._named.items():
             if size and not crc and (found := self.named(name)):

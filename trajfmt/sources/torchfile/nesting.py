@@ -6,8 +6,9 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from trajfmt.errors import CorruptError, SourceError, aliased
-from trajfmt.sources.base.collection import Shapes
+from trajfmt.errors import CorruptError, SourceError, aliased, display
+from trajfmt.sources.base.trajectories import Shapes
+from trajfmt.sources.base.unused import shortened
 from trajfmt.sources.torchfile.placement import HarmfulError
 from trajfmt.sources.torchfile.stored import is_tensor
 
@@ -18,6 +19,9 @@ _DEEPEST: Final = 1000
 
 _MOST_OTHERS: Final = 1000
 """Items of a buffer that are no lists. Each would be reported as a trajectory that cannot be converted."""
+
+_SHOWN: Final = 6
+"""Timesteps that a remark lists."""
 
 _FEW: Final = 2**20
 """Items that are counted in a moment, whatever the file."""
@@ -98,7 +102,9 @@ def _images(tensors: Any) -> str | None:
     return f"images of shape {pictures[0]}, not weights: `mct evaluate` reads distilled sets"
 
 
-def check_timesteps(shapes: Sequence[Shapes], places: Sequence[Sequence[Hashable]], path: Path) -> None:
+def check_timesteps(
+    shapes: Sequence[Shapes], places: Sequence[Sequence[Hashable]], path: Path
+) -> tuple[str, ...]:
     """Refuse trajectories without timesteps, of mixed shapes, or whose timesteps are the same memory.
 
     The last is what MTT's own script saves when it trains on a CPU.
@@ -107,6 +113,9 @@ def check_timesteps(shapes: Sequence[Shapes], places: Sequence[Sequence[Hashable
         shapes: the shapes of the tensors, for each timestep.
         places: the places of the tensors, for each timestep. Equal places are the same memory.
         path: the file's name in error messages.
+
+    Returns:
+        A remark if some timesteps are the same memory, and others are not.
 
     Raises:
         CorruptError: a timestep has no tensors.
@@ -123,3 +132,14 @@ def check_timesteps(shapes: Sequence[Shapes], places: Sequence[Sequence[Hashable
             )
     if len(shapes) > 1 and all(tuple(step) == tuple(places[0]) for step in places):
         raise aliased(len(shapes), path)
+    same: dict[tuple[Hashable, ...], list[int]] = {}
+    for t, step in enumerate(places):
+        same.setdefault(tuple(step), []).append(t)
+    repeated = [times for times in same.values() if len(times) > 1]
+    if not repeated:
+        return ()
+    shown = "; ".join(shortened(times, _SHOWN) for times in repeated[:_SHOWN])
+    return (
+        f"{display(path.name)}: timesteps {shown} are the same memory in the file, and thus the same"
+        " weights; if they were saved without `.clone()`, only the last of them is right",
+    )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from trajfmt.errors import CorruptError, SourceError
 from trajfmt.schema.layout import DTYPES, Dtype
-from trajfmt.sources.base.collection import Plain, Shapes
+from trajfmt.sources.base.trajectories import Plain, Shapes
 from trajfmt.sources.torchfile.nesting import check_timesteps
 from trajfmt.sources.torchfile.stored import PlacedTensor, as_stored, is_tensor, require_plain
 from trajfmt.storage.inputs import Row
@@ -105,7 +105,7 @@ class TensorTrajectory(Plain):
                         f"{where} must be stored as it is, got a lazily negated or conjugated view",
                         path=self._path,
                     )
-        check_timesteps(
+        self.remarks = check_timesteps(
             [_shapes(step) for step in self._steps],
             [[as_stored(tensor).place for tensor in step] for step in self._steps],
             self._path,

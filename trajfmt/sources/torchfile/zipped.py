@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from trajfmt.errors import SourceError
 from trajfmt.schema.layout import DTYPES, Dtype
-from trajfmt.sources.base.collection import Plain, Shapes
+from trajfmt.sources.base.trajectories import Plain, Shapes
 from trajfmt.sources.torchfile.calls import run
 from trajfmt.sources.torchfile.members import Members, Unusual, compare
 from trajfmt.sources.torchfile.nesting import check_timesteps
@@ -187,7 +187,7 @@ class ZippedTrajectory(Plain):
             CorruptError: a timestep has no tensors.
             SourceError: there are no timesteps, they differ in shapes, or all are the same memory.
         """
-        check_timesteps(
+        self.remarks = check_timesteps(
             [step.shapes for step in self._steps], [step.starts for step in self._steps], self._path
         )
 

@@ -40,6 +40,25 @@ def test_timesteps_aliased_by_a_cpu_run_are_refused(tmp_path: Path, suffix: str,
     assert [p.name for p in tmp_path.iterdir()] == ["src"]
 
 
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_some_aliased_timesteps_are_named(tmp_path: Path, zipped: bool) -> None:
+    """References that were appended without a copy, or a list that was made longer: one remark for a file."""
+    first, *others = expert(1)
+    buffer = [[first, others[0], others[0], others[1], others[1]], expert(2)]
+    path = save(tmp_path / "src", buffer, _use_new_zipfile_serialization=zipped)
+    _, events = run(path.parent)
+    (told,) = (text for text in messages(events, "notice") if "same memory" in text)
+    assert told.startswith("replay_buffer_0.pt: timesteps 1, 2; 3, 4 are the same memory in the file")
+
+
+def test_a_frozen_part_is_no_alias(tmp_path: Path) -> None:
+    """A second stage may save the same features at every timestep."""
+    steps = expert(1)
+    path = save(tmp_path / "src", [[[steps[0][0], *step[1:]] for step in steps]])
+    _, events = run(path.parent)
+    assert not [text for text in messages(events, "notice") if "same memory" in text]
+
+
 def test_aliased_trajectory_is_left_out_on_demand(tmp_path: Path) -> None:
     """With `keep_going` the other trajectories are converted, and the omission is told."""
     path = save(tmp_path / "src", [trained_on_cpu(), good := expert(1, shapes=((2, 3), (2,)))])

@@ -53,3 +53,21 @@ def test_buffers_in_folders_below_are_named(tmp_path: Path) -> None:
     assert told.startswith(
         "left out: more/run3/, run2/: folders with buffers of their own, such as img_replay"
     )
+
+
+def test_remains_of_programs_beside_buffers_are_named(tmp_path: Path) -> None:
+    """Copies and unfinished files are told by kind; folders of the system are passed over."""
+    path = save(tmp_path / "CIFAR10/ConvNet", [expert(0)])
+    names = ["replay_buffer_0 (1).pt", "Copy of replay_buffer_0.pt", "replay_buffer_0.pt.gstmp", ".DS_Store"]
+    for name in (
+        *names,
+        "replay_buffer_0.pt.tmp.77",
+        "__MACOSX/replay_buffer_1.pt",
+        "lost+found/replay_buffer_1.pt",
+    ):
+        (path.parent / name).parent.mkdir(exist_ok=True)
+        (path.parent / name).write_bytes(path.read_bytes())
+    destination, events = run(tmp_path)
+    assert len(trajfmt.open(destination)) == 1
+    (told,) = (text for text in messages(events, "notice") if text.startswith("left out"))
+    assert told == f"left out: {names[1]}, {names[0]}, {names[2]} and 1 more: unfinished, or a copy"

@@ -114,3 +114,12 @@ def test_the_reason_of_a_checkpoint_comes_before_what_lies_beside_it(tmp_path: P
     line = refused(folder, "too_few_timesteps", keep_going=True)
     assert "2 sets of weights" in line
     assert "numpy" not in line
+
+
+def test_numbers_in_the_names_of_folders_are_offered(tmp_path: Path, trained: Any) -> None:
+    """Where those of the files have none, also if only one of them is no checkpoint of the run."""
+    for number, state in enumerate(trained[0]):
+        foreign.plain(tmp_path / f"run/training_{number}", {0: state}, "teacher_checkpoint.pth")
+    line = refused(tmp_path / "run", "nothing_to_convert")
+    assert "--select 'training_{step}/teacher_checkpoint.pth'" in line
+    assert opened(tmp_path / "run", select="training_{step}/teacher_checkpoint.pth")[1][0].timesteps == 4

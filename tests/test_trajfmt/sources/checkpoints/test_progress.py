@@ -80,3 +80,60 @@ def test_the_state_of_a_trainer_counts(tmp_path: Path, trained: Any) -> None:
     assert "checkpoint-500 stores global_step 1200" in line
     (folder / "checkpoint-500/trainer_state.json").write_text("{")
     assert opened(folder)[1][0].timesteps == 3
+
+
+def test_the_updates_of_fairseq_count(tmp_path: Path, trained: Any) -> None:
+    """They are in the last item of a list, and the epoch in the state of the data."""
+
+    def stored(updates: Sequence[int], epochs: Sequence[int]) -> list[Any]:
+        return [
+            {
+                "optimizer_history": [{"num_updates": 1}, {"num_updates": update}],
+                "extra_state": {"train_iterator": {"epoch": epoch}},
+            }
+            for update, epoch in zip(updates, epochs, strict=True)
+        ]
+
+    folder = _run(tmp_path / "a", trained[0], stored((100, 300, 200, 400), (2, 3, 4, 5)), "checkpoint{}.pt")
+    assert "checkpoint2.pt stores num_updates 300" in refused(folder, "nothing_to_convert")
+    folder = _run(tmp_path / "b", trained[0], stored((1, 2, 3, 4), (2, 5, 4, 6)), "checkpoint{}.pt")
+    assert "stores epoch 5" in refused(folder, "nothing_to_convert")
+    folder = _run(tmp_path / "c", trained[0], stored((1, 2, 3, 4), (1, 1, 2, 2)), "checkpoint{}.pt")
+    assert opened(folder)[1][0].timesteps == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "stored", "unit"),
+    [
+        ("resnet18_{0}00.pth", [{"global_step": step} for step in (100, 200, 300, 400)], "step"),
+        ("net18_e{0}.pth", [{"epoch": epoch, "iter": 7} for epoch in (1, 2, 3, 4)], "epoch"),
+        (
+            "checkpoint_{0}_{0}7.pt",
+            [{"optimizer_history": [{"num_updates": n}]} for n in (17, 27, 37, 47)],
+            "step",
+        ),
+        ("vit_{0}00-acc_0.{0}.pth", [{"meta": {"iter": step}} for step in (100, 200, 300, 400)], "step"),
+    ],
+)
+def test_numbers_that_the_checkpoints_store_are_certain(
+    tmp_path: Path, trained: Any, name: str, stored: Any, unit: str
+) -> None:
+    """The names alone say nothing, and are refused if the stored numbers are others."""
+    folder = _run(tmp_path / "run", trained[0], stored, name)
+    collection, (trajectory,) = opened(folder)
+    assert_same(collection, trajectory, trained[0])
+    assert collection.provenance.timestep.kind == unit
+    assert any("are those that the checkpoints store" in text for text in collection.notices)
+    folder = _run(tmp_path / "other", trained[0], [*stored[1:], stored[0]], name)
+    assert "--select" in refused(folder, "nothing_to_convert")
+    folder = _run(tmp_path / "some", trained[0], [*stored[:3], {}], name)
+    assert "--select" in refused(folder, "nothing_to_convert")
+
+
+def test_stored_numbers_do_not_join_two_runs(tmp_path: Path, trained: Any) -> None:
+    """Another number of the names varies, too."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for t, name in enumerate(("resnet18_1", "resnet34_2", "resnet50_3"), 1):
+        torch.save({"model": trained[0][t], "epoch": t}, folder / f"{name}.pt")
+    assert "differ in several numbers" in refused(folder, "nothing_to_convert")

@@ -187,3 +187,21 @@ def test_a_module_buffer_of_another_shape_is_named_with_its_file(tmp_path: Path,
         assert "step=2.pt: " in line
         assert "`1.running_mean`" in line
         assert opened(folder, buffers="drop")[1][0].timesteps == 4
+
+
+@pytest.mark.parametrize(
+    ("write", "options"),
+    [(foreign.tensors, {}), (foreign.huggingface, {}), (foreign.huggingface, {"shards": 2})],
+)
+def test_copies_of_earlier_checkpoints_are_named(
+    tmp_path: Path, trained: Any, write: Any, options: Any
+) -> None:
+    """A failed save may leave the last file once more. Equal shards alone, such as frozen ones, are none."""
+    states = {t: foreign.json_free(trained[0][t if t < 2 else 1]) for t in range(4)}
+    states[3]["4.weight"] += 1
+    folder = write(tmp_path / "run", states, **options)
+    told: list[str] = []
+    convert(folder, tmp_path / "out.mtt", on_event=lambda event: told.append(event.message))
+    (text,) = [text for text in told if "byte for byte" in text]
+    one, two = sorted(path.name for path in folder.iterdir())[1:3]
+    assert text.endswith(f"which may be failed saves: {two} of {one}")

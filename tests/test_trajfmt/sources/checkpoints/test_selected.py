@@ -163,3 +163,17 @@ def test_parts_of_a_network_are_not_selected(tmp_path: Path, trained: Any, place
     line = refused(tmp_path / "run", "nothing_to_convert", select=pattern)
     assert "are parts of the weights, by their names" in line
     assert "--select" not in line
+
+
+def test_what_a_pattern_does_not_choose_is_named(tmp_path: Path, trained: Any) -> None:
+    """Some files and a count, in one remark; whatever other remarks name is not in it."""
+    root = foreign.plain(tmp_path / "run", dict(enumerate(trained[0])), "net_{}k.pt")
+    foreign.plain(root, dict(enumerate(trained[0])), "other_{}.pt")
+    foreign.plain(root / "ema", dict(enumerate(trained[0])), "net_{}k.pt")
+    foreign.tensors(root, {0: trained[0][0]}, "final.safetensors")
+    collection, (trajectory,) = opened(root, select="net_{step}k.pt")
+    assert trajectory.numbers == (0, 1000, 2000, 3000)
+    inside, rest = [text for text in collection.notices if text.startswith("left out")]
+    assert inside.startswith("left out: ema: 4 checkpoint(s) inside the folder of a run")
+    names = "final.safetensors, other_0.pt, other_1.pt and 2 more"
+    assert rest == f"left out: {names}: not chosen by --select net_{{step}}k.pt"

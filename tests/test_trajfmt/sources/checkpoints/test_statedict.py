@@ -181,13 +181,29 @@ def test_dictionaries_in_a_dictionary_are_one_set(tmp_path: Path) -> None:
 
 def test_a_small_dictionary_inside_a_state_dict_does_not_replace_it(tmp_path: Path, trained: Any) -> None:
     """Two sets beside each other are a question, and `--key .` takes both."""
-    states = [state | {"fc._extra_state": {"scale": torch.ones(4)}} for state in trained[0]]
+    states = [state | {"fc.scales": {"scale": torch.ones(4)}} for state in trained[0]]
     folder = foreign.plain(tmp_path / "run", dict(enumerate(states)))
     line = refused(folder, "nothing_to_convert")
-    assert "the tensors at the top, fc._extra_state" in line
+    assert "the tensors at the top, fc.scales" in line
     collection, _ = opened(folder, key=".")
-    assert "fc._extra_state.scale" in names_of(collection)
+    assert "fc.scales.scale" in names_of(collection)
     assert "0.weight" in names_of(collection)
+
+
+@pytest.mark.parametrize("write", [foreign.plain, foreign.tensors, foreign.huggingface])
+@pytest.mark.parametrize("extra", [torch.ones(5), torch.ones(9, dtype=torch.uint8)])
+def test_extra_states_of_modules_are_no_weights(
+    tmp_path: Path, trained: Any, write: Any, extra: torch.Tensor
+) -> None:
+    """Whatever their type: they are named as not read, in dictionaries, too."""
+    states = dict(enumerate([{**state, "4._extra_state": extra * t} for t, state in enumerate(trained[0])]))
+    folder = write(tmp_path / "run", states)
+    if write is foreign.plain:
+        torch.save({**trained[0][3], "4._extra_state": {"amax": extra}}, folder / "step=3.pt")
+    collection, (trajectory,) = opened(folder)
+    assert_same(collection, trajectory, trained[0])
+    (remark,) = [text for text in collection.notices if text.startswith("not read")]
+    assert "`4._extra_state`" in remark
 
 
 @pytest.mark.parametrize("other", ["replay_buffer", "critic"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +14,11 @@ import pytest
 
 from trajfmt.errors import CorruptError, TrajfmtError
 from trajfmt.sources.checkpoints.statedict import open_file
+from trajfmt.sources.discovery import open_source
 from trajfmt.sources.mtt_family.replay import ReplayPart
 
 torch = pytest.importorskip("torch")
-from tests.helpers.replay import refused  # noqa: E402
+from tests.helpers.replay import refused, run, save  # noqa: E402
 
 Make = Callable[[Any, Any], Any]
 FORMS: dict[str, Make] = {
@@ -140,3 +142,26 @@ def test_a_checkpoint_is_compared_too(tmp_path: Path, name: str) -> None:
     assert np.asarray(tensors["other"].read()).tolist() == [1, 1, 1]
     with pytest.raises(CorruptError, match="CRC-32"):
         np.asarray(tensors[name].read())
+
+
+def test_a_hole_is_named_where_no_checksum_tells(tmp_path: Path) -> None:
+    """Files of torch's older kind have none. With checksums, the hole is damage, or the zeros are right."""
+    layer = [[[torch.full((128, 128), t + 1.0), torch.zeros(64, 128)] for t in range(3)]]
+    for zipped, start in ((False, 8192), (True, 8192), (True, -1)):
+        folder = tmp_path / f"{zipped}{start}" / "src"
+        path = save(folder, layer, _use_new_zipfile_serialization=zipped)
+        data = path.read_bytes()
+        first = start if start > 0 else -(-data.index(bytes(8192)) // 4096) * 4096
+        with path.open("wb") as file:
+            file.truncate(len(data))
+            os.pwrite(file.fileno(), data[:first], 0)
+            os.pwrite(file.fileno(), data[first + 4096 :], first + 4096)
+            os.fsync(file.fileno())
+            if os.lseek(file.fileno(), first, os.SEEK_HOLE) != first:
+                pytest.skip("this file system has no holes")
+        notices = open_source(folder).notices
+        assert any("never written" in text for text in notices) is not zipped
+        if zipped and start > 0:
+            assert "CRC-32" in str(refused(folder, "source_invalid"))
+        else:
+            assert run(folder)
