@@ -118,8 +118,10 @@ class Server:
     def close(self) -> None:
         """End the process."""
         assert self._process.stdin
+        assert self._process.stdout
         self._process.stdin.close()
         self._process.wait()
+        self._process.stdout.close()
 
 
 class Trials:
@@ -128,9 +130,13 @@ class Trials:
     def __init__(self, server: Server, command: Command, folder: Path, material: Path, tally: Tally) -> None:
         self._server, self._command, self._material, self._tally = server, command, material, tally
         self._folder = folder
+        self.memory = 0
+        """Largest resident memory of any process in bytes."""
+
         self.fresh()
-        server.run(command, folder, NOTHING, here=True)
-        self.fresh()
+        if command.warm:
+            server.run(command, folder, NOTHING, here=True)
+            self.fresh()
         self._before = contents(folder / command.makes) if command.over else None
         start = time.perf_counter()
         done = server.run(command, folder, NOTHING)
@@ -159,6 +165,7 @@ class Trials:
         """Run the command with a fault and again without, note what is wrong, and return its exit code."""
         self.fresh()
         done = self.run(fault, **more)
+        self.memory = max(self.memory, done.get("memory", 0))
         self.judge(group, what, done)
         return done["code"]
 
@@ -202,7 +209,7 @@ class Trials:
         path = self._folder / self._command.makes
         found = contents(path)
         complete = found == self._expected
-        if self._command.name == "save":
+        if self._command.grows:
             complete = complete or (killed or bool(done["code"]))  # file by file: the rerun decides
         elif done["code"] and not complete and self._seen(found) != self._seen(self._before):
             wrong("a part of the result is there")
@@ -215,7 +222,7 @@ class Trials:
         if done["code"] == 0 and done["hit"] == KINDS["fsync"] and "fsync" in what:
             wrong("exit 0, but the result is not durable")
         again = self.run()
-        there = complete and self._command.name != "save"
+        there = complete and not self._command.grows
         said = "exists" in again["text"] or "duplicate" in again["text"]
         if "Traceback" in again["text"]:
             wrong("the rerun leaves a traceback")
@@ -224,7 +231,7 @@ class Trials:
         if contents(path) != self._expected:
             wrong("the rerun gives other bytes")
         left = [name for name in os.listdir(self._folder) if name.endswith(".partial")]
-        if self._command.name == "save":
+        if self._command.grows:
             left = [name for name in os.listdir(path) if name.endswith(".partial")]
         if left:
             wrong(f"the rerun leaves {left}")

@@ -50,10 +50,11 @@ def prepared() -> None:
     retries.PAUSES = (0.001, 0.002, 0.004)  # type: ignore[misc]
 
 
-def campaign(first: int, count: int, seconds: float, folder: Path) -> int:
+def campaign(first: int, count: int, seconds: float, folder: Path, plant: str) -> int:
     """Live through histories, print what was wrong and a summary, and return the number of failures."""
-    from benchmarks.trust.history import History, ViolationError
-    from benchmarks.trust.model import Model
+    from benchmarks.trust.history import History
+    from benchmarks.trust.model import Model, ViolationError
+    from benchmarks.trust.plants import PLANTS
     from benchmarks.trust.web import Web
     from cli.traj import main as traj
 
@@ -68,6 +69,8 @@ def campaign(first: int, count: int, seconds: float, folder: Path) -> int:
         prepared()
         model = Model(folder / "model", traj)
         model.warm()
+        if plant:
+            PLANTS[plant]()
         gc.collect()
         gc.freeze()  # or each fork would copy everything when it collects
         start = time.perf_counter()
@@ -114,11 +117,8 @@ def main() -> None:
     parser.add_argument("--plant", default="", help="a fault to plant in the library, from plants.py")
     options = parser.parse_args()
     if folder := os.environ.get(ARMED):
-        if options.plant:
-            from benchmarks.trust.plants import PLANTS
-
-            PLANTS[options.plant]()
-        sys.exit(campaign(options.seed, options.count, options.seconds, Path(folder)) > 0)
+        wrong = campaign(options.seed, options.count, options.seconds, Path(folder), options.plant)
+        sys.exit(wrong > 0)
     place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=place) as name:
         own = Path(name).resolve()

@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.trust import looking
 from benchmarks.trust.commands import contents
-from benchmarks.trust.model import BUNDLES, SOURCES, Model, Operation, State, fill
+from benchmarks.trust.model import BUNDLES, SOURCES, Model, Operation, State, ViolationError, fill
 from benchmarks.trust.processes import NOTHING, Child, Ended, Fault
 from benchmarks.trust.web import GOOD, MOODS, OLD, Web
 
@@ -30,10 +30,6 @@ CODES = (0, 1, 2, 3, 4, 5)
 MEMORY = 10**9
 ANSWER = 30.0
 """Seconds in which a reader must answer."""
-
-
-class ViolationError(Exception):
-    """Something that must never happen."""
 
 
 @dataclass
@@ -246,12 +242,11 @@ class History:
         manifest = self.folder / name / "manifest.json"
         there = manifest.read_bytes() if manifest.exists() else b""
         allowed = self._allowed(name, extra)
-        for state, running in allowed.items():
-            expected = self.model.contents(state)
-            if expected.get("manifest.json", b"") == there:
-                break
-        else:
+        matching = [s for s in allowed if self.model.contents(s).get("manifest.json", b"") == there]
+        if not matching:
             self._wrong(f"{name} is in none of the states {[*allowed]}")
+        state, running = matching[0], allowed[matching[0]]
+        expected = self.model.contents(state)
         found = contents(self.folder / name) or {}
         for file, data in expected.items():
             if found.get(file) != data:

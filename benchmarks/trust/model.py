@@ -26,7 +26,7 @@ from benchmarks.trust.commands import SHAPES, contents
 from benchmarks.trust.looking import look_once, told
 from benchmarks.trust.processes import Child
 
-__all__ = ["BUNDLES", "SOURCES", "Model", "Operation", "State"]
+__all__ = ["BUNDLES", "SOURCES", "Model", "Operation", "State", "ViolationError"]
 
 BUNDLES: dict[str, dict[str, Any]] = {
     "a.mct": {},
@@ -40,6 +40,10 @@ BUNDLES: dict[str, dict[str, Any]] = {
 SOURCES = 3
 LAST = 4
 """The last timestep of every trajectory."""
+
+
+class ViolationError(Exception):
+    """Something that must never happen."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +208,8 @@ class Model:
         ended = child.wait()
         assert ended
         if ended.code or ended.loose:
-            raise SystemExit(f"fails undisturbed: {ended.code} {ended.text}")
+            loose = "; not durable" * bool(ended.loose)
+            raise ViolationError(f"ended undisturbed with {ended.code}{loose} {ended.text.strip()[-500:]}")
         return ended.calls
 
     def warm(self) -> None:

@@ -21,7 +21,10 @@ def main() -> None:
     """Answer trials until stdin ends."""
     from cli.traj import main as traj  # the rest is imported when the command runs for the first time
 
-    if sys.argv[1:] == ["torch"]:
+    if "web" in sys.argv[1:]:
+        import aiohttp  # noqa: F401
+        import fsspec.implementations.http  # noqa: F401
+    if "torch" in sys.argv[1:]:
         import torch
 
         from benchmarks.trust import distilling
