@@ -94,6 +94,16 @@ def test_leftovers_of_a_published_bundle_are_removed(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == [".o.mct.partial", "o.mct"]
 
 
+def test_what_nobody_can_continue_is_removed(tmp_path: Path) -> None:
+    """By a command that refuses, even if an earlier one was killed while it removed the same."""
+    (tmp_path / "o.mct").mkdir()
+    for job in (None, b"job"):
+        Staging(tmp_path / "o.mct", job).release()  # as a kill leaves it: no trajectory is finished
+        with pytest.raises(ExistsError):
+            trajfmt.create(tmp_path / "o.mct", LAYOUT, encoding="convex")
+        assert os.listdir(tmp_path) == ["o.mct"]
+
+
 def test_a_folder_of_the_user_is_not_taken_over(tmp_path: Path) -> None:
     """Whatever its name: nothing in it is removed, and the message names it."""
     mine = tmp_path / ".o.mct.partial"
