@@ -159,7 +159,8 @@ class Staging:
             raise UsageError(
                 f"{display(self.root)}: the bundle is built here, but this is no folder of yours; remove it"
             )
-        if not (self.root / _LOCK).exists() and names(self.root):
+        there = names(self.root)  # once: another process may be creating its files
+        if there and _LOCK not in there:
             raise UsageError(
                 f"{display(self.root)}: the bundle is built here, but this folder is not of an earlier run;"
                 " rename it or remove it"
