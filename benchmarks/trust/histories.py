@@ -23,6 +23,7 @@ import argparse
 import gc
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -117,6 +118,7 @@ def main() -> None:
     parser.add_argument("--plant", default="", help="a fault to plant in the library, from plants.py")
     options = parser.parse_args()
     if folder := os.environ.get(ARMED):
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the server ends
         wrong = campaign(options.seed, options.count, options.seconds, Path(folder), options.plant)
         sys.exit(wrong > 0)
     place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

@@ -95,26 +95,28 @@ class Model:
             buffer = [_tensors(self.rows[source, k]) for k in range(1 + source % 2)]
             torch.save(buffer, folder / "src" / str(source) / "replay_buffer_0.pt")
         self._between: dict[tuple[str, tuple[int, int]], NDArray[np.float32]] = {}
-        for name in BUNDLES:
-            for source in range(SOURCES):
-                self._read_reference(name, source)
+        _, path = self._undisturbed((Operation("convert", "c.mtt", 0),))
+        with trajfmt.open(path) as bundle:
+            self.layout = bundle.layout
 
     def _read_reference(self, name: str, source: int) -> None:
-        """Remember the layout, and the weights between the knots."""
+        """Remember the weights of the trajectories of a source between the knots of a `.mct`."""
         state = (Operation("convert", name, source),)
         _, path = self._undisturbed(state)
         with trajfmt.open(path) as bundle:
-            self.layout = bundle.layout
-            if bundle.encoding == "convex":
-                for (_, k), trajectory in zip(members(state), bundle, strict=True):
-                    found = [np.array(trajectory.at(t / 2)) for t in range(2 * LAST + 1)]
-                    self._between[name, (source, k)] = np.stack(found)
+            for (_, k), trajectory in zip(members(state), bundle, strict=True):
+                found = [np.array(trajectory.at(t / 2)) for t in range(2 * LAST + 1)]
+                self._between[name, (source, k)] = np.stack(found)
 
     def weights(self, name: str, key: tuple[int, int], t: float) -> NDArray[np.float32]:
         """Return the weights of a trajectory at a timestep."""
         options = BUNDLES[name]
         exact = name.endswith(".mtt") or t in (0, LAST, *options.get("knots", ()))
-        return self.rows[key][int(t)] if exact else self._between[name, key][int(2 * t)]
+        if exact:
+            return self.rows[key][int(t)]
+        if (name, key) not in self._between:
+            self._read_reference(name, key[0])
+        return self._between[name, key][int(2 * t)]
 
     def differs(self, seen: dict[str, Any], state: State) -> str:
         """Return what is wrong about what a reader saw of a state; empty if nothing is."""
@@ -217,14 +219,14 @@ class Model:
         folder = self._folder / "warm"
         folder.mkdir()
         with open(os.devnull, "w") as null, redirect_stdout(null), redirect_stderr(null):
-            for name in BUNDLES:
-                for step in (Operation("convert", name, 1), Operation("append", name, 2)):
-                    self.work(step, folder)()
+            for name in ("b.mct", "e.mtt"):
+                self.work(Operation("convert", name, 0), folder)()
                 look_once(str(folder / name), 0)
                 self.command("validate", str(folder / name))()
+            self.work(Operation("append", "b.mct", 2), folder)()
             for to in ("mtt", "checkpoints", "extract"):
                 destination = folder / f"{to}.safetensors"
-                self.command(*self.export_words(to, folder / "a.mct", destination))()
+                self.command(*self.export_words(to, folder / "b.mct", destination))()
 
     def calls(self, state: State) -> list[int]:
         """Return the number of system calls of the operation that made a state, by kind."""
