@@ -5,7 +5,8 @@ Small commands run in forked processes, in which a preloaded library (`shim.c`) 
     errors      every call that concerns the command's files fails once, with each error that it may have
                 (with `--quick`: one of them); from each read or write on, all do half of what was asked
     kills       SIGKILL before and after each call, and at random moments
-    disks       disks of every size that is too small: bytes counted by the library and, for root, a tmpfs
+    disks       disks that are full at each write, and those of every size that is too small: bytes counted
+                by the library and, for root, pages of a tmpfs
 
 After each trial: the process was ended by no signal but ours; it left no traceback; its exit code is a
 documented one, with one line that says why; exit 0 only with the complete result, and not if a call failed
@@ -274,6 +275,13 @@ def counted_disks(trials: Trials, share: tuple[int, int]) -> None:
             return
 
 
+def full_disks(trials: Trials, share: tuple[int, int]) -> None:
+    """Run the command on a disk that is full from the nth write on, for each n."""
+    for nth in range(2, trials.calls["write"] + 1, share[1] // share[0]):
+        fault = {"kinds": EVERY, "nth": nth, "action": FULL, "number": 2**40}
+        trials.trial("disks, full at a write", f"full at write {nth}", fault)
+
+
 def mounted_disks(trials: Trials, mount: Path, share: tuple[int, int]) -> None:
     """Run the command on a tmpfs of ever more pages, until it succeeds."""
     for size in range(0, 2**20, mmap.PAGESIZE * share[1] // share[0]):
@@ -335,6 +343,7 @@ def campaign(
                 trials.kill_at_random(30 * share[0] // share[1])
             if command.makes and "disks" in only:
                 counted_disks(trials, share)
+                full_disks(trials, share)
             if command.makes and mount is not None:
                 mounted_disks(Trials(server, command, mount / "work", material, tally), mount, share)
                 shutil.rmtree(mount / "work")

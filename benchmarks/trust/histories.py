@@ -33,7 +33,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.trust.processes import compiled, environment  # noqa: E402
+from benchmarks.trust.processes import compiled, die_with_parent, environment  # noqa: E402
 
 ARMED = "TRAJFMT_TRUST"
 """Set in the process that has the library preloaded."""
@@ -118,9 +118,10 @@ def main() -> None:
     parser.add_argument("--plant", default="", help="a fault to plant in the library, from plants.py")
     options = parser.parse_args()
     if folder := os.environ.get(ARMED):
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the server ends
+        die_with_parent()
         wrong = campaign(options.seed, options.count, options.seconds, Path(folder), options.plant)
         sys.exit(wrong > 0)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nothing stays
     place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=place) as name:
         own = Path(name).resolve()

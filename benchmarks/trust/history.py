@@ -99,7 +99,7 @@ class History:
             ViolationError: something happened that must not.
         """
         try:
-            self._write(self.names[0], None)
+            self._any_writer(self.names[0])
             for _ in range(self.chance.randint(4, 9)):
                 self._any_step()
             self._finish()
@@ -110,7 +110,7 @@ class History:
     def _any_step(self) -> None:
         name = self.chance.choice(self.names)
         steps: dict[Callable[[], None], int] = {
-            partial(self._write, name, None): 8,
+            partial(self._any_writer, name): 8,
             partial(self._read, name, remote=False): 4,
             partial(self._read, name, remote=True): 4,
             partial(self._export, name): 2,
@@ -124,7 +124,7 @@ class History:
         if self.keepers:
             steps[self._ask_one] = 5
         if self.state[name] and not any(each.step and each.name == name for each in self.paused):
-            steps[partial(self._remove, name)] = 1
+            steps[partial(self._remove, name)] = 4 if any(each.name == name for each in self.keepers) else 1
         if not any(each.mood for each in (*self.paused, *self.keepers)):
             steps[partial(shutil.rmtree, self.folder / "cache", ignore_errors=True)] = 1
         self.chance.choices(list(steps), list(steps.values()))[0]()
@@ -275,20 +275,19 @@ class History:
 
     # Writers
 
-    def _write(self, name: str, step: Operation | None) -> None:
-        if step is None:
-            kinds = ["append", "append", "add"] if self.state[name] else ["convert", "convert", "create"]
-            if self.chance.random() < 0.1:
-                kinds = ["append", "convert", "create", "add"]
-            step = Operation(self.chance.choice(kinds), name, self.chance.randrange(SOURCES))
-            fault, moment = self._fault(self._calls(step), 0.4, 0.25)
-        else:
-            fault, moment = self._fault(self._calls(step), 0.2, 0.1)
+    def _write(self, name: str, step: Operation, kill: float = 0.4, pause: float = 0.25) -> None:
         if any(each.step == step for each in self.paused):
             return  # nobody could tell which of two equal writers was there first
+        fault, moment = self._fault(self._calls(step), kill, pause)
         work = self.model.work(step, self.folder)
         running = self._start(f"{step.kind} {step.source}", name, work, fault, step=step)
         self._follow(running, moment, self._written)
+
+    def _any_writer(self, name: str) -> None:
+        kinds = ["append", "append", "add"] if self.state[name] else ["convert", "convert", "create"]
+        if self.chance.random() < 0.1:
+            kinds = ["append", "convert", "create", "add"]
+        self._write(name, Operation(self.chance.choice(kinds), name, self.chance.randrange(SOURCES)))
 
     def _calls(self, step: Operation) -> list[int]:
         state = self.model.after(self.state[step.name], step)
@@ -296,7 +295,7 @@ class History:
 
     def _again(self) -> None:
         name = self.chance.choice([name for name, steps in self.interrupted.items() if steps])
-        self._write(name, self.chance.choice(self.interrupted[name]))
+        self._write(name, self.chance.choice(self.interrupted[name]), 0.2, 0.1)
 
     def _written(self, running: Running, ended: Ended) -> None:
         """Judge how a writer has ended."""
@@ -342,6 +341,12 @@ class History:
         for keeper in self.keepers:
             if keeper.name == name:
                 keeper.seen.add(())
+        if self.chance.random() < 0.7:  # another bundle takes its place
+            kind = self.chance.choice(["convert", "create"])
+            self._write(name, Operation(kind, name, self.chance.randrange(SOURCES)), kill=0, pause=0)
+            for keeper in self.keepers:
+                if keeper.name == name:
+                    self._ask(keeper)
 
     # Readers
 
@@ -464,7 +469,7 @@ class History:
             for _ in range(20):
                 if not self.interrupted[name]:
                     break
-                self._write(name, self.chance.choice(self.interrupted[name]))
+                self._write(name, self.chance.choice(self.interrupted[name]), 0.2, 0.1)
                 self._resume(list(self.paused))
             else:
                 self._wrong(f"{name}: what was interrupted cannot be finished")

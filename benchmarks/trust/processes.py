@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["NOTHING", "Child", "Ended", "Fault", "compiled", "environment"]
+__all__ = ["NOTHING", "Child", "Ended", "Fault", "compiled", "die_with_parent", "environment"]
 
 _COUNTERS = 17
 _TICK = 0.0005
+_PDEATHSIG = 1
 LIMIT = 60.0
 """Seconds after which a process counts as hanging."""
 
@@ -90,6 +91,7 @@ class Child:
     def _live(self, work: Callable[[], int], prefix: Path, fault: Fault, more: dict[str, str]) -> None:
         code = 99
         try:
+            die_with_parent()
             written = os.open(self._output, os.O_WRONLY | os.O_APPEND)
             for number, name in ((1, "stdout"), (2, "stderr")):
                 os.dup2(written, number)
@@ -162,6 +164,11 @@ class Child:
         ended = self.wait()
         assert ended is not None
         return ended
+
+
+def die_with_parent() -> None:
+    """Let the kernel kill this process when its parent has ended."""
+    ctypes.CDLL(None).prctl(_PDEATHSIG, int(signal.SIGKILL))
 
 
 def _leave(code: int) -> None:

@@ -34,6 +34,7 @@ from numpy.typing import NDArray  # noqa: E402
 
 import trajfmt  # noqa: E402
 from benchmarks.trust.plants import PLANTS  # noqa: E402
+from benchmarks.trust.processes import die_with_parent  # noqa: E402
 from benchmarks.trust.web import Web  # noqa: E402
 
 BUNDLES = {"a.mct": {"encoding": "convex", "knots": (2,)}, "b.mtt": {"encoding": "full", "codec": "zstd"}}
@@ -139,6 +140,7 @@ def forked(work: object, output: Path) -> int:
         return process
     code = 1
     try:
+        die_with_parent()
         written = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(written, 1)
         os.dup2(written, 2)

@@ -7,7 +7,8 @@
  *     KILL        the process is killed by SIGKILL before it happens
  *     KILL_AFTER  the process is killed after it has happened
  *     SHORT       a read or write does half of what was asked; so does every later one
- *     FULL        from the first call on, `number` bytes can be written; then the disk is full
+ *     FULL        from the first call on, `number` bytes can be written; then the disk is full. It also is from
+ *                 the nth write on, if n is not 1
  *     PAUSE       the process stops itself by SIGSTOP before it happens, and goes on with SIGCONT
  *
  * counts[0] is the number of calls so far, counts[1] the kind of the call that was hit, and counts[2 + i] the
@@ -80,7 +81,10 @@ static int gate(enum kind kind) {
     if (!(kind & kinds)) return NONE;
     long call = __sync_add_and_fetch(counts, 1);
     __sync_add_and_fetch(counts + 2 + __builtin_ctz(kind), 1);
-    if (action == FULL) return FULL;
+    if (action == FULL) {
+        if (kind == WRITE && nth > 1 && counts[2 + __builtin_ctz(WRITE)] >= nth) left = 0;
+        return FULL;
+    }
     if (action == SHORT ? call < nth : call != nth) return NONE;
     counts[1] = kind;
     if (action == KILL) die();

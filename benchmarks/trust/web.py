@@ -28,6 +28,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from benchmarks.trust.processes import die_with_parent
+
 __all__ = ["GOOD", "MOODS", "OLD", "Web"]
 
 MOODS = ("well", "slow", "busy", "broken", "drop", "short", "flip", "whole", "stale")
@@ -45,8 +47,9 @@ class Web:
         self.port = listening.getsockname()[1]
         self._process = os.fork()
         if self._process == 0:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
             try:
+                die_with_parent()
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
                 _Server(root, listening).serve_forever()
             finally:
                 os._exit(0)
