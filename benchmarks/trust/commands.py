@@ -31,6 +31,12 @@ class Command:
     over: bool = False
     """Whether `makes` is there before, and is one of `needs`."""
 
+    grows: bool = False
+    """Whether `makes` grows file by file, so that a part of it may be there after a failure."""
+
+    warm: bool = True
+    """Whether the command may run in the process that is forked later."""
+
     @property
     def torch(self) -> bool:
         """Whether it needs torch."""
@@ -62,7 +68,7 @@ COMMANDS = (
     ),
     Command("inspect", ("inspect", "/b.mct", "/src"), ("src", "b.mct")),
     Command("validate", ("validate", "/b.mct"), ("b.mct",)),
-    Command("save", ("save", "/run"), (), "run"),
+    Command("save", ("save", "/run"), (), "run", grows=True),
 )
 
 

@@ -5,7 +5,8 @@ Small commands run in forked processes, in which a preloaded library (`shim.c`) 
     errors      every call that concerns the command's files fails once, with each error that it may have
                 (with `--quick`: one of them); from each read or write on, all do half of what was asked
     kills       SIGKILL before and after each call, and at random moments
-    disks       disks of every size that is too small: bytes counted by the library and, for root, a tmpfs
+    disks       disks that are full at each write, and those of every size that is too small: bytes counted
+                by the library and, for root, pages of a tmpfs
 
 After each trial: the process was ended by no signal but ours; it left no traceback; its exit code is a
 documented one, with one line that says why; exit 0 only with the complete result, and not if a call failed
@@ -42,6 +43,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.trust.commands import COMMANDS, Command, contents, make_material  # noqa: E402
+from benchmarks.trust.processes import compiled, environment  # noqa: E402
 
 KINDS = {
     "open": 1,
@@ -95,9 +97,6 @@ class Server:
     """The process that forks a child for each trial."""
 
     def __init__(self, folder: Path, *words: str) -> None:
-        library = folder / "shim.so"
-        source = Path(__file__).with_name("shim.c")
-        subprocess.run(["gcc", "-O1", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
         self._output = folder / "output"
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.trust.server", *words],
@@ -105,12 +104,7 @@ class Server:
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env={
-                **os.environ,
-                "LD_PRELOAD": str(library),
-                "OMP_NUM_THREADS": "1",
-                "OPENBLAS_NUM_THREADS": "1",
-            },
+            env=environment(compiled(folder)),
         )
 
     def run(self, command: Command, folder: Path, fault: dict[str, int], **more: Any) -> dict[str, Any]:
@@ -125,8 +119,10 @@ class Server:
     def close(self) -> None:
         """End the process."""
         assert self._process.stdin
+        assert self._process.stdout
         self._process.stdin.close()
         self._process.wait()
+        self._process.stdout.close()
 
 
 class Trials:
@@ -135,9 +131,13 @@ class Trials:
     def __init__(self, server: Server, command: Command, folder: Path, material: Path, tally: Tally) -> None:
         self._server, self._command, self._material, self._tally = server, command, material, tally
         self._folder = folder
+        self.memory = 0
+        """Largest resident memory of any process in bytes."""
+
         self.fresh()
-        server.run(command, folder, NOTHING, here=True)
-        self.fresh()
+        if command.warm:
+            server.run(command, folder, NOTHING, here=True)
+            self.fresh()
         self._before = contents(folder / command.makes) if command.over else None
         start = time.perf_counter()
         done = server.run(command, folder, NOTHING)
@@ -166,6 +166,7 @@ class Trials:
         """Run the command with a fault and again without, note what is wrong, and return its exit code."""
         self.fresh()
         done = self.run(fault, **more)
+        self.memory = max(self.memory, done.get("memory", 0))
         self.judge(group, what, done)
         return done["code"]
 
@@ -209,7 +210,7 @@ class Trials:
         path = self._folder / self._command.makes
         found = contents(path)
         complete = found == self._expected
-        if self._command.name == "save":
+        if self._command.grows:
             complete = complete or (killed or bool(done["code"]))  # file by file: the rerun decides
         elif done["code"] and not complete and self._seen(found) != self._seen(self._before):
             wrong("a part of the result is there")
@@ -217,10 +218,12 @@ class Trials:
             wrong("failed, but the result is there")
         if done["code"] == 0 and not complete:
             wrong("exit 0 without the complete result")
+        if done.get("loose"):
+            wrong("bytes that are not durable got a final name")
         if done["code"] == 0 and done["hit"] == KINDS["fsync"] and "fsync" in what:
             wrong("exit 0, but the result is not durable")
         again = self.run()
-        there = complete and self._command.name != "save"
+        there = complete and not self._command.grows
         said = "exists" in again["text"] or "duplicate" in again["text"]
         if "Traceback" in again["text"]:
             wrong("the rerun leaves a traceback")
@@ -229,7 +232,7 @@ class Trials:
         if contents(path) != self._expected:
             wrong("the rerun gives other bytes")
         left = [name for name in os.listdir(self._folder) if name.endswith(".partial")]
-        if self._command.name == "save":
+        if self._command.grows:
             left = [name for name in os.listdir(path) if name.endswith(".partial")]
         if left:
             wrong(f"the rerun leaves {left}")
@@ -270,6 +273,13 @@ def counted_disks(trials: Trials, share: tuple[int, int]) -> None:
         fault = {"kinds": EVERY, "nth": 1, "action": FULL, "number": size}
         if trials.trial("disks, counted", f"{size} bytes free", fault) == 0:
             return
+
+
+def full_disks(trials: Trials, share: tuple[int, int]) -> None:
+    """Run the command on a disk that is full from the nth write on, for each n."""
+    for nth in range(2, trials.calls["write"] + 1, share[1] // share[0]):
+        fault = {"kinds": EVERY, "nth": nth, "action": FULL, "number": 2**40}
+        trials.trial("disks, full at a write", f"full at write {nth}", fault)
 
 
 def mounted_disks(trials: Trials, mount: Path, share: tuple[int, int]) -> None:
@@ -333,6 +343,7 @@ def campaign(
                 trials.kill_at_random(30 * share[0] // share[1])
             if command.makes and "disks" in only:
                 counted_disks(trials, share)
+                full_disks(trials, share)
             if command.makes and mount is not None:
                 mounted_disks(Trials(server, command, mount / "work", material, tally), mount, share)
                 shutil.rmtree(mount / "work")

@@ -1,4 +1,4 @@
-/* Faults in system calls, for faults.py: preload this library, and arm it in a forked child.
+/* Faults in system calls, for the programs of this folder: preload this library, and arm it in a forked child.
  *
  * Every call that concerns a path below `prefix` and whose kind is in `kinds` is counted. What happens at the
  * nth of them:
@@ -7,11 +7,14 @@
  *     KILL        the process is killed by SIGKILL before it happens
  *     KILL_AFTER  the process is killed after it has happened
  *     SHORT       a read or write does half of what was asked; so does every later one
- *     FULL        from the first call on, `number` bytes can be written; then the disk is full
+ *     FULL        from the first call on, `number` bytes can be written; then the disk is full. It also is from
+ *                 the nth write on, if n is not 1
+ *     PAUSE       the process stops itself by SIGSTOP before it happens, and goes on with SIGCONT
  *
  * counts[0] is the number of calls so far, counts[1] the kind of the call that was hit, and counts[2 + i] the
- * number of calls of kind 1 << i. They lie in memory that the parent process shares, so that it knows them after
- * a kill.
+ * number of calls of kind 1 << i. counts[16] is the number of renames that gave a final name to bytes which had
+ * been written and not synced: a power failure could have lost them. They lie in memory that the parent process
+ * shares, so that it knows them after a kill.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -32,7 +35,8 @@ enum kind {
     OPEN = 1, READ = 2, WRITE = 4, FSYNC = 8, RENAME = 16, UNLINK = 32, MKDIR = 64, TRUNCATE = 128,
     ALLOCATE = 256, LINK = 512, CLOSE = 1024, MAP = 2048, LIST = 4096, STAT = 8192
 };
-enum action { NONE, FAIL, KILL, KILL_AFTER, SHORT, FULL };
+enum action { NONE, FAIL, KILL, KILL_AFTER, SHORT, FULL, PAUSE };
+enum { LOOSE = 16, MOST = 256, HELD = 4000 };
 
 static char prefix[512];
 static unsigned kinds;
@@ -77,11 +81,72 @@ static int gate(enum kind kind) {
     if (!(kind & kinds)) return NONE;
     long call = __sync_add_and_fetch(counts, 1);
     __sync_add_and_fetch(counts + 2 + __builtin_ctz(kind), 1);
-    if (action == FULL) return FULL;
+    if (action == FULL) {
+        if (kind == WRITE && nth > 1 && counts[2 + __builtin_ctz(WRITE)] >= nth) left = 0;
+        return FULL;
+    }
     if (action == SHORT ? call < nth : call != nth) return NONE;
     counts[1] = kind;
     if (action == KILL) die();
+    if (action == PAUSE) kill(getpid(), SIGSTOP);
     return action;
+}
+
+/* Files that were written and not synced since. A descriptor of each is kept, whose link says where it is. */
+static struct { int fd; dev_t device; ino_t inode; } unsynced[MOST];
+static int some_unsynced, busy;
+
+static void begin(void) { while (__sync_lock_test_and_set(&busy, 1)) ; }
+static void end(void) { __sync_lock_release(&busy); }
+
+static void note(int fd, int written) {
+    struct stat found;
+    int error = errno;
+    if (armed && !syscall(SYS_newfstatat, fd, "", &found, AT_EMPTY_PATH)) {
+        begin();
+        int at = 0;
+        while (at < some_unsynced
+               && (unsynced[at].inode != found.st_ino || unsynced[at].device != found.st_dev)) at++;
+        if (written && at == some_unsynced && at < MOST) {
+            int kept = (int)syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, HELD);
+            if (kept >= 0) {
+                unsynced[at].fd = kept, unsynced[at].device = found.st_dev, unsynced[at].inode = found.st_ino;
+                some_unsynced++;
+            }
+        } else if (!written && at < some_unsynced) {
+            syscall(SYS_close, unsynced[at].fd);
+            unsynced[at] = unsynced[--some_unsynced];
+        }
+        end();
+    }
+    errno = error;
+}
+
+static int is_in(const char *path, const char *folder, size_t length) {
+    return !strncmp(path, folder, length) && (path[length] == '/' || !path[length]);
+}
+
+/* Count a rename to a final name, of a file or folder with bytes that are not synced, or of a bundle's manifest
+ * beside such files. Names that begin with a dot, and what lies in a `.partial` folder, are not final. */
+static void name_given(const char *old, const char *new) {
+    const char *last = strrchr(new, '/');
+    if (!armed || !below(new) || !last || last[1] == '.' || strstr(new, ".partial/")) return;
+    int error = errno;
+    begin();
+    for (int at = 0; at < some_unsynced; at++) {
+        char link[48], path[1024];
+        snprintf(link, sizeof link, "/proc/self/fd/%d", unsynced[at].fd);
+        ssize_t length = syscall(SYS_readlinkat, AT_FDCWD, link, path, sizeof path - 1);
+        if (length < 0) continue;
+        path[length] = 0;
+        if (length > 10 && !strcmp(path + length - 10, " (deleted)")) continue;
+        const char *name = strrchr(path, '/');
+        int beside = !strcmp(last, "/manifest.json") && is_in(path, new, (size_t)(last - new));
+        if (is_in(path, old, strlen(old)) || (beside && name && name[1] != '.'))
+            __sync_add_and_fetch(counts + LOOSE, 1);
+    }
+    end();
+    errno = error;
 }
 
 #define GATE(kind, concerned)                                                                                  \
@@ -105,6 +170,8 @@ static size_t allowed(int what, size_t bytes, int writes) {
     left = 0;
     return had > 0 ? (size_t)had : 0;
 }
+#define NOTE(written)                                                                                          \
+    if (armed && known(fd)) note(fd, written)
 #define LIMIT(bytes, writes)                                                                                   \
     size_t some = allowed(what, bytes, writes);                                                                \
     if (!some && bytes) return errno = ENOSPC, -1
@@ -151,17 +218,20 @@ ssize_t pread64(int fd, void *data, size_t bytes, off64_t offset) { return read_
 ssize_t write(int fd, const void *data, size_t bytes) {
     GATE(WRITE, known(fd));
     LIMIT(bytes, 1);
+    NOTE(1);
     DONE((ssize_t)syscall(SYS_write, fd, data, some));
 }
 static ssize_t write_at(int fd, const void *data, size_t bytes, off_t offset) {
     GATE(WRITE, known(fd));
     LIMIT(bytes, 1);
+    NOTE(1);
     DONE((ssize_t)syscall(SYS_pwrite64, fd, data, some, offset));
 }
 ssize_t pwrite(int fd, const void *data, size_t bytes, off_t offset) { return write_at(fd, data, bytes, offset); }
 ssize_t pwrite64(int fd, const void *data, size_t bytes, off64_t offset) { return write_at(fd, data, bytes, offset); }
 ssize_t writev(int fd, const struct iovec *parts, int count) {
     GATE(WRITE, known(fd));
+    NOTE(1);
     if (what != SHORT && what != FULL) DONE((ssize_t)syscall(SYS_writev, fd, parts, count));
     while (count && !parts->iov_len) parts++, count--;
     if (!count) return 0;
@@ -171,15 +241,18 @@ ssize_t writev(int fd, const struct iovec *parts, int count) {
 
 int fsync(int fd) {
     GATE(FSYNC, known(fd));
+    NOTE(0);
     DONE((int)syscall(SYS_fsync, fd));
 }
 int fdatasync(int fd) {
     GATE(FSYNC, known(fd));
+    NOTE(0);
     DONE((int)syscall(SYS_fdatasync, fd));
 }
 
 int rename(const char *old, const char *new) {
     GATE(RENAME, named(AT_FDCWD, new));
+    name_given(old, new);
     DONE((int)syscall(SYS_rename, old, new));
 }
 int renameat(int from, const char *old, int to, const char *new) {

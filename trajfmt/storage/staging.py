@@ -111,11 +111,11 @@ class Staging:
 
     @staticmethod
     def sweep(destination: Path) -> None:
-        """Remove what a process left that was killed after it had published its bundle."""
+        """Remove what a killed process left, if nobody can continue it."""
         root = hidden(destination)
         with contextlib.suppress(OSError, UsageError):  # also if another process is writing
             ours = (root / _LOCK).is_file() or (root.is_dir() and not names(root))
-            if ours and is_published(root, destination):
+            if ours and Staging.unfinished(destination) is None:
                 Staging(destination, None).discard()
 
     def _take_lock(self) -> Lock:
@@ -159,7 +159,8 @@ class Staging:
             raise UsageError(
                 f"{display(self.root)}: the bundle is built here, but this is no folder of yours; remove it"
             )
-        if not (self.root / _LOCK).exists() and names(self.root):
+        there = names(self.root)  # once: another process may be creating its files
+        if there and _LOCK not in there:
             raise UsageError(
                 f"{display(self.root)}: the bundle is built here, but this folder is not of an earlier run;"
                 " rename it or remove it"

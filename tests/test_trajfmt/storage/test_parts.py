@@ -21,6 +21,7 @@ import trajfmt
 from tests.helpers.serving import Server
 from trajfmt import ParamLayout
 from trajfmt.bundle.extraction import extract
+from trajfmt.bundle.validation import validate
 from trajfmt.schema.pieces import Pieces
 from trajfmt.storage import retries
 
@@ -154,6 +155,23 @@ def test_a_server_without_ranges(server: Server, make: Callable[[str], Path], ca
             assert there[number].at(2).tobytes() == here[number].at(2).tobytes()
     assert len(server.asked) == 4
     assert {file.name for file in cache.rglob("*.h5")} == {"00000.h5", "00001.h5"}
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_check_of_everything_asks_for_whole_files(
+    server: Server, make: Callable[[str], Path], ranges: bool
+) -> None:
+    """Each file is asked for once, also from a server without ranges; damaged digests are a problem there."""
+    server.ranges = ranges
+    path = make("none")
+    assert validate(f"{server.url}/{path.name}") == []
+    assert len(server.asked) == len(set(server.asked))
+    pieces = next(path.glob("pieces/*"))
+    data = bytearray(pieces.read_bytes())
+    data[-1] ^= 1
+    server.body[f"{path.name}/pieces/{pieces.name}"] = bytes(data)
+    shutil.rmtree(os.environ["TRAJFMT_CACHE"])
+    assert {problem.reason for problem in validate(f"{server.url}/{path.name}")} == {"hash_mismatch"}
 
 
 # --- not one bit ------------------------------------------------------------------------------------------

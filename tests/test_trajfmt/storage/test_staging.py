@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import trajfmt
+from tests.helpers.faults import error
 from tests.helpers.walks import LAYOUT
 from trajfmt.errors import ExistsError, UsageError, WriteError
 from trajfmt.storage.staging import Staging
@@ -94,6 +96,16 @@ def test_leftovers_of_a_published_bundle_are_removed(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == [".o.mct.partial", "o.mct"]
 
 
+def test_what_nobody_can_continue_is_removed(tmp_path: Path) -> None:
+    """By a command that refuses, even if an earlier one was killed while it removed the same."""
+    (tmp_path / "o.mct").mkdir()
+    for job in (None, b"job"):
+        Staging(tmp_path / "o.mct", job).release()  # as a kill leaves it: no trajectory is finished
+        with pytest.raises(ExistsError):
+            trajfmt.create(tmp_path / "o.mct", LAYOUT, encoding="convex")
+        assert os.listdir(tmp_path) == ["o.mct"]
+
+
 def test_a_folder_of_the_user_is_not_taken_over(tmp_path: Path) -> None:
     """Whatever its name: nothing in it is removed, and the message names it."""
     mine = tmp_path / ".o.mct.partial"
@@ -105,6 +117,24 @@ def test_a_folder_of_the_user_is_not_taken_over(tmp_path: Path) -> None:
     with pytest.raises(ExistsError):
         trajfmt.create(tmp_path / "o.mct", LAYOUT, encoding="convex")
     assert (mine / "precious").read_text() == "mine"
+
+
+def test_a_folder_that_another_process_has_just_begun_is_not_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files may appear just after a look at one of them."""
+    root, real = tmp_path / ".o.mct.partial", os.stat
+
+    def stat(path: Any, **named: Any) -> os.stat_result:
+        if path == root / "lock" and not (root / "bundle").exists():
+            (root / "lock").touch()
+            (root / "bundle").mkdir()
+            raise error(errno.ENOENT)
+        return real(path, **named)
+
+    monkeypatch.setattr(os, "stat", stat)
+    Staging(tmp_path / "o.mct", None).discard()
+    assert os.listdir(tmp_path) == []
 
 
 def test_folder_is_recognised_until_nothing_else_is_in_it(
