@@ -51,7 +51,7 @@ def interpolate(
         out: receives the elements from `start` on; 1-D.
         start: position of the first element in the weight vector.
     """
-    with np.errstate(over="ignore"):  # with a free table, the result may overflow a small type
+    with np.errstate(over="ignore", invalid="ignore"):  # of free tables, and of weights that are not finite
         _interpolate(read, layout, segment, weight, out, start)
 
 

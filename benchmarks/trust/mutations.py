@@ -1,0 +1,157 @@
+"""Mutated bundles and sources: what a reader and a converter make of them.
+
+    .venv/bin/python benchmarks/trust/mutations.py --seconds 60
+    .venv/bin/python benchmarks/trust/mutations.py --seconds 7200 --state mutations.json    # continues
+    .venv/bin/python benchmarks/trust/mutations.py --replay 0:123456
+    .venv/bin/python benchmarks/trust/mutations.py --against javascript --seconds 60
+
+Small bundles of every kind, and small sources of every file layout, are changed by programs that know their
+structure, with checksums and hashes that fit and without. Whatever comes of it must be the right values or
+an error that is documented: no other exception, no crash, no hang, no warning, no gigabyte of memory, no
+value that has changed where values are verified, and no weights that an independent program reads otherwise.
+
+Every trial follows from the seed and its number. The files of a trial that fails are kept, and `--replay`
+runs it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from random import Random
+
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.trust.mutated.batches import Batch, Outcome, chance_of  # noqa: E402
+from benchmarks.trust.mutated.bundles import make_bundles  # noqa: E402
+from benchmarks.trust.mutated.places import Place  # noqa: E402
+from benchmarks.trust.mutated.tallies import Tally  # noqa: E402
+from benchmarks.trust.mutated.trials import BundleTrials  # noqa: E402
+
+BATCH = 2000
+"""Trials of one process."""
+
+
+class Trials:
+    """Trials of all kinds, below a folder."""
+
+    def __init__(self, folder: Path, only: str = "") -> None:
+        self._folder = folder
+        self._only = only
+        self._bundles = make_bundles(folder / "material")
+        self._of_bundles: dict[int, BundleTrials] = {}
+
+    def __call__(self, chance: Random) -> Outcome:
+        """Run one trial."""
+        pid = os.getpid()  # each process has a folder of its own
+        if pid not in self._of_bundles:
+            self._of_bundles = {pid: BundleTrials(self._bundles, self._folder / str(pid))}
+        draft, verdict = self._of_bundles[pid].run(chance)
+        mutators = f"{'+'.join(draft.mutators)}, {draft.level} fixed up"
+        return Outcome(
+            draft.subject.name,
+            mutators,
+            verdict.outcome,
+            verdict.wrong,
+            lambda folder: Place(folder).hold(draft.tree),
+        )
+
+
+def campaign(
+    trial: Trials, tally: Tally, kept: Path, *, seconds: float, most: int, jobs: int, state: Path | None
+) -> None:
+    """Run trials until the time is over or `most` have been run, and add up what comes of them."""
+    begin, earlier = time.monotonic(), tally.seconds
+    allowed = sorted(os.sched_getaffinity(0))
+    free = list(range(jobs))
+    running: dict[int, Batch] = {}
+    while True:
+        over = time.monotonic() > begin + seconds or tally.after >= most
+        while free and not over:
+            job = free.pop()
+            trials = range(tally.after, min(tally.after + BATCH, most))
+            if not trials:
+                free.append(job)
+                break
+            running[job] = Batch(trial, tally.seed, trials, kept, {allowed[job % len(allowed)]})
+            tally.after = trials.stop
+        if not running:
+            return
+        time.sleep(0.02)
+        for job, batch in list(running.items()):
+            if (found := batch.poll()) is None:
+                continue
+            tally.add(found)
+            rest = range(found.after, batch.trials.stop)
+            if rest and not over:
+                running[job] = Batch(trial, tally.seed, rest, kept, {allowed[job % len(allowed)]})
+            else:
+                del running[job]
+                free.append(job)
+            for failure in found.failures:
+                show(failure)
+            tally.seconds = earlier + time.monotonic() - begin
+            if state is not None:
+                tally.write(state)
+
+
+def show(failure: dict[str, object]) -> None:
+    """Print a failure, and how to see it again."""
+    again = f"--replay {failure['seed']}:{failure['number']}"
+    print(f"  {failure['wrong']} | {again} | {failure['files']}", flush=True)
+
+
+def main() -> None:
+    """Run the campaign, or one trial again, and print what came of it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=60, help="how long new trials are begun")
+    parser.add_argument(
+        "--trials", type=int, default=2**40, help="the number of trials, over all instalments"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--state", type=Path, help="file in which counts add up over instalments")
+    parser.add_argument("--kept", type=Path, help="folder for the files of trials that fail")
+    parser.add_argument("--replay", help="run one trial again: SEED:NUMBER")
+    options = parser.parse_args()
+    kept = options.kept or Path(tempfile.gettempdir()) / "mutations-kept"
+    kept.mkdir(parents=True, exist_ok=True)
+    tally = Tally(options.seed)
+    if options.state is not None and options.state.exists():
+        tally = Tally.read(options.state)
+    shared = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=shared) as name:
+        trial = Trials(Path(name))
+        if options.replay:
+            seed, number = map(int, options.replay.split(":"))
+            outcome = trial(chance_of(seed, number))
+            outcome.keep(kept / str(number))
+            print(f"{outcome.subject}, {outcome.mutators}: {outcome.result}; files in {kept / str(number)}")
+            print("\n".join(outcome.wrong) or "nothing wrong")
+            sys.exit(bool(outcome.wrong))
+        campaign(
+            trial,
+            tally,
+            kept,
+            seconds=options.seconds,
+            most=options.trials,
+            jobs=options.jobs,
+            state=options.state,
+        )
+    for title, column in (("subjects", 0), ("outcomes", 2)):
+        print(f"{title}: " + ", ".join(f"{name} {count}" for name, count in tally.by(column).most_common()))
+    print(tally.line())
+    sys.exit(bool(tally.failures))
+
+
+if __name__ == "__main__":
+    main()
