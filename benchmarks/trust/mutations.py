@@ -30,34 +30,40 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.trust.mutated.batches import Batch, Outcome, chance_of  # noqa: E402
-from benchmarks.trust.mutated.bundles import make_bundles  # noqa: E402
+from benchmarks.trust.mutated.bundles import Subject, make_bundles  # noqa: E402
 from benchmarks.trust.mutated.places import Place  # noqa: E402
+from benchmarks.trust.mutated.source_trials import SourceTrials  # noqa: E402
+from benchmarks.trust.mutated.sources import make_sources  # noqa: E402
 from benchmarks.trust.mutated.tallies import Tally  # noqa: E402
 from benchmarks.trust.mutated.trials import BundleTrials  # noqa: E402
 
 BATCH = 2000
 """Trials of one process."""
 
+MANY = 1000
+"""Failures after which no new trials are begun."""
+
 
 class Trials:
-    """Trials of all kinds, below a folder."""
+    """Trials of all kinds, in folders below `folder`. Each process needs one of its own."""
 
-    def __init__(self, folder: Path, only: str = "") -> None:
+    def __init__(self, material: tuple[list[Subject], list[Subject]], folder: Path, share: float) -> None:
+        self._share = share
+        self._material = material
         self._folder = folder
-        self._only = only
-        self._bundles = make_bundles(folder / "material")
-        self._of_bundles: dict[int, BundleTrials] = {}
+        self._kinds: tuple[BundleTrials, SourceTrials] | None = None
 
     def __call__(self, chance: Random) -> Outcome:
         """Run one trial."""
-        pid = os.getpid()  # each process has a folder of its own
-        if pid not in self._of_bundles:
-            self._of_bundles = {pid: BundleTrials(self._bundles, self._folder / str(pid))}
-        draft, verdict = self._of_bundles[pid].run(chance)
-        mutators = f"{'+'.join(draft.mutators)}, {draft.level} fixed up"
+        if self._kinds is None:
+            bundles, sources = self._material
+            folder = self._folder
+            self._kinds = BundleTrials(bundles, folder / "bundles"), SourceTrials(sources, folder / "sources")
+        draft, verdict = self._kinds[chance.random() < self._share].run(chance)
+        fixed = f", {draft.level} fixed up" if draft.manifest else ""
         return Outcome(
             draft.subject.name,
-            mutators,
+            f"{'+'.join(draft.mutators) or 'nothing'}{fixed}",
             verdict.outcome,
             verdict.wrong,
             lambda folder: Place(folder).hold(draft.tree),
@@ -65,23 +71,22 @@ class Trials:
 
 
 def campaign(
-    trial: Trials, tally: Tally, kept: Path, *, seconds: float, most: int, jobs: int, state: Path | None
+    trials: list[Trials], tally: Tally, kept: Path, *, seconds: float, most: int, state: Path | None
 ) -> None:
-    """Run trials until the time is over or `most` have been run, and add up what comes of them."""
+    """Run trials in as many processes, until the time is over or `most` have been run, and add up."""
     begin, earlier = time.monotonic(), tally.seconds
     allowed = sorted(os.sched_getaffinity(0))
-    free = list(range(jobs))
+    free = list(range(len(trials)))
     running: dict[int, Batch] = {}
     while True:
-        over = time.monotonic() > begin + seconds or tally.after >= most
+        over = time.monotonic() > begin + seconds or len(tally.failures) > MANY
         while free and not over:
             job = free.pop()
-            trials = range(tally.after, min(tally.after + BATCH, most))
-            if not trials:
-                free.append(job)
+            numbers = range(tally.after, min(tally.after + BATCH, most))
+            if not numbers:
                 break
-            running[job] = Batch(trial, tally.seed, trials, kept, {allowed[job % len(allowed)]})
-            tally.after = trials.stop
+            running[job] = Batch(trials[job], tally.seed, numbers, kept, {allowed[job % len(allowed)]})
+            tally.after = numbers.stop
         if not running:
             return
         time.sleep(0.02)
@@ -91,7 +96,7 @@ def campaign(
             tally.add(found)
             rest = range(found.after, batch.trials.stop)
             if rest and not over:
-                running[job] = Batch(trial, tally.seed, rest, kept, {allowed[job % len(allowed)]})
+                running[job] = Batch(trials[job], tally.seed, rest, kept, {allowed[job % len(allowed)]})
             else:
                 del running[job]
                 free.append(job)
@@ -121,6 +126,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--state", type=Path, help="file in which counts add up over instalments")
     parser.add_argument("--kept", type=Path, help="folder for the files of trials that fail")
+    parser.add_argument("--sources", type=float, default=0.15, help="share of the trials that are of sources")
     parser.add_argument("--replay", help="run one trial again: SEED:NUMBER")
     options = parser.parse_args()
     kept = options.kept or Path(tempfile.gettempdir()) / "mutations-kept"
@@ -130,21 +136,22 @@ def main() -> None:
         tally = Tally.read(options.state)
     shared = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=shared) as name:
-        trial = Trials(Path(name))
+        folder = Path(name)
+        material = make_bundles(folder / "material"), make_sources(folder / "material")
+        trials = [Trials(material, folder / str(job), options.sources) for job in range(options.jobs)]
         if options.replay:
             seed, number = map(int, options.replay.split(":"))
-            outcome = trial(chance_of(seed, number))
+            outcome = trials[0](chance_of(seed, number))
             outcome.keep(kept / str(number))
             print(f"{outcome.subject}, {outcome.mutators}: {outcome.result}; files in {kept / str(number)}")
             print("\n".join(outcome.wrong) or "nothing wrong")
             sys.exit(bool(outcome.wrong))
         campaign(
-            trial,
+            trials,
             tally,
             kept,
             seconds=options.seconds,
             most=options.trials,
-            jobs=options.jobs,
             state=options.state,
         )
     for title, column in (("subjects", 0), ("outcomes", 2)):

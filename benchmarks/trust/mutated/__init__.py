@@ -11,9 +11,11 @@ Modules:
     frames: mutations of compressed chunks.
     arrays: mutations of weights and tables.
     folders: files that are swapped, cut, linked, missing or something else.
-    archives: mutations of what `torch.save` wrote: zip archives, and pickles in them.
+    archives: mutations of the zip archives that `torch.save` writes.
+    pickles: mutations of pickles.
     seals: sizes, hashes, digests and checksums that fit a mutated bundle.
-    trials: one mutation and its verdict, from a seed.
+    trials: one mutation of a bundle and its verdict, from a seed.
+    source_trials: one mutation of a source and its verdict, from a seed.
     verdicts: what a reader may make of a mutated bundle.
     conversions: what a converter may make of a mutated source.
     decoding: the weights of a bundle by the program of the test vectors.

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+import trajfmt
+from benchmarks.trust.mutated.verdicts import values_of
 from trajfmt.convert.options import ConvertOptions
 from trajfmt.convert.run import convert
 
@@ -24,6 +26,9 @@ class Subject:
 
     name: str
     tree: dict[str, bytes]
+    known: dict[tuple[Any, ...], Any]
+    """All its values."""
+
     manifest: Any = None
     """The manifest of a bundle, parsed; None for sources."""
 
@@ -32,7 +37,9 @@ class Subject:
         """Return the bundle in a folder."""
         tree = contents(folder)
         tree.pop("expected.json", None)
-        return cls(folder.name, tree, json.loads(tree["manifest.json"]))
+        with trajfmt.open(folder, backend="pread") as bundle:
+            known = values_of(bundle)
+        return cls(folder.name, tree, known, json.loads(tree["manifest.json"]))
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Node", "Place", "Tree"]
+__all__ = ["Node", "Place", "Places", "Tree"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class Place:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._held: Tree = {}
-        root.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(root, ignore_errors=True)
+        root.mkdir(parents=True)
 
     def hold(self, tree: Tree) -> None:
         """Make the folder hold a tree."""
@@ -63,6 +64,21 @@ class Place:
         for name, link in late:
             _write(self.root / name, link)
         self._held = dict(tree)
+
+
+class Places:
+    """Folders by name. Each holds other trees, so that few files are written for those that are alike."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._places: dict[str, Place] = {}
+
+    def hold(self, name: str, tree: Tree) -> Path:
+        """Return the folder of this name, after it was made to hold a tree."""
+        if name not in self._places:
+            self._places[name] = Place(self._root / name)
+        self._places[name].hold(tree)
+        return self._places[name].root
 
 
 def _folders(tree: Tree) -> set[str]:

@@ -9,14 +9,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import trajfmt
 from benchmarks.trust.mutated import arrays, folders, frames, headers, metadata
 from benchmarks.trust.mutated.bundles import Subject
 from benchmarks.trust.mutated.documents import copied, edited, spelled, spoiled
 from benchmarks.trust.mutated.manifests import plausible
-from benchmarks.trust.mutated.places import Place, Tree
+from benchmarks.trust.mutated.places import Places
 from benchmarks.trust.mutated.seals import LEVELS, WIDTH, digested, listed, sealed
-from benchmarks.trust.mutated.verdicts import Verdict, judge, values_of
+from benchmarks.trust.mutated.verdicts import Verdict, judge
 
 __all__ = ["BundleTrials", "Draft", "drafted"]
 
@@ -47,9 +46,7 @@ def drafted(chance: Random, subjects: list[Subject]) -> Draft:
     for name in sorted(drawn, key=names.index):  # files come last: others want bytes
         if name in _LATE:
             continue
-        with suppress(
-            KeyError, TypeError, IndexError, ValueError
-        ):  # an entry of the future, or mutated before
+        with suppress(Exception):  # of entries of the future, and of what has been mutated before
             _MUTATORS[name][1](chance, draft)
             draft.mutators.append(name)
     _fix_up(draft)
@@ -165,36 +162,17 @@ _MUTATORS: dict[str, tuple[int, Callable[[Random, Draft], None]]] = {
 
 
 class BundleTrials:
-    """Trials of bundles in a folder."""
+    """Trials of bundles, in folders below `root`."""
 
-    def __init__(self, subjects: list[Subject], folder: Path) -> None:
+    def __init__(self, subjects: list[Subject], root: Path) -> None:
         self._subjects = subjects
-        self._places: dict[str, Place] = {}
-        self._known: dict[str, dict[tuple[Any, ...], Any]] = {}
-        self._root = folder
+        self._places = Places(root)
 
     def run(self, chance: Random) -> tuple[Draft, Verdict]:
         """Make one mutated bundle and return the verdict of the reader."""
         draft = drafted(chance, self._subjects)
-        known = self.known(draft.subject)
-        folder = self.hold(draft.subject, draft.tree)
-        before = draft.subject.tree["manifest.json"]
+        subject = draft.subject
+        folder = self._places.hold(subject.name, draft.tree)
         verify = chance.choice((False, "read", "read", True))
+        before, known = subject.tree["manifest.json"], subject.known
         return draft, judge(folder, draft.tree, before=before, known=known, verify=verify, chance=chance)
-
-    def hold(self, subject: Subject, tree: Tree) -> Path:
-        """Return a folder that holds files. Each subject has its own, so that few files are written."""
-        if subject.name not in self._places:
-            self._places[subject.name] = Place(self._root / subject.name)
-        self._places[subject.name].hold(tree)
-        return self._places[subject.name].root
-
-    def known(self, subject: Subject) -> dict[tuple[Any, ...], Any]:
-        """Return all values of a bundle before it is mutated."""
-        if subject.name not in self._known:
-            with trajfmt.open(self.hold(subject, subject.tree)) as bundle:
-                self._known[subject.name] = {
-                    key: value.copy() if hasattr(value, "copy") else value
-                    for key, value in values_of(bundle).items()
-                }
-        return self._known[subject.name]
