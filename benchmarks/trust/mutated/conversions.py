@@ -144,7 +144,7 @@ def _difference(values: Values, known: Values) -> str:
 
 def _disagreement(folder: Path, values: Values) -> str:
     """Compare plain buffers with what torch reads, and return the first disagreement."""
-    files = sorted(folder.glob("replay_buffer_*.pt"))
+    files = sorted(file for file in folder.glob("replay_buffer_*.pt") if file.is_file())
     found: Values = {}
     try:
         with warnings.catch_warnings():

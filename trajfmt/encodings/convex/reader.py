@@ -242,7 +242,11 @@ class ConvexTrajectory:
 
         Args:
             length: largest number of elements to yield at a time.
+
+        Raises:
+            FormatError: a file disagrees with the manifest, even if it holds no elements.
         """
+        self._knots.check()
         for k in range(len(self._entry.knots)):
             for start in range(0, self.layout.size, length):
                 yield k, start, self._knots.read(k, start, min(start + length, self.layout.size))[None]

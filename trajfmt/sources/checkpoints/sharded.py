@@ -76,7 +76,7 @@ def open_weights(path: Path, options: OpenOptions) -> State:
     folder = path.parent
     shards: dict[str, Mapping[str, Stored]] = {}
     for name in dict.fromkeys(places.values()):
-        if not (folder / name).is_file():
+        if not _is_there(folder / name):
             raise CorruptError(
                 "file_missing", f"the shard {name} is missing, although {path.name} names it", path=folder
             )
@@ -100,6 +100,14 @@ def open_weights(path: Path, options: OpenOptions) -> State:
     tensors = {tensor: shards[name][tensor] for tensor, name in places.items()}
     refuse_quantised(tensors, path)
     return State(unwrapped(tensors), ordered=False, remarks=_size_remarks(path, tensors))
+
+
+def _is_there(path: Path) -> bool:
+    """Return whether there is a file. Names that come from a file may be such that none can have them."""
+    try:
+        return path.is_file()
+    except OSError:  # the name is too long
+        return False
 
 
 def _size_remarks(path: Path, tensors: Mapping[str, Stored]) -> tuple[str, ...]:
