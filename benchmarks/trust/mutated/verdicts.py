@@ -32,7 +32,7 @@ EXITS: Final = {
 _LONGEST: Final = 6_000
 """Characters of a message. Names from a bundle have up to 1,024, escaped up to ten times as many."""
 
-_TIMES: Final = 8
+_TIMES: Final = 6
 """Timesteps of a trajectory that are read."""
 
 
@@ -122,10 +122,10 @@ def judge(
     text = found(tree, "manifest.json")
     if text == before and verify and (name := _difference(values, known)):
         verdict.wrong.append(f"another value passes for verified: {name}")
-    if chance.random() < 0.7 and (name := _disagreement(folder, values)):
+    if chance.random() < 0.6 and (name := _disagreement(folder, values)):
         verdict.wrong.append(name)
     sound = isinstance(text, bytes) and sums_hold(json.loads(text), tree)
-    if sound and chance.random() < 0.5:
+    if sound and chance.random() < 0.6:
         return verdict
     reason = _check_validation(folder, verdict, must="" if sound else "a hash is wrong")
     if reason and sound:
