@@ -31,6 +31,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.trust.mutated.batches import Batch, Outcome, chance_of  # noqa: E402
 from benchmarks.trust.mutated.bundles import Subject, make_bundles  # noqa: E402
+from benchmarks.trust.mutated.javascript import compare  # noqa: E402
 from benchmarks.trust.mutated.places import Place  # noqa: E402
 from benchmarks.trust.mutated.source_trials import SourceTrials  # noqa: E402
 from benchmarks.trust.mutated.sources import make_sources  # noqa: E402
@@ -107,6 +108,22 @@ def campaign(
                 tally.write(state)
 
 
+def against(subjects: list[Subject], tally: Tally, kept: Path, seconds: float, state: Path | None) -> None:
+    """Compare the library with the reader in JavaScript until the time is over."""
+    begin, earlier = time.monotonic(), tally.seconds
+    while time.monotonic() < begin + seconds and len(tally.failures) < MANY:
+        numbers = range(tally.after, tally.after + 500)
+        found = compare(subjects, {number: chance_of(tally.seed, number) for number in numbers}, kept)
+        tally.after = numbers.stop
+        tally.add(found)
+        tally.seconds = earlier + time.monotonic() - begin
+        for failure in found.failures:
+            failure["seed"] = tally.seed
+            show(failure)
+        if state is not None:
+            tally.write(state)
+
+
 def show(failure: dict[str, object]) -> None:
     """Print a failure, and how to see it again."""
     again = f"--replay {failure['seed']}:{failure['number']}"
@@ -127,6 +144,7 @@ def main() -> None:
     parser.add_argument("--state", type=Path, help="file in which counts add up over instalments")
     parser.add_argument("--kept", type=Path, help="folder for the files of trials that fail")
     parser.add_argument("--sources", type=float, default=0.15, help="share of the trials that are of sources")
+    parser.add_argument("--against", choices=["javascript"], help="compare readers of bundles instead")
     parser.add_argument("--replay", help="run one trial again: SEED:NUMBER")
     options = parser.parse_args()
     kept = options.kept or Path(tempfile.gettempdir()) / "mutations-kept"
@@ -139,6 +157,11 @@ def main() -> None:
         folder = Path(name)
         material = make_bundles(folder / "material"), make_sources(folder / "material")
         trials = [Trials(material, folder / str(job), options.sources) for job in range(options.jobs)]
+        if options.replay and options.against:
+            seed, number = map(int, options.replay.split(":"))
+            found = compare(material[0], {number: chance_of(seed, number)}, kept)
+            print(*found.counts, *found.failures or ["nothing wrong"], sep="\n")
+            sys.exit(bool(found.failures))
         if options.replay:
             seed, number = map(int, options.replay.split(":"))
             outcome = trials[0](chance_of(seed, number))
@@ -146,14 +169,11 @@ def main() -> None:
             print(f"{outcome.subject}, {outcome.mutators}: {outcome.result}; files in {kept / str(number)}")
             print("\n".join(outcome.wrong) or "nothing wrong")
             sys.exit(bool(outcome.wrong))
-        campaign(
-            trials,
-            tally,
-            kept,
-            seconds=options.seconds,
-            most=options.trials,
-            state=options.state,
-        )
+        if options.against:
+            against(material[0], tally, kept, options.seconds, options.state)
+        else:
+            more = {"seconds": options.seconds, "most": options.trials, "state": options.state}
+            campaign(trials, tally, kept, **more)
     for title, column in (("subjects", 0), ("outcomes", 2)):
         print(f"{title}: " + ", ".join(f"{name} {count}" for name, count in tally.by(column).most_common()))
     print(tally.line())
