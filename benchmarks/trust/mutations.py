@@ -160,7 +160,7 @@ def main() -> None:
         if options.replay and options.against:
             seed, number = map(int, options.replay.split(":"))
             found = compare(material[0], {number: chance_of(seed, number)}, kept)
-            print(*found.counts, *found.failures or ["nothing wrong"], sep="\n")
+            print(*found.subjects, *found.failures or ["nothing wrong"], sep="\n")
             sys.exit(bool(found.failures))
         if options.replay:
             seed, number = map(int, options.replay.split(":"))
@@ -174,7 +174,7 @@ def main() -> None:
         else:
             more = {"seconds": options.seconds, "most": options.trials, "state": options.state}
             campaign(trials, tally, kept, **more)
-    for title, column in (("subjects", 0), ("outcomes", 2)):
+    for title, column in (("subjects", 0), ("outcomes", 1)):
         print(f"{title}: " + ", ".join(f"{name} {count}" for name, count in tally.by(column).most_common()))
     print(tally.line())
     sys.exit(bool(tally.failures))

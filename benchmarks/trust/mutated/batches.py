@@ -106,7 +106,7 @@ class Batch:
             except HangError:
                 outcome = Outcome("?", "?", "hang", ["it takes too long"], lambda _: None)
             signal.setitimer(signal.ITIMER_PROF, 0)
-            tally.counts[f"{outcome.subject}|{outcome.mutators}|{outcome.result}"] += 1
+            tally.count(outcome.subject, outcome.mutators, outcome.result)
             tally.memory = max(tally.memory, _resident() - start)
             if tally.memory > LIMIT:
                 outcome.wrong.append(f"it takes {tally.memory >> 20} MiB")
@@ -152,8 +152,9 @@ class Batch:
         tally = Tally.read(self._state) if self._state.exists() else Tally()
         self._state.unlink(missing_ok=True)
         lost = at - self.trials.start - tally.tried
-        tally.counts["?|?|counted by number only"] += max(0, lost)
-        tally.counts["?|?|crash"] += 1
+        if lost > 0:
+            tally.count("?", "?", "counted by number only", lost)
+        tally.count("?", "?", "crash")
         tally.failures.append(self._failure(at, [why]))
         tally.after = at + 1
         return tally

@@ -52,7 +52,7 @@ def compare(subjects: list[Subject], chances: dict[int, Random], folder: Path) -
         one, other = _judged(folder / str(number)), theirs[number]
         differs = _difference(one, other)
         said = f"{one['stage']}: {one['code']}" if one["stage"] else "accepted by both"
-        tally.counts[f"{draft.subject.name}|{'+'.join(draft.mutators)}|{said}"] += 1
+        tally.count(draft.subject.name, "+".join(draft.mutators), said)
         if differs:
             place = folder / str(number)
             tally.failures.append({"number": number, "wrong": [differs], "files": str(place)})

@@ -23,8 +23,11 @@ class Tally:
     seconds: float = 0.0
     """How long the trials took, over all instalments; several processes at a time count once."""
 
-    counts: Counter[str] = field(default_factory=Counter)
-    """Trials by subject, mutators and outcome, with bars between."""
+    subjects: Counter[str] = field(default_factory=Counter)
+    """Trials by subject and outcome, with a bar between."""
+
+    mutators: Counter[str] = field(default_factory=Counter)
+    """The same trials by mutators and outcome."""
 
     memory: int = 0
     """The most bytes that a process took beyond what it had at first."""
@@ -34,19 +37,25 @@ class Tally:
 
     def add(self, other: Tally) -> None:
         """Add what came of some trials."""
-        self.counts += other.counts
+        self.subjects += other.subjects
+        self.mutators += other.mutators
         self.failures += other.failures
         self.memory = max(self.memory, other.memory)
+
+    def count(self, subject: str, mutators: str, outcome: str, times: int = 1) -> None:
+        """Count trials."""
+        self.subjects[f"{subject}|{outcome}"] += times
+        self.mutators[f"{mutators}|{outcome}"] += times
 
     @property
     def tried(self) -> int:
         """The number of trials."""
-        return self.counts.total()
+        return self.subjects.total()
 
     def by(self, column: int) -> Counter[str]:
-        """Return the counts by subject (0), mutators (1) or outcome (2)."""
+        """Return the counts by subject (0) or outcome (1)."""
         found: Counter[str] = Counter()
-        for key, count in self.counts.items():
+        for key, count in self.subjects.items():
             found[key.split("|")[column]] += count
         return found
 
@@ -54,18 +63,19 @@ class Tally:
         """Return what is printed at the end."""
         rate = self.tried / self.seconds if self.seconds else 0
         return (
-            f"mutations: {self.tried}, {rate:.0f} per second, {len(self.by(2))} outcomes,"
+            f"mutations: {self.tried}, {rate:.0f} per second, {len(self.by(1))} outcomes,"
             f" {self.memory / 2**20:.0f} MiB at most, {len(self.failures)} failures"
         )
 
     def write(self, path: Path) -> None:
         """Write the counts to a file, which is complete at any time."""
         new = path.with_name(path.name + ".new")
-        new.write_text(json.dumps({**self.__dict__, "counts": dict(self.counts)}, indent=1))
+        new.write_text(json.dumps(self.__dict__, indent=1))
         os.replace(new, path)
 
     @classmethod
     def read(cls, path: Path) -> Tally:
         """Return the counts in a file."""
         found = json.loads(path.read_text())
-        return cls(**{**found, "counts": Counter(found["counts"])})
+        counts = {name: Counter(found[name]) for name in ("subjects", "mutators")}
+        return cls(**{**found, **counts})
