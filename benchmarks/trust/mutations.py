@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -86,7 +87,8 @@ def campaign(
             numbers = range(tally.after, min(tally.after + BATCH, most))
             if not numbers:
                 break
-            running[job] = Batch(trials[job], tally.seed, numbers, kept, {allowed[job % len(allowed)]})
+            core = {allowed[job % len(allowed)]}
+            running[job] = Batch(trials[job], tally.seed, numbers, kept, core, begin + seconds)
             tally.after = numbers.stop
         if not running:
             return
@@ -97,8 +99,11 @@ def campaign(
             tally.add(found)
             rest = range(found.after, batch.trials.stop)
             if rest and not over:
-                running[job] = Batch(trials[job], tally.seed, rest, kept, {allowed[job % len(allowed)]})
+                core = {allowed[job % len(allowed)]}
+                running[job] = Batch(trials[job], tally.seed, rest, kept, core, begin + seconds)
             else:
+                if batch.trials.stop == tally.after:
+                    tally.after = found.after
                 del running[job]
                 free.append(job)
             for failure in found.failures:
@@ -152,8 +157,9 @@ def main() -> None:
     tally = Tally(options.seed)
     if options.state is not None and options.state.exists():
         tally = Tally.read(options.state)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nothing stays in memory
     shared = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=shared) as name:
+    with tempfile.TemporaryDirectory(dir=shared, prefix="mutations-") as name:
         folder = Path(name)
         material = make_bundles(folder / "material"), make_sources(folder / "material")
         trials = [Trials(material, folder / str(job), options.sources) for job in range(options.jobs)]

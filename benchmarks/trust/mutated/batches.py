@@ -6,6 +6,7 @@ that a busy machine gives no hangs; a process that waits for something is found 
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import resource
@@ -15,7 +16,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -65,10 +66,17 @@ class Batch:
         trials: their numbers.
         folder: for the results, and for the files of failed trials.
         cores: the cores that the process may use; all if empty.
+        until: when no further trial is begun, as `time.monotonic` tells.
     """
 
     def __init__(
-        self, trial: Callable[[Random], Outcome], seed: int, trials: range, folder: Path, cores: set[int]
+        self,
+        trial: Callable[[Random], Outcome],
+        seed: int,
+        trials: range,
+        folder: Path,
+        cores: Collection[int] = (),
+        until: float = math.inf,
     ) -> None:
         self.trials = trials
         self.seed = seed
@@ -78,6 +86,7 @@ class Batch:
         self._moved = (trials.start, time.monotonic())
         self._at[:] = struct.pack("<q", trials.start)
         sys.stdout.flush()
+        self._until = until
         self.pid = os.fork()
         if not self.pid:
             code = 70
@@ -105,6 +114,9 @@ class Batch:
                 outcome = trial(chance_of(self.seed, number))
             except HangError:
                 outcome = Outcome("?", "?", "hang", ["it takes too long"], lambda _: None)
+            except Exception as exc:
+                traceback.print_exc()
+                outcome = Outcome("?", "?", "failed trial", [f"the trial fails: {exc!r}"], lambda _: None)
             signal.setitimer(signal.ITIMER_PROF, 0)
             tally.count(outcome.subject, outcome.mutators, outcome.result)
             tally.memory = max(tally.memory, _resident() - start)
@@ -116,8 +128,8 @@ class Batch:
             if time.monotonic() > written + 2:
                 tally.write(self._state)
                 written = time.monotonic()
-            if tally.memory > LIMIT // 4:  # begin again with little, so that the next peak has its own cause
-                break
+            if tally.memory > LIMIT // 4 or time.monotonic() > self._until:
+                break  # a process that took much is replaced, so that the next peak has its own cause
         tally.after = number + 1
         tally.write(self._state)
 
