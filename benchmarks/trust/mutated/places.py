@@ -42,7 +42,8 @@ class Place:
         root.mkdir(parents=True)
 
     def hold(self, tree: Tree) -> None:
-        """Make the folder hold a tree."""
+        """Make the folder hold a tree. Of a file and a folder of one name, it holds the file."""
+        tree = {name: node for name, node in tree.items() if not any(p in tree for p in _parents(name))}
         odd = any(isinstance(node, Node) for held in (self._held, tree) for node in held.values())
         if odd or _folders(self._held) != _folders(tree):
             shutil.rmtree(self.root)
@@ -79,6 +80,10 @@ class Places:
             self._places[name] = Place(self._root / name)
         self._places[name].hold(tree)
         return self._places[name].root
+
+
+def _parents(name: str) -> list[str]:
+    return [name[:at] for at, letter in enumerate(name) if letter == "/"]
 
 
 def _folders(tree: Tree) -> set[str]:

@@ -85,6 +85,38 @@ def _pair(folder: Path) -> None:
     torch.save(betas, folder / "step_buffer_0.pt")
 
 
+def _waypoints(folder: Path) -> None:
+    """Write what they write for three waypoints: betas by segment."""
+    paths = walks(8)
+    segments = [
+        [[[torch.tensor(t / 2) for _ in step] for t, step in enumerate(path[a : a + 3])] for a in (0, 2)]
+        for path in paths
+    ]
+    torch.save([[path[0], path[2], path[4]] for path in paths], folder / "waypoint_buffer_ip3_0.pt")
+    torch.save(segments, folder / "step_buffer_ip3_0.pt")
+
+
+def _dense(folder: Path) -> None:
+    torch.save(walks(9), folder / "convexified_replay_buffer_0.pt")
+
+
+def _resumable(folder: Path) -> None:
+    """Write what EDF's script leaves behind: a checkpoint of its list beside a buffer."""
+    torch.save(walks(10), folder / "replay_buffer_0.pt")
+    torch.save(walks(10, count=2) + walks(11, count=1), folder / "checkpoint.pt")
+
+
+def _graphs(folder: Path) -> None:
+    """Write what SFGC's script leaves behind: its arguments are in a log."""
+    folder = folder / "flickr-20240501-100000-123456"
+    folder.mkdir()
+    (folder / "train.log").write_text(
+        "2024-05-01 10:00:00,124 args = Namespace(dataset='flickr', teacher_epochs=40, teacher_nlayers=2,"
+        " teacher_hidden=6, lr_teacher=0.001, param_save_interval=10, traj_save_interval=2, optim='Adam')\n"
+    )
+    torch.save(walks(12), folder / "replay_buffer_0.pt")
+
+
 def _towers(folder: Path) -> None:
     torch.save(walks(6, count=1), folder / "img_replay_buffer_0.pt")
     torch.save(walks(7, count=1), folder / "txt_replay_buffer_0.pt")
@@ -160,6 +192,10 @@ _SOURCES: dict[str, Callable[[Path], None]] = {
     "mtt-bf16": _bf16,
     "tesla": _tesla,
     "mct-authors": _pair,
+    "mct-authors-waypoints": _waypoints,
+    "mct-authors-dense": _dense,
+    "edf": _resumable,
+    "sfgc": _graphs,
     "towers": _towers,
     "plain": _plain,
     "nested": _nested,

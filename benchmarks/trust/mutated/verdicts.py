@@ -108,8 +108,9 @@ def judge(
     refusal: BaseException | None = None
     values: dict[tuple[Any, ...], Any] = {}
     try:
-        with trajfmt.open(folder, verify=verify) as bundle:
+        with trajfmt.open(folder, verify=verify, backend=chance.choice(("mmap", "pread"))) as bundle:
             values = values_of(bundle)
+            other_way = _other_way(bundle, values) if chance.random() < 0.1 else ""
     except Exception as exc:
         refusal = exc
     verdict = Verdict("accepted" if refusal is None else "refused: " + _name(refusal))
@@ -119,6 +120,8 @@ def judge(
         if chance.random() < 0.1:
             _check_validation(folder, verdict, must="reading is refused")
         return verdict
+    if other_way:
+        verdict.wrong.append(other_way)
     text = found(tree, "manifest.json")
     if text == before and verify and (name := _difference(values, known)):
         verdict.wrong.append(f"another value passes for verified: {name}")
@@ -133,6 +136,18 @@ def judge(
     elif not sound:
         verdict.outcome = "accepted unverified, validated: " + reason
     return verdict
+
+
+def _other_way(bundle: trajfmt.Bundle, values: dict[tuple[Any, ...], Any]) -> str:
+    """Read all rows of a bundle one after the other, and return the first that is not as it was alone."""
+    for number in range(len(bundle)):
+        if number in bundle.refused or bundle[number].timesteps > _TIMES:
+            continue
+        for t, row in enumerate(bundle[number].rows()):
+            alone = values.get((number, "weights", t))
+            if alone is not None and not equal(row, alone):
+                return f"rows and single timesteps differ: trajectory {number}, timestep {t}"
+    return ""
 
 
 def _name(error: BaseException) -> str:
