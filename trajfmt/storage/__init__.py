@@ -20,6 +20,7 @@ Modules:
     kinds: what a file is, by its first bytes.
     safetensors: headers of safetensors files, and any such file as an input.
     hdf5: the metadata of an HDF5 file, compared with the manifest.
+    heaps: heaps of HDF5 files that libhdf5 would read without an end.
     datasets: HDF5 datasets as a manifest describes them.
     skeleton: HDF5 files whose metadata libhdf5 composes in memory, and which are written here.
     staging: the hidden folder in which a bundle is built: lock and journal.

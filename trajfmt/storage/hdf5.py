@@ -20,6 +20,7 @@ import h5py
 from trajfmt.codecs.table import CODECS
 from trajfmt.errors import CorruptError, FormatError, ReadError, UnsafeError
 from trajfmt.storage.datasets import Dataset, Scale
+from trajfmt.storage.heaps import endless
 
 __all__ = ["check"]
 
@@ -56,6 +57,10 @@ def check(
                 message = "not an HDF5 file: it must begin with the signature of HDF5"
                 yield CorruptError("header_invalid", message, path=path)
                 return
+        if (heap := endless(path)) is not None:
+            message = f"not readable as HDF5: the free blocks of the heap at byte {heap} have no end"
+            yield CorruptError("header_invalid", message, path=path)
+            return
         with h5py.File(path, "r", locking=False) as file:  # some file systems have no locks
             top = dict.fromkeys((name.partition("/")[0] for name in expected), True)
             yield from _names(file, dict.fromkeys(beside, False) | top, path)

@@ -61,7 +61,10 @@ def curve(step_norms: Float, knots: Sequence[int]) -> Float:
     knots = check_knots(knots, steps.shape[0])
     u = np.empty((steps.shape[0] + 1, steps.shape[1]), dtype=np.float64)
     for s, (a, b) in enumerate(itertools.pairwise(knots)):
-        path = np.cumsum(steps[a:b], axis=0)
+        with np.errstate(over="ignore"):
+            path = np.cumsum(steps[a:b], axis=0)
+        if (huge := np.isinf(path[-1])).any():  # their shares are the same in smaller units
+            path[:, huge] = np.cumsum(np.ldexp(steps[a:b][:, huge], -64), axis=0)
         length = path[-1]
         still = length == 0.0
         beta = path / np.where(still, 1.0, length)

@@ -80,6 +80,15 @@ def invalid() -> Iterator[tuple[str, Files, dict[str, Any]]]:
     for name, reason, old, new, why in knots():
         files = convex([{"theta": theta, "knots": [0, 2]}], params=TINY, **swap(old, new))
         yield f"{name}.mct", files, refused(reason, why)
+    hollow = [("a", [2]), ("none", [0, 3]), ("b", [1])]
+    sharded = convex([{"theta": theta, "knots": [0, 2], "shards": [1, 1, 4]}], params=hollow)
+    empty = "knots/00000-00002-of-00003.safetensors"
+    renamed = resealed(sharded, empty, sharded[empty].replace(b"/none", b"/nine"))
+    yield (
+        "shard-hollow-name.mct",
+        renamed,
+        refused("header_mismatch", "another name in a shard without elements"),
+    )
     carried = {t: {"m": np.array([t, 1], "<f4"), "n": np.array(t, "<i8")} for t in (0, 2)}
     good = convex([{"theta": theta, "knots": [0, 2], "buffers": carried}], params=TINY)
     path = "buffers/00000.safetensors"

@@ -5,6 +5,7 @@ Every hash is right. The stage of these vectors is `validate`.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import struct
@@ -99,6 +100,12 @@ def metadata() -> Iterator[Case]:
         ("group-dataset", "header_mismatch", flat, "a dataset in place of a group"),
     ]:
         yield f"hdf5-{name}.mct", reason, rebuilt(good, change), why
+    old, offset = old_groups(walk(6, 2, TINY, {}, "F32"))
+    heap = old.index(b"HEAP")
+    first, contents = struct.unpack_from("<QQ", old, heap + 16)
+    endless = old[: contents + first] + struct.pack("<Q", first) + old[contents + first + 8 :]
+    looped = resealed(plain, THETA, endless, data=offset)
+    yield "hdf5-heap.mtt", "header_invalid", looped, "a heap whose list of free blocks leads back to itself"
     integers = full([walk(6, 2, TINY, {}, "F32").view("<i4")], {"name": "none"}, params=TINY)
     offset = json.loads(integers["manifest.json"])["trajectories"][0]["data"]
     typed = resealed(plain, THETA, integers[THETA], data=offset)
@@ -150,6 +157,16 @@ def digest_headers() -> Iterator[Case]:
         region = json.loads(good["manifest.json"])["trajectories"][0]["pieces"]
         moved = {**region, "data": 8 + len(changed) + room}
         yield f"pieces-header-{name}.mct", reason, resealed(good, PIECES, made, pieces=moved), why
+
+
+def old_groups(theta: np.ndarray) -> tuple[bytes, int]:
+    """Return an HDF5 file whose group is of the oldest kind, which has a heap, and the offset of its data."""
+    image = io.BytesIO()
+    with h5py.File(image, "w", libver=("earliest", "v110")) as file:
+        dataset = file.create_dataset("theta", data=theta, track_times=False)
+        file.flush()
+        offset = dataset.id.get_offset()
+    return image.getvalue(), offset
 
 
 def put(file: h5py.File, name: str, value: Any) -> None:

@@ -125,3 +125,10 @@ def test_locate_clips_unless_free() -> None:
     bent = np.array([[0.0], [2.0]])
     assert (locate(bent, 1)[0].tolist(), locate(bent, 1)[1].tolist()) == ([1], [1.0])
     assert (locate(bent, 1, free=True)[0].tolist(), locate(bent, 1, free=True)[1].tolist()) == ([0], [2.0])
+
+
+def test_a_path_longer_than_the_largest_float() -> None:
+    """The shares of its steps are the same as in smaller units; other layers do not change."""
+    steps = np.array([[1e308, 5e-324], [1e308, 5e-324], [5e307, 0.0]])
+    assert curve(steps, [0, 3])[:, 0].tolist() == pytest.approx([0, 0.4, 0.8, 1], abs=1e-15)
+    assert curve(steps, [0, 3])[:, 1].tolist() == [0, 0.5, 1, 1]

@@ -69,7 +69,7 @@ def _check(trajectory: ConvexTrajectory, where: str) -> Iterator[FormatError]:
         np.abs(u[:, low : low + columns] - curve(norms[:, low : low + columns], trajectory.knots)).max()
         for low in range(0, u.shape[1], columns)
     )
-    if error > _TOLERANCE:
+    if not error <= _TOLERANCE:  # which NaN is not, either
         yield CorruptError(
             "beta_invalid",
             f"{where}: beta must follow from the stored step norms by eq. 9, differs by {error:.2g}",

@@ -52,7 +52,7 @@ def interpolate(
         out: receives the elements from `start` on; 1-D.
         start: position of the first element in the weight vector.
     """
-    with np.errstate(over="ignore"):  # with a free table, the result may overflow a small type
+    with np.errstate(over="ignore", invalid="ignore"):  # of free tables, and of weights that are not finite
         _interpolate(read, layout, segment, weight, out, start)
 
 
@@ -243,7 +243,11 @@ class ConvexTrajectory:
 
         Args:
             length: largest number of elements to yield at a time.
+
+        Raises:
+            FormatError: a file disagrees with the manifest, even if it holds no elements.
         """
+        self._knots.check()
         for k in range(len(self._entry.knots)):
             for start in range(0, self.layout.size, length):
                 yield k, start, self._knots.read(k, start, min(start + length, self.layout.size))[None]

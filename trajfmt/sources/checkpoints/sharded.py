@@ -70,7 +70,7 @@ def open_weights(path: Path, options: OpenOptions) -> State:
     folder = path.parent
     shards: dict[str, Mapping[str, Stored]] = {}
     for name in dict.fromkeys(places.values()):
-        if not (folder / name).is_file():
+        if not _is_there(folder / name):
             raise CorruptError(
                 "file_missing", f"the shard {name} is missing, although {path.name} names it", path=folder
             )
@@ -101,6 +101,14 @@ def open_weights(path: Path, options: OpenOptions) -> State:
             path=path,
         )
     return chosen
+
+
+def _is_there(path: Path) -> bool:
+    """Return whether there is a file. Names that come from a file may be such that none can have them."""
+    try:
+        return path.is_file()
+    except OSError:  # the name is too long
+        return False
 
 
 def _size_remarks(path: Path, tensors: Mapping[str, Stored]) -> tuple[str, ...]:

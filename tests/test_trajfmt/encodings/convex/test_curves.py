@@ -44,3 +44,10 @@ def test_faults_are_found_at_every_row(rows: int, monkeypatch: pytest.MonkeyPatc
 def test_a_free_table_may_fall() -> None:
     """Only numbers that are not finite are wrong in it."""
     check_curve(np.array([[0.5], [0.25], [3.0]]), [0, 2], "here", free=True)
+
+
+def test_huge_values_fall_without_an_overflow() -> None:
+    """The difference of two finite values may be infinite; that is a fall like any other."""
+    with pytest.raises(CorruptError, match="must not decrease: layer 0, timestep 0 to 1, "):
+        check_curve(np.array([[1e308], [-1e308]]), [0, 1], "here")
+    check_curve(np.array([[1e308], [-1e308]]), [0, 1], "here", free=True)

@@ -78,3 +78,15 @@ def test_layer_that_never_moves_keeps_its_weights(write_bundle: Callable[..., Pa
         assert item.u[:, 1].tolist() == [0, 0.5, 1, 1.5, 2]
         for t in np.linspace(0, 4, 33):
             assert item.at(t)[1:].tobytes() == theta[0, 1:].tobytes()
+
+
+def test_weights_that_are_not_numbers_give_no_warning(write_bundle: Callable[..., Path]) -> None:
+    """Signalling NaNs and infinities are mixed like other numbers: only a validation refuses them."""
+    layout = ParamLayout.of([("w", (3,))], dtype="F32")
+    path = write_bundle(layout, np.zeros((3, 3), "<f4") + np.arange(3, dtype="<f4")[:, None])
+    knots = next(path.glob("knots/*"))
+    data = knots.read_bytes()
+    knots.write_bytes(data[:-12] + np.array([0x7FA00000, 0x7F800000, 0xFF800000], "<u4").tobytes())
+    with trajfmt.open(path) as bundle:
+        assert np.isnan(bundle[0].at(1)[0])
+        assert bundle[0].at(1)[1:].tolist() == [np.inf, -np.inf]

@@ -98,3 +98,13 @@ def test_another_total_size_is_remarked_on(tmp_path: Path, trained: Any, total: 
     for metadata in ({"total_size": str(total)}, {"total_size": 1.5}, {"total_size": True}, [], {}):
         path.write_text(json.dumps(index | {"metadata": metadata}))
         assert not [text for text in opened(folder)[0].notices if "bytes" in text]
+
+
+def test_an_index_may_name_what_no_file_can_be_called(tmp_path: Path, trained: Any) -> None:
+    """Such a shard is missing, like any other that is not there."""
+    folder = CASES["hf_shards"].write(tmp_path / "run", *trained)
+    path = folder / "checkpoint-1000" / foreign.INDEX
+    index = json.loads(path.read_text())
+    for name in ("x" * 300, "nul\0", "\ud800"):
+        path.write_text(json.dumps(index | {"weight_map": index["weight_map"] | {"0.bias": name}}))
+        assert "is missing, although" in refused(folder, "file_missing")
