@@ -158,19 +158,24 @@ class Pieces:
 
         None if one of these bytes belongs to no piece.
         """
+        found, at = self.touching(name, start, stop), start
+        for piece in found:
+            if piece.start > at:
+                return None
+            at = piece.stop
+        return found if at >= stop else None
+
+    def touching(self, name: str, start: int, stop: int) -> list[Piece]:
+        """Return the pieces with any of the bytes `start:stop`, of which others may belong to no piece."""
         units = self._units[name]
-        at = start
         found: list[Piece] = []
         begin = int(np.searchsorted(self._stops[units], start, "right"))
         end = int(np.searchsorted(self._starts[units], stop, "left"))
         for unit in units[begin:end].tolist():
             low, high = int(self._starts[unit]), int(self._stops[unit])
-            if low > at:
-                return None
             if low < high:
-                found += self._within(unit, low, high, at, min(stop, high))
-                at = min(stop, high)
-        return found if at >= stop else None
+                found += self._within(unit, low, high, max(start, low), min(stop, high))
+        return found
 
     def _within(self, unit: int, low: int, high: int, start: int, stop: int) -> Iterator[Piece]:
         """Yield the pieces of a unit, which lies at `low:high`, with any of the bytes `start:stop`."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import itertools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -133,9 +132,10 @@ def _own(path: Path) -> tuple[int, Path]:
     Several processes may then make the same file, and the last one gives it its name. The file has the same
     permissions as any other, as the cache may be shared by several users.
     """
-    for number in itertools.count():
+    number = 0
+    while True:
         partial = path.with_name(f".{path.name}.{os.getpid()}-{number}.partial")
         with contextlib.suppress(FileExistsError):
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
             return os.open(partial, flags, 0o666), partial
-    raise AssertionError
+        number += 1

@@ -50,7 +50,7 @@ class Checked:
 
     def _check_pieces(self, name: str, start: int, stop: int, file: OpenFile) -> None:
         seen = self._pieces.setdefault(name, set())
-        pieces = self._digests.pieces.of(name).covering(name, start, stop) or ()
+        pieces = self._digests.pieces.of(name).touching(name, start, stop)
         new = [piece for piece in pieces if piece.start not in seen]
         if not new:
             return

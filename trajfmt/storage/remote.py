@@ -188,10 +188,7 @@ class RemoteFiles(BundleFiles):
         self.keep_manifest()
 
         def settle(work: Callable[[], None]) -> None:
-            if opened:
-                self._settling.begin(name, opened[0], work)
-            else:
-                work()
+            self._settling.begin(name, opened[0], work)
 
         opened: list[OpenFile] = []
         keep = (RemoteError, KeyboardInterrupt)

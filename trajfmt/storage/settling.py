@@ -66,10 +66,9 @@ class Settling:
 
     def wait(self, name: str) -> None:
         """Wait until a file is durable, if it is not."""
-        if name in self:
-            thread, _ = self._files.get(name, (None, None))
-            if thread is not None:
-                thread.join()
+        found = self._files.get(name) if name in self else None
+        if found is not None:
+            found[0].join()
 
     def wait_for_all(self) -> None:
         """Wait until all files are durable."""

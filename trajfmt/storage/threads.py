@@ -48,9 +48,9 @@ def at_once(work: Sequence[Callable[[], object]], most: int) -> None:
                     errors.append(exc)
 
     threads = [threading.Thread(target=run, daemon=True) for _ in range(min(most, len(work)))]
-    for thread in threads:
-        thread.start()
     try:
+        for thread in threads:
+            thread.start()
         for thread in threads:
             thread.join()
     except BaseException:

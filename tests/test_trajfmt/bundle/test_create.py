@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -26,7 +27,9 @@ from trajfmt import (
     UnsafeError,
     UsageError,
 )
+from trajfmt.bundle.create import appended
 from trajfmt.bundle.validation import validate
+from trajfmt.storage.staging import Staging
 
 Array = NDArray[np.generic]
 Walk = Callable[..., Array]
@@ -264,3 +267,35 @@ def test_appends_through_a_link_meet_at_one_lock(tmp_path: Path) -> None:
     with trajfmt.append(tmp_path / "link.mct") as second:
         second.add(ArrayTrajectory(walk_of(9), LAYOUT))
     assert len(trajfmt.open(path, verify=True)) == 3
+
+
+def test_an_append_that_was_killed_at_its_end_is_found_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the same job alone: what it appended is counted, and what it left is removed."""
+    path = write_walks(tmp_path / "o.mct", 1, "convex")
+    assert appended(path, b"job") is None
+    with monkeypatch.context() as patch:
+        patch.setattr(Staging, "discard", Staging.release)  # as a kill leaves it
+        with trajfmt.append(path, job=b"job") as writer:
+            writer.add(ArrayTrajectory(walk_of(8), LAYOUT))
+    assert sorted(os.listdir(tmp_path)) == [".o.mct.partial", "o.mct"]
+    assert appended(path, b"other") is None
+    assert appended(path, b"job") == 2
+    assert os.listdir(tmp_path) == ["o.mct"]
+    assert appended(path, b"job") is None
+    assert len(trajfmt.open(path, verify=True)) == 2
+
+
+def test_the_job_of_an_append_belongs_to_the_bundle_as_it_was(tmp_path: Path) -> None:
+    """The manifest is a part of it, so that finished work is taken over for the same one only."""
+    path = write_walks(tmp_path / "o.mct", 1, "convex")
+    before = (path / "manifest.json").read_bytes()
+    writer = trajfmt.append(path, job=b"job words")
+    writer.add(ArrayTrajectory(walk_of(8), LAYOUT))
+    writer.release()
+    taken = trajfmt.append(path, job=b"job words")
+    assert len(taken.recover()) == 1
+    taken.release()
+    job = Staging.unfinished(path)
+    assert job == hashlib.sha256(before).hexdigest().encode() + b"-job words"

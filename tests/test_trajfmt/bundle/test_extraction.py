@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from safetensors.numpy import load_file
 import trajfmt
 from trajfmt import ExistsError, ParamLayout, TimestepError, TrajfmtError, UsageError
 from trajfmt.bundle.extraction import extract
+from trajfmt.errors import ReadError, WriteError
 
 Array = NDArray[np.generic]
 
@@ -132,3 +134,36 @@ def test_a_buffer_with_the_name_of_a_parameter_is_not_dropped(
     with trajfmt.open(tmp_path / "a.mtt") as bundle, told:
         extract(bundle, 0, 1, tmp_path / "x.safetensors")
     assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_error_of_the_output_is_not_called_one_of_the_bundle(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that is missing is named before anything is read; a disk that is full, with the output."""
+
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with trajfmt.open(path) as bundle:
+        with pytest.raises(UsageError, match=f"{tmp_path}/gone: no such folder; create it first"):
+            extract(bundle, 0, 1, tmp_path / "gone/x.safetensors")
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(WriteError, match=r"x\.safetensors: cannot be written: No space left on device"):
+            extract(bundle, 0, 1, tmp_path / "x.safetensors")
+    assert not list(tmp_path.glob("*.safetensors*")) + list(tmp_path.glob(".x*"))
+
+
+def test_a_read_error_of_the_disk_stays_what_it_is(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names the file of the bundle already, and is not wrapped again."""
+    with trajfmt.open(path) as bundle:
+        failed = ReadError.of(OSError(errno.EIO, "Input/output error"), path / "knots/00000.safetensors")
+
+        def fail(*_arguments: object) -> None:
+            raise failed
+
+        monkeypatch.setattr(type(bundle.files), "array", fail)
+        with pytest.raises(ReadError) as caught:
+            extract(bundle, 0, 1, tmp_path / "x.safetensors")
+    assert caught.value is failed

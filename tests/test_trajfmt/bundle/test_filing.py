@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 import trajfmt
 import trajfmt.bundle.create
 from tests.helpers.carried import Carrier, state, write
+from tests.helpers.folders import hashes
 from tests.helpers.sealing import edited
-from trajfmt import ArrayTrajectory, ParamLayout
+from tests.helpers.walks import LAYOUT, walk_of, write_walks
+from trajfmt import ArrayTrajectory, ExistsError, ParamLayout
 from trajfmt.bundle.validation import validate
 
 Walk = Callable[..., Any]
@@ -50,3 +52,19 @@ def test_append_to_a_bundle_whose_files_have_other_names(
     with trajfmt.append(path) as writer:
         writer.add(ArrayTrajectory(walk(layout, seed=1), layout))
     assert len(trajfmt.open(path, verify=True)) == 2
+
+
+@pytest.mark.parametrize("suffix", [".mct", ".mtt"])
+def test_publishing_again_uses_the_same_names(tmp_path: Path, suffix: str) -> None:
+    """A bundle whose destination was occupied is published when it is free, byte for byte as ever."""
+    encoding = "convex" if suffix == ".mct" else "full"
+    expected = write_walks(tmp_path / f"once{suffix}", 2, encoding)
+    writer = trajfmt.create(tmp_path / f"o{suffix}", LAYOUT, encoding=encoding)
+    for seed in range(2):
+        writer.add(ArrayTrajectory(walk_of(seed), LAYOUT))
+    (tmp_path / f"o{suffix}").mkdir()
+    with pytest.raises(ExistsError):
+        writer.publish()
+    (tmp_path / f"o{suffix}").rmdir()
+    writer.publish()
+    assert hashes(tmp_path / f"o{suffix}") == hashes(expected)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,3 +59,49 @@ def test_interrupted_work_is_taken_over_by_the_same_job_only(
     assert writer.recover() == []
     writer.discard()
     assert sorted(os.listdir(tmp_path)) == ["once", "out"]
+
+
+def _of_text(path: Path) -> None:
+    path.with_suffix(".json").write_bytes(b"[]\n" + hashlib.sha256(b"[]").hexdigest().encode())
+
+
+def _of_another(path: Path) -> None:
+    for name in (".json", ".safetensors"):
+        shutil.copy(path.with_name(f"00001{name}"), path.with_suffix(name))
+    data = bytearray(path.with_suffix(".safetensors").read_bytes())
+    data[-1] ^= 1
+    path.with_suffix(".safetensors").write_bytes(data)
+
+
+def _cut(path: Path) -> None:
+    os.truncate(path.with_suffix(".safetensors"), 20)
+
+
+def _weights_changed(path: Path) -> None:
+    data = bytearray((path.parents[1] / "bundle/theta/00000.h5").read_bytes())
+    data[-1] ^= 1
+    (path.parents[1] / "bundle/theta/00000.h5").write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", [_of_text, _of_another, _cut, _weights_changed])
+def test_a_record_that_cannot_be_trusted_is_written_again(
+    damage: Callable[[Path], None], layout: ParamLayout, walk: Walk, tmp_path: Path
+) -> None:
+    """Text of another kind, digests with a flipped bit, a file that is cut, other weights."""
+    thetas = [ArrayTrajectory(walk(layout, seed=seed), layout) for seed in range(2)]
+    writer = trajfmt.create(tmp_path / "out", layout, encoding="full", job=b"1")
+    for theta in thetas:
+        writer.add(theta)
+    writer.release()
+    record = tmp_path / ".out.partial/journal/00000"
+    assert record.with_suffix(".safetensors").is_file()
+    damage(record)
+    writer = trajfmt.create(tmp_path / "out", layout, encoding="full", job=b"1")
+    assert writer.recover() == []
+    for theta in thetas:
+        writer.add(theta)
+    writer.publish()
+    with trajfmt.create(tmp_path / "once", layout, encoding="full") as whole:
+        for theta in thetas:
+            whole.add(theta)
+    assert hashes(tmp_path / "out") == hashes(tmp_path / "once")

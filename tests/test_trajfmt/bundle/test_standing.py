@@ -110,3 +110,16 @@ def test_a_manifest_that_is_written_again_is_the_same_bundle(tmp_path: Path) -> 
         shutil.copytree(path, tmp_path / "b.mtt")
         _renamed(path, tmp_path / "b.mtt")
         np.testing.assert_array_equal(bundle[0].at(1), walk_of(0)[1])
+
+
+def test_a_bundle_whose_manifest_cannot_be_read_any_more_is_another(tmp_path: Path) -> None:
+    """Nothing, text of somebody else, or a folder in its place: files that were not open yet are refused."""
+    path = write_walks(tmp_path / "a.mtt", 2)
+    manifest = path / "manifest.json"
+    with trajfmt.open(path) as bundle:
+        bundle[0].at(1)
+        for change in (lambda: manifest.write_text("{}"), manifest.unlink, manifest.mkdir):
+            change()
+            with pytest.raises(SourceError, match="the bundle was replaced while it was open") as caught:
+                bundle[1].at(1)
+            assert (caught.value.reason, caught.value.path) == ("source_changed", str(path))

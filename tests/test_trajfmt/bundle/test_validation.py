@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 import trajfmt
 from tests.helpers.damage import KNOTS, TABLES, THETA, entry_of, patch_at, reasons_of, rewrite
 from trajfmt import FormatError, ParamLayout
+from trajfmt.bundle import validation
 from trajfmt.bundle.validation import validate
+from trajfmt.storage import holes
 
 Array = NDArray[np.generic]
 
@@ -280,3 +282,31 @@ def test_many_timesteps_that_are_not_finite_are_counted_to_a_hundred(
     assert len(problems) == 100
     name = layout.parameters[[o > 7 for o in layout.offsets].index(True) - 1].name
     assert [f"timestep {t}, parameter `{name}`" in str(p) for t, p in enumerate(problems, 20)] == [True] * 100
+
+
+def test_what_is_claimed_without_being_there_is_one_problem(
+    full: Path,
+    layout: ParamLayout,
+    write_bundle: Callable[..., Path],
+    walk: Callable[..., Array],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Very many missing files are not all listed, and holes are not hashed."""
+    other = write_bundle(layout, walk(layout), encoding="full", name="holes.mtt")
+    monkeypatch.setattr(validation, "_MOST_ABSENT", 2)
+    (full / "theta/00000.h5").unlink()
+    (problem,) = validate(full)
+    assert (problem.reason, problem.where) == ("file_missing", str(full / "theta/00000.h5"))
+    assert "like 1,000" not in problem.message
+    (full / "pieces/00000.safetensors").unlink()
+    problems = validate(full)
+    assert {(problem.reason, problem.where) for problem in problems} == {
+        ("file_missing", str(full / name)) for name in ("theta/00000.h5", "pieces/00000.safetensors")
+    }
+    assert all("like 1,000 files of this bundle or more" in problem.message for problem in problems)
+
+    monkeypatch.setattr(holes, "LEAST", 0)
+    monkeypatch.setattr(holes, "_stored", lambda _: 1)
+    (problem,) = validate(other)
+    assert (problem.reason, problem.where) == ("size_overflow", str(other))
+    assert "must not consist of holes" in problem.message

@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from trajfmt import Model, Preprocessing, UsageError
@@ -295,3 +296,25 @@ def test_paths_tell_dataset_and_preprocessing(
     facts = facts_of_path(Path("/data") / path)
     assert (facts.dataset, facts.preprocessing) == (dataset, preprocessing)
     assert (facts.model is not None) == ("ConvNet" in path or "ResNet18" in path)
+
+
+def test_settle_refuses_unknown_names_and_norms_without_channels() -> None:
+    """A norm of all pixels has other shapes than one weight per channel, which the shapes leave open."""
+    found = recognise(CONV)
+    assert found is not None
+    with pytest.raises(UsageError, match="unknown model 'ConvNetD3Q'; known are ConvNet, "):
+        settle(found[0], "ConvNetD3Q")
+    open_norm = msgspec.structs.replace(found[0], norm=None)
+    assert settle(open_norm, {"norm": "batch"}).norm == "batch"
+    for norm in ("layer", "none"):
+        with pytest.raises(
+            UsageError, match=f"implies norm {norm}, but the shapes imply one weight per channel"
+        ):
+            settle(open_norm, {"norm": norm})
+
+
+def test_a_subset_may_lie_in_a_folder_of_any_name() -> None:
+    """The name of the model is believed all the same."""
+    facts = facts_of_path(Path("/data/mine/imagenette/128/ConvNetD5"))
+    assert (facts.dataset, facts.preprocessing) == (None, None)
+    assert facts.model == named("ConvNetD5")

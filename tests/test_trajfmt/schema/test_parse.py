@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.helpers.manifests import CONVEX, FULL, canonical, refusal, with_value
 from tests.helpers.sealing import with_checksum
 from trajfmt import CorruptError, FormatError, NotABundleError, UnsafeError
+from trajfmt.schema import parse as module
 from trajfmt.schema.manifest import MAX_BYTES, encode
 from trajfmt.schema.parse import check_writable, parse
 
@@ -273,3 +274,11 @@ def test_parse_and_corrupt_error_carry_the_path() -> None:
     """The error says which file, with control characters escaped."""
     with pytest.raises(CorruptError, match=r"^a\\x1b/manifest.json: "):
         parse(b"{", path="a\x1b/manifest.json")
+
+
+def test_a_write_feature_that_is_known_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two, the one that is not known is named."""
+    manifest = parse(canonical(CONVEX | {"requires_write": ["index.v2", "known.v1"]}))
+    monkeypatch.setattr(module, "WRITE_FEATURES", frozenset({"index.v2"}))
+    with pytest.raises(NotABundleError, match=r"'known\.v1'"):
+        check_writable(manifest)

@@ -12,9 +12,10 @@ import pytest
 
 from tests.helpers.serving import Server, served
 from trajfmt import CorruptError
-from trajfmt.storage import retries
+from trajfmt.storage import arrivals, retries
 from trajfmt.storage.address import Address
 from trajfmt.storage.arrivals import receive
+from trajfmt.storage.causes import ChangedError
 
 pytest.importorskip("fsspec")
 pytest.importorskip("aiohttp")
@@ -78,3 +79,31 @@ def test_damage_is_damage_once(server: Server) -> None:
         _received(server)
     assert caught.value.reason == "hash_mismatch"
     assert server.asked == ["file"]
+
+
+def test_a_file_that_changes_all_the_time_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a few tries, of which nothing is kept."""
+    tried: list[int] = []
+
+    def changing(_fd: int, _address: Address, _name: str, _size: int, held: int) -> str:
+        tried.append(held)
+        raise ChangedError("it changed")
+
+    monkeypatch.setattr(arrivals, "_receive_rest", changing)
+    (tmp_path / "x").write_bytes(b"begun")
+    fd = os.open(tmp_path / "x", os.O_RDWR)
+    with pytest.raises(CorruptError, match="the file is damaged"):
+        receive(fd, tmp_path, Address("http://127.0.0.1:9"), "file", 10, HASH)
+    os.close(fd)
+    assert tried == [5, *[0] * (arrivals._TRIES - 1)]
+    assert (tmp_path / "x").read_bytes() == b""
+
+
+def test_a_file_that_is_shorter_than_the_manifest_says(server: Server) -> None:
+    """Its size is named, not its hash."""
+    server.body["file"] = DATA[:1000]
+    with pytest.raises(CorruptError, match=f"must have {len(DATA)} bytes, got 1000") as caught:
+        _received(server)
+    assert caught.value.reason == "file_size_mismatch"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 import trajfmt
 from trajfmt import ParamLayout
+from trajfmt.storage import checked
 
 LAYOUT = ParamLayout.of([("w", (5, 1000)), ("b", (7,))])
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -74,3 +76,25 @@ def test_a_sound_bundle_reads_as_ever(write_bundle: Callable[..., Path], walk: C
         assert np.array_equal(found, theta)
         (path / "pieces/00000.safetensors").unlink()
         assert np.array_equal(opened[0].at(3), theta[3])
+
+
+def test_a_file_without_pieces_is_hashed_once(
+    write_bundle: Callable[..., Path], walk: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In each process, also after pickling."""
+    path = write_bundle(LAYOUT, walk(LAYOUT))
+    hashed: list[str] = []
+    real = checked.verify_file
+
+    def count(file: Any, *arguments: Any) -> None:
+        hashed.append(Path(file.where).name)
+        real(file, *arguments)
+
+    monkeypatch.setattr(checked, "verify_file", count)
+    with trajfmt.open(path, verify="read", backend="pread") as opened:
+        expected = opened[0].at(1.5).tobytes()
+        assert opened[0].at(1.5).tobytes() == expected
+        assert hashed == ["00000.h5"]
+        with pickle.loads(pickle.dumps(opened)) as copied:
+            assert copied[0].at(1.5).tobytes() == expected
+    assert hashed == ["00000.h5"] * 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import pickle
@@ -11,7 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import trajfmt
+from tests.helpers import faults
+from tests.helpers.damage import patch_at
+from tests.helpers.walks import walk_of, write_walks
 from trajfmt import CorruptError, UnsafeError, UsageError
+from trajfmt.errors import ReadError
 from trajfmt.storage.files import BundleFiles, sha256_file
 
 F4 = np.dtype("<f4")
@@ -151,3 +157,35 @@ def test_unknown_backend_is_a_usage_error(tmp_path: Path) -> None:
     """Only mmap and pread exist."""
     with pytest.raises(UsageError, match="backend"):
         BundleFiles(tmp_path, {}, backend="http")  # type: ignore[arg-type]
+
+
+def test_a_private_map_is_compared_and_stays_private(tmp_path: Path) -> None:
+    """Changes never reach the file, and the bytes are compared with their hash first."""
+    path = write_walks(tmp_path / "a.mtt", 1)
+    name = "theta/00000.h5"
+    before = (path / name).read_bytes()
+    with trajfmt.open(path, verify="read") as bundle:
+        mapped = bundle.files.private_map(name, 0, len(before))
+        assert mapped is not None
+        assert bytes(mapped) == before
+        mapped[0:4] = b"mine"
+        assert (path / name).read_bytes() == before
+        mapped.close()
+    offset = trajfmt.open(path).manifest.trajectories[0].data
+    patch_at(path / name, offset, bytes([before[offset] ^ 1]))
+    with trajfmt.open(path, verify="read") as bundle, pytest.raises(trajfmt.CorruptError, match="sha256"):
+        bundle.files.private_map(name, 0, len(before))
+
+
+def test_too_many_open_files_are_an_error_of_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A map needs a descriptor: the file is named, and nothing is called damaged."""
+    path = write_walks(tmp_path / "a.mtt", 1)
+    for number in (errno.EMFILE, errno.ENFILE):
+        with monkeypatch.context() as patch, trajfmt.open(path) as bundle:
+            faults.no_maps(patch, number, tmp_path)
+            with pytest.raises(ReadError, match=rf"00000\.h5: cannot be read: {os.strerror(number)}"):
+                bundle[0].at(0)
+    with monkeypatch.context() as patch, trajfmt.open(path) as bundle:
+        faults.no_maps(patch, errno.ENODEV, tmp_path)
+        assert bundle[0].at(0).tobytes() == walk_of(0)[0].tobytes()
+        assert bundle.files.private_map("theta/00000.h5", 0, 100) is None

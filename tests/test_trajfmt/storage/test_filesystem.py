@@ -142,3 +142,11 @@ def test_libraries_below_python_lack_the_calls_too(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("FileSystemWarning: ") == 2
     assert validate(tmp_path / "a.mtt") == []
+
+
+def test_without_a_probe_the_owner_is_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder that cannot be written, nothing tells how users are mapped; a probe leaves nothing."""
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    assert filesystem.our_uid(tmp_path) == os.lstat(tmp_path).st_uid
+    assert list(tmp_path.iterdir()) == []
+    assert filesystem.our_uid(tmp_path / "gone") == 12345

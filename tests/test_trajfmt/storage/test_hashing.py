@@ -15,6 +15,7 @@ from trajfmt.storage.opened import OpenFile
 
 DATA = np.random.default_rng(0).bytes(10_000)
 PIECES = [Piece(0, 0, 1), Piece(1, 1, 1), Piece(2, 7, 4000), Piece(3, 4000, 4001), Piece(4, 9000, 10_000)]
+PIECES += [Piece(5, 10_000, 10_000)]
 DIGESTS = [hashlib.sha256(DATA[piece.start : piece.stop]).digest() for piece in PIECES]
 
 

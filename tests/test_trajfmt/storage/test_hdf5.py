@@ -18,6 +18,7 @@ import trajfmt
 from tests.helpers.damage import TABLES, THETA, entry_of, patch_at, reasons_of, rewrite
 from trajfmt.bundle.validation import validate
 from trajfmt.errors import ReadError
+from trajfmt.storage import hdf5
 
 SECRET = np.full((6, 9), 1234.5, "<f4")
 
@@ -283,3 +284,18 @@ def test_lock_of_another_program_is_no_damage(full: Path) -> None:
     assert validate(full) == []
     for file in files:
         file.close()
+
+
+def test_very_many_superfluous_objects_are_counted_to_a_few(
+    full: Path, edit_manifest: Callable[..., None]
+) -> None:
+    """And what is missing is then not looked for."""
+
+    def fill(file: h5py.File) -> None:
+        for number in range(hdf5._ODD + 5):
+            file[f"a{number:03d}"] = 0
+
+    rewrite(full, edit_manifest, fill)
+    problems = validate(full)
+    assert len([each for each in problems if "is not in the manifest" in each.message]) == hdf5._ODD
+    assert not any("is missing" in each.message for each in problems)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trajfmt.errors import ReadError, SourceError
+from trajfmt.errors import CorruptError, ReadError, SourceError
 from trajfmt.storage.inputs import InputFile
 
 VALUES = np.arange(1000, dtype="<f4")
@@ -172,3 +172,13 @@ def test_bundle_that_is_truncated_while_it_is_read(tmp_path: Path, kind: str) ->
     assert "file_size_mismatch" in done.stderr or "source_changed" in done.stderr
     assert not (tmp_path / "out.mct").exists()
     assert not (tmp_path / "w.safetensors").exists()
+
+
+def test_the_length_of_a_file_is_its_bytes(tmp_path: Path) -> None:
+    """Reads beyond it bring what there is."""
+    (tmp_path / "x").write_bytes(b"0123456789")
+    file = InputFile(tmp_path / "x", least=10)
+    assert len(file) == 10
+    assert (file.read(7, 100), file.read(10, 1), file.read(99, 1)) == (b"789", b"", b"")
+    with pytest.raises(CorruptError, match="must have 11 bytes or more, has 10"):
+        InputFile(tmp_path / "x", least=11)

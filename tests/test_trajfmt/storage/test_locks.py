@@ -5,14 +5,17 @@ from __future__ import annotations
 import errno
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.helpers import faults
 from trajfmt.errors import FileSystemWarning
+from trajfmt.storage import locks
 from trajfmt.storage.locks import BusyError, Lock, has_locks
 
 
@@ -113,3 +116,76 @@ def test_only_two_errors_mean_another_process(
             faults.no_locks(patch, other, tmp_path)
             assert not has_locks(fd)
     os.close(fd)
+
+
+@pytest.mark.usefixtures("lacking")
+@pytest.mark.filterwarnings("ignore::trajfmt.errors.FileSystemWarning")
+def test_the_file_of_a_process_that_took_over_stays(tmp_path: Path) -> None:
+    """Releasing removes its own file only, and releasing twice is no error."""
+    first = take(tmp_path)
+    (tmp_path / "owner").write_bytes(b"another")
+    first.release()
+    first.release()
+    assert (tmp_path / "owner").read_bytes() == b"another"
+
+
+def _left(folder: Path) -> bytes:
+    """Leave the file of a process that has ended."""
+    code = (
+        "import fcntl, os, sys, warnings; from pathlib import Path; from trajfmt.storage.locks import Lock\n"
+        "def refuse(*_): raise OSError(37, 'No locks available')\n"
+        "fcntl.flock = refuse; warnings.simplefilter('ignore'); folder = Path(sys.argv[1])\n"
+        "Lock(os.open(folder, os.O_RDONLY), folder / 'owner', folder); os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(folder)], check=True)
+    return (folder / "owner").read_bytes()
+
+
+@pytest.mark.parametrize("moment", ["before reading", "before renaming"])
+def test_two_processes_that_take_over_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """The file that one of them has removed is no error for the other."""
+    _left(tmp_path)
+    name = "read_bytes" if moment == "before reading" else "rename"
+    owner: Any = Path if moment == "before reading" else os
+    real = getattr(owner, name)
+
+    def gone(path: Path, *arguments: Path) -> Any:
+        (tmp_path / "owner").unlink(missing_ok=True)
+        return real(path, *arguments)
+
+    monkeypatch.setattr(owner, name, gone)
+    take(tmp_path).release()
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_another_process_has_just_made_is_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between reading the old one and moving it aside: the lock is that process's."""
+    _left(tmp_path)
+    real = os.rename
+
+    def replaced(source: Path, target: Path) -> None:
+        if Path(source).name == "owner":
+            source.write_bytes(b"new")
+        real(source, target)
+
+    monkeypatch.setattr(os, "rename", replaced)
+    with pytest.raises(BusyError):
+        take(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"owner": b"new"}
+
+
+def test_a_machine_without_namespaces_has_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Containers of one machine differ where the system tells them apart."""
+    name = socket.gethostname()
+    assert locks._machine() == f"{name} {os.readlink('/proc/self/ns/pid')}"
+
+    def refuse(_: str) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(os, "readlink", refuse)
+    assert locks._machine() == name

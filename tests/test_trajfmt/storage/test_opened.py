@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from trajfmt.errors import CorruptError, UnsafeError
-from trajfmt.storage.opened import OpenFile, open_regular
+from tests.helpers import faults
+from trajfmt.errors import CorruptError, ReadError, SourceError, UnsafeError
+from trajfmt.storage.opened import OpenFile, open_regular, sha256_of
 
 
 def _descriptors() -> int:
@@ -64,3 +67,45 @@ def test_an_error_of_closing_is_no_error(tmp_path: Path, monkeypatch: pytest.Mon
     dropped = OpenFile(tmp_path / "file")
     del dropped
     assert lost == []
+
+
+def test_errors_of_reading_say_nothing_about_the_contents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever the operating system reports them, they are errors of reading and name the file."""
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    out = np.empty(7, np.uint8)
+    with OpenFile(path) as file:
+        faults.no_reads(monkeypatch, errno.EIO, tmp_path)
+        for read in (lambda: file.read(0, 7), lambda: file.fill(out, 0), lambda: sha256_of(file)):
+            with pytest.raises(ReadError, match=f"{path}: cannot be read: Input/output error"):
+                read()
+    monkeypatch.undo()
+
+    def refused(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(ReadError, match=f"{path}: cannot be read: Permission denied"):
+        open_regular(path)
+
+
+def test_reads_that_bring_less_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system call may return a part; one that returns nothing means that the file has become shorter."""
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    pread, preadv = os.pread, os.preadv
+    monkeypatch.setattr(os, "pread", lambda fd, count, offset: pread(fd, min(count, 3), offset))
+    monkeypatch.setattr(os, "preadv", lambda fd, parts, at: preadv(fd, [memoryview(parts[0])[:2]], at))
+    out = np.zeros(9, np.uint8)
+    with OpenFile(path) as file:
+        assert file.read(1, 8) == b"12345678"
+        assert file.read(7, 3) == b"789"
+        file.fill(out, 1)
+        assert out.tobytes() == b"123456789"
+        assert sha256_of(file) == hashlib.sha256(b"0123456789").hexdigest()
+        for read in (lambda: file.read(5, 6), lambda: file.fill(out, 2)):
+            with pytest.raises(SourceError, match="changed while it was read") as caught:
+                read()
+            assert caught.value.reason == "source_changed"

@@ -22,8 +22,8 @@ from tests.helpers.serving import Server
 from trajfmt import ParamLayout
 from trajfmt.bundle.extraction import extract
 from trajfmt.bundle.validation import validate
-from trajfmt.schema.pieces import Pieces
-from trajfmt.storage import retries
+from trajfmt.schema.pieces import Piece, Pieces
+from trajfmt.storage import parts, retries
 
 pytest.importorskip("fsspec")
 pytest.importorskip("aiohttp")
@@ -380,3 +380,77 @@ def test_a_pickled_bundle_reads_parts(server: Server, make: Callable[[str], Path
         if child == 0:
             os._exit(0 if there[0].knot(2).tobytes() == here[0].knot(2).tobytes() else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_parts_of_another_user_are_read_and_the_rest_is_fetched_whole(
+    server: Server, make: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """His file of parts cannot be written."""
+    path = make("none")
+    with trajfmt.open(f"{server.url}/{path.name}") as there:
+        expected = there[0].knot(1).tobytes()
+    real = os.open
+
+    def refuse(name: Any, flags: int, *arguments: Any, **named: Any) -> int:
+        if str(name).endswith(".parts") and flags & os.O_RDWR:
+            raise PermissionError(13, "Permission denied")
+        return real(name, flags, *arguments, **named)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with trajfmt.open(path) as here, trajfmt.open(f"{server.url}/{path.name}") as there:
+        server.asked.clear()
+        assert there[0].knot(1).tobytes() == expected
+        assert server.asked == []
+        assert there[0].knot(3).tobytes() == here[0].knot(3).tobytes()
+        assert server.asked == [f"{path.name}/theta/00000.h5"]
+        assert server.sent[f"{path.name}/theta/00000.h5"] >= (path / "theta/00000.h5").stat().st_size
+
+
+def test_a_forked_child_opens_its_own_files_of_parts(server: Server, make: Callable[[str], Path]) -> None:
+    """A thread of the parent may hold a lock of the old ones for ever."""
+    path = make("none")
+    with trajfmt.open(path) as here, trajfmt.open(f"{server.url}/{path.name}") as there:
+        there[0].knot(1)
+        kept = there.files._parts  # type: ignore[attr-defined]
+        (held,) = (file for name, file in kept._open.items() if "theta" in name)
+        expected = here[0].knot(2).tobytes()
+        with held.busy:
+            child = os.fork()
+            if child == 0:
+                os._exit(0 if there[0].knot(2).tobytes() == expected else 1)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert kept._sparse("theta/00000.h5") is held
+
+
+def test_weights_of_a_range_between_knots_take_its_pieces(
+    server: Server, make: Callable[[str], Path]
+) -> None:
+    """The layers before and after the range are not fetched."""
+    path = make("convex")
+    start, stop = LAYOUT.offsets[1:3]
+    with trajfmt.open(path) as here, trajfmt.open(f"{server.url}/{path.name}") as there:
+        there[0].prepare(2.5, start, stop)
+        asked, sent = len(server.asked), server.sent[f"{path.name}/knots/00000.safetensors"]
+        pieces = there.manifest.trajectories[0].pieces
+        assert pieces is not None
+        assert sent <= 2 * (4 * (stop - start) + 2 * (pieces.size or 0))
+        assert there[0].pieces(2.5, start, stop).tobytes() == here[0].pieces(2.5, start, stop).tobytes()
+        assert len(server.asked) == asked
+
+
+def test_pieces_that_lie_far_apart_are_asked_for_one_by_one() -> None:
+    """Gaps are fetched, too, as long as they are a small part of all: the smallest ones."""
+
+    def wanted(*starts: int) -> list[Any]:
+        return [(Piece(n, start, start + 100), b"") for n, start in enumerate(starts)]
+
+    def runs(*starts: int) -> list[list[int]]:
+        return [[piece.start for piece, _ in run] for run in parts._runs(wanted(*starts))]
+
+    assert runs(0, 100, 200) == [[0, 100, 200]]
+    allowed = 400 // parts._WASTE
+    assert runs(0, 100, 200, 300 + allowed) == [[0, 100, 200, 300 + allowed]]
+    assert runs(0, 100, 200, 301 + allowed) == [[0, 100, 200], [301 + allowed]]
+    near = 100 + allowed // 2
+    assert runs(0, near, 10_000, 10_100) == [[0, near], [10_000, 10_100]]
+    assert runs(0, 10_000, 20_000, 20_100) == [[0], [10_000], [20_000, 20_100]]

@@ -115,3 +115,32 @@ def test_an_append_that_was_killed_at_its_end_is_recognised(tmp_path: Path) -> N
     (bundle / "manifest.json").write_bytes(manifest + b" ")
     assert not publishing.complete(bundle, b"-job")
     assert Staging.unfinished(bundle) == b"old-job"
+
+
+def test_names_of_a_folder() -> None:
+    """In order; of one that is not there, none."""
+    assert publishing.names(Path(__file__).parent)[:2] == sorted(os.listdir(Path(__file__).parent))[:2]
+    assert publishing.names(Path(__file__).parent / "gone") == []
+
+
+def test_append_that_could_not_write_its_manifest_leaves_the_old_one_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was not replaced, so that nothing is written a second time to a disk that fails."""
+    bundle = write_walks(tmp_path / "o.mct", 1, "convex")
+    before = (bundle / "manifest.json").read_bytes()
+    staging = Staging(bundle, b"job")
+    real, written = publishing.write_file, []
+
+    def fail(path: Path, *data: bytes) -> None:
+        written.append(path.name)
+        if path.name == "manifest.json":
+            raise OSError(28, "No space left on device")
+        real(path, *data)
+
+    monkeypatch.setattr(publishing, "write_file", fail)
+    with pytest.raises(OSError, match="No space left"):
+        staging.publish_into(b"another")
+    assert written == [publishing.NOTE, "manifest.json"]
+    assert (bundle / "manifest.json").read_bytes() == before
+    staging.discard()

@@ -26,7 +26,7 @@ from tests.helpers.serving import Server
 from trajfmt import ArrayTrajectory, ParamLayout
 from trajfmt.bundle.report import summarize
 from trajfmt.bundle.validation import validate
-from trajfmt.storage import arrivals, transfer
+from trajfmt.storage import arrivals, remote, transfer
 
 fsspec = pytest.importorskip("fsspec")
 pytest.importorskip("aiohttp")
@@ -738,3 +738,50 @@ def test_converting_from_an_address(
         assert (
             tmp_path / "there.mct" / file.relative_to(tmp_path / "here.mct")
         ).read_bytes() == file.read_bytes()
+
+
+def test_without_a_home_the_variable_is_named(there: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is nowhere to keep what is fetched."""
+    monkeypatch.setattr(remote, "cache_folder", lambda: None)
+    with pytest.raises(trajfmt.RemoteError, match="there is no home folder for the cache; set TRAJFMT_CACHE"):
+        trajfmt.open(there)
+
+
+def test_bytes_outside_of_all_pieces_take_the_whole_file(server: Server, there: str, bundle: Path) -> None:
+    """A header has no digest of its own, but the file has a hash."""
+    name = "knots/00000.safetensors"
+    with trajfmt.open(there) as opened:
+        assert opened.files.read(name, 0, 100) == (bundle / name).read_bytes()[:100]
+        assert server.sent[f"out.mct/{name}"] == (bundle / name).stat().st_size
+
+
+def test_a_file_that_another_process_has_just_fetched(
+    server: Server, there: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is there when its lock is free, and is not fetched again."""
+    name = "knots/00000.safetensors"
+    with trajfmt.open(there) as opened:
+        files = opened.files
+        files.path(name)
+        server.asked.clear()
+        monkeypatch.setattr(type(files), "is_here", lambda *_: False)
+        assert files.path(name).is_file()
+        assert server.asked == []
+
+
+@pytest.mark.parametrize("pieces", [True, False])
+def test_verifying_fetches_again_what_is_damaged_here(
+    server: Server, there: str, bundle: Path, pieces: bool
+) -> None:
+    """And reports what is damaged there, once."""
+    name, bad = "knots/00000.safetensors", "knots/00001.safetensors"
+    server.body[f"out.mct/{bad}"] = bytes((bundle / bad).stat().st_size)
+    with trajfmt.open(there) as opened:
+        kept = opened.files.path(name)
+        data = bytearray(kept.read_bytes())
+        data[-1] ^= 1
+        kept.write_bytes(data)
+        hashes = {entry.path: entry.sha256 for entry in opened.manifest.files}
+        problems = opened.files.verify(hashes, pieces=pieces)
+        assert [(path, problem.reason) for path, problem in problems.items()] == [(bad, "hash_mismatch")]
+        assert kept.read_bytes() == (bundle / name).read_bytes()

@@ -12,7 +12,7 @@ from tests.helpers.serving import Server, served
 from trajfmt import RemoteError
 from trajfmt.storage import retries
 from trajfmt.storage.address import Address
-from trajfmt.storage.causes import ChangedError, NoRangesError
+from trajfmt.storage.causes import BrokenError, ChangedError, NoRangesError
 from trajfmt.storage.retries import resumed
 
 pytest.importorskip("fsspec")
@@ -104,3 +104,19 @@ def test_a_file_that_stays_the_same_is_resumed_with_its_tag(server: Server) -> N
     server.breaking = 1
     assert b"".join(resumed(Address(server.url), "file", len(DATA))) == DATA
     assert server.sent["file"] < len(DATA) + 2**20
+
+
+def test_a_connection_that_breaks_after_the_last_byte_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Everything has arrived, and nothing is asked for again."""
+    asked: list[int] = []
+
+    def stream(_address: Address, _name: str, count: int, **_: object) -> Iterator[bytes]:
+        asked.append(count)
+        yield b"x" * count
+        raise BrokenError("broken")
+
+    monkeypatch.setattr(retries.transfer, "stream", stream)
+    assert b"".join(resumed(Address("http://127.0.0.1:9"), "file", 10, start=3)) == b"x" * 7
+    assert asked == [7]

@@ -61,3 +61,20 @@ def test_a_forked_child_waits_for_nothing(tmp_path: Path) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     gate.set()
     settling.wait_for_all()
+
+
+def test_a_forked_child_can_make_files_durable_itself(tmp_path: Path) -> None:
+    """With threads of its own, while the parent's file still waits."""
+    (tmp_path / "partial").write_bytes(b"data")
+    settling, gate = Settling(), threading.Event()
+    settling.begin("name", OpenFile(tmp_path / "partial"), lambda: gate.wait(20) and None)
+    child = os.fork()
+    if child == 0:
+        made = tmp_path / "made"
+        settling.begin("other", OpenFile(tmp_path / "partial"), made.touch)
+        settling.wait_for_all()
+        os._exit(0 if made.exists() and "other" not in settling and "name" not in settling else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert "name" in settling
+    gate.set()
+    settling.wait_for_all()

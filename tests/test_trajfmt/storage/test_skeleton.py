@@ -14,6 +14,9 @@ import h5py
 import numpy as np
 import pytest
 
+from tests.helpers.folders import hashes
+from tests.helpers.walks import write_walks
+from trajfmt.storage import skeleton as module
 from trajfmt.storage.skeleton import Skeleton, skeleton
 
 ARRAYS = [np.random.default_rng(n).random((9 + n % 3, 1 + n % 40)) for n in range(120)]
@@ -144,3 +147,31 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
             written.spill(dataset.id.get_offset(), data.data)
         assert os.fstat(written._memory).st_blocks * 512 < 300_000
     assert (tmp_path / "a.h5").stat().st_size > 32_000_000
+
+
+def test_a_limit_of_file_sizes_is_met_before_libhdf5_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exactly what the limit leaves beside libhdf5's own bytes may be written."""
+    with module.skeleton(tmp_path / "x.h5", threshold=512, interval=64) as written:
+        written.file["a"] = 1
+        room = 10_000
+        monkeypatch.setattr(module.resource, "getrlimit", lambda _: (room + module._SLACK, -1))
+        written.require(room)
+        with pytest.raises(OSError, match="File too large") as caught:
+            written.require(room + 1)
+        assert caught.value.errno == errno.EFBIG
+        written.spill(5_000, b"x" * 1_000)
+        written.require(room - 6_000)
+        with pytest.raises(OSError, match="File too large"):
+            written.require(room - 5_999)
+        monkeypatch.undo()
+
+
+def test_without_files_in_memory_the_bytes_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A temporary file takes their place."""
+    one = write_walks(tmp_path / "one.mtt", 1)
+    monkeypatch.delattr(os, "memfd_create")
+    assert hashes(write_walks(tmp_path / "two.mtt", 1)) == hashes(one)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,3 +58,24 @@ def test_a_lock_tells_that_the_file_was_removed(tmp_path: Path) -> None:
     (tmp_path / "x").unlink()
     with file.locked() as here:
         assert not here
+
+
+def test_the_file_of_another_user_is_read_and_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pieces are verified as ever; nothing is added, not even its size."""
+    SparseFile(tmp_path / "x", 4096).write(DATA[:1024], WANTED[0][0])
+    os.truncate(tmp_path / "x", 2000)
+    real = os.open
+
+    def refuse(path: Any, flags: int, *arguments: Any) -> int:
+        if flags & os.O_RDWR:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path, flags, *arguments)
+
+    monkeypatch.setattr(os, "open", refuse)
+    file = SparseFile(tmp_path / "x", 4096)
+    assert not file.writable
+    assert file.missing(WANTED) == WANTED[1:]
+    assert file.read(0, 1024) == DATA[:1024]
+    assert (tmp_path / "x").stat().st_size == 2000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -221,3 +222,68 @@ def test_an_interruption_after_publishing_is_none(tmp_path: Path, monkeypatch: p
         staging.publish()
     assert (tmp_path / "out.mct" / "file").read_text() == "content"
     staging.discard()
+
+
+def test_a_folder_that_another_process_removes_meanwhile_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it is looked at, and before the lock in it is opened."""
+    real, left = {"lstat": os.lstat, "open": os.open}, {"lstat": 1, "open": 1}
+
+    def vanishing(name: str) -> Any:
+        def call(path: Any, *arguments: Any, **named: Any) -> Any:
+            if str(path).startswith(str(tmp_path / ".o.mct.partial")) and left[name]:
+                left[name] -= 1
+                shutil.rmtree(tmp_path / ".o.mct.partial")
+            return real[name](path, *arguments, **named)
+
+        return call
+
+    for name in real:
+        monkeypatch.setattr(os, name, vanishing(name))
+    staging = Staging(tmp_path / "o.mct", b"1")
+    monkeypatch.undo()
+    assert left == {"lstat": 0, "open": 0}
+    assert (staging.root / "job").read_bytes() == b"1"
+    staging.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [("mkdir", "cannot create files here: Read-only file system"), ("open", "cannot be locked: Read-only")],
+)
+def test_a_folder_that_cannot_be_made_or_locked_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, words: str
+) -> None:
+    """It names the place."""
+    real = getattr(os, call)
+
+    def refuse(path: Any, *arguments: Any, **named: Any) -> Any:
+        if ".o.mct.partial" in str(path):
+            raise OSError(errno.EROFS, "Read-only file system")
+        return real(path, *arguments, **named)
+
+    monkeypatch.setattr(os, call, refuse)
+    with pytest.raises(WriteError, match=f"^{tmp_path}.*: {words}"):
+        Staging(tmp_path / "o.mct", b"1")
+
+
+def test_an_unreadable_journal_is_not_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the work in it would be thrown away; releasing twice is no error."""
+    staging = Staging(tmp_path / "o.mct", b"1")
+    assert staging.empty
+    staging.record("00000", b"{}")
+    assert not staging.empty
+    real = os.listdir
+
+    def refuse(path: Any) -> list[str]:
+        if Path(path).name == "journal":
+            raise OSError(errno.EIO, "Input/output error")
+        return real(path)
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    assert not staging.empty
+    monkeypatch.undo()
+    staging.release()
+    staging.release()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from functools import partial
 
@@ -49,3 +51,34 @@ def test_a_single_piece_of_work_stays_in_its_thread() -> None:
     found: list[threading.Thread] = []
     at_once([lambda: found.append(threading.current_thread())], 8)
     assert found == [threading.current_thread()]
+
+
+def test_an_interruption_begins_nothing_new() -> None:
+    """Ctrl-C ends the wait; what runs then is finished, and no further piece of work is begun."""
+    begun: list[int] = []
+    caught = threading.Event()
+
+    def work(number: int) -> None:
+        begun.append(number)
+        if number == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        caught.wait(20)
+
+    before = set(threading.enumerate())
+    with pytest.raises(KeyboardInterrupt):
+        at_once([partial(work, number) for number in range(9)], 2)
+    caught.set()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(20)
+    assert sorted(begun) in ([0], [0, 1])
+
+
+def test_processors_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system does not tell, all of them; one at least."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 4, 7})
+    assert cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 12)
+    assert cores() == 12
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert cores() == 1

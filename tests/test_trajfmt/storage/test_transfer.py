@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import io
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.helpers.serving import Server, served
-from trajfmt.errors import RemoteError, UsageError
+from trajfmt.errors import MissingDependencyError, RemoteError, UsageError
+from trajfmt.storage import connections, transfer
 from trajfmt.storage.address import Address, located
 from trajfmt.storage.causes import NoRangesError, NothingThereError, TooLongError
+from trajfmt.storage.connections import ending
 from trajfmt.storage.transfer import exists, stream
 
 fsspec = pytest.importorskip("fsspec")
@@ -187,3 +191,54 @@ def test_a_least_rate_that_is_none(folder: Address, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("TRAJFMT_MIN_RATE", text)
     with pytest.raises(UsageError, match="TRAJFMT_MIN_RATE is"):
         list(stream(folder, "file", 10))
+
+
+def test_a_part_from_a_backend_that_fetches_just_that(
+    folder: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In blocks, each of which is one request for its bytes."""
+    memory = fsspec.get_filesystem_class("memory")
+    monkeypatch.setattr(memory, "async_impl", True)
+    asked: list[tuple[int, int]] = []
+    real = memory.cat_file
+
+    def cat(self: object, path: str, start: int, end: int) -> bytes:
+        asked.append((start, end))
+        return real(self, path, start, end)
+
+    monkeypatch.setattr(memory, "cat_file", cat)
+    content = bytes(range(250)) * 20_000
+    for start, count in ((7, 10), (100, transfer._BLOCK), (3, 2 * transfer._BLOCK + 5)):
+        asked.clear()
+        pieces = list(stream(folder, "file", count, start=start, part=True))
+        assert b"".join(pieces) == content[start : start + count]
+        assert asked[0][0] == start
+        assert asked[-1][1] == start + count
+        assert len(asked) == -(-count // transfer._BLOCK)
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [("fsspec.core", "an address needs fsspec"), ("aiohttp", "web addresses need aiohttp")],
+)
+def test_a_missing_package_is_named(missing: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the command that installs it."""
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(MissingDependencyError, match=rf"{words}.*pip install 'trajfmt\[remote\]'"):
+        list(stream(Address("http://127.0.0.1:9"), "file", 1))
+
+
+@pytest.mark.parametrize("web", [True, False])
+def test_an_interruption_waits_for_no_connection(web: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor do the connections that are still open say anything; any other end waits."""
+    silenced: list[object] = []
+    waited: list[object] = []
+    loop = SimpleNamespace(set_exception_handler=silenced.append)
+    monkeypatch.setattr(connections, "_settle", waited.append)
+    for error in (KeyboardInterrupt, SystemExit):
+        with pytest.raises(error), ending(SimpleNamespace(loop=loop), web=web):
+            raise error
+    assert (len(silenced), waited) == (2 * web, [])
+    with pytest.raises(ValueError, match="x"), ending(SimpleNamespace(loop=loop), web=web):
+        raise ValueError("x")
+    assert waited == [loop] * web

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from trajfmt.storage.writing import occupied, partial_of, replacing, write_at, write_file
+from tests.helpers import faults
+from trajfmt.storage.writing import occupied, partial_of, replacing, reserve, write_at, write_file
 
 
 def test_write_file_replaces_and_leaves_nothing_beside(tmp_path: Path) -> None:
@@ -110,3 +111,24 @@ def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         with pytest.raises(OSError, match="Input/output error"):
             write_at(file.fileno(), b"0123456789", 2)
     assert (tmp_path / "file").read_bytes() == b"\0\x000123456789"
+
+
+def test_room_is_tried_for_and_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that does not fit is an error; where the file system cannot tell, it is none. No file stays."""
+    reserve(tmp_path / "x", 100)
+    reserve(tmp_path / "x", 0)
+    asked: list[int] = []
+    for number, fails in ((errno.ENOSPC, True), (errno.EFBIG, True), *((n, False) for n in faults.LACKING)):
+
+        def refuse(_fd: int, offset: int, count: int, number: int = number) -> None:
+            asked.append(offset + count)
+            raise faults.error(number)
+
+        monkeypatch.setattr(os, "posix_fallocate", refuse)
+        if fails:
+            with pytest.raises(OSError, match=os.strerror(number)):
+                reserve(tmp_path / "x", 100)
+        else:
+            reserve(tmp_path / "x", 100)
+        assert list(tmp_path.iterdir()) == []
+    assert set(asked) == {100}

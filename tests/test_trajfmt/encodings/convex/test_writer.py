@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 import trajfmt
 from tests.helpers.equations import SHAPES, beta_of
-from trajfmt import ParamLayout, UsageError
+from trajfmt import ArrayTrajectory, ParamLayout, SourceError, UsageError
 from trajfmt.encodings.convex import encoder
+from trajfmt.trajectory.recorder import PathRecorder
+from trajfmt.trajectory.rounding import Rounding
 
 Array = NDArray[np.generic]
 
@@ -65,3 +67,55 @@ def test_table_that_no_reader_accepts_is_refused_before_the_work(
     monkeypatch.setattr(encoder, "MAX_TABLE", size - 1)
     with pytest.raises(UsageError, match=f"at most {size - 1} elements, got {len(theta)} timesteps"):
         write_bundle(layout, theta, name="more.mct")
+
+
+def test_rounding_of_knots_is_recorded_and_bounded(
+    layout: ParamLayout, walk: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Wider weights are rounded to the type that is stored; one that overflows it is named."""
+    wide = ParamLayout.of([(each.name, each.shape) for each in layout.parameters], dtype="F64")
+    theta = walk(wide)
+    with trajfmt.create(tmp_path / "a.mct", layout, encoding="convex", knots=(2,), cast=True) as writer:
+        writer.add(ArrayTrajectory(theta, wide))
+        worst = writer.rounding
+    assert sorted(worst) == [0, 2, 5]
+    for t, error in worst.items():
+        expected = Rounding.of(theta[t], theta[t].astype("<f4"))
+        assert (error.largest, error.error) == (expected.largest, expected.error)
+        assert error.error > 0
+    with trajfmt.open(tmp_path / "a.mct") as bundle:
+        assert bundle[0].knot(1).tobytes() == theta[2].astype("<f4").tobytes()
+    theta[5, 7] = 1e39
+    writer = trajfmt.create(tmp_path / "b.mct", layout, encoding="convex", cast=True)
+    with pytest.raises(SourceError, match="too large for F32") as caught:
+        writer.add(ArrayTrajectory(theta, wide))
+    assert (caught.value.timestep, caught.value.parameter) == (5, "fc.bias")
+    writer.discard()
+
+
+def test_a_recorded_trajectory_must_have_the_settings_of_the_bundle(
+    layout: ParamLayout, walk: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Its waypoints are gone, so that other knots cannot be taken: both settings are named."""
+
+    def recorded(**options: Any) -> Any:
+        recorder = PathRecorder(layout, **options)
+        for theta in walk(layout):
+            recorder.add(theta)
+        return recorder.finish()
+
+    for asked, given, words in (
+        ({"knots": (2,)}, {"knots": (2,), "smooth": True}, "has knots 2, but the .* with knots 2, smoothed"),
+        ({"knots": (2,)}, {"knots": (3,)}, "has knots 2, but the trajectory was recorded with knots 3"),
+        ({"gram": True}, {}, "has two endpoints, Gram matrix, but the .* with two endpoints$"),
+    ):
+        writer = trajfmt.create(tmp_path / "a.mct", layout, encoding="convex", **asked)
+        with pytest.raises(UsageError, match=words):
+            writer.add(recorded(**given))
+        writer.discard()
+    writer = trajfmt.create(tmp_path / "a.mtt", layout, encoding="full")
+    with pytest.raises(UsageError, match=r"was recorded convexified and has no waypoints; write a \.mct"):
+        writer.add(recorded())
+    writer.discard()
+    with trajfmt.create(tmp_path / "a.mct", layout, encoding="convex", knots=(2,), smooth=True) as writer:
+        writer.add(recorded(knots=(2,), smooth=True))

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 import trajfmt
 from tests.helpers.equations import SHAPES
-from trajfmt import ParamLayout, UsageError
+from trajfmt import ArrayTrajectory, ParamLayout, SourceError, UsageError
 from trajfmt.bundle.validation import validate
 from trajfmt.codecs.archive import KEYFRAME
 from trajfmt.encodings.full import encoder, writer
+from trajfmt.trajectory.rounding import Rounding
 
 Array = NDArray[np.generic]
 
@@ -108,3 +109,61 @@ def test_weights_that_are_nearly_all_zeros_are_stored_with_codec_none(
     with pytest.raises(UsageError, match="store them with codec `none`"):
         write_bundle(layout, theta, encoding="full", codec=codec)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("codec", ["none", "zstd"])
+def test_weights_that_never_move_are_refused(
+    codec: str, tmp_path: Path, layout: ParamLayout, write_bundle: Callable[..., Path]
+) -> None:
+    """Nothing is left of them."""
+    with pytest.raises(SourceError) as caught:
+        write_bundle(layout, np.ones((4, layout.size), "<f4"), encoding="full", codec=codec)
+    assert caught.value.reason == "no_motion"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("codec", ["none", "zstd", "archive"])
+def test_bfloat16_is_a_float_of_its_own_in_hdf5(
+    codec: str, theta: Array, write_bundle: Callable[..., Path]
+) -> None:
+    """8 bits of exponent and 7 of fraction, so that stock HDF5 tools see the same numbers."""
+    layout = ParamLayout.of(SHAPES, dtype="BF16")
+    theta = theta.astype(layout.numpy_dtype)
+    path = write_bundle(layout, theta, encoding="full", codec=codec)
+    assert validate(path) == []
+    with trajfmt.open(path, verify=True) as bundle:
+        for t, row in enumerate(theta):
+            assert bundle[0].knot(t).tobytes() == row.tobytes()
+    if codec == "none":
+        with h5py.File(path / "theta/00000.h5") as file:
+            kind = file["theta"].id.get_type()
+            assert (kind.get_fields(), kind.get_ebias(), kind.get_size()) == ((15, 7, 8, 0, 7), 127, 2)
+            assert np.array_equal(file["theta"][()], theta.astype("<f4"))
+
+
+def test_rounding_of_every_timestep_is_recorded_and_bounded(
+    layout: ParamLayout, walk: Callable[..., Array], tmp_path: Path
+) -> None:
+    """Wider weights are rounded to the type that is stored; one that overflows it is named."""
+    wide = ParamLayout.of([(each.name, each.shape) for each in layout.parameters], dtype="F64")
+    theta = walk(wide)
+    with trajfmt.create(tmp_path / "a.mtt", layout, encoding="full", cast=True) as made:
+        made.add(ArrayTrajectory(theta, wide))
+        worst = made.rounding
+    assert list(worst) == list(range(len(theta)))
+    for error, row in zip(worst.values(), theta, strict=True):
+        expected = Rounding.of(row, row.astype("<f4"))
+        assert (error.largest, error.error) == (expected.largest, expected.error)
+        assert error.error > 0
+    theta[2, 8] = 1e39
+    failed = trajfmt.create(tmp_path / "b.mtt", layout, encoding="full", cast=True)
+    with pytest.raises(SourceError, match="too large for F32") as caught:
+        failed.add(ArrayTrajectory(theta, wide))
+    assert (caught.value.timestep, caught.value.parameter) == (2, "scale")
+    failed.discard()
+
+
+def test_an_unknown_codec_is_refused(layout: ParamLayout) -> None:
+    """The known ones are named."""
+    with pytest.raises(UsageError, match="`codec` must be one of none, zstd, archive, got 'lz4'"):
+        encoder.codec_for("lz4", layout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -175,3 +176,16 @@ def test_claimed_timesteps_without_buffers_cost_nothing(tmp_path: Path) -> None:
     assert list(buffers.Buffers(files, "one", range(1)).at(0)) == ["n"]
     with pytest.raises(CorruptError, match="every stored timestep"):
         buffers.Buffers(files, "one", range(2**31)).check()
+
+
+def test_buffers_survive_pickling(tmp_path: Path, layout: ParamLayout, walk: Walk) -> None:
+    """Before and after their header was read: the copy reads it again."""
+    path = write(tmp_path / "a.mct", layout, Carrier(walk(layout), layout, state))
+    with trajfmt.open(path) as bundle:
+        trajectory = bundle[0]
+        before = pickle.dumps(trajectory)
+        expected = trajectory.buffers(5)
+        for copied in (pickle.loads(before), pickle.loads(pickle.dumps(trajectory))):
+            found = copied.buffers(5)
+            assert found.keys() == expected.keys()
+            assert all(found[name].tobytes() == value.tobytes() for name, value in expected.items())

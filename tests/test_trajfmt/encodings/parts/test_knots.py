@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
+import trajfmt
 from tests.helpers.equations import SHAPES
-from trajfmt import ParamLayout
+from trajfmt import CorruptError, ParamLayout
 from trajfmt.encodings.parts.knots import cut, header
 from trajfmt.schema.weight import weight
 from trajfmt.storage.safetensors import MAX_WEIGHT
@@ -92,3 +93,21 @@ def test_no_header_is_too_heavy_for_a_reader(mark: str) -> None:
     assert sum(r.tensors for r in ranges) == 2 * count
     weights = [weight(header(layout, [0, 1], r)[8:]) for r in ranges]
     assert MAX_WEIGHT // 2 < max(weights) <= MAX_WEIGHT
+
+
+def test_a_header_without_tensors_is_refused_by_its_weight(
+    write_bundle: Callable[..., Path], walk: Callable[..., Array], layout: ParamLayout
+) -> None:
+    """It is valid and as long as it must be, but lighter than the tensors of the manifest."""
+    path = write_bundle(layout, walk(layout), knots=(2,))
+    file = path / "knots/00000.safetensors"
+    data = file.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    text = b'{"__metadata__":{}}'
+    file.write_bytes(data[:8] + text + b" " * (length - len(text)) + data[8 + length :])
+    with (
+        trajfmt.open(path) as bundle,
+        pytest.raises(CorruptError, match="the header is too short for the manifest's tensors") as caught,
+    ):
+        bundle[0].knot(0)
+    assert (caught.value.reason, caught.value.path) == ("header_mismatch", str(file))

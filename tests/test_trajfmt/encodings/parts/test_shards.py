@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import itertools
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +24,8 @@ from trajfmt.bundle.validation import validate
 from trajfmt.convert.options import ConvertOptions
 from trajfmt.convert.run import convert
 from trajfmt.encodings.convex.reader import ConvexTrajectory
+from trajfmt.encodings.parts.knots import cut
+from trajfmt.encodings.parts.shards import KnotWriter
 from trajfmt.trajectory.recorder import PathRecorder
 
 Walk = Callable[..., Any]
@@ -284,3 +288,22 @@ def test_reading_a_knot_looks_at_its_own_shards_only(
         for k in range(12):
             assert np.array_equal(trajectory.knot(k), theta[k])
     assert looked <= 12 * (len(layout.parameters) + 2)
+
+
+def test_a_disk_that_is_full_at_the_second_shard_leaves_no_file_open(
+    layout: ParamLayout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one is closed, too."""
+    real, before = os.ftruncate, len(os.listdir("/proc/self/fd"))
+
+    def full(fd: int, size: int) -> None:
+        if os.readlink(f"/proc/self/fd/{fd}").endswith("1"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(fd, size)
+
+    monkeypatch.setattr(os, "ftruncate", full)
+    shards = [(tmp_path / str(i), contents) for i, contents in enumerate(cut(layout, 2, layout.nbytes))]
+    assert len(shards) == 2
+    with pytest.raises(OSError, match="No space left"):
+        KnotWriter(layout, (0, 5), shards)
+    assert len(os.listdir("/proc/self/fd")) == before
