@@ -77,14 +77,13 @@ def settled(old: Provenance, new: Provenance, stated: Collection[Name], where: s
             if name in stated or by_shapes:
                 changes[name] = _merged(old, new, name)
                 origin[name] = "shapes" if by_shapes else "flag"
-                taken.append(_shown(name, {**theirs, **ours}) + known_from(new, name))
+                taken.append(_shown(name, _without(ours, theirs)) + known_from(new, name))
             else:
                 lacking.append(name)
         elif theirs.keys() - ours.keys() and name not in stated:
-            more = {key: value for key, value in theirs.items() if key not in ours}
-            held.append(_shown(name, more) + known_from(old, name))
+            held.append(_shown(name, _without(theirs, ours)) + known_from(old, name))
     if lacking:
-        raise UsageError(f"{where}: {_refusal(new, lacking)}")
+        raise UsageError(f"{where}: {_refusal(old, new, lacking)}")
     told, left = _recipes(old, new, where)
     notes = {
         "what only the bundle says now holds for the new trajectories, too": held + told,
@@ -122,6 +121,11 @@ def _shown(name: str, found: Mapping[str, Any]) -> str:
     return f"{CALLED.get(name, name)} {phrase(found)}"
 
 
+def _without(facts: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts of a fact that another does not have."""
+    return {key: value for key, value in facts.items() if key not in other}
+
+
 def _merged(old: Provenance, new: Provenance, name: Name) -> Any:
     """Return a fact with all that the bundle and the source say of it without a contradiction."""
     fact, other = getattr(new, name), getattr(old, name)
@@ -149,13 +153,14 @@ def _recipes(old: Provenance, new: Provenance, where: str) -> tuple[list[str], l
 
 def _only(recipe: Mapping[str, Any], other: Mapping[str, Any], about: Provenance) -> list[str]:
     """Return the facts of a recipe that another does not have, if there are any."""
-    more = {key: value for key, value in recipe.items() if key not in other}
+    more = _without(recipe, other)
     return [_shown("recipe", more) + known_from(about, "recipe")] if more else []
 
 
-def _refusal(new: Provenance, lacking: list[Name]) -> str:
+def _refusal(old: Provenance, new: Provenance, lacking: list[Name]) -> str:
     """Return why facts that only a source states cannot be taken, and the options that state them."""
-    facts = "; ".join(_shown(name, parts(getattr(new, name))) + known_from(new, name) for name in lacking)
+    said = {name: _without(parts(getattr(new, name)), parts(getattr(old, name))) for name in lacking}
+    facts = "; ".join(_shown(name, more) + known_from(new, name) for name, more in said.items())
     options = [_option(new, name) for name in lacking]
     way = f", or pass {' '.join(options)} if all trajectories of the bundle have them" if all(options) else ""
     return f"does not say of its trajectories what the source says: {facts}; use a bundle of its own{way}"

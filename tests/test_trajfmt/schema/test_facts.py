@@ -95,7 +95,8 @@ def test_a_part_of_a_fact_counts_like_a_fact() -> None:
     """A norm, or the images of a whitening, that only one of both says is no contradiction, but said."""
     [remark] = settled(_of(model=NAMED), _of("shapes", model=SHAPES), (), "b").remarks
     assert remark.endswith("too: model norm batch, pooling avg (known from the name of a folder)")
-    with pytest.raises(UsageError, match=re.escape("--model ConvNetD1W4BN if all")):
+    told = "the source says: model norm batch, pooling avg (known from the name of a folder); use"
+    with pytest.raises(UsageError, match=rf"{re.escape(told)}.* --model ConvNetD1W4BN if all"):
         settled(_of("shapes", model=SHAPES), _of(model=NAMED), (), "b")
     found = settled(_of("run", preprocessing=FITTED), _of(preprocessing=ZCA), (), "b")
     assert found.provenance.preprocessing == FITTED

@@ -136,7 +136,7 @@ def test_a_repeated_list_is_not_expanded(experts: Any, tmp_path: Path) -> None:
 
 def test_the_unit_of_a_timestep_is_recorded_only_where_the_path_or_the_user_tells(tmp_path: Path) -> None:
     """Pairs can be made of trajectories whose timesteps are no epochs."""
-    theirs.write(tmp_path / "in", [[theirs.expert(0)]], 2)
+    theirs.write(tmp_path / "in", [[theirs.expert(0, 9)]], 2)
     for name, layout in (("a.mct", None), ("b.mct", "mct-authors")):
         convert(tmp_path / "in", tmp_path / name, ConvertOptions(layout=layout))
         with trajfmt.open(tmp_path / name) as bundle:

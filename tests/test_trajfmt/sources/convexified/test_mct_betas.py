@@ -117,14 +117,14 @@ def test_knots_and_betas_arrive_unchanged(
 @pytest.mark.parametrize("smooth", [False, True])
 def test_whether_knots_are_averages_is_unknown_until_the_user_says_it(smooth: bool, tmp_path: Path) -> None:
     """Their code can write both, with the same names; two knots are never averages."""
-    theirs.write(tmp_path / "in", [[theirs.expert(0)]], 4, "", smooth=smooth)
+    theirs.write(tmp_path / "in", [[theirs.expert(0, 9)]], 4, "", smooth=smooth)
     said = notices(run(tmp_path / "in", tmp_path / "a.mct"))
     assert "whether the knots are averages of their neighbours is unknown" in said
     assert "averages" not in notices(run(tmp_path / "in", tmp_path / "b.mct", smooth=True))
     smoothed = [trajfmt.open(tmp_path / name).manifest.smoothed for name in ("a.mct", "b.mct")]
     assert smoothed == [False, True]
     assert "averages" not in notices(run(tmp_path / "a.mct", tmp_path / "c.mct", dtype="F64"))
-    theirs.write(tmp_path / "two", [[theirs.expert(0)]], 2)
+    theirs.write(tmp_path / "two", [[theirs.expert(0, 9)]], 2)
     assert "averages" not in notices(run(tmp_path / "two", tmp_path / "d.mct"))
     with pytest.raises(UsageError, match="two knots are never smoothed"):
         convert(tmp_path / "two", tmp_path / "e.mct", ConvertOptions(smooth=True))
