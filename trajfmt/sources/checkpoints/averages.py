@@ -28,7 +28,8 @@ NOT: Final = "^"
 
 _NET: Final = "model|net|network|encoder|backbone|policy|actor|critic|weights|params|state_dict"
 _COPY: Final = re.compile(
-    "(?:.*_)?(?:ema|swa|ewa|ewma|polyak|averaged|teacher|momentum|shadow|target)[0-9]*(?:_.*)?|"
+    "(?:.*_)?(?:ema|swa|ewa|ewma|polyak|averaged|teacher|momentum|shadow)[0-9]*(?:_.*)?|"
+    f"(?:.*_)?target[0-9]*(?:_(?:{_NET}|projector|value|q|qf|v)[0-9]*)?|"
     f"(?:avg|average)(?:_(?:{_NET}))?|(?:{_NET})_(?:avg|average)|"
     f"(?:old|prev|previous|ref|reference|best|initial)_(?:{_NET})|(?:{_NET})_(?:old|prev|ref|best|init)|"
     "ref|reference|encoder_k|key_encoder|.*encoder_m|.*_proj_m|"

@@ -139,6 +139,7 @@ def test_several_copies_are_left_out_by_a_pattern(tmp_path: Path, trained: Any) 
         ("encoder.", "decoder."),
         ("image_tower.", "text_tower."),
         ("source_encoder.", "target_encoder."),
+        ("input_embedding.", "target_embedding."),
         ("q_proj.", "k_proj."),
         ("policy.", "value."),
         ("avg_mlp.", "max_mlp."),
