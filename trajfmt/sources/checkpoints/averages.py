@@ -35,8 +35,7 @@ _COPY: Final = re.compile(
     "ref|reference|encoder_k|key_encoder|.*encoder_m|.*_proj_m|"
     "(?:max_)?exp_avg(?:_sq)?|exp_inf|square_avg|grads?|gradients?",
 )
-"""What a part of a name is called that holds a copy of a network, or numbers of an optimizer for each of its
-weights, in lower case."""
+"""What a part of a name is called, in lower case, below which a network is repeated."""
 
 _SOURCE: Final = re.compile("source|src", re.I)
 """What beside a `target` makes it the other side of a task, and no copy."""
