@@ -28,14 +28,14 @@ NOT: Final = "^"
 
 _NET: Final = "model|net|network|encoder|backbone|policy|actor|critic|weights|params|state_dict"
 _COPY: Final = re.compile(
-    "(?:.*_)?(?:ema|swa|ewa|ewma|polyak|averaged|teacher|momentum|shadow|target)[0-9]*(?:_.*)?|"
+    "(?:.*_)?(?:ema|swa|ewa|ewma|polyak|averaged|teacher|momentum|shadow)[0-9]*(?:_.*)?|"
+    f"(?:.*_)?target[0-9]*(?:_(?:{_NET}|projector|value|q|qf|v)[0-9]*)?|"
     f"(?:avg|average)(?:_(?:{_NET}))?|(?:{_NET})_(?:avg|average)|"
     f"(?:old|prev|previous|ref|reference|best|initial)_(?:{_NET})|(?:{_NET})_(?:old|prev|ref|best|init)|"
     "ref|reference|encoder_k|key_encoder|.*encoder_m|.*_proj_m|"
     "(?:max_)?exp_avg(?:_sq)?|exp_inf|square_avg|grads?|gradients?",
 )
-"""What a part of a name is called that holds a copy of a network, or numbers of an optimizer for each of its
-weights, in lower case."""
+"""What a part of a name is called, in lower case, below which a network is repeated."""
 
 _SOURCE: Final = re.compile("source|src", re.I)
 """What beside a `target` makes it the other side of a task, and no copy."""
@@ -114,8 +114,9 @@ def chosen_of(tensors: Mapping[str, Stored], key: str | None, place: str, path: 
         inside = {name.removeprefix(below): each for name, each in tensors.items() if name.startswith(below)}
         if key not in places or not inside:
             return None
-        left = [each or "the other tensors" for each in places if each != key]
-        return Chosen(inside, tuple(dict.fromkeys(left)))
+        others = [each for each in places if each not in ("", key)]
+        rest = [name.partition(".")[0] for name in _beside(tensors, [key, *others])]
+        return Chosen(inside, tuple(dict.fromkeys([*others, *rest])))
     left_out: tuple[str, ...] = ()
     if key is not None:
         kept = {name: tensor for name, tensor in tensors.items() if not is_at(name, key.removeprefix(NOT))}
@@ -123,7 +124,7 @@ def chosen_of(tensors: Mapping[str, Stored], key: str | None, place: str, path: 
             return None
         tensors, left_out, copies = kept, (key.removeprefix(NOT),), _copies(kept)
     if copies:
-        raise _several(copies, place, path)
+        raise _several(copies, tensors, place, path)
     return Chosen(tensors, left_out)
 
 
@@ -155,13 +156,20 @@ def question(names: Sequence[str], examples: Sequence[str], without: str, path: 
     )
 
 
-def _several(copies: Sequence[_Copy], place: str, path: Path) -> SourceError:
-    """Return the error for copies in one state dict."""
+def _beside(tensors: Mapping[str, Stored], places: Sequence[str]) -> list[str]:
+    """Return the names of tensors that lie at none of some places."""
+    return [name for name in tensors if not any(is_at(name, place) for place in places)]
+
+
+def _several(copies: Sequence[_Copy], tensors: Mapping[str, Stored], place: str, path: Path) -> SourceError:
+    """Return the error for copies in one state dict. A key that leaves out further tensors is no example."""
     inside = f"{place}." if place else ""
     names = [f"{inside}{name}" if name else "the other tensors" for copy in copies for name in copy[::-1]]
     pairs = [name for name in copies[0][::-1] if name and "*" not in name]
     if len(copies) == 1:
-        return question(names, [inside + name for name in pairs], copies[0].place, path)
+        part = copies[0].origin and any(tensors[name].shape for name in _beside(tensors, copies[0]))
+        examples = [] if part else [inside + name for name in pairs]
+        return question(names, examples, copies[0].place, path)
     places = [copy.place for copy in copies]
     start = _common(places)
     end = _common([each[::-1] for each in places])[::-1]

@@ -139,6 +139,7 @@ def test_several_copies_are_left_out_by_a_pattern(tmp_path: Path, trained: Any) 
         ("encoder.", "decoder."),
         ("image_tower.", "text_tower."),
         ("source_encoder.", "target_encoder."),
+        ("input_embedding.", "target_embedding."),
         ("q_proj.", "k_proj."),
         ("policy.", "value."),
         ("avg_mlp.", "max_mlp."),
@@ -228,3 +229,18 @@ def test_a_wrapped_network_beside_the_plain_one_is_a_question(
     for key in (wrapper[:-1], f"^{wrapper[:-1]}"):
         collection, (trajectory,) = opened(folder, key=key)
         assert_same(collection, trajectory, trained[0][:: -1 if key == wrapper[:-1] else 1])
+
+
+def test_what_is_beside_both_is_named(tmp_path: Path, trained: Any) -> None:
+    """The key of one set leaves it out, so that the question offers to leave out the copy."""
+    averages = foreign.training(4, seed=3)[0]
+    states = {
+        t: under("encoder_q.", s) | under("encoder_k.", averages[t]) | {"queue": torch.full((3, 9), float(t))}
+        for t, s in enumerate(trained[0])
+    }
+    folder = foreign.plain(tmp_path / "run", states)
+    line = refused(folder, "nothing_to_convert")
+    assert "2 sets of weights: encoder_q, encoder_k; all others with --key '^encoder_k'" in line
+    assert len(names_of(opened(folder, key="^encoder_k")[0])) == 7
+    (remark,) = [text for text in opened(folder, key="encoder_q")[0].notices if text.startswith("not read")]
+    assert remark == "not read: `encoder_k`, `queue`"
