@@ -334,7 +334,7 @@ class History(Stage):
                 hidden = Path(name).name.startswith(".")
                 if not hidden and files.get(name) != data:
                     self._wrong(f"the cache has another {name}")
-                if hidden and name.endswith(".partial") and folder.name in current:
+                if hidden and data and name.endswith(".partial") and folder.name in current:
                     self._wrong(f"left over in the cache: {name}")
             if folder.name in current and set(files) - set(held):
                 self._wrong(f"the cache lacks {sorted(set(files) - set(held))}")
