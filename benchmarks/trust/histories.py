@@ -11,7 +11,7 @@ saw one published state with the right values, or an error that the documents na
 but ours, one line for each error; no bytes get their final name before they are durable. At the end all that
 was interrupted is run again and must give the same bytes, and nothing else may be left.
 
-    python benchmarks/trust/histories.py [--count 10000] [--seconds S] [--seed 0] [--plant NAME]
+    python benchmarks/trust/histories.py [--count 10000] [--seconds S] [--seed 0] [--show] [--plant NAME]
 
 Needs gcc and Linux. A failure prints its seed and its steps, and `--seed N --count 1` replays it. System
 calls of threads and kills at moments may fall otherwise then. It exits with 1 if anything was wrong.
@@ -51,7 +51,7 @@ def prepared() -> None:
     retries.PAUSES = (0.001, 0.002, 0.004)  # type: ignore[misc]
 
 
-def campaign(first: int, count: int, seconds: float, folder: Path, plant: str) -> int:
+def campaign(first: int, count: int, seconds: float, folder: Path, plant: str, *, show: bool) -> int:
     """Live through histories, print what was wrong and a summary, and return the number of failures."""
     from benchmarks.trust.history import History
     from benchmarks.trust.model import Model, ViolationError
@@ -65,7 +65,7 @@ def campaign(first: int, count: int, seconds: float, folder: Path, plant: str) -
     web = Web(root)
     total: Counter[str] = Counter()
     failures: list[int] = []
-    memory, start, seed = 0, time.perf_counter(), first
+    memory, start = 0, time.perf_counter()
     try:
         prepared()
         model = Model(folder / "model", traj)
@@ -83,9 +83,11 @@ def campaign(first: int, count: int, seconds: float, folder: Path, plant: str) -
                 history.run()
             except ViolationError as exc:
                 failures.append(seed)
-                steps = "\n".join(f"    {line}" for line in history.log)
                 replay = f"python benchmarks/trust/histories.py --seed {seed} --count 1"
-                print(f"seed {seed}: {exc}\n{steps}\n  replay: {replay}", flush=True)
+                print(f"seed {seed}: {exc}\n{history.told()}\n  replay: {replay}", flush=True)
+            else:
+                if show:
+                    print(f"seed {seed}\n{history.told()}", flush=True)
             total += history.count
             total["histories"] += 1
             memory = max(memory, history.memory)
@@ -115,11 +117,19 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=10_000, help="number of histories")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="start no history after these")
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
+    parser.add_argument("--show", action="store_true", help="print the steps of every history")
     parser.add_argument("--plant", default="", help="a fault to plant in the library, from plants.py")
     options = parser.parse_args()
     if folder := os.environ.get(ARMED):
         die_with_parent()
-        wrong = campaign(options.seed, options.count, options.seconds, Path(folder), options.plant)
+        wrong = campaign(
+            options.seed,
+            options.count,
+            options.seconds,
+            Path(folder),
+            options.plant,
+            show=options.show,
+        )
         sys.exit(wrong > 0)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nothing stays
     place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

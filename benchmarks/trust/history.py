@@ -56,8 +56,8 @@ class History(Stage):
             steps[partial(self._keep, name)] = 3
         if self.keepers:
             steps[self._ask_one] = 5
-        if self.state[name] and not any(each.step and each.name == name for each in self.paused):
-            steps[partial(self._remove, name)] = 4 if any(each.name == name for each in self.keepers) else 1
+        if self.state[name] and self._is_free(name):
+            steps[partial(self._remove, name)] = 1
         if not any(each.mood for each in (*self.paused, *self.keepers)):
             steps[partial(shutil.rmtree, self.folder / "cache", ignore_errors=True)] = 1
         self.chance.choices(list(steps), list(steps.values()))[0]()
@@ -107,23 +107,35 @@ class History(Stage):
             "already exists": step.begins and bool(self.state[name]),
             "is the same as trajectory": refused and not step.begins,
             "no such file": refused and not self.state[name],
-            "an interrupted run": bool(others) or running.crowded,
+            "an interrupted run": bool(others) or running.crowded or name in self.blocked,
             "another process": running.crowded,
         }
         if not any(text in ended.text and holds for text, holds in reasons.items()):
             self._wrong(f"refuses: {ended.text.strip()}")
+        if name in self.blocked and "an interrupted run" in ended.text:
+            self._unblock(name)
+        if step.kind == "convert" and () in running.seen and "already exists" in ended.text:
+            self.blocked.add(name)  # another was there first, and its finished work is kept
         if refused:
             self._forget(step)
+
+    def _unblock(self, name: str) -> None:
+        """Give up finished work for which there is no place, as the message says."""
+        shutil.rmtree(self.folder / f".{name}.partial", ignore_errors=True)
+        self.blocked.discard(name)
 
     def _forget(self, step: Operation) -> None:
         if step in self.interrupted[step.name]:
             self.interrupted[step.name].remove(step)
 
+    def _is_free(self, name: str) -> bool:
+        return not any(each.step and each.name == name for each in self.paused)
+
     def _remove(self, name: str) -> None:
         """Do as a user who starts afresh."""
         self._says(f"remove {name}")
-        for path in (self.folder / name, self.folder / f".{name}.partial"):
-            shutil.rmtree(path, ignore_errors=True)
+        shutil.rmtree(self.folder / name)
+        self._unblock(name)
         self.state[name] = ()
         self.interrupted[name] = []
         self._touch(name)
@@ -191,6 +203,8 @@ class History(Stage):
             self._judge(running, begun)
             running.opened = self.model.states[begun["sha256"]]
             self.keepers.append(running)
+            if self.chance.random() < 0.3 and self._is_free(name):
+                self._remove(name)
 
     def _ask_one(self) -> None:
         self._ask(self.chance.choice(self.keepers))
@@ -202,7 +216,7 @@ class History(Stage):
         try:
             seen = running.keeper.ask(self.chance.randrange(2**32))
         except (TimeoutError, EOFError, OSError):
-            self._wrong(f"a reader with an open bundle does not answer: {running.child.kill()}")
+            self._wrong(f"a reader with an open bundle does not answer: {running.child.kill().text[-300:]}")
         self._says(f"ask the reader of {running.name} {running.mood}: {seen['code']}")
         if seen["code"] == 0:
             self._judge(running, seen)
@@ -279,6 +293,8 @@ class History(Stage):
                     "validate well", name, self.model.command("validate", place), NOTHING, mood="well"
                 )
                 self._follow(running, None, self._have_read)
+        for name in list(self.blocked):
+            self._unblock(name)
         self._look_round()
 
     def _kept(self, _running: Running, ended: Ended) -> None:
@@ -318,7 +334,7 @@ class History(Stage):
                 hidden = Path(name).name.startswith(".")
                 if not hidden and files.get(name) != data:
                     self._wrong(f"the cache has another {name}")
-                if hidden and name.endswith(".partial") and folder.name in current:
+                if hidden and data and name.endswith(".partial") and folder.name in current:
                     self._wrong(f"left over in the cache: {name}")
             if folder.name in current and set(files) - set(held):
                 self._wrong(f"the cache lacks {sorted(set(files) - set(held))}")

@@ -84,11 +84,18 @@ class Stage:
         self.names = self.chance.sample(list(BUNDLES), 2)
         self.state: dict[str, State] = dict.fromkeys(self.names, ())
         self.interrupted: dict[str, list[Operation]] = {name: [] for name in self.names}
+        self.blocked: set[str] = set()
+        """Bundles beside which there may be finished work of a conversion that came too late."""
+
         self.paused: list[Running] = []
         self.keepers: list[Running] = []
         self.exports: dict[str, Running] = {}
         self._number = 0
         folder.mkdir()
+
+    def told(self) -> str:
+        """Return what has happened, step by step."""
+        return "\n".join(f"    {line}" for line in self.log)
 
     def _says(self, text: str) -> None:
         self.log.append(text)

@@ -52,7 +52,7 @@ class Scripted:
         if make is not None:
             (folder / "o").mkdir(exist_ok=True)
             (folder / "o" / "file").write_text(make)
-        return {"code": code, "text": text, "calls": [0] * 14, "hit": hit}
+        return {"code": code, "text": text, "calls": [0] * 14, "hit": max(hit, 0), "loose": int(hit < 0)}
 
 
 RIGHT = (0, "", "result", 0)
@@ -74,6 +74,7 @@ FAILED = (1, "error: no\n", None, 0)
         ((1, "error: no", "resu", 0), RIGHT, "a part of the result is there"),
         ((1, "error: no", "result", 0), RIGHT, "failed, but the result is there"),
         ((0, "", "result", faults.KINDS["fsync"]), RIGHT, "not durable"),
+        ((0, "", "result", -1), RIGHT, "bytes that are not durable got a final name"),
         (FAILED, (1, "error: never", None, 0), "the rerun refuses"),
         (FAILED, (0, "", "other", 0), "the rerun gives other bytes"),
         (FAILED, (1, "Traceback", "result", 0), "the rerun leaves a traceback"),
