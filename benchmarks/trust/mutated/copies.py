@@ -25,11 +25,13 @@ def copied_wrong(folder: Path, scratch: Path, chance: Random) -> str:
     Args:
         folder: the bundle.
         scratch: a folder for the copy, which is removed.
-        chance: decides the codec.
+        chance: decides the encoding and the codec.
     """
-    target = scratch / "copy.mtt"
+    full = chance.random() < 0.7
+    target = scratch / ("copy.mtt" if full else "copy.mct")
+    options = {"codec": chance.choice(("none", "zstd", "archive"))} if full else {"dtype": "F64"}
     try:
-        convert(folder, target, ConvertOptions(codec=chance.choice(("none", "zstd", "archive"))))
+        convert(folder, target, ConvertOptions(**options))
     except Exception as exc:
         flaw = flaw_of_source(exc)
         left = "" if not target.exists() else "a part of a copy is left"
@@ -37,7 +39,7 @@ def copied_wrong(folder: Path, scratch: Path, chance: Random) -> str:
     else:
         if problems := validate(target):
             return f"the copy is not valid: {problems[0]}"
-        return _first_difference(folder, target)
+        return _first_difference(folder, target) if full else ""
     finally:
         for path in scratch.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
