@@ -91,3 +91,12 @@ def test_a_file_of_knots_without_elements_is_checked(tmp_path: Path, name: str) 
         convert(vectors / "shard-hollow-name.mct", tmp_path / name, ConvertOptions(dtype="F64"))
     assert caught.value.reason == "header_mismatch"
     assert not (tmp_path / name).exists()
+
+
+def test_a_wrong_digest_is_not_copied(tmp_path: Path) -> None:
+    """It would make the copy as invalid as the bundle."""
+    vectors = Path(__file__).parents[3] / "spec/v1/vectors/invalid"
+    with pytest.raises(CorruptError) as caught:
+        convert(vectors / "digest-wrong.mct", tmp_path / "copy.mct", ConvertOptions(shard_bytes=10))
+    assert caught.value.reason == "hash_mismatch"
+    assert not (tmp_path / "copy.mct").exists()
