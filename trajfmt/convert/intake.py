@@ -171,7 +171,10 @@ class Intake:
                 )
             return trajectory, 0
         chosen = selected(trajectory.timesteps, bounds)
-        return Discretised(trajectory, layout, chosen, cast=identity.cast), chosen.start
+        given = self.collection.layout
+        columns = None if given is None else given.layer_of_parameter  # u has the layers of the source
+        source = Discretised(trajectory, layout, chosen, cast=identity.cast, columns=columns)
+        return source, chosen.start
 
 
 def _opened(source: Place, options: ConvertOptions, *, keep_going: bool) -> Collection:

@@ -193,6 +193,14 @@ class StoredConvex(_Stored):
         self.free: bool = trajectory.free
         self.digest: str = trajectory.digest
 
+    def check(self) -> None:
+        """Check the headers of all files of knots, of those too that hold no elements.
+
+        Raises:
+            FormatError: a file disagrees with the manifest.
+        """
+        self._trajectory.check_knots()
+
     @property
     def u(self) -> NDArray[np.float64]:
         """The beta table `(T+1, L)`."""

@@ -18,6 +18,7 @@ Modules:
     source_trials: one mutation of a source and its verdict, from a seed.
     verdicts: what a reader may make of a mutated bundle.
     conversions: what a converter may make of a mutated source.
+    copies: a mutated bundle as the source of a conversion.
     decoding: the weights of a bundle by the program of the test vectors.
     javascript: the verdicts of the reader in JavaScript.
     batches: trials in processes of their own, so that each crash has a cause.

@@ -103,6 +103,7 @@ class Batch:
     def _run(self, trial: Callable[[Random], Outcome]) -> None:
         warnings.simplefilter("error")
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGPROF, _hang)
         resource.setrlimit(resource.RLIMIT_AS, (_virtual() + LIMIT, resource.RLIM_INFINITY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

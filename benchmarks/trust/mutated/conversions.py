@@ -20,7 +20,7 @@ from trajfmt.convert.run import convert
 from trajfmt.errors import FormatError, Reason, SourceError
 from trajfmt.sources.discovery import open_source
 
-__all__ = ["Values", "judge", "weights_of"]
+__all__ = ["Values", "flaw_of_source", "judge", "weights_of"]
 
 Values = dict[tuple[int, int, int, int], Any]
 """Weights by part, trajectory, timestep and parameter."""
@@ -45,7 +45,7 @@ def judge(folder: Path, scratch: Path, *, known: Values | None, chance: Random) 
         values = weights_of(folder, scratch)
     except Exception as exc:
         verdict = Verdict(f"source refused: {_name(exc)}")
-        if flaw := _flaw_of(exc):
+        if flaw := flaw_of_source(exc):
             verdict.wrong.append(f"reading gives {flaw}")
         if chance.random() < 0.02:
             _convert(folder, scratch, None, verdict)
@@ -88,7 +88,7 @@ def _convert(folder: Path, scratch: Path, values: Values | None, verdict: Verdic
         convert(folder, target, ConvertOptions(codec="none"))
     except Exception as exc:
         verdict.outcome += f", conversion refused: {_name(exc)}"
-        if flaw := _flaw_of(exc):
+        if flaw := flaw_of_source(exc):
             verdict.wrong.append(f"conversion gives {flaw}")
         if target.exists():
             verdict.wrong.append("a part of a bundle is left")
@@ -122,11 +122,7 @@ def _first_other(target: Path, values: Values) -> str:
     return ""
 
 
-def _name(error: BaseException) -> str:
-    return error.reason if isinstance(error, (FormatError, SourceError)) else type(error).__name__
-
-
-def _flaw_of(error: BaseException) -> str | None:
+def flaw_of_source(error: BaseException) -> str | None:
     """Return what is wrong with an error, None if it is as documented."""
     if isinstance(error, SourceError):
         text = str(error)
@@ -134,6 +130,10 @@ def _flaw_of(error: BaseException) -> str | None:
             return f"exit code {error.exit_code} for {error.reason}"
         return None if text.isprintable() and len(text) < 6000 else f"a message like {text[:200]!r}"
     return flaw_of(error)
+
+
+def _name(error: BaseException) -> str:
+    return error.reason if isinstance(error, (FormatError, SourceError)) else type(error).__name__
 
 
 def _difference(values: Values, known: Values) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks.trust.mutated import arrays, folders, frames, headers, metadata
 from benchmarks.trust.mutated.bundles import Subject
+from benchmarks.trust.mutated.copies import copied_wrong
 from benchmarks.trust.mutated.documents import copied, edited, spelled, spoiled
 from benchmarks.trust.mutated.manifests import plausible
 from benchmarks.trust.mutated.places import Places
@@ -167,6 +168,7 @@ class BundleTrials:
     def __init__(self, subjects: list[Subject], root: Path) -> None:
         self._subjects = subjects
         self._places = Places(root)
+        self._scratch = root / "scratch"
 
     def run(self, chance: Random) -> tuple[Draft, Verdict]:
         """Make one mutated bundle and return the verdict of the reader."""
@@ -175,4 +177,9 @@ class BundleTrials:
         folder = self._places.hold(subject.name, draft.tree)
         verify = chance.choice((False, "read", "read", True))
         before, known = subject.tree["manifest.json"], subject.known
-        return draft, judge(folder, draft.tree, before=before, known=known, verify=verify, chance=chance)
+        verdict = judge(folder, draft.tree, before=before, known=known, verify=verify, chance=chance)
+        if verdict.outcome == "accepted" and chance.random() < 0.03:
+            self._scratch.mkdir(exist_ok=True)
+            if wrong := copied_wrong(folder, self._scratch, chance):
+                verdict.wrong.append(wrong)
+        return draft, verdict

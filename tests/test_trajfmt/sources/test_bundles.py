@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import trajfmt
+from trajfmt.convert.options import ConvertOptions
 from trajfmt.convert.run import convert
 from trajfmt.errors import CorruptError
 
@@ -80,3 +81,22 @@ def test_repaired_bundle_is_converted_afresh(tmp_path: Path) -> None:
     run(tmp_path / "a.mtt", tmp_path / "b.mct")
     with trajfmt.open(tmp_path / "b.mct") as bundle:
         assert np.array_equal(bundle[1].knot(1), flat(theta(2))[-1])
+
+
+@pytest.mark.parametrize("name", ["copy.mtt", "copy.mct"])
+def test_a_file_of_knots_without_elements_is_checked(tmp_path: Path, name: str) -> None:
+    """No weight is read from it, and its header is as wrong as any other."""
+    vectors = Path(__file__).parents[3] / "spec/v1/vectors/invalid"
+    with pytest.raises(CorruptError) as caught:
+        convert(vectors / "shard-hollow-name.mct", tmp_path / name, ConvertOptions(dtype="F64"))
+    assert caught.value.reason == "header_mismatch"
+    assert not (tmp_path / name).exists()
+
+
+def test_a_wrong_digest_is_not_copied(tmp_path: Path) -> None:
+    """It would make the copy as invalid as the bundle."""
+    vectors = Path(__file__).parents[3] / "spec/v1/vectors/invalid"
+    with pytest.raises(CorruptError) as caught:
+        convert(vectors / "digest-wrong.mct", tmp_path / "copy.mct", ConvertOptions(shard_bytes=10))
+    assert caught.value.reason == "hash_mismatch"
+    assert not (tmp_path / "copy.mct").exists()

@@ -270,6 +270,14 @@ class ConvexTrajectory:
             for start in range(0, self.layout.size, length):
                 yield t, start, self.pieces(t, start, min(start + length, self.layout.size))
 
+    def check_knots(self) -> None:
+        """Check the headers of all files of knots.
+
+        Raises:
+            FormatError: a file disagrees with the manifest, even if it holds no elements.
+        """
+        self._knots.check()
+
     def check_buffers(self) -> None:
         """Check the header of the file of module buffers, if there is one.
 

@@ -129,7 +129,7 @@ def write_convexified(
         cast: accept weights of other float types and round them to the type of the layout.
 
     Raises:
-        CorruptError: a table breaks a rule of the format.
+        CorruptError: a table breaks a rule of the format, or the source has another digest than its knots.
         SourceError: a weight is not finite, or overflows the type that is stored.
         UsageError: the source does not fit the parameter layout.
     """
@@ -151,8 +151,11 @@ def write_convexified(
                     rounding[number] += _rounded(row, stored, t, layout, index)
                 identity.add(t, stored)
                 knot_files.write(number, layout.offsets[index] + low, stored)
-    kept = isinstance(source, Identified) and not rounding
-    digest = source.digest if isinstance(source, Identified) and kept else identity.digest()
+    digest = identity.digest()
+    if isinstance(source, Identified) and not rounding:
+        if not source.smoothed and source.digest != digest:
+            raise CorruptError("hash_mismatch", "the recorded digest differs from that of its endpoints")
+        digest = source.digest
     return Pass(tables, digest, identity.moves or len(knots) > 2, tuple(rounding))
 
 

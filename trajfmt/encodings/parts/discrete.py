@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trajfmt.errors import CorruptError
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.trajectory.beta import locate
 from trajfmt.trajectory.rounding import narrow
@@ -27,6 +28,7 @@ class Discretised:
             so that they are rounded only once.
         window: the timesteps to return. By default all.
         cast: whether knots may have another type than `layout`.
+        columns: the column of u for each parameter. By default its layer in `layout`.
     """
 
     def __init__(
@@ -36,8 +38,11 @@ class Discretised:
         window: range | None = None,
         *,
         cast: bool = False,
+        columns: Sequence[int] | None = None,
     ) -> None:
         self._source = source
+        self._columns = layout.layer_of_parameter if columns is None else columns
+        self._width = max(self._columns) + 1
         self._cast = cast
         self._layout = layout
         self._range = window if window is not None else range(source.timesteps)
@@ -64,15 +69,24 @@ class Discretised:
         return self.piece(t, parameter, 0, self._layout.parameters[parameter].size)
 
     def piece(self, t: int, parameter: int, start: int, stop: int) -> Array:
-        """Return elements `start:stop` of one flattened parameter at timestep t."""
-        segments, weights = locate(self._source.u, self._range[t], free=self._source.free)
-        layer = self._layout.layer_of_parameter[parameter]
+        """Return elements `start:stop` of one flattened parameter at timestep t.
+
+        Raises:
+            CorruptError: the table of u has another number of columns than there are layers.
+        """
+        u = self._source.u
+        if u.shape[1] != self._width:
+            message = f"the beta table must have {self._width} columns, got {u.shape[1]}"
+            raise CorruptError("beta_invalid", message)
+        segments, weights = locate(u, self._range[t], free=self._source.free)
+        layer = self._columns[parameter]
         s, w = int(segments[layer]), float(weights[layer])
         if w in (0.0, 1.0):
             return self._knot(s + int(w), parameter, start, stop)
         low, high = (self._knot(k, parameter, start, stop) for k in (s, s + 1))
-        mixed = (1.0 - w) * low.astype(np.float64)
-        mixed += w * high.astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):  # whoever stores them requires finite numbers
+            mixed = (1.0 - w) * low.astype(np.float64)
+            mixed += w * high.astype(np.float64)
         return narrow(mixed, low.dtype) if low.dtype == self._layout.numpy_dtype else mixed
 
     def _knot(self, k: int, parameter: int, start: int, stop: int) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 import trajfmt
 from tests.helpers.convexified import Walk, exact, given, write
-from trajfmt import ParamLayout, UsageError
+from trajfmt import CorruptError, ParamLayout, UsageError
 from trajfmt.convert.options import ConvertOptions
 from trajfmt.convert.run import convert
 from trajfmt.encodings.parts.discrete import Discretised
@@ -44,3 +45,37 @@ def test_discretised_and_rounded_at_once(layout: ParamLayout, walk: Walk) -> Non
     assert piece.dtype == np.float64
     assert np.array_equal(piece, exact(source, 1)[2:5])
     assert Discretised(source, layout).read(1, 0).dtype == np.float32
+
+
+@pytest.mark.parametrize("order", [(2, 1, 0), (1, 2, 0)])
+def test_layers_of_the_source_are_kept(
+    tmp_path: Path, layout: ParamLayout, walk: Walk, order: tuple[int, ...]
+) -> None:
+    """The betas of a source belong to its own layers, whatever layers the new bundle has."""
+    layers = tuple(layout.layers[number] for number in order)
+    convex = write(tmp_path / "a.mct", replace(layout, layers=layers), given(layout, walk))
+    _require_same(convex, tmp_path / "b.mtt")
+
+
+@pytest.mark.parametrize("layers", ["module", "all"])
+def test_fewer_layers_than_parameters(tmp_path: Path, layout: ParamLayout, walk: Walk, layers: Any) -> None:
+    """A bundle whose layers have several parameters becomes a full one."""
+    grouped = layout.regroup(layers)
+    assert grouped.num_layers < layout.num_layers
+    with trajfmt.create(tmp_path / "a.mct", grouped, encoding="convex") as writer:
+        writer.add(trajfmt.ArrayTrajectory(walk(layout), grouped))
+    _require_same(tmp_path / "a.mct", tmp_path / "b.mtt")
+
+
+def _require_same(convex: Path, full: Path) -> None:
+    convert(convex, full)
+    with trajfmt.open(convex) as a, trajfmt.open(full) as b:
+        assert [row.tobytes() for row in a[0].rows()] == [row.tobytes() for row in b[0].rows()]
+
+
+def test_a_table_of_other_layers_is_refused(layout: ParamLayout, walk: Walk) -> None:
+    """A table with a column too few is no error of the program."""
+    source = given(layout, walk)
+    source.u = source.u[:, :2]
+    with pytest.raises(CorruptError, match="must have 3 columns, got 2"):
+        Discretised(source, layout).read(1, 0)
