@@ -436,3 +436,19 @@ def test_pieces_that_lie_far_apart_are_asked_for_one_by_one() -> None:
     near = 100 + allowed // 2
     assert runs(0, near, 10_000, 10_100) == [[0, near], [10_000, 10_100]]
     assert runs(0, 10_000, 20_000, 20_100) == [[0], [10_000], [20_000, 20_100]]
+
+
+def test_room_is_asked_for_as_much_as_is_fetched(
+    server: Server, make: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bytes of the pieces that are missing."""
+    path = make("none")
+    asked: list[int] = []
+    monkeypatch.setattr(parts, "require_room", lambda _, nbytes: asked.append(nbytes))
+    with trajfmt.open(f"{server.url}/{path.name}") as there:
+        there[0].knot(1)
+        entry = there.manifest.trajectories[0].pieces
+    assert entry is not None
+    digests = 32 * 6 * -(-LAYOUT.nbytes // (entry.size or 1))
+    assert asked == [digests, LAYOUT.nbytes]
+    assert server.sent[f"{path.name}/theta/00000.h5"] == LAYOUT.nbytes

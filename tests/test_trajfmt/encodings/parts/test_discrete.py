@@ -44,3 +44,11 @@ def test_discretised_and_rounded_at_once(layout: ParamLayout, walk: Walk) -> Non
     assert piece.dtype == np.float64
     assert np.array_equal(piece, exact(source, 1)[2:5])
     assert Discretised(source, layout).read(1, 0).dtype == np.float32
+
+
+def test_whole_knots_keep_every_bit(layout: ParamLayout, walk: Walk) -> None:
+    """Also the sign of a zero, which a mean with a weight of nothing would lose."""
+    source = given(layout, walk)
+    for k, t in enumerate(source.knots):
+        source.rows[k][:] = -0.0 if k % 2 else source.rows[k]
+        assert Discretised(source, layout).read(t, 0).tobytes() == source.rows[k][:6].tobytes()
