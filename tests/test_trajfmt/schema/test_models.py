@@ -420,3 +420,18 @@ def test_grey_images_of_32_pixels_may_have_been_28() -> None:
     found = recognise([(4, 1, 3, 3), (4,), (10, 4 * 32 * 32), (10,)], pooling=False)
     assert found is not None
     assert found[0].image_size == 32
+
+
+def test_a_name_without_pooling_leaves_the_image_as_small_as_its_features() -> None:
+    """The shapes alone were read as those of a network that halves the image in each block."""
+    shapes: list[Shape] = []
+    for inputs in (3, 4, 4):
+        shapes += [(4, inputs, 3, 3), (4,), (4,), (4,)]
+    found = recognise([*shapes, (10, 4 * 64), (10,)])
+    assert found is not None
+    assert (found[0].image_size, found[0].pooling) == (64, None)
+    settled = settle(found[0], "ConvNetD3W4NP")
+    assert (settled.image_size, settled.pooling) == (8, "none")
+    for name in ("ConvNetD3W4AP", "ConvNetD3W4MP"):
+        assert settle(found[0], name).image_size == 64
+    assert settle(settled, {"pooling": "none"}).image_size == 8
