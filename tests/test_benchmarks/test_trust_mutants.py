@@ -82,7 +82,6 @@ def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
 def test_a_good_test_kills_what_a_weak_one_lets_live(worker: Worker) -> None:
     """The original passes both; a mutant that does not end is stopped; the copy is as it was afterwards."""
     weak, good = ["test_weak.py::test_weak"], ["test_good.py::test_good"]
-    assert worker.trial("planted.py", None, weak + good, 60)[0] == 0
     assert worker.trial("planted.py", BOUNDARY, weak, 60)[0] == 0
     code, output = worker.trial("planted.py", BOUNDARY, weak + good, 60)
     assert code == 1
@@ -99,15 +98,15 @@ def test_a_mutant_is_tried_with_more_tests_until_one_fails(
     tests = ["test_weak.py::test_weak", "test_good.py::test_good"]
     monkeypatch.setattr(mutants, "FIRST", (1.0, 1))
     seconds = dict.fromkeys(tests, 0.1)
-    made = mutants.Mutant("planted.py", site, "", tests)
-    assert mutants.try_one(worker, made, seconds)[0] == "killed"
-    made = mutants.Mutant("planted.py", site, "", tests[:1])
-    assert mutants.try_one(worker, made, seconds) == ("survived", "")
+    made = mutants.Mutant("planted.py", site, "")
+    assert mutants.try_one(worker, made, tests, seconds)[0] == "killed"
+    assert mutants.try_one(worker, made, tests[:1], seconds) == ("survived", "")
+    assert mutants.try_one(worker, made, [], seconds) == ("survived", "")
 
 
 def test_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Survivors that behave like the original do not count; a result of another text is none."""
-    made = [mutants.Mutant("trajfmt/a.py", Site(f"f: {i}", range(1), True), "t", []) for i in range(10)]
+    made = [mutants.Mutant("trajfmt/a.py", Site(f"f: {i}", range(1), True), "t") for i in range(10)]
     record = mutants.Record(tmp_path / "results")
     with record.path.open("a") as file:
         for number, each in enumerate(made):
@@ -123,18 +122,19 @@ def test_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "10 of 100 mutants tried; 1 of the killed took too long; 1 behave like the original" in text
     monkeypatch.setattr(equivalents, "load", lambda: {"*: [01]": "reason"})
     assert mutants.summary(made, again, 100)[1]
-    assert again.of(mutants.Mutant("trajfmt/a.py", made[0].site, "other", [])) is None
+    assert again.of(mutants.Mutant("trajfmt/a.py", made[0].site, "other")) is None
     low, high = mutants.interval(90, 100)
     assert (round(low, 3), round(high, 3)) == (0.826, 0.945)
 
 
 def test_tests_of_a_line_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of the module's own file before others, the fast before the slow; then the rest of the file."""
-    own = "tests/test_trajfmt/schema/test_text.py::"
+    own, module = "tests/test_trajfmt/schema/test_text.py::", "trajfmt/schema/text.py"
     seconds = {f"{own}a": 0.5, f"{own}b": 0.1, f"{own}c": 0.1, "tests/x.py::d": 0.2, "tests/x.py::slow": 9.0}
-    lines = {"trajfmt/schema/text.py": {5: {f"{own}a", f"{own}b", "tests/x.py::d", "tests/x.py::slow"}}}
+    found = Measured({module: {5: {f"{own}a", f"{own}b", "tests/x.py::d", "tests/x.py::slow"}}}, seconds)
     monkeypatch.setattr(mutants, "MOST", 1.0)
-    order = mutants._order(
-        "trajfmt/schema/text.py", lines["trajfmt/schema/text.py"][5], Measured(lines, seconds)
-    )
-    assert order == [f"{own}b", f"{own}a", "tests/x.py::d", f"{own}c"]
+    made = mutants.Mutant(module, Site("f: 1", range(4, 6), True), "")
+    assert mutants.tests_of(made, found) == [f"{own}b", f"{own}a", "tests/x.py::d", f"{own}c"]
+    monkeypatch.setattr(mutants, "MOST", 100.0)
+    made = mutants.Mutant(module, Site("module: 1", range(1, 2), False), "")
+    assert set(mutants.tests_of(made, found)) == set(seconds)
