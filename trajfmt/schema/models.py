@@ -95,7 +95,7 @@ def recognise(shapes: Sequence[Shape], *, pooling: bool = True) -> tuple[Model, 
 
 def _convnet(rest: Sequence[Shape], *, pooling: bool) -> tuple[Model, list[str]] | None:
     width, channels = rest[0][:2]
-    affine = len(rest) > 4 and len(rest[2]) in (1, 3)
+    affine = len(rest[2]) in (1, 3)
     per_block = 4 if affine else 2
     depth, left = divmod(len(rest) - 2, per_block)
     classes, features = rest[-2]

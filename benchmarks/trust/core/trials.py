@@ -71,11 +71,15 @@ class Worker:
         (folder / "traj_cli").symlink_to("cli")
         (folder / ".git").mkdir()
         (folder / "tmp").mkdir()
+        own = {
+            "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)]),
+            "TMPDIR": str(folder / "tmp"),
+            "OMP_NUM_THREADS": "1",
+        }
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.trust.core.trials"],
             cwd=folder,
-            env=os.environ
-            | {"PYTHONPATH": str(folder), "TMPDIR": str(folder / "tmp"), "OMP_NUM_THREADS": "1"},
+            env=os.environ | own,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -108,9 +112,8 @@ class Worker:
 
     def close(self) -> None:
         """End the process."""
-        assert self._process.stdin
-        self._process.stdin.close()
-        self._process.wait()
+        self._process.kill()
+        self._process.communicate()
 
     def _ask(self, trial: dict[str, Any]) -> tuple[int, str]:
         assert self._process.stdin
@@ -126,7 +129,8 @@ def serve() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in LIBRARIES:
-            importlib.import_module(name)
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
     if any(name.partition(".")[0] in ("trajfmt", "tests") for name in sys.modules):
         raise RuntimeError("a library imported the code that is to be mutated")
     for line in sys.stdin:

@@ -133,3 +133,37 @@ def test_many_folders_are_summed(folders: int, tmp_path: Path) -> None:
     assert storage.total - storage.parts["manifest"] == folders * (folders + 1) // 2
     assert len(storage.parts) == (21 if folders == 20 else 22)
     assert storage.parts[f"f{folders - 1}"] == folders
+
+
+def test_source_files_count_within_exact_bounds(layout: ParamLayout, walk: Walk, write_bundle: Write) -> None:
+    """From the bytes of the weights to half as much again, and a MiB for what pickles add."""
+    for number, (sizes, expected) in enumerate(
+        (
+            ((216,), 216),
+            ((215,), None),
+            ((216 * 3 // 2 + 2**20,), 216 * 3 // 2 + 2**20),
+            ((216 * 3 // 2 + 2**20 + 1,), None),
+            ((100, 116), 216),
+        )
+    ):
+        sources = [SourceFile(f"{n}.pt", size, "0" * 64) for n, size in enumerate(sizes)]
+        path = write_bundle(layout, walk(layout), name=f"{number}", provenance=Provenance(sources=sources))
+        assert summarize(path).storage.source == expected
+    sources = [SourceFile("0.pt", 216, "0" * 64)]
+    for name, provenance in (
+        ("cut", Provenance(sources=sources, first_timestep=1)),
+        ("mixed", Provenance(sources=[*sources, SourceFile("1.bin", 1, "0" * 64)])),
+    ):
+        path = write_bundle(layout, walk(layout), name=name, provenance=provenance)
+        assert summarize(path).storage.source is None
+
+
+def test_displacement_of_a_layer_of_several_blocks(walk: Walk, write_bundle: Write) -> None:
+    """Every element counts once."""
+    layout = ParamLayout.of([("w", (2**18 + 5,)), ("b", (3,))])
+    theta = walk(layout, timesteps=2)
+    with trajfmt.open(write_bundle(layout, theta)) as bundle:
+        reports = layer_reports(bundle[0])
+    wide = theta.astype(np.float64)
+    for report, part in zip(reports, (slice(0, -3), slice(-3, None)), strict=True):
+        assert report.displacement == pytest.approx(np.linalg.norm(wide[1, part] - wide[0, part]), rel=1e-12)

@@ -200,3 +200,13 @@ def test_change_of_the_working_folder_while_writing(
         writer.add(ArrayTrajectory(walk(layout), layout))
         monkeypatch.chdir(tmp_path / "b")
     assert os.listdir(tmp_path / "a") == ["out"]
+
+
+def test_a_refused_trajectory_takes_no_room(layout: ParamLayout, walk: Walk, tmp_path: Path) -> None:
+    """Its files are removed at once, however often it comes."""
+    with trajfmt.create(tmp_path / "o.mct", layout, encoding="convex", shard_bytes=8) as writer:
+        writer.add(ArrayTrajectory(walk(layout), layout))
+        before = sorted((tmp_path / ".o.mct.partial").rglob("*"))
+        with pytest.raises(SourceError, match="is the same as trajectory 0 of the bundle"):
+            writer.add(ArrayTrajectory(walk(layout), layout))
+        assert sorted((tmp_path / ".o.mct.partial").rglob("*")) == before

@@ -318,3 +318,120 @@ def test_a_subset_may_lie_in_a_folder_of_any_name() -> None:
     facts = facts_of_path(Path("/data/mine/imagenette/128/ConvNetD5"))
     assert (facts.dataset, facts.preprocessing) == (None, None)
     assert facts.model == named("ConvNetD5")
+
+
+def _normed(name: str, norm: str, width: int, inputs: int, size: int = 3) -> list[tuple[str, Shape]]:
+    """Return a convolution without a bias, and its norm."""
+    head, _, number = name.rpartition("conv")
+    return [
+        (f"{name}.weight", (width, inputs, size, size)),
+        (f"{head}{norm}{number}.weight", (width,)),
+        (f"{head}{norm}{number}.bias", (width,)),
+    ]
+
+
+def _expected_resnet(average: bool) -> list[tuple[str, Shape]]:
+    """Return the parameters of ResNet18, stage by stage as in its paper."""
+    found = _normed("conv1", "bn", 64, 3)
+    for stage, (width, before) in enumerate([(64, 64), (128, 64), (256, 128), (512, 256)], 1):
+        for block in (0, 1):
+            at, inputs = f"layer{stage}.{block}", width if block else before
+            found += _normed(f"{at}.conv1", "bn", width, inputs)
+            found += _normed(f"{at}.conv2", "bn", width, width)
+            if inputs != width:
+                norm = f"{at}.shortcut.{2 if average else 1}"
+                found.append((f"{at}.shortcut.0.weight", (width, inputs, 1, 1)))
+                found += [(f"{norm}.weight", (width,)), (f"{norm}.bias", (width,))]
+    features = 512 * 16 if average else 512
+    return [*found, ("classifier.weight", (10, features)), ("classifier.bias", (10,))]
+
+
+def _expected_vgg() -> list[tuple[str, Shape]]:
+    """Return the parameters of VGG11: at which numbers its convolutions are, and from what to what."""
+    steps = [(0, 3, 64), (4, 64, 128), (8, 128, 256), (11, 256, 256), (15, 256, 512), (18, 512, 512)]
+    found: list[tuple[str, Shape]] = []
+    for at, inputs, width in [*steps, (22, 512, 512), (25, 512, 512)]:
+        found += [(f"features.{at}.weight", (width, inputs, 3, 3)), (f"features.{at}.bias", (width,))]
+        found += [(f"features.{at + 1}.{kind}", (width,)) for kind in ("weight", "bias")]
+    return [*found, ("classifier.weight", (10, 512)), ("classifier.bias", (10,))]
+
+
+def _expected_alexnet() -> list[tuple[str, Shape]]:
+    """Return the parameters of AlexNet for images of 32 pixels."""
+    steps = [(0, 3, 128, 5), (3, 128, 192, 5), (6, 192, 256, 3), (8, 256, 192, 3), (10, 192, 192, 3)]
+    found: list[tuple[str, Shape]] = []
+    for at, inputs, width, size in steps:
+        found += [(f"features.{at}.weight", (width, inputs, size, size)), (f"features.{at}.bias", (width,))]
+    return [*found, ("fc.weight", (10, 3072)), ("fc.bias", (10,))]
+
+
+@pytest.mark.parametrize(
+    ("family", "expected", "norm"),
+    [
+        ("ResNet18", _expected_resnet(average=False), None),
+        ("ResNet18AP", _expected_resnet(average=True), None),
+        ("VGG11", _expected_vgg(), None),
+        ("AlexNet", _expected_alexnet(), "none"),
+    ],
+)
+def test_tensors_of_mtts_other_networks(family: Any, expected: list[tuple[str, Shape]], norm: Any) -> None:
+    """Every name and every shape; a network that differs in one size is another one."""
+    shapes = [shape for _, shape in expected]
+    found = recognise(shapes)
+    assert found == (
+        Model(family=family, channels=3, classes=10, norm=norm),
+        [name for name, _ in expected],
+    )
+    for number, shape in enumerate(shapes[1:-2], 1):
+        other = [*shapes[:number], (shape[0] + 1, *shape[1:]), *shapes[number + 1 :]]
+        assert recognise(other) is None
+
+
+@pytest.mark.parametrize("pooling", [True, False])
+@pytest.mark.parametrize("norm", ["one", "layer", "none"])
+def test_names_and_sizes_of_a_convnet(norm: str, pooling: bool) -> None:
+    """By the number of modules in a block; without pooling, every block has the pixels of the image."""
+    sides = (32, 16) if pooling else (8, 8)
+    shapes: list[Shape] = []
+    for side, inputs in zip(sides, (3, 5), strict=True):
+        shapes += [(5, inputs, 3, 3), (5,)]
+        shapes += {"one": [(5,)] * 2, "layer": [(5, side, side)] * 2, "none": []}[norm]
+    shapes += [(10, 5 * 64), (10,)]
+    found = recognise(shapes, pooling=pooling)
+    assert found is not None
+    model, names = found
+    assert (model.depth, model.width, model.channels, model.classes) == (2, 5, 3, 10)
+    assert model.image_size == sides[0]
+    assert model.pooling == (None if pooling else "none")
+    assert model.norm == (None if norm == "one" else norm)
+    step = 2 + (norm != "none") + pooling
+    at = [0, 1, step, step + 1] if norm != "none" else [0, step]
+    expected = [f"features.{number}.{kind}" for number in at for kind in ("weight", "bias")]
+    assert names == [*expected, "classifier.weight", "classifier.bias"]
+
+
+def test_grey_images_of_32_pixels_may_have_been_28() -> None:
+    """Digits are padded; without pooling, or in another size, nothing is left open."""
+    for channels, side, pooling, size in ((1, 16, True, None), (1, 8, True, 16), (3, 16, True, 32)):
+        shapes = [(4, channels, 3, 3), (4,), (10, 4 * side * side), (10,)]
+        found = recognise(shapes, pooling=pooling)
+        assert found is not None
+        assert found[0].image_size == size
+    found = recognise([(4, 1, 3, 3), (4,), (10, 4 * 32 * 32), (10,)], pooling=False)
+    assert found is not None
+    assert found[0].image_size == 32
+
+
+def test_a_name_without_pooling_leaves_the_image_as_small_as_its_features() -> None:
+    """The shapes alone were read as those of a network that halves the image in each block."""
+    shapes: list[Shape] = []
+    for inputs in (3, 4, 4):
+        shapes += [(4, inputs, 3, 3), (4,), (4,), (4,)]
+    found = recognise([*shapes, (10, 4 * 64), (10,)])
+    assert found is not None
+    assert (found[0].image_size, found[0].pooling) == (64, None)
+    settled = settle(found[0], "ConvNetD3W4NP")
+    assert (settled.image_size, settled.pooling) == (8, "none")
+    for name in ("ConvNetD3W4AP", "ConvNetD3W4MP"):
+        assert settle(found[0], name).image_size == 64
+    assert settle(settled, {"pooling": "none"}).image_size == 8

@@ -109,3 +109,35 @@ def test_a_map_names_trajectories_by_their_numbers_in_the_bundle() -> None:
     """Those that are refused have numbers, too, so the position among the others is another number."""
     found = PieceMap(entries_of([1, 4]), LAYOUT)
     assert [found.digests_of(name)[0] for name in ("1.h5", "4.h5")] == [1, 4]
+
+
+@pytest.mark.parametrize(
+    ("timesteps", "nbytes", "size"),
+    [
+        (1, 1, 2**14),
+        (2, 1280040, 2**14),
+        (51, 1280040, 2**16),
+        (51, 2**40, PIECE_SIZES[-1]),
+        (10**6, 2**30, PIECE_SIZES[-1]),
+        (10**6, 40, 2**15),
+    ],
+)
+def test_sizes_between_the_bounds(timesteps: int, nbytes: int, size: int) -> None:
+    """The smallest and the largest there are, and a balance between them."""
+    assert piece_size(timesteps, nbytes) == size
+
+
+def test_pieces_that_a_range_touches() -> None:
+    """Bytes in front, behind and between belong to none, which only `covering` minds."""
+    pieces = PieceMap(entries_of([5]), LAYOUT).of("5.h5")
+    every = list(pieces.of_file("5.h5"))
+    first, last = every[0].start, every[-1].stop
+    assert pieces.touching("5.h5", 0, last + 10) == every
+    assert pieces.covering("5.h5", 0, last) is None
+    assert pieces.covering("5.h5", first, last) == every
+    assert pieces.covering("5.h5", first, last + 1) is None
+    assert pieces.touching("5.h5", 0, first) == []
+    assert pieces.touching("5.h5", last, last + 9) == []
+    for piece in every:
+        assert pieces.touching("5.h5", piece.start, piece.start + 1) == [piece]
+        assert pieces.touching("5.h5", piece.stop - 1, piece.stop) == [piece]

@@ -454,3 +454,35 @@ def test_pieces_that_lie_far_apart_are_asked_for_one_by_one() -> None:
     near = 100 + allowed // 2
     assert runs(0, near, 10_000, 10_100) == [[0, near], [10_000, 10_100]]
     assert runs(0, 10_000, 20_000, 20_100) == [[0], [10_000], [20_000, 20_100]]
+
+
+def test_room_is_asked_for_as_much_as_is_fetched(
+    server: Server, make: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bytes of the pieces that are missing."""
+    path = make("none")
+    asked: list[int] = []
+    monkeypatch.setattr(parts, "require_room", lambda _, nbytes: asked.append(nbytes))
+    with trajfmt.open(f"{server.url}/{path.name}") as there:
+        there[0].knot(1)
+        entry = there.manifest.trajectories[0].pieces
+    assert entry is not None
+    digests = 32 * 6 * -(-LAYOUT.nbytes // (entry.size or 1))
+    assert asked == [digests, LAYOUT.nbytes]
+    assert server.sent[f"{path.name}/theta/00000.h5"] == LAYOUT.nbytes
+
+
+@pytest.mark.parametrize(("t", "knots"), [(0, [0]), (2, [1]), (5, [3]), (2.5, [1, 2]), (4.5, [2, 3])])
+def test_only_the_knots_of_a_timestep_are_fetched(
+    server: Server, make: Callable[[str], Path], t: float, knots: list[int]
+) -> None:
+    """At a knot itself one of them, between two both."""
+    path = make("convex")
+    with trajfmt.open(path) as here, trajfmt.open(f"{server.url}/{path.name}") as there:
+        there[0].prepare(t, 0, LAYOUT.size)
+        assert server.sent[f"{path.name}/knots/00000.safetensors"] == len(knots) * LAYOUT.nbytes
+        asked = len(server.asked)
+        for k in knots:
+            assert there[0].knot(k).tobytes() == here[0].knot(k).tobytes()
+        assert there[0].at(t).tobytes() == here[0].at(t).tobytes()
+        assert len(server.asked) == asked

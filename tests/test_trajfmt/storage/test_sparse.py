@@ -29,6 +29,11 @@ def test_only_what_was_written_is_there(tmp_path: Path) -> None:
     assert one.missing(WANTED) == [WANTED[0], *WANTED[2:]]
     two = SparseFile(tmp_path / "folder/x", 4096)
     assert two.missing(WANTED) == [WANTED[0], *WANTED[2:]]
+    assert two.verified == {1024}
+    os.pwrite(two.fd, b"damage", 1024)  # what this process has compared is not compared again
+    assert two.missing(WANTED) == [WANTED[0], *WANTED[2:]]
+    assert SparseFile(tmp_path / "folder/x", 4096).missing(WANTED) == WANTED
+    os.pwrite(two.fd, DATA[1024:2048], 1024)
     assert two.read(1024, 1024) == DATA[1024:2048]
 
 

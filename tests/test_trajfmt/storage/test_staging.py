@@ -287,3 +287,55 @@ def test_an_unreadable_journal_is_not_empty(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.undo()
     staging.release()
     staging.release()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        (b"a.1 words", b"a.1 words", "resumed"),
+        (b"a.1 words", b"a.2 words", "stale"),
+        (b"a.1 words", b"a.1 others", "stale"),
+        (b"0f-a.1 words", b"1e-a.2 words", "stale"),
+        (b"a.1 one.two-three", b"a.1 four", "stale"),
+        (b"a.1 words", b"b.1 words", "refused"),
+        (b"a.1 words", b"words a.1", "refused"),
+        (b"a.1 words", None, "refused"),
+        (b"a.1 words", b"", "refused"),
+        (b"ab.1 x", b"a.1 x", "refused"),
+    ],
+)
+def test_work_of_the_same_command_is_done_again_and_that_of_another_is_kept(
+    tmp_path: Path, old: bytes, new: bytes | None, what: str
+) -> None:
+    """The hash of the bundle, the version and the words may differ; then the work is out of date."""
+    staging = Staging(tmp_path / "o.mct", old)
+    staging.record("00000", b"{}")
+    staging.release()
+    if what == "refused":
+        words = old.partition(b" ")[2].decode()
+        with pytest.raises(ExistsError, match=rf"an interrupted run \({words}\) has finished"):
+            Staging(tmp_path / "o.mct", new)
+        assert Staging.unfinished(tmp_path / "o.mct") == old
+        return
+    again = Staging(tmp_path / "o.mct", new)
+    assert (again.resumed, again.stale) == (what == "resumed", what == "stale")
+    assert (again.recall("00000") is None) == again.stale
+    assert (again.root / "job").read_bytes() == new
+    again.discard()
+
+
+def test_new_files_have_names_of_their_own(tmp_path: Path) -> None:
+    """Until they are given their final ones; what an interrupted process began is removed."""
+    staging = Staging(tmp_path / "o.mct", b"job")
+    paths = [staging.pending() for _ in range(3)]
+    assert len({*paths}) == 3
+    for path in paths:
+        path.write_bytes(b"x")
+    staging.path("knots/a").write_bytes(b"x")
+    staging.release()
+    assert not paths[0].parent.exists()
+    again = Staging(tmp_path / "o.mct", b"job")
+    assert list(again.pending().parent.iterdir()) == []
+    assert again.path("knots/a").read_bytes() == b"x"
+    again.discard()
+    assert list(tmp_path.iterdir()) == []

@@ -27,6 +27,9 @@ def test_work_is_done_at_the_same_time() -> None:
 
     at_once([work] * 9, 3)
     assert most == 3
+    gate, most = threading.Barrier(2), 0
+    at_once([work] * 4, 2)
+    assert most == 2
     assert cores() >= 1
 
 
@@ -82,3 +85,11 @@ def test_processors_are_those_that_this_process_may_use(monkeypatch: pytest.Monk
     assert cores() == 12
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert cores() == 1
+
+
+def test_one_thread_is_this_one_and_keeps_the_order() -> None:
+    """Without a thread, each error ends the work at once."""
+    done: list[tuple[int, object]] = []
+    at_once([partial(lambda n: done.append((n, threading.current_thread())), n) for n in range(5)], 1)
+    assert done == [(n, threading.current_thread()) for n in range(5)]
+    at_once([], 3)

@@ -167,3 +167,19 @@ def test_an_unknown_codec_is_refused(layout: ParamLayout) -> None:
     """The known ones are named."""
     with pytest.raises(UsageError, match="`codec` must be one of none, zstd, archive, got 'lz4'"):
         encoder.codec_for("lz4", layout)
+
+
+@pytest.mark.parametrize(("codec", "count"), [("none", 1), ("zstd", 0)])
+def test_room_for_all_timesteps_is_tried_for_first(
+    codec: str,
+    count: int,
+    theta: Array,
+    write_bundle: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where their size is known before they are written."""
+    asked: list[int] = []
+    monkeypatch.setattr(writer, "reserve", lambda _, nbytes: asked.append(nbytes))
+    layout = ParamLayout.of(SHAPES)
+    write_bundle(layout, theta.astype("<f4"), encoding="full", codec=codec)
+    assert asked == [13 * layout.nbytes] * count

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import load_file
 
 import trajfmt
@@ -189,3 +190,10 @@ def test_buffers_survive_pickling(tmp_path: Path, layout: ParamLayout, walk: Wal
             found = copied.buffers(5)
             assert found.keys() == expected.keys()
             assert all(found[name].tobytes() == value.tobytes() for name, value in expected.items())
+
+
+def test_a_file_of_buffers_says_what_it_holds(tmp_path: Path, layout: ParamLayout, walk: Walk) -> None:
+    """In the metadata, as the specification spells it."""
+    path = write(tmp_path / "a.mct", layout, Carrier(walk(layout), layout, state))
+    with safe_open(path / "buffers/00000.safetensors", "np") as file:
+        assert file.metadata() == {"trajfmt": '{"holds":"buffers"}'}

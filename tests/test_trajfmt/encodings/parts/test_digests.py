@@ -15,8 +15,10 @@ from safetensors.numpy import load_file
 import trajfmt
 from tests.helpers.damage import reasons_of
 from tests.helpers.sealing import sealed
-from trajfmt import ArrayTrajectory, ParamLayout
+from trajfmt import ArrayTrajectory, CorruptError, ParamLayout
 from trajfmt.bundle.validation import validate
+from trajfmt.encodings.parts.digests import check_header, header
+from trajfmt.storage.files import BundleFiles
 
 LAYOUT = ParamLayout.of([("w", (5, 1000)), ("b", (7,))])
 DIGESTS = "pieces/00000.safetensors"
@@ -132,3 +134,18 @@ def test_a_validation_names_the_damaged_piece(
     first, *_ = validate(path)
     assert first.reason == "hash_mismatch"
     assert ", in piece " in first.message
+
+
+def test_a_header_of_digests_needs_no_spaces(tmp_path: Path) -> None:
+    """Its last byte is read, too."""
+    for count in range(1, 200):
+        text = header([(0, count)])[8:].rstrip(b" ")
+        data = len(text).to_bytes(8, "little") + text
+        (tmp_path / "x").write_bytes(data + bytes(32 * count))
+        files = BundleFiles(tmp_path, {"x": len(data) + 32 * count})
+        check_header(files, "x", [(0, len(data), count)])
+        with pytest.raises(CorruptError, match="describe different digests"):
+            check_header(files, "x", [(0, len(data), count + 1)])
+        files.close()
+        if count > 3:
+            break

@@ -79,3 +79,11 @@ def test_a_table_of_other_layers_is_refused(layout: ParamLayout, walk: Walk) -> 
     source.u = source.u[:, :2]
     with pytest.raises(CorruptError, match="must have 3 columns, got 2"):
         Discretised(source, layout).read(1, 0)
+
+
+def test_whole_knots_keep_every_bit(layout: ParamLayout, walk: Walk) -> None:
+    """Also the sign of a zero, which a mean with a weight of nothing would lose."""
+    source = given(layout, walk)
+    for k, t in enumerate(source.knots):
+        source.rows[k][:] = -0.0 if k % 2 else source.rows[k]
+        assert Discretised(source, layout).read(t, 0).tobytes() == source.rows[k][:6].tobytes()
