@@ -51,7 +51,7 @@ def check_append(
     _require_same_encoding(base, identity, source, options, where)
     stated = [name for name in _STATED if getattr(options, name) is not None]
     found = settled(old, new, stated, where)
-    _require_same_ablation(old, new, where)
+    _require_same_origin(old, new, where)
     remarks = _timesteps(old, new, where, numbered=identity.numbered)
     remarks += _knots(base, source) + _buffers(base, source)
     return Settled(found.provenance, found.remarks + remarks + unknown(found.provenance))
@@ -131,8 +131,8 @@ def _require_same_encoding(
             )
 
 
-def _require_same_ablation(old: Provenance, new: Provenance, where: str) -> None:
-    """Require that both are experts of the same ablation, or of none.
+def _require_same_origin(old: Provenance, new: Provenance, where: str) -> None:
+    """Require that both are experts of the same ablation, or of none, and both computed, or neither.
 
     Raises:
         UsageError: they differ.
@@ -141,6 +141,15 @@ def _require_same_ablation(old: Provenance, new: Provenance, where: str) -> None
     if ablations[0] != ablations[1]:
         raise UsageError(
             f"{where}: its ablation is {ablations[0] or 'none'}, the source's is {ablations[1] or 'none'}"
+        )
+    computed = [bool((about.recipe or {}).get("convexified")) for about in (old, new)]
+    if computed[0] != computed[1]:
+        theirs, ours = (
+            "computed from convexified ones" if each else "those of a training" for each in computed
+        )
+        raise UsageError(
+            f"{where}: its timesteps are {theirs}, those of the source {ours}; convert the source into a"
+            " bundle of its own"
         )
 
 

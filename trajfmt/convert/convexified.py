@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from trajfmt.convert.options import ConvertOptions
 from trajfmt.encodings.parts.encoding import Encoding
 from trajfmt.encodings.parts.knots import SHARD_BYTES
 from trajfmt.errors import UsageError, display
 from trajfmt.schema.layout import Grouping
+from trajfmt.schema.provenance import Provenance
 from trajfmt.sources.base.collection import Collection
 from trajfmt.sources.base.trajectories import ForeignTrajectory
 from trajfmt.sources.bundles import BundlePart
@@ -14,7 +17,7 @@ from trajfmt.sources.convexified.mct_authors import PairPart
 from trajfmt.sources.convexified.mct_betas import PairTrajectory
 from trajfmt.trajectory.source import Convexified
 
-__all__ = ["check_convexified", "remarks_on"]
+__all__ = ["check_convexified", "remarks_on", "with_origin"]
 
 
 def remarks_on(trajectory: ForeignTrajectory, encoding: Encoding) -> list[str]:
@@ -30,10 +33,24 @@ def remarks_on(trajectory: ForeignTrajectory, encoding: Encoding) -> list[str]:
         ]
     notes = ["the source is convexified: its knots, betas and step norms are not stored"]
     if len(trajectory.knots) < trajectory.timesteps:
-        notes[0] += ", and timesteps between the knots are computed, which a .mtt does not say"
+        notes[0] += ", and timesteps between the knots are computed (`convexified` in the recipe says so)"
         if trajectory.buffers(0):
             notes.append("between two knots, the module buffers are those of the first of them")
     return notes
+
+
+def with_origin(provenance: Provenance, trajectory: ForeignTrajectory, encoding: Encoding) -> Provenance:
+    """Return the provenance of a trajectory in a bundle of an encoding.
+
+    If timesteps become weights that were computed from a convexified trajectory, the recipe says so, because
+    nothing else would tell them from those of a training.
+    """
+    if encoding.takes_convexified or not isinstance(trajectory, Convexified):
+        return provenance
+    if len(trajectory.knots) == trajectory.timesteps:
+        return provenance
+    recipe = {**(provenance.recipe or {}), "convexified": True}
+    return msgspec.structs.replace(provenance, recipe=recipe)
 
 
 def check_convexified(collection: Collection, options: ConvertOptions) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trajfmt.bundle.reader import read_manifest
-from trajfmt.convert.convexified import check_convexified, remarks_on
+from trajfmt.convert.convexified import check_convexified, remarks_on, with_origin
 from trajfmt.convert.identify import Identity, identify
 from trajfmt.convert.options import ConvertOptions
 from trajfmt.convert.selection import Bounds, Window, selected
@@ -119,7 +119,8 @@ class Intake:
             found = identify(self.collection, trajectory, self.options, notice)
             # Of a bundle, some trajectories may record numbers and others not.
             numbered = found.numbered and all(getattr(part, "numbered", True) for part in self.parts.values())
-            self.identity = dataclasses.replace(found, numbered=numbered)
+            provenance = with_origin(found.provenance, trajectory, self._encoding)
+            self.identity = dataclasses.replace(found, numbered=numbered, provenance=provenance)
         identity = self.identity
         identity.check(trajectory)
         layout = self._stored_layout(identity, trajectory)

@@ -29,6 +29,25 @@ def test_a_full_bundle_of_a_convexified_one_says_what_it_is_not(
     assert "convexified" not in notices(run(tmp_path / "a.mtt", tmp_path / "b.mtt"))
 
 
+def test_computed_timesteps_are_recorded_as_such(tmp_path: Path) -> None:
+    """Also in what is made of them, and no bundle has both these and timesteps of a training."""
+    source = save(tmp_path / "src", [theta(0)])
+    other = save(tmp_path / "other", [theta(1)])
+    run(source, tmp_path / "a.mct")
+    run(tmp_path / "a.mct", tmp_path / "a.mtt")
+    run(tmp_path / "a.mtt", tmp_path / "b.mct")
+    for name in ("a.mtt", "b.mct"):
+        assert trajfmt.open(tmp_path / name).manifest.provenance.recipe == {"convexified": True}
+    run(other, tmp_path / "b.mtt")
+    with pytest.raises(UsageError, match="timesteps are those of a training, those of the source computed"):
+        run(tmp_path / "a.mct", tmp_path / "b.mtt", append=True)
+    with pytest.raises(UsageError, match="timesteps are computed from convexified ones, those of the source"):
+        run(other, tmp_path / "a.mtt", append=True)
+    run(source, tmp_path / "every.mct", knots=tuple(range(1, len(theta(0)) - 1)))
+    run(tmp_path / "every.mct", tmp_path / "every.mtt")
+    assert trajfmt.open(tmp_path / "every.mtt").manifest.provenance.recipe is None
+
+
 def test_a_conversion_of_a_bundle_keeps_its_layers(tmp_path: Path) -> None:
     """Unless others are asked for; a convexified bundle accepts only its own."""
     source = save(tmp_path / "src", [theta(0)])
