@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import sys
 import time
 from pathlib import Path
 from random import Random
@@ -16,6 +18,7 @@ from benchmarks.trust import mutations
 from benchmarks.trust.mutated import batches
 from benchmarks.trust.mutated.batches import Batch, Outcome, chance_of
 from benchmarks.trust.mutated.bundles import Subject, make_bundles
+from benchmarks.trust.mutated.javascript import compare
 from benchmarks.trust.mutated.sources import make_sources
 from benchmarks.trust.mutated.tallies import Tally
 from benchmarks.trust.mutated.trials import BundleTrials
@@ -23,6 +26,8 @@ from trajfmt.encodings.convex import reader
 from trajfmt.schema import parse
 from trajfmt.storage.checked import Checked
 from trajfmt.storage.files import BundleFiles
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the campaign watches its processes by /proc")
 
 
 @pytest.fixture(scope="module")
@@ -145,3 +150,19 @@ def test_a_trial_follows_from_its_seed(tmp_path: Path, subjects: list[Subject]) 
         runs = [BundleTrials(subjects, tmp_path).run(chance_of(8, number)) for _ in range(2)]
         assert runs[0][0].tree == runs[1][0].tree
         assert runs[0][1] == runs[1][1]
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node")
+def test_both_readers_agree_and_differences_are_found(
+    tmp_path: Path, subjects: list[Subject], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slice of mutations gives no difference; with a fault in one reader, its bundle is kept."""
+    tally = compare(subjects, {number: chance_of(2, number) for number in range(40)}, tmp_path)
+    assert tally.failures == []
+    assert tally.tried == 40
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(reader, "narrow", _doubled)
+    one = [subject for subject in subjects if subject.name == "convex-bf16.mct"]
+    tally = compare(one, {number: chance_of(2, number) for number in range(20)}, tmp_path)
+    assert {failure["wrong"][0].rpartition(":")[0] for failure in tally.failures} == {"other bytes"}
+    assert all(Path(failure["files"], "manifest.json").is_file() for failure in tally.failures)

@@ -141,7 +141,10 @@ def append(
         encoder = encoding.continued(base, Options(shard_bytes=shard_bytes, cast=cast))
         return BundleWriter(staging, layout_of(base), encoding, encoder, base.provenance, base)
     except BaseException:
-        staging.release()
+        if staging.empty:
+            staging.discard()
+        else:
+            staging.release()
         raise
 
 

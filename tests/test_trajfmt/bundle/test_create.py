@@ -249,6 +249,7 @@ def test_append_after_another_append_loses_nothing(
     monkeypatch.setattr(trajfmt.bundle.create, "Staging", late)
     with pytest.raises(UsageError, match="another process has just appended to it; run again"):
         trajfmt.append(path)
+    assert os.listdir(path.parent) == [path.name]  # it leaves nothing
     assert len(trajfmt.open(path, verify=True)) == 2
     with trajfmt.append(path) as writer:
         writer.add(ArrayTrajectory(walk(layout, seed=2), layout))

@@ -29,7 +29,7 @@ def test_knots_and_tables_arrive_unchanged(
     """Trajectories with knots of their own, in one bundle; the weights are those of eq. 10 at any t."""
     sources = [given(layout, walk, knots) for knots in ((0, 2, 5), (0, 7), (0, 1, 2, 3))]
     if norms:
-        sources = [replace(source, step_norms=np.full((source.timesteps - 1, 3), 0.5)) for source in sources]
+        sources = [replace(source, step_norms=7 * np.diff(source.u, axis=0)) for source in sources]
     path = write(tmp_path / "a.mct", layout, *sources, shard_bytes=80)
     with trajfmt.open(path, verify=True) as bundle:
         for trajectory, source in zip(bundle, sources, strict=True):
@@ -42,9 +42,16 @@ def test_knots_and_tables_arrive_unchanged(
                 np.testing.assert_array_max_ulp(
                     trajectory.at(float(t)), exact(source, float(t)).astype(np.float32), maxulp=1
                 )
-    reasons = {problem.reason for problem in validate(path)}
-    assert reasons == ({"beta_invalid"} if norms else set())  # the made-up norms are not those of the betas
+    assert validate(path) == []
     assert summarize(path).unknown_steps == (0 if norms else 3)
+
+
+def test_step_norms_of_other_betas_are_refused(tmp_path: Path, layout: ParamLayout, walk: Walk) -> None:
+    """A validation would find that they contradict each other."""
+    source = given(layout, walk, (0, 2, 5))
+    made_up = replace(source, step_norms=np.full((source.timesteps - 1, 3), 0.5))
+    with pytest.raises(CorruptError, match="must follow from the step norms"):
+        write(tmp_path / "a.mct", layout, made_up)
 
 
 def test_layers_without_step_norms_have_no_length(tmp_path: Path, layout: ParamLayout, walk: Walk) -> None:

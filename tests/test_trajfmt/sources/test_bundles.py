@@ -93,10 +93,19 @@ def test_a_file_of_knots_without_elements_is_checked(tmp_path: Path, name: str) 
     assert not (tmp_path / name).exists()
 
 
-def test_a_wrong_digest_is_not_copied(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("digest-wrong", "hash_mismatch"),
+        ("norms-unlike-u", "beta_invalid"),
+        ("norms-negative", "beta_invalid"),
+        ("gram-infinite", "beta_invalid"),
+    ],
+)
+def test_what_only_a_validation_finds_is_not_copied(tmp_path: Path, name: str, reason: str) -> None:
     """It would make the copy as invalid as the bundle."""
     vectors = Path(__file__).parents[3] / "spec/v1/vectors/invalid"
     with pytest.raises(CorruptError) as caught:
-        convert(vectors / "digest-wrong.mct", tmp_path / "copy.mct", ConvertOptions(shard_bytes=10))
-    assert caught.value.reason == "hash_mismatch"
+        convert(vectors / f"{name}.mct", tmp_path / "copy.mct", ConvertOptions(shard_bytes=10))
+    assert caught.value.reason == reason
     assert not (tmp_path / "copy.mct").exists()

@@ -9,13 +9,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajfmt.errors import CorruptError
+from trajfmt.trajectory.beta import curve
 
-__all__ = ["check_curve"]
+__all__ = ["TOLERANCE", "check_curve", "deviation"]
 
 Float = NDArray[np.float64]
 
 _BLOCK: Final = 2**17
 """Elements that are checked at a time, so that no copy of a large table is made."""
+
+
+TOLERANCE: Final = 1e-9
+"""Largest difference between u and eq. 9 of the stored step norms, since writers may sum in another order."""
+
+_COMPUTED: Final = 2**20
+"""Elements of u that are computed at a time."""
+
+
+def deviation(u: Float, norms: Float, knots: Sequence[int]) -> float:
+    """Return the largest difference between a table of u and eq. 9 of step norms.
+
+    Args:
+        u: the table `(T+1, L)`.
+        norms: the step norms `(T, L)`, finite and not negative.
+        knots: timesteps of the knots.
+    """
+    columns = max(1, _COMPUTED // len(u))
+    return max(
+        float(np.abs(u[:, low : low + columns] - curve(norms[:, low : low + columns], knots)).max())
+        for low in range(0, u.shape[1], columns)
+    )
 
 
 def check_curve(u: Float, knots: Sequence[int], path: object, *, free: bool = False) -> None:

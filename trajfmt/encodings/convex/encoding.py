@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from trajfmt.encodings.convex.curves import TOLERANCE, deviation
 from trajfmt.encodings.convex.encoder import continued, encoder
 from trajfmt.encodings.convex.reader import ConvexTrajectory
 from trajfmt.encodings.parts.encoding import Encoding, Facts
@@ -16,15 +17,8 @@ from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import ConvexEntry, ConvexManifest, entry_at, numbered
 from trajfmt.storage.datasets import Dataset, Datasets, Scale
 from trajfmt.storage.files import BundleFiles
-from trajfmt.trajectory.beta import curve
 
 __all__ = ["ENCODING"]
-
-_TOLERANCE: Final = 1e-9
-"""Largest difference between u and eq. 9 of the stored step norms, since writers may sum in another order."""
-
-_BLOCK: Final = 2**20
-"""Elements of u that are computed at a time."""
 
 
 def _read(files: BundleFiles, layout: ParamLayout, manifest: ConvexManifest, number: int) -> ConvexTrajectory:
@@ -64,12 +58,8 @@ def _check(trajectory: ConvexTrajectory, where: str) -> Iterator[FormatError]:
         return
     if norms is None or trajectory.free:
         return
-    columns = max(1, _BLOCK // len(u))
-    error = max(
-        np.abs(u[:, low : low + columns] - curve(norms[:, low : low + columns], trajectory.knots)).max()
-        for low in range(0, u.shape[1], columns)
-    )
-    if not error <= _TOLERANCE:  # which NaN is not, either
+    error = deviation(u, norms, trajectory.knots)
+    if not error <= TOLERANCE:  # which NaN is not, either
         yield CorruptError(
             "beta_invalid",
             f"{where}: beta must follow from the stored step norms by eq. 9, differs by {error:.2g}",

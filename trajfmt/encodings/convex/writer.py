@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.encodings.convex.curves import check_curve
+from trajfmt.encodings.convex.curves import TOLERANCE, check_curve, deviation
 from trajfmt.encodings.parts.shards import KnotWriter
 from trajfmt.encodings.parts.tables import Tables
 from trajfmt.errors import CorruptError, non_finite
@@ -176,7 +176,13 @@ def _checked_tables(source: Convexified, layout: ParamLayout, knots: Sequence[in
     if norms is not None and not (np.isfinite(norms) & (norms >= 0)).all():
         raise CorruptError("beta_invalid", "step norms must be finite and >= 0")
     check_curve(u, knots, None, free=source.free)
-    return Tables(u, norms, source.gram if isinstance(source, Identified) else None)
+    if norms is not None and not source.free and not (error := deviation(u, norms, knots)) <= TOLERANCE:
+        message = f"beta must follow from the step norms by eq. 9, differs by {error:.2g}"
+        raise CorruptError("beta_invalid", message)
+    gram = source.gram if isinstance(source, Identified) else None
+    if gram is not None and not np.isfinite(gram).all():
+        raise CorruptError("beta_invalid", "the Gram matrix must be finite")
+    return Tables(u, norms, gram)
 
 
 def _tables(measured: Measured, knots: Sequence[int]) -> Tables:
