@@ -402,6 +402,9 @@ def test_a_forked_child_opens_its_own_files_of_parts(server: Server, make: Calla
                 os._exit(0 if there[0].knot(2).tobytes() == expected else 1)
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert kept._sparse("theta/00000.h5") is held
+        kept._process = 0  # as the child sees it
+        assert there[0].knot(3).tobytes() == here[0].knot(3).tobytes()
+        assert kept._sparse("theta/00000.h5") is not held
 
 
 def test_weights_of_a_range_between_knots_take_its_pieces(
