@@ -118,11 +118,14 @@ def test_layouts_that_cannot_be_are_refused() -> None:
     [
         ("", (1,), "must have 1 to 1024 characters, got ''"),
         ("x" * 1025, (1,), "must have 1 to 1024 characters, got 'x"),
-        ("\ud800", (1,), "must have 1 to 1024 characters"),
+        *[(f"x{half}", (1,), "must have 1 to 1024 characters") for half in ("\ud800", "\udc00", "\udfff")],
         ("a", (2, -1), "`a` has a negative size"),
         ("a", (1,) * 9, "8"),
         ("x" * 1024, (1,) * 8, ""),
         ("\u00e9" * 1024, (3,), ""),
+        ("\ud7ff\ue000", (3,), ""),
+        ("a", (2, 0), "the parameters have no elements"),
+        ("__metadata__", (1,), "`__metadata__` cannot name a parameter"),
     ],
 )
 def test_bounds_of_names_and_shapes(name: str, shape: tuple[int, ...], words: str) -> None:
