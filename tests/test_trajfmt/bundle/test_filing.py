@@ -51,6 +51,7 @@ def test_append_to_a_bundle_whose_files_have_other_names(
     edited(path, b"00000.h5", b"00001.h5")
     with trajfmt.append(path) as writer:
         writer.add(ArrayTrajectory(walk(layout, seed=1), layout))
+    assert sorted(os.listdir(path / "theta")) == ["00001.h5", "00002.h5"]
     assert len(trajfmt.open(path, verify=True)) == 2
 
 

@@ -77,17 +77,24 @@ def _cut(path: Path) -> None:
     os.truncate(path.with_suffix(".safetensors"), 20)
 
 
+def _reshaped(path: Path) -> None:
+    file = path.with_suffix(".safetensors")
+    data = file.read_bytes()
+    assert b'"shape":[6,32]' in data
+    file.write_bytes(data.replace(b'"shape":[6,32]', b'"shape":[32,6]'))
+
+
 def _weights_changed(path: Path) -> None:
     data = bytearray((path.parents[1] / "bundle/theta/00000.h5").read_bytes())
     data[-1] ^= 1
     (path.parents[1] / "bundle/theta/00000.h5").write_bytes(data)
 
 
-@pytest.mark.parametrize("damage", [_of_text, _of_another, _cut, _weights_changed])
+@pytest.mark.parametrize("damage", [_of_text, _of_another, _reshaped, _cut, _weights_changed])
 def test_a_record_that_cannot_be_trusted_is_written_again(
     damage: Callable[[Path], None], layout: ParamLayout, walk: Walk, tmp_path: Path
 ) -> None:
-    """Text of another kind, digests with a flipped bit, a file that is cut, other weights."""
+    """Text of another kind, digests with a flipped bit or another shape, a file that is cut, and so on."""
     thetas = [ArrayTrajectory(walk(layout, seed=seed), layout) for seed in range(2)]
     writer = trajfmt.create(tmp_path / "out", layout, encoding="full", job=b"1")
     for theta in thetas:

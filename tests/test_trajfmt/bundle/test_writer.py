@@ -210,3 +210,10 @@ def test_a_refused_trajectory_takes_no_room(layout: ParamLayout, walk: Walk, tmp
         with pytest.raises(SourceError, match="is the same as trajectory 0 of the bundle"):
             writer.add(ArrayTrajectory(walk(layout), layout))
         assert sorted((tmp_path / ".o.mct.partial").rglob("*")) == before
+
+
+def test_a_writer_tells_its_settings(layout: ParamLayout, walk: Walk, write_bundle: Write) -> None:
+    """Those of a new bundle, and those of the one that is extended."""
+    writer = trajfmt.append(write_bundle(layout, walk(layout), knots=(2, 3)))
+    assert writer.encoder.settings == "knots 2,3"
+    writer.discard()

@@ -124,3 +124,14 @@ def _asked(options: dict[str, Any]) -> tuple[str, Options]:
     """Return the encoding and the options of `trajfmt.create`'s arguments."""
     rest = {key: value for key, value in options.items() if key != "encoding"}
     return options.get("encoding", "convex"), Options(**rest)
+
+
+@pytest.mark.parametrize(("timesteps", "stored"), [(2, True), (257, True), (258, False)])
+def test_the_gram_matrix_is_part_of_the_estimate_while_it_is_stored(
+    layout: ParamLayout, timesteps: int, stored: bool
+) -> None:
+    """Up to T = 256."""
+    source = ArrayTrajectory(np.zeros((timesteps, layout.size), "<f4"), layout)
+    one, other = (encoder_for("convex", Options(gram=gram), layout).size(source, layout) for gram in (0, 1))
+    assert other - one == 8 * timesteps**2 * stored
+    assert one == 2 * layout.nbytes + 8 * 2 * timesteps * layout.num_layers

@@ -43,5 +43,6 @@ def test_a_later_version_may_use_more() -> None:
     assert features.fits(needed, needed, features.OF_ENTRY, later=False)
     assert not features.fits(more, needed, features.OF_ENTRY, later=False)
     assert features.fits(more, needed, features.OF_ENTRY, later=True)
+    assert features.fits(sorted(features.OF_ENTRY), needed, features.OF_ENTRY, later=True)
     for wrong in ([], ["table.free"], more[::-1], ["buffers", *more], ["buffers", "dtype.F16"]):
         assert not features.fits(wrong, needed, features.OF_ENTRY, later=True)

@@ -111,3 +111,27 @@ def test_layouts_that_cannot_be_are_refused() -> None:
     for case in cases:
         with pytest.raises(UsageError):
             case()
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "words"),
+    [
+        ("", (1,), "must have 1 to 1024 characters, got ''"),
+        ("x" * 1025, (1,), "must have 1 to 1024 characters, got 'x"),
+        *[(f"x{half}", (1,), "must have 1 to 1024 characters") for half in ("\ud800", "\udc00", "\udfff")],
+        ("a", (2, -1), "`a` has a negative size"),
+        ("a", (1,) * 9, "8"),
+        ("x" * 1024, (1,) * 8, ""),
+        ("\u00e9" * 1024, (3,), ""),
+        ("\ud7ff\ue000", (3,), ""),
+        ("a", (2, 0), "the parameters have no elements"),
+        ("__metadata__", (1,), "`__metadata__` cannot name a parameter"),
+    ],
+)
+def test_bounds_of_names_and_shapes(name: str, shape: tuple[int, ...], words: str) -> None:
+    """The longest name and the most dimensions are allowed, one more is not; texts are Unicode."""
+    if not words:
+        assert ParamLayout.of([(name, shape)]).size == math.prod(shape)
+        return
+    with pytest.raises(UsageError, match=words):
+        ParamLayout.of([(name, shape)])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -282,3 +283,31 @@ def test_a_write_feature_that_is_known_stops_nobody(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(module, "WRITE_FEATURES", frozenset({"index.v2"}))
     with pytest.raises(NotABundleError, match=r"'known\.v1'"):
         check_writable(manifest)
+
+
+def _objects(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the paths of all objects in a manifest."""
+    if isinstance(value, dict):
+        yield path
+    for key, below in value.items() if isinstance(value, dict) else enumerate(value):
+        if isinstance(below, (dict, list)):
+            yield from _objects(below, (*path, key))
+
+
+@pytest.mark.parametrize("manifest", [CONVEX, FULL], ids=["convex", "full"])
+def test_an_unknown_key_anywhere_is_refused(manifest: dict[str, Any]) -> None:
+    """In every object but the provenance, which is open; a key of the user may be in each."""
+    paths = list(_objects(manifest))
+    assert len(paths) > 8
+    for path in paths:
+        changed = deepcopy(manifest)
+        place: Any = changed
+        for key in path:
+            place = place[key]
+        place["new"] = 1
+        if path[:1] == ("provenance",):
+            parse(canonical(changed))
+            continue
+        with pytest.raises(CorruptError) as caught:
+            parse(canonical(changed))
+        assert caught.value.reason == "manifest_invalid"

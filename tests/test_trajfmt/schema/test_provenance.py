@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.helpers.manifests import CONVEX, canonical, refusal
 from trajfmt import Model
 from trajfmt.schema.manifest import encode
 from trajfmt.schema.parse import parse
+from trajfmt.schema.provenance import Index
 
 CONVNET = {"channels": 3, "classes": 10, "depth": 3, "family": "ConvNet", "width": 128}
 VGG = {"channels": 3, "classes": 10, "family": "VGG11"}
@@ -73,3 +75,13 @@ def test_model_cannot_be_made_with_keys_of_another_family() -> None:
         Model(family="ConvNet", channels=3, classes=10)
     with pytest.raises(ValueError, match="'ResNet18' has no `factory`"):
         Model(family="ResNet18", channels=3, classes=10, factory="nets:make")
+
+
+@pytest.mark.parametrize(("value", "fits"), [(0, True), (2**31 - 1, True), (2**31, False), (-1, False)])
+def test_bounds_of_an_index(value: int, fits: bool) -> None:
+    """Readers in other languages keep it in 32 bits."""
+    if fits:
+        assert msgspec.convert(value, Index) == value
+        return
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(value, Index)

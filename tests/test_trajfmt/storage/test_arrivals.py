@@ -107,3 +107,11 @@ def test_a_file_that_is_shorter_than_the_manifest_says(server: Server) -> None:
     with pytest.raises(CorruptError, match=f"must have {len(DATA)} bytes, got 1000") as caught:
         _received(server)
     assert caught.value.reason == "file_size_mismatch"
+
+
+def test_a_file_that_is_shorter_than_what_is_here(server: Server) -> None:
+    """What is left of it cannot be asked for."""
+    server.body["file"] = DATA[:1000]
+    with pytest.raises(CorruptError, match=f"must have {len(DATA)} bytes, got 2000") as caught:
+        _received(server, DATA[:2000])
+    assert caught.value.reason == "file_size_mismatch"

@@ -150,3 +150,20 @@ def test_without_a_probe_the_owner_is_this_process(tmp_path: Path, monkeypatch: 
     assert filesystem.our_uid(tmp_path) == os.lstat(tmp_path).st_uid
     assert list(tmp_path.iterdir()) == []
     assert filesystem.our_uid(tmp_path / "gone") == 12345
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_a_file_of_our_own_is_read_from_its_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mapped: bool
+) -> None:
+    """Wherever it was written last, and whether or not it can be mapped; it stays open."""
+    if not mapped:
+        faults.no_maps(monkeypatch, errno.ENODEV, tmp_path)
+    values = np.arange(6, dtype="<f4").reshape(2, 3)
+    fd = os.open(tmp_path / "x", os.O_RDWR | os.O_CREAT)
+    os.write(fd, values.tobytes())
+    found = filesystem.mapped_array(fd, values.dtype, (2, 3))
+    assert np.array_equal(found, values)
+    assert not found.flags.writeable
+    assert os.fstat(fd).st_size == 24
+    os.close(fd)

@@ -180,5 +180,6 @@ def test_the_length_of_a_file_is_its_bytes(tmp_path: Path) -> None:
     file = InputFile(tmp_path / "x", least=10)
     assert len(file) == 10
     assert (file.read(7, 100), file.read(10, 1), file.read(99, 1)) == (b"789", b"", b"")
+    (tmp_path / "x").write_bytes(b"\xff" * 10)
     with pytest.raises(CorruptError, match="must have 11 bytes or more, has 10"):
         InputFile(tmp_path / "x", least=11)

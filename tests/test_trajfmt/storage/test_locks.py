@@ -127,6 +127,12 @@ def test_the_file_of_a_process_that_took_over_stays(tmp_path: Path) -> None:
     first.release()
     first.release()
     assert (tmp_path / "owner").read_bytes() == b"another"
+    (tmp_path / "owner").unlink()
+    second = take(tmp_path)
+    first.release()
+    assert (tmp_path / "owner").is_file()  # that of the same process, but not of the same lock
+    second.release()
+    assert list(tmp_path.iterdir()) == []
 
 
 def _left(folder: Path) -> bytes:

@@ -420,6 +420,9 @@ def test_a_forked_child_opens_its_own_files_of_parts(server: Server, make: Calla
                 os._exit(0 if there[0].knot(2).tobytes() == expected else 1)
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert kept._sparse("theta/00000.h5") is held
+        kept._process = 0  # as the child sees it
+        assert there[0].knot(3).tobytes() == here[0].knot(3).tobytes()
+        assert kept._sparse("theta/00000.h5") is not held
 
 
 def test_weights_of_a_range_between_knots_take_its_pieces(
@@ -486,3 +489,17 @@ def test_only_the_knots_of_a_timestep_are_fetched(
             assert there[0].knot(k).tobytes() == here[0].knot(k).tobytes()
         assert there[0].at(t).tobytes() == here[0].at(t).tobytes()
         assert len(server.asked) == asked
+
+
+def test_a_file_of_which_parts_are_here_is_completed(server: Server, make: Callable[[str], Path]) -> None:
+    """By another process, too; without any part, a file that is read whole is fetched whole."""
+    path = make("none")
+    name = "theta/00000.h5"
+    with trajfmt.open(f"{server.url}/{path.name}") as there:
+        there[0].knot(1)
+    server.sent.clear()
+    with trajfmt.open(path) as here, trajfmt.open(f"{server.url}/{path.name}") as there:
+        entry = there.manifest.trajectories[0]
+        place = (name, entry.data, 6 * LAYOUT.size, LAYOUT.numpy_dtype)  # type: ignore[union-attr]
+        assert there.files.array(*place).tobytes() == here.files.array(*place).tobytes()
+    assert server.sent[f"{path.name}/{name}"] == 5 * LAYOUT.nbytes

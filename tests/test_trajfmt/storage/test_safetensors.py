@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 from trajfmt.errors import CorruptError, FormatError, SourceError, UnsafeError, UsageError
 from trajfmt.schema.weight import weight
-from trajfmt.storage.safetensors import MAX_WEIGHT, NUMPY, SafetensorsFile, encode_header
+from trajfmt.storage.safetensors import MAX_WEIGHT, NUMPY, SafetensorsFile, encode_header, stored_tensor
 
 
 def raw(path: Path, header: bytes | dict[str, Any], data: bytes = b"", length: int | None = None) -> Path:
@@ -229,3 +229,13 @@ assert len(SafetensorsFile(pathlib.Path(sys.argv[1])).tensors) == 100_000
 print(memory())
 """
     assert int(python(code, path)) < 500 * 1024
+
+
+@pytest.mark.parametrize(
+    ("shape", "fits"), [((1,) * 32, True), ((1,) * 33, False), ((2**60,), True), ((2**61,), False)]
+)
+def test_most_axes_and_bytes_of_a_tensor(shape: tuple[int, ...], fits: bool) -> None:
+    """As many as numpy had for long, and no more than any file can have."""
+    end = 4 if len(shape) > 1 else 4 * shape[0]
+    found = stored_tensor(entry(shape=list(shape), offsets=[0, end]), 100)
+    assert isinstance(found, str) != fits

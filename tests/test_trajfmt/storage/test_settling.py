@@ -78,3 +78,16 @@ def test_a_forked_child_can_make_files_durable_itself(tmp_path: Path) -> None:
     assert "name" in settling
     gate.set()
     settling.wait_for_all()
+
+
+def test_what_another_process_has_begun_is_forgotten(tmp_path: Path) -> None:
+    """As a forked child sees it."""
+    (tmp_path / "partial").write_bytes(b"data")
+    settling = Settling()
+    settling._files["name"] = threading.Thread(), OpenFile(tmp_path / "partial")
+    settling._process = 0
+    assert "name" not in settling
+    settling.wait("name")
+    settling.begin("other", OpenFile(tmp_path / "partial"), lambda: None)
+    settling.wait_for_all()
+    assert settling._files == {}

@@ -26,6 +26,7 @@ def test_only_what_was_written_is_there(tmp_path: Path) -> None:
     one = SparseFile(tmp_path / "folder/x", 4096)
     assert one.missing(WANTED) == WANTED
     one.write(DATA[1024:2048], WANTED[1][0])
+    assert one.verified == {1024}
     assert one.missing(WANTED) == [WANTED[0], *WANTED[2:]]
     two = SparseFile(tmp_path / "folder/x", 4096)
     assert two.missing(WANTED) == [WANTED[0], *WANTED[2:]]

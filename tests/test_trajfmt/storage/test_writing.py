@@ -132,3 +132,10 @@ def test_room_is_tried_for_and_given_back(tmp_path: Path, monkeypatch: pytest.Mo
             reserve(tmp_path / "x", 100)
         assert list(tmp_path.iterdir()) == []
     assert set(asked) == {100}
+
+
+def test_what_a_killed_process_left_is_in_nobodys_way(tmp_path: Path) -> None:
+    """Its partial file is replaced."""
+    partial_of(tmp_path / "x").write_bytes(b"half of something longer")
+    write_file(tmp_path / "x", b"new", b"er")
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("x", b"newer")]

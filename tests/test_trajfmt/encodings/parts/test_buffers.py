@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -197,3 +198,30 @@ def test_a_file_of_buffers_says_what_it_holds(tmp_path: Path, layout: ParamLayou
     path = write(tmp_path / "a.mct", layout, Carrier(walk(layout), layout, state))
     with safe_open(path / "buffers/00000.safetensors", "np") as file:
         assert file.metadata() == {"trajfmt": '{"holds":"buffers"}'}
+
+
+@pytest.mark.parametrize("encoding", ["convex", "full"])
+def test_a_header_of_buffers_is_checked_on_request(
+    tmp_path: Path, layout: ParamLayout, walk: Walk, encoding: str
+) -> None:
+    """Also if no buffer is asked for."""
+    path = write(tmp_path / "a", layout, Carrier(walk(layout), layout, state), encoding=encoding)
+    with trajfmt.open(path) as bundle:
+        bundle[0].check_buffers()
+    file = path / "buffers/00000.safetensors"
+    data = file.read_bytes()
+    file.write_bytes(data[:8] + b"[" + data[9:])
+    with trajfmt.open(path) as bundle, pytest.raises(CorruptError):
+        bundle[0].check_buffers()
+
+
+def test_buffers_of_the_most_dimensions(tmp_path: Path, layout: ParamLayout, walk: Walk) -> None:
+    """Eight, with sizes of one, two and none."""
+    shapes = [(1,) * 8, (2, 1) * 4, (2, 0, 1, 1, 1, 1, 1, 3)]
+    held = {str(n): np.arange(math.prod(shape)).reshape(shape) for n, shape in enumerate(shapes)}
+    path = write(tmp_path / "a.mct", layout, Carrier(walk(layout), layout, lambda _: held))
+    with trajfmt.open(path) as bundle:
+        found = bundle[0].buffers(5)
+    assert {name: (values.shape, values.tolist()) for name, values in found.items()} == {
+        name: (values.shape, values.tolist()) for name, values in held.items()
+    }

@@ -149,3 +149,13 @@ def test_a_header_of_digests_needs_no_spaces(tmp_path: Path) -> None:
         files.close()
         if count > 3:
             break
+
+
+def test_a_file_of_digests_says_what_it_holds() -> None:
+    """In the metadata, as the specification spells it."""
+    table = json.loads(header([(3, 5), (4, 1)])[8:])
+    assert table == {
+        "__metadata__": {"trajfmt": '{"holds":"pieces"}'},
+        "00003": {"dtype": "U8", "shape": [5, 32], "data_offsets": [0, 160]},
+        "00004": {"dtype": "U8", "shape": [1, 32], "data_offsets": [160, 192]},
+    }

@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 import trajfmt
 from tests.helpers.equations import SHAPES
 from trajfmt import CorruptError, ParamLayout
-from trajfmt.encodings.parts.knots import cut, header
+from trajfmt.encodings.parts.knots import SHARD_BYTES, cut, header
 from trajfmt.schema.weight import weight
 from trajfmt.storage.safetensors import MAX_WEIGHT
 
@@ -111,3 +111,11 @@ def test_a_header_without_tensors_is_refused_by_its_weight(
     ):
         bundle[0].knot(0)
     assert (caught.value.reason, caught.value.path) == ("header_mismatch", str(file))
+
+
+def test_knots_are_divided_above_four_gigabytes() -> None:
+    """Unless another size is asked for, as the documentation says."""
+    assert SHARD_BYTES == 4_000_000_000
+    layout = ParamLayout.of([("w", (10**9,))])
+    assert len(cut(layout, 2, SHARD_BYTES)) == 2
+    assert len(cut(ParamLayout.of([("w", (5 * 10**8,))]), 2, SHARD_BYTES)) == 1

@@ -83,6 +83,9 @@ def test_a_knot_that_fits_is_one_mapped_block(layout: ParamLayout, walk: Walk, w
         assert len(list((path / "knots").glob("*.safetensors"))) == 3
         for k in range(3):
             assert not bundle[0].knot(k).flags.owndata
+        assert bundle[0]._knots.whole  # type: ignore[attr-defined]
+    with trajfmt.open(write_bundle(layout, walk(layout), name="cut.mct", shard_bytes=30)) as bundle:
+        assert not bundle[0]._knots.whole  # type: ignore[attr-defined]
 
 
 def test_small_knots_stay_in_one_file(layout: ParamLayout, walk: Walk, write_bundle: Any) -> None:
