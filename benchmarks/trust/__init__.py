@@ -5,6 +5,9 @@ Programs, each with one command and a printed figure (RECORDS.md has what they p
     kills: kill -9 at random moments.
     histories: seeded histories of writers, readers, kills, locks and a bad web server.
     readers: many readers during appends.
+    mutations: changed bundles and sources, in `mutated`.
+    covered, mutants: coverage and mutation testing of the reader and the writer, in `core`.
+    releases: every released version reads the bundles that are kept for ever.
 
 Modules:
     shim.c: the preloaded library that makes system calls fail, and counts what is not durable.

@@ -198,8 +198,8 @@ class BundleFiles:
 
         def check(name: str) -> None:
             try:
-                held = self._digests.of_file(name) if pieces else None
-                with self._new(name) as file:
+                with self._new(name) as file:  # first of all: what is no regular file is used by nobody
+                    held = self._digests.of_file(name) if pieces else None
                     verify_file(file, hashes[name], held)
             except FormatError as exc:
                 problems[name] = exc

@@ -21,6 +21,7 @@ from trajfmt.codecs.table import CODECS
 from trajfmt.errors import CorruptError, FormatError, ReadError, UnsafeError
 from trajfmt.storage.datasets import Dataset, Scale
 from trajfmt.storage.heaps import endless
+from trajfmt.storage.opened import OpenFile
 
 __all__ = ["check"]
 
@@ -52,8 +53,9 @@ def check(
         ReadError: the operating system cannot read the file, which says nothing about its contents.
     """
     try:
-        with path.open("rb") as stream:
-            if stream.read(len(_SIGNATURE)) != _SIGNATURE:
+        with OpenFile(path) as opened:
+            begin = opened.read(0, min(len(_SIGNATURE), opened.identity.size))
+            if begin != _SIGNATURE:
                 message = "not an HDF5 file: it must begin with the signature of HDF5"
                 yield CorruptError("header_invalid", message, path=path)
                 return
@@ -75,6 +77,8 @@ def check(
                 yield from _dataset(file, name, place, path)
     except FormatError as exc:
         yield exc
+    except ReadError:
+        raise
     except Exception as exc:  # h5py lets through whatever damaged metadata provoke
         if (number := _system_error(exc)) is not None:
             raise ReadError.of(OSError(number, os.strerror(number)), path) from exc

@@ -58,6 +58,19 @@ def test_links_and_pipes_in_place_of_files(convex: Path, tmp_path: Path) -> None
     assert [problem.exit_code for problem in problems] == [5, 5]
 
 
+@pytest.mark.parametrize("pipe", [False, True])
+def test_links_and_pipes_of_which_the_digests_are_damaged_as_well(
+    full: Path, tmp_path: Path, pipe: bool
+) -> None:
+    """What is no regular file is never opened as HDF5, whatever else is wrong with the bundle."""
+    digests = next(full.glob("pieces/*"))
+    patch_at(digests, digests.stat().st_size - 1, bytes([digests.read_bytes()[-1] ^ 1]))
+    os.rename(full / THETA, tmp_path / "copy")
+    os.mkfifo(full / THETA) if pipe else (full / THETA).symlink_to(tmp_path / "copy")
+    assert reasons_of(full).count("path_unsafe") == 1
+    assert "header_invalid" not in reasons_of(full)
+
+
 def test_every_flipped_bit_of_weights_is_found(convex: Path, full: Path, zstd: Path) -> None:
     """The hash finds what still looks like numbers."""
     for path, name in ((convex, KNOTS), (full, THETA), (zstd, THETA)):

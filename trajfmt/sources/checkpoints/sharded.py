@@ -51,7 +51,7 @@ def files_of(path: Path) -> tuple[Path, ...]:
     stem, _, ending = path.name.removesuffix(INDEX).rpartition(".")
     shards = (_SHARD.fullmatch(file.name) for file in path.parent.iterdir())
     named = sorted(found[0] for found in shards if found and found.groups() == (stem, ending))
-    return (path, *(path.parent / name for name in named))
+    return (path, *(path.parent / name for name in named if _is_there(path.parent / name)))
 
 
 def open_weights(path: Path, options: OpenOptions) -> State:

@@ -108,3 +108,13 @@ def test_an_index_may_name_what_no_file_can_be_called(tmp_path: Path, trained: A
     for name in ("x" * 300, "nul\0", "\ud800"):
         path.write_text(json.dumps(index | {"weight_map": index["weight_map"] | {"0.bias": name}}))
         assert "is missing, although" in refused(folder, "file_missing")
+
+
+def test_a_damaged_index_and_a_broken_link(tmp_path: Path, trained: Any) -> None:
+    """The index is what is wrong, even if a shard of its name is a link to nowhere."""
+    folder = CASES["hf_shards"].write(tmp_path / "run", *trained)
+    last = folder / "checkpoint-1000"
+    (last / foreign.INDEX).write_text("{}")
+    (last / "model-00002-of-00003.safetensors").unlink()
+    (last / "model-00002-of-00003.safetensors").symlink_to("nowhere")
+    assert "an index must have a `weight_map`" in refused(folder, "header_invalid")
