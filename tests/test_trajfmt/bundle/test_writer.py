@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 import trajfmt
 import trajfmt.bundle.create
+from tests.helpers.convexified import given
 from tests.helpers.folders import hashes
 from tests.helpers.variants import VARIANTS
 from trajfmt import (
@@ -24,6 +25,7 @@ from trajfmt import (
     ParamLayout,
     Provenance,
     SourceError,
+    UsageError,
 )
 from trajfmt.bundle.validation import validate
 
@@ -217,3 +219,16 @@ def test_a_writer_tells_its_settings(layout: ParamLayout, walk: Walk, write_bund
     writer = trajfmt.append(write_bundle(layout, walk(layout), knots=(2, 3)))
     assert writer.encoder.settings == "knots 2,3"
     writer.discard()
+
+
+def test_a_trajectory_that_is_smoothed_unlike_the_others_takes_no_room(
+    layout: ParamLayout, walk: Walk, tmp_path: Path
+) -> None:
+    """Its files are removed at once."""
+    first, second = given(layout, walk), given(layout, walk, (0, 3, 4), smoothed=True)
+    with trajfmt.create(tmp_path / "o.mct", layout, encoding="convex") as writer:
+        writer.add(first)
+        before = sorted((tmp_path / ".o.mct.partial").rglob("*"))
+        with pytest.raises(UsageError, match="the trajectories of the bundle are not smoothed, unlike this"):
+            writer.add(second)
+        assert sorted((tmp_path / ".o.mct.partial").rglob("*")) == before
