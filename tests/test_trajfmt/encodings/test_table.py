@@ -146,6 +146,7 @@ def test_the_gram_matrix_is_part_of_the_estimate_while_it_is_stored(
         ({}, {"gram": True}, False),
         ({"encoding": "full"}, {"encoding": "full", "cast": True}, True),
         ({"encoding": "full"}, {"encoding": "full", "codec": "zstd"}, False),
+        ({"encoding": "full", "codec": "zstd"}, {"encoding": "full", "codec": "zstd"}, True),
     ],
 )
 def test_settings_are_equal_if_bundles_of_both_are(
@@ -153,3 +154,5 @@ def test_settings_are_equal_if_bundles_of_both_are(
 ) -> None:
     """How a source is read and how files are divided may differ from one append to the next."""
     assert (encoder_for(*_asked(one), layout) == encoder_for(*_asked(other), layout)) == same
+    wider = ParamLayout.of([("w", (99,))])
+    assert (encoder_for(*_asked(one), layout) == encoder_for(*_asked(other), wider)) == same
