@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 import trajfmt
 import trajfmt.bundle.create
+from tests.helpers.convexified import given
 from tests.helpers.folders import hashes
 from tests.helpers.variants import VARIANTS
 from trajfmt import (
@@ -24,6 +27,7 @@ from trajfmt import (
     ParamLayout,
     Provenance,
     SourceError,
+    UsageError,
 )
 from trajfmt.bundle.validation import validate
 
@@ -217,3 +221,54 @@ def test_a_writer_tells_its_settings(layout: ParamLayout, walk: Walk, write_bund
     writer = trajfmt.append(write_bundle(layout, walk(layout), knots=(2, 3)))
     assert writer.encoder.settings == "knots 2,3"
     writer.discard()
+
+
+def test_a_trajectory_that_is_smoothed_unlike_the_others_takes_no_room(
+    layout: ParamLayout, walk: Walk, tmp_path: Path
+) -> None:
+    """Its files are removed at once."""
+    first, second = given(layout, walk), given(layout, walk, (0, 3, 4), smoothed=True)
+    with trajfmt.create(tmp_path / "o.mct", layout, encoding="convex") as writer:
+        writer.add(first)
+        before = sorted((tmp_path / ".o.mct.partial").rglob("*"))
+        with pytest.raises(UsageError, match="the trajectories of the bundle are not smoothed, unlike this"):
+            writer.add(second)
+        assert sorted((tmp_path / ".o.mct.partial").rglob("*")) == before
+
+
+@pytest.mark.parametrize("encoding", ["convex", "full"])
+def test_a_trajectory_that_fails_half_way_takes_no_room(
+    encoding: Any, layout: ParamLayout, walk: Walk, tmp_path: Path
+) -> None:
+    """The files that were begun are removed at once."""
+    bad = walk(layout, seed=1)
+    bad[-1, -1] = np.nan
+    with trajfmt.create(tmp_path / "o", layout, encoding=encoding) as writer:
+        writer.add(ArrayTrajectory(walk(layout), layout))
+        before = sorted((tmp_path / ".o.partial").rglob("*"))
+        with pytest.raises(SourceError, match="weights must be finite"):
+            writer.add(ArrayTrajectory(bad, layout))
+        assert sorted((tmp_path / ".o.partial").rglob("*")) == before
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_files_have_the_rights_of_any_new_file(
+    variant: dict[str, Any], layout: ParamLayout, walk: Walk, write_bundle: Write
+) -> None:
+    """And HDF5 files hold no times, which would make equal bundles differ."""
+    mask = os.umask(0o022)
+    try:
+        path = write_bundle(layout, walk(layout), name="x", **variant)
+    finally:
+        os.umask(mask)
+    for file in path.rglob("*"):
+        if file.is_file():
+            assert stat.S_IMODE(file.stat().st_mode) == 0o644, file
+
+    def timeless(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            assert h5py.h5g.get_objinfo(item.id).mtime == 0, name
+
+    for name in path.rglob("*.h5"):
+        with h5py.File(name) as held:
+            held.visititems(timeless)

@@ -135,3 +135,24 @@ def test_the_gram_matrix_is_part_of_the_estimate_while_it_is_stored(
     one, other = (encoder_for("convex", Options(gram=gram), layout).size(source, layout) for gram in (0, 1))
     assert other - one == 8 * timesteps**2 * stored
     assert one == 2 * layout.nbytes + 8 * 2 * timesteps * layout.num_layers
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({"knots": (1,)}, {"knots": (1,), "cast": True, "shard_bytes": 7}, True),
+        ({"knots": (1,)}, {"knots": (2,)}, False),
+        ({"knots": (1,)}, {"knots": (1,), "smooth": True}, False),
+        ({}, {"gram": True}, False),
+        ({"encoding": "full"}, {"encoding": "full", "cast": True}, True),
+        ({"encoding": "full"}, {"encoding": "full", "codec": "zstd"}, False),
+        ({"encoding": "full", "codec": "zstd"}, {"encoding": "full", "codec": "zstd"}, True),
+    ],
+)
+def test_settings_are_equal_if_bundles_of_both_are(
+    layout: ParamLayout, one: dict[str, Any], other: dict[str, Any], same: bool
+) -> None:
+    """How a source is read and how files are divided may differ from one append to the next."""
+    assert (encoder_for(*_asked(one), layout) == encoder_for(*_asked(other), layout)) == same
+    wider = ParamLayout.of([("w", (99,))])
+    assert (encoder_for(*_asked(one), layout) == encoder_for(*_asked(other), wider)) == same

@@ -239,3 +239,10 @@ def test_most_axes_and_bytes_of_a_tensor(shape: tuple[int, ...], fits: bool) -> 
     end = 4 if len(shape) > 1 else 4 * shape[0]
     found = stored_tensor(entry(shape=list(shape), offsets=[0, end]), 100)
     assert isinstance(found, str) != fits
+
+
+@pytest.mark.parametrize(("nbytes", "fits"), [(2**63 - 1, True), (2**63, False)])
+def test_the_largest_file_there_can_be(nbytes: int, fits: bool) -> None:
+    """Its bytes are counted in 63 bits."""
+    found = stored_tensor(entry("U8", [nbytes], [0, nbytes]), 0)
+    assert isinstance(found, str) != fits

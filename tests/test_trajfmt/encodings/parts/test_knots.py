@@ -19,6 +19,7 @@ from safetensors.numpy import load_file
 import trajfmt
 from tests.helpers.equations import SHAPES
 from trajfmt import CorruptError, ParamLayout
+from trajfmt.encodings.parts import knots
 from trajfmt.encodings.parts.knots import SHARD_BYTES, cut, header
 from trajfmt.schema.weight import weight
 from trajfmt.storage.safetensors import MAX_WEIGHT
@@ -119,3 +120,14 @@ def test_knots_are_divided_above_four_gigabytes() -> None:
     layout = ParamLayout.of([("w", (10**9,))])
     assert len(cut(layout, 2, SHARD_BYTES)) == 2
     assert len(cut(ParamLayout.of([("w", (5 * 10**8,))]), 2, SHARD_BYTES)) == 1
+
+
+def test_a_header_of_exactly_the_most_tensors_is_one_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One tensor more makes two files."""
+    layout = ParamLayout.of([("a", (1,)), ("b", (1,))])
+    for most, files in ((8, 1), (7, 2), (4, 2), (3, 4), (1, 8)):
+        monkeypatch.setattr(knots, "_most_tensors", lambda *_, most=most: most)
+        found = cut(layout, 4, 10**9)
+        assert len(found) == files
+        assert sum(each.tensors for each in found) == 8
+        assert max(each.tensors for each in found) <= most

@@ -72,3 +72,17 @@ def test_names_of_layers_that_would_take_much_room_are_left_out(write_bundle: Ca
     with h5py.File(path / "tables/00000.h5") as file:
         assert sorted(file["00000"]) == ["step", "step_norms", "timestep", "u"]
     assert validate(path) == []
+
+
+def test_attributes_of_a_file_of_tables(theta: Array, write_bundle: Callable[..., Path]) -> None:
+    """All of them, with the version of the format."""
+    path = write_bundle(ParamLayout.of(SHAPES), theta.astype("<f4"))
+    with h5py.File(path / "tables/00000.h5") as file:
+        found = {name: value.decode() for name, value in file.attrs.items()}
+    source = "a trajectory of this number is described by manifest.json of the same bundle"
+    assert found == {
+        "title": "beta tables of convexified training trajectories",
+        "format": "trajfmt",
+        "format_version": "1.0",
+        "source": source,
+    }
