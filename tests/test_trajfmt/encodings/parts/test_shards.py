@@ -255,7 +255,7 @@ print(peak.top - peak.base, layout.nbytes // 1024)
 @pytest.mark.parametrize(
     ("dtype", "suffix", "codec", "limit"),
     [
-        ("BF16", ".mct", "none", 12),
+        ("BF16", ".mct", "none", 18),
         ("F32", ".mtt", "none", 24),
         ("F32", ".mtt", "archive", 40),
     ],
@@ -263,7 +263,10 @@ print(peak.top - peak.base, layout.nbytes // 1024)
 def test_memory_does_not_grow_with_the_network(
     tmp_path: Path, python: Any, dtype: str, suffix: str, codec: str, limit: int
 ) -> None:
-    """Writing, extracting and validating take less than `limit` MB, less than one of the six timesteps."""
+    """Writing, extracting and validating take less than `limit` MB, less than one of the six timesteps.
+
+    Two threads may each hold a block of a file at the same time.
+    """
     used, vector = map(int, python(MEMORY, tmp_path, dtype, suffix, codec).split())
     assert used < limit * 1024 < vector
 
