@@ -5,7 +5,8 @@ in turn and in fresh processes with a warm page cache:
 
     reference   torch.load of the file, then a plain loop over all step norms
     read, hash  a plain read and SHA-256 of the same bytes, by one core
-    convert     the same file to a finished .mct: betas, Gram matrix (--gram), hashes, fsync
+    convert     the same file to a finished .mct: betas, hashes, fsync
+    with Gram   the same, and the Gram matrix of each path (--gram), which the reference does not compute
 
 Also prints the anonymous memory that a conversion takes above an idle interpreter with torch imported, for
 one and for ten trajectories in the file.
@@ -71,7 +72,7 @@ watcher = threading.Thread(target=watch)
 if sys.argv[3] == "memory":
     watcher.start()
 start = time.perf_counter()
-convert(sys.argv[1], sys.argv[2], ConvertOptions(gram=True))
+convert(sys.argv[1], sys.argv[2], ConvertOptions(gram=sys.argv[4] == "gram"))
 seconds = time.perf_counter() - start
 done.set()
 shutil.rmtree(sys.argv[2])
@@ -110,16 +111,22 @@ def main() -> None:
         buffer, single, target = (Path(folder) / name for name in ("ten.pt", "one.pt", "out.mct"))
         make_buffer(buffer, 10)
         make_buffer(single, 1)
-        times: dict[str, list[float]] = {"reference": [], "read, hash": [], "convert": []}
+        times: dict[str, list[float]] = {
+            "reference": [],
+            "read, hash": [],
+            "convert": [],
+            "with Gram": [],
+        }
         for run in range(options.runs + 1):
             reference = child(REFERENCE, buffer)["seconds"]
             hashed = child(HASH, buffer)["seconds"]
-            converted = child(CONVERT, buffer, target, "time")["seconds"]
+            converted = child(CONVERT, buffer, target, "time", "plain")["seconds"]
+            with_gram = child(CONVERT, buffer, target, "time", "gram")["seconds"]
             if run:  # the first round warms the page cache
-                for name, seconds in zip(times, (reference, hashed, converted), strict=True):
+                for name, seconds in zip(times, (reference, hashed, converted, with_gram), strict=True):
                     times[name].append(seconds)
         memory = {
-            name: child(CONVERT, path, target, "memory")["memory"]
+            name: child(CONVERT, path, target, "memory", "gram")["memory"]
             for name, path in (("1 trajectory", single), ("10 trajectories", buffer))
         }
         print(f"buffer: {buffer.stat().st_size / 1e6:.0f} MB, {options.runs} runs of each, in turn")
@@ -128,10 +135,11 @@ def main() -> None:
                 f"  {name:<10} median {statistics.median(seconds):.3f} s"
                 f"  (min {min(seconds):.3f}, max {max(seconds):.3f})"
             )
-        for name in ("reference", "read, hash"):
-            ratios = [c / r for c, r in zip(times["convert"], times[name], strict=True)]
+        pairs = [("convert", "reference"), ("convert", "read, hash"), ("with Gram", "reference")]
+        for which, name in pairs:
+            ratios = [c / r for c, r in zip(times[which], times[name], strict=True)]
             print(
-                f"  convert / {name}, round by round: median {statistics.median(ratios):.2f}"
+                f"  {which} / {name}, round by round: median {statistics.median(ratios):.2f}"
                 f"  (min {min(ratios):.2f}, max {max(ratios):.2f})"
             )
         for name, megabytes in memory.items():

@@ -28,6 +28,7 @@ from trajfmt.schema.provenance import SourceFile
 from trajfmt.sources.base.collection import Part
 from trajfmt.sources.base.trajectories import ForeignTrajectory
 from trajfmt.storage.address import Address, local, located
+from trajfmt.storage.skeleton import load_library
 from trajfmt.trajectory.measure import take_scratch
 
 __all__ = ["ConvertOptions", "Event", "convert"]
@@ -120,6 +121,7 @@ class _Run:
         # compete with it. Every thread allocates its working memory when it starts, so that the need for
         # memory does not depend on the source.
         pool = ThreadPoolExecutor(_WORKERS, "convert", initializer=take_scratch)
+        pool.submit(load_library)  # while the first file is opened, and not when all else is done
         try:
             with threadpool_limits(1, "blas"):
                 for file, (number, part) in enumerate(self._parts.items()):

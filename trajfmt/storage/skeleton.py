@@ -21,7 +21,7 @@ from typing import Any, Final
 from trajfmt.storage.filesystem import sync
 from trajfmt.storage.writing import write_at
 
-__all__ = ["Skeleton", "skeleton"]
+__all__ = ["Skeleton", "load_library", "skeleton"]
 
 _BLOCK: Final = 2**20
 """Bytes of metadata that are copied at a time."""
@@ -31,6 +31,11 @@ _SLACK: Final = 2**16
 
 _SMALL: Final = 2**16
 """Data of fewer bytes are not worth removing from memory."""
+
+
+def load_library() -> None:
+    """Import the HDF5 library, which takes 60 ms, before a file is written with it."""
+    import h5py  # noqa: F401
 
 
 class Skeleton:
