@@ -18,7 +18,9 @@ from tests.helpers.folders import hashes
 from tests.helpers.sealing import edited
 from tests.helpers.walks import LAYOUT, walk_of, write_walks
 from trajfmt import ArrayTrajectory, ExistsError, ParamLayout
+from trajfmt.bundle.filing import Filing
 from trajfmt.bundle.validation import validate
+from trajfmt.encodings.parts.written import NewFile
 
 Walk = Callable[..., Any]
 
@@ -69,3 +71,16 @@ def test_publishing_again_uses_the_same_names(tmp_path: Path, suffix: str) -> No
     (tmp_path / f"o{suffix}").rmdir()
     writer.publish()
     assert hashes(tmp_path / f"o{suffix}") == hashes(expected)
+
+
+def test_names_that_were_given_stay_taken() -> None:
+    """Beside those that the bundle lists: no two files get one name."""
+    staging: Any = None
+    filing = Filing(staging, {"knots/00000.safetensors"})
+    new = NewFile(Path(), "knots", ".safetensors")
+    assert [filing._free_names([new], number)[0][6:11] for number in (0, 0, 2, 1)] == [
+        "00001",
+        "00002",
+        "00003",
+        "00004",
+    ]

@@ -78,3 +78,16 @@ def test_stored_weights_come_once_and_in_order(
         if codec == "none":
             most = max(rows.size for _, _, rows in trajectory.stored(length))
             assert most == min(length, theta.size, max(9, length // 9 * 9))
+
+
+def test_a_row_begins_where_its_elements_lie(
+    layout: ParamLayout, walk: Callable[..., Any], write_bundle: Callable[..., Path]
+) -> None:
+    """What is read later is the same part of the same timestep; chunks have no such place."""
+    theta = walk(layout, timesteps=6)
+    with trajfmt.open(write_bundle(layout, theta, encoding="full")) as bundle:
+        item: Any = bundle[0]
+        assert all(np.array_equal(item.row(t, 2, 7)[:], theta[t, 2:7]) for t in range(6))
+        assert np.array_equal(item.row(4, 2, 7)[1:3], theta[4, 3:5])
+    with trajfmt.open(write_bundle(layout, theta, encoding="full", codec="zstd", name="z.mtt")) as bundle:
+        assert bundle[0].row(4, 2, 7) is None  # type: ignore[attr-defined]
