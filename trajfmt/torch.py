@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Final
 
 import numpy as np
 import torch
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 
 from trajfmt.bundle.create import append, create
 from trajfmt.bundle.reader import read_manifest
-from trajfmt.errors import UsageError, display
+from trajfmt.errors import SourceError, UsageError, display
+from trajfmt.schema.arguments import whole, wholes
 from trajfmt.schema.facts import parts, phrase
-from trajfmt.schema.layout import Grouping, ParamLayout
+from trajfmt.schema.layout import Grouping, Parameter, ParamLayout
 from trajfmt.schema.manifest import FILE_NAME
 from trajfmt.schema.parse import parse
 from trajfmt.schema.provenance import Provenance
@@ -26,6 +28,9 @@ from trajfmt.storage.safetensors import NAMES, NUMPY
 from trajfmt.trajectory.recorder import PathRecorder
 
 __all__ = ["LazyTrajectory", "Recorder", "flatten", "from_readonly", "layout_of", "load", "load_buffer"]
+
+_TYPES: Final = {"float16": "F16", "bfloat16": "BF16", "float32": "F32", "float64": "F64"}
+"""Names of types in parameter layouts, by their names in torch."""
 
 
 def from_readonly(array: NDArray[np.generic]) -> torch.Tensor:
@@ -39,9 +44,52 @@ def from_readonly(array: NDArray[np.generic]) -> torch.Tensor:
         return tensor_of(array)
 
 
-def flatten(module: torch.nn.Module) -> torch.Tensor:
-    """Return a new weight vector `(P,)` with a module's parameters, in the order of `Module.parameters()`."""
-    return torch.cat([value.detach().reshape(-1) for value in module.parameters()])
+def flatten(module: torch.nn.Module, layout: ParamLayout | None = None) -> torch.Tensor:
+    """Return a new weight vector `(P,)` with a module's parameters.
+
+    Args:
+        module: the network.
+        layout: the parameters that the module must have, which are returned in this order. By default they
+            are those that it has, in the order of `Module.parameters()`. The order of a module changes when a
+            parameter is registered again, as when pruning is made permanent.
+
+    Raises:
+        SourceError: the module has other parameters than `layout`. The message names the first one.
+    """
+    named: dict[str, torch.Tensor] = dict(module.named_parameters())
+    if layout is None:
+        chosen = list(named.values())
+    else:
+        chosen = [_fitting(named.pop(known.name, None), known) for known in layout.parameters]
+        if named:
+            name, value = next(iter(named.items()))
+            raise _other_network(name, "absent", _described(value))
+    return torch.cat([value.detach().reshape(-1) for value in chosen])
+
+
+def _fitting(value: torch.Tensor | None, known: Parameter) -> torch.Tensor:
+    """Return the value of a parameter.
+
+    Raises:
+        SourceError: it is absent, or has another shape or type.
+    """
+    expected = f"{known.shape} {known.dtype}"
+    if value is None or (found := _described(value)) != expected:
+        raise _other_network(known.name, expected, "none" if value is None else found)
+    return value
+
+
+def _described(value: torch.Tensor) -> str:
+    kind = str(value.dtype).removeprefix("torch.")
+    return f"{tuple(value.shape)} {_TYPES.get(kind, kind)}"
+
+
+def _other_network(name: str, expected: str, found: str) -> SourceError:
+    return SourceError(
+        "mixed_architectures",
+        f"the network has changed: its parameter `{name}` must be {expected}, got {found}; all timesteps of a"
+        " trajectory have the same parameters, so record the changed network with a new recorder",
+    )
 
 
 def layout_of(module: torch.nn.Module, *, layers: Grouping = "tensor") -> ParamLayout:
@@ -86,6 +134,7 @@ class Recorder:
         UsageError: a parameter is not float32, a module buffer has a type that cannot be stored, an argument
             is invalid, or the existing bundle does not state the facts in `provenance`.
         FormatError: what exists at `path` is no bundle, or damaged.
+        TypeError: `every` or a knot is no whole number.
 
     Example:
         >>> import torch, trajfmt
@@ -112,7 +161,7 @@ class Recorder:
         every: int = 1,
         provenance: Provenance | None = None,
     ) -> None:
-        if every < 1:
+        if whole("every", every) < 1:
             raise UsageError(f"`every` must be >= 1, got {every}")
         self.path = local(path)
         if self.path.suffix != ".mct":
@@ -120,14 +169,14 @@ class Recorder:
         self._module = module
         self._every = every
         self._calls = 0
-        self._knots, self._smooth = tuple(knots), smooth
+        self._knots, self._smooth = wholes("knots", knots), smooth
         self._provenance = provenance
         if provenance is not None and os.path.lexists(self.path):
             found = parse(read_manifest(self.path), path=self.path / FILE_NAME).provenance
             _require_same_facts(self.path, found, provenance)
         self._layout = layout_of(module)
         _require_storable(_buffers_of(module))
-        self._recorder = PathRecorder(self._layout, knots=knots, smooth=smooth)
+        self._recorder = PathRecorder(self._layout, knots=self._knots, smooth=smooth)
         self._take()
 
     def step(self) -> None:
@@ -135,8 +184,12 @@ class Recorder:
 
         With `every=n`, only each n-th call records a timestep.
 
+        Parameters are found by name. If pruning or a replaced layer has changed their order, they are still
+        recorded in the order that they had at construction.
+
         Raises:
-            SourceError: a weight is not finite. The message names the timestep and the parameter.
+            SourceError: a weight is not finite, or the module has other parameters than at construction: the
+                message names the parameter. `save` still writes what was recorded before.
         """
         self._calls += 1
         if self._calls % self._every == 0:
@@ -144,7 +197,7 @@ class Recorder:
 
     def _take(self) -> None:
         held = {name: _array_of(values) for name, values in _buffers_of(self._module).items()}
-        self._recorder.add(flatten(self._module).cpu().numpy(), held)
+        self._recorder.add(flatten(self._module, self._layout).cpu().numpy(), held)
 
     def save(self) -> int:
         """Write the trajectory and return its number in the bundle.
