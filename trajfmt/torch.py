@@ -204,7 +204,7 @@ class Recorder:
 
         Raises:
             SourceError: fewer than two timesteps were recorded, the weights never changed, or the bundle
-                holds the same trajectory already.
+                holds a trajectory with the same first and last weights and number of timesteps.
             UsageError: the existing bundle belongs to another network, has other knots, or does not state the
                 facts in `provenance`.
         """

@@ -94,7 +94,7 @@ class Stub(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         if self.kind != "trajectories" and not isinstance(bundle.manifest, ConvexManifest):
             raise UsageError(
                 f"{display(path)}: requests {self.kind}, but {display(bundle.place)} is a full bundle and has"
-                " none; export the stub again"
+                " none; write the stubs again with traj export --in-place"
             )
         fits = self.first + self.count <= len(bundle)
         if not fits or digest_of(bundle, self.first, self.count) != self.digest:
