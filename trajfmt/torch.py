@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Final
 
@@ -13,11 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from trajfmt.bundle.agreement import require_same_facts, require_timestep, unlike_buffers
 from trajfmt.bundle.create import append, create
 from trajfmt.bundle.reader import read_manifest
 from trajfmt.errors import SourceError, UsageError, display
 from trajfmt.schema.arguments import whole, wholes
-from trajfmt.schema.facts import parts, phrase
 from trajfmt.schema.layout import Grouping, Parameter, ParamLayout
 from trajfmt.schema.manifest import FILE_NAME
 from trajfmt.schema.parse import parse
@@ -132,7 +131,8 @@ class Recorder:
 
     Raises:
         UsageError: a parameter is not float32, a module buffer has a type that cannot be stored, an argument
-            is invalid, or the existing bundle does not state the facts in `provenance`.
+            is invalid, the existing bundle does not state the facts in `provenance`, or its timesteps are
+            steps of a number that is no multiple of `every`.
         FormatError: what exists at `path` is no bundle, or damaged.
         TypeError: `every` or a knot is no whole number.
 
@@ -161,19 +161,20 @@ class Recorder:
         every: int = 1,
         provenance: Provenance | None = None,
     ) -> None:
-        if whole("every", every) < 1:
+        self._every = whole("every", every)
+        if self._every < 1:
             raise UsageError(f"`every` must be >= 1, got {every}")
         self.path = local(path)
         if self.path.suffix != ".mct":
             raise UsageError(f"{self.path}: a recorder writes convexified trajectories; end the path in .mct")
         self._module = module
-        self._every = every
         self._calls = 0
         self._knots, self._smooth = wholes("knots", knots), smooth
         self._provenance = provenance
-        if provenance is not None and os.path.lexists(self.path):
-            found = parse(read_manifest(self.path), path=self.path / FILE_NAME).provenance
-            _require_same_facts(self.path, found, provenance)
+        if provenance is not None:
+            require_timestep("`provenance`", provenance, self._every)
+        if os.path.lexists(self.path):
+            self._require_facts(parse(read_manifest(self.path), path=self.path / FILE_NAME).provenance)
         self._layout = layout_of(module)
         _require_storable(_buffers_of(module))
         self._recorder = PathRecorder(self._layout, knots=self._knots, smooth=smooth)
@@ -202,6 +203,9 @@ class Recorder:
     def save(self) -> int:
         """Write the trajectory and return its number in the bundle.
 
+        A warning says if either the network or the trajectories of an existing bundle have module buffers,
+        but not both.
+
         Raises:
             SourceError: fewer than two timesteps were recorded, the weights never changed, or the bundle
                 holds a trajectory with the same first and last weights and number of timesteps.
@@ -227,9 +231,24 @@ class Recorder:
                     f"{self.path}: the bundle has {len(bundle.layout.layers)} layers, a recorder makes one of"
                     " every tensor; choose another path"
                 )
-            if self._provenance is not None:
-                _require_same_facts(self.path, bundle.provenance, self._provenance)
-            return bundle.add(recorded)
+            self._require_facts(bundle.provenance)
+            assert bundle.base is not None
+            has = bool(recorded.held and recorded.held[0])
+            remark = unlike_buffers(bundle.base, "the recorded network has", has=has)
+            number = bundle.add(recorded)
+        if remark is not None:
+            warnings.warn(f"{display(self.path)}: {remark}", UserWarning, stacklevel=2)
+        return number
+
+    def _require_facts(self, known: Provenance) -> None:
+        """Require that the facts of the existing bundle hold for this trajectory, as far as it is known.
+
+        Raises:
+            UsageError: they do not.
+        """
+        if self._provenance is not None:
+            require_same_facts(display(self.path), known, self._provenance)
+        require_timestep(display(self.path), known, self._every)
 
     def __enter__(self) -> Recorder:
         return self
@@ -242,23 +261,6 @@ class Recorder:
     ) -> None:
         if kind is None:
             self.save()
-
-
-def _require_same_facts(path: Path, known: Provenance, given: Provenance) -> None:
-    """Require that a bundle states the facts about a trajectory that is added to it.
-
-    Raises:
-        UsageError: it states others, or fewer.
-    """
-    for name in ("dataset", "model", "preprocessing", "recipe", "timestep", "first_timestep"):
-        ours, theirs = getattr(given, name), getattr(known, name)
-        stated = parts(theirs)
-        same = all(key in stated and stated[key] == value for key, value in parts(ours).items())
-        if not same or (name == "timestep" and None is not ours != theirs):
-            raise UsageError(
-                f"{display(path)}: its {name} is {phrase(theirs) or 'unknown'}, `provenance` says"
-                f" {phrase(ours)}; choose another path, or leave `provenance` out if the bundle's facts hold"
-            )
 
 
 def _buffers_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:

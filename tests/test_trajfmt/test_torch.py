@@ -293,6 +293,55 @@ def test_recorder_refuses_facts_that_the_bundle_does_not_state(
     assert len(trajfmt.open(tmp_path / "a.mct", verify=True)) == 2
 
 
+def test_recorder_refuses_timesteps_that_cannot_be_those_of_the_bundle(tmp_path: Path) -> None:
+    """Every second call is not every fifth step: before the training, and at a bundle that came later."""
+    torch = pytest.importorskip("torch")
+    from trajfmt.torch import Recorder
+
+    network = torch.nn.Linear(2, 1)
+    known = trajfmt.Provenance(timestep=trajfmt.TimestepUnit(kind="step", every=5))
+    early = Recorder(network, tmp_path / "a.mct", every=2)
+    for provenance in (known, None):
+        recorder = Recorder(network, tmp_path / "a.mct", every=5, provenance=provenance)
+        for _ in range(10):
+            with torch.no_grad():
+                network.bias += 1
+            recorder.step()
+            early.step()
+        recorder.save()
+    words = "its timesteps are 5 step\\(s\\) apart, which is no multiple of `every`, 2; record"
+    for path, facts in ((tmp_path / "a.mct", None), (tmp_path / "b.mct", known)):
+        with pytest.raises(UsageError, match=words):
+            Recorder(network, path, every=2, provenance=facts)
+    with pytest.raises(UsageError, match=words):
+        early.save()
+    assert len(trajfmt.open(tmp_path / "a.mct", verify=True)) == 2
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_recorder_says_if_only_some_trajectories_have_buffers(tmp_path: Path, first: bool) -> None:
+    """A warning after the trajectory is stored, as a conversion gives a note."""
+    torch = pytest.importorskip("torch")
+    from trajfmt.torch import Recorder
+
+    def train(buffers: bool) -> None:
+        network = torch.nn.Linear(2, 1)
+        if buffers:
+            network.register_buffer("seen", torch.zeros(1))
+        with Recorder(network, tmp_path / "a.mct") as recorder:
+            with torch.no_grad():
+                network.bias += 1
+            recorder.step()
+
+    train(first)
+    train(first)
+    told, ours = ("2 of 2", "none") if first else ("0 of 2", "some")
+    words = f"a.mct: {told} trajectories of the bundle have module buffers; the recorded network has {ours}"
+    with pytest.warns(UserWarning, match=words):
+        train(not first)
+    assert len(trajfmt.open(tmp_path / "a.mct", verify=True)) == 3
+
+
 def test_recorder_refuses_a_bundle_with_other_layers(tmp_path: Path) -> None:
     """A recorder makes one layer of every tensor."""
     torch = pytest.importorskip("torch")
