@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from trajfmt.bundle.agreement import require_same_facts, require_timestep, unlike_buffers
 from trajfmt.bundle.create import append, create
 from trajfmt.bundle.reader import read_manifest
-from trajfmt.errors import UsageError, display
-from trajfmt.schema.facts import parts, phrase
-from trajfmt.schema.layout import Grouping, ParamLayout
+from trajfmt.errors import SourceError, UsageError, display
+from trajfmt.schema.arguments import whole, wholes
+from trajfmt.schema.layout import Grouping, Parameter, ParamLayout
 from trajfmt.schema.manifest import FILE_NAME
 from trajfmt.schema.parse import parse
 from trajfmt.schema.provenance import Provenance
@@ -26,6 +27,9 @@ from trajfmt.storage.safetensors import NAMES, NUMPY
 from trajfmt.trajectory.recorder import PathRecorder
 
 __all__ = ["LazyTrajectory", "Recorder", "flatten", "from_readonly", "layout_of", "load", "load_buffer"]
+
+_TYPES: Final = {"float16": "F16", "bfloat16": "BF16", "float32": "F32", "float64": "F64"}
+"""Names of types in parameter layouts, by their names in torch."""
 
 
 def from_readonly(array: NDArray[np.generic]) -> torch.Tensor:
@@ -39,9 +43,52 @@ def from_readonly(array: NDArray[np.generic]) -> torch.Tensor:
         return tensor_of(array)
 
 
-def flatten(module: torch.nn.Module) -> torch.Tensor:
-    """Return a new weight vector `(P,)` with a module's parameters, in the order of `Module.parameters()`."""
-    return torch.cat([value.detach().reshape(-1) for value in module.parameters()])
+def flatten(module: torch.nn.Module, layout: ParamLayout | None = None) -> torch.Tensor:
+    """Return a new weight vector `(P,)` with a module's parameters.
+
+    Args:
+        module: the network.
+        layout: the parameters that the module must have, which are returned in this order. By default they
+            are those that it has, in the order of `Module.parameters()`. The order of a module changes when a
+            parameter is registered again, as when pruning is made permanent.
+
+    Raises:
+        SourceError: the module has other parameters than `layout`. The message names the first one.
+    """
+    named: dict[str, torch.Tensor] = dict(module.named_parameters())
+    if layout is None:
+        chosen = list(named.values())
+    else:
+        chosen = [_fitting(named.pop(known.name, None), known) for known in layout.parameters]
+        if named:
+            name, value = next(iter(named.items()))
+            raise _other_network(name, "absent", _described(value))
+    return torch.cat([value.detach().reshape(-1) for value in chosen])
+
+
+def _fitting(value: torch.Tensor | None, known: Parameter) -> torch.Tensor:
+    """Return the value of a parameter.
+
+    Raises:
+        SourceError: it is absent, or has another shape or type.
+    """
+    expected = f"{known.shape} {known.dtype}"
+    if value is None or (found := _described(value)) != expected:
+        raise _other_network(known.name, expected, "none" if value is None else found)
+    return value
+
+
+def _described(value: torch.Tensor) -> str:
+    kind = str(value.dtype).removeprefix("torch.")
+    return f"{tuple(value.shape)} {_TYPES.get(kind, kind)}"
+
+
+def _other_network(name: str, expected: str, found: str) -> SourceError:
+    return SourceError(
+        "mixed_architectures",
+        f"the network has changed: its parameter `{name}` must be {expected}, got {found}; all timesteps of a"
+        " trajectory have the same parameters, so record the changed network with a new recorder",
+    )
 
 
 def layout_of(module: torch.nn.Module, *, layers: Grouping = "tensor") -> ParamLayout:
@@ -84,8 +131,10 @@ class Recorder:
 
     Raises:
         UsageError: a parameter is not float32, a module buffer has a type that cannot be stored, an argument
-            is invalid, or the existing bundle does not state the facts in `provenance`.
+            is invalid, the existing bundle does not state the facts in `provenance`, or its timesteps are
+            steps of a number that is no multiple of `every`.
         FormatError: what exists at `path` is no bundle, or damaged.
+        TypeError: `every` or a knot is no whole number.
 
     Example:
         >>> import torch, trajfmt
@@ -112,22 +161,23 @@ class Recorder:
         every: int = 1,
         provenance: Provenance | None = None,
     ) -> None:
-        if every < 1:
+        self._every = whole("every", every)
+        if self._every < 1:
             raise UsageError(f"`every` must be >= 1, got {every}")
         self.path = local(path)
         if self.path.suffix != ".mct":
             raise UsageError(f"{self.path}: a recorder writes convexified trajectories; end the path in .mct")
         self._module = module
-        self._every = every
         self._calls = 0
-        self._knots, self._smooth = tuple(knots), smooth
+        self._knots, self._smooth = wholes("knots", knots), smooth
         self._provenance = provenance
-        if provenance is not None and os.path.lexists(self.path):
-            found = parse(read_manifest(self.path), path=self.path / FILE_NAME).provenance
-            _require_same_facts(self.path, found, provenance)
+        if provenance is not None:
+            require_timestep("`provenance`", provenance, self._every)
+        if os.path.lexists(self.path):
+            self._require_facts(parse(read_manifest(self.path), path=self.path / FILE_NAME).provenance)
         self._layout = layout_of(module)
         _require_storable(_buffers_of(module))
-        self._recorder = PathRecorder(self._layout, knots=knots, smooth=smooth)
+        self._recorder = PathRecorder(self._layout, knots=self._knots, smooth=smooth)
         self._take()
 
     def step(self) -> None:
@@ -135,8 +185,12 @@ class Recorder:
 
         With `every=n`, only each n-th call records a timestep.
 
+        Parameters are found by name. If pruning or a replaced layer has changed their order, they are still
+        recorded in the order that they had at construction.
+
         Raises:
-            SourceError: a weight is not finite. The message names the timestep and the parameter.
+            SourceError: a weight is not finite, or the module has other parameters than at construction: the
+                message names the parameter. `save` still writes what was recorded before.
         """
         self._calls += 1
         if self._calls % self._every == 0:
@@ -144,14 +198,17 @@ class Recorder:
 
     def _take(self) -> None:
         held = {name: _array_of(values) for name, values in _buffers_of(self._module).items()}
-        self._recorder.add(flatten(self._module).cpu().numpy(), held)
+        self._recorder.add(flatten(self._module, self._layout).cpu().numpy(), held)
 
     def save(self) -> int:
         """Write the trajectory and return its number in the bundle.
 
+        A warning says if either the network or the trajectories of an existing bundle have module buffers,
+        but not both.
+
         Raises:
             SourceError: fewer than two timesteps were recorded, the weights never changed, or the bundle
-                holds the same trajectory already.
+                holds a trajectory with the same first and last weights and number of timesteps.
             UsageError: the existing bundle belongs to another network, has other knots, or does not state the
                 facts in `provenance`.
         """
@@ -174,9 +231,24 @@ class Recorder:
                     f"{self.path}: the bundle has {len(bundle.layout.layers)} layers, a recorder makes one of"
                     " every tensor; choose another path"
                 )
-            if self._provenance is not None:
-                _require_same_facts(self.path, bundle.provenance, self._provenance)
-            return bundle.add(recorded)
+            self._require_facts(bundle.provenance)
+            assert bundle.base is not None
+            has = bool(recorded.held and recorded.held[0])
+            remark = unlike_buffers(bundle.base, "the recorded network has", has=has)
+            number = bundle.add(recorded)
+        if remark is not None:
+            warnings.warn(f"{display(self.path)}: {remark}", UserWarning, stacklevel=2)
+        return number
+
+    def _require_facts(self, known: Provenance) -> None:
+        """Require that the facts of the existing bundle hold for this trajectory, as far as it is known.
+
+        Raises:
+            UsageError: they do not.
+        """
+        if self._provenance is not None:
+            require_same_facts(display(self.path), known, self._provenance)
+        require_timestep(display(self.path), known, self._every)
 
     def __enter__(self) -> Recorder:
         return self
@@ -189,23 +261,6 @@ class Recorder:
     ) -> None:
         if kind is None:
             self.save()
-
-
-def _require_same_facts(path: Path, known: Provenance, given: Provenance) -> None:
-    """Require that a bundle states the facts about a trajectory that is added to it.
-
-    Raises:
-        UsageError: it states others, or fewer.
-    """
-    for name in ("dataset", "model", "preprocessing", "recipe", "timestep", "first_timestep"):
-        ours, theirs = getattr(given, name), getattr(known, name)
-        stated = parts(theirs)
-        same = all(key in stated and stated[key] == value for key, value in parts(ours).items())
-        if not same or (name == "timestep" and None is not ours != theirs):
-            raise UsageError(
-                f"{display(path)}: its {name} is {phrase(theirs) or 'unknown'}, `provenance` says"
-                f" {phrase(ours)}; choose another path, or leave `provenance` out if the bundle's facts hold"
-            )
 
 
 def _buffers_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:

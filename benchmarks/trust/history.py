@@ -105,7 +105,7 @@ class History(Stage):
         refused = self.model.after(self.state[name], step) is None
         reasons = {
             "already exists": step.begins and bool(self.state[name]),
-            "is the same as trajectory": refused and not step.begins,
+            "has the same first and last weights": refused and not step.begins,
             "no such file": refused and not self.state[name],
             "an interrupted run": bool(others) or running.crowded or name in self.blocked,
             "another process": running.crowded,

@@ -23,6 +23,7 @@ Modules:
     tensors: reading and writing files of tensors.
     labels: converting between kinds of labels.
     names: finding files whose names share a tag.
+    classes: whether the classes of a set are those of its dataset.
     looks: warnings about unusual sets.
 """
 

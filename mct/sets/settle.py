@@ -17,6 +17,7 @@ from mct.errors import ConfigError, MismatchError
 from mct.models import networks
 from mct.results.origin import ForeignOrigin, Teller
 from mct.results.synthetic import SyntheticDataset
+from mct.sets import classes
 from mct.sets.base import DistilledSet
 from mct.sets.labels import probabilities
 from mct.sets.looks import odd
@@ -99,7 +100,7 @@ def settle(opened: Opened, user: UserFacts, *, root: Path | None, notes: Notes |
         MismatchError: If facts contradict each other, or the set does not belong to the dataset.
     """
     if opened.found.synthetic is not None:
-        settled = _ours(opened.found.synthetic, user, root, notes)
+        settled = _ours(opened.path, opened.found.synthetic, user, root, notes)
     else:
         settled = _foreign(opened, user, root, notes)
     if notes is not None:
@@ -108,7 +109,9 @@ def settle(opened: Opened, user: UserFacts, *, root: Path | None, notes: Notes |
     return settled
 
 
-def _ours(found: SyntheticDataset, user: UserFacts, root: Path | None, notes: Notes | None) -> Settled:
+def _ours(
+    path: object, found: SyntheticDataset, user: UserFacts, root: Path | None, notes: Notes | None
+) -> Settled:
     origin = found.origin
     record = trajfmt.Provenance(
         dataset=origin.dataset, model=origin.model, preprocessing=origin.preprocessing
@@ -116,6 +119,7 @@ def _ours(found: SyntheticDataset, user: UserFacts, root: Path | None, notes: No
     if user.mean is not None:
         raise ConfigError("the file states how its images were normalised; do not give `mean` and `std`")
     real = provenance.dataset_of(record, name=user.dataset, preprocessing=user.preprocessing, root=root)
+    classes.require_same(path, origin.class_names, real.class_names, real.name)
     if user.lr is not None:
         found = replace(found, learning_rate=rate_of_user(found.learning_rate, user.lr, notes))
     model = origin.model if user.model is None else _model(user.model, real)

@@ -165,6 +165,7 @@ class ModuleLearner:
     def __init__(self, network: nn.Module, *, momentum: float, weight_decay: float) -> None:
         self._network = network.train()
         self._momentum, self._weight_decay = momentum, weight_decay
+        self._layout: trajfmt.ParamLayout | None = None
 
     def begin(self, rate: float) -> None:
         """Go on with this step size and without momentum."""
@@ -181,8 +182,17 @@ class ModuleLearner:
         return logits.detach()
 
     def weights(self) -> Tensor:
-        """Return the weights `(P,)` in the order of `Module.parameters()`, in memory of their own."""
-        return bridge.flatten(self._network)
+        """Return the weights `(P,)`, in memory of their own.
+
+        Their order is that of `Module.parameters()` at the first call. Code of the network that registers a
+        parameter again would change it.
+
+        Raises:
+            SourceError: The network has other parameters than at the first call.
+        """
+        if self._layout is None:
+            self._layout = bridge.layout_of(self._network)
+        return bridge.flatten(self._network, self._layout)
 
     def network(self) -> nn.Module:
         """Return the network with these weights."""

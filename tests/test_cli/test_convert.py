@@ -125,7 +125,11 @@ def still(content: Any) -> Any:
         ),
         (shortened, "too_few_timesteps", "trajectory 1: a trajectory needs at least two timesteps, got 1"),
         (foreign, "mixed_architectures", "5 parameters instead of 6"),
-        (repeated, "duplicate_trajectory", "the same as trajectory 0"),
+        (
+            repeated,
+            "duplicate_trajectory",
+            "the same first and last weights and number of timesteps as trajectory 0",
+        ),
         (still, "no_motion", "trajectory 1: the weights are the same at every timestep"),
     ],
     ids=["aliased", "non-finite", "short", "foreign", "repeated", "still"],

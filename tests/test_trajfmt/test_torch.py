@@ -12,7 +12,7 @@ import pytest
 
 import trajfmt
 from tests.helpers.folders import contents
-from trajfmt import UsageError
+from trajfmt import SourceError, UsageError
 
 
 def test_recorder_of_a_module_equals_the_converted_buffer(tmp_path: Path) -> None:
@@ -173,8 +173,81 @@ def test_recorder_refuses_early(tmp_path: Path) -> None:
         Recorder(network, tmp_path / "out.mtt")
     with pytest.raises(UsageError, match="`every` must be >= 1"):
         Recorder(network, tmp_path / "out.mct", every=0)
+    with pytest.raises(TypeError, match=r"`every` must be a whole number, got 2\.5"):
+        Recorder(network, tmp_path / "out.mct", every=2.5)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="float32"):
         Recorder(network.half(), tmp_path / "out.mct")
+
+
+def test_recorder_takes_knots_once(tmp_path: Path) -> None:
+    """An iterator of knots is read at construction, for the measuring and for the bundle."""
+    torch = pytest.importorskip("torch")
+    from trajfmt.torch import Recorder
+
+    network = torch.nn.Linear(2, 1)
+    with Recorder(network, tmp_path / "a.mct", knots=iter((1, 2))) as recorder:  # type: ignore[arg-type]
+        for _ in range(3):
+            with torch.no_grad():
+                network.bias += 1
+            recorder.step()
+    assert trajfmt.open(tmp_path / "a.mct")[0].knots == (0, 1, 2, 3)
+
+
+def test_recorder_reads_parameters_by_name(tmp_path: Path) -> None:
+    """Pruning that is made permanent registers a parameter again, last; its weights stay in their place."""
+    torch = pytest.importorskip("torch")
+    from torch.nn.utils import prune
+
+    from trajfmt.torch import Recorder
+
+    network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 2))
+    order = [name for name, _ in network.named_parameters()]
+    with Recorder(network, tmp_path / "a.mct") as recorder:
+        prune.l1_unstructured(network[0], "weight", amount=0.5)
+        prune.remove(network[0], "weight")
+        recorder.step()
+    assert [name for name, _ in network.named_parameters()] != order
+    with trajfmt.open(tmp_path / "a.mct") as bundle:
+        stored = bundle.layout.split(bundle[0].at(1))
+    assert list(stored) == order
+    for name, value in network.named_parameters():
+        assert stored[name].tobytes() == value.detach().numpy().tobytes()
+
+
+@pytest.mark.parametrize("change", ["shape", "name", "more", "type"])
+def test_recorder_refuses_a_changed_network(tmp_path: Path, change: str) -> None:
+    """Of the same size, too; what was recorded before can still be saved."""
+    torch = pytest.importorskip("torch")
+    from trajfmt.torch import Recorder
+
+    network = torch.nn.Sequential(torch.nn.Linear(4, 3, bias=False), torch.nn.Linear(3, 2))
+    recorder = Recorder(network, tmp_path / "a.mct")
+    with torch.no_grad():
+        network[1].bias += 1
+    recorder.step()
+    kept = network[1].bias.detach().numpy().tobytes()
+    if change == "shape":
+        network[0] = torch.nn.Linear(3, 4, bias=False)
+        words = "`0.weight` must be (3, 4) F32, got (4, 3) F32"
+    elif change == "name":
+        weight = network[0].weight
+        del network[0].weight
+        network[0].register_parameter("kernel", weight)
+        words = "`0.weight` must be (3, 4) F32, got none"
+    elif change == "more":
+        network[0].bias = torch.nn.Parameter(torch.ones(3))
+        words = "`0.bias` must be absent, got (3,) F32"
+    else:
+        network[1].half()
+        words = "`1.weight` must be (2, 3) F32, got (2, 3) F16"
+    with pytest.raises(SourceError, match=re.escape(words)) as caught:
+        recorder.step()
+    assert caught.value.reason == "mixed_architectures"
+    assert "\n" not in str(caught.value)
+    recorder.save()
+    with trajfmt.open(tmp_path / "a.mct") as bundle:
+        assert bundle[0].timesteps == 2
+        assert bundle.layout.split(bundle[0].at(1))["1.bias"].tobytes() == kept
 
 
 @pytest.mark.parametrize(
@@ -218,6 +291,55 @@ def test_recorder_refuses_facts_that_the_bundle_does_not_state(
     with pytest.raises(UsageError, match=re.escape(words)):
         recorders[0].save()
     assert len(trajfmt.open(tmp_path / "a.mct", verify=True)) == 2
+
+
+def test_recorder_refuses_timesteps_that_cannot_be_those_of_the_bundle(tmp_path: Path) -> None:
+    """Every second call is not every fifth step: before the training, and at a bundle that came later."""
+    torch = pytest.importorskip("torch")
+    from trajfmt.torch import Recorder
+
+    network = torch.nn.Linear(2, 1)
+    known = trajfmt.Provenance(timestep=trajfmt.TimestepUnit(kind="step", every=5))
+    early = Recorder(network, tmp_path / "a.mct", every=2)
+    for provenance in (known, None):
+        recorder = Recorder(network, tmp_path / "a.mct", every=5, provenance=provenance)
+        for _ in range(10):
+            with torch.no_grad():
+                network.bias += 1
+            recorder.step()
+            early.step()
+        recorder.save()
+    words = "its timesteps are 5 step\\(s\\) apart, which is no multiple of `every`, 2; record"
+    for path, facts in ((tmp_path / "a.mct", None), (tmp_path / "b.mct", known)):
+        with pytest.raises(UsageError, match=words):
+            Recorder(network, path, every=2, provenance=facts)
+    with pytest.raises(UsageError, match=words):
+        early.save()
+    assert len(trajfmt.open(tmp_path / "a.mct", verify=True)) == 2
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_recorder_says_if_only_some_trajectories_have_buffers(tmp_path: Path, first: bool) -> None:
+    """A warning after the trajectory is stored, as a conversion gives a note."""
+    torch = pytest.importorskip("torch")
+    from trajfmt.torch import Recorder
+
+    def train(buffers: bool) -> None:
+        network = torch.nn.Linear(2, 1)
+        if buffers:
+            network.register_buffer("seen", torch.zeros(1))
+        with Recorder(network, tmp_path / "a.mct") as recorder:
+            with torch.no_grad():
+                network.bias += 1
+            recorder.step()
+
+    train(first)
+    train(first)
+    told, ours = ("2 of 2", "none") if first else ("0 of 2", "some")
+    words = f"a.mct: {told} trajectories of the bundle have module buffers; the recorded network has {ours}"
+    with pytest.warns(UserWarning, match=words):
+        train(not first)
+    assert len(trajfmt.open(tmp_path / "a.mct", verify=True)) == 3
 
 
 def test_recorder_refuses_a_bundle_with_other_layers(tmp_path: Path) -> None:

@@ -136,13 +136,13 @@ class BundleWriter:
             origin: source file and number of the trajectory in it, for the manifest.
 
         Raises:
-            SourceError: the bundle has the same trajectory already.
+            SourceError: the bundle has a trajectory with the same digest already.
             UsageError: either this trajectory or the others are smoothed, but not both.
         """
-        twin = self._seen.get(written.entry.digest)
-        if twin is not None:
+        if (twin := self._seen.get(written.entry.digest)) is not None:
             written.discard()
-            raise SourceError("duplicate_trajectory", f"is the same as trajectory {twin} of the bundle")
+            same = f"the same first and last weights and number of timesteps as trajectory {twin}"
+            raise SourceError("duplicate_trajectory", f"has {same} of the bundle, which holds one of these")
         if len(self) and written.smoothed != self._encoder.smoothed:
             written.discard()
             kind = "smoothed" if self._encoder.smoothed else "not smoothed"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from trajfmt.bundle.agreement import unlike_buffers
 from trajfmt.convert.identify import Identity, unknown
 from trajfmt.convert.options import ConvertOptions
 from trajfmt.encodings.parts.encoding import Options, Sized
@@ -216,12 +217,8 @@ def _knots(base: Manifest, source: Sized) -> list[str]:
 def _buffers(base: Manifest, source: Sized) -> list[str]:
     """Return a remark if either the bundle or the source has module buffers, but not both."""
     has = isinstance(source, SupportsBuffers) and bool(source.buffers(0))
-    count = len(base.trajectories)
-    held = sum(entry.buffers is not None for entry in base.trajectories)
-    if held == (count if has else 0):
-        return []
-    ours = "have some" if has else "have none"
-    return [f"{held} of {count} trajectories of the bundle have module buffers; those of the source {ours}"]
+    remark = unlike_buffers(base, "those of the source have", has=has)
+    return [] if remark is None else [remark]
 
 
 def _shortened(numbers: Sequence[int]) -> str:

@@ -271,4 +271,7 @@ class _Run:
 def _repeated(part: Part, numbers: list[int]) -> str:
     """Return the message about trajectories that earlier files have saved already."""
     shown = ", ".join(map(str, numbers[:8])) + (", …" if len(numbers) > 8 else "")
-    return f"{display(part.path)}: {len(numbers)} trajectories that earlier files hold already ({shown})"
+    return (
+        f"{display(part.path)}: {len(numbers)} trajectories whose first and last weights earlier files hold"
+        f" already ({shown})"
+    )

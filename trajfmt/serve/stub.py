@@ -44,7 +44,7 @@ class Stub(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     first: Index
     count: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
     digest: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
-    """Hash of the digests of the trajectories. Another bundle at the same path is refused."""
+    """Hash of what the stub serves, see `digest_of`. Another bundle at the same path is refused."""
 
     part: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT)] | None = None
     """The part whose parameters are returned, of trajectories with named parts such as `image` and `text`."""
@@ -94,13 +94,14 @@ class Stub(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         if self.kind != "trajectories" and not isinstance(bundle.manifest, ConvexManifest):
             raise UsageError(
                 f"{display(path)}: requests {self.kind}, but {display(bundle.place)} is a full bundle and has"
-                " none; export the stub again"
+                " none; write the stubs again with traj export --in-place"
             )
         fits = self.first + self.count <= len(bundle)
         if not fits or digest_of(bundle, self.first, self.count) != self.digest:
             raise UsageError(
                 f"{display(path)}: trajectories {self.first} to {self.first + self.count - 1} of"
-                f" {display(bundle.place)} have changed since this stub was written; export it again"
+                f" {display(bundle.place)} have changed since this stub was written; write the stubs again"
+                " with traj export --in-place"
             )
 
     def encode(self) -> bytes:
@@ -109,10 +110,24 @@ class Stub(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 def digest_of(bundle: Bundle, first: int, count: int) -> str:
-    """Return a hash that identifies a range of trajectories."""
-    entries = {**numbered(bundle.manifest), **bundle.manifest.refused}
-    digests = [entries[number].digest for number in range(first, first + count) if number in entries]
-    return hashlib.sha256("".join(digests).encode()).hexdigest()
+    """Return a hash that identifies a range of trajectories, by everything that can be served of them.
+
+    The digest of a trajectory says nothing of its waypoints and knots. The hash therefore includes the hashes
+    of the files of weights and tables, and what the manifest says of their contents.
+    """
+    manifest = bundle.manifest
+    hashes = {file.path: file.sha256 for file in manifest.files}
+    entries = numbered(manifest)
+    found: list[object] = [manifest.parameters, manifest.layers]
+    if isinstance(manifest, ConvexManifest):
+        found.append(manifest.smoothed)
+    for number in range(first, first + count):
+        if number in manifest.refused:
+            found.append(manifest.refused[number])
+            continue
+        entry = msgspec.structs.replace(entries[number], origin=None, numbers=None, buffers=None, pieces=None)
+        found.append([entry, [hashes[name] for name in sorted(entry.files)]])
+    return hashlib.sha256(msgspec.json.encode(found, order="sorted")).hexdigest()
 
 
 def stub_for(

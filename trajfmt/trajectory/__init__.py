@@ -4,6 +4,7 @@ This folder works on arrays in memory. It must not import `storage` or any folde
 
 Modules:
     source: the protocols `Source` and `Convexified`, and the traversal in blocks over all timesteps.
+    reuse: sources that overwrite what they returned for another timestep.
     beta: the curve u(t) from step norms (eq. 9), and its evaluation at a real t (eq. 10).
     rounding: conversion between float types with a single rounding, and its error.
     measure: step norms, Gram matrix, digest and a check for finite weights, in one pass over the weights.

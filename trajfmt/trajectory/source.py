@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from trajfmt.errors import UsageError, display
 from trajfmt.schema.arguments import unmasked
 from trajfmt.schema.layout import DTYPES, ParamLayout
+from trajfmt.trajectory.reuse import require_own_memory
 
 __all__ = [
     "PIECE",
@@ -38,8 +39,7 @@ BLOCK_BYTES: Final = 3 * 2**19
 """Size of a block in bytes, as float64. All sizes from 1.5 to 6 MB are equally fast; this is the smallest."""
 
 PIECE: Final = 128
-"""Blocks begin at a multiple of this many elements in their parameter, so that sums do not depend on the size
-of blocks."""
+"""Blocks begin at a multiple of this many elements, so that sums do not depend on the size of blocks."""
 
 
 class Values(Protocol):
@@ -82,7 +82,8 @@ class Source(Protocol):
     def read(self, t: int, parameter: int) -> Values:
         """Return one parameter at timestep t, flattened to `(size,)`. A view is preferred to a copy.
 
-        A writer slices it from the first element to the last, and keeps one such object for each timestep.
+        A writer slices it from the first element to the last, and keeps one such object for each timestep. A
+        source must not overwrite it when it is read again.
 
         Args:
             t: timestep.
@@ -262,7 +263,7 @@ def columns(source: Source, layout: ParamLayout, *, cast: bool = False) -> Itera
         cast: accept float types other than that of the layout.
 
     Raises:
-        UsageError: size or dtype of a parameter differ from the parameter layout.
+        UsageError: size or dtype differ from the parameter layout, or the source overwrites what it returned.
     """
     timesteps = source.timesteps
     length = max(PIECE, BLOCK_BYTES // (8 * timesteps) // PIECE * PIECE)
@@ -270,6 +271,7 @@ def columns(source: Source, layout: ParamLayout, *, cast: bool = False) -> Itera
     for index, parameter in enumerate(layout.parameters):
         base = layout.offsets[index]
         whole = [checked(source, layout, t, index, cast=cast) for t in range(timesteps)]
+        require_own_memory(source, index, parameter.name, whole)
         if not room and any(hasattr(values, "read_into") for values in whole):
             room = [np.empty(8 * length, np.uint8) for _ in range(timesteps)]
         pieces = [_reader(values, length, own) for values, own in zip_longest(whole, room)]

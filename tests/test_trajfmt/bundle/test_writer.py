@@ -211,7 +211,7 @@ def test_a_refused_trajectory_takes_no_room(layout: ParamLayout, walk: Walk, tmp
     with trajfmt.create(tmp_path / "o.mct", layout, encoding="convex", shard_bytes=8) as writer:
         writer.add(ArrayTrajectory(walk(layout), layout))
         before = sorted((tmp_path / ".o.mct.partial").rglob("*"))
-        with pytest.raises(SourceError, match="is the same as trajectory 0 of the bundle"):
+        with pytest.raises(SourceError, match="number of timesteps as trajectory 0 of the bundle"):
             writer.add(ArrayTrajectory(walk(layout), layout))
         assert sorted((tmp_path / ".o.mct.partial").rglob("*")) == before
 

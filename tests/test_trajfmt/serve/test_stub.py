@@ -56,6 +56,46 @@ def test_a_stub_serves_no_other_bundle(
     with pytest.raises(MissingError, match="which is not there"):
         load_buffer(stub)
     write_bundle(layout, *thetas[2:], encoding="full")
+    with pytest.raises(UsageError, match="have changed since this stub was written; write the stubs again"):
+        load_buffer(stub)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "before", "after", "twisted"),
+    [
+        ("full", {}, {}, True),
+        ("convex", {"knots": (2,)}, {"knots": (3,)}, False),
+        ("convex", {"knots": (2,)}, {"knots": (2,)}, True),
+        ("convex", {}, {}, True),
+        ("convex", {"knots": (2,)}, {"knots": (2,), "smooth": True}, False),
+    ],
+)
+def test_a_stub_serves_no_other_trajectory_with_the_same_ends(
+    thetas: list[Array],
+    layout: ParamLayout,
+    write_bundle: Callable[..., Path],
+    tmp_path: Path,
+    encoding: str,
+    before: dict[str, object],
+    after: dict[str, object],
+    twisted: bool,
+) -> None:
+    """Other waypoints, knots, betas or smoothing are refused, though the digest is the same."""
+    theta = thetas[0]
+    path = write_bundle(layout, theta, encoding=encoding, **before)
+    with trajfmt.open(path) as bundle:
+        export(bundle, tmp_path / "stubs", in_place=True)
+        digest = bundle.manifest.trajectories[0].digest
+    stub = tmp_path / "stubs" / "replay_buffer_0.pt"
+    os.rename(path, tmp_path / "old")
+    write_bundle(layout, theta, encoding=encoding, **before)
+    assert len(load_buffer(stub)) == 1  # the same bytes, written again
+    os.rename(path, tmp_path / "older")
+    other = theta.copy()
+    if twisted:
+        other[1:-1] *= 1.5
+    write_bundle(layout, other, encoding=encoding, **after)
+    assert trajfmt.open(path).manifest.trajectories[0].digest == digest
     with pytest.raises(UsageError, match="have changed since this stub was written"):
         load_buffer(stub)
 

@@ -183,7 +183,9 @@ def test_experts_that_were_never_flushed_arrive(tmp_path: Path) -> None:
     events = run(written.folder, tmp_path / "out.mtt")
     same(tmp_path / "out.mtt", written.experts)
     (line,) = told(events, "skipped")
-    assert line.endswith("checkpoint.pt: 2 trajectories that earlier files hold already (0, 1)")
+    assert line.endswith(
+        "checkpoint.pt: 2 trajectories whose first and last weights earlier files hold already (0, 1)"
+    )
     with trajfmt.open(tmp_path / "out.mtt") as bundle:
         origins = [(entry.origin.file, entry.origin.trajectory) for entry in bundle.manifest.trajectories]
     assert origins == [(0, 0), (0, 1), (1, 2), (1, 3), (1, 4)]

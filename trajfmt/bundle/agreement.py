@@ -1,0 +1,70 @@
+"""Whether what a program says about a trajectory agrees with the bundle that it is added to."""
+
+from __future__ import annotations
+
+from trajfmt.errors import UsageError
+from trajfmt.schema.facts import parts, phrase
+from trajfmt.schema.manifest import Manifest
+from trajfmt.schema.provenance import Provenance
+
+__all__ = ["require_same_facts", "require_timestep", "unlike_buffers"]
+
+
+def require_same_facts(where: str, known: Provenance, given: Provenance) -> None:
+    """Require that a bundle states the facts about a trajectory that is added to it.
+
+    Args:
+        where: the bundle, for messages.
+        known: the facts of the bundle.
+        given: the facts about the trajectory.
+
+    Raises:
+        UsageError: the bundle states others, or fewer.
+    """
+    for name in ("dataset", "model", "preprocessing", "recipe", "timestep", "first_timestep"):
+        ours, theirs = getattr(given, name), getattr(known, name)
+        stated = parts(theirs)
+        same = all(key in stated and stated[key] == value for key, value in parts(ours).items())
+        if not same or (name == "timestep" and None is not ours != theirs):
+            raise UsageError(
+                f"{where}: its {name} is {phrase(theirs) or 'unknown'}, `provenance` says"
+                f" {phrase(ours)}; choose another path, or leave `provenance` out if the bundle's facts hold"
+            )
+
+
+def require_timestep(where: str, known: Provenance, every: int) -> None:
+    """Require that timesteps which are several calls apart can be as far apart as the facts say.
+
+    A call follows one training step or more, and as many each time. If timesteps are 5 steps apart, they
+    cannot be 2 calls apart.
+
+    Args:
+        where: what states the facts, for messages.
+        known: the facts.
+        every: the number of calls from one timestep to the next.
+
+    Raises:
+        UsageError: they cannot.
+    """
+    unit = known.timestep
+    if unit is not None and unit.kind == "step" and unit.every % every:
+        raise UsageError(
+            f"{where}: its timesteps are {unit.every} step(s) apart, which is no multiple of `every`,"
+            f" {every}; record the same timesteps, or choose another path"
+        )
+
+
+def unlike_buffers(base: Manifest, added: str, *, has: bool) -> str | None:
+    """Return a remark if either a bundle or what is added to it has module buffers, but not both.
+
+    Args:
+        base: the manifest of the bundle.
+        added: what is added, for the remark, with a verb, such as `those of the source have`.
+        has: whether what is added has module buffers.
+    """
+    count = len(base.trajectories)
+    held = sum(entry.buffers is not None for entry in base.trajectories)
+    if held == (count if has else 0):
+        return None
+    ours = "some" if has else "none"
+    return f"{held} of {count} trajectories of the bundle have module buffers; {added} {ours}"
