@@ -117,7 +117,7 @@ def _fits(pattern: str, name: str) -> bool:
 
 
 def _may_hold_trajectories(path: Path, least: float) -> bool:
-    """Return whether a file of an unknown name may hold trajectories, by a word, its size or its first bytes."""
+    """Return whether a file of an unknown name may hold trajectories: a word, its size or its bytes tell."""
     if is_text(path.name):
         return False
     if _STEM.search(path.name):
