@@ -16,7 +16,7 @@ from typing import Final
 
 from trajfmt.errors import FormatError, SourceError, display
 from trajfmt.sources.base.collection import Collection, FileLayout, OpenOptions
-from trajfmt.sources.base.unused import left_out, shortened
+from trajfmt.sources.base.unused import shortened
 from trajfmt.sources.checkpoints import pytorch
 from trajfmt.sources.checkpoints.elsewhere import SPLIT, known
 from trajfmt.sources.checkpoints.kind import Kind
@@ -25,7 +25,7 @@ from trajfmt.sources.checkpoints.names import Name, literal, pattern_of
 from trajfmt.sources.checkpoints.opening import open_runs
 from trajfmt.sources.checkpoints.progress import counts_of
 from trajfmt.sources.checkpoints.roles import bare, is_alias, is_duplicate, is_training_state, is_unfinished
-from trajfmt.sources.checkpoints.search import first_run, may_be_weights
+from trajfmt.sources.checkpoints.search import first_run, looks_like_weights
 from trajfmt.sources.checkpoints.sharded import INDEX, files_of, is_shard, open_weights, read_json
 from trajfmt.sources.checkpoints.walk import folders_below, listed
 from trajfmt.sources.torchfile.stored import State
@@ -45,7 +45,9 @@ _ANY: Final = re.compile(r".*\.(?:safetensors|pt|pth|ckpt|bin|th)")
 _TRAINER: Final = re.compile(r"checkpoint-[0-9]+")
 _ORDER: Final = ("safetensors", "bin", "pt", "pth", "ckpt", "th")
 _SHARE: Final = 0.1
-"""A file with a smaller share of the bytes of the weights is not taken for further weights."""
+"""A smaller share of the bytes of the weights makes no second set of weights to ask about.
+
+Files with an ending of weights are named whatever their size is."""
 
 _SHOWN: Final = 4
 _CONFIG_KEYS: Final = ("_name_or_path", "model_type", "torch_dtype", "dtype")
@@ -234,13 +236,18 @@ def remarks_on(path: Path) -> list[str]:
     if used.name.startswith(("adapter_model", "pytorch_lora")):
         notices.append("the weights are those of an adapter alone, without the network that it adapts")
     shards = set(files_of(used))
-    least = _SHARE * sum(file.stat().st_size for file in shards)
-    below = (file for _, entries in folders_below(path, depth=3) for file in entries if may_be_weights(file))
-    for other in (file for file in below if file.is_file() and file.stat().st_size >= max(least, 1)):
-        if other not in shards and not (_is_rank(other) and not _is_rank(used)):
-            notices.append(
-                left_out(other.relative_to(path), f"{display(used.relative_to(path))} beside it is used")
-            )
+    least = max(_SHARE * sum(file.stat().st_size for file in shards), 1)
+    others = [
+        display(file.relative_to(path))
+        for _, entries in folders_below(path)
+        for file in entries
+        if file not in shards and not (_is_rank(file) and not _is_rank(used))
+        if not is_training_state(file.name) and looks_like_weights(file, least)
+    ]
+    if others:
+        more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
+        some = ", ".join(others[:_SHOWN]) + more
+        notices.append(f"left out: {some}: {display(used.relative_to(path))} beside it is used")
     return notices
 
 

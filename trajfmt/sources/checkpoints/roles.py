@@ -42,7 +42,7 @@ _UNFINISHED: Final = re.compile(
 )
 _TRAINING_STATE: Final = re.compile(
     r"(?!model_optim_rng\.)(?:.*[_\-.])?(?:optimizer|optim|distrib_optim|opt_state|lr_scheduler|scheduler|scaler|grad_scaler|"
-    r"rng_state|random_states?|training_args|trainer_state|training_state|sampler)s?(?![a-z=]).*|"
+    r"rng_state|random_states?|training_args|trainer_state|training_state|sampler|dl_state_dict)s?(?![a-z=]).*|"
     r".*_optim_states\..*",
     re.I,
 )

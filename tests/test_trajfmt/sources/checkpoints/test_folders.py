@@ -259,3 +259,23 @@ def test_whatever_is_as_large_as_the_weights_is_named(tmp_path: Path, trained: A
     path.write_bytes((folder / "checkpoint-1/model.safetensors").read_bytes())
     notices = open_source(folder).notices
     assert [text for text in notices if text.startswith("left out: ") and path.name in text]
+
+
+def test_small_and_deep_weights_beside_those_of_a_step_are_named(tmp_path: Path, trained: Any) -> None:
+    """The ending tells, whatever the size and the level; the state of training is not among them."""
+    folder = foreign.huggingface(tmp_path / "run", dict(enumerate(trained[0], 1)))
+    for name in (
+        "value_head.safetensors",
+        "model_head.pkl",
+        "mm_projector.bin",
+        "a/b/c/d/heads.pt",
+        "z.pth",
+        *("optimizer.pt", "scheduler.pt", "rng_state_0.pth", "training_args.bin", "dl_state_dict.bin"),
+    ):
+        (folder / "checkpoint-2" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "checkpoint-2" / name).write_bytes(b"small")
+    told = [text for text in open_source(folder).notices if text.startswith("left out")]
+    assert told == [
+        "left out: mm_projector.bin, model_head.pkl, value_head.safetensors, z.pth and 1 more:"
+        " model.safetensors beside it is used"
+    ]
