@@ -36,7 +36,7 @@ enum kind {
     ALLOCATE = 256, LINK = 512, CLOSE = 1024, MAP = 2048, LIST = 4096, STAT = 8192
 };
 enum action { NONE, FAIL, KILL, KILL_AFTER, SHORT, FULL, PAUSE };
-enum { LOOSE = 16, MOST = 256, HELD = 4000 };
+enum { LOOSE = 16, MOST = 256, HELD = 700 };
 
 static char prefix[512];
 static unsigned kinds;
