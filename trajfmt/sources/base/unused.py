@@ -13,7 +13,9 @@ from typing import Final
 
 from trajfmt.errors import display
 
-__all__ = ["is_hidden", "left_out", "remarks", "shortened"]
+__all__ = ["is_hidden", "is_text", "left_out", "remarks", "shortened"]
+
+_OTHER: Final = "not one of the numbered files"
 
 _REASONS: Final = (
     (r"(waypoint|step)_buffer_.*\.pt", "MCT's convexified form of other files (--from mct-authors)"),
@@ -27,9 +29,24 @@ _REASONS: Final = (
     ),
     (r"(images|labels|lr|synlr|best_lr|ema_\w+)(_\w+)?\.pt", "a distilled set, not trajectories"),
     (r"checkpoint\.pt", "no list of trajectories (EDF keeps unsaved experts in a file of this name)"),
-    (r".*\.(pt|pth|ckpt|pkl|safetensors)(\.(gz|bz2|xz|zst|zip|tar|\d+))?", "not one of the numbered files"),
+    (r".*\.(pt|pth|ckpt|pkl|safetensors)(\.(gz|bz2|xz|zst|zip|tar|\d+))?", _OTHER),
 )
 """The pattern of a whole file name, and why such a file is not used. The first pattern that fits counts."""
+
+_TEXT: Final = re.compile(
+    r".*(?<!\.index)\.json|.*\.(?:jsonl|txt|ya?ml|toml|md|log|csv|tsv|py|sh|png|jpe?g|gif|svg|html|lock|out|err)",
+    re.I,
+)
+"""Names of texts and pictures."""
+
+_STEM: Final = re.compile(r"(?<![a-z])(?:(?:replay)?buffer|waypoint|convexified)(?![a-z])", re.I)
+"""A word in the names of files of trajectories."""
+
+_PACKED: Final = (b"PK", b"\x80", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf")
+"""The first bytes of files of torch, of pickles, and of what programs that compress files write."""
+
+_SHARE: Final = 0.1
+"""A file of an unknown name with a smaller share of the bytes of a used file is no file of trajectories."""
 
 _SYSTEM: Final = frozenset({"__MACOSX", "lost+found", "$RECYCLE.BIN", "System Volume Information", "@eaDir"})
 """Folders in which systems keep copies and remains of files."""
@@ -37,7 +54,7 @@ _SYSTEM: Final = frozenset({"__MACOSX", "lost+found", "$RECYCLE.BIN", "System Vo
 _NO_REMARK: Final = frozenset({".DS_Store", ".directory", ".gitignore", ".gitattributes"})
 """Hidden files that hold no weights."""
 
-_BUFFER: Final = re.compile(r"(?:[A-Za-z0-9_]*replay|waypoint|step)_buffer\w*_\d+\.pt")
+_BUFFER: Final = re.compile(r"(?:[a-z0-9_]*replay|waypoint|step)_buffer\w*[_-]\d+(?![a-z0-9]).*", re.I | re.S)
 """Names of files of trajectories, which are looked for in the folders below."""
 
 _SEARCHED: Final = 2000
@@ -56,11 +73,20 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name in _SYSTEM
 
 
+def is_text(name: str) -> bool:
+    """Return whether a file holds no weights by its name: it is called a text or a picture.
+
+    >>> is_text("train.log"), is_text("model.safetensors.index.json"), is_text("replay_buffer_0")
+    (True, False, False)
+    """
+    return _TEXT.fullmatch(name) is not None
+
+
 def remarks(folder: Path, used: Collection[Path]) -> list[str]:
     """Return a remark for each kind of file in a folder that could contain trajectories and is not used.
 
-    Folders with files of trajectories get one, too. Other folders, and files such as logs, tables and
-    pictures, get none.
+    The name, the size or the first bytes tell. Folders with files of trajectories get a remark, too. Other
+    folders, and files such as logs, tables and pictures, get none.
 
     Args:
         folder: the folder of the source.
@@ -68,12 +94,13 @@ def remarks(folder: Path, used: Collection[Path]) -> list[str]:
     """
     kinds: dict[str, list[str]] = {}
     names = {path.name for path in used}
-    for name in sorted(entry.name for entry in folder.iterdir() if entry.is_file()):
-        reason = next(
-            (why for pattern, why in _REASONS if re.fullmatch(pattern, name, re.DOTALL | re.IGNORECASE)), None
-        )
-        if reason is not None and name not in names and name not in _NO_REMARK:
-            kinds.setdefault(reason, []).append(name)
+    least = max(_SHARE * min((path.stat().st_size for path in used if path.is_file()), default=0), 1)
+    for path in sorted(path for path in folder.iterdir() if path.is_file() and path.name not in names):
+        reason = next((why for pattern, why in _REASONS if _fits(pattern, path.name)), None)
+        if reason is None and _may_hold_trajectories(path, least):
+            reason = _OTHER
+        if reason is not None and path.name not in _NO_REMARK:
+            kinds.setdefault(reason, []).append(path.name)
     found = [f"left out: {_listed(names)}: {why}" for why, names in kinds.items()]
     below = _buffers_below(folder, used)
     if below:
@@ -85,6 +112,25 @@ def remarks(folder: Path, used: Collection[Path]) -> list[str]:
     return found
 
 
+def _fits(pattern: str, name: str) -> bool:
+    return re.fullmatch(pattern, name, re.DOTALL | re.IGNORECASE) is not None
+
+
+def _may_hold_trajectories(path: Path, least: float) -> bool:
+    """Return whether a file of an unknown name may hold trajectories: a word, its size or its bytes tell."""
+    if is_text(path.name):
+        return False
+    if _STEM.search(path.name):
+        return True
+    try:
+        if path.stat().st_size >= least:
+            return True
+        with path.open("rb") as file:
+            return file.read(8).startswith(_PACKED)
+    except OSError:
+        return False
+
+
 def _buffers_below(folder: Path, used: Collection[Path]) -> list[Path]:
     """Return one file of trajectories of each folder below a folder, as far as some entries tell."""
     found, left = [], _SEARCHED
@@ -93,11 +139,15 @@ def _buffers_below(folder: Path, used: Collection[Path]) -> list[Path]:
         folders[:] = sorted(name for name in folders if not is_hidden(name))
         here = Path(place)
         if here not in ours and here != folder:
-            found += [here / name for name in sorted(names) if _BUFFER.fullmatch(name)][:1]
+            found += [here / name for name in sorted(names) if _is_buffer(name)][:1]
         left -= len(names) + 1
         if left <= 0:
             break
     return found
+
+
+def _is_buffer(name: str) -> bool:
+    return _BUFFER.fullmatch(name) is not None and not is_text(name)
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from trajfmt.errors import display
-from trajfmt.sources.base.unused import is_hidden, left_out
+from trajfmt.sources.base.unused import is_hidden, is_text, left_out
 from trajfmt.sources.checkpoints.elsewhere import known
 from trajfmt.sources.checkpoints.kind import Kind
 from trajfmt.sources.checkpoints.labels import is_labelled
@@ -32,13 +32,6 @@ _DEPTH: Final = 6
 
 _MOST_FOLDERS: Final = 16_384
 """Folders that are searched at most."""
-
-_TEXT: Final = re.compile(
-    r".*(?<!\.index)\.json|.*\.(?:jsonl|txt|ya?ml|toml|md|log|csv|tsv|py|sh|png|jpe?g|gif|svg|html|lock|out|err)",
-    re.I,
-)
-"""Names of files that hold no weights."""
-
 
 _ENDING: Final = re.compile(
     r".*\.(?:pt|pth|ckpt|safetensors|bin|th|torch|tar)(?:\.(?:gz|bz2|xz|zst|zip|tar|[0-9]+))?", re.I
@@ -160,7 +153,7 @@ def looks_like_weights(path: Path, least: float) -> bool:
 
 def may_be_weights(path: Path) -> bool:
     """Return whether a file may hold weights by its name: it is neither a text nor training state."""
-    return not is_training_state(path.name) and not _TEXT.fullmatch(path.name)
+    return not is_training_state(path.name) and not is_text(path.name)
 
 
 def matching(

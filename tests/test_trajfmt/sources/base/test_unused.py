@@ -10,6 +10,7 @@ import trajfmt
 
 torch = pytest.importorskip("torch")
 from tests.helpers.replay import expert, messages, run, save  # noqa: E402
+from trajfmt.sources.base.unused import remarks  # noqa: E402
 
 
 def test_checkpoint_beside_a_buffer_is_reported(tmp_path: Path) -> None:
@@ -71,3 +72,39 @@ def test_remains_of_programs_beside_buffers_are_named(tmp_path: Path) -> None:
     assert len(trajfmt.open(destination)) == 1
     (told,) = (text for text in messages(events, "notice") if text.startswith("left out"))
     assert told == f"left out: {names[1]}, {names[0]}, {names[2]} and 1 more: unfinished, or a copy"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        *((name, b"") for name in ("replay_buffer_1", "replay_buffer_2.zip", "replay_buffer_5.bin")),
+        *((name, b"") for name in ("replay_buffer_7.pt_old", "replay_buffer_9,pt", "replay_buffer_10.pt ")),
+        *((name, b"") for name in ("replay_buffer_17.npz", "replay_buffer_19.tar.gz", "buffer_11.torch")),
+        *((name, b"") for name in ("step_buffer_2", "waypoint_buffer_ip3_1.zst", "img_replay_buffer_1,pt")),
+        ("0", b"PK\3\4"),
+        ("expert", b"\x80\2"),
+        ("blob", b"?" * 2000),
+    ],
+)
+def test_whatever_may_be_a_buffer_is_named(tmp_path: Path, name: str, content: bytes) -> None:
+    """The name, the first bytes or the size tell, whatever the ending; logs and pictures are passed over."""
+    path = save(tmp_path / "src", [expert(0)])
+    (path.parent / name).write_bytes(content)
+    for other in ("train.log", "buffer_loss.png", "args.json", "notes"):
+        (path.parent / other).write_bytes(b"text")
+    assert remarks(path.parent, [path]) == [f"left out: {name}: not one of the numbered files"]
+
+
+def test_buffers_below_are_named_whatever_their_ending(tmp_path: Path) -> None:
+    """A folder with nothing but packed buffers, or buffers without an ending, is told."""
+    path = save(tmp_path / "src", [expert(0)])
+    for name in (
+        "a/replay_buffer_1",
+        "b/step_buffer_ip3_2.zip",
+        "c/replay_buffer_3,pt",
+        "d/replay_buffer_4.log",
+    ):
+        (path.parent / name).parent.mkdir()
+        (path.parent / name).write_bytes(b"")
+    (told,) = remarks(path.parent, [path])
+    assert told.startswith("left out: a/, b/, c/: folders with buffers of their own")
