@@ -25,6 +25,7 @@ Modules:
     averages: moving averages and other copies of a network inside one state dict.
     parts: what a file says about being one of several parts of the weights.
     unwritten: parts of files that were never written and read as zeros.
+    mixture: signs that checkpoints of one folder come from different runs.
     progress: the epochs and steps that checkpoints store, compared with the order of their names.
     quantised: weights that are packed into whole numbers.
     sharded: weights that are split over several files.

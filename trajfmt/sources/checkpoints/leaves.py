@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from trajfmt.errors import SourceError, display
+from trajfmt.sources.base.unused import shortened
 from trajfmt.sources.torchfile.stored import is_tensor
 
-__all__ = ["Leaf", "holds_tensors", "leaves_of"]
+__all__ = ["Leaf", "held", "holds_tensors", "leaves_of"]
 
 _DEPTH: Final = 12
+_SHOWN: Final = 6
 _MOST_KEYS: Final = 1_000_000
 """Keys of nested dictionaries that are looked at."""
 
@@ -68,6 +70,13 @@ def leaves_of(content: Any, path: Path) -> Iterator[Leaf]:
             yield Leaf(keys, value)
 
     yield from walk(content, ())
+
+
+def held(content: Any) -> str:
+    """Return what a file without a state dict holds, for a message."""
+    if isinstance(content, Mapping):
+        return shortened([str(key)[:40] for key in content], _SHOWN) or "nothing"
+    return "images or other numbers" if hasattr(content, "shape") else type(content).__name__
 
 
 def holds_tensors(value: Any, depth: int = 8) -> bool:

@@ -83,13 +83,20 @@ def require_whole(
     raise SourceError("nothing_to_convert", f"{claim}, so this is {_MERGE}{hint}", path=path)
 
 
-def facts(content: Any) -> Iterator[tuple[tuple[str, ...], int | str]]:
-    """Yield the whole numbers and texts in nested dictionaries and arguments, each with its keys."""
-    return islice(_walk(content, ()), _MOST)
+def facts(content: Any, kinds: tuple[type, ...] = (int, str)) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the whole numbers and texts in nested dictionaries and arguments, each with its keys.
+
+    Args:
+        content: the content of a file.
+        kinds: the types of what is yielded.
+    """
+    return islice(_walk(content, (), kinds), _MOST)
 
 
-def _walk(value: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int | str]]:
-    if type(value) in (int, str):
+def _walk(
+    value: Any, keys: tuple[str, ...], kinds: tuple[type, ...]
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if type(value) in kinds:
         yield keys, value
         return
     if isinstance(value, (Namespace, SimpleNamespace)) or dataclasses.is_dataclass(value):
@@ -100,7 +107,7 @@ def _walk(value: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], 
         except Exception:  # code of a file that the user trusts
             return
         for key, item in items:
-            yield from _walk(item, (*keys, key))
+            yield from _walk(item, (*keys, key), kinds)
 
 
 def certain_part(content: Any, tensors: Mapping[str, Any]) -> str | None:

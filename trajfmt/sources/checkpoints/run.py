@@ -18,6 +18,7 @@ from trajfmt.sources.base.collection import FilePart, OpenOptions
 from trajfmt.sources.base.trajectories import ForeignTrajectory, Plain, Shapes
 from trajfmt.sources.base.unused import shortened
 from trajfmt.sources.checkpoints.kind import Kind, Run, hint_of
+from trajfmt.sources.checkpoints.mixture import Settings, older_files, other_settings
 from trajfmt.sources.checkpoints.names import pattern_of
 from trajfmt.sources.checkpoints.numbering import Numbered
 from trajfmt.sources.checkpoints.progress import Counts, contradiction
@@ -122,6 +123,7 @@ class RunTrajectory(Plain):
         schema, self._states = self._schema, []
         key: str | None = None
         counts: list[Counts] = []
+        settings: list[Settings] = []
         for path in paths:
             state = self._kind.open(path, self._options)
             key = state.key if key is None else key
@@ -142,6 +144,7 @@ class RunTrajectory(Plain):
                 _check_buffers(self._states[0], state, own.buffers, path, paths[0])
             state.release()
             counts.append(state.counts)
+            settings.append(state.settings)
             self._states.append(state.tensors)
         self._check_numbers(self._run.numbered.numbers)
         found = contradiction([path.name for path in paths], counts, self._run.numbered.unit)
@@ -154,6 +157,10 @@ class RunTrajectory(Plain):
             )
         files = [self._kind.files(path) for path in paths]
         self.remarks = require_written(self._states, files, paths)
+        shown = [path.relative_to(self._run.folder.parent).as_posix() for path in paths]
+        times = [each[0].stat().st_mtime for each in files]
+        signs = (other_settings(shown, settings), older_files(shown, times))
+        self.remarks += tuple(filter(None, signs))
         assert schema is not None
         self._names = list(schema.parameters)
 

@@ -17,7 +17,8 @@ from typing import Any, Final
 from trajfmt.errors import SourceError, display
 from trajfmt.sources.base.unused import shortened
 from trajfmt.sources.checkpoints.averages import EVERYTHING, NOT, chosen_of, is_at, question
-from trajfmt.sources.checkpoints.leaves import Leaf, holds_tensors, leaves_of
+from trajfmt.sources.checkpoints.leaves import Leaf, held, holds_tensors, leaves_of
+from trajfmt.sources.checkpoints.mixture import settings_of
 from trajfmt.sources.checkpoints.parts import require_whole
 from trajfmt.sources.checkpoints.progress import counts_of
 from trajfmt.sources.checkpoints.roles import is_training_state
@@ -83,7 +84,8 @@ def open_file(
         file = SafetensorsFile(path.resolve())
         stored: dict[str, Stored] = {name: NamedTensor(file, name) for name in file.tensors}
         require_whole(file.metadata, stored, path)
-        state = State(stored, ordered=False, counts=counts_of(file.metadata))
+        told, given = counts_of(file.metadata), settings_of(file.metadata)
+        state = State(stored, ordered=False, counts=told, settings=given)
         if shard:
             return state
         if (found := plain(state, key, path)) is None:
@@ -110,7 +112,8 @@ def open_file(
     if found is None:
         raise _nothing_at(leaves, key or "", path)
     remarks = require_whole(content, state.tensors, path, key=found.key or EVERYTHING, given=key is not None)
-    return replace(found, ignored=(*left, *found.ignored), counts=counts_of(content), remarks=remarks)
+    told, given = counts_of(content), settings_of(content)
+    return replace(found, ignored=(*left, *found.ignored), counts=told, settings=given, remarks=remarks)
 
 
 def plain(state: State, key: str | None, path: Path) -> State | None:
@@ -218,7 +221,11 @@ def _default(leaves: Sequence[Leaf], content: Any, path: Path) -> tuple[str, ...
     """Return the keys of the only set of weights of a file."""
     sets = _distinct(_sets((), _weights(leaves)))
     if not sets:
-        raise SourceError("nothing_to_convert", _nothing(content), path=path)
+        raise SourceError(
+            "nothing_to_convert",
+            f"no state dict, at the top or under a key: it holds {held(content)}",
+            path=path,
+        )
     if len(sets) == 1:
         return next(iter(sets))
     known = [place for place in sets if any(map(_WEIGHTS.fullmatch, place))]
@@ -289,11 +296,3 @@ def _identity(tensor: Any) -> Any:
 def _no_weights(keys: tuple[str, ...]) -> bool:
     """Return whether one of the keys names something else than weights, such as an optimizer."""
     return any(is_training_state(key) or _NO_WEIGHTS.fullmatch(key) for key in keys)
-
-
-def _nothing(content: Any) -> str:
-    if isinstance(content, Mapping):
-        what = shortened([str(key)[:40] for key in content], _SHOWN) or "nothing"
-    else:
-        what = "images or other numbers" if hasattr(content, "shape") else type(content).__name__
-    return f"no state dict, at the top or under a key: it holds {what}"

@@ -252,6 +252,9 @@ class State:
     counts: Mapping[str, int] = field(default_factory=dict)
     """The epoch and the steps that the file states, by key."""
 
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """The settings of the training that the file states, by key."""
+
     remarks: tuple[str, ...] = ()
     """Remarks for the user."""
 
