@@ -5,6 +5,7 @@ Modules:
     vl: vision-language distillation.
     lors: LoRS.
     graphs: networks on graphs, for both codebases that write them.
+    log: the arguments in the logs of both.
     sfgc: SFGC.
     geom: GEOM.
 """

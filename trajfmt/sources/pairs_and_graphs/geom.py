@@ -7,16 +7,21 @@ from typing import Final
 
 from trajfmt.sources.base.collection import Collection, FileLayout, OpenOptions
 from trajfmt.sources.pairs_and_graphs.graphs import (
-    arguments,
     graph_writer,
     open_graphs,
     recognise_graphs,
     run_folder,
 )
+from trajfmt.sources.pairs_and_graphs.log import read_log
 
 __all__ = ["LAYOUT"]
 
 _WRITER: Final = graph_writer("GEOM", "GEOM: graph networks, trained by a curriculum")
+
+
+def _has_lam(folder: Path) -> bool:
+    log = read_log(folder)
+    return "lam" in log.arguments or "lam" in log.differing
 
 
 def _recognise(path: Path) -> str | None:
@@ -27,7 +32,7 @@ def _recognise(path: Path) -> str | None:
         return None
     if found["lam"] is not None:
         return f"{files}, lam in its name"
-    return f"{files}, lam in train.log" if "lam" in arguments(path) else None
+    return f"{files}, lam in train.log" if _has_lam(path) else None
 
 
 def _open(path: Path, options: OpenOptions) -> Collection:

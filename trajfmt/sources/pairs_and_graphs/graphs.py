@@ -6,9 +6,7 @@ SFGC and its descendant GEOM write the first timestep before training and the fo
 
 from __future__ import annotations
 
-import ast
 import itertools
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,24 +15,25 @@ from typing import Any, Final
 
 import msgspec
 
-from trajfmt.schema.layout import MAX_TEXT, Dtype
+from trajfmt.errors import SourceError, display
+from trajfmt.schema.layout import Dtype
 from trajfmt.schema.models import PathFacts
 from trajfmt.schema.provenance import TimestepUnit
 from trajfmt.sources.base.collection import Collection, FilePart, OpenOptions
 from trajfmt.sources.base.trajectories import ForeignTrajectory, Plain, Shapes
+from trajfmt.sources.base.unused import shortened
 from trajfmt.sources.mtt_family.paths import parts_of
 from trajfmt.sources.mtt_family.replay import ReplayPart, Writer, open_replay, recognise
+from trajfmt.sources.pairs_and_graphs.log import LOG, Log, read_log
 from trajfmt.trajectory.source import Values
 
-__all__ = ["arguments", "graph_writer", "open_graphs", "run_folder"]
+__all__ = ["graph_writer", "open_graphs", "run_folder"]
 
 _FOLDER: Final = re.compile(r"(?P<dataset>.+?)-(\d{8}-\d{6}-\d{6}|(?P<lam>lam-.*))")
-_LOG: Final = "train.log"
-_HEAD: Final = 2**16
-"""Bytes of the log that are searched for the arguments, which are its first line."""
+_INTERVAL: Final = "param_save_interval"
+"""The argument with the epochs between two timesteps."""
 
-_MOST: Final = 2**53
-"""The largest whole number that a manifest can contain."""
+_SHOWN: Final = 4
 
 _RECIPE: Final = (
     "buffer_model_type",
@@ -56,37 +55,6 @@ def run_folder(path: Path) -> re.Match[str] | None:
     """Match a path `Buffer/{dataset}-{date and time}`, or GEOM's `Buffer/{dataset}-lam-…`."""
     parts = parts_of(path)
     return _FOLDER.fullmatch(parts[-1]) if len(parts) > 1 and parts[-2] == "Buffer" else None
-
-
-def arguments(folder: Path) -> dict[str, Any]:
-    """Return the arguments in the log of a run, or {} if they cannot be read."""
-    log = folder / _LOG
-    try:
-        if not log.is_file():  # opening a pipe would block
-            return {}
-        with log.open("rb") as file:
-            head = file.read(_HEAD).decode(errors="replace")
-    except OSError:
-        return {}
-    found = re.search(r"args = (Namespace\(.*\))\s*$", head, re.MULTILINE)
-    try:
-        call = ast.parse(found[1], mode="eval").body if found else None
-    except (SyntaxError, ValueError, MemoryError, RecursionError):
-        return {}
-    if not isinstance(call, ast.Call):
-        return {}
-    values = {item.arg: item.value for item in call.keywords if item.arg}
-    plain = {name: node.value for name, node in values.items() if isinstance(node, ast.Constant)}
-    return {name: value for name, value in plain.items() if _storable(value)}
-
-
-def _storable(value: object) -> bool:
-    """Return whether a manifest can contain a value: a finite number, or a short text."""
-    if isinstance(value, str):
-        return len(value) <= MAX_TEXT and value.isprintable()
-    if isinstance(value, int):
-        return abs(value) <= _MOST
-    return isinstance(value, float) and math.isfinite(value)
 
 
 def graph_writer(codebase: str, title: str) -> Writer:
@@ -118,16 +86,21 @@ def open_graphs(path: Path, options: OpenOptions, writer: Writer) -> Collection:
         SourceError: there are no replay buffers.
     """
     found = open_replay(path, options, writer)
-    logged, provenance = arguments(found.folder), found.provenance
+    log, provenance = read_log(found.folder), found.provenance
+    notices = found.notices + _remarks(log, found.facts, found.folder / LOG)
+    logged = log.arguments
     recipe: dict[str, Any] = dict(provenance.recipe or {})
     recipe |= {name: logged[name] for name in _RECIPE if name in logged}
     origin = dict(provenance.known_from)
-    every = logged.get("param_save_interval")
-    if isinstance(every, int) and every > 0:
-        provenance = msgspec.structs.replace(provenance, timestep=TimestepUnit(kind="epoch", every=every))
+    if _INTERVAL in log.written:
+        every = _epochs(logged.get(_INTERVAL))
+        unit = TimestepUnit(kind="epoch", every=every) if every else None
+        provenance = msgspec.structs.replace(provenance, timestep=unit)
         origin["timestep"] = "file"
+        if unit is None:
+            del origin["timestep"]
     run = run_folder(found.folder)
-    if logged:
+    if log.written or log.differing:
         origin["recipe"] = "file"
     elif not options.chosen and not (run and run["lam"]):  # the folders of SFGC and GEOM have the same form
         recipe.clear()
@@ -137,7 +110,47 @@ def open_graphs(path: Path, options: OpenOptions, writer: Writer) -> Collection:
     if facts.dataset is None and isinstance(name := logged.get("dataset"), str):
         facts = replace(facts, dataset=name)
     parts = [_GraphPart(part.path, trust_pickle=options.trust_pickle) for part in found.parts]
-    return replace(found, parts=parts, facts=facts, provenance=provenance)
+    return replace(found, parts=parts, facts=facts, provenance=provenance, notices=notices)
+
+
+def _epochs(value: object) -> int | None:
+    """Return the interval of the log, or None if it is no number of epochs."""
+    return value if type(value) is int and value > 0 else None
+
+
+def _remarks(log: Log, facts: PathFacts, path: Path) -> list[str]:
+    """Return remarks on what the log says in two ways, on its data set, and on an interval of no use.
+
+    Raises:
+        SourceError: it states several intervals between timesteps.
+    """
+    notices = []
+    if intervals := log.differing.get(_INTERVAL):
+        raise SourceError(
+            "nothing_to_convert",
+            f"has lines of several starts, with {_INTERVAL} {shortened(intervals, _SHOWN)}; keep only"
+            " those of the run that wrote the buffers",
+            path=path,
+        )
+    if log.differing:
+        some = [f"{name} ({shortened(values, _SHOWN)})" for name, values in log.differing.items()]
+        notices.append(
+            f"{LOG} has lines of several starts, which differ in {shortened(some, _SHOWN)}: none of these is"
+            " recorded"
+        )
+    if _INTERVAL in log.written and _epochs(log.arguments.get(_INTERVAL)) is None:
+        given = display(log.written[_INTERVAL])
+        notices.append(
+            f"{LOG} says {_INTERVAL}={given}, which is no number of epochs, so the distance between"
+            " timesteps is not recorded"
+        )
+    name = log.arguments.get("dataset")
+    if facts.dataset is not None and isinstance(name, str) and name != facts.dataset:
+        used = display(facts.dataset)
+        notices.append(
+            f"data set: {used}, as the name of a folder says, and not {display(name)} (known from {LOG})"
+        )
+    return notices
 
 
 class _GraphPart(FilePart):

@@ -64,7 +64,7 @@ def test_a_graph_run_without_its_log_keeps_what_is_certain(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "value", ["param_save_interval=10**30", f"param_save_interval={10**30}", "lam=1e999", r"optim='\ud800'"]
+    "value", ["param_save_interval=10", f"teacher_epochs={10**30}", "lam=1e999", r"optim='\ud800'"]
 )
 def test_an_argument_that_no_bundle_can_hold_is_left_out(tmp_path: Path, value: str) -> None:
     """The log is a stranger's: what it says must not stop the conversion."""
@@ -74,6 +74,61 @@ def test_an_argument_that_no_bundle_can_hold_is_left_out(tmp_path: Path, value: 
     with trajfmt.open(tmp_path / "out.mct") as bundle:
         assert bundle.manifest.provenance.recipe == {"codebase": "SFGC", "teacher_nlayers": 2}
         assert bundle.manifest.provenance.timestep.every == 10
+
+
+@pytest.mark.parametrize("value", ["'10'", "10.0", "0", "-5", "True", "None", "10**30", str(10**30)])
+def test_an_interval_of_no_use_is_not_taken_for_ten(tmp_path: Path, value: str) -> None:
+    """What the log says is remarked on, and the distance between timesteps is not recorded."""
+    written = graphs.sfgc(tmp_path / "there")
+    (written.folder / "train.log").write_text(
+        f"args = Namespace(optim='Adam', param_save_interval={value})\n"
+    )
+    events = run(written.folder, tmp_path / "out.mtt")
+    with trajfmt.open(tmp_path / "out.mtt") as bundle:
+        known = bundle.manifest.provenance
+    assert known.timestep is None
+    assert known.recipe == {"codebase": "SFGC", "optim": "Adam"}
+    (text,) = (text for text in told(events, "notice") if "param_save_interval" in text)
+    assert text.startswith("train.log says param_save_interval=")
+
+
+def _log(folder: Path, *lines: str) -> None:
+    (folder / "train.log").write_text("".join(f"2024 args = Namespace({line})\n" for line in lines))
+
+
+def test_what_two_starts_say_differently_is_not_recorded(tmp_path: Path) -> None:
+    """The remark names it, and what both say is kept, wherever in the log the second one begins."""
+    written = graphs.sfgc(tmp_path / "there")
+    one = "param_save_interval=20, dataset='flickr', optim='SGD', lr_teacher=0.1, T=3"
+    _log(written.folder, one, "loss" * 30_000, one.replace("SGD", "Adam").replace("0.1", "0.5"))
+    found = open_source(written.folder)
+    assert found.notices[-1] == (
+        "train.log has lines of several starts, which differ in optim ('SGD', 'Adam'), lr_teacher (0.1, 0.5):"
+        " none of these is recorded"
+    )
+    assert found.provenance.recipe == {"codebase": "SFGC", "T": 3}
+    assert found.provenance.timestep.every == 20
+
+
+def test_two_intervals_are_refused(tmp_path: Path) -> None:
+    """Nothing tells which start wrote the buffers."""
+    written = graphs.sfgc(tmp_path / "there")
+    _log(written.folder, "param_save_interval=5, optim='SGD'", "param_save_interval=20, optim='SGD'")
+    with pytest.raises(
+        trajfmt.SourceError, match=r"train\.log: has lines .* param_save_interval 5, 20; keep"
+    ):
+        open_source(written.folder)
+
+
+def test_another_data_set_in_the_log_is_remarked_on(tmp_path: Path) -> None:
+    """The name of the folder is used, as of other facts."""
+    written = graphs.sfgc(tmp_path / "there")
+    _log(written.folder, "param_save_interval=10, dataset='citeseer'")
+    found = open_source(written.folder)
+    assert found.facts.dataset == "flickr"
+    assert found.notices[-1] == (
+        "data set: flickr, as the name of a folder says, and not citeseer (known from train.log)"
+    )
 
 
 @pytest.mark.parametrize(
