@@ -12,7 +12,7 @@ from typing import Any, Final
 from trajfmt.errors import display
 from trajfmt.sources.checkpoints.parts import facts
 
-__all__ = ["STEPS", "Counts", "contradiction", "counts_of", "standing_still"]
+__all__ = ["STEPS", "Counts", "contradiction", "counts_of", "other_numbers", "standing_still"]
 
 Counts = Mapping[str, int]
 """What one checkpoint stores about its place in the run, by key."""
@@ -76,6 +76,42 @@ def contradiction(names: Sequence[str], counts: Sequence[Counts], unit: str | No
                 return (
                     f"{display(one)} stores {key} {first[key]}, and {display(other)} stores"
                     f" {key} {second[key]}"
+                )
+    return None
+
+
+def other_numbers(
+    names: Sequence[str], numbers: Sequence[int], counts: Sequence[Counts], unit: str | None
+) -> str | None:
+    """Return a remark on stored numbers that rise by other amounts than those of the names, or None.
+
+    A constant difference is none: scripts store the number of the next epoch, or count from 1. If nothing
+    says what the names count, neither is a constant factor.
+
+    Args:
+        names: the names of the checkpoints, in the order of their numbers.
+        numbers: the numbers in the names.
+        counts: what each of them stores. A key that one of them lacks is not compared.
+        unit: what the names count. Steps are compared with steps, and epochs with epochs.
+
+    >>> other_numbers(["s10", "s20", "s30"], [10, 20, 30], [{"step": 1}, {"step": 3}, {"step": 4}], "step")
+    's20 stores step 3, and s10 stores step 1: these are further apart than the names say, or closer'
+    """
+    whole = [key for key in _WHOLE if unit is None or (key == "epoch") == (unit == "epoch")]
+    nested = any("epoch" in count for count in counts)
+    for key in whole if unit != "step" or nested else [*whole, *_WITHIN]:
+        stored = [count[key] for count in counts if key in count]
+        if len(stored) < len(names) or len(set(stored)) == 1:
+            continue  # if all are the same, another remark says so
+        few = key == "epoch" and stored[-1] - stored[0] <= numbers[-1] - numbers[0]
+        if unit is None and few:
+            continue  # the names may count steps
+        slope = (1, 1) if unit is not None else (stored[1] - stored[0], numbers[1] - numbers[0])
+        for name, number, found in zip(names, numbers, stored, strict=True):
+            if (found - stored[0]) * slope[1] != (number - numbers[0]) * slope[0]:
+                return (
+                    f"{display(name)} stores {key} {found}, and {display(names[0])} stores {key} {stored[0]}:"
+                    " these are further apart than the names say, or closer"
                 )
     return None
 

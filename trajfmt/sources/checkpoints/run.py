@@ -21,7 +21,7 @@ from trajfmt.sources.checkpoints.kind import Kind, Run, hint_of
 from trajfmt.sources.checkpoints.mixture import Settings, older_files, other_settings
 from trajfmt.sources.checkpoints.names import pattern_of
 from trajfmt.sources.checkpoints.numbering import Numbered
-from trajfmt.sources.checkpoints.progress import Counts, contradiction
+from trajfmt.sources.checkpoints.progress import Counts, contradiction, other_numbers
 from trajfmt.sources.checkpoints.schema import Rules, Schema
 from trajfmt.sources.checkpoints.sharded import INDEX
 from trajfmt.sources.checkpoints.unwritten import require_written
@@ -159,7 +159,11 @@ class RunTrajectory(Plain):
         self.remarks = require_written(self._states, files, paths)
         shown = [path.relative_to(self._run.folder.parent).as_posix() for path in paths]
         times = [each[0].stat().st_mtime for each in files]
-        signs = (other_settings(shown, settings), older_files(shown, times))
+        signs = (
+            other_numbers(shown, self._run.numbered.numbers, counts, self._run.numbered.unit),
+            other_settings(shown, settings),
+            older_files(shown, times),
+        )
         self.remarks += tuple(filter(None, signs))
         assert schema is not None
         self._names = list(schema.parameters)

@@ -137,3 +137,43 @@ def test_stored_numbers_do_not_join_two_runs(tmp_path: Path, trained: Any) -> No
     for t, name in enumerate(("resnet18_1", "resnet34_2", "resnet50_3"), 1):
         torch.save({"model": trained[0][t], "epoch": t}, folder / f"{name}.pt")
     assert "differ in several numbers" in refused(folder, "nothing_to_convert")
+
+
+@pytest.mark.parametrize(
+    ("name", "stored", "said"),
+    [
+        (
+            "step_{}.pt",
+            [{"global_step": step} for step in (1, 2, 4, 9)],
+            "run/step_3.pt stores global_step 4",
+        ),
+        ("step_{}.pt", [{"step": step} for step in (10, 20, 30, 40)], "run/step_2.pt stores step 20"),
+        ("epoch_{}.pth", [{"epoch": epoch} for epoch in (0, 7, 70, 71)], "run/epoch_2.pth stores epoch 7"),
+        ("model_{}.pt", [{"epoch": epoch} for epoch in (0, 7, 70, 71)], "run/model_3.pt stores epoch 70"),
+    ],
+)
+def test_other_distances_than_those_of_the_names(
+    tmp_path: Path, trained: Any, name: str, stored: Any, said: str
+) -> None:
+    """They rise as the names do, and are remarked on all the same."""
+    _, (trajectory,) = opened(_run(tmp_path / "run", trained[0], stored, name))
+    (remark,) = trajectory.remarks
+    assert remark.startswith(said)
+    assert remark.endswith("these are further apart than the names say, or closer")
+
+
+@pytest.mark.parametrize(
+    ("name", "stored"),
+    [
+        ("step_{}.pt", [{"global_step": step, "epoch": step // 2} for step in (1, 2, 3, 4)]),
+        ("step_{}.pt", [{"global_step": step} for step in (2, 3, 4, 5)]),
+        ("epoch_{}.pth", [{"epoch": step, "global_step": 391 * step + step % 2} for step in (0, 1, 2, 3)]),
+        ("model_{}.pt", [{"epoch": step, "global_step": 391 * step} for step in (0, 1, 2, 3)]),
+        ("model_{}.pt", [{"epoch": epoch} for epoch in (0, 0, 1, 1)]),
+        ("epoch_{}.pth", [{"epoch": 1}, {"epoch": 9}, {}, {"epoch": 10}]),
+    ],
+)
+def test_the_distances_of_the_names(tmp_path: Path, trained: Any, name: str, stored: Any) -> None:
+    """A constant difference, epochs beside steps, and what some lack are no matter."""
+    _, (trajectory,) = opened(_run(tmp_path / "run", trained[0], stored, name))
+    assert trajectory.remarks == ()
