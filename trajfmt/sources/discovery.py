@@ -84,13 +84,13 @@ def recognise(path: Path) -> Located:
     if not path.is_dir():
         what = "neither a folder nor a regular file; give the file itself, or the folder that it is in"
         raise SourceError("nothing_to_convert", what, path=path)
-    below, complete = _below(path)
+    below, limit = _below(path)
     if found and all(other.layout is bundles.LAYOUT for other in below):  # those are named as left out
         return found
-    if not found and len(below) == 1 and complete and not not_files(path):
+    if not found and len(below) == 1 and not limit and not not_files(path):
         where = display(below[0].path.relative_to(path))
         return below[0]._replace(why=f"{below[0].why} in {where}, the only such folder")
-    raise SourceError("nothing_to_convert", _nothing_in(path, found, below, complete), path=path)
+    raise SourceError("nothing_to_convert", _nothing_in(path, found, below, limit), path=path)
 
 
 def _is_loose(found: Located) -> bool:
@@ -191,7 +191,7 @@ def _check_options(path: Place, layout: FileLayout, options: OpenOptions) -> Non
         raise UsageError(f"{display(path)}: --trust-pickle is for pickles, and a bundle has none; omit it")
 
 
-def _nothing_in(path: Path, found: Located | None, below: Sequence[Located], complete: bool) -> str:
+def _nothing_in(path: Path, found: Located | None, below: Sequence[Located], limit: str) -> str:
     """Return an error message: what was searched for in a folder, and what to do."""
     shown = shortened([other.path.relative_to(path) for other in below], 3)
     if found:
@@ -206,21 +206,19 @@ def _nothing_in(path: Path, found: Located | None, below: Sequence[Located], com
         return looked + broken[0]
     if (named := known_below(path)) is not None:
         return named
-    if complete and (there := outside(path, [])):
+    if not limit and (there := outside(path, [])):
         return f"{looked}{'; '.join(there)}; --select chooses checkpoints with other names"
-    if not complete:
-        looked += f"only {_FOLDERS} folders on each level were searched, {_DEPTH} levels down; "
-    return looked + (
+    return f"{looked}{limit}" + (
         "`traj sources` lists the known file layouts, and --select chooses checkpoints with other names"
     )
 
 
-def _below(path: Path) -> tuple[list[Located], bool]:
-    """Return the folders with trajectories below `path`, and whether all folders were searched."""
+def _below(path: Path) -> tuple[list[Located], str]:
+    """Return the folders with trajectories below `path`, and a clause on folders that were not searched."""
     shallow = [layout for layout in LAYOUTS if layout not in (folders.LAYOUT, pytorch.LAYOUT)]
     # The file layouts of checkpoints have searched the folders below already.
     found: list[Located] = []
-    level, everywhere = [path], True
+    level, limit = [path], ""
     for _ in range(_DEPTH):
         children = [child for folder in level for child in _folders(folder)]
         level = []
@@ -229,8 +227,11 @@ def _below(path: Path) -> tuple[list[Located], bool]:
                 found.append(located)
             else:
                 level.append(child)
-        everywhere = everywhere and len(children) <= _FOLDERS
-    return found, everywhere and not any(_folders(folder) for folder in level)
+        if len(children) > _FOLDERS:
+            limit = f"only {_FOLDERS} folders on each level were searched, {_DEPTH} levels down; "
+    if not limit and any(map(_folders, level)):
+        limit = f"only {_DEPTH} levels of folders were searched; "
+    return found, limit
 
 
 def _folders(path: Path) -> list[Path]:

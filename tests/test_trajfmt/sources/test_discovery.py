@@ -56,6 +56,10 @@ def test_too_many_folders_are_not_searched(tmp_path: Path) -> None:
     for number in range(69):
         (tmp_path / "wide" / f"{number:03d}").mkdir()
     assert "only 64 folders" in str(refused(tmp_path / "wide", "nothing_to_convert"))
+    (tmp_path / "deep/1/2/3/4/5").mkdir(parents=True)
+    message = str(refused(tmp_path / "deep", "nothing_to_convert"))
+    assert "only 4 levels of folders were searched; " in message
+    assert "64" not in message
 
 
 @pytest.mark.parametrize("names", [["ckpts/model_0.pt", "ckpts/model_1.pt"], ["teacher.pt"]])

@@ -18,6 +18,7 @@ from trajfmt.sources.checkpoints.roles import MANY, ONE
 
 __all__ = [
     "Unit",
+    "doubt_of",
     "is_count",
     "is_joined",
     "is_labelled",
@@ -61,6 +62,9 @@ _START: Final = r"(?:(?<![^\W\d_])|(?<=[a-z])(?=[A-Z]))"
 _PLAIN: Final = rf"{_GAP}*(?:(?i:{_WORDS})(?:{_GAP}+|(?=[A-Z])|\Z))*"
 _BEFORE: Final = re.compile(rf"(?:.*{_START})?(?P<word>(?i:{ONE}))[-_. =]?", re.S)
 _BEFORE_MANY: Final = re.compile(rf"(?:.*/)?(?P<plain>.*?){_START}(?P<word>(?i:{MANY}))[-_. =]?", re.S)
+_HARMLESS: Final = rf"{_GAP}*(?:(?i:{_WORDS}|global|train|training|best|{ONE})(?:{_GAP}+|(?=[A-Z])|\Z))*"
+"""What may stand before such a word and makes nothing else of the number."""
+
 _SET: Final = re.compile(rf"(?:.*{_START})?(?i:{_SETTINGS}){_GAP}*", re.S)
 _FOLDER: Final = re.compile(rf"(?:{ONE}|{MANY}){_GAP}?[0-9]+|[0-9]+{_GAP}?(?:{ONE}|{MANY})", re.I)
 _STEP: Final = re.compile(
@@ -149,6 +153,23 @@ def _before(text: str, *, first: bool) -> re.Match[str] | None:
         return None if _SET.fullmatch(text[: found.start("word")]) else found
     many = _BEFORE_MANY.fullmatch(text)
     return many if many and (first or "/" in text) and re.fullmatch(_PLAIN, many["plain"]) else None
+
+
+def doubt_of(full: str, unit: Unit | None) -> str | None:
+    """Return the word before the one that calls a number a step or an epoch, unless it is a harmless one.
+
+    It may be the name of the run, or make a setting of the number.
+
+    >>> doubt_of("inference_step_10.pt", "step"), doubt_of("model_step_10.pt", "step")
+    ('inference', None)
+    """
+    texts = Name.of(full).texts
+    for text, found in zip(texts, labels_of(texts), strict=False):
+        word = _BEFORE.fullmatch(text) if found == [unit] else None
+        before = text[: word.start("word")].rpartition("/")[2] if word else ""
+        if re.fullmatch(_HARMLESS, before) is None:
+            return before.strip("-_. =")
+    return None
 
 
 def _unit(found: re.Match[str]) -> Unit:

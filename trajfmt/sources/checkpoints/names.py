@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from trajfmt.sources.checkpoints.roles import bare
 
-__all__ = ["Name", "folder_stated", "has_number", "literal", "natural", "pattern_of"]
+__all__ = ["Name", "folder_stated", "has_number", "inner_stated", "literal", "natural", "pattern_of"]
 
 _NUMBER: Final = re.compile(r"([0-9]+(?:\.[0-9]+)*(?:e[-+]?[0-9]+)?)([kKM](?![A-Za-z0-9]))?")
 """A number, with what makes it more than a whole number: a fraction, an exponent, or a unit."""
@@ -82,6 +82,26 @@ def folder_stated(path: PurePath) -> str | None:
     numbers = [*name.numbers]
     numbers[whole[-1]] = "{step}"
     return f"{name.pattern(tuple(numbers))}/{literal(path.name)}"
+
+
+def inner_stated(one: PurePath, other: PurePath) -> str | None:
+    """Return a pattern of `--select` for files in folders of steps, with further numbers in the names inside.
+
+    Return None if more than the numbers differ.
+
+    Args:
+        one: the file of one step, relative to the folder of the run.
+        other: the file of another step.
+
+    >>> inner_stated(PurePath("ckpt-1/global_step1/a.pt"), PurePath("ckpt-2/global_step2/a.pt"))
+    'ckpt-{step}/{any}/a.pt'
+    """
+    names, others = [[Name.of(part) for part in path.parts] for path in (one, other)]
+    if [name.texts for name in names] != [name.texts for name in others] or len(names[0].numbers) != 1:
+        return None
+    first = names[0].pattern(("{step}",))
+    pairs = zip(one.parts[1:], other.parts[1:], strict=True)
+    return "/".join([first, *(literal(part) if part == rest else "{any}" for part, rest in pairs)])
 
 
 def has_number(full: str) -> bool:

@@ -13,6 +13,7 @@ from trajfmt.sources.checkpoints.beside import another_kind, is_single, least_si
 from trajfmt.sources.checkpoints.elsewhere import known_below
 from trajfmt.sources.checkpoints.facts import completed, in_order, layout_of, mixed_units, times
 from trajfmt.sources.checkpoints.kind import Kind, Run, attempt, hint_of
+from trajfmt.sources.checkpoints.labels import doubt_of
 from trajfmt.sources.checkpoints.names import has_number
 from trajfmt.sources.checkpoints.numbering import Numbered, numbers_of
 from trajfmt.sources.checkpoints.progress import Counts
@@ -101,6 +102,8 @@ def opened(
     rules, state, first, remarks, ignored = survey(named, kind, options)
     notices += remarks
     notices += _unnamed(named) + mixed_units(named)
+    if kind.origin != "flag":
+        notices += _doubtful(named)
     schema = None if state is None or first is None else Schema.of(state, first, rules)
     for run in named:
         for path in run.checkpoints:
@@ -204,6 +207,20 @@ def _unnamed(runs: Sequence[Run]) -> list[str]:
         if isinstance(run.numbered, Numbered) and run.numbered.unit is None and len(run.checkpoints) > 1:
             first = display(run.checkpoints[0].relative_to(run.folder))
             return [f"the numbers in the names, such as {first}, are taken for the steps of one run"]
+    return []
+
+
+def _doubtful(runs: Sequence[Run]) -> list[str]:
+    """Return a remark if a word in the names may make a setting of their numbers."""
+    for run in runs:
+        if isinstance(run.numbered, Numbered) and len(run.checkpoints) > 1:
+            first = run.checkpoints[0].relative_to(run.folder).as_posix()
+            unit = run.numbered.unit
+            if (word := doubt_of(first, unit)) is not None:
+                return [
+                    f"the numbers in the names, such as {display(first)}, are taken for the {unit}s of one"
+                    f" run; if `{display(word)}` makes a setting of them, they are no run"
+                ]
     return []
 
 

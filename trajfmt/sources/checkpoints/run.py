@@ -5,6 +5,7 @@ All checkpoints must have the same parameters. They are opened in place, and wei
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
@@ -19,7 +20,7 @@ from trajfmt.sources.base.trajectories import ForeignTrajectory, Plain, Shapes
 from trajfmt.sources.base.unused import shortened
 from trajfmt.sources.checkpoints.kind import Kind, Run, hint_of
 from trajfmt.sources.checkpoints.mixture import Settings, older_files, other_settings
-from trajfmt.sources.checkpoints.names import pattern_of
+from trajfmt.sources.checkpoints.names import inner_stated, pattern_of
 from trajfmt.sources.checkpoints.numbering import Numbered
 from trajfmt.sources.checkpoints.progress import Counts, contradiction, other_numbers
 from trajfmt.sources.checkpoints.schema import Rules, Schema
@@ -174,10 +175,18 @@ class RunTrajectory(Plain):
         files: dict[tuple[int, int], Path] = {}
         for path in paths:
             if (other := self._kind.role(path)) != role:
+                one, two = (
+                    self._kind.files(each)[0].relative_to(self._run.folder) for each in (paths[0], path)
+                )
+                pattern = inner_stated(one, two)
+                same = "if these are the same weights of another step, say so:"
+                choice = "move it elsewhere, or choose with --select"
+                if pattern is not None:
+                    choice = f"{same} --select {shlex.quote(display(pattern))}"
                 raise SourceError(
                     "mixed_architectures",
                     f"holds {display(other)}, and {display(paths[0].name)} holds {display(role)}: other"
-                    " weights, or an unfinished checkpoint; move it elsewhere, or choose with --select",
+                    f" weights, or an unfinished checkpoint; {choice}",
                     path=path,
                 )
             status = self._kind.files(path)[0].stat()

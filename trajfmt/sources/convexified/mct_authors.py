@@ -207,9 +207,13 @@ def _remarks(part: PairPart) -> list[str]:
     named = part.kind.named
     if named == first:
         return []
+    reader = (
+        f"uses only the first {named}, and no timestep after the last of these"
+        if named < first
+        else f"expects {named}"
+    )
     return [
-        f"the names say {named} knots, the files have {first}: all are used. The authors' reader uses only"
-        f" the first {named}, and no timestep after the last of these"
+        f"the names say {named} knots, the files have {first}: all are used. The authors' reader {reader}"
     ]
 
 

@@ -279,3 +279,20 @@ def test_small_and_deep_weights_beside_those_of_a_step_are_named(tmp_path: Path,
         "left out: mm_projector.bin, model_head.pkl, value_head.safetensors, z.pth and 1 more:"
         " model.safetensors beside it is used"
     ]
+
+
+def test_steps_inside_the_folders_of_steps_are_chosen_as_the_message_says(
+    tmp_path: Path, trained: Any
+) -> None:
+    """DeepSpeed writes the number once more below those of a trainer."""
+    for step, state in enumerate(trained[0], 1):
+        path = tmp_path / f"run/checkpoint-{step}/global_step{step}/mp_rank_00_model_states.pt"
+        path.parent.mkdir(parents=True)
+        torch.save({"module": state}, path)
+    select = "checkpoint-{step}/{any}/mp_rank_00_model_states.pt"
+    assert f"the same weights of another step, say so: --select '{select}'" in refused(
+        tmp_path / "run", "mixed_architectures"
+    )
+    collection, (trajectory,) = opened(tmp_path / "run", select=select)
+    assert trajectory.numbers == (1, 2, 3, 4)
+    assert_same(collection, trajectory, trained[0])

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from trajfmt.errors import SourceError
-from trajfmt.sources.checkpoints.labels import is_score
+from trajfmt.sources.checkpoints.labels import doubt_of, is_score
 from trajfmt.sources.checkpoints.names import Name
 from trajfmt.sources.checkpoints.numbering import numbers_of
 
@@ -233,3 +233,25 @@ def test_scores_are_of_a_closed_list(name: str, score: bool) -> None:
     """They may differ beside the step, and nothing else may."""
     parsed = Name.of(name)
     assert is_score([parsed], len(parsed.numbers) - 1) is score
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("inference_step_10.pt", "inference"),
+        ("num_train_epoch_4.pt", "num_train"),
+        ("sinkhorn-iter-4.pt", "sinkhorn"),
+        ("run1/local_epoch_4.pt", "local"),
+        ("epoch=3-cooldown_step=4.ckpt", "cooldown"),
+        ("gpt2_step_4.pt", None),
+        ("epoch=3-step=4.ckpt", None),
+        ("checkpoint_step_4/model.pt", None),
+        ("train_global_step_4.pt", None),
+        ("modelStep4.pt", None),
+        ("best_epoch_4.pt", None),
+        ("sinkhorn/step_4.pt", None),
+    ],
+)
+def test_a_word_that_may_make_a_setting_of_a_number(name: str, word: str | None) -> None:
+    """Any but the words for a checkpoint, directly before the word for a step or an epoch."""
+    assert doubt_of(name, "step" if "epoch_" not in name else "epoch") == word

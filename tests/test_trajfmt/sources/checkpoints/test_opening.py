@@ -123,3 +123,21 @@ def test_numbers_in_the_names_of_folders_are_offered(tmp_path: Path, trained: An
     line = refused(tmp_path / "run", "nothing_to_convert")
     assert "--select 'training_{step}/teacher_checkpoint.pth'" in line
     assert opened(tmp_path / "run", select="training_{step}/teacher_checkpoint.pth")[1][0].timesteps == 4
+
+
+def test_numbers_that_may_be_a_setting_are_remarked_on(tmp_path: Path, trained: Any) -> None:
+    """Unless the user says what they are. A word for a checkpoint says nothing else."""
+    said = (
+        "the numbers in the names, such as pgd_step_1.pt, are taken for the steps of one run; if `pgd` makes"
+        " a setting of them, they are no run"
+    )
+    for name, select, expected in (
+        ("pgd_step_{}.pt", None, True),
+        ("pgd_step_{}.pt", "pgd_step_{step}.pt", False),
+        ("net_step_{}.pt", None, False),
+    ):
+        folder = tmp_path / f"{select}{name}"
+        folder.mkdir()
+        for step, state in enumerate(trained[0], 1):
+            torch.save(state, folder / name.format(step))
+        assert (said in open_source(folder, select=select).notices) is expected

@@ -63,6 +63,28 @@ def test_one_file_stands_for_its_pair(experts: Any, tmp_path: Path) -> None:
         assert convert(tmp_path / f"{half}_buffer{infix}_1.pt", target) == 2
 
 
+@pytest.mark.parametrize(
+    ("knots", "name", "reader"),
+    [
+        (3, "", "uses only the first 2, and no timestep after the last of these"),
+        (2, "_ip3", "expects 3"),
+    ],
+)
+def test_other_knots_than_the_names_say(
+    experts: Any, tmp_path: Path, knots: int, name: str, reader: str
+) -> None:
+    """What the authors' reader makes of them is said, and all are used."""
+    infix = theirs.write(tmp_path, experts, knots)
+    for half in ("waypoint", "step"):
+        for file in tmp_path.glob(f"{half}_buffer{infix}_*.pt"):
+            file.rename(tmp_path / f"{half}_buffer{name}_{file.stem.rpartition('_')[2]}.pt")
+    named = 3 if name else 2
+    assert (
+        f"the names say {named} knots, the files have {knots}: all are used. The authors' reader {reader}"
+        in open_source(tmp_path).notices
+    )
+
+
 def test_original_buffers_come_first(experts: Any, tmp_path: Path) -> None:
     """Where they lie in the same folder they are taken; --from tells otherwise."""
     torch.save(experts[0], tmp_path / "replay_buffer_0.pt")
