@@ -9,6 +9,7 @@ import msgspec
 
 from trajfmt.errors import SourceError, UsageError, display
 from trajfmt.schema import models
+from trajfmt.schema.facts import Choice
 from trajfmt.schema.layout import DTYPES, ParamLayout
 from trajfmt.schema.provenance import KnownFrom, Model, Provenance, TimestepUnit
 from trajfmt.sources.checkpoints.kind import Run
@@ -17,7 +18,7 @@ from trajfmt.sources.checkpoints.numbering import Numbered, spacing
 from trajfmt.sources.checkpoints.schema import Schema
 from trajfmt.sources.torchfile.stored import State
 
-__all__ = ["completed", "in_order", "layout_of", "mixed_units", "times"]
+__all__ = ["chosen", "completed", "in_order", "layout_of", "mixed_units", "times"]
 
 _LAST: Final = ("classifier", "fc")
 """The last module in MTT's networks, wherever its name sorts."""
@@ -93,3 +94,18 @@ def completed(provenance: Provenance, config: dict[str, str], model: Model | Non
         changes["model"] = model
         known["model"] = "shapes"
     return msgspec.structs.replace(provenance, **changes, known_from=known)
+
+
+def chosen(provenance: Provenance, name: Choice, option: str) -> Provenance:
+    """Add to the recipe what the user has chosen of several weights: a key, or a pattern of paths.
+
+    Two sets of weights of one training have the same shapes and names, such as a network and its average. The
+    recipe is all that tells them apart in a bundle.
+
+    Example:
+        >>> chosen(Provenance(), "weights", "ema").recipe
+        {'weights': 'ema'}
+    """
+    recipe = {**(provenance.recipe or {}), name: display(option)}
+    known: dict[str, KnownFrom] = {"recipe": "flag", **provenance.known_from}
+    return msgspec.structs.replace(provenance, recipe=recipe, known_from=known)
