@@ -19,7 +19,7 @@ from trajfmt.schema.facts import parts, phrase
 from trajfmt.schema.layout import Grouping, ParamLayout
 from trajfmt.schema.manifest import FILE_NAME
 from trajfmt.schema.parse import parse
-from trajfmt.schema.provenance import Provenance
+from trajfmt.schema.provenance import Provenance, require_sound
 from trajfmt.serve.buffer import LazyTrajectory, load, load_buffer, tensor_of
 from trajfmt.storage.address import local
 from trajfmt.storage.safetensors import NAMES, NUMPY
@@ -122,6 +122,7 @@ class Recorder:
         self._calls = 0
         self._knots, self._smooth = tuple(knots), smooth
         self._provenance = provenance
+        require_sound(provenance or Provenance())
         if provenance is not None and os.path.lexists(self.path):
             found = parse(read_manifest(self.path), path=self.path / FILE_NAME).provenance
             _require_same_facts(self.path, found, provenance)

@@ -14,7 +14,7 @@ from trajfmt.errors import UsageError, display
 from trajfmt.schema.facts import CHOICES, Name, Settled, settled
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import ConvexManifest, Manifest, layout_of
-from trajfmt.schema.provenance import Provenance
+from trajfmt.schema.provenance import Provenance, require_sound
 from trajfmt.trajectory.source import Convexified, SupportsBuffers
 
 __all__ = ["check_append"]
@@ -52,6 +52,7 @@ def check_append(
     _require_same_choice(old, new, where)
     stated = [name for name in _STATED if getattr(options, name) is not None]
     found = settled(old, new, stated, where)
+    require_sound(found.provenance)
     _require_same_origin(old, new, where)
     remarks = _timesteps(old, new, where, numbered=identity.numbered)
     remarks += _knots(base, source) + _buffers(base, source)
