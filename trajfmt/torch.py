@@ -122,7 +122,7 @@ class Recorder:
         self._calls = 0
         self._knots, self._smooth = tuple(knots), smooth
         self._provenance = provenance
-        require_sound(provenance or Provenance())
+        require_sound(provenance)
         if provenance is not None and os.path.lexists(self.path):
             found = parse(read_manifest(self.path), path=self.path / FILE_NAME).provenance
             _require_same_facts(self.path, found, provenance)

@@ -220,7 +220,7 @@ def test_recorder_refuses_facts_that_the_bundle_does_not_state(
     assert len(trajfmt.open(tmp_path / "a.mct", verify=True)) == 2
 
 
-def test_recorder_refuses_a_preprocessing_before_the_training(tmp_path: Path) -> None:
+def test_recorder_refuses_a_provenance_before_the_training(tmp_path: Path) -> None:
     """One that could not be written would lose what was recorded."""
     torch = pytest.importorskip("torch")
     from trajfmt.torch import Recorder
@@ -230,6 +230,8 @@ def test_recorder_refuses_a_preprocessing_before_the_training(tmp_path: Path) ->
         Recorder(
             torch.nn.Linear(2, 1), tmp_path / "a.mct", provenance=trajfmt.Provenance(preprocessing=wrong)
         )
+    with pytest.raises(TypeError, match="`provenance` must be a Provenance, got dict"):
+        Recorder(torch.nn.Linear(2, 1), tmp_path / "a.mct", provenance={"dataset": "MNIST"})  # type: ignore[arg-type]
 
 
 def test_recorder_refuses_a_bundle_with_other_layers(tmp_path: Path) -> None:

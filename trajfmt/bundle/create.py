@@ -73,9 +73,7 @@ def create(
     destination = local(path)
     if not isinstance(layout, ParamLayout):
         raise TypeError(f"`layout` must be a ParamLayout, got {type(layout).__name__}; see ParamLayout.of")
-    if not isinstance(provenance, Provenance | None):
-        raise TypeError(f"`provenance` must be a Provenance, got {type(provenance).__name__}")
-    require_sound(provenance or Provenance())
+    require_sound(provenance)
     if occupied(destination):
         Staging.sweep(destination)
         raise ExistsError(f"{display(destination)} already exists; choose another name or remove it")

@@ -153,7 +153,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return [(first + t) * self.timestep.every for t in range(timesteps)]
 
 
-def require_sound(provenance: Provenance) -> None:
+def require_sound(provenance: Provenance | None) -> None:
     """Require that a preprocessing can be carried out, on images of the network, before it is written.
 
     Readers accept any, since the format does not bind these numbers to each other.
@@ -162,10 +162,13 @@ def require_sound(provenance: Provenance) -> None:
         UsageError: it has numbers of another kind of preprocessing, other numbers of means than of
             deviations, a deviation that is not above 0, a negative `eps`, or numbers for another number of
             channels than the network has.
+        TypeError: the provenance has another type.
     """
-    done, model = provenance.preprocessing, provenance.model
-    if done is None:
+    if not isinstance(provenance, Provenance | None):
+        raise TypeError(f"`provenance` must be a Provenance, got {type(provenance).__name__}")
+    if provenance is None or provenance.preprocessing is None:
         return
+    done, model = provenance.preprocessing, provenance.model
     foreign = [name for name, kind in _KINDS.items() if done.kind != kind and getattr(done, name) is not None]
     means, deviations = len(done.mean or ()), len(done.std or ())
     problem = None
