@@ -20,7 +20,7 @@ from trajfmt.schema.arguments import whole, wholes
 from trajfmt.schema.layout import Grouping, Parameter, ParamLayout
 from trajfmt.schema.manifest import FILE_NAME
 from trajfmt.schema.parse import parse
-from trajfmt.schema.provenance import Provenance
+from trajfmt.schema.provenance import Provenance, require_sound
 from trajfmt.serve.buffer import LazyTrajectory, load, load_buffer, tensor_of
 from trajfmt.storage.address import local
 from trajfmt.storage.safetensors import NAMES, NUMPY
@@ -171,6 +171,7 @@ class Recorder:
         self._calls = 0
         self._knots, self._smooth = wholes("knots", knots), smooth
         self._provenance = provenance
+        require_sound(provenance)
         if provenance is not None:
             require_timestep("`provenance`", provenance, self._every)
         if os.path.lexists(self.path):

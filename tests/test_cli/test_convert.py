@@ -68,12 +68,18 @@ def test_every_option_reaches_the_bundle(traj: Any, tmp_path: Path, buffer: Any)
 def test_normalisation_with_other_constants(traj: Any, tmp_path: Path, buffer: Any) -> None:
     """Mean and deviation of another codebase are recorded; half of them, or a whitening beside, is exit 2."""
     source = buffer("any/where")
-    done = traj("convert", source, tmp_path / "out.mct", "--mean", "0.5,0.25", "--std", "0.1,2")
+    done = traj("convert", source, tmp_path / "out.mct", "--mean", "0.5,0.25,0", "--std", "0.1,2,1")
     assert done.code == 0, done.err
     with trajfmt.open(tmp_path / "out.mct") as bundle:
         found = bundle.manifest.provenance.preprocessing
-    assert (found.kind, found.mean, found.std) == ("normalize", [0.5, 0.25], [0.1, 2.0])
-    for wrong in ("--mean 0.5", "--mean 0,0 --std 1", "--mean 0 --std 0", "--zca --mean 0 --std 1"):
+    assert (found.kind, found.mean, found.std) == ("normalize", [0.5, 0.25, 0.0], [0.1, 2.0, 1.0])
+    for wrong in (
+        "--mean 0.5",
+        "--mean 0,0 --std 1,1",
+        "--mean 0,0 --std 1",
+        "--mean 0 --std 0",
+        "--zca --mean 0 --std 1",
+    ):
         assert traj("convert", source, tmp_path / "no.mct", *wrong.split()).code == 2
     assert not (tmp_path / "no.mct").exists()
 

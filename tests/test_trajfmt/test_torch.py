@@ -342,6 +342,20 @@ def test_recorder_says_if_only_some_trajectories_have_buffers(tmp_path: Path, fi
     assert len(trajfmt.open(tmp_path / "a.mct", verify=True)) == 3
 
 
+def test_recorder_refuses_a_provenance_before_the_training(tmp_path: Path) -> None:
+    """One that could not be written would lose what was recorded."""
+    torch = pytest.importorskip("torch")
+    from trajfmt.torch import Recorder
+
+    wrong = trajfmt.Preprocessing(kind="normalize", mean=[0.5], std=[0.0])
+    with pytest.raises(UsageError, match="deviations must be > 0"):
+        Recorder(
+            torch.nn.Linear(2, 1), tmp_path / "a.mct", provenance=trajfmt.Provenance(preprocessing=wrong)
+        )
+    with pytest.raises(TypeError, match="`provenance` must be a Provenance, got dict"):
+        Recorder(torch.nn.Linear(2, 1), tmp_path / "a.mct", provenance={"dataset": "MNIST"})  # type: ignore[arg-type]
+
+
 def test_recorder_refuses_a_bundle_with_other_layers(tmp_path: Path) -> None:
     """A recorder makes one layer of every tensor."""
     torch = pytest.importorskip("torch")

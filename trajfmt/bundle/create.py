@@ -18,7 +18,7 @@ from trajfmt.schema.arguments import wholes
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import FILE_NAME, layout_of
 from trajfmt.schema.parse import check_writable, parse
-from trajfmt.schema.provenance import Provenance
+from trajfmt.schema.provenance import Provenance, require_sound
 from trajfmt.storage.address import local
 from trajfmt.storage.publishing import complete
 from trajfmt.storage.staging import Staging
@@ -73,8 +73,7 @@ def create(
     destination = local(path)
     if not isinstance(layout, ParamLayout):
         raise TypeError(f"`layout` must be a ParamLayout, got {type(layout).__name__}; see ParamLayout.of")
-    if not isinstance(provenance, Provenance | None):
-        raise TypeError(f"`provenance` must be a Provenance, got {type(provenance).__name__}")
+    require_sound(provenance)
     if occupied(destination):
         Staging.sweep(destination)
         raise ExistsError(f"{display(destination)} already exists; choose another name or remove it")
@@ -123,13 +122,14 @@ def append(
         ExistsError: an interrupted process with another job has finished trajectories for the bundle.
         FormatError: the bundle is damaged, or not a bundle that this library can extend: one of a later minor
             version, or with a trajectory or a feature that it does not know, could not be kept as it is.
-        UsageError: another process is writing to the bundle.
+        UsageError: another process is writing to the bundle, or its preprocessing cannot be right.
     """
     # Links are resolved, so that two appends to the same bundle compete for the same lock.
     destination = Path(os.path.realpath(local(path)))
     data = read_manifest(destination)
     base = parse(data, path=destination / FILE_NAME)
     check_writable(base, path=destination / FILE_NAME)
+    require_sound(base.provenance)
     for folder in ("knots", "tables", "theta", "buffers", "pieces"):
         if (destination / folder).is_symlink():
             raise UnsafeError("path_unsafe", "a link where a folder is expected", path=destination / folder)

@@ -12,10 +12,10 @@ from trajfmt.convert.options import ConvertOptions
 from trajfmt.encodings.parts.encoding import Options, Sized
 from trajfmt.encodings.table import encoder_for, encoding_of_manifest, encoding_of_path
 from trajfmt.errors import UsageError, display
-from trajfmt.schema.facts import Name, Settled, settled
+from trajfmt.schema.facts import CHOICES, Name, Settled, settled
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import ConvexManifest, Manifest, layout_of
-from trajfmt.schema.provenance import Provenance
+from trajfmt.schema.provenance import Provenance, require_sound
 from trajfmt.trajectory.source import Convexified, SupportsBuffers
 
 __all__ = ["check_append"]
@@ -50,8 +50,10 @@ def check_append(
     _require_same_parameters(identity.layout, layout_of(base), where)
     _require_same_name(base, target)
     _require_same_encoding(base, identity, source, options, where)
+    _require_same_choice(old, new, where)
     stated = [name for name in _STATED if getattr(options, name) is not None]
     found = settled(old, new, stated, where)
+    require_sound(found.provenance)
     _require_same_origin(old, new, where)
     remarks = _timesteps(old, new, where, numbered=identity.numbered)
     remarks += _knots(base, source) + _buffers(base, source)
@@ -152,6 +154,27 @@ def _require_same_origin(old: Provenance, new: Provenance, where: str) -> None:
             f"{where}: its timesteps are {theirs}, those of the source {ours}; convert the source into a"
             " bundle of its own"
         )
+
+
+def _require_same_choice(old: Provenance, new: Provenance, where: str) -> None:
+    """Require that the same option, or none, has chosen the weights of both.
+
+    Weights that were taken without a choice may be others than those that were chosen, such as an average.
+
+    Raises:
+        UsageError: the choices differ, or only one of the two was chosen.
+    """
+    for choice, option in CHOICES.items():
+        theirs, ours = ((about.recipe or {}).get(choice) for about in (old, new))
+        if theirs != ours:
+            raise UsageError(
+                f"{where}: its weights {_taken(option, theirs)}, those of the source {_taken(option, ours)};"
+                f" convert both with the same {option}, or the source into a bundle of its own"
+            )
+
+
+def _taken(option: str, chosen: object) -> str:
+    return f"were taken without {option}" if chosen is None else f"were taken with {option} {display(chosen)}"
 
 
 def _timesteps(old: Provenance, new: Provenance, where: str, *, numbered: bool) -> list[str]:

@@ -13,12 +13,13 @@ from typing import Any, Protocol
 
 import msgspec
 
+from trajfmt.convert.doubts import doubts
 from trajfmt.convert.precedence import Statement, preferred
 from trajfmt.errors import CorruptError, SourceError, UsageError
 from trajfmt.schema import models
 from trajfmt.schema.facts import phrase
 from trajfmt.schema.layout import Dtype, Grouping, ParamLayout
-from trajfmt.schema.provenance import Model, Preprocessing, Provenance
+from trajfmt.schema.provenance import Model, Preprocessing, Provenance, require_sound
 from trajfmt.sources.base.collection import Collection
 from trajfmt.sources.base.trajectories import ForeignTrajectory, Shapes
 
@@ -121,7 +122,7 @@ def identify(
         notice: called with a message for each fact that is unknown or ignored.
 
     Raises:
-        UsageError: an option contradicts the shapes.
+        UsageError: an option contradicts the shapes, or the preprocessing is not one of the network's images.
         CorruptError: the parameters break a rule of the format.
     """
     shapes, dtype = trajectory.shapes, facts.dtype or trajectory.dtype
@@ -181,7 +182,8 @@ def identify(
         start, _ = facts.timesteps
         changes["first_timestep"] = (start or 0) + (provenance.first_timestep or 0)
     provenance = msgspec.structs.replace(provenance, **changes, known_from=origin)
-    for text in [] if facts.append else unknown(provenance):
+    require_sound(provenance)
+    for text in [*doubts(provenance), *([] if facts.append else unknown(provenance))]:
         notice(text)
     return Identity(
         layout, shapes, dtype, provenance, facts.dtype is not None, trajectory.numbers is not None

@@ -17,9 +17,25 @@ from trajfmt.errors import UsageError, display
 from trajfmt.schema.models import model_name, normalisation
 from trajfmt.schema.provenance import KnownFrom, Provenance
 
-__all__ = ["CALLED", "ORIGINS", "Name", "Settled", "known_from", "parts", "phrase", "settled"]
+__all__ = [
+    "CALLED",
+    "CHOICES",
+    "ORIGINS",
+    "Choice",
+    "Name",
+    "Settled",
+    "known_from",
+    "parts",
+    "phrase",
+    "settled",
+]
 
 Name = Literal["dataset", "model", "preprocessing"]
+
+Choice = Literal["weights", "checkpoints"]
+
+CHOICES: Final[Mapping[Choice, str]] = {"weights": "--key", "checkpoints": "--select"}
+"""Facts of a recipe that say which of several weights the user has chosen, and the options that choose."""
 
 _NAMES: Final[tuple[Name, ...]] = ("dataset", "model", "preprocessing")
 CALLED: Final = {"dataset": "data set"}

@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from trajfmt.errors import UsageError
 from trajfmt.schema.canonical import MAX_INTEGER
 from trajfmt.schema.layout import MAX_TEXT
 
@@ -28,6 +29,7 @@ __all__ = [
     "SourceFile",
     "Text",
     "TimestepUnit",
+    "require_sound",
 ]
 
 FACTORY: Final = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*"
@@ -106,6 +108,10 @@ class Preprocessing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     because its last bits differ between machines."""
 
 
+_KINDS: Final = {"mean": "normalize", "std": "normalize", "eps": "zca"}
+"""The kinds of preprocessing that numbers belong to."""
+
+
 class TimestepUnit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The amount of training between two consecutive timesteps."""
 
@@ -145,3 +151,36 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             return None
         first = self.first_timestep or 0
         return [(first + t) * self.timestep.every for t in range(timesteps)]
+
+
+def require_sound(provenance: Provenance | None) -> None:
+    """Require that a preprocessing can be carried out, on images of the network, before it is written.
+
+    Readers accept any, since the format does not bind these numbers to each other.
+
+    Raises:
+        UsageError: it has numbers of another kind of preprocessing, other numbers of means than of
+            deviations, a deviation that is not above 0, a negative `eps`, or numbers for another number of
+            channels than the network has.
+        TypeError: the provenance has another type.
+    """
+    if not isinstance(provenance, Provenance | None):
+        raise TypeError(f"`provenance` must be a Provenance, got {type(provenance).__name__}")
+    if provenance is None or provenance.preprocessing is None:
+        return
+    done, model = provenance.preprocessing, provenance.model
+    foreign = [name for name, kind in _KINDS.items() if done.kind != kind and getattr(done, name) is not None]
+    means, deviations = len(done.mean or ()), len(done.std or ())
+    problem = None
+    if foreign:
+        problem = f"`{foreign[0]}` is for kind {_KINDS[foreign[0]]}, not {done.kind}; leave it out"
+    elif means != deviations or (done.mean is None) != (done.std is None):
+        problem = f"{means} means and {deviations} deviations; give one of each for every channel"
+    elif done.mean is not None and model is not None and means != model.channels:
+        problem = f"{means} mean(s), but the network has {model.channels} channel(s); give one for each"
+    elif not all(value > 0 for value in done.std or ()):
+        problem = f"deviations must be > 0, got {done.std}"
+    elif done.eps is not None and not done.eps >= 0:
+        problem = f"`eps` must be >= 0, got {done.eps}"
+    if problem is not None:
+        raise UsageError(f"the preprocessing cannot be right: {problem}")

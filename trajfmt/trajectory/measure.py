@@ -2,7 +2,7 @@
 
 All sums are in float64 and are taken in a fixed order that does not depend on the size of the blocks. A
 recorder, which sees two timesteps at a time, therefore computes the same bits as a conversion, which sees all
-timesteps.
+timesteps. Squares of very small float64 steps would underflow; they are summed again in larger units.
 """
 
 from __future__ import annotations
@@ -27,6 +27,12 @@ Float = NDArray[np.float64]
 
 GRAM_LIMIT: Final = 256
 """Largest T for which a Gram matrix is computed."""
+
+_SMALL: Final = 2.0**-900
+"""Sums of squares below this may have lost digits, since squares below 2^-1022 do."""
+
+_SCALE: Final = 600
+"""Exponent of the power of two by which steps are multiplied to square them again if their sum is small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +158,7 @@ class Measure:
     def __init__(self, timesteps: int, layout: ParamLayout, *, gram: bool = False) -> None:
         self._layout = layout
         self._squares = np.zeros((layout.num_layers, timesteps - 1))
+        self._scaled = np.zeros_like(self._squares)  # of steps times 2**_SCALE, where the sums are small
         steps = timesteps - 1
         self._products = np.zeros((steps, steps)) if gram and steps <= GRAM_LIMIT else None
         self._identity = Digest(timesteps, layout.numpy_dtype)
@@ -169,6 +176,9 @@ class Measure:
                 self._products += steps @ steps.T
             layer = self._layout.layer_of_parameter[block.parameter]
             self._squares[layer] = squares = _add_squares(self._squares[layer], steps)
+            if (squares < _SMALL).any() and any(row.dtype.itemsize == 8 for row in block.rows):
+                scaled = np.ldexp(self._steps(block), _SCALE)
+                self._scaled[layer] = _add_squares(self._scaled[layer], scaled)
         if not np.isfinite(squares).all():
             self._raise_non_finite(block)
         self._identity.add(0, block.rows[0])
@@ -191,6 +201,8 @@ class Measure:
             gram[1:, 1:] = self._products.cumsum(axis=0).cumsum(axis=1)
             gram = (gram + gram.T) / 2
         norms = np.sqrt(self._squares.T)
+        small = self._squares.T < _SMALL  # and was at every block before
+        norms[small] = np.ldexp(np.sqrt(self._scaled.T[small]), -_SCALE)
         moves = bool(norms.any()) or self._identity.moves
         return Measured(norms, gram, self._identity.digest(), moves)
 

@@ -303,3 +303,45 @@ def test_numbers_that_follow_from_the_facts_of_the_bundle_are_not_written(tmp_pa
     with trajfmt.open(tmp_path / "o.mct") as bundle:
         assert [entry.numbers for entry in bundle.manifest.trajectories] == [None, None]
         assert bundle.manifest.provenance.numbers(4) == steps
+
+
+@pytest.mark.parametrize(
+    ("place", "first", "other", "said"),
+    [
+        ("", {"key": "ema"}, {"key": "model"}, "with --key ema, those of the source .* with --key model"),
+        ("a", {"key": "ema", "select": "a/*"}, {"key": "ema"}, "with --select a/.* were taken without"),
+    ],
+    ids=["key", "select"],
+)
+def test_other_weights_of_the_same_training_are_not_appended(
+    tmp_path: Path, place: str, first: dict[str, Any], other: dict[str, Any], said: str
+) -> None:
+    """What chose between several sets of weights is in the recipe, and an append must choose the same."""
+    source, target = tmp_path / "run", tmp_path / "out.mtt"
+    for folder in (place, place and "b"):
+        (source / folder).mkdir(parents=True, exist_ok=True)
+        for step in (1, 2):
+            state = {"w": torch.full((2, 2), float(step))}
+            content = {"model": state, "ema": {"w": state["w"] + 10}}
+            torch.save(content, source / folder / f"step_{step}.pt")
+    convert(source, target, ConvertOptions(**first))
+    before = files(target)
+    with trajfmt.open(target) as bundle:
+        about = bundle.manifest.provenance
+    wanted = {"weights": "ema", "checkpoints": "a/*"} if place else {"weights": "ema"}
+    assert (about.recipe, about.known_from["recipe"]) == (wanted, "flag")
+    with pytest.raises(UsageError, match=said):
+        convert(source / place.replace("a", "b"), target, ConvertOptions(append=True, **other))
+    assert files(target) == before
+
+
+def test_a_pattern_that_leaves_nothing_out_is_no_choice(tmp_path: Path) -> None:
+    """A pattern that only says what the numbers are does not set trajectories apart."""
+    target = tmp_path / "out.mtt"
+    convert(_named(tmp_path / "a", "epoch_", 1), target)
+    options = ConvertOptions(append=True, select="{epoch}.pt")
+    convert(_named(tmp_path / "b", "", 2), target, options)
+    source = _named(tmp_path / "c", "", 3)
+    (source / "other.pth").write_bytes((source / "0.pt").read_bytes())
+    with pytest.raises(UsageError, match="taken without --select, those of the source were taken with"):
+        convert(source, target, options)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,9 +12,12 @@ import pytest
 
 from tests.helpers.manifests import CONVEX, canonical, refusal
 from trajfmt import Model
+from trajfmt.bundle.create import append, create
+from trajfmt.errors import UsageError
+from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import encode
 from trajfmt.schema.parse import parse
-from trajfmt.schema.provenance import Index
+from trajfmt.schema.provenance import Index, require_sound
 
 CONVNET = {"channels": 3, "classes": 10, "depth": 3, "family": "ConvNet", "width": 128}
 VGG = {"channels": 3, "classes": 10, "family": "VGG11"}
@@ -85,3 +90,52 @@ def test_bounds_of_an_index(value: int, fits: bool) -> None:
         return
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert(value, Index)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        ({"kind": "normalize", "mean": [0.5] * 3, "std": [0.2, 0.0, 0.2]}, "deviations must be > 0"),
+        ({"kind": "normalize", "mean": [0.5] * 3, "std": [0.2, -1.0, 0.2]}, "deviations must be > 0"),
+        ({"kind": "normalize", "mean": [0.5] * 3, "std": [0.2]}, "3 means and 1 deviations"),
+        ({"kind": "normalize", "mean": [0.5] * 3}, "3 means and 0 deviations"),
+        ({"kind": "normalize", "mean": [], "std": []}, "0 mean(s), but the network has 3 channel(s)"),
+        ({"kind": "normalize", "mean": [0.5], "std": [0.2]}, "1 mean(s), but the network has 3 channel(s)"),
+        ({"kind": "normalize", "eps": 0.1}, "`eps` is for kind zca, not normalize"),
+        ({"kind": "zca", "mean": [0.5] * 3, "std": [0.2] * 3}, "`mean` is for kind normalize, not zca"),
+        ({"kind": "zca", "eps": -0.1}, "`eps` must be >= 0, got -0.1"),
+        ({"kind": "none", "std": [0.2] * 3}, "`std` is for kind normalize, not none"),
+    ],
+)
+def test_a_preprocessing_that_cannot_be_right_is_read_but_not_written(
+    tmp_path: Path, numbers: dict[str, Any], said: str
+) -> None:
+    """It is refused when a bundle is created and when one that states it is appended to, before any work."""
+    about = {"model": CONVNET, "preprocessing": numbers}
+    manifest = parse(canonical(CONVEX | {"provenance": about}))
+    stated = manifest.provenance
+    layout = ParamLayout.of([("w", (2,))])
+    with pytest.raises(UsageError, match=re.escape(f"the preprocessing cannot be right: {said}")):
+        create(tmp_path / "new.mct", layout, encoding="convex", provenance=stated)
+    (tmp_path / "old.mct").mkdir()
+    (tmp_path / "old.mct/manifest.json").write_bytes(encode(manifest))
+    with pytest.raises(UsageError, match=re.escape(said)):
+        append(tmp_path / "old.mct")
+    assert [path.name for path in tmp_path.iterdir()] == ["old.mct"]
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"kind": "normalize"},
+        {"kind": "normalize", "mean": [0.5] * 3, "std": [1.0] * 3, "images_sha256": "0" * 64},
+        {"kind": "zca"},
+        {"kind": "zca", "eps": 0.0, "images_sha256": "0" * 64},
+        {"kind": "none"},
+    ],
+)
+def test_a_preprocessing_without_contradiction_is_sound(numbers: dict[str, Any]) -> None:
+    """Numbers that are unknown, and hashes of images, contradict nothing."""
+    require_sound(
+        parse(canonical(CONVEX | {"provenance": {"model": CONVNET, "preprocessing": numbers}})).provenance
+    )

@@ -106,3 +106,25 @@ def test_float64_steps_whose_squares_overflow_are_refused_without_a_warning() ->
     layout = ParamLayout.of([("w", (2,))], dtype="F64")
     with pytest.raises(SourceError, match="overflow"):
         _measure(np.array([[0, 0], [1e200, 1]]), layout)
+
+
+@pytest.mark.parametrize("exponent", [-400, -470, -565, -1000])
+@pytest.mark.parametrize("block", [None, 1])
+def test_float64_steps_whose_squares_underflow_have_their_norms(
+    exponent: int, block: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights times a power of two have the norms times it, bit for bit, also beside ordinary steps."""
+    layout = ParamLayout.of([("w", (1100,)), ("b", (3,))], dtype="F64")
+    theta = np.random.default_rng(0).standard_normal((6, layout.size))
+    theta[3] = theta[2]
+    theta[:, 1100:] = np.round(theta[:, 1100:] * 8)
+    wanted = _measure(theta, layout).step_norms
+    if block is not None:
+        monkeypatch.setattr("trajfmt.trajectory.source.BLOCK_BYTES", block)
+    assert np.array_equal(_measure(theta, layout).step_norms, wanted)
+    small = np.concatenate([np.ldexp(theta[:4], exponent), theta[4:]])
+    found = _measure(small, layout)
+    assert np.array_equal(found.step_norms[:3], np.ldexp(wanted[:3], exponent))
+    assert np.array_equal(found.step_norms[4], wanted[4])
+    assert found.step_norms[2].tolist() == [0.0, 0.0]
+    assert found.moves

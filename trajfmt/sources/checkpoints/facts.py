@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from trajfmt.errors import SourceError, UsageError, display
 from trajfmt.schema import models
+from trajfmt.schema.facts import Choice
 from trajfmt.schema.layout import DTYPES, ParamLayout
 from trajfmt.schema.provenance import KnownFrom, Model, Provenance, TimestepUnit
+from trajfmt.sources.base.unused import shortened
 from trajfmt.sources.checkpoints.kind import Run
 from trajfmt.sources.checkpoints.names import natural
 from trajfmt.sources.checkpoints.numbering import Numbered, spacing
 from trajfmt.sources.checkpoints.schema import Schema
 from trajfmt.sources.torchfile.stored import State
 
-__all__ = ["completed", "in_order", "layout_of", "mixed_units", "times"]
+__all__ = ["chosen", "completed", "in_order", "layout_of", "mixed_units", "shared", "times"]
 
 _LAST: Final = ("classifier", "fc")
 """The last module in MTT's networks, wherever its name sorts."""
+
+
+_SHOWN: Final = 3
+"""Different values of one fact that a remark shows."""
 
 
 def in_order(schema: Schema, state: State) -> tuple[Schema, Model | None]:
@@ -82,6 +89,34 @@ def mixed_units(runs: Sequence[Run]) -> list[str]:
     return [f"the runs are numbered in different units, none of which is recorded: {found}"]
 
 
+def shared(configs: Mapping[Path, Mapping[str, str]], folder: Path) -> tuple[dict[str, str], list[str]]:
+    """Return the facts of config.json that hold for all checkpoints, and a remark on each of the others.
+
+    A bundle has one recipe, so a fact that differs between runs or steps, or that some of them lack, cannot
+    be recorded.
+
+    Args:
+        configs: what the config.json of each checkpoint says; all checkpoints of all runs.
+        folder: the folder of the source.
+    """
+    facts: dict[str, str] = {}
+    remarks = []
+    for key in dict.fromkeys(key for config in configs.values() for key in config):
+        first: dict[str | None, Path] = {}
+        for path, config in configs.items():
+            first.setdefault(config.get(key), path)
+        if len(first) > 1:
+            found = [
+                f"{'unknown' if value is None else display(value)} ({display(path.relative_to(folder))})"
+                for value, path in first.items()
+            ]
+            what = f"`{key}` in config.json is not the same in all checkpoints, so it is not recorded"
+            remarks.append(f"{what}: {shortened(found, _SHOWN)}")
+        else:
+            facts[key] = next(iter(configs.values()))[key]
+    return facts, remarks
+
+
 def completed(provenance: Provenance, config: dict[str, str], model: Model | None) -> Provenance:
     """Add the facts of config.json, and the network if its shapes are those of one of MTT's."""
     known: dict[str, KnownFrom] = dict(provenance.known_from)
@@ -93,3 +128,18 @@ def completed(provenance: Provenance, config: dict[str, str], model: Model | Non
         changes["model"] = model
         known["model"] = "shapes"
     return msgspec.structs.replace(provenance, **changes, known_from=known)
+
+
+def chosen(provenance: Provenance, name: Choice, option: str) -> Provenance:
+    """Add to the recipe what the user has chosen of several weights: a key, or a pattern of paths.
+
+    Two sets of weights of one training have the same shapes and names, such as a network and its average. The
+    recipe is all that tells them apart in a bundle.
+
+    Example:
+        >>> chosen(Provenance(), "weights", "ema").recipe
+        {'weights': 'ema'}
+    """
+    recipe = {**(provenance.recipe or {}), name: display(option)}
+    known: dict[str, KnownFrom] = {"recipe": "flag", **provenance.known_from}
+    return msgspec.structs.replace(provenance, recipe=recipe, known_from=known)

@@ -11,7 +11,15 @@ from trajfmt.sources.base.collection import BufferMode, Found, OpenOptions
 from trajfmt.sources.base.unused import left_out, shortened
 from trajfmt.sources.checkpoints.beside import another_kind, is_single, least_size, outside, passed_over
 from trajfmt.sources.checkpoints.elsewhere import known_below
-from trajfmt.sources.checkpoints.facts import completed, in_order, layout_of, mixed_units, times
+from trajfmt.sources.checkpoints.facts import (
+    chosen,
+    completed,
+    in_order,
+    layout_of,
+    mixed_units,
+    shared,
+    times,
+)
 from trajfmt.sources.checkpoints.kind import Kind, Run, attempt, hint_of
 from trajfmt.sources.checkpoints.labels import doubt_of
 from trajfmt.sources.checkpoints.names import has_number
@@ -119,7 +127,13 @@ def opened(
         schema, model = in_order(schema, state)
         notices += _remarks(schema, state, options.buffers, known=model is not None)
         layout = layout_of(schema, state)
-        provenance = completed(provenance, kind.config(schema.first), model)
+        config, differing = shared(
+            {path: kind.config(path) for run in named for path in run.checkpoints}, folder
+        )
+        notices += differing
+        provenance = completed(provenance, config, model)
+    if options.key is not None:
+        provenance = chosen(provenance, "weights", options.key)
     return Found(
         folder=folder,
         layout_name=name,

@@ -15,6 +15,7 @@ from trajfmt.sources.base.unused import left_out
 from trajfmt.sources.checkpoints import folders, pytorch
 from trajfmt.sources.checkpoints.beside import least_size, weights_below
 from trajfmt.sources.checkpoints.elsewhere import sibling_part
+from trajfmt.sources.checkpoints.facts import chosen
 from trajfmt.sources.checkpoints.kind import Kind, Run
 from trajfmt.sources.checkpoints.names import natural
 from trajfmt.sources.checkpoints.numbering import Numbered
@@ -80,13 +81,13 @@ def open_selected(folder: Path, options: OpenOptions) -> Found:
     pattern = options.select or ""
     stated = Stated.of(pattern)
     rejected: list[Path] = []
-    chosen = not may_be_weights(Path(re.sub(r"[*?]|\{any\}", "_", PurePath(pattern).name) or "_"))
+    by_name = not may_be_weights(Path(re.sub(r"[*?]|\{any\}", "_", PurePath(pattern).name) or "_"))
     if stated is None:
         kind, is_step = KIND, KIND.is_checkpoint
-        paths = matching(folder, lambda path: _matches(path, pattern), is_step, rejected, chosen=chosen)
+        paths = matching(folder, lambda path: _matches(path, pattern), is_step, rejected, chosen=by_name)
     else:
         kind, is_step = replace(KIND, origin="flag"), folders.holds_weights
-        paths = matching(folder, stated.nearly, is_step, rejected, chosen=chosen)
+        paths = matching(folder, stated.nearly, is_step, rejected, chosen=by_name)
     if not paths:
         known = "" if "{" not in pattern else " ({step} or {epoch} stands for digits, {any} for other text)"
         raise SourceError(
@@ -107,7 +108,9 @@ def open_selected(folder: Path, options: OpenOptions) -> Found:
     else:
         runs = _runs(folder, stated, readable(paths, kind, options, notices), notices)
     found = opened(folder, runs, options, kind, "selected checkpoints", notices)
-    found.notices += _not_chosen(folder, pattern, found, kind, {*matched})
+    if others := _not_chosen(folder, pattern, found, kind, {*matched}):
+        found.notices += others
+        found.provenance = chosen(found.provenance, "checkpoints", pattern)
     return found
 
 

@@ -17,6 +17,7 @@ from trajfmt.schema import models
 from trajfmt.schema.provenance import KnownFrom, Preprocessing, Provenance, Scalar, TimestepUnit
 from trajfmt.sources.base import unused
 from trajfmt.sources.base.collection import Collection, FileLayout, FilePart, Found, OpenOptions
+from trajfmt.sources.base.targets import named_by
 from trajfmt.sources.base.trajectories import ForeignTrajectory
 from trajfmt.sources.convexified.mct_betas import PairTrajectory
 from trajfmt.sources.mtt_family.replay import ReplayPart, numbered, remarks_on_numbers
@@ -147,13 +148,14 @@ def open_pairs(path: Path, options: OpenOptions) -> Collection:
         used = [file for pair in pairs.values() for file in pair]
         notices = remarks_on_numbers(list(pairs), CODEBASE) + unused.remarks(path, used)
     parts = [PairPart(*pair, kind=kind, trust_pickle=options.trust_pickle) for pair in pairs.values()]
+    counted, remarks = named_by(folder, [file for pair in pairs.values() for file in pair], facts)
     return Found(
         folder=folder,
         layout_name=f"MCT authors' {kind.title}",
         recognised=options.why,
         parts=parts,
-        notices=notices + _remarks(parts[0]),
-        facts=(known := facts(folder)),
+        notices=notices + remarks + _remarks(parts[0]),
+        facts=(known := facts(counted)),
         provenance=provenance(options, known, kind.ablation),
         convex=True,
     )

@@ -11,6 +11,7 @@ from typing import Final
 
 from trajfmt.sources.base import unused
 from trajfmt.sources.base.collection import Collection, FileLayout, Found, OpenOptions
+from trajfmt.sources.base.targets import named_by
 from trajfmt.sources.convexified.mct_authors import (
     CODEBASE,
     facts,
@@ -42,13 +43,14 @@ def open_dense(path: Path, options: OpenOptions) -> Collection:
         version = one_kind(kinds_in(path, _NAME), "convexified{}_replay_buffer_<n>.pt", path)
         folder, files = path, numbered(path, f"convexified{version}_replay_buffer_")
         notices = remarks_on_numbers(list(files), CODEBASE) + unused.remarks(path, list(files.values()))
+    named, remarks = named_by(folder, files.values(), facts)
     return Found(
         folder=folder,
         layout_name="MCT authors' dense convexified buffer",
         recognised=options.why,
         parts=[ReplayPart(file, trust_pickle=options.trust_pickle) for file in files.values()],
-        notices=notices,
-        facts=(known := facts(folder)),
+        notices=notices + remarks,
+        facts=(known := facts(named)),
         provenance=provenance(options, known),
     )
 

@@ -18,6 +18,7 @@ from trajfmt.schema.models import PathFacts, facts_of_path
 from trajfmt.schema.provenance import KnownFrom, Provenance, TimestepUnit
 from trajfmt.sources.base import unused
 from trajfmt.sources.base.collection import Collection, FileLayout, FilePart, Found, OpenOptions
+from trajfmt.sources.base.targets import named_by
 from trajfmt.sources.base.trajectories import ForeignTrajectory
 from trajfmt.sources.base.unused import left_out, shortened
 from trajfmt.sources.mtt_family.paths import folder_named
@@ -158,14 +159,16 @@ def open_replay(path: Path, options: OpenOptions, writer: Writer, *also: Path) -
         notices += remarks_on_numbers(list(found), writer.codebase, writer.first)
         notices += not_files(path) + unused.remarks(path, files)
     notices += filter(None, map(_unwritten, files))
+    named, remarks = named_by(folder, files, writer.facts)
+    notices += remarks
     return Found(
         folder=folder,
         layout_name=f"{writer.codebase} buffer",
         recognised=options.why,
         parts=[ReplayPart(file, trust_pickle=options.trust_pickle) for file in files],
         notices=notices,
-        facts=writer.facts(folder),
-        provenance=provenance_of(writer, folder, options),
+        facts=writer.facts(named),
+        provenance=provenance_of(writer, named, options),
         repeats=writer.repeats,
     )
 

@@ -17,6 +17,7 @@ from trajfmt.schema.models import PathFacts
 from trajfmt.schema.provenance import KnownFrom, Provenance, TimestepUnit
 from trajfmt.sources.base import unused
 from trajfmt.sources.base.collection import FilePart, Found, OpenOptions, Part
+from trajfmt.sources.base.targets import named_by
 from trajfmt.sources.base.trajectories import ForeignTrajectory, Plain, Shapes
 from trajfmt.sources.mtt_family.paths import parts_of
 from trajfmt.sources.mtt_family.replay import ReplayPart, not_files, numbered, remarks_on_numbers
@@ -77,7 +78,9 @@ def open_towers(
     parts += [TowerPart(images[n], texts[n], trust_pickle=trust) for n in both]
     if not parts:
         raise SourceError("nothing_to_convert", "no img_replay_buffer_<n>.pt in this folder", path=path)
-    facts = read(parts_of(path))
+    used = [file for part in parts for file in (part.path, *part.also)]
+    named, remarks = named_by(path, used, lambda folder: _facts(read(parts_of(folder))))
+    facts = read(parts_of(named))
     recipe: dict[str, Any] | None = None
     if options.chosen or facts is not None:
         recipe = {"codebase": codebase}
@@ -87,17 +90,24 @@ def open_towers(
     origin: dict[str, KnownFrom] = {"timestep": "layout"}
     if recipe is not None:
         origin["recipe"] = "flag" if options.chosen else "path"
-    used = [file for part in parts for file in (part.path, *part.also)]
     broken = not_files(path, _IMAGE) + not_files(path, _TEXT)
     return Found(
         folder=path,
         layout_name=f"pair of towers ({codebase})",
         recognised=options.why,
         parts=parts,
-        notices=remarks_on_numbers(both, codebase) + broken + unused.remarks(path, used),
+        notices=remarks_on_numbers(both, codebase) + broken + unused.remarks(path, used) + remarks,
         facts=PathFacts(dataset=facts.dataset if facts else None),
         provenance=Provenance(recipe=recipe, timestep=TimestepUnit(kind="epoch"), known_from=origin),
     )
+
+
+def _facts(said: Towers | None) -> PathFacts:
+    """Return the facts in a path, with those of the recipe in the place of the model."""
+    if said is None:
+        return PathFacts()
+    encoders = {"image_encoder": said.image_encoder, "text_encoder": said.text_encoder}
+    return PathFacts(dataset=said.dataset, model=encoders | said.more)
 
 
 class _Unpaired(FilePart):

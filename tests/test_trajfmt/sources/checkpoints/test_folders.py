@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,38 @@ def test_config_tells_the_recipe(tmp_path: Path, trained: Any) -> None:
     provenance = open_source(CASES["hf"].write(tmp_path / "hf", *trained)).provenance
     assert provenance.recipe == {"_name_or_path": "tiny/net", "model_type": "net", "torch_dtype": "float32"}
     assert provenance.known_from == {"recipe": "file", "timestep": "layout"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "config", "said"),
+    [
+        (
+            "b/checkpoint-3",
+            {"model_type": "other"},
+            "`model_type` {}: net (a/checkpoint-1), other (b/checkpoint-3)",
+        ),
+        (
+            "a/checkpoint-2",
+            {"model_type": "other"},
+            "`model_type` {}: net (a/checkpoint-1), other (a/checkpoint-2)",
+        ),
+        ("a/checkpoint-1", {}, "`model_type` {}: unknown (a/checkpoint-1), net (a/checkpoint-2)"),
+    ],
+    ids=["run", "step", "missing"],
+)
+def test_a_config_that_differs_is_not_recorded_for_all(
+    tmp_path: Path, trained: Any, changed: str, config: dict[str, str], said: str
+) -> None:
+    """One recipe holds for all runs and steps, so facts that differ between them are left out and named."""
+    for steps, run in (((1, 2), "a"), ((3, 4), "b")):
+        foreign.huggingface(tmp_path / run, {step: trained[0][step - 1] for step in steps})
+    for path in tmp_path.glob("*/checkpoint-*"):
+        mine = config if path == tmp_path / changed else {"model_type": "net"}
+        (path / "config.json").write_text(json.dumps({"torch_dtype": "float32", **mine}))
+    collection = open_source(tmp_path)
+    assert collection.provenance.recipe == {"torch_dtype": "float32"}
+    wanted = said.format("in config.json is not the same in all checkpoints, so it is not recorded")
+    assert wanted in collection.notices
 
 
 def test_the_final_weights_of_a_trainer_are_no_checkpoint(tmp_path: Path, trained: Any) -> None:
