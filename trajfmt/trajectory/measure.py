@@ -34,13 +34,16 @@ _SMALL: Final = 2.0**-900
 _SCALE: Final = 600
 """Exponent of the power of two by which steps are multiplied to square them again if their sum is small."""
 
+_TINY: Final = float(np.finfo(np.float64).tiny)
+"""Norms below this count as 0: float64 holds them with few digits, too few to divide a path by them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
     """The measurements of a trajectory."""
 
     step_norms: Float
-    """`(T, L)`: ||theta(t+1) - theta(t)|| of each layer."""
+    """`(T, L)`: ||theta(t+1) - theta(t)|| of each layer; 0 if it is below the smallest normal number."""
 
     gram: Float | None
     """`(T+1, T+1)`: inner products of theta(t) - theta(0), over all parameters; None unless requested."""
@@ -202,7 +205,8 @@ class Measure:
             gram = (gram + gram.T) / 2
         norms = np.sqrt(self._squares.T)
         small = self._squares.T < _SMALL  # and was at every block before
-        norms[small] = np.ldexp(np.sqrt(self._scaled.T[small]), -_SCALE)
+        found = np.ldexp(np.sqrt(self._scaled.T[small]), -_SCALE)
+        norms[small] = np.where(found < _TINY, 0.0, found)
         moves = bool(norms.any()) or self._identity.moves
         return Measured(norms, gram, self._identity.digest(), moves)
 

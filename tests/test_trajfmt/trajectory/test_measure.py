@@ -128,3 +128,13 @@ def test_float64_steps_whose_squares_underflow_have_their_norms(
     assert np.array_equal(found.step_norms[4], wanted[4])
     assert found.step_norms[2].tolist() == [0.0, 0.0]
     assert found.moves
+
+
+def test_float64_steps_below_the_normal_numbers_have_no_length() -> None:
+    """Such steps have lost their digits, so a layer that only makes them counts as still; it moves anyway."""
+    layout = ParamLayout.of([("w", (1,))], dtype="F64")
+    found = _measure(np.array([[0.0], [3e-308], [3.1e-308], [3.1e-308]]), layout)
+    assert found.step_norms.ravel().tolist() == [3e-308, 0.0, 0.0]
+    assert found.moves
+    lost = _measure(np.array([[0.0], [1e-308]]), layout)
+    assert (lost.step_norms.tolist(), lost.moves) == ([[0.0]], True)
