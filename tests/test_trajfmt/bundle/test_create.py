@@ -256,6 +256,29 @@ def test_append_after_another_append_loses_nothing(
     assert len(trajfmt.open(path, verify=True)) == 3
 
 
+def test_finished_work_of_an_append_that_came_too_late_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bundle changed between its manifest and the lock; what an interrupted run had finished stays."""
+    path = write_walks(tmp_path / "o.mct", 1, "convex")
+    writer = trajfmt.append(path, job=b"job")
+    writer.add(ArrayTrajectory(walk_of(8), LAYOUT))
+    writer.release()
+    real, seen = trajfmt.bundle.create.read_manifest, []
+
+    def changed(place: Path) -> bytes:
+        seen.append(place)
+        return real(place) if len(seen) == 1 else b"another"
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trajfmt.bundle.create, "read_manifest", changed)
+        with pytest.raises(UsageError, match="another process has just appended to it; run again"):
+            trajfmt.append(path, job=b"job")
+    taken = trajfmt.append(path, job=b"job")
+    assert len(taken.recover()) == 1
+    taken.release()
+
+
 def test_appends_through_a_link_meet_at_one_lock(tmp_path: Path) -> None:
     """A bundle has one hidden folder, whatever name it is reached by."""
     path = write_walks(tmp_path / "o.mct", 1, "convex")

@@ -124,3 +124,21 @@ def test_a_recipe_of_the_source_alone_is_left_out_with_a_remark() -> None:
 def test_control_characters_in_facts_are_shown_as_text() -> None:
     """Facts of a bundle from a stranger reach a terminal."""
     assert phrase("a\x1bb") != "a\x1bb"
+
+
+def test_a_fact_that_an_option_states_keeps_what_the_bundle_says_beside_it() -> None:
+    """What the shapes told, and what the name of the network adds, are one fact."""
+    found = settled(_of("shapes", model=SHAPES), _of("flag", model=NAMED), ("model",), "b.mct")
+    assert found.provenance.model == NAMED
+    fitted = settled(
+        _of(preprocessing=FITTED), _of("flag", preprocessing=ZCA), ("preprocessing",), "b.mct"
+    ).provenance
+    assert fitted.preprocessing == FITTED
+
+
+def test_recipes_that_agree_in_a_key_are_one_recipe() -> None:
+    """What both say is no remark; what only one says is."""
+    both = _of(recipe={"codebase": "FTD", "rho": 0.1})
+    assert settled(both, both, (), "b.mct").remarks == []
+    found = settled(both, _of(recipe={"codebase": "FTD"}), (), "b.mct")
+    assert "recipe rho 0.1" in found.remarks[0] and "FTD" not in found.remarks[0]

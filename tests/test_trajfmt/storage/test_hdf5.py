@@ -276,6 +276,21 @@ def test_errors_of_the_operating_system_are_not_damage(
             validate(full)
 
 
+def test_error_while_the_bytes_are_searched_stays_what_it_is(
+    full: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fails before libhdf5 sees the file: that is no damage of the file."""
+    failed = ReadError.of(OSError(errno.EIO, os.strerror(errno.EIO)), full)
+
+    def fail(_path: Path) -> None:
+        raise failed
+
+    monkeypatch.setattr("trajfmt.storage.hdf5.endless", fail)
+    with pytest.raises(ReadError) as caught:
+        validate(full)
+    assert caught.value is failed
+
+
 def test_lock_of_another_program_is_no_damage(full: Path) -> None:
     """A program that reads the file may hold a lock of its own."""
     files = [path.open("rb") for path in full.rglob("*.h5")]
