@@ -141,4 +141,5 @@ def test_recipes_that_agree_in_a_key_are_one_recipe() -> None:
     both = _of(recipe={"codebase": "FTD", "rho": 0.1})
     assert settled(both, both, (), "b.mct").remarks == []
     found = settled(both, _of(recipe={"codebase": "FTD"}), (), "b.mct")
-    assert "recipe rho 0.1" in found.remarks[0] and "FTD" not in found.remarks[0]
+    assert "recipe rho 0.1" in found.remarks[0]
+    assert "FTD" not in found.remarks[0]
