@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import trajfmt
-from trajfmt import UsageError
-from trajfmt.bundle.agreement import require_timestep
+from trajfmt import Provenance, TimestepUnit, UsageError
+from trajfmt.bundle.agreement import require_same_facts, require_timestep
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,16 @@ def test_timesteps_are_a_multiple_of_calls_apart(
     with pytest.raises(UsageError, match=r"a\.mct: its timesteps are 5 step") as caught:
         require_timestep("a.mct", known, every)
     assert f"`every`, {every};" in str(caught.value)
+
+
+def test_facts_that_are_given_must_be_those_of_the_bundle() -> None:
+    """Fewer are no contradiction; others are, and so is a unit of timesteps that the bundle does not have."""
+    step = TimestepUnit(kind="step", every=5)
+    known = Provenance(dataset="CIFAR10", timestep=step)
+    require_same_facts("b.mct", known, Provenance(dataset="CIFAR10"))
+    require_same_facts("b.mct", known, known)
+    for given in (Provenance(dataset="MNIST"), Provenance(recipe={"lr": 0.1})):
+        with pytest.raises(UsageError, match=r"^b\.mct: its (dataset|recipe) is .*, `provenance` says"):
+            require_same_facts("b.mct", known, given)
+    with pytest.raises(UsageError, match="its timestep is unknown, `provenance` says kind step, every 5"):
+        require_same_facts("b.mct", Provenance(dataset="CIFAR10"), Provenance(timestep=step))
