@@ -27,7 +27,7 @@ def main() -> None:
     if "torch" in sys.argv[1:]:
         import torch
 
-        from benchmarks.trust import distilling
+        from benchmarks.trust import distilling, looking  # noqa: F401
 
         torch.set_num_threads(1)
         distilling.states()
@@ -76,18 +76,9 @@ def run(order: dict[str, Any], traj: Any) -> int:
 
 def saved(folder: Path) -> int:
     """Save the state of a distillation, with the errors that `mct distill` shows; return its exit code."""
-    from benchmarks.trust import distilling
-    from cli import failures
+    from benchmarks.trust import distilling, looking
 
-    try:
-        distilling.save(folder)
-    except Exception as exc:
-        known = failures.message_and_code(exc)
-        if known is None:
-            raise
-        failures.say(known[0])
-        return known[1]
-    return 0
+    return looking.told(lambda: distilling.save(folder))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ Modules:
     headers: mutations of safetensors files.
     metadata: mutations of the metadata of HDF5 files.
     frames: mutations of compressed chunks.
+    marks: the places of marks in the bytes of a file.
     arrays: mutations of weights and tables.
     folders: files that are swapped, cut, linked, missing or something else.
     archives: mutations of the zip archives that `torch.save` writes.

@@ -9,6 +9,8 @@ from random import Random
 from typing import Final
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
+from benchmarks.trust.mutated.marks import places_of
+
 __all__ = ["Member", "members", "recorded", "remade", "with_member"]
 
 Member = tuple[str, int, int, int]
@@ -134,7 +136,9 @@ def remade(data: bytes, changed: dict[str, bytes], chance: Random | None = None)
 
 def recorded(chance: Random, data: bytes) -> bytes:
     """Return an archive with other numbers in its records."""
-    places = [(at, field) for mark, fields in _FIELDS.items() for at in _all(data, mark) for field in fields]
+    places = [
+        (at, field) for mark, fields in _FIELDS.items() for at in places_of(mark, data) for field in fields
+    ]
     out = bytearray(data)
     for _ in range(chance.choice((1, 1, 2, 3))):
         if places:
@@ -146,11 +150,3 @@ def recorded(chance: Random, data: bytes) -> bytes:
             )
             out[part] = (new % 2 ** (8 * wide)).to_bytes(wide, "little")
     return bytes(out[: len(data)])
-
-
-def _all(data: bytes, mark: bytes) -> list[int]:
-    found, at = [], data.find(mark)
-    while at >= 0:
-        found.append(at)
-        at = data.find(mark, at + 1)
-    return found

@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from random import Random
 
+from benchmarks.trust.mutated.marks import places_of
+
 __all__ = ["lookup3", "mutated"]
 
 _MARKS = (
@@ -34,7 +36,7 @@ def mutated(chance: Random, data: bytes, held: range) -> bytes:
     out = bytearray(data)
     if len(data) < 64:
         return data + b"\0"
-    marks = [at for mark in _MARKS for at in _all(data, mark)]
+    marks = [at for mark in _MARKS for at in places_of(mark, data)]
     for _ in range(chance.choice((1, 1, 1, 2, 4))):
         near = chance.choice(marks) if marks else 0
         at = (
@@ -71,20 +73,12 @@ def mutated(chance: Random, data: bytes, held: range) -> bytes:
     return bytes(_summed(out)) if chance.random() < 0.8 else bytes(out)
 
 
-def _all(data: bytes, mark: bytes) -> list[int]:
-    found, at = [], data.find(mark)
-    while at >= 0:
-        found.append(at)
-        at = data.find(mark, at + 1)
-    return found
-
-
 def _summed(out: bytearray) -> bytearray:
     """Set the checksums of the superblock and of all object headers of version 2 that can be followed."""
     data = bytes(out)
     if data[8:9] in (b"\2", b"\3"):
         out[44:48] = struct.pack("<I", lookup3(data[:44]))
-    for at in _all(data, b"OHDR"):
+    for at in places_of(b"OHDR", data):
         flags = data[at + 5] if at + 5 < len(data) else 0
         start = at + 6 + (16 if flags & 0x20 else 0) + (4 if flags & 0x10 else 0)
         wide = 1 << (flags & 3)
