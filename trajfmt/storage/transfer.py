@@ -94,8 +94,10 @@ def stream(
             elif part and system.async_impl:
                 yield from _cat(system, path, start, limit)
                 return
+            elif part:
+                opened = _open_part(system, path)
             else:
-                opened = _open_part(system, path) if part else system.open(path, "rb")
+                opened = _open_whole(system, path, start)
             with opened as file:
                 if start and not web:
                     _seek(file, start, watch, part=part)
@@ -152,6 +154,11 @@ def _open_part(system: Any, path: str) -> Any:
         return system.open(path, "rb", cache_type="none")
     except TypeError:  # it does not know this option
         return system.open(path, "rb")
+
+
+def _open_whole(system: Any, path: str, start: int) -> Any:
+    """Return an open file that is read to its end. From the hub, a whole file takes one request."""
+    return system.open(path, "rb", **({"block_size": 0} if system.protocol == "hf" and not start else {}))
 
 
 def _seek(file: Any, start: int, watch: _Watch, *, part: bool) -> None:
