@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -78,6 +79,14 @@ class Hub(ThreadingHTTPServer):
 
         self.refuse_after: int | None = None
         """Uploads of large files after which every other one is refused."""
+
+        self.stalled = False
+        """Whether uploads of large files get no answer until the server ends."""
+
+        self.stalling, self.ended = threading.Event(), threading.Event()
+
+        self.card_errors: list[str] = []
+        """What is wrong with every card."""
 
         self.page = 1000
         """Entries of a listing that come at once."""
@@ -162,18 +171,22 @@ class _Handler(BaseHTTPRequestHandler):
         server = self.server
         if parts[0] == "cdn":
             server.leaked += "Authorization" in self.headers
-            self._bytes(server.objects[parts[1]], parts[1])
+            self._bytes(server.objects[parts[1]], parts[1], ETag=f'"{parts[1]}"')
         if parts[0] == "lfs":
             uploaded = sum(entry.startswith("PUT /lfs/") for entry in server.asked)
             if server.refuse_after is not None and uploaded > server.refuse_after:
                 raise _Answer(400, {"error": "no more today"})
+            if server.stalled:
+                server.stalling.set()
+                server.ended.wait(60)
             assert hashlib.sha256(self.data).hexdigest() == parts[1]
             server.objects[parts[1]] = self.data
             raise _Answer(200)
         if self._token() not in ("", TOKEN, READ_TOKEN):
             raise _Answer(401, X_Error_Message="Invalid credentials in Authorization header")
         if parts == ["api", "validate-yaml"]:
-            raise _Answer(200, {"errors": [], "warnings": []})
+            errors = [{"message": message} for message in server.card_errors]
+            raise _Answer(400 if errors else 200, {"errors": errors, "warnings": []})
         if parts == ["api", "repos", "create"]:
             self._create(json.loads(self.data))
         if parts[0] == "api":
@@ -184,7 +197,7 @@ class _Handler(BaseHTTPRequestHandler):
         repository = self._repository(f"{kind}/{name}")
         if parts[2:] == ["info", "lfs", "objects", "batch"]:
             self._batch()
-        assert parts[2] == "resolve", self.path
+        assert parts[2] in ("resolve", "raw"), self.path
         self._resolve(repository, unquote(parts[3]), unquote("/".join(parts[4:])))
 
     def _repository(self, key: str) -> Repository:
@@ -210,7 +223,8 @@ class _Handler(BaseHTTPRequestHandler):
         key = f"{wanted.get('type', 'model')}s/{wanted['organization']}/{wanted['name']}"
         known = key in self.server.repositories
         if not known:
-            made = Repository(private=wanted.get("visibility") == "private")
+            private = wanted.get("visibility") == "private" or wanted.get("private", False)
+            made = Repository(private=private)
             made.commit({".gitattributes": b"*.safetensors filter=lfs\n"}, message="initial commit")
             self.server.repositories[key] = made
         raise _Answer(409 if known else 200, {"url": f"{self.server.url}/{key.removeprefix('models/')}"})
@@ -221,6 +235,10 @@ class _Handler(BaseHTTPRequestHandler):
         if what == "revision":
             files = [{"rfilename": path} for path in repository.commits[sha]]
             facts = {"private": repository.private, "gated": repository.gated, "siblings": files}
+            if stated := re.search(
+                rb'^license: "?([^"\n]+)', repository.commits[sha].get("README.md", b""), re.M
+            ):
+                facts["cardData"] = {"license": stated[1].decode()}
             raise _Answer(200, {"id": name, "sha": sha, **facts})
         if what == "tree":
             self._tree(repository.commits[sha], "/".join(rest[2:]))
@@ -355,6 +373,7 @@ def hub_server() -> Iterator[Hub]:
         try:
             yield server
         finally:
+            server.ended.set()
             server.shutdown()
             thread.join(10)
 
@@ -387,9 +406,11 @@ def client_of(server: Hub, home: Path, token: str | None = None) -> Iterator[dic
         template = "/{repo_id}/resolve/{revision}/{filename}"
         patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + template)
         patch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        patch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True)
         patch.setattr(constants, "HF_TOKEN_PATH", str(home / "token"))
         patch.setattr(constants, "HF_STORED_TOKENS_PATH", str(home / "stored_tokens"), raising=False)
         patch.setattr(constants, "HF_HUB_CACHE", str(home / "hub"))
+        huggingface_hub.HfFileSystem.clear_instance_cache()
         try:
             yield environment
         finally:

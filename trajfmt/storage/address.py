@@ -94,6 +94,6 @@ def local(place: str | os.PathLike[str]) -> Path:
     if isinstance(place, str) and _ADDRESS.match(place):
         raise UsageError(
             f"{display(Address(place))}: must be a path of this machine; bundles can be read from an"
-            " address, but nothing can be written to one"
+            " address, but only `traj push` writes to one"
         )
     return Path(place)

@@ -47,9 +47,7 @@ def refusal(exc: BaseException, place: Address) -> TrajfmtError | None:
         if "HfHubHTTPError" in names and status_of(cause) == 401:
             return RemoteError(f"{where}: the hub does not accept the token; {_LOGIN}")
         if "HfHubHTTPError" in names and status_of(cause) == 403:
-            return RemoteError(
-                f"{where}: the token does not permit this; {_LOGIN} with a token that has the permission"
-            )
+            return RemoteError(f"{where}: the token does not permit this; use one that does: {_LOGIN}")
     return None
 
 

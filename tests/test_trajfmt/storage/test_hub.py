@@ -155,6 +155,20 @@ def test_each_refusal_is_one_line(
     assert "hf_" not in str(caught.value)
 
 
+def test_a_hub_that_cannot_be_asked(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No connection is one line at once; nor does the client ask where the network is forbidden."""
+    constants = importlib.import_module("huggingface_hub.constants")
+    with monkeypatch.context() as patch:
+        patch.setattr(constants, "HF_HUB_OFFLINE", True)
+        importlib.import_module("huggingface_hub").close_session()
+        with pytest.raises(RemoteError, match="HF_HUB_OFFLINE forbids the network"):
+            trajfmt.open("hf://me/experts")
+    importlib.import_module("huggingface_hub").close_session()
+    hub.server_close()
+    with pytest.raises(RemoteError, match="hf://me/experts: no connection: "):
+        trajfmt.open("hf://me/experts")
+
+
 def test_without_its_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """One line says how to install the client."""
     load = importlib.import_module
