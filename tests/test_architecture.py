@@ -25,6 +25,7 @@ ALLOWED = {
         "trajectory": "errors schema",
         "encodings": "errors codecs schema storage trajectory",
         "bundle": "errors version codecs schema storage trajectory encodings",
+        "share": "errors version schema storage bundle",
         "sources": "errors schema storage trajectory encodings bundle",
         "serve": "errors schema storage bundle",
         "torch": "errors schema storage trajectory bundle serve",
