@@ -37,6 +37,14 @@ def test_links_and_named_files_exist() -> None:
     assert missing == []
 
 
+def test_every_decision_is_listed() -> None:
+    """The page of decisions has each of them, by its title, in order."""
+    folder = ROOT / "docs" / "decisions"
+    titles = [(page.read_text().splitlines()[0], page.name) for page in sorted(folder.glob("0*.md"))]
+    listed = re.findall(r"^\* \[(.+)\]\((.+)\)$", (folder / "README.md").read_text(), re.MULTILINE)
+    assert [(f"# {title}", name) for title, name in listed] == titles
+
+
 def test_readme_commands_exist_in_the_makefile() -> None:
     """The two commands of the README are targets of the Makefile."""
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
