@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint check dist wheels clean
+.PHONY: demo test lint check docs dist wheels clean
 
 demo: .venv/ready
 	$(BIN)/mct demo --out demo-out --force
@@ -25,6 +25,10 @@ lint: .venv/ready
 
 check: lint test
 
+# The documentation as a web site, in site/. Every warning is an error.
+docs: .venv/ready
+	$(BIN)/python -m sphinx -q -W --keep-going -b html -c docs/site . site
+
 # The wheel and the source distribution.
 dist: .venv/ready
 	rm -rf dist
@@ -40,4 +44,4 @@ wheels: dist
 	touch $@
 
 clean:
-	rm -rf .venv demo-out build dist *.egg-info
+	rm -rf .venv demo-out site build dist *.egg-info
