@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint check docs dist wheels clean
+.PHONY: demo test lint check reference docs dist wheels clean
 
 demo: .venv/ready
 	$(BIN)/mct demo --out demo-out --force
@@ -24,6 +24,13 @@ lint: .venv/ready
 	$(BIN)/mypy
 
 check: lint test
+
+# The pages that are generated from the commands' help, and from the imports between folders.
+reference: .venv/ready
+	$(BIN)/python docs/commands.py > docs/commands.md
+	$(BIN)/python docs/commands.py traj > docs/man/traj.1
+	$(BIN)/python docs/commands.py mct > docs/man/mct.1
+	$(BIN)/python docs/architecture.py --write
 
 # The documentation as a web site, in site/. Every warning is an error.
 docs: .venv/ready
