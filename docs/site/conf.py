@@ -54,6 +54,7 @@ napoleon_use_rtype = False
 
 CONTENTS = {
     "Guides": """
+        Installing <docs/installing>
         Storing <docs/storing>
         Distilling <docs/distilling>
         Python <docs/python>
