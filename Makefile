@@ -34,7 +34,7 @@ reference: .venv/ready
 
 # The documentation as a web site, in site/. Every warning is an error.
 docs: .venv/ready
-	$(BIN)/python -m sphinx -q -W --keep-going -b html -c docs/site . site
+	$(BIN)/python -m sphinx -q -E -W --keep-going -b html -c docs/site . site
 
 # The wheel and the source distribution.
 dist: .venv/ready

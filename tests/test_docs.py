@@ -36,7 +36,7 @@ def test_manual_pages_are_valid(name: str) -> None:
 
 def pages() -> list[Path]:
     """Return all documents."""
-    folders = ("docs", "docs/decisions", "spec", "spec/v1", "spec/v1/vectors", "benchmarks")
+    folders = ("docs", "docs/decisions", "docs/tutorials", "spec", "spec/v1", "spec/v1/vectors", "benchmarks")
     return [*ROOT.glob("*.md"), *(page for folder in folders for page in (ROOT / folder).glob("*.md"))]
 
 

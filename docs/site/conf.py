@@ -53,6 +53,11 @@ python_maximum_signature_line_length = 88
 napoleon_use_rtype = False
 
 CONTENTS = {
+    "Tutorials": """
+        A first bundle <docs/tutorials/first-bundle>
+        A first distillation <docs/tutorials/first-distillation>
+        Your own training <docs/tutorials/your-own-training>
+        """,
     "Guides": """
         Installing <docs/installing>
         Storing <docs/storing>
