@@ -69,6 +69,7 @@ CONTENTS = {
         Addresses <docs/remote>
         Several processes <docs/scale>
         GPUs <docs/gpu>
+        Expected times <docs/times>
         """,
     "Reference": """
         All pages <docs/README>
