@@ -37,7 +37,9 @@ _output = click.option("-o", "--output", type=values.PATH, help="File to write. 
 @click.argument("bundle", type=values.PATH)
 @click.argument("target")
 @click.option("--private", is_flag=True, help="Create a private repository.")
-@click.option("--revision", metavar="BRANCH", help="Branch, created if it does not exist.  [default: main]")
+@click.option(
+    "--revision", metavar="BRANCH", help="Branch, created from main if there is none.  [default: main]"
+)
 @click.option(
     "--repo-type",
     "kind",

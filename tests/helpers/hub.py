@@ -250,7 +250,8 @@ class _Handler(BaseHTTPRequestHandler):
         if what == "branch":
             if rest[1] in repository.branches:
                 raise _Answer(409)
-            repository.branches[rest[1]] = repository.branches["main"]
+            start = json.loads(self.data or b"{}").get("startingPoint", "main")
+            repository.branches[rest[1]] = repository.branches.get(start, start)
             raise _Answer(200, {})
         if what == "preupload":
             files_there = repository.commits[sha]
@@ -406,13 +407,14 @@ def client_of(server: Hub, home: Path, token: str | None = None) -> Iterator[dic
         template = "/{repo_id}/resolve/{revision}/{filename}"
         patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + template)
         patch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        patch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True)
         patch.setattr(constants, "HF_TOKEN_PATH", str(home / "token"))
         patch.setattr(constants, "HF_STORED_TOKENS_PATH", str(home / "stored_tokens"), raising=False)
         patch.setattr(constants, "HF_HUB_CACHE", str(home / "hub"))
         huggingface_hub.HfFileSystem.clear_instance_cache()
+        huggingface_hub.utils.disable_progress_bars()
         try:
             yield environment
         finally:
+            huggingface_hub.utils.enable_progress_bars()
             if close := getattr(huggingface_hub, "close_session", None):
                 close()

@@ -65,12 +65,13 @@ def size(count: float) -> str:
         >>> size(653_000_000)
         '653.0 MB'
     """
-    unit = "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if abs(count) < 1000 or unit == "TB":
-            break
+    if abs(count) < 1000:
+        return f"{count:.0f} B"
+    for unit in ("kB", "MB", "GB"):
         count /= 1000
-    return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        if abs(count) < 1000:
+            return f"{count:.1f} {unit}"
+    return f"{count / 1000:.1f} TB"
 
 
 def _preprocessing(summary: Summary) -> str:

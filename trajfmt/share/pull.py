@@ -58,7 +58,8 @@ def pull(
     Raises:
         ExistsError: something exists at `destination`, or an interrupted run of another command has finished
             work for it.
-        UsageError: `address` is a path, or another process is writing to `destination`.
+        UsageError: `address` is a path, the folder of `destination` does not exist, or another process is
+            writing to it.
         MissingError: there is nothing at the address.
         FormatError: there is no bundle at the address, or it is damaged. Nothing is left at `destination`.
         RemoteError: the address cannot be reached.
@@ -71,6 +72,8 @@ def pull(
     if occupied(target):
         Staging.sweep(target)
         raise ExistsError(f"{display(target)} already exists; choose another name or remove it")
+    if not target.absolute().parent.is_dir():
+        raise UsageError(f"{display(target.absolute().parent)}: no such folder; create it first")
     place = pinned(place)
     assert isinstance(place, Address)
     data = read_manifest(place)

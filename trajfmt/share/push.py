@@ -113,29 +113,31 @@ def push(
         there = look(repository, private=private)
         removed = replaced(where, there, bundle.manifest, force=force)
         hashes = {inside(where, entry.path): entry.sha256 for entry in bundle.manifest.files}
-        if None not in (license, there.license) and license != there.license:
+        stated = None if there.head is None else there.head.license
+        if None not in (license, stated) and license != stated:
             raise UsageError(
-                f"{display(where)}: the card of the repository states the license {there.license}, and not"
-                f" {license}; change the card on {repository.page}"
+                f"{display(where)}: the card of the repository states the license {stated}, not {license};"
+                f" change the card on {repository.page}"
             )
-        files = _files(bundle, data, repository, where, there, license or there.license)
+        files = _files(bundle, data, repository, where, there, license or stated)
         files = missing(where, there, files, hashes, force=force)
-        if not files and not removed and there.commit is not None:
-            return _done(where, there.commit, repository, bundle, changed=False)
+        if there.head is not None and there.head.exists and not files and not removed:
+            return _done(where, there.head.commit, repository, bundle, changed=False)
         if verify:
             on_phase("validating")
             _require_valid(place)
         on_phase("uploading")
-        parent = there.commit
-        if parent is None:
-            repository.create(private=private, branch=where.revision is not None)
-            head = repository.head()
-            parent = None if head is None else head.commit
-        verb = "Add" if there.manifest is None else "Update"
-        message = message or f"{verb} {place.absolute().name}"
-        return _done(
-            where, repository.commit(files, removed, message, parent), repository, bundle, changed=True
-        )
+        if there.head is None:
+            repository.create(private=private)
+        head = there.head or repository.head()
+        if not head.exists:
+            repository.create_branch(head.commit)
+        commit = head.commit
+        if files or removed:
+            verb = "Add" if there.manifest is None else "Update"
+            message = message or f"{verb} {place.absolute().name}"
+            commit = repository.commit(files, removed, message, head.commit)
+        return _done(where, commit, repository, bundle, changed=True)
 
 
 def _files(

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from trajfmt.errors import MissingError, RemoteError, TrajfmtError, UsageError, display
+from trajfmt.errors import RemoteError, UsageError, display
 from trajfmt.storage.address import Address
 from trajfmt.storage.causes import first_line
 from trajfmt.storage.hub import client
@@ -25,13 +25,16 @@ _CHANGED: Final = (409, 412)
 
 
 class Head(NamedTuple):
-    """What a branch means."""
+    """What a branch means, or will mean when it is created."""
 
     commit: str
-    """Its last commit."""
+    """Its last commit, or that of `main`, from which it will be created."""
 
     license: str | None
     """The license that the card states there; None if it states none, or several."""
+
+    exists: bool
+    """Whether the branch exists."""
 
 
 class Repository:
@@ -72,18 +75,19 @@ class Repository:
         with self._asking():
             return bool(self._api.repo_info(**self._named).private)
 
-    def head(self) -> Head | None:
-        """Return what the branch means now; None without the branch."""
+    def head(self) -> Head:
+        """Return what the branch means now, or `main` if there is no such branch yet."""
         with self._asking():
-            try:
-                info = self._api.repo_info(**self._named, revision=self.branch)
-            except Exception as exc:
-                refused = refusal(exc, self._where)
-                if isinstance(refused, MissingError) and self._api.repo_exists(**self._named):
-                    return None
-                raise
+            for branch in (self.branch, _MAIN):
+                try:
+                    info = self._api.repo_info(**self._named, revision=branch)
+                except Exception as exc:
+                    if branch == _MAIN or "RevisionNotFoundError" not in type(exc).__name__:
+                        raise
+                else:
+                    break
         license = getattr(info.card_data, "license", None)
-        return Head(str(info.sha), license if isinstance(license, str) else None)
+        return Head(str(info.sha), license if isinstance(license, str) else None, branch == self.branch)
 
     def files(self, commit: str) -> dict[str, str]:
         """Return all files at a commit, each with its hash: SHA-256 of a large file, git's of another."""
@@ -92,20 +96,18 @@ class Repository:
         files = [entry for entry in entries if hasattr(entry, "blob_id")]
         return {entry.path: entry.lfs.sha256 if entry.lfs else entry.blob_id for entry in files}
 
-    def create(self, *, private: bool, branch: bool) -> None:
-        """Create the repository, and its branch, if they do not exist.
-
-        Args:
-            private: whether a new repository is private.
-            branch: whether the branch is to be created.
-        """
+    def create(self, *, private: bool) -> None:
+        """Create the repository, with the branch `main`, unless it exists."""
         with self._asking():
             self._api.create_repo(**self._named, private=private or None, exist_ok=True)
-            if branch and self.branch != _MAIN:
-                self._api.create_branch(**self._named, branch=self.branch, exist_ok=True)
+
+    def create_branch(self, start: str) -> None:
+        """Create the branch at a commit, unless it exists."""
+        with self._asking():
+            self._api.create_branch(**self._named, branch=self.branch, revision=start, exist_ok=True)
 
     def commit(
-        self, files: Mapping[str, Path | bytes], removed: Sequence[str], message: str, parent: str | None
+        self, files: Mapping[str, Path | bytes], removed: Sequence[str], message: str, parent: str
     ) -> str:
         """Upload files in one commit, and return it. Large files that the hub has already are not sent again.
 
@@ -113,7 +115,7 @@ class Repository:
             files: by path in the repository, the path on this machine or the contents.
             removed: paths in the repository of files that are removed.
             message: the message of the commit.
-            parent: the commit that must still be the last one; None if there was none.
+            parent: the commit that must still be the last one.
 
         Raises:
             RemoteError: the branch has moved, or the upload failed.
@@ -139,8 +141,6 @@ class Repository:
         """Turn the errors of the client into errors of this package."""
         try:
             yield
-        except TrajfmtError:
-            raise
         except Exception as exc:  # the client raises errors of several libraries
             if (refused := refusal(exc, self._where)) is not None:
                 raise refused from exc

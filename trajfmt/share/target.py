@@ -12,7 +12,7 @@ from trajfmt.bundle.standing import read_manifest
 from trajfmt.errors import ExistsError, FormatError, UsageError, display
 from trajfmt.schema.manifest import FILE_NAME, Manifest
 from trajfmt.schema.parse import parse
-from trajfmt.share.repository import Repository
+from trajfmt.share.repository import Head, Repository
 from trajfmt.storage.address import Address
 from trajfmt.storage.hubpath import HubPath, hub_path
 
@@ -25,17 +25,19 @@ _KINDS: Final = ("models", "datasets", "spaces")
 class Standing:
     """What lies in a repository before a push."""
 
-    commit: str | None = None
-    """The last commit of the branch; None if there is no branch yet."""
+    head: Head | None = None
+    """What the branch means; None if there is no repository yet."""
 
     files: Mapping[str, str] = field(default_factory=dict)
-    """Every file of the branch, with its hash: SHA-256 of a large file, git's of another."""
+    """Every file there, with its hash: SHA-256 of a large file, git's of another."""
 
     manifest: bytes | None = None
     """The manifest of the bundle at the target; None if there is none, and empty if it cannot be read."""
 
-    license: str | None = None
-    """The license that the card of the repository states."""
+    @property
+    def replaceable(self) -> bool:
+        """Return whether anything may be replaced: a new branch leaves it where it was."""
+        return self.head is not None and not self.head.exists
 
 
 def goal(target: str, revision: str | None, kind: str | None) -> HubPath:
@@ -88,15 +90,13 @@ def look(repository: Repository, *, private: bool) -> Standing:
             " make it private in its settings, or omit --private"
         )
     head = repository.head()
-    if head is None:
-        return Standing()
     files, manifest = repository.files(head.commit), None
     if inside(repository.target, FILE_NAME) in files:
         try:
             manifest = read_manifest(Address(str(replace(repository.target, revision=head.commit))))
         except FormatError:
             manifest = b""
-    return Standing(head.commit, files, manifest, head.license)
+    return Standing(head, files, manifest)
 
 
 def replaced(where: HubPath, there: Standing, new: Manifest, *, force: bool) -> list[str]:
@@ -114,7 +114,7 @@ def replaced(where: HubPath, there: Standing, new: Manifest, *, force: bool) -> 
     except FormatError:
         old = {"": ""}  # what nobody can read is not the same bundle
     kept = {entry.path: entry.sha256 for entry in new.files}
-    if not force and not old.items() <= kept.items():
+    if not force and not there.replaceable and not old.items() <= kept.items():
         raise ExistsError(
             f"{display(where)}: another bundle is there; push to another folder, such as"
             f" {replace(where, path='another.mct')}, or replace it with --force"
@@ -148,7 +148,7 @@ def missing(
         held = there.files.get(name)
         if held is not None and held in _hashes(data, hashes.get(name)):
             continue
-        if held is not None and there.manifest is None and not force:
+        if held is not None and there.manifest is None and not (force or there.replaceable):
             raise ExistsError(
                 f"{display(where)}: another file {display(name)} is there; push to another folder, such as"
                 f" {replace(where, path='two.mct')}, or replace it with --force"

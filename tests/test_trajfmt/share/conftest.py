@@ -10,6 +10,7 @@ import pytest
 
 from tests.helpers.hub import TOKEN, Hub
 from trajfmt import Model, ParamLayout, Preprocessing, Provenance, TimestepUnit
+from trajfmt.schema.provenance import SourceFile
 
 LAYOUT = ParamLayout.of([("features.0.weight", (20, 5)), ("features.0.bias", (20,))])
 
@@ -19,6 +20,7 @@ PROVENANCE = Provenance(
     preprocessing=Preprocessing(kind="normalize", mean=[0.4914, 0.4822, 0.4465], std=[0.2023, 0.1994, 0.201]),
     recipe={"lr": 0.01, "batch_size": 256},
     timestep=TimestepUnit(kind="epoch"),
+    sources=[SourceFile(f"replay_buffer_{n}.pt", 1000, f"{n}" * 64) for n in range(2)],
 )
 
 

@@ -20,6 +20,7 @@ def test_the_facts_of_a_bundle_with_all_of_them(bundle: Path) -> None:
     assert found["parameters of the network"] == "120 F32, 2 tensors"
     assert found["preprocessing"] == "kind normalize, mean 0.4914 0.4822 0.4465, std 0.2023 0.1994 0.201"
     assert found["training"] == "batch_size 256, lr 0.01"
+    assert found["converted from"] == "2 source files"
     assert found["network"].startswith("ConvNetD3W128 (family ConvNet, depth 3")
 
 

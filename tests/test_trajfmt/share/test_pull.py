@@ -10,6 +10,7 @@ import pytest
 from tests.helpers.hub import Hub, content
 from tests.helpers.serving import Server, served
 from trajfmt import CorruptError, ExistsError, NotABundleError, RemoteError, UsageError
+from trajfmt.errors import WriteError
 from trajfmt.share.pull import pull
 
 
@@ -80,6 +81,14 @@ def test_damage_leaves_nothing(server: Server, bundle: Path, tmp_path: Path) -> 
     assert not list(tmp_path.glob(".*"))
 
 
+def test_a_disk_that_is_too_small(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told before anything is fetched."""
+    monkeypatch.setattr("trajfmt.storage.filesystem.free_bytes", lambda _folder: 1000)
+    with pytest.raises(WriteError, match=r"copy: cannot be written: No space left on device for \d+ bytes"):
+        pull(f"{server.url}/two.mct", tmp_path / "copy")
+    assert server.asked == ["two.mct/manifest.json"]
+
+
 def test_what_cannot_be_pulled(server: Server, bundle: Path, tmp_path: Path) -> None:
     """A path, an address without a bundle, and anything to a place that is taken or an address."""
     with pytest.raises(UsageError, match="cp -rL"):
@@ -88,6 +97,8 @@ def test_what_cannot_be_pulled(server: Server, bundle: Path, tmp_path: Path) -> 
         pull(server.url, tmp_path / "copy")
     with pytest.raises(ExistsError, match="already exists"):
         pull(f"{server.url}/two.mct", bundle)
+    with pytest.raises(UsageError, match="no such folder; create it first"):
+        pull("http://127.0.0.1:9/two.mct", tmp_path / "none" / "copy")
     with pytest.raises(UsageError, match="must be a path"):
         pull(f"{server.url}/two.mct", "s3://bucket/two.mct")
     assert not list(tmp_path.glob(".*"))

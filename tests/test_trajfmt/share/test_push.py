@@ -76,7 +76,7 @@ def test_a_second_push_has_nothing_to_do(mine: Hub, bundle: Path) -> None:
     assert (first.changed, again.changed) == (True, False)
     assert again.commit == first.commit
     assert sent(mine) == requests
-    with pytest.raises(UsageError, match="states the license mit, and not gpl"):
+    with pytest.raises(UsageError, match="states the license mit, not gpl"):
         push(bundle, "hf://me/experts", license="gpl-3.0")
 
 
@@ -116,11 +116,31 @@ def test_another_bundle_is_replaced_by_force_alone(
     assert validate("hf://me/experts/first.mct") == validate("hf://me/experts") == []
 
 
+def test_a_new_branch_begins_with_main(mine: Hub, bundle: Path, make: Callable[..., Path]) -> None:
+    """Another bundle there replaces that of main, whose files and card stay on main."""
+    push(bundle, "hf://me/experts", license="mit")
+    repository = mine.repositories["models/me/experts"]
+    before = repository.files()
+    same = push(bundle, "hf://me/experts@v1")
+    assert same.changed
+    assert repository.branches["v1"] == repository.branches["main"] == same.commit
+    other = make("other.mct", seed=9, count=1)
+    push(other, "hf://me/experts", revision="v2")
+    assert repository.files() == before
+    assert repository.files("v2")["README.md"] == before["README.md"]
+    assert "knots/00001.safetensors" not in repository.files("v2")
+    for branch, path in (("main", bundle), ("v1", bundle), ("v2", other)):
+        assert validate(f"hf://me/experts@{branch}") == []
+        assert content(path).items() <= repository.files(branch).items()
+    with pytest.raises(ExistsError, match="another bundle is there"):
+        push(bundle, "hf://me/experts", revision="v2")
+
+
 @pytest.mark.parametrize("name", ["model.safetensors.index.json", "manifest.json"])
 def test_other_files_are_replaced_by_force_alone(mine: Hub, bundle: Path, name: str) -> None:
     """A repository that holds something else, such as a model, is not overwritten by a bundle."""
     mine.repositories["models/me/x"] = made = Repository()
-    made.commit({name: b"{}", "config.json": b"{}"})
+    made.commit({name: b"<html>", "config.json": b"{}"})
     with pytest.raises(ExistsError, match="is there; push to another folder"):
         push(bundle, "hf://me/x")
     push(bundle, "hf://me/x", force=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.helpers.hub import READ_TOKEN, Hub, Repository
-from trajfmt.errors import RemoteError, UsageError
+from trajfmt.errors import MissingError, RemoteError, UsageError
 from trajfmt.share import repository as module
 from trajfmt.storage.hubpath import HubPath
 
@@ -16,14 +16,16 @@ def test_a_new_repository_and_a_branch(mine: Hub) -> None:
     """It exists when it was created, private if that was wanted, and has the branch."""
     found = module.Repository(HubPath("dataset", "me/x", "dev"))
     assert not found.exists()
-    found.create(private=True, branch=True)
-    found.create(private=True, branch=True)
+    for _ in range(2):
+        found.create(private=True)
     assert found.exists()
     assert found.is_private()
-    head = found.head()
-    assert head is not None
-    assert mine.repositories["datasets/me/x"].branches == {"main": head.commit, "dev": head.commit}
-    assert module.Repository(HubPath("dataset", "me/x", "other")).head() is None
+    main = mine.repositories["datasets/me/x"].branches["main"]
+    assert found.head() == (main, None, False)
+    for _ in range(2):
+        found.create_branch(main)
+    assert found.head() == (main, None, True)
+    assert mine.repositories["datasets/me/x"].branches == {"main": main, "dev": main}
     assert found.page == f"{mine.url}/datasets/me/x"
 
 
@@ -45,6 +47,15 @@ def test_a_branch_that_has_moved(mine: Hub) -> None:
     with pytest.raises(RemoteError, match="has changed meanwhile; run the command again"):
         module.Repository(TARGET).commit({"a": b"3"}, [], "third", first)
     assert made.files() == {"a": b"2"}
+
+
+def test_a_repository_that_is_gone(mine: Hub) -> None:
+    """What can no longer be seen is one line, for a reader of its branch as for its files."""
+    found = module.Repository(HubPath("model", "me/x", "dev"))
+    for ask in (found.head, found.is_private, lambda: found.files("0" * 40)):
+        with pytest.raises(MissingError, match="no such repository"):
+            ask()
+    assert mine.repositories == {}
 
 
 def test_a_card_that_the_hub_refuses(mine: Hub) -> None:
@@ -71,5 +82,5 @@ def test_tokens_that_may_not_write(
     """Each is one line that says what to do."""
     monkeypatch.setenv("HF_TOKEN", token)
     with pytest.raises(RemoteError, match=words):
-        module.Repository(TARGET).create(private=False, branch=False)
+        module.Repository(TARGET).create(private=False)
     assert mine.repositories == {}
