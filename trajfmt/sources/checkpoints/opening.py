@@ -25,7 +25,13 @@ from trajfmt.sources.checkpoints.labels import doubt_of
 from trajfmt.sources.checkpoints.names import has_number
 from trajfmt.sources.checkpoints.numbering import Numbered, numbers_of
 from trajfmt.sources.checkpoints.progress import Counts
-from trajfmt.sources.checkpoints.questions import check_accelerate, check_nested, check_sets, hinted
+from trajfmt.sources.checkpoints.questions import (
+    check_accelerate,
+    check_nested,
+    check_ranks,
+    check_sets,
+    hinted,
+)
 from trajfmt.sources.checkpoints.roles import is_alias, is_copy, is_training_state, is_unfinished
 from trajfmt.sources.checkpoints.run import RunPart
 from trajfmt.sources.checkpoints.schema import Schema
@@ -101,6 +107,7 @@ def opened(
         )
     if options.select is None:
         check_sets(named, folder)
+        notices += check_ranks(named, folder)
     if kind.origin != "flag":  # the user has not stated what the numbers are
         check_accelerate(named)
         check_nested(named)
