@@ -67,6 +67,13 @@ class Origin:
     artifact_sha256: str
     """Hash that identifies the bundle of trajectories."""
 
+    labels_sha256: str | None = None
+    """Hash of the labels of the real training images; None: not recorded. That of the images is in the
+    preprocessing."""
+
+    test_sha256: str | None = None
+    """Hash of the real test images and their labels; None: not recorded."""
+
     outer_step: int
     """Number of outer steps done."""
 
