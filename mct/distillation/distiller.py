@@ -125,6 +125,7 @@ class Distiller:
             artifact_sha256=artifact_sha256,
             labels_sha256=dataset.labels_sha256,
             test_sha256=dataset.test_sha256,
+            model_source_sha256=networks.source_sha256(model),
             outer_step=0,
         )
         self._budget = KeepBudget(

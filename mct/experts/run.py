@@ -142,6 +142,11 @@ class ExpertRun:
         network = networks.parse(
             name, channels=real.channels, image_size=real.image_size, classes=real.classes
         )
+        if not recording.is_bundle(out) and settings.get("steps_per_timestep"):
+            raise ConfigError(
+                "MTT's replay buffers have a timestep for every epoch; with `steps_per_timestep`, "
+                "write a bundle: --out NAME.mtt"
+            )
         if not recording.is_bundle(out) and real.transform.record.kind == "none":
             raise ConfigError(
                 "the folders of MTT's replay buffers can only say that images were normalised or whitened; "
@@ -240,10 +245,13 @@ class ExpertRun:
             self.knots,
             self.smooth,
         ]
+        source = networks.source_sha256(self.model)
         return Job(
             layout=layout_of(networks.build(self.model, generator=generator(0))),
             provenance=provenance(self.dataset, self.model, self.config),
-            identity=hashlib.sha256(json.dumps(facts).encode()).hexdigest().encode(),
+            identity=hashlib.sha256(json.dumps(facts if source is None else [*facts, source]).encode())
+            .hexdigest()
+            .encode(),
             knots=self.knots,
             smooth=self.smooth,
         )

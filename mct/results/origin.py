@@ -74,6 +74,9 @@ class Origin:
     test_sha256: str | None = None
     """Hash of the real test images and their labels; None: not recorded."""
 
+    model_source_sha256: str | None = None
+    """Hash of the file with the user code that builds the network; None: a built-in one, or not recorded."""
+
     outer_step: int
     """Number of outer steps done."""
 
