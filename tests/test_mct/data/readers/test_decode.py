@@ -98,7 +98,7 @@ def test_more_than_eight_bits_are_refused_in_colour_too(tmp_path: Path) -> None:
         Image.new(name, (4, 4)).save(tmp_path / f"{name}.{suffix}")
         assert survey([tmp_path / f"{name}.{suffix}"], resize=False)[0] == 4
     Image.new("RGB", (400, 400)).save(tmp_path / "c.bmp")
-    assert survey([tmp_path / "c.bmp"], resize=False) == (400, 3)
+    assert survey([tmp_path / "c.bmp"], resize=False)[:2] == (400, 3)
 
 
 def test_what_is_in_the_files_and_not_used_is_noted(tmp_path: Path) -> None:
