@@ -32,7 +32,13 @@ from trajfmt.sources.checkpoints.questions import (
     check_sets,
     hinted,
 )
-from trajfmt.sources.checkpoints.roles import is_alias, is_copy, is_training_state, is_unfinished
+from trajfmt.sources.checkpoints.roles import (
+    is_alias,
+    is_copy,
+    is_duplicate,
+    is_training_state,
+    is_unfinished,
+)
 from trajfmt.sources.checkpoints.run import RunPart
 from trajfmt.sources.checkpoints.schema import Schema
 from trajfmt.sources.checkpoints.search import Group, candidates, find_runs
@@ -165,7 +171,8 @@ def _run(group: Group, kind: Kind, options: OpenOptions, notices: list[str]) -> 
         elif is_alias(path.name) or (len(numbered) > 1 and path not in numbered):
             notices.append(left_out(path, "no step in its name"))
         elif len(originals) > 1 and is_copy(path.name):
-            notices.append(left_out(path, "a copy of another one, by its name (--select uses it)"))
+            what = "a copy of another one" if is_duplicate(path.name) else "the best or the last of others"
+            notices.append(left_out(path, f"{what}, by its name (--select uses it)"))
         else:
             used.append(path)
     run = ordered(folder, used, kind, options, notices)
