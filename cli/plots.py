@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import commands, options, values
+from . import commands, failures, options, values
 
 if TYPE_CHECKING:
     from trajfmt.storage.address import Place
@@ -35,7 +35,7 @@ def curve(runs: tuple[Path, ...], output: Path, force: bool) -> None:
 
     from . import accuracies
 
-    options.check_output(output, force=force)
+    _check(output, force=force)
     found = curves.curves(list(runs))
     _write(output, curves.draw(found))
     accuracies.convergence(found)
@@ -97,7 +97,7 @@ def along(
 
     from . import accuracies
 
-    options.check_output(output, force=force)
+    _check(output, force=force)
     here = device_of(device)
     with contextlib.ExitStack() as stack:
         opened = stack.enter_context(trajfmt.open(bundle))
@@ -116,6 +116,13 @@ def along(
         )
         found = accuracies.along(events)
         _write(output, ways.landscape(found) if landscape else ways.draw(found))
+
+
+def _check(path: Path, *, force: bool) -> None:
+    """Refuse a destination that cannot be written, before any work is done."""
+    if path.suffix != ".png":
+        failures.fail(f"{path}: the output is a PNG file; end its name in .png", 2)
+    options.check_output(path, force=force)
 
 
 def _write(path: Path, picture: bytes) -> None:

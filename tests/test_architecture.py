@@ -26,6 +26,8 @@ ALLOWED = {
         "encodings": "errors codecs schema storage trajectory",
         "bundle": "errors version codecs schema storage trajectory encodings",
         "sources": "errors schema storage trajectory encodings bundle",
+        "pages": "errors",
+        "reports": "errors version schema storage trajectory encodings bundle pages",
         "serve": "errors schema storage bundle",
         "torch": "errors schema storage trajectory bundle serve",
         "export": "errors schema storage bundle serve torch",
