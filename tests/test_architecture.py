@@ -42,6 +42,7 @@ ALLOWED = {
         "data": "errors runtime",
         "results": "errors runtime settings data",
         "plots": "errors runtime data models",
+        "reports": "errors runtime settings plots results",
         "trajectories": "errors runtime settings data models",
         "objectives": "errors trajectories",
         "sets": "errors runtime settings data models results trajectories",

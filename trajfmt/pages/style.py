@@ -111,7 +111,7 @@ td.wide { width: 45%; min-width: 8rem; }
 .differs th::after { content: " differs"; color: var(--c1); font-size: .75rem; font-weight: 600; }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(7rem, 1fr)); gap: 1rem; }
 .gallery figcaption { margin-top: .25rem; overflow-wrap: anywhere; }
-.gallery.wide { grid-template-columns: 1fr; }
+.gallery.rows { grid-template-columns: repeat(auto-fill, minmax(min(100%, 21rem), 1fr)); }
 .gallery img {
   display: block; max-width: 100%; height: auto; image-rendering: pixelated; border-radius: .2rem;
 }
