@@ -1,6 +1,7 @@
 """The section of a page that compares several runs."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from mct.reports.run import Described
 from mct.reports.sections import best, network, series_of, value_of
@@ -13,11 +14,15 @@ from trajfmt.pages import (
     figures,
     group,
     lines,
+    many,
     note,
     number,
     seconds,
     table,
 )
+
+_ROWS: Final = 100
+"""Runs in a table at most."""
 
 
 def content(runs: Sequence[Described], names: Sequence[str]) -> Markup:
@@ -27,12 +32,14 @@ def content(runs: Sequence[Described], names: Sequence[str]) -> Markup:
         runs: The runs.
         names: A short name for each.
     """
-    return group(_numbers(runs, names), _charts(runs, names), _settings(runs, names))
+    more = len(runs) - _ROWS
+    left = note(f"{many(more, 'more run')}: see the JSON report.") if more > 0 else None
+    return group(_numbers(runs, names), left, _charts(runs, names), _settings(runs, names))
 
 
 def _numbers(runs: Sequence[Described], names: Sequence[str]) -> Markup:
     rows = []
-    for name, run in zip(names, runs, strict=True):
+    for name, run in list(zip(names, runs, strict=True))[:_ROWS]:
         facts = run.facts
         rows.append(
             (
@@ -86,9 +93,11 @@ def _charts(runs: Sequence[Described], names: Sequence[str]) -> Markup:
                     [e.mean + e.std for e in own],
                 )
             )
-    loss = lines("Loss of each run", losses, x="outer step", y="loss") if losses else None
+    loss = lines("Loss of each run", losses, x="outer step", y="loss", named=True) if losses else None
     accuracy = (
-        lines("Accuracy of each run", found, x="outer step", y="accuracy", percent=True) if found else None
+        lines("Accuracy of each run", found, x="outer step", y="accuracy", percent=True, named=True)
+        if found
+        else None
     )
     return figures(
         figure("Matching loss", loss, "The loss of eq. 2 before each update.") if loss else None,
@@ -108,5 +117,5 @@ def _settings(runs: Sequence[Described], names: Sequence[str]) -> Markup:
     differing = [title for title in titles if len(set(values[title])) > 1]
     if not differing:
         return note("The runs agree in all settings.")
-    rows = [(name, *(values[title][n] for title in differing)) for n, name in enumerate(names)]
+    rows = [(name, *(values[title][n] for title in differing)) for n, name in enumerate(names[:_ROWS])]
     return table("Settings that differ", ("run", *differing), rows)

@@ -6,7 +6,7 @@ from typing import Final
 import trajfmt
 from mct.reports import comparison, sections
 from mct.reports.run import Described
-from trajfmt.pages import Markup, brief, element, many, note, page, section
+from trajfmt.pages import Markup, brief, element, fitting, many, note, page, section
 from trajfmt.reports import short_names
 
 MOST_SECTIONS: Final = 10
@@ -35,18 +35,30 @@ def render(runs: Sequence[Described]) -> bytes:
         (run,) = runs
         made = [section(anchor, title, make(run)) for anchor, title, make in _SECTIONS]
         contents = [(anchor, title) for anchor, title, _ in _SECTIONS]
-        return page(names[0], *made, lead=f"Report of {brief(places[0], 200)}", contents=contents, foot=foot)
-    made = [section("comparison", "Comparison", comparison.content(runs, names))]
-    contents = [("comparison", "Comparison")]
-    for number, (name, run) in enumerate(zip(names[:MOST_SECTIONS], runs, strict=False), start=1):
-        own = [section(f"r{number}-{anchor}", title, make(run), level=3) for anchor, title, make in _SECTIONS]
-        place = element("p", {"class": "lead"}, brief(run.facts.path, 200))
-        made.append(section(f"r{number}", name, place, *own))
-        contents.append((f"r{number}", name))
-    if len(runs) > MOST_SECTIONS:
-        left = many(len(runs) - MOST_SECTIONS, "more run")
-        made.append(
-            note(f"{left} in the comparison only: the first {MOST_SECTIONS} have sections of their own.")
+        return page(
+            names[0],
+            *made,
+            lead=f"Report of the run in {brief(places[0], 200)}",
+            contents=contents,
+            foot=foot,
         )
+    own = (
+        _section(f"r{number}", name, run)
+        for number, (name, run) in enumerate(zip(names, runs, strict=True), start=1)
+    )
+    made = fitting(section("comparison", "Comparison", comparison.content(runs, names)), own, MOST_SECTIONS)
+    count = len(made) - 1
+    contents = [("comparison", "Comparison"), *((f"r{n + 1}", names[n]) for n in range(count))]
+    if len(runs) > count:
+        left = many(len(runs) - count, "more run")
+        made.append(note(f"{left} in the comparison only: those before have sections of their own."))
     title = many(len(runs), "run")
     return page(title, *made, lead=f"Report of {brief(', '.join(names), 300)}", contents=contents, foot=foot)
+
+
+def _section(anchor: str, name: str, run: Described) -> Markup:
+    """Return the section with all sections of one run."""
+    where = run.facts.path
+    place = None if name == where else element("p", {"class": "lead"}, brief(where, 200))
+    own = [section(f"{anchor}-{part}", title, make(run), level=3) for part, title, make in _SECTIONS]
+    return section(anchor, name, place, *own)

@@ -118,13 +118,13 @@ class RunReport:
     """First outer step whose accuracy is less than 2 points below the highest; None without evaluations."""
 
     total_seconds: float
-    """Time of all outer steps. Loading and compiling before the first one are not part of it."""
+    """Time of all outer steps, without evaluations, and without what comes before the first one."""
 
     step_seconds: float | None
     """Median time of an outer step."""
 
     parts: dict[str, float]
-    """Seconds of all outer steps by part."""
+    """Seconds of all outer steps by part, and those of the evaluations as `evaluate`."""
 
     peak_memory_mb: float | None
     utilisation: float | None

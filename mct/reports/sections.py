@@ -33,6 +33,9 @@ HELD: Final = {
 }
 """The images on which an evaluation tested, in words."""
 
+EVALUATION: Final = "evaluate"
+"""The part of the time that evaluations take, which the time of an outer step does not contain."""
+
 NOT_EVALUATED: Final = (
     "The run was not evaluated: run mct distill with --eval-every, or mct evaluate on the result."
 )
@@ -128,7 +131,11 @@ def curves(run: Described) -> Markup:
         _accuracy(facts),
         _figure("Synthetic learning rate", "learning rate", facts.learning_rate, "After each update."),
         _figure(
-            "Time of an outer step", "seconds", facts.seconds, "Wall time, evaluations included.", zero=True
+            "Time of an outer step",
+            "seconds",
+            facts.seconds,
+            "Wall time, without the evaluations.",
+            zero=True,
         ),
     )
 
@@ -207,13 +214,17 @@ def times(run: Described) -> Markup:
     """Return the times by part, and what they were measured on."""
     facts = run.facts
     most = max(facts.parts.values(), default=0.0) or 1.0
-    total = facts.total_seconds or 1.0
+    total = facts.total_seconds + facts.parts.get(EVALUATION, 0.0) or 1.0
     rows = [
         (brief(name, 60), bar(spent / most), seconds(spent), percent(spent / total))
         for name, spent in list(facts.parts.items())[:20]
     ]
     head = ("part", "", "time", "of all")
-    parts = table("Time of all outer steps by part", head, rows, numeric=(2, 3), wide=(1,)) if rows else None
+    parts = (
+        table("Time of the outer steps and evaluations, by part", head, rows, numeric=(2, 3), wide=(1,))
+        if rows
+        else None
+    )
     step = "unknown" if facts.step_seconds is None else seconds(facts.step_seconds)
     memory = "unknown" if facts.peak_memory_mb is None else f"{facts.peak_memory_mb:,.0f} MiB"
     machine = [

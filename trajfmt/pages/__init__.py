@@ -16,7 +16,7 @@ Modules:
 from trajfmt.pages.charts import Series, bar, lines, plane, sparkline
 from trajfmt.pages.markup import Markup, brief, element, group
 from trajfmt.pages.numbers import many, number, percent, seconds, size
-from trajfmt.pages.page import LIMIT, page, section
+from trajfmt.pages.page import LIMIT, fitting, page, section
 from trajfmt.pages.parts import figure, figures, note, picture, table, tiles
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "element",
     "figure",
     "figures",
+    "fitting",
     "group",
     "lines",
     "many",

@@ -10,12 +10,16 @@ from typing import Final
 
 from trajfmt.pages.markup import Markup, element, group
 
-__all__ = ["HEIGHT", "WIDTH", "Frame", "bounds", "coordinate", "ticks"]
+__all__ = ["HEIGHT", "WIDTH", "Frame", "bounds", "coordinate", "drawable", "ticks"]
 
 WIDTH: Final = 460
 """Width of a chart in its own units, which are pixels where it is shown at its natural size."""
 
 HEIGHT: Final = 260
+
+_LARGEST: Final = 1e300
+_SMALLEST: Final = 1e-290
+"""Differences below this count as 0, since numbers that are much smaller have few digits."""
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 14, 26, 42
 
@@ -42,20 +46,26 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     return found
 
 
+def drawable(value: float) -> bool:
+    """Return whether a number can be drawn: it is finite, and so is any difference of two of them."""
+    return abs(value) <= _LARGEST
+
+
 def bounds(values: Iterable[float], *, zero: bool = False) -> tuple[float, float]:
-    """Return the smallest and the largest finite value, and a range around them if they are equal.
+    """Return the smallest and the largest value that can be drawn, and a range around them if they are equal.
 
     Example:
         >>> bounds([2.0, float("nan"), 8.0], zero=True), bounds([3.0]), bounds([])
         ((0.0, 8.0), (2.0, 4.0), (0.0, 1.0))
     """
-    finite = [value for value in values if math.isfinite(value)]
-    if zero or not finite:
-        finite.append(0.0)
-    low, high = min(finite), max(finite)
-    if high == low:
-        half = abs(low) / 3 or 0.5
-        low, high = (0.0, 2 * half) if low == 0 else (low - half, high + half)
+    known = [value for value in values if drawable(value)]
+    if zero or not known:
+        known.append(0.0)
+    low, high = min(known), max(known)
+    largest = max(abs(low), abs(high))
+    if high - low <= max(1e-9 * largest, _SMALLEST):
+        half = largest / 3 if largest > _SMALLEST else 0.5
+        low, high = (low, high + 2 * half) if low == 0 else (low - half, high + half)
     return low, high
 
 

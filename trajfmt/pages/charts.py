@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from trajfmt.pages.axes import HEIGHT, WIDTH, Frame, bounds, coordinate
+from trajfmt.pages.axes import HEIGHT, WIDTH, Frame, bounds, coordinate, drawable
 from trajfmt.pages.markup import Markup, element, group
 
 __all__ = ["COLOURS", "RAMP", "Series", "bar", "lines", "plane", "sparkline"]
@@ -63,6 +63,7 @@ def lines(
     marks: Numbers = (),
     zero: bool = False,
     percent: bool = False,
+    named: bool = False,
 ) -> Markup:
     """Return a chart of lines, with their ranges as bands, and a legend if there are several.
 
@@ -77,6 +78,7 @@ def lines(
         marks: where vertical lines are drawn, such as at the knots.
         zero: whether the vertical axis includes 0.
         percent: whether values are shares, to be shown as percentages.
+        named: whether a single line has a legend, too.
     """
     every = [value for one in series for values in (one.y, one.low, one.high) for value in values or ()]
     top = bounds(every, zero=zero)
@@ -98,7 +100,9 @@ def lines(
         parts.append(_curve(frame, points, f"{colour} thin" if ramped else colour))
         if len(points) <= _DOTS and not ramped:
             parts += _dots(frame, points, colour)
-    return group(_svg(name, HEIGHT, parts), _legend([one.name for one in series]))
+    return group(
+        _svg(name, HEIGHT, parts), _legend([one.name for one in series]) if named or len(series) > 1 else None
+    )
 
 
 def plane(
@@ -161,10 +165,11 @@ def sparkline(name: str, values: Numbers, low: Numbers | None = None, high: Numb
         up = (value - least) / (most - least)
         return f"{coordinate(across)},{coordinate(2 + (height - 4) * (1 - up))}"
 
-    picked = [i for i in _picked(len(values), 30) if math.isfinite(values[i])]
+    picked = [i for i in _picked(len(values), 30) if drawable(values[i])]
     parts = []
     if low is not None and high is not None:
-        there = [at(i, high[i]) for i in picked] + [at(i, low[i]) for i in reversed(picked)]
+        ranged = [i for i in picked if drawable(low[i]) and drawable(high[i])]
+        there = [at(i, high[i]) for i in ranged] + [at(i, low[i]) for i in reversed(ranged)]
         parts.append(element("path", {"class": "band c0", "d": f"M{' '.join(there)}Z"}))
     line = " ".join(at(i, values[i]) for i in picked)
     parts.append(element("polyline", {"class": "c0", "points": line}))
@@ -181,10 +186,8 @@ def _colour(number: int, count: int) -> str:
     return f"c{number}" if count <= COLOURS else f"r{number * RAMP // count}"
 
 
-def _legend(names: Sequence[str]) -> Markup | None:
+def _legend(names: Sequence[str]) -> Markup:
     """Return the names beside their colours; of many lines, those of the first and the last."""
-    if len(names) < 2:
-        return None
     if len(names) <= COLOURS:
         shown = [
             element("li", {}, element("span", {"class": f"swatch c{n}"}), name)
@@ -228,7 +231,7 @@ def _pieces(points: Sequence[tuple[float, float]]) -> Iterator[list[tuple[float,
     """Yield the longest runs of points that are finite."""
     run: list[tuple[float, float]] = []
     for point in points:
-        if all(map(math.isfinite, point)):
+        if all(map(drawable, point)):
             run.append(point)
         elif run:
             yield run
@@ -260,7 +263,7 @@ def _dots(
 
 def _band(frame: Frame, rows: Sequence[tuple[float, float, float]], colour: str) -> Markup:
     """Return the area between two lines, given as (x, low, high)."""
-    finite = [row for row in rows if all(map(math.isfinite, row))]
+    finite = [row for row in rows if all(map(drawable, row))]
     there = _joined(frame, [(x, high) for x, _, high in finite])
     back = _joined(frame, [(x, low) for x, low, _ in reversed(finite)])
     return element("path", {"class": f"band {colour}", "d": f"M{there} {back}Z"}) if finite else Markup()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from trajfmt.pages.markup import Markup, element, group
 from trajfmt.pages.style import STYLE
 
-__all__ = ["LIMIT", "page", "section"]
+__all__ = ["LIMIT", "fitting", "page", "section"]
 
 LIMIT: Final = 2_000_000
 """Largest size of a page in bytes, which whoever fills one keeps to."""
+
+_ROOM: Final = 50_000
+"""Bytes for the style sheet, the title and the list of contents."""
 
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """What a browser may load for a page: nothing but the styles and images in it, and no script at all."""
@@ -28,6 +31,28 @@ def section(anchor: str, title: str, *content: Markup | None, level: int = 2) ->
     """
     heading = element(f"h{level}", {"id": f"{anchor}-title"}, title)
     return element("section", {"id": anchor, "aria-labelledby": f"{anchor}-title"}, heading, *content)
+
+
+def fitting(first: Markup, others: Iterable[Markup], most: int) -> list[Markup]:
+    """Return a section and the first others that fit on a page with it, at most `most` of them.
+
+    Args:
+        first: the section that is always shown.
+        others: the sections after it. Those that do not fit are not made, if this is a generator.
+        most: number of others to return at most.
+
+    Example:
+        >>> short, long = Markup("x"), Markup("x" * LIMIT)
+        >>> len(fitting(short, [short, short, long], 5)), len(fitting(short, [short, short], 1))
+        (3, 2)
+    """
+    made, left = [first], LIMIT - _ROOM - len(first.encode())
+    for other in others:
+        left -= len(other.encode())
+        if left < 0 or len(made) > most:
+            break
+        made.append(other)
+    return made
 
 
 def page(

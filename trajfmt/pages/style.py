@@ -126,7 +126,7 @@ td.wide { width: 45%; min-width: 8rem; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   body { max-width: none; padding: 0; font-size: 10.5pt; } nav { display: none; }
   main > section { padding: 0; border: 0; border-radius: 0; margin-top: 1.6rem; }
-  figure, tr, .tiles, .note { break-inside: avoid; } h2, h3, .title, caption { break-after: avoid; }
+  figure, tr, .tiles, .note { break-inside: avoid; } h2, h3, .title, .lead, caption { break-after: avoid; }
   .scroll { overflow: visible; } .figures { grid-template-columns: 1fr 1fr; gap: 1.2rem 1.4rem; }
 }
 """.replace(

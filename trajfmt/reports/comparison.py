@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from trajfmt.pages import (
     Markup,
@@ -14,6 +15,7 @@ from trajfmt.pages import (
     figures,
     group,
     lines,
+    many,
     note,
     number,
     percent,
@@ -26,6 +28,13 @@ from trajfmt.reports.sections import facts_of, range_of
 __all__ = ["content"]
 
 
+_ROWS: Final = 100
+"""Bundles in a table at most."""
+
+_FACTS: Final = 8
+"""Facts that differ, as columns of a table, at most."""
+
+
 def content(reports: Sequence[BundleReport], names: Sequence[str]) -> Markup:
     """Return the content of the section.
 
@@ -34,13 +43,15 @@ def content(reports: Sequence[BundleReport], names: Sequence[str]) -> Markup:
         names: a short name for each.
     """
     pairs = list(zip(names, reports, strict=True))
-    return group(_numbers(pairs), _charts(pairs), _facts(pairs))
+    more = len(pairs) - _ROWS
+    left = note(f"{many(more, 'more bundle')}: see the JSON report.") if more > 0 else None
+    return group(_numbers(pairs), left, _charts(pairs), _facts(pairs))
 
 
 def _numbers(pairs: Sequence[tuple[str, BundleReport]]) -> Markup:
     largest = max(max(report.summary.storage.total for _, report in pairs), 1)
     rows = []
-    for name, report in pairs:
+    for name, report in pairs[:_ROWS]:
         facts, shape = report.summary, report.shape
         knots = (
             "all" if facts.encoding == "full" else "differ" if facts.knots is None else str(len(facts.knots))
@@ -102,10 +113,17 @@ def _charts(pairs: Sequence[tuple[str, BundleReport]]) -> Markup:
     step = progress = None
     if steps:
         step = lines(
-            "Mean step norms", steps, x="timestep at which the step begins", y="step norm", zero=True
+            "Mean step norms",
+            steps,
+            x="timestep at which the step begins",
+            y="step norm",
+            zero=True,
+            named=True,
         )
     if moves:
-        progress = lines("Mean progress", moves, x="timestep", y="progress u(t) / S", percent=True)
+        progress = lines(
+            "Mean progress", moves, x="timestep", y="progress u(t) / S", percent=True, named=True
+        )
     return figures(
         figure("Step norms", step, "Mean over the trajectories that were read: of a full bundle, one.")
         if step
@@ -124,10 +142,15 @@ def _facts(pairs: Sequence[tuple[str, BundleReport]]) -> Markup:
     values = {title: [facts.get(title, "unknown") for facts in found] for title in titles}
     differing = [title for title in titles if len(set(values[title])) > 1]
     same = [title for title in titles if title not in differing]
-    rows = [(name, *(values[title][n] for title in differing)) for n, (name, _) in enumerate(pairs)]
+    more = len(differing) - _FACTS
+    rows = [
+        (name, *(brief(values[title][n]) for title in differing[:_FACTS]))
+        for n, (name, _) in enumerate(pairs[:_ROWS])
+    ]
     return group(
-        table("Facts that differ", ("bundle", *differing), rows)
+        table("Facts that differ", ("bundle", *differing[:_FACTS]), rows)
         if differing
         else note("The bundles agree in all recorded facts about their experts."),
-        element("p", {}, f"The same in all: {', '.join(same)}.") if same and differing else None,
+        note(f"{many(more, 'more fact')} differ: see the JSON report.") if more > 0 else None,
+        element("p", {}, f"The same in all: {brief(', '.join(same), 400)}.") if same and differing else None,
     )

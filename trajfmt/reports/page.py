@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from trajfmt.pages import Markup, brief, element, many, note, page, section
+from trajfmt.pages import Markup, brief, element, fitting, many, note, page, section
 from trajfmt.reports import comparison, layers, path, sections
 from trajfmt.reports.bundle import BundleReport
 from trajfmt.reports.names import short_names
@@ -40,18 +40,27 @@ def render(reports: Sequence[BundleReport]) -> bytes:
         (report,) = reports
         shown = [section(anchor, title, make(report)) for anchor, title, make in _SECTIONS]
         contents = [(anchor, title) for anchor, title, _ in _SECTIONS]
-        return page(names[0], *shown, lead=f"Report of {brief(places[0], 200)}", contents=contents, foot=foot)
-    made = [section("comparison", "Comparison", comparison.content(reports, names))]
-    contents = [("comparison", "Comparison")]
-    for number, (name, report) in enumerate(zip(names[:MOST_SECTIONS], reports, strict=False), start=1):
-        own = [section(f"b{number}-{a}", title, make(report), level=3) for a, title, make in _SECTIONS]
-        place = element("p", {"class": "lead"}, brief(report.summary.path, 200))
-        made.append(section(f"b{number}", name, place, *own))
-        contents.append((f"b{number}", name))
-    if len(reports) > MOST_SECTIONS:
-        left = many(len(reports) - MOST_SECTIONS, "more bundle")
-        made.append(
-            note(f"{left} in the comparison only: the first {MOST_SECTIONS} have sections of their own.")
-        )
+        lead = f"Report of the bundle at {brief(places[0], 200)}"
+        return page(names[0], *shown, lead=lead, contents=contents, foot=foot)
+    own = (
+        _section(f"b{number}", name, report)
+        for number, (name, report) in enumerate(zip(names, reports, strict=True), start=1)
+    )
+    made = fitting(
+        section("comparison", "Comparison", comparison.content(reports, names)), own, MOST_SECTIONS
+    )
+    count = len(made) - 1
+    contents = [("comparison", "Comparison"), *((f"b{n + 1}", names[n]) for n in range(count))]
+    if len(reports) > count:
+        left = many(len(reports) - count, "more bundle")
+        made.append(note(f"{left} in the comparison only: those before have sections of their own."))
     title = many(len(reports), "bundle")
     return page(title, *made, lead=f"Report of {brief(', '.join(names), 300)}", contents=contents, foot=foot)
+
+
+def _section(anchor: str, name: str, report: BundleReport) -> Markup:
+    """Return the section with all sections of one bundle."""
+    where = report.summary.path
+    place = None if name == where else element("p", {"class": "lead"}, brief(where, 200))
+    own = [section(f"{anchor}-{part}", title, make(report), level=3) for part, title, make in _SECTIONS]
+    return section(anchor, name, place, *own)
