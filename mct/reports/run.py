@@ -15,9 +15,8 @@ from mct.plots.curves import convergence_point
 from mct.reports import metrics, origins, pictures
 from mct.reports.metrics import Curve, Evaluation, Step
 from mct.reports.pictures import Picture
-from mct.results import synthetic
+from mct.results import files
 from mct.results.origin import Change, Origin
-from mct.runtime import tensorfile
 from mct.settings.config import DistillConfig, EvaluateConfig
 
 SCHEMA: Final = "mct.report/1"
@@ -234,15 +233,13 @@ def _parts(steps: Sequence[Step]) -> dict[str, float]:
 
 def _images(folder: Path, *, classes: int, budget: int) -> tuple[ImageFacts | None, list[Picture]]:
     """Return the best images if there were evaluations, else those of the last saved step."""
-    files = [folder / name for name in (synthetic.BEST_NAME, synthetic.RESULT_NAME)]
-    path = next((file for file in files if file.is_file()), None)
-    if path is None:
+    try:
+        path = files.result_file(folder)
+    except MissingError:  # the run has not saved a result yet
         return None, []
-    found = synthetic.load(path)
-    tensors, _ = tensorfile.load(path, kind="synthetic dataset", version=1)
-    pixels = tensors.get("pixels")
-    if pixels is None or pixels.shape != found.images.shape or pixels.shape[1] not in (1, 3):
-        raise CorruptError(f"{path}: expected `pixels` {tuple(found.images.shape)}, 1 or 3 channels")
+    found, pixels = files.load_pixels(path)
+    if pixels.shape[1] not in (1, 3):
+        raise CorruptError(f"{path}: expected images with 1 or 3 channels, found {pixels.shape[1]}")
     step = found.origin.outer_step if isinstance(found.origin, Origin) else 0
     facts = ImageFacts(
         file=path.name,

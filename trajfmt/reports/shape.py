@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajfmt.bundle import Bundle, Trajectory, timesteps_of
+from trajfmt.bundle.measuring import measured
 from trajfmt.encodings.convex.reader import ConvexTrajectory
 from trajfmt.errors import CorruptError
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.trajectory import geometry
 from trajfmt.trajectory.beta import curve
-from trajfmt.trajectory.measure import GRAM_LIMIT, Measure
-from trajfmt.trajectory.source import ArrayTrajectory, columns
+from trajfmt.trajectory.measure import GRAM_LIMIT
 
 __all__ = ["MOST_TIMES", "Shape", "Tables", "require_finite", "shape_of", "tables_of", "times_of"]
 
@@ -120,13 +120,7 @@ def tables_of(bundle: Bundle, trajectory: Trajectory) -> Tables:
         if norms is not None:
             require_finite(bundle, trajectory, "step_norms", norms, least=0.0)
         return Tables(trajectory.u / segments, norms)
-    layout = trajectory.layout
-    with tempfile.TemporaryDirectory() as scratch:
-        theta = timesteps_of(trajectory, Path(scratch))
-        measure = Measure(trajectory.timesteps, layout)
-        for block in columns(ArrayTrajectory(theta, layout), layout):
-            measure.add(block)
-    norms = measure.result().step_norms
+    norms = measured(trajectory).step_norms
     return Tables(curve(norms, (0, trajectory.last)), norms)
 
 
