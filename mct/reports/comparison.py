@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from mct.reports.run import Described
-from mct.reports.sections import best, network, series_of, value_of
+from mct.reports.sections import best, network, series_of
 from trajfmt.pages import (
     Markup,
     Series,
     brief,
     element,
+    fact,
     figure,
     figures,
     group,
@@ -109,7 +110,7 @@ def _settings(runs: Sequence[Described], names: Sequence[str]) -> Markup:
     titles = list(dict.fromkeys(title for run in runs for title in run.facts.settings))
     values = {
         title: [
-            value_of(run.facts.settings[title].value) if title in run.facts.settings else "unknown"
+            fact(run.facts.settings[title].value) if title in run.facts.settings else "unknown"
             for run in runs
         ]
         for title in titles

@@ -12,6 +12,7 @@ from trajfmt.pages import (
     bar,
     brief,
     element,
+    fact,
     figure,
     figures,
     group,
@@ -186,7 +187,7 @@ def _accuracy(facts: RunReport) -> Markup:
 def settings(run: Described) -> Markup:
     """Return the settings, and where each is from."""
     facts = run.facts
-    rows = [(name, value_of(one.value), brief(one.known, 80)) for name, one in facts.settings.items()]
+    rows = [(name, fact(one.value), brief(one.known, 80)) for name, one in facts.settings.items()]
     made = table("Settings of the distillation", ("setting", "value", "from"), rows)
     remark = element(
         "p",
@@ -205,7 +206,7 @@ def settings(run: Described) -> Markup:
     evaluation = None
     if facts.evaluation is not None:
         own: dict[str, Any] = msgspec.to_builtins(facts.evaluation)
-        pairs = [(name, value_of(value)) for name, value in own.items()]
+        pairs = [(name, fact(value)) for name, value in own.items()]
         evaluation = table("Settings of the evaluations", ("setting", "value"), pairs)
     return group(made, remark, changed, evaluation)
 
@@ -249,18 +250,7 @@ def bundle(run: Described) -> Markup:
     rows = [
         ("sha256 of the manifest", element("code", {}, brief(facts.bundle_sha256))),
         ("bundle", beside),
-        ("network", value_of(model)),
-        ("preprocessing", value_of(done)),
+        ("network", fact(model)),
+        ("preprocessing", fact(done)),
     ]
     return table("The trajectories that were matched", ("fact", "value"), rows)
-
-
-def value_of(value: Any) -> str:
-    """Return a setting as text."""
-    if isinstance(value, dict):
-        return brief(", ".join(f"{key} {value_of(part)}" for key, part in value.items()), 400)
-    if isinstance(value, list):
-        return brief("[" + ", ".join(map(value_of, value)) + "]", 200)
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "none"}[value]
-    return number(value) if isinstance(value, float) else brief(value, 200)

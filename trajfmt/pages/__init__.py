@@ -5,7 +5,7 @@ one place, `markup.element`. This folder knows no bundle: it may import `errors`
 
 Modules:
     markup: elements of HTML and SVG, with all text escaped.
-    numbers: numbers and sizes as text.
+    numbers: numbers and other plain values as text.
     axes: the frame of a chart: scales, ticks and labels.
     charts: line charts, plane curves, bars and sparklines.
     parts: figures, tables and tiles.
@@ -15,7 +15,7 @@ Modules:
 
 from trajfmt.pages.charts import Series, bar, lines, plane, sparkline
 from trajfmt.pages.markup import Markup, brief, element, group
-from trajfmt.pages.numbers import many, number, percent, seconds, size
+from trajfmt.pages.numbers import fact, many, number, percent, seconds, size
 from trajfmt.pages.page import LIMIT, fitting, page, section
 from trajfmt.pages.parts import figure, figures, note, picture, table, tiles
 
@@ -26,6 +26,7 @@ __all__ = [
     "bar",
     "brief",
     "element",
+    "fact",
     "figure",
     "figures",
     "fitting",

@@ -1,10 +1,13 @@
-"""Numbers, shares, times and sizes as text for readers."""
+"""Numbers, shares, times, sizes and other plain values as text for readers."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
-__all__ = ["many", "number", "percent", "seconds", "size"]
+from trajfmt.pages.markup import brief
+
+__all__ = ["fact", "many", "number", "percent", "seconds", "size"]
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -79,3 +82,19 @@ def many(count: int, one: str, more: str | None = None) -> str:
         ('1 layer', '1,200 trajectories')
     """
     return f"{count:,} {one if count == 1 else more or one + 's'}"
+
+
+def fact(value: Any) -> str:
+    """Return a plain value as text of at most 400 characters, such as one that was decoded from JSON.
+
+    Example:
+        >>> fact({"kind": "normalize", "mean": [0.5, 1 / 3]}), fact(True), fact(None)
+        ('kind normalize, mean [0.5, 0.3333]', 'yes', 'none')
+    """
+    if isinstance(value, dict):
+        return brief(", ".join(f"{key} {fact(part)}" for key, part in value.items()), 400)
+    if isinstance(value, list):
+        return brief("[" + ", ".join(map(fact, value)) + "]", 200)
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    return number(value) if isinstance(value, float) else brief(value, 300)

@@ -12,10 +12,10 @@ from trajfmt.pages import (
     bar,
     brief,
     element,
+    fact,
     group,
     many,
     note,
-    number,
     percent,
     size,
     table,
@@ -170,11 +170,9 @@ def facts_of(report: BundleReport) -> list[tuple[str, str, str]]:
         if name in known:
             how = _HOW.get(known[name], known[name])
         if name == "recipe" and isinstance(value, dict):
-            rows += [
-                (f"{title}: {brief(part)}", _value(fact), how) for part, fact in list(value.items())[:_ROWS]
-            ]
+            rows += [(f"{title}: {brief(part)}", fact(own), how) for part, own in list(value.items())[:_ROWS]]
         else:
-            rows.append((title, "unknown" if value is None else _value(value), how))
+            rows.append((title, "unknown" if value is None else fact(value), how))
     return rows
 
 
@@ -201,16 +199,3 @@ def provenance(report: BundleReport) -> Markup:
 
 def _code(text: str) -> Markup:
     return element("code", {}, text)
-
-
-def _value(value: Any) -> str:
-    """Return a fact as text: `name value` pairs for an object, and four digits of each number of a list."""
-    if isinstance(value, dict):
-        return brief(", ".join(f"{key} {_value(part)}" for key, part in value.items()), 400)
-    if isinstance(value, list):
-        return brief("[" + ", ".join(map(_value, value)) + "]", 200)
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "none"}[value]
-    if isinstance(value, float):
-        return number(value)
-    return brief(value, 300)
