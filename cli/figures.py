@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,12 +40,12 @@ def settings(command: Any) -> Any:
     return command
 
 
-@dataclass(frozen=True, slots=True)
 class Files:
     """The files to write, all of which can be written as far as is known."""
 
-    paths: tuple[Path, ...]
-    page: Page
+    def __init__(self, paths: tuple[Path, ...], page: Page) -> None:
+        self._paths = paths
+        self._page = page
 
     def write(self, plot: Plot) -> None:
         """Encode a figure in every format, then write the files, and print where they are."""
@@ -55,8 +54,8 @@ class Files:
 
         from . import lines
 
-        contents = [render(plot, _suffix(path), self.page) for path in self.paths]  # type: ignore[arg-type]
-        for path, content in zip(self.paths, contents, strict=True):
+        contents = [render(plot, _suffix(path), self._page) for path in self._paths]  # type: ignore[arg-type]
+        for path, content in zip(self._paths, contents, strict=True):
             write_file(path, content)
             lines.done(path)
 

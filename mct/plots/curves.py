@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
 
 from mct.errors import ConfigError, CorruptError, MissingError, ResultError
-from trajfmt.plots import Table, bars, legend, style
+from trajfmt.plots import Table, bars, legend, shortened, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,6 +24,9 @@ METRICS: Final = "metrics.jsonl"
 
 EPSILON: Final = 0.02
 """Epsilon of the MCT paper: two percentage points, for accuracies in [0, 1]."""
+
+_FEW: Final = 5
+"""Most runs whose names are written on the figure itself."""
 
 _WORDS: Final = {"test": "test", "heldout": "held-out"}
 """The images on which networks were tested, in words."""
@@ -170,12 +173,21 @@ class Curves:
     epsilon: float = EPSILON
     """Epsilon of the convergence point, see `convergence_point`."""
 
-    size: ClassVar[tuple[float, float]] = (3.5, 2.6)
     title: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         if not self.runs:
             raise ConfigError("there is nothing to draw, as no run was given")
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """The width and the height in inches; many runs are named beside the curves."""
+        return (3.5, 2.6) if self._few else (6.0, min(max(2.8, 0.6 + 0.15 * len(self.runs)), 100.0))
+
+    @property
+    def _few(self) -> bool:
+        """Whether the names of the runs fit on the figure itself."""
+        return len(self.runs) <= _FEW
 
     def paint(self, figure: Figure) -> None:
         """Draw the runs."""
@@ -191,25 +203,25 @@ class Curves:
             axes.fill_between(run.steps, low, high, color=look["color"], alpha=0.2, linewidth=0)
             star = convergence_point(run.steps, run.mean, self.epsilon)
             at = mean[run.steps.index(star)]
-            axes.plot(
-                [star], [at], "*", color=look["color"], markersize=10, markeredgecolor="white", zorder=3
-            )
-            names.append(
-                f"{run.name}: ★ at {star}"
-                + (f", {_WORDS.get(run.on, run.on)} images" if run.on and mixed else "")
-            )
+            mark: dict[str, Any] = {"markersize": 10, "markeredgecolor": "white", "zorder": 3}
+            axes.plot([star], [at], "*", color=look["color"], **mark)
+            on = f", {_WORDS.get(run.on, run.on)} images" if run.on and mixed else ""
+            names.append(f"{shortened(run.name)}: ★ at {star}{on}")
         axes.set_xlabel("outer steps")
         axes.set_ylabel("accuracy (%)" if mixed else f"accuracy on {_WORDS[str(self.runs[0].on)]} images (%)")
         axes.grid()
-        legend(axes, handles, names, title=f"★ first within {100 * self.epsilon:g} points of the best")
+        beside = {} if self._few else {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
+        legend(
+            axes, handles, names, title=f"★ first within {100 * self.epsilon:g} points of the best", **beside
+        )
 
     def table(self) -> Table:
         """Return the accuracy of every evaluation; the row of a star has `converged` true."""
-        rows = [
-            (run.name, step, mean, std, run.on, step == convergence_point(run.steps, run.mean, self.epsilon))
-            for run in self.runs
-            for step, mean, std in zip(run.steps, run.mean, run.std, strict=True)
-        ]
+        rows = []
+        for run in self.runs:
+            star = convergence_point(run.steps, run.mean, self.epsilon)
+            for step, mean, std in zip(run.steps, run.mean, run.std, strict=True):
+                rows.append((run.name, step, mean, std, run.on, step == star))
         names = ("run", "outer_step", "accuracy_fraction", "accuracy_std_fraction", "tested_on", "converged")
         return Table(names, rows)
 
@@ -245,8 +257,8 @@ class Convergence:
         steps = [convergence_point(run.steps, run.mean, self.epsilon) for run in self.runs]
         places = range(len(steps))
         colours = [style(number)["color"] for number in places]
-        bars(axes, steps, [run.name for run in self.runs], [f"{step}" for step in steps], colours)
-        axes.set_xlabel(f"outer steps until within {100 * self.epsilon:g} points of the best accuracy")
+        bars(axes, steps, [shortened(run.name) for run in self.runs], [f"{step}" for step in steps], colours)
+        axes.set_xlabel("outer steps to convergence")
 
     def table(self) -> Table:
         """Return the convergence point of each run, and the accuracies there and at its best step."""

@@ -16,7 +16,7 @@ Modules:
 from trajfmt.plots.figures import COLOURS, FORMATS, Page, bars, legend, literal, render, require, style
 from trajfmt.plots.plot import Plot
 from trajfmt.plots.table import Table
-from trajfmt.plots.words import timestep_axis
+from trajfmt.plots.words import shortened, timestep_axis
 
 __all__ = [
     "COLOURS",
@@ -29,6 +29,7 @@ __all__ = [
     "literal",
     "render",
     "require",
+    "shortened",
     "style",
     "timestep_axis",
 ]

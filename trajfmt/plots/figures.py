@@ -7,6 +7,7 @@ only while a figure is drawn. Equal data therefore give equal bytes with the sam
 from __future__ import annotations
 
 import io
+import textwrap
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -87,6 +88,9 @@ _METADATA: Final[dict[str, dict[str, None]]] = {
 }
 """What matplotlib would write into every file and is left out: dates and its version."""
 
+_LETTERS: Final = 14
+"""Letters of a title that fit on an inch."""
+
 _PIXELS: Final = 10**8
 """Largest number of pixels of a PNG. It takes 400 MB to draw."""
 
@@ -158,7 +162,7 @@ def render(plot: Plot, kind: Format, page: Page | None = None) -> bytes:
         warnings.filterwarnings("error", message="constrained_layout not applied")
         figure = matplotlib.figure.Figure(figsize=(width, height), dpi=page.dpi, layout="constrained")
         if title:
-            literal(figure.suptitle("title"), title)
+            literal(figure.suptitle("title"), title, width=int(_LETTERS * width))
         plot.paint(figure)
         metadata = _METADATA[kind] | ({"Title": display(title)} if title else {})
         try:
@@ -194,10 +198,17 @@ def style(number: int) -> dict[str, Any]:
     return {"color": COLOURS[colour], "linestyle": DASHES[turn % len(DASHES)]}
 
 
-def literal(drawn: Text, text: str) -> None:
-    """Set a text that is shown literally, even if it contains `$`, with control characters escaped."""
+def literal(drawn: Text, text: str, *, width: int | None = None) -> None:
+    """Set a text that is shown literally, even if it contains `$`, with control characters escaped.
+
+    Args:
+        drawn: the text in a figure.
+        text: its new content.
+        width: most letters of a line, after which another one begins; None for a single line.
+    """
     drawn.set_parse_math(False)
-    drawn.set_text(display(text))
+    line = display(text)
+    drawn.set_text(line if width is None else textwrap.fill(line, width))
 
 
 def legend(

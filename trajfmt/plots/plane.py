@@ -16,6 +16,7 @@ from trajfmt.errors import UsageError, display
 from trajfmt.plots.figures import COLOURMAP, COLOURS, legend
 from trajfmt.plots.table import Table
 from trajfmt.plots.words import name_of, timestep_axis, title_of
+from trajfmt.schema.manifest import numbered
 from trajfmt.trajectory.geometry import components, knot_coefficients
 from trajfmt.trajectory.measure import GRAM_LIMIT
 
@@ -70,35 +71,43 @@ class Plane:
 
     def paint(self, figure: Figure) -> None:
         """Draw the path, the timesteps in the order of their colours, and the knots as rings."""
+        import matplotlib.ticker
+
         axes = figure.subplots()
-        first, second = self.coordinates.T
+        scale = _power_of_ten(self.coordinates)
+        first, second = (self.coordinates / 10.0**scale).T
         (line,) = axes.plot(first, second, color="#999999", linewidth=0.8, zorder=1)
         times = axes.scatter(first, second, c=range(len(first)), cmap=COLOURMAP, s=9, zorder=2, linewidths=0)
         handles, names = [line], ["original"]
         for number, polygon in enumerate(self.polygons):
             colour = COLOURS[(1 + number) % len(COLOURS)]
-            x, y = polygon.coordinates.T
+            x, y = (polygon.coordinates / 10.0**scale).T
             ring: dict[str, Any] = {"marker": "o", "markerfacecolor": "white", "markersize": 5}
             handles += axes.plot(x, y, color=colour, linestyle="--", linewidth=1, zorder=3 + number, **ring)
             knots = "knots" if len(self.polygons) == 1 else f"knots of {polygon.name}"
             names.append(knots)
-        self._name_knots(axes)
+        self._name_knots(axes, scale)
         axes.margins(0.12)
         axes.set_aspect("equal", adjustable="datalim")
         for axis, number in ((axes.xaxis, 0), (axes.yaxis, 1)):
-            axis.set_label_text(f"component {number + 1} ({self.explained[number]:.1%} of the variance)")
+            unit = f" / 1e{scale}" if scale else ""
+            axis.set_label_text(
+                f"component {number + 1}{unit} ({self.explained[number]:.1%} of the variance)"
+            )
         axes.grid()
-        bar = figure.colorbar(times, ax=axes, fraction=0.05, pad=0.02)
+        whole = matplotlib.ticker.MaxNLocator(integer=True)
+        bar = figure.colorbar(times, ax=axes, fraction=0.05, pad=0.02, ticks=whole)
         bar.outline.set_visible(False)
         bar.set_label(self.axis)
         if self.polygons:
             legend(axes, handles, names)
 
-    def _name_knots(self, axes: Axes) -> None:
+    def _name_knots(self, axes: Axes, scale: int) -> None:
         """Write the timestep of every knot beside it, once for all bundles."""
         named: set[int] = set()
         for polygon in self.polygons:
-            for knot, (x, y) in zip(polygon.knots, polygon.coordinates.tolist(), strict=True):
+            places = (polygon.coordinates / 10.0**scale).tolist()
+            for knot, (x, y) in zip(polygon.knots, places, strict=True):
                 if knot not in named:
                     place: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 6}
                     axes.annotate(str(knot), (x, y), (0, 5), **place)
@@ -116,42 +125,50 @@ class Plane:
         return Table((*names, *more), [(*place, *shares) for place in places])
 
 
+def _power_of_ten(coordinates: Float) -> int:
+    """Return the exponent of the unit in which coordinates are drawn: 0 unless they are small or large."""
+    largest = float(np.abs(coordinates).max())
+    exponent = int(np.floor(np.log10(largest))) if largest > 0.0 else 0
+    return exponent if not -3 < exponent < 4 else 0
+
+
 def plane(bundles: Sequence[Bundle], trajectory: int = 0) -> Plane:
     """Project a trajectory onto the plane of the first two principal components of its timesteps.
 
-    The Gram matrix of a convexified trajectory must be stored. That of a full one is computed from its
-    weights. Several bundles can share a plane only if they hold the same expert, because a Gram matrix has no
-    inner products between experts.
+        The Gram matrix of a convexified trajectory must be stored. That of a full one is computed from its
+        weights. Several bundles can share a plane only if they hold the same expert, because a Gram matrix
+        has no inner products between experts.
 
-    Args:
-        bundles: one bundle, or several of the same expert that have other knots.
-        trajectory: number of the trajectory, in each bundle.
+        Args:
+            bundles: one bundle, or several of the same expert that have other knots.
+            trajectory: number of the trajectory, in each bundle.
 
-    Raises:
-        UsageError: no bundle has the Gram matrix, or the bundles hold different experts.
+        Raises:
+            UsageError: no bundle has the Gram matrix, or the bundles hold different experts.
 
-    Example:
-        >>> import trajfmt
-        >>> from trajfmt.trajectory.geometry import gram_of
-        >>> layout = trajfmt.ParamLayout.of([("w", (2,))])
-        >>> with trajfmt.create("corner.mtt", layout, encoding="full") as writer:
-        ...     corner = np.array([[0, 0], [3, 0], [3, 1]], np.float32)
-        ...     writer.add(trajfmt.ArrayTrajectory(corner, layout))
-        >>> with trajfmt.open("corner.mtt") as bundle:
-        ...     plane([bundle]).explained.round(2).tolist()
-        [0.96, 0.04]
+        Example:
+            >>> import trajfmt
+            >>> from trajfmt.schema.manifest import numbered
+    from trajfmt.trajectory.geometry import gram_of
+            >>> layout = trajfmt.ParamLayout.of([("w", (2,))])
+            >>> with trajfmt.create("corner.mtt", layout, encoding="full") as writer:
+            ...     corner = np.array([[0, 0], [3, 0], [3, 1]], np.float32)
+            ...     writer.add(trajfmt.ArrayTrajectory(corner, layout))
+            >>> with trajfmt.open("corner.mtt") as bundle:
+            ...     plane([bundle]).explained.round(2).tolist()
+            [0.96, 0.04]
     """
     chosen = [(bundle, bundle[trajectory]) for bundle in bundles]
     if not chosen:
         raise UsageError("there is nothing to draw, as no bundle was given")
-    entries = [bundle.manifest.trajectories[trajectory] for bundle in bundles]
-    other = next((k for k, entry in enumerate(entries) if entry.digest != entries[0].digest), None)
-    if other is not None:
-        raise UsageError(
-            f"{display(bundles[other].place)}: trajectory {trajectory} is of another expert than that of"
-            f" {display(bundles[0].place)}; a Gram matrix has no inner products between experts, so they have"
-            " no common plane: draw them in figures of their own"
-        )
+    digests = [numbered(bundle.manifest)[theta.index].digest for bundle, theta in chosen]
+    for bundle, digest in zip(bundles, digests, strict=True):
+        if digest != digests[0]:
+            raise UsageError(
+                f"{display(bundle.place)}: trajectory {trajectory} has another digest than that of"
+                f" {display(bundles[0].place)}; different experts have no common plane, as no Gram matrix has"
+                " inner products between them: draw them in figures of their own"
+            )
     gram = _gram(chosen, trajectory)
     found = components(gram)
     polygons = []

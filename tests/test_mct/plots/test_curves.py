@@ -212,10 +212,10 @@ def test_any_folder_name_can_be_drawn(name: str) -> None:
 
 def test_many_runs_and_none() -> None:
     """Colours start again with other dashes; no run is an error."""
-    assert (
-        len({(line.get_color(), line.get_linestyle()) for line in painted(curves.Curves([run()] * 9)).lines})
-        > 9
-    )
+    many = curves.Curves([run()] * 9)
+    assert many.size[0] > curves.Curves([run()]).size[0]  # their names are beside the curves
+    lines = painted(many).lines
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines if line.get_marker() == "."}) == 9
     for kind in (curves.Curves, curves.Convergence):
         with pytest.raises(ConfigError, match="no run"):
             kind([])

@@ -14,7 +14,7 @@ matplotlib = pytest.importorskip("matplotlib")
 Image = pytest.importorskip("PIL.Image")
 
 from trajfmt.errors import MissingDependencyError, UsageError  # noqa: E402
-from trajfmt.plots import COLOURS, FORMATS, Page, Table, bars, legend, render, style  # noqa: E402
+from trajfmt.plots import COLOURS, FORMATS, Page, Table, bars, legend, literal, render, style  # noqa: E402
 
 
 @dataclass
@@ -58,7 +58,7 @@ def test_page_of_a_pdf_and_view_of_an_svg() -> None:
 def test_equal_plots_give_equal_bytes(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also with other settings of the user; no date and no program is named."""
     first = render(Line(title="a"), kind, Page(dpi=50))
-    monkeypatch.setitem(matplotlib.rcParams, "font.size", 20.0)
+    monkeypatch.setitem(matplotlib.rcParams, "axes.facecolor", "red")
     monkeypatch.setitem(matplotlib.rcParams, "svg.hashsalt", None)
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
     assert render(Line(title="a"), kind, Page(dpi=50)) == first
@@ -139,7 +139,10 @@ def test_names_are_literal() -> None:
     texts = axes.get_legend().get_texts()
     assert [text.get_text() for text in texts] == ["_a", "$x", "a\\x1b"]
     assert axes.get_legend().get_title().get_text() == "$"
+    title = more.set_title("")
+    literal(title, "a long $title", width=8)
+    assert title.get_text() == "a long\n$title"
     bars(more, [1, 0, 2], names, ["1 MB", "0", "2"], ["red"] * 3)
     assert [tick.get_text() for tick in more.get_yticklabels()] == ["_a", "$x", "a\\x1b"]
     assert [patch.get_width() for patch in more.patches] == [1, 0, 2]
-    assert not any(text.get_parse_math() for text in (*texts, *more.get_yticklabels()))
+    assert not any(text.get_parse_math() for text in (*texts, title, *more.get_yticklabels()))

@@ -97,7 +97,7 @@ def test_different_experts_have_no_common_plane(write_bundle, layout, theta) -> 
     ]
     with trajfmt.open(paths[0]) as one, trajfmt.open(paths[1]) as other:
         with pytest.raises(
-            UsageError, match=r"1\.mct: trajectory 0 is of another expert than that of .*0\.mct"
+            UsageError, match=r"1\.mct: trajectory 0 has another digest than that of .*0\.mct"
         ):
             plane([one, other])
         with pytest.raises(UsageError, match="no bundle was given"):
@@ -114,3 +114,19 @@ def test_without_a_gram_matrix(write_bundle, layout, theta, walk) -> None:
     long = write_bundle(layout, walk(layout, 258), encoding="full")
     with trajfmt.open(long) as bundle, pytest.raises(UsageError, match="258 timesteps, and at most 257 have"):
         plane([bundle])
+
+
+def test_small_paths_have_a_unit(write_bundle, layout, theta) -> None:
+    """Coordinates of 1e-6 are drawn in units of that size, which the axes name; the numbers are not."""
+    figures = pytest.importorskip("matplotlib.figure")
+    with trajfmt.open(write_bundle(layout, theta * np.float32(1e-6), gram=True)) as bundle:
+        found = plane([bundle])
+    figure = figures.Figure()
+    found.paint(figure)
+    axes = figure.axes[0]
+    exponent = int(np.floor(np.log10(np.abs(found.coordinates).max())))
+    assert axes.get_xlabel().startswith(f"component 1 / 1e{exponent} (")
+    np.testing.assert_allclose(
+        axes.lines[0].get_xdata() * 10.0**exponent, found.coordinates[:, 0], rtol=1e-12
+    )
+    assert [text.get_text() for text in axes.texts] == ["0", "8"]
