@@ -106,16 +106,23 @@ def lines(
 
 
 def plane(
-    name: str, path: Sequence[tuple[float, float]], knots: Sequence[tuple[float, float]], *, x: str, y: str
+    name: str,
+    path: Sequence[tuple[float, float]],
+    knots: Sequence[tuple[float, float]],
+    *,
+    x: str,
+    y: str,
+    ends: tuple[str, str],
 ) -> Markup:
     """Return a path in a plane whose two axes have the same scale, with its knots as rings.
 
-    A straight line joins consecutive knots. The ends are named `t = 0` and `t = T`.
+    A straight line joins consecutive knots.
 
     Args:
         name: what the chart shows, for screen readers.
         path: points of the path, from t = 0 to T; at least one.
         knots: the knots; empty for none.
+        ends: names of the first and the last point.
         x: label of the horizontal axis.
         y: label of the vertical axis.
     """
@@ -129,12 +136,8 @@ def plane(
     for point in knots:
         cx, cy = frame.at(*point)
         parts.append(element("circle", {"class": "ring", "cx": coordinate(cx), "cy": coordinate(cy), "r": 5}))
-    for text, point in (("t = 0", path[0]), (f"t = {len(path) - 1}", path[-1])):
-        px, py = frame.at(*point)
-        side = "start" if px < WIDTH / 2 else "end"
-        shift = 9 if side == "start" else -9
-        place = {"class": "end", "x": coordinate(px + shift), "y": coordinate(py - 9), "text-anchor": side}
-        parts.append(element("text", place, text))
+    parts.append(_end(frame, ends[0], path[0], path[1:2]))
+    parts.append(_end(frame, ends[1], path[-1], path[-2:-1]))
     return _svg(name, round(frame.height), parts)
 
 
@@ -205,16 +208,27 @@ def _picked(count: int, most: int = _POINTS) -> list[int]:
     return [round(i * (count - 1) / (most - 1)) for i in range(most)]
 
 
-def _widened(span: tuple[float, float], *, zero: bool) -> tuple[float, float]:
+def _end(
+    frame: Frame, text: str, point: tuple[float, float], beside: Sequence[tuple[float, float]]
+) -> Markup:
+    """Return the name of an end of a path, on the side that is away from the point beside it."""
+    x, y = frame.at(*point)
+    left = not beside or frame.at(*beside[0])[0] >= x
+    shift, side = (-10, "end") if left else (10, "start")
+    place = {"class": "end", "x": coordinate(x + shift), "y": coordinate(y + 4), "text-anchor": side}
+    return element("text", place, text)
+
+
+def _widened(span: tuple[float, float], *, zero: bool, share: float = 0.05) -> tuple[float, float]:
     """Return a range with room above, and below unless it starts at 0."""
     low, high = span
-    room = 0.05 * (high - low)
+    room = share * (high - low)
     return (low if zero and low >= 0 else low - room), high + room
 
 
 def _equal(x: tuple[float, float], y: tuple[float, float]) -> Frame:
     """Return a frame whose axes have the same scale, as high as the data ask for, within limits."""
-    x, y = _widened(x, zero=False), _widened(y, zero=False)
+    x, y = _widened(x, zero=False, share=0.13), _widened(y, zero=False)  # the ends have names beside them
     width, around = Frame(x, y).inner[0], HEIGHT - Frame(x, y).inner[1]
     height = min(300.0, max(140.0, width * (y[1] - y[0]) / (x[1] - x[0])))
     scale = max((x[1] - x[0]) / width, (y[1] - y[0]) / height)

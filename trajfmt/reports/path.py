@@ -117,6 +117,7 @@ def _plane(shape: Shape) -> Markup:
         shape.knot_coordinates,
         x=f"component 1 ({percent(first)} of the variance)",
         y=f"component 2 ({percent(second)})",
+        ends=("t = 0", f"t = {shape.times[-1]}"),
     )
     rings = "Rings are the knots, and dashed lines the segments between them."
     if shape.path == "convexified":

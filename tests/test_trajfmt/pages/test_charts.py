@@ -62,14 +62,18 @@ def test_few_lines_are_named_by_colour() -> None:
 def test_a_plane_has_one_scale() -> None:
     """A square in the data is a square on the page, whatever the shape of the path."""
     for path in ([(0.0, 0.0), (1.0, 0.0), (1.0, 1.0)], [(0.0, 0.0), (50.0, 0.0), (50.0, 1.0)]):
-        ((a, b, c),) = _points(plane("p", path, [path[0], path[2]], x="x", y="y"), "c0")
+        ((a, b, c),) = _points(
+            plane("p", path, [path[0], path[2]], x="x", y="y", ends=("first", "last")), "c0"
+        )
         assert (b[0] - a[0]) / (b[1] - c[1] or 1) == pytest.approx(path[1][0], rel=0.06)
 
 
 def test_a_path_that_stands_still_is_drawn() -> None:
     """Equal points have no extent, and still a place."""
-    chart = plane("still", [(0.0, 0.0)] * 3, [(0.0, 0.0)] * 2, x="x", y="y")
+    chart = plane("still", [(0.0, 0.0)] * 3, [(0.0, 0.0)] * 2, x="x", y="y", ends=("first", "last"))
     assert len(_points(chart, "c0")[0]) == 3
+    assert "first" in chart
+    assert "last" in chart
 
 
 @pytest.mark.parametrize(("share", "width"), [(0.5, "50"), (7.0, "100"), (-1.0, "0"), (math.nan, "0")])

@@ -98,6 +98,13 @@ def test_a_path_that_stands_still(layout: Any, walk: Any, write_bundle: Any) -> 
     assert "The path stands still" in text
 
 
+def test_a_long_path_is_named_by_its_timesteps(layout: Any, walk: Any, write_bundle: Any) -> None:
+    """The last of 400 timesteps is t = 399, though fewer are drawn."""
+    page = assert_sound(render([describe(write_bundle(layout, walk(layout, 400)))]))
+    assert "t = 399" in page.text
+    assert "400 timesteps, of which 257 are shown" in page.text
+
+
 def test_several_bundles_are_compared(layout: Any, walk: Any, write_bundle: Any) -> None:
     """Sizes side by side, facts that differ and those that do not, and a section for the first ten."""
     one = write_bundle(layout, walk(layout), name="one.mct", provenance=trajfmt.Provenance(dataset="A"))
