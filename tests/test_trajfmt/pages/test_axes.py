@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.helpers.pages import Page
@@ -13,6 +13,7 @@ from trajfmt.pages.axes import Frame, bounds, coordinate, ticks
 FINITE = st.floats(-1e12, 1e12)
 
 
+@settings(max_examples=50)
 @given(FINITE, FINITE, st.integers(2, 8))
 def test_ticks_are_few_round_numbers_in_the_range(low: float, high: float, count: int) -> None:
     """They increase by one step of 1, 2 or 5 times a power of ten, within the range."""

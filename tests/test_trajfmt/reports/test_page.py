@@ -139,10 +139,10 @@ def test_hostile_names_stay_text(walk: Any, write_bundle: Any) -> None:
 
 def test_pages_stay_small(walk: Any, write_bundle: Any) -> None:
     """Bundles with long names and long recipes fill less than 2 MB, however many there are."""
-    wide = trajfmt.ParamLayout.of([("&" * 1000 + str(n), (1,)) for n in range(50)])
+    wide = trajfmt.ParamLayout.of([("&" * 1000 + str(n), (1,)) for n in range(30)])
     recipe: dict[str, Any] = {"<" * 900 + str(n): "&" * 900 for n in range(60)}
     provenance = trajfmt.Provenance(dataset="&" * 1000, recipe=recipe)
-    path = write_bundle(wide, walk(wide, 120), walk(wide, 120, seed=1), knots=[50], provenance=provenance)
+    path = write_bundle(wide, walk(wide, 60), walk(wide, 60, seed=1), knots=[50], provenance=provenance)
     report = describe(path)
     plain = dataclasses.replace(report.summary, provenance=trajfmt.Provenance())
     page = assert_sound(render([report] * 120 + [dataclasses.replace(report, summary=plain)]))
