@@ -135,28 +135,27 @@ def _power_of_ten(coordinates: Float) -> int:
 def plane(bundles: Sequence[Bundle], trajectory: int = 0) -> Plane:
     """Project a trajectory onto the plane of the first two principal components of its timesteps.
 
-        The Gram matrix of a convexified trajectory must be stored. That of a full one is computed from its
-        weights. Several bundles can share a plane only if they hold the same expert, because a Gram matrix
-        has no inner products between experts.
+    The Gram matrix of a convexified trajectory must be stored. That of a full one is computed from its
+    weights. Several bundles can share a plane only if they hold the same expert, because a Gram matrix has
+    no inner products between experts.
 
-        Args:
-            bundles: one bundle, or several of the same expert that have other knots.
-            trajectory: number of the trajectory, in each bundle.
+    Args:
+        bundles: one bundle, or several of the same expert that have other knots.
+        trajectory: number of the trajectory, in each bundle.
 
-        Raises:
-            UsageError: no bundle has the Gram matrix, or the bundles hold different experts.
+    Raises:
+        UsageError: no bundle has the Gram matrix, or the bundles hold different experts.
 
-        Example:
-            >>> import trajfmt
-            >>> from trajfmt.schema.manifest import numbered
-    from trajfmt.trajectory.geometry import gram_of
-            >>> layout = trajfmt.ParamLayout.of([("w", (2,))])
-            >>> with trajfmt.create("corner.mtt", layout, encoding="full") as writer:
-            ...     corner = np.array([[0, 0], [3, 0], [3, 1]], np.float32)
-            ...     writer.add(trajfmt.ArrayTrajectory(corner, layout))
-            >>> with trajfmt.open("corner.mtt") as bundle:
-            ...     plane([bundle]).explained.round(2).tolist()
-            [0.96, 0.04]
+    Example:
+        >>> import trajfmt
+        >>> layout = trajfmt.ParamLayout.of([("w", (2,))])
+        >>> corner = np.array([[0, 0], [3, 0], [3, 1]], np.float32)
+        >>> with trajfmt.create("corner.mtt", layout, encoding="full") as writer:
+        ...     number = writer.add(trajfmt.ArrayTrajectory(corner, layout))
+        >>> with trajfmt.open("corner.mtt") as bundle:
+        ...     found = plane([bundle])
+        >>> found.explained.round(2).tolist()
+        [0.93, 0.07]
     """
     chosen = [(bundle, bundle[trajectory]) for bundle in bundles]
     if not chosen:

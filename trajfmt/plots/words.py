@@ -23,7 +23,7 @@ def shortened(name: str) -> str:
 
     Example:
         >>> shortened("a" * 20 + "b" * 20 + "c" * 20)
-        'aaaaaaaaaaaaaaaaaaab…cccccccccccccccccccc'
+        'aaaaaaaaaaaaaaaaaaa…cccccccccccccccccccc'
     """
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2 - 1]}…{name[-_LONGEST // 2 :]}"
 
