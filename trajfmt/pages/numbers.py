@@ -62,7 +62,7 @@ def seconds(value: float) -> str:
 
     Example:
         >>> seconds(0.0123), seconds(75), seconds(7300)
-        ('12 ms', '1 min 15 s', '2 h 2 min')
+        ('12.3 ms', '1 min 15 s', '2 h 1 min')
     """
     if value < 1:
         return f"{1000 * value:.3g} ms"
