@@ -69,7 +69,7 @@ footer { margin-top: 1.5rem; color: var(--soft); font-size: .85rem; overflow-wra
 }
 figure { margin: 0; min-width: 0; }
 figcaption { margin-top: .45rem; color: var(--soft); font-size: .85rem; line-height: 1.5; }
-.chart { display: block; width: 100%; height: auto; max-width: 34rem; }
+.chart { display: block; width: 100%; height: auto; max-width: 34rem; overflow: visible; }
 .chart text { fill: var(--soft); font-size: 12px; font-family: inherit; }
 .chart .label { fill: var(--ink); font-size: 12.5px; }
 .chart .end {
