@@ -20,6 +20,7 @@ from mct.models import networks
 from mct.plots import plane
 from mct.runtime.seeds import generator
 from trajfmt.plots import Table, timestep_axis
+from trajfmt.schema import numbered
 
 Way = Literal["convexified", "original"]
 """The trajectory to which a network belongs."""
@@ -167,6 +168,8 @@ def along(
             found[way] = given[trajectory]
     if len(found) == 2:
         _check_same(found["original"], found["convexified"], trajectory)
+        assert original is not None
+        _check_digests(original, bundle, trajectory)
     times = {way: _times(way, theta, points) for way, theta in found.items()}
     first = next(iter(found.values()))  # the original if there is one
     axes = plane.fit([first.knot(k) for k in range(len(first.knots))]) if project else None
@@ -225,6 +228,20 @@ def _check_same(original: trajfmt.Trajectory, convex: trajfmt.Trajectory, number
         raise MismatchError(
             f"trajectory {number} and the original start with different weights, so they are not of the same "
             "expert; give the original bundle of the same experts"
+        )
+
+
+def _check_digests(original: trajfmt.Bundle, convex: trajfmt.Bundle, number: int) -> None:
+    """Require the digests of one expert, unless the weights have other types, which have other digests.
+
+    Raises:
+        MismatchError: The experts started with the same weights, and were trained differently.
+    """
+    digests = {numbered(bundle.manifest)[number].digest for bundle in (original, convex)}
+    if len(digests) > 1 and original.layout.numpy_dtype == convex.layout.numpy_dtype:
+        raise MismatchError(
+            f"trajectory {number} and the original start with the same weights, but are not of the same "
+            "expert, by their digests; give the original bundle of the same experts"
         )
 
 

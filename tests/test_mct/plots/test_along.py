@@ -144,9 +144,11 @@ def test_bundles_that_do_not_go_together(convex, full, small, model, write_bundl
         next(plots.along(convex, small, model, original=convex))
     with pytest.raises(ConfigError, match="give an original only with a convex bundle"):
         next(plots.along(full, small, model, original=full))
+    other_end = theta[::-1] * np.linspace(1, 2, 6, dtype=np.float32)[:, None]
     for changed, message in ((theta[:-1], "ends at timestep 5, but the original ends at 4"),
-                             (theta + 1, "start with different weights")):  # fmt: skip
-        other = write_bundle(layout, changed, name=f"{len(changed)}.mtt", encoding="full")
+                             (theta + 1, "start with different weights"),
+                             (other_end, "by their digests")):  # fmt: skip
+        other = write_bundle(layout, changed, name=f"{message[:5]}.mtt", encoding="full")
         with trajfmt.open(other) as bundle, pytest.raises(MismatchError, match=message):
             next(plots.along(convex, small, model, original=bundle))
 
