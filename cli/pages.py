@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import failures, options, values
+from . import commands, failures, options, values
 
 if TYPE_CHECKING:
     from trajfmt.storage.address import Place
@@ -53,7 +53,7 @@ def write(paths: Sequence[Path], *, page: Callable[[], bytes], numbers: Callable
         lines.done(path)
 
 
-@click.command()
+@click.command(cls=commands.Command)
 @click.argument("bundles", type=values.PLACE, nargs=-1, required=True, metavar="BUNDLE…")
 @click.option(
     "--trajectory",

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from . import pages, values
+from . import commands, pages, values
 
 __all__ = ["report"]
 
 
-@click.command()
+@click.command(cls=commands.Command)
 @click.argument("runs", type=values.INPUT, nargs=-1, required=True, metavar="RUN…")
 @pages.output
 def report(runs: tuple[Path, ...], output: tuple[Path, ...], force: bool) -> None:
