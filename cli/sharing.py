@@ -122,7 +122,7 @@ def card(bundle: Place, output: Path | None, address: str | None, license: str |
     `traj push` adds one to a repository without a card.
     """
     import trajfmt
-    from trajfmt.bundle.report import describe
+    from trajfmt.bundle.report import summary_of
     from trajfmt.share.card import card as text_of
     from trajfmt.storage.hubpath import hub_path
 
@@ -130,7 +130,7 @@ def card(bundle: Place, output: Path | None, address: str | None, license: str |
     found = None if place is None else hub_path(place)
     with trajfmt.open(bundle) as opened:
         text = text_of(
-            describe(opened),
+            summary_of(opened),
             name=_name(opened, place),
             address=place,
             license=license,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from trajfmt.bundle.reader import Bundle
-from trajfmt.bundle.report import Summary, describe
+from trajfmt.bundle.report import Summary, summary_of
 from trajfmt.schema.facts import phrase
 from trajfmt.schema.manifest import FILE_NAME, ConvexManifest, numbered
 from trajfmt.share import facts
@@ -88,7 +88,7 @@ def croissant(bundle: Bundle, *, name: str, url: str | None = None, license: str
         url: the page of the data set; None if it has none.
         license: the license, best as a URL; None if none is stated.
     """
-    summary = describe(bundle)
+    summary = summary_of(bundle)
     provenance = summary.provenance
     known: dict[str, Any] = {
         "@context": _CONTEXT,

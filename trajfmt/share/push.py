@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from trajfmt.bundle.reader import Bundle
 from trajfmt.bundle.reader import open as open_bundle
-from trajfmt.bundle.report import describe
+from trajfmt.bundle.report import summary_of
 from trajfmt.bundle.standing import read_manifest
 from trajfmt.bundle.validation import validate
 from trajfmt.errors import (
@@ -153,7 +153,7 @@ def _files(
     about = croissant(bundle, name=name, url=repository.page, license=license)
     files[inside(where, CROISSANT)] = about
     if _CARD not in there.files:
-        text = card(describe(bundle), name=name, address=str(where), license=license, kind=where.kind)
+        text = card(summary_of(bundle), name=name, address=str(where), license=license, kind=where.kind)
         files[_CARD] = text.encode()
     if where.kind == "model" and not where.path and (found := viewer.index(bundle)) is not None:
         files[viewer.NAME] = found
