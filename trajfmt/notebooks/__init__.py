@@ -7,10 +7,11 @@ Modules:
     words: numbers with their nouns, and lists that are cut.
 """
 
-from trajfmt.notebooks.card import card
+from trajfmt.notebooks.card import MAX_PICTURE, card
 from trajfmt.notebooks.words import counted, listed
 
 __all__ = [
+    "MAX_PICTURE",
     "card",
     "counted",
     "listed",
