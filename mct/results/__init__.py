@@ -9,3 +9,7 @@ Modules:
     origin: the record of how a synthetic dataset was made.
     grids: arranging images in a grid, and encoding it as PNG.
 """
+
+from mct.results.synthetic import SyntheticDataset, load
+
+__all__ = ["SyntheticDataset", "load"]
