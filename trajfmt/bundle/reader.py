@@ -16,7 +16,7 @@ from trajfmt.encodings.table import encoding_of_manifest
 from trajfmt.errors import NotABundleError, UsageError
 from trajfmt.notebooks import card, counted, listed
 from trajfmt.schema.arguments import whole
-from trajfmt.schema.facts import phrase
+from trajfmt.schema.facts import CALLED, phrase
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import FILE_NAME, Manifest, layout_of, numbered
 from trajfmt.schema.parse import parse, refusal
@@ -144,7 +144,11 @@ class Bundle:
             ("size", f"{sum(self.files.sizes.values()):,} bytes"),
         ]
         stated = ("dataset", "model", "preprocessing", "recipe", "timestep")
-        facts += [(name, phrase(fact)) for name in stated if (fact := getattr(self.provenance, name))]
+        facts += [
+            (CALLED.get(name, name), phrase(fact))
+            for name in stated
+            if (fact := getattr(self.provenance, name))
+        ]
         if self.manifest.refused:
             facts.append(("trajectories that cannot be read", listed(sorted(self.manifest.refused))))
         rows = [

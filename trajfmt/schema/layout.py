@@ -243,11 +243,15 @@ class ParamLayout:
         return f"<trajfmt.ParamLayout: {size}, {counted(self.num_layers, 'layer')}>"
 
     def _repr_html_(self) -> str:
-        owners = zip(self.parameters, self.layer_of_parameter, strict=True)
+        owners = zip(self.parameters[:100], self.layer_of_parameter, strict=False)
         rows = [(p.name, p.shape, f"{p.size:,}", self.layers[layer].name) for p, layer in owners]
+        count = len(self.parameters)
         facts = [("weights", f"{self.size:,} {self.dtype}"), ("layers", f"{self.num_layers:,}")]
-        columns = ("parameter", "shape", "weights", "layer")
-        return card(f"Layout of {counted(len(rows), 'parameter')}", facts, columns=columns, rows=rows)
+        columns, title = (
+            ("parameter", "shape", "weights", "layer"),
+            f"Layout of {counted(count, 'parameter')}",
+        )
+        return card(title, facts, columns=columns, rows=rows, total=count)
 
     def regroup(self, layers: Grouping) -> ParamLayout:
         """Return a parameter layout with the same parameters, grouped into layers anew."""

@@ -122,14 +122,16 @@ class StoredTrajectory(ABC):
         return self[:] if dtype is None else self[:].astype(dtype, copy=False)
 
     def __repr__(self) -> str:
-        stored = "" if len(self.knots) == len(self) else f", knots {listed(self.knots)}"
+        knots = self.knots
+        stored = "" if len(knots) == len(self) else f", knots {listed(knots)}"
         size = f"{counted(self.layout.size, 'weight')} {self.layout.dtype}"
         return f"<trajfmt.Trajectory {self.index}: {counted(len(self), 'timestep')}{stored}, {size}>"
 
     def _repr_html_(self) -> str:
+        knots = self.knots
         facts = [
             ("timesteps", f"{len(self):,}, from 0 to {self.last:,}"),
-            ("knots", "all timesteps" if len(self.knots) == len(self) else listed(self.knots)),
+            ("knots", "all timesteps" if len(knots) == len(self) else listed(knots)),
             ("weights", f"{self.layout.size:,} {self.layout.dtype} at each timestep"),
             ("layers", f"{self.layout.num_layers:,}"),
             ("module buffers", "none" if self._buffers is None else "at each knot"),
