@@ -231,10 +231,12 @@ class Recorder:
                 another network, or has other knots or facts. The message says where the trajectory is kept.
             UsageError: `path` is refused, as at construction.
         """
-        destination = self._destination if path is None else self._destination.moved(path)
+        return self._save(self._destination if path is None else self._destination.moved(path))
+
+    def _save(self, destination: Destination) -> int:
         saved = destination.save(self._recorder.finish(cut=True))
         for remark in saved.remarks:
-            warnings.warn(remark, UserWarning, stacklevel=2)
+            warnings.warn(remark, UserWarning, stacklevel=3)
         return saved.number
 
     def __enter__(self) -> Recorder:
@@ -247,7 +249,7 @@ class Recorder:
         trace: TracebackType | None,
     ) -> None:
         if kind is None:
-            self.save()
+            self._save(self._destination)
 
 
 def _buffers_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -54,6 +54,14 @@ def test_recorder_of_a_module_equals_the_converted_buffer(tmp_path: Path) -> Non
             assert one.step_norms.tobytes() == other.step_norms.tobytes()
 
 
+def test_dir_shows_what_is_public() -> None:
+    """Of the module with torch, too."""
+    pytest.importorskip("torch")
+    import trajfmt.torch
+
+    assert dir(trajfmt.torch) == sorted(trajfmt.torch.__all__)
+
+
 def test_recorder_of_one_run_writes_the_same_bytes(tmp_path: Path) -> None:
     """One trajectory: the numbers of knots and tables are byte for byte those of the conversion."""
     torch = pytest.importorskip("torch")
@@ -390,8 +398,9 @@ def _train(path: Path, steps: int, **options: Any) -> None:
 def test_recorder_saves_a_training_that_ended_early(tmp_path: Path) -> None:
     """Without the knots that it did not reach, which a warning names; the block ends without an error."""
     words = "ended at timestep 4, before the end of the segments at 5, 50; trajectory 0 was saved without"
-    with pytest.warns(UserWarning, match=words):
+    with pytest.warns(UserWarning, match=words) as told:
         _train(tmp_path / "a.mct", 4, knots=(2, 5, 50))
+    assert told[0].filename == __file__
     assert trajfmt.open(tmp_path / "a.mct", verify=True)[0].knots == (0, 2, 4)
 
 

@@ -20,7 +20,7 @@ from typing import Any, Final
 from numpy.typing import NDArray
 
 from trajfmt.bundle.agreement import require_same_facts, require_timestep, unlike_buffers
-from trajfmt.bundle.create import append, create
+from trajfmt.bundle.create import BundleWriter, append, create
 from trajfmt.bundle.standing import read_manifest
 from trajfmt.encodings.parts import buffers
 from trajfmt.encodings.parts.encoding import Options
@@ -144,8 +144,9 @@ class Destination:
         """
         try:
             return self._save(recorded)
-        except SourceError:
-            raise  # no bundle would take it, or it is there already
+        except SourceError as exc:  # no bundle would take it, or it is there already
+            exc.path = exc.path or str(self.path)
+            raise
         except BaseException as exc:
             kept = self._keep(recorded)
             why = str(exc) or type(exc).__name__
@@ -163,7 +164,8 @@ class Destination:
                 "the trajectory could not be kept in another place either, but the recorder still holds it:"
                 " call its method `save` with a path that can be written"
             )
-        command = shlex.join(["traj", "convert", str(kept), str(self.path), "--append"])
+        append = ["--append"] if os.path.lexists(self.path) else []
+        command = shlex.join(["traj", "convert", str(kept), str(self.path), *append])
         return f"the trajectory is kept in {display(kept)}; when the cause is gone, add it with: {command}"
 
     def _save(self, recorded: Recorded) -> Saved:
@@ -183,16 +185,13 @@ class Destination:
             pause = min(2 * pause, 1.0)
 
     def _create(self, recorded: Recorded, path: Path | None = None) -> Saved:
-        with create(
-            path or self.path,
-            self._layout,
-            encoding="convex",
-            provenance=self._provenance,
-            knots=self.knots,
-            smooth=self._smooth,
-        ) as bundle:
+        with self._new(path or self.path) as bundle:
             number = bundle.add(recorded)
         return Saved(number, self._remarks(recorded, number))
+
+    def _new(self, path: Path) -> BundleWriter:
+        facts, knots, smooth = self._provenance, self.knots, self._smooth
+        return create(path, self._layout, encoding="convex", provenance=facts, knots=knots, smooth=smooth)
 
     def _append(self, recorded: Recorded) -> Saved:
         with append(self.path) as bundle:
@@ -245,14 +244,7 @@ class Destination:
                         raise WriteError(f"{display(folder)}: cannot be written; choose another path")
                 append(self.path).discard()
             else:
-                create(
-                    self.path,
-                    self._layout,
-                    encoding="convex",
-                    provenance=self._provenance,
-                    knots=self.knots,
-                    smooth=self._smooth,
-                ).discard()
+                self._new(self.path).discard()
         except LockedError:
             return
 

@@ -210,6 +210,8 @@ def test_folder_that_vanished_and_a_changed_current_folder(
     shutil.rmtree(tmp_path / "one")
     with pytest.raises(UnsavedError, match="one: no such folder") as caught:
         destination.save(recorded(layout, walk(layout)))
+    command = f"traj convert {tmp_path / 'two' / 'a-unsaved.mct'} {tmp_path / 'one' / 'a.mct'}"
+    assert str(caught.value).endswith(f"add it with: {command}")
     assert caught.value.kept == str(tmp_path / "two" / "a-unsaved.mct")
 
 
@@ -269,7 +271,7 @@ def test_what_no_bundle_takes_is_not_kept(tmp_path: Path, layout: ParamLayout, w
     with pytest.raises(SourceError, match="no_motion"):
         destination.save(recorded(layout, np.repeat(walk(layout)[:1], 3, axis=0)))
     destination.save(recorded(layout, walk(layout)))
-    with pytest.raises(SourceError, match="duplicate_trajectory"):
+    with pytest.raises(SourceError, match=r"a\.mct: has the same first.*duplicate_trajectory"):
         destination.save(recorded(layout, walk(layout)))
     assert [each.name for each in tmp_path.iterdir()] == ["a.mct"]
 
