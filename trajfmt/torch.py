@@ -94,8 +94,14 @@ def layout_of(module: torch.nn.Module, *, layers: Grouping = "tensor") -> ParamL
         layers: which parameters share one beta.
 
     Raises:
-        UsageError: a parameter is not float32.
+        UsageError: a parameter is not float32, or FSDP has split the parameters over processes.
     """
+    split = any(hasattr(value, "device_mesh") for value in module.parameters())
+    if split or any(type(part).__name__ == "FullyShardedDataParallel" for part in module.modules()):
+        raise UsageError(
+            "FSDP has split the parameters over processes, each of which has a part; at every timestep, gather"
+            " the full state dict, load it into a network of one process, and record that network"
+        )
     named = [(name, tuple(value.shape)) for name, value in module.named_parameters()]
     odd = [name for name, value in module.named_parameters() if value.dtype != torch.float32]
     if odd:
@@ -119,7 +125,8 @@ class Recorder:
     written in the end, the trajectory is kept in another place, which the error names.
 
     Args:
-        module: the network that is trained, on any device.
+        module: the network that is trained, on any device. Of `DistributedDataParallel`, `DataParallel` and
+            `torch.compile`, the network inside is recorded; with several processes, record in one of them.
         path: a `.mct` bundle. It is created, or one trajectory is appended to it.
         knots: timesteps of the waypoints to insert between the endpoints.
         smooth: average inserted waypoints and the last timestep with their neighbours, as the MCT authors'
@@ -164,14 +171,14 @@ class Recorder:
         self._every = whole("every", every)
         if self._every < 1:
             raise UsageError(f"`every` must be >= 1, got {every}")
-        self._module = module
+        self._module = _network_of(module)
         self._calls, self._full = 0, False
-        self._layout = layout_of(module)
+        self._layout = layout_of(self._module)
         self._destination = Destination(
             path, self._layout, knots=knots, smooth=smooth, every=self._every, provenance=provenance
         )
         self.path = self._destination.path
-        _require_storable(_buffers_of(module))
+        _require_storable(_buffers_of(self._module))
         self._held = self._buffers()
         self._destination.require_buffers(self._held)
         self._recorder = PathRecorder(self._layout, knots=self._destination.knots, smooth=smooth)
@@ -250,6 +257,14 @@ class Recorder:
     ) -> None:
         if kind is None:
             self._save(self._destination)
+
+
+def _network_of(module: torch.nn.Module) -> torch.nn.Module:
+    """Return the network in its wrappers, whose prefixes a conversion of checkpoints removes, too."""
+    while isinstance(module, torch.nn.parallel.DistributedDataParallel | torch.nn.DataParallel):
+        module = module.module
+    inner = getattr(module, "_orig_mod", None)  # torch.compile
+    return _network_of(inner) if isinstance(inner, torch.nn.Module) else module
 
 
 def _buffers_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -453,3 +453,41 @@ def test_recorder_refuses_changed_buffers_at_once(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"its module buffer `cache` must be absent, got \(3,\) float32"):
         recorder.step()
     assert recorder.save() == 0
+
+
+def test_wrappers_are_taken_off(tmp_path: Path) -> None:
+    """A conversion of their checkpoints removes their prefixes, too."""
+    torch = pytest.importorskip("torch")
+    from trajfmt.torch import Recorder, flatten
+
+    network = torch.nn.Linear(2, 1)
+    compiled = torch.nn.Module()
+    compiled._orig_mod = network  # as torch.compile does, whose import takes seconds
+    for number, wrapped in enumerate((torch.nn.DataParallel(network), compiled)):
+        path = tmp_path / f"{number}.mct"
+        with Recorder(wrapped, path) as recorder:
+            with torch.no_grad():
+                network.weight += 1
+            recorder.step()
+        with trajfmt.open(path) as bundle:
+            assert [parameter.name for parameter in bundle.layout.parameters] == ["weight", "bias"]
+            assert np.array_equal(bundle[0].at(1), flatten(network).numpy())
+
+
+def test_parameters_that_fsdp_has_split_are_refused(tmp_path: Path) -> None:
+    """A process has a part of them, which would be recorded as the network."""
+    torch = pytest.importorskip("torch")
+    from trajfmt.torch import Recorder
+
+    network = torch.nn.Linear(2, 1)
+
+    class FullyShardedDataParallel(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = network
+
+    network.weight.device_mesh = object()  # as distributed tensors have
+    for sharded in (FullyShardedDataParallel(), network):
+        with pytest.raises(UsageError, match="FSDP has split the parameters over processes"):
+            Recorder(sharded, tmp_path / "a.mct")
+    assert list(tmp_path.iterdir()) == []
