@@ -99,8 +99,8 @@ def layout_of(module: torch.nn.Module, *, layers: Grouping = "tensor") -> ParamL
     split = any(hasattr(value, "device_mesh") for value in module.parameters())
     if split or any(type(part).__name__ == "FullyShardedDataParallel" for part in module.modules()):
         raise UsageError(
-            "FSDP has split the parameters over processes, each of which has a part; at every timestep, gather"
-            " the full state dict, load it into a network of one process, and record that network"
+            "FSDP has split the parameters over processes, each of which has a part; at every timestep,"
+            " gather the full state dict, load it into a network of one process, and record that network"
         )
     named = [(name, tuple(value.shape)) for name, value in module.named_parameters()]
     odd = [name for name, value in module.named_parameters() if value.dtype != torch.float32]
