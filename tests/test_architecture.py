@@ -29,6 +29,7 @@ ALLOWED = {
         "serve": "errors schema storage bundle",
         "torch": "errors schema storage trajectory bundle serve",
         "export": "errors schema storage bundle serve torch",
+        "merge": "errors version schema storage encodings bundle sources",
         "convert": "errors version codecs schema storage trajectory encodings bundle sources",
     },
     "mct": {

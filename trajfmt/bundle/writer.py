@@ -63,7 +63,8 @@ class BundleWriter:
         provenance: Provenance,
         base: Manifest | None,
     ) -> None:
-        self._staging = staging
+        self.staging: Staging = staging
+        """The folder in which the bundle is built."""
         self._encoder = encoder
         self._encoding = encoding
         self.base = base
@@ -74,21 +75,18 @@ class BundleWriter:
         self._published = False
         self._records: list[Record[Any]] = []
         self._journal = Journal(staging, encoding.entry, staging.destination if base else None)
-        self._seen: dict[str, int] = {}
         entries: Sequence[Entry] = base.trajectories if base else ()
-        for number, entry in enumerate(entries):
-            self._seen[entry.digest] = number
+        self._seen: dict[str, int] = {entry.digest: number for number, entry in enumerate(entries)}
         self.layout: ParamLayout = layout
         self.provenance: Provenance = provenance
         """Facts about the experts. They are written at publication and may be replaced until then."""
+        self.extensions: dict[str, Any] = dict(base.extensions) if base else {}
+        """Private keys of the manifest, whose names begin with `x_`."""
+        self.unread: dict[str, Any] = base.unread if base else {}
+        """Unknown keys of the provenance, as `trajfmt.schema.keys.unknown` returns them."""
 
     def __len__(self) -> int:
         return self._first + len(self._records)
-
-    @property
-    def staging(self) -> Staging:
-        """Return the staging folder."""
-        return self._staging
 
     def add(self, source: Input, *, origin: Origin | None = None) -> int:
         """Write one trajectory and return its number in the bundle.
@@ -118,7 +116,7 @@ class BundleWriter:
         paths: list[Path] = []
 
         def new_path() -> Path:
-            paths.append(self._staging.pending())
+            paths.append(self.staging.pending())
             return paths[-1]
 
         try:
@@ -194,21 +192,21 @@ class BundleWriter:
             files.append(self._write_tables(entries))
         files.append(self._write_pieces(entries))
         manifest = self._manifest(files, entries)
-        parse(data := encode(manifest), path=self._staging.destination / FILE_NAME)
+        parse(data := encode(manifest), path=self.staging.destination / FILE_NAME)
         if self.base is None:
-            write_file(self._staging.path(FILE_NAME), data)
-            self._staging.publish()
+            write_file(self.staging.path(FILE_NAME), data)
+            self.staging.publish()
         else:
-            self._staging.publish_into(data)
+            self.staging.publish_into(data)
         self._published = True
 
     def discard(self) -> None:
         """Stop writing, and remove all new files."""
-        self._staging.discard()
+        self.staging.discard()
 
     def release(self) -> None:
         """Stop writing, and keep the finished trajectories for a later writer with the same job."""
-        self._staging.release()
+        self.staging.release()
 
     @property
     def rounding(self) -> dict[int, Rounding]:
@@ -266,8 +264,8 @@ class BundleWriter:
             "layers": [LayerEntry(layer.name, list(layer.parameters)) for layer in self.layout.layers],
             "files": sorted([*(base.files if base else []), *files], key=lambda file: file.path),
             "provenance": self.provenance,
-            "extensions": base.extensions if base else {},
-            "unread": base.unread if base else {},
+            "extensions": self.extensions,
+            "unread": self.unread,
             "trajectories": [*(base.trajectories if base else []), *entries],
         }
         return self._encoder.manifest(common)
