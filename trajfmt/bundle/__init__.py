@@ -10,6 +10,7 @@ Modules:
     addition: what can be added to a bundle.
     agreement: whether what a program says of a trajectory agrees with the bundle.
     difference: settings and facts in which two bundles differ.
+    comparison: what `traj diff` shows.
     filing: names for new files in a bundle.
     journal: the finished trajectories of a writer, from which an interrupted run continues.
     decoded: all timesteps of a trajectory as one memory-mapped array.

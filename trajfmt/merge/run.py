@@ -94,7 +94,7 @@ def merge(
     target = local(destination)
     if occupied(target):
         Staging.sweep(target)
-        raise ExistsError(f"{display(target)} already exists; choose another name or remove it")
+        raise ExistsError(f"{display(target)} already exists; choose another name for the new bundle")
     encoding_of_path(target)
     with ExitStack() as stack:
         opened = ordered([stack.enter_context(open(path, backend="pread")) for path in bundles])
@@ -129,7 +129,7 @@ class _Run:
         self._bundles = [bundles[number] for number in used]
         self._places = [Place(position[place.bundle], place.number) for place in kept]
         self._shared: Shared = shared(self._bundles, common=common)
-        self._skipped = len(repeats)
+        self._skipped = sum(len(bundle) for bundle in bundles) - len(kept)
         self._on_note, self._on_progress = on_note, on_progress
         self._require_name()
         for text in [*self._shared.remarks, *repeats, *self._absent()]:

@@ -59,7 +59,7 @@ def test_many_bundles_in_any_order_give_the_same_bytes(
 def test_what_exists_is_not_replaced(pair: list[Path], tmp_path: Path) -> None:
     """Also a bundle that is both an input and, by mistake, the output."""
     before = hashes(tmp_path)
-    with pytest.raises(ExistsError, match="already exists; choose another name or remove it"):
+    with pytest.raises(ExistsError, match="already exists; choose another name for the new bundle"):
         merge(pair[:1], pair[1])
     (tmp_path / "empty.mct").mkdir()
     with pytest.raises(ExistsError, match="already exists"):
