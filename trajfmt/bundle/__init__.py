@@ -8,6 +8,7 @@ Modules:
     create: `create` and `append`.
     writer: `BundleWriter`, which adds trajectories and publishes the bundle.
     addition: what can be added to a bundle.
+    adapted: a trajectory of a bundle as one that can be written.
     agreement: whether what a program says of a trajectory agrees with the bundle.
     difference: settings and facts in which two bundles differ.
     comparison: what `traj diff` shows.
