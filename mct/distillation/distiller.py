@@ -36,6 +36,7 @@ from mct.runtime.seeds import generator
 from mct.settings import defaults
 from mct.settings.config import DistillConfig, EvaluateConfig
 from mct.trajectories import provenance
+from mct.trajectories.joined import JoinedBundles
 from mct.trajectories.stream import Bundle, KnotStream
 
 
@@ -48,6 +49,7 @@ class Distiller:
         model: The experts' network, with every fact known.
         config: The settings.
         artifact_sha256: Hash of the bundle, which is recorded in results.
+        artifacts: Hash of each bundle, which is recorded, too, if there are several.
         device: Where to compute.
         execution: Budgets of memory; None: the usual ones.
         ranks: The processes that share the work; None: this one alone.
@@ -77,6 +79,7 @@ class Distiller:
         config: DistillConfig,
         *,
         artifact_sha256: str,
+        artifacts: tuple[str, ...] = (),
         device: str | torch.device = "cpu",
         execution: Execution | None = None,
         ranks: Ranks | None = None,
@@ -123,6 +126,7 @@ class Distiller:
             model=model,
             config=self.config,
             artifact_sha256=artifact_sha256,
+            artifacts=artifacts,
             outer_step=0,
         )
         self._budget = KeepBudget(
@@ -147,7 +151,7 @@ class Distiller:
     @classmethod
     def from_bundle(
         cls,
-        bundle: trajfmt.Bundle,
+        bundle: trajfmt.Bundle | JoinedBundles,
         *,
         dataset: str | None = None,
         model: str | None = None,
@@ -164,7 +168,7 @@ class Distiller:
         """Make a distiller with the dataset, model and preprocessing that a bundle records.
 
         Args:
-            bundle: An open bundle.
+            bundle: An open bundle, or several as one.
             dataset: Name or path of the dataset, used if the bundle names none.
             model: Like ConvNetD3W128, used if the bundle does not know it.
             preprocessing: `none`, `normalize` or `zca`, used if the bundle states none.
@@ -190,17 +194,21 @@ class Distiller:
             method="mtt" if bundle.encoding == "full" else "mct",
             **settings,
         )
-        return cls(
+        distiller = cls(
             bundle,
             real,
             known,
             config,
             artifact_sha256=bundle.sha256,
+            artifacts=bundle.hashes if isinstance(bundle, JoinedBundles) else (),
             device=here,
             execution=execution,
             ranks=ranks,
             shard=shard,
         )
+        if isinstance(bundle, JoinedBundles):
+            distiller.notes += bundle.repeats()
+        return distiller
 
     def _exact(self, step: InnerStep) -> ExactUnroll:
         """Return the inner loop, uncaptured and without kept activations."""

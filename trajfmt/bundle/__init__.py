@@ -22,11 +22,15 @@ Modules:
 """
 
 from trajfmt.bundle.decoded import timesteps_of
+from trajfmt.bundle.difference import WEIGHTS, Difference, differences
 from trajfmt.bundle.reader import Bundle, Trajectory, open
 
 __all__ = [
+    "WEIGHTS",
     "Bundle",
+    "Difference",
     "Trajectory",
+    "differences",
     "open",
     "timesteps_of",
 ]

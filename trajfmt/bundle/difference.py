@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from trajfmt.encodings.table import encoding_of_manifest
 from trajfmt.schema.canonical import canonical
-from trajfmt.schema.facts import phrase
+from trajfmt.schema.facts import CHOICES, phrase
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import ConvexManifest, FullManifest, Manifest, layout_of
 
-__all__ = ["FACTS", "Difference", "differences"]
+__all__ = ["FACTS", "WEIGHTS", "Difference", "differences"]
 
-FACTS = ("dataset", "model", "preprocessing", "timestep", "first_timestep")
+FACTS: Final = ("dataset", "model", "preprocessing", "timestep", "first_timestep")
 """The facts of a provenance that hold for all trajectories, besides its recipe."""
+
+
+WEIGHTS: Final = frozenset(f"recipe.{key}" for key in ("ablation", "convexified", *CHOICES))
+"""Facts of a recipe that say what the weights are: trajectories that differ in them are of two kinds."""
 
 
 class Difference(NamedTuple):
