@@ -151,6 +151,9 @@ def _numbers(manifest: Manifest) -> dict[str, list[int]]:
 
 def _minor(one: Manifest, other: Manifest) -> Iterator[Difference]:
     """Yield what does not matter to a reader of weights: who wrote the bundle, and how facts are known."""
+    cut = [each.provenance.first_timestep for each in (one, other)]
+    if cut[0] != cut[1] and not any(cut):
+        yield Difference("first_timestep", *("unknown" if first is None else str(first) for first in cut))
     writers = [f"{each.generator.name} {each.generator.version}" for each in (one, other)]
     if writers[0] != writers[1]:
         yield Difference("generator", *writers)

@@ -60,13 +60,19 @@ def test_facts_and_sources_that_differ_are_named(layout: ParamLayout, walk: Walk
     """Also how a fact is known, and from which file a trajectory comes."""
     for name, known in (("a", "path"), ("b", "flag")):
         about = Provenance(
-            dataset="A", known_from={"dataset": known}, sources=[SourceFile(name, 1, name * 64)]
+            dataset="A",
+            known_from={"dataset": known},
+            first_timestep=None if name == "a" else 0,
+            sources=[SourceFile(name, 1, name * 64)],
         )
         path = tmp_path / f"{name}.mct"
         with trajfmt.create(path, layout, encoding="convex", provenance=about) as writer:
             writer.add(ArrayTrajectory(walk(layout), layout), origin=Origin(0, 3))
     found = compare(tmp_path / "a.mct", tmp_path / "b.mct")
-    assert found.settings == [("known_from.dataset", "path", "flag")]
+    assert found.settings == [
+        ("first_timestep", "unknown", "0"),
+        ("known_from.dataset", "path", "flag"),
+    ]
     assert (found.one.sources, found.other.sources) == (["a"], ["b"])
     assert found.both[0].stored == [("source", "a, trajectory 3", "b, trajectory 3")]
     assert (found.one.files, found.other.files) == ([], [])
