@@ -41,7 +41,7 @@ def pair(layout: ParamLayout, walk: Walk, write_bundle: Write) -> list[Path]:
 def test_many_bundles_are_merged_in_the_order_of_their_digests(
     layout: ParamLayout, walk: Walk, write_bundle: Write, tmp_path: Path
 ) -> None:
-    """A hundred of them, which name no sources, give what one writer writes in that order; files are linked."""
+    """A hundred of them, which name no sources, give what one writer writes in that order."""
     paths = [write_bundle(layout, walk(layout, seed=seed), name=f"{seed}.mct") for seed in range(100)]
     digests = {}
     for seed, path in enumerate(paths):
