@@ -91,3 +91,15 @@ def test_ctrl_c_says_how_to_continue(
     assert done.code == 0
     assert "continuing from 2 finished trajectories" in done.err
     assert sorted(os.listdir(tmp_path)) == ["out.mct", "parts"]
+
+
+def test_files_that_were_converted_one_by_one_give_the_bundle_of_their_folder(
+    traj: Any, buffer: Any, tmp_path: Path
+) -> None:
+    """Byte for byte, with the numbers in the names of files in their order as numbers."""
+    for number in (9, 10):
+        folder = buffer(number=number, seed=number)
+        assert traj("convert", folder / f"replay_buffer_{number}.pt", tmp_path / f"{number}.mct").code == 0
+    assert traj("convert", folder, tmp_path / "whole.mct").code == 0
+    assert traj("merge", tmp_path / "10.mct", tmp_path / "9.mct", tmp_path / "out.mct").code == 0
+    assert hashes(tmp_path / "out.mct") == hashes(tmp_path / "whole.mct")

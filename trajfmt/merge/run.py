@@ -171,6 +171,8 @@ class _Run:
                 writer.extensions = self._shared.extensions | (self._part.extensions if self._part else {})
                 writer.unread = self._shared.unread
                 writer.check()
+                if staging.stale:
+                    self._on_note("a bundle has changed since an interrupted run, which is begun again")
                 writer.recover()
                 if len(writer):
                     self._on_note(

@@ -125,6 +125,23 @@ def test_interruption_is_continued(pair: list[Path], tmp_path: Path) -> None:
     assert hashes(tmp_path / "out.mct") == hashes(tmp_path / "other.mct")
 
 
+def test_bundle_that_changed_since_an_interruption_is_merged_anew(
+    pair: list[Path], layout: ParamLayout, walk: Walk, tmp_path: Path
+) -> None:
+    """A note says so, and the new trajectory is there."""
+
+    def stop(_done: int, _total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        merge(pair, tmp_path / "out.mct", on_progress=stop)
+    with trajfmt.append(pair[0]) as writer:
+        writer.add(ArrayTrajectory(walk(layout, seed=7), layout))
+    notes: list[str] = []
+    assert merge(pair, tmp_path / "out.mct", on_note=notes.append).trajectories == 3
+    assert notes == ["a bundle has changed since an interrupted run, which is begun again"]
+
+
 def test_full_disk_is_one_line(pair: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It names the destination."""
 
