@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from trajfmt.bundle.difference import Difference, differences
+from trajfmt.bundle.difference import FACTS, Difference, differences, same_fact
 from trajfmt.bundle.reader import Bundle, open
+from trajfmt.schema.facts import phrase
 from trajfmt.schema.manifest import ConvexEntry, Entry, Manifest, numbered
 from trajfmt.storage.address import Address
 
@@ -151,9 +152,10 @@ def _numbers(manifest: Manifest) -> dict[str, list[int]]:
 
 def _minor(one: Manifest, other: Manifest) -> Iterator[Difference]:
     """Yield what does not matter to a reader of weights: who wrote the bundle, and how facts are known."""
-    cut = [each.provenance.first_timestep for each in (one, other)]
-    if cut[0] != cut[1] and not any(cut):
-        yield Difference("first_timestep", *("unknown" if first is None else str(first) for first in cut))
+    for name in FACTS:
+        a, b = (getattr(each.provenance, name) for each in (one, other))
+        if a != b and same_fact(a, b):
+            yield Difference(name, *("unknown" if fact is None else phrase(fact) for fact in (a, b)))
     writers = [f"{each.generator.name} {each.generator.version}" for each in (one, other)]
     if writers[0] != writers[1]:
         yield Difference("generator", *writers)

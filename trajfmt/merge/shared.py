@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from trajfmt.bundle.agreement import unlike_buffers
-from trajfmt.bundle.difference import WEIGHTS, Difference, differences
+from trajfmt.bundle.difference import WEIGHTS, Difference, differences, same_fact
 from trajfmt.bundle.reader import Bundle
 from trajfmt.errors import UsageError, display
 from trajfmt.schema.facts import parts
@@ -110,13 +110,18 @@ def _provenance(all_facts: Sequence[Provenance]) -> Provenance:
     first = all_facts[0]
     model = _common([facts.model for facts in all_facts])
     done = _common([facts.preprocessing for facts in all_facts])
+    rounded = all(same_fact(first.preprocessing, facts.preprocessing) for facts in all_facts)
     recipe = _common([facts.recipe for facts in all_facts])
     origins = _common([dict(facts.known_from) for facts in all_facts])
     dataset = first.dataset if all(facts.dataset == first.dataset for facts in all_facts) else None
     found = Provenance(
         dataset=dataset,
         model=msgspec.convert(model, Model) if model else None,
-        preprocessing=msgspec.convert(done, Preprocessing) if done else None,
+        preprocessing=first.preprocessing
+        if rounded
+        else msgspec.convert(done, Preprocessing)
+        if done
+        else None,
         recipe=recipe if recipe or first.recipe == {} else None,
         timestep=first.timestep,
         first_timestep=first.first_timestep,

@@ -101,6 +101,28 @@ def test_facts_that_all_state_are_kept(
     )
 
 
+@pytest.mark.parametrize(("change", "fits"), [(1e-12, True), (1e-6, False)])
+def test_statistics_of_the_same_images_may_differ_by_rounding(
+    change: float, fits: bool, layout: ParamLayout, walk: Walk, write_bundle: Write, tmp_path: Path
+) -> None:
+    """Experts of two machines were trained with either; those of the first bundle are recorded."""
+    images = "0" * 64
+    one, other = (
+        Preprocessing(kind="normalize", mean=[0.5 + by], std=[0.25], images_sha256=images)
+        for by in (0, change)
+    )
+    pair = _pair(write_bundle, layout, walk, {"preprocessing": one}, {"preprocessing": other})
+    if not fits:
+        with pytest.raises(UsageError, match="its preprocessing is kind normalize"):
+            merge(pair, tmp_path / "out.mct")
+        return
+    for order, name in ((pair, "out.mct"), (pair[::-1], "back.mct")):
+        merge(order, tmp_path / name)
+    assert hashes(tmp_path / "out.mct") == hashes(tmp_path / "back.mct")
+    with trajfmt.open(tmp_path / "out.mct") as merged:
+        assert merged.manifest.provenance.preprocessing in (one, other)
+
+
 def test_private_keys_and_unknown_facts_are_kept(
     layout: ParamLayout, walk: Walk, write_bundle: Write, edit_manifest: Callable[..., None], tmp_path: Path
 ) -> None:
