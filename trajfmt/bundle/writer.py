@@ -63,8 +63,7 @@ class BundleWriter:
         provenance: Provenance,
         base: Manifest | None,
     ) -> None:
-        self.staging: Staging = staging
-        """The folder in which the bundle is built."""
+        self.staging: Staging = staging  # the folder in which the bundle is built
         self._encoder = encoder
         self._encoding = encoding
         self.base = base
@@ -81,8 +80,7 @@ class BundleWriter:
         """Facts about the experts. They are written at publication and may be replaced until then."""
         self.extensions: dict[str, Any] = dict(base.extensions) if base else {}
         """Private keys of the manifest, whose names begin with `x_`."""
-        self.unread: dict[str, Any] = base.unread if base else {}
-        """Unknown keys of the provenance, as `trajfmt.schema.keys.unknown` returns them."""
+        self.unread: dict[str, Any] = base.unread if base else {}  # unknown keys of the provenance
 
     def __len__(self) -> int:
         return self._first + len(self._records)
@@ -95,7 +93,7 @@ class BundleWriter:
 
         Args:
             source: the trajectory, or one of an open bundle.
-            origin: source file and number of the trajectory in it. A trajectory of a bundle has its own.
+            origin: source file and number of the trajectory in it; by default, what its bundle states.
 
         Raises:
             SourceError: the trajectory must not be converted; `reason` says why. The bundle is unchanged.

@@ -91,3 +91,21 @@ def test_repeated_trajectories_are_matched_once(
     edit_manifest(one, repeat)
     found = compare(one, other)
     assert (len(found.both), found.one.only, found.other.only) == (1, [1], [])
+
+
+def test_trajectories_that_cannot_be_read_are_compared_by_digest(
+    layout: ParamLayout, walk: Walk, write_bundle: Write, edit_manifest: Callable[..., None]
+) -> None:
+    """Of one that needs a later version of this library, the digest is all that is known."""
+    one = write_bundle(layout, walk(layout), walk(layout, seed=1), name="a.mct")
+    other = write_bundle(layout, walk(layout, seed=1), walk(layout), name="b.mct", knots=(2,))
+
+    def later(manifest: dict[str, Any]) -> None:
+        manifest["version"]["minor"] = 1
+        manifest["trajectories"][1]["requires_read"] = ["knots.rotated"]
+
+    edit_manifest(other, later)
+    found = compare(one, other)
+    assert [(pair.one, pair.other) for pair in found.both] == [(0, 1), (1, 0)]
+    assert found.both[0].stored == []
+    assert [each.name for each in found.both[1].stored] == ["knots", "weights"]
