@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import commands, convert, diff, failures, merge, options, values
+from . import bundle_plots, commands, convert, diff, failures, merge, options, sharing, values
 
 if TYPE_CHECKING:
     from trajfmt.storage.address import Place
@@ -18,7 +18,13 @@ __all__ = ["main"]
 
 @click.group(
     cls=commands.Group,
-    commands={"convert": convert.convert, "diff": diff.diff, "merge": merge.merge},
+    commands={
+        "convert": convert.convert,
+        "diff": diff.diff,
+        "merge": merge.merge,
+        "plot": bundle_plots.plot,
+        **sharing.COMMANDS,
+    },
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(package_name="trajfmt")

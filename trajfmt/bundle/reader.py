@@ -20,6 +20,7 @@ from trajfmt.schema.parse import parse, refusal
 from trajfmt.schema.pieces import PieceMap
 from trajfmt.storage.address import Address, Place, located
 from trajfmt.storage.files import Backend, BundleFiles
+from trajfmt.storage.hub import pinned
 from trajfmt.storage.remote import RemoteFiles
 
 __all__ = ["Bundle", "Trajectory", "open", "read_manifest"]
@@ -153,10 +154,12 @@ def open(
     """Open a bundle for reading.
 
     For an address, only the manifest is downloaded at first. Other files, or the pieces of them that are
-    needed, are downloaded into a cache when they are first used, and compared with their hashes.
+    needed, are downloaded into a cache when they are first used, and compared with their hashes. On the
+    Hugging Face hub, a branch is replaced by its commit, so that all files are of one revision.
 
     Args:
-        path: folder of the bundle, or its address as fsspec writes it: `https://…`, `s3://…`, `zip://…::…`.
+        path: folder of the bundle, or its address as fsspec writes it: `https://…`, `s3://…`, `hf://…`,
+            `zip://…::…`.
         verify: compare every file with its hash first; for an address, every file that is in the cache.
             `"read"`: compare what is read with its hash, just before its first use. For an address, that is
             always done.
@@ -169,7 +172,7 @@ def open(
         UnsafeError: reading the bundle could do harm.
         RemoteError: the address cannot be reached.
     """
-    place = located(path)
+    place = pinned(located(path))
     bundle = Bundle(place, read_manifest(place), backend=backend, checked=verify == "read")
     if verify == "read":
         return bundle
