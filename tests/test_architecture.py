@@ -34,6 +34,7 @@ ALLOWED = {
         "torch": "errors schema storage trajectory bundle serve",
         "plots": "errors schema storage trajectory encodings bundle",
         "export": "errors schema storage bundle serve torch",
+        "merge": "errors version schema storage encodings bundle sources",
         "convert": "errors version codecs schema storage trajectory encodings bundle sources",
     },
     "mct": {

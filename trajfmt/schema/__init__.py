@@ -19,6 +19,7 @@ Modules:
     text: JSON texts, decoded strictly.
     weight: how much memory a JSON text can need.
     parse: decode and check the bytes of a manifest.
+    part: which trajectories of a larger bundle are in this one.
     facts: whether facts about experts may hold for all trajectories of a bundle.
     models: recognise MTT's networks from shapes, names and folder names.
 """
@@ -26,12 +27,14 @@ Modules:
 from trajfmt.schema import models
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import numbered
+from trajfmt.schema.part import Part
 from trajfmt.schema.provenance import FACTORY, MAX_FACTORY
 
 __all__ = [
     "FACTORY",
     "MAX_FACTORY",
     "ParamLayout",
+    "Part",
     "models",
     "numbered",
 ]

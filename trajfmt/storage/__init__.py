@@ -15,6 +15,7 @@ Modules:
     files: reading a bundle's files: mapping, positioned reads, hashes.
     links: which links are followed in place of files: those of a hub's cache.
     writing: atomic and durable writes.
+    copying: files of a bundle in another one: linked, or copied.
     inputs: a file of any origin as an input, read by position.
     holes: files that claim far more bytes than are stored.
     kinds: what a file is, by its first bytes.
