@@ -73,12 +73,12 @@ def _cross(events: Iterator[NetworkTrained | ArchitectureTested], networks: int)
     from mct.events import ArchitectureTested
 
     found = {}
-    with progress.counted("other architectures", len(CROSS) * networks) as (bar, task):
+    with progress.counted("other architectures", len(CROSS) * networks, "network") as meter:
         for event in events:
             if isinstance(event, ArchitectureTested):
                 found[event.model] = event.accuracy
             else:
-                bar.update(task, advance=1, note=f"accuracy {event.accuracy:.1%}")
+                meter.advance(note=f"accuracy {event.accuracy:.1%}")
     return found
 
 
@@ -92,21 +92,19 @@ def convergence(runs: list[Curve]) -> None:
 
 def along(events: Generator[Point, None, Along]) -> Along:
     """Test the networks along a trajectory, and show progress."""
-    with progress.counted("networks", 1) as (bar, task):
+    with progress.counted("along the trajectory", 0, "network") as meter:
 
         def show(point: Point) -> None:
             note = f"t = {point.time:g}, accuracy {point.accuracy:.1%}"
-            bar.update(task, total=point.total, completed=point.number, note=note)
+            meter.update(point.number, total=point.total, note=note)
 
         return progress.result(events, show)
 
 
 def tested(what: str, total: int, events: Generator[NetworkTrained, None, Accuracy]) -> Accuracy:
     """Test `total` networks, show progress, and return their accuracy."""
-    with progress.counted(what, total) as (bar, task):
-        return progress.result(
-            events, lambda network: bar.update(task, advance=1, note=f"accuracy {network.accuracy:.1%}")
-        )
+    with progress.counted(what, total, "network") as meter:
+        return progress.result(events, lambda network: meter.advance(note=f"accuracy {network.accuracy:.1%}"))
 
 
 def mean_and_std(accuracy: Accuracy | Selection, width: int = 0) -> str:

@@ -119,13 +119,13 @@ def distill(
     from mct.runtime.execution import Execution
     from mct.runtime.ranks import joined, together
 
-    from . import lines, runs
+    from . import lines, progress, runs
 
     process.settle(deterministic=deterministic)
     memory = {"knots_mb": knots_mb, "keep_mb": keep_mb, "step_images": step_images}
     given = {name: value for name, value in memory.items() if value is not None}
     with joined(device, notes=lines.notice) as (ranks, here):
-        with together(ranks):
+        with together(ranks), progress.phases("distill"):
             run = DistillRun.prepare(
                 traj if isinstance(traj, Path) else traj.text,
                 out or Path(f"{_stem(traj)}-distilled"),

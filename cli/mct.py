@@ -114,11 +114,11 @@ def experts(
     from mct.experts.run import ExpertRun
     from mct.runtime.ranks import joined, together
 
-    from . import lines, runs
+    from . import lines, progress, runs
 
     process.settle(deterministic=deterministic)
     with joined(device, notes=lines.notice) as (ranks, here):
-        with together(ranks):
+        with together(ranks), progress.phases("experts"):
             run = ExpertRun.prepare(
                 dataset,
                 out,

@@ -7,6 +7,8 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
+from trajfmt.errors import counted
+
 from . import accuracies, lines, progress, torchrun
 
 if TYPE_CHECKING:
@@ -26,35 +28,38 @@ def experts(run: ExpertRun, *, note: str | None) -> None:
     from mct.events import ExpertDone, ExpertsFound
 
     trained: list[float] = []
-    found, epochs = 0, run.config.epochs
+    found, done, epochs = 0, 0, run.config.epochs
     events = progress.noted(run.events(), note)
     try:
         with (
-            progress.counted("experts", run.config.experts * epochs) as (bar, task),
+            progress.counted("experts", run.config.experts * epochs, "epoch") as meter,
             contextlib.closing(events),
         ):
             for event in events:
                 if isinstance(event, ExpertDone):
                     trained.append(event.accuracy)
                     at_least = (found + len(trained)) * epochs  # other processes' epochs are not seen
-                    bar.update(task, note=f"test accuracy {event.accuracy:.1%}")
-                    bar.update(task, completed=max(at_least, int(bar.tasks[task].completed)))
+                    done = max(at_least, done)
+                    meter.update(done, note=f"test accuracy {event.accuracy:.1%}")
                 elif isinstance(event, ExpertsFound):
                     found = event.count
-                    bar.update(task, completed=found * epochs)
-                    lines.remark(f"{found} finished experts of an interrupted run taken over")
+                    done = found * epochs
+                    meter.update(done)
+                    meter.say(f"{counted(found, 'finished expert')} of an interrupted run taken over")
                 else:
-                    bar.advance(task)
+                    done += 1
+                    meter.update(done, note=f"loss {event.loss:.3f}, training accuracy {event.accuracy:.1%}")
     except KeyboardInterrupt as exc:
         kept = found + len(trained)
-        left = f"{kept} finished experts are kept, the same command continues"
+        verb = "is" if kept == 1 else "are"
+        left = f"{counted(kept, 'finished expert')} {verb} kept, the same command continues"
         why = str(exc) or "interrupted"
         raise KeyboardInterrupt(f"{why}; {left if kept else 'no expert was finished'}") from None
     if run.ranks.rank:
         return
     if trained:
         mean = sum(trained) / len(trained)
-        lines.remark(f"{len(trained)} experts trained, mean test accuracy {mean:.1%}")
+        lines.remark(f"{counted(len(trained), 'expert')} trained, mean test accuracy {mean:.1%}")
     lines.done(run.path)
 
 
@@ -73,19 +78,21 @@ def distillation(run: DistillRun, *, note: str | None) -> None:
             raise RankError(str(exc)) from None
         return
     try:
-        with progress.counted("distill", steps) as (bar, task), contextlib.closing(events):
+        accuracy = ""
+        with progress.counted("distill", steps, "step") as meter, contextlib.closing(events):
             for event in events:
                 if isinstance(event, Note):
                     notes(event.line)
                     continue
                 shown = ""
-                if isinstance(event, OuterStep):
-                    shown = f"loss {event.loss:.3f}, learning rate {event.learning_rate:.2g}"
                 if event.accuracy is not None:
                     on = {"heldout": "held-out training images", "test": "the test set"}[event.accuracy.on]
                     found = accuracies.mean_and_std(event.accuracy)
-                    bar.console.print(f"step {event.step}: accuracy {found} on {on}")
-                bar.update(task, completed=event.step, note=shown)
+                    meter.say(f"step {event.step}: accuracy {found} on {on}")
+                    accuracy = f", accuracy {event.accuracy.mean:.1%}"
+                if isinstance(event, OuterStep):
+                    shown = f"loss {event.loss:.3f}, learning rate {event.learning_rate:.2g}{accuracy}"
+                meter.update(event.step, note=shown)
     except KeyboardInterrupt as exc:
         if not state.is_file():
             raise

@@ -23,6 +23,7 @@ from mct.data import preprocessing as pre
 from mct.data.readers import arrays, cifar, digits, folder, idx, tiny
 from mct.data.readers.raw import Array, Raw
 from mct.errors import ConfigError, DataError
+from mct.runtime.phases import phase
 from trajfmt.schema import models
 
 
@@ -175,7 +176,8 @@ def load(
         ((1352, 1, 8, 8), 10)
     """
     label = recorded_name(name)
-    raw = _read(name, root or ROOT, image_size)
+    with phase(f"loading {label}"):
+        raw = _read(name, root or ROOT, image_size)
     train = _images(raw.train_images, f"{label}: `train_images`")
     test = _images(raw.test_images, f"{label}: `test_images`")
     if train.shape[1:] != test.shape[1:]:

@@ -20,6 +20,7 @@ from mct.evaluation.comparison import Comparison
 from mct.events import Evaluated, Note, OuterStep
 from mct.results.origin import Origin, Selection
 from mct.runtime.execution import Execution
+from mct.runtime.phases import phase
 from mct.runtime.ranks import Alone, Ranks
 from mct.settings import defaults
 from mct.settings.config import EvaluateConfig
@@ -129,7 +130,8 @@ class DistillRun:
         before = folder.origin() if resume else None
         if not resume and not shard and settings.get("samples") is None and ranks.size > 1:
             settings["samples"] = ranks.size
-        bundle = trajfmt.open(traj, verify=True)
+        with phase(f"verifying {os.fspath(traj)}"):
+            bundle = trajfmt.open(traj, verify=True)
         try:
             distiller = Distiller.from_bundle(
                 bundle,
