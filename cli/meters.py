@@ -206,7 +206,7 @@ class Lines:
                 left = (self._total - self._done) / speed - (now - after)
                 parts.append(f"{quantities.duration(max(1, left))} left")
         else:
-            parts.append(f"for {quantities.duration(now - self._began)}")
+            parts.append(f"{quantities.duration(now - self._began)} so far")
         return f"{self._title}: {', '.join(parts)}"
 
     def _amount(self) -> str:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import json
 import shlex
 import sys
 from typing import TYPE_CHECKING
 
+import click
+
 from trajfmt.errors import counted
 
-from . import accuracies, lines, progress, torchrun
+from . import accuracies, configs, lines, progress, torchrun
 
 if TYPE_CHECKING:
     from mct.distillation.run import DistillRun, Outcome
@@ -60,6 +64,10 @@ def experts(run: ExpertRun, *, note: str | None) -> None:
     if trained:
         mean = sum(trained) / len(trained)
         lines.remark(f"{counted(len(trained), 'expert')} trained, mean test accuracy {mean:.1%}")
+    ctx = click.get_current_context()
+    beside = run.path.with_name(f"{run.path.name}.toml")
+    if not configs.write(beside, ctx, configs.settled(ctx, dataclasses.asdict(run.config))):
+        lines.notice(f"{beside} is not a file of mct, or cannot be written; the options were not saved there")
     lines.done(run.path)
 
 
@@ -78,9 +86,12 @@ def distillation(run: DistillRun, *, note: str | None) -> None:
             raise RankError(str(exc)) from None
         return
     try:
-        accuracy = ""
+        accuracy, written = "", False
         with progress.counted("distill", steps, "step") as meter, contextlib.closing(events):
             for event in events:
+                if not written:
+                    _write_options(run)
+                    written = True
                 if isinstance(event, Note):
                     notes(event.line)
                     continue
@@ -101,6 +112,22 @@ def distillation(run: DistillRun, *, note: str | None) -> None:
         raise KeyboardInterrupt(
             f"{str(exc) or 'interrupted'}; {state} holds the state; continue with: {again}"
         ) from None
+
+
+def _write_options(run: DistillRun) -> None:
+    """Write `config.toml` into the folder of a run: its options, and all settings that follow from them."""
+    origin = json.loads(run.folder.settings.read_bytes())["settings"]
+    settings: dict[str, object] = dataclasses.asdict(run.distiller.config)
+    if run.distiller.config.eval_every is not None:
+        settings |= {f"eval_{name}": origin["evaluation"][name] for name in ("networks", "epochs")}
+    ctx = click.get_current_context()
+    options = configs.settled(ctx, settings)
+    options.pop("resume", None)
+    changes = [
+        f"{change['setting']} was {change['before']!r} until step {change['step']}; this is not repeated"
+        for change in origin.get("changes", ())
+    ]
+    configs.write(run.folder.path / "config.toml", ctx, options, *changes)
 
 
 def outcome(found: Outcome) -> None:

@@ -57,7 +57,7 @@ ALLOWED = {
 THIRD_PARTY = {
     "trajfmt": "numpy ml_dtypes msgspec h5py zlib_ng zstandard safetensors threadpoolctl torch trajfmt",
     "mct": "numpy msgspec safetensors torch kornia sklearn PIL matplotlib trajfmt mct",
-    "cli": "numpy msgspec click rich torch trajfmt mct",
+    "cli": "numpy msgspec click rich tomli tomli_w torch trajfmt mct",
 }
 """What every package may import besides the standard library."""
 

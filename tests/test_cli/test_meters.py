@@ -72,9 +72,9 @@ def test_a_line_comes_also_while_nothing_moves(clock: Clock, told: list[str]) ->
     meter.update(2)
     run(meter, clock, 30)
     assert told == [
-        "distill: 0 of 3 steps, for 30 s",
-        "distill: 1 of 3 steps, for 1 min",
-        "distill: 1 of 3 steps, for 1 min 30 s",
+        "distill: 0 of 3 steps, 30 s so far",
+        "distill: 1 of 3 steps, 1 min so far",
+        "distill: 1 of 3 steps, 1 min 30 s so far",
         "distill: 2 of 3 steps, 1 min per step, 30 s left",
     ]
 
@@ -106,7 +106,7 @@ def test_a_long_phase_is_named_soon_and_a_short_one_never(clock: Clock, told: li
     assert told == [
         "distill: compiling the network for 3 s, 0 of 500 steps",
         "distill: compiling the network for 33 s, 0 of 500 steps",
-        "distill: 0 of 500 steps, for 1 min 5 s",
+        "distill: 0 of 500 steps, 1 min 5 s so far",
     ]
 
 
