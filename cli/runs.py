@@ -18,6 +18,7 @@ from . import accuracies, configs, lines, progress, torchrun
 if TYPE_CHECKING:
     from mct.distillation.run import DistillRun, Outcome
     from mct.experts.run import ExpertRun
+    from mct.logs.log import Log
 
 __all__ = ["distillation", "experts", "outcome"]
 
@@ -71,8 +72,8 @@ def experts(run: ExpertRun, *, note: str | None) -> None:
     lines.done(run.path)
 
 
-def distillation(run: DistillRun, *, note: str | None) -> None:
-    """Distil and show progress; `note` is printed once work has begun. Ctrl-C prints how to continue."""
+def distillation(run: DistillRun, *, note: str | None, log: Log) -> None:
+    """Distil, show progress, and log; `note` is printed once work has begun. Ctrl-C says how to continue."""
     from mct.errors import DivergedError, RankError
     from mct.events import Note, OuterStep
 
@@ -87,7 +88,10 @@ def distillation(run: DistillRun, *, note: str | None) -> None:
         return
     try:
         accuracy, written = "", False
-        with progress.counted("distill", steps, "step") as meter, contextlib.closing(events):
+        with contextlib.ExitStack() as held:
+            meter = held.enter_context(progress.counted("distill", steps, "step"))
+            held.callback(log.close)  # after the state has been saved
+            held.enter_context(contextlib.closing(events))
             for event in events:
                 if not written:
                     _write_options(run)
@@ -95,6 +99,7 @@ def distillation(run: DistillRun, *, note: str | None) -> None:
                 if isinstance(event, Note):
                     notes(event.line)
                     continue
+                log.record(event)
                 shown = ""
                 if event.accuracy is not None:
                     on = {"heldout": "held-out training images", "test": "the test set"}[event.accuracy.on]

@@ -42,6 +42,7 @@ ALLOWED = {
         "plots": "errors runtime data models",
         "trajectories": "errors runtime settings data models",
         "objectives": "errors trajectories",
+        "logs": "errors events runtime",
         "sets": "errors runtime settings data models results trajectories",
         "inner": "errors runtime settings data models objectives",
         "training": "errors runtime data models inner",

@@ -54,6 +54,9 @@ class RunFiles(Protocol):
     state: Path
     """The file from which the run can be resumed; for messages."""
 
+    picture: Path
+    """The picture of the images."""
+
     def record(self, event: OuterStep | Evaluated, /) -> None:
         """Append one line to the metrics."""
         ...
@@ -241,7 +244,7 @@ class NoFiles:
     """
 
     def __init__(self, folder: RunFolder) -> None:
-        self.state = folder.state
+        self.state, self.picture = folder.state, folder.picture
 
     def record(self, event: OuterStep | Evaluated) -> None:
         """Write nothing."""
