@@ -142,6 +142,16 @@ class ExpertRun:
         network = networks.parse(
             name, channels=real.channels, image_size=real.image_size, classes=real.classes
         )
+        if not recording.is_bundle(out) and settings.get("steps_per_timestep"):
+            raise ConfigError(
+                "MTT's replay buffers have a timestep for every epoch; with `steps_per_timestep`, "
+                "write a bundle: --out NAME.mtt"
+            )
+        if not recording.is_bundle(out) and real.transform.record.kind == "none":
+            raise ConfigError(
+                "the folders of MTT's replay buffers can only say that images were normalised or whitened; "
+                "with the preprocessing none, write a bundle: --out NAME.mtt"
+            )
         path = out if recording.is_bundle(out) else buffer_folder(out, real, network)
         config = defaults.expert_config(real.name, **settings)
         augmentation(config.augment)
@@ -231,14 +241,17 @@ class ExpertRun:
             recipe,
             models.model_name(self.model),
             hash_images(self.dataset.train_images),
-            hashlib.sha256(self.dataset.train_labels.cpu().numpy().tobytes()).hexdigest(),
+            self.dataset.labels_sha256,
             self.knots,
             self.smooth,
         ]
+        source = networks.source_sha256(self.model)
         return Job(
             layout=layout_of(networks.build(self.model, generator=generator(0))),
             provenance=provenance(self.dataset, self.model, self.config),
-            identity=hashlib.sha256(json.dumps(facts).encode()).hexdigest().encode(),
+            identity=hashlib.sha256(json.dumps(facts if source is None else [*facts, source]).encode())
+            .hexdigest()
+            .encode(),
             knots=self.knots,
             smooth=self.smooth,
         )
@@ -251,7 +264,7 @@ def provenance(dataset: Dataset, model: trajfmt.Model, config: ExpertConfig) -> 
         dataset=dataset.name,
         model=model,
         preprocessing=dataset.transform.record,
-        recipe={"optimizer": "sgd", **asdict(config)},
+        recipe={"optimizer": "sgd", **asdict(config), "labels_sha256": dataset.labels_sha256},
         timestep=trajfmt.TimestepUnit(kind="step" if every else "epoch", every=every or 1),
     )
 
