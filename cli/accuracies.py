@@ -85,8 +85,13 @@ def _cross(events: Iterator[NetworkTrained | ArchitectureTested], networks: int)
 def convergence(runs: list[Curve]) -> None:
     """Print the outer step at which each run converged."""
     for run in runs:
-        at = run.steps.index(run.converged)
         best = max(run.mean)
+        if run.converged is None:
+            lines.remark(
+                f"{run.name}: one evaluation, at step {run.steps[0]} ({best:.1%}), shows no convergence"
+            )
+            continue
+        at = run.steps.index(run.converged)
         lines.remark(f"{run.name}: converged at step {run.converged} ({run.mean[at]:.1%}), best {best:.1%}")
 
 

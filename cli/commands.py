@@ -6,6 +6,7 @@ code.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -67,7 +68,14 @@ class Command(click.Command):
         if ctx.meta.get(_DUMP):
             click.echo(configs.document(ctx, configs.given(ctx)), nl=False)
             return None
-        return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except Exception as exc:
+            options = [param for param in self.params if isinstance(param, click.Option)]
+            flags = {param.name: max(param.opts, key=len) for param in options}
+            with contextlib.suppress(AttributeError):
+                setattr(exc, failures.FLAGS, flags)
+            raise
 
     def make_parser(self, ctx: click.Context) -> Any:
         """Return a parser that leaves out arguments that are absent, so that a file can state them.

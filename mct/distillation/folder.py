@@ -144,8 +144,9 @@ class RunFolder:
                 continue
             if setting.name not in _RATES:
                 raise MismatchError(
-                    f"{self.path}: the run has `{setting.name}` {then!r}, now it is {now!r}; "
-                    f"only {', '.join(_FREE + _RATES)} may change"
+                    f"{self.path}: the run has `{setting.name}` {then!r}, now it is {now!r}; omit "
+                    f"`{setting.name}`, or use another --out without --resume (only "
+                    f"{', '.join(f'`{name}`' for name in _FREE + _RATES)} may change)"
                 )
             changes.append(Change(step=state.step, setting=setting.name, before=then, after=now))
         if state.best is not None and origin.evaluation not in (None, found.evaluation):
@@ -260,8 +261,9 @@ class NoFiles:
 def _differing(then: EvaluateConfig | None, now: EvaluateConfig | None) -> str:
     """Return the settings in which two protocols differ, with both values, as text."""
     before, after = ({} if one is None else dataclasses.asdict(one) for one in (then, now))
-    names = [name for name in after if before.get(name) != after[name]]
-    return ", ".join(f"`{name}` {before.get(name)!r}, now {after[name]!r}" for name in names)
+    names = {name: name for name in after if before.get(name) != after[name]}
+    names |= {name: f"eval_{name}" for name in names if name in ("networks", "epochs")}  # as a run calls them
+    return ", ".join(f"`{shown}` {before.get(name)!r}, now {after[name]!r}" for name, shown in names.items())
 
 
 def _agree(then: Any, now: Any) -> bool:

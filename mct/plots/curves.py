@@ -53,9 +53,12 @@ class Curve:
     between evaluations."""
 
     @property
-    def converged(self) -> int:
-        """The outer step of the convergence point with the epsilon of the MCT paper."""
-        return convergence_point(self.steps, self.mean)
+    def converged(self) -> int | None:
+        """The outer step of the convergence point with the epsilon of the MCT paper.
+
+        None if there is one evaluation, which does not show that a run has converged.
+        """
+        return convergence_point(self.steps, self.mean) if len(self.steps) > 1 else None
 
 
 def convergence_point(steps: Sequence[int], accuracies: Sequence[float], epsilon: float = EPSILON) -> int:
