@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
+from trajfmt.errors import counted
+
 from . import lines, progress
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ def evaluation(
         return
     ipc, rate = comparison.synthetic.ipc, distilled.learning_rate
     each = "images" if ipc is None else f"{'image' if ipc == 1 else 'images'} per class"
-    images = f"{ipc or len(comparison.synthetic.labels)} {each}, {networks} fresh networks"
+    images = f"{ipc or len(comparison.synthetic.labels)} {each}, {counted(networks, 'fresh network')}"
     lines.say(f"test accuracy on {comparison.synthetic.origin.dataset}: {images}")
     whose = "given" if comparison.given_rate else "learned"
     lines.say(f"  distilled     {mean_and_std(distilled, 6)}  (learning rate {rate:.2g}, {whose})")

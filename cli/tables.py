@@ -54,8 +54,9 @@ def show(*parts: Table | str) -> None:
         if terminal:
             console.print(part if needed <= width or isinstance(part, str) else _by_rows(part))
             continue
+        console.width = max(width, needed)
         with console.capture() as captured:
-            console.print(part, width=max(width, needed), soft_wrap=isinstance(part, str))
+            console.print(part, soft_wrap=isinstance(part, str))
         print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 

@@ -109,7 +109,7 @@ def counted(number: int, noun: str) -> str:
     >>> counted(1, "trajectory"), counted(1200, "trajectory"), counted(0, "file")
     ('1 trajectory', '1,200 trajectories', '0 files')
     """
-    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}es" if noun.endswith("s") else f"{noun}s"
     return f"{number:,} {noun if number == 1 else plural}"
 
 

@@ -25,6 +25,7 @@ from mct.data.readers import arrays, cifar, digits, folder, idx, tiny
 from mct.data.readers.raw import Array, Raw
 from mct.errors import ConfigError, DataError
 from mct.runtime.phases import phase
+from trajfmt.errors import counted
 from trajfmt.schema import models
 
 
@@ -301,5 +302,7 @@ def _labels(array: Array, count: int, where: str) -> Tensor:
     if array.min() < 0:
         raise DataError(f"{where} must be >= 0, got {int(array.min())}")
     if array.max() >= count:
-        raise DataError(f"{where} contain class {int(array.max())}, but there are only {count} images")
+        raise DataError(
+            f"{where} contain class {int(array.max())}, but the file has only {counted(count, 'image')}"
+        )
     return torch.from_numpy(array.astype(np.int64))

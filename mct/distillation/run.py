@@ -24,6 +24,7 @@ from mct.runtime.phases import phase
 from mct.runtime.ranks import Alone, Ranks
 from mct.settings import defaults
 from mct.settings.config import EvaluateConfig
+from trajfmt.errors import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,13 +161,15 @@ class DistillRun:
         idle = 0 if shard else ranks.size - distiller.config.samples
         if idle > 0:
             distiller.notes.append(
-                f"{idle} of {ranks.size} processes have nothing to do: an outer step averages "
-                f"{distiller.config.samples} samples; use fewer processes, or --shard"
+                f"{idle} of {ranks.size} processes {'has' if idle == 1 else 'have'} nothing to do: "
+                "an outer step averages "
+                f"{counted(distiller.config.samples, 'sample')}; use fewer processes, or --shard"
             )
         count = distiller.config.ipc * distiller.dataset.classes
         if (distiller.config.batch_syn or 0) > count:
             distiller.notes.append(
-                f"`batch_syn` is {distiller.config.batch_syn}, but there are {count} synthetic images: every "
+                f"`batch_syn` is {distiller.config.batch_syn}, more than the "
+                f"{counted(count, 'synthetic image')}: every "
                 "batch has all of them"
             )
         return cls(
