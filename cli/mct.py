@@ -52,6 +52,7 @@ def main() -> None:
 @click.option(
     "--image-size", type=int, help="Scale the images of a folder to this height and width in pixels."
 )
+@click.option("--limit", type=int, help="Train on the first N images of each class only, for a trial.")
 @click.option(
     "--out",
     type=values.PATH,

@@ -60,6 +60,9 @@ class Dataset:
     test_sha256: str
     """SHA-256 of the hash of the test images (see `hash_images`) and of their labels."""
 
+    limit: int | None = None
+    """The training images are the first ones of each class, at most as many as this; None: they are all."""
+
     notes: tuple[str, ...] = ()
     """Lines for the user about files and arrays that look like a part of the dataset and are not used."""
 
@@ -86,6 +89,27 @@ class Dataset:
         """Return the dataset with its tensors on `device`."""
         names = ("train_images", "train_labels", "test_images", "test_labels")
         return replace(self, **{name: getattr(self, name).to(device) for name in names})
+
+    def limited(self, count: int) -> "Dataset":
+        """Return the dataset with the first `count` training images of each class, and the same test set.
+
+        The preprocessing is not fitted again, so that it is that of the whole dataset.
+
+        Raises:
+            ConfigError: If `count` is less than 1.
+
+        Example:
+            >>> part = load("digits").limited(5)
+            >>> len(part.train_labels), part.train_labels.bincount().tolist()
+            (50, [5, 5, 5, 5, 5, 5, 5, 5, 5, 5])
+        """
+        if count < 1:
+            raise ConfigError(f"`limit` must be >= 1, got {count}")
+        labels = self.train_labels
+        chosen = torch.zeros(len(labels), dtype=torch.bool, device=labels.device)
+        for label in range(self.classes):
+            chosen[(labels == label).nonzero()[:count, 0]] = True
+        return replace(self, train_images=self.train_images[chosen], train_labels=labels[chosen], limit=count)
 
     def heldout(self, fraction: float = 0.1) -> "Dataset":
         """Split the training images, and return the smaller part in place of the test set.
@@ -163,7 +187,8 @@ def load(
             * A key of `SOURCES`.
             * The path of an `.npz` or `.safetensors` file with the arrays `train_images`, `train_labels`,
               `test_images` and `test_labels`. Images are `(N, H, W)`, `(N, H, W, C)` or `(N, C, H, W)`,
-              uint8 or float in [0, 1]. Labels are integers from 0.
+              uint8 or float in [0, 1]. Labels are integers from 0. `class_names` is optional, see
+              `mct.data.readers.arrays`.
             * The path of a folder of images, `train/<class>/*.png` and `test/<class>/*.png`.
         preprocessing: The preprocessing to apply; None for channel normalisation. Values that it states are
             used or checked, but never replaced. A normalisation without values uses MTT's constants if MTT

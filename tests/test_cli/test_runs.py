@@ -134,3 +134,19 @@ def test_a_missing_package_of_a_log_is_said_first(tmp_path: Path, monkeypatch: A
         1,
         "error: the log wandb needs the package wandb: pip install 'trajfmt[wandb]'\n",
     )
+
+
+def test_experts_of_a_part_say_so_and_are_distilled_with_the_whole(tmp_path: Path) -> None:
+    """The recipe records the number of images; the preprocessing is that of the whole data set."""
+    import trajfmt
+
+    path = tmp_path / "part.mct"
+    result = run("experts", *EXPERTS, "--limit", "3", "--out", path)
+    assert result.exit_code == 0, result.output
+    with trajfmt.open(path) as opened:
+        assert opened.manifest.provenance.recipe is not None
+        assert opened.manifest.provenance.recipe["images_per_class"] == 3
+    result = run("distill", "--traj", path, "--out", tmp_path / "run", *SMALL, "--outer-steps", "1")
+    assert result.exit_code == 0, result.output
+    refused = run("experts", *EXPERTS, "--limit", "0", "--out", tmp_path / "none.mct")
+    assert (refused.exit_code, refused.stderr) == (2, "error: --limit must be >= 1, got 0\n")
