@@ -6,6 +6,7 @@
     state.safetensors       what continues the run (`state`)
     metrics.jsonl           one JSON object per outer step, and one before where step 0 was evaluated
     images.png              the images of the last step, class by class
+    config.toml             the options that repeat the run; the command mct writes it
     .lock                   on file systems without locks: which process writes here
 
 Every file is replaced as a whole, except the metrics, which grow by one line per step. If several processes
