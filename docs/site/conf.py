@@ -62,6 +62,7 @@ CONTENTS = {
         Installing <docs/installing>
         Storing <docs/storing>
         Distilling <docs/distilling>
+        Looking <docs/looking>
         Python <docs/python>
         Resuming <docs/resuming>
         Other codebases <docs/codebases>

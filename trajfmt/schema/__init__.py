@@ -24,6 +24,7 @@ Modules:
 
 from trajfmt.schema import models
 from trajfmt.schema.layout import ParamLayout
+from trajfmt.schema.manifest import numbered
 from trajfmt.schema.provenance import FACTORY, MAX_FACTORY
 
 __all__ = [
@@ -31,4 +32,5 @@ __all__ = [
     "MAX_FACTORY",
     "ParamLayout",
     "models",
+    "numbered",
 ]
