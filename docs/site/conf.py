@@ -69,6 +69,8 @@ CONTENTS = {
         Distilled sets of others <docs/sets>
         Addresses <docs/remote>
         Several processes <docs/scale>
+        Progress and logs <docs/logging>
+        Options in files, and sweeps <docs/sweeps>
         GPUs <docs/gpu>
         Expected times <docs/times>
         """,
