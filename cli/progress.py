@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from . import failures, lines, meters, torchrun
@@ -44,9 +44,13 @@ def counted(what: str, total: float, noun: str) -> Iterator[Meter]:
         yield meter
 
 
-def phases(what: str) -> AbstractContextManager[Meter]:
+@contextmanager
+def phases(what: str) -> Iterator[Meter]:
     """Name the phases of work of mct in the block, in which nothing is counted."""
-    return counted(what, 0, "")
+    from mct.runtime.phases import phase
+
+    with counted(what, 0, "") as meter, phase("preparing"):
+        yield meter
 
 
 def noted(events: Generator[Step, None, Result], note: str | None) -> Generator[Step, None, Result]:
