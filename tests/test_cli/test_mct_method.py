@@ -161,7 +161,7 @@ def test_convergence_and_images(evaluated: Path, bundle: Path, tmp_path: Path) -
     assert [line.split(",")[2] for line in pixels.read_text().splitlines()[1:]] == [str(k) for k in range(10)]
     fails(
         2,
-        "`per_class` must be >= 1",
+        "--per-class must be >= 1",
         "plot",
         "images",
         evaluated,
