@@ -119,7 +119,7 @@ def test_processes_average_a_sample_each(tmp_path: Path, traj: Path) -> None:
         assert run.distiller.config.samples == 2
         assert not run.distiller.notes
     with DistillRun.prepare(traj, tmp_path / "out", ranks=Member(), samples=1, **SETTINGS) as run:
-        assert run.distiller.notes[-1].startswith("1 of 2 processes have nothing to do: ")
+        assert run.distiller.notes[-1].startswith("1 of 2 processes has nothing to do: ")
     with DistillRun.prepare(traj, tmp_path / "out", ranks=Member(), shard=True, **SETTINGS) as run:
         assert run.distiller.config.samples == 1
         assert not run.distiller.notes
