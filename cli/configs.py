@@ -2,8 +2,9 @@
 
 A file has one table for each command, such as `[distill]` or `[plot.curve]`. Its keys are the long names of
 options without dashes in front, such as `outer-steps`, and the names of positional arguments in lower case.
-Flags are true or false. Options that may be repeated, and arguments that may be several, are lists. Paths are
-relative to the working directory, as on the command line. What the command line gives takes precedence.
+Flags are true or false. Options that may be repeated, and arguments that may be several, are lists, or one
+value. Paths are relative to the working directory, as on the command line. What the command line gives takes
+precedence.
 """
 
 from __future__ import annotations
@@ -119,9 +120,7 @@ def _checked(param: click.Parameter, value: Any) -> Any:
         return value
     several = param.multiple or param.nargs == -1 if isinstance(param, click.Option) else param.nargs == -1
     if several:
-        if not isinstance(value, list):
-            raise ValueError("a list")
-        return [_scalar(one) for one in value]
+        return [_scalar(one) for one in (value if isinstance(value, list) else [value])]
     if isinstance(value, list) and "," in param.type.name:
         return ",".join(map(_scalar, value))
     return _scalar(value)

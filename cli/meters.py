@@ -140,7 +140,7 @@ class Lines:
         self._marks = deque[tuple[float, float]]()
         self._phase: tuple[str, float] | None = None
         self._named = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def update(
         self, done: float | None = None, *, total: float | None = None, note: str | None = None
@@ -157,7 +157,8 @@ class Lines:
 
     def advance(self, count: float = 1, *, note: str | None = None) -> None:
         """Add to what is done."""
-        self.update(self._done + count, note=note)
+        with self._lock:
+            self.update(self._done + count, note=note)
 
     def phase(self, name: str | None) -> None:
         """Remember the phase and when it began."""

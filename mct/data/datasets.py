@@ -111,6 +111,10 @@ class Dataset:
             chosen[(labels == label).nonzero()[:count, 0]] = True
         return replace(self, train_images=self.train_images[chosen], train_labels=labels[chosen], limit=count)
 
+    def __repr__(self) -> str:
+        train, test, shape = len(self.train_labels), len(self.test_labels), tuple(self.train_images.shape[1:])
+        return f"<mct.Dataset {self.name!r}: {train:,} training and {test:,} test images {shape}>"
+
     def heldout(self, fraction: float = 0.1) -> "Dataset":
         """Split the training images, and return the smaller part in place of the test set.
 

@@ -101,6 +101,12 @@ def test_the_command_line_wins(run: Any) -> None:
     assert json.loads(result.stdout) == {**PARSED, **changed}
 
 
+def test_one_value_is_a_list_of_one(run: Any) -> None:
+    """For an option that may be repeated, and for an argument that may be several."""
+    found = json.loads(run("[plot.curve]\nname = 'x'\nmore = 'y'\noutput = 'z'").stdout)
+    assert (found["name"], found["rest"]) == (["x"], ["y"])
+
+
 def test_dump_config_prints_a_file_that_gives_the_same(run: Any) -> None:
     """From the command line and from a file, and the command itself does not run."""
     dumped = run(WHOLE, "--count", "3", "--dump-config").stdout
@@ -119,7 +125,7 @@ def test_dump_config_prints_a_file_that_gives_the_same(run: Any) -> None:
         ("[plot.curve]\nconfig = 'x'", "[plot.curve] has no option 'config'"),
         ("[plot.curve]\nflag = 1", "`flag` in [plot.curve] must be true or false, got 1"),
         ("[plot.curve]\ncount = true", "`count` in [plot.curve] must be a string or a number, got True"),
-        ("[plot.curve]\nname = 'x'", "`name` in [plot.curve] must be a list, got 'x'"),
+        ("[plot.curve]\nname = [['x']]", "`name` in [plot.curve] must be a string or a number, got [['x']]"),
         ("[plot.curve]\nrate = [1]", "`rate` in [plot.curve] must be a string or a number, got [1]"),
         ("[plot.curve]\noutput = {a = 1}", "`output` in [plot.curve] must be a string or a number"),
         ("count = 3", "`count` is in no table; put it below [plot.curve]"),
