@@ -66,7 +66,10 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, or print its options."""
         if ctx.meta.get(_DUMP):
-            click.echo(configs.document(ctx, configs.given(ctx)), nl=False)
+            from . import lines
+
+            for line in configs.document(ctx, configs.given(ctx)).splitlines():
+                lines.say(line)
             return None
         try:
             return super().invoke(ctx)
