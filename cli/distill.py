@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -104,6 +105,12 @@ _NAMED: Final = 3
 )
 @click.option("--step-images", type=int, help="Images to compute at once.  [default: a whole batch]")
 @click.option("--profile", type=values.PATH, help="Write a trace of outer steps 2 to 4, for Perfetto.")
+@click.option(
+    "--log",
+    type=click.Choice(["csv", "tensorboard", "trackio", "wandb"]),
+    multiple=True,
+    help="Also log losses, accuracies and images for this tool. May be repeated. See docs/logging.md.",
+)
 @options.seed
 @options.deterministic
 @options.device
@@ -115,6 +122,7 @@ def distill(
     keep_mb: int | None,
     step_images: int | None,
     profile: Path | None,
+    log: tuple[str, ...],
     deterministic: bool,
     device: str,
     **settings: Any,
@@ -128,16 +136,18 @@ def distill(
     On several GPUs: torchrun --nproc-per-node 4 -m traj_cli.mct distill …
     """
     from mct.distillation.run import DistillRun
+    from mct.logs.log import Log, require
     from mct.runtime.execution import Execution
     from mct.runtime.ranks import joined, together
 
-    from . import lines, runs
+    from . import lines, progress, runs
 
+    require(log)
     process.settle(deterministic=deterministic)
     memory = {"knots_mb": knots_mb, "keep_mb": keep_mb, "step_images": step_images}
     given = {name: value for name, value in memory.items() if value is not None}
     with joined(device, notes=lines.notice) as (ranks, here):
-        with together(ranks):
+        with together(ranks), progress.phases("distill"):
             run = DistillRun.prepare(
                 [each if isinstance(each, Path) else each.text for each in traj],
                 out or Path(f"{_stems(traj)}-distilled"),
@@ -147,8 +157,11 @@ def distill(
                 ranks=ranks,
                 **settings,
             )
+            logs = Log(
+                log, run.folder.path, settings=dataclasses.asdict(run.distiller.config), notes=lines.Notes()
+            )
         with run:
-            runs.distillation(run, note=process.device_note(device, here))
+            runs.distillation(run, note=process.device_note(device, here), log=logs)
             if ranks.rank == 0:
                 runs.outcome(run.outcome())
 

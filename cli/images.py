@@ -95,11 +95,11 @@ def evaluate(
     from mct.evaluation.comparison import Comparison
     from mct.runtime.ranks import joined, together
 
-    from . import accuracies, lines
+    from . import accuracies, lines, progress
 
     process.settle(deterministic=deterministic)
     with joined(device, notes=lines.notice) as (ranks, here):
-        with together(ranks):
+        with together(ranks), progress.phases("evaluate"):
             comparison = Comparison.prepare(
                 result,
                 root=data,

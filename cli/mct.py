@@ -53,6 +53,7 @@ def main() -> None:
 @click.option(
     "--image-size", type=int, help="Scale the images of a folder to this height and width in pixels."
 )
+@click.option("--limit", type=int, help="Train on the first N images of each class only, for a trial.")
 @click.option(
     "--out",
     type=values.PATH,
@@ -115,11 +116,11 @@ def experts(
     from mct.experts.run import ExpertRun
     from mct.runtime.ranks import joined, together
 
-    from . import lines, runs
+    from . import lines, progress, runs
 
     process.settle(deterministic=deterministic)
     with joined(device, notes=lines.notice) as (ranks, here):
-        with together(ranks):
+        with together(ranks), progress.phases("experts"):
             run = ExpertRun.prepare(
                 dataset,
                 out,

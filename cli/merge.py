@@ -50,23 +50,18 @@ def merge(
     """
     from trajfmt.merge import merge as run
 
-    from . import lines, progress
+    from . import failures, lines, meters
 
     try:
-        with progress.bar("merging", 1) as bar:
-
-            def advance(done: int, total: int) -> None:
-                if bar is not None:
-                    bar.update(bar.task_ids[0], completed=done, total=total or None)
-
+        with meters.shown("merging", "byte", 0) as meter:
             found = run(
                 bundles,
                 destination,
                 common=common,
                 skip_duplicates=skip_duplicates,
                 copy=copy,
-                on_note=lambda text: progress.note(text, bar),
-                on_progress=advance,
+                on_note=lambda text: meter.say(f"note: {failures.line_of(text)}"),
+                on_progress=lambda done, total: meter.update(done, total=total),
             )
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; run the same command again to continue") from None
@@ -77,9 +72,11 @@ def merge(
 
 
 def _summary(found: Merged, bundles: int) -> str:
+    from trajfmt.errors import counted
+
     from . import tables
 
     taken = {"linked": found.linked, "copied": found.copied}
     sizes = [f"{tables.size(count)} {how}" for how, count in taken.items() if count]
-    whole = f"{found.trajectories} trajector{'y' if found.trajectories == 1 else 'ies'}"
-    return ", ".join([f"{whole} of {bundles} bundle{'' if bundles == 1 else 's'}", *sizes])
+    whole = f"{counted(found.trajectories, 'trajectory')} of {counted(bundles, 'bundle')}"
+    return ", ".join([whole, *sizes])

@@ -62,6 +62,7 @@ def push(bundle: Path, target: str, no_verify: bool, **flags: Any) -> None:
 
     This needs the hub's client and a login: pip install 'trajfmt[hub]', then hf auth login.
     """
+    from trajfmt.errors import counted
     from trajfmt.share.facts import size
     from trajfmt.share.push import push as send
 
@@ -73,7 +74,7 @@ def push(bundle: Path, target: str, no_verify: bool, **flags: Any) -> None:
             interrupts.end()
 
     done = send(bundle, target, verify=not no_verify, on_phase=tell, **flags)
-    what = f"{done.files} files, {size(done.bytes)}, at commit {done.commit[:12]} of {done.page}"
+    what = f"{counted(done.files, 'file')}, {size(done.bytes)}, at commit {done.commit[:12]} of {done.page}"
     lines.done(done.address, what if done.changed else f"there already; {what}")
 
 
@@ -91,20 +92,16 @@ def pull(address: Place, destination: Path) -> None:
     from trajfmt.share.facts import size
     from trajfmt.share.pull import pull as fetch
 
-    from . import lines, progress
+    from . import lines, meters
 
     try:
-        with progress.bar("downloading", 1) as bar:
-
-            def start(total: int) -> None:
-                if bar is not None:
-                    bar.update(bar.task_ids[0], total=max(1, total))
-
-            def step(count: int) -> None:
-                if bar is not None:
-                    bar.advance(bar.task_ids[0], count)
-
-            done = fetch(address, destination, on_start=start, on_file=step)
+        with meters.shown("downloading", "byte", 0) as meter:
+            done = fetch(
+                address,
+                destination,
+                on_start=lambda total: meter.update(0, total=total),
+                on_file=lambda count: meter.advance(count),
+            )
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; run the same command again to continue") from None
     lines.done(destination, f"{done.files} files, {size(done.bytes)}, verified")

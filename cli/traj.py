@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -159,10 +160,11 @@ def validate(paths: tuple[Place, ...], as_json: bool) -> None:
     """Check bundles completely and list all problems."""
     from trajfmt.bundle.validation import validate as check
 
-    from . import lines
+    from . import lines, meters
 
     def run(path: Place) -> int:
-        found = check(path)
+        with meters.shown("validating", "byte", 0) as meter:
+            found = check(path, on_progress=lambda done, total: meter.update(done, total=total))
         lines.problems(str(path), found, as_json=as_json)
         return max((problem.exit_code for problem in found), default=0)
 
@@ -207,21 +209,20 @@ def export(
                  called epoch-<n>, and numbers of unknown unit ckpt-<n>
     """
     import trajfmt
+    from trajfmt.errors import counted
 
-    from . import lines, progress
+    from . import lines, meters
 
-    with trajfmt.open(path, verify=verify) as bundle:
+    with contextlib.ExitStack() as held:
+        with meters.shown("exporting", "", 0) as meter:
+            meter.phase("verifying" if verify else "opening the bundle")
+            bundle = held.enter_context(trajfmt.open(path, verify=verify))
         from trajfmt.export.run import check
         from trajfmt.export.run import export as write
 
         for note in check(bundle, to=to, in_place=in_place, per_file=per_file, float32=float32):
             lines.notice(note)
-        with progress.bar("exporting", len(bundle)) as bar:
-
-            def step(_index: int) -> None:
-                if bar is not None:
-                    bar.advance(bar.task_ids[0])
-
+        with meters.shown("exporting", "trajectory", len(bundle)) as meter:
             count = write(
                 bundle,
                 destination,
@@ -229,10 +230,10 @@ def export(
                 in_place=in_place,
                 per_file=per_file,
                 float32=float32,
-                on_trajectory=step,
+                on_trajectory=lambda _index: meter.advance(),
             )
     what = " as stubs; set torch.load = trajfmt.torch.load in the script that loads them" if in_place else ""
-    lines.done(destination, f"{count} trajectories{what}")
+    lines.done(destination, f"{counted(count, 'trajectory')}{what}")
 
 
 if __name__ == "__main__":

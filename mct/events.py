@@ -5,6 +5,7 @@ The library itself prints nothing.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from mct.settings.config import Held
 
@@ -150,3 +151,6 @@ class OuterStep:
 
     accuracy: Accuracy | None = None
     """Accuracy of the evaluation after this step; None if there was no evaluation."""
+
+    picture: Path | None = None
+    """File of the picture of the images, if it was written after this step."""

@@ -49,6 +49,7 @@ ALLOWED = {
         "reports": "errors settings plots results",
         "trajectories": "errors runtime settings data models",
         "objectives": "errors trajectories",
+        "logs": "errors events runtime",
         "sets": "errors runtime settings data models results trajectories",
         "inner": "errors runtime settings data models objectives",
         "training": "errors runtime data models inner",
@@ -66,7 +67,7 @@ THIRD_PARTY = {
         "numpy ml_dtypes msgspec h5py zlib_ng zstandard safetensors threadpoolctl torch matplotlib trajfmt"
     ),
     "mct": "numpy msgspec safetensors torch kornia sklearn PIL matplotlib trajfmt mct",
-    "cli": "numpy msgspec click rich torch trajfmt mct",
+    "cli": "numpy msgspec click rich tomli tomli_w torch trajfmt mct",
 }
 """What every package may import besides the standard library."""
 

@@ -82,6 +82,10 @@ ELSEWHERE = {
         "test_mct/data/readers/test_arrays.py": (["data/readers/raw"], "is what every reader returns"),
         "test_mct/results/test_synthetic.py": (["results/origin"], "is data: it survives a file bit for bit"),
         "test_mct/distillation/test_loop.py": (["events"], "are data: the loops yield them"),
+        "test_mct/logs/test_log.py": (
+            ["logs/logger"],
+            "is the protocol of the loggers that are opened there",
+        ),
         "test_mct/inner/steps/test_table.py": (
             ["inner/steps/step"],
             "is the protocol of the steps that are made there",

@@ -18,8 +18,7 @@
     └── MissingDependencyError      exit 1   an optional package is not installed
 
 `SourceError` and `FormatError` have an attribute `reason`, one of the codes in `spec/v1/spec.md`. Programs
-should compare this code, never the text of a message. Its only warning is
-`FileSystemWarning`.
+should compare this code, never the text of a message. Its only warning is `FileSystemWarning`.
 """
 
 from __future__ import annotations
@@ -50,6 +49,7 @@ __all__ = [
     "UsageError",
     "WriteError",
     "aliased",
+    "counted",
     "display",
     "lacks_memory",
     "no_motion",
@@ -105,6 +105,16 @@ def display(text: object) -> str:
     'a\\x1b[31mb\\n'
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with a noun in singular or plural, for messages.
+
+    >>> counted(1, "trajectory"), counted(1200, "trajectory"), counted(0, "file")
+    ('1 trajectory', '1,200 trajectories', '0 files')
+    """
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
 
 
 _NO_MEMORY: Final = (

@@ -70,6 +70,8 @@ CONTENTS = {
         Addresses <docs/remote>
         Sharing <docs/sharing>
         Several processes <docs/scale>
+        Progress and logs <docs/logging>
+        Options in files, and sweeps <docs/sweeps>
         GPUs <docs/gpu>
         Expected times <docs/times>
         """,

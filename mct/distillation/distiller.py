@@ -33,6 +33,7 @@ from mct.results import synthetic
 from mct.runtime.clock import Clock
 from mct.runtime.devices import device_of
 from mct.runtime.execution import Execution
+from mct.runtime.phases import phase
 from mct.runtime.ranks import Alone, Ranks
 from mct.runtime.seeds import generator
 from mct.settings import defaults
@@ -339,7 +340,8 @@ class Distiller:
 
     def evaluate_and_keep_best(self, state: State, config: EvaluateConfig) -> tuple[State, Accuracy]:
         """Evaluate, and keep these images as the best if their mean accuracy is the highest so far."""
-        found = self.evaluate(state, config)
+        with phase("evaluating"):
+            found = self.evaluate(state, config)
         best = None if state.best is None else state.best.run.selected
         if best is None or found.mean > best.mean:
             why = synthetic.Selection(on=found.on, mean=found.mean, std=found.std)

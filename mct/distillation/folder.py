@@ -6,6 +6,7 @@
     state.safetensors       what continues the run (`state`)
     metrics.jsonl           one JSON object per outer step, and one before where step 0 was evaluated
     images.png              the images of the last step, class by class
+    config.toml             the options that repeat the run; the command mct writes it
     .lock                   on file systems without locks: which process writes here
 
 Every file is replaced as a whole, except the metrics, which grow by one line per step. If several processes
@@ -57,6 +58,9 @@ class RunFiles(Protocol):
 
     state: Path
     """The file from which the run can be resumed; for messages."""
+
+    picture: Path
+    """The picture of the images."""
 
     def record(self, event: OuterStep | Evaluated, /) -> None:
         """Append one line to the metrics."""
@@ -142,8 +146,9 @@ class RunFolder:
                 continue
             if setting.name not in _RATES:
                 raise MismatchError(
-                    f"{self.path}: the run has `{setting.name}` {then!r}, now it is {now!r}; "
-                    f"only {', '.join(_FREE + _RATES)} may change"
+                    f"{self.path}: the run has `{setting.name}` {then!r}, now it is {now!r}; omit "
+                    f"`{setting.name}`, or use another --out without --resume (only "
+                    f"{', '.join(f'`{name}`' for name in _FREE + _RATES)} may change)"
                 )
             changes.append(Change(step=state.step, setting=setting.name, before=then, after=now))
         if state.best is not None and origin.evaluation not in (None, found.evaluation):
@@ -247,7 +252,7 @@ class NoFiles:
     """
 
     def __init__(self, folder: RunFolder) -> None:
-        self.state = folder.state
+        self.state, self.picture = folder.state, folder.picture
 
     def record(self, event: OuterStep | Evaluated) -> None:
         """Write nothing."""
@@ -259,8 +264,9 @@ class NoFiles:
 def _differing(then: EvaluateConfig | None, now: EvaluateConfig | None) -> str:
     """Return the settings in which two protocols differ, with both values, as text."""
     before, after = ({} if one is None else dataclasses.asdict(one) for one in (then, now))
-    names = [name for name in after if before.get(name) != after[name]]
-    return ", ".join(f"`{name}` {before.get(name)!r}, now {after[name]!r}" for name in names)
+    names = {name: name for name in after if before.get(name) != after[name]}
+    names |= {name: f"eval_{name}" for name in names if name in ("networks", "epochs")}  # as a run calls them
+    return ", ".join(f"`{shown}` {before.get(name)!r}, now {after[name]!r}" for name, shown in names.items())
 
 
 def _agree(then: Any, now: Any) -> bool:

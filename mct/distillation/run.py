@@ -21,10 +21,12 @@ from mct.evaluation.comparison import Comparison
 from mct.events import Evaluated, Note, OuterStep
 from mct.results.origin import Origin, Selection
 from mct.runtime.execution import Execution
+from mct.runtime.phases import phase
 from mct.runtime.ranks import Alone, Ranks
 from mct.settings import defaults
 from mct.settings.config import EvaluateConfig
 from mct.trajectories.joined import JoinedBundles
+from trajfmt.errors import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +134,9 @@ class DistillRun:
         before = folder.origin() if resume else None
         if not resume and not shard and settings.get("samples") is None and ranks.size > 1:
             settings["samples"] = ranks.size
-        bundle = _opened([traj] if isinstance(traj, (str, os.PathLike)) else traj)
+        paths = [traj] if isinstance(traj, (str, os.PathLike)) else traj
+        with phase(f"verifying {', '.join(map(str, paths))}"):
+            bundle = _opened(paths)
         try:
             distiller = Distiller.from_bundle(
                 bundle,
@@ -161,13 +165,15 @@ class DistillRun:
         idle = 0 if shard else ranks.size - distiller.config.samples
         if idle > 0:
             distiller.notes.append(
-                f"{idle} of {ranks.size} processes have nothing to do: an outer step averages "
-                f"{distiller.config.samples} samples; use fewer processes, or --shard"
+                f"{idle} of {ranks.size} processes {'has' if idle == 1 else 'have'} nothing to do: "
+                "an outer step averages "
+                f"{counted(distiller.config.samples, 'sample')}; use fewer processes, or --shard"
             )
         count = distiller.config.ipc * distiller.dataset.classes
         if (distiller.config.batch_syn or 0) > count:
             distiller.notes.append(
-                f"`batch_syn` is {distiller.config.batch_syn}, but there are {count} synthetic images: every "
+                f"`batch_syn` is {distiller.config.batch_syn}, more than the "
+                f"{counted(count, 'synthetic image')}: every "
                 "batch has all of them"
             )
         return cls(

@@ -85,6 +85,7 @@ class ExpertRun:
         preprocessing: str | None = None,
         root: Path | None = None,
         image_size: int | None = None,
+        limit: int | None = None,
         knots: Sequence[int] = (),
         smooth: bool = False,
         device: str = "cpu",
@@ -104,6 +105,8 @@ class ExpertRun:
             preprocessing: `none`, `normalize` or `zca`; None for `normalize`.
             root: Folder of the files of datasets; None for the default.
             image_size: Size in pixels to which the images of a folder are scaled; None to leave them.
+            limit: Train on the first images of each class, as many as this; None to train on all. The
+                recipe of a bundle records it.
             knots: Timesteps of inserted waypoints, for a `.mct` bundle.
             smooth: Whether to average inserted waypoints with their neighbours, for a `.mct` bundle.
             device: Device on which experts are trained.
@@ -135,6 +138,8 @@ class ExpertRun:
             root=root,
             image_size=image_size,
         )
+        if limit is not None:
+            real = real.limited(limit)
         if notes is not None:
             for line in real.notes:
                 notes(line)
@@ -260,11 +265,12 @@ class ExpertRun:
 def provenance(dataset: Dataset, model: trajfmt.Model, config: ExpertConfig) -> trajfmt.Provenance:
     """Return the provenance that a bundle records about its experts."""
     every = config.steps_per_timestep
+    part = {} if dataset.limit is None else {"images_per_class": dataset.limit}
     return trajfmt.Provenance(
         dataset=dataset.name,
         model=model,
         preprocessing=dataset.transform.record,
-        recipe={"optimizer": "sgd", **asdict(config), "labels_sha256": dataset.labels_sha256},
+        recipe={"optimizer": "sgd", **asdict(config), "labels_sha256": dataset.labels_sha256, **part},
         timestep=trajfmt.TimestepUnit(kind="step" if every else "epoch", every=every or 1),
     )
 

@@ -64,9 +64,16 @@ class Curve:
     between evaluations."""
 
     @property
-    def converged(self) -> int:
-        """The outer step of the convergence point with the epsilon of the MCT paper."""
-        return convergence_point(self.steps, self.mean)
+    def converged(self) -> int | None:
+        """The outer step of the convergence point with the epsilon of the MCT paper.
+
+        None if there is one evaluation, which does not show that a run has converged.
+        """
+        return self.star()
+
+    def star(self, epsilon: float = EPSILON) -> int | None:
+        """Return the outer step of the convergence point with another epsilon; None like `converged`."""
+        return convergence_point(self.steps, self.mean, epsilon) if len(self.steps) > 1 else None
 
 
 def convergence_point(steps: Sequence[int], accuracies: Sequence[float], epsilon: float = EPSILON) -> int:
@@ -201,12 +208,13 @@ class Curves:
             high = [100 * (a + b) for a, b in zip(run.mean, run.std, strict=True)]
             handles += axes.plot(run.steps, mean, marker="." if len(mean) < 30 else "", **look)
             axes.fill_between(run.steps, low, high, color=look["color"], alpha=0.2, linewidth=0)
-            star = convergence_point(run.steps, run.mean, self.epsilon)
-            at = mean[run.steps.index(star)]
-            mark: dict[str, Any] = {"markersize": 10, "markeredgecolor": "white", "zorder": 3}
-            axes.plot([star], [at], "*", color=look["color"], **mark)
+            star = run.star(self.epsilon)
+            if star is not None:
+                at = mean[run.steps.index(star)]
+                mark: dict[str, Any] = {"markersize": 10, "markeredgecolor": "white", "zorder": 3}
+                axes.plot([star], [at], "*", color=look["color"], **mark)
             on = f", {_WORDS.get(run.on, run.on)} images" if run.on and mixed else ""
-            names.append(f"{shortened(run.name)}: ★ at {star}{on}")
+            names.append(f"{shortened(run.name)}: {'one evaluation' if star is None else f'★ at {star}'}{on}")
         axes.set_xlabel("outer steps")
         axes.set_ylabel("accuracy (%)" if mixed else f"accuracy on {_WORDS[str(self.runs[0].on)]} images (%)")
         axes.grid()
@@ -219,7 +227,7 @@ class Curves:
         """Return the accuracy of every evaluation; the row of a star has `converged` true."""
         rows = []
         for run in self.runs:
-            star = convergence_point(run.steps, run.mean, self.epsilon)
+            star = run.star(self.epsilon)
             for step, mean, std in zip(run.steps, run.mean, run.std, strict=True):
                 rows.append((run.name, step, mean, std, run.on, step == star))
         names = ("run", "outer_step", "accuracy_fraction", "accuracy_std_fraction", "tested_on", "converged")
@@ -232,6 +240,7 @@ class Convergence:
 
     Raises:
         ConfigError: If there is no run.
+        ResultError: If a run has one evaluation, which shows no convergence.
     """
 
     runs: Sequence[Curve]
@@ -245,6 +254,12 @@ class Convergence:
     def __post_init__(self) -> None:
         if not self.runs:
             raise ConfigError("there is nothing to draw, as no run was given")
+        for run in self.runs:
+            if run.star(self.epsilon) is None:
+                raise ResultError(
+                    f"{run.name} has one evaluation, which shows no convergence; run mct distill with a "
+                    "smaller --eval-every"
+                )
 
     @property
     def size(self) -> tuple[float, float]:

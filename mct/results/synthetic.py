@@ -29,6 +29,7 @@ from mct.results.examples import Examples
 from mct.results.origin import Change, ForeignOrigin, Origin, Selection
 from mct.runtime import tensorfile
 from mct.settings.config import LARGEST
+from trajfmt.errors import counted
 
 __all__ = [
     "BEST_NAME", "RESULT_NAME", "Change", "ForeignOrigin", "Origin", "Selection", "SyntheticDataset",
@@ -167,7 +168,8 @@ def pick_per_class(
         members = (labels == label).nonzero()[:, 0]
         if len(members) < count:
             raise ConfigError(
-                f"`ipc` is {count}, but class {label} has only {len(members)} training images; use a smaller "
+                f"`ipc` is {count}, but class {label} has only "
+                f"{counted(len(members), 'training image')}; use a smaller "
                 "`ipc`"
             )
         order = torch.randperm(len(members), generator=generator)[:count]

@@ -11,6 +11,7 @@ Modules:
     launch: what a launcher such as torchrun tells a process.
     meeting: meeting the other processes of a run.
     ranks: the processes that share a run.
+    phases: naming work that takes long, such as compiling, for whoever shows progress.
     clock: measuring the time of the parts of an outer step.
     profiling: a profiler trace of a few outer steps.
     capture: recording GPU work as CUDA graphs.

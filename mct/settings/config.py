@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from mct.errors import ConfigError
+from trajfmt.errors import counted
 
 LARGEST = 1e30
 """Largest value of any float setting. Settings are used in float32, whose largest number is 3.4e38."""
@@ -127,7 +128,8 @@ class ExpertConfig:
         steps = self.epochs * -(-images // self.batch_size)
         if self.steps_per_timestep > steps:
             raise ConfigError(
-                f"`steps_per_timestep` is {self.steps_per_timestep}, but training has only {steps} steps; "
+                f"`steps_per_timestep` is {self.steps_per_timestep}, but training has only "
+                f"{counted(steps, 'step')}; "
                 "use a smaller value, or more `epochs`"
             )
         if left := steps % self.steps_per_timestep:

@@ -79,10 +79,10 @@ def test_help_does_not_import_torch() -> None:
 
 
 def test_run_writes_its_files(finished: Path) -> None:
-    """Result, state, settings, metrics and picture, and nothing temporary."""
+    """Result, state, settings, options, metrics and picture, and nothing temporary."""
     names = {entry.name for entry in finished.iterdir()}
     files = {"synthetic.safetensors", "state.safetensors", "settings.json", "metrics.jsonl", "images.png"}
-    assert names == files
+    assert names == {*files, "config.toml"}
     lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3]
     expected = {"step", "loss", "trajectory", "start", "target", "learning_rate", "seconds",
@@ -227,13 +227,13 @@ BAD_USE = {
     "model": (2, "VGG11", ["experts", "--dataset", "digits", "--out", "x", "--model", "VGG11"]),
     "setting": (
         2,
-        "`epochs` must be >= 1",
+        "--epochs must be >= 1",
         ["experts", "--dataset", "digits", "--out", "x", "--epochs", "0"],
     ),
     "depth": (2, "smaller depth", ["experts", "--dataset", "digits", "--out", "x", "--model", "ConvNetD4"]),
     "device": (
         2,
-        "`device` 'abacus'",
+        "--device 'abacus' cannot be used: torch knows no such device; use cpu, cuda",
         ["experts", "--dataset", "digits", "--out", "x", "--device", "abacus"],
     ),
     "option": (2, "No such option", ["distill", "--steeps", "3"]),
@@ -257,8 +257,8 @@ def test_bad_settings_for_a_bundle(bundle: Path, tmp_path: Path) -> None:
     start = ["distill", "--traj", bundle, "--out", out]
     fails(2, "trajectory 0 ends at timestep 8", *start, "--max-start", "7", "--expert-steps", "3")
     fails(1, "not 'zca'", *start, "--preprocessing", "zca")
-    fails(1, "`model` says 'ConvNetD2W8'", *start, "--model", "ConvNetD2W8")
-    fails(2, "`ipc` is 1000", *start, *SMALL, "--ipc", "1000")
+    fails(1, "--model says 'ConvNetD2W8'", *start, "--model", "ConvNetD2W8")
+    fails(2, "--ipc is 1000", *start, *SMALL, "--ipc", "1000")
     assert not out.exists()
 
 

@@ -121,7 +121,7 @@ def test_preset_is_named(bundle: Path, tmp_path: Path) -> None:
     done(*named, "--resume")
     fails(
         1,
-        "the run has `ipc` 10, now it is 1",
+        "the run has --ipc 10, now it is 1; omit --ipc",
         *start,
         *settings_of,
         "--resume",
@@ -161,7 +161,7 @@ def test_convergence_and_images(evaluated: Path, bundle: Path, tmp_path: Path) -
     assert [line.split(",")[2] for line in pixels.read_text().splitlines()[1:]] == [str(k) for k in range(10)]
     fails(
         2,
-        "`per_class` must be >= 1",
+        "--per-class must be >= 1",
         "plot",
         "images",
         evaluated,
@@ -208,10 +208,10 @@ def test_along_what_does_not_fit(bundle: Path, tmp_path: Path) -> None:
     words = ["plot", "along", bundle, "-o", tmp_path / "along.png"]
     fails(2, "must be a full bundle", *words, "--original", bundle)
     fails(2, "trajectory must lie in [0, 0]", *words, "--trajectory", "1")
-    fails(2, "`points` must be >= 2", *words, "--points", "1")
-    fails(2, "`images` must be >= 1", *words, "--images", "0")
-    fails(1, "`model` says 'ConvNetD2W8'", *words, "--model", "ConvNetD2W8")
-    fails(1, "dataset 'digits', `dataset` says 'MNIST'", *words, "--dataset", "MNIST")
+    fails(2, "--points must be >= 2", *words, "--points", "1")
+    fails(2, "--images must be >= 1", *words, "--images", "0")
+    fails(1, "--model says 'ConvNetD2W8'", *words, "--model", "ConvNetD2W8")
+    fails(1, "dataset 'digits', --dataset says 'MNIST'", *words, "--dataset", "MNIST")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -269,7 +269,7 @@ def test_resume_keeps_the_protocol(evaluated: Path, bundle: Path, tmp_path: Path
     words = ["distill", "--traj", bundle, "--out", out, "--resume"]
     done(*words, "--eval-networks", "1", "--outer-steps", "5")
     assert metrics(out)[-1]["step"] == 5
-    fails(1, "`networks` 1, now 2; accuracies", *words, "--eval-networks", "2")
+    fails(1, "--eval-networks 1, now 2; accuracies", *words, "--eval-networks", "2")
     other = [bundle.with_name("one.mtt") if word == bundle else word for word in words]
     fails(1, "`artifact_sha256`", *other, "--sampling", "auto")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trajfmt.bundle.difference import Difference
-from trajfmt.errors import UsageError
+from trajfmt.errors import UsageError, counted
 from trajfmt.schema.facts import parts, phrase
 from trajfmt.schema.manifest import Manifest
 from trajfmt.schema.provenance import Provenance
@@ -62,7 +62,8 @@ def require_timestep(where: str, known: Provenance, every: int) -> None:
     unit = known.timestep
     if unit is not None and unit.kind == "step" and unit.every % every:
         raise UsageError(
-            f"{where}: its timesteps are {unit.every} step(s) apart, which is no multiple of `every`,"
+            f"{where}: its timesteps are {counted(unit.every, 'step')} apart, which is no multiple"
+            " of `every`,"
             f" {every}; record the same timesteps, or choose another path"
         )
 

@@ -113,3 +113,17 @@ def test_heldout_needs_a_fraction_and_two_images(tmp_path: Path) -> None:
         data.heldout(1.0)
     with pytest.raises(DataError, match="two training images"):
         data.heldout(0.5)
+
+
+def test_a_limited_dataset_has_the_first_images_of_each_class_as_the_whole_one_has_them() -> None:
+    """The preprocessing, its record and the test set stay those of the whole dataset."""
+    whole = load("digits")
+    part = whole.limited(3)
+    for label in range(10):
+        own = whole.train_images[whole.train_labels == label][:3]
+        assert torch.equal(part.train_images[part.train_labels == label], own)
+    assert part.transform.record == whole.transform.record
+    assert torch.equal(part.test_images, whole.test_images)
+    assert len(whole.limited(10**6).train_labels) == len(whole.train_labels)
+    with pytest.raises(ConfigError, match="`limit` must be >= 1, got 0"):
+        whole.limited(0)

@@ -148,7 +148,7 @@ def test_processes_average_a_sample_each(tmp_path: Path, traj: Path) -> None:
         assert run.distiller.config.samples == 2
         assert not run.distiller.notes
     with DistillRun.prepare(traj, tmp_path / "out", ranks=Member(), samples=1, **SETTINGS) as run:
-        assert run.distiller.notes[-1].startswith("1 of 2 processes have nothing to do: ")
+        assert run.distiller.notes[-1].startswith("1 of 2 processes has nothing to do: ")
     with DistillRun.prepare(traj, tmp_path / "out", ranks=Member(), shard=True, **SETTINGS) as run:
         assert run.distiller.config.samples == 1
         assert not run.distiller.notes
@@ -158,7 +158,7 @@ def test_processes_average_a_sample_each(tmp_path: Path, traj: Path) -> None:
 def test_a_batch_of_more_images_than_there_are_is_said(tmp_path: Path, traj: Path, size: int) -> None:
     """Of ten images, every batch has ten at most, whatever the settings say."""
     with DistillRun.prepare(traj, tmp_path / "out", batch_syn=size, **SETTINGS) as run:
-        notes = ["`batch_syn` is 11, but there are 10 synthetic images: every batch has all of them"]
+        notes = ["`batch_syn` is 11, more than the 10 synthetic images: every batch has all of them"]
         assert run.distiller.notes == (notes if size == 11 else [])
 
 

@@ -219,3 +219,14 @@ def test_many_runs_and_none() -> None:
     for kind in (curves.Curves, curves.Convergence):
         with pytest.raises(ConfigError, match="no run"):
             kind([])
+
+
+def test_one_evaluation_is_no_convergence(tmp_path: Path) -> None:
+    """The curve has no star, the table no converged row, and the bars refuse the run."""
+    run = curves.curve(write(tmp_path / "once", {10: 0.4}))
+    assert run.converged is None
+    assert [row[-1] for row in curves.Curves([run]).table().rows] == [False]
+    with pytest.raises(ResultError, match="once has one evaluation, which shows no convergence"):
+        curves.Convergence([run])
+    twice = curves.curve(write(tmp_path / "twice", {10: 0.4, 20: 0.41}))
+    assert twice.converged == 10
