@@ -16,6 +16,7 @@ Modules:
     capture: recording GPU work as CUDA graphs.
     caches: the folder in which torch keeps compiled code.
     determinism: deterministic algorithms on a GPU.
+    interruption: Ctrl-C and SIGTERM, held back while something must not be torn.
     seeds: random generators derived from a seed and a purpose.
     tensorfile: safetensors files with one JSON object as metadata, and atomic writes.
 """
