@@ -9,7 +9,7 @@ import contextlib
 import importlib
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Final, Protocol
 
@@ -210,6 +210,17 @@ def together(ranks: Ranks) -> Iterator[None]:
         raise RankError(
             f"rank {ranks.rank} of {ranks.size}: stopped, because rank {first} has failed (see its own error)"
         )
+
+
+def from_first(ranks: Ranks, values: Sequence[int]) -> list[int]:
+    """Return the whole numbers that rank 0 has. All processes must give as many of them.
+
+    Raises:
+        RankError: If another process has died or left.
+    """
+    found = torch.tensor(values if ranks.rank == 0 else [0] * len(values), dtype=torch.int64)
+    ranks.sum(found)
+    return [int(value) for value in found]
 
 
 def _reason(exc: Exception) -> str:

@@ -12,7 +12,8 @@ import trajfmt  # noqa: E402
 from mct.data.datasets import Dataset  # noqa: E402
 from mct.errors import ConfigError, ExistsError  # noqa: E402
 from mct.events import ExpertsFound  # noqa: E402
-from mct.experts.run import ExpertRun, buffer_folder, provenance  # noqa: E402
+from mct.experts.job import buffer_folder, provenance  # noqa: E402
+from mct.experts.run import ExpertRun  # noqa: E402
 from mct.models import networks  # noqa: E402
 from mct.settings.config import ExpertConfig  # noqa: E402
 from tests.helpers.experts import run_of, stop_after  # noqa: E402
