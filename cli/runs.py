@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from . import accuracies, lines, progress, torchrun
@@ -23,14 +24,15 @@ def experts(run: ExpertRun, *, note: str | None) -> None:
         run: What to train.
         note: A line to print once work has begun; None: no line.
     """
-    from mct.events import ExpertDone, ExpertsFound
+    from mct.events import ExpertContinued, ExpertDone, ExpertsFound
 
     trained: list[float] = []
     found, epochs = 0, run.config.epochs
+    wanted = run.config.experts if run.only is None else len(run.only)
     events = progress.noted(run.events(), note)
     try:
         with (
-            progress.counted("experts", run.config.experts * epochs) as (bar, task),
+            progress.counted("experts", wanted * epochs) as (bar, task),
             contextlib.closing(events),
         ):
             for event in events:
@@ -40,22 +42,31 @@ def experts(run: ExpertRun, *, note: str | None) -> None:
                     bar.update(task, note=f"test accuracy {event.accuracy:.1%}")
                     bar.update(task, completed=max(at_least, int(bar.tasks[task].completed)))
                 elif isinstance(event, ExpertsFound):
-                    found = event.count
+                    found += event.count
                     bar.update(task, completed=found * epochs)
-                    lines.remark(f"{found} finished experts of an interrupted run taken over")
+                    lines.remark(f"{found} finished experts of earlier runs taken over")
+                elif isinstance(event, ExpertContinued):
+                    bar.advance(task, event.epochs)
+                    lines.remark(f"expert {event.expert} continues after epoch {event.epochs}")
                 else:
                     bar.advance(task)
     except KeyboardInterrupt as exc:
-        kept = found + len(trained)
-        left = f"{kept} finished experts are kept, the same command continues"
-        why = str(exc) or "interrupted"
-        raise KeyboardInterrupt(f"{why}; {left if kept else 'no expert was finished'}") from None
+        raise KeyboardInterrupt(
+            f"{str(exc) or 'interrupted'}; {_kept(found + len(trained), run.saved)}"
+        ) from None
     if run.ranks.rank:
         return
     if trained:
         mean = sum(trained) / len(trained)
         lines.remark(f"{len(trained)} experts trained, mean test accuracy {mean:.1%}")
-    lines.done(run.path)
+    lines.done(run.path if run.only is None else run.parts)
+
+
+def _kept(finished: int, saved: Sequence[int]) -> str:
+    """Return what an interrupted training of experts leaves, as text."""
+    kept = [f"{finished} finished experts"] if finished else []
+    kept += [f"the state of experts in training ({', '.join(map(str, saved))})"] if saved else []
+    return f"{' and '.join(kept)} kept; the same command continues" if kept else "no expert was finished"
 
 
 def distillation(run: DistillRun, *, note: str | None) -> None:
