@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import lines
+from . import lines, options
 
 if TYPE_CHECKING:
     from mct.experts.run import ExpertRun
 
 __all__ = ["Job", "submit"]
+
+_THEIRS = (signal.SIGUSR1, signal.SIGUSR2)
 
 
 @dataclass
@@ -27,8 +29,8 @@ class Job:
     words: list[str]
 
     def __call__(self) -> None:
-        """Run the command, and require success."""
-        self._process = os.posix_spawn(self.words[0], self.words, os.environ)
+        """Run the command, and require success. It must not get the signal that Slurm sends to submitit."""
+        self._process = os.posix_spawn(self.words[0], self.words, os.environ, setsigmask=_THEIRS)
         code = os.waitstatus_to_exitcode(os.waitpid(self._process, 0)[1])
         if code:
             raise RuntimeError(f"exit code {code} of {shlex.join(self.words)}")
@@ -51,31 +53,20 @@ def submit(run: ExpertRun, ctx: click.Context, settings: Mapping[str, str]) -> N
     except ImportError as exc:
         raise MissingDependencyError("--slurm needs submitit: pip install 'trajfmt[slurm]'") from exc
     missing, logs, given = run.missing(), run.parts / "slurm", dict(settings)
-    groups = [missing[first : first + run.at_once] for first in range(0, len(missing), run.at_once)]
     cluster, minutes = given.pop("cluster", "slurm"), given.pop("time", "60")
-    if not minutes.isdecimal() or not int(minutes):
+    if not minutes.isdecimal():
         raise UsageError(f"--slurm: expected minutes such as time=120, got time={minutes}")
-    experts = [",".join(map(str, group)) for group in groups]
+    words = [sys.executable, "-m", "traj_cli.mct", *options.words(ctx, but=("only", "slurm"))]
+    starts = range(0, len(missing), run.at_once)
+    experts = [",".join(map(str, missing[start : start + run.at_once])) for start in starts]
     try:
         executor = submitit.AutoExecutor(folder=logs, cluster=cluster, slurm_max_num_timeout=1000)
         executor.update_parameters(timeout_min=int(minutes), slurm_additional_parameters=given)
         with executor.batch():
-            jobs = [executor.submit(Job([*_words(ctx), "--only", only])) for only in experts]
+            jobs = [executor.submit(Job([*words, "--only", only])) for only in experts]
     except (RuntimeError, ValueError) as exc:
         raise UsageError(f"--slurm: the jobs could not be submitted: {exc}") from exc
     for job, only in zip(jobs, experts, strict=True):
         lines.say(f"{job.job_id}: experts {only}")
     what = f"{len(jobs)} jobs submitted, with logs in {logs}" if jobs else "no expert is missing"
     lines.remark(f"{what}; when all have ended, the same command without --slurm collects the experts")
-
-
-def _words(ctx: click.Context) -> list[str]:
-    """Return the command that was given, without the options that differ from job to job."""
-    found = [sys.executable, "-m", "traj_cli.mct", ctx.info_name or ""]
-    for param in ctx.command.params:
-        name, value = param.name or "", ctx.params.get(param.name or "")
-        default = ctx.get_parameter_source(name) == click.core.ParameterSource.DEFAULT
-        if not default and name not in ("slurm", "only"):
-            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            found += [param.opts[0]] if value is True else [param.opts[0], text]
-    return found

@@ -18,12 +18,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from mct.errors import CorruptError
+from mct.errors import CorruptError, ExistsError
 from mct.experts.job import Job
 from mct.experts.recording import BufferStore, BundleStore, ExpertRecorder
 from mct.experts.states import ExpertFile
 from trajfmt.encodings import ENCODINGS
-from trajfmt.errors import ExistsError, UsageError
+from trajfmt.errors import ExistsError as OccupiedError
+from trajfmt.errors import UsageError
 from trajfmt.schema import Part
 from trajfmt.sources import open_source
 from trajfmt.storage import BusyError, occupied
@@ -142,9 +143,9 @@ class PartGroup:
         """
         try:
             store = self._parts.open(number)
-        except ExistsError:
+        except OccupiedError:
             if self._parts.missing([number]):
-                raise  # that of a run with other settings
+                raise  # something else is in the way
             return True
         if store is None:
             return False
