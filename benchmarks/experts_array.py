@@ -27,7 +27,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-RECIPE = ["--dataset", "digits", "--model", "ConvNetD2W4", "--augment", "none", "--batch-size", "200",
+RECIPE = ["--dataset", "digits", "--model", "ConvNetD2W4", "--augment", "none", "--batch-size", "400",
           "--momentum", "0.5", "--device", "cpu", "--save-minutes", "0"]  # fmt: skip
 
 
@@ -37,19 +37,14 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=100)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--terminations", type=int, default=10)
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--at-a-time", type=int, default=2)
     parser.add_argument("--out-name", default="a.mct", help="name of a bundle or of a folder")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    import h5py  # noqa: F401  # imported once, and not in every process
     import torch
-    import torch._dynamo  # the optimizer imports it
-
-    import mct
 
     torch.set_num_threads(1)
-    mct.ExpertRun.prepare("digits", Path("absent.mct"), augment="none")
     folder = Path(tempfile.mkdtemp(prefix="experts-array-"))
     try:
         return report(options, folder)
@@ -59,8 +54,13 @@ def main() -> int:
 
 def report(options: Any, folder: Path) -> int:
     """Run everything in a folder, print the result, and return the exit code."""
+    import h5py  # noqa: F401  # imported once, and not in every process
+    import torch._dynamo  # noqa: F401  # the optimizer imports it
+
+    import mct
     from trajfmt.merge import merge
 
+    mct.ExpertRun.prepare("digits", Path("absent.mct"), augment="none")
     words = ["experts", *RECIPE, "--experts", str(options.jobs), "--epochs", str(options.epochs)]
     one, many = folder / "one" / options.out_name, folder / "many" / options.out_name
     for path in (one, many):

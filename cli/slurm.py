@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
@@ -62,7 +63,7 @@ def submit(run: ExpertRun, ctx: click.Context, settings: Mapping[str, str]) -> N
     try:
         executor = submitit.AutoExecutor(folder=logs, cluster=cluster, slurm_max_num_timeout=1000)
         executor.update_parameters(timeout_min=int(minutes), slurm_additional_parameters=given)
-        with executor.batch():
+        with executor.batch() if experts else contextlib.nullcontext():
             jobs = [executor.submit(Job([*words, "--only", only])) for only in experts]
     except (RuntimeError, ValueError) as exc:
         raise UsageError(f"--slurm: the jobs could not be submitted: {exc}") from exc

@@ -10,6 +10,7 @@ Modules:
     usage: measuring peak memory and the utilisation of a device.
     launch: what a launcher such as torchrun tells a process.
     meeting: meeting the other processes of a run.
+    interfaces: the network interface over which they reach one another.
     ranks: the processes that share a run.
     clock: measuring the time of the parts of an outer step.
     profiling: a profiler trace of a few outer steps.

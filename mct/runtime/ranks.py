@@ -18,6 +18,7 @@ from torch import Tensor, distributed
 
 from mct.errors import ConfigError, RankError
 from mct.runtime.devices import device_of, settled
+from mct.runtime.interfaces import listen_towards
 from mct.runtime.launch import Launch, launch, local_rank, local_size
 from mct.runtime.meeting import meet
 from mct.runtime.memory import is_exhausted
@@ -77,6 +78,7 @@ class Group:
         # import. If torch.compile imported the module later, this argument would keep the group and its
         # threads alive after `close`.
         importlib.import_module("torch.distributed.nn.functional")
+        listen_towards(place.host, place.port)
         try:
             distributed.init_process_group(
                 backend, timeout=_PATIENCE, store=meet(place, notes), rank=place.rank, world_size=place.size
