@@ -96,7 +96,7 @@ def test_submitit_is_named_where_it_is_missing(tmp_path: Path, monkeypatch: pyte
 
 
 def test_job_whose_node_is_taken_away_goes_on(tmp_path: Path) -> None:
-    """A real job of submitit: the command gets SIGTERM and saves; the job that is queued again finishes it."""
+    """A real job of submitit: the command gets SIGTERM and saves; the same job, queued again, finishes it."""
     state, done = tmp_path / "state", tmp_path / "done"
     code = (
         "import os, pathlib, signal, sys, time\n"
