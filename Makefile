@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint check dist wheels clean
+.PHONY: demo test lint check reference docs dist wheels clean
 
 demo: .venv/ready
 	$(BIN)/mct demo --out demo-out --force
@@ -25,6 +25,17 @@ lint: .venv/ready
 
 check: lint test
 
+# The pages that are generated from the commands' help, and from the imports between folders.
+reference: .venv/ready
+	$(BIN)/python docs/commands.py > docs/commands.md
+	$(BIN)/python docs/commands.py traj > docs/man/traj.1
+	$(BIN)/python docs/commands.py mct > docs/man/mct.1
+	$(BIN)/python docs/architecture.py --write
+
+# The documentation as a web site, in site/. Every warning is an error.
+docs: .venv/ready
+	$(BIN)/python -m sphinx -q -E -W --keep-going -b html -c docs/site . site
+
 # The wheel and the source distribution.
 dist: .venv/ready
 	rm -rf dist
@@ -40,4 +51,4 @@ wheels: dist
 	touch $@
 
 clean:
-	rm -rf .venv demo-out build dist *.egg-info
+	rm -rf .venv demo-out site build dist *.egg-info

@@ -7,6 +7,8 @@ Everything is written into the working folder's `smoke`, which must not exist. E
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,6 +34,9 @@ def installed() -> str:
     found = metadata.distribution("trajfmt")
     tops = {file.parts[0] for file in found.files or () if not file.parts[0].startswith("..")}
     assert tops == {"trajfmt", "mct", "traj_cli", f"trajfmt-{found.version}.dist-info"}, tops
+    share = Path(sys.prefix, "share")
+    for path in ("man/man1/traj.1", "man/man1/mct.1", "doc/trajfmt/README.md", "doc/trajfmt/spec/v1/spec.md"):
+        assert (share / path).is_file(), share / path
     scripts = {point.name for point in found.entry_points if point.group == "console_scripts"}
     assert scripts == {"traj", "mct"}, scripts
     return found.version
@@ -61,6 +66,18 @@ def bundles(version: str) -> None:
     assert "two.mct" in run("traj", "inspect", WORK / "two.mct")
 
 
+def example() -> None:
+    """Run the first Python example of the installed README on a bundle that was just written."""
+    text = Path(sys.prefix, "share", "doc", "trajfmt", "README.md").read_text()
+    code = re.findall(r"```python\n(.+?)```", text, re.DOTALL)[0]
+    before = Path.cwd()
+    os.chdir(WORK)
+    try:
+        exec(code.replace("features.0.weight", "fc.weight"))
+    finally:
+        os.chdir(before)
+
+
 def distillation() -> None:
     """Import mct, and ask its command for help."""
     import mct
@@ -77,6 +94,7 @@ def main() -> None:
     try:
         version = installed()
         bundles(version)
+        example()
         if extra == "[mct]":
             distillation()
         else:

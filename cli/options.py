@@ -102,8 +102,6 @@ def words(ctx: click.Context, *, but: Collection[str] = ()) -> list[str]:
 
 def check_output(path: Path, *, force: bool) -> None:
     """Refuse a destination that cannot be written, before any work is done."""
-    if path.suffix != ".png":
-        failures.fail(f"{path}: the output is a PNG file; end its name in .png", 2)
     if path.is_dir() or (path.exists() and not force):
         failures.fail(f"{path} exists; choose another name with -o, or pass --force", 2)
     if not path.absolute().parent.is_dir():

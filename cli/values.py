@@ -159,6 +159,8 @@ class _Integers(_Type):
             return value
         try:
             numbers = tuple(int(part) for part in str(value).split(","))
+            if "_" in str(value):  # a separator of thousands to Python, and a typing error here
+                raise ValueError
         except ValueError:
             self.fail(f"expected whole numbers separated by commas, got {value!r}", param, ctx)
         if any(b <= a for a, b in zip((0, *numbers), numbers, strict=False)):

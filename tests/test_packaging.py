@@ -95,6 +95,25 @@ def test_source_distribution_holds_what_git_tracks() -> None:
     assert not set(tracked) - named
 
 
+def test_published_readme_and_project_name_the_repository(tmp_path: Path) -> None:
+    """For a release, README.md has no relative link left, and the metadata have the addresses; once."""
+    for name in ("README.md", "pyproject.toml", ".ci/published.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    address = "https://host.example/owner/trajfmt"
+    command = [sys.executable, str(tmp_path / ".ci" / "published.py"), address, "v1.2.3"]
+    subprocess.run(command, check=True)
+    targets = re.findall(r"\]\(([^)]+)\)", (tmp_path / "README.md").read_text())
+    assert f"{address}/blob/v1.2.3/docs/glossary.md#distillation" in targets
+    assert [target for target in targets if not target.startswith(("https://", "#"))] == []
+    urls = tomllib.loads((tmp_path / "pyproject.toml").read_text())["project"]["urls"]
+    assert urls["Repository"] == address
+    assert all(url.startswith(address) for url in urls.values())
+    again = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert again.returncode == 1
+    assert "addresses already" in again.stderr
+
+
 def test_torch_is_an_extra_with_the_fixed_unpickler(project: dict[str, Any]) -> None:
     """trajfmt itself does not need it; where it is installed it is 2.10 or newer."""
     assert not any(name.startswith("torch") for name in project["project"]["dependencies"])

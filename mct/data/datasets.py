@@ -6,6 +6,7 @@ float32, because experts and evaluations pass over it many times.
 """
 
 import difflib
+import hashlib
 import os
 import re
 from collections.abc import Callable
@@ -50,6 +51,12 @@ class Dataset:
 
     transform: pre.Transform
     """The preprocessing that was applied to the images, with its inverse and its record."""
+
+    labels_sha256: str
+    """SHA-256 of the labels of the training images, as little-endian int64."""
+
+    test_sha256: str
+    """SHA-256 of the hash of the test images (see `hash_images`) and of their labels."""
 
     notes: tuple[str, ...] = ()
     """Lines for the user about files and arrays that look like a part of the dataset and are not used."""
@@ -194,6 +201,7 @@ def load(
         raise DataError(f"{label}: labels must be 0 to K-1, each with a training image{found}")
     wanted = _with_constants(preprocessing or trajfmt.Preprocessing(kind="normalize"), label, train.shape[1])
     transform = pre.fit(wanted, train)
+    tested = pre.hash_images(test).encode() + pre.hash_labels(test_labels).encode()
     return Dataset(
         name=label,
         train_images=pre.apply_(transform, train),
@@ -202,6 +210,8 @@ def load(
         test_labels=test_labels,
         class_names=names,
         transform=transform,
+        labels_sha256=pre.hash_labels(labels),
+        test_sha256=hashlib.sha256(tested).hexdigest(),
         notes=notes,
     )
 

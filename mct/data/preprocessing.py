@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+import msgspec
 import torch
 from torch import Tensor
 
@@ -152,7 +153,7 @@ def fit(wanted: trajfmt.Preprocessing, images: Tensor) -> Transform:
     """
     match wanted.kind:
         case "none":
-            return Identity(wanted)
+            return Identity(msgspec.structs.replace(wanted, images_sha256=_require_same(wanted, images)))
         case "normalize":
             return _fit_normalize(wanted, images)
         case "zca":
@@ -162,11 +163,11 @@ def fit(wanted: trajfmt.Preprocessing, images: Tensor) -> Transform:
 
 def _fit_normalize(wanted: trajfmt.Preprocessing, images: Tensor) -> Normalize:
     channels = images.shape[1]
-    found = wanted.images_sha256 and _require_same(wanted, images)
+    found = _require_same(wanted, images)
     if wanted.mean is not None and wanted.std is not None:
         mean, std = list(wanted.mean), list(wanted.std)
     else:
-        mean, std, found = [], [], hash_images(images)
+        mean, std = [], []
         for channel in range(channels):
             pixels = images[:, channel].double()
             mean.append(float(pixels.mean()))
@@ -203,8 +204,8 @@ def _require_same(wanted: trajfmt.Preprocessing, images: Tensor) -> str:
     found = hash_images(images)
     if wanted.images_sha256 not in (None, found):
         raise MismatchError(
-            f"the training images have the hash {found[:16]}…, but the recorded preprocessing was fitted to "
-            f"images with the hash {str(wanted.images_sha256)[:16]}…; give the dataset that the experts saw"
+            f"the training images have the hash {found[:16]}…, but the recorded ones have the hash "
+            f"{str(wanted.images_sha256)[:16]}…; give the dataset that the experts saw"
         )
     return found
 
@@ -212,8 +213,14 @@ def _require_same(wanted: trajfmt.Preprocessing, images: Tensor) -> str:
 def hash_images(images: Tensor) -> str:
     """Return the SHA-256 of images `(N, C, H, W)` in [0, 1], as little-endian float32.
 
-    Together with eps, this hash identifies a whitening. A hash of the matrix would not identify it, because
-    the last bits of an eigendecomposition differ between machines.
+    It is recorded with every preprocessing, so that no run goes on with other images of the same name.
+    Together with eps, it identifies a whitening. A hash of the matrix would not identify it, because the last
+    bits of an eigendecomposition differ between machines.
     """
     pixels = images.detach().cpu().float().contiguous().numpy()
     return hashlib.sha256(pixels.astype("<f4", copy=False).data).hexdigest()
+
+
+def hash_labels(labels: Tensor) -> str:
+    """Return the SHA-256 of labels `(N,)`, as little-endian int64."""
+    return hashlib.sha256(labels.detach().cpu().numpy().astype("<i8", copy=False).tobytes()).hexdigest()

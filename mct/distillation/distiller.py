@@ -123,6 +123,9 @@ class Distiller:
             model=model,
             config=self.config,
             artifact_sha256=artifact_sha256,
+            labels_sha256=dataset.labels_sha256,
+            test_sha256=dataset.test_sha256,
+            model_source_sha256=networks.source_sha256(model),
             outer_step=0,
         )
         self._budget = KeepBudget(
@@ -180,6 +183,8 @@ class Distiller:
         """
         here = device_of(device)
         record = bundle.manifest.provenance
+        if base is None:
+            guards.check_unit(record, settings)
         real = provenance.dataset_of(record, name=dataset, preprocessing=preprocessing, root=root)
         known = provenance.model_of(record, real, name=model)
         config = defaults.distill_config(

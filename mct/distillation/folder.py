@@ -45,6 +45,9 @@ _CONTINUES = "what was saved before is whole, and --resume continues from it"
 _LOCK = ".lock"  # A file in the folder, where the file system has no locks.
 _MAY_DIFFER = ("config", "evaluation", "changes", *_PROGRESS)
 
+_HASHES = ("labels_sha256", "test_sha256", "model_source_sha256")
+"""Facts that runs of earlier versions did not record."""
+
 
 class RunFiles(Protocol):
     """What the outer steps of a run write: `RunFolder` in process 0, `NoFiles` in the others."""
@@ -123,7 +126,8 @@ class RunFolder:
         found = state.synthetic.run
         for field in dataclasses.fields(Origin):
             then, now = getattr(found, field.name), getattr(origin, field.name)
-            if field.name not in _MAY_DIFFER and not _agree(then, now):
+            unknown = then is None and field.name in _HASHES
+            if field.name not in _MAY_DIFFER and not unknown and not _agree(then, now):
                 raise MismatchError(
                     f"{self.path}: the run has `{field.name}` {then!r}, now it is {now!r}; resume it with "
                     "what it was started with, or use another --out without --resume"
@@ -262,6 +266,8 @@ def _agree(then: Any, now: Any) -> bool:
     """
     if not isinstance(then, trajfmt.Preprocessing) or not isinstance(now, trajfmt.Preprocessing):
         return bool(then == now)
+    if then.images_sha256 is None:  # a run of a version that did not record it
+        now = msgspec.structs.replace(now, images_sha256=None)
     if then.images_sha256 is None or now.mean is None or now.std is None:
         return bool(then == now)
     pairs = [*zip(then.mean or (), now.mean, strict=False), *zip(then.std or (), now.std, strict=False)]

@@ -6,10 +6,12 @@ objective allows. With published settings the learning rate stays within a facto
 """
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
+import trajfmt
 from mct.data.datasets import Dataset
 from mct.errors import ConfigError
 from mct.settings.config import DistillConfig
@@ -67,3 +69,28 @@ def check_ipc(dataset: Dataset, config: DistillConfig) -> None:
             f"`ipc` is {config.ipc}, but class {dataset.class_names[label]!r} has only "
             f"{int(counts[label])} training images{apart}; use a smaller `ipc`, or more images"
         )
+
+
+def check_unit(provenance: trajfmt.Provenance, given: Mapping[str, object]) -> None:
+    """Require that the window of start times is given if timesteps are known to be no epochs from the start.
+
+    Published settings and defaults count epochs from the initialisation.
+
+    Args:
+        provenance: Of the bundle. If it does not say what a timestep is, nothing is required.
+        given: The settings that the user gave.
+
+    Raises:
+        ConfigError: A default would count something else.
+    """
+    unit, first = provenance.timestep, provenance.first_timestep or 0
+    lacking = [name for name in ("expert_steps", "max_start") if given.get(name) is None]
+    if not lacking or unit is None or (unit.kind == "epoch" and unit.every == 1 and first == 0):
+        return
+    what = f"{unit.kind}s" if unit.every == 1 else f"{unit.every} {unit.kind}s each"
+    begins = f", and begin at timestep {first} of the training" if first else ""
+    options = " and ".join("--" + name.replace("_", "-") for name in lacking)
+    raise ConfigError(
+        f"the defaults count epochs from the initialisation, but the timesteps of the bundle are {what}"
+        f"{begins}; give {options}, in timesteps of the bundle"
+    )

@@ -8,6 +8,7 @@ from typing import Any
 import trajfmt
 from mct.data.augment import augmentation
 from mct.data.datasets import Dataset
+from mct.errors import MismatchError
 from mct.evaluation.protocol import evaluate, evaluate_baseline
 from mct.events import Accuracy, ArchitectureTested, NetworkTrained
 from mct.inner.steps.step import Notes
@@ -112,6 +113,8 @@ class Comparison:
         )
         settled = settle(opened, user, root=root, notes=notes)
         origin = settled.synthetic.origin
+        if isinstance(origin, Origin):
+            _check_labels(origin, settled.dataset, notes)
         if isinstance(origin, Origin) and origin.evaluation is not None and settings.get("augment") is None:
             settings["augment"] = origin.evaluation.augment
         config = defaults.evaluate_config(settled.dataset.name, **settings)
@@ -189,6 +192,21 @@ class Comparison:
             notes=self.notes,
             ranks=self.ranks,
         )
+
+
+def _check_labels(origin: Origin, dataset: Dataset, notes: Notes | None) -> None:
+    """Require the labels of the distillation, and note other test images. Loading has compared the images.
+
+    Raises:
+        MismatchError: The training images have other labels.
+    """
+    if origin.labels_sha256 not in (None, dataset.labels_sha256):
+        raise MismatchError(
+            f"the labels of the dataset {dataset.name!r} are not those with which the images were distilled; "
+            "give that dataset: --dataset"
+        )
+    if origin.test_sha256 not in (None, dataset.test_sha256) and notes is not None:
+        notes("the test images or their labels are not those of the dataset as it was distilled")
 
 
 def _parse(name: str, dataset: Dataset) -> trajfmt.Model:

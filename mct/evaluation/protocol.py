@@ -268,7 +268,13 @@ def _tested(
 
     with closing(pool.run([job(number) for number in range(len(students))])) as ended:
         for number in ended:
-            yield tests.pop(number).accuracy
+            trial = tests.pop(number)
+            if notes is not None and bool(trial.diverged):
+                notes(
+                    f"network {number} diverged with the learning rate {rate:g}: outputs that are not finite "
+                    "count as wrong"
+                )
+            yield trial.accuracy
 
 
 def summarize(accuracies: Sequence[float], learning_rate: float, *, on: Held) -> Accuracy:

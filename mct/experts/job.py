@@ -9,6 +9,7 @@ from pathlib import Path
 import trajfmt
 from mct.data.datasets import Dataset
 from mct.data.preprocessing import hash_images
+from mct.errors import ConfigError
 from mct.models import networks
 from mct.runtime.seeds import generator
 from mct.settings.config import ExpertConfig
@@ -47,14 +48,16 @@ def job_of(
         recipe,
         models.model_name(model),
         hash_images(dataset.train_images),
-        hashlib.sha256(dataset.train_labels.cpu().numpy().tobytes()).hexdigest(),
+        dataset.labels_sha256,
         knots,
         smooth,
     ]
+    source = networks.source_sha256(model)
+    text = json.dumps(facts if source is None else [*facts, source])
     return Job(
         layout=layout_of(networks.build(model, generator=generator(0))),
         provenance=provenance(dataset, model, config),
-        identity=hashlib.sha256(json.dumps(facts).encode()).hexdigest().encode(),
+        identity=hashlib.sha256(text.encode()).hexdigest().encode(),
         knots=knots,
         smooth=smooth,
     )
@@ -67,9 +70,27 @@ def provenance(dataset: Dataset, model: trajfmt.Model, config: ExpertConfig) -> 
         dataset=dataset.name,
         model=model,
         preprocessing=dataset.transform.record,
-        recipe={"optimizer": "sgd", **asdict(config)},
+        recipe={"optimizer": "sgd", **asdict(config), "labels_sha256": dataset.labels_sha256},
         timestep=trajfmt.TimestepUnit(kind="step" if every else "epoch", every=every or 1),
     )
+
+
+def require_told_by_buffers(dataset: Dataset, config: ExpertConfig) -> None:
+    """Require that MTT's replay buffers can tell what the run does.
+
+    Raises:
+        ConfigError: If they cannot.
+    """
+    if config.steps_per_timestep:
+        raise ConfigError(
+            "MTT's replay buffers have a timestep for every epoch; with `steps_per_timestep`, "
+            "write a bundle: --out NAME.mtt"
+        )
+    if dataset.transform.record.kind == "none":
+        raise ConfigError(
+            "the folders of MTT's replay buffers can only say that images were normalised or whitened; "
+            "with the preprocessing none, write a bundle: --out NAME.mtt"
+        )
 
 
 def buffer_folder(root: Path, dataset: Dataset, model: trajfmt.Model) -> Path:

@@ -22,7 +22,7 @@ from mct.errors import ConfigError, ExistsError
 from mct.events import ExpertsFound
 from mct.experts import recording
 from mct.experts.distributed import Train, train_distributed, train_parts
-from mct.experts.job import Job, buffer_folder, job_of
+from mct.experts.job import Job, buffer_folder, job_of, require_told_by_buffers
 from mct.experts.parts import Parts, parts_folder
 from mct.experts.recording import BufferStore, BundleStore
 from mct.experts.states import ExpertFile, saved_in
@@ -155,8 +155,10 @@ class ExpertRun:
         network = networks.parse(
             name, channels=real.channels, image_size=real.image_size, classes=real.classes
         )
-        path = out if recording.is_bundle(out) else buffer_folder(out, real, network)
         config = defaults.expert_config(real.name, **settings)
+        if not recording.is_bundle(out):
+            require_told_by_buffers(real, config)
+        path = out if recording.is_bundle(out) else buffer_folder(out, real, network)
         augmentation(config.augment)
         if only is not None and not set(only) <= set(range(config.experts)):
             odd = next(number for number in only if not 0 <= number < config.experts)

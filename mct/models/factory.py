@@ -6,11 +6,13 @@ network leaves torch's global random state unchanged.
 """
 
 import contextlib
+import hashlib
 import importlib
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -93,6 +95,21 @@ def call(
         _check_output(reference, network, torch.zeros(2, channels, image_size, image_size), classes)
     _check_memory(reference, network)  # only now do the parameters of lazy layers have memory
     return network
+
+
+def source_sha256(reference: str) -> str | None:
+    """Return the SHA-256 of the file of a factory's module, or None if it has none.
+
+    Runs record it, so that none goes on with another network after the file was edited. Modules that this one
+    imports are not part of it.
+
+    Raises:
+        ConfigError: If the user has not named the factory, or it cannot be imported.
+    """
+    require_allowed(reference)
+    _find(reference)
+    place = getattr(sys.modules[reference.partition(":")[0]], "__file__", None)
+    return None if place is None else hashlib.sha256(Path(place).read_bytes()).hexdigest()
 
 
 def _find(reference: str) -> Callable[..., Any]:

@@ -122,6 +122,11 @@ def build(
     return network.to(device)
 
 
+def source_sha256(model: trajfmt.Model) -> str | None:
+    """Return the hash of the user code that builds a network, see `factory.source_sha256`; else None."""
+    return None if model.factory is None else factory.source_sha256(model.factory)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
     """The properties of a network family, and how its networks are built."""

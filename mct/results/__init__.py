@@ -4,6 +4,7 @@ It must not import `sets`, `evaluation` or `distillation`.
 
 Modules:
     synthetic: synthetic datasets (images, labels and learning rate), and their files.
+    files: the file with the result of a run, and its images without preprocessing.
     origin: the record of how a synthetic dataset was made.
     grids: arranging images in a grid, and encoding it as PNG.
 """

@@ -67,6 +67,16 @@ class Origin:
     artifact_sha256: str
     """Hash that identifies the bundle of trajectories."""
 
+    labels_sha256: str | None = None
+    """Hash of the labels of the real training images; None: not recorded. That of the images is in the
+    preprocessing."""
+
+    test_sha256: str | None = None
+    """Hash of the real test images and their labels; None: not recorded."""
+
+    model_source_sha256: str | None = None
+    """Hash of the file with the user code that builds the network; None: a built-in one, or not recorded."""
+
     outer_step: int
     """Number of outer steps done."""
 

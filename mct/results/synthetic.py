@@ -42,7 +42,9 @@ BEST_NAME = "best.safetensors"
 _BEFORE: Final = {"augment": "none", "select": "test"}
 """Values of settings that files of earlier versions do not contain."""
 
-_KIND = "synthetic dataset"
+KIND: Final = "synthetic dataset"
+"""The kind of these files."""
+
 _WHITENING_LIMIT = 64 << 20
 """Largest whitening in bytes that is stored in the file. A larger one must be fitted again to the dataset."""
 
@@ -183,7 +185,7 @@ def save(path: Path, synthetic: SyntheticDataset, dataset: Dataset) -> None:
     extra = dataset.transform.tensors()
     if sum(tensor.nbytes for tensor in extra.values()) <= _WHITENING_LIMIT:
         tensors |= extra
-    facts = {"kind": _KIND, "version": 1, "origin": msgspec.to_builtins(synthetic.origin)}
+    facts = {"kind": KIND, "version": 1, "origin": msgspec.to_builtins(synthetic.origin)}
     tensorfile.save(path, tensors, facts)
 
 
@@ -195,7 +197,7 @@ def load(path: Path) -> SyntheticDataset:
         ResultError: If the file is not a synthetic dataset of this version.
         CorruptError: If the file is damaged.
     """
-    tensors, facts = tensorfile.load(path, kind=_KIND, version=1)
+    tensors, facts = tensorfile.load(path, kind=KIND, version=1)
     return from_tensors(path, tensors, facts.get("origin"))
 
 

@@ -1,5 +1,6 @@
 """The table of file layouts of distilled images, and opening a path."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,10 @@ LAYOUTS: Final = (
 
 A layout comes before those whose files are a subset of its own.
 """
+
+
+_IMAGES: Final = re.compile(r"(?:.*_)?images(?:_(?!.*[0-9]).*)?\.(?:pt|pth|npz|npy|safetensors)")
+"""Names of files of distilled images, without those of steps or parts, which remarks on a layout count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,20 @@ def open_set(
         )
     if notes is not None and kind is not ours.LAYOUT:
         notes(f"{path}: recognised as {kind.name} ({kind.title}): {'; '.join((why, *found.remarks))}")
+    if notes is not None and (others := _others(path, found)):
+        notes(
+            f"{path}: not used: {', '.join(others)}; give one of them instead of the folder, if it is meant"
+        )
     return Opened(path, kind, found)
+
+
+def _others(path: Path, found: DistilledSet) -> list[str]:
+    """Return the names of further files of images in a folder, of which one kind may have been meant."""
+    if not path.is_dir() or found.synthetic is not None:
+        return []
+    used = {file.name for file in found.files}
+    names = sorted(entry.name for entry in path.iterdir() if _IMAGES.fullmatch(entry.name))
+    return [name for name in names if name not in used]
 
 
 def _has_some(folder: Path) -> bool:

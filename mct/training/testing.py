@@ -37,6 +37,8 @@ class Trial:
         self._block = block or (BLOCK if images.device.type == "cpu" else _DEVICE_BLOCK)
         self.hits = torch.zeros((), dtype=torch.int64, device=labels.device)
         """How many are right, `()` on the device of the labels."""
+        self.diverged = torch.zeros((), dtype=torch.bool, device=labels.device)
+        """Whether some logits are not finite, `()` on the same device. Such images count as wrong."""
 
     def __iter__(self) -> Iterator[None]:
         training = self._network.training
@@ -44,7 +46,12 @@ class Trial:
         blocks = (torch.split(part, self._block) for part in (self._images, self._labels))
         for x, y in zip(*blocks, strict=True):
             with torch.no_grad():  # not around the yield: another thread may ask for the next block
-                self.hits += (self._classify(x).argmax(1) == y).sum()
+                logits = self._classify(x)
+                finite = logits.isfinite().all(
+                    1
+                )  # of those that are not, `argmax` would take the first class
+                self.hits += ((logits.argmax(1) == y) & finite).sum()
+                self.diverged |= ~finite.all()
             yield
         self._network.train(training)
 

@@ -56,12 +56,19 @@ def dataset_of(
             )
     elif name is None and chosen not in datasets.SOURCES:
         raise datasets.unknown(chosen)  # it might be the name of a folder that lies here
-    return datasets.load(
+    found = datasets.load(
         chosen,
         preprocessing=_preprocessing(record.preprocessing, preprocessing),
         root=root,
         image_size=record.model.image_size if record.model and Path(chosen).is_dir() and name else None,
     )
+    labels = (record.recipe or {}).get("labels_sha256")
+    if labels not in (None, found.labels_sha256):
+        raise MismatchError(
+            f"the labels of the dataset {found.name!r} are not those with which the experts were trained; "
+            "give the dataset that they saw: --dataset"
+        )
+    return found
 
 
 def _preprocessing(recorded: trajfmt.Preprocessing | None, given: str | None) -> trajfmt.Preprocessing:

@@ -13,6 +13,7 @@ Modules:
     filing: names for new files in a bundle.
     journal: the finished trajectories of a writer, from which an interrupted run continues.
     decoded: all timesteps of a trajectory as one memory-mapped array.
+    measuring: step norms and the Gram matrix of a full trajectory, from its weights.
     validation: the checks of `traj validate`.
     numbering: the steps or epochs in the source that the timesteps were.
     extraction: the checkpoints of `traj extract`.

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trajfmt.bundle import reader as bundles
-from trajfmt.bundle.decoded import timesteps_of
+from trajfmt.bundle.measuring import measured
 from trajfmt.bundle.reader import Bundle, Trajectory
 from trajfmt.encodings.convex.reader import ConvexTrajectory
 from trajfmt.encodings.parts.encoding import Facts
@@ -22,8 +20,6 @@ from trajfmt.schema.manifest import MINOR, Entry, Manifest
 from trajfmt.schema.provenance import Provenance
 from trajfmt.storage.address import Address
 from trajfmt.trajectory.beta import curve
-from trajfmt.trajectory.measure import Measure
-from trajfmt.trajectory.source import ArrayTrajectory, columns
 
 __all__ = ["SCHEMA", "LayerReport", "Storage", "Summary", "layer_reports", "summarize"]
 
@@ -243,12 +239,7 @@ def layer_reports(trajectory: Trajectory) -> list[LayerReport]:
     if isinstance(trajectory, ConvexTrajectory):
         norms, u = trajectory.step_norms, trajectory.u
     else:
-        with tempfile.TemporaryDirectory() as scratch:
-            theta = timesteps_of(trajectory, Path(scratch))
-        measure = Measure(trajectory.timesteps, layout)
-        for block in columns(ArrayTrajectory(theta, layout), layout):
-            measure.add(block)
-        norms = measure.result().step_norms
+        norms = measured(trajectory).step_norms
         u = curve(norms, (0, trajectory.last))
     moved = _displacements(trajectory)
     reports = []

@@ -5,20 +5,39 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 
 from trajfmt.convert.options import ConvertOptions
-from trajfmt.errors import ReadError, SourceError
+from trajfmt.errors import ReadError, SourceError, display
 from trajfmt.schema.provenance import SourceFile
 from trajfmt.sources.base.collection import Part
 from trajfmt.storage.opened import Identity, OpenFile, changed, sha256_of
 from trajfmt.version import __version__
 
-__all__ = ["Watched", "job_of"]
+__all__ = ["Watched", "check_names", "job_of"]
+
+
+def check_names(parts: Iterable[Part]) -> None:
+    """Refuse files whose names a bundle cannot record.
+
+    Raises:
+        SourceError: a name is not valid UTF-8.
+    """
+    for part in parts:
+        for path in (part.path, *part.also):
+            try:
+                path.name.encode()
+            except UnicodeEncodeError:
+                raise SourceError(
+                    "nothing_to_convert",
+                    f"the name of {display(path.name)} is not valid UTF-8, so a bundle cannot record it;"
+                    " rename the file",
+                    path=path.parent,
+                ) from None
 
 
 class Watched:

@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 from trajfmt.bundle.reader import read_manifest
 from trajfmt.convert.convexified import check_convexified, remarks_on, with_origin
+from trajfmt.convert.hashing import check_names
 from trajfmt.convert.identify import Identity, identify
 from trajfmt.convert.options import ConvertOptions
-from trajfmt.convert.selection import Bounds, Window, selected
+from trajfmt.convert.selection import Bounds, Window, remark_on_numbers, selected
 from trajfmt.encodings.parts.discrete import Discretised
 from trajfmt.encodings.parts.encoding import Encoder, Encoding
 from trajfmt.encodings.table import encoder_for
@@ -95,8 +96,16 @@ class Intake:
         """Messages about the parts that cannot be opened."""
         self._remarked: set[str] = set()
         self.parts, self.unusable = _usable(self.collection, options, self.scratch)
+        check_names(self.parts.values())
         self.identity: Identity | None = None
         """The facts about the source; None before the first valid trajectory."""
+
+    def open(self, part: Part, notice: Callable[[str], None]) -> Sequence[ForeignTrajectory]:
+        """Return the trajectories of a part of the source. If it has none, a message says so."""
+        trajectories = part.open(self.scratch)
+        if not len(trajectories):
+            notice(f"{display(part.path.name)} holds no trajectory")
+        return trajectories
 
     def prepare(self, trajectory: ForeignTrajectory, notice: Callable[[str], None]) -> Prepared:
         """Check a trajectory, and return it in the form that a writer accepts.
@@ -129,16 +138,24 @@ class Intake:
                 notice(text)
             self._encoder = encoder_for(self._encoding.name, self.options.writing(identity.cast), layout)
         for text in trajectory.remarks:
-            if text not in self._remarked:
-                self._remarked.add(text)
-                notice(text)
+            self._remark(text, notice)
         bounds = self.options.timesteps
         if bounds[1] is not None and trajectory.timesteps < min(bounds[1], self._shortest):
             self._shortest = trajectory.timesteps
             notice(f"some trajectories have only {self._shortest} timesteps, but {bounds[1]} were requested")
         source, first = self._cut(trajectory, bounds, identity, layout)
         self._encoder.check(source)
+        if trajectory.numbers is not None:
+            unit = identity.provenance.timestep.kind if identity.provenance.timestep else "number"
+            kept = range(first, first + source.timesteps)
+            self._remark(remark_on_numbers(trajectory.numbers, unit, kept, self.options.knots), notice)
         return Prepared(source, first, layout, self._encoder)
+
+    def _remark(self, text: str | None, notice: Callable[[str], None]) -> None:
+        """Give notice of a remark that no other trajectory has had."""
+        if text is not None and text not in self._remarked:
+            self._remarked.add(text)
+            notice(text)
 
     def stop(self) -> None:
         """Make all further reads of prepared trajectories raise `CancelledError`."""

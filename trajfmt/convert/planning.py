@@ -103,7 +103,7 @@ def plan(
     files: list[PlannedFile] = []
     for part in intake.parts.values():
         before = len(timesteps)
-        for number, trajectory in enumerate(part.open(intake.scratch)):
+        for number, trajectory in enumerate(intake.open(part, notices.append)):
             try:
                 prepared = intake.prepare(trajectory, notices.append)
             except (SourceError, CorruptError) as exc:

@@ -162,7 +162,7 @@ class _Run:
         skipped_before = len(self._skipped)
         self._repeats.clear()
         with Watched(part, pool) as watched:
-            trajectories = part.open(self._intake.scratch)
+            trajectories = self._intake.open(part, lambda text: self._report("notice", text))
             running: deque[tuple[int, _Work]] = deque()
             for index, trajectory in enumerate(trajectories):
                 running.append((index, self._begin(number, index, trajectory, pool)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError
 from typing import Any
 
@@ -14,7 +14,7 @@ from trajfmt.schema.provenance import Provenance
 from trajfmt.sources.base.trajectories import ForeignTrajectory
 from trajfmt.trajectory.source import Values
 
-__all__ = ["Bounds", "Window", "selected"]
+__all__ = ["Bounds", "Window", "remark_on_numbers", "selected"]
 
 Bounds = tuple[int | None, int | None]
 """First timestep and the one after the last, as in a slice. None means no bound."""
@@ -102,3 +102,31 @@ class Window:
         if self._stop is not None and self._stop.is_set():
             raise CancelledError
         return self._source.read(self._range[t], parameter)
+
+
+def remark_on_numbers(numbers: Sequence[int], unit: str, kept: range, knots: Sequence[int]) -> str | None:
+    """Return what the chosen timesteps are called in the source, if that is not their number.
+
+    Args:
+        numbers: the numbers of all timesteps of the source.
+        unit: what the numbers count, such as `epoch`.
+        kept: the timesteps of the source that are kept.
+        knots: the waypoints, counted from the first timestep that is kept.
+
+    >>> remark_on_numbers((1, 2, 3, 4), "epoch", range(4), (2,))
+    'the waypoint at timestep 2 is epoch 3 of the source'
+    >>> remark_on_numbers((1, 2, 3, 4), "epoch", range(1, 4), ())
+    'timesteps 0 to 2 are epochs 2 to 4 of the source'
+    """
+    called = [numbers[t] for t in kept]
+    waypoints = [knot for knot in knots if knot < len(called)]
+    if any(called[knot] != knot for knot in waypoints):
+        several = len(waypoints) > 1
+        at = ", ".join(map(str, waypoints))
+        are = ", ".join(str(called[knot]) for knot in waypoints)
+        if several:
+            return f"the waypoints at timesteps {at} are {unit}s {are} of the source"
+        return f"the waypoint at timestep {at} is {unit} {are} of the source"
+    if len(kept) < len(numbers) and called != list(kept):
+        return f"timesteps 0 to {len(called) - 1} are {unit}s {called[0]} to {called[-1]} of the source"
+    return None

@@ -25,6 +25,7 @@ Modules:
 
 from trajfmt.schema import models
 from trajfmt.schema.layout import ParamLayout
+from trajfmt.schema.manifest import numbered
 from trajfmt.schema.part import Part
 from trajfmt.schema.provenance import FACTORY, MAX_FACTORY
 
@@ -34,4 +35,5 @@ __all__ = [
     "ParamLayout",
     "Part",
     "models",
+    "numbered",
 ]

@@ -118,6 +118,8 @@ def _noise(context: Context, *, images: int, test: int) -> Any:
         test_labels=(torch.arange(test) % 10).to(context.device),
         class_names=tuple("0123456789"),
         transform=fit(Preprocessing(kind="none"), pixels[:10].clamp(0, 1)),
+        labels_sha256="",
+        test_sha256="",
     )
 
 

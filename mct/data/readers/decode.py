@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,10 @@ from PIL import Image
 from mct.errors import DataError
 
 _GREY: Final = frozenset({"1", "L", "LA", "La"})
+_TRANSPARENT: Final = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
+_ORIENTATION: Final = 0x0112
+"""The tag of EXIF that says how a camera was held."""
+
 _DEEP: Final = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
 _MORE: Final = re.compile(r";(?:1[0-6]|32|64)")
 """What Pillow's name of a stored form contains if it has more than 8 bits, which Pillow may cut off."""
@@ -27,29 +31,51 @@ _SHARE: Final = 64
 """Number of files that a thread decodes before it takes more."""
 
 
-def survey(paths: Sequence[Path], *, resize: bool) -> tuple[int, int]:
-    """Read the headers of image files, and return their common size and number of channels.
+class Survey(NamedTuple):
+    """What the headers of image files say."""
+
+    size: int
+    """The width of the first image in pixels."""
+
+    channels: int
+    """1 if all images are grey, else 3."""
+
+    notes: tuple[str, ...]
+    """What is in the files and not used: transparency, and a rotation that viewers apply."""
+
+
+class _Header(NamedTuple):
+    width: int
+    height: int
+    mode: str
+    transparent: bool
+    turned: bool
+
+
+def survey(paths: Sequence[Path], *, resize: bool) -> Survey:
+    """Read the headers of image files.
 
     Args:
         paths: Image files, at least one.
         resize: Whether the images will be resized, so that their sizes may differ.
 
-    Returns:
-        The width of the first image, and 1 if all images are grey, else 3.
-
     Raises:
         DataError: If a file cannot be decoded, or has several frames or more than 8 bits per channel, or,
             unless `resize`, an image is not square or differs in size from the first one.
     """
-    found: list[tuple[int, int, str]] = [(0, 0, "")] * len(paths)
+    found: list[_Header] = [_Header(0, 0, "", False, False)] * len(paths)
 
     def look(number: int) -> None:
         with _opened(paths[number]) as image:
-            found[number] = (*image.size, _raw_mode(image) or image.mode)
+            transparent = image.mode in _TRANSPARENT or "transparency" in image.info
+            mode = _raw_mode(image) or image.mode
+            # Without the first condition, Pillow would decode a whole PNG.
+            turned = "exif" in image.info and image.getexif().get(_ORIENTATION, 1) != 1
+            found[number] = _Header(*image.size, mode, transparent, turned)
 
     _all(len(paths), look)
-    size = found[0][0]
-    for path, (width, height, mode) in zip(paths, found, strict=True):
+    size = found[0].width
+    for path, (width, height, mode, _, _) in zip(paths, found, strict=True):
         if mode in _DEEP or _MORE.search(mode):
             raise DataError(f"{path}: has more than 8 bits per channel (Pillow mode {mode}); save it with 8")
         if not resize and (width != height or width != size):
@@ -57,7 +83,18 @@ def survey(paths: Sequence[Path], *, resize: bool) -> tuple[int, int]:
             raise DataError(
                 f"{path}: is {width}x{height}, expected {wanted}; set an image size, or resize the files"
             )
-    return size, 1 if all(mode in _GREY for _, _, mode in found) else 3
+    notes = [
+        *_noted(paths, [header.transparent for header in found], "transparent pixels, whose transparency"),
+        *_noted(paths, [header.turned for header in found], "a rotation in their EXIF data, which"),
+    ]
+    return Survey(size, 1 if all(header.mode in _GREY for header in found) else 3, tuple(notes))
+
+
+def _noted(paths: Sequence[Path], having: Sequence[bool], what: str) -> Iterator[str]:
+    """Yield a note on what some of the files have, naming the first of them."""
+    some = [path for path, has in zip(paths, having, strict=True) if has]
+    if some:
+        yield f"{some[0]}: {len(some)} of {len(paths)} images have {what} is not used"
 
 
 def decode(paths: Sequence[Path], *, size: int, channels: int, resize: bool = False) -> NDArray[np.uint8]:

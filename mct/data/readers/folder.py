@@ -55,10 +55,10 @@ def read(path: Path, image_size: int | None = None) -> Raw:
     names = classes_of(path / "train")
     train, train_labels = _listed(path / "train", names)
     test, test_labels = _listed(path / splits[0], names)
-    found, channels = decode.survey([*train, *test], resize=image_size is not None)
+    found, channels, unused = decode.survey([*train, *test], resize=image_size is not None)
     size, resize = image_size or found, image_size is not None
     notes = [f"{path / split}: not used, as {path / splits[0]} is the test set" for split in splits[1:]]
-    notes += [*beside(path, ("train", *splits)), *left_out(path, classes=False)]
+    notes += [*unused, *beside(path, ("train", *splits)), *left_out(path, classes=False)]
     for split in ("train", splits[0]):
         notes += left_out(path / split, classes=False)
         notes += [line for name in classes_of(path / split) for line in left_out(path / split / name)]

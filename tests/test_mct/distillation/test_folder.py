@@ -232,3 +232,18 @@ def test_full_disk_is_one_line_and_keeps_what_was_saved(
         assert states.load(folder.state).step == {2: 0, 4: 0, 6: 4, 8: 6}[full_at]
     run_whole(distiller_of(bundle, digits, model), folder, resume=folder.state.exists())
     assert_same_run(whole, folder)
+
+
+@pytest.mark.parametrize("field", ["labels_sha256", "test_sha256"])
+def test_resume_with_other_labels_is_refused(tmp_path: Path, bundle, digits, model, field: str) -> None:
+    """The images may be the same. A run that did not record them is continued."""
+    folder = RunFolder(tmp_path / "run")
+    distiller = distiller_of(bundle, digits, model)
+    run_whole(distiller, folder)
+    other = replace(distiller.origin, **{field: "0" * 64})
+    with pytest.raises(MismatchError, match=f"the run has `{field}`"):
+        folder.resume(other, device=torch.device("cpu"))
+    state = states.load(folder.state)
+    earlier = replace(state.synthetic.origin, **{field: None})
+    states.save(folder.state, replace(state, synthetic=replace(state.synthetic, origin=earlier)))
+    assert folder.resume(distiller.origin, device=torch.device("cpu")).step == state.step

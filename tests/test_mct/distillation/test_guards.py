@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 torch = pytest.importorskip("torch")
+import trajfmt  # noqa: E402
+from mct.distillation import guards  # noqa: E402
 from mct.distillation import state as states  # noqa: E402
 from mct.distillation.folder import RunFolder  # noqa: E402
 from mct.distillation.loop import distill  # noqa: E402
@@ -75,3 +77,24 @@ def test_more_images_than_a_class_has_are_refused_at_once(bundle, digits, model)
     with pytest.raises(ConfigError, match=rf"`ipc` is {least}, but class '\d' has only \d+ .* held-out"):
         distiller_of(bundle, digits, model, replace(CONFIG, ipc=least))
     distiller_of(bundle, digits, model, replace(CONFIG, ipc=least, select="test"))
+
+
+@pytest.mark.parametrize(("unit", "first", "what"), [
+    (trajfmt.TimestepUnit(kind="step", every=1), None, "are steps;"),
+    (trajfmt.TimestepUnit(kind="epoch", every=10), None, "are 10 epochs each;"),
+    (trajfmt.TimestepUnit(kind="epoch", every=1), 20, "are epochs, and begin at timestep 20 of"),
+])  # fmt: skip
+def test_defaults_in_epochs_are_refused_for_other_timesteps(unit, first, what) -> None:
+    """M = 6 epochs is not M = 6 steps; a user who states the window is believed."""
+    record = trajfmt.Provenance(timestep=unit, first_timestep=first)
+    with pytest.raises(ConfigError, match=f"{what}.* give --expert-steps and --max-start"):
+        guards.check_unit(record, {})
+    with pytest.raises(ConfigError, match="give --max-start, in timesteps"):
+        guards.check_unit(record, {"expert_steps": 2})
+    guards.check_unit(record, {"expert_steps": 2, "max_start": 3})
+
+
+def test_defaults_in_epochs_hold_for_epochs_and_for_what_is_unknown() -> None:
+    """A bundle that says nothing about its timesteps is used as before."""
+    guards.check_unit(trajfmt.Provenance(timestep=trajfmt.TimestepUnit(kind="epoch", every=1)), {})
+    guards.check_unit(trajfmt.Provenance(), {})

@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from mct.data.datasets import Dataset  # noqa: E402
-from mct.errors import ConfigError  # noqa: E402
+from mct.errors import ConfigError, MismatchError  # noqa: E402
 from mct.evaluation import protocol  # noqa: E402
 from mct.evaluation.comparison import Comparison  # noqa: E402
 from mct.events import ArchitectureTested, NetworkTrained  # noqa: E402
@@ -96,3 +96,16 @@ def test_unknown_architecture_is_refused_before_any_is_trained(tmp_path: Path, d
         comparison.cross(["ConvNetD1W4", "Nonesuch"])
     with pytest.raises(ConfigError, match="depth"):
         comparison.cross(["ConvNetD1W4", "ConvNetD5W4"])
+
+
+def test_other_labels_than_those_of_the_distillation_are_refused(tmp_path: Path, digits: Dataset) -> None:
+    """The accuracy would be that of other classes. Other test images are only noted."""
+    start = made(digits)
+    path = tmp_path / "a.safetensors"
+    synthetic.save(path, replace(start, origin=replace(start.origin, labels_sha256="0" * 64)), digits)
+    with pytest.raises(MismatchError, match="the labels of the dataset 'digits' are not those"):
+        Comparison.prepare(path)
+    synthetic.save(path, replace(start, origin=replace(start.origin, test_sha256="0" * 64)), digits)
+    notes: list[str] = []
+    Comparison.prepare(path, notes=notes.append)
+    assert notes == ["the test images or their labels are not those of the dataset as it was distilled"]

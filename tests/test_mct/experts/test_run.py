@@ -116,3 +116,12 @@ def test_knots_must_fit(tmp_path: Path) -> None:
         run_of(tmp_path / "out.mct", knots=(3,))
     with pytest.raises(ConfigError, match=r"--out NAME\.mct"):
         run_of(tmp_path / "out.mtt", knots=(1,))
+
+
+def test_replay_buffers_of_raw_images_are_refused(tmp_path: Path) -> None:
+    """No folder of MTT says that images were not preprocessed; they would be taken for normalised ones."""
+    with pytest.raises(ConfigError, match=r"write a bundle: --out NAME\.mtt"):
+        run_of(tmp_path / "buffers", preprocessing="none")
+    with pytest.raises(ConfigError, match="a timestep for every epoch"):
+        run_of(tmp_path / "buffers", steps_per_timestep=2)
+    assert run_of(tmp_path / "raw.mtt", preprocessing="none").dataset.transform.record.kind == "none"

@@ -1,5 +1,6 @@
 """Networks of others: `package.module:factory`, imported only for the user who names it."""
 
+import hashlib
 import itertools
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ torch = pytest.importorskip("torch")
 
 import trajfmt  # noqa: E402
 from mct.errors import ConfigError  # noqa: E402
-from mct.models import networks  # noqa: E402
+from mct.models import factory, networks  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
 
 NUMBERS = itertools.count()
@@ -189,3 +190,14 @@ def test_lazy_layers_are_settled_by_the_trial(written: Written) -> None:
     name = f"{written(HEAD + '    return nn.Sequential(nn.Flatten(), nn.LazyLinear(classes))')}:make"
     assert networks.parameters_of(build(name))[0] == ("1.weight", (3, 32))
     assert torch.equal(networks.flatten(build(name)), networks.flatten(build(name)))
+
+
+def test_the_source_of_a_factory_is_told_by_a_hash(tmp_path: Path, monkeypatch) -> None:
+    """That of the file of its module; a network that the user has not named is not imported for it."""
+    text = "from torch import nn\ndef make(**facts): return nn.Linear(1, 1)\n"
+    (tmp_path / "hashed_networks.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError):
+        factory.source_sha256("hashed_networks:make")
+    factory.allow("hashed_networks:make")
+    assert factory.source_sha256("hashed_networks:make") == hashlib.sha256(text.encode()).hexdigest()

@@ -137,3 +137,17 @@ def test_wrong_inputs_say_what_was_found(tmp_path: Path, case: str, error, match
     """One error with what was expected, what was found and where."""
     with pytest.raises(error, match=match):
         opened(_broken(tmp_path / "a", case))
+
+
+def test_images_of_another_layout_in_the_folder_are_named(tmp_path: Path) -> None:
+    """An average beside the best images is chosen by the order of the table, so the other set is said."""
+    for name in ("images_best.pt", "ema_images_best.pt"):
+        torch.save(IMAGES, tmp_path / name)
+    for name in ("labels_best.pt", "ema_labels_best.pt"):
+        torch.save(HARD, tmp_path / name)
+    notes: list[str] = []
+    sets.open_set(tmp_path, notes=notes.append)
+    assert any("not used: images_best.pt; give one of them instead" in note for note in notes)
+    notes.clear()
+    sets.open_set(tmp_path / "images_best.pt", notes=notes.append)
+    assert not any("not used" in note for note in notes)

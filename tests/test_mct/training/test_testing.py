@@ -47,3 +47,14 @@ def test_another_classifier_answers_in_its_place() -> None:
     assert trial.accuracy == 1.0
     assert network.seen == []
     assert not network.training
+
+
+def test_logits_that_are_not_finite_count_as_wrong() -> None:
+    """The first class would be right by chance."""
+    images, labels = torch.zeros(4, 1), torch.zeros(4, dtype=torch.int64)
+    for value, accuracy in ((float("nan"), 0.0), (float("inf"), 0.0), (1.0, 1.0)):
+        logits = torch.tensor([[value, 0.0]])
+        trial = Trial(torch.nn.Identity(), images, labels, classify=lambda x, y=logits: y.expand(len(x), 2))
+        list(trial)
+        assert trial.accuracy == accuracy
+        assert bool(trial.diverged) == (accuracy == 0)

@@ -152,3 +152,37 @@ def test_network_whose_factory_is_not_recorded_is_asked_for() -> None:
         model_of(record(model=known), Images())
     found = model_of(record(model=known), Images(), name="nets:make")
     assert (found.factory, found.norm) == ("nets:make", "batch")
+
+
+@pytest.mark.parametrize("kind", ["none", "normalize"])
+def test_other_images_or_labels_of_the_same_name_are_refused(tmp_path: Path, kind: str) -> None:
+    """Every preprocessing records the images, also one with stated constants, and the recipe the labels."""
+    images = np.random.default_rng(0).random((4, 6, 6))
+    labels = np.arange(4) % 2
+    for folder, pixels, classes in (
+        ("a", images, labels),
+        ("b", images / 2, labels),
+        ("c", images, 1 - labels),
+    ):
+        (tmp_path / folder).mkdir()
+        arrays = {
+            "train_images": pixels,
+            "train_labels": classes,
+            "test_images": images,
+            "test_labels": labels,
+        }
+        np.savez(tmp_path / folder / "mine.npz", **arrays)
+    stated = trajfmt.Preprocessing(kind=kind) if kind == "none" else trajfmt.Preprocessing(
+        kind=kind, mean=[0.5], std=[0.5]
+    )  # fmt: skip
+    first = dataset_of(record(dataset="mine", preprocessing=stated), name=str(tmp_path / "a" / "mine.npz"))
+    done = record(
+        dataset="mine",
+        preprocessing=first.transform.record,
+        recipe={"labels_sha256": first.labels_sha256},
+    )
+    assert dataset_of(done, name=str(tmp_path / "a" / "mine.npz")).test_sha256 == first.test_sha256
+    with pytest.raises(MismatchError, match="the training images have the hash"):
+        dataset_of(done, name=str(tmp_path / "b" / "mine.npz"))
+    with pytest.raises(MismatchError, match="the labels of the dataset 'mine' are not those"):
+        dataset_of(done, name=str(tmp_path / "c" / "mine.npz"))

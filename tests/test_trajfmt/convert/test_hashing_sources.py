@@ -43,3 +43,15 @@ def test_sources_are_recorded_with_their_hashes(tmp_path: Path) -> None:
         assert (entry.name, entry.bytes) == (path.name, len(data))
         assert entry.sha256 == hashlib.sha256(data).hexdigest()
     assert [(e.origin.file, e.origin.trajectory) for e in manifest.trajectories] == [(0, 0), (0, 1), (1, 0)]
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    """A bundle cannot record it; nothing is written."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for step in range(2):
+        name = os.fsdecode(b"mod\xe8le_step_%d.pt" % step)
+        torch.save({"w": torch.full((3,), float(step))}, folder / name)
+    with pytest.raises(SourceError, match=r"mod\\udce8le_step_0.pt is not valid UTF-8"):
+        convert(folder, tmp_path / "a.mct")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]

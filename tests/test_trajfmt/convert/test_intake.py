@@ -13,6 +13,7 @@ import trajfmt  # noqa: E402
 from tests.helpers.conversion import flat, notices, run, save, theta  # noqa: E402
 from trajfmt.convert.intake import Intake, located_error  # noqa: E402
 from trajfmt.convert.options import ConvertOptions  # noqa: E402
+from trajfmt.convert.planning import plan  # noqa: E402
 from trajfmt.convert.run import convert  # noqa: E402
 from trajfmt.encodings.table import ENCODINGS  # noqa: E402
 from trajfmt.errors import SourceError  # noqa: E402
@@ -86,3 +87,23 @@ def test_knots_are_counted_in_the_window(tmp_path: Path) -> None:
         assert np.array_equal(bundle[0].knot(1), flat(steps)[5])
     with pytest.raises(SourceError, match="must lie between 0 and T = 4"):
         convert(tmp_path / "src", tmp_path / "b.mct", ConvertOptions(timesteps=(3, None), knots=(5,)))
+
+
+def test_waypoints_are_called_what_the_source_calls_them(tmp_path: Path) -> None:
+    """Timestep 2 of checkpoints that are counted from 1 is epoch 3."""
+    for epoch, (weights,) in enumerate(theta(0, 6, shapes=((4, 3),)), start=1):
+        (tmp_path / "run").mkdir(exist_ok=True)
+        torch.save({"w": torch.from_numpy(weights)}, tmp_path / "run" / f"epoch_{epoch}.pt")
+    said = notices(run(tmp_path / "run", tmp_path / "a.mct", knots=(2, 4)))
+    assert "the waypoints at timesteps 2, 4 are epochs 3, 5 of the source" in said
+    said = notices(run(tmp_path / "run", tmp_path / "b.mct", timesteps=(1, 4)))
+    assert "timesteps 0 to 2 are epochs 2 to 4 of the source" in said
+    assert "of the source" not in notices(run(tmp_path / "run", tmp_path / "c.mct"))
+
+
+def test_a_file_without_trajectories_is_said(tmp_path: Path) -> None:
+    """It is counted among the files, so the bundle would seem to hold it."""
+    save(tmp_path / "src", [theta(0)])
+    save(tmp_path / "src", [], number=1)
+    assert "replay_buffer_1.pt holds no trajectory" in notices(run(tmp_path / "src", tmp_path / "a.mct"))
+    assert "replay_buffer_1.pt holds no trajectory" in plan(tmp_path / "src").notices

@@ -130,7 +130,7 @@ _PART: Final = re.compile(
 )
 """Names of files that say that they hold one of several parts of the weights."""
 
-_RANK: Final = re.compile(r"((?:.*_)?rank_?)[0-9]+(_[0-9]+)?", re.I)
+_RANK: Final = re.compile(r"((?:.*_)?(?:rank|tp|pp|mp)_?)[0-9]+(_[0-9]+)?", re.I)
 """Names of folders of parts. `part_1/` and `part_2/` may be two runs."""
 
 _MOST: Final = 4096
@@ -166,13 +166,22 @@ def sibling_part(path: Path) -> Path | None:
 
     Names tell: `model-00001-of-00002.bin`, `step_5_rank_0.pt`, `mp_rank_00/model_optim_rng.pt`.
     """
-    for place, pattern in ((path, _PART), (path.parent, _RANK)):
-        if (found := pattern.fullmatch(place.name)) is None:
-            continue
-        for other in listed(place.parent):
-            same = pattern.fullmatch(other.name)
-            if other.name != place.name and same is not None and same.groups() == found.groups():
-                return other
+    return _sibling(path, _PART) or sibling_rank(path.parent)
+
+
+def sibling_rank(folder: Path) -> Path | None:
+    """Return another folder beside a folder whose names say that each has the files of one rank, or None."""
+    return _sibling(folder, _RANK)
+
+
+def _sibling(path: Path, pattern: re.Pattern[str]) -> Path | None:
+    """Return a path beside a path, both of whose names match a pattern and differ in the number only."""
+    if (found := pattern.fullmatch(path.name)) is None:
+        return None
+    for other in listed(path.parent):
+        same = pattern.fullmatch(other.name)
+        if other.name != path.name and same is not None and same.groups() == found.groups():
+            return other
     return None
 
 

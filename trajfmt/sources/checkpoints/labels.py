@@ -85,7 +85,7 @@ _SCORE: Final = re.compile(
     re.S,
 )
 _VALUE: Final = re.compile(r"[0-9]+\.[0-9]+(?:e[-+]?[0-9]+)?|[0-9]+e[-+]?[0-9]+")
-_ALONE: Final = re.compile(r"[-_,. ']+")
+_ALONE: Final = re.compile(r"[-_,.'’·\s\u200b\u2060]+")
 _SIGN: Final = re.compile(r"(?:.*[-_. =/])?-", re.S)
 """The text before a negative number."""
 
@@ -200,6 +200,8 @@ def is_joined(texts: Sequence[str], place: int) -> bool:
 
     >>> is_joined(("step_", "_", ""), 0), is_joined(("step_", "x"), 0), is_joined(("step_", "_seed", ""), 0)
     (True, True, False)
+    >>> [is_joined(("step_", gap, ""), 0) for gap in (" ", "\N{NO-BREAK SPACE}", "\N{THIN SPACE}")]
+    [True, True, True]
     """
     left, right = texts[place], texts[place + 1]
     if _SIGN.fullmatch(left) or (place and _ALONE.fullmatch(left)):

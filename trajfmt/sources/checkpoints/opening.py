@@ -25,8 +25,20 @@ from trajfmt.sources.checkpoints.labels import doubt_of
 from trajfmt.sources.checkpoints.names import has_number
 from trajfmt.sources.checkpoints.numbering import Numbered, numbers_of
 from trajfmt.sources.checkpoints.progress import Counts
-from trajfmt.sources.checkpoints.questions import check_accelerate, check_nested, check_sets, hinted
-from trajfmt.sources.checkpoints.roles import is_alias, is_copy, is_training_state, is_unfinished
+from trajfmt.sources.checkpoints.questions import (
+    check_accelerate,
+    check_nested,
+    check_ranks,
+    check_sets,
+    hinted,
+)
+from trajfmt.sources.checkpoints.roles import (
+    is_alias,
+    is_copy,
+    is_duplicate,
+    is_training_state,
+    is_unfinished,
+)
 from trajfmt.sources.checkpoints.run import RunPart
 from trajfmt.sources.checkpoints.schema import Schema
 from trajfmt.sources.checkpoints.search import Group, candidates, find_runs
@@ -101,6 +113,7 @@ def opened(
         )
     if options.select is None:
         check_sets(named, folder)
+        notices += check_ranks(named, folder)
     if kind.origin != "flag":  # the user has not stated what the numbers are
         check_accelerate(named)
         check_nested(named)
@@ -158,7 +171,8 @@ def _run(group: Group, kind: Kind, options: OpenOptions, notices: list[str]) -> 
         elif is_alias(path.name) or (len(numbered) > 1 and path not in numbered):
             notices.append(left_out(path, "no step in its name"))
         elif len(originals) > 1 and is_copy(path.name):
-            notices.append(left_out(path, "a copy of another one, by its name (--select uses it)"))
+            what = "a copy of another one" if is_duplicate(path.name) else "the best or the last of others"
+            notices.append(left_out(path, f"{what}, by its name (--select uses it)"))
         else:
             used.append(path)
     run = ordered(folder, used, kind, options, notices)

@@ -48,6 +48,9 @@ _ELSEWHERE: Final = re.compile(r".*(?:rollout|inference|vllm|sglang|generat|serv
 _FLAT: Final = re.compile(r"(?:.*\.)?_?flat_param(?:_[0-9]+)?")
 """Names of the parameters that FSDP has joined, of which each rank holds a part."""
 
+_PARAMETER: Final = re.compile(r"(?:.*\.)?(?:weight|bias)")
+"""Usual names of parameters."""
+
 _WORLD: Final = "world_size"
 _RANKS: Final = ("rank", "global_rank", "shard_rank")
 _MERGE: Final = (
@@ -117,9 +120,11 @@ def certain_part(content: Any, tensors: Mapping[str, Any]) -> str | None:
         content: the content of the file.
         tensors: its weights, by name.
     """
-    for name in tensors:
+    for name, tensor in tensors.items():
         if _FLAT.fullmatch(name):
             return f"`{display(name)}` is the part of one rank of parameters that FSDP has joined"
+        if 0 in tensor.shape and _PARAMETER.fullmatch(name):
+            return f"`{display(name)}` is empty, as ZeRO stage 3 leaves weights that it has split over ranks"
     if not isinstance(content, Mapping):
         return None
     if isinstance(content.get("shard_metadata"), Mapping):

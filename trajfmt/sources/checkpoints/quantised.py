@@ -24,7 +24,11 @@ _FORMS: Final = (
 )
 """The names of packed weights, or of what only packed weights have, and who writes them."""
 
-_PACKED: Final = frozenset({"U8", "I8", "U16", "I16", "U32", "I32", "I64"})
+_SMALL: Final = frozenset({"U8", "I8", "U16", "I16", "U32", "I32"})
+_PACKED: Final = _SMALL | {"I64"}
+
+_SCALES: Final = re.compile(r".*(?:scale|zero|absmax|codebook|quant).*", re.I)
+"""Names of what turns whole numbers into weights."""
 
 
 def refuse_quantised(tensors: Mapping[str, Stored], path: Path) -> None:
@@ -35,7 +39,7 @@ def refuse_quantised(tensors: Mapping[str, Stored], path: Path) -> None:
         path: the file or the index of the checkpoint.
 
     Raises:
-        SourceError: there are some. The message names one of them, and who writes such weights.
+        SourceError: there are some. The message names one of them, and who writes such weights if known.
     """
     for name, tensor in tensors.items():
         for pattern, who in _FORMS:
@@ -45,5 +49,16 @@ def refuse_quantised(tensors: Mapping[str, Stored], path: Path) -> None:
                 "nothing_to_convert",
                 f"holds weights that are quantised as {who} writes them, such as `{display(name)}`; convert"
                 " the checkpoints of the training, before quantisation",
+                path=path,
+            )
+    scaled = {name.rpartition(".")[0] for name in tensors if _SCALES.fullmatch(name.rpartition(".")[2])}
+    for name, tensor in tensors.items():
+        module, _, last = name.rpartition(".")
+        packed = tensor.dtype in _SMALL and len(tensor.shape) > 1 and not _SCALES.fullmatch(last)
+        if packed and module in scaled:
+            raise SourceError(
+                "nothing_to_convert",
+                f"`{display(name)}` consists of whole numbers with scales beside it, as quantised weights do;"
+                " convert the checkpoints of the training, before quantisation",
                 path=path,
             )

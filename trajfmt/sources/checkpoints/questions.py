@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from trajfmt.errors import SourceError, display
+from trajfmt.sources.checkpoints.elsewhere import sibling_rank
 from trajfmt.sources.checkpoints.kind import Kind, Run
 from trajfmt.sources.checkpoints.labels import is_labelled, is_step_folder
 from trajfmt.sources.checkpoints.names import literal
@@ -17,7 +18,7 @@ from trajfmt.sources.checkpoints.roles import is_set
 from trajfmt.sources.checkpoints.search import find_runs
 from trajfmt.sources.checkpoints.walk import listed
 
-__all__ = ["check_accelerate", "check_nested", "check_sets", "hinted"]
+__all__ = ["check_accelerate", "check_nested", "check_ranks", "check_sets", "hinted"]
 
 _NUMBERED_MODEL: Final = re.compile(r"((?:pytorch_)?model)_[0-9]+(\.(?:safetensors|bin))")
 
@@ -71,6 +72,31 @@ def check_nested(runs: Sequence[Run]) -> None:
                     " each holds several checkpoints; move all into one folder, or convert each by itself",
                     path=run.folder.parent,
                 )
+
+
+def check_ranks(runs: Sequence[Run], origin: Path) -> list[str]:
+    """Refuse runs in the folders of ranks. If the source is one such folder, return a remark on it.
+
+    Raises:
+        SourceError: there are two such folders beside each other.
+    """
+    remarks = []
+    for run in runs:
+        if (other := sibling_rank(run.folder)) is None:
+            continue
+        names = f"{display(run.folder.name)} and {display(other.name)}"
+        if run.folder != origin:
+            raise SourceError(
+                "nothing_to_convert",
+                f"{names} are folders of several ranks by their names; if each has a part of the weights,"
+                " merge the parts first; if each has all weights, give one of the folders as SOURCE",
+                path=run.folder.parent,
+            )
+        remarks.append(
+            f"{names} are folders of several ranks by their names; if each has a part of the weights, this is"
+            " no whole network"
+        )
+    return remarks
 
 
 def check_sets(runs: Sequence[Run], origin: Path) -> None:

@@ -54,6 +54,13 @@ _NO_WEIGHTS: Final = re.compile(
 _OPTIMIZER: Final = re.compile(r"(?:optimizers?|optim|opt)(?:_states?(?:_dict)?)?(?<!opt)", re.I)
 """The first part of the names of an optimizer's tensors. There are networks called OPT."""
 
+_SCORE: Final = re.compile(
+    r"(?:(?:best|last|train|val|valid|test|eval|global|total|current)_?)*"
+    r"(?:loss|acc(?:uracy)?|top_?[15]|score|metric|epochs?|steps?|iter(?:ation)?s?|lr|learning_rate)",
+    re.I,
+)
+"""Names of numbers about the training, beside the weights of a network."""
+
 _SMALL: Final = 0.01
 """A dictionary with a smaller share of the elements of `state_dict` or the like is no second set."""
 
@@ -131,7 +138,7 @@ def plain(state: State, key: str | None, path: Path) -> State | None:
         SourceError: there are several sets of weights, and the key does not say which one is meant.
     """
     tensors = unwrapped(state.tensors)
-    extra = {name: _besides(name) for name in tensors}
+    extra = {name: _besides(name, tensor.shape) for name, tensor in tensors.items()}
     kept = {name: tensor for name, tensor in tensors.items() if extra[name] is None}
     found = chosen_of(kept, key, state.key, path)
     if found is None:
@@ -141,9 +148,11 @@ def plain(state: State, key: str | None, path: Path) -> State | None:
     return replace(state, tensors=unwrapped(found.tensors), ignored=ignored, key=".".join(used))
 
 
-def _besides(name: str) -> str | None:
+def _besides(name: str, shape: tuple[int, ...]) -> str | None:
     """Return the part of a name that shows that it is none of a weight, or None."""
     first, _, _ = name.partition(".")
+    if not shape and _SCORE.fullmatch(name):
+        return name
     if _OPTIMIZER.fullmatch(first) and first != name:
         return first
     return name if name.rpartition(".")[2] == _EXTRA else None
@@ -232,7 +241,7 @@ def _default(leaves: Sequence[Leaf], content: Any, path: Path) -> tuple[str, ...
     known = known or [place for place in sets if not place]
     most = sets[known[0]] if len(known) == 1 else 0
     rest = [place for place in sets if place not in known and sets[place] >= _SMALL * most]
-    if len(known) != 1 or (rest and rest != [()]):
+    if len(known) != 1 or any(place or sets[place] >= most for place in rest):
         names = [".".join(place) for place in sets]
         examples = list(filter(None, names))
         raise question([name or "the tensors at the top" for name in names], examples[:1], examples[-1], path)

@@ -25,8 +25,8 @@ def test_bytes_of_every_pixel(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     colours, grey = rng.integers(0, 256, (5, 5, 3), np.uint8), rng.integers(0, 256, (5, 5), np.uint8)
     paths = [picture(tmp_path / "a.png", colours), picture(tmp_path / "b.png", grey)]
-    assert survey(paths, resize=False) == (5, 3)
-    assert survey(paths[1:], resize=False) == (5, 1)
+    assert survey(paths, resize=False)[:2] == (5, 3)
+    assert survey(paths[1:], resize=False)[:2] == (5, 1)
     found = decode(paths, size=5, channels=3)
     assert np.array_equal(found[0], colours.transpose(2, 0, 1))
     assert np.array_equal(found[1], np.stack([grey] * 3))
@@ -93,9 +93,26 @@ def test_more_than_eight_bits_are_refused_in_colour_too(tmp_path: Path) -> None:
             survey([path], resize=False)
     plain = tmp_path / "b.ppm"
     plain.write_bytes(b"P6\n4 4\n255\n" + bytes(48))
-    assert survey([plain], resize=False) == (4, 3)
+    assert survey([plain], resize=False)[:2] == (4, 3)
     for name, suffix in (("RGB", "png"), ("RGBA", "png"), ("P", "png"), ("1", "png"), ("RGB", "tiff")):
         Image.new(name, (4, 4)).save(tmp_path / f"{name}.{suffix}")
         assert survey([tmp_path / f"{name}.{suffix}"], resize=False)[0] == 4
     Image.new("RGB", (400, 400)).save(tmp_path / "c.bmp")
-    assert survey([tmp_path / "c.bmp"], resize=False) == (400, 3)
+    assert survey([tmp_path / "c.bmp"], resize=False)[:2] == (400, 3)
+
+
+def test_what_is_in_the_files_and_not_used_is_noted(tmp_path: Path) -> None:
+    """Transparency is dropped, and a rotation that viewers apply is not."""
+    pixels = np.zeros((4, 4, 4), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "clear.png")
+    plain = Image.fromarray(pixels[..., :3])
+    plain.save(tmp_path / "plain.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    plain.save(tmp_path / "turned.jpg", exif=exif)
+    paths = [tmp_path / name for name in ("plain.png", "clear.png", "turned.jpg")]
+    assert survey(paths, resize=False).notes == (
+        f"{paths[1]}: 1 of 3 images have transparent pixels, whose transparency is not used",
+        f"{paths[2]}: 1 of 3 images have a rotation in their EXIF data, which is not used",
+    )
+    assert survey(paths[:1], resize=False).notes == ()

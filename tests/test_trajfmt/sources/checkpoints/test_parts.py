@@ -115,3 +115,15 @@ def test_whole_weights_of_several_processes(tmp_path: Path, trained: Any, conten
     assert claimed_part(content) is None
     collection, (trajectory,) = opened(_run(tmp_path / "run", trained[0], content))
     assert_same(collection, trajectory, trained[0])
+
+
+@pytest.mark.parametrize("ending", ["pt", "safetensors"])
+def test_placeholders_of_split_weights_are_refused(tmp_path: Path, ending: str) -> None:
+    """ZeRO stage 3 saves large weights without elements, unless it gathers them first."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for t in range(2):
+        state = {"fc.weight": torch.empty(0), "norm.bias": torch.full((3,), float(t))}
+        path = folder / f"step_{t}.{ending}"
+        torch.save(state, path) if ending == "pt" else save_file(state, path)
+    assert "`fc.weight` is empty, as ZeRO stage 3 leaves" in refused(folder, "nothing_to_convert")

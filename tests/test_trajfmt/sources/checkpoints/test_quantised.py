@@ -44,6 +44,21 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         "compressed-tensors",
         {"layer.weight_packed": torch.ones(2, 4, dtype=torch.int32), "layer.weight_scale": torch.rand(1)},
     ),
+    "torchao": (
+        "whole numbers with scales",
+        {"layer.weight_qdata": torch.ones(2, 4, dtype=torch.int8), "layer.weight_scale": torch.rand(2)},
+    ),
+    "MXFP4": (
+        "whole numbers with scales",
+        {
+            "experts.up_blocks": torch.ones(2, 4, 16, dtype=torch.uint8),
+            "experts.up_scales": torch.ones(2, 4, dtype=torch.uint8),
+        },
+    ),
+    "AQLM": (
+        "whole numbers with scales",
+        {"layer.codes": torch.ones(2, 4, 1, dtype=torch.int8), "layer.codebooks": torch.rand(1, 4, 2)},
+    ),
 }
 
 
@@ -62,7 +77,7 @@ def test_quantised_weights_are_named(tmp_path: Path, case: str, ending: str) -> 
         else:
             save_file(state, path)
     line = refused(folder, "nothing_to_convert")
-    assert f"quantised as {who} writes them" in line
+    assert who in line
     assert "before quantisation" in line
 
 

@@ -74,3 +74,15 @@ def test_averages_and_moments_beside_a_model_are_a_question(tmp_path: Path, trai
     assert len(opened(tmp_path / "runs", select="*/epoch_{epoch}.pt")[1]) == 2
     some = sorted([f"{name}/epoch_0.pt", "model/epoch_0.pt"])
     assert f"2 runs, which begin with {some[0]}, {some[1]}" in collection.notices
+
+
+@pytest.mark.parametrize("name", ["rank_{}", "tp_{}", "mp_rank_0{}"])
+def test_folders_of_ranks_are_no_runs(tmp_path: Path, trained: Any, name: str) -> None:
+    """Each may hold a part of the weights. One of them, given by itself, is converted with a remark."""
+    for rank in range(2):
+        foreign.plain(tmp_path / "run" / name.format(rank), dict(enumerate(trained[rank])), "step_{}.pt")
+    line = refused(tmp_path / "run", "nothing_to_convert")
+    assert f"{name.format(0)} and {name.format(1)} are folders of several ranks" in line
+    collection, found = opened(tmp_path / "run" / name.format(0))
+    assert len(found) == 1
+    assert any("this is no whole network" in notice for notice in collection.notices)

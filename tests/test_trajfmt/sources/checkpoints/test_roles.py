@@ -53,7 +53,10 @@ def test_the_best_of_others_is_left_out(tmp_path: Path, trained: Any) -> None:
     foreign.plain(folder, {2: trained[0][2]}, "best_acc_epoch_{}.pth")
     collection, (trajectory,) = opened(folder)
     assert trajectory.numbers == (0, 1, 2, 3)
-    assert any(text.startswith("left out: best_acc_epoch_2.pth: a copy") for text in collection.notices)
+    assert any(
+        text.startswith("left out: best_acc_epoch_2.pth: the best or the last of others")
+        for text in collection.notices
+    )
     alone = foreign.plain(tmp_path / "best", dict(enumerate(trained[0])), "best_epoch_{}.pth")
     assert opened(alone)[1][0].numbers == (0, 1, 2, 3)
 

@@ -306,3 +306,34 @@ def test_what_only_later_checkpoints_hold_is_named(tmp_path: Path, trained: Any)
     torch.save({"model": trained[0][3], "ema": average}, folder / "step=3.pt")
     (remark,) = [text for text in opened(folder)[0].notices if text.startswith("not read")]
     assert "`ema.shadow_params`" in remark
+
+
+@pytest.mark.parametrize("key", ["weights", "params", "module"])
+def test_a_small_dictionary_beside_a_flat_state_dict_is_a_question(tmp_path: Path, key: str) -> None:
+    """Its name alone does not make it the network; with more elements than the tensors at the top, it is."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for t in range(2):
+        small = {"class_weights": torch.full((10,), float(t))}
+        torch.save({"fc.weight": torch.full((40, 3), float(t)), key: small}, folder / f"step_{t}.pt")
+    line = refused(folder, "nothing_to_convert")
+    assert f"the tensors at the top, {key}" in line
+    assert opened(folder, key=f"^{key}")[0].layout.size == 120
+    for t in range(2):
+        large = {"fc.weight": torch.full((40, 3), float(t))}
+        torch.save({"queue": torch.ones(4), key: large}, folder / f"step_{t}.pt")
+    collection, _ = opened(folder)
+    assert collection.layout.size == 120
+    assert "not read: `queue`" in collection.notices
+
+
+def test_scores_beside_the_weights_are_no_parameters(tmp_path: Path) -> None:
+    """`logit_scale` is a parameter of networks, and `best_acc` is none."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for t in range(2):
+        scalars = {name: torch.tensor(t + 0.5) for name in ("logit_scale", "best_acc", "train_loss")}
+        torch.save({"fc.weight": torch.full((3,), float(t)), **scalars}, folder / f"step_{t}.pt")
+    collection, _ = opened(folder)
+    assert [parameter.name for parameter in collection.layout.parameters] == ["fc.weight", "logit_scale"]
+    assert "not read: `best_acc`, `train_loss`" in collection.notices
