@@ -61,7 +61,7 @@ THIRD_PARTY = {
         "numpy ml_dtypes msgspec h5py zlib_ng zstandard safetensors threadpoolctl torch matplotlib trajfmt"
     ),
     "mct": "numpy msgspec safetensors torch kornia sklearn PIL matplotlib trajfmt mct",
-    "cli": "numpy msgspec click rich torch trajfmt mct",
+    "cli": "numpy msgspec click rich torch submitit trajfmt mct",
 }
 """What every package may import besides the standard library."""
 

@@ -18,9 +18,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from mct.errors import CorruptError, ExistsError
+from mct.errors import CorruptError, ExistsError, MissingError
 from mct.experts.job import Job
-from mct.experts.recording import BufferStore, BundleStore, ExpertRecorder
+from mct.experts.recording import BufferStore, BundleStore, ExpertRecorder, is_bundle
 from mct.experts.states import ExpertFile
 from trajfmt.encodings import ENCODINGS
 from trajfmt.errors import ExistsError as OccupiedError
@@ -43,12 +43,14 @@ class Parts:
 
     Raises:
         ExistsError: If the folder of the parts belongs to a run with other settings.
+        MissingError: If the folder in which the bundle would be does not exist.
     """
 
     def __init__(self, path: Path, job: Job, experts: int) -> None:
         self.folder = parts_folder(path)
         self._job, self._experts = job, experts
         self._suffix = path.suffix if path.suffix == ENCODINGS["convex"].suffix else ENCODINGS["full"].suffix
+        self._beside_bundle = is_bundle(path)
         self._claim()
 
     def path(self, number: int) -> Path:
@@ -101,6 +103,9 @@ class Parts:
         Of two runs that claim the folder at the same moment, at most one succeeds: each looks for the mark of
         the other after it has made its own.
         """
+        parent = self.folder.absolute().parent
+        if self._beside_bundle and not parent.is_dir():
+            raise MissingError(f"{parent}: no such folder; create it first")
         self.folder.mkdir(parents=True, exist_ok=True)
         mark = self.folder / f"{_MARK}{self._job.identity.decode()}"
         before = {entry.name for entry in self.folder.iterdir()}

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from mct.errors import CorruptError, ExistsError
+from mct.errors import CorruptError, ExistsError, MissingError
 from mct.events import ExpertContinued, ExpertDone, ExpertEpoch, ExpertsFound
 from mct.experts.parts import Parts
 from mct.experts.run import ExpertRun
@@ -152,6 +152,13 @@ def test_parts_belong_to_one_run(tmp_path: Path) -> None:
     with pytest.raises(ExistsError, match="or other files"):
         next(part(tmp_path / "b.mct", 0).events())
     assert [entry.name for entry in (tmp_path / "b.mct.parts").iterdir()] == ["mine"]
+
+
+def test_parts_of_a_bundle_need_its_folder(tmp_path: Path) -> None:
+    """A mistyped path creates nothing."""
+    with pytest.raises(MissingError, match="absent: no such folder; create it first"):
+        next(part(tmp_path / "absent" / "a.mct", 0).events())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_damaged_part_is_not_collected(tmp_path: Path, whole: Path) -> None:
