@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from . import commands, distill, images, options, plots, presets, process, torchrun, values
+from . import commands, distill, images, options, plots, presets, process, run_pages, torchrun, values
 
 __all__ = ["main"]
 
@@ -21,6 +21,7 @@ __all__ = ["main"]
         "distill": distill.distill,
         "presets": presets.presets,
         "plot": plots.plot,
+        "report": run_pages.report,
         "evaluate": images.evaluate,
         "convert-images": images.convert_images,
         "sets": images.sets,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import bundle_plots, commands, convert, failures, options, values
+from . import bundle_plots, commands, convert, failures, options, pages, sharing, values
 
 if TYPE_CHECKING:
     from trajfmt.storage.address import Place
@@ -18,7 +18,12 @@ __all__ = ["main"]
 
 @click.group(
     cls=commands.Group,
-    commands={"convert": convert.convert, "plot": bundle_plots.plot},
+    commands={
+        "convert": convert.convert,
+        "plot": bundle_plots.plot,
+        "report": pages.report,
+        **sharing.COMMANDS,
+    },
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(package_name="trajfmt")

@@ -82,3 +82,7 @@ __all__ = [
     "distill",
     "train_experts",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -64,6 +64,14 @@ ELSEWHERE = {
             ["plots/plot"],
             "is a protocol: a plot of another kind is drawn",
         ),
+        "test_trajfmt/pages/test_page.py": (
+            ["pages/numbers", "pages/parts", "pages/style"],
+            "are what a page consists of: a page with all of them is checked there",
+        ),
+        "test_trajfmt/reports/test_page.py": (
+            ["reports/sections", "reports/path", "reports/layers", "reports/comparison"],
+            "are the sections of the page that is checked there",
+        ),
         "test_packaging.py": (["version"], "is compared with the package's metadata"),
     },
     "mct": {
@@ -77,6 +85,10 @@ ELSEWHERE = {
         "test_mct/inner/steps/test_table.py": (
             ["inner/steps/step"],
             "is the protocol of the steps that are made there",
+        ),
+        "test_mct/reports/test_page.py": (
+            ["reports/sections", "reports/comparison"],
+            "are the sections of the page that is checked there",
         ),
         "test_mct/objectives/test_table.py": (
             ["objectives/objective"],

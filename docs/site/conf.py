@@ -68,6 +68,7 @@ CONTENTS = {
         Other codebases <docs/codebases>
         Distilled sets of others <docs/sets>
         Addresses <docs/remote>
+        Sharing <docs/sharing>
         Several processes <docs/scale>
         GPUs <docs/gpu>
         Expected times <docs/times>
@@ -76,6 +77,7 @@ CONTENTS = {
         All pages <docs/README>
         Commands <docs/commands>
         Python: trajfmt <docs/site/api/trajfmt>
+        Python: trajfmt.share <docs/site/api/trajfmt.share>
         Python: trajfmt.torch <docs/site/api/trajfmt.torch>
         Python: mct <docs/site/api/mct>
         Glossary <docs/glossary>

@@ -85,6 +85,10 @@ class Dataset:
         names = ("train_images", "train_labels", "test_images", "test_labels")
         return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
+    def __repr__(self) -> str:
+        train, test, shape = len(self.train_labels), len(self.test_labels), tuple(self.train_images.shape[1:])
+        return f"<mct.Dataset {self.name!r}: {train:,} training and {test:,} test images {shape}>"
+
     def heldout(self, fraction: float = 0.1) -> "Dataset":
         """Split the training images, and return the smaller part in place of the test set.
 

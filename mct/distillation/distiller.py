@@ -5,6 +5,7 @@ A step is a pure function from state to state. `samples` computes the gradient, 
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from mct.inner.steps.step import InnerStep
 from mct.inner.steps.table import choose, make_step
 from mct.inner.unroll import ExactUnroll, TeslaUnroll, Unroll
 from mct.models import networks
+from mct.objectives.objective import Objective
 from mct.objectives.table import DEFAULT, make_objective
 from mct.results import synthetic
 from mct.runtime.clock import Clock
@@ -53,7 +55,9 @@ class Distiller:
         ranks: The processes that share the work; None: this one alone.
         shard: Divide every batch of a sample among the processes, instead of the samples of an outer step.
         unroll: Runs the inner loop; None: as the settings say.
-        objective: Name in `mct.objectives.table.OBJECTIVES`. It is not recorded in results and states.
+        objective: Name in `mct.objectives.table.OBJECTIVES`, or a class of your own that implements
+            `mct.objectives.Objective` and is made from a `KnotStream`. It is not recorded in results and
+            states.
 
     Attributes:
         clock: The seconds that each part of the steps takes.
@@ -82,7 +86,7 @@ class Distiller:
         ranks: Ranks | None = None,
         shard: bool = False,
         unroll: Unroll | None = None,
-        objective: str = DEFAULT,
+        objective: str | Callable[[KnotStream], Objective] = DEFAULT,
     ) -> None:
         if bundle.layout.dtype not in ("F32", "BF16", "F16"):
             raise MismatchError(
@@ -162,6 +166,7 @@ class Distiller:
         execution: Execution | None = None,
         ranks: Ranks | None = None,
         shard: bool = False,
+        objective: str | Callable[[KnotStream], Objective] = DEFAULT,
         **settings: Any,
     ) -> "Distiller":
         """Make a distiller with the dataset, model and preprocessing that a bundle records.
@@ -178,6 +183,7 @@ class Distiller:
             execution: Budgets of memory; None: the usual ones.
             ranks: The processes that share the work; None: this one alone.
             shard: Divide every batch of a sample among the processes, instead of the samples.
+            objective: What is minimised, as for `Distiller`.
             settings: Fields of `DistillConfig`, which take precedence over the others; None leaves one as it
                 is.
         """
@@ -205,6 +211,7 @@ class Distiller:
             execution=execution,
             ranks=ranks,
             shard=shard,
+            objective=objective,
         )
 
     def _exact(self, step: InnerStep) -> ExactUnroll:

@@ -34,6 +34,7 @@ from mct.events import Evaluated, OuterStep
 from mct.results import grids, synthetic
 from mct.results.origin import Change, Origin
 from mct.runtime import tensorfile
+from mct.runtime.devices import described
 from mct.runtime.interruption import Guard
 from mct.settings.config import EvaluateConfig
 from trajfmt.storage import BusyError, Lock, partial_of, write_file
@@ -175,6 +176,7 @@ class RunFolder:
         facts = {
             "settings": {key: value for key, value in settings.items() if key not in _PROGRESS},
             "device": str(device),
+            "hardware": described(str(device)),
             "versions": {
                 "trajfmt": trajfmt.__version__,
                 "torch": torch.__version__,

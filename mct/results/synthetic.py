@@ -13,7 +13,7 @@ elsewhere:
 The optimizer state of a run is in another file, see `mct.distillation.state`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +24,8 @@ from torch import Tensor
 
 from mct.data.datasets import Dataset
 from mct.errors import ConfigError, CorruptError, ResultError
+from mct.results import preview
+from mct.results.examples import Examples
 from mct.results.origin import Change, ForeignOrigin, Origin, Selection
 from mct.runtime import tensorfile
 from mct.settings.config import LARGEST
@@ -105,6 +107,28 @@ class SyntheticDataset:
     def targets(self) -> Tensor:
         """The labels on which networks are trained: `soft_labels` if there are any, else `labels`."""
         return self.labels if self.soft_labels is None else self.soft_labels
+
+    def dataset(self, *, transform: Callable[[Tensor], Tensor] | None = None) -> Examples:
+        """Return images and labels as a torch `Dataset` on the CPU, for a `DataLoader`.
+
+        The images are preprocessed already, as `Examples` says. The labels are those of `targets`.
+
+        Args:
+            transform: Called with each image `(C, H, W)` when it is taken, for augmentation.
+        """
+        return Examples(
+            self.images.detach().cpu(),
+            self.targets.detach().cpu(),
+            preprocessing=self.origin.preprocessing,
+            class_names=self.origin.class_names,
+            transform=transform,
+        )
+
+    def __repr__(self) -> str:
+        return preview.line(self)
+
+    def _repr_html_(self) -> str:
+        return preview.html(self)
 
     def to(self, device: str | torch.device) -> "SyntheticDataset":
         """Return the dataset with its tensors on `device`."""

@@ -20,6 +20,8 @@ pytest.importorskip("click")
 
 from click.testing import CliRunner, Result
 
+from tests.helpers.pages import assert_sound
+
 EXPERTS = ["experts", "--dataset", "digits", "--model", "ConvNetD2W4", "--experts", "2", "--epochs", "8"]
 SMALL = ["--steps", "2", "--expert-steps", "2", "--max-start", "3", "--lr-img", "10", "--outer-steps", "3"]
 
@@ -73,7 +75,7 @@ def test_help_does_not_import_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Usage:") == 9
+    assert done.stdout.count("Usage:") == 10
 
 
 def test_run_writes_its_files(finished: Path) -> None:
@@ -87,6 +89,17 @@ def test_run_writes_its_files(finished: Path) -> None:
                 "parts", "memory_mb", "utilisation"}  # fmt: skip
     assert all(set(line) == expected for line in lines)
     assert all(line["target"] == line["start"] + 2 for line in lines)
+
+
+def test_report_of_a_real_run(finished: Path, tmp_path: Path) -> None:
+    """What a run writes can be read: its settings, with the hardware, its three steps, and ten images."""
+    result = run("report", finished, "-o", tmp_path / "r.html", "-o", tmp_path / "r.json")
+    assert result.exit_code == 0, result.output
+    (facts,) = json.loads((tmp_path / "r.json").read_text())["runs"]
+    assert facts["loss"]["steps"] == [1, 2, 3]
+    assert facts["hardware"].startswith("the CPU")
+    assert facts["settings"]["lr_img"] == {"value": 10, "known": "given"}
+    assert len(assert_sound((tmp_path / "r.html").read_bytes()).all("img")) == 10
 
 
 def test_default_folder_is_named_after_the_bundle(bundle: Path, tmp_path: Path, monkeypatch) -> None:

@@ -19,3 +19,4 @@ def test_public_names_are_these() -> None:
     """A change of the public API is always deliberate."""
     assert sorted(mct.__all__) == sorted(PUBLIC.split())
     assert all(hasattr(mct, name) for name in mct.__all__)
+    assert dir(mct) == sorted(mct.__all__)

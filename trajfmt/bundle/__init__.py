@@ -7,6 +7,7 @@ Modules:
     standing: the manifest at a path, and whether it is still the one that was opened.
     create: `create` and `append`.
     writer: `BundleWriter`, which adds trajectories and publishes the bundle.
+    recording: where a recorded trajectory goes, and what becomes of one that cannot be saved there.
     addition: what can be added to a bundle.
     agreement: whether what a program says of a trajectory agrees with the bundle.
     difference: settings and facts in which two bundles differ.

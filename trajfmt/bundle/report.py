@@ -21,7 +21,7 @@ from trajfmt.schema.provenance import Provenance
 from trajfmt.storage.address import Address
 from trajfmt.trajectory.beta import curve
 
-__all__ = ["SCHEMA", "LayerReport", "Storage", "Summary", "layer_reports", "summarize"]
+__all__ = ["SCHEMA", "LayerReport", "Storage", "Summary", "layer_reports", "summarize", "summary_of"]
 
 SCHEMA: Final = "trajfmt.inspect/1"
 """Version of the JSON output. Within a version, fields may be added, but not changed or removed."""
@@ -149,7 +149,12 @@ def summarize(path: str | os.PathLike[str] | Address) -> Summary:
         FormatError: not a bundle that this library can read.
         RemoteError: the address cannot be reached.
     """
-    bundle = bundles.open(path)
+    with bundles.open(path) as bundle:
+        return summary_of(bundle)
+
+
+def summary_of(bundle: Bundle) -> Summary:
+    """Describe an open bundle, from its manifest alone."""
     manifest, layout = bundle.manifest, bundle.layout
     lengths = _lengths(manifest) or [0]
     entries: Sequence[Entry] = manifest.trajectories

@@ -24,6 +24,7 @@ from trajfmt.schema.manifest import Entry, numbered
 from trajfmt.schema.pieces import Pieces
 from trajfmt.storage import hdf5, holes
 from trajfmt.storage.address import Address, located
+from trajfmt.storage.hub import pinned
 from trajfmt.trajectory.measure import Digest
 from trajfmt.trajectory.rounding import finite
 
@@ -49,7 +50,7 @@ def validate(path: str | os.PathLike[str] | Address) -> list[Problem]:
         RemoteError: the address cannot be reached.
     """
     try:
-        place = located(path)
+        place = pinned(located(path))
         bundle = Bundle(place, read_manifest(place), backend="pread")  # a file may be truncated meanwhile
     except FormatError as exc:
         return [Problem.of(exc)]

@@ -1,9 +1,10 @@
 """The metadata of a bundle as plain data: parameter layout, provenance and manifest.
 
-Nothing in this folder opens a file. Of `trajfmt`, it imports `errors` and `codecs` only.
+Nothing in this folder opens a file. Of `trajfmt`, it imports `errors`, `codecs` and `notebooks` only.
 
 Modules:
     layout: order, shapes and layers of the parameters in a weight vector.
+    layers: groups of parameters that share one beta.
     arguments: numbers and arrays that programs pass, of the right types.
     provenance: the part of the manifest that describes the experts.
     entries: the parts of the manifest that describe trajectories.

@@ -256,7 +256,7 @@ def departure(gram: Float, knots: Sequence[int], *, smoothed: bool = False) -> D
         if square > 0.0:
             share = (offsets @ scaled @ chord / square).clip(0.0, 1.0)
         rest = offsets - share[:, None] * chord
-        squares = np.einsum("ti,ij,tj->t", rest, scaled, rest)
+        squares = (rest @ scaled * rest).sum(axis=1)
         distance[begin : b + 1] = np.sqrt(squares.clip(min=0.0)) * unit
         position[begin : b + 1] = s + share
     return Departure(distance, position)

@@ -193,29 +193,38 @@ class PathRecorder:
             raise non_finite(self._count, exc.parameter) from exc  # the previous timestep was finite
         return measure.result()
 
-    def finish(self) -> Recorded:
+    def finish(self, *, cut: bool = False) -> Recorded:
         """Return the trajectory recorded so far. More timesteps may be added afterwards.
 
+        Args:
+            cut: leave out inserted waypoints that are not before the last timestep. If none is left, nothing
+                is averaged. By default such a trajectory is refused.
+
         Raises:
-            SourceError: fewer than two timesteps were recorded, or none after the last inserted waypoint.
+            SourceError: fewer than two timesteps were recorded, or, unless `cut`, none after the last
+                inserted waypoint.
         """
         last = self._count - 1
-        if last < 1 or (self._inserted and self._inserted[-1] >= last):
-            needed = (self._inserted[-1] if self._inserted else 0) + 2
-            raise SourceError("too_few_timesteps", f"recorded {self._count} timesteps, {needed} are needed")
+        inserted = tuple(t for t in self._inserted if t < last) if cut else self._inserted
+        if last < 1 or (inserted and inserted[-1] >= last):
+            needed = (inserted[-1] if inserted else 0) + 2
+            raise SourceError(
+                "too_few_timesteps",
+                f"recorded {self._count} timestep{'s' * (self._count != 1)}, {needed} are needed",
+            )
         end = self._recent[-1]
-        stored = mean(self._recent[-2], end) if self._smooth else end
+        smoothed = self._smooth and bool(inserted)
         digest = Digest(self._count, self._layout.numpy_dtype)
         digest.add(0, self._rows[0])
         digest.add(last, end)
         return Recorded(
             layout=self._layout,
             timesteps=self._count,
-            knots=(0, *self._inserted, last),
-            smoothed=self._smooth,
-            rows=(*(self._rows[t] for t in (0, *self._inserted)), stored),
+            knots=(0, *inserted, last),
+            smoothed=smoothed,
+            rows=(*(self._rows[t] for t in (0, *inserted)), mean(self._recent[-2], end) if smoothed else end),
             measured=Measured(np.stack(self._norms), None, digest.digest(), self._moves),
-            held=tuple(self._held[t] for t in (0, *self._inserted, last)),
+            held=tuple(self._held[t] for t in (0, *inserted, last)),
         )
 
 

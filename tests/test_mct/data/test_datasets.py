@@ -34,6 +34,11 @@ def test_default_preprocessing_is_recorded_normalisation(digits: Dataset) -> Non
     assert float(digits.train_images.std()) == pytest.approx(1, abs=1e-3)
 
 
+def test_text_is_one_line(digits: Dataset) -> None:
+    """Without the values of tensors."""
+    assert repr(digits) == "<mct.Dataset 'digits': 1,352 training and 445 test images (1, 8, 8)>"
+
+
 def test_recorded_values_are_used() -> None:
     """What a bundle states about normalisation is applied, not fitted again."""
     plain = load("digits", preprocessing=trajfmt.Preprocessing(kind="none"))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -31,12 +29,19 @@ def test_components_are_those_of_the_singular_value_decomposition() -> None:
 
 
 def test_components_have_fixed_signs() -> None:
-    """The path runs forward along the first component, and its extreme along the others is positive."""
-    theta = np.array([[0.0, 0.0], [1.0, 5.0], [20.0, 0.0], [30.0, -1.0]])
-    for flipped in itertools.product((1, -1), repeat=2):
-        found = geometry.components(geometry.gram_of(theta * flipped)).coordinates
-        assert found[-1, 0] > found[0, 0]
-        assert found[np.abs(found[:, 1]).argmax(), 1] > 0
+    """A path and its reversal run forward along the first component; extremes along others are positive."""
+    for seed in range(6):
+        for theta in (_walk(seed), _walk(seed)[::-1]):
+            found = geometry.components(geometry.gram_of(theta), 3).coordinates
+            assert found[-1, 0] > found[0, 0]
+            assert all(column[np.abs(column).argmax()] > 0 for column in found[:, 1:].T)
+
+
+def test_a_closed_path_has_a_positive_extreme() -> None:
+    """Where the ends coincide, the first component has the sign of the others."""
+    for theta in (np.array([[0.0], [3.0], [1.0], [0.0]]), np.array([[0.0], [-3.0], [-1.0], [0.0]])):
+        (found,) = geometry.components(geometry.gram_of(theta), 1).coordinates.T
+        assert found[np.abs(found).argmax()] > 0
 
 
 def test_components_do_not_depend_on_the_origin() -> None:

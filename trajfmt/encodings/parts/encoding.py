@@ -7,7 +7,7 @@ share a bundle if their settings are equal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -82,8 +82,20 @@ class Trajectory(Protocol):
         """
         ...
 
-    def at(self, t: float) -> Array:
-        """Return the weights at timestep t as a new array `(P,)`."""
+    def at(self, t: float | Iterable[float]) -> Array:
+        """Return the weights at timestep t as a new array `(P,)`, or those at n timesteps as `(n, P)`."""
+        ...
+
+    def __len__(self) -> int:
+        """Return the number of timesteps, T + 1."""
+        ...
+
+    def __getitem__(self, index: int | slice, /) -> Array:
+        """Return the weights at a whole timestep as a new array `(P,)`, or those of a slice as `(n, P)`."""
+        ...
+
+    def __iter__(self) -> Iterator[Array]:
+        """Yield the weights `(P,)` at every whole timestep as a new array."""
         ...
 
     def pieces(self, t: float, start: int, stop: int) -> Array:
