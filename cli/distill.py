@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -14,11 +15,22 @@ if TYPE_CHECKING:
 
 __all__ = ["distill"]
 
+_NAMED: Final = 3
+"""Bundles after which the folder of a run is named. A name has at most 255 bytes."""
+
 
 @click.command(cls=commands.Command)
-@click.option("--traj", type=values.PLACE, required=True, help="A bundle, .mct or .mtt, or its address.")
 @click.option(
-    "--out", type=values.PATH, help="Folder of the run.  [default: NAME-distilled for NAME.mct or NAME.mtt]"
+    "--traj",
+    type=values.PLACE,
+    required=True,
+    multiple=True,
+    help="A bundle, .mct or .mtt, or its address. May be repeated: the trajectories of all are used.",
+)
+@click.option(
+    "--out",
+    type=values.PATH,
+    help="Folder of the run.  [default: NAME-distilled for NAME.mct or NAME.mtt, A+B-distilled for two]",
 )
 @click.option("--resume", is_flag=True, help="Continue the run in the folder, with its settings.")
 @click.option("--preset", help="Published settings by name: see mct presets.")
@@ -96,7 +108,7 @@ __all__ = ["distill"]
 @options.deterministic
 @options.device
 def distill(
-    traj: Place,
+    traj: tuple[Place, ...],
     out: Path | None,
     data: Path | None,
     knots_mb: int | None,
@@ -107,7 +119,7 @@ def distill(
     device: str,
     **settings: Any,
 ) -> None:
-    """Distil a dataset from a bundle of trajectories.
+    """Distil a dataset from one or more bundles of trajectories.
 
     Dataset, model and preprocessing come from the bundle. Settings that are not given are the published
     ones for the dataset and --ipc (see mct presets): MCT's for a .mct, MTT's for a .mtt. Ctrl-C saves the
@@ -127,8 +139,8 @@ def distill(
     with joined(device, notes=lines.notice) as (ranks, here):
         with together(ranks):
             run = DistillRun.prepare(
-                traj if isinstance(traj, Path) else traj.text,
-                out or Path(f"{_stem(traj)}-distilled"),
+                [each if isinstance(each, Path) else each.text for each in traj],
+                out or Path(f"{_stems(traj)}-distilled"),
                 root=data,
                 device=here,
                 execution=Execution(profile=profile, **given),
@@ -141,6 +153,12 @@ def distill(
                 runs.outcome(run.outcome())
 
 
+def _stems(bundles: Sequence[Place]) -> str:
+    """Return the names of bundles without their endings, after which the folder of a run is named."""
+    if len(bundles) <= _NAMED:
+        return "+".join(map(_stem, bundles))
+    return f"{_stem(bundles[0])}+{len(bundles) - 1}-more"
+
+
 def _stem(traj: Place) -> str:
-    """Return the name of a bundle without its ending, after which the folder of a run is named."""
     return traj.resolve().stem if isinstance(traj, Path) else Path(traj.name).stem

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from trajfmt.convert.events import Event
 
-__all__ = ["bar", "conversion", "counted", "noted", "result"]
+__all__ = ["bar", "conversion", "counted", "note", "noted", "result"]
 
 Step = TypeVar("Step")
 Result = TypeVar("Result")
@@ -42,12 +42,17 @@ def conversion(event: Event, bar: Progress | None) -> None:
     """Show one event of a conversion, as a note or on the progress bar."""
     if event.kind in ("notice", "skipped", "resumed", "found"):
         text = f"left out: {event.message}" if event.kind == "skipped" else event.message
-        if bar is not None:
-            bar.console.print(f"note: {display(text)}", markup=False)
-        else:
-            lines.notice(text)
+        note(text, bar)
     elif bar is not None:
         bar.update(bar.task_ids[0], completed=event.done, total=event.total or None)
+
+
+def note(text: str, bar: Progress | None) -> None:
+    """Print a note, above the progress bar if there is one."""
+    if bar is not None:
+        bar.console.print(f"note: {display(text)}", markup=False)
+    else:
+        lines.notice(text)
 
 
 @contextmanager

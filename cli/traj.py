@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import bundle_plots, commands, convert, failures, options, pages, sharing, values
+from . import bundle_plots, commands, convert, diff, failures, merge, options, pages, sharing, values
 
 if TYPE_CHECKING:
     from trajfmt.storage.address import Place
@@ -20,6 +20,8 @@ __all__ = ["main"]
     cls=commands.Group,
     commands={
         "convert": convert.convert,
+        "diff": diff.diff,
+        "merge": merge.merge,
         "plot": bundle_plots.plot,
         "report": pages.report,
         **sharing.COMMANDS,

@@ -38,6 +38,7 @@ from mct.runtime.seeds import generator
 from mct.settings import defaults
 from mct.settings.config import DistillConfig, EvaluateConfig
 from mct.trajectories import provenance
+from mct.trajectories.joined import JoinedBundles
 from mct.trajectories.stream import Bundle, KnotStream
 
 
@@ -50,6 +51,7 @@ class Distiller:
         model: The experts' network, with every fact known.
         config: The settings.
         artifact_sha256: Hash of the bundle, which is recorded in results.
+        artifacts: Hash of each bundle, which is recorded, too, if there are several.
         device: Where to compute.
         execution: Budgets of memory; None: the usual ones.
         ranks: The processes that share the work; None: this one alone.
@@ -81,6 +83,7 @@ class Distiller:
         config: DistillConfig,
         *,
         artifact_sha256: str,
+        artifacts: tuple[str, ...] = (),
         device: str | torch.device = "cpu",
         execution: Execution | None = None,
         ranks: Ranks | None = None,
@@ -127,6 +130,7 @@ class Distiller:
             model=model,
             config=self.config,
             artifact_sha256=artifact_sha256,
+            artifacts=artifacts,
             labels_sha256=dataset.labels_sha256,
             test_sha256=dataset.test_sha256,
             model_source_sha256=networks.source_sha256(model),
@@ -154,7 +158,7 @@ class Distiller:
     @classmethod
     def from_bundle(
         cls,
-        bundle: trajfmt.Bundle,
+        bundle: trajfmt.Bundle | JoinedBundles,
         *,
         dataset: str | None = None,
         model: str | None = None,
@@ -172,7 +176,7 @@ class Distiller:
         """Make a distiller with the dataset, model and preprocessing that a bundle records.
 
         Args:
-            bundle: An open bundle.
+            bundle: An open bundle, or several as one.
             dataset: Name or path of the dataset, used if the bundle names none.
             model: Like ConvNetD3W128, used if the bundle does not know it.
             preprocessing: `none`, `normalize` or `zca`, used if the bundle states none.
@@ -201,18 +205,22 @@ class Distiller:
             method="mtt" if bundle.encoding == "full" else "mct",
             **settings,
         )
-        return cls(
+        distiller = cls(
             bundle,
             real,
             known,
             config,
             artifact_sha256=bundle.sha256,
+            artifacts=bundle.hashes if isinstance(bundle, JoinedBundles) else (),
             device=here,
             execution=execution,
             ranks=ranks,
             shard=shard,
             objective=objective,
         )
+        if isinstance(bundle, JoinedBundles):
+            distiller.notes += bundle.repeats()
+        return distiller
 
     def _exact(self, step: InnerStep) -> ExactUnroll:
         """Return the inner loop, uncaptured and without kept activations."""

@@ -5,7 +5,8 @@ outer loop is in `loop`, one outer step in `distiller`.
 """
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,7 @@ from mct.runtime.execution import Execution
 from mct.runtime.ranks import Alone, Ranks
 from mct.settings import defaults
 from mct.settings.config import EvaluateConfig
+from mct.trajectories.joined import JoinedBundles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +57,7 @@ class DistillRun:
     folder: RunFolder
     """Where results, state, settings and metrics go."""
 
-    bundle: trajfmt.Bundle
+    bundle: trajfmt.Bundle | JoinedBundles
     """The experts' trajectories."""
 
     resume: bool
@@ -79,7 +81,7 @@ class DistillRun:
     @classmethod
     def prepare(
         cls,
-        traj: str | os.PathLike[str],
+        traj: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         out: Path,
         *,
         resume: bool = False,
@@ -99,7 +101,8 @@ class DistillRun:
         """Open a bundle, load its dataset, and settle settings, model and folder.
 
         Args:
-            traj: Path or address of a bundle. All its files are compared with their hashes.
+            traj: Path or address of a bundle, or of several, whose trajectories are all used. All their
+                files are compared with their hashes.
             out: Folder of the run.
             resume: Continue the run in the folder. Its settings are used where none are given.
             preset: Name of published settings.
@@ -129,7 +132,7 @@ class DistillRun:
         before = folder.origin() if resume else None
         if not resume and not shard and settings.get("samples") is None and ranks.size > 1:
             settings["samples"] = ranks.size
-        bundle = trajfmt.open(traj, verify=True)
+        bundle = _opened([traj] if isinstance(traj, (str, os.PathLike)) else traj)
         try:
             distiller = Distiller.from_bundle(
                 bundle,
@@ -220,6 +223,23 @@ class DistillRun:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _opened(places: Sequence[str | os.PathLike[str]]) -> trajfmt.Bundle | JoinedBundles:
+    """Open one bundle, or several as one.
+
+    Raises:
+        ConfigError: There is none.
+        MismatchError: Their experts are not of one kind.
+        FormatError: One is damaged.
+    """
+    if not places:
+        raise ConfigError("there are no trajectories; give at least one bundle: --traj")
+    with ExitStack() as stack:
+        bundles = [stack.enter_context(trajfmt.open(place, verify=True)) for place in places]
+        joined = bundles[0] if len(bundles) == 1 else JoinedBundles(bundles)
+        stack.pop_all()
+    return joined
 
 
 def _require_evaluations(distiller: Distiller, given: list[str]) -> None:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
 
 from trajfmt.encodings.table import encoding_of_manifest
 from trajfmt.schema.canonical import canonical
-from trajfmt.schema.facts import phrase
+from trajfmt.schema.facts import CHOICES, phrase
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import ConvexManifest, FullManifest, Manifest, layout_of
+from trajfmt.schema.provenance import Preprocessing
 
-__all__ = ["FACTS", "Difference", "differences"]
+__all__ = ["FACTS", "WEIGHTS", "Difference", "differences", "same_fact"]
 
-FACTS = ("dataset", "model", "preprocessing", "timestep", "first_timestep")
+FACTS: Final = ("dataset", "model", "preprocessing", "timestep", "first_timestep")
 """The facts of a provenance that hold for all trajectories, besides its recipe."""
+
+
+WEIGHTS: Final = frozenset(f"recipe.{key}" for key in ("ablation", "convexified", *CHOICES))
+"""Facts of a recipe that say what the weights are: trajectories that differ in them are of two kinds."""
 
 
 class Difference(NamedTuple):
@@ -74,11 +82,29 @@ def _facts(one: Manifest, other: Manifest) -> Iterator[Difference]:
     ours, theirs = one.provenance, other.provenance
     for name in FACTS:
         a, b = getattr(ours, name), getattr(theirs, name)
-        if a != b:
+        if not same_fact(a, b):
             yield Difference(name, _said(a), _said(b))
     yield from _values("recipe.", ours.recipe or {}, theirs.recipe or {})
     yield from _values("provenance.", _unread(one), _unread(other))
     yield from _values("", one.extensions, other.extensions)
+
+
+def same_fact(one: object, other: object) -> bool:
+    """Return whether two bundles state the same fact of a provenance.
+
+    No first timestep is 0. Means and deviations of the same images may differ by rounding: another number of
+    threads adds the pixels in another order.
+    """
+    if isinstance(one, Preprocessing) and isinstance(other, Preprocessing) and one.images_sha256 is not None:
+        pairs = [(one.mean, other.mean), (one.std, other.std)]
+        if all(_close(a or [], b or []) for a, b in pairs):
+            other = msgspec.structs.replace(other, mean=one.mean, std=one.std)
+    return one == other or (not one and not other)
+
+
+def _close(one: Sequence[float], other: Sequence[float]) -> bool:
+    near = (math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12) for a, b in zip(one, other, strict=False))
+    return len(one) == len(other) and all(near)
 
 
 def _values(prefix: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[Difference]:

@@ -113,7 +113,7 @@ def places(bundles: Sequence[Bundle]) -> list[Place]:
 def without_repeats(
     bundles: Sequence[Bundle], found: Sequence[Place], *, skip: bool
 ) -> tuple[list[Place], list[str]]:
-    """Return trajectories without those that an earlier one equals by its digest, and a remark on each.
+    """Return trajectories without those that an earlier one equals by its digest, and remarks on these.
 
     Args:
         bundles: the bundles in the order of the rule.
@@ -125,22 +125,37 @@ def without_repeats(
     """
     seen: dict[str, Place] = {}
     kept: list[Place] = []
-    remarks: list[str] = []
+    repeats: dict[tuple[int, int], list[tuple[Place, Place]]] = {}
     for place in found:
-        bundle = bundles[place.bundle]
-        twin = seen.setdefault(bundle.manifest.trajectories[place.number].digest, place)
+        twin = seen.setdefault(_entry(bundles, place).digest, place)
         if twin == place:
             kept.append(place)
             continue
-        what = (
-            f"trajectory {place.number} has the same first and last weights and number of timesteps as"
-            f" trajectory {twin.number} of {display(bundles[twin.bundle].place)}"
-        )
+        repeats.setdefault((place.bundle, twin.bundle), []).append((place, twin))
         if not skip:
             raise SourceError(
                 "duplicate_trajectory",
-                f"{what}; leave out what is there already with --skip-duplicates",
-                path=bundle.place,
+                f"trajectory {place.number} has the same first and last weights and number of timesteps as"
+                f" trajectory {twin.number} of {display(bundles[twin.bundle].place)};"
+                " leave out what is there already with --skip-duplicates",
+                path=bundles[place.bundle].place,
             )
-        remarks.append(f"left out: {display(bundle.place)}: {what}")
-    return kept, remarks
+    return kept, [_left_out(bundles, pairs) for pairs in repeats.values()]
+
+
+def _left_out(bundles: Sequence[Bundle], pairs: Sequence[tuple[Place, Place]]) -> str:
+    """Return the remark on trajectories of one bundle that another one has."""
+    where, there = (display(bundles[place.bundle].place) for place in pairs[0])
+    numbers = [str(place.number) for place, _ in pairs]
+    shown = ", ".join(numbers[:8]) + (", …" if len(numbers) > 8 else "")
+    others = sum(_knots(bundles, place) != _knots(bundles, twin) for place, twin in pairs)
+    text = f"left out: {where}: {len(pairs)} of its trajectories, which {there} has already ({shown})"
+    return text + (f"; {others} of them have other knots there" if others else "")
+
+
+def _entry(bundles: Sequence[Bundle], place: Place) -> Entry:
+    return bundles[place.bundle].manifest.trajectories[place.number]
+
+
+def _knots(bundles: Sequence[Bundle], place: Place) -> Sequence[int]:
+    return _entry(bundles, place).stored_timesteps

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -28,10 +28,14 @@ from trajfmt.schema.manifest import FILE_NAME, Entry, FileEntry, Origin
 from trajfmt.schema.parse import check_writable
 from trajfmt.storage.address import Address, local, located
 from trajfmt.storage.staging import Staging
+from trajfmt.storage.threads import at_once, cores
 from trajfmt.storage.writing import occupied
 from trajfmt.version import __version__
 
 __all__ = ["Merged", "merge"]
+
+_TOGETHER: Final = 8
+"""Bundles that are verified together before their trajectories are taken over."""
 
 
 class Merged(NamedTuple):
@@ -94,7 +98,7 @@ def merge(
     target = local(destination)
     if occupied(target):
         Staging.sweep(target)
-        raise ExistsError(f"{display(target)} already exists; choose another name or remove it")
+        raise ExistsError(f"{display(target)} already exists; choose another name for the new bundle")
     encoding_of_path(target)
     with ExitStack() as stack:
         opened = ordered([stack.enter_context(open(path, backend="pread")) for path in bundles])
@@ -129,7 +133,7 @@ class _Run:
         self._bundles = [bundles[number] for number in used]
         self._places = [Place(position[place.bundle], place.number) for place in kept]
         self._shared: Shared = shared(self._bundles, common=common)
-        self._skipped = len(repeats)
+        self._skipped = sum(len(bundle) for bundle in bundles) - len(kept)
         self._on_note, self._on_progress = on_note, on_progress
         self._require_name()
         for text in [*self._shared.remarks, *repeats, *self._absent()]:
@@ -167,6 +171,8 @@ class _Run:
                 writer.extensions = self._shared.extensions | (self._part.extensions if self._part else {})
                 writer.unread = self._shared.unread
                 writer.check()
+                if staging.stale:
+                    self._on_note("a bundle has changed since an interrupted run, which is begun again")
                 writer.recover()
                 if len(writer):
                     self._on_note(
@@ -185,13 +191,12 @@ class _Run:
     def _take_all(self, writer: BundleWriter, taken: Taken, *, copy: bool) -> None:
         sizes = [self._size(place) for place in self._places]
         done, total = sum(sizes[: len(writer)]), sum(sizes)
+        rest = list(zip(self._places, sizes, strict=True))[len(writer) :]
         listed: dict[int, dict[str, FileEntry]] = {}
-        for place, size in list(zip(self._places, sizes, strict=True))[len(writer) :]:
-            bundle = self._bundles[place.bundle]
+        for position, (place, size) in enumerate(rest):
             if place.bundle not in listed:
-                bundle.verify()
-                listed[place.bundle] = {file.path: file for file in bundle.manifest.files}
-            files = listed[place.bundle]
+                listed |= self._verified([later.bundle for later, _ in rest[position:]], listed)
+            bundle, files = self._bundles[place.bundle], listed[place.bundle]
             written = take(bundle, place.number, files, writer.staging.pending, taken, copy=copy)
             writer.commit(written, origin=self._origin(place))
             bundle.close()
@@ -199,6 +204,17 @@ class _Run:
             self._on_progress(done, total)
         for number in listed:
             self._bundles[number].files.check_unchanged()
+
+    def _verified(self, coming: Sequence[int], done: Container[int]) -> dict[int, dict[str, FileEntry]]:
+        """Compare the files of the next few bundles with their hashes at once, and return the files by name.
+
+        Args:
+            coming: numbers of the bundles that are needed, in order.
+            done: numbers of those that have been verified.
+        """
+        following = [number for number in dict.fromkeys(coming) if number not in done][:_TOGETHER]
+        at_once([self._bundles[number].verify for number in following], cores())
+        return {n: {file.path: file for file in self._bundles[n].manifest.files} for n in following}
 
     def _size(self, place: Place) -> int:
         bundle = self._bundles[place.bundle]

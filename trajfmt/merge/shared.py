@@ -13,10 +13,10 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from trajfmt.bundle.agreement import unlike_buffers
-from trajfmt.bundle.difference import Difference, differences
+from trajfmt.bundle.difference import WEIGHTS, Difference, differences, same_fact
 from trajfmt.bundle.reader import Bundle
 from trajfmt.errors import UsageError, display
-from trajfmt.schema.facts import CHOICES, parts
+from trajfmt.schema.facts import parts
 from trajfmt.schema.manifest import ConvexManifest, Manifest
 from trajfmt.schema.part import KEY
 from trajfmt.schema.provenance import Model, Preprocessing, Provenance, SourceFile, require_sound
@@ -30,9 +30,6 @@ _ADVICE: Final = {
 }
 _DESCRIBING: Final = ("dataset", "model", "preprocessing")
 """Facts that may be left out where not all bundles state them."""
-
-_ORIGIN: Final = frozenset(f"recipe.{key}" for key in ("ablation", "convexified", *CHOICES))
-"""Facts of a recipe that say what the weights are, without which others would pass for them."""
 
 
 class Shared(NamedTuple):
@@ -94,7 +91,7 @@ def _optional(found: Difference, one: Manifest, other: Manifest) -> bool:
     if found.name in _DESCRIBING:
         ours, theirs = (parts(getattr(each.provenance, found.name)) for each in (one, other))
         return all(ours[key] == theirs[key] for key in ours.keys() & theirs.keys())
-    return found.name.startswith(("recipe.", "provenance.", "x_")) and found.name not in _ORIGIN
+    return found.name.startswith(("recipe.", "provenance.", "x_")) and found.name not in WEIGHTS
 
 
 def _refusal(found: Difference, one: Bundle, other: Bundle, *, optional: bool) -> UsageError:
@@ -113,13 +110,18 @@ def _provenance(all_facts: Sequence[Provenance]) -> Provenance:
     first = all_facts[0]
     model = _common([facts.model for facts in all_facts])
     done = _common([facts.preprocessing for facts in all_facts])
+    rounded = all(same_fact(first.preprocessing, facts.preprocessing) for facts in all_facts)
     recipe = _common([facts.recipe for facts in all_facts])
     origins = _common([dict(facts.known_from) for facts in all_facts])
     dataset = first.dataset if all(facts.dataset == first.dataset for facts in all_facts) else None
     found = Provenance(
         dataset=dataset,
         model=msgspec.convert(model, Model) if model else None,
-        preprocessing=msgspec.convert(done, Preprocessing) if done else None,
+        preprocessing=first.preprocessing
+        if rounded
+        else msgspec.convert(done, Preprocessing)
+        if done
+        else None,
         recipe=recipe if recipe or first.recipe == {} else None,
         timestep=first.timestep,
         first_timestep=first.first_timestep,

@@ -11,6 +11,7 @@ Modules:
     parts: figures, tables and tiles.
     style: the style sheet.
     page: the skeleton of a page.
+    report: the page of one thing or of several.
 """
 
 from trajfmt.pages.charts import Series, bar, lines, plane, sparkline
@@ -18,10 +19,12 @@ from trajfmt.pages.markup import Markup, brief, element, group
 from trajfmt.pages.numbers import fact, many, number, percent, seconds, size
 from trajfmt.pages.page import LIMIT, fitting, page, section
 from trajfmt.pages.parts import figure, figures, note, picture, table, tiles
+from trajfmt.pages.report import Report
 
 __all__ = [
     "LIMIT",
     "Markup",
+    "Report",
     "Series",
     "bar",
     "brief",

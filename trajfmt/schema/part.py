@@ -69,8 +69,15 @@ class Part:
         numbers, of = value["numbers"], value["of"]
         whole = isinstance(numbers, list) and all(type(number) is int for number in (of, *numbers))
         count = len(manifest.trajectories) + len(manifest.refused)
-        if not whole or len(numbers) != count:
+        if not whole:
             raise CorruptError("manifest_inconsistent", wrong, path=path)
+        if len(numbers) != count:
+            raise CorruptError(
+                "manifest_inconsistent",
+                f"it is a part with {len(numbers)} trajectories of a larger bundle, but has {count}, as if"
+                " some had been appended; traj convert makes a bundle of it that is no part",
+                path=path,
+            )
         try:
             return cls(tuple(numbers), of)
         except UsageError as exc:

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("torch")
-from mct.reports.page import MOST_SECTIONS, render
+from mct.reports.page import render
 from mct.reports.run import Described, describe
 from mct.settings.config import DistillConfig
 from tests.helpers import run_folders
 from tests.helpers.pages import assert_sound, browse, browser
+from trajfmt.pages.report import MOST
 
 HOSTILE = "\"'><script>alert(1)</script>\u202e"
 
@@ -64,7 +65,7 @@ def test_runs_are_compared(tmp_path: Path) -> None:
     two = _described(tmp_path / "two", config=DistillConfig(lr_img=50.0, outer_steps=3, seed=7))
     text = " ".join(assert_sound(render([one, two])).text.split())
     assert "Settings that differ run lr_img one 1,000 two 50" in text
-    text = assert_sound(render([one] * (MOST_SECTIONS + 2))).text
+    text = assert_sound(render([one] * (MOST + 2))).text
     assert "The runs agree in all settings" in text
     assert "2 more runs in the comparison only" in text
     assert render([one, two]) == render([one, two])

@@ -38,28 +38,27 @@ def pair(layout: ParamLayout, walk: Walk, write_bundle: Write) -> list[Path]:
     return [write_bundle(layout, walk(layout, seed=seed), name=f"{seed}.mct") for seed in range(2)]
 
 
-def test_many_bundles_in_any_order_give_the_same_bytes(
+def test_many_bundles_are_merged_in_the_order_of_their_digests(
     layout: ParamLayout, walk: Walk, write_bundle: Write, tmp_path: Path
 ) -> None:
-    """Also in groups that are merged first; and every trajectory is there once."""
-    paths = [write_bundle(layout, walk(layout, seed=seed), name=f"{seed}.mct") for seed in range(12)]
-    expected = None
-    for seed in range(3):
-        random.Random(seed).shuffle(paths)
-        merge(paths, tmp_path / f"out{seed}.mct")
-        found = hashes(tmp_path / f"out{seed}.mct")
-        expected = expected or found
-        assert found == expected
-    with trajfmt.open(tmp_path / "out0.mct") as merged:
-        digests = [entry.digest for entry in merged.manifest.trajectories]
-    assert digests == sorted(digests)
-    assert len(digests) == 12
+    """A hundred of them, which name no sources, give what one writer writes in that order."""
+    paths = [write_bundle(layout, walk(layout, seed=seed), name=f"{seed}.mct") for seed in range(100)]
+    digests = {}
+    for seed, path in enumerate(paths):
+        with trajfmt.open(path) as bundle:
+            digests[bundle.manifest.trajectories[0].digest] = seed
+    seeds = [digests[digest] for digest in sorted(digests)]
+    whole = write_bundle(layout, *(walk(layout, seed=seed) for seed in seeds), name="whole.mct")
+    random.Random(0).shuffle(paths)
+    done = merge(paths, tmp_path / "out.mct")
+    assert (done.trajectories, done.skipped, done.copied) == (100, 0, 0)
+    assert hashes(tmp_path / "out.mct") == hashes(whole)
 
 
 def test_what_exists_is_not_replaced(pair: list[Path], tmp_path: Path) -> None:
     """Also a bundle that is both an input and, by mistake, the output."""
     before = hashes(tmp_path)
-    with pytest.raises(ExistsError, match="already exists; choose another name or remove it"):
+    with pytest.raises(ExistsError, match="already exists; choose another name for the new bundle"):
         merge(pair[:1], pair[1])
     (tmp_path / "empty.mct").mkdir()
     with pytest.raises(ExistsError, match="already exists"):
@@ -124,6 +123,23 @@ def test_interruption_is_continued(pair: list[Path], tmp_path: Path) -> None:
     assert notes == ["continuing from 1 finished trajectories of an interrupted run"]
     merge(pair, tmp_path / "other.mct")
     assert hashes(tmp_path / "out.mct") == hashes(tmp_path / "other.mct")
+
+
+def test_bundle_that_changed_since_an_interruption_is_merged_anew(
+    pair: list[Path], layout: ParamLayout, walk: Walk, tmp_path: Path
+) -> None:
+    """A note says so, and the new trajectory is there."""
+
+    def stop(_done: int, _total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        merge(pair, tmp_path / "out.mct", on_progress=stop)
+    with trajfmt.append(pair[0]) as writer:
+        writer.add(ArrayTrajectory(walk(layout, seed=7), layout))
+    notes: list[str] = []
+    assert merge(pair, tmp_path / "out.mct", on_note=notes.append).trajectories == 3
+    assert notes == ["a bundle has changed since an interrupted run, which is begun again"]
 
 
 def test_full_disk_is_one_line(pair: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

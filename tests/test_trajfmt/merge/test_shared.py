@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import trajfmt
@@ -87,13 +88,39 @@ def test_facts_that_differ_are_refused_or_left_out(
 def test_facts_that_all_state_are_kept(
     layout: ParamLayout, walk: Walk, write_bundle: Write, tmp_path: Path
 ) -> None:
-    """With how they are known, unless the bundles know them from different things."""
+    """With how they are known, unless the bundles know them from other things; 0 says no more than none."""
     facts = {"dataset": "A", "model": MODEL, "timestep": TimestepUnit(kind="epoch", every=2), "recipe": {}}
     one = facts | {"known_from": {"dataset": "path", "model": "shapes"}}
-    other = facts | {"known_from": {"dataset": "flag", "model": "shapes"}}
+    other = facts | {"first_timestep": 0, "known_from": {"dataset": "flag", "model": "shapes"}}
     merge(_pair(write_bundle, layout, walk, one, other), tmp_path / "out.mct")
     with trajfmt.open(tmp_path / "out.mct") as merged:
-        assert merged.manifest.provenance == Provenance(**facts, known_from={"model": "shapes"})
+        about = merged.manifest.provenance
+    assert about.first_timestep in (None, 0)
+    assert msgspec.structs.replace(about, first_timestep=None) == Provenance(
+        **facts, known_from={"model": "shapes"}
+    )
+
+
+@pytest.mark.parametrize(("change", "fits"), [(1e-12, True), (1e-6, False)])
+def test_statistics_of_the_same_images_may_differ_by_rounding(
+    change: float, fits: bool, layout: ParamLayout, walk: Walk, write_bundle: Write, tmp_path: Path
+) -> None:
+    """Experts of two machines were trained with either; those of the first bundle are recorded."""
+    images = "0" * 64
+    one, other = (
+        Preprocessing(kind="normalize", mean=[0.5 + by], std=[0.25], images_sha256=images)
+        for by in (0, change)
+    )
+    pair = _pair(write_bundle, layout, walk, {"preprocessing": one}, {"preprocessing": other})
+    if not fits:
+        with pytest.raises(UsageError, match="its preprocessing is kind normalize"):
+            merge(pair, tmp_path / "out.mct")
+        return
+    for order, name in ((pair, "out.mct"), (pair[::-1], "back.mct")):
+        merge(order, tmp_path / name)
+    assert hashes(tmp_path / "out.mct") == hashes(tmp_path / "back.mct")
+    with trajfmt.open(tmp_path / "out.mct") as merged:
+        assert merged.manifest.provenance.preprocessing in (one, other)
 
 
 def test_private_keys_and_unknown_facts_are_kept(

@@ -10,8 +10,9 @@ import pytest
 
 import trajfmt
 from tests.helpers.pages import assert_sound, browse, browser, corner
+from trajfmt.pages.report import MOST
 from trajfmt.reports.bundle import describe
-from trajfmt.reports.page import MOST_SECTIONS, render
+from trajfmt.reports.page import render
 
 HOSTILE = "</style><script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;\u202e\x00"
 """A name that tries to close what it is in, to run a script, and to turn the text around."""
@@ -116,7 +117,7 @@ def test_several_bundles_are_compared(layout: Any, walk: Any, write_bundle: Any)
     assert "Facts that differ bundle data set one.mct A two.mtt B" in text
     assert "The same in all: network, preprocessing, layers" in text
     report = describe(one)
-    page = assert_sound(render([report] * (MOST_SECTIONS + 3)))
+    page = assert_sound(render([report] * (MOST + 3)))
     assert "3 more bundles in the comparison only" in page.text
     assert "agree in all recorded facts" in page.text
 
@@ -147,7 +148,7 @@ def test_pages_stay_small(walk: Any, write_bundle: Any) -> None:
     plain = dataclasses.replace(report.summary, provenance=trajfmt.Provenance())
     page = assert_sound(render([report] * 120 + [dataclasses.replace(report, summary=plain)]))
     shown = len([one for one in page.all("section") if (one.get("id") or "").endswith("-path")])
-    assert 3 <= shown < MOST_SECTIONS
+    assert 3 <= shown < MOST
     assert f"{121 - shown} more bundles in the comparison only" in page.text
     assert "21 more bundles: see the JSON report" in page.text
     assert "more facts differ" in page.text

@@ -40,7 +40,10 @@ def test_bundle_says_what_its_writer_said(layout: ParamLayout, walk: Walk, tmp_p
         assert Part.stated_by(bundle.manifest) == Part((7,), 9)
     with trajfmt.append(path) as writer:
         writer.add(ArrayTrajectory(walk(layout, seed=1), layout))
-    with trajfmt.open(path) as bundle, pytest.raises(CorruptError, match="number of each trajectory"):
+    with (
+        trajfmt.open(path) as bundle,
+        pytest.raises(CorruptError, match=r"a part with 1 trajectories of a .*, but has 2"),
+    ):
         Part.stated_by(bundle.manifest, path=path)
 
 

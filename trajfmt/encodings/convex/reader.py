@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from trajfmt.encodings.convex.curves import check_curve
 from trajfmt.encodings.parts.buffers import Buffers
+from trajfmt.encodings.parts.encoding import About
 from trajfmt.encodings.parts.sequence import StoredTrajectory
 from trajfmt.encodings.parts.shards import KnotReader
 from trajfmt.errors import TimestepError
@@ -79,7 +80,10 @@ def _interpolate(
 class ConvexTrajectory(StoredTrajectory):
     """A convexified trajectory of a bundle. Files are read when they are first needed."""
 
-    def __init__(self, files: BundleFiles, layout: ParamLayout, entry: ConvexEntry, index: int) -> None:
+    def __init__(
+        self, files: BundleFiles, layout: ParamLayout, entry: ConvexEntry, index: int, about: About
+    ) -> None:
+        self.about: About = about
         self._files = files
         self._entry = entry
         self._knots = KnotReader(files, layout, entry.knots, entry.stored(len(layout.parameters)))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from trajfmt.codecs.codec import Bits, unsigned
 from trajfmt.codecs.table import CODECS
 from trajfmt.encodings.parts.buffers import Buffers
+from trajfmt.encodings.parts.encoding import About
 from trajfmt.encodings.parts.sequence import StoredTrajectory
 from trajfmt.errors import CorruptError, TimestepError
 from trajfmt.schema.arguments import real, whole
@@ -32,8 +33,15 @@ class FullTrajectory(StoredTrajectory):
     """A full trajectory of a bundle, in which every timestep is a knot. Files are read when first needed."""
 
     def __init__(
-        self, files: BundleFiles, layout: ParamLayout, codec: CodecSettings, entry: FullEntry, index: int
+        self,
+        files: BundleFiles,
+        layout: ParamLayout,
+        codec: CodecSettings,
+        entry: FullEntry,
+        index: int,
+        about: About,
     ) -> None:
+        self.about: About = about
         self._files = files
         self._entry = entry
         self._table = entry.chunks or ChunkTable([], [])
