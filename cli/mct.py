@@ -95,6 +95,25 @@ def main() -> None:
 @click.option(
     "--at-once", type=int, default=1, show_default=True, help="Experts to train at once in each process."
 )
+@click.option(
+    "--only",
+    type=values.EXPERTS,
+    help="Train only these experts, counted from 0, such as 17 or 0-9,20, each into a bundle of its own in "
+    "the folder OUT.parts. The command without --only then collects them.",
+)
+@click.option(
+    "--save-minutes",
+    type=click.FloatRange(min=0),
+    default=5,
+    show_default=True,
+    help="Save the state of an expert in training whenever so many minutes have passed; 0 after every step.",
+)
+@click.option(
+    "--slurm",
+    type=values.SETTINGS,
+    help="Train nothing here, but submit a Slurm job for each expert that is missing (or --at-once experts), "
+    "with these options of sbatch, such as partition=gpu,time=120,gpus=1.",
+)
 @options.seed
 @options.deterministic
 @options.device
@@ -106,20 +125,25 @@ def experts(
     preprocessing: str | None,
     deterministic: bool,
     device: str,
+    save_minutes: float,
+    slurm: dict[str, str] | None,
     **settings: Any,
 ) -> None:
     """Train experts on real images and record their trajectories.
 
     Trajectories in OUT.mct are convexified during training; full trajectories are never stored. After an
-    interruption, the same command continues from the finished experts.
+    interruption, the same command continues from the finished experts, and from the saved state of those in
+    training. The jobs of a cluster train --only some experts each (docs/scale.md).
     """
     from mct.experts.run import ExpertRun
     from mct.runtime.ranks import joined, together
 
     from . import lines, progress, runs
+    from . import slurm as jobs
 
     process.settle(deterministic=deterministic)
-    with joined(device, notes=lines.notice) as (ranks, here):
+    # Where jobs are submitted there may be no GPU. They get the option as it was given.
+    with joined(device if slurm is None else "cpu", notes=lines.notice) as (ranks, here):
         with together(ranks), progress.phases("experts"):
             run = ExpertRun.prepare(
                 dataset,
@@ -130,9 +154,13 @@ def experts(
                 device=here,
                 ranks=ranks,
                 notes=lines.Notes(),
+                save_every=60 * save_minutes,
                 **settings,
             )
-        runs.experts(run, note=process.device_note(device, here))
+        if slurm is not None:
+            jobs.submit(run, click.get_current_context(), slurm)
+        else:
+            runs.experts(run, note=process.device_note(device, here))
 
 
 @main.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import click
 
 from . import failures, values
 
-__all__ = ["as_json", "check_output", "data", "force", "reading"]
+__all__ = ["as_json", "check_output", "data", "force", "reading", "words"]
 
 
 class _Source:
@@ -80,6 +81,23 @@ augment = click.option(
     help="Augmentation: dsa, some of its transformations such as flip_crop, or none.  [default: dsa, as "
     "published]",
 )
+
+
+def words(ctx: click.Context, *, but: Collection[str] = ()) -> list[str]:
+    """Return a command and the options that were given, as words of a command line.
+
+    Args:
+        ctx: The command, which has no arguments.
+        but: Names of parameters to leave out.
+    """
+    found = [ctx.info_name or ""]
+    for param in ctx.command.params:
+        name, value = param.name or "", ctx.params.get(param.name or "")
+        default = ctx.get_parameter_source(name) == click.core.ParameterSource.DEFAULT
+        if not default and name not in but:
+            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            found += [param.opts[0]] if value is True else [param.opts[0], text]
+    return found
 
 
 def check_output(path: Path, *, force: bool) -> None:

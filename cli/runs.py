@@ -7,6 +7,7 @@ import dataclasses
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -30,14 +31,15 @@ def experts(run: ExpertRun, *, note: str | None) -> None:
         run: What to train.
         note: A line to print once work has begun; None: no line.
     """
-    from mct.events import ExpertDone, ExpertsFound
+    from mct.events import ExpertContinued, ExpertDone, ExpertsFound
 
     trained: list[float] = []
     found, done, epochs = 0, 0, run.config.epochs
+    wanted = run.config.experts if run.only is None else len(run.only)
     events = progress.noted(run.events(), note)
     try:
         with (
-            progress.counted("experts", run.config.experts * epochs, "epoch") as meter,
+            progress.counted("experts", wanted * epochs, "epoch") as meter,
             contextlib.closing(events),
         ):
             for event in events:
@@ -47,29 +49,41 @@ def experts(run: ExpertRun, *, note: str | None) -> None:
                     done = max(at_least, done)
                     meter.update(done, note=f"test accuracy {event.accuracy:.1%}")
                 elif isinstance(event, ExpertsFound):
-                    found = event.count
+                    found += event.count
                     done = found * epochs
                     meter.update(done)
-                    meter.say(f"{counted(found, 'finished expert')} of an interrupted run taken over")
+                    meter.say(f"{counted(found, 'finished expert')} of earlier runs taken over")
+                elif isinstance(event, ExpertContinued):
+                    done += event.epochs
+                    meter.update(done)
+                    meter.say(f"expert {event.expert} continues after epoch {event.epochs}")
                 else:
                     done += 1
                     meter.update(done, note=f"loss {event.loss:.3f}, training accuracy {event.accuracy:.1%}")
     except KeyboardInterrupt as exc:
-        kept = found + len(trained)
-        verb = "is" if kept == 1 else "are"
-        left = f"{counted(kept, 'finished expert')} {verb} kept, the same command continues"
-        why = str(exc) or "interrupted"
-        raise KeyboardInterrupt(f"{why}; {left if kept else 'no expert was finished'}") from None
+        raise KeyboardInterrupt(
+            f"{str(exc) or 'interrupted'}; {_kept(found + len(trained), run.saved)}"
+        ) from None
     if run.ranks.rank:
         return
     if trained:
         mean = sum(trained) / len(trained)
         lines.remark(f"{counted(len(trained), 'expert')} trained, mean test accuracy {mean:.1%}")
+    if run.only is not None:  # jobs of an array would replace each other's file
+        lines.done(run.parts)
+        return
     ctx = click.get_current_context()
     beside = run.path.with_name(f"{run.path.name}.toml")
     if not configs.write(beside, ctx, configs.settled(ctx, dataclasses.asdict(run.config))):
         lines.notice(f"{beside} is not a file of mct, or cannot be written; the options were not saved there")
     lines.done(run.path)
+
+
+def _kept(finished: int, saved: Sequence[int]) -> str:
+    """Return what an interrupted training of experts leaves, as text."""
+    kept = [counted(finished, "finished expert")] if finished else []
+    kept += [f"the state of experts in training ({', '.join(map(str, saved))})"] if saved else []
+    return f"{' and '.join(kept)} kept; the same command continues" if kept else "no expert was finished"
 
 
 def distillation(run: DistillRun, *, note: str | None, log: Log) -> None:

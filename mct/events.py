@@ -42,6 +42,17 @@ class ExpertDone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExpertContinued:
+    """An expert continues from the state that an interrupted training has saved."""
+
+    expert: int
+    """Number of the expert, from 0."""
+
+    epochs: int
+    """Number of epochs done before the interruption."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertsFound:
     """A resumed run has found experts that were finished before the interruption."""
 

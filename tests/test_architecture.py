@@ -67,7 +67,7 @@ THIRD_PARTY = {
         "numpy ml_dtypes msgspec h5py zlib_ng zstandard safetensors threadpoolctl torch matplotlib trajfmt"
     ),
     "mct": "numpy msgspec safetensors torch kornia sklearn PIL matplotlib trajfmt mct",
-    "cli": "numpy msgspec click rich tomli tomli_w torch trajfmt mct",
+    "cli": "numpy msgspec click rich submitit tomli tomli_w torch trajfmt mct",
 }
 """What every package may import besides the standard library."""
 

@@ -19,11 +19,8 @@ import json
 import math
 import os
 import platform
-import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
 import msgspec
@@ -39,6 +36,7 @@ from mct.results import grids, synthetic
 from mct.results.origin import Change, Origin
 from mct.runtime import tensorfile
 from mct.runtime.devices import described
+from mct.runtime.interruption import Guard
 from mct.settings.config import EvaluateConfig
 from trajfmt.storage import BusyError, Lock, partial_of, write_file
 
@@ -205,7 +203,7 @@ class RunFolder:
 
     def save(self, state: State, dataset: Dataset) -> None:
         """Write state, results and picture; Ctrl-C and SIGTERM wait until all are written."""
-        with _held_back():
+        with Guard():
             with tensorfile.explained(self.state, _CONTINUES):
                 states.save(self.state, state)
             if state.best is not None:
@@ -295,30 +293,3 @@ def _until(steps: int, lines: list[bytes]) -> Iterator[bytes]:
             continue
         if whole:
             yield line
-
-
-@contextlib.contextmanager
-def _held_back() -> Iterator[None]:
-    """Delay Ctrl-C and torchrun's SIGTERM to the end of the block.
-
-    This installs handlers. A signal mask of this thread would not help: another thread, such as that of a
-    progress bar, would take the signal, and Python would then interrupt the main thread all the same.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # Only the main thread is interrupted.
-        return
-    came: list[tuple[int, FrameType | None]] = []
-    before = {
-        kind: signal.signal(kind, lambda number, frame: came.append((number, frame)))
-        for kind in (signal.SIGINT, signal.SIGTERM)
-        if callable(signal.getsignal(kind))  # signals that are ignored or end the process stay so
-    }
-    try:
-        yield
-    finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
-        if came:
-            handler = before[signal.Signals(came[0][0])]
-            assert callable(handler)
-            handler(*came[0])

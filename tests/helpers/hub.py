@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,10 +62,10 @@ def client_of(server: Hub, home: Path, token: str | None = None) -> Iterator[dic
         patch.setattr(constants, "HF_STORED_TOKENS_PATH", str(home / "stored_tokens"), raising=False)
         patch.setattr(constants, "HF_HUB_CACHE", str(home / "hub"))
         huggingface_hub.HfFileSystem.clear_instance_cache()
-        huggingface_hub.utils.disable_progress_bars()
+        bars = sys.modules["huggingface_hub.utils.tqdm"]  # `utils.tqdm` is the class of that name
+        patch.setattr(bars, "HF_HUB_DISABLE_PROGRESS_BARS", True)
         try:
             yield environment
         finally:
-            huggingface_hub.utils.enable_progress_bars()
             if close := getattr(huggingface_hub, "close_session", None):
                 close()

@@ -8,9 +8,10 @@ import mct
 
 PUBLIC = """
 Accuracy ArchitectureTested Comparison ConfigError CorruptError DataError Dataset DistillConfig DistillRun
-Distiller DivergedError EvaluateConfig Evaluated ExhaustedError ExistsError ExpertConfig ExpertDone
-ExpertEpoch ExpertRun ExpertsFound Gradients MctError MismatchError MissingError NetworkTrained Note
-OuterStep Problem RankError ResultError RunFolder SyntheticDataset Unroll distill train_experts
+Distiller DivergedError EvaluateConfig Evaluated ExhaustedError ExistsError ExpertConfig
+ExpertContinued ExpertDone ExpertEpoch ExpertRun ExpertsFound Gradients MctError MismatchError MissingError
+NetworkTrained Note OuterStep Problem RankError ResultError RunFolder SyntheticDataset Unroll distill
+train_experts
 """
 
 
