@@ -241,6 +241,14 @@ class Recorder:
         return self._save(self._destination if path is None else self._destination.moved(path))
 
     def _save(self, destination: Destination) -> int:
+        if left := self._calls % self._every:
+            what = "the last call" if left == 1 else f"the last {left} calls"
+            warnings.warn(
+                f"{what} of `step` made no timestep (`every` is {self._every}), so the trajectory ends"
+                " before the training does",
+                UserWarning,
+                stacklevel=3,
+            )
         saved = destination.save(self._recorder.finish(cut=True))
         for remark in saved.remarks:
             warnings.warn(remark, UserWarning, stacklevel=3)

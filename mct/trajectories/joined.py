@@ -8,7 +8,7 @@ from itertools import accumulate
 
 import trajfmt
 from mct.errors import MismatchError
-from trajfmt.bundle import WEIGHTS, Difference, Trajectory, differences
+from trajfmt.bundle import Difference, Trajectory, differences, numbers
 from trajfmt.errors import display
 
 
@@ -45,6 +45,13 @@ class JoinedBundles:
                         f"{display(first.place)} is {found.one}; distil bundles together only if their "
                         "experts are of one kind"
                     )
+            spaced = [numbers(bundle, bundle[0]) for bundle in (first, other) if len(bundle)]
+            if len({tuple(each[: min(map(len, spaced))]) for each in spaced}) > 1:
+                raise MismatchError(
+                    f"{display(other.place)}: its timesteps have other numbers than those of "
+                    f"{display(first.place)}, so that `expert_steps` would be different lengths of a "
+                    "training; distil them one by one"
+                )
 
     def __len__(self) -> int:
         return self._ends[-1]
@@ -77,6 +84,6 @@ class JoinedBundles:
 
 def _matters(found: Difference) -> bool:
     """Return whether trajectories with this difference must not be distilled together."""
-    if found.name in WEIGHTS:
-        return True
-    return found.name != "codec" and not found.name.startswith(("recipe.", "provenance.", "x_"))
+    return found.of_kind or (
+        found.name != "codec" and not found.name.startswith(("recipe.", "provenance.", "x_"))
+    )

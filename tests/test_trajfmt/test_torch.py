@@ -319,7 +319,7 @@ def test_recorder_refuses_timesteps_that_cannot_be_those_of_the_bundle(tmp_path:
             recorder.step()
             early.step()
         recorder.save()
-    words = "its timesteps are 5 step\\(s\\) apart, which is no multiple of `every`, 2; record"
+    words = "its timesteps are 5 steps apart, which is no multiple of `every`, 2; record"
     for path, facts in ((tmp_path / "a.mct", None), (tmp_path / "b.mct", known)):
         with pytest.raises(UsageError, match=words):
             Recorder(network, path, every=2, provenance=facts)
@@ -491,3 +491,18 @@ def test_parameters_that_fsdp_has_split_are_refused(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="FSDP has split the parameters over processes"):
             Recorder(sharded, tmp_path / "a.mct")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_steps_after_the_last_timestep_are_said(tmp_path: Path) -> None:
+    """With `every=2`, the fifth call makes no timestep, and the weights after it are in no bundle."""
+    torch = pytest.importorskip("torch")
+    from trajfmt.torch import Recorder
+
+    network = torch.nn.Linear(2, 1)
+    recorder = Recorder(network, tmp_path / "a.mct", every=2)
+    for _ in range(5):
+        with torch.no_grad():
+            network.weight += 1
+        recorder.step()
+    with pytest.warns(UserWarning, match=r"the last call of `step` made no timestep \(`every` is 2\)"):
+        recorder.save()

@@ -24,15 +24,16 @@ Modules:
 """
 
 from trajfmt.bundle.decoded import timesteps_of
-from trajfmt.bundle.difference import WEIGHTS, Difference, differences
+from trajfmt.bundle.difference import Difference, differences
+from trajfmt.bundle.numbering import numbers
 from trajfmt.bundle.reader import Bundle, Trajectory, open
 
 __all__ = [
-    "WEIGHTS",
     "Bundle",
     "Difference",
     "Trajectory",
     "differences",
+    "numbers",
     "open",
     "timesteps_of",
 ]

@@ -25,6 +25,9 @@ WEIGHTS: Final = frozenset(f"recipe.{key}" for key in ("ablation", "convexified"
 """Facts of a recipe that say what the weights are: trajectories that differ in them are of two kinds."""
 
 
+_UNKNOWN: Final = "unknown"
+
+
 class Difference(NamedTuple):
     """A setting or fact that two bundles do not have in common, with what each of them says, as texts."""
 
@@ -36,6 +39,16 @@ class Difference(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.name}: {self.one}, or {self.other}"
+
+    @property
+    def of_kind(self) -> bool:
+        """Return whether trajectories that differ in this are of two kinds.
+
+        Their weights are of two kinds, or the experts were trained with other labels of the images.
+        """
+        if self.name == "recipe.labels_sha256":
+            return _UNKNOWN not in (self.one, self.other)
+        return self.name in WEIGHTS
 
 
 def differences(one: Manifest, other: Manifest) -> list[Difference]:
@@ -109,7 +122,7 @@ def _close(one: Sequence[float], other: Sequence[float]) -> bool:
 
 def _values(prefix: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[Difference]:
     for key in sorted(one.keys() | other.keys()):
-        a, b = (_text(each[key]) if key in each else "unknown" for each in (one, other))
+        a, b = (_text(each[key]) if key in each else _UNKNOWN for each in (one, other))
         if a != b:
             yield Difference(f"{prefix}{key}", a, b)
 
@@ -119,7 +132,7 @@ def _text(value: Any) -> str:
 
 
 def _said(fact: object) -> str:
-    return "unknown" if fact is None else phrase(fact)
+    return _UNKNOWN if fact is None else phrase(fact)
 
 
 def _unread(manifest: Manifest) -> dict[str, Any]:

@@ -224,7 +224,7 @@ class _Run:
         origin = self._entry(place).origin
         if origin is None:
             return None
-        return Origin(self._shared.first_source[place.bundle] + origin.file, origin.trajectory)
+        return Origin(self._shared.source_numbers[place.bundle][origin.file], origin.trajectory)
 
     def _entry(self, place: Place) -> Entry:
         return self._bundles[place.bundle].manifest.trajectories[place.number]

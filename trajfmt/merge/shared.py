@@ -13,9 +13,11 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from trajfmt.bundle.agreement import unlike_buffers
-from trajfmt.bundle.difference import WEIGHTS, Difference, differences, same_fact
+from trajfmt.bundle.difference import Difference, differences, same_fact
+from trajfmt.bundle.numbering import numbers
 from trajfmt.bundle.reader import Bundle
 from trajfmt.errors import UsageError, display
+from trajfmt.schema.canonical import canonical
 from trajfmt.schema.facts import parts
 from trajfmt.schema.manifest import ConvexManifest, Manifest
 from trajfmt.schema.part import KEY
@@ -38,8 +40,8 @@ class Shared(NamedTuple):
     provenance: Provenance
     extensions: dict[str, Any]
     unread: dict[str, Any]
-    first_source: list[int]
-    """The number of the first source file of each bundle in the provenance."""
+    source_numbers: list[list[int]]
+    """For each bundle, the numbers that its source files have in the provenance."""
 
     remarks: list[str]
 
@@ -68,7 +70,7 @@ def shared(bundles: Sequence[Bundle], *, common: bool) -> Shared:
                 left.append(found.name)
     manifests = [bundle.manifest for bundle in bundles]
     provenance = _provenance([manifest.provenance for manifest in manifests])
-    sources, firsts, unread = _sources(manifests)
+    sources, places, unread = _sources(manifests)
     described = {
         key: value
         for key, value in manifests[0].unread.items()
@@ -81,7 +83,7 @@ def shared(bundles: Sequence[Bundle], *, common: bool) -> Shared:
         provenance,
         {key: value for key, value in manifests[0].extensions.items() if key not in left and key != KEY},
         described | ({"sources": unread} if unread else {}),
-        firsts,
+        places,
         remarks + _remarks(bundles),
     )
 
@@ -91,7 +93,7 @@ def _optional(found: Difference, one: Manifest, other: Manifest) -> bool:
     if found.name in _DESCRIBING:
         ours, theirs = (parts(getattr(each.provenance, found.name)) for each in (one, other))
         return all(ours[key] == theirs[key] for key in ours.keys() & theirs.keys())
-    return found.name.startswith(("recipe.", "provenance.", "x_")) and found.name not in WEIGHTS
+    return found.name.startswith(("recipe.", "provenance.", "x_")) and not found.of_kind
 
 
 def _refusal(found: Difference, one: Bundle, other: Bundle, *, optional: bool) -> UsageError:
@@ -136,17 +138,24 @@ def _common(stated: Sequence[object]) -> dict[str, Any]:
     return {k: v for k, v in first.items() if all(k in other and other[k] == v for other in others)}
 
 
-def _sources(manifests: Sequence[Manifest]) -> tuple[list[SourceFile], list[int], dict[str, Any]]:
-    """Return the source files of all bundles, the number of the first of each, and their unknown keys."""
-    sources: list[SourceFile] = []
-    firsts: list[int] = []
+def _sources(manifests: Sequence[Manifest]) -> tuple[list[SourceFile], list[list[int]], dict[str, Any]]:
+    """Return the source files of all bundles, the new number of each file of each, and their unknown keys.
+
+    A file from which trajectories of several bundles are is listed once.
+    """
+    merged: dict[tuple[SourceFile, bytes], int] = {}
+    places: list[list[int]] = []
     unread: dict[str, Any] = {}
     for manifest in manifests:
-        firsts.append(len(sources))
         below = manifest.unread.get("sources", {})
-        unread |= {str(len(sources) + int(number)): keys for number, keys in below.items()}
-        sources += manifest.provenance.sources
-    return sources, firsts, unread
+        places.append([])
+        for number, source in enumerate(manifest.provenance.sources):
+            keys = below.get(str(number))
+            place = merged.setdefault((source, canonical(keys)), len(merged))
+            places[-1].append(place)
+            if keys is not None:
+                unread[str(place)] = keys
+    return [source for source, _ in merged], places, unread
 
 
 def _remarks(bundles: Sequence[Bundle]) -> list[str]:
@@ -167,6 +176,11 @@ def _remarks(bundles: Sequence[Bundle]) -> list[str]:
             if grams[0] != grams[1]:
                 remarks.append(f"{name}: it has {'no' if grams[1] else 'a'} Gram matrix, unlike others")
         has = any(entry.buffers is not None for entry in manifest.trajectories)
+        spaced = [numbers(bundle, bundle[0]) for bundle in (bundles[0], other)]
+        if len({tuple(each[: min(map(len, spaced))]) for each in spaced}) > 1:
+            remarks.append(
+                f"{name}: its timesteps are {_short(spaced[1])} of the training, others {_short(spaced[0])}"
+            )
         if (found := unlike_buffers(first, f"those of {name} have", has=has)) is not None:
             remarks.append(found)
     return remarks

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -52,13 +52,14 @@ def real(name: str, value: Any) -> Any:
     """Return a number, which need not be whole, as it is.
 
     Raises:
-        TypeError: the value is no single number, such as a text, None or an array of several.
+        TypeError: the value is no single number, such as a text, None, True or an array of several.
 
     Example:
         >>> real("t", 2.5)
         2.5
     """
-    if not hasattr(value, "__float__") or getattr(value, "shape", ()) != ():
+    wrong = isinstance(value, (bool, np.bool_)) or not hasattr(value, "__float__")
+    if wrong or getattr(value, "shape", ()) != ():
         raise TypeError(f"`{name}` must be a number, got {_shown(value)}")
     return value
 
@@ -73,7 +74,7 @@ def reals(name: str, values: Any) -> tuple[Any, ...] | None:
         >>> reals("t", [1, 2.5]), reals("t", 2.5)
         ((1, 2.5), None)
     """
-    single = isinstance(values, (str, bytes)) or getattr(values, "shape", None) == ()
+    single = isinstance(values, (str, bytes, Set, Mapping)) or getattr(values, "shape", None) == ()
     if single or not isinstance(values, Iterable):
         real(name, values)
         return None

@@ -13,6 +13,7 @@ import trajfmt
 from mct.errors import MismatchError
 from mct.trajectories.joined import JoinedBundles
 from mct.trajectories.stream import KnotStream
+from tests.helpers.carried import Carrier
 
 
 @pytest.fixture
@@ -89,3 +90,20 @@ def test_repeated_trajectories_are_said(opened) -> None:
     one, other = opened(0, 1), opened(1, 2, 0)
     (line,) = JoinedBundles([one, other]).repeats()
     assert line.startswith(f"{other.place}: 2 of its 3 trajectories are in {one.place}, too")
+
+
+def test_other_labels_or_other_numbers_are_refused(opened, layout, walk, tmp_path: Path) -> None:
+    """The hash of the labels is in the recipe, whose other parts may differ. Unknown labels are no others."""
+    one, other = (opened(seed, recipe={"labels_sha256": str(seed) * 64, "seed": seed}) for seed in (0, 1))
+    with pytest.raises(MismatchError, match=r"its recipe\.labels_sha256 is"):
+        JoinedBundles([one, other])
+    assert len(JoinedBundles([one, opened(2, recipe={"seed": 2})])) == 2
+    spaced = []
+    for number, steps in enumerate(((0, 1, 2, 3), (0, 1, 2, 4))):
+        path = tmp_path / f"spaced{number}.mct"
+        source = Carrier(walk(layout, timesteps=4, seed=number), layout, numbers=steps)
+        with trajfmt.create(path, layout, encoding="convex") as writer:
+            writer.add(source)
+        spaced.append(trajfmt.open(path))
+    with pytest.raises(MismatchError, match="its timesteps have other numbers"):
+        JoinedBundles(spaced)

@@ -169,3 +169,23 @@ def test_other_rules_are_refused_and_other_knots_are_said(
     assert len(notes) == 2
     assert "its inserted knots are" in notes[0]
     assert "Gram matrix, unlike others" in notes[1]
+
+
+def test_a_source_file_of_several_bundles_is_listed_once(
+    layout: ParamLayout, walk: Walk, write_bundle: Write, edit_manifest: Callable[..., None], tmp_path: Path
+) -> None:
+    """The trajectories of both are from it; numbers that timesteps of one have are remarked on by a merge."""
+    source = {"name": "a", "bytes": 1, "sha256": "0" * 64}
+    pair = _pair(write_bundle, layout, walk, {}, {})
+    for number, path in enumerate(pair):
+
+        def change(manifest: dict[str, Any], number: int = number) -> None:
+            manifest["provenance"]["sources"] = [source]
+            manifest["trajectories"][0]["origin"] = {"file": 0, "trajectory": number}
+
+        edit_manifest(path, change)
+    merge(pair, tmp_path / "out.mct")
+    with trajfmt.open(tmp_path / "out.mct") as merged:
+        assert [each.name for each in merged.provenance.sources] == ["a"]
+        origins = [entry.origin for entry in merged.manifest.trajectories]
+        assert [(origin.file, origin.trajectory) for origin in origins] == [(0, 0), (0, 1)]

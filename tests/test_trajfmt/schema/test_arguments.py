@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import trajfmt
 from trajfmt import ParamLayout, UsageError
 from trajfmt.convert.options import ConvertOptions
-from trajfmt.schema.arguments import real, unmasked, whole, wholes
+from trajfmt.schema.arguments import real, reals, unmasked, whole, wholes
 from trajfmt.trajectory import PathRecorder
 
 Array = NDArray[np.generic]
@@ -120,3 +120,10 @@ def test_a_recorder_drops_no_mask(layout: ParamLayout, masked: str) -> None:
     assert len(recorder) == 0
     with pytest.raises(TypeError, match="the weight vector must be an array of numpy, got list"):
         recorder.add(row.data.tolist())
+
+
+@pytest.mark.parametrize("wrong", [True, [True, False], np.array([True, False]), {30, 7}, {1: 2}])
+def test_masks_and_sets_are_no_timesteps(wrong: object) -> None:
+    """`True` would be timestep 1, and a set has no order."""
+    with pytest.raises(TypeError, match="must be a number"):
+        reals("t", wrong)
