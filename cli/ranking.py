@@ -27,8 +27,8 @@ SETTINGS = ("protocol", "reference", "reference_epochs", "labels", "soft_loss", 
 
 _ROWS = (
     ("all real", "real", "hard labels"),
-    ("distilled", "hard", "hard labels"),
-    ("random real", "random_hard", "hard labels"),
+    ("distilled", "hard", "{hard}"),
+    ("random real", "random_hard", "{hard}"),
     ("distilled", "own", "{own}"),
     ("random real", "random", "{own}"),
     ("distilled", "plain", "{own}, not augmented"),
@@ -195,12 +195,13 @@ def _table(job: Ranking, found: Ranked) -> None:
         f"DD-Ranking on {synthetic.origin.dataset}: {count} {each}, {runs} {'run' if runs == 1 else 'runs'}"
     )
     own = {"hard": "hard labels", "soft": "soft labels", "teacher": "a teacher's labels"}[job.labels]
+    hard = "hard labels" if job.labels == "hard" else "hard labels, not augmented"
     for what, name, labels in _ROWS:
         if job.labels == "hard" and name in ("own", "random"):
             continue  # the same networks as `hard` and `random_hard`
         shown = _mean_and_std(found.runs, name)
         if shown is not None:
-            lines.say(f"  {what:<12} {shown}  ({labels.format(own=own)})")
+            lines.say(f"  {what:<12} {shown}  ({labels.format(own=own, hard=hard)})")
     for title, name, scale, meaning in _SCORES:
         mean, std = scale * getattr(found.mean, name), scale * getattr(found.std, name)
         digits = 1 if scale == 100 else 3

@@ -141,7 +141,7 @@ class _Run:
         soft = ranking.labels == "soft"
         self._own, self._own_random = ranking.classes, self._classes
         if soft and now.soft_labels is not None:
-            self._own = logits(now.soft_labels, "probabilities", data.classes)
+            self._own = logits(now.soft_labels, "probabilities", data.classes).to(now.images.dtype)
             self._own_random = reference.logits(self._images)
 
     def measure(self) -> Generator[NetworkTrained, None, Measured]:
@@ -155,13 +155,10 @@ class _Run:
             found[name] = yield from self._train(name, self._images, self._own_random, rates, augment=augment)
         found["hard"], found["random_hard"] = found["own"], found["random"]
         if ranking.labels != "hard":
-            augment = ranking.config.augment_hard
-            found["hard"] = yield from self._train(
-                "hard", now.images, ranking.classes, rates, augment=augment
-            )
+            found["hard"] = yield from self._train("hard", now.images, ranking.classes, rates, augment=False)
             if ranking.baseline:
                 found["random_hard"] = yield from self._train(
-                    "random_hard", self._images, self._classes, rates, augment=augment
+                    "random_hard", self._images, self._classes, rates, augment=False
                 )
             else:
                 found["random_hard"] = None

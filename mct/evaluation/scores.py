@@ -27,7 +27,7 @@ class Measured:
     """All real images, hard labels."""
 
     hard: float
-    """The synthetic images, hard labels."""
+    """The synthetic images, hard labels; not augmented, unless hard labels are also their own."""
 
     own: float
     """The synthetic images, their own labels, augmented."""

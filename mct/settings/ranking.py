@@ -61,11 +61,8 @@ class RankingConfig:
     """Weight decay (L2 penalty) of SGD."""
 
     augment: str = "dsa"
-    """Augmentation of every batch: `dsa`, families of DSA such as `flip_crop`, or `none`."""
-
-    augment_hard: bool = True
-    """Whether a set with soft labels is also augmented when it is evaluated with hard labels
-    (`use_aug_for_hard`)."""
+    """Augmentation of every batch: `dsa`, families of DSA such as `flip_crop`, or `none`. A set with soft
+    labels is not augmented when it is evaluated with hard labels, as by default in DD-Ranking."""
 
     labels: Labels = "auto"
     """Labels with which the set, and random images, are evaluated."""
