@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 import trajfmt
 from mct.data.datasets import Dataset
-from mct.errors import ConfigError, MctError, MismatchError
+from mct.errors import ConfigError, MctError, MismatchError, MissingError
 from mct.evaluation.protocol import accuracy_of
 from mct.evaluation.students import Student, rate_at
 from mct.events import ReferenceEpoch
@@ -118,9 +118,16 @@ def obtain(
     Raises:
         ConfigError: If the network is not trained yet, and there are several processes.
         MismatchError: If the file is that of another dataset, network or training.
+        MissingError: If the folder of `path` does not exist.
         MctError: If the file `path` is something else, or damaged.
         OSError: If `path` cannot be written.
     """
+    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+        found = "a folder" if path.is_dir() else "no such folder"
+        raise MissingError(
+            f"{path}: expected a file in an existing folder, found {found}; give another file for the "
+            "reference network"
+        )
     facts = identity(dataset, model, config)
     place = cached_path(facts) if path is None else path
     device = dataset.train_images.device
@@ -135,6 +142,8 @@ def obtain(
                 "the reference network is not trained yet, which one process does; run the same command "
                 "without torchrun first, or with --reference and the file of a trained one"
             )
+        if path is not None:  # finds out now whether it can be written
+            state.save(path, facts)
         yield from _train(state, dataset, model, _Saver(place, facts, required=path is not None))
     network.load_state_dict(state.best)
     network.eval().requires_grad_(False)
