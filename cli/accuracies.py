@@ -25,7 +25,7 @@ def evaluation(
     cross: bool,
     as_json: bool,
     note: str | None,
-    soft: Callable[[], Accuracy | None] | None = None,
+    soft: Callable[[], Accuracy] | None = None,
 ) -> None:
     """Run an evaluation, show its progress, and print the accuracies.
 
@@ -35,7 +35,7 @@ def evaluation(
         cross: also evaluate with other network families.
         as_json: print JSON.
         note: printed when the first network has been trained.
-        soft: evaluates random real images with a teacher's labels; returns None if it cannot.
+        soft: evaluates random real images with a teacher's labels; None: there is no teacher.
     """
     networks = comparison.config.networks
     architectures = comparison.cross() if cross else iter(())  # fails now if a network cannot be built

@@ -121,7 +121,7 @@ def evaluate(
         if given["protocol"] == "dd-ranking":
             ranking.ranking(comparison, given, baseline=baseline, as_json=as_json, note=note)
             return
-        soft = (lambda: ranking.teacher_baseline(comparison, given)) if baseline else None
+        soft = ranking.teacher_baseline(comparison, given) if baseline else None
         accuracies.evaluation(
             comparison, baseline=baseline, soft=soft, cross=cross, as_json=as_json, note=note
         )

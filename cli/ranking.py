@@ -128,9 +128,10 @@ def ranking(
         _table(job, found)
 
 
-def teacher_baseline(comparison: Comparison, given: dict[str, Any]) -> Accuracy | None:
-    """Evaluate random real images with the labels of the reference network, if the set has soft labels.
+def teacher_baseline(comparison: Comparison, given: dict[str, Any]) -> Callable[[], Accuracy] | None:
+    """Return what evaluates random real images with the labels of the reference network.
 
+    Return None if the set has no soft labels. The reference network is loaded or trained at once.
     Without a file of the user, a reference network that is not in the cache is not trained, which takes long.
     """
     from mct.evaluation.reference import is_ready
@@ -147,11 +148,9 @@ def teacher_baseline(comparison: Comparison, given: dict[str, Any]) -> Accuracy 
             )
         return None
     reference = _reference(comparison, given)
-    return accuracies.tested(
-        "random real, soft labels",
-        comparison.config.networks * len(comparison.rates),
-        comparison.baseline(reference.probabilities),
-    )
+    total = comparison.config.networks * len(comparison.rates)
+    events = comparison.baseline(reference.probabilities)
+    return lambda: accuracies.tested("random real, soft labels", total, events)
 
 
 def _reference(comparison: Comparison, given: dict[str, Any]) -> Reference:

@@ -9,6 +9,7 @@ and otherwise with several, of which the best one on the test set counts.
 import math
 from collections.abc import Generator
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -121,10 +122,15 @@ class Ranking:
                 [math.nan if value is None else value for value in values], dtype=torch.float64
             )
         ranks.sum(table)
-        rows = [[None if math.isnan(value) else value for value in row] for row in table.tolist()]
-        runs = tuple(Measured(**dict(zip(names, row, strict=True))) for row in rows)
+        runs = tuple(_measured(dict(zip(names, row, strict=True))) for row in table.tolist())
         mean, std = mean_and_std([scores_of(run, self.config.weight) for run in runs])
         return Ranked(runs=runs, mean=mean, std=std)
+
+
+def _measured(values: dict[str, float]) -> Measured:
+    """Return accuracies by name, of which NaN are those that were not measured."""
+    measured: dict[str, Any] = {name: None if math.isnan(value) else value for name, value in values.items()}
+    return Measured(**measured)
 
 
 class _Run:
@@ -148,7 +154,7 @@ class _Run:
         """Train and test the networks of this run."""
         ranking, now = self._ranking, self._ranking.comparison.synthetic
         own, rates = (now.learning_rate,), ranking.config.rates
-        found: dict[str, float | None] = {"real": self._reference.accuracy}
+        found: dict[str, Any] = {"real": self._reference.accuracy}
         for role, augment in (("own", True), ("plain", False)):
             found[role] = yield from self._train(role, now.images, self._own, own, augment=augment)
             name = "random_plain" if role == "plain" else "random"
@@ -162,7 +168,7 @@ class _Run:
                 )
             else:
                 found["random_hard"] = None
-        return Measured(**found)  # type: ignore[arg-type]  # only `random_hard` can be None
+        return Measured(**found)
 
     def _train(
         self, role: str, images: Tensor, labels: Tensor, rates: tuple[float, ...], *, augment: bool
