@@ -190,6 +190,7 @@ def everything(runs: list[Run], out: Path, jobs: int) -> None:
 def report(runs: list[Run], out: Path) -> str:
     """Return the table of all runs that are done, and draw their curves."""
     from mct.plots import curves
+    from trajfmt.plots import render
 
     lines = [
         f"CIFAR-10, {IMAGES} training images, {EXPERTS['experts']} experts of {EXPERTS['epochs']} epochs, "
@@ -228,7 +229,7 @@ def report(runs: list[Run], out: Path) -> str:
                 f"{_spread(final):>11} {_spread(converged, 0):>10}  {shown}"
             )
         if drawn:
-            (out / f"curves-ipc{ipc}.png").write_bytes(curves.draw(drawn))
+            (out / f"curves-ipc{ipc}.png").write_bytes(render(curves.Curves(drawn), "png"))
     return "\n".join(lines)
 
 

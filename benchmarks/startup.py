@@ -1,7 +1,9 @@
-"""How long the commands take to answer, above an empty interpreter.
+"""How long the commands take to answer, and how long objects take to show themselves in a notebook.
 
 Makes a bundle of 100 trajectories (51 timesteps, the paper's 14 tensors, narrow) and times, in turn and in
-fresh processes: `python -c pass`, `traj --help`, and `traj inspect` of the bundle.
+fresh processes: `python -c pass`, `import numpy`, `import trajfmt`, `traj --help`, and `traj inspect` of the
+bundle. Then it times, in this process, the text and the HTML of bundle, trajectory and layout, and if mct can
+be imported, of synthetic datasets of random images.
 
     python benchmarks/startup.py [--runs 15]
 """
@@ -15,6 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,6 +54,8 @@ def main() -> None:
         make_bundle(bundle)
         commands = {
             "python -c pass": [sys.executable, "-c", "pass"],
+            "import numpy": [sys.executable, "-c", "import numpy"],
+            "import trajfmt": [sys.executable, "-c", "import trajfmt"],
             "traj --help": [traj, "--help"],
             "traj inspect": [traj, "inspect", str(bundle)],
         }
@@ -62,6 +67,52 @@ def main() -> None:
         for name, found in times.items():
             median = statistics.median(found)
             print(f"{name:<16} median {median:.3f} s  (min {min(found):.3f}), {median - base:+.3f} s")
+        with trajfmt.open(bundle) as opened:
+            shown = {"bundle": opened, "trajectory": opened[0], "layout": opened.layout, **synthetic_sets()}
+            for name, thing in shown.items():
+                print(f"{name:<32} {milliseconds(thing, options.runs)}")
+
+
+def synthetic_sets() -> dict[str, Any]:
+    """Return synthetic datasets of random images, which no picture makes smaller; none without mct."""
+    try:
+        import torch
+
+        from mct.results import SyntheticDataset
+        from mct.results.origin import ForeignOrigin
+    except ImportError:
+        return {}
+    found = {}
+    for classes, ipc, side in ((10, 50, 32), (100, 50, 32), (200, 10, 64), (10, 10, 128)):
+        origin = ForeignOrigin(
+            dataset="random",
+            class_names=tuple(map(str, range(classes))),
+            preprocessing=trajfmt.Preprocessing(kind="zca"),
+            model=trajfmt.Model(family="AlexNet", channels=3, classes=classes, image_size=side),
+            layout="none",
+            files=(),
+            labels="classes",
+            known_from={},
+        )
+        found[f"{classes} × {ipc} images of {side} × {side}"] = SyntheticDataset(
+            images=torch.randn(classes * ipc, 3, side, side),
+            labels=torch.arange(classes).repeat_interleave(ipc),
+            learning_rate=0.01,
+            origin=origin,
+        )
+    return found
+
+
+def milliseconds(thing: Any, runs: int) -> str:
+    """Return the median times of text and HTML, and the size of the latter."""
+    times: dict[str, list[float]] = {"repr": [], "html": []}
+    for _ in range(runs):
+        for name, show in (("repr", thing.__repr__), ("html", thing._repr_html_)):
+            start = time.perf_counter()
+            text = show()
+            times[name].append(1000 * (time.perf_counter() - start))
+    parts = [f"{name} {statistics.median(found):.2f} ms" for name, found in times.items()]
+    return f"{', '.join(parts)}, {len(text.encode()):,} bytes"
 
 
 if __name__ == "__main__":

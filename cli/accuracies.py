@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING
 
+from trajfmt.errors import counted
+
 from . import lines, progress
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ def evaluation(
         return
     ipc, rate = comparison.synthetic.ipc, distilled.learning_rate
     each = "images" if ipc is None else f"{'image' if ipc == 1 else 'images'} per class"
-    images = f"{ipc or len(comparison.synthetic.labels)} {each}, {networks} fresh networks"
+    images = f"{ipc or len(comparison.synthetic.labels)} {each}, {counted(networks, 'fresh network')}"
     lines.say(f"test accuracy on {comparison.synthetic.origin.dataset}: {images}")
     whose = "given" if comparison.given_rate else "learned"
     lines.say(f"  distilled     {mean_and_std(distilled, 6)}  (learning rate {rate:.2g}, {whose})")
@@ -84,40 +86,43 @@ def _cross(events: Iterator[NetworkTrained | ArchitectureTested], networks: int)
     from mct.events import ArchitectureTested
 
     found = {}
-    with progress.counted("other architectures", len(CROSS) * networks) as (bar, task):
+    with progress.counted("other architectures", len(CROSS) * networks, "network") as meter:
         for event in events:
             if isinstance(event, ArchitectureTested):
                 found[event.model] = event.accuracy
             else:
-                bar.update(task, advance=1, note=f"accuracy {event.accuracy:.1%}")
+                meter.advance(note=f"accuracy {event.accuracy:.1%}")
     return found
 
 
 def convergence(runs: list[Curve]) -> None:
     """Print the outer step at which each run converged."""
     for run in runs:
-        at = run.steps.index(run.converged)
         best = max(run.mean)
+        if run.converged is None:
+            lines.remark(
+                f"{run.name}: one evaluation, at step {run.steps[0]} ({best:.1%}), shows no convergence"
+            )
+            continue
+        at = run.steps.index(run.converged)
         lines.remark(f"{run.name}: converged at step {run.converged} ({run.mean[at]:.1%}), best {best:.1%}")
 
 
 def along(events: Generator[Point, None, Along]) -> Along:
     """Test the networks along a trajectory, and show progress."""
-    with progress.counted("networks", 1) as (bar, task):
+    with progress.counted("along the trajectory", 0, "network") as meter:
 
         def show(point: Point) -> None:
             note = f"t = {point.time:g}, accuracy {point.accuracy:.1%}"
-            bar.update(task, total=point.total, completed=point.number, note=note)
+            meter.update(point.number, total=point.total, note=note)
 
         return progress.result(events, show)
 
 
 def tested(what: str, total: int, events: Generator[NetworkTrained, None, Accuracy]) -> Accuracy:
     """Test `total` networks, show progress, and return their accuracy."""
-    with progress.counted(what, total) as (bar, task):
-        return progress.result(
-            events, lambda network: bar.update(task, advance=1, note=f"accuracy {network.accuracy:.1%}")
-        )
+    with progress.counted(what, total, "network") as meter:
+        return progress.result(events, lambda network: meter.advance(note=f"accuracy {network.accuracy:.1%}"))
 
 
 def mean_and_std(accuracy: Accuracy | Selection, width: int = 0) -> str:

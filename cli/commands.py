@@ -6,31 +6,97 @@ code.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from . import failures, interrupts, streams
+from . import configs, failures, interrupts, streams, values
 
 __all__ = ["Command", "Group"]
 
 
 class Command(click.Command):
-    """A command, each of whose options can be given once.
+    """A command, each of whose options can be given once, on the command line or in a file (`configs`).
 
     The same flag may be repeated, as that says nothing new. An option with a value may not, nor may a flag
     and its opposite: one of the two would be ignored.
     """
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments, and refuse an option that is given twice."""
-        if not ctx.resilient_parsing:
-            self._refuse_repeated(ctx, args)
-        return super().parse_args(ctx, args)
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.params += [
+            click.Option(
+                ["--config"],
+                type=values.INPUT,
+                expose_value=False,
+                help="TOML file with options, which those on the command line override (docs/sweeps.md).",
+            ),
+            click.Option(
+                ["--dump-config"],
+                is_flag=True,
+                expose_value=False,
+                callback=_dump,
+                help="Print the given options as such a file, and do nothing else.",
+            ),
+        ]
 
-    def _refuse_repeated(self, ctx: click.Context, args: Sequence[str]) -> None:
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments, refuse an option that is given twice, and add what a file states."""
+        if ctx.resilient_parsing:
+            return super().parse_args(ctx, args)
+        raw = self._given_once(ctx, args)
+        file: dict[str, Any] = {}
+        help_option = self.get_help_option(ctx)
+        if raw.get("config") and not (help_option and raw.get(help_option.name or "")):
+            path = values.INPUT.convert(raw["config"][-1], None, ctx)
+            file = configs.read(path, ctx)
+            ctx.default_map = file
+        configs.remember(ctx, raw, file)
+        try:
+            return super().parse_args(ctx, args)
+        except click.BadParameter as exc:
+            if exc.param is not None and exc.param.name in file and not raw.get(exc.param.name):
+                where = f"{exc.message} (in {raw['config'][-1]})"
+                raise click.BadParameter(where, ctx=exc.ctx, param=exc.param) from None
+            raise
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, or print its options."""
+        if ctx.meta.get(_DUMP):
+            from . import lines
+
+            for line in configs.document(ctx, configs.given(ctx)).splitlines():
+                lines.say(line)
+            return None
+        try:
+            return super().invoke(ctx)
+        except Exception as exc:
+            options = [param for param in self.params if isinstance(param, click.Option)]
+            flags = {param.name: max(param.opts, key=len) for param in options}
+            with contextlib.suppress(AttributeError):
+                setattr(exc, failures.FLAGS, flags)
+            raise
+
+    def make_parser(self, ctx: click.Context) -> Any:
+        """Return a parser that leaves out arguments that are absent, so that a file can state them.
+
+        click does so with most, but some versions make those that may be several an empty tuple.
+        """
+        parser = super().make_parser(ctx)
+        parse = parser.parse_args
+
+        def parse_args(args: list[str]) -> Any:
+            given, rest, order = parse(args=args)
+            return {name: value for name, value in given.items() if value != ()}, rest, order
+
+        parser.parse_args = parse_args  # type: ignore[method-assign]
+        return parser
+
+    def _given_once(self, ctx: click.Context, args: Sequence[str]) -> dict[str, Any]:
+        """Return the words that are given for each parameter, and refuse options that are given twice."""
         parser = click.Command(None, add_help_option=False).make_parser(ctx)
         params = self.get_params(ctx)
         for param in params:
@@ -39,6 +105,15 @@ class Command(click.Command):
         for param in params:
             if isinstance(param, click.Option) and not param.multiple and not param.count:
                 _check_once(param, given.get(param.name or "", ()))
+        # click marks an argument that is absent by None, an empty tuple or an object of its own
+        return {name: words for name, words in given.items() if isinstance(words, (str, list, tuple))}
+
+
+_DUMP = "traj_cli.dump"
+
+
+def _dump(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    ctx.meta[_DUMP] = value
 
 
 class _Collecting:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import click
 from . import commands, options, values
 
 if TYPE_CHECKING:
+    from trajfmt.convert.events import Event
     from trajfmt.convert.options import ConvertOptions
     from trajfmt.schema.provenance import Preprocessing
     from trajfmt.storage.address import Place
@@ -98,8 +100,9 @@ def convert(source: Place, destination: Path, dry_run: bool, as_json: bool, **fl
     After an interruption, the same command continues from the finished trajectories.
     """
     from trajfmt.convert import run as conversion
+    from trajfmt.errors import counted
 
-    from . import lines, progress, reports
+    from . import lines, meters, progress, reports, tables
 
     if destination.suffix == ".mct" and flags["codec"] is not None:
         raise click.UsageError("--codec is for a .mtt, which keeps every timestep; omit it for a .mct")
@@ -110,17 +113,28 @@ def convert(source: Place, destination: Path, dry_run: bool, as_json: bool, **fl
         found = plan(source, destination, settings)
         reports.plan(found, str(source), as_json=as_json, destination=str(destination))
         return
+    began, source_bytes = time.monotonic(), 0
     try:
-        with progress.bar("converting", 1) as bar:
-            count = conversion.convert(
-                source, destination, settings, on_event=lambda event: progress.conversion(event, bar)
-            )
+        with meters.shown("converting", "byte", 0) as meter:
+
+            def show(event: Event) -> None:
+                nonlocal source_bytes
+                source_bytes = event.total
+                progress.conversion(event, meter)
+
+            count = conversion.convert(source, destination, settings, on_event=show)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; run the same command again to continue") from None
+    seconds = time.monotonic() - began
+    size = sum(file.stat().st_size for file in destination.rglob("*") if file.is_file())
     if as_json:
-        lines.record({"destination": str(destination), "trajectories": count})
-    else:
-        lines.done(destination, f"{count} trajectories")
+        facts = {"bytes": size, "source_bytes": source_bytes, "seconds": round(seconds, 3)}
+        lines.record({"destination": str(destination), "trajectories": count, **facts})
+        return
+    words = [counted(count, "trajectory"), tables.size(size)]
+    if source_bytes and not settings.append:  # after an append, the bundle holds other sources, too
+        words.append(f"{100 * size / source_bytes:.2f}% of the source")
+    lines.done(destination, f"{', '.join(words)}, in {seconds:.1f} s")
 
 
 def _settings(flags: dict[str, Any]) -> ConvertOptions:

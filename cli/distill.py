@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -14,11 +16,22 @@ if TYPE_CHECKING:
 
 __all__ = ["distill"]
 
+_NAMED: Final = 3
+"""Bundles after which the folder of a run is named. A name has at most 255 bytes."""
+
 
 @click.command(cls=commands.Command)
-@click.option("--traj", type=values.PLACE, required=True, help="A bundle, .mct or .mtt, or its address.")
 @click.option(
-    "--out", type=values.PATH, help="Folder of the run.  [default: NAME-distilled for NAME.mct or NAME.mtt]"
+    "--traj",
+    type=values.PLACE,
+    required=True,
+    multiple=True,
+    help="A bundle, .mct or .mtt, or its address. May be repeated: the trajectories of all are used.",
+)
+@click.option(
+    "--out",
+    type=values.PATH,
+    help="Folder of the run.  [default: NAME-distilled for NAME.mct or NAME.mtt, A+B-distilled for two]",
 )
 @click.option("--resume", is_flag=True, help="Continue the run in the folder, with its settings.")
 @click.option("--preset", help="Published settings by name: see mct presets.")
@@ -92,22 +105,29 @@ __all__ = ["distill"]
 )
 @click.option("--step-images", type=int, help="Images to compute at once.  [default: a whole batch]")
 @click.option("--profile", type=values.PATH, help="Write a trace of outer steps 2 to 4, for Perfetto.")
+@click.option(
+    "--log",
+    type=click.Choice(["csv", "tensorboard", "trackio", "wandb"]),
+    multiple=True,
+    help="Also log losses, accuracies and images for this tool. May be repeated. See docs/logging.md.",
+)
 @options.seed
 @options.deterministic
 @options.device
 def distill(
-    traj: Place,
+    traj: tuple[Place, ...],
     out: Path | None,
     data: Path | None,
     knots_mb: int | None,
     keep_mb: int | None,
     step_images: int | None,
     profile: Path | None,
+    log: tuple[str, ...],
     deterministic: bool,
     device: str,
     **settings: Any,
 ) -> None:
-    """Distil a dataset from a bundle of trajectories.
+    """Distil a dataset from one or more bundles of trajectories.
 
     Dataset, model and preprocessing come from the bundle. Settings that are not given are the published
     ones for the dataset and --ipc (see mct presets): MCT's for a .mct, MTT's for a .mtt. Ctrl-C saves the
@@ -116,31 +136,42 @@ def distill(
     On several GPUs: torchrun --nproc-per-node 4 -m traj_cli.mct distill …
     """
     from mct.distillation.run import DistillRun
+    from mct.logs.log import Log, require
     from mct.runtime.execution import Execution
     from mct.runtime.ranks import joined, together
 
-    from . import lines, runs
+    from . import lines, progress, runs
 
+    require(log)
     process.settle(deterministic=deterministic)
     memory = {"knots_mb": knots_mb, "keep_mb": keep_mb, "step_images": step_images}
     given = {name: value for name, value in memory.items() if value is not None}
     with joined(device, notes=lines.notice) as (ranks, here):
-        with together(ranks):
+        with together(ranks), progress.phases("distill"):
             run = DistillRun.prepare(
-                traj if isinstance(traj, Path) else traj.text,
-                out or Path(f"{_stem(traj)}-distilled"),
+                [each if isinstance(each, Path) else each.text for each in traj],
+                out or Path(f"{_stems(traj)}-distilled"),
                 root=data,
                 device=here,
                 execution=Execution(profile=profile, **given),
                 ranks=ranks,
                 **settings,
             )
+            logs = Log(
+                log, run.folder.path, settings=dataclasses.asdict(run.distiller.config), notes=lines.Notes()
+            )
         with run:
-            runs.distillation(run, note=process.device_note(device, here))
+            runs.distillation(run, note=process.device_note(device, here), log=logs)
             if ranks.rank == 0:
                 runs.outcome(run.outcome())
 
 
+def _stems(bundles: Sequence[Place]) -> str:
+    """Return the names of bundles without their endings, after which the folder of a run is named."""
+    if len(bundles) <= _NAMED:
+        return "+".join(map(_stem, bundles))
+    return f"{_stem(bundles[0])}+{len(bundles) - 1}-more"
+
+
 def _stem(traj: Place) -> str:
-    """Return the name of a bundle without its ending, after which the folder of a run is named."""
     return traj.resolve().stem if isinstance(traj, Path) else Path(traj.name).stem

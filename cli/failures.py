@@ -10,6 +10,7 @@ does not know · 4 damaged · 5 refused as unsafe · 130 interrupted.
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 import warnings
@@ -33,10 +34,33 @@ _LINE = 2000
 
 _LONG_WORD = re.compile(rf"\S{{{_WORD + 1},}}")
 
+_EXTRAS = {
+    "torch": ("torch", "mct"),
+    "matplotlib": ("plot", "mct"),
+    **dict.fromkeys(("kornia", "sklearn", "PIL"), ("mct", "mct")),
+    **dict.fromkeys(("fsspec", "aiohttp"), ("remote", "remote")),
+    "huggingface_hub": ("hub", "hub"),
+    **{name: (name, name) for name in ("tensorboard", "trackio", "wandb")},
+    "submitit": ("slurm", "slurm"),
+}
+"""Optional packages, with the extras that install them for `traj` and for `mct`."""
+
+
+def _missing(package: str) -> str:
+    """Return the message for a package that is not installed, with the command that installs it.
+
+    Where trajfmt is installed, from a checkout or not, pip adds only what the extra needs.
+    """
+    name = package.partition(".")[0]
+    mine = 0 if os.path.basename(sys.argv[0]).startswith("traj") else 1
+    how = f"; install it with: pip install 'trajfmt[{_EXTRAS[name][mine]}]'" if name in _EXTRAS else ""
+    return f"the package {package!r} is needed and not installed{how}"
+
+
 TABLE: dict[type[BaseException], tuple[int, Callable[[Any], str]]] = {
     BrokenPipeError: (1, lambda _exc: ""),
     MemoryError: (1, lambda _exc: "out of memory"),
-    ModuleNotFoundError: (1, lambda exc: f"the package {exc.name!r} is needed and not installed"),
+    ModuleNotFoundError: (1, lambda exc: _missing(exc.name or "")),
     ImportError: (1, str),
     OSError: (1, lambda exc: f"{exc.filename}: {exc.strerror}" if exc.filename else exc.strerror or str(exc)),
 }
@@ -51,7 +75,7 @@ def message_and_code(exc: BaseException) -> tuple[str, int] | None:
     """Return the message and the exit code of an expected error; None for a defect."""
     code = getattr(exc, "exit_code", None)
     if isinstance(code, int):
-        return str(exc), code
+        return _in_words_of(exc, code), code
     for kind, (number, message) in TABLE.items():
         if isinstance(exc, kind):
             return message(exc), number
@@ -63,6 +87,24 @@ def message_and_code(exc: BaseException) -> tuple[str, int] | None:
     if isinstance(exc, RuntimeError) and reason:  # raised by torch after --deterministic
         return f"{before.split()[-1]}{reason} in this version of torch; omit --deterministic", 1
     return None
+
+
+def _in_words_of(exc: BaseException, code: int) -> str:
+    """Return the message of an error, in which settings are called as the options of the command are.
+
+    The library calls a setting `outer_steps`; its user has typed --outer-steps. Errors that are not about
+    what was asked for may mean something else by the same name, such as a key of a file.
+    """
+    flags: dict[str, str] = getattr(exc, FLAGS, {})
+    if code != _USAGE and type(exc).__name__ != "MismatchError":
+        return str(exc)
+    return re.sub(r"`(\w+)`", lambda found: flags.get(found[1], found[0]), str(exc))
+
+
+FLAGS = "traj_cli_flags"
+"""Attribute of an error: the options of the command that failed, by the name of their parameter."""
+
+_USAGE = 2
 
 
 def say(message: str) -> None:

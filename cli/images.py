@@ -101,14 +101,14 @@ def evaluate(
     from mct.evaluation.comparison import Comparison
     from mct.runtime.ranks import joined, together
 
-    from . import accuracies, lines
+    from . import accuracies, lines, progress
 
     given = {name: settings[name] for name in ("networks", "epochs", "augment", "seed")}
     given |= {name: settings.pop(name) for name in ranking.SETTINGS}
     _check_protocol(given, cross=cross)
     process.settle(deterministic=deterministic)
     with joined(device, notes=lines.notice) as (ranks, here):
-        with together(ranks):
+        with together(ranks), progress.phases("evaluate"):
             comparison = Comparison.prepare(
                 result,
                 root=data,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sys import UnraisableHookArgs
     from types import FrameType
 
-__all__ = ["arrived", "begin", "end", "finish", "install", "reported"]
+__all__ = ["arrived", "begin", "end", "finish", "install", "install_sigterm", "reported"]
 
 CODE = 130
 """The exit code after Ctrl-C."""
@@ -34,11 +34,20 @@ _code = CODE
 
 def install() -> None:
     """Handle Ctrl-C in this process, if it is one of the commands and does not ignore Ctrl-C already."""
-    ours = bool(sys.argv) and os.path.basename(sys.argv[0]) in _PROGRAMS
-    if ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    if _is_ours() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _handle)
         sys.unraisablehook = _again
         atexit.register(_ignore)  # registered first, so it runs last: Python itself would die of the signal
+
+
+def _is_ours() -> bool:
+    return bool(sys.argv) and os.path.basename(sys.argv[0]) in _PROGRAMS
+
+
+def install_sigterm() -> None:
+    """Let SIGTERM end this process as Ctrl-C does, if it is one of the commands."""
+    if _is_ours() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _handle)
 
 
 def begin() -> None:
@@ -72,11 +81,11 @@ def arrived() -> bool:
     return _arrived
 
 
-def _handle(_number: int, _frame: FrameType | None) -> None:
+def _handle(number: int, _frame: FrameType | None) -> None:
     global _arrived
     if _working:
         _arrived = True
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(*(["stopped by SIGTERM"] if number == signal.SIGTERM else []))
     if not _silent and os.environ.get("RANK", "") in ("", "0"):  # process 0 speaks for all that share a run
         try:  # noqa: SIM105  # contextlib is not imported yet
             os.write(2, b"error: interrupted\n")

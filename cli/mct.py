@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from . import commands, distill, images, options, plots, presets, process, torchrun, values
+from . import commands, distill, images, options, plots, presets, process, run_pages, torchrun, values
 
 __all__ = ["main"]
 
@@ -21,6 +21,7 @@ __all__ = ["main"]
         "distill": distill.distill,
         "presets": presets.presets,
         "plot": plots.plot,
+        "report": run_pages.report,
         "evaluate": images.evaluate,
         "convert-images": images.convert_images,
         "sets": images.sets,
@@ -52,6 +53,7 @@ def main() -> None:
 @click.option(
     "--image-size", type=int, help="Scale the images of a folder to this height and width in pixels."
 )
+@click.option("--limit", type=int, help="Train on the first N images of each class only, for a trial.")
 @click.option(
     "--out",
     type=values.PATH,
@@ -93,6 +95,25 @@ def main() -> None:
 @click.option(
     "--at-once", type=int, default=1, show_default=True, help="Experts to train at once in each process."
 )
+@click.option(
+    "--only",
+    type=values.EXPERTS,
+    help="Train only these experts, counted from 0, such as 17 or 0-9,20, each into a bundle of its own in "
+    "the folder OUT.parts. The command without --only then collects them.",
+)
+@click.option(
+    "--save-minutes",
+    type=click.FloatRange(min=0),
+    default=5,
+    show_default=True,
+    help="Save the state of an expert in training whenever so many minutes have passed; 0 after every step.",
+)
+@click.option(
+    "--slurm",
+    type=values.SETTINGS,
+    help="Train nothing here, but submit a Slurm job for each expert that is missing (or --at-once experts), "
+    "with these options of sbatch, such as partition=gpu,time=120,gpus=1.",
+)
 @options.seed
 @options.deterministic
 @options.device
@@ -104,21 +125,26 @@ def experts(
     preprocessing: str | None,
     deterministic: bool,
     device: str,
+    save_minutes: float,
+    slurm: dict[str, str] | None,
     **settings: Any,
 ) -> None:
     """Train experts on real images and record their trajectories.
 
     Trajectories in OUT.mct are convexified during training; full trajectories are never stored. After an
-    interruption, the same command continues from the finished experts.
+    interruption, the same command continues from the finished experts, and from the saved state of those in
+    training. The jobs of a cluster train --only some experts each (docs/scale.md).
     """
     from mct.experts.run import ExpertRun
     from mct.runtime.ranks import joined, together
 
-    from . import lines, runs
+    from . import lines, progress, runs
+    from . import slurm as jobs
 
     process.settle(deterministic=deterministic)
-    with joined(device, notes=lines.notice) as (ranks, here):
-        with together(ranks):
+    # Where jobs are submitted there may be no GPU. They get the option as it was given.
+    with joined(device if slurm is None else "cpu", notes=lines.notice) as (ranks, here):
+        with together(ranks), progress.phases("experts"):
             run = ExpertRun.prepare(
                 dataset,
                 out,
@@ -128,9 +154,13 @@ def experts(
                 device=here,
                 ranks=ranks,
                 notes=lines.Notes(),
+                save_every=60 * save_minutes,
                 **settings,
             )
-        runs.experts(run, note=process.device_note(device, here))
+        if slurm is not None:
+            jobs.submit(run, click.get_current_context(), slurm)
+        else:
+            runs.experts(run, note=process.device_note(device, here))
 
 
 @main.command()

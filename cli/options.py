@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import click
 
 from . import failures, values
 
-__all__ = ["as_json", "check_output", "data", "force", "reading"]
+__all__ = ["as_json", "check_output", "data", "force", "reading", "words"]
 
 
 class _Source:
@@ -82,10 +83,25 @@ augment = click.option(
 )
 
 
+def words(ctx: click.Context, *, but: Collection[str] = ()) -> list[str]:
+    """Return a command and the options that were given, as words of a command line.
+
+    Args:
+        ctx: The command, which has no arguments.
+        but: Names of parameters to leave out.
+    """
+    found = [ctx.info_name or ""]
+    for param in ctx.command.params:
+        name, value = param.name or "", ctx.params.get(param.name or "")
+        default = ctx.get_parameter_source(name) == click.core.ParameterSource.DEFAULT
+        if not default and name not in but:
+            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            found += [param.opts[0]] if value is True else [param.opts[0], text]
+    return found
+
+
 def check_output(path: Path, *, force: bool) -> None:
     """Refuse a destination that cannot be written, before any work is done."""
-    if path.suffix != ".png":
-        failures.fail(f"{path}: the output is a PNG file; end its name in .png", 2)
     if path.is_dir() or (path.exists() and not force):
         failures.fail(f"{path} exists; choose another name with -o, or pass --force", 2)
     if not path.absolute().parent.is_dir():

@@ -1,33 +1,33 @@
-"""The command group `mct plot`: plots of runs and trajectories."""
+"""The command group `mct plot`: figures of runs, distilled images and trajectories."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import commands, options, values
+from . import commands, figures, options, values
 
 if TYPE_CHECKING:
     from trajfmt.storage.address import Place
 
 __all__ = ["plot"]
 
-_output = click.option("-o", "--output", type=values.PATH, required=True, help="The .png file to write.")
-
 
 @click.group(cls=commands.Group)
 def plot() -> None:
-    """Plot distillation runs and trajectories."""
+    """Draw figures of runs and trajectories, and write their numbers as CSV."""
+
+
+_runs = click.argument("runs", type=values.INPUT, nargs=-1, required=True, metavar="RUN…")
 
 
 @plot.command()
-@click.argument("runs", type=values.INPUT, nargs=-1, required=True, metavar="RUN…")
-@_output
-@options.force
-def curve(runs: tuple[Path, ...], output: Path, force: bool) -> None:
-    """Plot the accuracy of runs over their outer steps (figures 1b and 3).
+@_runs
+@figures.settings
+def curve(runs: tuple[Path, ...], **figure: Any) -> None:
+    """Draw the accuracy of runs over their outer steps (figures 3a, 3b and 4).
 
     RUN is the folder of a distillation with --eval-every. The step at which each run converged is marked.
     """
@@ -35,16 +35,51 @@ def curve(runs: tuple[Path, ...], output: Path, force: bool) -> None:
 
     from . import accuracies
 
-    options.check_output(output, force=force)
+    files = figures.prepare(**figure)
     found = curves.curves(list(runs))
-    _write(output, curves.draw(found))
+    files.write(curves.Curves(found))
     accuracies.convergence(found)
+
+
+@plot.command()
+@_runs
+@figures.settings
+def convergence(runs: tuple[Path, ...], **figure: Any) -> None:
+    """Draw the number of outer steps until each run converged (figure 1b).
+
+    RUN is the folder of a distillation with --eval-every.
+    """
+    from mct.plots import curves
+
+    from . import accuracies
+
+    files = figures.prepare(**figure)
+    found = curves.curves(list(runs))
+    files.write(curves.Convergence(found))
+    accuracies.convergence(found)
+
+
+@plot.command()
+@click.argument("result", type=values.INPUT, metavar="RUN")
+@click.option("--per-class", type=int, help="Show only the first images of each class.  [default: all]")
+@figures.settings
+def images(result: Path, per_class: int | None, **figure: Any) -> None:
+    """Draw distilled images with the names of their classes (figure 5).
+
+    RUN is the folder of a distillation, whose best images are drawn if it has any and the last ones
+    otherwise, or a .safetensors file of mct. Images of other codebases are converted with mct convert-images
+    first.
+    """
+    from mct.plots import images as grids
+
+    files = figures.prepare(**figure)
+    files.write(grids.images(result, per_class=per_class))
 
 
 @plot.command()
 @click.argument("bundle", type=values.PLACE)
 @click.option(
-    "--original", type=values.PLACE, help="The .mtt of the same experts, to plot its waypoints as well."
+    "--original", type=values.PLACE, help="The .mtt of the same experts, to draw its waypoints as well."
 )
 @click.option(
     "--trajectory",
@@ -57,7 +92,7 @@ def curve(runs: tuple[Path, ...], output: Path, force: bool) -> None:
     "--points", type=int, default=101, show_default=True, help="Number of timesteps at which to test."
 )
 @click.option("--images", type=int, help="Number of test images to use.  [default: all]")
-@click.option("--landscape", is_flag=True, help="Plot on the plane of the principal components (figure 1a).")
+@click.option("--landscape", is_flag=True, help="Draw on the plane of the principal components (figure 1a).")
 @click.option(
     "--dataset",
     type=values.DATASET,
@@ -67,8 +102,7 @@ def curve(runs: tuple[Path, ...], output: Path, force: bool) -> None:
 @click.option("--model", help="Network, if the bundle does not name it.")
 @options.preprocessing
 @click.option("--device", default="cpu", show_default=True, help="Torch device, such as cpu or cuda.")
-@_output
-@options.force
+@figures.settings
 def along(
     bundle: Place,
     original: Place | None,
@@ -81,10 +115,9 @@ def along(
     model: str | None,
     preprocessing: str | None,
     device: str,
-    output: Path,
-    force: bool,
+    **figure: Any,
 ) -> None:
-    """Plot the test accuracy along a trajectory (figures 1a and 2).
+    """Draw the test accuracy along a trajectory (figure 2, right, and figure 1a).
 
     The networks that are tested lie at real timesteps, so also between the timesteps of the trajectory.
     """
@@ -92,12 +125,14 @@ def along(
 
     import trajfmt
     from mct.plots import along as ways
+    from mct.plots.landscape import Landscape
+    from mct.plots.profile import Profile
     from mct.runtime.devices import device_of
     from mct.trajectories import provenance
 
     from . import accuracies
 
-    options.check_output(output, force=force)
+    files = figures.prepare(**figure)
     here = device_of(device)
     with contextlib.ExitStack() as stack:
         opened = stack.enter_context(trajfmt.open(bundle))
@@ -115,14 +150,4 @@ def along(
             project=landscape,
         )
         found = accuracies.along(events)
-        _write(output, ways.landscape(found) if landscape else ways.draw(found))
-
-
-def _write(path: Path, picture: bytes) -> None:
-    """Write a PNG and print where it is."""
-    from trajfmt.storage import write_file
-
-    from . import lines
-
-    write_file(path, picture)
-    lines.done(path)
+    files.write(Landscape(found) if landscape else Profile(found))

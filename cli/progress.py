@@ -1,71 +1,56 @@
-"""Show the progress of long work: bars on stderr if it is a terminal, and notes."""
+"""Show the progress of long work from the events of the library, and notes."""
 
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from trajfmt.errors import display
-
-from . import lines, streams, torchrun
+from . import failures, lines, meters, torchrun
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
     from trajfmt.convert.events import Event
 
-__all__ = ["bar", "conversion", "counted", "noted", "result"]
+    from .meters import Meter
+
+__all__ = ["conversion", "counted", "noted", "phases", "result"]
 
 Step = TypeVar("Step")
 Result = TypeVar("Result")
 
 
-@contextmanager
-def bar(title: str, total: float) -> Iterator[Progress | None]:
-    """Show a progress bar with one task. Without a terminal, yield None and do not import rich."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True, width=streams.width())) as shown:
-        shown.add_task(title, total=total)
-        yield shown
-
-
-def conversion(event: Event, bar: Progress | None) -> None:
-    """Show one event of a conversion, as a note or on the progress bar."""
+def conversion(event: Event, meter: Meter) -> None:
+    """Show one event of a conversion, as a note or as progress."""
     if event.kind in ("notice", "skipped", "resumed", "found"):
         text = f"left out: {event.message}" if event.kind == "skipped" else event.message
-        if bar is not None:
-            bar.console.print(f"note: {display(text)}", markup=False)
-        else:
-            lines.notice(text)
-    elif bar is not None:
-        bar.update(bar.task_ids[0], completed=event.done, total=event.total or None)
+        meter.say(f"note: {failures.line_of(text)}")
+    else:
+        meter.update(event.done, total=event.total)
 
 
 @contextmanager
-def counted(what: str, total: int) -> Iterator[tuple[Progress, TaskID]]:
-    """Show a progress bar with a count and a field `note`. Of several processes, only process 0 shows it."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def counted(what: str, total: float, noun: str) -> Iterator[Meter]:
+    """Show the progress of work of mct in the block, and the phases in it.
 
-    columns = (
-        TextColumn(what),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    console = Console(stderr=True, width=streams.width())
-    with Progress(*columns, console=console, disable=bool(torchrun.rank()) or not console.is_terminal) as bar:
-        yield bar, bar.add_task(what, total=total, note="")
+    Args:
+        what: What is being done.
+        total: How many steps there are; 0 if that is not known yet.
+        noun: What a step is called, in singular.
+    """
+    from mct.runtime.phases import listening
+
+    with meters.shown(what, noun, total) as meter, listening(meter.phase):
+        yield meter
+
+
+@contextmanager
+def phases(what: str) -> Iterator[Meter]:
+    """Name the phases of work of mct in the block, in which nothing is counted."""
+    from mct.runtime.phases import phase
+
+    with counted(what, 0, "") as meter, phase("preparing"):
+        yield meter
 
 
 def noted(events: Generator[Step, None, Result], note: str | None) -> Generator[Step, None, Result]:

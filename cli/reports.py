@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from trajfmt.errors import display
+from trajfmt.errors import counted, display
 
 from . import lines, tables
 
@@ -36,7 +36,7 @@ def summary(report: Summary, *, as_json: bool) -> None:
     rows: list[tuple[str, object]] = [
         ("bundle", report.path),
         ("encoding", f"{report.encoding}, format {report.version}, written by {report.generator}"),
-        ("trajectories", f"{report.trajectories} of {_range(low, high)} timesteps"),
+        ("trajectories", _trajectories(report.trajectories, low, high)),
     ]
     rows += _unread(report)
     if report.encoding == "convex":
@@ -45,7 +45,8 @@ def summary(report: Summary, *, as_json: bool) -> None:
         rows += _unusual(report)
     else:
         rows.append(("codec", report.codec))
-    size = f"{report.parameters:,} {report.dtype} in {report.tensors} tensors, {report.layers} layers"
+    parts = f"{counted(report.tensors, 'tensor')}, {counted(report.layers, 'layer')}"
+    size = f"{report.parameters:,} {report.dtype} in {parts}"
     rows.append(("parameters", size))
     if report.numbers is not None:
         rows.append(("numbers", "timesteps are numbers {} to {} of their sources".format(*report.numbers)))
@@ -81,6 +82,11 @@ def _unusual(report: Summary) -> list[tuple[str, object]]:
     return rows
 
 
+def _trajectories(count: int, low: int, high: int) -> str:
+    """Return a number of trajectories, and their numbers of timesteps."""
+    return f"{count} of {counted(high, 'timestep') if low == high else f'{low} to {high} timesteps'}"
+
+
 def _range(low: int, high: int) -> str:
     """Return two numbers as a range, or as one number if they are equal."""
     return str(low) if low == high else f"{low} to {high}"
@@ -90,7 +96,7 @@ def _of(count: int, report: Summary) -> str:
     """Return a number of trajectories as text, or `all trajectories`."""
     if count == report.trajectories:
         return "all trajectories"
-    return "1 trajectory" if count == 1 else f"{count} trajectories"
+    return counted(count, "trajectory")
 
 
 def _provenance(provenance: Provenance) -> list[tuple[str, object]]:
@@ -201,11 +207,12 @@ def plan(found: Plan, source: str, *, as_json: bool, destination: str | None) ->
         ("source", f"{source}, {tables.size(found.source_bytes)}"),
         ("recognised", found.recognised),
         ("files", _files(found.files)),
-        ("trajectories", f"{found.trajectories} of {_range(low, high)} timesteps"),
+        ("trajectories", _trajectories(found.trajectories, low, high)),
         (
             "parameters",
-            f"{found.layout.size:,} {found.layout.dtype} in {len(found.layout.parameters)} tensors,"
-            f" {found.layout.num_layers} layers",
+            f"{found.layout.size:,} {found.layout.dtype} in "
+            f"{counted(len(found.layout.parameters), 'tensor')},"
+            f" {counted(found.layout.num_layers, 'layer')}",
         ),
         *_provenance(found.provenance),
         (

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import json
 import shlex
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from . import accuracies, lines, progress, torchrun
+import click
+
+from trajfmt.errors import counted
+
+from . import accuracies, configs, lines, progress, torchrun
 
 if TYPE_CHECKING:
     from mct.distillation.run import DistillRun, Outcome
     from mct.experts.run import ExpertRun
+    from mct.logs.log import Log
 
 __all__ = ["distillation", "experts", "outcome"]
 
@@ -23,43 +31,63 @@ def experts(run: ExpertRun, *, note: str | None) -> None:
         run: What to train.
         note: A line to print once work has begun; None: no line.
     """
-    from mct.events import ExpertDone, ExpertsFound
+    from mct.events import ExpertContinued, ExpertDone, ExpertsFound
 
     trained: list[float] = []
-    found, epochs = 0, run.config.epochs
+    found, done, epochs = 0, 0, run.config.epochs
+    wanted = run.config.experts if run.only is None else len(run.only)
     events = progress.noted(run.events(), note)
     try:
         with (
-            progress.counted("experts", run.config.experts * epochs) as (bar, task),
+            progress.counted("experts", wanted * epochs, "epoch") as meter,
             contextlib.closing(events),
         ):
             for event in events:
                 if isinstance(event, ExpertDone):
                     trained.append(event.accuracy)
                     at_least = (found + len(trained)) * epochs  # other processes' epochs are not seen
-                    bar.update(task, note=f"test accuracy {event.accuracy:.1%}")
-                    bar.update(task, completed=max(at_least, int(bar.tasks[task].completed)))
+                    done = max(at_least, done)
+                    meter.update(done, note=f"test accuracy {event.accuracy:.1%}")
                 elif isinstance(event, ExpertsFound):
-                    found = event.count
-                    bar.update(task, completed=found * epochs)
-                    lines.remark(f"{found} finished experts of an interrupted run taken over")
+                    found += event.count
+                    done = found * epochs
+                    meter.update(done)
+                    meter.say(f"{counted(found, 'finished expert')} of earlier runs taken over")
+                elif isinstance(event, ExpertContinued):
+                    done += event.epochs
+                    meter.update(done)
+                    meter.say(f"expert {event.expert} continues after epoch {event.epochs}")
                 else:
-                    bar.advance(task)
+                    done += 1
+                    meter.update(done, note=f"loss {event.loss:.3f}, training accuracy {event.accuracy:.1%}")
     except KeyboardInterrupt as exc:
-        kept = found + len(trained)
-        left = f"{kept} finished experts are kept, the same command continues"
-        why = str(exc) or "interrupted"
-        raise KeyboardInterrupt(f"{why}; {left if kept else 'no expert was finished'}") from None
+        raise KeyboardInterrupt(
+            f"{str(exc) or 'interrupted'}; {_kept(found + len(trained), run.saved)}"
+        ) from None
     if run.ranks.rank:
         return
     if trained:
         mean = sum(trained) / len(trained)
-        lines.remark(f"{len(trained)} experts trained, mean test accuracy {mean:.1%}")
+        lines.remark(f"{counted(len(trained), 'expert')} trained, mean test accuracy {mean:.1%}")
+    if run.only is not None:  # jobs of an array would replace each other's file
+        lines.done(run.parts)
+        return
+    ctx = click.get_current_context()
+    beside = run.path.with_name(f"{run.path.name}.toml")
+    if not configs.write(beside, ctx, configs.settled(ctx, dataclasses.asdict(run.config))):
+        lines.notice(f"{beside} is not a file of mct, or cannot be written; the options were not saved there")
     lines.done(run.path)
 
 
-def distillation(run: DistillRun, *, note: str | None) -> None:
-    """Distil and show progress; `note` is printed once work has begun. Ctrl-C prints how to continue."""
+def _kept(finished: int, saved: Sequence[int]) -> str:
+    """Return what an interrupted training of experts leaves, as text."""
+    kept = [counted(finished, "finished expert")] if finished else []
+    kept += [f"the state of experts in training ({', '.join(map(str, saved))})"] if saved else []
+    return f"{' and '.join(kept)} kept; the same command continues" if kept else "no expert was finished"
+
+
+def distillation(run: DistillRun, *, note: str | None, log: Log) -> None:
+    """Distil, show progress, and log; `note` is printed once work has begun. Ctrl-C says how to continue."""
     from mct.errors import DivergedError, RankError
     from mct.events import Note, OuterStep
 
@@ -73,19 +101,28 @@ def distillation(run: DistillRun, *, note: str | None) -> None:
             raise RankError(str(exc)) from None
         return
     try:
-        with progress.counted("distill", steps) as (bar, task), contextlib.closing(events):
+        accuracy, written = "", False
+        with contextlib.ExitStack() as held:
+            meter = held.enter_context(progress.counted("distill", steps, "step"))
+            held.callback(log.close)  # after the state has been saved
+            held.enter_context(contextlib.closing(events))
             for event in events:
+                if not written:
+                    _write_options(run)
+                    written = True
                 if isinstance(event, Note):
                     notes(event.line)
                     continue
+                log.record(event)
                 shown = ""
-                if isinstance(event, OuterStep):
-                    shown = f"loss {event.loss:.3f}, learning rate {event.learning_rate:.2g}"
                 if event.accuracy is not None:
                     on = {"heldout": "held-out training images", "test": "the test set"}[event.accuracy.on]
                     found = accuracies.mean_and_std(event.accuracy)
-                    bar.console.print(f"step {event.step}: accuracy {found} on {on}")
-                bar.update(task, completed=event.step, note=shown)
+                    meter.say(f"step {event.step}: accuracy {found} on {on}")
+                    accuracy = f", accuracy {event.accuracy.mean:.1%}"
+                if isinstance(event, OuterStep):
+                    shown = f"loss {event.loss:.3f}, learning rate {event.learning_rate:.2g}{accuracy}"
+                meter.update(event.step, note=shown)
     except KeyboardInterrupt as exc:
         if not state.is_file():
             raise
@@ -94,6 +131,22 @@ def distillation(run: DistillRun, *, note: str | None) -> None:
         raise KeyboardInterrupt(
             f"{str(exc) or 'interrupted'}; {state} holds the state; continue with: {again}"
         ) from None
+
+
+def _write_options(run: DistillRun) -> None:
+    """Write `config.toml` into the folder of a run: its options, and all settings that follow from them."""
+    origin = json.loads(run.folder.settings.read_bytes())["settings"]
+    settings: dict[str, object] = dataclasses.asdict(run.distiller.config)
+    if run.distiller.config.eval_every is not None:
+        settings |= {f"eval_{name}": origin["evaluation"][name] for name in ("networks", "epochs")}
+    ctx = click.get_current_context()
+    options = configs.settled(ctx, settings)
+    options.pop("resume", None)
+    changes = [
+        f"{change['setting']} was {change['before']!r} until step {change['step']}; this is not repeated"
+        for change in origin.get("changes", ())
+    ]
+    configs.write(run.folder.path / "config.toml", ctx, options, *changes)
 
 
 def outcome(found: Outcome) -> None:

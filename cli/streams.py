@@ -23,6 +23,9 @@ def prepare() -> None:
         if getattr(sys, name) is None:
             _reserve(number)
             setattr(sys, name, open(os.devnull, "r" if number == 0 else "w", encoding="utf-8"))  # noqa: SIM115
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # a failure is our one line, without the client's own
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -8,6 +8,8 @@ import sys
 import threading
 from types import FrameType
 
+from . import interrupts
+
 __all__ = ["ignore_signals", "interrupt_once", "program", "rank", "started"]
 
 
@@ -40,13 +42,16 @@ def ignore_signals() -> None:
 
 
 def interrupt_once() -> None:
-    """Under torchrun, treat the first SIGINT or SIGTERM as Ctrl-C, and ignore later ones.
+    """Treat SIGTERM, by which clusters end jobs, as Ctrl-C. Under torchrun, ignore later SIGINT and SIGTERM.
 
     torchrun ends processes by SIGTERM. After Ctrl-C it also sends SIGINT to processes that have received it
     from the terminal already. This second signal must not interrupt the saving that the first one started. If
     a process takes too long, torchrun kills it.
     """
-    if not started() or threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():
+        return
+    if not started():
+        interrupts.install_sigterm()
         return
 
     def interrupt(number: int, _frame: FrameType | None) -> None:

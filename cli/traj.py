@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import commands, convert, failures, options, values
+from . import bundle_plots, commands, convert, diff, failures, merge, options, pages, sharing, values
 
 if TYPE_CHECKING:
     from trajfmt.storage.address import Place
@@ -18,7 +19,14 @@ __all__ = ["main"]
 
 @click.group(
     cls=commands.Group,
-    commands={"convert": convert.convert},
+    commands={
+        "convert": convert.convert,
+        "diff": diff.diff,
+        "merge": merge.merge,
+        "plot": bundle_plots.plot,
+        "report": pages.report,
+        **sharing.COMMANDS,
+    },
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(package_name="trajfmt")
@@ -152,10 +160,11 @@ def validate(paths: tuple[Place, ...], as_json: bool) -> None:
     """Check bundles completely and list all problems."""
     from trajfmt.bundle.validation import validate as check
 
-    from . import lines
+    from . import lines, meters
 
     def run(path: Place) -> int:
-        found = check(path)
+        with meters.shown("validating", "byte", 0) as meter:
+            found = check(path, on_progress=lambda done, total: meter.update(done, total=total))
         lines.problems(str(path), found, as_json=as_json)
         return max((problem.exit_code for problem in found), default=0)
 
@@ -200,21 +209,20 @@ def export(
                  called epoch-<n>, and numbers of unknown unit ckpt-<n>
     """
     import trajfmt
+    from trajfmt.errors import counted
 
-    from . import lines, progress
+    from . import lines, meters
 
-    with trajfmt.open(path, verify=verify) as bundle:
+    with contextlib.ExitStack() as held:
+        with meters.shown("exporting", "", 0) as meter:
+            meter.phase("verifying" if verify else "opening the bundle")
+            bundle = held.enter_context(trajfmt.open(path, verify=verify))
         from trajfmt.export.run import check
         from trajfmt.export.run import export as write
 
         for note in check(bundle, to=to, in_place=in_place, per_file=per_file, float32=float32):
             lines.notice(note)
-        with progress.bar("exporting", len(bundle)) as bar:
-
-            def step(_index: int) -> None:
-                if bar is not None:
-                    bar.advance(bar.task_ids[0])
-
+        with meters.shown("exporting", "trajectory", len(bundle)) as meter:
             count = write(
                 bundle,
                 destination,
@@ -222,10 +230,10 @@ def export(
                 in_place=in_place,
                 per_file=per_file,
                 float32=float32,
-                on_trajectory=step,
+                on_trajectory=lambda _index: meter.advance(),
             )
     what = " as stubs; set torch.load = trajfmt.torch.load in the script that loads them" if in_place else ""
-    lines.done(destination, f"{count} trajectories{what}")
+    lines.done(destination, f"{counted(count, 'trajectory')}{what}")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,19 @@ if TYPE_CHECKING:
 
     from trajfmt.storage.address import Place
 
-__all__ = ["BUDGET", "CODEC", "DATASET", "INPUT", "INTEGERS", "NUMBERS", "PATH", "PLACE", "WINDOW"]
+__all__ = [
+    "BUDGET",
+    "CODEC",
+    "DATASET",
+    "EXPERTS",
+    "INPUT",
+    "INTEGERS",
+    "NUMBERS",
+    "PATH",
+    "PLACE",
+    "SETTINGS",
+    "WINDOW",
+]
 
 
 class _Path(click.Path):
@@ -147,11 +159,55 @@ class _Integers(_Type):
             return value
         try:
             numbers = tuple(int(part) for part in str(value).split(","))
+            if "_" in str(value):  # a separator of thousands to Python, and a typing error here
+                raise ValueError
         except ValueError:
             self.fail(f"expected whole numbers separated by commas, got {value!r}", param, ctx)
         if any(b <= a for a, b in zip((0, *numbers), numbers, strict=False)):
             self.fail(f"expected increasing numbers above 0, got {value!r}", param, ctx)
         return numbers
+
+
+class _Experts(_Type):
+    """Numbers of experts: single ones and ranges, separated by commas."""
+
+    name = "N,N-N,…"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Parse `17`, `0-9` or `0-3,17`, whose ranges include both ends, to increasing numbers."""
+        if isinstance(value, tuple):
+            return value
+        numbers: list[int] = []
+        for part in str(value).split(","):
+            first, dash, last = part.strip().partition("-")
+            if not (first.isdecimal() and (last.isdecimal() or not dash)) or max(len(first), len(last)) > 6:
+                self.fail(f"expected numbers and ranges such as 17 or 0-9,17, got {value!r}", param, ctx)
+            numbers += range(int(first), int(last or first) + 1)
+            if int(last or first) < int(first):
+                self.fail(f"expected a range from a lower to a higher number, got {part!r}", param, ctx)
+        if len(set(numbers)) < len(numbers):
+            self.fail(f"expected every number once, got {value!r}", param, ctx)
+        return tuple(sorted(numbers))
+
+
+class _Settings(_Type):
+    """Names with values, separated by commas."""
+
+    name = "KEY=VALUE,…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, str]:
+        """Parse `partition=gpu,time=120`. Dashes in front of a name are left out."""
+        if isinstance(value, dict):
+            return value
+        found: dict[str, str] = {}
+        for part in str(value).split(","):
+            name, _, text = (word.strip() for word in part.partition("="))
+            if not name.lstrip("-") or not text or name.lstrip("-") in found:
+                self.fail(f"expected different names with values, name=value,…, got {value!r}", param, ctx)
+            found[name.lstrip("-")] = text
+        return found
 
 
 class _Numbers(_Type):
@@ -210,6 +266,8 @@ class _Budget(_Type):
 
 
 BUDGET = _Budget()
+EXPERTS = _Experts()
 INTEGERS = _Integers()
 NUMBERS = _Numbers()
+SETTINGS = _Settings()
 WINDOW = _Window()

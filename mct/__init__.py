@@ -29,6 +29,7 @@ from mct.events import (
     Accuracy,
     ArchitectureTested,
     Evaluated,
+    ExpertContinued,
     ExpertDone,
     ExpertEpoch,
     ExpertsFound,
@@ -60,6 +61,7 @@ __all__ = [
     "ExhaustedError",
     "ExistsError",
     "ExpertConfig",
+    "ExpertContinued",
     "ExpertDone",
     "ExpertEpoch",
     "ExpertRun",
@@ -80,3 +82,7 @@ __all__ = [
     "distill",
     "train_experts",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -5,6 +5,7 @@ The library itself prints nothing.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from mct.settings.config import Held
 
@@ -38,6 +39,17 @@ class ExpertDone:
 
     accuracy: float
     """Accuracy on the test set, in [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpertContinued:
+    """An expert continues from the state that an interrupted training has saved."""
+
+    expert: int
+    """Number of the expert, from 0."""
+
+    epochs: int
+    """Number of epochs done before the interruption."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,3 +176,6 @@ class OuterStep:
 
     accuracy: Accuracy | None = None
     """Accuracy of the evaluation after this step; None if there was no evaluation."""
+
+    picture: Path | None = None
+    """File of the picture of the images, if it was written after this step."""

@@ -17,6 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 import trajfmt
+from tests.helpers.hub import Hub, client_of, hub_server
 from tests.helpers.sealing import sealed
 from trajfmt import ArrayTrajectory, ParamLayout
 
@@ -102,6 +103,14 @@ def edit_manifest() -> Callable[[Path, Callable[[dict[str, Any]], object]], None
         (path / "manifest.json").write_bytes(sealed(manifest))
 
     return edit
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    """Run a stand-in for the Hugging Face hub, which the official client talks to without a token."""
+    pytest.importorskip("huggingface_hub")
+    with hub_server() as server, client_of(server, tmp_path / "hf"):
+        yield server
 
 
 @pytest.fixture

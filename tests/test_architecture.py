@@ -20,15 +20,21 @@ ALLOWED = {
         "version": "",
         "platform": "",
         "codecs": "errors",
-        "schema": "errors codecs",
+        "notebooks": "errors",
+        "schema": "errors codecs notebooks",
         "storage": "errors codecs schema",
         "trajectory": "errors schema",
-        "encodings": "errors codecs schema storage trajectory",
-        "bundle": "errors version codecs schema storage trajectory encodings",
+        "encodings": "errors codecs notebooks schema storage trajectory",
+        "bundle": "errors version codecs notebooks schema storage trajectory encodings",
+        "share": "errors version schema storage bundle",
         "sources": "errors schema storage trajectory encodings bundle",
+        "pages": "errors",
+        "reports": "errors version schema storage trajectory encodings bundle pages",
         "serve": "errors schema storage bundle",
         "torch": "errors schema storage trajectory bundle serve",
+        "plots": "errors schema storage trajectory encodings bundle",
         "export": "errors schema storage bundle serve torch",
+        "merge": "errors version schema storage encodings bundle sources",
         "convert": "errors version codecs schema storage trajectory encodings bundle sources",
     },
     "mct": {
@@ -39,9 +45,11 @@ ALLOWED = {
         "models": "errors",
         "data": "errors runtime",
         "results": "errors runtime settings data",
-        "plots": "errors runtime data models",
+        "plots": "errors runtime data models results",
+        "reports": "errors settings plots results",
         "trajectories": "errors runtime settings data models",
         "objectives": "errors trajectories",
+        "logs": "errors events runtime",
         "sets": "errors runtime settings data models results trajectories",
         "inner": "errors runtime settings data models objectives",
         "training": "errors runtime data models inner",
@@ -55,14 +63,16 @@ ALLOWED = {
 """For every folder or module directly below a package, those of the same package that it may import."""
 
 THIRD_PARTY = {
-    "trajfmt": "numpy ml_dtypes msgspec h5py zlib_ng zstandard safetensors threadpoolctl torch trajfmt",
+    "trajfmt": (
+        "numpy ml_dtypes msgspec h5py zlib_ng zstandard safetensors threadpoolctl torch matplotlib trajfmt"
+    ),
     "mct": "numpy msgspec safetensors torch kornia sklearn PIL matplotlib trajfmt mct",
-    "cli": "numpy msgspec click rich torch trajfmt mct",
+    "cli": "numpy msgspec click rich submitit tomli tomli_w torch trajfmt mct",
 }
 """What every package may import besides the standard library."""
 
-LAZY = {"asyncio", "h5py"}
-"""What trajfmt imports inside functions: reading a bundle needs neither, and both take long to import."""
+LAZY = {"asyncio", "h5py", "matplotlib"}
+"""What trajfmt imports inside functions: reading a bundle needs none of it, and all take long to import."""
 
 TORCH_IN_TRAJFMT = ("trajfmt/torch.py", "trajfmt/serve/buffer.py", "trajfmt/export/")
 
@@ -127,7 +137,10 @@ def test_imports_of_trajfmt_stand_at_the_top_and_are_absolute() -> None:
                 top |= set(node.body)
         for node in ast.walk(tree):
             relative = isinstance(node, ast.ImportFrom) and node.level
-            lazy = isinstance(node, ast.Import) and {alias.name for alias in node.names} <= LAZY
+            lazy = (
+                isinstance(node, ast.Import)
+                and {alias.name.partition(".")[0] for alias in node.names} <= LAZY
+            )
             if isinstance(node, ast.Import | ast.ImportFrom) and not lazy and (relative or node not in top):
                 wrong.append(f"{_name(file)}:{node.lineno}")
     assert wrong == []
@@ -168,6 +181,17 @@ def test_trajfmt_imports_torch_only_where_it_says_so(architecture: ModuleType) -
     ]
     assert using
     assert [name for name in using if not name.startswith(TORCH_IN_TRAJFMT)] == []
+
+
+def test_only_figures_are_drawn_with_matplotlib(architecture: ModuleType) -> None:
+    """It is an optional dependency of trajfmt, used in `trajfmt/plots` only."""
+    using = [
+        _name(file)
+        for file in FILES["trajfmt"]
+        if "matplotlib" in {name.partition(".")[0] for name in architecture.imported(file)}
+    ]
+    assert using
+    assert [name for name in using if not name.startswith("trajfmt/plots/")] == []
 
 
 def test_no_module_works_at_import() -> None:

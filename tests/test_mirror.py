@@ -60,6 +60,18 @@ ELSEWHERE = {
             ["storage/digests"],
             "reads what parts are verified with: a flipped bit in any digest is found there",
         ),
+        "test_trajfmt/plots/test_figures.py": (
+            ["plots/plot"],
+            "is a protocol: a plot of another kind is drawn",
+        ),
+        "test_trajfmt/pages/test_page.py": (
+            ["pages/numbers", "pages/parts", "pages/style"],
+            "are what a page consists of: a page with all of them is checked there",
+        ),
+        "test_trajfmt/reports/test_page.py": (
+            ["reports/sections", "reports/path", "reports/layers", "reports/comparison"],
+            "are the sections of the page that is checked there",
+        ),
         "test_packaging.py": (["version"], "is compared with the package's metadata"),
     },
     "mct": {
@@ -70,9 +82,17 @@ ELSEWHERE = {
         "test_mct/data/readers/test_arrays.py": (["data/readers/raw"], "is what every reader returns"),
         "test_mct/results/test_synthetic.py": (["results/origin"], "is data: it survives a file bit for bit"),
         "test_mct/distillation/test_loop.py": (["events"], "are data: the loops yield them"),
+        "test_mct/logs/test_log.py": (
+            ["logs/logger"],
+            "is the protocol of the loggers that are opened there",
+        ),
         "test_mct/inner/steps/test_table.py": (
             ["inner/steps/step"],
             "is the protocol of the steps that are made there",
+        ),
+        "test_mct/reports/test_page.py": (
+            ["reports/sections", "reports/comparison"],
+            "are the sections of the page that is checked there",
         ),
         "test_mct/objectives/test_table.py": (
             ["objectives/objective"],

@@ -57,6 +57,11 @@ def test_public_names_exist() -> None:
         assert (getattr(trajfmt, name).__doc__ or "").strip(), name
 
 
+def test_dir_shows_what_is_public() -> None:
+    """Completion in a notebook offers the public names and none of the modules behind them."""
+    assert dir(trajfmt) == PUBLIC
+
+
 @pytest.mark.parametrize(
     "module", ["trajfmt", "trajfmt.convert", "trajfmt.bundle.report", "trajfmt.bundle.validation"]
 )

@@ -66,3 +66,7 @@ __all__ = [
     "create",
     "open",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

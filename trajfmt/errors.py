@@ -4,7 +4,8 @@
     ├── UsageError (ValueError)     exit 2   an argument is invalid
     │   ├── TimestepError           exit 2   a timestep is outside [0, T], or not whole where it must be
     │   ├── MissingError            exit 2   an input path does not exist
-    │   └── ExistsError             exit 2   the destination exists and replacing it was not requested
+    │   ├── ExistsError             exit 2   the destination exists and replacing it was not requested
+    │   └── LockedError             exit 2   another process is writing to the destination
     ├── SourceError (ValueError)    exit 1   the input of a conversion must not be converted
     ├── FormatError (ValueError)             a bundle or source file does not follow its format
     │   ├── NotABundleError         exit 3   not a bundle, or one that needs an unknown version or feature
@@ -12,12 +13,12 @@
     │   └── UnsafeError             exit 5   refused, because reading the file could do harm
     ├── ReadError (OSError)         exit 1   an input cannot be read, and nothing says that it is damaged
     ├── WriteError (OSError)        exit 1   the destination cannot be written
+    ├── UnsavedError                exit 1   a recorded trajectory is kept elsewhere than it should be
     ├── RemoteError                 exit 1   an address cannot be reached, or a download failed
     └── MissingDependencyError      exit 1   an optional package is not installed
 
 `SourceError` and `FormatError` have an attribute `reason`, one of the codes in `spec/v1/spec.md`. Programs
-should compare this code, never the text of a message. Its only warning is
-`FileSystemWarning`.
+should compare this code, never the text of a message. Its only warning is `FileSystemWarning`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ __all__ = [
     "ExistsError",
     "FileSystemWarning",
     "FormatError",
+    "LockedError",
     "MissingDependencyError",
     "MissingError",
     "NotABundleError",
@@ -43,9 +45,11 @@ __all__ = [
     "TimestepError",
     "TrajfmtError",
     "UnsafeError",
+    "UnsavedError",
     "UsageError",
     "WriteError",
     "aliased",
+    "counted",
     "display",
     "lacks_memory",
     "no_motion",
@@ -103,13 +107,19 @@ def display(text: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with a noun in singular or plural, for messages.
+
+    >>> counted(1, "trajectory"), counted(1200, "trajectory"), counted(0, "file")
+    ('1 trajectory', '1,200 trajectories', '0 files')
+    """
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
 _NO_MEMORY: Final = (
-    "out of memory",
-    "can't allocate memory",
-    "DefaultCPUAllocator",
-    "STATUS_ALLOC_FAILED",
-    "bad_alloc",
-)
+    "out of memory", "can't allocate memory", "DefaultCPUAllocator", "STATUS_ALLOC_FAILED", "bad_alloc",
+)  # fmt: skip
 
 
 def lacks_memory(exc: BaseException) -> bool:
@@ -150,6 +160,10 @@ class ExistsError(UsageError, FileExistsError):
     """The destination exists and replacing it was not requested."""
 
 
+class LockedError(UsageError):
+    """Another process is writing to the destination, or has just done so. A later attempt may succeed."""
+
+
 class ReadError(TrajfmtError, OSError):
     """An input cannot be read: its disk, its permissions or a limit of the process, not its contents."""
 
@@ -163,6 +177,12 @@ class ReadError(TrajfmtError, OSError):
 
 class WriteError(TrajfmtError, OSError):
     """The destination cannot be written, for example because the disk is full or the folder is read-only."""
+
+
+class UnsavedError(TrajfmtError):
+    """A recorded trajectory could not be saved in its bundle; `kept` is the one that has it, if any."""
+
+    kept: str | None = None
 
 
 class FileSystemWarning(UserWarning):

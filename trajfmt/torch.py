@@ -12,17 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trajfmt.bundle.agreement import require_same_facts, require_timestep, unlike_buffers
-from trajfmt.bundle.create import append, create
-from trajfmt.bundle.reader import read_manifest
-from trajfmt.errors import SourceError, UsageError, display
-from trajfmt.schema.arguments import whole, wholes
+from trajfmt.bundle.recording import Destination
+from trajfmt.errors import SourceError, UsageError
+from trajfmt.schema.arguments import whole
 from trajfmt.schema.layout import Grouping, Parameter, ParamLayout
-from trajfmt.schema.manifest import FILE_NAME
-from trajfmt.schema.parse import parse
-from trajfmt.schema.provenance import Provenance, require_sound
+from trajfmt.schema.provenance import Provenance
 from trajfmt.serve.buffer import LazyTrajectory, load, load_buffer, tensor_of
-from trajfmt.storage.address import local
 from trajfmt.storage.safetensors import NAMES, NUMPY
 from trajfmt.trajectory.recorder import PathRecorder
 
@@ -83,11 +78,11 @@ def _described(value: torch.Tensor) -> str:
     return f"{tuple(value.shape)} {_TYPES.get(kind, kind)}"
 
 
-def _other_network(name: str, expected: str, found: str) -> SourceError:
+def _other_network(name: str, expected: str, found: str, what: str = "parameter") -> SourceError:
     return SourceError(
         "mixed_architectures",
-        f"the network has changed: its parameter `{name}` must be {expected}, got {found}; all timesteps of a"
-        " trajectory have the same parameters, so record the changed network with a new recorder",
+        f"the network has changed: its {what} `{name}` must be {expected}, got {found}; all timesteps of a"
+        f" trajectory have the same {what}s, so record the changed network with a new recorder",
     )
 
 
@@ -99,8 +94,14 @@ def layout_of(module: torch.nn.Module, *, layers: Grouping = "tensor") -> ParamL
         layers: which parameters share one beta.
 
     Raises:
-        UsageError: a parameter is not float32.
+        UsageError: a parameter is not float32, or FSDP has split the parameters over processes.
     """
+    split = any(hasattr(value, "device_mesh") for value in module.parameters())
+    if split or any(type(part).__name__ == "FullyShardedDataParallel" for part in module.modules()):
+        raise UsageError(
+            "FSDP has split the parameters over processes, each of which has a part; at every timestep,"
+            " gather the full state dict, load it into a network of one process, and record that network"
+        )
     named = [(name, tuple(value.shape)) for name, value in module.named_parameters()]
     odd = [name for name, value in module.named_parameters() if value.dtype != torch.float32]
     if odd:
@@ -117,10 +118,15 @@ class Recorder:
     The module buffers of the state dict, such as the statistics of a batch norm, are kept at the knots.
 
     Used as a context manager, the recorder saves the trajectory when the block ends without an exception;
-    after an exception it writes nothing.
+    after an exception it writes nothing, but `save` still does.
+
+    What can be refused is refused at construction, and a finished training is not lost. If it ended before
+    some knots, the trajectory is saved without these, and a warning names them. If the bundle cannot be
+    written in the end, the trajectory is kept in another place, which the error names.
 
     Args:
-        module: the network that is trained, on any device.
+        module: the network that is trained, on any device. Of `DistributedDataParallel`, `DataParallel` and
+            `torch.compile`, the network inside is recorded; with several processes, record in one of them.
         path: a `.mct` bundle. It is created, or one trajectory is appended to it.
         knots: timesteps of the waypoints to insert between the endpoints.
         smooth: average inserted waypoints and the last timestep with their neighbours, as the MCT authors'
@@ -131,9 +137,10 @@ class Recorder:
 
     Raises:
         UsageError: a parameter is not float32, a module buffer has a type that cannot be stored, an argument
-            is invalid, the existing bundle does not state the facts in `provenance`, or its timesteps are
-            steps of a number that is no multiple of `every`.
+            is invalid, or the existing bundle has another network, other settings, or does not state the
+            facts in `provenance`, or its timesteps are steps of a number that is no multiple of `every`.
         FormatError: what exists at `path` is no bundle, or damaged.
+        WriteError: the bundle cannot be written.
         TypeError: `every` or a knot is no whole number.
 
     Example:
@@ -164,92 +171,80 @@ class Recorder:
         self._every = whole("every", every)
         if self._every < 1:
             raise UsageError(f"`every` must be >= 1, got {every}")
-        self.path = local(path)
-        if self.path.suffix != ".mct":
-            raise UsageError(f"{self.path}: a recorder writes convexified trajectories; end the path in .mct")
-        self._module = module
-        self._calls = 0
-        self._knots, self._smooth = wholes("knots", knots), smooth
-        self._provenance = provenance
-        require_sound(provenance)
-        if provenance is not None:
-            require_timestep("`provenance`", provenance, self._every)
-        if os.path.lexists(self.path):
-            self._require_facts(parse(read_manifest(self.path), path=self.path / FILE_NAME).provenance)
-        self._layout = layout_of(module)
-        _require_storable(_buffers_of(module))
-        self._recorder = PathRecorder(self._layout, knots=self._knots, smooth=smooth)
+        self._module = _network_of(module)
+        self._calls, self._full = 0, False
+        self._layout = layout_of(self._module)
+        self._destination = Destination(
+            path, self._layout, knots=knots, smooth=smooth, every=self._every, provenance=provenance
+        )
+        self.path = self._destination.path
+        _require_storable(_buffers_of(self._module))
+        self._held = self._buffers()
+        self._destination.require_buffers(self._held)
+        self._recorder = PathRecorder(self._layout, knots=self._destination.knots, smooth=smooth)
         self._take()
 
     def step(self) -> None:
         """Record the module's current weights as the next timestep.
 
-        With `every=n`, only each n-th call records a timestep.
+        With `every=n`, only each n-th call records a timestep. After 2**20 timesteps, or 2**24 divided by the
+        number of layers, a bundle can hold no more: a warning says so, and later ones are not recorded.
 
         Parameters are found by name. If pruning or a replaced layer has changed their order, they are still
         recorded in the order that they had at construction.
 
         Raises:
-            SourceError: a weight is not finite, or the module has other parameters than at construction: the
-                message names the parameter. `save` still writes what was recorded before.
+            SourceError: a weight is not finite, or the module has other parameters or module buffers than at
+                construction: the message names one. `save` still writes what was recorded before.
         """
         self._calls += 1
-        if self._calls % self._every == 0:
+        if self._calls % self._every or self._full:
+            return
+        self._full = len(self._recorder) == self._destination.most
+        if not self._full:
             self._take()
+            return
+        warnings.warn(
+            f"a bundle holds at most {len(self._recorder)} timesteps of this network; later ones are not"
+            " recorded, so the trajectory ends here. Give a larger `every` next time",
+            UserWarning,
+            stacklevel=2,
+        )
 
     def _take(self) -> None:
-        held = {name: _array_of(values) for name, values in _buffers_of(self._module).items()}
+        held = self._buffers()
+        for name in sorted({*held, *self._held}):
+            before, now = (_kind(each.get(name)) for each in (self._held, held))
+            if before != now:
+                raise _other_network(name, before, now, "module buffer")
         self._recorder.add(flatten(self._module, self._layout).cpu().numpy(), held)
 
-    def save(self) -> int:
-        """Write the trajectory and return its number in the bundle.
+    def _buffers(self) -> dict[str, NDArray[np.generic]]:
+        return {name: _array_of(values) for name, values in _buffers_of(self._module).items()}
 
-        A warning says if either the network or the trajectories of an existing bundle have module buffers,
-        but not both.
+    def save(self, path: str | os.PathLike[str] | None = None) -> int:
+        """Write the trajectory and return its number in the bundle. The recorder keeps it.
+
+        A warning says if the training ended before some of the knots, or if either the network or the
+        trajectories of an existing bundle have module buffers, but not both.
+
+        Args:
+            path: another `.mct` bundle than that of the recorder, for example after an error.
 
         Raises:
             SourceError: fewer than two timesteps were recorded, the weights never changed, or the bundle
                 holds a trajectory with the same first and last weights and number of timesteps.
-            UsageError: the existing bundle belongs to another network, has other knots, or does not state the
-                facts in `provenance`.
+            UnsavedError: the bundle cannot be written, or it is new since the construction and belongs to
+                another network, or has other knots or facts. The message says where the trajectory is kept.
+            UsageError: `path` is refused, as at construction.
         """
-        recorded = self._recorder.finish()
-        if not os.path.lexists(self.path):
-            with create(
-                self.path,
-                self._layout,
-                encoding="convex",
-                provenance=self._provenance,
-                knots=self._knots,
-                smooth=self._smooth,
-            ) as bundle:
-                return bundle.add(recorded)
-        with append(self.path) as bundle:
-            if bundle.layout.parameters != self._layout.parameters:
-                raise UsageError(f"{self.path}: the bundle holds another network; choose another path")
-            if bundle.layout.layers != self._layout.layers:
-                raise UsageError(
-                    f"{self.path}: the bundle has {len(bundle.layout.layers)} layers, a recorder makes one of"
-                    " every tensor; choose another path"
-                )
-            self._require_facts(bundle.provenance)
-            assert bundle.base is not None
-            has = bool(recorded.held and recorded.held[0])
-            remark = unlike_buffers(bundle.base, "the recorded network has", has=has)
-            number = bundle.add(recorded)
-        if remark is not None:
-            warnings.warn(f"{display(self.path)}: {remark}", UserWarning, stacklevel=2)
-        return number
+        return self._save(self._destination if path is None else self._destination.moved(path))
 
-    def _require_facts(self, known: Provenance) -> None:
-        """Require that the facts of the existing bundle hold for this trajectory, as far as it is known.
-
-        Raises:
-            UsageError: they do not.
-        """
-        if self._provenance is not None:
-            require_same_facts(display(self.path), known, self._provenance)
-        require_timestep(display(self.path), known, self._every)
+    def _save(self, destination: Destination) -> int:
+        saved = destination.save(self._recorder.finish(cut=True))
+        for remark in saved.remarks:
+            warnings.warn(remark, UserWarning, stacklevel=3)
+        return saved.number
 
     def __enter__(self) -> Recorder:
         return self
@@ -261,7 +256,15 @@ class Recorder:
         trace: TracebackType | None,
     ) -> None:
         if kind is None:
-            self.save()
+            self._save(self._destination)
+
+
+def _network_of(module: torch.nn.Module) -> torch.nn.Module:
+    """Return the network in its wrappers, whose prefixes a conversion of checkpoints removes, too."""
+    while isinstance(module, torch.nn.parallel.DistributedDataParallel | torch.nn.DataParallel):
+        module = module.module
+    inner = getattr(module, "_orig_mod", None)  # torch.compile
+    return _network_of(inner) if isinstance(inner, torch.nn.Module) else module
 
 
 def _buffers_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -289,9 +292,17 @@ def _require_storable(buffers: Mapping[str, torch.Tensor]) -> None:
             )
 
 
+def _kind(array: NDArray[np.generic] | None) -> str:
+    return "absent" if array is None else f"{array.shape} {array.dtype}"
+
+
 def _array_of(values: torch.Tensor) -> NDArray[np.generic]:
     """Return the values of a tensor as an array of the same type."""
     plain = values.cpu().contiguous()
     if plain.dtype == torch.bfloat16:  # numpy has no such type of its own
         return plain.view(torch.int16).numpy().view(NUMPY["BF16"])
     return plain.numpy()
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -58,6 +58,7 @@ COMMANDS = (
     Command("convert .mtt", ("convert", "/src", "/o.mtt"), ("src",), "o.mtt"),
     Command("convert zstd", ("convert", "/src", "/o.mtt", "--codec", "zstd"), ("src",), "o.mtt"),
     Command("append", ("convert", "/src", "/b.mct", "--append"), ("src", "b.mct"), "b.mct", over=True),
+    Command("merge", ("merge", "/b.mct", "/c.mct", "/o.mct"), ("b.mct", "c.mct"), "o.mct"),
     Command("export", ("export", "/b.mct", "/e", "--to", "mtt"), ("b.mct",), "e"),
     Command("export checkpoints", ("export", "/b.mct", "/e", "--to", "checkpoints"), ("b.mct",), "e"),
     Command(
@@ -73,7 +74,7 @@ COMMANDS = (
 
 
 def make_material(folder: Path) -> None:
-    """Write replay buffers and a bundle of others, to which they can be appended."""
+    """Write replay buffers, a bundle of them, and one of others, to which they can be appended."""
     folder.mkdir()
     for name, files, seed in (("src", 2, 0), ("first", 1, 9)):
         (folder / name).mkdir()
@@ -82,6 +83,7 @@ def make_material(folder: Path) -> None:
             torch.save([_walk(seed + 2 * number + k) for k in range(2)], path)
             os.utime(path, (1, 1))
     convert(folder / "first", folder / "b.mct", ConvertOptions())
+    convert(folder / "src", folder / "c.mct", ConvertOptions())
     shutil.rmtree(folder / "first")
 
 

@@ -26,7 +26,7 @@ from benchmarks.trust.commands import COMMANDS, Command, make_material  # noqa: 
 from benchmarks.trust.faults import NOTHING, Server, Tally, Trials  # noqa: E402
 from benchmarks.trust.web import Web  # noqa: E402
 
-NAMES = ("convert .mct", "convert zstd", "append", "export", "cache", "save")
+NAMES = ("convert .mct", "convert zstd", "append", "merge", "export", "cache", "save")
 
 
 def campaign(kills: int, seconds: float, seed: int, names: set[str], folder: Path) -> Tally:

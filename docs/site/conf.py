@@ -62,12 +62,16 @@ CONTENTS = {
         Installing <docs/installing>
         Storing <docs/storing>
         Distilling <docs/distilling>
+        Looking <docs/looking>
         Python <docs/python>
         Resuming <docs/resuming>
         Other codebases <docs/codebases>
         Distilled sets of others <docs/sets>
         Addresses <docs/remote>
+        Sharing <docs/sharing>
         Several processes <docs/scale>
+        Progress and logs <docs/logging>
+        Options in files, and sweeps <docs/sweeps>
         GPUs <docs/gpu>
         Expected times <docs/times>
         """,
@@ -75,6 +79,7 @@ CONTENTS = {
         All pages <docs/README>
         Commands <docs/commands>
         Python: trajfmt <docs/site/api/trajfmt>
+        Python: trajfmt.share <docs/site/api/trajfmt.share>
         Python: trajfmt.torch <docs/site/api/trajfmt.torch>
         Python: mct <docs/site/api/mct>
         Glossary <docs/glossary>

@@ -24,6 +24,8 @@ from mct.data import preprocessing as pre
 from mct.data.readers import arrays, cifar, digits, folder, idx, tiny
 from mct.data.readers.raw import Array, Raw
 from mct.errors import ConfigError, DataError
+from mct.runtime.phases import phase
+from trajfmt.errors import counted
 from trajfmt.schema import models
 
 
@@ -58,6 +60,9 @@ class Dataset:
     test_sha256: str
     """SHA-256 of the hash of the test images (see `hash_images`) and of their labels."""
 
+    limit: int | None = None
+    """The training images are the first ones of each class, at most as many as this; None: they are all."""
+
     notes: tuple[str, ...] = ()
     """Lines for the user about files and arrays that look like a part of the dataset and are not used."""
 
@@ -84,6 +89,31 @@ class Dataset:
         """Return the dataset with its tensors on `device`."""
         names = ("train_images", "train_labels", "test_images", "test_labels")
         return replace(self, **{name: getattr(self, name).to(device) for name in names})
+
+    def limited(self, count: int) -> "Dataset":
+        """Return the dataset with the first `count` training images of each class, and the same test set.
+
+        The preprocessing is not fitted again, so that it is that of the whole dataset.
+
+        Raises:
+            ConfigError: If `count` is less than 1.
+
+        Example:
+            >>> part = load("digits").limited(5)
+            >>> len(part.train_labels), part.train_labels.bincount().tolist()
+            (50, [5, 5, 5, 5, 5, 5, 5, 5, 5, 5])
+        """
+        if count < 1:
+            raise ConfigError(f"`limit` must be >= 1, got {count}")
+        labels = self.train_labels
+        chosen = torch.zeros(len(labels), dtype=torch.bool, device=labels.device)
+        for label in range(self.classes):
+            chosen[(labels == label).nonzero()[:count, 0]] = True
+        return replace(self, train_images=self.train_images[chosen], train_labels=labels[chosen], limit=count)
+
+    def __repr__(self) -> str:
+        train, test, shape = len(self.train_labels), len(self.test_labels), tuple(self.train_images.shape[1:])
+        return f"<mct.Dataset {self.name!r}: {train:,} training and {test:,} test images {shape}>"
 
     def heldout(self, fraction: float = 0.1) -> "Dataset":
         """Split the training images, and return the smaller part in place of the test set.
@@ -161,7 +191,8 @@ def load(
             * A key of `SOURCES`.
             * The path of an `.npz` or `.safetensors` file with the arrays `train_images`, `train_labels`,
               `test_images` and `test_labels`. Images are `(N, H, W)`, `(N, H, W, C)` or `(N, C, H, W)`,
-              uint8 or float in [0, 1]. Labels are integers from 0.
+              uint8 or float in [0, 1]. Labels are integers from 0. `class_names` is optional, see
+              `mct.data.readers.arrays`.
             * The path of a folder of images, `train/<class>/*.png` and `test/<class>/*.png`.
         preprocessing: The preprocessing to apply; None for channel normalisation. Values that it states are
             used or checked, but never replaced. A normalisation without values uses MTT's constants if MTT
@@ -182,7 +213,8 @@ def load(
         ((1352, 1, 8, 8), 10)
     """
     label = recorded_name(name)
-    raw = _read(name, root or ROOT, image_size)
+    with phase(f"loading {label}"):
+        raw = _read(name, root or ROOT, image_size)
     train = _images(raw.train_images, f"{label}: `train_images`")
     test = _images(raw.test_images, f"{label}: `test_images`")
     if train.shape[1:] != test.shape[1:]:
@@ -299,5 +331,7 @@ def _labels(array: Array, count: int, where: str) -> Tensor:
     if array.min() < 0:
         raise DataError(f"{where} must be >= 0, got {int(array.min())}")
     if array.max() >= count:
-        raise DataError(f"{where} contain class {int(array.max())}, but there are only {count} images")
+        raise DataError(
+            f"{where} contain class {int(array.max())}, but the file has only {counted(count, 'image')}"
+        )
     return torch.from_numpy(array.astype(np.int64))

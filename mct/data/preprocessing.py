@@ -17,6 +17,7 @@ from torch import Tensor
 import trajfmt
 from mct.data import whitening
 from mct.errors import ConfigError, DataError, MismatchError
+from mct.runtime.phases import phase
 
 ZCA_EPS: Final = 0.1
 """Value that is added to the eigenvalues of the covariance, as in MTT."""
@@ -218,7 +219,8 @@ def hash_images(images: Tensor) -> str:
     bits of an eigendecomposition differ between machines.
     """
     pixels = images.detach().cpu().float().contiguous().numpy()
-    return hashlib.sha256(pixels.astype("<f4", copy=False).data).hexdigest()
+    with phase("hashing the images"):
+        return hashlib.sha256(pixels.astype("<f4", copy=False).data).hexdigest()
 
 
 def hash_labels(labels: Tensor) -> str:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from mct.errors import MctError
 from mct.runtime import tensorfile
+from mct.runtime.phases import phase
 from trajfmt.storage import cache_folder
 
 KORNIA_LIMIT: Final = 4_000_000_000
@@ -72,7 +73,8 @@ def cached(images: Tensor, eps: float, *, images_sha256: str) -> Whitening:
             wanted = {"mean": (torch.float32, (size,)), "matrix": square, "restore": square}
             if found == facts and shapes == wanted:
                 return Whitening(**tensors)
-    fitted = fit(images, eps)
+    with phase("whitening the images"):
+        fitted = fit(images, eps)
     own = {name: getattr(fitted, name).float() for name in ("mean", "matrix", "restore")}
     del fitted
     if path is not None:

@@ -5,6 +5,7 @@ A step is a pure function from state to state. `samples` computes the gradient, 
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,16 +27,19 @@ from mct.inner.steps.step import InnerStep
 from mct.inner.steps.table import choose, make_step
 from mct.inner.unroll import ExactUnroll, TeslaUnroll, Unroll
 from mct.models import networks
+from mct.objectives.objective import Objective
 from mct.objectives.table import DEFAULT, make_objective
 from mct.results import synthetic
 from mct.runtime.clock import Clock
 from mct.runtime.devices import device_of
 from mct.runtime.execution import Execution
+from mct.runtime.phases import phase
 from mct.runtime.ranks import Alone, Ranks
 from mct.runtime.seeds import generator
 from mct.settings import defaults
 from mct.settings.config import DistillConfig, EvaluateConfig
 from mct.trajectories import provenance
+from mct.trajectories.joined import JoinedBundles
 from mct.trajectories.stream import Bundle, KnotStream
 
 
@@ -48,12 +52,15 @@ class Distiller:
         model: The experts' network, with every fact known.
         config: The settings.
         artifact_sha256: Hash of the bundle, which is recorded in results.
+        artifacts: Hash of each bundle, which is recorded, too, if there are several.
         device: Where to compute.
         execution: Budgets of memory; None: the usual ones.
         ranks: The processes that share the work; None: this one alone.
         shard: Divide every batch of a sample among the processes, instead of the samples of an outer step.
         unroll: Runs the inner loop; None: as the settings say.
-        objective: Name in `mct.objectives.table.OBJECTIVES`. It is not recorded in results and states.
+        objective: Name in `mct.objectives.table.OBJECTIVES`, or a class of your own that implements
+            `mct.objectives.Objective` and is made from a `KnotStream`. It is not recorded in results and
+            states.
 
     Attributes:
         clock: The seconds that each part of the steps takes.
@@ -77,12 +84,13 @@ class Distiller:
         config: DistillConfig,
         *,
         artifact_sha256: str,
+        artifacts: tuple[str, ...] = (),
         device: str | torch.device = "cpu",
         execution: Execution | None = None,
         ranks: Ranks | None = None,
         shard: bool = False,
         unroll: Unroll | None = None,
-        objective: str = DEFAULT,
+        objective: str | Callable[[KnotStream], Objective] = DEFAULT,
     ) -> None:
         if bundle.layout.dtype not in ("F32", "BF16", "F16"):
             raise MismatchError(
@@ -123,6 +131,7 @@ class Distiller:
             model=model,
             config=self.config,
             artifact_sha256=artifact_sha256,
+            artifacts=artifacts,
             labels_sha256=dataset.labels_sha256,
             test_sha256=dataset.test_sha256,
             model_source_sha256=networks.source_sha256(model),
@@ -150,7 +159,7 @@ class Distiller:
     @classmethod
     def from_bundle(
         cls,
-        bundle: trajfmt.Bundle,
+        bundle: trajfmt.Bundle | JoinedBundles,
         *,
         dataset: str | None = None,
         model: str | None = None,
@@ -162,12 +171,13 @@ class Distiller:
         execution: Execution | None = None,
         ranks: Ranks | None = None,
         shard: bool = False,
+        objective: str | Callable[[KnotStream], Objective] = DEFAULT,
         **settings: Any,
     ) -> "Distiller":
         """Make a distiller with the dataset, model and preprocessing that a bundle records.
 
         Args:
-            bundle: An open bundle.
+            bundle: An open bundle, or several as one.
             dataset: Name or path of the dataset, used if the bundle names none.
             model: Like ConvNetD3W128, used if the bundle does not know it.
             preprocessing: `none`, `normalize` or `zca`, used if the bundle states none.
@@ -178,6 +188,7 @@ class Distiller:
             execution: Budgets of memory; None: the usual ones.
             ranks: The processes that share the work; None: this one alone.
             shard: Divide every batch of a sample among the processes, instead of the samples.
+            objective: What is minimised, as for `Distiller`.
             settings: Fields of `DistillConfig`, which take precedence over the others; None leaves one as it
                 is.
         """
@@ -195,17 +206,22 @@ class Distiller:
             method="mtt" if bundle.encoding == "full" else "mct",
             **settings,
         )
-        return cls(
+        distiller = cls(
             bundle,
             real,
             known,
             config,
             artifact_sha256=bundle.sha256,
+            artifacts=bundle.hashes if isinstance(bundle, JoinedBundles) else (),
             device=here,
             execution=execution,
             ranks=ranks,
             shard=shard,
+            objective=objective,
         )
+        if isinstance(bundle, JoinedBundles):
+            distiller.notes += bundle.repeats()
+        return distiller
 
     def _exact(self, step: InnerStep) -> ExactUnroll:
         """Return the inner loop, uncaptured and without kept activations."""
@@ -324,7 +340,8 @@ class Distiller:
 
     def evaluate_and_keep_best(self, state: State, config: EvaluateConfig) -> tuple[State, Accuracy]:
         """Evaluate, and keep these images as the best if their mean accuracy is the highest so far."""
-        found = self.evaluate(state, config)
+        with phase("evaluating"):
+            found = self.evaluate(state, config)
         best = None if state.best is None else state.best.run.selected
         if best is None or found.mean > best.mean:
             why = synthetic.Selection(on=found.on, mean=found.mean, std=found.std)

@@ -6,6 +6,7 @@
     state.safetensors       what continues the run (`state`)
     metrics.jsonl           one JSON object per outer step, and one before where step 0 was evaluated
     images.png              the images of the last step, class by class
+    config.toml             the options that repeat the run; the command mct writes it
     .lock                   on file systems without locks: which process writes here
 
 Every file is replaced as a whole, except the metrics, which grow by one line per step. If several processes
@@ -18,11 +19,8 @@ import json
 import math
 import os
 import platform
-import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
 import msgspec
@@ -37,6 +35,8 @@ from mct.events import Evaluated, OuterStep
 from mct.results import grids, synthetic
 from mct.results.origin import Change, Origin
 from mct.runtime import tensorfile
+from mct.runtime.devices import described
+from mct.runtime.interruption import Guard
 from mct.settings.config import EvaluateConfig
 from trajfmt.storage import BusyError, Lock, partial_of, write_file
 
@@ -56,6 +56,9 @@ class RunFiles(Protocol):
 
     state: Path
     """The file from which the run can be resumed; for messages."""
+
+    picture: Path
+    """The picture of the images."""
 
     def record(self, event: OuterStep | Evaluated, /) -> None:
         """Append one line to the metrics."""
@@ -141,8 +144,9 @@ class RunFolder:
                 continue
             if setting.name not in _RATES:
                 raise MismatchError(
-                    f"{self.path}: the run has `{setting.name}` {then!r}, now it is {now!r}; "
-                    f"only {', '.join(_FREE + _RATES)} may change"
+                    f"{self.path}: the run has `{setting.name}` {then!r}, now it is {now!r}; omit "
+                    f"`{setting.name}`, or use another --out without --resume (only "
+                    f"{', '.join(f'`{name}`' for name in _FREE + _RATES)} may change)"
                 )
             changes.append(Change(step=state.step, setting=setting.name, before=then, after=now))
         if state.best is not None and origin.evaluation not in (None, found.evaluation):
@@ -177,6 +181,7 @@ class RunFolder:
         facts = {
             "settings": {key: value for key, value in settings.items() if key not in _PROGRESS},
             "device": str(device),
+            "hardware": described(str(device)),
             "versions": {
                 "trajfmt": trajfmt.__version__,
                 "torch": torch.__version__,
@@ -198,7 +203,7 @@ class RunFolder:
 
     def save(self, state: State, dataset: Dataset) -> None:
         """Write state, results and picture; Ctrl-C and SIGTERM wait until all are written."""
-        with _held_back():
+        with Guard():
             with tensorfile.explained(self.state, _CONTINUES):
                 states.save(self.state, state)
             if state.best is not None:
@@ -245,7 +250,7 @@ class NoFiles:
     """
 
     def __init__(self, folder: RunFolder) -> None:
-        self.state = folder.state
+        self.state, self.picture = folder.state, folder.picture
 
     def record(self, event: OuterStep | Evaluated) -> None:
         """Write nothing."""
@@ -257,8 +262,9 @@ class NoFiles:
 def _differing(then: EvaluateConfig | None, now: EvaluateConfig | None) -> str:
     """Return the settings in which two protocols differ, with both values, as text."""
     before, after = ({} if one is None else dataclasses.asdict(one) for one in (then, now))
-    names = [name for name in after if before.get(name) != after[name]]
-    return ", ".join(f"`{name}` {before.get(name)!r}, now {after[name]!r}" for name in names)
+    names = {name: name for name in after if before.get(name) != after[name]}
+    names |= {name: f"eval_{name}" for name in names if name in ("networks", "epochs")}  # as a run calls them
+    return ", ".join(f"`{shown}` {before.get(name)!r}, now {after[name]!r}" for name, shown in names.items())
 
 
 def _agree(then: Any, now: Any) -> bool:
@@ -287,30 +293,3 @@ def _until(steps: int, lines: list[bytes]) -> Iterator[bytes]:
             continue
         if whole:
             yield line
-
-
-@contextlib.contextmanager
-def _held_back() -> Iterator[None]:
-    """Delay Ctrl-C and torchrun's SIGTERM to the end of the block.
-
-    This installs handlers. A signal mask of this thread would not help: another thread, such as that of a
-    progress bar, would take the signal, and Python would then interrupt the main thread all the same.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # Only the main thread is interrupted.
-        return
-    came: list[tuple[int, FrameType | None]] = []
-    before = {
-        kind: signal.signal(kind, lambda number, frame: came.append((number, frame)))
-        for kind in (signal.SIGINT, signal.SIGTERM)
-        if callable(signal.getsignal(kind))  # signals that are ignored or end the process stay so
-    }
-    try:
-        yield
-    finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
-        if came:
-            handler = before[signal.Signals(came[0][0])]
-            assert callable(handler)
-            handler(*came[0])

@@ -15,6 +15,7 @@ import trajfmt
 from mct.data.datasets import Dataset
 from mct.errors import ConfigError
 from mct.settings.config import DistillConfig
+from trajfmt.errors import counted
 
 _LARGEST_RATE = 1.0
 _LARGEST_GROWTH = 100.0
@@ -67,7 +68,7 @@ def check_ipc(dataset: Dataset, config: DistillConfig) -> None:
         apart = " besides the held-out ones" if config.select == "heldout" else ""
         raise ConfigError(
             f"`ipc` is {config.ipc}, but class {dataset.class_names[label]!r} has only "
-            f"{int(counts[label])} training images{apart}; use a smaller `ipc`, or more images"
+            f"{counted(int(counts[label]), 'training image')}{apart}; use a smaller `ipc`, or more images"
         )
 
 

@@ -118,9 +118,10 @@ def _steps(
             event = replace(event, parts=clock.read(), memory_mb=memory, utilisation=utilisation)
             files.record(event)
             state = after
-            if state.step % config.save_every == 0 or state.best is not best:
+            if last or state.step % config.save_every == 0 or state.best is not best:
                 files.save(state, dataset)
                 saved = state
+                event = replace(event, picture=files.picture if writes else None)
             if line := trace.end(last=last):
                 distiller.notes.append(line)
             for line in dict.fromkeys(distiller.notes):

@@ -5,7 +5,8 @@ outer loop is in `loop`, one outer step in `distiller`.
 """
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,9 +21,12 @@ from mct.evaluation.comparison import Comparison
 from mct.events import Evaluated, Note, OuterStep
 from mct.results.origin import Origin, Selection
 from mct.runtime.execution import Execution
+from mct.runtime.phases import phase
 from mct.runtime.ranks import Alone, Ranks
 from mct.settings import defaults
 from mct.settings.config import EvaluateConfig
+from mct.trajectories.joined import JoinedBundles
+from trajfmt.errors import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +59,7 @@ class DistillRun:
     folder: RunFolder
     """Where results, state, settings and metrics go."""
 
-    bundle: trajfmt.Bundle
+    bundle: trajfmt.Bundle | JoinedBundles
     """The experts' trajectories."""
 
     resume: bool
@@ -79,7 +83,7 @@ class DistillRun:
     @classmethod
     def prepare(
         cls,
-        traj: str | os.PathLike[str],
+        traj: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         out: Path,
         *,
         resume: bool = False,
@@ -99,7 +103,8 @@ class DistillRun:
         """Open a bundle, load its dataset, and settle settings, model and folder.
 
         Args:
-            traj: Path or address of a bundle. All its files are compared with their hashes.
+            traj: Path or address of a bundle, or of several, whose trajectories are all used. All their
+                files are compared with their hashes.
             out: Folder of the run.
             resume: Continue the run in the folder. Its settings are used where none are given.
             preset: Name of published settings.
@@ -129,7 +134,9 @@ class DistillRun:
         before = folder.origin() if resume else None
         if not resume and not shard and settings.get("samples") is None and ranks.size > 1:
             settings["samples"] = ranks.size
-        bundle = trajfmt.open(traj, verify=True)
+        paths = [traj] if isinstance(traj, (str, os.PathLike)) else traj
+        with phase(f"verifying {', '.join(map(str, paths))}"):
+            bundle = _opened(paths)
         try:
             distiller = Distiller.from_bundle(
                 bundle,
@@ -158,13 +165,15 @@ class DistillRun:
         idle = 0 if shard else ranks.size - distiller.config.samples
         if idle > 0:
             distiller.notes.append(
-                f"{idle} of {ranks.size} processes have nothing to do: an outer step averages "
-                f"{distiller.config.samples} samples; use fewer processes, or --shard"
+                f"{idle} of {ranks.size} processes {'has' if idle == 1 else 'have'} nothing to do: "
+                "an outer step averages "
+                f"{counted(distiller.config.samples, 'sample')}; use fewer processes, or --shard"
             )
         count = distiller.config.ipc * distiller.dataset.classes
         if (distiller.config.batch_syn or 0) > count:
             distiller.notes.append(
-                f"`batch_syn` is {distiller.config.batch_syn}, but there are {count} synthetic images: every "
+                f"`batch_syn` is {distiller.config.batch_syn}, more than the "
+                f"{counted(count, 'synthetic image')}: every "
                 "batch has all of them"
             )
         return cls(
@@ -220,6 +229,23 @@ class DistillRun:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _opened(places: Sequence[str | os.PathLike[str]]) -> trajfmt.Bundle | JoinedBundles:
+    """Open one bundle, or several as one.
+
+    Raises:
+        ConfigError: There is none.
+        MismatchError: Their experts are not of one kind.
+        FormatError: One is damaged.
+    """
+    if not places:
+        raise ConfigError("there are no trajectories; give at least one bundle: --traj")
+    with ExitStack() as stack:
+        bundles = [stack.enter_context(trajfmt.open(place, verify=True)) for place in places]
+        joined = bundles[0] if len(bundles) == 1 else JoinedBundles(bundles)
+        stack.pop_all()
+    return joined
 
 
 def _require_evaluations(distiller: Distiller, given: list[str]) -> None:

@@ -4,7 +4,11 @@ It must not import `evaluation` or `distillation`.
 
 Modules:
     run: a run that trains experts: its settings, its destination, and how it is resumed.
-    train: training experts as MTT does.
+    job: what a run records about its experts, its identity, and where MTT looks for its files.
+    train: training experts as MTT does, several at once.
+    pupil: one expert during its training.
+    states: the state of an expert in training, and its files.
     recording: recording the trajectories of experts, and storing each one as soon as it is finished.
+    parts: bundles of one expert each, which many processes train independently.
     distributed: training experts in several processes.
 """

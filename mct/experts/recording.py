@@ -8,8 +8,7 @@ it is finished. Finished experts are on disk, so an interruption does not lose t
 import contextlib
 import os
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -18,12 +17,16 @@ from numpy.typing import NDArray
 
 import trajfmt
 from mct.errors import ExistsError
+from mct.experts.job import Job
 from trajfmt.bundle import timesteps_of
 from trajfmt.encodings import ENCODINGS, encoding_of_path
 from trajfmt.export import BufferWriter
-from trajfmt.sources import ReplayPart
+from trajfmt.schema import Part
+from trajfmt.sources import ForeignTrajectory, ReplayPart
 from trajfmt.storage import Staging, partial_of, write_file
 from trajfmt.trajectory import PathRecorder, Recorded
+
+Array = NDArray[np.generic]
 
 PER_FILE = 10
 """Number of trajectories in a `replay_buffer_{n}.pt`, as in MTT. DATM's code relies on this number."""
@@ -51,39 +54,19 @@ class TimestepRecorder:
         self.rows.append(theta.copy())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """The description of a run that trains experts: what it records, and its identity."""
-
-    layout: trajfmt.ParamLayout
-    """Parameter layout of the network."""
-
-    provenance: trajfmt.Provenance
-    """What a bundle records about the experts."""
-
-    identity: bytes
-    """A hash of the settings, the network and the training data. A run continues an interrupted one if both
-    have the same identity."""
-
-    knots: Sequence[int] = ()
-    """Timesteps of inserted waypoints, for a `convex` bundle."""
-
-    smooth: bool = False
-    """Whether to average inserted waypoints with their neighbours, for a `convex` bundle."""
-
-
 class BundleStore:
     """Stores experts in a bundle, which appears at `path` when the last expert is finished.
 
     Args:
         path: The bundle: `.mct` for a `convex` one, `.mtt` for a `full` one.
         job: The run.
+        part: Which experts of the run the bundle has; None for all.
 
     Raises:
         ExistsError: If an interrupted run with another identity has started to write this bundle.
     """
 
-    def __init__(self, path: Path, job: Job) -> None:
+    def __init__(self, path: Path, job: Job, part: Part | None = None) -> None:
         if Staging.unfinished(path) not in (None, job.identity):
             raise ExistsError(
                 f"{path}: an interrupted run with other settings has stored experts for this bundle; "
@@ -99,6 +82,8 @@ class BundleStore:
             smooth=job.smooth,
             job=job.identity,
         )
+        if part is not None:
+            self._writer.extensions |= part.extensions
         self._writer.recover()
 
     @property
@@ -117,6 +102,10 @@ class BundleStore:
             self._writer.add(kept)
         elif isinstance(kept, TimestepRecorder):
             self._writer.add(trajfmt.ArrayTrajectory(np.stack(kept.rows), self._job.layout))
+
+    def take(self, expert: ForeignTrajectory) -> None:
+        """Store an expert that was read from another bundle."""
+        self._writer.add(expert)
 
     def publish(self) -> None:
         """Finish the bundle, and move it to its path."""
@@ -188,6 +177,14 @@ class BufferStore:
     def keep(self, recorder: ExpertRecorder | Recorded) -> None:
         """Store a recorded expert. Afterwards, an interruption does not lose it."""
         self._store.keep(recorder)
+        self._file_if_full()
+
+    def take(self, expert: ForeignTrajectory) -> None:
+        """Store an expert that was read from another bundle."""
+        self._store.take(expert)
+        self._file_if_full()
+
+    def _file_if_full(self) -> None:
         if self._store.finished == PER_FILE:
             self._store.publish()
             self._to_file()
@@ -234,6 +231,35 @@ def recorder_for(path: Path, job: Job) -> ExpertRecorder:
 def ready(recorder: ExpertRecorder | Recorded) -> ExpertRecorder | Recorded:
     """Return the part of a recorded expert that a store keeps, in a form that other processes can receive."""
     return recorder.finish() if isinstance(recorder, PathRecorder) else recorder
+
+
+def state_of(recorder: ExpertRecorder) -> tuple[Mapping[str, Array], Sequence[NDArray[np.float32]]]:
+    """Return what a recorder holds, for `restore_recorder`: arrays by name, and a list of timesteps."""
+    if isinstance(recorder, PathRecorder):
+        return recorder.state(), ()
+    assert isinstance(recorder, TimestepRecorder)
+    return {}, recorder.rows
+
+
+def restore_recorder(
+    recorder: ExpertRecorder, state: Mapping[str, Array], rows: Sequence[NDArray[np.float32]]
+) -> None:
+    """Let an empty recorder continue from what `state_of` has returned."""
+    if isinstance(recorder, PathRecorder):
+        recorder.restore(state)
+    elif isinstance(recorder, TimestepRecorder):
+        recorder.rows[:] = rows
+
+
+@contextlib.contextmanager
+def released(store: BundleStore | BufferStore | None) -> Iterator[None]:
+    """Release a store if the block fails; what it has stored is kept."""
+    try:
+        yield
+    except BaseException:
+        if store is not None:
+            store.release()
+        raise
 
 
 def is_bundle(path: Path) -> bool:

@@ -2,13 +2,13 @@
 
 An interrupted run can be resumed with the same settings, and continues after the finished experts. The
 identity of a `Job` ensures that the settings are the same. `mct.experts.train` trains experts, and
-`mct.experts.distributed` divides them between processes.
+`mct.experts.distributed` divides them between processes. Independent processes, such as the jobs of an array,
+train `only` some experts each, into parts (`mct.experts.parts`) that a run of all experts collects.
 """
 
-import hashlib
-import json
-from collections.abc import Generator, Sequence
-from dataclasses import asdict, dataclass, field
+import math
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,24 +18,23 @@ import torch
 import trajfmt
 from mct.data.augment import augmentation
 from mct.data.datasets import Dataset, load
-from mct.data.preprocessing import hash_images
 from mct.errors import ConfigError, ExistsError
-from mct.events import ExpertDone, ExpertEpoch, ExpertsFound
+from mct.events import ExpertsFound
 from mct.experts import recording
-from mct.experts.distributed import train_distributed
-from mct.experts.recording import BufferStore, BundleStore, Job
-from mct.experts.train import train_experts
+from mct.experts.distributed import Train, train_distributed, train_parts
+from mct.experts.job import Job, buffer_folder, job_of, require_told_by_buffers
+from mct.experts.parts import Parts, parts_folder
+from mct.experts.recording import BufferStore, BundleStore
+from mct.experts.states import ExpertFile, saved_in
+from mct.experts.train import Event, train_experts
 from mct.inner.steps.step import Notes
 from mct.models import networks
 from mct.runtime import tensorfile
 from mct.runtime.devices import device_of
-from mct.runtime.ranks import Alone, Ranks, together
-from mct.runtime.seeds import generator
+from mct.runtime.ranks import Alone, Ranks, from_first, together
 from mct.settings import defaults
 from mct.settings.config import Engine, ExpertConfig
 from mct.trajectories.provenance import parse_preprocessing
-from trajfmt.schema import models
-from trajfmt.torch import layout_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +74,12 @@ class ExpertRun:
     ranks: Ranks = field(default_factory=Alone)
     """The processes that share the experts."""
 
+    only: tuple[int, ...] | None = None
+    """Numbers of the experts to train, each into a part of its own; None for all, into the destination."""
+
+    save_every: float | None = 300.0
+    """Seconds of training after which the state of an expert is saved; None for never."""
+
     @classmethod
     def prepare(
         cls,
@@ -85,6 +90,7 @@ class ExpertRun:
         preprocessing: str | None = None,
         root: Path | None = None,
         image_size: int | None = None,
+        limit: int | None = None,
         knots: Sequence[int] = (),
         smooth: bool = False,
         device: str = "cpu",
@@ -92,6 +98,8 @@ class ExpertRun:
         at_once: int = 1,
         notes: Notes | None = None,
         ranks: Ranks | None = None,
+        only: Sequence[int] | None = None,
+        save_every: float | None = 300.0,
         **settings: Any,
     ) -> "ExpertRun":
         """Load a dataset, and check the model, the settings and the destination.
@@ -104,6 +112,8 @@ class ExpertRun:
             preprocessing: `none`, `normalize` or `zca`; None for `normalize`.
             root: Folder of the files of datasets; None for the default.
             image_size: Size in pixels to which the images of a folder are scaled; None to leave them.
+            limit: Train on the first images of each class, as many as this; None to train on all. The
+                recipe of a bundle records it.
             knots: Timesteps of inserted waypoints, for a `.mct` bundle.
             smooth: Whether to average inserted waypoints with their neighbours, for a `.mct` bundle.
             device: Device on which experts are trained.
@@ -112,6 +122,10 @@ class ExpertRun:
             notes: Called with each note for the user.
             ranks: The processes that share the experts, all of which must make this call; None for this
                 process alone.
+            only: Numbers of the experts to train, in increasing order, each into a bundle of its own in the
+                folder `parts`; None for all, into `out`, which collects finished parts.
+            save_every: Seconds of training after which the state of an expert is saved, so that a run that
+                is killed continues within it; 0 for after every update, None for never.
             **settings: Fields of `ExpertConfig`. A field that is None or not given has its default for the
                 dataset.
 
@@ -126,6 +140,8 @@ class ExpertRun:
             )
         if at_once < 1:
             raise ConfigError(f"`at_once` must be >= 1, got {at_once}")
+        if save_every is not None and not 0 <= save_every < math.inf:
+            raise ConfigError(f"`save_every` must be a finite number of seconds >= 0, got {save_every}")
         if recording.is_bundle(out) and out.exists():
             raise ExistsError(f"{out} exists; use another --out, or remove it")
         here = device_of(device)
@@ -135,6 +151,8 @@ class ExpertRun:
             root=root,
             image_size=image_size,
         )
+        if limit is not None:
+            real = real.limited(limit)
         if notes is not None:
             for line in real.notes:
                 notes(line)
@@ -142,19 +160,14 @@ class ExpertRun:
         network = networks.parse(
             name, channels=real.channels, image_size=real.image_size, classes=real.classes
         )
-        if not recording.is_bundle(out) and settings.get("steps_per_timestep"):
-            raise ConfigError(
-                "MTT's replay buffers have a timestep for every epoch; with `steps_per_timestep`, "
-                "write a bundle: --out NAME.mtt"
-            )
-        if not recording.is_bundle(out) and real.transform.record.kind == "none":
-            raise ConfigError(
-                "the folders of MTT's replay buffers can only say that images were normalised or whitened; "
-                "with the preprocessing none, write a bundle: --out NAME.mtt"
-            )
-        path = out if recording.is_bundle(out) else buffer_folder(out, real, network)
         config = defaults.expert_config(real.name, **settings)
+        if not recording.is_bundle(out):
+            require_told_by_buffers(real, config)
+        path = out if recording.is_bundle(out) else buffer_folder(out, real, network)
         augmentation(config.augment)
+        if only is not None and not set(only) <= set(range(config.experts)):
+            odd = next(number for number in only if not 0 <= number < config.experts)
+            raise ConfigError(f"`only` must name experts from 0 to {config.experts - 1}, got {odd}")
         timesteps = config.timesteps(len(real.train_labels))
         if knots and max(knots) >= timesteps - 1:
             raise ConfigError(
@@ -172,50 +185,102 @@ class ExpertRun:
             at_once=at_once,
             notes=notes,
             ranks=ranks or Alone(),
+            only=None if only is None else tuple(only),
+            save_every=save_every,
         )
 
-    def events(self) -> Generator[ExpertEpoch | ExpertDone | ExpertsFound, None, None]:
+    @property
+    def parts(self) -> Path:
+        """Folder of the bundles that `only` writes, one for each expert."""
+        return parts_folder(self.path)
+
+    @property
+    def saved(self) -> list[int]:
+        """Numbers of the experts in training that have a saved state."""
+        return saved_in(self.path.parent, self.path.name) + saved_in(self.parts)
+
+    def missing(self) -> list[int]:
+        """Return the numbers of the experts (of `only`) that have no finished part.
+
+        Raises:
+            ExistsError: If the folder of the parts belongs to a run with other settings.
+        """
+        numbers = range(self.config.experts) if self.only is None else self.only
+        return Parts(self.path, self._job(), self.config.experts).missing(numbers)
+
+    def events(self) -> Generator[Event | ExpertsFound, None, None]:
         """Train all experts that are not stored yet, and store them.
 
         A bundle appears when all experts are finished, and replay buffer files as soon as they are complete.
-        If the loop ends early, for whatever reason, finished experts are stored, and a later run with the
-        same settings continues after them. Only rank 0 writes. The other processes yield the epochs of the
-        experts that they train.
+        With `only`, and where there are parts already, experts are trained into parts, which a run of all
+        experts then collects. If the loop ends early, for whatever reason, finished experts are stored, the
+        state of experts in training is saved, and a later run with the same settings continues from both.
+        Only rank 0 writes to the destination. Others yield only the epochs of the experts that they train.
 
         Raises:
-            ExistsError: If the destination contains something else.
+            ExistsError: If the destination contains something else, or other processes train some experts.
             OSError: If the experts cannot be written, or would not fit on the disk.
             MctError: If training fails.
         """
         with tensorfile.explained(self.path, "finished experts are kept; the same command continues"):
             job = self._job()
-            with together(self.ranks):
-                store = self._store(job) if self.ranks.rank == 0 else None
-            try:
-                if store is not None and store.finished:
-                    yield ExpertsFound(count=min(store.finished, self.config.experts))
-                yield from train_distributed(
-                    self.config,
-                    store,
-                    train=partial(
-                        train_experts,
-                        self.dataset.to(self.device),
-                        self.model,
-                        device=self.device,
-                        engine=self.engine,
-                        at_once=self.at_once,
-                        notes=self.notes,
-                    ),
-                    recorder=lambda: recording.recorder_for(self.path, job),
-                    ranks=self.ranks,
-                    at_once=self.at_once,
-                )
-                if store is not None:
-                    store.publish()
-            except BaseException:
-                if store is not None:
-                    store.release()
-                raise
+            (apart,) = from_first(self.ranks, [self.only is not None or self.parts.exists()])
+            yield from self._in_parts(job) if apart else self._in_order(job)
+
+    def _in_order(self, job: Job) -> Iterator[Event | ExpertsFound]:
+        """Train experts into the destination."""
+        with together(self.ranks):
+            store = self._store(job) if self.ranks.rank == 0 else None
+        with recording.released(store):
+            if store is not None and store.finished:
+                yield ExpertsFound(count=min(store.finished, self.config.experts))
+            yield from train_distributed(
+                self.config,
+                store,
+                train=self._trainer(),
+                recorder=lambda: recording.recorder_for(self.path, job),
+                file=lambda number: ExpertFile(self.path, number, job.identity),
+                save_every=self.save_every if self.path.absolute().parent.is_dir() else None,
+                ranks=self.ranks,
+                at_once=self.at_once,
+            )
+            if store is not None:
+                store.publish()
+        for number in saved_in(self.path.parent, self.path.name):  # e.g. on another disk than that of rank 0
+            ExpertFile(self.path, number, job.identity).remove()
+
+    def _in_parts(self, job: Job) -> Iterator[Event | ExpertsFound]:
+        """Train experts into parts, and collect them if the run is of all experts."""
+        with together(self.ranks):
+            parts = Parts(self.path, job, self.config.experts)
+            store = self._store(job) if self.ranks.rank == 0 and self.only is None else None
+        with recording.released(store):
+            (finished,) = from_first(self.ranks, [0 if store is None else store.finished])
+            if finished:
+                yield ExpertsFound(count=min(finished, self.config.experts))
+            yield from train_parts(
+                self.config,
+                parts,
+                range(finished, self.config.experts) if self.only is None else self.only,
+                train=self._trainer(),
+                save_every=self.save_every,
+                ranks=self.ranks,
+                at_once=self.at_once,
+            )
+            if store is not None:
+                parts.collect(store, self.config.experts)
+                store.publish()
+
+    def _trainer(self) -> Train:
+        return partial(
+            train_experts,
+            self.dataset.to(self.device),
+            self.model,
+            device=self.device,
+            engine=self.engine,
+            at_once=self.at_once,
+            notes=self.notes,
+        )
 
     def _store(self, job: Job) -> BundleStore | BufferStore:
         """Open the store, and check that the experts that it does not contain yet fit on the disk."""
@@ -235,55 +300,4 @@ class ExpertRun:
         return kept * layout.nbytes
 
     def _job(self) -> Job:
-        recipe = asdict(self.config)
-        del recipe["experts"]  # no expert depends on how many there are, so a resumed run may train more
-        facts = [
-            recipe,
-            models.model_name(self.model),
-            hash_images(self.dataset.train_images),
-            self.dataset.labels_sha256,
-            self.knots,
-            self.smooth,
-        ]
-        source = networks.source_sha256(self.model)
-        return Job(
-            layout=layout_of(networks.build(self.model, generator=generator(0))),
-            provenance=provenance(self.dataset, self.model, self.config),
-            identity=hashlib.sha256(json.dumps(facts if source is None else [*facts, source]).encode())
-            .hexdigest()
-            .encode(),
-            knots=self.knots,
-            smooth=self.smooth,
-        )
-
-
-def provenance(dataset: Dataset, model: trajfmt.Model, config: ExpertConfig) -> trajfmt.Provenance:
-    """Return the provenance that a bundle records about its experts."""
-    every = config.steps_per_timestep
-    return trajfmt.Provenance(
-        dataset=dataset.name,
-        model=model,
-        preprocessing=dataset.transform.record,
-        recipe={"optimizer": "sgd", **asdict(config), "labels_sha256": dataset.labels_sha256},
-        timestep=trajfmt.TimestepUnit(kind="step" if every else "epoch", every=every or 1),
-    )
-
-
-def buffer_folder(root: Path, dataset: Dataset, model: trajfmt.Model) -> Path:
-    """Return the folder in which MTT expects replay buffers: `{root}/{dataset}[_NO_ZCA]/{model}`.
-
-    MTT uses the suffix `_NO_ZCA` for CIFAR only. Here, it is used for all datasets without whitening except
-    Tiny-ImageNet and ImageNet, for which MTT's scripts expect no suffix.
-    """
-    plain = dataset.transform.record.kind != "zca" and dataset.name not in ("Tiny", "ImageNet")
-    return root / f"{dataset.name}{'_NO_ZCA' if plain else ''}" / _mtt_name(model)
-
-
-def _mtt_name(model: trajfmt.Model) -> str:
-    """Return MTT's name of a network, which omits the depth 3 and the width 128."""
-    name = models.model_name(model)
-    if model.family != "ConvNet":
-        return name
-    depth = "" if model.depth == 3 else f"D{model.depth}"
-    width = "" if model.width == 128 else f"W{model.width}"
-    return name.replace(f"D{model.depth}W{model.width}", depth + width, 1)
+        return job_of(self.dataset, self.model, self.config, knots=self.knots, smooth=self.smooth)

@@ -8,30 +8,29 @@ References:
     MTT's `buffer.py`.
 """
 
-import math
-from collections.abc import Iterator
-from contextlib import closing
-from itertools import islice
+import contextlib
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Protocol
 
 import torch
-from torch.nn.functional import cross_entropy
 
 import trajfmt
 from mct.data.augment import augmentation
 from mct.data.datasets import Dataset
-from mct.errors import DivergedError
-from mct.events import ExpertDone, ExpertEpoch
+from mct.errors import CorruptError, DivergedError
+from mct.events import ExpertContinued, ExpertDone, ExpertEpoch
+from mct.experts.pupil import Keeping, Pupil
 from mct.experts.recording import ExpertRecorder
+from mct.experts.states import Saved
 from mct.inner.steps.step import Notes
 from mct.inner.steps.table import choose
 from mct.models import networks
+from mct.runtime.interruption import Guard
 from mct.runtime.seeds import generator
 from mct.settings.config import Engine, ExpertConfig
 from mct.training.jobs import JobPool
-from mct.training.learners import Learner, is_random, learners
+from mct.training.learners import is_random, learners
 from mct.training.loader import Loader
-from mct.training.testing import Trial
 
 
 class Store(Protocol):
@@ -51,18 +50,23 @@ class Store(Protocol):
         ...
 
 
+Event = ExpertEpoch | ExpertDone | ExpertContinued
+
+
 def train_experts(
     dataset: Dataset,
     model: trajfmt.Model,
     config: ExpertConfig,
     store: Store,
     *,
+    numbers: Sequence[int] | None = None,
     device: str | torch.device = "cpu",
     engine: Engine = "auto",
     at_once: int = 1,
+    keeping: Callable[[int], Keeping] | None = None,
     notes: Notes | None = None,
-) -> Iterator[ExpertEpoch | ExpertDone]:
-    """Train the experts that are not in the store yet, in groups of `at_once`.
+) -> Iterator[Event]:
+    """Train experts, in groups of `at_once`, and store them in the order of their numbers.
 
     Args:
         dataset: The real dataset.
@@ -70,19 +74,25 @@ def train_experts(
         config: Settings of expert training.
         store: Receives the recorded experts. Their timesteps are `(P,)` float32, and timestep 0 is the
             initialisation.
+        numbers: Numbers of the experts; None: those that are not in the store yet, up to `config.experts`.
         device: Device on which experts are trained. The images are copied to it once.
         engine: How updates are computed. `auto` decides by the number of updates of one expert, so that an
             expert does not depend on the number of experts.
         at_once: Number of experts that are trained at the same time. It affects time and memory, but not the
             experts. On a CPU, each expert has its own Python thread, and its operations use all of torch's
             threads, so set `OMP_NUM_THREADS` to the number of cores for one expert.
+        keeping: Returns where the state of the expert with this number is saved while it is trained, and how
+            often. Training continues from a saved state, and on a CPU has the same result bit for bit. The
+            caller removes a state when the expert is stored. None: nothing is saved.
         notes: Called with each note for the user.
 
     Yields:
-        Every epoch of every expert, and the end of every expert.
+        The start of every expert that continues from a saved state, every epoch of every expert, and the end
+        of every expert.
 
     Raises:
         DivergedError: If a loss is not finite. The experts of earlier groups are stored.
+        ExistsError: If a saved state belongs to a run with other settings.
     """
     here, place = dataset.to(device), torch.device(device)
     loader = Loader(
@@ -93,14 +103,15 @@ def train_experts(
         augment=augmentation(config.augment),
     )
     way = choose(engine, config.epochs * loader.updates, model, place)
-    for first in range(store.finished, config.experts, at_once):
-        numbers = range(first, min(first + at_once, config.experts))
-        randoms = [generator(config.seed, "expert", number) for number in numbers]
+    chosen = range(store.finished, config.experts) if numbers is None else numbers
+    for first in range(0, len(chosen), at_once):
+        group = chosen[first : first + at_once]
+        randoms = [generator(config.seed, "expert", number) for number in group]
         started = [networks.build(model, generator=random, device=place).train() for random in randoms]
         pool = JobPool.alone(place)
         if not is_random(started[0]):
             pool.at_once = at_once
-        pupils = learners(
+        ways = learners(
             started,
             model,
             momentum=config.momentum,
@@ -109,93 +120,64 @@ def train_experts(
             shapes=loader.shapes,
             notes=notes,
         )
-        group = [
-            _Pupil(number, pupil, loader, config, random, store.recorder())
-            for number, pupil, random in zip(numbers, pupils, randoms, strict=True)
-        ]
-        for _ in range(config.epochs):
-            with closing(pool.run([pupil.epoch() for pupil in group])) as ended:
-                for index in ended:
-                    yield group[index].examine()
+        guard, pupils = Guard(), list[Pupil]()
+        for number, learner, random in zip(group, ways, randoms, strict=True):
+            kept = None if keeping is None else keeping(number)
+            pupils.append(
+                Pupil(
+                    number, learner, loader, config, random, store.recorder(),
+                    guard=guard, keeping=kept, saved=_saved(kept, notes),
+                )
+            )  # fmt: skip
+        yield from (pupil.continued() for pupil in pupils if pupil.resumed)
         done = []
-        with closing(pool.run([pupil.test(here) for pupil in group])) as ended:
-            for index in ended:
-                done.append(group[index].finish())
-                store.keep(group[index].recorder)
+        with _saved_at_the_end(pupils):
+            yield from _epochs(pupils, config, pool, guard)
+            with contextlib.closing(pool.run([pupil.test(here) for pupil in pupils])) as ended:
+                done = [pupils[index].finish() for index in ended]
+        for pupil in pupils:
+            store.keep(pupil.recorder)
         yield from done
 
 
-class _Pupil:
-    """An expert during its training.
+def _epochs(
+    pupils: Sequence[Pupil], config: ExpertConfig, pool: JobPool, guard: Guard
+) -> Iterator[ExpertEpoch]:
+    """Train experts at once to their ends, and yield their epochs."""
+    for epoch in range(config.epochs):
+        behind = [pupil for pupil in pupils if pupil.epochs == epoch]
+        with contextlib.closing(pool.run([pupil.epoch() for pupil in behind])) as ended:
+            while (index := _next(ended, guard)) is not None:
+                yield behind[index].examine()
 
-    Args:
-        number: Number of the expert.
-        learner: The network with its optimizer.
-        feed: Loader of augmented batches.
-        config: Settings of expert training.
-        random: Generator of all random numbers of this expert.
-        tape: Recorder of the timesteps.
-    """
 
-    def __init__(
-        self,
-        number: int,
-        learner: Learner,
-        loader: Loader,
-        config: ExpertConfig,
-        random: torch.Generator,
-        recorder: ExpertRecorder,
-    ) -> None:
-        self.recorder = recorder
-        self._number, self._learner, self._loader, self._config = number, learner, loader, config
-        self._batches = loader.batches(config.epochs, random)
-        self._timesteps = self._steps = self._epochs = 0
-        self._record()
-        learner.begin(config.lr)
+@contextlib.contextmanager
+def _saved_at_the_end(pupils: Sequence[Pupil]) -> Iterator[None]:
+    """Save the states of experts if the block ends early. Experts that diverge are not to be continued."""
+    try:
+        yield
+    except DivergedError:
+        for pupil in pupils:
+            pupil.forget()
+        raise
+    except BaseException:
+        with Guard(), contextlib.suppress(OSError):  # the disk may be full, and that is the error
+            for pupil in pupils:
+                pupil.interrupted()
+        raise
 
-    def epoch(self) -> Iterator[None]:
-        """Train for one epoch, yielding after every update."""
-        every = self._config.steps_per_timestep
-        self._total = torch.zeros(2, dtype=torch.float64, device=self._loader.device)
-        for batch in islice(self._batches, self._loader.updates):
-            logits = self._learner.update(batch)
-            hits = (logits.argmax(1) == batch.labels).sum()
-            loss = cross_entropy(logits, batch.labels) * len(batch.labels)
-            self._total += torch.stack([loss, hits]).double()
-            self._steps += 1
-            if every and self._steps % every == 0:
-                self._record()
-            yield
-        self._epochs += 1
 
-    def examine(self) -> ExpertEpoch:
-        """Return the result of the epoch, record a timestep if one is due, and prepare the next epoch.
+def _next(ended: Generator[int, None, None], guard: Guard) -> int | None:
+    """Return the next job that is done; None if all are. A signal is raised between two updates."""
+    with guard:
+        return next(ended, None)
 
-        Raises:
-            DivergedError: If the loss is not finite.
-        """
-        config, epochs = self._config, self._epochs
-        loss, accuracy = (self._total / self._loader.images).tolist()
-        if not math.isfinite(loss):
-            raise DivergedError(
-                f"expert {self._number}: the loss of epoch {epochs} is {loss}; use a smaller `lr`"
-            )
-        if not config.steps_per_timestep:
-            self._record()
-        if config.lr_decay and epochs == config.epochs // 2 + 2:  # MTT numbers epochs from 0
-            self._learner.begin(config.lr / 10)
-        return ExpertEpoch(expert=self._number, epoch=epochs, loss=loss, accuracy=accuracy)
 
-    def test(self, dataset: Dataset) -> Iterator[None]:
-        """Test the expert, yielding after every block of images."""
-        images, labels, learner = dataset.test_images, dataset.test_labels, self._learner
-        self._test = Trial(learner.network(), images, labels, classify=learner.classifier())
-        return iter(self._test)
-
-    def finish(self) -> ExpertDone:
-        """Return the result of the expert after its test."""
-        return ExpertDone(expert=self._number, timesteps=self._timesteps, accuracy=self._test.accuracy)
-
-    def _record(self) -> None:
-        self.recorder.add(self._learner.weights().cpu().numpy())
-        self._timesteps += 1
+def _saved(kept: Keeping | None, notes: Notes | None) -> Saved | None:
+    """Return the saved state of an expert; None if there is none that can be used, which a note says."""
+    try:
+        return None if kept is None else kept.file.load()
+    except CorruptError as exc:
+        if notes is not None:
+            notes(f"{exc}; this expert is trained from its beginning")
+        return None

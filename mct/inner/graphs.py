@@ -19,6 +19,7 @@ from mct.inner.unroll import ExactUnroll, Gradients, Loop
 from mct.objectives.objective import Terminal
 from mct.runtime.capture import GraphRecorder, Recorder, Replayable
 from mct.runtime.memory import is_exhausted
+from mct.runtime.phases import phase
 
 Shape = tuple[int, ...]
 
@@ -108,7 +109,8 @@ class GraphUnroll:
     def _try_capture(self, problem: Problem, source: Batches) -> Captured | None:
         """Return the graphs for problems of this shape; None if capturing failed, which is noted."""
         try:
-            return self._capture(problem, source)
+            with phase("capturing the inner loop"):
+                return self._capture(problem, source)
         except RuntimeError as exc:
             if is_exhausted(exc):
                 raise

@@ -19,6 +19,7 @@ from mct.models.architectures.alexnet import AlexNet
 from mct.models.architectures.convnet import ConvNet
 from mct.models.architectures.resnet import ResNet18
 from mct.models.architectures.vgg import VGG11
+from trajfmt.errors import counted
 from trajfmt.schema import models
 from trajfmt.torch import flatten
 
@@ -231,7 +232,8 @@ def check_layout(network: nn.Module, layout: trajfmt.ParamLayout) -> None:
     theirs = [(entry.name, tuple(entry.shape)) for entry in layout.parameters]
     if len(ours) != len(theirs):
         raise MismatchError(
-            f"the network has {len(ours)} parameter tensors, but the bundle has {len(theirs)}; the first of "
+            f"the network has {counted(len(ours), 'parameter tensor')}, but the bundle has "
+            f"{len(theirs)}; the first of "
             f"the network is {_first(ours)}, the first of the bundle is {_first(theirs)}; check the model"
         )
     for number, (own, other) in enumerate(zip(ours, theirs, strict=True)):

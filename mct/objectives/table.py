@@ -17,12 +17,20 @@ DEFAULT: Final = "matching"
 """The objective of `mct distill`. It is no setting: `settings.json` and states of existing runs have none."""
 
 
-def make_objective(name: str, stream: KnotStream) -> Objective:
-    """Return the objective of a name for the trajectories of a stream.
+def make_objective(objective: str | Callable[[KnotStream], Objective], stream: KnotStream) -> Objective:
+    """Return an objective for the trajectories of a stream.
+
+    Args:
+        objective: A name in `OBJECTIVES`, or what makes an objective from a stream, such as a class.
+        stream: The trajectories.
 
     Raises:
         ConfigError: There is no such objective.
     """
-    if name not in OBJECTIVES:
-        raise ConfigError(f"`objective` must be one of {', '.join(OBJECTIVES)}, got {name!r}")
-    return OBJECTIVES[name](stream)
+    if callable(objective):
+        return objective(stream)
+    if objective not in OBJECTIVES:
+        raise ConfigError(
+            f"`objective` must be one of {', '.join(OBJECTIVES)}, or a class of your own, got {objective!r}"
+        )
+    return OBJECTIVES[objective](stream)

@@ -1,6 +1,6 @@
-"""Testing the networks along a convexified trajectory and its original, and drawing the results.
+"""Testing the networks along a convexified trajectory and its original.
 
-The figures are figures 1(a) and 2 of the MCT paper. No network is trained.
+`mct.plots.profile` and `mct.plots.landscape` draw the results. No network is trained.
 """
 
 from collections.abc import Generator
@@ -17,13 +17,17 @@ import trajfmt
 from mct.data.datasets import Dataset
 from mct.errors import ConfigError, MismatchError
 from mct.models import networks
-from mct.plots import figures, plane
+from mct.plots import plane
 from mct.runtime.seeds import generator
+from trajfmt.plots import Table, timestep_axis
+from trajfmt.schema import numbered
 
 Way = Literal["convexified", "original"]
 """The trajectory to which a network belongs."""
 
-_WAYS: Final[tuple[Way, Way]] = ("original", "convexified")
+WAYS: Final[tuple[Way, Way]] = ("original", "convexified")
+"""Both of them, in the order in which they are tested and drawn."""
+
 _BLOCK = 1024  # images in a forward pass
 
 
@@ -69,12 +73,50 @@ class Along:
     knots: tuple[int, ...]
     """Timesteps of the knots of the convexified trajectory; empty if there is only an original."""
 
+    axis: str = "timestep"
+    """Label of an axis of timesteps, with their unit if the bundle states it."""
+
     points: tuple[Point, ...]
     """All test results: first those of the original, then those of the convexified trajectory, by time."""
+
+    @property
+    def ways(self) -> list[Way]:
+        """The trajectories that were tested."""
+        here = {point.way for point in self.points}
+        return [way for way in WAYS if way in here]
+
+    @property
+    def title(self) -> str:
+        """The dataset, the trajectory and the number of test images in words."""
+        return f"{self.dataset}, trajectory {self.trajectory}, {self.images} test images"
 
     def of(self, way: Way) -> list[Point]:
         """Return the points of one trajectory."""
         return [point for point in self.points if point.way == way]
+
+    def table(self) -> Table:
+        """Return all test results. Components have the unit of the weights, and the loss is in nats."""
+        rows = [
+            (
+                point.way,
+                point.time,
+                point.accuracy,
+                point.loss,
+                point.way == "convexified" and point.time in self.knots,
+                *(point.plane or (None, None)),
+            )
+            for point in self.points
+        ]
+        names = (
+            "path",
+            "timestep",
+            "accuracy_fraction",
+            "loss_nats",
+            "knot",
+            "component_1",
+            "component_2",
+        )
+        return Table(names, rows)
 
 
 def along(
@@ -120,12 +162,14 @@ def along(
     network = networks.build(model, generator=generator(0, "shape"), device=device).eval()
     _use_batch_statistics(network)
     found: dict[Way, trajfmt.Trajectory] = {}
-    for way, given in zip(_WAYS, _settle(bundle, original), strict=True):
+    for way, given in zip(WAYS, _settle(bundle, original), strict=True):
         if given is not None:
             networks.check_layout(network, given.layout)
             found[way] = given[trajectory]
     if len(found) == 2:
         _check_same(found["original"], found["convexified"], trajectory)
+        assert original is not None
+        _check_digests(original, bundle, trajectory)
     times = {way: _times(way, theta, points) for way, theta in found.items()}
     first = next(iter(found.values()))  # the original if there is one
     axes = plane.fit([first.knot(k) for k in range(len(first.knots))]) if project else None
@@ -153,6 +197,7 @@ def along(
         trajectory=trajectory,
         images=len(labels),
         knots=found["convexified"].knots if "convexified" in found else (),
+        axis=timestep_axis(bundle),
         points=tuple(tested),
     )
 
@@ -183,6 +228,20 @@ def _check_same(original: trajfmt.Trajectory, convex: trajfmt.Trajectory, number
         raise MismatchError(
             f"trajectory {number} and the original start with different weights, so they are not of the same "
             "expert; give the original bundle of the same experts"
+        )
+
+
+def _check_digests(original: trajfmt.Bundle, convex: trajfmt.Bundle, number: int) -> None:
+    """Require the digests of one expert, unless the weights have other types, which have other digests.
+
+    Raises:
+        MismatchError: The experts started with the same weights, and were trained differently.
+    """
+    digests = {numbered(bundle.manifest)[number].digest for bundle in (original, convex)}
+    if len(digests) > 1 and original.layout.numpy_dtype == convex.layout.numpy_dtype:
+        raise MismatchError(
+            f"trajectory {number} and the original start with the same weights, but are not of the same "
+            "expert, by their digests; give the original bundle of the same experts"
         )
 
 
@@ -225,76 +284,3 @@ def _test(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, fl
             hits += int((logits.argmax(1) == y).sum())
             loss += float(cross_entropy(logits, y, reduction="sum"))
     return hits / len(labels), loss / len(labels)
-
-
-def draw(found: Along) -> bytes:
-    """Draw test accuracy and test loss over timesteps, as in figure 2 of the MCT paper.
-
-    Rings mark the knots.
-
-    Returns:
-        The content of a PNG file of 1000 x 480 pixels.
-    """
-    drawn = figures.figure(1000, 480)
-    left, right = drawn.subplots(1, 2)
-    handles = []
-    for way in _present(found):
-        points, style = found.of(way), figures.style(_WAYS.index(way))
-        times = [point.time for point in points]
-        accuracies = [100 * point.accuracy for point in points]
-        losses = [point.loss for point in points]
-        handles += left.plot(times, accuracies, marker=_marker(way), **style)
-        right.plot(times, losses, marker=_marker(way), **style)
-        if way == "convexified":
-            at = [number for number, time in enumerate(times) if time in found.knots]
-            for axes, values in ((left, accuracies), (right, losses)):
-                axes.plot([times[k] for k in at], [values[k] for k in at], "o", **_ring(style["color"]))
-    for axes, label in ((left, "test accuracy (%)"), (right, "test loss")):
-        axes.set_xlabel("timestep")
-        axes.set_ylabel(label)
-        axes.grid(alpha=0.3)
-    figures.legend(left, handles, _present(found), title=_title(found))
-    return figures.png(drawn)
-
-
-def landscape(found: Along) -> bytes:
-    """Draw 1 - accuracy over the plane of two principal components, as in figure 1(a) of the MCT paper.
-
-    Returns:
-        The content of a PNG file of 800 x 640 pixels.
-
-    Raises:
-        ConfigError: If `along` was called without `project=True`.
-    """
-    drawn = figures.figure(800, 640)
-    axes = drawn.add_subplot(projection="3d")
-    handles = []
-    for way in _present(found):
-        points, style = found.of(way), figures.style(_WAYS.index(way))
-        places = [point.plane for point in points if point.plane is not None]
-        if len(places) < len(points):
-            raise ConfigError("the points have no coordinates in the plane; call along(..., project=True)")
-        first, second = ([place[axis] for place in places] for axis in (0, 1))
-        height = [1 - point.accuracy for point in points]
-        handles += axes.plot(first, second, height, marker=_marker(way), **style)
-    for axis, label in (("x", "component 1"), ("y", "component 2"), ("z", "1 - test accuracy")):
-        axes.set(**{f"{axis}label": label})
-    figures.legend(axes, handles, _present(found), title=_title(found))
-    return figures.png(drawn)
-
-
-def _present(found: Along) -> list[Way]:
-    here = {point.way for point in found.points}
-    return [way for way in _WAYS if way in here]
-
-
-def _marker(way: Way) -> str:
-    return "." if way == "original" else ""
-
-
-def _ring(colour: str) -> dict[str, object]:
-    return {"color": colour, "markerfacecolor": "white", "markersize": 7}
-
-
-def _title(found: Along) -> str:
-    return f"{found.dataset}, trajectory {found.trajectory}, {found.images} images"

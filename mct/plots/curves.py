@@ -4,21 +4,32 @@ The data come from `metrics.jsonl` in the folder of a run, see `mct.distillation
 in progress.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
 
 from mct.errors import ConfigError, CorruptError, MissingError, ResultError
-from mct.plots import figures
+from trajfmt.plots import Table, bars, legend, shortened, style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 METRICS: Final = "metrics.jsonl"
 """Name of the file with the metrics in the folder of a run."""
 
 EPSILON: Final = 0.02
 """Epsilon of the MCT paper: two percentage points, for accuracies in [0, 1]."""
+
+_FEW: Final = 5
+"""Most runs whose names are written on the figure itself."""
+
+_WORDS: Final = {"test": "test", "heldout": "held-out"}
+"""The images on which networks were tested, in words."""
 
 
 class _Accuracy(msgspec.Struct):
@@ -53,9 +64,16 @@ class Curve:
     between evaluations."""
 
     @property
-    def converged(self) -> int:
-        """The outer step of the convergence point with the epsilon of the MCT paper."""
-        return convergence_point(self.steps, self.mean)
+    def converged(self) -> int | None:
+        """The outer step of the convergence point with the epsilon of the MCT paper.
+
+        None if there is one evaluation, which does not show that a run has converged.
+        """
+        return self.star()
+
+    def star(self, epsilon: float = EPSILON) -> int | None:
+        """Return the outer step of the convergence point with another epsilon; None like `converged`."""
+        return convergence_point(self.steps, self.mean, epsilon) if len(self.steps) > 1 else None
 
 
 def convergence_point(steps: Sequence[int], accuracies: Sequence[float], epsilon: float = EPSILON) -> int:
@@ -146,39 +164,122 @@ def curves(paths: Sequence[Path]) -> list[Curve]:
     return [curve(path, name="/".join(part[-depth:])) for path, part in zip(paths, parts, strict=True)]
 
 
-def draw(runs: Sequence[Curve], *, epsilon: float = EPSILON) -> bytes:
-    """Draw the accuracy of runs over outer steps.
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """Accuracy over the outer steps of runs, as in figures 3(a) and 3(b) of the MCT paper.
 
     A line shows the mean, a band one standard deviation, and a star the convergence point.
-
-    Args:
-        runs: The runs, at least one.
-        epsilon: Epsilon of the convergence point, see `convergence_point`.
-
-    Returns:
-        The content of a PNG file of 900 x 560 pixels.
 
     Raises:
         ConfigError: If there is no run.
     """
-    if not runs:
-        raise ConfigError("there is nothing to draw, as no run was given")
-    drawn = figures.figure(900, 560)
-    axes = drawn.add_subplot()
-    handles, names = [], []
-    for number, run in enumerate(runs):
-        style = figures.style(number)
-        mean = [100 * value for value in run.mean]
-        low = [100 * (a - b) for a, b in zip(run.mean, run.std, strict=True)]
-        high = [100 * (a + b) for a, b in zip(run.mean, run.std, strict=True)]
-        handles += axes.plot(run.steps, mean, marker="." if len(mean) < 30 else "", **style)
-        axes.fill_between(run.steps, low, high, color=style["color"], alpha=0.2, linewidth=0)
-        star = convergence_point(run.steps, run.mean, epsilon)
-        at = mean[run.steps.index(star)]
-        axes.plot([star], [at], "*", color=style["color"], markersize=16, markeredgecolor="white", zorder=3)
-        names.append(f"{run.name}: {star} steps" + ("" if run.on is None else f" ({run.on})"))
-    axes.set_xlabel("outer steps")
-    axes.set_ylabel("accuracy (%)")
-    axes.grid(alpha=0.3)
-    figures.legend(axes, handles, names, title=f"star: first within {100 * epsilon:g} points of the best")
-    return figures.png(drawn)
+
+    runs: Sequence[Curve]
+    """The runs, at least one."""
+
+    epsilon: float = EPSILON
+    """Epsilon of the convergence point, see `convergence_point`."""
+
+    title: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        if not self.runs:
+            raise ConfigError("there is nothing to draw, as no run was given")
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """The width and the height in inches; many runs are named beside the curves."""
+        return (3.5, 2.6) if self._few else (6.0, min(max(2.8, 0.6 + 0.15 * len(self.runs)), 100.0))
+
+    @property
+    def _few(self) -> bool:
+        """Whether the names of the runs fit on the figure itself."""
+        return len(self.runs) <= _FEW
+
+    def paint(self, figure: Figure) -> None:
+        """Draw the runs."""
+        axes = figure.subplots()
+        handles, names = [], []
+        mixed = {run.on for run in self.runs} not in ({"test"}, {"heldout"})
+        for number, run in enumerate(self.runs):
+            look = style(number)
+            mean = [100 * value for value in run.mean]
+            low = [100 * (a - b) for a, b in zip(run.mean, run.std, strict=True)]
+            high = [100 * (a + b) for a, b in zip(run.mean, run.std, strict=True)]
+            handles += axes.plot(run.steps, mean, marker="." if len(mean) < 30 else "", **look)
+            axes.fill_between(run.steps, low, high, color=look["color"], alpha=0.2, linewidth=0)
+            star = run.star(self.epsilon)
+            if star is not None:
+                at = mean[run.steps.index(star)]
+                mark: dict[str, Any] = {"markersize": 10, "markeredgecolor": "white", "zorder": 3}
+                axes.plot([star], [at], "*", color=look["color"], **mark)
+            on = f", {_WORDS.get(run.on, run.on)} images" if run.on and mixed else ""
+            names.append(f"{shortened(run.name)}: {'one evaluation' if star is None else f'★ at {star}'}{on}")
+        axes.set_xlabel("outer steps")
+        axes.set_ylabel("accuracy (%)" if mixed else f"accuracy on {_WORDS[str(self.runs[0].on)]} images (%)")
+        axes.grid()
+        beside = {} if self._few else {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
+        legend(
+            axes, handles, names, title=f"★ first within {100 * self.epsilon:g} points of the best", **beside
+        )
+
+    def table(self) -> Table:
+        """Return the accuracy of every evaluation; the row of a star has `converged` true."""
+        rows = []
+        for run in self.runs:
+            star = run.star(self.epsilon)
+            for step, mean, std in zip(run.steps, run.mean, run.std, strict=True):
+                rows.append((run.name, step, mean, std, run.on, step == star))
+        names = ("run", "outer_step", "accuracy_fraction", "accuracy_std_fraction", "tested_on", "converged")
+        return Table(names, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Convergence:
+    """The outer steps to the convergence point of runs as bars, as in figure 1(b) of the MCT paper.
+
+    Raises:
+        ConfigError: If there is no run.
+        ResultError: If a run has one evaluation, which shows no convergence.
+    """
+
+    runs: Sequence[Curve]
+    """The runs, at least one."""
+
+    epsilon: float = EPSILON
+    """Epsilon of the convergence point, see `convergence_point`."""
+
+    title: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        if not self.runs:
+            raise ConfigError("there is nothing to draw, as no run was given")
+        for run in self.runs:
+            if run.star(self.epsilon) is None:
+                raise ResultError(
+                    f"{run.name} has one evaluation, which shows no convergence; run mct distill with a "
+                    "smaller --eval-every"
+                )
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """The width and the height in inches, by the number of runs."""
+        return 3.5, min(0.7 + 0.25 * len(self.runs), 100.0)
+
+    def paint(self, figure: Figure) -> None:
+        """Draw one bar for each run."""
+        axes = figure.subplots()
+        steps = [convergence_point(run.steps, run.mean, self.epsilon) for run in self.runs]
+        places = range(len(steps))
+        colours = [style(number)["color"] for number in places]
+        bars(axes, steps, [shortened(run.name) for run in self.runs], [f"{step}" for step in steps], colours)
+        axes.set_xlabel("outer steps to convergence")
+
+    def table(self) -> Table:
+        """Return the convergence point of each run, and the accuracies there and at its best step."""
+        rows = []
+        for run in self.runs:
+            step = convergence_point(run.steps, run.mean, self.epsilon)
+            rows.append((run.name, step, run.mean[run.steps.index(step)], max(run.mean), run.on))
+        names = ("run", "outer_steps", "accuracy_fraction", "best_accuracy_fraction", "tested_on")
+        return Table(names, rows)

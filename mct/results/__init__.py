@@ -4,6 +4,13 @@ It must not import `sets`, `evaluation` or `distillation`.
 
 Modules:
     synthetic: synthetic datasets (images, labels and learning rate), and their files.
+    examples: their images as a torch `Dataset`.
+    preview: what they show of themselves in texts and notebooks.
+    files: the file with the result of a run, and its images without preprocessing.
     origin: the record of how a synthetic dataset was made.
     grids: arranging images in a grid, and encoding it as PNG.
 """
+
+from mct.results.synthetic import SyntheticDataset, load
+
+__all__ = ["SyntheticDataset", "load"]

@@ -14,12 +14,13 @@ _GAP = 2
 """Width of the white lines between images, in pixels."""
 
 
-def grid(pixels: Tensor, *, columns: int) -> Image.Image:
+def grid(pixels: Tensor, *, columns: int, smallest: int = _TARGET) -> Image.Image:
     """Arrange images in a grid, row by row, and enlarge small ones.
 
     Args:
         pixels: `(N, C, H, W)` in [0, 1], with C = 1 or 3.
         columns: Number of images in a row.
+        smallest: Smallest width of an image, in pixels.
 
     Example:
         >>> import torch
@@ -27,7 +28,7 @@ def grid(pixels: Tensor, *, columns: int) -> Image.Image:
         (68, 662)
     """
     count, channels, height, width = pixels.shape
-    scale = max(1, math.ceil(_TARGET / width))
+    scale = max(1, math.ceil(smallest / width))
     array = (pixels.clamp(0, 1) * 255).round().byte().cpu().numpy()
     array = array.repeat(scale, axis=2).repeat(scale, axis=3)
     array = np.broadcast_to(array, (count, 3, *array.shape[2:])) if channels == 1 else array

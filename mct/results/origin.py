@@ -65,7 +65,7 @@ class Origin:
     """All settings of the run."""
 
     artifact_sha256: str
-    """Hash that identifies the bundle of trajectories."""
+    """Hash that identifies the bundle of trajectories; of several bundles, the SHA-256 of their hashes."""
 
     labels_sha256: str | None = None
     """Hash of the labels of the real training images; None: not recorded. That of the images is in the
@@ -86,6 +86,9 @@ class Origin:
 
     selected: Selection | None = None
     """The evaluation that selected these images; None for the images of the most recent step."""
+
+    artifacts: tuple[str, ...] = ()
+    """Hash of each bundle, in the order in which they were given, if there were several."""
 
     changes: tuple[Change, ...] = ()
     """Changes of settings during the run. `config` contains the values after all changes."""

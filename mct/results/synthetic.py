@@ -13,7 +13,7 @@ elsewhere:
 The optimizer state of a run is in another file, see `mct.distillation.state`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -24,9 +24,12 @@ from torch import Tensor
 
 from mct.data.datasets import Dataset
 from mct.errors import ConfigError, CorruptError, ResultError
+from mct.results import preview
+from mct.results.examples import Examples
 from mct.results.origin import Change, ForeignOrigin, Origin, Selection
 from mct.runtime import tensorfile
 from mct.settings.config import LARGEST
+from trajfmt.errors import counted
 
 __all__ = [
     "BEST_NAME", "RESULT_NAME", "Change", "ForeignOrigin", "Origin", "Selection", "SyntheticDataset",
@@ -42,7 +45,9 @@ BEST_NAME = "best.safetensors"
 _BEFORE: Final = {"augment": "none", "select": "test"}
 """Values of settings that files of earlier versions do not contain."""
 
-_KIND = "synthetic dataset"
+KIND: Final = "synthetic dataset"
+"""The kind of these files."""
+
 _WHITENING_LIMIT = 64 << 20
 """Largest whitening in bytes that is stored in the file. A larger one must be fitted again to the dataset."""
 
@@ -104,6 +109,28 @@ class SyntheticDataset:
         """The labels on which networks are trained: `soft_labels` if there are any, else `labels`."""
         return self.labels if self.soft_labels is None else self.soft_labels
 
+    def dataset(self, *, transform: Callable[[Tensor], Tensor] | None = None) -> Examples:
+        """Return images and labels as a torch `Dataset` on the CPU, for a `DataLoader`.
+
+        The images are preprocessed already, as `Examples` says. The labels are those of `targets`.
+
+        Args:
+            transform: Called with each image `(C, H, W)` when it is taken, for augmentation.
+        """
+        return Examples(
+            self.images.detach().cpu(),
+            self.targets.detach().cpu(),
+            preprocessing=self.origin.preprocessing,
+            class_names=self.origin.class_names,
+            transform=transform,
+        )
+
+    def __repr__(self) -> str:
+        return preview.line(self)
+
+    def _repr_html_(self) -> str:
+        return preview.html(self)
+
     def to(self, device: str | torch.device) -> "SyntheticDataset":
         """Return the dataset with its tensors on `device`."""
         soft = None if self.soft_labels is None else self.soft_labels.to(device)
@@ -141,7 +168,8 @@ def pick_per_class(
         members = (labels == label).nonzero()[:, 0]
         if len(members) < count:
             raise ConfigError(
-                f"`ipc` is {count}, but class {label} has only {len(members)} training images; use a smaller "
+                f"`ipc` is {count}, but class {label} has only "
+                f"{counted(len(members), 'training image')}; use a smaller "
                 "`ipc`"
             )
         order = torch.randperm(len(members), generator=generator)[:count]
@@ -183,7 +211,7 @@ def save(path: Path, synthetic: SyntheticDataset, dataset: Dataset) -> None:
     extra = dataset.transform.tensors()
     if sum(tensor.nbytes for tensor in extra.values()) <= _WHITENING_LIMIT:
         tensors |= extra
-    facts = {"kind": _KIND, "version": 1, "origin": msgspec.to_builtins(synthetic.origin)}
+    facts = {"kind": KIND, "version": 1, "origin": msgspec.to_builtins(synthetic.origin)}
     tensorfile.save(path, tensors, facts)
 
 
@@ -195,7 +223,7 @@ def load(path: Path) -> SyntheticDataset:
         ResultError: If the file is not a synthetic dataset of this version.
         CorruptError: If the file is damaged.
     """
-    tensors, facts = tensorfile.load(path, kind=_KIND, version=1)
+    tensors, facts = tensorfile.load(path, kind=KIND, version=1)
     return from_tensors(path, tensors, facts.get("origin"))
 
 

@@ -9,7 +9,7 @@ import contextlib
 import importlib
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Final, Protocol
 
@@ -18,6 +18,7 @@ from torch import Tensor, distributed
 
 from mct.errors import ConfigError, RankError
 from mct.runtime.devices import device_of, settled
+from mct.runtime.interfaces import listen_towards
 from mct.runtime.launch import Launch, launch, local_rank, local_size
 from mct.runtime.meeting import meet
 from mct.runtime.memory import is_exhausted
@@ -77,6 +78,7 @@ class Group:
         # import. If torch.compile imported the module later, this argument would keep the group and its
         # threads alive after `close`.
         importlib.import_module("torch.distributed.nn.functional")
+        listen_towards(place.host, place.port)
         try:
             distributed.init_process_group(
                 backend, timeout=_PATIENCE, store=meet(place, notes), rank=place.rank, world_size=place.size
@@ -210,6 +212,17 @@ def together(ranks: Ranks) -> Iterator[None]:
         raise RankError(
             f"rank {ranks.rank} of {ranks.size}: stopped, because rank {first} has failed (see its own error)"
         )
+
+
+def from_first(ranks: Ranks, values: Sequence[int]) -> list[int]:
+    """Return the whole numbers that rank 0 has. All processes must give as many of them.
+
+    Raises:
+        RankError: If another process has died or left.
+    """
+    found = torch.tensor(values if ranks.rank == 0 else [0] * len(values), dtype=torch.int64)
+    ranks.sum(found)
+    return [int(value) for value in found]
 
 
 def _reason(exc: Exception) -> str:

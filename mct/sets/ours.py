@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from mct.errors import MissingError
-from mct.results import synthetic
+from mct.results import files, synthetic
 from mct.results.origin import ForeignOrigin
 from mct.results.synthetic import BEST_NAME, RESULT_NAME
 from mct.sets import tensors
@@ -32,11 +31,7 @@ def read(path: Path, _how: Reading) -> DistilledSet:
         MissingError: If the folder contains no result.
         MctError: If the file is not a synthetic dataset, or damaged.
     """
-    place = _file(path)
-    if place is None:
-        raise MissingError(
-            f"{path}: contains no {RESULT_NAME}; give the folder of a run that has saved a result"
-        )
+    place = files.result_file(path)
     found = synthetic.load(place)
     origin = found.origin
     soft = found.soft_labels is not None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from mct.errors import ConfigError
+from trajfmt.errors import counted
 
 LARGEST = 1e30
 """Largest value of any float setting. Settings are used in float32, whose largest number is 3.4e38."""
@@ -103,6 +104,11 @@ class ExpertConfig:
         for name in ("experts", "epochs", "batch_size", "steps_per_timestep"):
             _at_least(name, getattr(self, name), 1)
         _at_least("seed", self.seed, 0)
+        if self.lr_decay and self.epochs < 5:
+            raise ConfigError(
+                "`lr_decay` divides the rate after epoch E // 2 + 2, as MTT does, so it needs at least 5 "
+                f"`epochs`, got {self.epochs}"
+            )
         _finite("lr", self.lr, positive=True)
         _finite("momentum", self.momentum)
         _finite("weight_decay", self.weight_decay)
@@ -114,15 +120,22 @@ class ExpertConfig:
             images: Number of training images.
 
         Raises:
-            ConfigError: If training is so short that only the initialisation would be recorded.
+            ConfigError: If training is so short that only the initialisation would be recorded, or if it ends
+                between two timesteps.
         """
         if self.steps_per_timestep is None:
             return self.epochs + 1
         steps = self.epochs * -(-images // self.batch_size)
         if self.steps_per_timestep > steps:
             raise ConfigError(
-                f"`steps_per_timestep` is {self.steps_per_timestep}, but training has only {steps} steps; "
+                f"`steps_per_timestep` is {self.steps_per_timestep}, but training has only "
+                f"{counted(steps, 'step')}; "
                 "use a smaller value, or more `epochs`"
+            )
+        if left := steps % self.steps_per_timestep:
+            raise ConfigError(
+                f"`steps_per_timestep` is {self.steps_per_timestep}, but training has {steps} steps, and no "
+                f"timestep would record the last {left}; use a divisor of {steps}"
             )
         return steps // self.steps_per_timestep + 1
 

@@ -5,7 +5,7 @@ a GPU the whole update becomes one CUDA graph. A network with buffers, such as t
 batch norm, or with dropout, stays a module. Both do what `torch.optim.SGD` does, by calling it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Literal, Protocol
 
@@ -43,6 +43,14 @@ class Learner(Protocol):
 
     def weights(self) -> Tensor:
         """Return the weights `(P,)` in the order of `Module.parameters()`, in memory of their own."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what the next update depends on besides the batch and the step size, by name."""
+        ...
+
+    def restore(self, state: Mapping[str, Tensor], rate: float, /) -> None:
+        """Go on from what `state` has returned, with this step size, before any update."""
         ...
 
     def network(self) -> nn.Module:
@@ -124,6 +132,20 @@ class FlatLearner:
         found = self._step.unpack(self._theta)
         return found.clone() if found is self._theta else found
 
+    def state(self) -> dict[str, Tensor]:
+        """Return the weights `(P,)`, and the momentum `(P,)` if there is one, in the module's order."""
+        found, momentum = {"weights": self.weights()}, _momentum(self._optimizer, self._theta)
+        return found if momentum is None else found | {"momentum": self._step.unpack(momentum)}
+
+    def restore(self, state: Mapping[str, Tensor], rate: float) -> None:
+        """Go on from what `state` has returned, with this step size, before any update."""
+        device = self._theta.device
+        self._theta.copy_(self._step.pack(state["weights"].to(device)))
+        self.begin(rate)
+        if "momentum" in state:
+            packed = self._step.pack(state["momentum"].to(device))
+            self._optimizer.state[self._theta]["momentum_buffer"] = packed.clone()
+
     def network(self) -> nn.Module:
         """Return the network with these weights."""
         nn.utils.vector_to_parameters(self.weights(), self._network.parameters())
@@ -194,6 +216,23 @@ class ModuleLearner:
             self._layout = bridge.layout_of(self._network)
         return bridge.flatten(self._network, self._layout)
 
+    def state(self) -> dict[str, Tensor]:
+        """Return parameters and buffers of the module, and the momentum of each parameter that has one."""
+        found = {f"value.{name}": value.detach() for name, value in _values(self._network).items()}
+        momenta = {name: _momentum(self._optimizer, x) for name, x in self._network.named_parameters()}
+        return found | {f"momentum.{name}": x for name, x in momenta.items() if x is not None}
+
+    def restore(self, state: Mapping[str, Tensor], rate: float) -> None:
+        """Go on from what `state` has returned, with this step size, before any update."""
+        with torch.no_grad():
+            for name, value in _values(self._network).items():
+                value.copy_(state[f"value.{name}"])
+        self.begin(rate)
+        for name, value in self._network.named_parameters():
+            momentum = state.get(f"momentum.{name}")
+            if momentum is not None:
+                self._optimizer.state[value]["momentum_buffer"] = momentum.to(value.device, copy=True)
+
     def network(self) -> nn.Module:
         """Return the network with these weights."""
         return self._network
@@ -201,6 +240,17 @@ class ModuleLearner:
     def classifier(self) -> Classifier | None:
         """Return None: the network knows what it remembers."""
         return None
+
+
+def _values(network: nn.Module) -> dict[str, Tensor]:
+    """Return the parameters and all buffers of a network, by name."""
+    return dict(network.named_parameters()) | dict(network.named_buffers())
+
+
+def _momentum(optimizer: torch.optim.Optimizer, value: Tensor) -> Tensor | None:
+    """Return the momentum of a parameter; None before the first update, or without momentum."""
+    found: Tensor | None = optimizer.state.get(value, {}).get("momentum_buffer")
+    return found
 
 
 def learners(

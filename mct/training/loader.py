@@ -7,6 +7,7 @@ per dtype. The sequence of random numbers is the same as if every batch were dra
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -78,15 +79,25 @@ class Loader:
         rest = len(self._labels) % self._size
         return [(size, *self._images.shape[1:]) for size in (self._size, rest) if size]
 
-    def batches(self, passes: int, random: torch.Generator) -> Iterator[Batch]:
-        """Yield the batches of so many passes, drawn from `random`, which is on the CPU."""
+    def batches(self, passes: int, random: torch.Generator, *, skip: int = 0) -> Iterator[Batch]:
+        """Yield the batches of so many passes, drawn from `random`, which is on the CPU.
+
+        Args:
+            passes: Number of passes over the images.
+            random: Source of the orders and of the augmentation.
+            skip: Number of batches to leave out at the beginning. Their random numbers are drawn, so that all
+                later batches are those of a loop that left none out.
+        """
         ahead = max(1, _AHEAD // len(self._labels))
         for first in range(0, passes, ahead):
             orders, draws = self._draw(min(ahead, passes - first), random)
             budget = _BUDGET if self.device.type == "cpu" else _DEVICE_BUDGET
             count = max(1, budget // (self._size * self._images[0].nbytes))
             for begin in range(0, len(orders), count):
-                yield from self._batches(orders[begin : begin + count], draws[begin : begin + count])
+                chunk = orders[begin : begin + count]
+                if skip < len(chunk):  # a chunk is augmented as a whole, with or without its first batches
+                    yield from islice(self._batches(chunk, draws[begin : begin + count]), skip, None)
+                skip = max(0, skip - len(chunk))
 
     def _draw(self, passes: int, random: torch.Generator) -> tuple[list[Tensor], list[Draws]]:
         """Return indices and numbers of every batch, on the device; no numbers without augmentation."""

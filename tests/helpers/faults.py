@@ -50,6 +50,18 @@ def no_file_sync(patch: pytest.MonkeyPatch, number: int, _root: Path) -> None:
     _fsync(patch, number, stat.S_ISREG)
 
 
+def no_space(patch: pytest.MonkeyPatch, number: int, root: Path) -> None:
+    """Fail to sync files below `root`, as on a full disk whose blocks are given out late."""
+    real = os.fsync
+
+    def fsync(fd: int) -> None:
+        if Path(os.readlink(f"/proc/self/fd/{fd}")).is_relative_to(root):
+            raise error(number)
+        real(fd)
+
+    patch.setattr(os, "fsync", fsync)
+
+
 def no_maps(patch: pytest.MonkeyPatch, number: int, _root: Path) -> None:
     """Refuse to map files, whether shared or private."""
     real = mmap.mmap

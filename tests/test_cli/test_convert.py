@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -33,7 +34,10 @@ def test_conversion_says_what_it_wrote(traj: Any, tmp_path: Path, buffer: Any) -
     """The result goes to stdout in one line, remarks go to stderr, and the bundle is sound."""
     done = traj("convert", buffer(), tmp_path / "out.mct")
     assert done.code == 0
-    assert done.out == f"{tmp_path / 'out.mct'}: 2 trajectories\n"
+    out = tmp_path / "out.mct"
+    size, source = (sum(f.stat().st_size for f in folder.rglob("*.*")) for folder in (out, buffer()))
+    share = f"{size / 1000:.1f} kB, {100 * size / source:.2f}% of the source"
+    assert re.fullmatch(rf"{re.escape(str(out))}: 2 trajectories, {share}, in \d+\.\d s\n", done.out)
     assert all(line.startswith("note: ") for line in done.err.splitlines())
     assert validate(tmp_path / "out.mct") == []
     assert names(tmp_path) == ["CIFAR10", "out.mct"]
@@ -42,7 +46,14 @@ def test_conversion_says_what_it_wrote(traj: Any, tmp_path: Path, buffer: Any) -
 def test_conversion_as_json(traj: Any, tmp_path: Path, buffer: Any) -> None:
     """With `--json` stdout is one object."""
     done = traj("convert", buffer(), tmp_path / "out.mtt", "--codec", "archive", "--json")
-    assert json.loads(done.out) == {"destination": str(tmp_path / "out.mtt"), "trajectories": 2}
+    facts, out = json.loads(done.out), tmp_path / "out.mtt"
+    assert facts.pop("seconds") > 0
+    assert facts == {
+        "destination": str(out),
+        "trajectories": 2,
+        "bytes": sum(file.stat().st_size for file in out.rglob("*.*")),
+        "source_bytes": sum(file.stat().st_size for file in buffer().iterdir()),
+    }
 
 
 def test_every_option_reaches_the_bundle(traj: Any, tmp_path: Path, buffer: Any) -> None:
@@ -233,7 +244,9 @@ def test_append_adds_and_a_duplicate_is_refused(traj: Any, tmp_path: Path, buffe
     target = tmp_path / "out.mct"
     assert traj("convert", buffer(), target).code == 0
     other = buffer("more/CIFAR10/ConvNet", content=tensors(weights(seed=1)))
-    assert traj("convert", other, target, "--append").out.endswith(": 4 trajectories\n")
+    said = traj("convert", other, target, "--append").out
+    assert f"{target}: 4 trajectories, " in said
+    assert "of the source" not in said  # which is that of the two new ones only
     before = (target / "manifest.json").read_bytes()
     done = traj("convert", other, target, "--append")
     assert (done.code, "duplicate_trajectory" in done.error) == (1, True)
@@ -296,7 +309,7 @@ def test_interrupt_leaves_nothing_and_the_rerun_continues(
     assert not os.path.lexists(tmp_path / "out.mct")
     done = traj("convert", folder, tmp_path / "out.mct")
     assert done.code == 0
-    assert "finished trajectories of an interrupted run" in done.err
+    assert " of an interrupted run" in done.err
     assert len(trajfmt.open(tmp_path / "out.mct")) == 400
     assert names(tmp_path) == ["CIFAR10", "out.mct"]
 

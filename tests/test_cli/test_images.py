@@ -154,7 +154,7 @@ def test_convert_evaluate_and_go_back(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, f"{ours}\n"), done.stderr
     table = run("evaluate", ours, "--networks", "1", "--epochs", "1")
     assert table.returncode == 0, table.stderr
-    assert "2 images per class, 1 fresh networks" in table.stdout
+    assert "2 images per class, 1 fresh network" in table.stdout
     assert "random real" in table.stdout
     assert run("convert-images", ours, tmp_path / "back", "--to", "datm").returncode == 0
     back = torch.load(tmp_path / "back" / "labels_best.pt")

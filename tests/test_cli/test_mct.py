@@ -20,6 +20,8 @@ pytest.importorskip("click")
 
 from click.testing import CliRunner, Result
 
+from tests.helpers.pages import assert_sound
+
 EXPERTS = ["experts", "--dataset", "digits", "--model", "ConvNetD2W4", "--experts", "2", "--epochs", "8"]
 SMALL = ["--steps", "2", "--expert-steps", "2", "--max-start", "3", "--lr-img", "10", "--outer-steps", "3"]
 
@@ -73,20 +75,31 @@ def test_help_does_not_import_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Usage:") == 9
+    assert done.stdout.count("Usage:") == 10
 
 
 def test_run_writes_its_files(finished: Path) -> None:
-    """Result, state, settings, metrics and picture, and nothing temporary."""
+    """Result, state, settings, options, metrics and picture, and nothing temporary."""
     names = {entry.name for entry in finished.iterdir()}
     files = {"synthetic.safetensors", "state.safetensors", "settings.json", "metrics.jsonl", "images.png"}
-    assert names == files
+    assert names == {*files, "config.toml"}
     lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3]
     expected = {"step", "loss", "trajectory", "start", "target", "learning_rate", "seconds",
                 "parts", "memory_mb", "utilisation"}  # fmt: skip
     assert all(set(line) == expected for line in lines)
     assert all(line["target"] == line["start"] + 2 for line in lines)
+
+
+def test_report_of_a_real_run(finished: Path, tmp_path: Path) -> None:
+    """What a run writes can be read: its settings, with the hardware, its three steps, and ten images."""
+    result = run("report", finished, "-o", tmp_path / "r.html", "-o", tmp_path / "r.json")
+    assert result.exit_code == 0, result.output
+    (facts,) = json.loads((tmp_path / "r.json").read_text())["runs"]
+    assert facts["loss"]["steps"] == [1, 2, 3]
+    assert facts["hardware"].startswith("the CPU")
+    assert facts["settings"]["lr_img"] == {"value": 10, "known": "given"}
+    assert len(assert_sound((tmp_path / "r.html").read_bytes()).all("img")) == 10
 
 
 def test_default_folder_is_named_after_the_bundle(bundle: Path, tmp_path: Path, monkeypatch) -> None:
@@ -214,13 +227,13 @@ BAD_USE = {
     "model": (2, "VGG11", ["experts", "--dataset", "digits", "--out", "x", "--model", "VGG11"]),
     "setting": (
         2,
-        "`epochs` must be >= 1",
+        "--epochs must be >= 1",
         ["experts", "--dataset", "digits", "--out", "x", "--epochs", "0"],
     ),
     "depth": (2, "smaller depth", ["experts", "--dataset", "digits", "--out", "x", "--model", "ConvNetD4"]),
     "device": (
         2,
-        "`device` 'abacus'",
+        "--device 'abacus' cannot be used: torch knows no such device; use cpu, cuda",
         ["experts", "--dataset", "digits", "--out", "x", "--device", "abacus"],
     ),
     "option": (2, "No such option", ["distill", "--steeps", "3"]),
@@ -244,8 +257,8 @@ def test_bad_settings_for_a_bundle(bundle: Path, tmp_path: Path) -> None:
     start = ["distill", "--traj", bundle, "--out", out]
     fails(2, "trajectory 0 ends at timestep 8", *start, "--max-start", "7", "--expert-steps", "3")
     fails(1, "not 'zca'", *start, "--preprocessing", "zca")
-    fails(1, "`model` says 'ConvNetD2W8'", *start, "--model", "ConvNetD2W8")
-    fails(2, "`ipc` is 1000", *start, *SMALL, "--ipc", "1000")
+    fails(1, "--model says 'ConvNetD2W8'", *start, "--model", "ConvNetD2W8")
+    fails(2, "--ipc is 1000", *start, *SMALL, "--ipc", "1000")
     assert not out.exists()
 
 

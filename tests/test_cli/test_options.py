@@ -14,6 +14,7 @@ CASES = [
     "traj inspect X", "traj validate X", "traj convert X out.mct", "traj extract X --t 1 -o a.safetensors",
     "traj export X out", "mct distill --traj X", "mct experts --dataset X --out out.mct", "mct evaluate X",
     "mct convert-images X out.npz", "mct plot curve X -o a.png", "mct plot along X -o a.png",
+    "mct plot images X -o a.png", "traj plot path X -o a.png", "traj plot storage X -o a.csv",
     "mct evaluate images.pt --dataset X", "mct distill --traj out.mct --dataset X",
 ]  # fmt: skip
 

@@ -20,6 +20,9 @@ pytest.importorskip("click")
 
 from click.testing import CliRunner, Result
 
+from tests.helpers.folders import contents
+from tests.helpers.nodes import can_make_networks, code_of, forked, two_networks
+
 EXPERTS = ["experts", "--dataset", "digits", "--model", "ConvNetD1W4", "--experts", "1", "--epochs", "6"]
 SMALL = ["--steps", "2", "--expert-steps", "2", "--max-start", "3", "--lr-img", "10", "--engine", "eager"]
 LONG = [*SMALL, "--outer-steps", "100000", "--save-every", "100000"]
@@ -132,6 +135,30 @@ def test_experts_of_two_processes_are_those_of_one(tmp_path: Path, torchrun) -> 
         for path in (tmp_path / "one.mct", tmp_path / "two.mct")
     )
     assert one == two
+
+
+@pytest.mark.skipif(not can_make_networks(), reason="needs root and network namespaces")
+def test_two_nodes_write_what_one_process_does(bundle: Path, tmp_path: Path) -> None:
+    """Each in a network of its own, where the name of the machine leads nowhere: as torchrun --nnodes 2."""
+    distill = ["distill", "--traj", str(bundle), *SMALL, "--outer-steps", "2", "--device", "cpu"]
+    experts = [*EXPERTS[:-3], "3", "--epochs", "2", "--device", "cpu"]
+    with two_networks() as (*nodes, address):
+        for number, (words, name) in enumerate([(experts, "two.mct"), (distill, "two")]):
+            started = [
+                forked(
+                    [*words, "--out", str(tmp_path / name)], tmp_path / f"{name}-{rank}", network=node,
+                    RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK="0", MASTER_ADDR=address,
+                    MASTER_PORT=str(29517 + number), MCT_WAIT="60",
+                )
+                for rank, node in enumerate(nodes)
+            ]  # fmt: skip
+            codes = [code_of(process) for process in started]
+            assert codes == [0, 0], [(tmp_path / f"{name}-{rank}").read_text() for rank in (0, 1)]
+    run(*experts, "--out", tmp_path / "one.mct")
+    run(*distill, "--out", tmp_path / "one", "--samples", "2")
+    assert contents(tmp_path / "two.mct") == contents(tmp_path / "one.mct")
+    for name in ("synthetic.safetensors", "state.safetensors"):
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
 
 
 def check_rest(bundle: Path, out: Path) -> None:

@@ -104,7 +104,7 @@ def test_wrong_usage_exits_2(
         ("convert memory://gone.mct new.mtt --select x", "--select is for checkpoints"),
         ("convert memory://gone.mct new.mtt --trust-pickle", "--trust-pickle is for pickles"),
         ("inspect SOURCE --key model", "are not for bundles"),
-        ("export SOURCE new --to checkpoints --per-file 10", "`per_file` does not apply to checkpoints"),
+        ("export SOURCE new --to checkpoints --per-file 10", "--per-file does not apply to checkpoints"),
         ("export SOURCE new --to checkpoints --in-place", "only files for torch.load"),
         ("export SOURCE new --to datm --per-file 9", "requires 10 trajectories in each file"),
     ],

@@ -42,9 +42,9 @@ def test_convert_says_what_it_recognised_and_why(traj: Any, tmp_path: Path) -> N
     done = traj("convert", folder, tmp_path / "out.mct")
     assert done.code == 0
     first = notes(done)[0]
-    assert first == "EDF buffer, 2 file(s): there are replay_buffer_<n>.pt, and checkpoint.pt beside them"
+    assert first == "EDF buffer, 2 files: there are replay_buffer_<n>.pt, and checkpoint.pt beside them"
     done = traj("convert", folder, tmp_path / "pad.mct", "--from", "PAD")
-    assert notes(done)[0] == "PAD buffer, 1 file(s): named with --from pad"
+    assert notes(done)[0] == "PAD buffer, 1 file: named with --from pad"
 
 
 def test_a_layout_nobody_knows_is_wrong_usage(traj: Any, tmp_path: Path) -> None:

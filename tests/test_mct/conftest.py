@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -78,6 +79,17 @@ def digits() -> Dataset:
     from mct.data.datasets import load
 
     return load("digits")
+
+
+@pytest.fixture
+def saved_result(tmp_path: Path, digits: Dataset) -> Path:
+    """Return a file of two synthetic images for each digit."""
+    from mct.results import synthetic
+    from tests.helpers.made import made
+
+    path = tmp_path / "images.safetensors"
+    synthetic.save(path, made(digits, ipc=2), digits)
+    return path
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import trajfmt
 from tests.helpers.folders import contents
 from trajfmt import SourceError, UsageError
+from trajfmt.errors import UnsavedError
 
 
 def test_recorder_of_a_module_equals_the_converted_buffer(tmp_path: Path) -> None:
@@ -50,6 +52,14 @@ def test_recorder_of_a_module_equals_the_converted_buffer(tmp_path: Path) -> Non
             assert [one.knot(k).tobytes() for k in range(4)] == [other.knot(k).tobytes() for k in range(4)]
             assert one.u.tobytes() == other.u.tobytes()
             assert one.step_norms.tobytes() == other.step_norms.tobytes()
+
+
+def test_dir_shows_what_is_public() -> None:
+    """Of the module with torch, too."""
+    pytest.importorskip("torch")
+    import trajfmt.torch
+
+    assert dir(trajfmt.torch) == sorted(trajfmt.torch.__all__)
 
 
 def test_recorder_of_one_run_writes_the_same_bytes(tmp_path: Path) -> None:
@@ -288,7 +298,7 @@ def test_recorder_refuses_facts_that_the_bundle_does_not_state(
         return
     with pytest.raises(UsageError, match=re.escape(words)):
         Recorder(network, tmp_path / "a.mct", provenance=given)
-    with pytest.raises(UsageError, match=re.escape(words)):
+    with pytest.raises(UnsavedError, match=re.escape(words)):
         recorders[0].save()
     assert len(trajfmt.open(tmp_path / "a.mct", verify=True)) == 2
 
@@ -313,7 +323,7 @@ def test_recorder_refuses_timesteps_that_cannot_be_those_of_the_bundle(tmp_path:
     for path, facts in ((tmp_path / "a.mct", None), (tmp_path / "b.mct", known)):
         with pytest.raises(UsageError, match=words):
             Recorder(network, path, every=2, provenance=facts)
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises(UnsavedError, match=words):
         early.save()
     assert len(trajfmt.open(tmp_path / "a.mct", verify=True)) == 2
 
@@ -365,10 +375,119 @@ def test_recorder_refuses_a_bundle_with_other_layers(tmp_path: Path) -> None:
     layout = layout_of(network, layers="all")
     with trajfmt.create(tmp_path / "a.mct", layout, encoding="convex") as writer:
         writer.add(trajfmt.ArrayTrajectory(np.eye(3, dtype=np.float32)[:2], layout))
+    with pytest.raises(UsageError, match="the bundle has 1 layer, a recorder makes one of every tensor"):
+        Recorder(network, tmp_path / "a.mct")
+    assert len(trajfmt.open(tmp_path / "a.mct", verify=True)) == 1
+
+
+def _train(path: Path, steps: int, **options: Any) -> None:
+    """Record a training of some steps, at whose end a folder `gone` vanishes if there is one."""
+    torch = pytest.importorskip("torch")
+    from trajfmt.torch import Recorder
+
+    network = torch.nn.Linear(2, 1)
+    with Recorder(network, path, **options) as recorder:
+        for _ in range(steps):
+            with torch.no_grad():
+                network.bias += 1
+            recorder.step()
+        if path.parent.name == "gone":
+            path.parent.rmdir()
+
+
+def test_recorder_saves_a_training_that_ended_early(tmp_path: Path) -> None:
+    """Without the knots that it did not reach, which a warning names; the block ends without an error."""
+    words = "ended at timestep 4, before the end of the segments at 5, 50; trajectory 0 was saved without"
+    with pytest.warns(UserWarning, match=words) as told:
+        _train(tmp_path / "a.mct", 4, knots=(2, 5, 50))
+    assert told[0].filename == __file__
+    assert trajfmt.open(tmp_path / "a.mct", verify=True)[0].knots == (0, 2, 4)
+
+
+def test_recorder_keeps_what_it_cannot_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error at the end of the block names the place."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnsavedError, match=r"the trajectory is kept in .*/a-unsaved\.mct"):
+        _train(tmp_path / "gone" / "a.mct", 1)
+    assert trajfmt.open(tmp_path / "a-unsaved.mct", verify=True)[0].timesteps == 2
+
+
+def test_recorder_stops_at_the_limit_of_the_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One warning, no error during the training, and the timesteps up to the limit are saved."""
+    pytest.importorskip("torch")
+    monkeypatch.setattr("trajfmt.bundle.recording.MAX_TIMESTEPS", 4)
+    with pytest.warns(UserWarning, match="at most 4 timesteps of this network") as told:
+        _train(tmp_path / "a.mct", 7)
+    assert len(told) == 1
+    assert trajfmt.open(tmp_path / "a.mct")[0].timesteps == 4
+
+
+def test_recorder_saves_to_another_path(tmp_path: Path) -> None:
+    """Any number of times, as the trajectory stays in memory; the other path is checked as the first one."""
+    torch = pytest.importorskip("torch")
+    from trajfmt.torch import Recorder
+
+    network = torch.nn.Linear(2, 1)
     recorder = Recorder(network, tmp_path / "a.mct")
     with torch.no_grad():
         network.bias += 1
     recorder.step()
-    with pytest.raises(UsageError, match="the bundle has 1 layers, a recorder makes one of every tensor"):
-        recorder.save()
-    assert len(trajfmt.open(tmp_path / "a.mct", verify=True)) == 1
+    assert (recorder.save(), recorder.save(tmp_path / "b.mct")) == (0, 0)
+    assert contents(tmp_path / "a.mct") == contents(tmp_path / "b.mct")
+    with pytest.raises(UsageError, match=r"end the path in \.mct"):
+        recorder.save(tmp_path / "b.mtt")
+
+
+def test_recorder_refuses_changed_buffers_at_once(tmp_path: Path) -> None:
+    """What could not be written in the end is an error at the step; the timesteps before can be saved."""
+    torch = pytest.importorskip("torch")
+    from trajfmt.torch import Recorder
+
+    network = torch.nn.Linear(2, 1)
+    recorder = Recorder(network, tmp_path / "a.mct")
+    with torch.no_grad():
+        network.bias += 1
+    recorder.step()
+    network.register_buffer("cache", torch.zeros(3))
+    with pytest.raises(SourceError, match=r"its module buffer `cache` must be absent, got \(3,\) float32"):
+        recorder.step()
+    assert recorder.save() == 0
+
+
+def test_wrappers_are_taken_off(tmp_path: Path) -> None:
+    """A conversion of their checkpoints removes their prefixes, too."""
+    torch = pytest.importorskip("torch")
+    from trajfmt.torch import Recorder, flatten
+
+    network = torch.nn.Linear(2, 1)
+    compiled = torch.nn.Module()
+    compiled._orig_mod = network  # as torch.compile does, whose import takes seconds
+    for number, wrapped in enumerate((torch.nn.DataParallel(network), compiled)):
+        path = tmp_path / f"{number}.mct"
+        with Recorder(wrapped, path) as recorder:
+            with torch.no_grad():
+                network.weight += 1
+            recorder.step()
+        with trajfmt.open(path) as bundle:
+            assert [parameter.name for parameter in bundle.layout.parameters] == ["weight", "bias"]
+            assert np.array_equal(bundle[0].at(1), flatten(network).numpy())
+
+
+def test_parameters_that_fsdp_has_split_are_refused(tmp_path: Path) -> None:
+    """A process has a part of them, which would be recorded as the network."""
+    torch = pytest.importorskip("torch")
+    from trajfmt.torch import Recorder
+
+    network = torch.nn.Linear(2, 1)
+
+    class FullyShardedDataParallel(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = network
+
+    network.weight.device_mesh = object()  # as distributed tensors have
+    for sharded in (FullyShardedDataParallel(), network):
+        with pytest.raises(UsageError, match="FSDP has split the parameters over processes"):
+            Recorder(sharded, tmp_path / "a.mct")
+    assert list(tmp_path.iterdir()) == []

@@ -7,11 +7,16 @@ Modules:
     standing: the manifest at a path, and whether it is still the one that was opened.
     create: `create` and `append`.
     writer: `BundleWriter`, which adds trajectories and publishes the bundle.
+    recording: where a recorded trajectory goes, and what becomes of one that cannot be saved there.
     addition: what can be added to a bundle.
+    adapted: a trajectory of a bundle as one that can be written.
     agreement: whether what a program says of a trajectory agrees with the bundle.
+    difference: settings and facts in which two bundles differ.
+    comparison: what `traj diff` shows.
     filing: names for new files in a bundle.
     journal: the finished trajectories of a writer, from which an interrupted run continues.
     decoded: all timesteps of a trajectory as one memory-mapped array.
+    measuring: step norms and the Gram matrix of a full trajectory, from its weights.
     validation: the checks of `traj validate`.
     numbering: the steps or epochs in the source that the timesteps were.
     extraction: the checkpoints of `traj extract`.
@@ -19,11 +24,15 @@ Modules:
 """
 
 from trajfmt.bundle.decoded import timesteps_of
+from trajfmt.bundle.difference import WEIGHTS, Difference, differences
 from trajfmt.bundle.reader import Bundle, Trajectory, open
 
 __all__ = [
+    "WEIGHTS",
     "Bundle",
+    "Difference",
     "Trajectory",
+    "differences",
     "open",
     "timesteps_of",
 ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from trajfmt.errors import UsageError
+from trajfmt.bundle.difference import Difference
+from trajfmt.errors import UsageError, counted
 from trajfmt.schema.facts import parts, phrase
 from trajfmt.schema.manifest import Manifest
 from trajfmt.schema.provenance import Provenance
 
-__all__ = ["require_same_facts", "require_timestep", "unlike_buffers"]
+__all__ = ["other_fact", "require_same_facts", "require_timestep", "unlike_buffers"]
 
 
 def require_same_facts(where: str, known: Provenance, given: Provenance) -> None:
@@ -21,15 +22,27 @@ def require_same_facts(where: str, known: Provenance, given: Provenance) -> None
     Raises:
         UsageError: the bundle states others, or fewer.
     """
+    if (found := other_fact(known, given)) is not None:
+        raise UsageError(
+            f"{where}: its {found.name} is {found.one}, `provenance` says"
+            f" {found.other}; choose another path, or leave `provenance` out if the bundle's facts hold"
+        )
+
+
+def other_fact(known: Provenance, given: Provenance) -> Difference | None:
+    """Return the first fact that is given and that a bundle states otherwise, or not at all.
+
+    Args:
+        known: the facts of the bundle.
+        given: the facts about a trajectory.
+    """
     for name in ("dataset", "model", "preprocessing", "recipe", "timestep", "first_timestep"):
         ours, theirs = getattr(given, name), getattr(known, name)
         stated = parts(theirs)
         same = all(key in stated and stated[key] == value for key, value in parts(ours).items())
         if not same or (name == "timestep" and None is not ours != theirs):
-            raise UsageError(
-                f"{where}: its {name} is {phrase(theirs) or 'unknown'}, `provenance` says"
-                f" {phrase(ours)}; choose another path, or leave `provenance` out if the bundle's facts hold"
-            )
+            return Difference(name, phrase(theirs) or "unknown", phrase(ours))
+    return None
 
 
 def require_timestep(where: str, known: Provenance, every: int) -> None:
@@ -49,7 +62,8 @@ def require_timestep(where: str, known: Provenance, every: int) -> None:
     unit = known.timestep
     if unit is not None and unit.kind == "step" and unit.every % every:
         raise UsageError(
-            f"{where}: its timesteps are {unit.every} step(s) apart, which is no multiple of `every`,"
+            f"{where}: its timesteps are {counted(unit.every, 'step')} apart, which is no multiple"
+            " of `every`,"
             f" {every}; record the same timesteps, or choose another path"
         )
 

@@ -13,7 +13,7 @@ from trajfmt.codecs.table import DEFAULT
 from trajfmt.encodings.parts.encoding import Options
 from trajfmt.encodings.parts.knots import SHARD_BYTES
 from trajfmt.encodings.table import ENCODINGS, encoder_for, encoding_of_manifest
-from trajfmt.errors import ExistsError, UnsafeError, UsageError, display
+from trajfmt.errors import ExistsError, LockedError, UnsafeError, display
 from trajfmt.schema.arguments import wholes
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import FILE_NAME, layout_of
@@ -68,6 +68,7 @@ def create(
         ExistsError: something exists at `path`, or an interrupted process with another job has finished
             trajectories for it.
         UsageError: the arguments are invalid, or contradict each other.
+        LockedError: another process is writing to `path`.
         TypeError: an argument has another type.
     """
     destination = local(path)
@@ -122,7 +123,8 @@ def append(
         ExistsError: an interrupted process with another job has finished trajectories for the bundle.
         FormatError: the bundle is damaged, or not a bundle that this library can extend: one of a later minor
             version, or with a trajectory or a feature that it does not know, could not be kept as it is.
-        UsageError: another process is writing to the bundle, or its preprocessing cannot be right.
+        UsageError: its preprocessing cannot be right.
+        LockedError: another process is writing to the bundle, or has just done so.
     """
     # Links are resolved, so that two appends to the same bundle compete for the same lock.
     destination = Path(os.path.realpath(local(path)))
@@ -136,7 +138,7 @@ def append(
     staging = Staging(destination, None if job is None else _job_for(data) + job)
     try:
         if read_manifest(destination) != data:
-            raise UsageError(f"{display(destination)}: another process has just appended to it; run again")
+            raise LockedError(f"{display(destination)}: another process has just appended to it; run again")
         encoding = encoding_of_manifest(base)
         encoder = encoding.continued(base, Options(shard_bytes=shard_bytes, cast=cast))
         return BundleWriter(staging, layout_of(base), encoding, encoder, base.provenance, base)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,13 +14,17 @@ from trajfmt.bundle.standing import Standing, read_manifest
 from trajfmt.encodings.parts.encoding import Trajectory
 from trajfmt.encodings.table import encoding_of_manifest
 from trajfmt.errors import NotABundleError, UsageError
+from trajfmt.notebooks import card, counted, listed
 from trajfmt.schema.arguments import whole
+from trajfmt.schema.facts import CALLED, phrase
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import FILE_NAME, Manifest, layout_of, numbered
 from trajfmt.schema.parse import parse, refusal
 from trajfmt.schema.pieces import PieceMap
+from trajfmt.schema.provenance import Provenance
 from trajfmt.storage.address import Address, Place, located
 from trajfmt.storage.files import Backend, BundleFiles
+from trajfmt.storage.hub import pinned
 from trajfmt.storage.remote import RemoteFiles
 
 __all__ = ["Bundle", "Trajectory", "open", "read_manifest"]
@@ -60,6 +65,11 @@ class Bundle:
     def encoding(self) -> str:
         """Return the name of the encoding: `convex` or `full`."""
         return encoding_of_manifest(self.manifest).name
+
+    @property
+    def provenance(self) -> Provenance:
+        """Return the facts about the experts: data set, network, preprocessing and training."""
+        return self.manifest.provenance
 
     @property
     def refused(self) -> dict[int, NotABundleError]:
@@ -121,7 +131,34 @@ class Bundle:
 
     def __repr__(self) -> str:
         refused = f", {len(self.manifest.refused)} of them refused" if self.manifest.refused else ""
-        return f"<trajfmt.Bundle {str(self.place)!r} {self.encoding}, {len(self)} trajectories{refused}>"
+        return f"<trajfmt.Bundle {str(self.place)!r} {self.encoding}, {self._counted()}{refused}>"
+
+    def _counted(self) -> str:
+        return counted(len(self), "trajectory", "trajectories")
+
+    def _repr_html_(self) -> str:
+        facts: list[tuple[str, object]] = [
+            ("place", self.place),
+            ("trajectories", f"{len(self):,}, {self.encoding}"),
+            ("timesteps", listed(sorted({entry.timesteps for entry in self.manifest.trajectories}))),
+            ("parameters", f"{self.layout.size:,} {self.layout.dtype}"),
+            ("size", f"{sum(self.files.sizes.values()):,} bytes"),
+        ]
+        stated = ("dataset", "model", "preprocessing", "recipe", "timestep")
+        facts += [
+            (CALLED.get(name, name), phrase(fact))
+            for name in stated
+            if (fact := getattr(self.provenance, name))
+        ]
+        if self.manifest.refused:
+            facts.append(("trajectories that cannot be read", listed(sorted(self.manifest.refused))))
+        rows = [
+            (number, entry.timesteps, listed(entry.stored_timesteps))
+            for number, entry in itertools.islice(numbered(self.manifest).items(), 100)
+        ]
+        columns = ("trajectory", "timesteps", "stored timesteps")
+        title = f"Bundle of {self._counted()}"
+        return card(title, facts, columns=columns, rows=rows, total=len(self.manifest.trajectories))
 
 
 class BoundsError(UsageError, IndexError):
@@ -153,10 +190,12 @@ def open(
     """Open a bundle for reading.
 
     For an address, only the manifest is downloaded at first. Other files, or the pieces of them that are
-    needed, are downloaded into a cache when they are first used, and compared with their hashes.
+    needed, are downloaded into a cache when they are first used, and compared with their hashes. On the
+    Hugging Face hub, a branch is replaced by its commit, so that all files are of one revision.
 
     Args:
-        path: folder of the bundle, or its address as fsspec writes it: `https://…`, `s3://…`, `zip://…::…`.
+        path: folder of the bundle, or its address as fsspec writes it: `https://…`, `s3://…`, `hf://…`,
+            `zip://…::…`.
         verify: compare every file with its hash first; for an address, every file that is in the cache.
             `"read"`: compare what is read with its hash, just before its first use. For an address, that is
             always done.
@@ -169,7 +208,7 @@ def open(
         UnsafeError: reading the bundle could do harm.
         RemoteError: the address cannot be reached.
     """
-    place = located(path)
+    place = pinned(located(path))
     bundle = Bundle(place, read_manifest(place), backend=backend, checked=verify == "read")
     if verify == "read":
         return bundle

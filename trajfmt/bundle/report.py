@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trajfmt.bundle import reader as bundles
-from trajfmt.bundle.decoded import timesteps_of
+from trajfmt.bundle.measuring import measured
 from trajfmt.bundle.reader import Bundle, Trajectory
 from trajfmt.encodings.convex.reader import ConvexTrajectory
 from trajfmt.encodings.parts.encoding import Facts
@@ -22,10 +20,8 @@ from trajfmt.schema.manifest import MINOR, Entry, Manifest
 from trajfmt.schema.provenance import Provenance
 from trajfmt.storage.address import Address
 from trajfmt.trajectory.beta import curve
-from trajfmt.trajectory.measure import Measure
-from trajfmt.trajectory.source import ArrayTrajectory, columns
 
-__all__ = ["SCHEMA", "LayerReport", "Storage", "Summary", "layer_reports", "summarize"]
+__all__ = ["SCHEMA", "LayerReport", "Storage", "Summary", "layer_reports", "summarize", "summary_of"]
 
 SCHEMA: Final = "trajfmt.inspect/1"
 """Version of the JSON output. Within a version, fields may be added, but not changed or removed."""
@@ -153,7 +149,12 @@ def summarize(path: str | os.PathLike[str] | Address) -> Summary:
         FormatError: not a bundle that this library can read.
         RemoteError: the address cannot be reached.
     """
-    bundle = bundles.open(path)
+    with bundles.open(path) as bundle:
+        return summary_of(bundle)
+
+
+def summary_of(bundle: Bundle) -> Summary:
+    """Describe an open bundle, from its manifest alone."""
     manifest, layout = bundle.manifest, bundle.layout
     lengths = _lengths(manifest) or [0]
     entries: Sequence[Entry] = manifest.trajectories
@@ -243,12 +244,7 @@ def layer_reports(trajectory: Trajectory) -> list[LayerReport]:
     if isinstance(trajectory, ConvexTrajectory):
         norms, u = trajectory.step_norms, trajectory.u
     else:
-        with tempfile.TemporaryDirectory() as scratch:
-            theta = timesteps_of(trajectory, Path(scratch))
-        measure = Measure(trajectory.timesteps, layout)
-        for block in columns(ArrayTrajectory(theta, layout), layout):
-            measure.add(block)
-        norms = measure.result().step_norms
+        norms = measured(trajectory).step_norms
         u = curve(norms, (0, trajectory.last))
     moved = _displacements(trajectory)
     reports = []

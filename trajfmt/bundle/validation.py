@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 import numpy as np
@@ -24,6 +25,7 @@ from trajfmt.schema.manifest import Entry, numbered
 from trajfmt.schema.pieces import Pieces
 from trajfmt.storage import hdf5, holes
 from trajfmt.storage.address import Address, located
+from trajfmt.storage.hub import pinned
 from trajfmt.trajectory.measure import Digest
 from trajfmt.trajectory.rounding import finite
 
@@ -37,19 +39,29 @@ _MOST: Final = 100
 """Timesteps of a trajectory that are reported as not finite."""
 
 
-def validate(path: str | os.PathLike[str] | Address) -> list[Problem]:
+def validate(
+    path: str | os.PathLike[str] | Address,
+    *,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> list[Problem]:
     """Return all problems of a bundle. The list is empty if the bundle is valid.
 
     The checks cover the manifest, the size and hash of every file, headers, HDF5 metadata, tables, finite
     weights, and the digest of each trajectory. Tables are valid if u increases from 0 to S and follows from
     the step norms by eq. 9.
 
+    Args:
+        path: path or address of a bundle.
+        on_progress: called with the bytes that have been checked, and with those that there are to check.
+            Weights count twice, as they are hashed first, and their values are checked afterwards. It may be
+            called from several threads, one after the other.
+
     Raises:
         MissingError: there is nothing at `path`.
         RemoteError: the address cannot be reached.
     """
     try:
-        place = located(path)
+        place = pinned(located(path))
         bundle = Bundle(place, read_manifest(place), backend="pread")  # a file may be truncated meanwhile
     except FormatError as exc:
         return [Problem.of(exc)]
@@ -57,7 +69,9 @@ def validate(path: str | os.PathLike[str] | Address) -> list[Problem]:
         manifest = bundle.manifest
         if claims := _claims(bundle):
             return [Problem.of(exc) for exc in claims]
-        damaged = bundle.files.verify({entry.path: entry.sha256 for entry in manifest.files}, pieces=True)
+        progress = _Progress(bundle, on_progress)
+        hashes = {entry.path: entry.sha256 for entry in manifest.files}
+        damaged = bundle.files.verify(hashes, pieces=True, on_file=progress.add)
         problems = [Problem.of(exc) for exc in damaged.values()]
         readable = {entry.path for entry in manifest.files} - {
             name
@@ -80,7 +94,32 @@ def validate(path: str | os.PathLike[str] | Address) -> list[Problem]:
                 digest = None if smoothed else entry.digest
                 where = bundle.files.where(entry.weight_files[0])
                 problems += _gather(_check(encoding, trajectory, digest), where)
+            for name in entry.weight_files:
+                progress.add(name)
     return problems
+
+
+class _Progress:
+    """Counts the bytes that have been checked.
+
+    Args:
+        bundle: the bundle.
+        report: called with the bytes that are done, and all bytes.
+    """
+
+    def __init__(self, bundle: Bundle, report: Callable[[int, int], None]) -> None:
+        self._sizes = {entry.path: entry.bytes for entry in bundle.manifest.files}
+        self._report = report
+        self._done, self._total = 0, sum(self._sizes.values())
+        for entry in numbered(bundle.manifest).values():
+            self._total += sum(self._sizes.get(name, 0) for name in entry.weight_files)
+        self._lock = threading.Lock()
+
+    def add(self, name: str) -> None:
+        """Count a file, which has been checked."""
+        with self._lock:
+            self._done += self._sizes.get(name, 0)
+            self._report(self._done, self._total)
 
 
 def _check_digests(bundle: Bundle, readable: set[str]) -> list[FormatError]:

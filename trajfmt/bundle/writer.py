@@ -13,13 +13,13 @@ from typing import Any
 
 import msgspec
 
-from trajfmt.bundle.addition import require_addable
+from trajfmt.bundle.addition import Stored, completed, described, input_of
 from trajfmt.bundle.filing import Filing
 from trajfmt.bundle.journal import Journal, Record
-from trajfmt.encodings.parts.encoding import Encoder, Encoding, Input
+from trajfmt.encodings.parts.encoding import Encoder, Encoding, Input, Trajectory
 from trajfmt.encodings.parts.written import Written
 from trajfmt.errors import SourceError, UsageError
-from trajfmt.schema.features import of_entry, of_weights
+from trajfmt.schema.features import of_weights
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import (
     FILE_NAME,
@@ -63,47 +63,59 @@ class BundleWriter:
         provenance: Provenance,
         base: Manifest | None,
     ) -> None:
-        self._staging = staging
+        self.staging: Staging = staging  # the folder in which the bundle is built
         self._encoder = encoder
         self._encoding = encoding
         self.base = base
         """The manifest of the bundle that is appended to; None for a new bundle."""
         self._first = len(base.trajectories) if base else 0
-        listed = {file.path for file in base.files} if base else set()
-        self._filing = Filing(staging, listed)
+        self._filing = Filing(staging, {file.path for file in base.files} if base else set())
         self._published = False
         self._records: list[Record[Any]] = []
         self._journal = Journal(staging, encoding.entry, staging.destination if base else None)
-        self._seen: dict[str, int] = {}
         entries: Sequence[Entry] = base.trajectories if base else ()
-        for number, entry in enumerate(entries):
-            self._seen[entry.digest] = number
+        self._seen: dict[str, int] = {entry.digest: number for number, entry in enumerate(entries)}
         self.layout: ParamLayout = layout
         self.provenance: Provenance = provenance
         """Facts about the experts. They are written at publication and may be replaced until then."""
+        self.extensions: dict[str, Any] = dict(base.extensions) if base else {}
+        """Private keys of the manifest, whose names begin with `x_`."""
+        self.unread: dict[str, Any] = base.unread if base else {}  # unknown keys of the provenance
 
     def __len__(self) -> int:
         return self._first + len(self._records)
 
-    @property
-    def staging(self) -> Staging:
-        """Return the staging folder."""
-        return self._staging
-
-    def add(self, source: Input, *, origin: Origin | None = None) -> int:
+    def add(self, source: Input | Trajectory, *, origin: Origin | None = None) -> int:
         """Write one trajectory and return its number in the bundle.
 
+        A trajectory of an open bundle brings its facts: `provenance` becomes that of its bundle if it states
+        nothing yet, and must state them otherwise. The source files of its bundle are listed, too.
+
         Args:
-            source: the trajectory.
-            origin: source file and number of the trajectory in it, for the manifest.
+            source: the trajectory, or one of an open bundle.
+            origin: source file and number of the trajectory in it; by default, what its bundle states.
 
         Raises:
             SourceError: the trajectory must not be converted; `reason` says why. The bundle is unchanged.
-            UsageError: the trajectory does not fit the parameter layout or the settings of the bundle.
-        """
-        return self.commit(self.encode(source), origin=origin)
+            UsageError: the trajectory does not fit the layout, the settings or the facts of the bundle.
 
-    def encode(self, source: Input) -> Written:
+        Example:
+            >>> import trajfmt
+            >>> two = trajfmt.open("two.mct")
+            >>> with trajfmt.create("one.mct", two.layout, encoding="convex") as writer:
+            ...     writer.add(two[0])
+            0
+        """
+        provenance = self.provenance
+        if isinstance(source, Stored):
+            named = (record.entry.origin for record in self._records)
+            provenance, found = described(source, provenance, named, empty=not len(self))
+            origin = origin or found
+        number = self.commit(self.encode(source), origin=origin)
+        self.provenance = provenance
+        return number
+
+    def encode(self, source: Input | Trajectory) -> Written:
         """Read a trajectory and write its files, without giving it a number.
 
         This is the expensive part of `add`. It may run in several threads at once.
@@ -113,12 +125,12 @@ class BundleWriter:
             UsageError: the trajectory does not fit the parameter layout or the settings of the bundle.
             TypeError: the source is no trajectory.
         """
-        require_addable(source, self.layout)
+        source = input_of(source, self.layout, self._encoder, self.staging.root)
         self._encoder.check(source)
         paths: list[Path] = []
 
         def new_path() -> Path:
-            paths.append(self._staging.pending())
+            paths.append(self.staging.pending())
             return paths[-1]
 
         try:
@@ -189,26 +201,26 @@ class BundleWriter:
         if not self._records:
             raise SourceError("nothing_to_convert", "no trajectory was added")
         files = [file for record in self._records for file in record.files]
-        entries = [_complete(r.entry, renumbered or {}, self.provenance) for r in self._records]
+        entries = [completed(r.entry, renumbered or {}, self.provenance) for r in self._records]
         if self._encoding.has_tables:
             files.append(self._write_tables(entries))
         files.append(self._write_pieces(entries))
         manifest = self._manifest(files, entries)
-        parse(data := encode(manifest), path=self._staging.destination / FILE_NAME)
+        parse(data := encode(manifest), path=self.staging.destination / FILE_NAME)
         if self.base is None:
-            write_file(self._staging.path(FILE_NAME), data)
-            self._staging.publish()
+            write_file(self.staging.path(FILE_NAME), data)
+            self.staging.publish()
         else:
-            self._staging.publish_into(data)
+            self.staging.publish_into(data)
         self._published = True
 
     def discard(self) -> None:
         """Stop writing, and remove all new files."""
-        self._staging.discard()
+        self.staging.discard()
 
     def release(self) -> None:
         """Stop writing, and keep the finished trajectories for a later writer with the same job."""
-        self._staging.release()
+        self.staging.release()
 
     @property
     def rounding(self) -> dict[int, Rounding]:
@@ -266,8 +278,8 @@ class BundleWriter:
             "layers": [LayerEntry(layer.name, list(layer.parameters)) for layer in self.layout.layers],
             "files": sorted([*(base.files if base else []), *files], key=lambda file: file.path),
             "provenance": self.provenance,
-            "extensions": base.extensions if base else {},
-            "unread": base.unread if base else {},
+            "extensions": self.extensions,
+            "unread": self.unread,
             "trajectories": [*(base.trajectories if base else []), *entries],
         }
         return self._encoder.manifest(common)
@@ -286,14 +298,3 @@ class BundleWriter:
                 raise
         else:
             self.discard()
-
-
-def _complete(entry: Entry, renumbered: Mapping[int, int], about: Provenance) -> Entry:
-    """Return an entry with its features, without numbers that follow, and with the new `origin.file`."""
-    numbers = None if entry.numbers == about.numbers(entry.timesteps) else entry.numbers
-    entry = msgspec.structs.replace(entry, requires_read=of_entry(entry), numbers=numbers)
-    origin = entry.origin
-    if origin is None:
-        return entry
-    moved = Origin(renumbered.get(origin.file, origin.file), origin.trajectory)
-    return msgspec.structs.replace(entry, origin=moved)

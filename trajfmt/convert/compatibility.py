@@ -11,7 +11,7 @@ from trajfmt.convert.identify import Identity, unknown
 from trajfmt.convert.options import ConvertOptions
 from trajfmt.encodings.parts.encoding import Options, Sized
 from trajfmt.encodings.table import encoder_for, encoding_of_manifest, encoding_of_path
-from trajfmt.errors import UsageError, display
+from trajfmt.errors import UsageError, counted, display
 from trajfmt.schema.facts import CHOICES, Name, Settled, settled
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import ConvexManifest, Manifest, layout_of
@@ -219,8 +219,9 @@ def _timesteps(old: Provenance, new: Provenance, where: str, *, numbered: bool) 
         ]
     if old.timestep and not new.timestep:
         return [
-            f"nothing says how far apart the timesteps of the source are; {old.timestep.every}"
-            f" {old.timestep.kind}(s) are recorded, as for the others of the bundle (--from names the layout)"
+            "nothing says how far apart the timesteps of the source are; the distance of"
+            f" {counted(old.timestep.every, old.timestep.kind)} is recorded, as for the others of"
+            " the bundle (--from names the layout)"
         ]
     return []
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from trajfmt.errors import display
+from trajfmt.errors import counted, display
 from trajfmt.schema.facts import known_from
 from trajfmt.schema.provenance import Preprocessing, Provenance
 
@@ -61,15 +61,15 @@ def _of_images(provenance: Provenance) -> list[str]:
     images = _KNOWN.get(re.sub(r"[-_ ]", "", name.lower()))
     if images is None:
         return []
-    found = {"channel(s)": (images.channels, model.channels)}
+    found = [(counted(images.channels, "channel"), counted(model.channels, "channel"))]
     if not subset:  # a subset has fewer classes
-        found["classes"] = (images.classes, model.classes)
+        found.append((counted(images.classes, "class"), counted(model.classes, "class")))
     if images.sizes and model.image_size is not None and model.image_size not in images.sizes:
-        found["pixels a side"] = (images.sizes[0], model.image_size)
-    theirs = {what: numbers for what, numbers in found.items() if numbers[0] != numbers[1]}
+        found.append((f"{images.sizes[0]} pixels a side", f"{model.image_size} pixels a side"))
+    theirs = [both for both in found if both[0] != both[1]]
     if not theirs:
         return []
-    has, takes = (", ".join(f"{numbers[n]} {what}" for what, numbers in theirs.items()) for n in (0, 1))
+    has, takes = (", ".join(both[n] for both in theirs) for n in (0, 1))
     where = known_from(provenance, "dataset")
     return [f"the data set {display(dataset)}{where} has {has}, but the network is for {takes}"]
 

@@ -15,7 +15,7 @@ import msgspec
 
 from trajfmt.convert.doubts import doubts
 from trajfmt.convert.precedence import Statement, preferred
-from trajfmt.errors import CorruptError, SourceError, UsageError
+from trajfmt.errors import CorruptError, SourceError, UsageError, counted
 from trajfmt.schema import models
 from trajfmt.schema.facts import phrase
 from trajfmt.schema.layout import Dtype, Grouping, ParamLayout
@@ -107,7 +107,7 @@ def _difference(first: Shapes, other: Shapes) -> str:
     for index, (a, b) in enumerate(zip(first, other, strict=False)):
         if a != b:
             return f"parameter {index} has shape {b} instead of {a}"
-    return f"{len(other)} parameters instead of {len(first)}"
+    return f"{counted(len(other), 'parameter')} instead of {len(first)}"
 
 
 def identify(

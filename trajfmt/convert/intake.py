@@ -29,6 +29,7 @@ from trajfmt.errors import (
     SourceError,
     TrajfmtError,
     UsageError,
+    counted,
     display,
 )
 from trajfmt.schema.layout import ParamLayout
@@ -142,7 +143,10 @@ class Intake:
         bounds = self.options.timesteps
         if bounds[1] is not None and trajectory.timesteps < min(bounds[1], self._shortest):
             self._shortest = trajectory.timesteps
-            notice(f"some trajectories have only {self._shortest} timesteps, but {bounds[1]} were requested")
+            notice(
+                f"some trajectories have only {counted(self._shortest, 'timestep')}, but"
+                f" {bounds[1]} were requested"
+            )
         source, first = self._cut(trajectory, bounds, identity, layout)
         self._encoder.check(source)
         if trajectory.numbers is not None:

@@ -23,7 +23,7 @@ from trajfmt.convert.intake import Intake, Prepared, check_destination, located_
 from trajfmt.convert.options import ConvertOptions
 from trajfmt.encodings.parts.written import Written
 from trajfmt.encodings.table import encoding_of_path
-from trajfmt.errors import CorruptError, Reason, SourceError, display, non_finite
+from trajfmt.errors import CorruptError, Reason, SourceError, counted, display, non_finite
 from trajfmt.schema.provenance import SourceFile
 from trajfmt.sources.base.collection import Part
 from trajfmt.sources.base.trajectories import ForeignTrajectory
@@ -75,7 +75,7 @@ def convert(
     job = job_of(collection.parts, intake.listed, options, target)
     report = EventReporter(on_event, len(parts), sum(part.nbytes for part in parts.values()))
     files = sum(1 + len(part.also) for part in parts.values())
-    report("found", f"{collection.layout_name}, {files} file(s): {collection.recognised}")
+    report("found", f"{collection.layout_name}, {counted(files, 'file')}: {collection.recognised}")
     for notice in collection.notices:
         report("notice", notice)
     for problem in intake.unusable:
@@ -232,7 +232,8 @@ class _Run:
                 )
             if finished:
                 self._report(
-                    "resumed", f"continuing from {finished} finished trajectories of an interrupted run"
+                    "resumed",
+                    f"continuing from {counted(finished, 'finished trajectory')} of an interrupted run",
                 )
         if self._bundle.holds(self._first_file[number], index):
             return None
@@ -272,6 +273,7 @@ def _repeated(part: Part, numbers: list[int]) -> str:
     """Return the message about trajectories that earlier files have saved already."""
     shown = ", ".join(map(str, numbers[:8])) + (", …" if len(numbers) > 8 else "")
     return (
-        f"{display(part.path)}: {len(numbers)} trajectories whose first and last weights earlier files hold"
+        f"{display(part.path)}: {counted(len(numbers), 'trajectory')} whose first and last weights"
+        " earlier files hold"
         f" already ({shown})"
     )

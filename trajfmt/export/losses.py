@@ -9,7 +9,7 @@ import msgspec
 
 from trajfmt.bundle.numbering import numbers
 from trajfmt.bundle.reader import Bundle
-from trajfmt.errors import display
+from trajfmt.errors import counted, display
 from trajfmt.schema.manifest import ConvexManifest
 
 __all__ = ["Kept", "losses", "order"]
@@ -36,7 +36,8 @@ def losses(bundle: Bundle, kept: frozenset[Kept], *, float32: bool) -> Sequence[
     unit = bundle.manifest.provenance.timestep
     if "numbers" not in kept and unit is not None and (unit.kind, unit.every) != ("epoch", 1):
         lost.append(
-            f"that a timestep is {unit.every} {unit.kind}(s) (programs that read these files assume an epoch)"
+            f"that a timestep is {counted(unit.every, unit.kind)} (programs that read these files"
+            " assume an epoch)"
         )
     if "buffers" not in kept and any(entry.buffers is not None for entry in entries):
         lost.append("module buffers")

@@ -1,9 +1,10 @@
 """The metadata of a bundle as plain data: parameter layout, provenance and manifest.
 
-Nothing in this folder opens a file. Of `trajfmt`, it imports `errors` and `codecs` only.
+Nothing in this folder opens a file. Of `trajfmt`, it imports `errors`, `codecs` and `notebooks` only.
 
 Modules:
     layout: order, shapes and layers of the parameters in a weight vector.
+    layers: groups of parameters that share one beta.
     arguments: numbers and arrays that programs pass, of the right types.
     provenance: the part of the manifest that describes the experts.
     entries: the parts of the manifest that describe trajectories.
@@ -18,17 +19,22 @@ Modules:
     text: JSON texts, decoded strictly.
     weight: how much memory a JSON text can need.
     parse: decode and check the bytes of a manifest.
+    part: which trajectories of a larger bundle are in this one.
     facts: whether facts about experts may hold for all trajectories of a bundle.
     models: recognise MTT's networks from shapes, names and folder names.
 """
 
 from trajfmt.schema import models
 from trajfmt.schema.layout import ParamLayout
+from trajfmt.schema.manifest import numbered
+from trajfmt.schema.part import Part
 from trajfmt.schema.provenance import FACTORY, MAX_FACTORY
 
 __all__ = [
     "FACTORY",
     "MAX_FACTORY",
     "ParamLayout",
+    "Part",
     "models",
+    "numbered",
 ]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from trajfmt.errors import UsageError
 
-__all__ = ["real", "unmasked", "whole", "wholes"]
+__all__ = ["real", "reals", "unmasked", "whole", "wholes"]
 
 _SHOWN = 60
 """Characters of a wrong argument that a message shows."""
@@ -61,6 +61,23 @@ def real(name: str, value: Any) -> Any:
     if not hasattr(value, "__float__") or getattr(value, "shape", ()) != ():
         raise TypeError(f"`{name}` must be a number, got {_shown(value)}")
     return value
+
+
+def reals(name: str, values: Any) -> tuple[Any, ...] | None:
+    """Return several numbers, which need not be whole, as a tuple; None for a single one.
+
+    Raises:
+        TypeError: the value is neither a number nor a one-dimensional sequence of numbers.
+
+    Example:
+        >>> reals("t", [1, 2.5]), reals("t", 2.5)
+        ((1, 2.5), None)
+    """
+    single = isinstance(values, (str, bytes)) or getattr(values, "shape", None) == ()
+    if single or not isinstance(values, Iterable):
+        real(name, values)
+        return None
+    return tuple(real(f"{name}[{number}]", value) for number, value in enumerate(values))
 
 
 def unmasked(name: str, array: Any) -> NDArray[Any]:

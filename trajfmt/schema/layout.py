@@ -19,7 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajfmt.errors import UsageError, display
+from trajfmt.notebooks import card, counted
 from trajfmt.schema.arguments import whole, wholes
+from trajfmt.schema.layers import Grouping, Layer, group
 
 __all__ = ["DTYPES", "MAX_DIMS", "MAX_TEXT", "Dtype", "Grouping", "Layer", "ParamLayout", "Parameter"]
 
@@ -31,9 +33,6 @@ MAX_DIMS: Final = 8
 
 MAX_TEXT: Final = 1024
 """Largest length of a name in characters."""
-
-Grouping = Literal["tensor", "module", "all"]
-"""Which parameters form a layer and share one beta: each tensor alone, those of a module, or all of them."""
 
 DTYPES: Final[dict[str, np.dtype[np.generic]]] = {
     "F16": np.dtype("<f2"),
@@ -60,17 +59,6 @@ class Parameter:
     def size(self) -> int:
         """Return the number of elements."""
         return math.prod(self.shape)
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """A group of parameters that share one beta."""
-
-    name: str
-    """Name of the parameter or the module, or `all`."""
-
-    parameters: tuple[int, ...]
-    """Indices into `ParamLayout.parameters`, in ascending order."""
 
 
 @dataclass(frozen=True)
@@ -250,6 +238,21 @@ class ParamLayout:
         parameters = tuple(Parameter(p.name, p.shape, dtype) for p in self.parameters)
         return ParamLayout(parameters, self.layers)
 
+    def __repr__(self) -> str:
+        size = f"{counted(len(self.parameters), 'parameter')}, {counted(self.size, 'weight')} {self.dtype}"
+        return f"<trajfmt.ParamLayout: {size}, {counted(self.num_layers, 'layer')}>"
+
+    def _repr_html_(self) -> str:
+        owners = zip(self.parameters[:100], self.layer_of_parameter, strict=False)
+        rows = [(p.name, p.shape, f"{p.size:,}", self.layers[layer].name) for p, layer in owners]
+        count = len(self.parameters)
+        facts = [("weights", f"{self.size:,} {self.dtype}"), ("layers", f"{self.num_layers:,}")]
+        columns, title = (
+            ("parameter", "shape", "weights", "layer"),
+            f"Layout of {counted(count, 'parameter')}",
+        )
+        return card(title, facts, columns=columns, rows=rows, total=count)
+
     def regroup(self, layers: Grouping) -> ParamLayout:
         """Return a parameter layout with the same parameters, grouped into layers anew."""
         return ParamLayout(self.parameters, group([p.name for p in self.parameters], layers))
@@ -258,32 +261,6 @@ class ParamLayout:
 def _has_lone_surrogate(text: str) -> bool:
     """Return whether a text contains half of a surrogate pair, which UTF-8 cannot represent."""
     return any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def group(names: Sequence[str], by: Grouping) -> tuple[Layer, ...]:
-    """Group parameters into layers, in order of first appearance.
-
-    Args:
-        names: dotted names of the parameters.
-        by: which parameters share a layer.
-
-    Raises:
-        UsageError: `by` is not a known grouping.
-
-    Example:
-        >>> [layer.parameters for layer in group(["a.w", "b.w", "a.b"], "module")]
-        [(0, 2), (1,)]
-    """
-    if by == "all":
-        return (Layer("all", tuple(range(len(names)))),)
-    if by == "tensor":
-        return tuple(Layer(name, (index,)) for index, name in enumerate(names))
-    if by != "module":
-        raise UsageError(f"`layers` must be tensor, module or all, got {by!r}")
-    modules: dict[str, list[int]] = {}
-    for index, name in enumerate(names):
-        modules.setdefault(name.rpartition(".")[0] or name, []).append(index)
-    return tuple(Layer(name, tuple(members)) for name, members in modules.items())
 
 
 def _named(parameter: tuple[str, tuple[int, ...]] | None) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from trajfmt.errors import UsageError
+from trajfmt.errors import UsageError, counted
 from trajfmt.schema.canonical import MAX_INTEGER
 from trajfmt.schema.layout import MAX_TEXT
 
@@ -177,7 +177,8 @@ def require_sound(provenance: Provenance | None) -> None:
     elif means != deviations or (done.mean is None) != (done.std is None):
         problem = f"{means} means and {deviations} deviations; give one of each for every channel"
     elif done.mean is not None and model is not None and means != model.channels:
-        problem = f"{means} mean(s), but the network has {model.channels} channel(s); give one for each"
+        channels = counted(model.channels, "channel")
+        problem = f"{counted(means, 'mean')}, but the network has {channels}; give one for each"
     elif not all(value > 0 for value in done.std or ()):
         problem = f"deviations must be > 0, got {done.std}"
     elif done.eps is not None and not done.eps >= 0:

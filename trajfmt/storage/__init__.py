@@ -15,6 +15,7 @@ Modules:
     files: reading a bundle's files: mapping, positioned reads, hashes.
     links: which links are followed in place of files: those of a hub's cache.
     writing: atomic and durable writes.
+    copying: files of a bundle in another one: linked, or copied.
     inputs: a file of any origin as an input, read by position.
     holes: files that claim far more bytes than are stored.
     kinds: what a file is, by its first bytes.
@@ -25,10 +26,13 @@ Modules:
     skeleton: HDF5 files whose metadata libhdf5 composes in memory, and which are written here.
     staging: the hidden folder in which a bundle is built: lock and journal.
     publishing: moving a finished bundle from there to its destination.
+    hubpath: paths on the Hugging Face hub, as its addresses state them.
     address: telling an address from a path, and showing an address without credentials.
     cache: the folder for files that can be fetched or computed again.
+    refusals: what the Hugging Face hub refuses, as errors of this package.
     causes: the errors of fsspec's backends as errors of this package.
     proxies: the proxies that the environment names.
+    hub: the Hugging Face hub: its official client, and the commit that a branch means now.
     connections: the end of fsspec's connections to web servers.
     transfer: bytes from an address, with fsspec.
     retries: transfers that go on after a broken connection.

@@ -14,6 +14,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from trajfmt.errors import UsageError, display
+from trajfmt.storage.hubpath import hub_path
 
 __all__ = ["Address", "Place", "local", "located"]
 
@@ -54,6 +55,8 @@ class Address:
         """The last component of the path in the address, or `bundle` if there is none."""
         for link in self.text.split("::"):
             scheme, _, path = link.partition("://")
+            if (found := hub_path(link)) is not None:
+                return found.name
             name = PurePosixPath(unquote(path.partition("?")[0])).name
             if name and scheme:
                 return name
@@ -91,6 +94,6 @@ def local(place: str | os.PathLike[str]) -> Path:
     if isinstance(place, str) and _ADDRESS.match(place):
         raise UsageError(
             f"{display(Address(place))}: must be a path of this machine; bundles can be read from an"
-            " address, but nothing can be written to one"
+            " address, but only `traj push` writes to one"
         )
     return Path(place)

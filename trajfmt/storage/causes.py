@@ -10,6 +10,7 @@ from typing import Final
 
 from trajfmt.errors import MissingDependencyError, RemoteError, UsageError, display
 from trajfmt.storage.address import Address, without_credentials
+from trajfmt.storage.refusals import refusal, status_of
 
 __all__ = [
     "BrokenError",
@@ -29,8 +30,17 @@ _NO_SUCH_RANGE: Final = 416
 _PASSING: Final = (408, 429, 502, 503, 504)
 """What a server answers that may answer otherwise soon."""
 
-_ENDED: Final = ("ClientPayloadError", "ServerDisconnectedError", "IncompleteRead", "EOFError")
+_ENDED: Final = (
+    "ClientPayloadError",
+    "ServerDisconnectedError",
+    "IncompleteRead",
+    "EOFError",
+    "RemoteProtocolError",
+)
 """Errors of several libraries for a connection that ended too early, by name."""
+
+_SILENT: Final = ("ConnectTimeout", "ReadTimeout", "PoolTimeout")
+"""Errors of httpx for a server that sends nothing, by name."""
 
 
 class NothingThereError(Exception):
@@ -78,12 +88,12 @@ def translated(place: Address) -> Iterator[None]:
         yield
     except (MissingDependencyError, UsageError, NothingThereError, TooLongError, NoRangesError, ChangedError):
         raise
-    except FileNotFoundError as exc:
-        raise NothingThereError from exc
     except Exception as exc:  # backends share no base class
-        if getattr(exc, "status", None) in _ABSENT:
+        if (refused := refusal(exc, place)) is not None:
+            raise refused from exc
+        if isinstance(exc, FileNotFoundError) or status_of(exc) in _ABSENT:
             raise NothingThereError from exc
-        if getattr(exc, "status", None) == _NO_SUCH_RANGE:
+        if status_of(exc) == _NO_SUCH_RANGE:
             raise EndedError from exc
         if isinstance(exc, TooSlowError):
             raise RemoteError(f"{display(place)}: {exc}") from exc
@@ -97,7 +107,7 @@ def translated(place: Address) -> Iterator[None]:
 
 def _passes(exc: Exception) -> bool:
     """Return whether another try may end better."""
-    if isinstance(status := getattr(exc, "status", None), int):
+    if (status := status_of(exc)) is not None:
         return status in _PASSING
     if isinstance(exc, PermissionError) or "Proxy" in type(exc).__name__:
         return False
@@ -106,15 +116,16 @@ def _passes(exc: Exception) -> bool:
 
 
 def _is_silence(exc: Exception) -> bool:
-    return isinstance(exc, (TimeoutError, importlib.import_module("fsspec.exceptions").FSTimeoutError))
+    slow = (TimeoutError, importlib.import_module("fsspec.exceptions").FSTimeoutError)
+    return isinstance(exc, slow) or type(exc).__name__ in _SILENT
 
 
 def _is_unreachable(exc: Exception) -> bool:
-    return isinstance(getattr(exc, "os_error", None), OSError)
+    return isinstance(getattr(exc, "os_error", None), OSError) or type(exc).__name__ == "ConnectError"
 
 
 def _cause(exc: Exception) -> str:
-    status = getattr(exc, "status", None)
+    status = status_of(exc)
     if isinstance(exc, PermissionError) or status in _REFUSED:
         return (
             "access was refused; give credentials in the way that fsspec's backend for this address expects"
@@ -127,13 +138,15 @@ def _cause(exc: Exception) -> str:
         return (
             "the server redirects in circles, or away from the web; use the address of the files themselves"
         )
-    if isinstance(status, int):
+    if status is not None:
         return f"the server answered {status} {first_line(getattr(exc, 'message', ''))}".rstrip()
     if _is_silence(exc):
         return "the server stopped answering; try again"
     if isinstance(failed := getattr(exc, "os_error", None), OSError):
         number = failed.errno or 0
         return f"no connection: {os.strerror(number) if number > 0 else failed.strerror or failed}"
+    if kind == "ConnectError":
+        return f"no connection: {first_line(exc) or kind}"
     if kind in _ENDED or isinstance(exc, ConnectionError):
         return "the connection ended in the middle; try again"
     return f"cannot be read: {first_line(exc) or kind}"

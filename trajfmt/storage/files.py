@@ -185,7 +185,13 @@ class BundleFiles:
         """Return whether a file is mapped for `array`, so that an array of all of it takes no memory."""
         return self.backend == "mmap" and self._map(name) is not None
 
-    def verify(self, hashes: Mapping[str, str], *, pieces: bool = False) -> dict[str, FormatError]:
+    def verify(
+        self,
+        hashes: Mapping[str, str],
+        *,
+        pieces: bool = False,
+        on_file: Callable[[str], None] = lambda _name: None,
+    ) -> dict[str, FormatError]:
         """Compare listed files with their sizes and hashes, and return the errors by name.
 
         Every file is read once. Several files are hashed at the same time.
@@ -193,6 +199,7 @@ class BundleFiles:
         Args:
             hashes: the sha256 of each file, by name.
             pieces: compare the pieces of files with their digests, too.
+            on_file: called with the name of each file that has been read, from the threads that read.
         """
         problems: dict[str, FormatError] = {}
 
@@ -203,6 +210,7 @@ class BundleFiles:
                     verify_file(file, hashes[name], held)
             except FormatError as exc:
                 problems[name] = exc
+            on_file(name)
 
         at_once([partial(check, name) for name in hashes], cores())
         return {name: problems[name] for name in hashes if name in problems}

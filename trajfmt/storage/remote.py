@@ -198,7 +198,13 @@ class RemoteFiles(BundleFiles):
                 opened.append(OpenFile.of(os.dup(fd), self.where(name)))
         self._parts.forget(name)
 
-    def verify(self, hashes: Mapping[str, str], *, pieces: bool = False) -> dict[str, FormatError]:
+    def verify(
+        self,
+        hashes: Mapping[str, str],
+        *,
+        pieces: bool = False,
+        on_file: Callable[[str], None] = lambda _name: None,
+    ) -> dict[str, FormatError]:
         """Fetch missing files, compare every file with its hash, and return the errors by name.
 
         Cached files that differ are removed and fetched again.
@@ -211,6 +217,7 @@ class RemoteFiles(BundleFiles):
                 self.path(name)
             except FormatError as exc:
                 problems[name] = exc
+            on_file(name)
 
         at_once([partial(fetch, name) for name in hashes], _AT_ONCE)
         if pieces:

@@ -32,7 +32,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.errors import ExistsError, TrajfmtError, UsageError, WriteError, display
+from trajfmt.errors import ExistsError, LockedError, TrajfmtError, UsageError, WriteError, display
 from trajfmt.storage.filesystem import our_uid
 from trajfmt.storage.locks import BusyError, Lock
 from trajfmt.storage.publishing import NOTE, content, hidden, is_published, merge, move, names
@@ -57,7 +57,8 @@ class Staging:
 
     Raises:
         ExistsError: an interrupted process with another command has finished trajectories.
-        UsageError: the parent folder is missing, or another process is writing to this destination.
+        UsageError: the parent folder is missing.
+        LockedError: another process is writing to this destination.
         WriteError: files cannot be created in the parent folder.
         OSError: earlier work cannot be read.
 
@@ -131,7 +132,7 @@ class Staging:
                 continue
             except BusyError as exc:
                 why = f"; {exc}" if str(exc) else ""
-                raise UsageError(f"{display(self.destination)}: another process is writing it{why}") from exc
+                raise LockedError(f"{display(self.destination)}: another process is writing it{why}") from exc
             except OSError as exc:
                 raise WriteError(f"{display(path)}: cannot be locked: {exc.strerror or exc}") from exc
             with contextlib.suppress(FileNotFoundError):

@@ -32,6 +32,9 @@ from trajfmt.storage.proxies import check_proxies
 __all__ = ["Copy", "exists", "stream"]
 
 _BLOCK: Final = 4 * 2**20
+_HUB_BLOCK: Final = 4 * _BLOCK
+"""What is read at once from the Hugging Face hub, where each read of a part is a request of its own."""
+
 _WEB: Final = ("http", "https")
 _PARTIAL: Final = 206
 
@@ -85,7 +88,8 @@ def stream(
     with translated(address / name):
         watch = _Watch()
         system, folder = _system(address)
-        web = _is_web(address)
+        web, hub = _is_web(address), system.protocol == "hf"
+        block = _HUB_BLOCK if hub else _BLOCK
         path = _join(folder, name, web=web)
         copy = copy or Copy()
         with ending(system, web=web):
@@ -94,8 +98,10 @@ def stream(
             elif part and system.async_impl:
                 yield from _cat(system, path, start, limit)
                 return
+            elif part or (hub and start):
+                opened = _open_part(system, path)
             else:
-                opened = _open_part(system, path) if part else system.open(path, "rb")
+                opened = system.open(path, "rb", **({"block_size": 0} if hub else {}))
             with opened as file:
                 if start and not web:
                     _seek(file, start, watch, part=part)
@@ -104,7 +110,7 @@ def stream(
                 size = getattr(file, "size", None)
                 if isinstance(size, int) and not part and size - start > limit:
                     raise TooLongError
-                while piece := watch.timed(file.read, min(_BLOCK, limit if part else limit + 1)):
+                while piece := watch.timed(file.read, min(block, limit if part else limit + 1)):
                     limit -= len(piece)
                     if limit < 0:
                         raise TooLongError

@@ -8,6 +8,7 @@ Modules:
     beta: the curve u(t) from step norms (eq. 9), and its evaluation at a real t (eq. 10).
     rounding: conversion between float types with a single rounding, and its error.
     measure: step norms, Gram matrix, digest and a check for finite weights, in one pass over the weights.
+    geometry: the shape of a path from inner products: components, angles, distance from the convexified path.
     recorder: convexify a trajectory during training, with one copy of the previous weights.
 """
 

@@ -124,6 +124,64 @@ class PathRecorder:
         self._held[t] = held
         self._count += 1
 
+    def state(self) -> dict[str, Array]:
+        """Return what this recorder holds, by name, for `restore` of another recorder with the same settings.
+
+        The arrays are those of the recorder and must not be changed: `rows.T` and `recent.N` are weights
+        `(P,)`, `held.T.NAME` are module buffers, `norms` are the step norms `(count - 1, L)`, and `count` and
+        `moves` are scalars.
+        """
+        arrays: dict[str, Array] = {f"rows.{t}": row for t, row in self._rows.items()}
+        arrays |= {f"recent.{n}": row for n, row in enumerate(self._recent)}
+        arrays |= {f"held.{t}.{name}": x for t, held in self._held.items() for name, x in held.items()}
+        norms = np.reshape(np.array(self._norms, np.float64), (-1, self._layout.num_layers))
+        return arrays | {"norms": norms, "count": np.array(self._count), "moves": np.array(self._moves)}
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Continue from a state: this recorder becomes equal to the one that returned it.
+
+        Example:
+            >>> import numpy as np
+            >>> from trajfmt import ParamLayout
+            >>> from trajfmt.trajectory import PathRecorder
+            >>> layout = ParamLayout.of([("w", (2,))])
+            >>> first, second = PathRecorder(layout), PathRecorder(layout)
+            >>> for t in range(3):
+            ...     first.add(np.full(2, t, np.float32))
+            >>> second.restore(first.state())
+            >>> len(second), second.finish().measured.digest == first.finish().measured.digest
+            (3, True)
+
+        Args:
+            state: what `state` of a recorder with the same layout, knots and `smooth` has returned.
+
+        Raises:
+            UsageError: this recorder has recorded something already, or the state is of another layout.
+        """
+        if self._count:
+            raise UsageError(
+                f"a state is restored before anything is recorded, but {self._count} timesteps are"
+            )
+        weights = {name: row for name, row in state.items() if name.startswith(("rows.", "recent."))}
+        odd = [name for name, row in weights.items() if row.shape != (self._layout.size,)]
+        norms = state.get("norms")
+        if odd or norms is None or norms.shape != (max(0, int(state["count"]) - 1), self._layout.num_layers):
+            raise UsageError(f"the state is of another parameter layout, or damaged: {(odd or ['norms'])[0]}")
+        for name, row in weights.items():
+            kind, _, number = name.partition(".")
+            if kind == "rows":
+                self._rows[int(number)] = row
+        self._recent = [weights[f"recent.{n}"] for n in range(sum(n.startswith("recent.") for n in weights))]
+        self._count, self._moves = int(state["count"]), bool(state["moves"])
+        self._norms = list(norms.astype(np.float64))
+        held: dict[int, dict[str, Array]] = {t: {} for t in (0, *self._inserted, self._count - 1)}
+        for name, values in state.items():
+            kind, _, rest = name.partition(".")
+            if kind == "held":
+                number, _, own = rest.partition(".")
+                held[int(number)][own] = values
+        self._held.update(held)
+
     def _measure(self, before: Array, after: Array) -> Measured:
         measure = Measure(2, self._layout)
         try:
@@ -135,29 +193,38 @@ class PathRecorder:
             raise non_finite(self._count, exc.parameter) from exc  # the previous timestep was finite
         return measure.result()
 
-    def finish(self) -> Recorded:
+    def finish(self, *, cut: bool = False) -> Recorded:
         """Return the trajectory recorded so far. More timesteps may be added afterwards.
 
+        Args:
+            cut: leave out inserted waypoints that are not before the last timestep. If none is left, nothing
+                is averaged. By default such a trajectory is refused.
+
         Raises:
-            SourceError: fewer than two timesteps were recorded, or none after the last inserted waypoint.
+            SourceError: fewer than two timesteps were recorded, or, unless `cut`, none after the last
+                inserted waypoint.
         """
         last = self._count - 1
-        if last < 1 or (self._inserted and self._inserted[-1] >= last):
-            needed = (self._inserted[-1] if self._inserted else 0) + 2
-            raise SourceError("too_few_timesteps", f"recorded {self._count} timesteps, {needed} are needed")
+        inserted = tuple(t for t in self._inserted if t < last) if cut else self._inserted
+        if last < 1 or (inserted and inserted[-1] >= last):
+            needed = (inserted[-1] if inserted else 0) + 2
+            raise SourceError(
+                "too_few_timesteps",
+                f"recorded {self._count} timestep{'s' * (self._count != 1)}, {needed} are needed",
+            )
         end = self._recent[-1]
-        stored = mean(self._recent[-2], end) if self._smooth else end
+        smoothed = self._smooth and bool(inserted)
         digest = Digest(self._count, self._layout.numpy_dtype)
         digest.add(0, self._rows[0])
         digest.add(last, end)
         return Recorded(
             layout=self._layout,
             timesteps=self._count,
-            knots=(0, *self._inserted, last),
-            smoothed=self._smooth,
-            rows=(*(self._rows[t] for t in (0, *self._inserted)), stored),
+            knots=(0, *inserted, last),
+            smoothed=smoothed,
+            rows=(*(self._rows[t] for t in (0, *inserted)), mean(self._recent[-2], end) if smoothed else end),
             measured=Measured(np.stack(self._norms), None, digest.digest(), self._moves),
-            held=tuple(self._held[t] for t in (0, *self._inserted, last)),
+            held=tuple(self._held[t] for t in (0, *inserted, last)),
         )
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mct.inner.steps.step import InnerStep, Kept, Notes
 from mct.runtime.memory import is_exhausted
+from mct.runtime.phases import phase
 
 _Key = tuple[str, tuple[int, ...], torch.dtype, int, int]
 """Name of the function, shape and dtype of the images, number of kept tensors, and threads of a CPU."""
@@ -111,7 +112,7 @@ def compile_apart(
             warnings.simplefilter("ignore")  # torch's about itself
             # Not `fullgraph`, whose check torch 2.13 gets wrong where threads call at once (pytorch#185138).
             compiled: Callable[..., object] = torch.compile(MethodType(copy, method.__self__), dynamic=False)
-            with torch._dynamo.error_on_graph_break(True):
+            with torch._dynamo.error_on_graph_break(True), phase("compiling the network"):
                 compiled(*given)
     except Exception as exc:  # The compiler may raise anything. If the fault is ours, the fallback shows it.
         if is_exhausted(exc):

@@ -34,6 +34,11 @@ def test_default_preprocessing_is_recorded_normalisation(digits: Dataset) -> Non
     assert float(digits.train_images.std()) == pytest.approx(1, abs=1e-3)
 
 
+def test_text_is_one_line(digits: Dataset) -> None:
+    """Without the values of tensors."""
+    assert repr(digits) == "<mct.Dataset 'digits': 1,352 training and 445 test images (1, 8, 8)>"
+
+
 def test_recorded_values_are_used() -> None:
     """What a bundle states about normalisation is applied, not fitted again."""
     plain = load("digits", preprocessing=trajfmt.Preprocessing(kind="none"))
@@ -108,3 +113,17 @@ def test_heldout_needs_a_fraction_and_two_images(tmp_path: Path) -> None:
         data.heldout(1.0)
     with pytest.raises(DataError, match="two training images"):
         data.heldout(0.5)
+
+
+def test_a_limited_dataset_has_the_first_images_of_each_class_as_the_whole_one_has_them() -> None:
+    """The preprocessing, its record and the test set stay those of the whole dataset."""
+    whole = load("digits")
+    part = whole.limited(3)
+    for label in range(10):
+        own = whole.train_images[whole.train_labels == label][:3]
+        assert torch.equal(part.train_images[part.train_labels == label], own)
+    assert part.transform.record == whole.transform.record
+    assert torch.equal(part.test_images, whole.test_images)
+    assert len(whole.limited(10**6).train_labels) == len(whole.train_labels)
+    with pytest.raises(ConfigError, match="`limit` must be >= 1, got 0"):
+        whole.limited(0)

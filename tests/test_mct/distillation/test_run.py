@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 import trajfmt  # noqa: E402
 from mct.distillation.folder import NoFiles, RunFolder  # noqa: E402
 from mct.distillation.run import DistillRun  # noqa: E402
-from mct.errors import ConfigError, ExistsError, MissingError  # noqa: E402
+from mct.errors import ConfigError, ExistsError, MismatchError, MissingError  # noqa: E402
 from mct.events import Evaluated, OuterStep  # noqa: E402
 from mct.models import networks  # noqa: E402
 from mct.results import synthetic  # noqa: E402
@@ -55,6 +55,35 @@ def test_run_continues_and_has_an_outcome(tmp_path: Path, traj: Path) -> None:
         assert run.distiller.config.lr_img == 10
         assert run.evaluation is None
         assert [event.step for event in run.events() if isinstance(event, OuterStep)] == [3]
+
+
+def test_several_bundles_are_one_stream(tmp_path: Path, traj: Path) -> None:
+    """With those of one bundle that has all trajectories, to the last bit; each hash is recorded."""
+    parts = []
+    with trajfmt.open(traj) as both:
+        for number in range(2):
+            parts.append(tmp_path / f"{number}.mct")
+            with trajfmt.create(parts[-1], both.layout, encoding="convex") as writer:
+                writer.add(both[number])
+    images = []
+    for name, given in (("one", traj), ("parts", parts)):
+        with DistillRun.prepare(given, tmp_path / name, **SETTINGS) as run:
+            list(run.events())
+            images.append(synthetic.load(run.outcome().path))
+    assert torch.equal(images[0].images, images[1].images)
+    assert images[0].run.artifacts == ()
+    hashes = tuple(trajfmt.open(part).sha256 for part in parts)
+    assert images[1].run.artifacts == hashes
+    with DistillRun.prepare(parts, tmp_path / "parts", resume=True, outer_steps=3) as run:
+        assert [event.step for event in run.events() if isinstance(event, OuterStep)] == [3]
+    for others in (traj, parts[::-1], parts[:1]):
+        with (
+            DistillRun.prepare(others, tmp_path / "parts", resume=True, outer_steps=4) as run,
+            pytest.raises(MismatchError, match="the run has `artifact_sha256`"),
+        ):
+            list(run.events())
+    with pytest.raises(ConfigError, match="give at least one bundle"):
+        DistillRun.prepare([], tmp_path / "none", **SETTINGS)
 
 
 def test_images_chosen_on_heldout_ones_are_to_be_tested(tmp_path: Path, traj: Path) -> None:
@@ -119,7 +148,7 @@ def test_processes_average_a_sample_each(tmp_path: Path, traj: Path) -> None:
         assert run.distiller.config.samples == 2
         assert not run.distiller.notes
     with DistillRun.prepare(traj, tmp_path / "out", ranks=Member(), samples=1, **SETTINGS) as run:
-        assert run.distiller.notes[-1].startswith("1 of 2 processes have nothing to do: ")
+        assert run.distiller.notes[-1].startswith("1 of 2 processes has nothing to do: ")
     with DistillRun.prepare(traj, tmp_path / "out", ranks=Member(), shard=True, **SETTINGS) as run:
         assert run.distiller.config.samples == 1
         assert not run.distiller.notes
@@ -129,7 +158,7 @@ def test_processes_average_a_sample_each(tmp_path: Path, traj: Path) -> None:
 def test_a_batch_of_more_images_than_there_are_is_said(tmp_path: Path, traj: Path, size: int) -> None:
     """Of ten images, every batch has ten at most, whatever the settings say."""
     with DistillRun.prepare(traj, tmp_path / "out", batch_syn=size, **SETTINGS) as run:
-        notes = ["`batch_syn` is 11, but there are 10 synthetic images: every batch has all of them"]
+        notes = ["`batch_syn` is 11, more than the 10 synthetic images: every batch has all of them"]
         assert run.distiller.notes == (notes if size == 11 else [])
 
 

@@ -1,7 +1,6 @@
 """Runs that train experts: where they write, what they refuse, and how they continue."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +11,7 @@ import trajfmt  # noqa: E402
 from mct.data.datasets import Dataset  # noqa: E402
 from mct.errors import ConfigError, ExistsError  # noqa: E402
 from mct.events import ExpertsFound  # noqa: E402
-from mct.experts.run import ExpertRun, buffer_folder, provenance  # noqa: E402
-from mct.models import networks  # noqa: E402
-from mct.settings.config import ExpertConfig  # noqa: E402
+from mct.experts.run import ExpertRun  # noqa: E402
 from tests.helpers.experts import run_of, stop_after  # noqa: E402
 from tests.helpers.folders import contents  # noqa: E402
 from tests.helpers.pupils import trained  # noqa: E402
@@ -50,13 +47,6 @@ def test_bundle_round_trip(tmp_path: Path, digits: Dataset, model: trajfmt.Model
         for trajectory, expected in zip(bundle, theta, strict=True):
             assert np.array_equal(trajectory.at(0), expected[0])
             assert np.array_equal(trajectory.at(3), expected[3])
-
-
-def test_record_says_how_many_steps_a_timestep_has(digits: Dataset, model: trajfmt.Model) -> None:
-    """What a bundle keeps of a run that records every 2 steps."""
-    config = ExpertConfig(experts=1, epochs=2, batch_size=500, steps_per_timestep=2)
-    record = provenance(digits, model, config)
-    assert (record.timestep.kind, record.timestep.every) == ("step", 2)
 
 
 def test_buffer_in_mtts_layout(tmp_path: Path, digits: Dataset, model: trajfmt.Model) -> None:
@@ -118,25 +108,6 @@ def test_convexified_bundle_equals_the_converted_buffer(tmp_path: Path) -> None:
     assert ours.pop("manifest.json") != theirs.pop("manifest.json")
     assert len(ours) == 4
     assert ours == theirs
-
-
-@pytest.mark.parametrize(
-    ("model", "kind", "folder"),
-    [
-        ("ConvNet", "none", "CIFAR10_NO_ZCA/ConvNet"),
-        ("ConvNetD4", "zca", "CIFAR10/ConvNetD4"),
-        ("ConvNetW64BN", "none", "Tiny/ConvNetW64BN"),
-        ("ConvNetD2W32", "none", "digits_NO_ZCA/ConvNetD2W32"),
-        ("ResNet18", "normalize", "CIFAR100_NO_ZCA/ResNet18"),
-    ],
-)
-def test_folder_is_where_mtt_looks(model: str, kind: str, folder: str) -> None:
-    """MTT's names leave out what is its default, and only CIFAR has the suffix there."""
-    parsed = networks.parse(model, channels=3, image_size=32, classes=10)
-    record = trajfmt.Preprocessing(kind=kind)  # type: ignore[arg-type]
-    dataset = SimpleNamespace(name=folder.split("/")[0].removesuffix("_NO_ZCA"),
-                              transform=SimpleNamespace(record=record))  # fmt: skip
-    assert buffer_folder(Path("b"), dataset, parsed) == Path("b", folder)  # type: ignore[arg-type]
 
 
 def test_knots_must_fit(tmp_path: Path) -> None:

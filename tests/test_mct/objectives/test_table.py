@@ -76,9 +76,9 @@ def half_norm(monkeypatch) -> None:
     monkeypatch.setitem(OBJECTIVES, "half-norm", HalfNorm)
 
 
-def distiller_of(bundle, digits, model, config=CONFIG) -> Distiller:
+def distiller_of(bundle, digits, model, config=CONFIG, objective="half-norm") -> Distiller:
     """Return a distiller with the new objective."""
-    return Distiller(bundle, digits, model, config, artifact_sha256="0" * 64, objective="half-norm")
+    return Distiller(bundle, digits, model, config, artifact_sha256="0" * 64, objective=objective)
 
 
 @pytest.mark.usefixtures("half_norm")
@@ -128,6 +128,17 @@ def test_teacher_is_that_of_the_objective(bundle, digits, model) -> None:
     assert torch.equal(state.synthetic.targets, expected)
 
 
+def test_class_of_the_user_needs_no_row(bundle, digits, model) -> None:
+    """An objective that is passed as it is takes the same step as one that is selected by its name."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(OBJECTIVES, "half-norm", HalfNorm)
+        named = distiller_of(bundle, digits, model)
+        expected, _ = named.step(named.initial())
+    own = distiller_of(bundle, digits, model, objective=HalfNorm)
+    found, _ = own.step(own.initial())
+    assert torch.equal(found.synthetic.images, expected.synthetic.images)
+
+
 def test_matching_is_the_default(bundle) -> None:
     """It draws what the stream draws, with the target behind it."""
     stream = KnotStream(bundle, expert_steps=2, max_start=3)
@@ -139,5 +150,7 @@ def test_matching_is_the_default(bundle) -> None:
 
 def test_unknown_objective_is_refused(bundle) -> None:
     """The error names those that exist."""
-    with pytest.raises(ConfigError, match=f"must be one of {', '.join(OBJECTIVES)}, got 'none'"):
+    with pytest.raises(
+        ConfigError, match=f"one of {', '.join(OBJECTIVES)}, or a class of your own, got 'none'"
+    ):
         make_objective("none", KnotStream(bundle, expert_steps=2))

@@ -1,6 +1,5 @@
 """Accuracy along an artifact."""
 
-import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +8,6 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("matplotlib")
-image = pytest.importorskip("PIL.Image")
 
 import trajfmt  # noqa: E402
 from mct.data.datasets import Dataset  # noqa: E402
@@ -147,9 +144,11 @@ def test_bundles_that_do_not_go_together(convex, full, small, model, write_bundl
         next(plots.along(convex, small, model, original=convex))
     with pytest.raises(ConfigError, match="give an original only with a convex bundle"):
         next(plots.along(full, small, model, original=full))
+    other_end = theta[::-1] * np.linspace(1, 2, 6, dtype=np.float32)[:, None]
     for changed, message in ((theta[:-1], "ends at timestep 5, but the original ends at 4"),
-                             (theta + 1, "start with different weights")):  # fmt: skip
-        other = write_bundle(layout, changed, name=f"{len(changed)}.mtt", encoding="full")
+                             (theta + 1, "start with different weights"),
+                             (other_end, "by their digests")):  # fmt: skip
+        other = write_bundle(layout, changed, name=f"{message[:5]}.mtt", encoding="full")
         with trajfmt.open(other) as bundle, pytest.raises(MismatchError, match=message):
             next(plots.along(convex, small, model, original=bundle))
 
@@ -164,27 +163,13 @@ def test_other_model_and_other_trajectory(convex, small) -> None:
         next(plots.along(convex, small, fitting, trajectory=2))
 
 
-def test_pictures(convex, full, small, model) -> None:
-    """PNG files of known sizes, the same bytes again, with both colours in them."""
-    _, found = drain(plots.along(convex, small, model, points=5, trajectory=1, original=full, project=True))
-    for draw, size in ((plots.draw, (1000, 480)), (plots.landscape, (800, 640))):
-        data = draw(found)
-        assert data == draw(found)
-        picture = image.open(io.BytesIO(data))
-        assert picture.size == size
-        pixels = np.asarray(picture.convert("RGB"))
-        for colour in ((0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)):
-            assert (pixels == colour).all(axis=2).sum() > 50
-        alone = replace(found, points=tuple(found.of("original")))
-        assert (
-            not (np.asarray(image.open(io.BytesIO(draw(alone))).convert("RGB")) == (0xD5, 0x5E, 0))
-            .all(2)
-            .any()
-        )
-
-
-def test_landscape_needs_places(full, small, model) -> None:
-    """The message says what to ask for."""
-    _, found = drain(plots.along(full, small, model, points=2))
-    with pytest.raises(ConfigError, match="project=True"):
-        plots.landscape(found)
+def test_numbers_are_those_that_were_found(convex, full, small, model) -> None:
+    """A row for every network; knots are marked, and components are empty unless they were requested."""
+    _, found = drain(plots.along(convex, small, model, points=3, trajectory=1, original=full))
+    table = found.table()
+    assert table.columns[:5] == ("path", "timestep", "accuracy_fraction", "loss_nats", "knot")
+    assert [row[:4] for row in table.rows] == [(p.way, p.time, p.accuracy, p.loss) for p in found.points]
+    assert [row[1] for row in table.rows if row[4]] == [0, *KNOTS, LAST]
+    assert {row[5:] for row in table.rows} == {(None, None)}
+    assert found.ways == ["original", "convexified"]
+    assert found.axis == "timestep"

@@ -2,18 +2,19 @@
 
 import io
 import json
-import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 pytest.importorskip("torch")
-pytest.importorskip("matplotlib")
+figures = pytest.importorskip("matplotlib.figure")
 image = pytest.importorskip("PIL.Image")
 
 from mct.errors import ConfigError, CorruptError, MissingError, ResultError  # noqa: E402
 from mct.plots import curves  # noqa: E402
+from trajfmt.plots import Page, Plot, render  # noqa: E402
 
 
 def write(path: Path, evaluations: dict[int, float], *, steps: int = 40, on: str | None = "test") -> Path:
@@ -140,50 +141,92 @@ def test_mixed_test_sets_are_not_named(tmp_path: Path) -> None:
     assert curves.curve(path).on is None
 
 
-def pixels(data: bytes) -> np.ndarray:
-    """Decode a PNG."""
-    return np.asarray(image.open(io.BytesIO(data)).convert("RGB"))
+def run(name: str = "a", *, on: str | None = "test", high: float = 0.6) -> curves.Curve:
+    """Return a run of three evaluations."""
+    return curves.Curve(name=name, steps=(0, 50, 100), mean=(0.0, 0.5, high), std=(0.0, 0.01, 0.02), on=on)
 
 
-def test_picture(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A PNG of known size, the same bytes again, a colour for each run, and nothing logged."""
-    runs = curves.curves([write(tmp_path / name, {10: 0.1, 20: high, 40: 0.4}) for name, high in
-                          (("mct", 0.45), ("mtt", 0.2))])  # fmt: skip
-    caplog.set_level(logging.WARNING)
-    data = curves.draw(runs)
-    assert data[:8] == b"\x89PNG\r\n\x1a\n"
-    assert b"Software" not in data
-    assert data == curves.draw(runs)
-    found = pixels(data)
-    assert found.shape == (560, 900, 3)
+def painted(plot: Plot) -> Any:
+    """Draw a plot, and return its axes."""
+    figure = figures.Figure()
+    plot.paint(figure)
+    return figure.axes[0]
+
+
+def test_picture_has_a_colour_for_each_run() -> None:
+    """Their lines are in it, and nothing is logged or warned of."""
+    data = render(curves.Curves([run("mct"), run("mtt", high=0.4)]), "png", Page(dpi=100))
+    with image.open(io.BytesIO(data)) as picture:
+        found = np.asarray(picture.convert("RGB"))
     for colour in ((0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)):
-        assert (found == colour).all(axis=2).sum() > 200
-    assert data != curves.draw(runs[:1])
-    assert not caplog.records
+        assert (found == colour).all(axis=2).sum() > 50
 
 
-def test_star_stands_at_the_convergence_point() -> None:
-    """Drawn at its step and accuracy: moving epsilon moves it, and nothing else but the text."""
-    run = curves.Curve(name="a", steps=(0, 50, 100), mean=(0.0, 0.5, 0.6), std=(0.0,) * 3)
-    early, late = (pixels(curves.draw([run], epsilon=e)) for e in (0.2, 0.1))
-    changed = (early != late).any(axis=2)
-    columns = np.flatnonzero(changed[:400, 300:700].any(axis=0)) + 300
-    assert 0 < len(columns) <= 30  # the star of step 50, in the middle of the x axis
-    assert abs(columns.mean() - 480) < 30
+@pytest.mark.parametrize(("epsilon", "step", "accuracy"), [(0.2, 50, 50.0), (0.1, 100, 60.0)])
+def test_star_stands_at_the_convergence_point(epsilon: float, step: int, accuracy: float) -> None:
+    """Drawn at its step and accuracy, named in the legend, and marked in the table."""
+    plot = curves.Curves([run()], epsilon)
+    axes = painted(plot)
+    (star,) = [line for line in axes.lines if line.get_marker() == "*"]
+    assert (star.get_xdata(), star.get_ydata()) == ([step], [accuracy])
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [f"a: ★ at {step}"]
+    assert [row[1] for row in plot.table().rows if row[-1]] == [step]
+
+
+def test_numbers_of_curves_and_of_convergence() -> None:
+    """Accuracies as they are in the metrics, and the same steps in both tables."""
+    runs = [run("a"), run("b", high=0.5, on=None)]
+    assert curves.Curves(runs).table().csv().decode() == (
+        "run,outer_step,accuracy_fraction,accuracy_std_fraction,tested_on,converged\n"
+        "a,0,0.0,0.0,test,false\na,50,0.5,0.01,test,false\na,100,0.6,0.02,test,true\n"
+        "b,0,0.0,0.0,,false\nb,50,0.5,0.01,,true\nb,100,0.5,0.02,,false\n"
+    )
+    plot = curves.Convergence(runs)
+    assert plot.table().csv().decode() == (
+        "run,outer_steps,accuracy_fraction,best_accuracy_fraction,tested_on\na,100,0.6,0.6,test\nb,50,0.5,0.5,\n"
+    )
+    axes = painted(plot)
+    assert [bar.get_width() for bar in axes.patches] == [100, 50]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["a", "b"]
+    assert plot.size[1] > curves.Convergence(runs[:1]).size[1]
+
+
+def test_what_networks_were_tested_on_is_said_once_or_for_each_run() -> None:
+    """On the axis if all runs have it in common, and in the legend otherwise."""
+    assert painted(curves.Curves([run()])).get_ylabel() == "accuracy on test images (%)"
+    assert painted(curves.Curves([run(on="heldout")])).get_ylabel() == "accuracy on held-out images (%)"
+    axes = painted(curves.Curves([run(), run("b", on="heldout"), run("c", on=None)]))
+    assert axes.get_ylabel() == "accuracy (%)"
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        "a: ★ at 100, test images",
+        "b: ★ at 100, held-out images",
+        "c: ★ at 100",
+    ]
 
 
 @pytest.mark.parametrize("name", ["_hidden", "a$b$c_{", "数据", "tab\there", "\\frac"])
 def test_any_folder_name_can_be_drawn(name: str) -> None:
     """Names mean nothing to matplotlib, and no warning comes of them."""
-    run = curves.Curve(name=name, steps=(1, 2), mean=(0.1, 0.2), std=(0.0, 0.1))
-    assert curves.draw([run]) != curves.draw(
-        [curves.Curve(name="x", steps=run.steps, mean=run.mean, std=run.std)]
-    )
+    assert render(curves.Curves([run(name)]), "png", Page(dpi=40)).startswith(b"\x89PNG")
 
 
 def test_many_runs_and_none() -> None:
     """Colours start again with other dashes; no run is an error."""
-    run = curves.Curve(name="a", steps=(1, 2), mean=(0.1, 0.2), std=(0.0, 0.1))
-    assert pixels(curves.draw([run] * 9)).shape == (560, 900, 3)
-    with pytest.raises(ConfigError, match="no run"):
-        curves.draw([])
+    many = curves.Curves([run()] * 9)
+    assert many.size[0] > curves.Curves([run()]).size[0]  # their names are beside the curves
+    lines = painted(many).lines
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines if line.get_marker() == "."}) == 9
+    for kind in (curves.Curves, curves.Convergence):
+        with pytest.raises(ConfigError, match="no run"):
+            kind([])
+
+
+def test_one_evaluation_is_no_convergence(tmp_path: Path) -> None:
+    """The curve has no star, the table no converged row, and the bars refuse the run."""
+    run = curves.curve(write(tmp_path / "once", {10: 0.4}))
+    assert run.converged is None
+    assert [row[-1] for row in curves.Curves([run]).table().rows] == [False]
+    with pytest.raises(ResultError, match="once has one evaluation, which shows no convergence"):
+        curves.Convergence([run])
+    twice = curves.curve(write(tmp_path / "twice", {10: 0.4, 20: 0.41}))
+    assert twice.converged == 10

@@ -69,3 +69,48 @@ def test_more_processes_than_gpus_are_refused(monkeypatch) -> None:
     with pytest.raises(ConfigError) as caught, ranks.joined("auto"):
         pass
     assert str(caught.value).startswith("4 processes on this machine, which has 2 GPUs; start at most 2")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("gpu", "GPUs are called cuda, or cuda:0, cuda:1 and so on; auto is the first one, if there is one"),
+        (
+            "gpu:1",
+            "GPUs are called cuda, or cuda:0, cuda:1 and so on; auto is the first one, if there is one",
+        ),
+        ("abacus", "torch knows no such device; use cpu, cuda, cuda:N for the GPU with number N, or auto"),
+        ("cuda:x", "torch knows no such device; use cpu, cuda, cuda:N for the GPU with number N, or auto"),
+        ("mps", "torch finds no GPU of Apple on this machine; use --device cpu to compute on the CPU"),
+    ],
+)
+def test_a_name_of_no_device_is_answered_with_those_there_are(monkeypatch, name: str, reason: str) -> None:
+    """In one short line, instead of torch's list of backends."""
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ConfigError) as caught:
+        device_of(name)
+    assert str(caught.value) == f"`device` {name!r} cannot be used: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("there", "said", "reason"),
+    [
+        (1, "CUDA error: invalid device ordinal\nmore", "there is only cuda:0; use --device cpu"),
+        (4, "CUDA error: invalid device ordinal\nmore", "GPUs go up to cuda:3"),
+        (0, "Torch not compiled with CUDA enabled", "this build of torch is for CPUs only; install one for"),
+    ],
+)
+def test_a_gpu_that_is_not_there_is_told_from_a_build_without_any(
+    monkeypatch, there: int, said: str, reason: str
+) -> None:
+    """With the number of GPUs in place of the driver's words."""
+
+    def fail(*_, **__):
+        raise AssertionError(said)
+
+    monkeypatch.setattr(torch, "zeros", fail)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    with pytest.raises(ConfigError) as caught:
+        device_of("cuda:9")
+    assert str(caught.value).startswith(f"`device` 'cuda:9' cannot be used: {reason}")

@@ -51,6 +51,32 @@ def test_uncompiled_is_torch_bit_for_bit(name: str) -> None:
     assert torch.equal(networks.flatten(learner.network()), expected)
 
 
+@pytest.mark.parametrize("name", ["ConvNetD2W4", "ConvNetD1W4BN"])
+@pytest.mark.parametrize("done", [0, 2])
+def test_state_holds_all_that_later_updates_need(name: str, done: int) -> None:
+    """Weights, momentum and running statistics: another learner goes on bit for bit."""
+    model = networks.parse(name, channels=1, image_size=8, classes=10)
+
+    def fresh() -> learners.Learner:
+        network = networks.build(model, generator=generator(0)).train()
+        return learners.learners([network], model, engine="eager", **RULE)[0]
+
+    first, pieces = fresh(), batches(5)
+    first.begin(0.05)
+    for piece in pieces[:done]:
+        first.update(piece)
+    state = {key: value.clone() for key, value in first.state().items()}
+    second = fresh()
+    for piece in pieces[done:]:
+        first.update(piece)
+    second.restore(state, 0.05)
+    for piece in pieces[done:]:
+        second.update(piece)
+    ours, theirs = first.network().state_dict(), second.network().state_dict()
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+    assert all(torch.equal(value, second.state()[key]) for key, value in first.state().items())
+
+
 def test_compiled_differs_by_rounding(model: trajfmt.Model) -> None:
     """The packed order is that of the step; weights come back in the module's."""
     pieces = batches(2, size=20)

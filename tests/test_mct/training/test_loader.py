@@ -35,6 +35,19 @@ def test_batches_are_those_drawn_one_by_one(monkeypatch, ahead: int, budget: int
         assert torch.equal(batch.targets, torch.nn.functional.one_hot(labels, 4).float())
 
 
+@pytest.mark.parametrize("ahead", [1, 45, 1 << 16])
+@pytest.mark.parametrize("skip", [0, 1, 4, 14, 15])
+def test_batches_after_those_left_out_are_the_same(monkeypatch, ahead: int, skip: int) -> None:
+    """Wherever a training goes on, also within a pass or a chunk: bit for bit."""
+    monkeypatch.setattr(loader, "_AHEAD", ahead)
+    monkeypatch.setattr(loader, "_BUDGET", 2 * 7 * IMAGES[0].nbytes)
+    source = loader.Loader(IMAGES, LABELS, classes=4, size=7, augment=augmentation("dsa"))
+    whole = list(source.batches(5, generator(1)))
+    for batch, expected in zip(source.batches(5, generator(1), skip=skip), whole[skip:], strict=True):
+        assert torch.equal(batch.pixels, expected.pixels)
+        assert torch.equal(batch.labels, expected.labels)
+
+
 def test_counts_and_shapes() -> None:
     """A last batch that is smaller has a shape of its own."""
     for size, updates, sizes in ((7, 3, [7, 6]), (10, 2, [10]), (50, 1, [20])):

@@ -81,6 +81,7 @@ class TestBundle:
             assert len(bundle) == 3
             assert bundle.layout == layout
             assert "3 trajectories" in repr(bundle)
+            assert bundle.provenance == bundle.manifest.provenance
             assert [item.timesteps for item in bundle] == [6, 9, 5]
             assert [item.last for item in bundle] == [5, 8, 4]
 

@@ -273,7 +273,9 @@ def test_timesteps_of_unknown_unit_are_said_to_be_taken_for_the_unit_of_the_bund
             ConvertOptions(append=True, layout=layout),
             on_event=lambda event, said=said: said.append(event.message),
         )
-        told = any("how far apart the timesteps of the source are; 1 epoch(s) are" in t for t in said)
+        told = any(
+            "how far apart the timesteps of the source are; the distance of 1 epoch is" in t for t in said
+        )
         assert told == (layout is None)
 
 

@@ -21,14 +21,14 @@ def _network(channels: int, classes: int, size: int | None = None) -> Model:
     ("dataset", "model", "said"),
     [
         ("CIFAR10", _network(3, 100), "has 10 classes, but the network is for 100 classes"),
-        ("cifar-100", _network(1, 100), "has 3 channel(s), but the network is for 1 channel(s)"),
+        ("cifar-100", _network(1, 100), "has 3 channels, but the network is for 1 channel"),
         ("Tiny", _network(3, 200, 32), "has 64 pixels a side, but the network is for 32 pixels a side"),
         (
             "MNIST",
             _network(3, 9),
-            "has 1 channel(s), 10 classes, but the network is for 3 channel(s), 9 classes",
+            "has 1 channel, 10 classes, but the network is for 3 channels, 9 classes",
         ),
-        ("ImageNet/imagenette", _network(1, 10), "has 3 channel(s), but the network is for 1 channel(s)"),
+        ("ImageNet/imagenette", _network(1, 10), "has 3 channels, but the network is for 1 channel"),
     ],
 )
 def test_a_network_for_other_images_is_said(dataset: str, model: Model, said: str) -> None:

@@ -73,7 +73,7 @@ def test_numbers_that_follow_from_the_unit_count(
         with trajfmt.open(tmp_path / f"{every}.mtt") as bundle:
             assert ("(0, 5, 10; these" in _loss(bundle, "mtt")) == (every == 5)
             assert ("numbers" in _loss(bundle, "mtt")) == (every == 5)
-            assert ("that a timestep is 5 epoch(s) (prog" in _loss(bundle, "mtt")) == (every == 5)
+            assert ("that a timestep is 5 epochs (prog" in _loss(bundle, "mtt")) == (every == 5)
             assert "a timestep is" not in _loss(bundle, "checkpoints")
 
 

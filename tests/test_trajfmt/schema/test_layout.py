@@ -1,4 +1,4 @@
-"""Offsets, groupings and splitting of `trajfmt.schema.layout`."""
+"""Offsets, runs and splitting of `trajfmt.schema.layout`."""
 
 from __future__ import annotations
 
@@ -34,25 +34,6 @@ def test_dtype_gives_little_endian_numpy_type(dtype: str, width: int) -> None:
     layout = ParamLayout.of([("w", (3,))], dtype=dtype)  # type: ignore[arg-type]
     assert layout.numpy_dtype == np.dtype(f"<f{width}")
     assert layout.nbytes == 3 * width
-
-
-def test_module_grouping_joins_parameters_that_are_apart() -> None:
-    """Tensors of one module share a layer even where another module stands between them."""
-    layout = ParamLayout.of([("a.w", (2,)), ("b.w", (3,)), ("a.b", (1,)), ("top", (4,))], layers="module")
-    assert [(layer.name, layer.parameters) for layer in layout.layers] == [
-        ("a", (0, 2)),
-        ("b", (1,)),
-        ("top", (3,)),
-    ]
-    assert layout.layer_of_parameter == (0, 1, 0, 2)
-    assert layout.runs == ((0, 2, 0), (2, 5, 1), (5, 6, 0), (6, 10, 2))
-
-
-def test_all_grouping_is_one_layer_and_one_run() -> None:
-    """With `all`, everything shares one beta, in one range of memory."""
-    layout = ParamLayout.of([("a", (2,)), ("b", (3,))], layers="all")
-    assert layout.layers == (Layer("all", (0, 1)),)
-    assert layout.runs == ((0, 5, 0),)
 
 
 @given(SHAPES, st.sampled_from(["tensor", "module", "all"]))

@@ -25,6 +25,8 @@ from trajfmt.storage.address import Address, local, located
             "simplecache::s3://b/two.mct/f",
             "two.mct",
         ),
+        ("hf://me/experts@v1", "hf://me/experts@v1", "hf://me/experts@v1/f", "experts"),
+        ("hf://datasets/me/x@v1/two.mct", "hf://datasets/me/x@v1/two.mct", None, "two.mct"),
         ("memory://", "memory://", "memory://f", "bundle"),
     ],
 )

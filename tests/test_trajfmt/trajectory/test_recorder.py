@@ -103,3 +103,41 @@ def test_other_settings_than_the_bundle_are_refused(tmp_path: Path, walk: Callab
         trajfmt.create(tmp_path / "a.mct", layout, encoding="convex").add(recorded)
     with pytest.raises(UsageError, match=r"write a \.mct"):
         trajfmt.create(tmp_path / "a.mtt", layout, encoding="full").add(recorded)
+
+
+@pytest.mark.parametrize(("knots", "smooth"), [((), False), ((2, 3), False), ((2, 3), True)])
+@pytest.mark.parametrize("stop", range(7))
+def test_state_continues_bit_for_bit(
+    walk: Callable[..., Any], layout: ParamLayout, knots: tuple[int, ...], smooth: bool, stop: int
+) -> None:
+    """A recorder that goes on from a state ends as the first one, module buffers included."""
+    theta = walk(layout, timesteps=7)
+    held = [{"a.mean": row[:3].copy(), "count": np.array(t)} for t, row in enumerate(theta)]
+    whole, first, second = (PathRecorder(layout, knots=knots, smooth=smooth) for _ in range(3))
+    for t in range(7):
+        whole.add(theta[t], held[t])
+        if t < stop:
+            first.add(theta[t], held[t])
+    second.restore({name: values.copy() for name, values in first.state().items()})
+    for t in range(stop, 7):
+        second.add(theta[t], held[t])
+    ours, theirs = second.finish(), whole.finish()
+    assert (ours.knots, ours.timesteps, ours.smoothed) == (theirs.knots, theirs.timesteps, theirs.smoothed)
+    assert [row.tobytes() for row in ours.rows] == [row.tobytes() for row in theirs.rows]
+    assert ours.measured.step_norms.tobytes() == theirs.measured.step_norms.tobytes()
+    assert ours.measured.digest == theirs.measured.digest
+    assert ours.measured.moves
+    for one, other in zip(ours.held, theirs.held, strict=True):
+        assert {k: v.tobytes() for k, v in one.items()} == {k: v.tobytes() for k, v in other.items()}
+
+
+def test_state_is_restored_where_it_fits(walk: Callable[..., Any], layout: ParamLayout) -> None:
+    """Neither over what is recorded already, nor from another network."""
+    first, second = PathRecorder(layout), PathRecorder(layout)
+    for row in walk(layout, timesteps=3):
+        first.add(row)
+    with pytest.raises(UsageError, match="3 timesteps are"):
+        first.restore(first.state())
+    for wrong in ({"rows.0": np.zeros(4, np.float32)}, {"norms": np.zeros((1, 3))}):
+        with pytest.raises(UsageError, match=f"damaged: {next(iter(wrong))}"):
+            second.restore(first.state() | wrong)

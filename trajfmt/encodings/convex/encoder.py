@@ -44,6 +44,9 @@ class ConvexEncoder:
     gram: bool = False
     """Whether to store the Gram matrix if T <= 256."""
 
+    reach: int | None = dataclasses.field(default=None, compare=False)
+    """Last timestep of the trajectory whose waypoints `inserted` are; None if they were asked for."""
+
     shard_bytes: int = dataclasses.field(compare=False)
     """Largest size of a knot file in bytes."""
 
@@ -74,7 +77,7 @@ class ConvexEncoder:
         """
         require_two_timesteps(source)
         last = source.timesteps - 1
-        if self.inserted and self.inserted[-1] >= last and not isinstance(source, Convexified):
+        if self.inserted and self.inserted[-1] >= last and not isinstance(source, (Convexified, Recorded)):
             raise SourceError(
                 "too_few_timesteps",
                 f"inserted waypoints must lie between 0 and T = {last} of the trajectory,"
@@ -84,7 +87,8 @@ class ConvexEncoder:
     def write(self, new_path: Callable[[], Path], source: Input, layout: ParamLayout) -> Written:
         """Write the knots of a trajectory and their module buffers.
 
-        A trajectory that is convexified already keeps its own knots and tables.
+        A trajectory that is convexified already keeps its own knots and tables. One that was recorded, and
+        ended early, lacks the waypoints after its end.
 
         Args:
             new_path: returns the path of a new file.
@@ -102,11 +106,12 @@ class ConvexEncoder:
                 f" {layout.num_layers} layers; use fewer layers, or keep every n-th timestep"
             )
         given = source if isinstance(source, Convexified) else None
-        knots = (0, *self.inserted, source.timesteps - 1) if given is None else given.knots
+        done = source if isinstance(source, (Convexified, Recorded)) else None
+        knots = (0, *self.inserted, source.timesteps - 1) if done is None else done.knots
         contents = cut(layout, len(knots), self.shard_bytes)
         with KnotWriter(layout, knots, [(new_path(), content) for content in contents]) as files:
             if isinstance(source, Recorded):
-                self._require_same_settings(source, knots)
+                self._require_same_settings(source)
                 pass_ = writer.write_recorded(files, source, layout)
             elif isinstance(source, Convexified):
                 pass_ = writer.write_convexified(files, source, layout, cast=self.cast)
@@ -134,18 +139,26 @@ class ConvexEncoder:
             new,
             pass_.tables,
             index=index if len(contents) > 1 else None,
-            smoothed=self.smoothed if given is None else given.smoothed,
+            smoothed=self.smoothed if done is None else done.smoothed,
             rounding=pass_.rounding,
         )
         return with_numbers_and_buffers(written, new_path, source, knots)
 
-    def _require_same_settings(self, recorded: Recorded, knots: tuple[int, ...]) -> None:
-        if recorded.knots != knots or recorded.smoothed != self.smoothed or self.gram:
-            theirs = dataclasses.replace(
+    def _require_same_settings(self, recorded: Recorded) -> None:
+        """Require that a recorded trajectory has the waypoints of the bundle, as far as both go.
+
+        Raises:
+            UsageError: it has others, or other settings.
+        """
+        end = min(recorded.knots[-1], self.reach or recorded.knots[-1])
+        ours, theirs = (tuple(t for t in own if t < end) for own in (self.inserted, recorded.knots[1:-1]))
+        other = bool(theirs) and recorded.smoothed != self.smoothed
+        if ours != theirs or other or self.gram:
+            told = dataclasses.replace(
                 self, inserted=recorded.knots[1:-1], smoothed=recorded.smoothed, gram=False
             )
             raise UsageError(
-                f"the bundle has {self.settings}, but the trajectory was recorded with {theirs.settings}"
+                f"the bundle has {self.settings}, but the trajectory was recorded with {told.settings}"
             )
 
     def manifest(self, common: dict[str, Any]) -> ConvexManifest:
@@ -198,6 +211,7 @@ def continued(manifest: ConvexManifest, options: Options) -> ConvexEncoder:
     return ConvexEncoder(
         inserted=tuple(first.knots[1:-1]) if first else (),
         smoothed=manifest.smoothed,
+        reach=first.knots[-1] if first else None,
         gram=first is not None and first.table.gram is not None,
         shard_bytes=options.shard_bytes,
         cast=options.cast,

@@ -10,7 +10,7 @@ import numpy as np
 from trajfmt.encodings.convex.curves import TOLERANCE, deviation
 from trajfmt.encodings.convex.encoder import continued, encoder
 from trajfmt.encodings.convex.reader import ConvexTrajectory
-from trajfmt.encodings.parts.encoding import Encoding, Facts
+from trajfmt.encodings.parts.encoding import About, Encoding, Facts
 from trajfmt.encodings.parts.tables import SCALES
 from trajfmt.errors import CorruptError, FormatError
 from trajfmt.schema.layout import ParamLayout
@@ -22,7 +22,9 @@ __all__ = ["ENCODING"]
 
 
 def _read(files: BundleFiles, layout: ParamLayout, manifest: ConvexManifest, number: int) -> ConvexTrajectory:
-    return ConvexTrajectory(files, layout, entry_at(manifest, number), number)
+    entry = entry_at(manifest, number)
+    about = About(provenance=manifest.provenance, origin=entry.origin, smoothed=manifest.smoothed)
+    return ConvexTrajectory(files, layout, entry, number, about)
 
 
 def _datasets(manifest: ConvexManifest, layout: ParamLayout) -> dict[str, Datasets]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, Final
 
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from trajfmt.encodings.convex.curves import check_curve
 from trajfmt.encodings.parts.buffers import Buffers
+from trajfmt.encodings.parts.encoding import About
+from trajfmt.encodings.parts.sequence import StoredTrajectory
 from trajfmt.encodings.parts.shards import KnotReader
 from trajfmt.errors import TimestepError
 from trajfmt.schema.arguments import real, whole
@@ -75,10 +77,13 @@ def _interpolate(
             out[low - start : high - start] = narrow(mixed, out.dtype) if out.dtype == _BF16 else mixed
 
 
-class ConvexTrajectory:
+class ConvexTrajectory(StoredTrajectory):
     """A convexified trajectory of a bundle. Files are read when they are first needed."""
 
-    def __init__(self, files: BundleFiles, layout: ParamLayout, entry: ConvexEntry, index: int) -> None:
+    def __init__(
+        self, files: BundleFiles, layout: ParamLayout, entry: ConvexEntry, index: int, about: About
+    ) -> None:
+        self.about: About = about
         self._files = files
         self._entry = entry
         self._knots = KnotReader(files, layout, entry.knots, entry.stored(len(layout.parameters)))
@@ -90,11 +95,6 @@ class ConvexTrajectory:
     def timesteps(self) -> int:
         """Return the number of timesteps, T + 1."""
         return self._entry.timesteps
-
-    @property
-    def last(self) -> int:
-        """Return T, the last timestep."""
-        return self._entry.timesteps - 1
 
     @property
     def knots(self) -> tuple[int, ...]:
@@ -169,14 +169,6 @@ class ConvexTrajectory:
         """
         return locate(self.u, t, free=self.free)
 
-    def at(self, t: float) -> Array:
-        """Return the weights at a real t in [0, T] as a new array `(P,)` (eqs. 8 and 10).
-
-        Raises:
-            TimestepError: t is outside [0, T].
-        """
-        return self.pieces(t, 0, self.layout.size)
-
     def pieces(self, t: float, start: int, stop: int) -> Array:
         """Return elements `start:stop` of the weights at a real t in [0, T] as a new array.
 
@@ -185,12 +177,21 @@ class ConvexTrajectory:
             UsageError: the elements are not in [0, P].
         """
         self.layout.check_range(start, stop)
+        out = np.empty(stop - start, self.layout.numpy_dtype)
+        self._interpolate(t, out, start)
+        return out
+
+    def _read_rows(self, out: Array, timesteps: Sequence[float]) -> None:
+        for row, t in zip(out, timesteps, strict=True):
+            self._interpolate(t, row, 0)
+
+    def _interpolate(self, t: float, out: Array, start: int) -> None:
+        """Write the weights at timestep t to `out`, from element `start` on."""
+        stop = start + out.size
         segment, weight = self.locate(t)
         self._files.want(self._spans(segment, weight, start, stop))
-        out = np.empty(stop - start, self.layout.numpy_dtype)
         self._knots.check()
         interpolate(self._reader(start, stop), self.layout, segment, weight, out, start)
-        return out
 
     def prepare(self, t: float, start: int, stop: int) -> None:
         """Fetch at once what `pieces` will read, if the bundle is at an address.
@@ -277,15 +278,6 @@ class ConvexTrajectory:
             FormatError: a file disagrees with the manifest, even if it holds no elements.
         """
         self._knots.check()
-
-    def check_buffers(self) -> None:
-        """Check the header of the file of module buffers, if there is one.
-
-        Raises:
-            FormatError: the header is invalid.
-        """
-        if self._buffers is not None:
-            self._buffers.check()
 
     def __getstate__(self) -> dict[str, object]:
         cached = ("u", "step_norms", "gram")

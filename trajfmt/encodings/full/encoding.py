@@ -9,7 +9,7 @@ from trajfmt.codecs.codec import unsigned
 from trajfmt.codecs.table import CODECS
 from trajfmt.encodings.full.encoder import continued, encoder
 from trajfmt.encodings.full.reader import FullTrajectory
-from trajfmt.encodings.parts.encoding import Encoding, Facts
+from trajfmt.encodings.parts.encoding import About, Encoding, Facts
 from trajfmt.errors import FormatError
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import FullEntry, FullManifest, entry_at
@@ -20,7 +20,9 @@ __all__ = ["ENCODING"]
 
 
 def _read(files: BundleFiles, layout: ParamLayout, manifest: FullManifest, number: int) -> FullTrajectory:
-    return FullTrajectory(files, layout, manifest.codec, entry_at(manifest, number), number)
+    entry = entry_at(manifest, number)
+    about = About(provenance=manifest.provenance, origin=entry.origin)
+    return FullTrajectory(files, layout, manifest.codec, entry, number, about)
 
 
 def _datasets(manifest: FullManifest, layout: ParamLayout) -> dict[str, Datasets]:

@@ -5,8 +5,8 @@ The manifest records the position of every chunk in the HDF5 file.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from trajfmt.codecs.codec import Bits, unsigned
 from trajfmt.codecs.table import CODECS
 from trajfmt.encodings.parts.buffers import Buffers
+from trajfmt.encodings.parts.encoding import About
+from trajfmt.encodings.parts.sequence import StoredTrajectory
 from trajfmt.errors import CorruptError, TimestepError
 from trajfmt.schema.arguments import real, whole
 from trajfmt.schema.layout import ParamLayout
@@ -27,12 +29,19 @@ __all__ = ["FullTrajectory"]
 Array = NDArray[np.generic]
 
 
-class FullTrajectory:
+class FullTrajectory(StoredTrajectory):
     """A full trajectory of a bundle, in which every timestep is a knot. Files are read when first needed."""
 
     def __init__(
-        self, files: BundleFiles, layout: ParamLayout, codec: CodecSettings, entry: FullEntry, index: int
+        self,
+        files: BundleFiles,
+        layout: ParamLayout,
+        codec: CodecSettings,
+        entry: FullEntry,
+        index: int,
+        about: About,
     ) -> None:
+        self.about: About = about
         self._files = files
         self._entry = entry
         self._table = entry.chunks or ChunkTable([], [])
@@ -50,11 +59,6 @@ class FullTrajectory:
     def timesteps(self) -> int:
         """Return the number of timesteps, T + 1."""
         return self._entry.timesteps
-
-    @property
-    def last(self) -> int:
-        """Return T, the last timestep."""
-        return self._entry.timesteps - 1
 
     @property
     def knots(self) -> tuple[int, ...]:
@@ -89,13 +93,23 @@ class FullTrajectory:
         layers = self.layout.num_layers
         return np.full(layers, segment, np.int64), np.full(layers, float(k - segment))
 
-    def at(self, t: float) -> Array:
-        """Return the weights at a whole t in [0, T] as a new array `(P,)`, bit for bit.
-
-        Raises:
-            TimestepError: t is outside [0, T], or not whole.
-        """
-        return np.array(self.knot(self._whole_timestep(t)))
+    def _read_rows(self, out: Array, timesteps: Sequence[float]) -> None:
+        """Write the weights at whole timesteps to `out`, decoding chunks once between two keyframes."""
+        whole_ones = [self._whole_timestep(t) for t in timesteps]
+        if self._entry.data is not None or len(whole_ones) == 1:
+            for row, t in zip(out, whole_ones, strict=True):
+                row[:] = self._piece(t, 0, self.layout.size)
+            return
+        wanted: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+        for number, t in enumerate(whole_ones):
+            wanted[t - t % self._keyframe][t].append(number)
+        for first, numbers in wanted.items():
+            self._files.want(self._spans(max(numbers), 0, self.layout.size))
+            for c in range(self._count):
+                columns = slice(c * self._chunk, min((c + 1) * self._chunk, self.layout.size))
+                for t, code in self._codes(c, first, max(numbers) + 1):
+                    for number in numbers.get(t, ()):
+                        out[number, columns] = self._items(code, columns.stop - columns.start)
 
     def pieces(self, t: float, start: int, stop: int) -> Array:
         """Return elements `start:stop` of the weights at a whole t in [0, T], read-only.
@@ -125,15 +139,6 @@ class FullTrajectory:
         """
         k = self._whole_timestep(t)
         return {} if self._buffers is None else self._buffers.at(k)
-
-    def check_buffers(self) -> None:
-        """Check the header of the file of module buffers, if there is one.
-
-        Raises:
-            FormatError: the header is invalid.
-        """
-        if self._buffers is not None:
-            self._buffers.check()
 
     def theta(self) -> Array | None:
         """Return all timesteps `(T+1, P)` as a read-only view of the file.

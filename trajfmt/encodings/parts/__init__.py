@@ -4,6 +4,7 @@ This folder must not import `convex` or `full`.
 
 Modules:
     encoding: what every encoding offers: `Encoding`, `Encoder`, `Trajectory`.
+    sequence: a trajectory as a sequence of its timesteps.
     knots: headers of knot files, and the division of long ones into shards.
     shards: reading and writing knots by their position, in one file or in shards.
     tables: HDF5 files of beta tables.

@@ -34,7 +34,7 @@ from trajfmt.storage.safetensors import (
 )
 from trajfmt.storage.writing import replacing
 
-__all__ = ["Buffers", "write"]
+__all__ = ["Buffers", "header", "write"]
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -50,6 +50,23 @@ def write(path: Path, stored: Sequence[tuple[int, Arrays]]) -> None:
         SourceError: timesteps have different module buffers.
         CorruptError: a module buffer exceeds a limit of the format, or safetensors does not have its type.
         OSError: the file cannot be written.
+    """
+    head, arrays = header(stored)
+    with replacing(path) as file:
+        file.write(head)
+        for array in arrays:
+            file.write(array.reshape(-1).view(np.uint8).data)
+
+
+def header(stored: Sequence[tuple[int, Arrays]]) -> tuple[bytes, list[NDArray[Any]]]:
+    """Return the header of the file of module buffers, and the arrays that follow it.
+
+    Args:
+        stored: as for `write`.
+
+    Raises:
+        SourceError: timesteps have different module buffers.
+        CorruptError: a module buffer exceeds a limit of the format, or safetensors does not have its type.
     """
     plain = [(t, {name: _plain(name, arrays[name]) for name in sorted(arrays)}) for t, arrays in stored]
     first = _shapes(plain[0][1])
@@ -67,10 +84,7 @@ def write(path: Path, stored: Sequence[tuple[int, Arrays]]) -> None:
             f"a file must have at most about 130,000 module buffers, got {len(tensors)} of {len(plain)}"
             " timesteps; keep fewer timesteps",
         )
-    with replacing(path) as file:
-        file.write(head)
-        for _, array in everything:
-            file.write(array.reshape(-1).view(np.uint8).data)
+    return head, [array for _, array in everything]
 
 
 def _shapes(arrays: Arrays) -> list[tuple[str, tuple[int, ...], str]]:

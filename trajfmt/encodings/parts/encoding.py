@@ -7,7 +7,7 @@ share a bundle if their settings are equal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,13 +21,15 @@ from trajfmt.encodings.parts.written import Written
 from trajfmt.errors import FormatError, SourceError, UsageError
 from trajfmt.schema.arguments import whole
 from trajfmt.schema.layout import ParamLayout
-from trajfmt.schema.manifest import MAX_TIMESTEPS, Manifest
+from trajfmt.schema.manifest import MAX_TIMESTEPS, Manifest, Origin
+from trajfmt.schema.provenance import Provenance
 from trajfmt.storage.datasets import Datasets
 from trajfmt.storage.files import BundleFiles
 from trajfmt.trajectory.recorder import Recorded
 from trajfmt.trajectory.source import Convexified, Source
 
 __all__ = [
+    "About",
     "Encoder",
     "Encoding",
     "Facts",
@@ -43,6 +45,20 @@ Input = Source | Convexified | Recorded
 """Types of trajectories that can be written to a bundle."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What the manifest of a bundle says about one of its trajectories, besides where it is stored."""
+
+    provenance: Provenance
+    """Facts about all trajectories of the bundle."""
+
+    origin: Origin | None
+    """The source file of the trajectory, one of the provenance, and its number there."""
+
+    smoothed: bool = False
+    """Whether inserted waypoints and the last timestep were averaged with their neighbours."""
+
+
 class Trajectory(Protocol):
     """The trajectory of one expert, as stored in a bundle of any encoding.
 
@@ -52,6 +68,9 @@ class Trajectory(Protocol):
 
     index: int
     """Number of the trajectory in its bundle."""
+
+    about: About
+    """What the manifest says about it."""
 
     layout: ParamLayout
     """Order, shapes and layers of the parameters in a weight vector `(P,)`."""
@@ -82,8 +101,20 @@ class Trajectory(Protocol):
         """
         ...
 
-    def at(self, t: float) -> Array:
-        """Return the weights at timestep t as a new array `(P,)`."""
+    def at(self, t: float | Iterable[float]) -> Array:
+        """Return the weights at timestep t as a new array `(P,)`, or those at n timesteps as `(n, P)`."""
+        ...
+
+    def __len__(self) -> int:
+        """Return the number of timesteps, T + 1."""
+        ...
+
+    def __getitem__(self, index: int | slice, /) -> Array:
+        """Return the weights at a whole timestep as a new array `(P,)`, or those of a slice as `(n, P)`."""
+        ...
+
+    def __iter__(self) -> Iterator[Array]:
+        """Yield the weights `(P,)` at every whole timestep as a new array."""
         ...
 
     def pieces(self, t: float, start: int, stop: int) -> Array:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from trajfmt.errors import SourceError, display
+from trajfmt.errors import SourceError, counted, display
 from trajfmt.schema.manifest import FILE_NAME
 from trajfmt.sources.base.unused import left_out
 from trajfmt.sources.checkpoints.kind import Kind
@@ -84,9 +84,8 @@ def passed_over(folder: Path, paths: Sequence[Path], used: Sequence[Path], kind:
         elif path.is_dir():
             below = list(weights_below(path, least))
             if find_runs(path, kind, []):
-                some = (
-                    f"{len(below)} file(s) of checkpoints inside the folder of a run; convert them separately"
-                )
+                number = counted(len(below), "file")
+                some = f"{number} of checkpoints inside the folder of a run; convert them separately"
                 notices.append(left_out(path, some))
             elif used and below:
                 notices.append(f"left out: {_counted(folder, below)}: not in the folder of a step")
@@ -131,7 +130,8 @@ def outside(root: Path, runs: Sequence[Path], least: float = float("inf")) -> li
         notices.append(text)
     if len(groups) > _SHOWN:
         more = sum(map(len, list(groups.values())[_SHOWN:]))
-        notices.append(f"left out: {more} more files that look like weights and are not in a run")
+        what = "looks like weights and is" if more == 1 else "look like weights and are"
+        notices.append(f"left out: {counted(more, 'more file')} that {what} not in a run")
     return notices + [left_out(path.relative_to(root), _BUNDLE) for path in skipped]
 
 

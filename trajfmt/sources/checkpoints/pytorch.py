@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from trajfmt.errors import display
+from trajfmt.errors import counted, display
 from trajfmt.sources.base.collection import Collection, FileLayout, OpenOptions
 from trajfmt.sources.checkpoints.elsewhere import known
 from trajfmt.sources.checkpoints.kind import Kind
@@ -104,7 +104,7 @@ def _recognise(path: Path) -> str | None:
         return None
     found, where = run
     one = next((path for path in found if not is_copy(path.name)), found[0])
-    return f"{len(found)} checkpoint(s){where}, such as {display(one.name)}"
+    return f"{counted(len(found), 'checkpoint')}{where}, such as {display(one.name)}"
 
 
 def _open(path: Path, options: OpenOptions) -> Collection:

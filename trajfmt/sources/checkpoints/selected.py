@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Final
 
-from trajfmt.errors import SourceError, UsageError, display
+from trajfmt.errors import SourceError, UsageError, counted, display
 from trajfmt.sources.base.collection import Found, OpenOptions
 from trajfmt.sources.base.unused import left_out
 from trajfmt.sources.checkpoints import folders, pytorch
@@ -185,7 +185,7 @@ def _inside_runs(folder: Path, paths: Sequence[Path], pattern: str, notices: lis
             continue
         left[where, why] = left.get((where, why), 0) + 1
     notices += [
-        left_out(place.relative_to(folder), f"{count} checkpoint(s) {why}")
+        left_out(place.relative_to(folder), f"{counted(count, 'checkpoint')} {why}")
         for (place, why), count in left.items()
     ]
     return used

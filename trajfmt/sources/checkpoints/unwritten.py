@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from trajfmt.errors import CorruptError, display
+from trajfmt.errors import CorruptError, counted, display
 from trajfmt.sources.base.unused import shortened
 from trajfmt.sources.torchfile.stored import LoadedTensor, NamedTensor, PlacedTensor, State, Stored
 from trajfmt.storage.holes import holes_of
@@ -87,7 +87,7 @@ def require_written(
     if not places:
         return ()
     file, region = next(iter(places.items()))
-    more = f" (and of {len(places) - 1} more files)" if len(places) > 1 else ""
+    more = f" (and of {counted(len(places) - 1, 'more file')})" if len(places) > 1 else ""
     return (
         f"bytes {region.start} to {region.stop} of {display(file.name)}{more} are zeros that"
         f" {'were never written' if region.hole else 'end the file'}, in {shortened(list(names), _SHOWN)}; if"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from trajfmt.errors import SourceError
+from trajfmt.errors import SourceError, counted
 from trajfmt.schema.layout import Dtype
 from trajfmt.schema.models import PathFacts
 from trajfmt.schema.provenance import KnownFrom, Provenance, TimestepUnit
@@ -150,7 +150,8 @@ class TowerPart(FilePart):
         if len(images) != len(texts):
             raise SourceError(
                 "pair_mismatch",
-                f"holds {len(images)} trajectories, {self.also[0].name} holds {len(texts)}: they are of"
+                f"holds {counted(len(images), 'trajectory')}, {self.also[0].name} holds"
+                f" {len(texts)}: they are of"
                 " different runs",
                 path=self.path,
             )
@@ -220,7 +221,8 @@ class TowerTrajectory(Plain):
         if image != text:
             raise SourceError(
                 "pair_mismatch",
-                f"has {image} timesteps, its other half {self._other} {text}: they are of different runs",
+                f"has {counted(image, 'timestep')}, its other half {self._other} {text}: they are"
+                " of different runs",
                 path=self._path,
             )
         if _dimensions(self._text.shapes) > 2 >= _dimensions(self._image.shapes):

@@ -1,5 +1,6 @@
 """Arrays in one file."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -43,3 +44,42 @@ def test_arrays_that_are_not_used_are_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "mine.npz", **arrays, val_images=images)
     notes = load(tmp_path / "mine.npz", preprocessing=PLAIN).notes
     assert notes == (f"{tmp_path / 'mine.npz'}: arrays that are not used: val_images",)
+
+
+def test_classes_may_have_names(tmp_path: Path) -> None:
+    """An array of strings in an .npz, a JSON list in the metadata of safetensors; numbers otherwise."""
+    from safetensors.numpy import save_file
+
+    images, labels = RNG.integers(0, 256, (6, 4, 4, 3), dtype=np.uint8), np.arange(6) % 3
+    arrays = {"train_images": images, "train_labels": labels, "test_images": images, "test_labels": labels}
+    names = ["ant", "bee ♥", "cat"]
+    np.savez(tmp_path / "mine.npz", **arrays, class_names=np.array(names))
+    save_file(arrays, tmp_path / "mine.safetensors", {"class_names": json.dumps(names)})
+    for path in (tmp_path / "mine.npz", tmp_path / "mine.safetensors"):
+        found = load(path, preprocessing=PLAIN)
+        assert (found.class_names, found.notes) == (tuple(names), ())
+    save_file(arrays, tmp_path / "mine.safetensors")
+    assert load(tmp_path / "mine.safetensors", preprocessing=PLAIN).class_names == ("0", "1", "2")
+
+
+@pytest.mark.parametrize("names", [["a", "a", "b"], ["a", " ", "b"], [1, 2, 3], "abc"])
+def test_names_that_are_none_are_refused(tmp_path: Path, names: object) -> None:
+    """In both kinds of files, with what was found."""
+    from safetensors.numpy import save_file
+
+    images, labels = RNG.integers(0, 256, (6, 4, 4, 3), dtype=np.uint8), np.arange(6) % 3
+    arrays = {"train_images": images, "train_labels": labels, "test_images": images, "test_labels": labels}
+    np.savez(tmp_path / "mine.npz", **arrays, class_names=np.array(names))
+    save_file(arrays, tmp_path / "mine.safetensors", {"class_names": json.dumps(names)})
+    for path in (tmp_path / "mine.npz", tmp_path / "mine.safetensors"):
+        with pytest.raises(DataError, match="`class_names` must be a list of different names"):
+            load(path)
+
+
+def test_fewer_names_than_classes_are_refused(tmp_path: Path) -> None:
+    """A label without a name is no class."""
+    images, labels = RNG.integers(0, 256, (6, 4, 4, 3), dtype=np.uint8), np.arange(6) % 3
+    arrays = {"train_images": images, "train_labels": labels, "test_images": images, "test_labels": labels}
+    np.savez(tmp_path / "mine.npz", **arrays, class_names=np.array(["a", "b"]))
+    with pytest.raises(DataError, match="labels must be 0 to K-1"):
+        load(tmp_path / "mine.npz")

@@ -29,7 +29,7 @@ def test_what_only_looks_like_a_checkpoint_is_named(tmp_path: Path, trained: Any
     collection, (trajectory,) = opened(folder)
     assert trajectory.timesteps == 4
     assert [text for text in collection.notices if text.startswith("left out")] == [
-        "left out: other: 4 file(s) of checkpoints inside the folder of a run; convert them separately",
+        "left out: other: 4 files of checkpoints inside the folder of a run; convert them separately",
         "left out: out.mct: a bundle, since manifest.json is in it; convert it separately",
         "left out: step=4.pt: a broken link",
         "left out: step=5.pt: a folder, not a checkpoint file",

@@ -100,7 +100,7 @@ def test_folders_inside_of_a_run_are_selected_by_name_only(
     assert trajectory.timesteps == 4
     left = [text for text in collection.notices if text.startswith("left out")]
     assert sorted(text.partition(" inside")[0] for text in left) == [
-        f"left out: {name}: 4 checkpoint(s)" for name in ("backup/deep", "ema", "tmp")
+        f"left out: {name}: 4 checkpoints" for name in ("backup/deep", "ema", "tmp")
     ]
     for name in ("ema", "tmp"):
         assert len(opened(folder, select=f"{name}/{pattern}")[1]) == 1
@@ -115,7 +115,7 @@ def test_unfinished_folders_are_selected_by_name_only(tmp_path: Path, trained: A
         assert len(found) == 2
         assert "2 runs, which begin with a/step=0.pt, b/step=0.pt" in collection.notices
         (left,) = [text for text in collection.notices if text.startswith("left out")]
-        assert left.startswith("left out: old: 4 checkpoint(s) in a folder that is unfinished or a backup")
+        assert left.startswith("left out: old: 4 checkpoints in a folder that is unfinished or a backup")
     for pattern in ("old/step=*.pt", "old/step={step}.pt"):
         assert len(opened(tmp_path / "runs", select=pattern)[1]) == 1
 
@@ -129,9 +129,9 @@ def test_folders_of_steps_inside_a_run_are_counted_together(tmp_path: Path, trai
         collection, (trajectory,) = opened(tmp_path / "run", select=pattern)
         assert trajectory.timesteps == 4
         left = [text for text in collection.notices if text.startswith("left out")]
-        assert [text[:38] for text in left] == [
-            "left out: old: 4 checkpoint(s) inside ",
-            "left out: sub: 4 checkpoint(s) inside ",
+        assert [text[:36] for text in left] == [
+            "left out: old: 4 checkpoints inside ",
+            "left out: sub: 4 checkpoints inside ",
         ]
 
 
@@ -174,6 +174,6 @@ def test_what_a_pattern_does_not_choose_is_named(tmp_path: Path, trained: Any) -
     collection, (trajectory,) = opened(root, select="net_{step}k.pt")
     assert trajectory.numbers == (0, 1000, 2000, 3000)
     inside, rest = [text for text in collection.notices if text.startswith("left out")]
-    assert inside.startswith("left out: ema: 4 checkpoint(s) inside the folder of a run")
+    assert inside.startswith("left out: ema: 4 checkpoints inside the folder of a run")
     names = "final.safetensors, other_0.pt, other_1.pt and 2 more"
     assert rest == f"left out: {names}: not chosen by --select net_{{step}}k.pt"

@@ -108,7 +108,7 @@ def test_files_with_different_counts_are_no_pair(tmp_path: Path) -> None:
     """A file of two text towers beside one image tower."""
     written = towers.vl(tmp_path / "there")
     torch.save(written.texts[:2], written.folder / "txt_replay_buffer_0.pt")
-    with pytest.raises(SourceError, match=r"holds 1 trajectories.*holds 2") as caught:
+    with pytest.raises(SourceError, match=r"holds 1 trajectory.*holds 2") as caught:
         convert(written.folder, tmp_path / "out.mtt")
     assert caught.value.reason == "pair_mismatch"
 

@@ -1,0 +1,114 @@
+"""What a run that trains experts records about them, its identity, and where MTT looks for its files."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import trajfmt
+from mct.data.datasets import Dataset
+from mct.data.preprocessing import hash_images
+from mct.errors import ConfigError
+from mct.models import networks
+from mct.runtime.seeds import generator
+from mct.settings.config import ExpertConfig
+from trajfmt.schema import models
+from trajfmt.torch import layout_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """The description of a run that trains experts: what it records, and its identity."""
+
+    layout: trajfmt.ParamLayout
+    """Parameter layout of the network."""
+
+    provenance: trajfmt.Provenance
+    """What a bundle records about the experts."""
+
+    identity: bytes
+    """A hash of the settings, the network and the training data. A run continues an interrupted one if both
+    have the same identity."""
+
+    knots: Sequence[int] = ()
+    """Timesteps of inserted waypoints, for a `convex` bundle."""
+
+    smooth: bool = False
+    """Whether to average inserted waypoints with their neighbours, for a `convex` bundle."""
+
+
+def job_of(
+    dataset: Dataset, model: trajfmt.Model, config: ExpertConfig, *, knots: Sequence[int], smooth: bool
+) -> Job:
+    """Return the description of a run with these settings."""
+    recipe = asdict(config)
+    del recipe["experts"]  # no expert depends on how many there are, so a resumed run may train more
+    facts = [
+        recipe,
+        models.model_name(model),
+        hash_images(dataset.train_images),
+        dataset.labels_sha256,
+        knots,
+        smooth,
+    ]
+    source = networks.source_sha256(model)
+    text = json.dumps(facts if source is None else [*facts, source])
+    return Job(
+        layout=layout_of(networks.build(model, generator=generator(0))),
+        provenance=provenance(dataset, model, config),
+        identity=hashlib.sha256(text.encode()).hexdigest().encode(),
+        knots=knots,
+        smooth=smooth,
+    )
+
+
+def provenance(dataset: Dataset, model: trajfmt.Model, config: ExpertConfig) -> trajfmt.Provenance:
+    """Return the provenance that a bundle records about its experts."""
+    every = config.steps_per_timestep
+    part = {} if dataset.limit is None else {"images_per_class": dataset.limit}
+    return trajfmt.Provenance(
+        dataset=dataset.name,
+        model=model,
+        preprocessing=dataset.transform.record,
+        recipe={"optimizer": "sgd", **asdict(config), "labels_sha256": dataset.labels_sha256, **part},
+        timestep=trajfmt.TimestepUnit(kind="step" if every else "epoch", every=every or 1),
+    )
+
+
+def require_told_by_buffers(dataset: Dataset, config: ExpertConfig) -> None:
+    """Require that MTT's replay buffers can tell what the run does.
+
+    Raises:
+        ConfigError: If they cannot.
+    """
+    if config.steps_per_timestep:
+        raise ConfigError(
+            "MTT's replay buffers have a timestep for every epoch; with `steps_per_timestep`, "
+            "write a bundle: --out NAME.mtt"
+        )
+    if dataset.transform.record.kind == "none":
+        raise ConfigError(
+            "the folders of MTT's replay buffers can only say that images were normalised or whitened; "
+            "with the preprocessing none, write a bundle: --out NAME.mtt"
+        )
+
+
+def buffer_folder(root: Path, dataset: Dataset, model: trajfmt.Model) -> Path:
+    """Return the folder in which MTT expects replay buffers: `{root}/{dataset}[_NO_ZCA]/{model}`.
+
+    MTT uses the suffix `_NO_ZCA` for CIFAR only. Here, it is used for all datasets without whitening except
+    Tiny-ImageNet and ImageNet, for which MTT's scripts expect no suffix.
+    """
+    plain = dataset.transform.record.kind != "zca" and dataset.name not in ("Tiny", "ImageNet")
+    return root / f"{dataset.name}{'_NO_ZCA' if plain else ''}" / _mtt_name(model)
+
+
+def _mtt_name(model: trajfmt.Model) -> str:
+    """Return MTT's name of a network, which omits the depth 3 and the width 128."""
+    name = models.model_name(model)
+    if model.family != "ConvNet":
+        return name
+    depth = "" if model.depth == 3 else f"D{model.depth}"
+    width = "" if model.width == 128 else f"W{model.width}"
+    return name.replace(f"D{model.depth}W{model.width}", depth + width, 1)

@@ -1,0 +1,74 @@
+"""Where the value of each setting of a run is from: a preset, the defaults, or the user.
+
+A run records its settings, but not who chose them. A value is therefore compared with those that this version
+would choose by itself.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Final, get_args
+
+from mct.errors import ConfigError
+from mct.settings import defaults, presets
+from mct.settings.config import DistillConfig
+
+GIVEN: Final = "given"
+"""The user chose the value by an option or by naming a preset."""
+
+SETTLED: Final = "auto, or given"
+"""The default leaves the choice to the run, which records what it chose."""
+
+DEFAULT: Final = "default"
+"""The value is the default for every dataset."""
+
+
+def origins(
+    dataset: str, config: DistillConfig, preprocessing: str | None, changed: Mapping[str, int]
+) -> dict[str, str]:
+    """Return where the value of each setting is from, by the name of its field.
+
+    Args:
+        dataset: Name of the dataset.
+        config: The settings.
+        preprocessing: Kind of the preprocessing.
+        changed: The outer step at which a setting was last changed, by its name.
+
+    Example:
+        >>> found = origins("digits", DistillConfig(lr_lr=1e-5, seed=7), "normalize", {})
+        >>> found["lr_lr"], found["seed"], found["momentum"]
+        ('built in for digits', 'given', 'default')
+    """
+    chosen, name = _closest(dataset, config, preprocessing)
+    plain = asdict(DistillConfig())
+    result = {}
+    for field, value in asdict(config).items():
+        if field in changed:
+            result[field] = f"changed at step {changed[field]}"
+        elif chosen[field] == "auto" != value:
+            result[field] = SETTLED
+        elif value != (plain if field == "ipc" else chosen)[field]:
+            result[field] = GIVEN
+        else:
+            result[field] = DEFAULT if value == plain[field] else name
+    return result
+
+
+def _closest(dataset: str, config: DistillConfig, preprocessing: str | None) -> tuple[dict[str, Any], str]:
+    """Return the settings that this version would choose, and the name of what chooses them.
+
+    The settings of MCT and of MTT are tried, and those that agree in more settings are returned.
+    """
+    tried = []
+    for method in get_args(presets.Method):
+        try:
+            chosen = asdict(
+                defaults.distill_config(dataset, preprocessing=preprocessing, method=method, ipc=config.ipc)
+            )
+        except ConfigError:
+            chosen = asdict(DistillConfig())
+        preset = presets.default_preset(dataset, config.ipc, preprocessing, method=method)
+        name = f"preset {preset.name}" if preset else f"built in for {dataset}"
+        agree = sum(chosen[field] == value for field, value in asdict(config).items())
+        tried.append((agree, chosen, name))
+    _, chosen, name = max(tried, key=lambda one: one[0])
+    return chosen, name

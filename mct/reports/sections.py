@@ -1,0 +1,256 @@
+"""The sections of one run on a page: summary, images, curves, settings, times and the bundle."""
+
+from typing import Any, Final
+
+import msgspec
+
+from mct.reports.metrics import Curve
+from mct.reports.run import Described, RunReport
+from trajfmt.pages import (
+    Markup,
+    Series,
+    bar,
+    brief,
+    element,
+    fact,
+    figure,
+    figures,
+    group,
+    lines,
+    many,
+    note,
+    number,
+    percent,
+    picture,
+    seconds,
+    table,
+    tiles,
+)
+
+HELD: Final = {
+    "heldout": "held-out training images",
+    "test": "the test set",
+    None: "images of an unknown set",
+}
+"""The images on which an evaluation tested, in words."""
+
+EVALUATION: Final = "evaluate"
+"""The part of the time that evaluations take, which the time of an outer step does not contain."""
+
+NOT_EVALUATED: Final = (
+    "The run was not evaluated: run mct distill with --eval-every, or mct evaluate on the result."
+)
+
+
+def best(facts: RunReport) -> str:
+    """Return the highest accuracy of the evaluations, with its standard deviation; `-` if there are none."""
+    if not facts.evaluations:
+        return "-"
+    top = max(facts.evaluations, key=lambda one: one.mean)
+    return f"{percent(top.mean)} ± {percent(top.std)}"
+
+
+def network(facts: RunReport) -> str:
+    """Return the network in words."""
+    model = facts.model
+    size = f"D{model.depth}W{model.width}" if model.family == "ConvNet" else ""
+    return f"{model.family}{size}" if model.factory is None else brief(model.factory, 60)
+
+
+def _network(facts: RunReport) -> tuple[str, str]:
+    """Return the family of the network, and a remark with its size and the preprocessing."""
+    model, done = facts.model, f"preprocessing: {facts.preprocessing.kind}"
+    if model.family == "ConvNet":
+        done = f"depth {model.depth}, width {model.width}; {done}"
+    return (model.family if model.factory is None else brief(model.factory, 60)), done
+
+
+def summary(run: Described) -> Markup:
+    """Return the most important facts."""
+    facts = run.facts
+    ipc, steps = facts.settings["ipc"].value, facts.settings["outer_steps"].value
+    where = facts.hardware or facts.device
+    rows: list[tuple[str, str, str | None]] = [
+        ("Data set", brief(facts.dataset, 60), f"{many(len(facts.class_names), 'class', 'classes')}"),
+        ("Images per class", f"{ipc:,}", f"{many(ipc * len(facts.class_names), 'image')} in all"),
+        (
+            "Outer steps",
+            f"{facts.steps_done:,}",
+            "all done" if facts.steps_done >= steps else f"of {steps:,}",
+        ),
+    ]
+    if facts.evaluations:
+        on = {one.on for one in facts.evaluations}
+        words = HELD.get(on.pop(), "images of an unknown set") if len(on) == 1 else "several sets of images"
+        rows.append(("Best accuracy", best(facts), f"on {words}"))
+    rows += [
+        ("Network", *_network(facts)),
+        ("Time", seconds(facts.total_seconds), f"of the outer steps, on {brief(where, 60)}"),
+    ]
+    return group(tiles(rows), None if facts.evaluations else note(NOT_EVALUATED))
+
+
+def images(run: Described) -> Markup:
+    """Return the images, class by class."""
+    facts = run.facts.images
+    if facts is None:
+        return note("No result has been saved yet; the first is written after --save-every outer steps.")
+    total = {picture.label: picture.images for picture in run.pictures}
+    classes, ipc = len(run.facts.class_names), run.facts.settings["ipc"].value
+    shown = []
+    for one in run.pictures:
+        name = brief(run.facts.class_names[one.label], 40)
+        alt = f"{many(one.images, 'image')} of class {name}"
+        shown.append(
+            element(
+                "figure",
+                {},
+                picture(one.png, alt, width=one.width, height=one.height),
+                element("figcaption", {}, name),
+            )
+        )
+    wide = max((one.images for one in run.pictures), default=1)
+    kind = "gallery" if wide == 1 else "gallery rows"
+    parts = [f"Made by {many(facts.outer_step, 'outer step')}, from {facts.file}, without preprocessing."]
+    if wide < ipc:
+        parts.append(f"Of {ipc:,} images of each class, the first {wide} are shown.")
+    if len(total) < classes:
+        parts.append(f"Of {classes:,} classes, {len(total)} are shown, evenly spread.")
+    if max(facts.shape[1:]) > 96:
+        parts.append(f"They are shown at a lower resolution than their {facts.shape[1]} × {facts.shape[2]}.")
+    parts.append(f"Networks train on them with the learning rate {number(facts.learning_rate)}.")
+    return group(element("p", {}, " ".join(parts)), element("div", {"class": kind}, *shown))
+
+
+def curves(run: Described) -> Markup:
+    """Return loss, learning rate, accuracy and time over the outer steps."""
+    facts = run.facts
+    if not facts.loss.steps:
+        return note("No outer step is recorded yet.")
+    return figures(
+        _figure("Matching loss", "loss", facts.loss, "The loss of eq. 2 before each update."),
+        _accuracy(facts),
+        _figure("Synthetic learning rate", "learning rate", facts.learning_rate, "After each update."),
+        _figure(
+            "Time of an outer step",
+            "seconds",
+            facts.seconds,
+            "Wall time, without the evaluations.",
+            zero=True,
+        ),
+    )
+
+
+def series_of(name: str, curve: Curve) -> Series:
+    """Return a curve as a line, with its range if several steps share a point."""
+    ranged = curve.low != curve.high
+    return Series(name, curve.steps, curve.mean, *((curve.low, curve.high) if ranged else ()))
+
+
+def _figure(title: str, unit: str, curve: Curve, caption: str, *, zero: bool = False) -> Markup:
+    chart = lines(f"{title} over outer steps", [series_of(title, curve)], x="outer step", y=unit, zero=zero)
+    if curve.low != curve.high:
+        caption += " Several steps share a point; the band is their range."
+    return figure(title, chart, caption)
+
+
+def _accuracy(facts: RunReport) -> Markup:
+    title = "Accuracy"
+    if not facts.evaluations:
+        return figure(title, note(NOT_EVALUATED))
+    found = facts.evaluations
+    chart = lines(
+        "Accuracy over outer steps",
+        [
+            Series(
+                "accuracy",
+                [float(one.step) for one in found],
+                [one.mean for one in found],
+                [one.mean - one.std for one in found],
+                [one.mean + one.std for one in found],
+            )
+        ],
+        x="outer step",
+        y="accuracy",
+        percent=True,
+        marks=[] if facts.converged is None else [float(facts.converged)],
+    )
+    networks = "" if facts.evaluation is None else f" of {many(facts.evaluation.networks, 'network')}"
+    on = " and ".join(dict.fromkeys(HELD.get(one.on, "an unknown set") for one in found))
+    caption = (
+        f"Mean and standard deviation{networks}, on {on}. The dotted line is the point of convergence, step "
+        f"{facts.converged}: the first within 2 points of the best."
+    )
+    return figure(title, chart, caption)
+
+
+def settings(run: Described) -> Markup:
+    """Return the settings, and where each is from."""
+    facts = run.facts
+    rows = [(name, fact(one.value), brief(one.known, 80)) for name, one in facts.settings.items()]
+    made = table("Settings of the distillation", ("setting", "value", "from"), rows)
+    remark = element(
+        "p",
+        {"class": "remark"},
+        "A run records its settings, but not who chose them. What this version of mct would choose is "
+        "attributed to it. Other values were given, by an option or by naming a preset.",
+    )
+    changed = None
+    if facts.changes:
+        lines_of = [
+            (one.setting, f"{one.step:,}", number(one.before), number(one.after)) for one in facts.changes
+        ]
+        changed = table(
+            "Changed when the run was resumed", ("setting", "after step", "before", "since"), lines_of
+        )
+    evaluation = None
+    if facts.evaluation is not None:
+        own: dict[str, Any] = msgspec.to_builtins(facts.evaluation)
+        pairs = [(name, fact(value)) for name, value in own.items()]
+        evaluation = table("Settings of the evaluations", ("setting", "value"), pairs)
+    return group(made, remark, changed, evaluation)
+
+
+def times(run: Described) -> Markup:
+    """Return the times by part, and what they were measured on."""
+    facts = run.facts
+    most = max(facts.parts.values(), default=0.0) or 1.0
+    total = facts.total_seconds + facts.parts.get(EVALUATION, 0.0) or 1.0
+    rows = [
+        (brief(name, 60), bar(spent / most), seconds(spent), percent(spent / total))
+        for name, spent in list(facts.parts.items())[:20]
+    ]
+    head = ("part", "", "time", "of all")
+    parts = (
+        table("Time of the outer steps and evaluations, by part", head, rows, numeric=(2, 3), wide=(1,))
+        if rows
+        else None
+    )
+    step = "unknown" if facts.step_seconds is None else seconds(facts.step_seconds)
+    memory = "unknown" if facts.peak_memory_mb is None else f"{facts.peak_memory_mb:,.0f} MiB"
+    machine = [
+        ("device", brief(facts.device)),
+        ("hardware", brief(facts.hardware or "not recorded")),
+        ("peak memory", memory),
+        ("device busy", percent(facts.utilisation)),
+        ("median time of an outer step", step),
+        *((f"version of {brief(name, 40)}", brief(version, 60)) for name, version in facts.versions.items()),
+    ]
+    return group(parts, table("Machine and versions", ("fact", "value"), machine))
+
+
+def bundle(run: Described) -> Markup:
+    """Return the bundle of trajectories, and the preprocessing of the images."""
+    facts = run.facts
+    beside = "none beside the run has this hash"
+    if facts.bundle is not None:
+        beside = f"{brief(facts.bundle)}, beside the run: its manifest has this hash"
+    model: dict[str, Any] = msgspec.to_builtins(facts.model)
+    done: dict[str, Any] = msgspec.to_builtins(facts.preprocessing)
+    rows = [
+        ("sha256 of the manifest", element("code", {}, brief(facts.bundle_sha256))),
+        ("bundle", beside),
+        ("network", fact(model)),
+        ("preprocessing", fact(done)),
+    ]
+    return table("The trajectories that were matched", ("fact", "value"), rows)

@@ -1,0 +1,82 @@
+"""Several bundles as one: the trajectories of all of them, in the order in which the bundles are given."""
+
+import hashlib
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from itertools import accumulate
+
+import trajfmt
+from mct.errors import MismatchError
+from trajfmt.bundle import WEIGHTS, Difference, Trajectory, differences
+from trajfmt.errors import display
+
+
+class JoinedBundles:
+    """Open bundles of the same network, data set and preprocessing.
+
+    They may differ in the recipe of the training, such as the seed, in the codec of full trajectories, and in
+    private keys. Closing it closes them.
+
+    Args:
+        bundles: The bundles, at least one.
+
+    Raises:
+        MismatchError: If two bundles differ in something else.
+    """
+
+    def __init__(self, bundles: Sequence[trajfmt.Bundle]) -> None:
+        self._bundles = list(bundles)
+        self._ends = list(accumulate(len(bundle) for bundle in bundles))
+        first = bundles[0]
+        self.encoding: str = first.encoding
+        self.layout: trajfmt.ParamLayout = first.layout
+        self.manifest = first.manifest
+        """The manifest of the first bundle, which says the same of the experts as those of the others."""
+        self.hashes: tuple[str, ...] = tuple(bundle.sha256 for bundle in bundles)
+        """The hash that identifies each bundle."""
+        self.sha256: str = hashlib.sha256("".join(self.hashes).encode()).hexdigest()
+        """The SHA-256 of these hashes, which identifies all of them in their order."""
+        for other in self._bundles[1:]:
+            for found in differences(first.manifest, other.manifest):
+                if _matters(found):
+                    raise MismatchError(
+                        f"{display(other.place)}: its {found.name} is {found.other}, that of "
+                        f"{display(first.place)} is {found.one}; distil bundles together only if their "
+                        "experts are of one kind"
+                    )
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, index: int) -> Trajectory:
+        if not 0 <= index < len(self):
+            raise IndexError(f"trajectory must lie in [0, {len(self) - 1}], got {index}")
+        number = bisect_right(self._ends, index)
+        bundle = self._bundles[number]
+        return bundle[index - self._ends[number] + len(bundle)]
+
+    def repeats(self) -> Iterator[str]:
+        """Yield one line for each pair of bundles that have trajectories in common, by their digests."""
+        held = [{entry.digest for entry in bundle.manifest.trajectories} for bundle in self._bundles]
+        for number, other in enumerate(held):
+            for earlier in range(number):
+                if count := len(held[earlier] & other):
+                    names = [display(self._bundles[n].place) for n in (number, earlier)]
+                    yield (
+                        f"{names[0]}: {count} of its {len(other)} trajectories are in {names[1]}, too, and "
+                        "are drawn twice as often as others"
+                    )
+
+    def close(self) -> None:
+        """Close all bundles."""
+        with ExitStack() as stack:
+            for bundle in self._bundles:
+                stack.callback(bundle.close)
+
+
+def _matters(found: Difference) -> bool:
+    """Return whether trajectories with this difference must not be distilled together."""
+    if found.name in WEIGHTS:
+        return True
+    return found.name != "codec" and not found.name.startswith(("recipe.", "provenance.", "x_"))

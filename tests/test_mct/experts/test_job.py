@@ -1,0 +1,49 @@
+"""What a run says about its experts, and where MTT looks for them."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("torch")
+
+import trajfmt
+from mct.data.datasets import Dataset
+from mct.experts.job import buffer_folder, job_of, provenance
+from mct.models import networks
+from mct.settings.config import ExpertConfig
+
+
+def test_record_says_how_many_steps_a_timestep_has(digits: Dataset, model: trajfmt.Model) -> None:
+    """What a bundle keeps of a run that records every 2 steps."""
+    config = ExpertConfig(experts=1, epochs=2, batch_size=500, steps_per_timestep=2)
+    record = provenance(digits, model, config)
+    assert (record.timestep.kind, record.timestep.every) == ("step", 2)
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "folder"),
+    [
+        ("ConvNet", "none", "CIFAR10_NO_ZCA/ConvNet"),
+        ("ConvNetD4", "zca", "CIFAR10/ConvNetD4"),
+        ("ConvNetW64BN", "none", "Tiny/ConvNetW64BN"),
+        ("ConvNetD2W32", "none", "digits_NO_ZCA/ConvNetD2W32"),
+        ("ResNet18", "normalize", "CIFAR100_NO_ZCA/ResNet18"),
+    ],
+)
+def test_folder_is_where_mtt_looks(model: str, kind: str, folder: str) -> None:
+    """MTT's names leave out what is its default, and only CIFAR has the suffix there."""
+    parsed = networks.parse(model, channels=3, image_size=32, classes=10)
+    record = trajfmt.Preprocessing(kind=kind)  # type: ignore[arg-type]
+    dataset = SimpleNamespace(name=folder.split("/")[0].removesuffix("_NO_ZCA"),
+                              transform=SimpleNamespace(record=record))  # fmt: skip
+    assert buffer_folder(Path("b"), dataset, parsed) == Path("b", folder)  # type: ignore[arg-type]
+
+
+def test_identity_is_of_all_that_an_expert_depends_on(digits: Dataset, model: trajfmt.Model) -> None:
+    """And not of the number of experts."""
+    rules: dict = {"knots": (1,), "smooth": False}
+    one = job_of(digits, model, ExpertConfig(experts=3), **rules).identity
+    assert job_of(digits, model, ExpertConfig(experts=4), **rules).identity == one
+    assert job_of(digits, model, ExpertConfig(experts=3, seed=1), **rules).identity != one
+    assert job_of(digits, model, ExpertConfig(experts=3), **rules | {"knots": (2,)}).identity != one

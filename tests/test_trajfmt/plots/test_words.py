@@ -1,0 +1,31 @@
+"""The words of figures."""
+
+import trajfmt
+from trajfmt.plots.words import last_part, name_of, shortened, timestep_axis, title_of
+
+
+def test_unit_of_a_timestep(write_bundle, layout, walk) -> None:
+    """Epochs, several steps each, and a unit that is unknown."""
+    for number, (unit, expected) in enumerate(
+        (
+            (trajfmt.TimestepUnit(kind="epoch"), "timestep (epochs)"),
+            (trajfmt.TimestepUnit(kind="step", every=50), "timestep (50 steps each)"),
+            (None, "timestep"),
+        )
+    ):
+        known = trajfmt.Provenance(dataset="$A\x1b", timestep=unit)
+        path = write_bundle(layout, walk(layout), name=f"{number}.mct", provenance=known)
+        with trajfmt.open(path) as bundle:
+            assert timestep_axis(bundle) == expected
+            assert name_of(bundle) == f"{number}.mct"
+            assert title_of(bundle, 3) == f"{number}.mct, $A\x1b, trajectory 3"
+
+
+def test_long_names_lose_their_middle() -> None:
+    """The end of a name tells layers and bundles apart; the last part of a path is its name."""
+    name = "encoder.layers." * 9 + "bias"
+    assert len(shortened(name)) == 40
+    assert shortened(name).startswith("encoder.layers.enco")
+    assert shortened(name).endswith("…er.layers.encoder.layers.bias"[1:][-20:])
+    assert last_part("/") == "/"
+    assert last_part("a/two.mct") == "two.mct"

@@ -1,0 +1,49 @@
+"""What a bundle says of itself, in the words of a figure."""
+
+from __future__ import annotations
+
+from trajfmt.bundle.reader import Bundle
+
+__all__ = ["last_part", "name_of", "shortened", "timestep_axis", "title_of"]
+
+_LONGEST = 40
+"""Characters of a name that are shown at most."""
+
+
+def timestep_axis(bundle: Bundle) -> str:
+    """Return the label of an axis of timesteps, with their unit if the bundle states it."""
+    unit = bundle.manifest.provenance.timestep
+    if unit is None:
+        return "timestep"
+    return f"timestep ({unit.kind}s)" if unit.every == 1 else f"timestep ({unit.every} {unit.kind}s each)"
+
+
+def shortened(name: str) -> str:
+    """Return a name without its middle if it is long.
+
+    Example:
+        >>> shortened("a" * 20 + "b" * 20 + "c" * 20)
+        'aaaaaaaaaaaaaaaaaaa…cccccccccccccccccccc'
+    """
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2 - 1]}…{name[-_LONGEST // 2 :]}"
+
+
+def last_part(place: str) -> str:
+    """Return the last part of the path or the address of a bundle, without its middle if it is long.
+
+    Example:
+        >>> last_part("https://host/folder/two.mct/")
+        'two.mct'
+    """
+    return shortened(place.rstrip("/").rpartition("/")[2] or place)
+
+
+def name_of(bundle: Bundle) -> str:
+    """Return the name of a bundle: the last part of its path or address."""
+    return last_part(str(bundle.place))
+
+
+def title_of(bundle: Bundle, trajectory: int) -> str:
+    """Return the title of a figure of one trajectory."""
+    dataset = bundle.manifest.provenance.dataset
+    return f"{name_of(bundle)}, {'' if dataset is None else f'{dataset}, '}trajectory {trajectory}"
