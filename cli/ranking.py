@@ -61,7 +61,7 @@ def options(command: Command) -> Command:
         ),
         click.option(
             "--reference-epochs",
-            type=int,
+            type=click.IntRange(min=1),
             help="Passes over all real images to train the reference network.  [default: 200; digits: 40; "
             "Tiny: 100]",
         ),
@@ -115,10 +115,10 @@ def ranking(
     if config.augment == "none" and not comparison.ranks.rank:
         lines.notice("without augmentation, ARS compares the same twice; give --augment, such as dsa")
     reference = _reference(comparison, given)
-    with progress.counted("networks", job.total) as (bar, task):
+    with progress.counted("networks", job.total, "network") as meter:
         found = progress.result(
             job.evaluate(reference),
-            lambda network: bar.update(task, advance=1, note=f"accuracy {network.accuracy:.1%}"),
+            lambda network: meter.advance(note=f"accuracy {network.accuracy:.1%}"),
         )
     if comparison.ranks.rank:
         return
@@ -161,10 +161,10 @@ def _reference(comparison: Comparison, given: dict[str, Any]) -> Reference:
     path: Path | None = given["reference"]
     config = reference_config(comparison.dataset.name, epochs=given["reference_epochs"])
     events = obtain(comparison.dataset, comparison.model, config, path=path, ranks=comparison.ranks)
-    with progress.counted("reference, epochs", config.epochs) as (bar, task):
+    with progress.counted("reference network", config.epochs, "epoch") as meter:
         return progress.result(
             events,
-            lambda event: bar.update(task, completed=event.epoch, note=f"accuracy {event.accuracy:.1%}"),
+            lambda event: meter.update(event.epoch, note=f"accuracy {event.accuracy:.1%}"),
         )
 
 

@@ -178,7 +178,7 @@ class _State:
             differing = sorted(name for name in facts if found["identity"].get(name) != facts[name])
             name = differing[0] if differing else "version"
             raise MismatchError(
-                f"{path}: this reference network differs in {', '.join(differing)}: for `{name}`, expected "
+                f"{path}: this reference network differs in {', '.join(differing)}: for {name}, expected "
                 f"{facts.get(name)!r}, found {found['identity'].get(name)!r}; give the same settings, or "
                 "another file"
             )

@@ -101,7 +101,7 @@ def test_another_file_is_refused_and_left_alone(few: Dataset, tmp_path: Path, mo
     path = tmp_path / "a.safetensors"
     drain(reference.obtain(few, model, CONFIG, path=path, ranks=Alone()))
     before = path.read_bytes()
-    with pytest.raises(MismatchError, match="differs in epochs: for `epochs`, expected 4, found 3"):
+    with pytest.raises(MismatchError, match="differs in epochs: for epochs, expected 4, found 3"):
         drain(reference.obtain(few, model, replace(CONFIG, epochs=4), path=path, ranks=Alone()))
     with pytest.raises(MismatchError, match="labels_sha256"):
         drain(reference.obtain(replace(few, labels_sha256="0"), model, CONFIG, path=path, ranks=Alone()))
