@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING
 
 from trajfmt.errors import counted
@@ -21,7 +21,13 @@ __all__ = ["along", "convergence", "evaluation", "mean_and_std", "tested"]
 
 
 def evaluation(
-    comparison: Comparison, *, baseline: bool, cross: bool, as_json: bool, note: str | None
+    comparison: Comparison,
+    *,
+    baseline: bool,
+    cross: bool,
+    as_json: bool,
+    note: str | None,
+    soft: Callable[[], Accuracy] | None = None,
 ) -> None:
     """Run an evaluation, show its progress, and print the accuracies.
 
@@ -31,6 +37,7 @@ def evaluation(
         cross: also evaluate with other network families.
         as_json: print JSON.
         note: printed when the first network has been trained.
+        soft: evaluates random real images with a teacher's labels; None: there is no teacher.
     """
     networks = comparison.config.networks
     architectures = comparison.cross() if cross else iter(())  # fails now if a network cannot be built
@@ -38,6 +45,7 @@ def evaluation(
     real = (
         tested("random real", networks * len(comparison.rates), comparison.baseline()) if baseline else None
     )
+    taught = None if soft is None else soft()
     others = _cross(architectures, networks) if cross else {}
     if comparison.ranks.rank:
         return
@@ -49,6 +57,7 @@ def evaluation(
             "config": dataclasses.asdict(comparison.config),
             "distilled": dataclasses.asdict(distilled),
             "random_real": None if real is None else dataclasses.asdict(real),
+            "random_real_soft": None if taught is None else dataclasses.asdict(taught),
             "cross": {name: dataclasses.asdict(accuracy) for name, accuracy in others.items()},
         }
         lines.record(facts)
@@ -59,12 +68,14 @@ def evaluation(
     lines.say(f"test accuracy on {comparison.synthetic.origin.dataset}: {images}")
     whose = "given" if comparison.given_rate else "learned"
     lines.say(f"  distilled     {mean_and_std(distilled, 6)}  (learning rate {rate:.2g}, {whose})")
-    if real is not None:
-        lines.say(
-            f"  random real   {mean_and_std(real, 6)}  (learning rate {real.learning_rate:.2g}, "
-            f"best of {len(comparison.rates)})"
-        )
-        lines.say(f"  gain          {100 * (distilled.mean - real.mean):+5.1f} points")
+    labels = "" if comparison.synthetic.soft_labels is None else "hard labels, "
+    for random, kind in ((real, labels), (taught, "a teacher's labels, ")):
+        if random is not None:
+            lines.say(
+                f"  random real   {mean_and_std(random, 6)}  ({kind}learning rate "
+                f"{random.learning_rate:.2g}, best of {len(comparison.rates)})"
+            )
+            lines.say(f"  gain          {100 * (distilled.mean - random.mean):+5.1f} points")
     for name, accuracy in others.items():
         lines.say(f"  {name:<13} {mean_and_std(accuracy, 6)}")
 

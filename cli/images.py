@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from . import commands, options, process, values
+from . import commands, failures, options, process, ranking, values
 
 __all__ = ["convert_images", "evaluate", "sets"]
 
@@ -64,8 +64,11 @@ def _facts(command: Command) -> Command:
 @_facts
 @_reading
 @click.option("--cross", is_flag=True, help="Also evaluate with ConvNet, AlexNet, VGG11 and ResNet18.")
+@ranking.options
 @options.augment
-@click.option("--networks", type=int, help="Number of fresh networks to train.  [default: 5]")
+@click.option(
+    "--networks", type=int, help="Number of fresh networks to train; runs of dd-ranking.  [default: 5]"
+)
 @click.option("--epochs", type=int, help="Passes over the distilled images.  [default: 1000; digits: 300]")
 @click.option(
     "--baseline/--no-baseline",
@@ -91,12 +94,18 @@ def evaluate(
 
     RESULT is the folder of a run, its .safetensors file, or the files of another codebase; mct sets prints
     which. If the files do not state a fact that is needed, an error names the option for it.
+
+    With --protocol dd-ranking, the four scores of DD-Ranking are printed. They need a network that is trained
+    on all real images, the reference, which is kept for later evaluations.
     """
     from mct.evaluation.comparison import Comparison
     from mct.runtime.ranks import joined, together
 
     from . import accuracies, lines, progress
 
+    given = {name: settings[name] for name in ("networks", "epochs", "augment", "seed")}
+    given |= {name: settings.pop(name) for name in ranking.SETTINGS}
+    _check_protocol(given, cross=cross)
     process.settle(deterministic=deterministic)
     with joined(device, notes=lines.notice) as (ranks, here):
         with together(ranks), progress.phases("evaluate"):
@@ -109,7 +118,24 @@ def evaluate(
                 **settings,
             )
         note = process.device_note(device, here)
-        accuracies.evaluation(comparison, baseline=baseline, cross=cross, as_json=as_json, note=note)
+        if given["protocol"] == "dd-ranking":
+            ranking.ranking(comparison, given, baseline=baseline, as_json=as_json, note=note)
+            return
+        soft = ranking.teacher_baseline(comparison, given) if baseline else None
+        accuracies.evaluation(
+            comparison, baseline=baseline, soft=soft, cross=cross, as_json=as_json, note=note
+        )
+
+
+def _check_protocol(given: dict[str, Any], *, cross: bool) -> None:
+    """Refuse options that the other protocol would ignore."""
+    if given["protocol"] == "dd-ranking":
+        if cross:
+            failures.fail("--cross is not part of --protocol dd-ranking; give --model for another network", 2)
+        return
+    for name in ("labels", "soft_loss", "temperature"):
+        if given[name] is not None:
+            failures.fail(f"--{name.replace('_', '-')} needs --protocol dd-ranking", 2)
 
 
 @click.command("convert-images", cls=commands.Command)

@@ -75,6 +75,20 @@ class NetworkTrained:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceEpoch:
+    """The network that is trained on all real images has finished an epoch."""
+
+    epoch: int
+    """Number of epochs done, from 1."""
+
+    epochs: int
+    """Number of all epochs."""
+
+    accuracy: float
+    """Highest test accuracy so far, in [0, 1]; 0 before the first test."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
     """Test accuracy over several fresh networks."""
 

@@ -5,4 +5,8 @@ It must not import `distillation`.
 Modules:
     protocol: training and testing fresh networks with MTT's protocol.
     comparison: comparing distilled images of any codebase with random real images.
+    scores: DD-Ranking's four scores, as functions of accuracies.
+    students: training one network with DD-Ranking's losses and schedules.
+    reference: the network that is trained on all real images, and its file.
+    ranking: evaluating distilled images by DD-Ranking's protocol.
 """

@@ -1,9 +1,11 @@
 """Comparing distilled images of mct or of another codebase with random real images, using one protocol."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 import trajfmt
 from mct.data.augment import augmentation
@@ -139,10 +141,16 @@ class Comparison:
         """Train and test networks on the synthetic images, see `mct.evaluation.protocol.evaluate`."""
         return self._evaluate(self.model)
 
-    def baseline(self) -> Generator[NetworkTrained, None, Accuracy]:
+    def baseline(
+        self, label: Callable[[Tensor], Tensor] | None = None
+    ) -> Generator[NetworkTrained, None, Accuracy]:
         """Train and test networks on random real images, with the same number of images in each class.
 
         See `mct.evaluation.protocol.evaluate_baseline`.
+
+        Args:
+            label: From images `(N, C, H, W)` to their labels, such as the probabilities `(N, K)` of
+                `mct.evaluation.reference.Reference`; None for their classes.
         """
         return evaluate_baseline(
             self.synthetic.counts,
@@ -150,6 +158,7 @@ class Comparison:
             self.model,
             self.config,
             rates=self.rates,
+            label=label,
             engine=self.engine,
             notes=self.notes,
             ranks=self.ranks,

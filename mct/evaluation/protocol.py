@@ -156,6 +156,7 @@ def evaluate_baseline(
     config: EvaluateConfig,
     *,
     rates: Sequence[float],
+    label: Callable[[Tensor], Tensor] | None = None,
     engine: Engine = "auto",
     notes: Notes | None = None,
     ranks: Ranks | None = None,
@@ -171,6 +172,7 @@ def evaluate_baseline(
         model: The network to train.
         config: Settings of the evaluation.
         rates: Learning rates to try, at least one.
+        label: Gives the labels of the images, such as a teacher's probabilities; None for their classes.
         engine: How updates of the networks are computed. It affects time and rounding only.
         notes: Called with each note for the user.
         ranks: The processes that share the networks; None for this process alone.
@@ -187,7 +189,8 @@ def evaluate_baseline(
     def student(number: int) -> _Student:
         random = generator(config.seed, "baseline", number)
         chosen = pick_per_class(dataset.train_labels, dataset.classes, ipc, random)
-        return _Student(dataset.train_images[chosen], dataset.train_labels[chosen], random)
+        images, labels = dataset.train_images[chosen], dataset.train_labels[chosen]
+        return _Student(images, labels if label is None else label(images), random)
 
     best: Accuracy | None = None
     for rate in dict.fromkeys(rates):
