@@ -1,6 +1,7 @@
 """The section of a page that compares several runs."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Final
 
 from mct.reports.run import Described
@@ -107,16 +108,18 @@ def _charts(runs: Sequence[Described], names: Sequence[str]) -> Markup:
 
 
 def _settings(runs: Sequence[Described], names: Sequence[str]) -> Markup:
-    titles = list(dict.fromkeys(title for run in runs for title in run.facts.settings))
-    values = {
-        title: [
-            fact(run.facts.settings[title].value) if title in run.facts.settings else "unknown"
-            for run in runs
-        ]
-        for title in titles
-    }
+    stated = [_stated(run) for run in runs]
+    titles = list(dict.fromkeys(title for facts in stated for title in facts))
+    values = {title: [facts.get(title, "unknown") for facts in stated] for title in titles}
     differing = [title for title in titles if len(set(values[title])) > 1]
     if not differing:
-        return note("The runs agree in all settings.")
+        return note("The runs agree in all settings of the distillation and of the evaluations.")
     rows = [(name, *(values[title][n] for title in differing)) for n, name in enumerate(names[:_ROWS])]
     return table("Settings that differ", ("run", *differing), rows)
+
+
+def _stated(run: Described) -> dict[str, str]:
+    """Return the settings of the distillation and of the evaluations by name, as text."""
+    evaluation = {} if run.facts.evaluation is None else asdict(run.facts.evaluation)
+    own = {title: fact(setting.value) for title, setting in run.facts.settings.items()}
+    return own | {f"evaluation: {title}": fact(value) for title, value in evaluation.items()}

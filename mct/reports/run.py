@@ -35,6 +35,7 @@ class _Settings(msgspec.Struct, frozen=True, kw_only=True):
     model: trajfmt.Model
     config: DistillConfig
     artifact_sha256: str
+    artifacts: list[str] = []  # msgspec copies mutable defaults
     evaluation: EvaluateConfig | None = None
     changes: list[Change] = []  # msgspec copies mutable defaults
 
@@ -98,7 +99,10 @@ class RunReport:
     evaluation: EvaluateConfig | None
     changes: tuple[Change, ...]
     bundle_sha256: str
-    """Hash of the manifest of the bundle of trajectories."""
+    """Hash of the manifest of the bundle of trajectories; of several bundles, the hash of their hashes."""
+
+    bundle_hashes: tuple[str, ...]
+    """Hash of the manifest of each bundle, in the order in which they were given."""
 
     bundle: str | None
     """The bundle beside the run with this hash; None if there is none."""
@@ -175,6 +179,7 @@ def describe(folder: Path, *, budget: int = pictures.BUDGET) -> Described:
         evaluation=own.evaluation,
         changes=tuple(own.changes),
         bundle_sha256=own.artifact_sha256,
+        bundle_hashes=tuple(own.artifacts or [own.artifact_sha256]),
         bundle=_bundle(folder, own.artifact_sha256),
         device=file.device,
         hardware=file.hardware,

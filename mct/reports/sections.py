@@ -242,13 +242,21 @@ def times(run: Described) -> Markup:
 def bundle(run: Described) -> Markup:
     """Return the bundle of trajectories, and the preprocessing of the images."""
     facts = run.facts
-    beside = "none beside the run has this hash"
+    several = len(facts.bundle_hashes) > 1
+    beside = f"{len(facts.bundle_hashes)} bundles" if several else "none beside the run has this hash"
     if facts.bundle is not None:
         beside = f"{brief(facts.bundle)}, beside the run: its manifest has this hash"
+    hashes = [
+        (
+            f"sha256 of manifest {number}" if several else "sha256 of the manifest",
+            element("code", {}, brief(one)),
+        )
+        for number, one in enumerate(facts.bundle_hashes, start=1)
+    ]
     model: dict[str, Any] = msgspec.to_builtins(facts.model)
     done: dict[str, Any] = msgspec.to_builtins(facts.preprocessing)
     rows = [
-        ("sha256 of the manifest", element("code", {}, brief(facts.bundle_sha256))),
+        *hashes,
         ("bundle", beside),
         ("network", fact(model)),
         ("preprocessing", fact(done)),

@@ -13,6 +13,7 @@ elsewhere:
 The optimizer state of a run is in another file, see `mct.distillation.state`.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ import torch
 from torch import Tensor
 
 from mct.data.datasets import Dataset
-from mct.errors import ConfigError, CorruptError, ResultError
+from mct.errors import ConfigError, CorruptError, MissingError, ResultError
 from mct.results import preview
 from mct.results.examples import Examples
 from mct.results.origin import Change, ForeignOrigin, Origin, Selection
@@ -215,14 +216,22 @@ def save(path: Path, synthetic: SyntheticDataset, dataset: Dataset) -> None:
     tensorfile.save(path, tensors, facts)
 
 
-def load(path: Path) -> SyntheticDataset:
+def load(path: str | os.PathLike[str]) -> SyntheticDataset:
     """Read a synthetic dataset that `save` wrote.
+
+    Args:
+        path: The file, such as `two-distilled/best.safetensors`.
 
     Raises:
         MissingError: If the file does not exist.
         ResultError: If the file is not a synthetic dataset of this version.
         CorruptError: If the file is damaged.
     """
+    path = Path(path)
+    if path.is_dir():
+        names = [name for name in (BEST_NAME, RESULT_NAME) if (path / name).is_file()]
+        hint = f"give one of its files: {', '.join(names)}" if names else "it holds no synthetic dataset"
+        raise MissingError(f"{path} is a folder; {hint}")
     tensors, facts = tensorfile.load(path, kind=KIND, version=1)
     return from_tensors(path, tensors, facts.get("origin"))
 

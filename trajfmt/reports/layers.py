@@ -107,7 +107,7 @@ def layers(report: BundleReport) -> Markup:
     legend = "path: length of the original path" + (
         f", mean of {curves.trajectories} trajectories and range" if several and curves else ""
     )
-    whose = f", of trajectory {report.shown}" if several else ""
+    whose = f", and path/moved, of trajectory {report.shown}" if several else ""
     explained = element(
         "p",
         {"class": "remark"},

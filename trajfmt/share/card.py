@@ -54,8 +54,9 @@ def card(
         "",
         "## Reading it",
         "",
+        f"With the Python package {_package(place)} installed:",
+        "",
         "```sh",
-        f"pip install {_package(place)}",
         f"traj inspect {_quoted(place)}",
         "```",
         "",
@@ -80,10 +81,10 @@ def card(
 
 
 def _package(place: str) -> str:
-    """Return what has to be installed to read from a place."""
+    """Return what has to be installed to read from a place. A card cannot know where it is to be had."""
     if "://" not in place:
-        return "trajfmt"
-    return "'trajfmt[hub]'" if place.startswith("hf://") else "'trajfmt[remote]'"
+        return "`trajfmt`"
+    return f"`trajfmt` and its extra `{'hub' if place.startswith('hf://') else 'remote'}`"
 
 
 def _copying(place: str) -> list[str]:

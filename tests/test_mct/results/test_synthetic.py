@@ -190,3 +190,12 @@ def test_content_that_cannot_be_used(tmp_path: Path, digits: Dataset, change) ->
     synthetic.save(tmp_path / "a.safetensors", replace(made(digits), **change), digits)
     with pytest.raises(CorruptError):
         synthetic.load(tmp_path / "a.safetensors")
+
+
+def test_a_folder_names_the_files_to_load(tmp_path: Path, digits: Dataset) -> None:
+    """A path may be a text; of the folder of a run, the best and the last images can be loaded."""
+    path = tmp_path / synthetic.RESULT_NAME
+    synthetic.save(path, made(digits), digits)
+    assert torch.equal(synthetic.load(str(path)).images, made(digits).images)
+    with pytest.raises(MissingError, match=r"is a folder; give one of its files: synthetic\.safetensors"):
+        synthetic.load(tmp_path)
