@@ -75,6 +75,8 @@ def push(bundle: Path, target: str, no_verify: bool, **flags: Any) -> None:
 
     done = send(bundle, target, verify=not no_verify, on_phase=tell, **flags)
     what = f"{counted(done.files, 'file')}, {size(done.bytes)}, at commit {done.commit[:12]} of {done.page}"
+    if done.card_kept:
+        lines.notice("the card README.md is kept and may describe the bundle before; traj card writes one")
     lines.done(done.address, what if done.changed else f"there already; {what}")
 
 

@@ -311,6 +311,10 @@ def _images(array: Array, where: str) -> Tensor:
             f"channels, got shape {array.shape}"
         )
     if array.dtype == np.uint8:
+        if array.max() == 1:
+            raise DataError(
+                f"{where} are uint8 from 0 to 1, where 255 is white; multiply binary images by 255"
+            )
         pixels = np.empty(array.shape, np.float32)
         np.divide(array, np.float32(255), out=pixels, dtype=np.float32)  # makes no intermediate copy
     elif np.issubdtype(array.dtype, np.floating):

@@ -117,6 +117,16 @@ class Comparison:
         origin = settled.synthetic.origin
         if isinstance(origin, Origin):
             _check_labels(origin, settled.dataset, notes)
+            own = origin.model_source_sha256
+            if (
+                own is not None
+                and settled.model == origin.model
+                and own != networks.source_sha256(origin.model)
+            ):
+                raise MismatchError(
+                    f"the code of {origin.model.factory} is not that with which the images were distilled: "
+                    "the file of its module has another hash; restore it, or name another --model"
+                )
         if isinstance(origin, Origin) and origin.evaluation is not None and settings.get("augment") is None:
             settings["augment"] = origin.evaluation.augment
         config = defaults.evaluate_config(settled.dataset.name, **settings)

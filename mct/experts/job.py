@@ -66,7 +66,9 @@ def job_of(
 def provenance(dataset: Dataset, model: trajfmt.Model, config: ExpertConfig) -> trajfmt.Provenance:
     """Return the provenance that a bundle records about its experts."""
     every = config.steps_per_timestep
-    part = {} if dataset.limit is None else {"images_per_class": dataset.limit}
+    part: dict[str, int | str] = {} if dataset.limit is None else {"images_per_class": dataset.limit}
+    if (source := networks.source_sha256(model)) is not None:
+        part["model_source_sha256"] = source
     return trajfmt.Provenance(
         dataset=dataset.name,
         model=model,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Final
+from typing import Any, Final
 
 from mct.reports.run import Described
 from mct.reports.sections import best, network, series_of
@@ -110,16 +110,18 @@ def _charts(runs: Sequence[Described], names: Sequence[str]) -> Markup:
 def _settings(runs: Sequence[Described], names: Sequence[str]) -> Markup:
     stated = [_stated(run) for run in runs]
     titles = list(dict.fromkeys(title for facts in stated for title in facts))
-    values = {title: [facts.get(title, "unknown") for facts in stated] for title in titles}
-    differing = [title for title in titles if len(set(values[title])) > 1]
+    values = {title: [fact(facts.get(title, "unknown")) for facts in stated] for title in titles}
+    differing = [
+        title for title in titles if any(facts.get(title) != stated[0].get(title) for facts in stated[1:])
+    ]
     if not differing:
         return note("The runs agree in all settings of the distillation and of the evaluations.")
     rows = [(name, *(values[title][n] for title in differing)) for n, name in enumerate(names[:_ROWS])]
     return table("Settings that differ", ("run", *differing), rows)
 
 
-def _stated(run: Described) -> dict[str, str]:
-    """Return the settings of the distillation and of the evaluations by name, as text."""
+def _stated(run: Described) -> dict[str, Any]:
+    """Return the settings of the distillation and of the evaluations by name."""
     evaluation = {} if run.facts.evaluation is None else asdict(run.facts.evaluation)
-    own = {title: fact(setting.value) for title, setting in run.facts.settings.items()}
-    return own | {f"evaluation: {title}": fact(value) for title, value in evaluation.items()}
+    own = {title: setting.value for title, setting in run.facts.settings.items()}
+    return own | {f"evaluation: {title}": value for title, value in evaluation.items()}

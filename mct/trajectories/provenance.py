@@ -137,6 +137,12 @@ def model_of(record: trajfmt.Provenance, dataset: Dataset, *, name: str | None =
             f"the bundle's experts are built by the code {model.factory}, which is imported only where you "
             f"name it: give --model {model.factory} if you trust it"
         )
+    source = (record.recipe or {}).get("model_source_sha256")
+    if source is not None and source != networks.source_sha256(model):
+        raise MismatchError(
+            f"the code of {models.model_name(model)} is not that with which the experts were trained: the "
+            "file of its module has another hash; restore it, or train experts of the new network"
+        )
     return model
 
 

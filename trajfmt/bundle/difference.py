@@ -25,6 +25,7 @@ WEIGHTS: Final = frozenset(f"recipe.{key}" for key in ("ablation", "convexified"
 """Facts of a recipe that say what the weights are: trajectories that differ in them are of two kinds."""
 
 
+_HASHES: Final = ("recipe.labels_sha256", "recipe.model_source_sha256")
 _UNKNOWN: Final = "unknown"
 
 
@@ -44,9 +45,10 @@ class Difference(NamedTuple):
     def of_kind(self) -> bool:
         """Return whether trajectories that differ in this are of two kinds.
 
-        Their weights are of two kinds, or the experts were trained with other labels of the images.
+        Their weights are of two kinds, or the experts were trained with other labels of the images, or are
+        networks of other code.
         """
-        if self.name == "recipe.labels_sha256":
+        if self.name in _HASHES:
             return _UNKNOWN not in (self.one, self.other)
         return self.name in WEIGHTS
 

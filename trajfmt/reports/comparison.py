@@ -11,6 +11,7 @@ from trajfmt.pages import (
     bar,
     brief,
     element,
+    fact,
     figure,
     figures,
     group,
@@ -23,7 +24,7 @@ from trajfmt.pages import (
     table,
 )
 from trajfmt.reports.bundle import BundleReport
-from trajfmt.reports.sections import facts_of, range_of
+from trajfmt.reports.sections import range_of, stated
 
 __all__ = ["content"]
 
@@ -134,13 +135,18 @@ def _charts(pairs: Sequence[tuple[str, BundleReport]]) -> Markup:
 
 def _facts(pairs: Sequence[tuple[str, BundleReport]]) -> Markup:
     """Return the facts about the experts in which the bundles differ, and name the others."""
-    found = [{name: value for name, value, _ in facts_of(report)} for _, report in pairs]
+    found = [{name: value for name, value, _ in stated(report)} for _, report in pairs]
     titles = list(dict.fromkeys(title for facts in found for title in facts))
     for facts, (_, report) in zip(found, pairs, strict=True):
         facts["layers"] = f"{len(report.layers)} of {report.summary.dtype}"
     titles.append("layers")
-    values = {title: [facts.get(title, "unknown") for facts in found] for title in titles}
-    differing = [title for title in titles if len(set(values[title])) > 1]
+    values = {
+        title: ["unknown" if facts.get(title) is None else fact(facts[title]) for facts in found]
+        for title in titles
+    }
+    differing = [
+        title for title in titles if any(facts.get(title) != found[0].get(title) for facts in found[1:])
+    ]
     same = [title for title in titles if title not in differing]
     more = len(differing) - _FACTS
     rows = [

@@ -158,10 +158,15 @@ def integrity(report: BundleReport) -> Markup:
 
 
 def facts_of(report: BundleReport) -> list[tuple[str, str, str]]:
-    """Return the facts about the experts: name, value, and how it is known."""
+    """Return the facts about the experts: name, value as text, and how it is known."""
+    return [(name, "unknown" if value is None else fact(value), how) for name, value, how in stated(report)]
+
+
+def stated(report: BundleReport) -> list[tuple[str, Any, str]]:
+    """Return the facts about the experts: name, value or None if it is unknown, and how it is known."""
     facts: dict[str, Any] = msgspec.to_builtins(report.summary.provenance)
     known = facts.get("known_from", {})
-    rows = []
+    rows: list[tuple[str, Any, str]] = []
     for name, title in _NAMES.items():
         value = facts.get(name)
         if value is None and name not in ("dataset", "model", "preprocessing"):
@@ -170,9 +175,9 @@ def facts_of(report: BundleReport) -> list[tuple[str, str, str]]:
         if name in known:
             how = _HOW.get(known[name], known[name])
         if name == "recipe" and isinstance(value, dict):
-            rows += [(f"{title}: {brief(part)}", fact(own), how) for part, own in list(value.items())[:_ROWS]]
+            rows += [(f"{title}: {brief(part)}", own, how) for part, own in list(value.items())[:_ROWS]]
         else:
-            rows.append((title, "unknown" if value is None else fact(value), how))
+            rows.append((title, value, how))
     return rows
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -61,6 +61,9 @@ class Pushed:
 
     changed: bool
     """Whether there was anything to do."""
+
+    card_kept: bool = False
+    """Whether a card was there and is kept, which may describe the bundle that this one replaces."""
 
 
 def push(
@@ -137,7 +140,8 @@ def push(
             verb = "Add" if there.manifest is None else "Update"
             message = message or f"{verb} {place.absolute().name}"
             commit = repository.commit(files, removed, message, head.commit)
-        return _done(where, commit, repository, bundle, changed=True)
+        done = _done(where, commit, repository, bundle, changed=True)
+        return replace(done, card_kept=_CARD in there.files and there.manifest not in (None, data))
 
 
 def _files(

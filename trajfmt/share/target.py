@@ -12,6 +12,7 @@ from trajfmt.bundle.standing import read_manifest
 from trajfmt.errors import ExistsError, FormatError, UsageError, display
 from trajfmt.schema.manifest import FILE_NAME, Manifest
 from trajfmt.schema.parse import parse
+from trajfmt.share import viewer
 from trajfmt.share.repository import Head, Repository
 from trajfmt.storage.address import Address
 from trajfmt.storage.hubpath import HubPath, hub_path
@@ -120,6 +121,8 @@ def replaced(where: HubPath, there: Standing, new: Manifest, *, force: bool) -> 
             f" {replace(where, path='another.mct')}, or replace it with --force"
         )
     gone = {inside(where, path) for path in old.keys() - kept.keys()}
+    if not where.path and not any(path.endswith(".safetensors") for path in kept):
+        gone.add(viewer.NAME)  # an index of knots that are gone
     return sorted(gone & there.files.keys())
 
 

@@ -127,3 +127,21 @@ def test_a_limited_dataset_has_the_first_images_of_each_class_as_the_whole_one_h
     assert len(whole.limited(10**6).train_labels) == len(whole.train_labels)
     with pytest.raises(ConfigError, match="`limit` must be >= 1, got 0"):
         whole.limited(0)
+
+
+def test_binary_images_of_bytes_are_refused(tmp_path: Path) -> None:
+    """White is 255, so that images of 0 and 1 would be nearly black."""
+    images = np.arange(2 * 36).reshape(2, 6, 6) % 2
+    labels = np.arange(2)
+    for scale in (1, 255):
+        pixels = (images * scale).astype(np.uint8)
+        arrays = {
+            "train_images": pixels,
+            "train_labels": labels,
+            "test_images": pixels,
+            "test_labels": labels,
+        }
+        np.savez(tmp_path / f"x{scale}.npz", **arrays)
+    with pytest.raises(DataError, match="are uint8 from 0 to 1, where 255 is white"):
+        load(tmp_path / "x1.npz")
+    assert load(tmp_path / "x255.npz").classes == 2

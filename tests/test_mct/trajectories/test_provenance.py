@@ -1,5 +1,6 @@
 """From a manifest to dataset and model: recorded, given, contradicted, unknown."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -186,3 +187,19 @@ def test_other_images_or_labels_of_the_same_name_are_refused(tmp_path: Path, kin
         dataset_of(done, name=str(tmp_path / "b" / "mine.npz"))
     with pytest.raises(MismatchError, match="the labels of the dataset 'mine' are not those"):
         dataset_of(done, name=str(tmp_path / "c" / "mine.npz"))
+
+
+def test_other_code_of_a_network_is_refused(tmp_path: Path, monkeypatch, digits: Dataset) -> None:
+    """The recipe has the hash of the file; the name of a factory alone does not tell what it builds."""
+    text = "from torch import nn\ndef make(channels, image_size, classes): return nn.Linear(1, classes)\n"
+    (tmp_path / "own_networks.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    facts = {"family": "other", "factory": "own_networks:make", "channels": 1, "image_size": 8, "classes": 10}
+    model = trajfmt.Model(**facts)
+    for sha256, refused in ((hashlib.sha256(text.encode()).hexdigest(), False), ("0" * 64, True)):
+        found = record(model=model, recipe={"model_source_sha256": sha256})
+        if refused:
+            with pytest.raises(MismatchError, match="the file of its module has another hash"):
+                model_of(found, digits, name="own_networks:make")
+        else:
+            assert model_of(found, digits, name="own_networks:make") == model
