@@ -139,9 +139,8 @@ class Array:
         """End a job by a signal, and count where it was."""
         os.kill(process, kind)
         code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-        allowed = (
-            (-signal.SIGKILL, 0) if kind == signal.SIGKILL else (130, 0, -signal.SIGTERM)
-        )  # 0: it had ended
+        # 0: the job had ended by itself.
+        allowed = (-signal.SIGKILL, 0) if kind == signal.SIGKILL else (130, 0, -signal.SIGTERM)
         if code not in allowed:
             raise SystemExit(f"expert {number}: exit code {code}: {self.log.read_text()[-1000:]}")
         self.counts["kill" if kind == signal.SIGKILL else "term"] += 1
