@@ -66,6 +66,7 @@ CONTENTS = {
         Python <docs/python>
         Resuming <docs/resuming>
         Other codebases <docs/codebases>
+        Evaluating <docs/evaluating>
         Distilled sets of others <docs/sets>
         Addresses <docs/remote>
         Sharing <docs/sharing>
