@@ -201,12 +201,12 @@ def ended(process: int, expected: int) -> None:
 
 
 def files(folder: Path, *, but: str = "none") -> dict[str, bytes]:
-    """Return the files under a folder, without those in folders that end in `but`."""
+    """Return the files under a folder, without files of options, and those in folders that end in `but`."""
     found = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
     return {
         str(name): path.read_bytes()
         for name, path in found.items()
-        if not any(part.endswith(but) for part in name.parts)
+        if name.suffix != ".toml" and not any(part.endswith(but) for part in name.parts)
     }
 
 

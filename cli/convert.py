@@ -126,15 +126,25 @@ def convert(source: Place, destination: Path, dry_run: bool, as_json: bool, **fl
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; run the same command again to continue") from None
     seconds = time.monotonic() - began
-    size = sum(file.stat().st_size for file in destination.rglob("*") if file.is_file())
+    size = _size(destination)
     if as_json:
         facts = {"bytes": size, "source_bytes": source_bytes, "seconds": round(seconds, 3)}
         lines.record({"destination": str(destination), "trajectories": count, **facts})
         return
-    words = [counted(count, "trajectory"), tables.size(size)]
-    if source_bytes and not settings.append:  # after an append, the bundle holds other sources, too
+    words = [counted(count, "trajectory"), *([] if size is None else [tables.size(size)])]
+    if (
+        size is not None and source_bytes and not settings.append
+    ):  # after an append, the bundle holds other sources, too
         words.append(f"{100 * size / source_bytes:.2f}% of the source")
     lines.done(destination, f"{', '.join(words)}, in {seconds:.1f} s")
+
+
+def _size(destination: Path) -> int | None:
+    """Return the bytes of a bundle that was written, or None if the file system does not tell."""
+    try:
+        return sum(file.stat().st_size for file in destination.rglob("*") if file.is_file())
+    except OSError:
+        return None
 
 
 def _settings(flags: dict[str, Any]) -> ConvertOptions:

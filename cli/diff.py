@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from trajfmt.errors import display
-
 from . import commands, failures, options, values
 
 if TYPE_CHECKING:
@@ -72,6 +70,8 @@ def _plain(found: Comparison) -> dict[str, object]:
 
 
 def _show(found: Comparison) -> None:
+    from trajfmt.errors import display
+
     from . import tables
 
     table = tables.listing()

@@ -48,7 +48,7 @@ def test_only_some_and_then_all(tmp_path: Path) -> None:
     ("1,", "expected numbers and ranges"), ("-1", "expected numbers and ranges"), ("a", "expected numbers"),
     ("1.5", "expected numbers and ranges"), ("1-", "expected numbers and ranges"),
     ("0-9999999", "expected numbers and ranges"), ("2-1", "expected a range from a lower to a higher number"),
-    ("1,0-2", "expected every number once"), ("0-3", "`only` must name experts from 0 to 2, got 3"),
+    ("1,0-2", "expected every number once"), ("0-3", "--only must name experts from 0 to 2, got 3"),
 ])  # fmt: skip
 def test_experts_that_cannot_be(tmp_path: Path, only: str, message: str) -> None:
     """Before anything is trained or written."""

@@ -46,7 +46,7 @@ def test_a_dataset_names_what_takes_long(tmp_path, monkeypatch: pytest.MonkeyPat
     from mct.data.datasets import load
     from mct.data.preprocessing import trajfmt
 
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("TRAJFMT_CACHE", str(tmp_path))
     said: list[str | None] = []
     with listening(said.append):
         load("digits", preprocessing=trajfmt.Preprocessing(kind="zca"))

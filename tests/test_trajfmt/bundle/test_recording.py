@@ -47,7 +47,7 @@ def test_construction_leaves_nothing(tmp_path: Path, layout: ParamLayout) -> Non
     [
         ("a.mtt", {}, r"end the path in \.mct"),
         ("no/a.mct", {}, "no: no such folder; create it first"),
-        ("hf://org/a.mct", {}, "nothing can be written to one"),
+        ("hf://org/a.mct", {}, "only `traj push` writes to one"),
         ("a.mct", {"knots": (3, 2)}, r"must increase strictly, got \(0, 3, 2\)"),
         ("a.mct", {"knots": (2, 2)}, "must increase strictly"),
         ("a.mct", {"knots": (-1, 2)}, "must increase strictly"),
