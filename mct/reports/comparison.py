@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from mct.reports.run import Described
 from mct.reports.sections import best, network, series_of
+from trajfmt.errors import counted
 from trajfmt.pages import (
     Markup,
     Series,
@@ -16,7 +17,6 @@ from trajfmt.pages import (
     figures,
     group,
     lines,
-    many,
     note,
     number,
     seconds,
@@ -35,7 +35,7 @@ def content(runs: Sequence[Described], names: Sequence[str]) -> Markup:
         names: A short name for each.
     """
     more = len(runs) - _ROWS
-    left = note(f"{many(more, 'more run')}: see the JSON report.") if more > 0 else None
+    left = note(f"{counted(more, 'more run')}: see the JSON report.") if more > 0 else None
     return group(_numbers(runs, names), left, _charts(runs, names), _settings(runs, names))
 
 

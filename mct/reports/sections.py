@@ -6,6 +6,7 @@ import msgspec
 
 from mct.reports.metrics import Curve
 from mct.reports.run import Described, RunReport
+from trajfmt.errors import counted
 from trajfmt.pages import (
     Markup,
     Series,
@@ -17,7 +18,6 @@ from trajfmt.pages import (
     figures,
     group,
     lines,
-    many,
     note,
     number,
     percent,
@@ -71,8 +71,8 @@ def summary(run: Described) -> Markup:
     ipc, steps = facts.settings["ipc"].value, facts.settings["outer_steps"].value
     where = facts.hardware or facts.device
     rows: list[tuple[str, str, str | None]] = [
-        ("Data set", brief(facts.dataset, 60), f"{many(len(facts.class_names), 'class', 'classes')}"),
-        ("Images per class", f"{ipc:,}", f"{many(ipc * len(facts.class_names), 'image')} in all"),
+        ("Data set", brief(facts.dataset, 60), f"{counted(len(facts.class_names), 'class')}"),
+        ("Images per class", f"{ipc:,}", f"{counted(ipc * len(facts.class_names), 'image')} in all"),
         (
             "Outer steps",
             f"{facts.steps_done:,}",
@@ -100,7 +100,7 @@ def images(run: Described) -> Markup:
     shown = []
     for one in run.pictures:
         name = brief(run.facts.class_names[one.label], 40)
-        alt = f"{many(one.images, 'image')} of class {name}"
+        alt = f"{counted(one.images, 'image')} of class {name}"
         shown.append(
             element(
                 "figure",
@@ -111,7 +111,7 @@ def images(run: Described) -> Markup:
         )
     wide = max((one.images for one in run.pictures), default=1)
     kind = "gallery" if wide == 1 else "gallery rows"
-    parts = [f"Made by {many(facts.outer_step, 'outer step')}, from {facts.file}, without preprocessing."]
+    parts = [f"Made by {counted(facts.outer_step, 'outer step')}, from {facts.file}, without preprocessing."]
     if wide < ipc:
         parts.append(f"Of {ipc:,} images of each class, the first {wide} are shown.")
     if len(total) < classes:
@@ -175,7 +175,7 @@ def _accuracy(facts: RunReport) -> Markup:
         percent=True,
         marks=[] if facts.converged is None else [float(facts.converged)],
     )
-    networks = "" if facts.evaluation is None else f" of {many(facts.evaluation.networks, 'network')}"
+    networks = "" if facts.evaluation is None else f" of {counted(facts.evaluation.networks, 'network')}"
     on = " and ".join(dict.fromkeys(HELD.get(one.on, "an unknown set") for one in found))
     caption = (
         f"Mean and standard deviation{networks}, on {on}. The dotted line is the point of convergence, step "

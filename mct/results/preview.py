@@ -10,7 +10,8 @@ from torch import Tensor
 
 import trajfmt
 from mct.results.grids import grid, png
-from trajfmt.notebooks import MAX_PICTURE, card, counted, listed
+from trajfmt.errors import counted
+from trajfmt.notebooks import MAX_PICTURE, card, listed
 
 if TYPE_CHECKING:
     from mct.results.synthetic import SyntheticDataset
@@ -30,7 +31,7 @@ def line(found: SyntheticDataset) -> str:
     shape = "×".join(map(str, found.images.shape[1:]))
     return (
         f"<mct.SyntheticDataset {found.origin.dataset!r}: {counted(len(found.labels), 'image')} {shape} of"
-        f" {counted(len(found.origin.class_names), 'class', 'classes')}, learning rate"
+        f" {counted(len(found.origin.class_names), 'class')}, learning rate"
         f" {found.learning_rate:.4g}>"
     )
 

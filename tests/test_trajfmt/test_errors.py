@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import trajfmt
 from trajfmt import errors
-from trajfmt.errors import Problem, display
+from trajfmt.errors import Problem, counted, display
 
 
 @pytest.mark.parametrize(
@@ -65,3 +65,10 @@ def test_problem_keeps_what_the_error_said() -> None:
     problem = Problem.of(trajfmt.UnsafeError("path_unsafe", "why", path="a\x1b"))
     assert (problem.reason, problem.exit_code) == ("path_unsafe", 5)
     assert str(problem) == "a\\x1b: why [path_unsafe]"
+
+
+def test_one_has_no_s() -> None:
+    """Neither has an irregular plural one of its own."""
+    assert [counted(n, "knot") for n in (0, 1, 1000)] == ["0 knots", "1 knot", "1,000 knots"]
+    assert counted(0, "layer") == "0 layers"
+    assert [counted(n, "entry") for n in (1, 2)] == ["1 entry", "2 entries"]

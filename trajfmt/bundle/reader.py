@@ -13,8 +13,8 @@ from typing import Literal, overload
 from trajfmt.bundle.standing import Standing, read_manifest
 from trajfmt.encodings.parts.encoding import Trajectory
 from trajfmt.encodings.table import encoding_of_manifest
-from trajfmt.errors import NotABundleError, UsageError
-from trajfmt.notebooks import card, counted, listed
+from trajfmt.errors import NotABundleError, UsageError, counted
+from trajfmt.notebooks import card, listed
 from trajfmt.schema.arguments import whole
 from trajfmt.schema.facts import CALLED, phrase
 from trajfmt.schema.layout import ParamLayout
@@ -134,7 +134,7 @@ class Bundle:
         return f"<trajfmt.Bundle {str(self.place)!r} {self.encoding}, {self._counted()}{refused}>"
 
     def _counted(self) -> str:
-        return counted(len(self), "trajectory", "trajectories")
+        return counted(len(self), "trajectory")
 
     def _repr_html_(self) -> str:
         facts: list[tuple[str, object]] = [

@@ -32,9 +32,10 @@ from trajfmt.errors import (
     UnsavedError,
     UsageError,
     WriteError,
+    counted,
     display,
 )
-from trajfmt.notebooks import counted, listed
+from trajfmt.notebooks import listed
 from trajfmt.schema.arguments import wholes
 from trajfmt.schema.consistency import MAX_TABLE
 from trajfmt.schema.layout import ParamLayout

@@ -4,15 +4,14 @@ This folder imports `errors` only.
 
 Modules:
     card: facts, a table and a picture as one fragment of HTML.
-    words: numbers with their nouns, and lists that are cut.
+    words: lists that are cut.
 """
 
 from trajfmt.notebooks.card import MAX_PICTURE, card
-from trajfmt.notebooks.words import counted, listed
+from trajfmt.notebooks.words import listed
 
 __all__ = [
     "MAX_PICTURE",
     "card",
-    "counted",
     "listed",
 ]

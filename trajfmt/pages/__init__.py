@@ -16,7 +16,7 @@ Modules:
 
 from trajfmt.pages.charts import Series, bar, lines, plane, sparkline
 from trajfmt.pages.markup import Markup, brief, element, group
-from trajfmt.pages.numbers import fact, many, number, percent, seconds, size
+from trajfmt.pages.numbers import fact, number, percent, seconds, size
 from trajfmt.pages.page import LIMIT, fitting, page, section
 from trajfmt.pages.parts import figure, figures, note, picture, table, tiles
 from trajfmt.pages.report import Report
@@ -35,7 +35,6 @@ __all__ = [
     "fitting",
     "group",
     "lines",
-    "many",
     "note",
     "number",
     "page",

@@ -7,7 +7,7 @@ from typing import Any
 
 from trajfmt.pages.markup import brief
 
-__all__ = ["fact", "many", "number", "percent", "seconds", "size"]
+__all__ = ["fact", "number", "percent", "seconds", "size"]
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -72,16 +72,6 @@ def seconds(value: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
-
-
-def many(count: int, one: str, more: str | None = None) -> str:
-    """Return a number with its noun.
-
-    Example:
-        >>> many(1, "layer"), many(1200, "trajectory", "trajectories")
-        ('1 layer', '1,200 trajectories')
-    """
-    return f"{count:,} {one if count == 1 else more or one + 's'}"
 
 
 def fact(value: Any) -> str:

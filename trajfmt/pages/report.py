@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
+from trajfmt.errors import counted
 from trajfmt.pages.markup import Markup, brief, element
-from trajfmt.pages.numbers import many
 from trajfmt.pages.page import fitting, page, section
 from trajfmt.pages.parts import note
 
@@ -61,10 +61,10 @@ class Report(Generic[Thing]):
         shown = names[: len(made) - 1]
         contents = [(f"{self.noun[0]}{number}", name) for number, name in enumerate(shown, start=1)]
         if left := len(things) - len(shown):
-            more = many(left, f"more {self.noun}")
+            more = counted(left, f"more {self.noun}")
             made.append(note(f"{more} in the comparison only: those before have sections of their own."))
         return page(
-            many(len(things), self.noun),
+            counted(len(things), self.noun),
             *made,
             lead=f"Report of {brief(', '.join(names), 300)}",
             contents=[("comparison", "Comparison"), *contents],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from trajfmt.errors import counted
 from trajfmt.pages import (
     Markup,
     Series,
@@ -16,7 +17,6 @@ from trajfmt.pages import (
     figures,
     group,
     lines,
-    many,
     note,
     number,
     percent,
@@ -45,7 +45,7 @@ def content(reports: Sequence[BundleReport], names: Sequence[str]) -> Markup:
     """
     pairs = list(zip(names, reports, strict=True))
     more = len(pairs) - _ROWS
-    left = note(f"{many(more, 'more bundle')}: see the JSON report.") if more > 0 else None
+    left = note(f"{counted(more, 'more bundle')}: see the JSON report.") if more > 0 else None
     return group(_numbers(pairs), left, _charts(pairs), _facts(pairs))
 
 
@@ -157,6 +157,6 @@ def _facts(pairs: Sequence[tuple[str, BundleReport]]) -> Markup:
         table("Facts that differ", ("bundle", *differing[:_FACTS]), rows)
         if differing
         else note("The bundles agree in all recorded facts about their experts."),
-        note(f"{many(more, 'more fact')} differ: see the JSON report.") if more > 0 else None,
+        note(f"{counted(more, 'more fact')} differ: see the JSON report.") if more > 0 else None,
         element("p", {}, f"The same in all: {brief(', '.join(same), 400)}.") if same and differing else None,
     )

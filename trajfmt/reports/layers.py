@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from trajfmt.errors import counted
 from trajfmt.pages import (
     Markup,
     Series,
@@ -13,7 +14,6 @@ from trajfmt.pages import (
     figures,
     group,
     lines,
-    many,
     note,
     number,
     percent,
@@ -61,7 +61,7 @@ def progress(report: BundleReport) -> Markup:
     made = figures(figure("Progress of all layers", chart, caption), _ahead(series, curves.knots))
     if not curves.others:
         return made
-    what = many(curves.others, "trajectory", "trajectories")
+    what = counted(curves.others, "trajectory")
     reason = (
         "only one trajectory of a full bundle is read"
         if report.summary.encoding == "full"
@@ -114,7 +114,9 @@ def layers(report: BundleReport) -> Markup:
         f"{legend}; moved: distance between the stored ends{whose}; progress: the beta, from 0 to 1.",
     )
     more = len(report.layers) - len(rows)
-    return group(made, explained, note(f"{many(more, 'more layer')}: see the JSON report.") if more else None)
+    return group(
+        made, explained, note(f"{counted(more, 'more layer')}: see the JSON report.") if more else None
+    )
 
 
 def _ahead(series: list[Series], knots: tuple[int, ...]) -> Markup | None:

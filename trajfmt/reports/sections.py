@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from trajfmt.errors import counted
 from trajfmt.pages import (
     Markup,
     bar,
@@ -14,7 +15,6 @@ from trajfmt.pages import (
     element,
     fact,
     group,
-    many,
     note,
     percent,
     size,
@@ -69,7 +69,7 @@ def summary(report: BundleReport) -> Markup:
         rows.append(("Knots of each", knots, (at or "") + (", smoothed" if facts.smoothed else "") or None))
     else:
         rows.append(("Codec", facts.codec or "none", "lossless"))
-    tensors = f"{facts.dtype} in {many(facts.tensors, 'tensor')}, {many(facts.layers, 'layer')}"
+    tensors = f"{facts.dtype} in {counted(facts.tensors, 'tensor')}, {counted(facts.layers, 'layer')}"
     rows += [
         ("Parameters", f"{facts.parameters:,}", tensors),
         ("On disk", size(stored.total), f"{percent(stored.ratio, 2)} of {against}"),
@@ -81,20 +81,17 @@ def _remarks(report: BundleReport) -> Iterator[Markup]:
     facts = report.summary
     if facts.refused:
         why = brief(next(iter(facts.refused.values())), 300)
-        yield note(
-            f"{many(len(facts.refused), 'trajectory', 'trajectories')} cannot be read by this version: {why}"
-        )
+        yield note(f"{counted(len(facts.refused), 'trajectory')} cannot be read by this version: {why}")
     if facts.newer:
         yield note(
             "A later version wrote this bundle. What this version of trajfmt does not know is not shown."
         )
     if facts.free:
         yield note(
-            f"The betas of {many(facts.free, 'trajectory', 'trajectories')} are free: they may decrease and"
-            " leave [0, 1]."
+            f"The betas of {counted(facts.free, 'trajectory')} are free: they may decrease and leave [0, 1]."
         )
     if facts.unknown_steps:
-        whose = many(facts.unknown_steps, "trajectory", "trajectories")
+        whose = counted(facts.unknown_steps, "trajectory")
         yield note(f"The step norms of {whose} are unknown, because another program convexified them.")
 
 
@@ -144,7 +141,7 @@ def integrity(report: BundleReport) -> Markup:
         ),
     ]
     if report.verified:
-        rows.append((many(listed, "listed file"), "size and sha256, compared with the manifest", "equal"))
+        rows.append((counted(listed, "listed file"), "size and sha256, compared with the manifest", "equal"))
     else:
         rows += [
             ("what this report read", "sha256 of the file or of the piece, before its first use", "equal"),
@@ -193,12 +190,12 @@ def provenance(report: BundleReport) -> Markup:
     if facts.numbers is not None:
         written += " The timesteps are numbers {} to {} of their sources.".format(*facts.numbers)
     if facts.buffers:
-        written += f" Module buffers are stored for {many(facts.buffers, 'trajectory', 'trajectories')}."
+        written += f" Module buffers are stored for {counted(facts.buffers, 'trajectory')}."
     return group(
         element("p", {}, written),
         made,
         files if sources else note("No source file is recorded."),
-        note(f"{many(more, 'more source file')}: see the JSON report.") if more > 0 else None,
+        note(f"{counted(more, 'more source file')}: see the JSON report.") if more > 0 else None,
     )
 
 

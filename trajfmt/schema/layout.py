@@ -18,8 +18,8 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.errors import UsageError, display
-from trajfmt.notebooks import card, counted
+from trajfmt.errors import UsageError, counted, display
+from trajfmt.notebooks import card
 from trajfmt.schema.arguments import whole, wholes
 from trajfmt.schema.layers import Grouping, Layer, group
 

@@ -1,12 +1,6 @@
-"""Numbers with their nouns, and cut lists."""
+"""Cut lists."""
 
-from trajfmt.notebooks.words import counted, listed
-
-
-def test_one_has_no_s() -> None:
-    """Neither has an irregular plural one of its own."""
-    assert [counted(n, "knot") for n in (0, 1, 1000)] == ["0 knots", "1 knot", "1,000 knots"]
-    assert [counted(n, "entry", "entries") for n in (1, 2)] == ["1 entry", "2 entries"]
+from trajfmt.notebooks.words import listed
 
 
 def test_long_list_keeps_its_ends() -> None:

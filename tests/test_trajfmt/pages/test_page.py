@@ -10,7 +10,6 @@ from tests.helpers.pages import assert_sound
 from trajfmt.pages import (
     figure,
     figures,
-    many,
     note,
     number,
     page,
@@ -70,7 +69,6 @@ def test_style_loads_nothing() -> None:
         (size(3e15), "3000.0 TB"),
         (seconds(59.99), "60 s"),
         (seconds(3599), "59 min 59 s"),
-        (many(0, "layer"), "0 layers"),
     ],
 )
 def test_numbers_as_text(shown: str, expected: str) -> None:

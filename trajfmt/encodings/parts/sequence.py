@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from trajfmt.encodings.parts.buffers import Buffers
-from trajfmt.errors import TimestepError
-from trajfmt.notebooks import card, counted, listed
+from trajfmt.errors import TimestepError, counted
+from trajfmt.notebooks import card, listed
 from trajfmt.schema.arguments import reals, whole
 from trajfmt.schema.layout import ParamLayout
 
