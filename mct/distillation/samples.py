@@ -19,7 +19,7 @@ from mct.inner.problem import Problem, minibatches, targets_of
 from mct.inner.steps.step import InnerStep, Notes
 from mct.inner.unroll import Gradients, Unroll
 from mct.models.functional import Functional
-from mct.objectives.objective import LossAndAdjoint, Objective, Place
+from mct.objectives.objective import LossAndAdjoint, Objective, Path, Place
 from mct.results.synthetic import SyntheticDataset
 from mct.runtime.clock import Clock
 from mct.runtime.ranks import Ranks
@@ -172,9 +172,9 @@ class Samples:
                 draws=numbers,
             )
 
-        def terminal(final: Tensor) -> LossAndAdjoint:
+        def terminal(path: Path) -> LossAndAdjoint:
             with self._clock.part("interpolate"):
-                end = sample.loss_and_adjoint(final, out=self._adjoint)
+                end = sample.loss_and_adjoint(path, out=self._adjoint)
                 self._adjoint = end.adjoint
                 return end
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from mct.errors import CorruptError, MismatchError
-from mct.objectives.objective import LossAndAdjoint, Place
+from mct.objectives.objective import LossAndAdjoint, Path, Place
 from mct.trajectories.position import Position
 from mct.trajectories.stream import KnotStream, Sample
 
@@ -60,9 +60,9 @@ class MatchingSample:
     _sample: Sample
     _matcher: "Matcher"
 
-    def loss_and_adjoint(self, final: Tensor, /, *, out: Tensor | None = None) -> LossAndAdjoint:
+    def loss_and_adjoint(self, path: Path, /, *, out: Tensor | None = None) -> LossAndAdjoint:
         """Return the loss of eq. 2 and lambda_N; see `Matcher.compare`."""
-        return self._matcher.compare(final, self._sample, out=out)
+        return self._matcher.compare(path[-1], self._sample, out=out)
 
 
 class TrajectoryMatching:

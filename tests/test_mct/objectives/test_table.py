@@ -12,7 +12,7 @@ import trajfmt  # noqa: E402
 from mct.distillation.distiller import Distiller  # noqa: E402
 from mct.errors import ConfigError, DivergedError  # noqa: E402
 from mct.models import networks  # noqa: E402
-from mct.objectives.objective import LossAndAdjoint, Objective, ObjectiveSample, Place  # noqa: E402
+from mct.objectives.objective import LossAndAdjoint, Objective, ObjectiveSample, Path, Place  # noqa: E402
 from mct.objectives.table import DEFAULT, OBJECTIVES, make_objective  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
 from mct.settings.config import DistillConfig  # noqa: E402
@@ -29,8 +29,9 @@ class HalfNormSample:
 
     weights: Tensor
 
-    def loss_and_adjoint(self, final: Tensor, /, *, out: Tensor | None = None) -> LossAndAdjoint:
+    def loss_and_adjoint(self, path: Path, /, *, out: Tensor | None = None) -> LossAndAdjoint:
         """Return half of the squared norm, and a copy of the weights."""
+        final = path[-1]
         adjoint = torch.empty_like(final) if out is None else out
         return LossAndAdjoint(final.double().square().sum() / 2, adjoint.copy_(final))
 
