@@ -99,6 +99,7 @@ ELSEWHERE = {
             "is a protocol: another objective than ours goes through a whole outer step",
         ),
         "test_mct/inner/test_unroll_cuda.py": (["runtime/capture"], "needs a GPU"),
+        "test_mct/learned/test_updates.py": (["learned/value"], "is the protocol of the updates there"),
     },
 }
 """For every package: test file → the modules without a test file of their own that it covers, and why.

@@ -5,8 +5,8 @@ A step is a pure function from state to state. `samples` computes the gradient, 
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from mct.distillation.state import State
 from mct.errors import DivergedError, MismatchError
 from mct.evaluation.protocol import evaluate
 from mct.events import Accuracy, OuterStep
+from mct.initial.experts import LastExperts
+from mct.initial.start import start as start_of
 from mct.inner.graphs import GraphUnroll
 from mct.inner.keeping import KeepBudget, KeepingUnroll
 from mct.inner.steps.narrow import NarrowStep
@@ -27,8 +29,7 @@ from mct.inner.steps.step import InnerStep
 from mct.inner.steps.table import choose, make_step
 from mct.inner.unroll import ExactUnroll, TeslaUnroll, Unroll
 from mct.models import networks
-from mct.objectives.objective import Objective
-from mct.objectives.table import DEFAULT, make_objective
+from mct.objectives.table import Maker, make_objective, objective_of
 from mct.results import synthetic
 from mct.runtime.clock import Clock
 from mct.runtime.devices import device_of
@@ -40,6 +41,7 @@ from mct.settings import defaults
 from mct.settings.config import DistillConfig, EvaluateConfig
 from mct.trajectories import provenance
 from mct.trajectories.joined import JoinedBundles
+from mct.trajectories.starts import Window
 from mct.trajectories.stream import Bundle, KnotStream
 
 
@@ -59,8 +61,8 @@ class Distiller:
         shard: Divide every batch of a sample among the processes, instead of the samples of an outer step.
         unroll: Runs the inner loop; None: as the settings say.
         objective: Name in `mct.objectives.table.OBJECTIVES`, or a class of your own that implements
-            `mct.objectives.Objective` and is made from a `KnotStream`. It is not recorded in results and
-            states.
+            `mct.objectives.Objective` and is made from a `KnotStream`; None: as the settings say. It is not
+            recorded in results and states.
 
     Attributes:
         clock: The seconds that each part of the steps takes.
@@ -90,7 +92,7 @@ class Distiller:
         ranks: Ranks | None = None,
         shard: bool = False,
         unroll: Unroll | None = None,
-        objective: str | Callable[[KnotStream], Objective] = DEFAULT,
+        objective: str | Maker | None = None,
     ) -> None:
         if bundle.layout.dtype not in ("F32", "BF16", "F16"):
             raise MismatchError(
@@ -109,6 +111,7 @@ class Distiller:
             bundle,
             expert_steps=config.expert_steps,
             max_start=config.max_start,
+            window=partial(Window.of, config),
             sampling=config.sampling,
             device=device,
             arrange=None if engine == "eager" else step.pack,
@@ -140,8 +143,10 @@ class Distiller:
         self._budget = KeepBudget(
             self.execution.keep_mb, self.dataset.train_images.device, notes=self.notes.append
         )
+        self._updates = optimizer.updates_of(self.config)
+        self._network, self._step = network, step
         used = NarrowStep(step) if config.precision == "bf16" else step
-        self._objective = make_objective(objective, self.stream)
+        self._objective = make_objective(objective or objective_of(self.config), self.stream)
         self._samples = Samples(
             self._objective,
             used,
@@ -171,7 +176,7 @@ class Distiller:
         execution: Execution | None = None,
         ranks: Ranks | None = None,
         shard: bool = False,
-        objective: str | Callable[[KnotStream], Objective] = DEFAULT,
+        objective: str | Maker | None = None,
         **settings: Any,
     ) -> "Distiller":
         """Make a distiller with the dataset, model and preprocessing that a bundle records.
@@ -256,14 +261,16 @@ class Distiller:
         return self._budget.kept or 0
 
     def initial(self) -> State:
-        """Return the state before the first step: random real images, and zero momentum."""
-        start = synthetic.from_real(
-            self.dataset, self.origin, generator=generator(self.config.seed, "images")
+        """Return the state before the first step: real images and their labels, and zero momentum."""
+        start = start_of(
+            self.dataset,
+            self.origin,
+            generator=generator(self.config.seed, "images"),
+            experts=lambda: LastExperts(self.stream, self._network, self._step.unpack),
         )
         return State(
             synthetic=start,
-            image_velocity=torch.zeros_like(start.images),
-            rate_velocity=0.0,
+            memory={name: rule.start(start.values[name]) for name, rule in self._updates.items()},
             random=generator(self.config.seed, "outer").get_state(),
         )
 
@@ -291,7 +298,8 @@ class Distiller:
         if taught is not None:
             state = replace(state, synthetic=replace(now, soft_labels=taught))
         with self.clock.part("update"):
-            after = optimizer.update(state, found, self.config)
+            after = optimizer.update(state, found, self._updates) if found.accepted else state
+            after = optimizer.counted(after, refused=not found.accepted)
         now = after.synthetic
         cause = guards.trouble(
             self.config,
@@ -301,6 +309,7 @@ class Distiller:
             rate_gradient=found.learning_rate,
             images=now.images,
             rate=now.learning_rate,
+            labels=now.label_logits,
         )
         if cause is not None:
             raise DivergedError(f"outer step {step}: {cause}")
@@ -312,13 +321,15 @@ class Distiller:
             start=first.start,
             target=first.target,
             learning_rate=now.learning_rate,
+            refused=None if found.accepted else True,
             seconds=time.perf_counter() - began,
         )
         return replace(after, random=random.get_state(), kept_bytes=self._budget.kept), event
 
     def evaluate(self, state: State, config: EvaluateConfig) -> Accuracy:
-        """Return the accuracy of fresh networks trained on the synthetic dataset of `state`."""
-        now, on = state.synthetic, self.config.select
+        """Return the accuracy of fresh networks trained on the synthetic dataset that results from
+        `state`."""
+        now, on = state.result, self.config.select
         jobs = evaluate(
             now.images,
             now.targets,
@@ -345,6 +356,6 @@ class Distiller:
         best = None if state.best is None else state.best.run.selected
         if best is None or found.mean > best.mean:
             why = synthetic.Selection(on=found.on, mean=found.mean, std=found.std)
-            now = state.synthetic
+            now = state.result
             state = replace(state, best=replace(now, origin=replace(now.run, selected=why)))
         return state, found

@@ -212,8 +212,8 @@ class RunFolder:
             if state.step == 0:
                 return  # There is no result before the first step.
             with tensorfile.explained(self.result, _CONTINUES):
-                synthetic.save(self.result, state.synthetic, dataset)
-            pixels = dataset.pixels(state.synthetic.images)
+                synthetic.save(self.result, state.result, dataset)
+            pixels = dataset.pixels(state.result.images)
             ipc = state.synthetic.run.config.ipc
             image = grids.grid(pixels, columns=ipc * max(1, 10 // ipc))  # whole classes, about ten a row
             with tensorfile.explained(self.picture, _CONTINUES):

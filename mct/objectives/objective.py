@@ -4,7 +4,7 @@ A distillation minimises the mean, over samples, of a function of theta_N, the w
 updates on the synthetic images, or of the whole way theta_1 … theta_N. An objective knows neither the images
 nor the updates:
 
-    place = objective.draw(generator)               a random place: trajectory and times
+    place = objective.draw(generator, step)         a random place: trajectory and times
     sample = objective.begin(place)                 sample.weights is theta_0
     ...                                             N updates, from theta_0 to theta_N
     found = sample.loss_and_adjoint(path)           the loss, and lambda_N = d loss / d theta_N; path[-1] is
@@ -101,11 +101,12 @@ class Objective(Protocol):
         """A loss above this ends the run, because the student has run away."""
         ...
 
-    def draw(self, generator: torch.Generator, /) -> Place:
+    def draw(self, generator: torch.Generator, step: int, /) -> Place:
         """Draw the place of one sample; nothing is read.
 
         Args:
             generator: On the CPU. How many numbers are taken from it must not depend on earlier calls.
+            step: Number of outer steps done.
         """
         ...
 

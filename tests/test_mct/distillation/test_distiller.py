@@ -9,13 +9,13 @@ import pytest
 torch = pytest.importorskip("torch")
 import trajfmt  # noqa: E402
 from mct.data.augment import DSA  # noqa: E402
+from mct.data.picking import pick_per_class  # noqa: E402
 from mct.distillation.distiller import Distiller  # noqa: E402
 from mct.distillation.folder import RunFolder  # noqa: E402
 from mct.distillation.loop import distill  # noqa: E402
 from mct.errors import ConfigError, MismatchError  # noqa: E402
 from mct.inner.problem import minibatches  # noqa: E402
 from mct.models import networks  # noqa: E402
-from mct.results import synthetic  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
 from tests.helpers.distilling import CONFIG, PROTOCOL, StubEngine, distiller_of  # noqa: E402
 from tests.helpers.fakes import (  # noqa: E402
@@ -135,7 +135,7 @@ def test_student_learns_to_follow_a_path_it_can_follow(digits, model) -> None:
     """Where a trajectory comes from ten images, distillation lowers eq. 2 well below 1."""
     random = generator(0)
     network = networks.build(model, generator=random)
-    chosen = synthetic.pick_per_class(digits.train_labels, 10, 1, random)
+    chosen = pick_per_class(digits.train_labels, 10, 1, random)
     optimizer, theta = torch.optim.SGD(network.parameters(), lr=0.02), [networks.flatten(network)]
     for _ in range(6):
         for _ in range(3):
