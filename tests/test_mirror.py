@@ -99,6 +99,10 @@ ELSEWHERE = {
             "is a protocol: another objective than ours goes through a whole outer step",
         ),
         "test_mct/inner/test_unroll_cuda.py": (["runtime/capture"], "needs a GPU"),
+        "test_mct/settings/test_presets.py": (
+            ["settings/preset", "settings/published/*"],
+            "are tables: what is published is compared there, and every preset is used",
+        ),
         "test_mct/learned/test_updates.py": (["learned/value"], "is the protocol of the updates there"),
     },
 }

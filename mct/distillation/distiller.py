@@ -17,7 +17,7 @@ from mct.data.datasets import Dataset
 from mct.distillation import guards, optimizer
 from mct.distillation.samples import Samples
 from mct.distillation.state import State
-from mct.errors import DivergedError, MismatchError
+from mct.errors import ConfigError, DivergedError, MismatchError
 from mct.evaluation.protocol import evaluate
 from mct.events import Accuracy, OuterStep
 from mct.initial.experts import LastExperts
@@ -37,8 +37,9 @@ from mct.runtime.execution import Execution
 from mct.runtime.phases import phase
 from mct.runtime.ranks import Alone, Ranks
 from mct.runtime.seeds import generator
-from mct.settings import defaults
+from mct.settings import defaults, presets
 from mct.settings.config import DistillConfig, EvaluateConfig
+from mct.settings.presets import METHODS, Method
 from mct.trajectories import provenance
 from mct.trajectories.joined import JoinedBundles
 from mct.trajectories.starts import Window
@@ -208,7 +209,7 @@ class Distiller:
             base=base,
             preset=preset,
             preprocessing=real.transform.record.kind,
-            method="mtt" if bundle.encoding == "full" else "mct",
+            settings_of=method_of(bundle, preset, settings.get("method")),
             **settings,
         )
         distiller = cls(
@@ -359,3 +360,25 @@ class Distiller:
             now = state.result
             state = replace(state, best=replace(now, origin=replace(now.run, selected=why)))
         return state, found
+
+
+def method_of(bundle: Bundle, preset: str | None, method: str | None) -> Method:
+    """Return whose settings are used where none are given.
+
+    Args:
+        bundle: The trajectories, whose encoding decides if nothing else does.
+        preset: Name of published settings, or None.
+        method: What the user asked for, or None.
+
+    Raises:
+        ConfigError: There is no such method, or the preset is one of another method.
+    """
+    usual: Method = "mtt" if bundle.encoding == "full" else "mct"
+    if method is None:
+        return usual
+    for name in METHODS:
+        if name == method:
+            if preset is not None and presets.preset(preset).method != name:
+                raise ConfigError(f"`preset` {preset} is not one of `method` {method}; give one of the two")
+            return name
+    raise ConfigError(f"`method` must be one of {', '.join(METHODS)}, got {method!r}")

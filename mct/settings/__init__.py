@@ -2,7 +2,9 @@
 
 Modules:
     config: dataclasses of settings, with their meaning and their checks.
-    presets: the published settings of MTT and MCT, by name.
+    preset: one published experiment.
+    published: published experiments, one module for each method.
+    presets: all of them by name.
     defaults: the settings that are used for a dataset if the user gives none.
     ranking: the settings of an evaluation by DD-Ranking's protocol.
 """

@@ -166,6 +166,10 @@ class DistillConfig:
         ConfigError: If a value is out of range.
     """
 
+    method: str | None = None
+    """Method whose settings were used where none were given, such as `datm`, or a method of your own as
+    `module:function`; None for MCT with a `convex` bundle, and MTT with a `full` one."""
+
     ipc: int = 1
     """Number of synthetic images per class."""
 
