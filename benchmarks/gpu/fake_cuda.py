@@ -48,6 +48,7 @@ from mct.inner.problem import Problem, minibatches, targets_of
 from mct.inner.steps.convnet import ConvNetStep
 from mct.inner.steps.narrow import NarrowStep
 from mct.inner.unroll import ExactUnroll, Gradients, TeslaUnroll
+from mct.methods.recipe import updates_of
 from mct.models import networks
 from mct.objectives.matching import Matcher
 from mct.objectives.objective import LossAndAdjoint
@@ -189,7 +190,7 @@ def update(_guard: Guard) -> None:
     optimizer.update(
         state,
         Gradients(loss=1.0, images=cuda(*SHAPE), learning_rate=0.1),
-        optimizer.updates_of(DistillConfig()),
+        updates_of(DistillConfig()),
     )
 
 

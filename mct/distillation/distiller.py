@@ -28,8 +28,10 @@ from mct.inner.steps.narrow import NarrowStep
 from mct.inner.steps.step import InnerStep
 from mct.inner.steps.table import choose, make_step
 from mct.inner.unroll import ExactUnroll, TeslaUnroll, Unroll
+from mct.methods.finding import is_own, recipe_of, source_of
+from mct.methods.recipe import PUBLISHED, Recipe
 from mct.models import networks
-from mct.objectives.table import Maker, make_objective, objective_of
+from mct.objectives.table import Maker, make_objective
 from mct.results import synthetic
 from mct.runtime.clock import Clock
 from mct.runtime.devices import device_of
@@ -62,8 +64,9 @@ class Distiller:
         shard: Divide every batch of a sample among the processes, instead of the samples of an outer step.
         unroll: Runs the inner loop; None: as the settings say.
         objective: Name in `mct.objectives.table.OBJECTIVES`, or a class of your own that implements
-            `mct.objectives.Objective` and is made from a `KnotStream`; None: as the settings say. It is not
+            `mct.objectives.Objective` and is made from a `KnotStream`; None: that of the recipe. It is not
             recorded in results and states.
+        recipe: The method: its objective, and the updates of what is learned.
 
     Attributes:
         clock: The seconds that each part of the steps takes.
@@ -94,6 +97,7 @@ class Distiller:
         shard: bool = False,
         unroll: Unroll | None = None,
         objective: str | Maker | None = None,
+        recipe: Recipe = PUBLISHED,
     ) -> None:
         if bundle.layout.dtype not in ("F32", "BF16", "F16"):
             raise MismatchError(
@@ -139,15 +143,16 @@ class Distiller:
             labels_sha256=dataset.labels_sha256,
             test_sha256=dataset.test_sha256,
             model_source_sha256=networks.source_sha256(model),
+            method_source_sha256=source_of(config.method),
             outer_step=0,
         )
         self._budget = KeepBudget(
             self.execution.keep_mb, self.dataset.train_images.device, notes=self.notes.append
         )
-        self._updates = optimizer.updates_of(self.config)
+        self._updates = recipe.updates_of(self.config)
         self._network, self._step = network, step
         used = NarrowStep(step) if config.precision == "bf16" else step
-        self._objective = make_objective(objective or objective_of(self.config), self.stream)
+        self._objective = make_objective(objective or recipe.objective_of(self.config), self.stream)
         self._samples = Samples(
             self._objective,
             used,
@@ -178,6 +183,7 @@ class Distiller:
         ranks: Ranks | None = None,
         shard: bool = False,
         objective: str | Maker | None = None,
+        recipe: Recipe | None = None,
         **settings: Any,
     ) -> "Distiller":
         """Make a distiller with the dataset, model and preprocessing that a bundle records.
@@ -195,6 +201,7 @@ class Distiller:
             ranks: The processes that share the work; None: this one alone.
             shard: Divide every batch of a sample among the processes, instead of the samples.
             objective: What is minimised, as for `Distiller`.
+            recipe: A method of your own; None: the one that the setting `method` names.
             settings: Fields of `DistillConfig`, which take precedence over the others; None leaves one as it
                 is.
         """
@@ -204,14 +211,21 @@ class Distiller:
             guards.check_unit(record, settings)
         real = provenance.dataset_of(record, name=dataset, preprocessing=preprocessing, root=root)
         known = provenance.model_of(record, real, name=model)
+        recipe = recipe or recipe_of(settings.get("method"))
         config = defaults.distill_config(
             real.name,
             base=base,
             preset=preset,
             preprocessing=real.transform.record.kind,
             settings_of=method_of(bundle, preset, settings.get("method")),
+            changes=recipe.settings,
             **settings,
         )
+        if is_own(config.method) and recipe is PUBLISHED:
+            raise ConfigError(
+                f"the run was started with the method {config.method!r}, whose code is not run without your "
+                f"consent; give --method {config.method} if you trust it"
+            )
         distiller = cls(
             bundle,
             real,
@@ -224,6 +238,7 @@ class Distiller:
             ranks=ranks,
             shard=shard,
             objective=objective,
+            recipe=recipe,
         )
         if isinstance(bundle, JoinedBundles):
             distiller.notes += bundle.repeats()
@@ -371,14 +386,12 @@ def method_of(bundle: Bundle, preset: str | None, method: str | None) -> Method:
         method: What the user asked for, or None.
 
     Raises:
-        ConfigError: There is no such method, or the preset is one of another method.
+        ConfigError: The preset is one of another method.
     """
     usual: Method = "mtt" if bundle.encoding == "full" else "mct"
-    if method is None:
-        return usual
     for name in METHODS:
         if name == method:
             if preset is not None and presets.preset(preset).method != name:
                 raise ConfigError(f"`preset` {preset} is not one of `method` {method}; give one of the two")
             return name
-    raise ConfigError(f"`method` must be one of {', '.join(METHODS)}, got {method!r}")
+    return usual

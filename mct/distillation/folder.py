@@ -47,7 +47,7 @@ _CONTINUES = "what was saved before is whole, and --resume continues from it"
 _LOCK = ".lock"  # A file in the folder, where the file system has no locks.
 _MAY_DIFFER = ("config", "evaluation", "changes", *_PROGRESS)
 
-_HASHES = ("labels_sha256", "test_sha256", "model_source_sha256")
+_HASHES = ("labels_sha256", "test_sha256", "model_source_sha256", "method_source_sha256")
 """Facts that runs of earlier versions did not record."""
 
 

@@ -9,20 +9,7 @@ from dataclasses import replace
 from mct.distillation.state import State
 from mct.inner.unroll import Gradients
 from mct.learned import labels
-from mct.learned.updates import Averaged, Sgd
 from mct.learned.value import IMAGES, LABELS, RATE, Memory, Name, Update, Value
-from mct.settings.config import DistillConfig
-
-
-def updates_of(config: DistillConfig) -> dict[Name, Update]:
-    """Return the update of each learned value, as the settings say."""
-    images: Update = Sgd(config.lr_img, config.momentum)
-    if config.image_average is not None:
-        images = Averaged(images, config.image_average)
-    found: dict[Name, Update] = {IMAGES: images, RATE: Sgd(config.lr_lr, config.momentum)}
-    if config.labels == "learned":
-        found[LABELS] = Sgd(config.lr_label, config.label_momentum)
-    return found
 
 
 def update(state: State, gradients: Gradients, updates: Mapping[Name, Update]) -> State:

@@ -83,7 +83,7 @@ class TrajectoryMatching:
     def draw(self, generator: torch.Generator, step: int, /) -> Place:
         """Draw a trajectory and a start time; the target is `expert_steps` later."""
         trajectory, start = self._stream.pick(generator, step)
-        return Place(trajectory=trajectory, start=start, target=start + self._stream.expert_steps)
+        return Place(trajectory=trajectory, start=start, target=start + self._stream.expert_steps, step=step)
 
     def expect(self, place: Place, /) -> None:
         """Begin to load the knots of a sample."""

@@ -72,6 +72,9 @@ class Place:
     target: float
     """Timestep that the student should reach."""
 
+    step: int = 0
+    """Number of outer steps done before."""
+
 
 class ObjectiveSample(Protocol):
     """One sample of an objective: the weights that a student starts with, and the judgement of its end."""

@@ -66,6 +66,7 @@ def distill_config(
     preset: str | None = None,
     preprocessing: str | None = None,
     settings_of: presets.Method = "mct",
+    changes: Mapping[str, Any] | None = None,
     **given: Any,
 ) -> DistillConfig:
     """Return the settings of a distillation for a dataset.
@@ -76,6 +77,8 @@ def distill_config(
         preset: Name of a preset, which may be for another dataset; None for the default of this dataset.
         preprocessing: Kind of the preprocessing, `none`, `normalize` or `zca`; None if it is unknown.
         settings_of: Whose settings; usually `mct` for a `convex` bundle, and `mtt` for a `full` one.
+        changes: Fields of `DistillConfig` that a method of the user's sets, where neither they nor `base` are
+            given.
         **given: Fields of `DistillConfig`. A field that is None is treated as not given.
 
     Raises:
@@ -94,7 +97,8 @@ def distill_config(
         ipc = given.get("ipc") or DistillConfig().ipc
         found = presets.default_preset(dataset, ipc, preprocessing, method=settings_of)
         known = found.settings if found else _without_preset(dataset, ipc, settings_of)
-    values = dict(known) | _said(given)
+    own = changes or {} if base is None else {}
+    values = {**known, **own, **_said(given)}
     return DistillConfig(**values) if base is None else replace(base, **values)
 
 
