@@ -43,7 +43,7 @@ ALLOWED = {
         "events": "settings",
         "runtime": "errors",
         "learned": "",
-        "models": "errors",
+        "models": "errors runtime",
         "data": "errors runtime",
         "results": "errors runtime settings data learned",
         "plots": "errors runtime data models results",
@@ -51,6 +51,8 @@ ALLOWED = {
         "trajectories": "errors runtime settings data models",
         "objectives": "errors settings trajectories",
         "initial": "data models results trajectories",
+        "methods": "errors runtime settings learned data models trajectories objectives inner",
+        "api": "settings learned trajectories objectives methods",
         "logs": "errors events runtime",
         "sets": "errors runtime settings data models results trajectories",
         "inner": "errors runtime settings data models objectives",
@@ -59,7 +61,7 @@ ALLOWED = {
         "evaluation": "errors events runtime settings data models results sets inner training",
         "distillation": (
             "errors events runtime settings learned data models results trajectories initial objectives "
-            "inner evaluation"
+            "inner methods evaluation"
         ),
     },
 }

@@ -13,9 +13,10 @@ from types import TracebackType
 from typing import Any
 
 import trajfmt
-from mct.distillation.distiller import Distiller, method_of
+from mct.distillation.distiller import Distiller
 from mct.distillation.folder import RunFolder
 from mct.distillation.loop import distill
+from mct.distillation.settling import method_of
 from mct.errors import ConfigError
 from mct.evaluation.comparison import Comparison
 from mct.events import Evaluated, Note, OuterStep

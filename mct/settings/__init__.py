@@ -2,7 +2,6 @@
 
 Modules:
     config: dataclasses of settings, with their meaning and their checks.
-    preset: one published experiment.
     published: published experiments, one module for each method.
     presets: all of them by name.
     defaults: the settings that are used for a dataset if the user gives none.
