@@ -6,7 +6,7 @@ Modules:
     distiller: one outer step, a pure function from state to state.
     loop: outer steps with evaluations and files.
     samples: the samples of one outer step, and their mean gradient.
-    optimizer: SGD with momentum on images and learning rate.
+    optimizer: the updates of everything that is learned.
     state: everything from which a run continues.
     guards: checks that end a run, or keep one from starting.
     folder: the files of one run.
