@@ -85,6 +85,7 @@ CONTENTS = {
         Python: trajfmt.share <docs/site/api/trajfmt.share>
         Python: trajfmt.torch <docs/site/api/trajfmt.torch>
         Python: mct <docs/site/api/mct>
+        Python: mct.api <docs/site/api/mct.api>
         Glossary <docs/glossary>
         Papers and code <docs/method>
         Measurements <benchmarks/RECORDS>
