@@ -62,7 +62,7 @@ class Journal:
         self._elsewhere = elsewhere
 
     def write(self, number: int, record: Record[Any], tables: Tables | None, digests: Digests) -> None:
-        """Record a finished trajectory. Its files must have been flushed to disk."""
+        """Record a finished trajectory, whose files must be complete."""
         arrays: dict[str, NDArray[Any]] = {} if tables is None else dict(tables.items())
         arrays[_DIGESTS] = digests
         record = msgspec.structs.replace(record, arrays=_hash(arrays))

@@ -165,7 +165,7 @@ class _Run:
         encoder = encoding.continued(first.manifest, Options())
         taken = Taken()
         with _writing(self._target):
-            staging = Staging(self._target, self._job)
+            staging = Staging(self._target, self._job, durable=False)
             writer = BundleWriter(staging, first.layout, encoding, encoder, self._shared.provenance, None)
             try:
                 writer.extensions = self._shared.extensions | (self._part.extensions if self._part else {})

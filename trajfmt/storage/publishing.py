@@ -13,9 +13,11 @@ from typing import Final
 
 from trajfmt.errors import ExistsError, UnsafeError, display
 from trajfmt.schema.manifest import FILE_NAME
+from trajfmt.storage.filesystem import sync
+from trajfmt.storage.opened import OpenFile
 from trajfmt.storage.writing import fsync_directory, occupied, write_file
 
-__all__ = ["NOTE", "complete", "content", "hidden", "is_published", "merge", "move", "names"]
+__all__ = ["NOTE", "complete", "content", "hidden", "is_published", "merge", "move", "names", "sync_files"]
 
 NOTE: Final = "manifest.sha256"
 """File in the hidden folder with the hash of the manifest that an append puts into the bundle."""
@@ -49,6 +51,19 @@ def names(folder: Path) -> list[str]:
         return sorted(os.listdir(folder))
     except FileNotFoundError:
         return []
+
+
+def sync_files(folder: Path) -> None:
+    """Make the contents of all files in a folder and its folders durable.
+
+    Raises:
+        OSError: a file cannot be read or written out.
+    """
+    for inner in _folders(folder):
+        for name in names(inner):
+            if not (inner / name).is_dir():
+                with OpenFile(inner / name) as file:
+                    sync(file.fd)
 
 
 def move(bundle: Path, destination: Path) -> None:
