@@ -28,7 +28,7 @@ ALLOWED = {
         "encodings": "errors lazy codecs notebooks schema storage trajectory",
         "bundle": "errors version codecs notebooks schema storage trajectory encodings",
         "share": "errors version schema storage bundle",
-        "sources": "errors schema storage trajectory encodings bundle",
+        "sources": "errors lazy schema storage trajectory encodings bundle",
         "pages": "errors",
         "reports": "errors version schema storage trajectory encodings bundle pages",
         "serve": "errors schema storage bundle",

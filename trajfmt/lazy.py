@@ -19,7 +19,8 @@ def names_of(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
 
     Args:
         package: the full name of the package.
-        homes: for each public name, the module that defines it, relative to the package.
+        homes: for each public name, the module that defines it, relative to the package. None of the names
+            is that of a module of the package.
 
     Example:
         >>> get = names_of("trajfmt", {"open": "bundle.reader"})
@@ -31,18 +32,18 @@ def names_of(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
     """
 
     def get(name: str) -> Any:
-        full = f"{package}.{homes.get(name, name)}"
+        if name in homes:
+            home = __import__(f"{package}.{homes[name]}", fromlist=[name])  # as `from … import name` does it
+            found = getattr(home, name)
+            setattr(sys.modules[package], name, found)  # so that this function is called once for each name
+            return found
+        full = f"{package}.{name}"
         try:
-            module = import_module(full)
+            return import_module(full)
         except ModuleNotFoundError as exc:
             if exc.name != full:
                 raise  # the module exists, and needs another one that does not
             message = f"module {package!r} has no attribute {name!r}"
             raise AttributeError(message, name=name, obj=sys.modules[package]) from None
-        if name not in homes:
-            return module
-        found = getattr(module, name)
-        setattr(sys.modules[package], name, found)  # so that this function is called once for each name
-        return found
 
     return get

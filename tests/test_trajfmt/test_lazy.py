@@ -16,12 +16,14 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Return the name of a package with a module that works and one that needs what does not exist."""
     folder = tmp_path / "late_package"
     folder.mkdir()
-    table = '{"found": "good", "gone": "bad", "absent": "good"}'
+    table = '{"found": "good", "gone": "bad", "inner": "below"}'
     (folder / "__init__.py").write_text(
         f"from trajfmt.lazy import names_of\n__getattr__ = names_of(__name__, {table})\n"
     )
     (folder / "good.py").write_text("found = object()\n")
     (folder / "bad.py").write_text("import no_such_package\n")
+    (folder / "below").mkdir()
+    (folder / "below" / "inner.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
     __import__(folder.name)
     yield folder.name
@@ -40,6 +42,11 @@ def test_a_name_is_loaded_once_with_its_module(package: str) -> None:
 def test_a_module_is_a_name_too(package: str) -> None:
     """As it is in a package that imports its modules, also if nobody has imported it."""
     assert sys.modules[package].good is sys.modules[f"{package}.good"]
+
+
+def test_a_name_may_stand_for_a_module_further_below(package: str) -> None:
+    """It is found as `from package.below import inner` finds it."""
+    assert sys.modules[package].inner is sys.modules[f"{package}.below.inner"]
 
 
 def test_an_unknown_name_says_what_it_was_asked_of(package: str) -> None:
