@@ -12,7 +12,7 @@ from mct.data.preprocessing import hash_images
 from mct.errors import ConfigError
 from mct.models import networks
 from mct.runtime.seeds import generator
-from mct.settings.config import ExpertConfig
+from mct.settings.expert import ExpertConfig
 from trajfmt.schema import models
 from trajfmt.torch import layout_of
 

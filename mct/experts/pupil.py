@@ -15,7 +15,7 @@ from mct.events import ExpertContinued, ExpertDone, ExpertEpoch
 from mct.experts.recording import ExpertRecorder, restore_recorder, state_of
 from mct.experts.states import ExpertFile, Progress, Saved
 from mct.runtime.interruption import Guard
-from mct.settings.config import ExpertConfig
+from mct.settings.expert import ExpertConfig
 from mct.training.learners import Learner
 from mct.training.loader import Loader
 from mct.training.testing import Trial

@@ -33,7 +33,8 @@ from mct.runtime import tensorfile
 from mct.runtime.devices import device_of
 from mct.runtime.ranks import Alone, Ranks, from_first, together
 from mct.settings import defaults
-from mct.settings.config import Engine, ExpertConfig
+from mct.settings.config import Engine
+from mct.settings.expert import ExpertConfig
 from mct.trajectories.provenance import parse_preprocessing
 
 

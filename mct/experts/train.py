@@ -27,7 +27,8 @@ from mct.inner.steps.table import choose
 from mct.models import networks
 from mct.runtime.interruption import Guard
 from mct.runtime.seeds import generator
-from mct.settings.config import Engine, ExpertConfig
+from mct.settings.config import Engine
+from mct.settings.expert import ExpertConfig
 from mct.training.jobs import JobPool
 from mct.training.learners import is_random, learners
 from mct.training.loader import Loader

@@ -11,7 +11,7 @@ import trajfmt
 from mct.data.datasets import Dataset
 from mct.experts.job import buffer_folder, job_of, provenance
 from mct.models import networks
-from mct.settings.config import ExpertConfig
+from mct.settings.expert import ExpertConfig
 
 
 def test_record_says_how_many_steps_a_timestep_has(digits: Dataset, model: trajfmt.Model) -> None:

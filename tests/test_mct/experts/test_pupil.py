@@ -17,7 +17,7 @@ from mct.events import ExpertContinued, ExpertDone  # noqa: E402
 from mct.experts import pupil, recording, train  # noqa: E402
 from mct.experts.states import ExpertFile, Saved  # noqa: E402
 from mct.models import networks  # noqa: E402
-from mct.settings.config import ExpertConfig  # noqa: E402
+from mct.settings.expert import ExpertConfig  # noqa: E402
 from tests.helpers.pupils import Kept  # noqa: E402
 from trajfmt.torch import layout_of  # noqa: E402
 from trajfmt.trajectory import PathRecorder  # noqa: E402

@@ -13,7 +13,7 @@ from mct.events import ExpertDone, ExpertEpoch  # noqa: E402
 from mct.experts import train  # noqa: E402
 from mct.models import networks  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
-from mct.settings.config import ExpertConfig  # noqa: E402
+from mct.settings.expert import ExpertConfig  # noqa: E402
 from tests.helpers.pupils import Kept, trained  # noqa: E402
 
 
