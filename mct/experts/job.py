@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import trajfmt
@@ -42,7 +42,7 @@ def job_of(
     dataset: Dataset, model: trajfmt.Model, config: ExpertConfig, *, knots: Sequence[int], smooth: bool
 ) -> Job:
     """Return the description of a run with these settings."""
-    recipe = asdict(config)
+    recipe = config.facts()
     del recipe["experts"]  # no expert depends on how many there are, so a resumed run may train more
     facts = [
         recipe,
@@ -73,7 +73,7 @@ def provenance(dataset: Dataset, model: trajfmt.Model, config: ExpertConfig) -> 
         dataset=dataset.name,
         model=model,
         preprocessing=dataset.transform.record,
-        recipe={"optimizer": "sgd", **asdict(config), "labels_sha256": dataset.labels_sha256, **part},
+        recipe={"optimizer": "sgd", **config.facts(), "labels_sha256": dataset.labels_sha256, **part},
         timestep=trajfmt.TimestepUnit(kind="step" if every else "epoch", every=every or 1),
     )
 

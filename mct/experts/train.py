@@ -32,6 +32,7 @@ from mct.settings.expert import ExpertConfig
 from mct.training.jobs import JobPool
 from mct.training.learners import is_random, learners
 from mct.training.loader import Loader
+from mct.training.sharpness import Sharpness
 
 
 class Store(Protocol):
@@ -118,6 +119,7 @@ def train_experts(
             momentum=config.momentum,
             weight_decay=config.weight_decay,
             engine=way,
+            sharpness=Sharpness(config.sharpness, config.surrogate_gap) if config.sharpness else None,
             shapes=loader.shapes,
             notes=notes,
         )

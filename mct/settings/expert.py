@@ -1,10 +1,17 @@
 """Settings of expert training."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final, Literal, get_args
 
 from mct.errors import ConfigError
-from mct.settings.checks import at_least, finite
+from mct.settings.checks import at_least, finite, one_of
 from trajfmt.errors import counted
+
+Curriculum = Literal["pad"]
+"""Which images each epoch passes over: `pad` for PAD's selection, see `mct.experts.curriculum`."""
+
+_LATER: Final = ("sharpness", "surrogate_gap", "curriculum")
+"""Fields that earlier versions did not have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +52,18 @@ class ExpertConfig:
     seed: int = 0
     """Seed. Expert e depends only on `(seed, e)`, so a resumed run may train more or fewer experts."""
 
+    sharpness: float = 0.0
+    """Radius rho of the neighbourhood of the weights in which the loss is to be flat, as FTD trains experts;
+    0 for plain SGD. Every update then computes two gradients, see `mct.training.sharpness`."""
+
+    surrogate_gap: float = 0.0
+    """Weight alpha with which an update also decreases the surrogate gap, the difference between the largest
+    loss in that neighbourhood and the loss (GSAM); 0 for plain sharpness-aware minimisation. It needs
+    `sharpness`."""
+
+    curriculum: Curriculum | None = None
+    """Images of each epoch: `pad` for those that PAD selects by their difficulty; None for all images."""
+
     def __post_init__(self) -> None:
         for name in ("experts", "epochs", "batch_size", "steps_per_timestep"):
             at_least(name, getattr(self, name), 1)
@@ -55,8 +74,36 @@ class ExpertConfig:
                 f"`epochs`, got {self.epochs}"
             )
         finite("lr", self.lr, positive=True)
-        finite("momentum", self.momentum)
-        finite("weight_decay", self.weight_decay)
+        for name in ("momentum", "weight_decay", "sharpness", "surrogate_gap"):
+            finite(name, getattr(self, name))
+        if self.surrogate_gap and not self.sharpness:
+            raise ConfigError(
+                f"`surrogate_gap` is {self.surrogate_gap:g}, which needs `sharpness`, the radius of the "
+                "neighbourhood; set it too, such as 0.01"
+            )
+        if self.curriculum is None:
+            return
+        one_of("curriculum", self.curriculum, get_args(Curriculum))
+        if self.steps_per_timestep is not None:
+            raise ConfigError(
+                "`steps_per_timestep` needs epochs of equal length, which a `curriculum` does not have; "
+                "leave one of them out"
+            )
+
+    def facts(self) -> dict[str, Any]:
+        """Return the settings by name, as bundles record them.
+
+        A setting that earlier versions did not have is left out at its default, so that their runs can be
+        continued and their bundles compared.
+
+        Example:
+            >>> "sharpness" in ExpertConfig().facts(), "sharpness" in ExpertConfig(sharpness=0.01).facts()
+            (False, True)
+        """
+        usual = {field.name: field.default for field in fields(self)}
+        return {
+            name: value for name, value in asdict(self).items() if name not in _LATER or value != usual[name]
+        }
 
     def timesteps(self, images: int) -> int:
         """Return the number of recorded timesteps, T + 1.

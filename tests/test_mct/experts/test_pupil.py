@@ -43,9 +43,7 @@ class Stopping(ExpertFile):
 
 def run(folder: Path, digits: Dataset, model: trajfmt.Model, store: Kept, kind=ExpertFile, **options) -> list:
     """Train two experts whose state is saved after every update."""
-    settings = {
-        key: options.pop(key) for key in ("steps_per_timestep", "epochs", "lr", "augment") if key in options
-    }
+    settings = {key: options.pop(key) for key in list(options) if key in ExpertConfig.__dataclass_fields__}
     keeping = options.pop("every", 0)
 
     def files(number: int) -> pupil.Keeping:
@@ -58,6 +56,7 @@ def run(folder: Path, digits: Dataset, model: trajfmt.Model, store: Kept, kind=E
 @pytest.mark.parametrize(("name", "options"), [
     ("ConvNetD1W4", {"augment": "flip_crop"}), ("ConvNetD1W4", {"at_once": 2, "steps_per_timestep": 2}),
     ("ConvNetD1W4BN", {"steps_per_timestep": 2}), ("ConvNetD1W4BN", {"at_once": 2}),
+    ("ConvNetD1W4", {"sharpness": 0.1, "surrogate_gap": 0.3}),
 ])  # fmt: skip
 def test_stopped_after_any_update(tmp_path: Path, digits: Dataset, name: str, options) -> None:
     """What is recorded has the same bits, as have the events, however often and wherever it stops."""
