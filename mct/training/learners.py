@@ -85,7 +85,7 @@ class FlatLearner:
         notes: Notes | None,
         recorder: Recorder | None = None,
     ) -> None:
-        self._network, self._step, self._forward = network, program.step, program.forward
+        self._network, self._program, self._step = network, program, program.step
         self._momentum, self._weight_decay, self._notes = momentum, weight_decay, notes
         self._sharpness = sharpness
         self._theta = self._step.pack(bridge.flatten(network))
@@ -125,10 +125,11 @@ class FlatLearner:
         return self._update(batch.pixels, batch.targets)
 
     def _update(self, pixels: Tensor, targets: Tensor) -> Tensor:
-        gradient, logits = self._step.gradient(self._theta, pixels, targets)
+        step = self._program.step_for(len(targets))
+        gradient, logits = step.gradient(self._theta, pixels, targets)
         if self._sharpness is not None:
             there = self._sharpness.ascent(self._theta, gradient)
-            gradient = self._sharpness.direction(gradient, self._step.gradient(there, pixels, targets)[0])
+            gradient = self._sharpness.direction(gradient, step.gradient(there, pixels, targets)[0])
         self._theta.grad = gradient
         self._optimizer.step()
         return logits
@@ -159,7 +160,8 @@ class FlatLearner:
 
     def classifier(self) -> Classifier | None:
         """Return the compiled forward pass at these weights, if there is one."""
-        return None if self._forward is None else partial(self._forward, self.weights())
+        forward = self._program.forward
+        return None if forward is None else partial(forward, self.weights())
 
 
 class _Graph:
@@ -201,8 +203,9 @@ def learners(
         weight_decay: As `torch.optim.SGD` takes it.
         engine: How gradients are computed, where a network has no memory.
         sharpness: How updates are made sharpness-aware; None: they are plain.
-        shapes: Of the batches, `(B, C, H, W)`. They are compiled here, because compiling while another
-            thread computes is not safe; for as many threads as torch is set to.
+        shapes: Of most batches, `(B, C, H, W)`. Code is compiled for them here, because compiling while
+            another thread computes is not safe; for as many threads as torch is set to. Batches of other
+            shapes are computed uncompiled.
         notes: Called with one line where something could not be compiled or captured.
     """
     rule: _Rule = {"momentum": momentum, "weight_decay": weight_decay, "sharpness": sharpness}

@@ -31,6 +31,14 @@ def test_surrogate_gap_needs_a_neighbourhood() -> None:
     assert ExpertConfig(surrogate_gap=0.3, sharpness=0.01).surrogate_gap == 0.3
 
 
+def test_curriculum_counts_epochs() -> None:
+    """Epochs of different lengths have no common number of steps."""
+    with pytest.raises(ConfigError, match="`curriculum` must be one of pad, got 'el2n'"):
+        ExpertConfig(curriculum="el2n")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="`steps_per_timestep` needs epochs of equal length"):
+        ExpertConfig(curriculum="pad", steps_per_timestep=10)
+
+
 def test_facts_of_old_settings_are_those_of_old_versions() -> None:
     """Settings that came later are recorded only where they are used."""
     old = {"experts", "epochs", "lr", "lr_decay", "augment", "momentum", "weight_decay", "batch_size",
