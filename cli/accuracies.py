@@ -126,5 +126,9 @@ def tested(what: str, total: int, events: Generator[NetworkTrained, None, Accura
 
 
 def mean_and_std(accuracy: Accuracy | Selection, width: int = 0) -> str:
-    """Return an accuracy as `mean ± standard deviation` in percent; the mean is padded to `width` columns."""
-    return f"{accuracy.mean:{width}.1%} ± {accuracy.std:.1%}"
+    """Return an accuracy as `mean ± standard deviation` in percent, the mean padded to `width` columns.
+
+    One network has no deviation.
+    """
+    mean = f"{accuracy.mean:{width}.1%}"
+    return mean if accuracy.std is None else f"{mean} ± {accuracy.std:.1%}"

@@ -1,7 +1,7 @@
 """Accuracy over the outer steps of distillation runs, and their convergence points.
 
-The data come from `metrics.jsonl` in the folder of a run, see `mct.distillation.folder`. The run may still be
-in progress.
+The data come from `metrics.jsonl` in the folder of a run (`mct.results.metrics`), which may still be in
+progress.
 """
 
 from __future__ import annotations
@@ -11,16 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-import msgspec
-
-from mct.errors import ConfigError, CorruptError, MissingError, ResultError
+from mct.errors import ConfigError, ResultError
+from mct.results import metrics
 from trajfmt.plots import Table, bars, legend, shortened, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-METRICS: Final = "metrics.jsonl"
-"""Name of the file with the metrics in the folder of a run."""
 
 EPSILON: Final = 0.02
 """Epsilon of the MCT paper: two percentage points, for accuracies in [0, 1]."""
@@ -30,17 +26,6 @@ _FEW: Final = 5
 
 _WORDS: Final = {"test": "test", "heldout": "held-out"}
 """The images on which networks were tested, in words."""
-
-
-class _Accuracy(msgspec.Struct):
-    mean: float
-    std: float
-    on: str | None = None
-
-
-class _Line(msgspec.Struct):
-    step: int
-    accuracy: _Accuracy | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +41,8 @@ class Curve:
     mean: tuple[float, ...]
     """Mean accuracy of each evaluation, in [0, 1]."""
 
-    std: tuple[float, ...]
-    """Standard deviation of the accuracy of each evaluation."""
+    std: tuple[float | None, ...]
+    """Standard deviation of the accuracy of each evaluation; None if one network was tested."""
 
     on: str | None = None
     """Images on which networks were tested, `heldout` or `test`; None if it is not recorded, or differs
@@ -120,34 +105,18 @@ def curve(path: Path, *, name: str | None = None) -> Curve:
         CorruptError: If a line is invalid.
         ResultError: If the run contains no evaluation.
     """
-    metrics = path / METRICS
-    if not metrics.is_file():
-        found = f"contains no {METRICS}" if path.is_dir() else "no such folder"
-        raise MissingError(f"{path}: {found}; give the folder of a run, which mct distill wrote with --out")
-    steps: list[int] = []
-    evaluations: list[_Accuracy] = []
-    whole, _, torn = metrics.read_bytes().rpartition(b"\n")
-    lines = whole.split(b"\n") if whole else []
-    for number, line in enumerate([*lines, torn] if torn else lines, start=1):
-        try:
-            facts = msgspec.json.decode(line, type=_Line)
-        except msgspec.DecodeError as exc:
-            if number > len(lines):
-                break
-            raise CorruptError(f"{metrics}: line {number} is not a valid outer step: {exc}") from exc
-        if facts.accuracy is not None:
-            steps.append(facts.step)
-            evaluations.append(facts.accuracy)
+    steps = metrics.read(path)
+    evaluations = [(step.step, step.accuracy) for step in steps if step.accuracy is not None]
     if not evaluations:
         raise ResultError(
-            f"{path}: none of the {len(lines)} outer steps was evaluated; run mct distill with --eval-every"
+            f"{path}: none of the {len(steps)} outer steps was evaluated; run mct distill with --eval-every"
         )
-    on = {accuracy.on for accuracy in evaluations}
+    on = {accuracy.on for _, accuracy in evaluations}
     return Curve(
         name=name or path.resolve().name,
-        steps=tuple(steps),
-        mean=tuple(accuracy.mean for accuracy in evaluations),
-        std=tuple(accuracy.std for accuracy in evaluations),
+        steps=tuple(step for step, _ in evaluations),
+        mean=tuple(accuracy.mean for _, accuracy in evaluations),
+        std=tuple(accuracy.std for _, accuracy in evaluations),
         on=on.pop() if len(on) == 1 else None,
     )
 
@@ -204,8 +173,8 @@ class Curves:
         for number, run in enumerate(self.runs):
             look = style(number)
             mean = [100 * value for value in run.mean]
-            low = [100 * (a - b) for a, b in zip(run.mean, run.std, strict=True)]
-            high = [100 * (a + b) for a, b in zip(run.mean, run.std, strict=True)]
+            low = [100 * (a - (b or 0.0)) for a, b in zip(run.mean, run.std, strict=True)]
+            high = [100 * (a + (b or 0.0)) for a, b in zip(run.mean, run.std, strict=True)]
             handles += axes.plot(run.steps, mean, marker="." if len(mean) < 30 else "", **look)
             axes.fill_between(run.steps, low, high, color=look["color"], alpha=0.2, linewidth=0)
             star = run.star(self.epsilon)
