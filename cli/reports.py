@@ -217,7 +217,8 @@ def plan(found: Plan, source: str, *, as_json: bool, destination: str | None) ->
         *_provenance(found.provenance),
         (
             f"as .{'mct' if found.encoding == 'convex' else 'mtt'}",
-            f"about {tables.size(found.bytes)}, {share:.2f}% of the source"
+            f"about {tables.size(found.bytes)} in all, {share:.2f}% of the source"
+            + (f", before {found.codec} compresses it" if found.codec else "")
             + (f" -> {destination} (not written)" if destination else ""),
         ),
     ]
