@@ -98,6 +98,7 @@ class Along:
         """Return all test results. Components have the unit of the weights, and the loss is in nats."""
         rows = [
             (
+                self.trajectory,
                 point.way,
                 point.time,
                 point.accuracy,
@@ -108,6 +109,7 @@ class Along:
             for point in self.points
         ]
         names = (
+            "trajectory",
             "path",
             "timestep",
             "accuracy_fraction",

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from mct.errors import ConfigError, ResultError
 from mct.results import metrics
-from trajfmt.plots import Table, bars, legend, shortened, style
+from trajfmt.plots import Table, bars, labels, legend, style
+from trajfmt.storage import short_names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -126,11 +127,8 @@ def curves(paths: Sequence[Path]) -> list[Curve]:
 
     Runs are named after their folders, with as many parent folders as are needed to distinguish them.
     """
-    parts = [path.resolve().parts for path in paths]
-    depth = 1
-    while len({part[-depth:] for part in parts}) < len(set(parts)):
-        depth += 1
-    return [curve(path, name="/".join(part[-depth:])) for path, part in zip(paths, parts, strict=True)]
+    names = short_names([str(path.resolve()) for path in paths])
+    return [curve(path, name=name) for path, name in zip(paths, names, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +168,9 @@ class Curves:
         axes = figure.subplots()
         handles, names = [], []
         mixed = {run.on for run in self.runs} not in ({"test"}, {"heldout"})
-        for number, run in enumerate(self.runs):
+        for number, (name, run) in enumerate(
+            zip(labels([run.name for run in self.runs]), self.runs, strict=True)
+        ):
             look = style(number)
             mean = [100 * value for value in run.mean]
             low = [100 * (a - (b or 0.0)) for a, b in zip(run.mean, run.std, strict=True)]
@@ -183,7 +183,7 @@ class Curves:
                 mark: dict[str, Any] = {"markersize": 10, "markeredgecolor": "white", "zorder": 3}
                 axes.plot([star], [at], "*", color=look["color"], **mark)
             on = f", {_WORDS.get(run.on, run.on)} images" if run.on and mixed else ""
-            names.append(f"{shortened(run.name)}: {'one evaluation' if star is None else f'★ at {star}'}{on}")
+            names.append(f"{name}: {'one evaluation' if star is None else f'★ at {star}'}{on}")
         axes.set_xlabel("outer steps")
         axes.set_ylabel("accuracy (%)" if mixed else f"accuracy on {_WORDS[str(self.runs[0].on)]} images (%)")
         axes.grid()
@@ -241,7 +241,7 @@ class Convergence:
         steps = [convergence_point(run.steps, run.mean, self.epsilon) for run in self.runs]
         places = range(len(steps))
         colours = [style(number)["color"] for number in places]
-        bars(axes, steps, [shortened(run.name) for run in self.runs], [f"{step}" for step in steps], colours)
+        bars(axes, steps, labels([run.name for run in self.runs]), [f"{step}" for step in steps], colours)
         axes.set_xlabel("outer steps to convergence")
 
     def table(self) -> Table:

@@ -27,6 +27,7 @@ Modules:
     staging: the hidden folder in which a bundle is built: lock and journal.
     publishing: moving a finished bundle from there to its destination.
     hubpath: paths on the Hugging Face hub, as its addresses state them.
+    names: short names that tell several paths or addresses apart.
     address: telling an address from a path, and showing an address without credentials.
     cache: the folder for files that can be fetched or computed again.
     refusals: what the Hugging Face hub refuses, as errors of this package.
@@ -48,6 +49,7 @@ from trajfmt.storage.files import sha256_file
 from trajfmt.storage.filesystem import free_bytes
 from trajfmt.storage.kinds import kind_of
 from trajfmt.storage.locks import BusyError, Lock
+from trajfmt.storage.names import short_names
 from trajfmt.storage.staging import Staging
 from trajfmt.storage.writing import occupied, partial_of, write_file
 
@@ -61,5 +63,6 @@ __all__ = [
     "occupied",
     "partial_of",
     "sha256_file",
+    "short_names",
     "write_file",
 ]
