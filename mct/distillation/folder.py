@@ -83,6 +83,9 @@ class RunFolder:
         self.test = path / metrics.TEST
         self.picture = path / "images.png"
 
+    def __repr__(self) -> str:
+        return f"<mct.RunFolder {str(self.path)!r}>"
+
     def _partial(self) -> set[str]:
         """Return the names that files have while they are written. Only a killed run leaves them."""
         files = (self.state, self.result, self.best, self.settings, self.metrics, self.test, self.picture)
