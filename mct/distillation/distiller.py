@@ -42,7 +42,7 @@ from mct.trajectories import provenance
 from mct.trajectories.joined import JoinedBundles
 from mct.trajectories.stream import Bundle, KnotStream
 from trajfmt.errors import counted
-from trajfmt.schema.models import model_name
+from trajfmt.schema import models
 
 
 class Distiller:
@@ -159,7 +159,7 @@ class Distiller:
         )
 
     def __repr__(self) -> str:
-        what = f"{self.origin.dataset}, {model_name(self.origin.model)}"
+        what = f"{self.origin.dataset}, {models.model_name(self.origin.model)}"
         return f"<mct.Distiller {what}: {counted(self.config.ipc, 'image')} per class>"
 
     @classmethod
