@@ -81,7 +81,7 @@ def _numbers(runs: Sequence[Described], names: Sequence[str]) -> Markup:
                 *(text(facts) for _, _, text in columns),
                 "-" if facts.converged is None else f"{facts.converged:,}",
                 "-" if facts.step_seconds is None else seconds(facts.step_seconds),
-                element("code", {}, facts.bundle_sha256[:12]),
+                element("code", {}, facts.bundle_sha256[:8]),
             )
         )
     titles = [title for title, _, _ in columns]
@@ -114,15 +114,14 @@ def _charts(runs: Sequence[Described], names: Sequence[str]) -> Markup:
 
 
 def _accuracy(runs: Sequence[Described], names: Sequence[str], on: str | None) -> Markup:
-    """Return the chart of the runs that were evaluated on one set of images."""
+    """Return the chart of one set of images. A run keeps its colour also where others were not evaluated."""
     title = f"Accuracy on {held(on)}"
     series = [
-        accuracy_series(brief(name, 40), run.facts, on)
+        accuracy_series(brief(name, 40) + ("" if best(run.facts, on) else ": none"), run.facts, on)
         for name, run in zip(names, runs, strict=True)
-        if best(run.facts, on) is not None
     ]
     chart = lines(f"{title}, of each run", series, x="outer step", y="accuracy", percent=True, named=True)
-    return figure(title, chart, "Mean and standard deviation of the evaluations.")
+    return figure(title, chart, "Mean of each evaluation, and its standard deviation over several networks.")
 
 
 def _settings(runs: Sequence[Described], names: Sequence[str]) -> Markup:
