@@ -20,12 +20,12 @@ from trajfmt.pages import (
     note,
     number,
     percent,
-    size,
     table,
 )
 from trajfmt.reports.bundle import BundleReport
 from trajfmt.reports.path import LEFT_OUT
 from trajfmt.reports.sections import range_of, stated
+from trajfmt.units import size
 
 __all__ = ["content"]
 
