@@ -107,4 +107,6 @@ def read_test(folder: Path) -> Tested | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Tested)
     except msgspec.DecodeError as exc:
-        raise CorruptError(f"{path}: not the test of a run: {exc}") from exc
+        raise CorruptError(
+            f"{path}: not the test of a run: {exc}; remove it, and mct distill --resume tests them again"
+        ) from exc
