@@ -136,7 +136,7 @@ def plan(
         layout=intake.identity.layout,
         provenance=intake.identity.provenance,
         source_bytes=sum(part.nbytes for part in intake.parts.values()),
-        bytes=size + _common(intake.identity.layout, intake.identity.provenance),
+        bytes=size + _common(encoding.name, intake.identity.layout, intake.identity.provenance),
         codec=None if options.codec == DEFAULT else options.codec,
         recognised=f"{collection.layout_name}: {collection.recognised}",
         files=tuple(files),
@@ -145,13 +145,14 @@ def plan(
     )
 
 
-_OTHER: Final = 600
-"""Bytes of a manifest besides parameters, facts, trajectories and their files; about, as measured."""
+_OTHER: Final = {"convex": 6400, "full": 600}
+"""Bytes of a bundle besides parameters, facts and trajectories: of its manifest, and of the file of tables;
+about, as measured."""
 
 
-def _common(layout: ParamLayout, provenance: Provenance) -> int:
-    """Return about how many bytes the manifest takes for what all trajectories have in common."""
-    return _OTHER + sum(
+def _common(encoding: str, layout: ParamLayout, provenance: Provenance) -> int:
+    """Return about how many bytes a bundle takes for what all trajectories have in common."""
+    return _OTHER[encoding] + sum(
         len(msgspec.json.encode(part)) for part in (layout.parameters, layout.layers, provenance)
     )
 

@@ -27,11 +27,11 @@ from trajfmt.trajectory.source import Convexified
 
 __all__ = ["ConvexEncoder", "continued", "encoder"]
 
-_TABLES: Final = 4400
+_TABLES: Final = 3700
 """Bytes of an HDF5 file for the group of a trajectory, besides its arrays; about, as measured."""
 
-_GRAM: Final = 1400
-"""Bytes that a Gram matrix adds to it, besides its elements."""
+_GRAM: Final = 1000
+"""Bytes that a Gram matrix adds to it, besides its elements and the labels of its second axis."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +177,7 @@ class ConvexEncoder:
         knots = source.knots if isinstance(source, Convexified) else (0, *self.inserted, last)
         contents = cut(layout, len(knots), self.shard_bytes)
         heads = sum(len(header(layout, knots, content)) for content in contents)
-        gram = (last + 1) ** 2 if self.gram and last <= GRAM_LIMIT else 0
+        gram = (last + 1) * (last + 2) if self.gram and last <= GRAM_LIMIT else 0
         tables = 8 * ((2 * last + 1) * layout.num_layers + gram + 2 * last + 1) + _TABLES
         tables += layout.num_layers * max(len(layer.name) for layer in layout.layers)  # labels of an axis
         tables += _GRAM if gram else 0
