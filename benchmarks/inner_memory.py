@@ -78,9 +78,8 @@ def main() -> None:
             taken, weights = measured(given.model, updates, given.images, labels)
             rests.append(taken - weights)
             print(f"{labels:<10}{updates:>4}{taken:>9.1f}{weights:>9.1f}{rests[-1]:>9.1f}", flush=True)
-        print(
-            f"{labels:<10}rest, N = {given.updates[1]} against N = {given.updates[0]}: {rests[1] / rests[0] - 1:+.1%}"
-        )
+        few, many = given.updates
+        print(f"{labels:<10}rest, N = {many} against N = {few}: {rests[1] / rests[0] - 1:+.1%}")
 
 
 if __name__ == "__main__":

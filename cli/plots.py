@@ -144,7 +144,7 @@ def along(
     from mct.runtime.devices import device_of
     from mct.trajectories import provenance
 
-    from . import accuracies
+    from . import accuracies, lines
 
     files = figures.prepare(**figure)
     here = device_of(device)
@@ -164,4 +164,9 @@ def along(
             project=landscape,
         )
         found = accuracies.along(events)
+    if found.batch_statistics:
+        lines.notice(
+            "batch norms used the statistics of the test images, not running statistics, which a bundle has "
+            "at its knots at most; accuracies can differ from those of the experts"
+        )
     files.write(Landscape(found) if landscape else Profile(found))

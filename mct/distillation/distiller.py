@@ -44,6 +44,8 @@ from mct.settings.config import DistillConfig, EvaluateConfig
 from mct.trajectories.joined import JoinedBundles
 from mct.trajectories.starts import Window
 from mct.trajectories.stream import Bundle, KnotStream
+from trajfmt.errors import counted
+from trajfmt.schema import models
 
 
 class Distiller:
@@ -164,6 +166,10 @@ class Distiller:
             clock=self.clock,
             notes=self.notes.append,
         )
+
+    def __repr__(self) -> str:
+        what = f"{self.origin.dataset}, {models.model_name(self.origin.model)}"
+        return f"<mct.Distiller {what}: {counted(self.config.ipc, 'image')} per class>"
 
     @classmethod
     def from_bundle(

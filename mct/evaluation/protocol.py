@@ -281,7 +281,7 @@ def _tested(
 
 
 def summarize(accuracies: Sequence[float], learning_rate: float, *, on: Held) -> Accuracy:
-    """Summarise accuracies by their mean and population standard deviation.
+    """Summarise accuracies by their mean and, if there are several, their population standard deviation.
 
     Args:
         accuracies: Accuracy of each network, in [0, 1].
@@ -290,7 +290,7 @@ def summarize(accuracies: Sequence[float], learning_rate: float, *, on: Held) ->
     """
     return Accuracy(
         mean=statistics.fmean(accuracies),
-        std=statistics.pstdev(accuracies),
+        std=statistics.pstdev(accuracies) if len(accuracies) > 1 else None,
         networks=tuple(accuracies),
         learning_rate=learning_rate,
         on=on,
