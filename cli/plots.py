@@ -77,6 +77,20 @@ def images(result: Path, per_class: int | None, **figure: Any) -> None:
 
 
 @plot.command()
+@click.argument("result", type=values.INPUT, metavar="RUN")
+@figures.settings
+def labels(result: Path, **figure: Any) -> None:
+    """Draw soft labels as a map of probabilities, a row for each image.
+
+    RUN is the folder of a distillation with --labels learned or teacher, or a .safetensors file of mct.
+    """
+    from mct.plots import labels as maps
+
+    files = figures.prepare(**figure)
+    files.write(maps.labels(result))
+
+
+@plot.command()
 @click.argument("bundle", type=values.PLACE)
 @click.option(
     "--original", type=values.PLACE, help="The .mtt of the same experts, to draw its waypoints as well."

@@ -164,6 +164,9 @@ class OuterStep:
     seconds: float
     """Wall time of the step."""
 
+    refused: bool | None = None
+    """True if the step changed nothing, because the loss of every sample was above `loss_threshold`."""
+
     parts: Mapping[str, float] | None = None
     """Seconds spent in each measured part of the step, and of the evaluation after it. Other time is not
     listed."""

@@ -44,13 +44,17 @@ ALLOWED = {
         "settings": "errors",
         "events": "settings",
         "runtime": "errors",
-        "models": "errors",
+        "learned": "",
+        "models": "errors runtime",
         "data": "errors runtime",
-        "results": "errors runtime settings data",
+        "results": "errors runtime settings data learned",
         "plots": "errors runtime data models results",
         "reports": "errors settings plots results",
         "trajectories": "errors runtime settings data models",
-        "objectives": "errors trajectories",
+        "objectives": "errors settings trajectories",
+        "initial": "data models results trajectories",
+        "methods": "errors runtime settings learned data models trajectories objectives inner",
+        "api": "settings learned trajectories objectives methods",
         "logs": "errors events runtime",
         "sets": "errors runtime settings data models results trajectories",
         "inner": "errors runtime settings data models objectives",
@@ -58,7 +62,8 @@ ALLOWED = {
         "experts": "errors events runtime settings data models trajectories inner training",
         "evaluation": "errors events runtime settings data models results sets inner training",
         "distillation": (
-            "errors events runtime settings data models results trajectories objectives inner evaluation"
+            "errors events runtime settings learned data models results trajectories initial objectives "
+            "inner methods evaluation"
         ),
     },
 }

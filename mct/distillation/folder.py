@@ -48,7 +48,7 @@ _CONTINUES = "what was saved before is whole, and --resume continues from it"
 _LOCK = ".lock"  # A file in the folder, where the file system has no locks.
 _MAY_DIFFER = ("config", "evaluation", "changes", *_PROGRESS)
 
-_HASHES = ("labels_sha256", "test_sha256", "model_source_sha256")
+_HASHES = ("labels_sha256", "test_sha256", "model_source_sha256", "method_source_sha256")
 """Facts that runs of earlier versions did not record."""
 
 
@@ -223,8 +223,8 @@ class RunFolder:
             if state.step == 0:
                 return  # There is no result before the first step.
             with tensorfile.explained(self.result, _CONTINUES):
-                synthetic.save(self.result, state.synthetic, dataset)
-            pixels = dataset.pixels(state.synthetic.images)
+                synthetic.save(self.result, state.result, dataset)
+            pixels = dataset.pixels(state.result.images)
             ipc = state.synthetic.run.config.ipc
             image = grids.grid(pixels, columns=ipc * max(1, 10 // ipc))  # whole classes, about ten a row
             with tensorfile.explained(self.picture, _CONTINUES):

@@ -21,12 +21,12 @@ from torch import Tensor, nn
 import trajfmt
 from mct.data.augment import augmentation
 from mct.data.datasets import Dataset
+from mct.data.picking import pick_per_class
 from mct.errors import MismatchError
 from mct.events import Accuracy, NetworkTrained
 from mct.inner.steps.step import Notes
 from mct.inner.steps.table import choose
 from mct.models import networks
-from mct.results.synthetic import pick_per_class
 from mct.runtime.ranks import Alone, Ranks
 from mct.runtime.seeds import generator
 from mct.settings.config import Engine, EvaluateConfig, Held

@@ -77,6 +77,9 @@ class Origin:
     model_source_sha256: str | None = None
     """Hash of the file with the user code that builds the network; None: a built-in one, or not recorded."""
 
+    method_source_sha256: str | None = None
+    """Hash of the file with the user code of the method; None: a published one, or not recorded."""
+
     outer_step: int
     """Number of outer steps done."""
 
