@@ -139,9 +139,9 @@ def calls(source, target, **options):
     os.waitpid(child, 0)
     return int(os.read(reader, 20))
 
-for suffix in (".mct", ".mtt"):  # once, here, what every child would import
-    convert(folder / "src", folder / f"imports{suffix}", ConvertOptions(codec="zstd" if suffix == ".mtt" else None))
-    remove(folder / f"imports{suffix}")
+for name, codec in (("imports.mct", None), ("imports.mtt", "zstd")):  # here, not once more in every child
+    convert(folder / "src", folder / name, ConvertOptions(codec=codec))
+    remove(folder / name)
 
 if mode == "random":
     rng = random.Random(int(sys.argv[3]))
