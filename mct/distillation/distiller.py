@@ -39,7 +39,7 @@ from mct.runtime.seeds import generator
 from mct.settings import defaults
 from mct.settings.config import DistillConfig, EvaluateConfig
 from mct.trajectories import provenance
-from mct.trajectories.joined import JoinedBundles
+from mct.trajectories.joined import JoinedBundles, shared_numbering
 from mct.trajectories.stream import Bundle, KnotStream
 
 
@@ -195,7 +195,7 @@ class Distiller:
         here = device_of(device)
         record = bundle.manifest.provenance
         if base is None:
-            guards.check_unit(record, settings)
+            guards.check_unit(shared_numbering(bundle), settings)
         real = provenance.dataset_of(record, name=dataset, preprocessing=preprocessing, root=root)
         known = provenance.model_of(record, real, name=model)
         config = defaults.distill_config(

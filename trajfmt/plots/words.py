@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trajfmt.bundle.numbering import numbering_of
 from trajfmt.bundle.reader import Bundle
 
 __all__ = ["last_part", "name_of", "shortened", "timestep_axis", "title_of"]
@@ -10,12 +11,19 @@ _LONGEST = 40
 """Characters of a name that are shown at most."""
 
 
-def timestep_axis(bundle: Bundle) -> str:
-    """Return the label of an axis of timesteps, with their unit if the bundle states it."""
-    unit = bundle.manifest.provenance.timestep
-    if unit is None:
-        return "timestep"
-    return f"timestep ({unit.kind}s)" if unit.every == 1 else f"timestep ({unit.every} {unit.kind}s each)"
+def timestep_axis(bundle: Bundle, trajectory: int = 0) -> str:
+    """Return the label of an axis of timesteps, with what they are if the bundle states it.
+
+    Timestep t is only labelled as t epochs or steps if it is that.
+
+    Args:
+        bundle: the bundle.
+        trajectory: the number of the trajectory that is drawn.
+    """
+    found = numbering_of(bundle.manifest, trajectory=trajectory)
+    if found.kind is not None and (found.every, found.first) == (1, 0):
+        return f"timestep ({found.kind}s)"
+    return f"timestep ({found.words})" if found.words else "timestep"
 
 
 def shortened(name: str) -> str:
