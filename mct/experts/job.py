@@ -13,7 +13,7 @@ from mct.errors import ConfigError
 from mct.models import networks
 from mct.runtime.seeds import generator
 from mct.settings.config import ExpertConfig
-from trajfmt.schema import models
+from trajfmt.schema import OWN_DATASET, models
 from trajfmt.torch import layout_of
 
 
@@ -67,6 +67,8 @@ def provenance(dataset: Dataset, model: trajfmt.Model, config: ExpertConfig) -> 
     """Return the provenance that a bundle records about its experts."""
     every = config.steps_per_timestep
     part: dict[str, int | str] = {} if dataset.limit is None else {"images_per_class": dataset.limit}
+    if dataset.file is not None:
+        part[OWN_DATASET] = dataset.file
     if (source := networks.source_sha256(model)) is not None:
         part["model_source_sha256"] = source
     return trajfmt.Provenance(

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 import msgspec
 
-from trajfmt.convert.doubts import doubts
 from trajfmt.convert.precedence import Statement, preferred
 from trajfmt.errors import CorruptError, SourceError, UsageError, counted
 from trajfmt.schema import models
+from trajfmt.schema.doubts import doubts
 from trajfmt.schema.facts import phrase
 from trajfmt.schema.layout import Dtype, Grouping, ParamLayout
 from trajfmt.schema.provenance import Model, Preprocessing, Provenance, require_sound
