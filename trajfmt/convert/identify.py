@@ -134,7 +134,9 @@ def identify(
     if collection.layout is None:
         path_facts = collection.facts
         named = models.named(facts.model) if facts.model else path_facts.model
-        found = models.recognise(shapes, pooling=(named or {}).get("pooling") != "none")
+        found = models.recognise(
+            shapes, pooling=(named or {}).get("pooling") != "none", names=trajectory.names
+        )
         names = trajectory.names or (found and found[1]) or numbered(len(shapes))
         if found:
             model, origin["model"] = found[0], "shapes"
