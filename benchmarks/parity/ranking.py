@@ -39,13 +39,14 @@ from torch import Tensor
 from mct.data import datasets
 from mct.data.augment import augmentation
 from mct.data.datasets import Dataset
+from mct.data.picking import pick_per_class
 from mct.evaluation.comparison import Comparison
 from mct.evaluation.ranking import Ranking
 from mct.evaluation.reference import Reference, obtain
 from mct.evaluation.scores import normalised
 from mct.models import networks
 from mct.results.origin import ForeignOrigin
-from mct.results.synthetic import SyntheticDataset, pick_per_class
+from mct.results.synthetic import SyntheticDataset
 from mct.runtime.ranks import Alone
 from mct.runtime.seeds import generator
 from mct.sets.labels import logits
@@ -287,14 +288,14 @@ class Theirs:
             )
             epochs = (generator(settings.seed, "reference", "epoch", epoch) for epoch in range(EPOCHS))
             batches = (batch for random in epochs for batch in loader.batches(1, random))
-            self.replay.begin(batches, loader.updates, augments=False)
+            self.replay.begin(batches, loader.updates(1), augments=False)
             return networks.build(model, generator=generator(settings.seed, "reference"))
         random = generator(config.seed, "dd-ranking", self.run, role, repr(rate))
         network = networks.build(model, generator=random)
         augments = role in ("own", "random")
         how = augmentation(config.augment) if augments else None
         loader = Loader(images, labels, classes=10, size=config.batch_size, augment=how)
-        self.replay.begin(loader.batches(EPOCHS, random), loader.updates, augments=augments)
+        self.replay.begin(loader.batches(EPOCHS, random), loader.updates(1), augments=augments)
         return network
 
 

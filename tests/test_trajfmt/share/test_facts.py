@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.helpers.carried import Carrier
 from trajfmt import Provenance, TimestepUnit, create
 from trajfmt.bundle.report import summarize
-from trajfmt.share.facts import rows, sentence, size
+from trajfmt.share.facts import rows, sentence
 
 
 def test_the_facts_of_a_bundle_with_all_of_them(bundle: Path) -> None:
@@ -41,14 +41,3 @@ def test_uneven_timesteps_are_not_one_step_each(layout, walk, tmp_path: Path) ->
     found = dict(rows(summarize(tmp_path / "a.mct")))
     assert found["timesteps are"] == "steps 500 to 1873, unevenly spaced"
     assert "one timestep is" not in found
-
-
-def test_sizes() -> None:
-    """In decimal units with one digit, whole bytes below a thousand."""
-    assert [size(count) for count in (0, 999, 1000, 2_500_000, 3e15)] == [
-        "0 B",
-        "999 B",
-        "1.0 kB",
-        "2.5 MB",
-        "3000.0 TB",
-    ]
