@@ -53,8 +53,8 @@ def alike(schema: Schema) -> list[str]:
     name = models.model_name(found[0])
     return [
         f"the shapes are those of MTT's {name}, but not the names (such as"
-        f" `{display(next(iter(schema.parameters)))}`), so the network is unknown; if it is that one, pass"
-        f" --model, such as --model {name}"
+        f" `{display(next(iter(schema.parameters)))}`), so the network is only taken for that one if --model"
+        f" says it, as in --model {name}"
     ]
 
 
