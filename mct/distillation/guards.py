@@ -76,7 +76,9 @@ def check_ipc(dataset: Dataset, config: DistillConfig) -> None:
         )
 
 
-def check_unit(numbering: Numbering, given: Mapping[str, object]) -> None:
+def check_unit(
+    numbering: Numbering, given: Mapping[str, object], config: DistillConfig | None = None
+) -> None:
     """Require that the window of start times is given unless timesteps are epochs from the start.
 
     Published settings and defaults count epochs from the initialisation.
@@ -84,11 +86,13 @@ def check_unit(numbering: Numbering, given: Mapping[str, object]) -> None:
     Args:
         numbering: What the timesteps of the bundle are. If nothing says it, nothing is required.
         given: The settings that the user gave.
+        config: All settings. A preset may narrow the window with further ones; None: not known yet.
 
     Raises:
         ConfigError: A default would count something else.
     """
-    lacking = [name for name in ("expert_steps", "max_start") if given.get(name) is None]
+    further = [name for name in ("min_start", "ramp_from") if config is not None and getattr(config, name)]
+    lacking = [name for name in ("expert_steps", "max_start", *further) if given.get(name) is None]
     if not lacking or numbering.counts_epochs:
         return
     options = " and ".join("--" + name.replace("_", "-") for name in lacking)

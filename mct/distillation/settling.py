@@ -55,8 +55,9 @@ def settle(
         MctError: Bundle, dataset and model do not fit together.
     """
     record, method = bundle.manifest.provenance, settings.get("method")
-    if base is None:
-        guards.check_unit(shared_numbering(bundle), settings)
+    numbering = shared_numbering(bundle) if base is None else None
+    if numbering is not None:
+        guards.check_unit(numbering, settings)  # before the images are read
     real = provenance.dataset_of(record, name=dataset, preprocessing=preprocessing, root=root)
     known = provenance.model_of(record, real, name=model)
     recipe = recipe or recipe_of(method)
@@ -69,6 +70,8 @@ def settle(
         changes=recipe.settings,
         **settings,
     )
+    if numbering is not None:
+        guards.check_unit(numbering, settings, config)
     if is_own(config.method) and recipe is PUBLISHED:
         raise ConfigError(
             f"the run was started with the method {config.method!r}, whose code is not run without your "

@@ -96,7 +96,11 @@ def test_defaults_in_epochs_are_refused_for_other_timesteps(numbering, what) -> 
         guards.check_unit(numbering, {})
     with pytest.raises(ConfigError, match="give --max-start, in timesteps"):
         guards.check_unit(numbering, {"expert_steps": 2})
-    guards.check_unit(numbering, {"expert_steps": 2, "max_start": 3})
+    given = {"expert_steps": 2, "max_start": 3}
+    guards.check_unit(numbering, given)
+    guards.check_unit(numbering, given, CONFIG)
+    with pytest.raises(ConfigError, match="give --min-start, in timesteps"):
+        guards.check_unit(numbering, given, replace(CONFIG, min_start=1.0))
 
 
 def test_defaults_in_epochs_hold_for_epochs_and_for_what_is_unknown() -> None:
