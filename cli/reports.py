@@ -50,7 +50,9 @@ def summary(report: Summary, *, as_json: bool) -> None:
     size = f"{report.parameters:,} {report.dtype} in {parts}"
     rows.append(("parameters", size))
     if report.numbers is not None:
-        rows.append(("numbers", "timesteps are numbers {} to {} of their sources".format(*report.numbers)))
+        first, last = report.numbers
+        uneven = report.numbering.uneven
+        rows.append(("numbers", f"timesteps are numbers {first} to {last} of their sources{uneven}"))
     if report.buffers:
         which = _of(report.buffers, report)
         rows.append(("module buffers", f"in {which}: at every stored timestep, not interpolated"))

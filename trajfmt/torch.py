@@ -131,7 +131,8 @@ class Recorder:
         knots: timesteps of the waypoints to insert between the endpoints.
         smooth: average inserted waypoints and the last timestep with their neighbours, as the MCT authors'
             code does.
-        every: record a timestep at every n-th call of `step`.
+        every: record a timestep at every n-th call of `step`. If no fact says what a timestep is, timesteps
+            are numbered by calls.
         provenance: facts about the training. If the bundle exists already, it must state all of them; without
             any, its facts hold for the new trajectory, too.
 

@@ -14,7 +14,7 @@ from mct.errors import ConfigError
 from mct.models import networks
 from mct.runtime.seeds import generator
 from mct.settings.expert import ExpertConfig
-from trajfmt.schema import models
+from trajfmt.schema import OWN_DATASET, models
 from trajfmt.torch import layout_of
 
 
@@ -90,6 +90,8 @@ def provenance(
     """Return the provenance that a bundle records about its experts."""
     every = config.steps_per_timestep
     part: dict[str, int | str] = {} if dataset.limit is None else {"images_per_class": dataset.limit}
+    if dataset.file is not None:
+        part[OWN_DATASET] = dataset.file
     if (source := networks.source_sha256(model)) is not None:
         part["model_source_sha256"] = source
     part |= curriculum or {}

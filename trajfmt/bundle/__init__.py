@@ -18,21 +18,23 @@ Modules:
     decoded: all timesteps of a trajectory as one memory-mapped array.
     measuring: step norms and the Gram matrix of a full trajectory, from its weights.
     validation: the checks of `traj validate`.
-    numbering: the steps or epochs in the source that the timesteps were.
+    numbering: what the timesteps are: the steps or epochs of the training that they follow.
     extraction: the checkpoints of `traj extract`.
     report: the facts that `traj inspect` shows.
 """
 
 from trajfmt.bundle.decoded import timesteps_of
 from trajfmt.bundle.difference import Difference, differences
-from trajfmt.bundle.numbering import numbers
+from trajfmt.bundle.numbering import Numbering, numbering_of, numbers
 from trajfmt.bundle.reader import Bundle, Trajectory, open
 
 __all__ = [
     "Bundle",
     "Difference",
+    "Numbering",
     "Trajectory",
     "differences",
+    "numbering_of",
     "numbers",
     "open",
     "timesteps_of",

@@ -13,7 +13,7 @@ import shlex
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from trajfmt.bundle.agreement import require_same_facts, require_timestep, unlike_buffers
 from trajfmt.bundle.create import BundleWriter, append, create
+from trajfmt.bundle.numbering import numbering
 from trajfmt.bundle.standing import read_manifest
 from trajfmt.encodings.parts import buffers
 from trajfmt.encodings.parts.encoding import Options
@@ -187,8 +188,15 @@ class Destination:
 
     def _create(self, recorded: Recorded, path: Path | None = None) -> Saved:
         with self._new(path or self.path) as bundle:
-            number = bundle.add(recorded)
+            number = bundle.add(self._numbered(recorded, bundle.provenance))
         return Saved(number, self._remarks(recorded, number))
+
+    def _numbered(self, recorded: Recorded, facts: Provenance) -> Recorded:
+        """Return a trajectory whose numbers are calls of the recorder, unless facts say what they are."""
+        if facts.timestep is not None or self._every == 1:
+            return recorded
+        first, last = (facts.first_timestep or 0, (facts.first_timestep or 0) + recorded.timesteps)
+        return replace(recorded, numbers=tuple(range(first * self._every, last * self._every, self._every)))
 
     def _new(self, path: Path) -> BundleWriter:
         facts, knots, smooth = self._provenance, self.knots, self._smooth
@@ -200,8 +208,14 @@ class Destination:
             self._require_fitting(bundle.base)
             has = bool(recorded.held and recorded.held[0])
             unlike = unlike_buffers(bundle.base, "the recorded network has", has=has)
-            number = bundle.add(recorded)
+            number = bundle.add(self._numbered(recorded, bundle.provenance))
+            found = numbering(bundle.provenance, bundle.entries)
         remarks = [] if unlike is None else [f"{display(self.path)}: {unlike}"]
+        if not found.alike:
+            remarks.append(
+                f"{display(self.path)}: its timesteps are {found.words}, so that the same timestep is another"
+                " amount of training in each; record trainings with another `every` in bundles of their own"
+            )
         return Saved(number, [*remarks, *self._remarks(recorded, number)])
 
     def _remarks(self, recorded: Recorded, number: int) -> list[str]:

@@ -7,7 +7,6 @@ Modules:
     intake: the pass over a source that `convert` and `plan` share.
     identify: network, parameter names, data set and preprocessing of a source.
     convexified: what is asked and said of a source that is convexified already.
-    doubts: remarks on facts that do not fit each other.
     precedence: which of two statements about the experts is used.
     selection: a range of timesteps of a trajectory, as a trajectory of its own.
     destination: the bundle of a conversion, which continues from an interrupted run.

@@ -138,6 +138,8 @@ class _Run:
             raise SourceError("nothing_to_convert", message, path=self._intake.collection.folder)
         if rounding := self._bundle.rounding:
             self._report("notice", rounding)
+        if spacing := self._bundle.spacing:
+            self._report("notice", spacing)
         self._bundle.publish(self._sources, self._places())
         return len(self._bundle)
 

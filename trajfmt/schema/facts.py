@@ -21,6 +21,7 @@ __all__ = [
     "CALLED",
     "CHOICES",
     "ORIGINS",
+    "OWN_DATASET",
     "Choice",
     "Name",
     "Settled",
@@ -36,6 +37,9 @@ Choice = Literal["weights", "checkpoints"]
 
 CHOICES: Final[Mapping[Choice, str]] = {"weights": "--key", "checkpoints": "--select"}
 """Facts of a recipe that say which of several weights the user has chosen, and the options that choose."""
+
+OWN_DATASET: Final = "dataset_file"
+"""Fact of a recipe: the file of the user with the images, if it has the name of a well-known data set."""
 
 _NAMES: Final[tuple[Name, ...]] = ("dataset", "model", "preprocessing")
 CALLED: Final = {"dataset": "data set"}

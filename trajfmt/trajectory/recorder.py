@@ -50,10 +50,8 @@ class Recorded:
     held: tuple[Arrays, ...] = field(default=())
     """The module buffers at each knot, by name; empty if there are none."""
 
-    @property
-    def numbers(self) -> None:
-        """Return None: the timesteps have no numbers of their own."""
-        return
+    numbers: tuple[int, ...] | None = None
+    """Number of each timestep, if it does not follow from the facts of the bundle."""
 
     def buffers(self, t: int) -> Arrays:
         """Return the module buffers at the timestep of a knot, by name."""
