@@ -69,14 +69,14 @@ def initial(what: str, theirs: dict[str, Any], bundle: Path, ipc: int) -> Lines:
         hits = right[:, numbers].sum(1)
         logits = mean_logits(experts, chosen, labels[numbers])
     yield Line(
-        f"{what}, initial images: {len(numbers)} of {len(images)}, {len(later)} of which the first expert does "
-        "not classify correctly; images that differ",
+        f"{what}, initial images: {len(numbers)} of {len(images)}, {len(later)} of which the first expert "
+        "does not classify correctly; images that differ",
         float(wrong),
     )
     if changed:
         yield Line(
-            f"{what}, initial images: after a class that needs a second expert, their next class does not begin "
-            f"with the first one; ours does, and then {changed} images differ",
+            f"{what}, initial images: after a class that needs a second expert, their next class does not "
+            f"begin with the first one; ours does, and then {changed} images differ",
             None,
         )
     yield Line(
@@ -168,9 +168,7 @@ def _refusals(what: str, done: Sequence[Done], seen: Sequence[dict[str, Any]]) -
     for number in theirs:
         if number:
             moved += not _same(seen[number - 1]["learned"], seen[number]["learned"])
-    yield Line(
-        f"{what}: refused iterations in which a value or a velocity of either side changed", float(moved)
-    )
+    yield Line(f"{what}: refused iterations in which either side changed a value or a velocity", float(moved))
 
 
 def _same(one: dict[str, Any], two: dict[str, Any]) -> bool:
