@@ -99,10 +99,11 @@ def convert(source: Place, destination: Path, dry_run: bool, as_json: bool, **fl
 
     After an interruption, the same command continues from the finished trajectories.
     """
+    from trajfmt import units
     from trajfmt.convert import run as conversion
     from trajfmt.errors import counted
 
-    from . import lines, meters, progress, reports, tables
+    from . import lines, meters, progress, reports
 
     if destination.suffix == ".mct" and flags["codec"] is not None:
         raise click.UsageError("--codec is for a .mtt, which keeps every timestep; omit it for a .mct")
@@ -131,7 +132,7 @@ def convert(source: Place, destination: Path, dry_run: bool, as_json: bool, **fl
         facts = {"bytes": size, "source_bytes": source_bytes, "seconds": round(seconds, 3)}
         lines.record({"destination": str(destination), "trajectories": count, **facts})
         return
-    words = [counted(count, "trajectory"), *([] if size is None else [tables.size(size)])]
+    words = [counted(count, "trajectory"), *([] if size is None else [units.size(size)])]
     if (
         size is not None and source_bytes and not settings.append
     ):  # after an append, the bundle holds other sources, too

@@ -203,7 +203,7 @@ def distill(
         with run:
             runs.distillation(run, note=process.device_note(device, here), log=logs)
             if ranks.rank == 0:
-                runs.outcome(run.outcome())
+                runs.outcome(run, run.outcome())
 
 
 def _stems(bundles: Sequence[Place]) -> str:

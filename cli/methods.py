@@ -1,4 +1,4 @@
-"""The command `mct check-method`: are the gradients of a method exact?"""
+"""The command `mct check-method`, which compares the gradients of a method with autograd."""
 
 from __future__ import annotations
 

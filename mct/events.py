@@ -95,8 +95,8 @@ class Accuracy:
     mean: float
     """Mean over the networks, in [0, 1]."""
 
-    std: float
-    """Population standard deviation over the networks."""
+    std: float | None
+    """Population standard deviation over the networks; None for one network, which has no deviation."""
 
     networks: tuple[float, ...]
     """Accuracy of each network."""

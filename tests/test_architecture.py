@@ -18,18 +18,20 @@ ALLOWED = {
     "trajfmt": {
         "errors": "",
         "version": "",
+        "lazy": "",
         "platform": "",
+        "units": "",
         "codecs": "errors",
         "notebooks": "errors",
         "schema": "errors codecs notebooks",
-        "storage": "errors codecs schema",
-        "trajectory": "errors schema",
-        "encodings": "errors codecs notebooks schema storage trajectory",
+        "storage": "errors lazy codecs schema",
+        "trajectory": "errors lazy schema",
+        "encodings": "errors lazy codecs notebooks schema storage trajectory",
         "bundle": "errors version codecs notebooks schema storage trajectory encodings",
-        "share": "errors version schema storage bundle",
-        "sources": "errors schema storage trajectory encodings bundle",
+        "share": "errors version units schema storage bundle",
+        "sources": "errors lazy schema storage trajectory encodings bundle",
         "pages": "errors",
-        "reports": "errors version schema storage trajectory encodings bundle pages",
+        "reports": "errors version schema storage trajectory encodings bundle pages units",
         "serve": "errors schema storage bundle",
         "torch": "errors schema storage trajectory bundle serve",
         "plots": "errors schema storage trajectory encodings bundle",
@@ -43,7 +45,7 @@ ALLOWED = {
         "events": "settings",
         "runtime": "errors",
         "learned": "",
-        "models": "errors",
+        "models": "errors runtime",
         "data": "errors runtime",
         "results": "errors runtime settings data learned",
         "plots": "errors runtime data models results",
@@ -51,6 +53,8 @@ ALLOWED = {
         "trajectories": "errors runtime settings data models",
         "objectives": "errors settings trajectories",
         "initial": "data models results trajectories",
+        "methods": "errors runtime settings learned data models trajectories objectives inner",
+        "api": "settings learned trajectories objectives methods",
         "logs": "errors events runtime",
         "sets": "errors runtime settings data models results trajectories",
         "inner": "errors runtime settings data models objectives",
@@ -59,7 +63,7 @@ ALLOWED = {
         "evaluation": "errors events runtime settings data models results sets inner training",
         "distillation": (
             "errors events runtime settings learned data models results trajectories initial objectives "
-            "inner evaluation"
+            "inner methods evaluation"
         ),
     },
 }
@@ -74,7 +78,7 @@ THIRD_PARTY = {
 }
 """What every package may import besides the standard library."""
 
-LAZY = {"asyncio", "h5py", "matplotlib"}
+LAZY = {"asyncio", "h5py", "matplotlib", "urllib"}
 """What trajfmt imports inside functions: reading a bundle needs none of it, and all take long to import."""
 
 TORCH_IN_TRAJFMT = ("trajfmt/torch.py", "trajfmt/serve/buffer.py", "trajfmt/export/")

@@ -79,6 +79,10 @@ ELSEWHERE = {
             ["sets/base", "sets/mtt", "sets/ema", "sets/authors", "sets/datm", "sets/ddranking"],
             "are names of files: each is read from what its own writer leaves",
         ),
+        "test_mct/settings/test_config.py": (
+            ["settings/checks"],
+            "are what settings are checked with: each is seen to refuse there",
+        ),
         "test_mct/data/readers/test_arrays.py": (["data/readers/raw"], "is what every reader returns"),
         "test_mct/results/test_synthetic.py": (["results/origin"], "is data: it survives a file bit for bit"),
         "test_mct/distillation/test_loop.py": (["events"], "are data: the loops yield them"),
@@ -100,8 +104,20 @@ ELSEWHERE = {
         ),
         "test_mct/inner/test_unroll_cuda.py": (["runtime/capture"], "needs a GPU"),
         "test_mct/settings/test_presets.py": (
-            ["settings/preset", "settings/published/*"],
+            ["settings/published/*"],
             "are tables: what is published is compared there, and every preset is used",
+        ),
+        "test_mct/methods/test_finding.py": (
+            ["methods/recipe", "api"],
+            "is data, and a list of names from which a method is made there",
+        ),
+        "test_mct/distillation/test_run.py": (
+            ["distillation/settling"],
+            "is the first part of a run: every way to settle one is tried there",
+        ),
+        "test_mct/models/test_factory.py": (
+            ["runtime/usercode"],
+            "imports code of users for it: every failure is tried there",
         ),
         "test_mct/learned/test_updates.py": (["learned/value"], "is the protocol of the updates there"),
     },

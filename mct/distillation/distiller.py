@@ -16,8 +16,9 @@ import trajfmt
 from mct.data.datasets import Dataset
 from mct.distillation import guards, optimizer
 from mct.distillation.samples import Samples
+from mct.distillation.settling import settle
 from mct.distillation.state import State
-from mct.errors import ConfigError, DivergedError, MismatchError
+from mct.errors import DivergedError, MismatchError
 from mct.evaluation.protocol import evaluate
 from mct.events import Accuracy, OuterStep
 from mct.initial.experts import LastExperts
@@ -28,7 +29,7 @@ from mct.inner.steps.narrow import NarrowStep
 from mct.inner.steps.step import InnerStep
 from mct.inner.steps.table import choose, make_step
 from mct.inner.unroll import ExactUnroll, TeslaUnroll, Unroll
-from mct.methods.finding import is_own, recipe_of, source_of
+from mct.methods.finding import source_of
 from mct.methods.recipe import PUBLISHED, Recipe
 from mct.models import networks
 from mct.objectives.table import Maker, make_objective
@@ -39,13 +40,12 @@ from mct.runtime.execution import Execution
 from mct.runtime.phases import phase
 from mct.runtime.ranks import Alone, Ranks
 from mct.runtime.seeds import generator
-from mct.settings import defaults, presets
 from mct.settings.config import DistillConfig, EvaluateConfig
-from mct.settings.presets import METHODS, Method
-from mct.trajectories import provenance
 from mct.trajectories.joined import JoinedBundles
 from mct.trajectories.starts import Window
 from mct.trajectories.stream import Bundle, KnotStream
+from trajfmt.errors import counted
+from trajfmt.schema import models
 
 
 class Distiller:
@@ -167,6 +167,10 @@ class Distiller:
             notes=self.notes.append,
         )
 
+    def __repr__(self) -> str:
+        what = f"{self.origin.dataset}, {models.model_name(self.origin.model)}"
+        return f"<mct.Distiller {what}: {counted(self.config.ipc, 'image')} per class>"
+
     @classmethod
     def from_bundle(
         cls,
@@ -206,31 +210,22 @@ class Distiller:
                 is.
         """
         here = device_of(device)
-        record = bundle.manifest.provenance
-        if base is None:
-            guards.check_unit(record, settings)
-        real = provenance.dataset_of(record, name=dataset, preprocessing=preprocessing, root=root)
-        known = provenance.model_of(record, real, name=model)
-        recipe = recipe or recipe_of(settings.get("method"))
-        config = defaults.distill_config(
-            real.name,
+        settled = settle(
+            bundle,
+            dataset=dataset,
+            model=model,
+            preprocessing=preprocessing,
+            root=root,
             base=base,
             preset=preset,
-            preprocessing=real.transform.record.kind,
-            settings_of=method_of(bundle, preset, settings.get("method")),
-            changes=recipe.settings,
-            **settings,
+            recipe=recipe,
+            settings=settings,
         )
-        if is_own(config.method) and recipe is PUBLISHED:
-            raise ConfigError(
-                f"the run was started with the method {config.method!r}, whose code is not run without your "
-                f"consent; give --method {config.method} if you trust it"
-            )
         distiller = cls(
             bundle,
-            real,
-            known,
-            config,
+            settled.dataset,
+            settled.model,
+            settled.config,
             artifact_sha256=bundle.sha256,
             artifacts=bundle.hashes if isinstance(bundle, JoinedBundles) else (),
             device=here,
@@ -238,7 +233,7 @@ class Distiller:
             ranks=ranks,
             shard=shard,
             objective=objective,
-            recipe=recipe,
+            recipe=settled.recipe,
         )
         if isinstance(bundle, JoinedBundles):
             distiller.notes += bundle.repeats()
@@ -375,23 +370,3 @@ class Distiller:
             now = state.result
             state = replace(state, best=replace(now, origin=replace(now.run, selected=why)))
         return state, found
-
-
-def method_of(bundle: Bundle, preset: str | None, method: str | None) -> Method:
-    """Return whose settings are used where none are given.
-
-    Args:
-        bundle: The trajectories, whose encoding decides if nothing else does.
-        preset: Name of published settings, or None.
-        method: What the user asked for, or None.
-
-    Raises:
-        ConfigError: The preset is one of another method.
-    """
-    usual: Method = "mtt" if bundle.encoding == "full" else "mct"
-    for name in METHODS:
-        if name == method:
-            if preset is not None and presets.preset(preset).method != name:
-                raise ConfigError(f"`preset` {preset} is not one of `method` {method}; give one of the two")
-            return name
-    return usual

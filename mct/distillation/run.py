@@ -13,12 +13,13 @@ from types import TracebackType
 from typing import Any
 
 import trajfmt
-from mct.distillation.distiller import Distiller, method_of
+from mct.distillation.distiller import Distiller
 from mct.distillation.folder import RunFolder
 from mct.distillation.loop import distill
+from mct.distillation.settling import method_of
 from mct.errors import ConfigError
 from mct.evaluation.comparison import Comparison
-from mct.events import Evaluated, Note, OuterStep
+from mct.events import Accuracy, Evaluated, NetworkTrained, Note, OuterStep
 from mct.results.origin import Selection
 from mct.runtime.execution import Execution
 from mct.runtime.phases import phase
@@ -40,7 +41,7 @@ class Outcome:
     """Why the best images are the best; None without evaluations."""
 
     comparison: Comparison | None
-    """What tests the best images on the test set, once, if they were chosen on held-out images; else None."""
+    """What `DistillRun.test` takes, if the best images were chosen on held-out images; else None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +227,19 @@ class DistillRun:
             )
         path = self.folder.result if selection is None else self.folder.best
         return Outcome(path=path, selection=selection, comparison=comparison)
+
+    def test(self, comparison: Comparison) -> Generator[NetworkTrained, None, Accuracy]:
+        """Train networks on the best images, test them on the test set, and record the result in the folder.
+
+        Args:
+            comparison: That of `outcome`.
+
+        Returns:
+            A generator that yields each network and returns their accuracy.
+        """
+        accuracy = yield from comparison.distilled()
+        self.folder.record_test(comparison.synthetic.run.outer_step, accuracy)
+        return accuracy
 
     def close(self) -> None:
         """Close the bundle."""

@@ -39,8 +39,8 @@ class Ranked:
     mean: Scores
     """Mean of every score over the runs."""
 
-    std: Scores
-    """Population standard deviation of every score over the runs."""
+    std: Scores | None
+    """Population standard deviation of every score over the runs; None for one run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

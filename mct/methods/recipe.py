@@ -19,9 +19,8 @@ class Recipe:
 
     Example:
         >>> from mct.learned.updates import Adam
-        >>> recipe = Recipe(
-        ...     name="adam", settings={"labels": "learned"}, updates={"images": Adam(0.01), "labels":
-        Adam(0.1)} ... )
+        >>> rules = {"images": Adam(0.01), "labels": Adam(0.1)}
+        >>> recipe = Recipe(name="adam", settings={"labels": "learned"}, updates=rules)
     """
 
     name: str

@@ -24,8 +24,8 @@ class Selection:
     mean: float
     """Mean accuracy, the highest of all evaluations so far. Of equal ones, the first is selected."""
 
-    std: float
-    """Population standard deviation of the accuracy."""
+    std: float | None
+    """Population standard deviation of the accuracy; None if one network was tested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

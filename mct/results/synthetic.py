@@ -32,7 +32,7 @@ from mct.results import preview
 from mct.results.examples import Examples
 from mct.results.origin import Change, ForeignOrigin, Origin, Selection
 from mct.runtime import tensorfile
-from mct.settings.config import LARGEST
+from mct.settings.checks import LARGEST
 
 __all__ = [
     "BEST_NAME", "RESULT_NAME", "Change", "ForeignOrigin", "Origin", "Selection", "SyntheticDataset",

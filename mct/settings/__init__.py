@@ -1,8 +1,9 @@
 """The settings of expert training, distillation and evaluation, published presets, and defaults.
 
 Modules:
-    config: dataclasses of settings, with their meaning and their checks.
-    preset: one published experiment.
+    config: the settings of distillation and evaluation, with their meaning and their checks.
+    expert: the settings of expert training.
+    checks: checks of the values of settings.
     published: published experiments, one module for each method.
     presets: all of them by name.
     defaults: the settings that are used for a dataset if the user gives none.

@@ -12,8 +12,8 @@ from types import ModuleType
 from typing import Any, Final
 
 from mct.errors import ConfigError
-from mct.settings.preset import Method, Preset
 from mct.settings.published import att, datm, ftd, mct, mtt, pad, tesla
+from mct.settings.published.preset import Method, Preset
 
 __all__ = [
     "METHODS",

@@ -27,6 +27,7 @@ Modules:
     staging: the hidden folder in which a bundle is built: lock and journal.
     publishing: moving a finished bundle from there to its destination.
     hubpath: paths on the Hugging Face hub, as its addresses state them.
+    names: short names that tell several paths or addresses apart.
     address: telling an address from a path, and showing an address without credentials.
     cache: the folder for files that can be fetched or computed again.
     refusals: what the Hugging Face hub refuses, as errors of this package.
@@ -43,13 +44,36 @@ Modules:
     remote: the files of a bundle at an address, fetched into the cache and read from there.
 """
 
-from trajfmt.storage.cache import cache_folder
-from trajfmt.storage.files import sha256_file
-from trajfmt.storage.filesystem import free_bytes
-from trajfmt.storage.kinds import kind_of
-from trajfmt.storage.locks import BusyError, Lock
-from trajfmt.storage.staging import Staging
-from trajfmt.storage.writing import occupied, partial_of, write_file
+from typing import TYPE_CHECKING
+
+from trajfmt.lazy import names_of
+
+if TYPE_CHECKING:
+    from trajfmt.storage.cache import cache_folder
+    from trajfmt.storage.files import sha256_file
+    from trajfmt.storage.filesystem import free_bytes
+    from trajfmt.storage.kinds import kind_of
+    from trajfmt.storage.locks import BusyError, Lock
+    from trajfmt.storage.names import short_names
+    from trajfmt.storage.staging import Staging
+    from trajfmt.storage.writing import occupied, partial_of, write_file
+else:
+    __getattr__ = names_of(
+        __name__,
+        {
+            "cache_folder": "cache",
+            "sha256_file": "files",
+            "free_bytes": "filesystem",
+            "kind_of": "kinds",
+            "BusyError": "locks",
+            "Lock": "locks",
+            "short_names": "names",
+            "Staging": "staging",
+            "occupied": "writing",
+            "partial_of": "writing",
+            "write_file": "writing",
+        },
+    )
 
 __all__ = [
     "BusyError",
@@ -61,5 +85,6 @@ __all__ = [
     "occupied",
     "partial_of",
     "sha256_file",
+    "short_names",
     "write_file",
 ]

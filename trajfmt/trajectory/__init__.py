@@ -12,7 +12,14 @@ Modules:
     recorder: convexify a trajectory during training, with one copy of the previous weights.
 """
 
-from trajfmt.trajectory.recorder import PathRecorder, Recorded
+from typing import TYPE_CHECKING
+
+from trajfmt.lazy import names_of
+
+if TYPE_CHECKING:
+    from trajfmt.trajectory.recorder import PathRecorder, Recorded
+else:
+    __getattr__ = names_of(__name__, {"PathRecorder": "recorder", "Recorded": "recorder"})
 
 __all__ = [
     "PathRecorder",

@@ -1,6 +1,9 @@
 """Published settings, one module for each method: what the method is, and its experiments.
 
+It imports nothing of `settings`: whether the values are valid, its tests check.
+
 Modules:
+    preset: one published experiment.
     mtt: the timesteps of experts.
     mct: convexified trajectories.
     tesla: soft labels and a biased gradient that needs little memory.

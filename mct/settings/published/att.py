@@ -8,7 +8,7 @@ References:
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mct.settings.preset import Preset
+from mct.settings.published.preset import Preset
 
 _SOURCE: Final = "the command in ATT's readme"
 

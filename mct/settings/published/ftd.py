@@ -12,7 +12,7 @@ References:
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mct.settings.preset import Preset
+from mct.settings.published.preset import Preset
 
 _SOURCE: Final = (
     "FTD, table 7 (docs/parameters.png of its repository), which does not say where images are whitened"

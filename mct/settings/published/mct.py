@@ -8,7 +8,7 @@ References:
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mct.settings.preset import Preset
+from mct.settings.published.preset import Preset
 
 _RECORDED: Final = "results that the authors' repository records in exps/ablation_visualization.py"
 _AS_MTT: Final = "other settings: MTT's, as the paper states in section 5.1, since none are published"

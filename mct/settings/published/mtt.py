@@ -8,7 +8,7 @@ References:
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mct.settings.preset import Preset
+from mct.settings.published.preset import Preset
 
 SETTINGS: Final[Mapping[str, Any]] = {}
 """Settings that make the method, for datasets without presets."""

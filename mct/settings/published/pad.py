@@ -15,7 +15,7 @@ References:
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mct.settings.preset import Preset
+from mct.settings.published.preset import Preset
 
 _EVALUATION: Final[Mapping[str, Any]] = {"batch_size": 128}
 _EXPERTS: Final[Mapping[str, Any]] = {

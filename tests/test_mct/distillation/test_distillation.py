@@ -156,7 +156,7 @@ def test_best_images_are_kept(tmp_path: Path, bundle, digits, model, monkeypatch
     run_whole(distiller_of(bundle, digits, model, config), folder)
     best, last = synthetic.load(folder.best), synthetic.load(folder.result)
     assert torch.equal(best.images, evaluation.seen[1][0])
-    assert best.origin.selected == synthetic.Selection(on=select, mean=0.4, std=0.0)
+    assert best.origin.selected == synthetic.Selection(on=select, mean=0.4, std=None)
     assert (best.origin.outer_step, last.origin.outer_step, last.origin.selected) == (2, 6, None)
     assert best.origin.evaluation == last.origin.evaluation == PROTOCOL
     expected = digits.heldout() if select == "heldout" else digits

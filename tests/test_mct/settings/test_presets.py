@@ -10,6 +10,7 @@ from mct.errors import ConfigError
 from mct.models import networks
 from mct.settings import defaults, presets
 from mct.settings.config import DistillConfig, EvaluateConfig
+from mct.settings.expert import ExpertConfig
 
 SIZES = {"CIFAR10": (32, 10), "CIFAR100": (32, 100), "Tiny": (64, 200), "ImageNet": (128, 10)}
 
@@ -88,6 +89,7 @@ def test_preset_can_be_used(name: str) -> None:
     assert (config.ipc, config.outer_steps, config.augment) == (found.ipc, found.outer_steps, "dsa")
     assert found.outer_steps == 5000 or found.method in ("att", "datm", "pad")
     EvaluateConfig(**found.evaluation)
+    ExpertConfig(**found.experts)
     size, classes = SIZES[found.dataset]
     model = networks.parse(found.model, channels=3, image_size=size, classes=classes)
     assert model.image_size == size

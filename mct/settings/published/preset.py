@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from mct.settings.config import DropBy, End, Gradient, Initial, Labels
-
 Method = Literal["mtt", "mct", "tesla", "ftd", "att", "datm", "pad"]
 """MTT matches the timesteps of a `full` bundle, MCT those of a `convex` one. The others match either."""
 
@@ -55,10 +53,10 @@ class Preset:
     lr_lr: float
     """Step size of the updates of the synthetic learning rate."""
 
-    gradient: Gradient = "exact"
+    gradient: str = "exact"
     """The meta-gradient."""
 
-    labels: Labels = "hard"
+    labels: str = "hard"
     """Labels of the synthetic images."""
 
     lr_label: float = 2.0
@@ -73,7 +71,7 @@ class Preset:
     ramp_steps: int | None = None
     """Number of outer steps for that."""
 
-    initial: Initial = "random"
+    initial: str = "random"
     """Initial images."""
 
     loss_threshold: float | None = None
@@ -82,13 +80,13 @@ class Preset:
     image_average: float | None = None
     """Decay of the average of the images."""
 
-    end: End = "last"
+    end: str = "last"
     """Where the student is compared with the target."""
 
     drop: float = 0.0
     """Share of the parameters that are left out of the comparison."""
 
-    drop_by: DropBy = "smallest"
+    drop_by: str = "smallest"
     """Which parameters that is."""
 
     lr_init: float = 0.01
