@@ -93,7 +93,7 @@ def main() -> None:
 @click.option(
     "--sharpness",
     type=float,
-    help="Radius rho of sharpness-aware updates, which take twice as long: 0.01 for FTD, 0 for plain SGD.",
+    help="Radius rho of sharpness-aware updates, which compute two gradients: 0.01 for FTD, 0 for plain SGD.",
 )
 @click.option(
     "--surrogate-gap",

@@ -15,7 +15,7 @@ from table import Line, Lines
 from mct.runtime.seeds import generator
 from mct.settings.config import DistillConfig
 from mct.settings.defaults import distill_config
-from mct.settings.preset import Preset
+from mct.settings.published.preset import Preset
 from mct.trajectories.starts import Window
 
 Settings = Mapping[str, Any]

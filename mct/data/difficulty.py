@@ -114,6 +114,8 @@ def _load(path: Path) -> Tensor:
         raise DataError(f"{path}: no such file; give the path of a file of scores or indices")
     try:
         found = unpickle.load(path, trust_pickle=False) if path.suffix == ".pt" else _numpy(path)
+    except DataError:
+        raise
     except TrajfmtError as exc:
         raise DataError(str(exc)) from exc
     except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as exc:
@@ -129,16 +131,17 @@ def _load(path: Path) -> Tensor:
 def _numpy(path: Path) -> Any:
     """Return the only array of a `.npy` or `.npz` file."""
     with path.open("rb") as file:
-        found = np.load(file, allow_pickle=False)
-        if not isinstance(found, np.lib.npyio.NpzFile):
-            return found
-        with found:
-            if len(found.files) != 1:
+        if path.suffix == ".npy":
+            return np.lib.format.read_array(file, allow_pickle=False)
+        if not zipfile.is_zipfile(file):
+            raise ValueError("not a zip archive, or truncated")
+        with np.load(file, allow_pickle=False) as stored:
+            if len(stored.files) != 1:
                 raise DataError(
-                    f"{path}: expected one array, found {len(found.files)}: {', '.join(found.files)}; save "
+                    f"{path}: expected one array, found {len(stored.files)}: {', '.join(stored.files)}; save "
                     "one of them alone"
                 )
-            return found[found.files[0]]
+            return stored[stored.files[0]]
 
 
 def _shown(found: Tensor) -> str:

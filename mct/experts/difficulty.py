@@ -49,29 +49,53 @@ class Filed:
         return self.found
 
 
+def check(curriculum: str | None, scores: str | Path | None, scores_from: str | Path | None) -> None:
+    """Require a curriculum with its scores, or neither.
+
+    Raises:
+        ConfigError: If one of them is missing, or would have no effect.
+    """
+    if curriculum is None:
+        if scores is not None or scores_from is not None:
+            raise ConfigError(
+                f"`{'scores_from' if scores is None else 'scores'}` has no effect without `curriculum`; set "
+                "`curriculum` to pad, or leave it out"
+            )
+    elif scores is None:
+        raise ConfigError(
+            f"`curriculum` {curriculum} needs the difficulty of the images; set `scores` to a file, or to "
+            f"{el2n.NAME} with a bundle as `scores_from`"
+        )
+    elif scores == el2n.NAME and scores_from is None:
+        raise ConfigError(
+            f"`scores` {el2n.NAME} are computed from the experts of a bundle; name it with `scores_from`"
+        )
+    elif scores != el2n.NAME and scores_from is not None:
+        raise ConfigError(
+            f"`scores_from` is for `scores` {el2n.NAME}, but `scores` is {scores}; leave one out"
+        )
+
+
 def chosen(
-    curriculum: str | None,
     dataset: Dataset,
     *,
     scores: str | Path | None,
     scores_from: str | Path | None,
     **about: Any,
 ) -> Difficulty | None:
-    """Return where the order of the images comes from; None without a curriculum.
+    """Return where the order of the images comes from; None without scores.
 
     Args:
-        curriculum: As in `ExpertConfig`.
         dataset: The real dataset.
         scores: A file, see `mct.data.difficulty.read`, or `el2n`.
-        scores_from: The bundle with whose experts `el2n` are computed.
+        scores_from: The bundle with whose experts `el2n` are computed; None for a file.
         **about: What `mct.experts.el2n.of_bundle` takes besides.
 
     Raises:
-        ConfigError: If one of them is missing, or would have no effect.
+        ConfigError: If the experts of the bundle have no such scores.
         DataError: If the file cannot be read, or is for other images.
         MismatchError: If the bundle is of another dataset.
     """
-    _check(curriculum, scores, scores_from)
     if scores_from is not None:
         return el2n.of_bundle(scores_from, dataset, **about)
     if scores is None:
@@ -98,26 +122,3 @@ def shared(found: Difficulty, dataset: Dataset, ranks: Ranks) -> Order:
     ranks.sum(order)  # all other processes contribute zeros
     sizes: list[int] = dataset.train_labels.bincount(minlength=dataset.classes).tolist()
     return torch.split(order, sizes)
-
-
-def _check(curriculum: str | None, scores: str | Path | None, scores_from: str | Path | None) -> None:
-    """Require a curriculum with its scores, or neither."""
-    if curriculum is None:
-        if scores is not None or scores_from is not None:
-            raise ConfigError(
-                f"`{'scores_from' if scores is None else 'scores'}` has no effect without `curriculum`; set "
-                "`curriculum` to pad, or leave it out"
-            )
-    elif scores is None:
-        raise ConfigError(
-            f"`curriculum` {curriculum} needs the difficulty of the images; set `scores` to a file, or to "
-            f"{el2n.NAME} with a bundle as `scores_from`"
-        )
-    elif scores == el2n.NAME and scores_from is None:
-        raise ConfigError(
-            f"`scores` {el2n.NAME} are computed from the experts of a bundle; name it with `scores_from`"
-        )
-    elif scores != el2n.NAME and scores_from is not None:
-        raise ConfigError(
-            f"`scores_from` is for `scores` {el2n.NAME}, but `scores` is {scores}; leave one out"
-        )

@@ -91,12 +91,15 @@ class Computed:
             "scores_experts": self.experts,
         }
 
+    def scores(self) -> Tensor:
+        """Compute the scores of the training images, `(N,)` float64 on the CPU."""
+        images, labels = self.dataset.train_images, self.dataset.train_labels
+        with trajfmt.open(self.place) as bundle, phase("scoring the training images"):
+            return scores(self.network, self._weights(bundle), images, labels)
+
     def order(self) -> Order:
         """Compute the scores, and return the images of each class, the easiest first."""
-        data = self.dataset
-        with trajfmt.open(self.place) as bundle, phase("scoring the training images"):
-            found = scores(self.network, self._weights(bundle), data.train_images, data.train_labels)
-        return ordered(found, data.train_labels, data.classes)
+        return ordered(self.scores(), self.dataset.train_labels, self.dataset.classes)
 
     def _weights(self, bundle: trajfmt.Bundle) -> Iterator[Tensor]:
         for number in range(self.experts):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import trajfmt
+from mct.data.augment import augmentation
 from mct.data.datasets import Dataset
 from mct.data.preprocessing import hash_images
 from mct.errors import ConfigError
@@ -117,6 +118,23 @@ def require_told_by_buffers(dataset: Dataset, config: ExpertConfig) -> None:
             "the folders of MTT's replay buffers can only say that images were normalised or whitened; "
             "with the preprocessing none, write a bundle: --out NAME.mtt"
         )
+
+
+def require_possible(
+    config: ExpertConfig, images: int, *, only: Sequence[int] | None, knots: Sequence[int]
+) -> None:
+    """Require an augmentation that exists, and numbers of experts and of timesteps that the run has.
+
+    Raises:
+        ConfigError: If one of them does not exist.
+    """
+    augmentation(config.augment)
+    if only is not None and not set(only) <= set(range(config.experts)):
+        odd = next(number for number in only if not 0 <= number < config.experts)
+        raise ConfigError(f"`only` must name experts from 0 to {config.experts - 1}, got {odd}")
+    timesteps = config.timesteps(images)
+    if knots and max(knots) >= timesteps - 1:
+        raise ConfigError(f"`knots` must be less than the last timestep, {timesteps - 1}, got {max(knots)}")
 
 
 def buffer_folder(root: Path, dataset: Dataset, model: trajfmt.Model) -> Path:

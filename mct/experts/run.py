@@ -16,14 +16,12 @@ from typing import Any
 import torch
 
 import trajfmt
-from mct.data.augment import augmentation
 from mct.data.datasets import Dataset, load
 from mct.errors import ConfigError, ExistsError
 from mct.events import ExpertsFound
-from mct.experts import recording
-from mct.experts.difficulty import Difficulty, chosen, recorded, shared
+from mct.experts import difficulty, recording
 from mct.experts.distributed import Train, train_distributed, train_parts
-from mct.experts.job import Job, buffer_folder, job_of, require_told_by_buffers
+from mct.experts.job import Job, buffer_folder, job_of, require_possible, require_told_by_buffers
 from mct.experts.parts import Parts, parts_folder
 from mct.experts.recording import BufferStore, BundleStore
 from mct.experts.states import ExpertFile, saved_in
@@ -79,7 +77,7 @@ class ExpertRun:
     only: tuple[int, ...] | None = None
     """Numbers of the experts to train, each into a part of its own; None for all, into the destination."""
 
-    difficulty: Difficulty | None = None
+    order_from: difficulty.Difficulty | None = None
     """Where the order of the images comes from, for a curriculum."""
 
     save_every: float | None = 300.0
@@ -148,6 +146,7 @@ class ExpertRun:
             raise ConfigError(
                 "`knots` and `smooth` require a bundle of convexified trajectories, --out NAME.mct"
             )
+        difficulty.check(settings.get("curriculum"), scores, scores_from)
         if at_once < 1:
             raise ConfigError(f"`at_once` must be >= 1, got {at_once}")
         if save_every is not None and not 0 <= save_every < math.inf:
@@ -174,17 +173,8 @@ class ExpertRun:
         if not recording.is_bundle(out):
             require_told_by_buffers(real, config)
         path = out if recording.is_bundle(out) else buffer_folder(out, real, network)
-        augmentation(config.augment)
-        if only is not None and not set(only) <= set(range(config.experts)):
-            odd = next(number for number in only if not 0 <= number < config.experts)
-            raise ConfigError(f"`only` must name experts from 0 to {config.experts - 1}, got {odd}")
-        timesteps = config.timesteps(len(real.train_labels))
-        if knots and max(knots) >= timesteps - 1:
-            raise ConfigError(
-                f"`knots` must be less than the last timestep, {timesteps - 1}, got {max(knots)}"
-            )
-        hard = chosen(
-            config.curriculum,
+        require_possible(config, len(real.train_labels), only=only, knots=knots)
+        hard = difficulty.chosen(
             real,
             scores=scores,
             scores_from=scores_from,
@@ -208,7 +198,7 @@ class ExpertRun:
             ranks=ranks or Alone(),
             only=None if only is None else tuple(only),
             save_every=save_every,
-            difficulty=hard,
+            order_from=hard,
         )
 
     @property
@@ -302,7 +292,9 @@ class ExpertRun:
             engine=self.engine,
             at_once=self.at_once,
             notes=self.notes,
-            order=None if self.difficulty is None else shared(self.difficulty, self.dataset, self.ranks),
+            order=None
+            if self.order_from is None
+            else difficulty.shared(self.order_from, self.dataset, self.ranks),
         )
 
     def _store(self, job: Job) -> BundleStore | BufferStore:
@@ -329,5 +321,5 @@ class ExpertRun:
             self.config,
             knots=self.knots,
             smooth=self.smooth,
-            curriculum=recorded(self.difficulty),
+            curriculum=difficulty.recorded(self.order_from),
         )

@@ -8,12 +8,14 @@ import time
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
 
 from click.testing import CliRunner, Result
 
+import trajfmt
 from tests.helpers.folders import contents
 from tests.helpers.nodes import code_of, forked
 
@@ -56,6 +58,41 @@ def test_experts_that_cannot_be(tmp_path: Path, only: str, message: str) -> None
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.split())
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["--surrogate-gap", "0.3"], "--surrogate-gap is 0.3, which needs --sharpness"),
+    (["--sharpness", "-1"], "--sharpness must be a finite number >= 0"),
+    (["--curriculum", "pad"], "--curriculum pad needs the difficulty of the images; set --scores to a file"),
+    (["--scores", "a.npy"], "--scores has no effect without --curriculum"),
+    (["--curriculum", "pad", "--scores", "el2n"], "name it with --scores-from"),
+    (["--curriculum", "pad", "--scores", "none.npy"], "none.npy: no such file"),
+    (["--curriculum", "hard"], "'hard' is not 'pad'"),
+])  # fmt: skip
+def test_recipes_that_cannot_be(tmp_path: Path, words: list[str], message: str) -> None:
+    """In the words of the command line, before anything is trained or written."""
+    result = run(*WORDS, "--out", tmp_path / "a.mct", *words)
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_flat_experts_with_a_curriculum(tmp_path: Path) -> None:
+    """Options reach the training, the bundle records them, and the file of the run repeats it."""
+    scores = tmp_path / "scores.npy"
+    np.save(scores, np.arange(1352) % 100)
+    words = ["--sharpness", "0.5", "--surrogate-gap", "0.3", "--curriculum", "pad", "--scores", scores]
+    out, again = tmp_path / "a.mct", tmp_path / "b.mct"
+    assert run(*WORDS, "--out", out, *words).exit_code == 0
+    result = run("experts", "--config", tmp_path / "a.mct.toml", "--out", again)
+    assert result.exit_code == 0, result.output
+    assert contents(out) == contents(again)
+    with trajfmt.open(out) as bundle:
+        recipe = bundle.provenance.recipe or {}
+    wanted = {"sharpness": 0.5, "surrogate_gap": 0.3, "curriculum": "pad", "scores": "scores.npy"}
+    assert {key: recipe[key] for key in wanted} == wanted
+    assert run(*WORDS, "--out", tmp_path / "c.mct").exit_code == 0
+    assert contents(tmp_path / "c.mct")["knots/00000.safetensors"] != contents(out)["knots/00000.safetensors"]
 
 
 def test_preempted_job_saves_its_state(tmp_path: Path) -> None:

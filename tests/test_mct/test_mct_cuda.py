@@ -19,8 +19,10 @@ from mct.runtime.seeds import generator  # noqa: E402
 from mct.settings.config import EvaluateConfig  # noqa: E402
 from mct.training import compiled, learners  # noqa: E402
 from mct.training.loader import Loader  # noqa: E402
+from mct.training.sharpness import Sharpness  # noqa: E402
 from mct.trajectories.stream import KnotStream  # noqa: E402
 from tests.helpers.fakes import FakeBundle, random_walk  # noqa: E402
+from tests.helpers.nodes import code_of, forked  # noqa: E402
 
 pytestmark = pytest.mark.cuda
 
@@ -60,8 +62,9 @@ def test_streamed_knots_equal_resident_ones(knots, cuda) -> None:
 # --- networks in training -------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("sharpness", [None, Sharpness(0.5, 0.3)], ids=["plain", "sharpness-aware"])
 @pytest.mark.usefixtures("deterministic")
-def test_captured_updates_are_uncaptured_ones_bit_for_bit(cuda, recorder) -> None:
+def test_captured_updates_are_uncaptured_ones_bit_for_bit(sharpness, cuda, recorder) -> None:
     """With momentum, weight decay, two sizes of batches and another step size in between."""
     images = torch.randn(20, 1, 8, 8, generator=generator(0)).to(cuda)
     labels = (torch.arange(20) % 10).to(cuda)
@@ -69,7 +72,8 @@ def test_captured_updates_are_uncaptured_ones_bit_for_bit(cuda, recorder) -> Non
     for captures in (False, True):
         network = networks.build(MODEL, generator=generator(0), device=cuda)
         (program,) = compiled.programs([network], MODEL, engine="eager", shapes=[], notes=None)
-        learner = learners.FlatLearner(network, program, **RULE, notes=pytest.fail, recorder=recorder)
+        rule = RULE | {"sharpness": sharpness}
+        learner = learners.FlatLearner(network, program, **rule, notes=pytest.fail, recorder=recorder)
         if not captures:
             learner._recorder = None
         batches = Loader(images, labels, classes=10, size=6, augment=None).batches(8, generator(1))
@@ -131,11 +135,16 @@ def distil(
     batch: int = 8,
     before: str = "",
 ) -> subprocess.CompletedProcess[str]:
-    """Run a small distillation."""
+    """Run a small distillation. Off a GPU the process is forked from this one, which has imported torch."""
     small = ["--steps", 4, "--expert-steps", 2, "--max-start", 3, "--ipc", ipc, "--batch-syn", batch]
     engine = engine if cuda.type == "cuda" else "eager"  # a CPU would compile for a minute
     small += ["--lr-img", 10, "--engine", engine, "--device", cuda, "--out", out]
-    return mct("distill", "--traj", bundle, *small, *words, before=before)
+    command = ["distill", "--traj", bundle, *small, *words]
+    if cuda.type == "cuda":
+        return mct(*command, before=before)
+    log = out.with_name(f"{out.name}.log")
+    code = code_of(forked([str(word) for word in command], log))
+    return subprocess.CompletedProcess(command, code, stderr=log.read_text())
 
 
 def test_run_with_evaluations(experts: Path, tmp_path: Path, cuda) -> None:

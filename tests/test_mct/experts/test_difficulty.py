@@ -11,7 +11,7 @@ import trajfmt  # noqa: E402
 from mct.data.datasets import Dataset  # noqa: E402
 from mct.data.difficulty import digest, ordered  # noqa: E402
 from mct.errors import ConfigError  # noqa: E402
-from mct.experts import difficulty, el2n  # noqa: E402
+from mct.experts import el2n  # noqa: E402
 from mct.experts.curriculum import SCHEDULE  # noqa: E402
 from mct.experts.run import ExpertRun  # noqa: E402
 from tests.helpers.experts import run_of, stop_after  # noqa: E402
@@ -34,11 +34,13 @@ def scored(path: Path, digits: Dataset, seed: int = 0) -> tuple[Path, np.ndarray
     ((None, "a.npy", None), "`scores` has no effect without `curriculum`"),
     ((None, None, "a.mct"), "`scores_from` has no effect without `curriculum`"),
 ])  # fmt: skip
-def test_what_does_not_belong_together(digits: Dataset, given: tuple, message: str) -> None:
-    """Nothing that is given is silently left unused."""
+def test_what_does_not_belong_together(tmp_path: Path, given: tuple, message: str) -> None:
+    """Nothing that is given is silently left unused, and this is said before the dataset is loaded."""
     curriculum, scores, scores_from = given
     with pytest.raises(ConfigError) as caught:
-        difficulty.chosen(curriculum, digits, scores=scores, scores_from=scores_from)
+        ExpertRun.prepare(
+            "no dataset", tmp_path / "a.mct", curriculum=curriculum, scores=scores, scores_from=scores_from
+        )
     assert message in str(caught.value)
 
 
@@ -77,11 +79,11 @@ def test_all_processes_use_the_order_of_the_first(tmp_path: Path) -> None:
             "digits", tmp_path / name, model="ConvNetD1W4", ranks=ranks, experts=2, epochs=2, batch_size=500,
             augment="none", curriculum="pad", scores="el2n", scores_from=bundle,
         )  # fmt: skip
-        original = run.difficulty.order
+        original = run.order_from.order
         counted = type("Counted", (), {
-            "facts": run.difficulty.facts, "order": lambda _: asked.append(ranks.rank) or original(),
+            "facts": run.order_from.facts, "order": lambda _: asked.append(ranks.rank) or original(),
         })()  # fmt: skip
-        object.__setattr__(run, "difficulty", counted)
+        object.__setattr__(run, "order_from", counted)
         for _ in run.events():
             pass
 
