@@ -40,7 +40,8 @@ def correct_first(experts: LastExperts, images: Tensor, labels: Tensor) -> Calla
     Images that expert 0 classifies correctly come first, then those of the others that expert 1 does, and so
     on; the rest comes last. Among each other they keep their order (DATM's `pix_init:
     samples_predicted_correctly`). An expert is asked only if there are images left that no expert before has
-    classified correctly.
+    classified correctly. Every class begins with expert 0, whereas after a class that needs a second expert
+    DATM's code begins the next class with the expert that it asked last.
 
     Args:
         experts: The experts.
