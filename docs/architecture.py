@@ -60,7 +60,8 @@ def floors(package: str) -> list[list[str]]:
     Raises:
         ValueError: two rooms import each other, directly or through others.
     """
-    below = {room: set(edges(package).get(room, ())) for room in rooms(package)}
+    found = edges(package)
+    below = {room: set(found.get(room, ())) for room in rooms(package)}
     order: list[list[str]] = []
     placed: set[str] = set()
     while len(placed) < len(below):

@@ -75,11 +75,11 @@ def agree(value: Any) -> None:
         return
     stated = is_checksum(value.get("checksum"))
     reason = refusal(sealed(value) if stated else json.dumps(value).encode())
-    problems = [error.message for error in VALIDATOR.iter_errors(value)]
+    problem = next(VALIDATOR.iter_errors(value), None)
     if reason is None or reason in BY_MEANING:
-        assert not problems, (reason, problems)
+        assert problem is None, (reason, problem)
     else:
-        assert problems, reason
+        assert problem is not None, reason
 
 
 def test_schema_is_a_schema() -> None:
@@ -125,13 +125,36 @@ def spots(value: Any) -> list[tuple[Any, Any]]:
 
 
 def test_every_key_is_required_or_optional_in_both() -> None:
-    """Without any one key of a valid manifest, schema and library still agree."""
+    """Without any one key of a valid manifest, schema and library still agree.
+
+    A key is left out once of every kind of object that has it: of the same keys, with the same words and
+    types of values, in manifests of the same encoding with the same features.
+    """
+    known = set()
     for manifest in valid_manifests():
-        for number in range(len(spots(manifest))):
+        facts = [manifest[name] for name in ("encoding", "requires_read", "requires_write")]
+        for number, (container, key) in enumerate(spots(manifest)):
+            kind = str((facts, described(container), key))
+            if kind in known:
+                continue
+            known.add(kind)
             changed = copy.deepcopy(manifest)
             container, key = spots(changed)[number]
             del container[key]
             agree(changed)
+    assert len(known) > 400
+
+
+def described(container: Any) -> Any:
+    """Return short strings as they are, and of every other value its type."""
+    if isinstance(container, list):
+        return [describe(value) for value in container[:3]]
+    return sorted((key, describe(value)) for key, value in container.items())
+
+
+def describe(value: Any) -> str:
+    """Return a short string, or the type of another value."""
+    return value if isinstance(value, str) and len(value) <= 16 else type(value).__name__
 
 
 def test_no_object_outside_of_the_provenance_takes_an_unknown_key() -> None:

@@ -17,8 +17,8 @@ they had failed. The log begins anew each time.
 --mtt and --tesla are checkouts of the references (benchmarks/outer_step.py says where they are); without
 them their rows name the missing option. --cifar10 is the folder of the official layout, or an archive of
 JPEGs whose members are named train|test/CLASS/NUMBER.jpg; without it part 5 has no results at full size.
-`--scale tiny --device cpu` proves on two cores that all of it runs. benchmarks/gpu/pack.sh packs what a
-bare machine needs beside the checkout.
+`--scale tiny --device cpu` proves on two cores that all of it runs, though nothing is compiled and two
+cases of each test are enough. benchmarks/gpu/pack.sh packs what a bare machine needs beside the checkout.
 """
 
 from __future__ import annotations

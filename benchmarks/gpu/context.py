@@ -84,13 +84,16 @@ class Context:
             str(ROOT / "benchmarks"),
             os.environ.get("PYTHONPATH"),
         ]
-        return os.environ | {
+        variables = os.environ | {
             "PYTHONPATH": os.pathsep.join(filter(None, path)),
             "PYTHONUNBUFFERED": "1",
             "TRAJFMT_CACHE": str(self.work / "cache"),
             "TORCHINDUCTOR_CACHE_DIR": str(self.work / "compiled"),
             "TORCHINDUCTOR_COMPILE_THREADS": "4",  # several processes compile at once
         }
+        if not self.full and not self.cuda:  # a CPU would compile for minutes; all else is as it would be
+            variables["TORCH_COMPILE_DISABLE"] = "1"
+        return variables
 
 
 def synchronize(context: Context) -> None:

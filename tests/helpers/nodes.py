@@ -1,4 +1,4 @@
-"""Commands in forked processes: torch is imported already, and each may be in a network of its own."""
+"""Work in forked processes: torch is imported already, and each may be in a network of its own."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import ctypes
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -19,6 +21,17 @@ _NETWORK = 0x40000000
 
 def forked(words: list[str], log: Path, *, network: str = "", **environment: str) -> int:
     """Run `mct` in a forked process, whose output goes to a file; return the process."""
+
+    def command() -> None:
+        sys.argv = ["mct", *words]
+        (script,) = entry_points(group="console_scripts", name="mct")
+        script.load()(words)
+
+    return apart(command, log, network=network, **environment)
+
+
+def apart(work: Callable[[], object], log: Path, *, network: str = "", **environment: str) -> int:
+    """Do some work in a forked process, whose output goes to a file; return the process."""
     process = os.fork()
     if process:
         return process
@@ -33,15 +46,25 @@ def forked(words: list[str], log: Path, *, network: str = "", **environment: str
         os.environ.update(environment)
         for kind, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
             signal.signal(kind, handler)
-        sys.argv = ["mct", *words]
-        (script,) = entry_points(group="console_scripts", name="mct")
-        script.load()(words)
+        work()
+        code = 0
     except SystemExit as exc:
         code = exc.code if isinstance(exc.code, int) else 0
+    except Exception:
+        traceback.print_exc()
     finally:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         os._exit(code)
+
+
+def ranks_here(size: int) -> list[dict[str, str]]:
+    """Return what torchrun tells processes of one machine, rank by rank."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    alike = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return [alike | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(size)]
 
 
 def code_of(process: int) -> int:

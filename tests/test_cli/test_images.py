@@ -141,7 +141,7 @@ def test_wrong_inputs_end_with_one_line(tmp_path: Path, case: str) -> None:
 
 def test_what_is_not_known_is_asked_for(tmp_path: Path) -> None:
     """One line with all options; nothing is trained."""
-    done = run("evaluate", MAKERS["mtt"](tmp_path / "set"), *SHORT)
+    done = run_here("evaluate", MAKERS["mtt"](tmp_path / "set"), *SHORT)
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = lines_of(done, "error: ")
     assert all(option in line for option in ("--dataset", "--preprocessing", "--model", "--lr"))
@@ -152,17 +152,17 @@ def test_convert_evaluate_and_go_back(tmp_path: Path) -> None:
     source, ours = MAKERS["datm"](tmp_path / "set"), tmp_path / "ours.safetensors"
     done = run("convert-images", source, ours, *FACTS)
     assert (done.returncode, done.stdout) == (0, f"{ours}\n"), done.stderr
-    table = run("evaluate", ours, "--networks", "1", "--epochs", "1")
+    table = run_here("evaluate", ours, "--networks", "1", "--epochs", "1")
     assert table.returncode == 0, table.stderr
     assert "2 images per class, 1 fresh network" in table.stdout
     assert "random real" in table.stdout
-    assert run("convert-images", ours, tmp_path / "back", "--to", "datm").returncode == 0
+    assert run_here("convert-images", ours, tmp_path / "back", "--to", "datm").returncode == 0
     back = torch.load(tmp_path / "back" / "labels_best.pt")
     assert torch.allclose(back.softmax(1), LOGITS.softmax(1), rtol=1e-5, atol=1e-7)
-    again = run("convert-images", ours, tmp_path / "back", "--to", "datm")
+    again = run_here("convert-images", ours, tmp_path / "back", "--to", "datm")
     assert (again.returncode, again.stdout) == (2, "")
     assert "exists; use another name" in lines_of(again, "error: ")[0]
-    lost = run("convert-images", source, tmp_path / "mtt", "--to", "mtt")
+    lost = run_here("convert-images", source, tmp_path / "mtt", "--to", "mtt")
     assert lost.returncode == 0
     assert any(
         "this layout cannot store the learning rate, 0.02" in line for line in lines_of(lost, "note: ")

@@ -21,7 +21,7 @@ pytest.importorskip("click")
 from click.testing import CliRunner, Result
 
 from tests.helpers.folders import contents
-from tests.helpers.nodes import can_make_networks, code_of, forked, two_networks
+from tests.helpers.nodes import can_make_networks, code_of, forked, ranks_here, two_networks
 
 EXPERTS = ["experts", "--dataset", "digits", "--model", "ConvNetD1W4", "--experts", "1", "--epochs", "6"]
 SMALL = ["--steps", "2", "--expert-steps", "2", "--max-start", "3", "--lr-img", "10", "--engine", "eager"]
@@ -122,13 +122,17 @@ def test_two_processes_write_what_one_does(bundle: Path, tmp_path: Path, torchru
     assert lines_of(tmp_path / "two") == lines_of(tmp_path / "one")
 
 
-def test_experts_of_two_processes_are_those_of_one(tmp_path: Path, torchrun) -> None:
+def test_experts_of_two_processes_are_those_of_one(tmp_path: Path) -> None:
     """The bundle has the same bytes, and one process says that it is there."""
-    recipe = [*EXPERTS[:-3], "3", "--epochs", "2"]
-    process = torchrun(*recipe, "--out", tmp_path / "two.mct")
-    stdout, stderr = process.communicate(timeout=120)
-    assert process.returncode == 0, stderr
-    assert stdout == f"{tmp_path / 'two.mct'}\n"
+    recipe, target = [*EXPERTS[:-3], "3", "--epochs", "2"], str(tmp_path / "two.mct")
+    logs = [tmp_path / "log-0", tmp_path / "log-1"]
+    started = [
+        forked([*recipe, "--out", target], log, **place)
+        for log, place in zip(logs, ranks_here(2), strict=True)
+    ]
+    codes = [code_of(process) for process in started]
+    assert codes == [0, 0], [log.read_text() for log in logs]
+    assert [log.read_text().splitlines().count(target) for log in logs] == [1, 0]
     run(*recipe, "--out", tmp_path / "one.mct")
     one, two = (
         {file.name: file.read_bytes() for file in path.rglob("*") if file.is_file()}

@@ -14,6 +14,7 @@ from mct.errors import ConfigError, RankError  # noqa: E402
 from mct.runtime import ranks  # noqa: E402
 from mct.runtime.launch import Launch  # noqa: E402
 from mct.runtime.ranks import Alone, Group, joined, together  # noqa: E402
+from tests.helpers.nodes import apart, code_of, ranks_here  # noqa: E402
 from tests.helpers.threads import Member, in_ranks  # noqa: E402
 
 SCRIPT = """
@@ -90,14 +91,16 @@ with joined() as (ranks, device):
 
 def test_two_processes_on_gloo(tmp_path: Path) -> None:
     """Sharded gradients are those of one process to 1e-10, in the same bits; a lost process is told."""
-    script, out = tmp_path / "script.py", tmp_path / "facts.json"
-    script.write_text(SCRIPT)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*command, script, out], capture_output=True, text=True, timeout=120, check=False,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    out = tmp_path / "facts.json"
+
+    def work() -> None:
+        sys.argv = ["script", str(out)]
+        exec(SCRIPT, {"__name__": "__main__"})
+
+    logs = [tmp_path / "log-0", tmp_path / "log-1"]
+    started = [apart(work, log, **place) for log, place in zip(logs, ranks_here(2), strict=True)]
+    codes = [code_of(process) for process in started]
+    assert codes == [0, 0], [log.read_text() for log in logs]
     facts = json.loads(out.read_text())
     assert max(facts["off"]) < 1e-10
     assert facts["kinds"] == [[201] * 3] * 3
@@ -124,11 +127,14 @@ def test_no_thread_of_a_group_is_left(tmp_path: Path) -> None:
     """A thread of gloo's that outlives the group can abort the process while Python ends."""
     script = tmp_path / "script.py"
     script.write_text(LEAVING)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*command, script, tmp_path], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    started = [
+        subprocess.Popen(
+            [sys.executable, script, tmp_path], stderr=subprocess.PIPE, text=True, env=os.environ | place
+        )
+        for place in ranks_here(2)
+    ]
+    said = [process.communicate(timeout=120)[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0], said
     for rank in ("0", "1"):
         names = (tmp_path / rank).read_text().splitlines()
         assert names

@@ -139,6 +139,10 @@ def calls(source, target, **options):
     os.waitpid(child, 0)
     return int(os.read(reader, 20))
 
+for name, codec in (("imports.mct", None), ("imports.mtt", "zstd")):  # here, not once more in every child
+    convert(folder / "src", folder / name, ConvertOptions(codec=codec))
+    remove(folder / name)
+
 if mode == "random":
     rng = random.Random(int(sys.argv[3]))
     report = {"killed": 0, "resumed": 0, "published": 0, "problems": []}

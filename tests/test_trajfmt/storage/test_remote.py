@@ -14,11 +14,13 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from numpy.typing import NDArray
 
 import trajfmt
@@ -81,20 +83,25 @@ def _kept(cache: Path) -> set[str]:
     }
 
 
-def _traj(*arguments: object, **options: Any) -> tuple[int, str, str]:
-    """Run the installed command as a process, and return its exit code, stdout and only error line."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", SCRIPT, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        **options,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    lines = [line for line in done.stderr.splitlines() if not line.startswith("note: ")]
-    assert len(lines) == (done.returncode != 0 and not done.stdout), done.stderr
-    return done.returncode, done.stdout, "".join(lines)
+def _traj(*arguments: object, env: dict[str, str] | None = None) -> tuple[int, str, str]:
+    """Run the installed command, and return its exit code, stdout and only error line.
+
+    It runs in this process, or in one of its own with these environment variables.
+    """
+    words = [str(argument) for argument in arguments]
+    if env is None:
+        (script,) = entry_points(group="console_scripts", name="traj")
+        here = CliRunner().invoke(script.load(), words, prog_name="traj")
+        code, out, said = here.exit_code, here.stdout, here.stderr
+        assert isinstance(here.exception, SystemExit | None), said
+    else:
+        command = [sys.executable, "-W", "error", "-c", SCRIPT, *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=env)
+        code, out, said = done.returncode, done.stdout, done.stderr
+    assert "Traceback" not in said, said
+    lines = [line for line in said.splitlines() if not line.startswith("note: ")]
+    assert len(lines) == (code != 0 and not out), said
+    return code, out, "".join(lines)
 
 
 # --- the same bits ----------------------------------------------------------------------------------------
