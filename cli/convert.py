@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,11 @@ __all__ = ["convert"]
     help="Which parameters share one beta.  [default: those of a source or DEST that is a bundle, or tensor]",
 )
 @click.option("--timesteps", type=values.WINDOW, default=(None, None), help="Keep only timesteps A to B-1.")
+@click.option(
+    "--for-preset",
+    metavar="NAME",
+    help="Cut where the window of a preset of mct ends, at max_start + M: later timesteps are never used.",
+)
 @click.option(
     "--codec",
     type=values.CODEC,
@@ -153,8 +159,21 @@ def _settings(flags: dict[str, Any]) -> ConvertOptions:
 
     if flags.pop("skip_bad"):  # the former name of --keep-going
         flags["keep_going"] = True
+    if (name := flags.pop("for_preset")) is not None:
+        if flags["timesteps"] != (None, None):
+            raise click.UsageError("--for-preset and --timesteps both say where to cut: pass one")
+        flags |= _cut_for(name)
     done = _preprocessing(flags.pop("zca"), flags.pop("mean"), flags.pop("std"))
     return ConvertOptions(**flags, preprocessing=done)
+
+
+def _cut_for(name: str) -> dict[str, Any]:
+    """Return the options that cut trajectories where the window of a preset ends."""
+    from mct.settings.presets import preset
+
+    chosen = preset(name)
+    end = math.ceil(chosen.max_start + chosen.expert_steps)
+    return {"timesteps": (0, end + 1), "cut_for": chosen.name}
 
 
 def _preprocessing(

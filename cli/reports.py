@@ -39,6 +39,7 @@ def summary(report: Summary, *, as_json: bool) -> None:
         ("trajectories", _trajectories(report.trajectories, low, high)),
     ]
     rows += _unread(report)
+    rows += _cut(report.provenance)
     if report.encoding == "convex":
         knots = "differ" if report.knots is None else ", ".join(map(str, report.knots))
         rows.append(("knots", knots + (", smoothed" if report.smoothed else "")))
@@ -68,6 +69,15 @@ def _unread(report: Summary) -> list[tuple[str, object]]:
     if len(why) > _MOST_REFUSED:
         rows.append(("", f"and {len(why) - _MOST_REFUSED} more"))
     return rows
+
+
+def _cut(provenance: Provenance) -> list[tuple[str, object]]:
+    """Return a row that says where a conversion has cut the trajectories, and what for."""
+    recipe = provenance.recipe or {}
+    if "cut_for" not in recipe:
+        return []
+    where = f"after timestep {recipe.get('cut_after')}, where the window of {recipe['cut_for']} ends"
+    return [("cut", f"{where}; later timesteps are not stored")]
 
 
 def _unusual(report: Summary) -> list[tuple[str, object]]:

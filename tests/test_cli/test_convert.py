@@ -76,6 +76,32 @@ def test_every_option_reaches_the_bundle(traj: Any, tmp_path: Path, buffer: Any)
         assert manifest.provenance.preprocessing.kind == "normalize"
 
 
+def test_conversion_for_a_preset(traj: Any, tmp_path: Path, buffer: Any) -> None:
+    """The end is cut where its window ends, at max_start + M; `traj inspect` says where, and why."""
+    source, out = buffer(timesteps=8), tmp_path / "out.mct"
+    assert traj("convert", source, out, "--for-preset", "mtt-cifar10-zca-ipc1").code == 0  # 2 + 2
+    assert trajfmt.open(out)[0].last == 4
+    shown = traj("inspect", out).out
+    assert "after timestep 4, where the window of mtt-cifar10-zca-ipc1 ends; later timesteps are not" in shown
+    for name, also, code, said in (
+        ("mtt-cifar10-ipc1", ["--timesteps", "0:8"], 2, "both say where to cut"),
+        (
+            "mtt-cifar10-zca-ipc2",
+            [],
+            2,
+            "unknown preset 'mtt-cifar10-zca-ipc2'; did you mean mtt-cifar10-zca",
+        ),
+        ("mtt-cifar10-ipc10", [], 1, "ends at timestep 7, but the window of mtt-cifar10-ipc10 ends at 17"),
+    ):
+        done = traj("convert", source, tmp_path / "b.mct", "--for-preset", name, *also)
+        assert done.code == code
+        assert said in done.err
+    assert traj("convert", out, tmp_path / "b.mct", "--for-preset", "mtt-cifar10-ipc1").error.endswith(
+        "cannot be removed; omit --for-preset"
+    )
+    assert not (tmp_path / "b.mct").exists()
+
+
 def test_normalisation_with_other_constants(traj: Any, tmp_path: Path, buffer: Any) -> None:
     """Mean and deviation of another codebase are recorded; half of them, or a whitening beside, is exit 2."""
     source = buffer("any/where")

@@ -43,6 +43,10 @@ class ConvertOptions:
     timesteps: tuple[int | None, int | None] = (None, None)
     """First timestep to convert, and the one after the last, as in a slice."""
 
+    cut_for: str | None = None
+    """What the end of `timesteps` is for, such as the name of a preset. The recipe of the bundle records it,
+    and the last timestep as `cut_after`. Trajectories that end earlier are refused."""
+
     codec: str | None = None
     """Name of the codec (`full`); None for that of the bundle that is appended to, or `none`."""
 
@@ -99,6 +103,11 @@ class ConvertOptions:
         self._require_types()
         if any(bound is not None and bound < 0 for bound in self.timesteps):
             raise UsageError(f"`timesteps` must be bounds >= 0, got {self.timesteps}")
+        if self.cut_for is not None and not (self.cut_for and self.timesteps[1]):
+            raise UsageError(
+                "`cut_for` says what the end of `timesteps` is for, so it needs a text and an end,"
+                f" got {self.cut_for!r} and {self.timesteps}"
+            )
         if self.dataset is not None and not 1 <= len(self.dataset) <= MAX_TEXT:
             raise UsageError(f"`dataset` must have 1 to {MAX_TEXT} characters, got {len(self.dataset)}")
 
@@ -110,7 +119,7 @@ class ConvertOptions:
         """
         wholes("knots", self.knots)
         wholes("timesteps", [bound for bound in self.timesteps if bound is not None])
-        for name in ("layout", "key", "select", "dataset", "model"):
+        for name in ("layout", "key", "select", "dataset", "model", "cut_for"):
             if not isinstance(value := getattr(self, name), str | None):
                 raise TypeError(f"`{name}` must be a text, got {value!r}")
         if not isinstance(self.preprocessing, Preprocessing | None):

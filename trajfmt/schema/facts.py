@@ -32,9 +32,13 @@ __all__ = [
 
 Name = Literal["dataset", "model", "preprocessing"]
 
-Choice = Literal["weights", "checkpoints"]
+Choice = Literal["weights", "checkpoints", "cut_for"]
 
-CHOICES: Final[Mapping[Choice, str]] = {"weights": "--key", "checkpoints": "--select"}
+CHOICES: Final[Mapping[Choice, str]] = {
+    "weights": "--key",
+    "checkpoints": "--select",
+    "cut_for": "--for-preset",
+}
 """Facts of a recipe that say which of several weights the user has chosen, and the options that choose."""
 
 _NAMES: Final[tuple[Name, ...]] = ("dataset", "model", "preprocessing")

@@ -1,0 +1,38 @@
+"""What a conversion has chosen of the path, as facts of the recipe: where it was cut, and what for.
+
+These facts say what the weights of a bundle are. They stay true of what is made of the bundle later, until
+another choice replaces them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from trajfmt.convert.options import ConvertOptions
+from trajfmt.schema.provenance import Provenance
+
+__all__ = ["with_choices"]
+
+_CUT: Final = ("cut_for", "cut_after")
+
+
+def with_choices(provenance: Provenance, options: ConvertOptions) -> Provenance:
+    """Return a provenance whose recipe says what the options have chosen.
+
+    Example:
+        >>> options = ConvertOptions(timesteps=(0, 9), cut_for="mct-cifar10-zca-ipc1")
+        >>> with_choices(Provenance(recipe={"seed": 1}), options).recipe
+        {'seed': 1, 'cut_for': 'mct-cifar10-zca-ipc1', 'cut_after': 8}
+    """
+    recipe = dict(provenance.recipe or {})
+    first, after = options.timesteps
+    if options.timesteps != (None, None):  # an earlier cut is not where the trajectories end any more
+        for key in _CUT:
+            recipe.pop(key, None)
+    if options.cut_for is not None and after is not None:
+        recipe |= {"cut_for": options.cut_for, "cut_after": after - 1 - (first or 0)}
+    if recipe == (provenance.recipe or {}):
+        return provenance
+    return msgspec.structs.replace(provenance, recipe=recipe)
