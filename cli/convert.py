@@ -36,6 +36,13 @@ __all__ = ["convert"]
     "pairs: say that this was done.",
 )
 @click.option(
+    "--average",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="K",
+    help="Store the mean of K timesteps at every knot but the first: those around it, or the last K.",
+)
+@click.option(
     "--gram", is_flag=True, help="Store the Gram matrix, which preserves the shape of the original path."
 )
 @click.option(

@@ -41,7 +41,11 @@ def summary(report: Summary, *, as_json: bool) -> None:
     rows += _unread(report)
     rows += _cut(report.provenance)
     if report.encoding == "convex":
+        from trajfmt.schema.facts import averaged
+
         knots = "differ" if report.knots is None else ", ".join(map(str, report.knots))
+        if (count := averaged(report.provenance)) > 1:
+            knots += f"; each but the first is the mean of {count} timesteps"
         rows.append(("knots", knots + (", smoothed" if report.smoothed else "")))
         rows += _unusual(report)
     else:

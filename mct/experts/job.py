@@ -37,9 +37,18 @@ class Job:
     smooth: bool = False
     """Whether to average inserted waypoints with their neighbours, for a `convex` bundle."""
 
+    average: int = 1
+    """Number of timesteps of which every knot but the first is the mean, for a `convex` bundle."""
+
 
 def job_of(
-    dataset: Dataset, model: trajfmt.Model, config: ExpertConfig, *, knots: Sequence[int], smooth: bool
+    dataset: Dataset,
+    model: trajfmt.Model,
+    config: ExpertConfig,
+    *,
+    knots: Sequence[int],
+    smooth: bool,
+    average: int = 1,
 ) -> Job:
     """Return the description of a run with these settings."""
     recipe = asdict(config)
@@ -51,6 +60,7 @@ def job_of(
         dataset.labels_sha256,
         knots,
         smooth,
+        *([] if average == 1 else [f"average {average}"]),
     ]
     source = networks.source_sha256(model)
     text = json.dumps(facts if source is None else [*facts, source])
@@ -60,6 +70,7 @@ def job_of(
         identity=hashlib.sha256(text.encode()).hexdigest().encode(),
         knots=knots,
         smooth=smooth,
+        average=average,
     )
 
 

@@ -35,6 +35,7 @@ from mct.runtime.ranks import Alone, Ranks, from_first, together
 from mct.settings import defaults
 from mct.settings.config import Engine, ExpertConfig
 from mct.trajectories.provenance import parse_preprocessing
+from trajfmt.trajectory import needed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,9 @@ class ExpertRun:
 
     smooth: bool = False
     """Whether to average inserted waypoints with their neighbours, for a `.mct` bundle."""
+
+    average: int = 1
+    """Number of timesteps of which every knot but the first is the mean, for a `.mct` bundle."""
 
     engine: Engine = "auto"
     """How updates of the experts are computed."""
@@ -93,6 +97,7 @@ class ExpertRun:
         limit: int | None = None,
         knots: Sequence[int] = (),
         smooth: bool = False,
+        average: int = 1,
         device: str = "cpu",
         engine: Engine = "auto",
         at_once: int = 1,
@@ -116,6 +121,7 @@ class ExpertRun:
                 recipe of a bundle records it.
             knots: Timesteps of inserted waypoints, for a `.mct` bundle.
             smooth: Whether to average inserted waypoints with their neighbours, for a `.mct` bundle.
+            average: Number of timesteps of which every knot but the first is the mean, for a `.mct` bundle.
             device: Device on which experts are trained.
             engine: How updates are computed, see `mct.experts.train.train_experts`.
             at_once: Number of experts that are trained at the same time in each process.
@@ -134,9 +140,9 @@ class ExpertRun:
             DataError: If the dataset cannot be loaded.
             ExistsError: If the destination exists.
         """
-        if (knots or smooth) and out.suffix != ".mct":
+        if (knots or smooth or average != 1) and out.suffix != ".mct":
             raise ConfigError(
-                "`knots` and `smooth` require a bundle of convexified trajectories, --out NAME.mct"
+                "`knots`, `smooth` and `average` require a bundle of convexified trajectories, --out NAME.mct"
             )
         if at_once < 1:
             raise ConfigError(f"`at_once` must be >= 1, got {at_once}")
@@ -173,6 +179,11 @@ class ExpertRun:
             raise ConfigError(
                 f"`knots` must be less than the last timestep, {timesteps - 1}, got {max(knots)}"
             )
+        if timesteps < (least := needed(knots, average)):
+            raise ConfigError(
+                f"knots that are means of {average} timesteps need {least} timesteps, but training records "
+                f"{timesteps}; use a smaller `average` or earlier `knots`"
+            )
         return cls(
             dataset=real,
             model=network,
@@ -181,6 +192,7 @@ class ExpertRun:
             device=here,
             knots=tuple(knots),
             smooth=smooth,
+            average=average,
             engine=engine,
             at_once=at_once,
             notes=notes,
@@ -300,4 +312,11 @@ class ExpertRun:
         return kept * layout.nbytes
 
     def _job(self) -> Job:
-        return job_of(self.dataset, self.model, self.config, knots=self.knots, smooth=self.smooth)
+        return job_of(
+            self.dataset,
+            self.model,
+            self.config,
+            knots=self.knots,
+            smooth=self.smooth,
+            average=self.average,
+        )

@@ -102,6 +102,32 @@ def test_conversion_for_a_preset(traj: Any, tmp_path: Path, buffer: Any) -> None
     assert not (tmp_path / "b.mct").exists()
 
 
+def test_conversion_with_averages(traj: Any, tmp_path: Path, buffer: Any) -> None:
+    """`traj inspect` says that knots are means; what cannot be averaged is refused in the words of the command."""
+    source, out = buffer(timesteps=8), tmp_path / "out.mct"
+    assert traj("convert", source, out, "--knots", "3", "--average", "3").code == 0
+    assert "0, 3, 7; each but the first is the mean of 3 timesteps" in traj("inspect", out).out
+    for also, code, said in (
+        (["--average", "4"], 2, "--average must be odd with inserted knots"),
+        (["--average", "3", "--smooth"], 2, "--average and --smooth are two ways to average the knots"),
+        (
+            ["--average", "7"],
+            2,
+            "around the knot 3 would include timestep 0; use a smaller",
+        ),
+        (["--average", "0"], 2, "0 is not in the range x>=1"),
+        (
+            ["--average", "5", "--timesteps", "0:5"],
+            1,
+            "has 5 timesteps, but knots that are means of 5 need 6",
+        ),
+    ):
+        done = traj("convert", source, tmp_path / "b.mct", "--knots", "3", *also)
+        assert done.code == code
+        assert said in done.err
+    assert not (tmp_path / "b.mct").exists()
+
+
 def test_normalisation_with_other_constants(traj: Any, tmp_path: Path, buffer: Any) -> None:
     """Mean and deviation of another codebase are recorded; half of them, or a whitening beside, is exit 2."""
     source = buffer("any/where")

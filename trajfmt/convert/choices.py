@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from trajfmt.convert.options import ConvertOptions
+from trajfmt.errors import UsageError
 from trajfmt.schema.provenance import Provenance
 
 __all__ = ["with_choices"]
@@ -21,12 +22,20 @@ _CUT: Final = ("cut_for", "cut_after")
 def with_choices(provenance: Provenance, options: ConvertOptions) -> Provenance:
     """Return a provenance whose recipe says what the options have chosen.
 
+    Raises:
+        UsageError: means are asked for of timesteps that were computed from convexified trajectories.
+
     Example:
         >>> options = ConvertOptions(timesteps=(0, 9), cut_for="mct-cifar10-zca-ipc1")
         >>> with_choices(Provenance(recipe={"seed": 1}), options).recipe
         {'seed': 1, 'cut_for': 'mct-cifar10-zca-ipc1', 'cut_after': 8}
     """
     recipe = dict(provenance.recipe or {})
+    if options.average > 1 and recipe.get("convexified"):
+        raise UsageError(
+            "the timesteps of the source were computed from convexified trajectories, so their means say"
+            " nothing about the training; omit `average`"
+        )
     first, after = options.timesteps
     if options.timesteps != (None, None):  # an earlier cut is not where the trajectories end any more
         for key in _CUT:

@@ -9,7 +9,7 @@ from trajfmt.codecs.table import CODECS, DEFAULT
 from trajfmt.encodings.parts.encoding import Options
 from trajfmt.encodings.parts.knots import SHARD_BYTES
 from trajfmt.errors import UsageError
-from trajfmt.schema.arguments import wholes
+from trajfmt.schema.arguments import whole, wholes
 from trajfmt.schema.layout import DTYPES, MAX_TEXT, Dtype, Grouping
 from trajfmt.schema.provenance import Preprocessing
 from trajfmt.sources.base.collection import BufferMode
@@ -32,6 +32,9 @@ class ConvertOptions:
     smooth: bool = False
     """Average inserted waypoints and the last timestep with their neighbours, after computing the betas
     (`convex`). For the MCT authors' pairs, it states that this was done."""
+
+    average: int = 1
+    """Number of timesteps of which every knot but the first is the mean (`convex`); 1 for exact knots."""
 
     gram: bool = False
     """Store the Gram matrix of the original trajectory in 8 (T+1)^2 bytes, if T <= 256 (`convex`)."""
@@ -118,6 +121,7 @@ class ConvertOptions:
             TypeError: an option has another type.
         """
         wholes("knots", self.knots)
+        whole("average", self.average)
         wholes("timesteps", [bound for bound in self.timesteps if bound is not None])
         for name in ("layout", "key", "select", "dataset", "model", "cut_for"):
             if not isinstance(value := getattr(self, name), str | None):
@@ -134,6 +138,7 @@ class ConvertOptions:
         return Options(
             knots=self.knots,
             smooth=self.smooth,
+            average=self.average,
             gram=self.gram,
             codec=self.codec or DEFAULT,
             shard_bytes=self.shard_bytes,

@@ -18,12 +18,14 @@ from trajfmt.schema.models import model_name, normalisation
 from trajfmt.schema.provenance import KnownFrom, Provenance
 
 __all__ = [
+    "AVERAGED",
     "CALLED",
     "CHOICES",
     "ORIGINS",
     "Choice",
     "Name",
     "Settled",
+    "averaged",
     "known_from",
     "parts",
     "phrase",
@@ -40,6 +42,9 @@ CHOICES: Final[Mapping[Choice, str]] = {
     "cut_for": "--for-preset",
 }
 """Facts of a recipe that say which of several weights the user has chosen, and the options that choose."""
+
+AVERAGED: Final = "knots_averaged"
+"""Fact of a recipe: the number of timesteps of which each knot but the first is the mean."""
 
 _NAMES: Final[tuple[Name, ...]] = ("dataset", "model", "preprocessing")
 CALLED: Final = {"dataset": "data set"}
@@ -112,6 +117,16 @@ def settled(old: Provenance, new: Provenance, stated: Collection[Name], where: s
     }
     remarks = [f"{text}: {'; '.join(facts)}" for text, facts in notes.items() if facts]
     return Settled(msgspec.structs.replace(old, **changes, known_from=origin), remarks)
+
+
+def averaged(provenance: Provenance) -> int:
+    """Return the number of timesteps of which each knot but the first is the mean; 1 if knots are no means.
+
+    Timesteps that were computed from such knots are no means themselves, although their recipe still says so.
+    """
+    recipe = provenance.recipe or {}
+    count = recipe.get(AVERAGED)
+    return count if type(count) is int and count > 1 and not recipe.get("convexified") else 1
 
 
 def parts(fact: object) -> dict[str, Any]:

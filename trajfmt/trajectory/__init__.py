@@ -9,12 +9,15 @@ Modules:
     rounding: conversion between float types with a single rounding, and its error.
     measure: step norms, Gram matrix, digest and a check for finite weights, in one pass over the weights.
     geometry: the shape of a path from inner products: components, angles, distance from the convexified path.
+    averaging: means of neighbouring timesteps in the place of the knots.
     recorder: convexify a trajectory during training, with one copy of the previous weights.
 """
 
+from trajfmt.trajectory.averaging import needed
 from trajfmt.trajectory.recorder import PathRecorder, Recorded
 
 __all__ = [
     "PathRecorder",
     "Recorded",
+    "needed",
 ]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 import trajfmt  # noqa: E402
-from tests.helpers.conversion import files, run, save, theta  # noqa: E402
+from tests.helpers.conversion import files, flat, run, save, theta  # noqa: E402
 from trajfmt.convert.options import ConvertOptions  # noqa: E402
 from trajfmt.convert.planning import plan  # noqa: E402
 from trajfmt.errors import SourceError, UsageError  # noqa: E402
@@ -64,6 +65,44 @@ def test_cut_and_whole_trajectories_do_not_share_a_bundle(tmp_path: Path) -> Non
     run(second, tmp_path / "b.mct", timesteps=(0, 5))
     with pytest.raises(UsageError, match="such trajectories do not belong into one bundle"):
         merge([tmp_path / "a.mct", tmp_path / "b.mct"], tmp_path / "c.mct", common=True)
+
+
+def test_averages_are_recorded_and_appended_alike(tmp_path: Path) -> None:
+    """An append averages as the bundle does; a convexified source must have been averaged in the same way."""
+    first, second = (save(tmp_path / name, [theta(seed)]) for seed, name in enumerate("ab"))
+    run(first, tmp_path / "a.mct", average=3)
+    run(second, tmp_path / "a.mct", append=True)
+    run(second, tmp_path / "exact.mct")
+    assert _recipe(tmp_path / "a.mct") == {"knots_averaged": 3}
+    end = np.mean(np.float64(flat(theta(1))[-3:]), axis=0).astype(np.float32)
+    assert np.array_equal(trajfmt.open(tmp_path / "a.mct")[1].knot(1), end)
+    with pytest.raises(
+        UsageError, match="means of 3 timesteps, not two endpoints, means of 5 timesteps; omit"
+    ):
+        run(second, tmp_path / "a.mct", append=True, average=5)
+    with pytest.raises(UsageError, match="its knots are means of 3 timesteps, those of the source no means"):
+        run(tmp_path / "exact.mct", tmp_path / "a.mct", append=True)
+    with pytest.raises(UsageError, match="its knots are no means, those of the source means of 3 timesteps"):
+        run(tmp_path / "a.mct", tmp_path / "exact.mct", append=True)
+
+
+def test_computed_timesteps_are_not_averaged(tmp_path: Path) -> None:
+    """They know of the means that they were computed from, and are no means themselves."""
+    run(save(tmp_path / "src", [theta(0)]), tmp_path / "a.mct", average=3)
+    run(tmp_path / "a.mct", tmp_path / "a.mtt")
+    run(tmp_path / "a.mtt", tmp_path / "b.mct")
+    run(save(tmp_path / "other", [theta(1)]), tmp_path / "c.mct", average=3)
+    run(tmp_path / "c.mct", tmp_path / "c.mtt")
+    run(tmp_path / "c.mtt", tmp_path / "b.mct", append=True)
+    assert _recipe(tmp_path / "b.mct") == {"knots_averaged": 3, "convexified": True}
+    exact, computed = (trajfmt.open(tmp_path / name) for name in ("c.mct", "b.mct"))
+    assert np.array_equal(exact[0].knot(1), computed[1].knot(1))
+    with pytest.raises(UsageError, match="say nothing about the training; omit `average`"):
+        run(tmp_path / "a.mtt", tmp_path / "d.mct", average=3)
+    with pytest.raises(UsageError, match="omit knots, smoothing, averages"):
+        run(tmp_path / "a.mct", tmp_path / "d.mct", average=3)
+    with pytest.raises(UsageError, match="`average` and `gram` are for convexified bundles"):
+        run(tmp_path / "src", tmp_path / "d.mtt", average=3)
 
 
 @pytest.mark.parametrize("given", [{"cut_for": "some-preset"}, {"timesteps": (0, 5), "cut_for": ""}])
