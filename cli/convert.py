@@ -25,9 +25,10 @@ __all__ = ["convert"]
 @click.argument("destination", type=values.PATH, metavar="DEST")
 @click.option(
     "--knots",
-    type=values.INTEGERS,
+    type=values.KNOTS,
     default=(),
-    help="Timesteps of the waypoints to insert, such as 6,25; counted from A with --timesteps.",
+    help="Timesteps of the waypoints to insert, such as 6,25; counted from A with --timesteps. auto:4 (or "
+    "auto) places 4 knots, endpoints included, where they miss the paths least.",
 )
 @click.option(
     "--smooth",
@@ -170,6 +171,10 @@ def _settings(flags: dict[str, Any]) -> ConvertOptions:
         if flags["timesteps"] != (None, None):
             raise click.UsageError("--for-preset and --timesteps both say where to cut: pass one")
         flags |= _cut_for(name)
+    if isinstance(count := flags["knots"], int):
+        if flags["append"]:
+            raise click.UsageError("--append keeps the knots of the bundle: omit --knots auto")
+        flags |= {"knots": (), "place": count}
     done = _preprocessing(flags.pop("zca"), flags.pop("mean"), flags.pop("std"))
     return ConvertOptions(**flags, preprocessing=done)
 

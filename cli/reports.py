@@ -44,6 +44,9 @@ def summary(report: Summary, *, as_json: bool) -> None:
         from trajfmt.schema.facts import averaged
 
         knots = "differ" if report.knots is None else ", ".join(map(str, report.knots))
+        recipe = report.provenance.recipe or {}
+        if recipe.get("knots_placed") and not recipe.get("convexified"):
+            knots += "; placed where they miss the paths least"
         if (count := averaged(report.provenance)) > 1:
             knots += f"; each but the first is the mean of {count} timesteps"
         rows.append(("knots", knots + (", smoothed" if report.smoothed else "")))

@@ -103,7 +103,7 @@ def test_conversion_for_a_preset(traj: Any, tmp_path: Path, buffer: Any) -> None
 
 
 def test_conversion_with_averages(traj: Any, tmp_path: Path, buffer: Any) -> None:
-    """`traj inspect` says that knots are means; what cannot be averaged is refused in the words of the command."""
+    """`traj inspect` says that knots are means; what cannot be is refused in the words of the command."""
     source, out = buffer(timesteps=8), tmp_path / "out.mct"
     assert traj("convert", source, out, "--knots", "3", "--average", "3").code == 0
     assert "0, 3, 7; each but the first is the mean of 3 timesteps" in traj("inspect", out).out
@@ -126,6 +126,24 @@ def test_conversion_with_averages(traj: Any, tmp_path: Path, buffer: Any) -> Non
         assert done.code == code
         assert said in done.err
     assert not (tmp_path / "b.mct").exists()
+
+
+def test_conversion_with_placed_knots(traj: Any, tmp_path: Path, buffer: Any) -> None:
+    """`auto` places four knots, `auto:N` N of them; `traj inspect` says that they were placed."""
+    source = buffer(timesteps=8)
+    for name, word, count in (("a.mct", "auto", 4), ("b.mct", "auto:3", 3)):
+        assert traj("convert", source, tmp_path / name, "--knots", word).code == 0
+        assert len(trajfmt.open(tmp_path / name)[0].knots) == count
+        assert "; placed where they miss the paths least" in traj("inspect", tmp_path / name).out
+    for word, also, said in (
+        ("auto:2", [], "expected auto:N with 3 or more knots"),
+        ("auto:four", [], "expected auto:N with 3 or more knots"),
+        ("automatic", [], "expected whole numbers separated by commas"),
+        ("auto", ["--append"], "--append keeps the knots of the bundle: omit --knots auto"),
+    ):
+        done = traj("convert", source, tmp_path / "a.mct", "--knots", word, *also)
+        assert done.code == 2
+        assert said in done.err
 
 
 def test_normalisation_with_other_constants(traj: Any, tmp_path: Path, buffer: Any) -> None:

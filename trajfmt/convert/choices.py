@@ -1,4 +1,4 @@
-"""What a conversion has chosen of the path, as facts of the recipe: where it was cut, and what for.
+"""What a conversion has chosen of the path, as facts of the recipe: its end, and how its knots were found.
 
 These facts say what the weights of a bundle are. They stay true of what is made of the bundle later, until
 another choice replaces them.
@@ -17,6 +17,7 @@ from trajfmt.schema.provenance import Provenance
 __all__ = ["with_choices"]
 
 _CUT: Final = ("cut_for", "cut_after")
+_PLACED: Final = "knots_placed"
 
 
 def with_choices(provenance: Provenance, options: ConvertOptions) -> Provenance:
@@ -42,6 +43,10 @@ def with_choices(provenance: Provenance, options: ConvertOptions) -> Provenance:
             recipe.pop(key, None)
     if options.cut_for is not None and after is not None:
         recipe |= {"cut_for": options.cut_for, "cut_after": after - 1 - (first or 0)}
+    if not recipe.get("convexified") or options.placed:
+        recipe.pop(_PLACED, None)  # of a bundle that keeps all timesteps
+    if options.placed:
+        recipe[_PLACED] = True
     if recipe == (provenance.recipe or {}):
         return provenance
     return msgspec.structs.replace(provenance, recipe=recipe)

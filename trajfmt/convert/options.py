@@ -29,6 +29,13 @@ class ConvertOptions:
     knots: tuple[int, ...] = ()
     """Timesteps of the waypoints to insert between the endpoints (`convex`)."""
 
+    place: int = 0
+    """Number of knots, endpoints included, to place where the segments between them miss the paths of the
+    source least (`convex`); 0 to take `knots`."""
+
+    placed: bool = False
+    """Whether `knots` were placed so. The recipe of the bundle then says `knots_placed`."""
+
     smooth: bool = False
     """Average inserted waypoints and the last timestep with their neighbours, after computing the betas
     (`convex`). For the MCT authors' pairs, it states that this was done."""
@@ -106,6 +113,10 @@ class ConvertOptions:
         self._require_types()
         if any(bound is not None and bound < 0 for bound in self.timesteps):
             raise UsageError(f"`timesteps` must be bounds >= 0, got {self.timesteps}")
+        if self.place and (self.place < 3 or self.knots or self.append):
+            why = "must be 3 or more" if self.place < 3 else "cannot be given with `knots`"
+            why = "cannot be given with `append`, as a bundle keeps its knots" if self.append else why
+            raise UsageError(f"`place` {why}, got {self.place}")
         if self.cut_for is not None and not (self.cut_for and self.timesteps[1]):
             raise UsageError(
                 "`cut_for` says what the end of `timesteps` is for, so it needs a text and an end,"
@@ -122,6 +133,7 @@ class ConvertOptions:
         """
         wholes("knots", self.knots)
         whole("average", self.average)
+        whole("place", self.place)
         wholes("timesteps", [bound for bound in self.timesteps if bound is not None])
         for name in ("layout", "key", "select", "dataset", "model", "cut_for"):
             if not isinstance(value := getattr(self, name), str | None):

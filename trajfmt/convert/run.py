@@ -21,6 +21,7 @@ from trajfmt.convert.events import Event, EventReporter
 from trajfmt.convert.hashing import Watched, job_of
 from trajfmt.convert.intake import Intake, Prepared, check_destination, located_error
 from trajfmt.convert.options import ConvertOptions
+from trajfmt.convert.placing import with_knots
 from trajfmt.encodings.parts.written import Written
 from trajfmt.encodings.table import encoding_of_path
 from trajfmt.errors import CorruptError, Reason, SourceError, counted, display, non_finite
@@ -70,6 +71,9 @@ def convert(
     target = local(destination)
     encoding = encoding_of_path(target)
     check_destination(target, options, source)
+    if options.place:
+        on_event(Event(kind="placing"))
+        options = with_knots(located(source), encoding, options, _WORKERS)
     intake = Intake(located(source), encoding, options, target.absolute().parent)
     collection, parts = intake.collection, intake.parts
     job = job_of(collection.parts, intake.listed, options, target)

@@ -10,6 +10,7 @@ Modules:
     measure: step norms, Gram matrix, digest and a check for finite weights, in one pass over the weights.
     geometry: the shape of a path from inner products: components, angles, distance from the convexified path.
     averaging: means of neighbouring timesteps in the place of the knots.
+    placement: knots that are placed where the segments between them miss a path least.
     recorder: convexify a trajectory during training, with one copy of the previous weights.
 """
 
