@@ -93,6 +93,9 @@ def _tiles(report: BundleReport, shape: Shape) -> Markup:
         name = "Would be left out" if full else "Left out"
         remark = _over(rest, percent) or "of the displacement, root mean square"
         facts.append((name, percent(share), remark))
+    if shape.two_steps is not None:
+        remark = "timesteps of the convexified path are as long as 2 of the original, mean of all starts"
+        facts.append(("Two timesteps are", number(shape.two_steps, 3), remark))
     facts.append(("In the plane", percent(sum(shape.explained[:2])), "of the variance of the timesteps"))
     return tiles(facts)
 

@@ -9,6 +9,7 @@ Modules:
     rounding: conversion between float types with a single rounding, and its error.
     measure: step norms, Gram matrix, digest and a check for finite weights, in one pass over the weights.
     geometry: the shape of a path from inner products: components, angles, distance from the convexified path.
+    strides: how many timesteps of a convexified path are as long as some of the original one.
     averaging: means of neighbouring timesteps in the place of the knots.
     placement: knots that are placed where the segments between them miss a path least.
     recorder: convexify a trajectory during training, with one copy of the previous weights.
