@@ -28,6 +28,7 @@ from trajfmt.errors import CorruptError, Reason, SourceError, counted, display, 
 from trajfmt.schema.provenance import SourceFile
 from trajfmt.sources.base.collection import Part
 from trajfmt.sources.base.trajectories import ForeignTrajectory
+from trajfmt.sources.convexified import chords
 from trajfmt.storage.address import Address, local, located
 from trajfmt.storage.skeleton import load_library
 from trajfmt.trajectory.measure import take_scratch
@@ -118,6 +119,7 @@ class _Run:
         self._sources: list[SourceFile] = []
         self._skipped: list[tuple[Reason, str]] = []
         self._repeats: list[int] = []
+        self._residuals: list[float] = []
 
     def all(self) -> int:
         """Convert all files, publish the bundle, and return the number of its trajectories."""
@@ -142,6 +144,8 @@ class _Run:
             raise SourceError("nothing_to_convert", message, path=self._intake.collection.folder)
         if rounding := self._bundle.rounding:
             self._report("notice", rounding)
+        if self._residuals:
+            self._report("notice", chords.remark(self._residuals))
         self._bundle.publish(self._sources, self._places())
         return len(self._bundle)
 
@@ -245,7 +249,10 @@ class _Run:
 
     def _encode(self, prepared: Prepared, trajectory: ForeignTrajectory) -> Written:
         try:
-            return self._bundle.encode(prepared.source)
+            written = self._bundle.encode(prepared.source)
+            if isinstance(trajectory, chords.ChordTrajectory):
+                self._residuals.append(trajectory.residual)
+            return written
         except SourceError as exc:
             if exc.timestep is None:
                 raise
