@@ -226,7 +226,7 @@ def export(
     datm         replay_buffer_<n>.pt, for DATM, PAD and EDF, which need at
                  least 10 files with 10 trajectories each
     towers       img_replay_buffer_<n>.pt and txt_replay_buffer_<n>.pt, for
-                 VL and LoRS
+                 VL, LoRS and PTM-ST
     mct-authors  waypoint_buffer*_<n>.pt and step_buffer*_<n>.pt, from a .mct
     checkpoints  <trajectory>/checkpoint-<step>/model.safetensors; epochs are
                  called epoch-<n>, and numbers of unknown unit ckpt-<n>
