@@ -1,9 +1,12 @@
 """How long the commands take to answer, and how long objects take to show themselves in a notebook.
 
 Makes a bundle of 100 trajectories (51 timesteps, the paper's 14 tensors, narrow) and times, in turn and in
-fresh processes: `python -c pass`, `import numpy`, `import trajfmt`, `traj --help`, and `traj inspect` of the
-bundle. Then it times, in this process, the text and the HTML of bundle, trajectory and layout, and if mct can
-be imported, of synthetic datasets of random images.
+fresh processes: `python -c pass`, `import numpy`, `import trajfmt`, opening the bundle and showing it in
+Python, `traj --help`, and `traj inspect` of the bundle. Then it times, in this process, the text and the HTML
+of bundle, trajectory and layout, and if mct can be imported, of synthetic datasets of random images.
+
+The exit code is 1 if the median of a text, of HTML, or of `import trajfmt` above the empty interpreter is
+50 ms or more.
 
     python benchmarks/startup.py [--runs 15]
 """
@@ -24,6 +27,10 @@ import numpy as np
 import trajfmt
 
 WIDTH = 8
+LIMIT = 0.05
+"""Seconds that an import and a text may take."""
+
+SHOW = "import sys, trajfmt; print(trajfmt.open(sys.argv[1]))"
 
 
 def make_bundle(path: Path) -> None:
@@ -44,7 +51,8 @@ def seconds(command: list[str]) -> float:
     return time.perf_counter() - start
 
 
-def main() -> None:
+def main() -> int:
+    """Measure, print, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--runs", type=int, default=15)
     options = parser.parse_args()
@@ -56,6 +64,7 @@ def main() -> None:
             "python -c pass": [sys.executable, "-c", "pass"],
             "import numpy": [sys.executable, "-c", "import numpy"],
             "import trajfmt": [sys.executable, "-c", "import trajfmt"],
+            "open and show": [sys.executable, "-c", SHOW, str(bundle)],
             "traj --help": [traj, "--help"],
             "traj inspect": [traj, "inspect", str(bundle)],
         }
@@ -67,10 +76,14 @@ def main() -> None:
         for name, found in times.items():
             median = statistics.median(found)
             print(f"{name:<16} median {median:.3f} s  (min {min(found):.3f}), {median - base:+.3f} s")
+        slow = statistics.median(times["import trajfmt"]) - base >= LIMIT
         with trajfmt.open(bundle) as opened:
             shown = {"bundle": opened, "trajectory": opened[0], "layout": opened.layout, **synthetic_sets()}
             for name, thing in shown.items():
-                print(f"{name:<32} {milliseconds(thing, options.runs)}")
+                line, longest = measured(thing, options.runs)
+                print(f"{name:<32} {line}")
+                slow |= longest >= LIMIT
+    return int(slow)
 
 
 def synthetic_sets() -> dict[str, Any]:
@@ -103,17 +116,18 @@ def synthetic_sets() -> dict[str, Any]:
     return found
 
 
-def milliseconds(thing: Any, runs: int) -> str:
-    """Return the median times of text and HTML, and the size of the latter."""
+def measured(thing: Any, runs: int) -> tuple[str, float]:
+    """Return the median times of text and HTML with the size of the latter, and the longer one in seconds."""
     times: dict[str, list[float]] = {"repr": [], "html": []}
     for _ in range(runs):
         for name, show in (("repr", thing.__repr__), ("html", thing._repr_html_)):
             start = time.perf_counter()
             text = show()
-            times[name].append(1000 * (time.perf_counter() - start))
-    parts = [f"{name} {statistics.median(found):.2f} ms" for name, found in times.items()]
-    return f"{', '.join(parts)}, {len(text.encode()):,} bytes"
+            times[name].append(time.perf_counter() - start)
+    medians = {name: statistics.median(found) for name, found in times.items()}
+    parts = [f"{name} {1000 * median:.2f} ms" for name, median in medians.items()]
+    return f"{', '.join(parts)}, {len(text.encode()):,} bytes", max(medians.values())
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -77,6 +77,28 @@ def main() -> None:
 )
 @click.option("--momentum", type=float, help="Momentum of SGD.")
 @click.option("--weight-decay", type=float, help="L2 penalty of SGD.")
+@click.option(
+    "--sharpness",
+    type=float,
+    help="Radius rho of sharpness-aware updates, which take twice as long: 0.01 for FTD, 0 for plain SGD.",
+)
+@click.option(
+    "--surrogate-gap",
+    type=float,
+    help="Weight alpha of the surrogate gap in sharpness-aware updates: 0.3 or 1 for FTD.  [default: 0]",
+)
+@click.option(
+    "--curriculum",
+    type=click.Choice(["pad"]),
+    help="Choose the images of each epoch by their difficulty, as PAD does; it needs --scores.",
+)
+@click.option(
+    "--scores",
+    type=values.SCORES,
+    help="Difficulty of the training images, for --curriculum: an .npy, .npz or .pt file of scores or of "
+    "PAD's indices; or el2n, scores that are computed with the experts of --scores-from.",
+)
+@click.option("--scores-from", type=values.PLACE, help="Bundle of experts for --scores el2n.")
 @click.option("--batch-size", type=int, help="Images per step.")
 @click.option(
     "--steps-per-timestep", type=int, help="Record weights every so many steps instead of every epoch."

@@ -26,6 +26,7 @@ __all__ = [
     "NUMBERS",
     "PATH",
     "PLACE",
+    "SCORES",
     "SETTINGS",
     "WINDOW",
 ]
@@ -57,6 +58,17 @@ class _Input(_Path):
 
 
 INPUT = _Input(path_type=Path)
+
+
+class _Scores(_Input):
+    """A file of scores, or the name of scores that are computed."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the name as it is, and anything else as a path."""
+        return value if value == "el2n" else super().convert(value, param, ctx)
+
+
+SCORES = _Scores(path_type=Path)
 
 
 class _Dataset(click.types.StringParamType):

@@ -42,7 +42,8 @@ from mct.experts.train import train_experts
 from mct.inner.problem import Problem
 from mct.inner.unroll import Gradients, Unroll
 from mct.results.synthetic import SyntheticDataset
-from mct.settings.config import DistillConfig, EvaluateConfig, ExpertConfig
+from mct.settings.config import DistillConfig, EvaluateConfig
+from mct.settings.expert import ExpertConfig
 
 __all__ = [
     "Accuracy",

@@ -18,16 +18,17 @@ ALLOWED = {
     "trajfmt": {
         "errors": "",
         "version": "",
+        "lazy": "",
         "platform": "",
         "codecs": "errors",
         "notebooks": "errors",
         "schema": "errors codecs notebooks",
-        "storage": "errors codecs schema",
-        "trajectory": "errors schema",
-        "encodings": "errors codecs notebooks schema storage trajectory",
+        "storage": "errors lazy codecs schema",
+        "trajectory": "errors lazy schema",
+        "encodings": "errors lazy codecs notebooks schema storage trajectory",
         "bundle": "errors version codecs notebooks schema storage trajectory encodings",
         "share": "errors version schema storage bundle",
-        "sources": "errors schema storage trajectory encodings bundle",
+        "sources": "errors lazy schema storage trajectory encodings bundle",
         "pages": "errors",
         "reports": "errors version schema storage trajectory encodings bundle pages",
         "serve": "errors schema storage bundle",
@@ -71,7 +72,7 @@ THIRD_PARTY = {
 }
 """What every package may import besides the standard library."""
 
-LAZY = {"asyncio", "h5py", "matplotlib"}
+LAZY = {"asyncio", "h5py", "matplotlib", "urllib"}
 """What trajfmt imports inside functions: reading a bundle needs none of it, and all take long to import."""
 
 TORCH_IN_TRAJFMT = ("trajfmt/torch.py", "trajfmt/serve/buffer.py", "trajfmt/export/")

@@ -79,6 +79,10 @@ ELSEWHERE = {
             ["sets/base", "sets/mtt", "sets/ema", "sets/authors", "sets/datm", "sets/ddranking"],
             "are names of files: each is read from what its own writer leaves",
         ),
+        "test_mct/settings/test_config.py": (
+            ["settings/checks"],
+            "are what settings are checked with: each is seen to refuse there",
+        ),
         "test_mct/data/readers/test_arrays.py": (["data/readers/raw"], "is what every reader returns"),
         "test_mct/results/test_synthetic.py": (["results/origin"], "is data: it survives a file bit for bit"),
         "test_mct/distillation/test_loop.py": (["events"], "are data: the loops yield them"),

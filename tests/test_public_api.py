@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,6 +61,68 @@ def test_public_names_exist() -> None:
 def test_dir_shows_what_is_public() -> None:
     """Completion in a notebook offers the public names and none of the modules behind them."""
     assert dir(trajfmt) == PUBLIC
+
+
+def test_names_are_loaded_from_where_type_checkers_see_them() -> None:
+    """In every package whose names are loaded late, the table for Python says what the imports say."""
+    late = []
+    for file in sorted((ROOT / "trajfmt").rglob("__init__.py")):
+        package = ".".join(file.relative_to(ROOT).parent.parts)
+        for block in ast.parse(file.read_text()).body:
+            if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING":
+                late.append(package)
+                seen = {
+                    name.name: each.module.removeprefix(f"{package}.")
+                    for each in block.body
+                    if isinstance(each, ast.ImportFrom) and each.module and each.module != package
+                    for name in each.names
+                }
+                (table,) = (node for node in ast.walk(block) if isinstance(node, ast.Dict))
+                assert ast.literal_eval(table) == seen, package
+    assert "trajfmt" in late
+
+
+def test_unknown_names_are_refused_as_python_does_it() -> None:
+    """The error has what the interpreter needs to propose a similar name."""
+    with pytest.raises(AttributeError, match="module 'trajfmt' has no attribute 'opened'") as caught:
+        _ = trajfmt.opened  # type: ignore[attr-defined]
+    assert (caught.value.name, caught.value.obj) == ("opened", trajfmt)
+    with pytest.raises(ImportError, match="cannot import name 'opened' from 'trajfmt'"):
+        from trajfmt import opened  # type: ignore[attr-defined]  # noqa: F401
+
+
+def test_importing_trajfmt_loads_next_to_nothing(python: Callable[..., str]) -> None:
+    """A script that only mentions the package waits for nothing; its modules are there when they are used."""
+    code = """
+import sys
+before = set(sys.modules)
+import trajfmt
+new = set(sys.modules) - before
+print(sorted(name for name in new if name.partition(".")[0] not in sys.stdlib_module_names))
+print(trajfmt.errors.TrajfmtError is trajfmt.TrajfmtError, "numpy" in sys.modules)
+"""
+    loaded, later = python(code).splitlines()
+    assert ast.literal_eval(loaded) == ["trajfmt", "trajfmt.lazy", "trajfmt.platform", "trajfmt.version"]
+    assert later == "True False"
+
+
+def test_opening_a_bundle_loads_what_reading_needs(
+    python: Callable[..., str],
+    write_bundle: Callable[..., Path],
+    layout: trajfmt.ParamLayout,
+    walk: Callable[..., Any],
+) -> None:
+    """Neither what writes bundles, nor what speaks to servers, nor libhdf5."""
+    code = """
+import sys, trajfmt
+with trajfmt.open(sys.argv[1]) as bundle:
+    repr(bundle), bundle._repr_html_(), bundle[0].at(1)
+unused = ["urllib.request", "http.client", "ssl", "socket", "h5py"]
+unused += ["trajfmt.encodings.convex.encoder", "trajfmt.encodings.full.encoder", "trajfmt.storage.staging"]
+unused += ["trajfmt.bundle.writer", "trajfmt.trajectory.recorder"]
+print([name for name in unused if name in sys.modules])
+"""
+    assert python(code, write_bundle(layout, walk(layout))) == "[]\n"
 
 
 @pytest.mark.parametrize(

@@ -287,14 +287,14 @@ class Theirs:
             )
             epochs = (generator(settings.seed, "reference", "epoch", epoch) for epoch in range(EPOCHS))
             batches = (batch for random in epochs for batch in loader.batches(1, random))
-            self.replay.begin(batches, loader.updates, augments=False)
+            self.replay.begin(batches, loader.updates(1), augments=False)
             return networks.build(model, generator=generator(settings.seed, "reference"))
         random = generator(config.seed, "dd-ranking", self.run, role, repr(rate))
         network = networks.build(model, generator=random)
         augments = role in ("own", "random")
         how = augmentation(config.augment) if augments else None
         loader = Loader(images, labels, classes=10, size=config.batch_size, augment=how)
-        self.replay.begin(loader.batches(EPOCHS, random), loader.updates, augments=augments)
+        self.replay.begin(loader.batches(EPOCHS, random), loader.updates(1), augments=augments)
         return network
 
 

@@ -22,7 +22,11 @@ import torch
 from mct.data.augment import Draws
 
 _UNUSED = ("torchvision", "torchvision.utils", "scipy.ndimage.interpolation", "tqdm", "wandb")
-_THEIRS = ("networks", "utils", "reparam_module", "convexify", "exps", "exps.trajectory_compression")
+_THEIRS = (
+    "networks", "utils", "reparam_module", "convexify", "exps", "exps.trajectory_compression",
+    "utils.utils_gsam", "utils.utils_cl_scheduler", "buffer", "buffer.buffer_CL",
+    "gsam", "gsam.gsam", "gsam.scheduler", "gsam.util",
+)  # fmt: skip
 
 
 class _Stub(ModuleType):

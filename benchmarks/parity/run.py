@@ -4,12 +4,16 @@ Get the references beside this repository, they are not part of it:
 
     git clone https://github.com/GeorgeCazenavette/mtt-distillation
     git clone https://github.com/Zhong0x29a/MCT
+    git clone https://github.com/AngusDujw/FTD-distillation
+    git clone https://github.com/NUS-HPC-AI-Lab/PAD
 
-    python benchmarks/parity/run.py --mtt mtt-distillation [--mct MCT --expert replay_buffer_0.pt]
+    python benchmarks/parity/run.py [--mtt mtt-distillation] [--mct MCT --expert replay_buffer_0.pt]
+                                    [--ftd FTD-distillation] [--pad PAD]
 
 `--mtt` compares networks, augmentation, whitening, one outer iteration and the evaluation with MTT;
 `--mct` with `--expert`, a buffer of one MTT expert with at least 8 timesteps, compares convexified
-trajectories with MCT. Runs on a CPU, in float64 where it says nothing else, in about a minute. Errors are
+trajectories with MCT; `--ftd` compares sharpness-aware updates of experts with FTD, and `--pad` the images
+of every epoch with PAD. Runs on a CPU, in float64 where it says nothing else, in about a minute. Errors are
 relative to the largest expected value. The exit code is 1 if a line fails. `RESULTS.txt` is the output,
 that of `loops.py`, which runs whole distillation loops of others on our files, and that of `ranking.py`,
 which computes the scores of DD-Ranking.
@@ -26,6 +30,7 @@ from pathlib import Path
 
 import convexified
 import dsa
+import experts
 import forward
 import kornia
 import outer
@@ -55,21 +60,40 @@ def mct(checkout: Path, expert: Path) -> Iterator[Line]:
     yield from convexified.check(converter, expert)
 
 
+def ftd(checkout: Path) -> Iterator[Line]:
+    """How FTD trains experts."""
+    print("FTD", reference.fingerprint(checkout, "buffer/gsam/gsam.py", "buffer/buffer_FTD.py"))
+    yield from experts.check_updates(checkout)
+
+
+def pad(checkout: Path) -> Iterator[Line]:
+    """How PAD selects the images of its experts."""
+    print("PAD", reference.fingerprint(checkout, "buffer/buffer_CL.py", "utils/utils_cl_scheduler.py"))
+    yield from experts.check_images(checkout)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--mtt", type=Path, metavar="PATH", required=True, help="checkout of MTT")
+    parser.add_argument("--mtt", type=Path, metavar="PATH", help="checkout of MTT")
     parser.add_argument("--mct", type=Path, metavar="PATH", help="checkout of MCT")
     parser.add_argument("--expert", type=Path, metavar="FILE", help="replay_buffer_*.pt for --mct")
+    parser.add_argument("--ftd", type=Path, metavar="PATH", help="checkout of FTD")
+    parser.add_argument("--pad", type=Path, metavar="PATH", help="checkout of PAD")
     options = parser.parse_args()
+    if not (options.mtt or options.mct or options.ftd or options.pad):
+        parser.error("give at least one of --mtt, --mct, --ftd and --pad")
     if (options.mct is None) != (options.expert is None):
         parser.error("--mct and --expert belong together: give both or neither")
     warnings.filterwarnings("ignore", category=UserWarning, module="torch")  # about the references' calls
     print(f"torch {torch.__version__}, kornia {kornia.__version__}, Python {sys.version.split()[0]}")
-    lines = mtt(options.mtt)
-    if options.mct is not None:
-        lines = itertools.chain(lines, mct(options.mct, options.expert))
+    parts = [
+        mtt(options.mtt) if options.mtt else (),
+        mct(options.mct, options.expert) if options.mct else (),
+        ftd(options.ftd) if options.ftd else (),
+        pad(options.pad) if options.pad else (),
+    ]
     counts = {"failed": 0, "passed": 0, "skipped": 0}
-    for line in lines:
+    for line in itertools.chain(*parts):
         print(line, flush=True)
         counts["skipped" if line.error is None else "failed" if line.failed else "passed"] += 1
     print(", ".join(f"{count} {outcome}" for outcome, count in counts.items()))

@@ -78,7 +78,7 @@ def _updates(
 ) -> Iterator[None]:
     """Train a network with the protocol, yielding after every update."""
     passes = config.epochs + 1
-    decay = min(config.epochs // 2 + 2, passes) * loader.updates
+    decay = loader.updates(min(config.epochs // 2 + 2, passes))
     for update, batch in enumerate(loader.batches(passes, random)):
         if update in (0, decay):
             learner.begin(learning_rate if update == 0 else learning_rate * 0.1)
@@ -248,7 +248,7 @@ def _tested(
     device = dataset.test_images.device
     started = [networks.build(model, generator=student.random, device=device) for student in students]
     loaders = [_loader(student.images, student.labels, model, config) for student in students]
-    updates = config.networks * (config.epochs + 1) * loaders[0].updates
+    updates = config.networks * loaders[0].updates(config.epochs + 1)
     way = choose(engine, updates, model, device)
     pool = JobPool.alone(device) if is_random(started[0]) else JobPool.sharing(device, len(students))
     with intraop(pool.threads):

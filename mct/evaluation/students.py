@@ -151,7 +151,7 @@ def best_accuracy(
     best = 0.0
     for epoch in range(config.epochs):
         now = rate_at(epoch, rate, schedule=config.schedule, step_size=step_size, epochs=config.epochs)
-        student.learn((next(batches) for _ in range(loader.updates)), now)
+        student.learn((next(batches) for _ in range(loader.updates(1))), now)
         if (epoch + 1) % test_every == 0 or epoch + 1 == config.epochs:
             best = max(best, accuracy_of(student.network, *tests))
     return best

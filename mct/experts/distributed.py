@@ -21,7 +21,7 @@ from mct.experts.recording import BufferStore, BundleStore, ExpertRecorder, read
 from mct.experts.states import ExpertFile
 from mct.experts.train import Event, Store
 from mct.runtime.ranks import Ranks, from_first
-from mct.settings.config import ExpertConfig
+from mct.settings.expert import ExpertConfig
 
 
 class Train(Protocol):

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import trajfmt
@@ -12,7 +12,7 @@ from mct.data.preprocessing import hash_images
 from mct.errors import ConfigError
 from mct.models import networks
 from mct.runtime.seeds import generator
-from mct.settings.config import ExpertConfig
+from mct.settings.expert import ExpertConfig
 from trajfmt.schema import models
 from trajfmt.torch import layout_of
 
@@ -49,9 +49,20 @@ def job_of(
     knots: Sequence[int],
     smooth: bool,
     average: int = 1,
+    curriculum: Mapping[str, str | int] | None = None,
 ) -> Job:
-    """Return the description of a run with these settings."""
-    recipe = asdict(config)
+    """Return the description of a run with these settings.
+
+    Args:
+        dataset: The real dataset.
+        model: The network.
+        config: Settings of expert training.
+        knots: Timesteps of inserted waypoints, for a `convex` bundle.
+        smooth: Whether to average inserted waypoints with their neighbours, for a `convex` bundle.
+        average: Number of timesteps of which every knot but the first is the mean.
+        curriculum: What is recorded of a curriculum, see `mct.experts.difficulty.recorded`; None without one.
+    """
+    recipe = config.facts()
     del recipe["experts"]  # no expert depends on how many there are, so a resumed run may train more
     facts = [
         recipe,
@@ -63,28 +74,35 @@ def job_of(
         *([] if average == 1 else [f"average {average}"]),
     ]
     source = networks.source_sha256(model)
-    text = json.dumps(facts if source is None else [*facts, source])
+    facts += [] if source is None else [source]
+    facts += [] if curriculum is None else [dict(curriculum)]
     return Job(
         layout=layout_of(networks.build(model, generator=generator(0))),
-        provenance=provenance(dataset, model, config),
-        identity=hashlib.sha256(text.encode()).hexdigest().encode(),
+        provenance=provenance(dataset, model, config, curriculum),
+        identity=hashlib.sha256(json.dumps(facts).encode()).hexdigest().encode(),
         knots=knots,
         smooth=smooth,
         average=average,
     )
 
 
-def provenance(dataset: Dataset, model: trajfmt.Model, config: ExpertConfig) -> trajfmt.Provenance:
+def provenance(
+    dataset: Dataset,
+    model: trajfmt.Model,
+    config: ExpertConfig,
+    curriculum: Mapping[str, str | int] | None = None,
+) -> trajfmt.Provenance:
     """Return the provenance that a bundle records about its experts."""
     every = config.steps_per_timestep
     part: dict[str, int | str] = {} if dataset.limit is None else {"images_per_class": dataset.limit}
     if (source := networks.source_sha256(model)) is not None:
         part["model_source_sha256"] = source
+    part |= curriculum or {}
     return trajfmt.Provenance(
         dataset=dataset.name,
         model=model,
         preprocessing=dataset.transform.record,
-        recipe={"optimizer": "sgd", **asdict(config), "labels_sha256": dataset.labels_sha256, **part},
+        recipe={"optimizer": "sgd", **config.facts(), "labels_sha256": dataset.labels_sha256, **part},
         timestep=trajfmt.TimestepUnit(kind="step" if every else "epoch", every=every or 1),
     )
 

@@ -15,7 +15,7 @@ from mct.events import ExpertContinued, ExpertDone, ExpertEpoch
 from mct.experts.recording import ExpertRecorder, restore_recorder, state_of
 from mct.experts.states import ExpertFile, Progress, Saved
 from mct.runtime.interruption import Guard
-from mct.settings.config import ExpertConfig
+from mct.settings.expert import ExpertConfig
 from mct.training.learners import Learner
 from mct.training.loader import Loader
 from mct.training.testing import Trial
@@ -80,7 +80,7 @@ class Pupil:
     def epoch(self) -> Iterator[None]:
         """Train to the end of the epoch, yielding after every update; end early if a signal has arrived."""
         every, keeping = self._config.steps_per_timestep, self._keeping
-        missing = (self.epochs + 1) * self._loader.updates - self._steps
+        missing = self._loader.updates(self.epochs + 1) - self._steps
         for batch in islice(self._batches, missing):
             logits = self._learner.update(batch)
             hits = (logits.argmax(1) == batch.labels).sum()
@@ -102,7 +102,7 @@ class Pupil:
             DivergedError: If the loss is not finite.
         """
         config = self._config
-        loss, accuracy = (self._total / self._loader.images).tolist()
+        loss, accuracy = (self._total / self._loader.images(self.epochs)).tolist()
         if not math.isfinite(loss):
             raise DivergedError(
                 f"expert {self.number}: the loss of epoch {self.epochs + 1} is {loss}; use a smaller `lr`"

@@ -21,6 +21,7 @@ from mct.data.datasets import Dataset, load
 from mct.errors import ConfigError, ExistsError
 from mct.events import ExpertsFound
 from mct.experts import recording
+from mct.experts.difficulty import Difficulty, chosen, recorded, shared
 from mct.experts.distributed import Train, train_distributed, train_parts
 from mct.experts.job import Job, buffer_folder, job_of, require_told_by_buffers
 from mct.experts.parts import Parts, parts_folder
@@ -33,7 +34,8 @@ from mct.runtime import tensorfile
 from mct.runtime.devices import device_of
 from mct.runtime.ranks import Alone, Ranks, from_first, together
 from mct.settings import defaults
-from mct.settings.config import Engine, ExpertConfig
+from mct.settings.config import Engine
+from mct.settings.expert import ExpertConfig
 from mct.trajectories.provenance import parse_preprocessing
 from trajfmt.trajectory import needed
 
@@ -81,6 +83,9 @@ class ExpertRun:
     only: tuple[int, ...] | None = None
     """Numbers of the experts to train, each into a part of its own; None for all, into the destination."""
 
+    difficulty: Difficulty | None = None
+    """Where the order of the images comes from, for a curriculum."""
+
     save_every: float | None = 300.0
     """Seconds of training after which the state of an expert is saved; None for never."""
 
@@ -105,6 +110,8 @@ class ExpertRun:
         ranks: Ranks | None = None,
         only: Sequence[int] | None = None,
         save_every: float | None = 300.0,
+        scores: str | Path | None = None,
+        scores_from: str | Path | None = None,
         **settings: Any,
     ) -> "ExpertRun":
         """Load a dataset, and check the model, the settings and the destination.
@@ -132,6 +139,9 @@ class ExpertRun:
                 folder `parts`; None for all, into `out`, which collects finished parts.
             save_every: Seconds of training after which the state of an expert is saved, so that a run that
                 is killed continues within it; 0 for after every update, None for never.
+            scores: Difficulty of the training images, for a `curriculum`: a file, see
+                `mct.data.difficulty.read`, or `el2n`, which is computed with the experts of `scores_from`.
+            scores_from: The bundle of these experts.
             **settings: Fields of `ExpertConfig`. A field that is None or not given has its default for the
                 dataset.
 
@@ -184,6 +194,17 @@ class ExpertRun:
                 f"knots that are means of {average} timesteps need {least} timesteps, but training records "
                 f"{timesteps}; use a smaller `average` or earlier `knots`"
             )
+        hard = chosen(
+            config.curriculum,
+            real,
+            scores=scores,
+            scores_from=scores_from,
+            name=dataset,
+            root=root,
+            preprocessing=preprocessing,
+            model=model,
+            device=here,
+        )
         return cls(
             dataset=real,
             model=network,
@@ -199,6 +220,7 @@ class ExpertRun:
             ranks=ranks or Alone(),
             only=None if only is None else tuple(only),
             save_every=save_every,
+            difficulty=hard,
         )
 
     @property
@@ -292,6 +314,7 @@ class ExpertRun:
             engine=self.engine,
             at_once=self.at_once,
             notes=self.notes,
+            order=None if self.difficulty is None else shared(self.difficulty, self.dataset, self.ranks),
         )
 
     def _store(self, job: Job) -> BundleStore | BufferStore:
@@ -319,4 +342,5 @@ class ExpertRun:
             knots=self.knots,
             smooth=self.smooth,
             average=self.average,
+            curriculum=recorded(self.difficulty),
         )

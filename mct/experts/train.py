@@ -13,12 +13,15 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Protocol
 
 import torch
+from torch import Tensor
 
 import trajfmt
 from mct.data.augment import augmentation
 from mct.data.datasets import Dataset
-from mct.errors import CorruptError, DivergedError
+from mct.data.difficulty import Order
+from mct.errors import ConfigError, CorruptError, DivergedError
 from mct.events import ExpertContinued, ExpertDone, ExpertEpoch
+from mct.experts.curriculum import passes
 from mct.experts.pupil import Keeping, Pupil
 from mct.experts.recording import ExpertRecorder
 from mct.experts.states import Saved
@@ -27,10 +30,12 @@ from mct.inner.steps.table import choose
 from mct.models import networks
 from mct.runtime.interruption import Guard
 from mct.runtime.seeds import generator
-from mct.settings.config import Engine, ExpertConfig
+from mct.settings.config import Engine
+from mct.settings.expert import ExpertConfig
 from mct.training.jobs import JobPool
 from mct.training.learners import is_random, learners
 from mct.training.loader import Loader
+from mct.training.sharpness import Sharpness
 
 
 class Store(Protocol):
@@ -60,6 +65,7 @@ def train_experts(
     store: Store,
     *,
     numbers: Sequence[int] | None = None,
+    order: Order | None = None,
     device: str | torch.device = "cpu",
     engine: Engine = "auto",
     at_once: int = 1,
@@ -75,6 +81,7 @@ def train_experts(
         store: Receives the recorded experts. Their timesteps are `(P,)` float32, and timestep 0 is the
             initialisation.
         numbers: Numbers of the experts; None: those that are not in the store yet, up to `config.experts`.
+        order: The images of each class by difficulty, for a `curriculum`; None without one.
         device: Device on which experts are trained. The images are copied to it once.
         engine: How updates are computed. `auto` decides by the number of updates of one expert, so that an
             expert does not depend on the number of experts.
@@ -91,6 +98,7 @@ def train_experts(
         of every expert.
 
     Raises:
+        ConfigError: If the settings have a curriculum and there is no order, or the other way round.
         DivergedError: If a loss is not finite. The experts of earlier groups are stored.
         ExistsError: If a saved state belongs to a run with other settings.
     """
@@ -101,8 +109,9 @@ def train_experts(
         classes=model.classes,
         size=config.batch_size,
         augment=augmentation(config.augment),
+        passes=_passes(config, order),
     )
-    way = choose(engine, config.epochs * loader.updates, model, place)
+    way = choose(engine, loader.updates(config.epochs), model, place)
     chosen = range(store.finished, config.experts) if numbers is None else numbers
     for first in range(0, len(chosen), at_once):
         group = chosen[first : first + at_once]
@@ -117,6 +126,7 @@ def train_experts(
             momentum=config.momentum,
             weight_decay=config.weight_decay,
             engine=way,
+            sharpness=Sharpness(config.sharpness, config.surrogate_gap) if config.sharpness else None,
             shapes=loader.shapes,
             notes=notes,
         )
@@ -138,6 +148,16 @@ def train_experts(
         for pupil in pupils:
             store.keep(pupil.recorder)
         yield from done
+
+
+def _passes(config: ExpertConfig, order: Order | None) -> list[Tensor] | None:
+    """Return the images of every epoch; None if all epochs pass over all images."""
+    if (config.curriculum is None) != (order is None):
+        given = "no order" if order is None else "an order"
+        raise ConfigError(
+            f"`curriculum` is {config.curriculum}, but {given} of the images by difficulty is given"
+        )
+    return None if order is None else passes(order, config.epochs)
 
 
 def _epochs(

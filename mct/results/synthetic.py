@@ -29,7 +29,7 @@ from mct.results import preview
 from mct.results.examples import Examples
 from mct.results.origin import Change, ForeignOrigin, Origin, Selection
 from mct.runtime import tensorfile
-from mct.settings.config import LARGEST
+from mct.settings.checks import LARGEST
 from trajfmt.errors import counted
 
 __all__ = [

@@ -22,7 +22,7 @@ from mct.sets.base import DistilledSet
 from mct.sets.labels import probabilities
 from mct.sets.looks import odd
 from mct.sets.table import Opened
-from mct.settings.config import LARGEST
+from mct.settings.checks import LARGEST
 from mct.trajectories import provenance
 from trajfmt.schema import models
 

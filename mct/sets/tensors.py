@@ -11,7 +11,7 @@ from torch import Tensor
 from mct.errors import CorruptError, MissingError, ResultError
 from mct.results.origin import Meaning, SourceFile
 from mct.sets.labels import is_distribution
-from mct.settings.config import LARGEST
+from mct.settings.checks import LARGEST
 from trajfmt.sources import unpickle
 from trajfmt.storage import sha256_file
 

@@ -1,7 +1,9 @@
 """The settings of expert training, distillation and evaluation, published presets, and defaults.
 
 Modules:
-    config: dataclasses of settings, with their meaning and their checks.
+    config: the settings of distillation and evaluation, with their meaning and their checks.
+    expert: the settings of expert training.
+    checks: checks of the values of settings.
     presets: the published settings of MTT and MCT, by name.
     defaults: the settings that are used for a dataset if the user gives none.
     ranking: the settings of an evaluation by DD-Ranking's protocol.

@@ -1,19 +1,14 @@
-"""Settings of expert training, distillation and evaluation.
+"""Settings of distillation and evaluation.
 
 The settings of each job are a frozen dataclass whose values are checked when it is created. All fields have
 plain types, so that results store settings as JSON and read them back unchanged. `mct.settings.defaults`
 chooses values for a dataset.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from mct.errors import ConfigError
-from trajfmt.errors import counted
-
-LARGEST = 1e30
-"""Largest value of any float setting. Settings are used in float32, whose largest number is 3.4e38."""
+from mct.settings.checks import at_least, finite, one_of
 
 Labels = Literal["hard", "teacher"]
 """Labels of the student: class numbers, or the probabilities that the network at the target predicts."""
@@ -36,108 +31,6 @@ Precision = Literal["float32", "bf16"]
 Weights, images and sums over inner steps are always float32. On GPUs that have TF32, float32 convolutions use
 it, which is PyTorch's default and therefore that of the published code.
 """
-
-_MOST = {"inner_steps": 100_000}
-"""Upper bounds of settings that are lower than 2^31 - 1.
-
-The number of inner steps is limited, because a distillation keeps the weights after each of them.
-"""
-
-
-def _at_least(name: str, value: int | None, least: int) -> None:
-    most = _MOST.get(name, 2**31 - 1)
-    if value is not None and not least <= value <= most:
-        bound = f">= {least}" if value < least else f"<= {most}"
-        raise ConfigError(f"`{name}` must be {bound}, got {value!r}")
-
-
-def _finite(name: str, value: float, *, positive: bool = False) -> None:
-    if not 0 <= value <= LARGEST or (positive and value == 0):
-        bound = "> 0" if positive else ">= 0"
-        raise ConfigError(f"`{name}` must be a finite number {bound}, at most {LARGEST:g}, got {value!r}")
-
-
-def _one_of(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ConfigError(f"`{name}` must be one of {', '.join(choices)}, got {value!r}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExpertConfig:
-    """Settings of expert training. The defaults are MTT's.
-
-    Raises:
-        ConfigError: If a value is out of range.
-    """
-
-    experts: int = 100
-    """Number of experts. Each has its own initialisation and order of the images."""
-
-    epochs: int = 50
-    """Number of passes over the training images."""
-
-    lr: float = 0.01
-    """Learning rate of SGD."""
-
-    lr_decay: bool = False
-    """Whether to divide `lr` by ten after epoch `epochs // 2 + 1`, with a new optimizer (MTT's `--decay`)."""
-
-    augment: str = "dsa"
-    """Augmentation of every batch: `dsa`, families of DSA such as `flip_crop`, or `none`."""
-
-    momentum: float = 0.0
-    """Momentum of SGD."""
-
-    weight_decay: float = 0.0
-    """Weight decay (L2 penalty) of SGD."""
-
-    batch_size: int = 256
-    """Images per step. The last batch of an epoch may be smaller."""
-
-    steps_per_timestep: int | None = None
-    """Number of steps between recorded timesteps. None records one after every epoch, as MTT does."""
-
-    seed: int = 0
-    """Seed. Expert e depends only on `(seed, e)`, so a resumed run may train more or fewer experts."""
-
-    def __post_init__(self) -> None:
-        for name in ("experts", "epochs", "batch_size", "steps_per_timestep"):
-            _at_least(name, getattr(self, name), 1)
-        _at_least("seed", self.seed, 0)
-        if self.lr_decay and self.epochs < 5:
-            raise ConfigError(
-                "`lr_decay` divides the rate after epoch E // 2 + 2, as MTT does, so it needs at least 5 "
-                f"`epochs`, got {self.epochs}"
-            )
-        _finite("lr", self.lr, positive=True)
-        _finite("momentum", self.momentum)
-        _finite("weight_decay", self.weight_decay)
-
-    def timesteps(self, images: int) -> int:
-        """Return the number of recorded timesteps, T + 1.
-
-        Args:
-            images: Number of training images.
-
-        Raises:
-            ConfigError: If training is so short that only the initialisation would be recorded, or if it ends
-                between two timesteps.
-        """
-        if self.steps_per_timestep is None:
-            return self.epochs + 1
-        steps = self.epochs * -(-images // self.batch_size)
-        if self.steps_per_timestep > steps:
-            raise ConfigError(
-                f"`steps_per_timestep` is {self.steps_per_timestep}, but training has only "
-                f"{counted(steps, 'step')}; "
-                "use a smaller value, or more `epochs`"
-            )
-        if left := steps % self.steps_per_timestep:
-            raise ConfigError(
-                f"`steps_per_timestep` is {self.steps_per_timestep}, but training has {steps} steps, and no "
-                f"timestep would record the last {left}; use a divisor of {steps}"
-            )
-        return steps // self.steps_per_timestep + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,23 +115,23 @@ class DistillConfig:
 
     def __post_init__(self) -> None:
         for name in ("ipc", "inner_steps", "outer_steps", "samples", "batch_syn", "eval_every", "save_every"):
-            _at_least(name, getattr(self, name), 1)
-        _at_least("seed", self.seed, 0)
+            at_least(name, getattr(self, name), 1)
+        at_least("seed", self.seed, 0)
         for name in ("expert_steps", "max_start", "lr_img", "lr_lr", "lr_init", "momentum"):
             if getattr(self, name) is not None:  # files must not depend on whether 6 or 6.0 was given
                 object.__setattr__(self, name, float(getattr(self, name)))
-        _finite("expert_steps", self.expert_steps, positive=True)
+        finite("expert_steps", self.expert_steps, positive=True)
         if self.max_start is not None:
-            _finite("max_start", self.max_start)
+            finite("max_start", self.max_start)
         for name in ("lr_img", "lr_lr", "momentum"):
-            _finite(name, getattr(self, name))
-        _finite("lr_init", self.lr_init, positive=True)
-        _one_of("gradient", self.gradient, get_args(Gradient))
-        _one_of("sampling", self.sampling, get_args(Sampling))
-        _one_of("labels", self.labels, get_args(Labels))
-        _one_of("engine", self.engine, get_args(Engine))
-        _one_of("precision", self.precision, get_args(Precision))
-        _one_of("select", self.select, get_args(Held))
+            finite(name, getattr(self, name))
+        finite("lr_init", self.lr_init, positive=True)
+        one_of("gradient", self.gradient, get_args(Gradient))
+        one_of("sampling", self.sampling, get_args(Sampling))
+        one_of("labels", self.labels, get_args(Labels))
+        one_of("engine", self.engine, get_args(Engine))
+        one_of("precision", self.precision, get_args(Precision))
+        one_of("select", self.select, get_args(Held))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,7 +166,7 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         for name in ("networks", "epochs", "batch_size"):
-            _at_least(name, getattr(self, name), 1)
-        _at_least("seed", self.seed, 0)
-        _finite("momentum", self.momentum)
-        _finite("weight_decay", self.weight_decay)
+            at_least(name, getattr(self, name), 1)
+        at_least("seed", self.seed, 0)
+        finite("momentum", self.momentum)
+        finite("weight_decay", self.weight_decay)

@@ -14,7 +14,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 from mct.settings import presets
-from mct.settings.config import DistillConfig, EvaluateConfig, ExpertConfig
+from mct.settings.config import DistillConfig, EvaluateConfig
+from mct.settings.expert import ExpertConfig
 
 EXPERTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "digits": {"experts": 10, "epochs": 30, "lr": 0.05, "batch_size": 64, "augment": "none"},

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
 from mct.errors import ConfigError
-from mct.settings.config import LARGEST
+from mct.settings.checks import LARGEST
 
 Loss = Literal["sce", "kl", "mse_gt"]
 """Losses on soft labels: soft cross-entropy, Kullback-Leibler divergence, or the mean squared error of the

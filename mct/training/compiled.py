@@ -1,11 +1,12 @@
 """What learners compute with: the inner step of their architecture, and a forward pass for tests.
 
 Code is compiled once for each model, device and number of threads, before anything trains, and is shared by
-all learners, also in later calls. Uncompiled, every learner has a step of its own.
+all learners, also in later calls. Uncompiled, every learner has a step of its own. So has it for batches of
+rare shapes: with a curriculum, nearly every epoch ends with a batch of another size.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Literal, cast
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 import trajfmt
 from mct.inner.steps.compiled import compile_apart
 from mct.inner.steps.step import InnerStep, Notes
-from mct.inner.steps.table import compiled_for, make_step
+from mct.inner.steps.table import compiled_for, make_step, uncompiled
 from mct.models import networks
 from mct.models.functional import Functional
 from mct.runtime.seeds import generator
@@ -36,6 +37,16 @@ class Program:
     forward: Forward | None = None
     """Computes logits in evaluation mode faster than the network does; None if nothing does."""
 
+    sizes: frozenset[int] = frozenset()
+    """Numbers of images of the batches for which `step` is compiled."""
+
+    rare: InnerStep | None = None
+    """Computes the gradients of all other batches, in the same packed order; None: `step` does."""
+
+    def step_for(self, size: int) -> InnerStep:
+        """Return what computes the gradients of batches of `size` images."""
+        return self.step if self.rare is None or size in self.sizes else self.rare
+
 
 def programs(
     started: Sequence[nn.Module],
@@ -51,14 +62,16 @@ def programs(
         started: Networks of one architecture without memory, on their device.
         model: The architecture.
         engine: How gradients are computed.
-        shapes: Shapes `(B, C, H, W)` of the batches. Code is compiled for them here, because no other thread
-            computes yet.
+        shapes: Shapes `(B, C, H, W)` of the batches that code is compiled for. This is done here, because no
+            other thread computes yet. Without shapes, nothing is compiled.
         notes: Called with one line if something could not be compiled.
     """
-    shared = _compiled(started[0], model, shapes, notes) if engine == "compiled" and started else None
+    worth = engine == "compiled" and started and shapes
+    shared = _compiled(started[0], model, shapes, notes) if worth else None
     if shared is None:  # an eager step swaps weights into its module: no two threads may share one
         return [Program(make_step(network, engine="eager")) for network in started]
-    return [shared] * len(started)
+    sizes = frozenset(shape[0] for shape in shapes)
+    return [replace(shared, sizes=sizes, rare=uncompiled(network)) for network in started]
 
 
 def _compiled(

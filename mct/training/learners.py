@@ -1,17 +1,17 @@
-"""Networks that learn batch by batch with SGD: on one flat vector of weights, or as modules.
+"""Networks that learn batch by batch with SGD: on one flat vector of weights, or as modules (`modules`).
 
 A network without memory is a vector of weights and a program, and its update one pass over the vector; on
 a GPU the whole update becomes one CUDA graph. A network with buffers, such as the running statistics of
-batch norm, or with dropout, stays a module. Both do what `torch.optim.SGD` does, by calling it.
+batch norm, or with dropout, stays a module. Both do what `torch.optim.SGD` does, by calling it, with the
+gradient or with the direction of `Sharpness`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypedDict
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from torch.nn.modules.dropout import _DropoutNd
 
 import trajfmt
@@ -20,14 +20,13 @@ from mct.inner.steps.step import Notes
 from mct.runtime.capture import GraphRecorder, Recorder
 from mct.training.compiled import Program, programs
 from mct.training.loader import Batch
+from mct.training.modules import ModuleLearner, momentum_of
+from mct.training.sharpness import Sharpness
+from mct.training.testing import Classifier
 from trajfmt import torch as bridge
 
 _PLAIN = 3
 """Updates of a shape before its graph is captured: kernels and workspaces are chosen in the first ones."""
-
-
-Classifier = Callable[[Tensor], Tensor]
-"""From at most `testing.BLOCK` images `(B, C, H, W)` to logits `(B, K)`, in evaluation mode."""
 
 
 class Learner(Protocol):
@@ -70,6 +69,7 @@ class FlatLearner:
         program: Of this architecture; one that several learners share must be safe to call at once.
         momentum: As `torch.optim.SGD` takes it.
         weight_decay: As `torch.optim.SGD` takes it.
+        sharpness: How updates are made sharpness-aware; None: they are plain.
         notes: Called with one line where a CUDA graph could not be captured.
         recorder: What captures updates; None: CUDA graphs on a GPU, and elsewhere nothing is captured.
     """
@@ -81,11 +81,13 @@ class FlatLearner:
         *,
         momentum: float,
         weight_decay: float,
+        sharpness: Sharpness | None = None,
         notes: Notes | None,
         recorder: Recorder | None = None,
     ) -> None:
-        self._network, self._step, self._forward = network, program.step, program.forward
+        self._network, self._program, self._step = network, program, program.step
         self._momentum, self._weight_decay, self._notes = momentum, weight_decay, notes
+        self._sharpness = sharpness
         self._theta = self._step.pack(bridge.flatten(network))
         self._graphs: dict[int, _Graph] = {}
         self._seen: dict[int, int] = {}
@@ -123,7 +125,12 @@ class FlatLearner:
         return self._update(batch.pixels, batch.targets)
 
     def _update(self, pixels: Tensor, targets: Tensor) -> Tensor:
-        self._theta.grad, logits = self._step.gradient(self._theta, pixels, targets)
+        step = self._program.step_for(len(targets))
+        gradient, logits = step.gradient(self._theta, pixels, targets)
+        if self._sharpness is not None:
+            there = self._sharpness.ascent(self._theta, gradient)
+            gradient = self._sharpness.direction(gradient, step.gradient(there, pixels, targets)[0])
+        self._theta.grad = gradient
         self._optimizer.step()
         return logits
 
@@ -134,7 +141,7 @@ class FlatLearner:
 
     def state(self) -> dict[str, Tensor]:
         """Return the weights `(P,)`, and the momentum `(P,)` if there is one, in the module's order."""
-        found, momentum = {"weights": self.weights()}, _momentum(self._optimizer, self._theta)
+        found, momentum = {"weights": self.weights()}, momentum_of(self._optimizer, self._theta)
         return found if momentum is None else found | {"momentum": self._step.unpack(momentum)}
 
     def restore(self, state: Mapping[str, Tensor], rate: float) -> None:
@@ -153,7 +160,8 @@ class FlatLearner:
 
     def classifier(self) -> Classifier | None:
         """Return the compiled forward pass at these weights, if there is one."""
-        return None if self._forward is None else partial(self._forward, self.weights())
+        forward = self._program.forward
+        return None if forward is None else partial(forward, self.weights())
 
 
 class _Graph:
@@ -175,84 +183,6 @@ class _Update(Protocol):
     def __call__(self, pixels: Tensor, targets: Tensor, /) -> Tensor: ...
 
 
-class ModuleLearner:
-    """A network that remembers more than its weights, trained as a module.
-
-    Args:
-        network: What is trained.
-        momentum: As `torch.optim.SGD` takes it.
-        weight_decay: As `torch.optim.SGD` takes it.
-    """
-
-    def __init__(self, network: nn.Module, *, momentum: float, weight_decay: float) -> None:
-        self._network = network.train()
-        self._momentum, self._weight_decay = momentum, weight_decay
-        self._layout: trajfmt.ParamLayout | None = None
-
-    def begin(self, rate: float) -> None:
-        """Go on with this step size and without momentum."""
-        self._optimizer = torch.optim.SGD(
-            self._network.parameters(), lr=rate, momentum=self._momentum, weight_decay=self._weight_decay
-        )
-
-    def update(self, batch: Batch) -> Tensor:
-        """Do one update, and return the logits `(B, K)` before it."""
-        logits: Tensor = self._network(batch.pixels)
-        self._optimizer.zero_grad()
-        torch.autograd.backward(cross_entropy(logits, batch.labels))
-        self._optimizer.step()
-        return logits.detach()
-
-    def weights(self) -> Tensor:
-        """Return the weights `(P,)`, in memory of their own.
-
-        Their order is that of `Module.parameters()` at the first call. Code of the network that registers a
-        parameter again would change it.
-
-        Raises:
-            SourceError: The network has other parameters than at the first call.
-        """
-        if self._layout is None:
-            self._layout = bridge.layout_of(self._network)
-        return bridge.flatten(self._network, self._layout)
-
-    def state(self) -> dict[str, Tensor]:
-        """Return parameters and buffers of the module, and the momentum of each parameter that has one."""
-        found = {f"value.{name}": value.detach() for name, value in _values(self._network).items()}
-        momenta = {name: _momentum(self._optimizer, x) for name, x in self._network.named_parameters()}
-        return found | {f"momentum.{name}": x for name, x in momenta.items() if x is not None}
-
-    def restore(self, state: Mapping[str, Tensor], rate: float) -> None:
-        """Go on from what `state` has returned, with this step size, before any update."""
-        with torch.no_grad():
-            for name, value in _values(self._network).items():
-                value.copy_(state[f"value.{name}"])
-        self.begin(rate)
-        for name, value in self._network.named_parameters():
-            momentum = state.get(f"momentum.{name}")
-            if momentum is not None:
-                self._optimizer.state[value]["momentum_buffer"] = momentum.to(value.device, copy=True)
-
-    def network(self) -> nn.Module:
-        """Return the network with these weights."""
-        return self._network
-
-    def classifier(self) -> Classifier | None:
-        """Return None: the network knows what it remembers."""
-        return None
-
-
-def _values(network: nn.Module) -> dict[str, Tensor]:
-    """Return the parameters and all buffers of a network, by name."""
-    return dict(network.named_parameters()) | dict(network.named_buffers())
-
-
-def _momentum(optimizer: torch.optim.Optimizer, value: Tensor) -> Tensor | None:
-    """Return the momentum of a parameter; None before the first update, or without momentum."""
-    found: Tensor | None = optimizer.state.get(value, {}).get("momentum_buffer")
-    return found
-
-
 def learners(
     started: Sequence[nn.Module],
     model: trajfmt.Model,
@@ -260,6 +190,7 @@ def learners(
     momentum: float,
     weight_decay: float,
     engine: Literal["compiled", "eager"],
+    sharpness: Sharpness | None = None,
     shapes: Sequence[tuple[int, ...]] = (),
     notes: Notes | None = None,
 ) -> list[Learner]:
@@ -271,17 +202,28 @@ def learners(
         momentum: As `torch.optim.SGD` takes it.
         weight_decay: As `torch.optim.SGD` takes it.
         engine: How gradients are computed, where a network has no memory.
-        shapes: Of the batches, `(B, C, H, W)`. They are compiled here, because compiling while another
-            thread computes is not safe; for as many threads as torch is set to.
+        sharpness: How updates are made sharpness-aware; None: they are plain.
+        shapes: Of most batches, `(B, C, H, W)`. Code is compiled for them here, because compiling while
+            another thread computes is not safe; for as many threads as torch is set to. Batches of other
+            shapes are computed uncompiled.
         notes: Called with one line where something could not be compiled or captured.
     """
+    rule: _Rule = {"momentum": momentum, "weight_decay": weight_decay, "sharpness": sharpness}
     if not all(is_memoryless(network) for network in started):
-        return [ModuleLearner(network, momentum=momentum, weight_decay=weight_decay) for network in started]
+        return [ModuleLearner(network, **rule) for network in started]
     ways = programs(started, model, engine=engine, shapes=shapes, notes=notes)
     return [
-        FlatLearner(network, program, momentum=momentum, weight_decay=weight_decay, notes=notes)
+        FlatLearner(network, program, notes=notes, **rule)
         for network, program in zip(started, ways, strict=True)
     ]
+
+
+class _Rule(TypedDict):
+    """What an update is, for both kinds of learners."""
+
+    momentum: float
+    weight_decay: float
+    sharpness: Sharpness | None
 
 
 def is_memoryless(network: nn.Module) -> bool:

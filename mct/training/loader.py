@@ -49,12 +49,20 @@ class Loader:
         classes: K.
         size: Images per batch; the last one of a pass may be smaller.
         augment: What is done to every batch; None: nothing.
+        passes: The numbers of the images of each pass, `(n,)` int64 on the CPU; None: all images in each.
     """
 
     def __init__(
-        self, images: Tensor, labels: Tensor, *, classes: int, size: int, augment: DSA | None
+        self,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        classes: int,
+        size: int,
+        augment: DSA | None,
+        passes: Sequence[Tensor] | None = None,
     ) -> None:
-        self._images, self._labels, self._augment = images, labels, augment
+        self._images, self._labels, self._augment, self._passes = images, labels, augment, passes
         self._size = min(size, len(labels))
         self._rows = torch.eye(classes, dtype=images.dtype, device=images.device)
 
@@ -63,21 +71,27 @@ class Loader:
         """Return where batches are."""
         return self._images.device
 
-    @property
-    def images(self) -> int:
-        """Return the images of one pass."""
-        return len(self._labels)
+    def images(self, number: int) -> int:
+        """Return the images of pass `number`, from 0."""
+        return len(self._labels if self._passes is None else self._passes[number])
 
-    @property
-    def updates(self) -> int:
-        """Return the batches of one pass."""
-        return -(-len(self._labels) // self._size)
+    def updates(self, passes: int) -> int:
+        """Return the batches of the first so many passes."""
+        if self._passes is None:
+            return passes * -(-len(self._labels) // self._size)
+        return sum(-(-self.images(number) // self._size) for number in range(passes))
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
-        """Return the shapes `(B, C, H, W)` that batches have, one or two."""
-        rest = len(self._labels) % self._size
-        return [(size, *self._images.shape[1:]) for size in (self._size, rest) if size]
+        """Return the shapes `(B, C, H, W)` that most batches have, one or two.
+
+        If passes differ, so do their last batches, whose shapes are left out.
+        """
+        if self._passes is None:
+            sizes = [self._size, len(self._labels) % self._size]
+        else:
+            sizes = [self._size] if any(len(images) >= self._size for images in self._passes) else []
+        return [(size, *self._images.shape[1:]) for size in sizes if size]
 
     def batches(self, passes: int, random: torch.Generator, *, skip: int = 0) -> Iterator[Batch]:
         """Yield the batches of so many passes, drawn from `random`, which is on the CPU.
@@ -90,7 +104,7 @@ class Loader:
         """
         ahead = max(1, _AHEAD // len(self._labels))
         for first in range(0, passes, ahead):
-            orders, draws = self._draw(min(ahead, passes - first), random)
+            orders, draws = self._draw(range(first, min(first + ahead, passes)), random)
             budget = _BUDGET if self.device.type == "cpu" else _DEVICE_BUDGET
             count = max(1, budget // (self._size * self._images[0].nbytes))
             for begin in range(0, len(orders), count):
@@ -99,17 +113,17 @@ class Loader:
                     yield from islice(self._batches(chunk, draws[begin : begin + count]), skip, None)
                 skip = max(0, skip - len(chunk))
 
-    def _draw(self, passes: int, random: torch.Generator) -> tuple[list[Tensor], list[Draws]]:
+    def _draw(self, passes: range, random: torch.Generator) -> tuple[list[Tensor], list[Draws]]:
         """Return indices and numbers of every batch, on the device; no numbers without augmentation."""
         orders: list[Tensor] = []
         draws: list[Draws] = []
-        for _ in range(passes):
-            order = torch.randperm(len(self._labels), generator=random)
-            orders += torch.split(order, self._size)
+        for number in passes:
+            order = torch.randperm(self.images(number), generator=random)
+            own = torch.split(order if self._passes is None else self._passes[number][order], self._size)
+            orders += own
             if self._augment is not None:
                 side = self._images.shape[-1]
-                counts = [len(order) for order in orders[-self.updates :]]
-                draws += [self._augment.draw(count, side, random) for count in counts]
+                draws += [self._augment.draw(len(each), side, random) for each in own]
         there, numbers = moved_batches(orders, draws, self.device)
         return there, numbers or []
 

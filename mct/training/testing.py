@@ -11,6 +11,9 @@ BLOCK = 32
 _DEVICE_BLOCK = 1024
 """Images per forward pass on a GPU."""
 
+Classifier = Callable[[Tensor], Tensor]
+"""From at most `BLOCK` images `(B, C, H, W)` to logits `(B, K)`, in evaluation mode."""
+
 
 class Trial:
     """Tests one network on labelled images: iterating over it counts block by block; then read `accuracy`.
@@ -30,7 +33,7 @@ class Trial:
         labels: Tensor,
         *,
         block: int | None = None,
-        classify: Callable[[Tensor], Tensor] | None = None,
+        classify: Classifier | None = None,
     ) -> None:
         self._network, self._images, self._labels = network, images, labels
         self._classify = classify or network

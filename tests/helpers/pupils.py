@@ -6,7 +6,7 @@ import trajfmt
 from mct.data.datasets import Dataset
 from mct.experts import train
 from mct.experts.recording import TimestepRecorder
-from mct.settings.config import ExpertConfig
+from mct.settings.expert import ExpertConfig
 
 CONFIG = ExpertConfig(experts=2, epochs=3, lr=0.05, batch_size=500, augment="none")
 

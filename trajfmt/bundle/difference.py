@@ -66,7 +66,8 @@ def _settings(one: Manifest, other: Manifest) -> Iterator[Difference]:
     encodings = [encoding_of_manifest(each).name for each in (one, other)]
     if encodings[0] != encodings[1]:
         yield Difference("encoding", *encodings)
-    yield from _layouts(layout_of(one), layout_of(other))
+    if (one.parameters, one.layers) != (other.parameters, other.layers):
+        yield from _layouts(layout_of(one), layout_of(other))
     if isinstance(one, FullManifest) and isinstance(other, FullManifest) and one.codec != other.codec:
         yield Difference("codec", phrase(one.codec), phrase(other.codec))
     if isinstance(one, ConvexManifest) and isinstance(other, ConvexManifest):

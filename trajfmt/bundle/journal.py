@@ -24,6 +24,9 @@ __all__ = ["Journal", "Record"]
 _DIGESTS: Final = "pieces"
 """The digests of pieces among the arrays of a record. The others are tables."""
 
+_KEPT: Final = 2**24
+"""Bytes of arrays that stay in memory. Others are read from the journal when they are needed."""
+
 EntryType = TypeVar("EntryType")
 
 
@@ -60,13 +63,25 @@ class Journal:
         self._staging = staging
         self._entry = entry
         self._elsewhere = elsewhere
+        self._kept: dict[int, Mapping[str, NDArray[Any]]] = {}
+        self._room = _KEPT
+        self._sizes: dict[int, int] = {}
 
     def write(self, number: int, record: Record[Any], tables: Tables | None, digests: Digests) -> None:
-        """Record a finished trajectory. Its files must have been flushed to disk."""
+        """Record a finished trajectory, whose files must be complete."""
         arrays: dict[str, NDArray[Any]] = {} if tables is None else dict(tables.items())
         arrays[_DIGESTS] = digests
         record = msgspec.structs.replace(record, arrays=_hash(arrays))
         self._staging.record(_key(number), msgspec.json.encode(record), arrays)
+        self._keep(number, arrays)
+
+    def _keep(self, number: int, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Note the size of recorded tables, and keep a copy of all arrays if there is room for them."""
+        size = sum(array.nbytes for array in arrays.values())
+        self._sizes[number] = size - arrays[_DIGESTS].nbytes
+        if size <= self._room:
+            self._room -= size
+            self._kept[number] = {name: np.array(array) for name, array in arrays.items()}
 
     def read(self, number: int) -> Record[Any] | None:
         """Return the record of a trajectory.
@@ -81,9 +96,16 @@ class Journal:
             record: Record[Any] = msgspec.json.decode(found[0], type=Record[self._entry])  # type: ignore[name-defined]
             if record.arrays != _hash(found[1]):
                 return None
-            return record if all(self._holds(file) for file in record.files) else None
+            if not all(self._holds(file) for file in record.files):
+                return None
+            self._keep(number, found[1])
+            return record
         except (OSError, FormatError, msgspec.MsgspecError):
             return None
+
+    def size(self, number: int) -> int:
+        """Return the bytes of the tables of a recorded trajectory."""
+        return self._sizes[number]
 
     def tables(self, number: int) -> Tables:
         """Return the tables of a recorded trajectory."""
@@ -94,6 +116,8 @@ class Journal:
         return self._arrays(number)[_DIGESTS]
 
     def _arrays(self, number: int) -> Mapping[str, NDArray[Any]]:
+        if number in self._kept:
+            return self._kept[number]
         found = self._staging.recall(_key(number))
         assert found is not None
         return found[1]

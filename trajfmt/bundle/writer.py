@@ -250,7 +250,7 @@ class BundleWriter:
     def _write_tables(self, entries: list[Any]) -> FileEntry:
         """Write the tables of new trajectories, and fill in their positions in `entries`."""
         numbers = range(self._first, len(self))
-        size = sum(self._journal.tables(number).nbytes for number in numbers)
+        size = sum(map(self._journal.size, numbers))
         tables = ((number, self._journal.tables(number)) for number in numbers)
         layers = [layer.name for layer in self.layout.layers]
         file, places = self._filing.write_tables(tables, self._first, size, layers)

@@ -123,7 +123,7 @@ class _Run:
     ) -> None:
         self._target = target
         self._job = job
-        shared(bundles, common=common)
+        everything: Shared = shared(bundles, common=common)
         self._part = part_of(bundles)
         kept, repeats = without_repeats(bundles, places(bundles), skip=skip)
         if not kept:
@@ -132,7 +132,7 @@ class _Run:
         position = {number: index for index, number in enumerate(used)}
         self._bundles = [bundles[number] for number in used]
         self._places = [Place(position[place.bundle], place.number) for place in kept]
-        self._shared: Shared = shared(self._bundles, common=common)
+        self._shared = everything if len(used) == len(bundles) else shared(self._bundles, common=common)
         self._skipped = sum(len(bundle) for bundle in bundles) - len(kept)
         self._on_note, self._on_progress = on_note, on_progress
         self._require_name()
@@ -165,7 +165,7 @@ class _Run:
         encoder = encoding.continued(first.manifest, Options())
         taken = Taken()
         with _writing(self._target):
-            staging = Staging(self._target, self._job)
+            staging = Staging(self._target, self._job, durable=False)
             writer = BundleWriter(staging, first.layout, encoding, encoder, self._shared.provenance, None)
             try:
                 writer.extensions = self._shared.extensions | (self._part.extensions if self._part else {})

@@ -161,6 +161,7 @@ def _sources(manifests: Sequence[Manifest]) -> tuple[list[SourceFile], list[list
 def _remarks(bundles: Sequence[Bundle]) -> list[str]:
     """Return remarks on what the trajectories of the bundles need not have in common, and do not."""
     first, remarks = bundles[0].manifest, []
+    known = numbers(bundles[0], bundles[0][0]) if first.trajectories else ()
     for other in bundles[1:]:
         name, manifest = display(other.place), other.manifest
         both = (first, manifest)
@@ -176,7 +177,7 @@ def _remarks(bundles: Sequence[Bundle]) -> list[str]:
             if grams[0] != grams[1]:
                 remarks.append(f"{name}: it has {'no' if grams[1] else 'a'} Gram matrix, unlike others")
         has = any(entry.buffers is not None for entry in manifest.trajectories)
-        spaced = [numbers(bundle, bundle[0]) for bundle in (bundles[0], other)]
+        spaced = [known, numbers(other, other[0])]
         if len({tuple(each[: min(map(len, spaced))]) for each in spaced}) > 1:
             remarks.append(
                 f"{name}: its timesteps are {_short(spaced[1])} of the training, others {_short(spaced[0])}"

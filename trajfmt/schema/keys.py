@@ -64,7 +64,9 @@ def _sift(value: Any, keys: Keys, drop: bool) -> Any:
             if key in value and value[key] is None:
                 raise ValueError(f"`{key}` must not be null; a key whose value is unknown is left out")
         return {
-            key: _sift(below, keys.get(key), drop) for key, below in value.items() if key in keys or not drop
+            key: below if keys.get(key) is None else _sift(below, keys[key], drop)
+            for key, below in value.items()
+            if key in keys or not drop
         }
     if isinstance(keys, list) and isinstance(value, list):
         return [_sift(item, keys[0], drop) for item in value]

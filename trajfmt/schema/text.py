@@ -35,6 +35,8 @@ def decode(data: bytes) -> Any:
         raise ValueError(f"nested deeper than {MAX_LEVELS} levels") from exc
     level = [raw] if isinstance(raw, (dict, list)) else []
     for _ in range(MAX_LEVELS):
+        if not level:
+            break
         level = [
             below
             for value in level

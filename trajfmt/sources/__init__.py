@@ -14,12 +14,32 @@ Modules:
     pairs_and_graphs: pairs of image and text towers, and networks on graphs.
 """
 
-from trajfmt.sources.base.collection import Collection, FileLayout, Part
-from trajfmt.sources.base.trajectories import ForeignTrajectory
-from trajfmt.sources.discovery import open_source, recognise
-from trajfmt.sources.mtt_family.replay import ReplayPart
-from trajfmt.sources.table import LAYOUTS
-from trajfmt.sources.torchfile import unpickle
+from typing import TYPE_CHECKING
+
+from trajfmt.lazy import names_of
+
+if TYPE_CHECKING:
+    from trajfmt.sources.base.collection import Collection, FileLayout, Part
+    from trajfmt.sources.base.trajectories import ForeignTrajectory
+    from trajfmt.sources.discovery import open_source, recognise
+    from trajfmt.sources.mtt_family.replay import ReplayPart
+    from trajfmt.sources.table import LAYOUTS
+    from trajfmt.sources.torchfile import unpickle
+else:
+    __getattr__ = names_of(
+        __name__,
+        {
+            "Collection": "base.collection",
+            "FileLayout": "base.collection",
+            "Part": "base.collection",
+            "ForeignTrajectory": "base.trajectories",
+            "open_source": "discovery",
+            "recognise": "discovery",
+            "ReplayPart": "mtt_family.replay",
+            "LAYOUTS": "table",
+            "unpickle": "torchfile",
+        },
+    )
 
 __all__ = [
     "LAYOUTS",

@@ -43,13 +43,34 @@ Modules:
     remote: the files of a bundle at an address, fetched into the cache and read from there.
 """
 
-from trajfmt.storage.cache import cache_folder
-from trajfmt.storage.files import sha256_file
-from trajfmt.storage.filesystem import free_bytes
-from trajfmt.storage.kinds import kind_of
-from trajfmt.storage.locks import BusyError, Lock
-from trajfmt.storage.staging import Staging
-from trajfmt.storage.writing import occupied, partial_of, write_file
+from typing import TYPE_CHECKING
+
+from trajfmt.lazy import names_of
+
+if TYPE_CHECKING:
+    from trajfmt.storage.cache import cache_folder
+    from trajfmt.storage.files import sha256_file
+    from trajfmt.storage.filesystem import free_bytes
+    from trajfmt.storage.kinds import kind_of
+    from trajfmt.storage.locks import BusyError, Lock
+    from trajfmt.storage.staging import Staging
+    from trajfmt.storage.writing import occupied, partial_of, write_file
+else:
+    __getattr__ = names_of(
+        __name__,
+        {
+            "cache_folder": "cache",
+            "sha256_file": "files",
+            "free_bytes": "filesystem",
+            "kind_of": "kinds",
+            "BusyError": "locks",
+            "Lock": "locks",
+            "Staging": "staging",
+            "occupied": "writing",
+            "partial_of": "writing",
+            "write_file": "writing",
+        },
+    )
 
 __all__ = [
     "BusyError",

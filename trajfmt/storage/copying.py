@@ -25,9 +25,10 @@ _AT_ONCE: Final = 2**30
 
 
 def link_file(file: OpenFile, path: Path, target: Path) -> bool:
-    """Give an open file a further name, durably, and return whether that was possible.
+    """Give an open file a further name, and return whether that was possible.
 
-    Files of bundles are never changed, only replaced, so that two bundles may share them.
+    Files of bundles are never changed, only replaced, so that two bundles may share them. The new name is
+    durable when its folder and the file have been synced.
 
     Args:
         file: the file.
@@ -47,7 +48,6 @@ def link_file(file: OpenFile, path: Path, target: Path) -> bool:
     if Identity.of(os.lstat(target)) != file.identity:
         target.unlink()
         raise changed(path)
-    sync(file.fd)
     return True
 
 

@@ -14,7 +14,6 @@ import errno
 import fcntl
 import json
 import os
-import socket
 import warnings
 from pathlib import Path
 from typing import Final
@@ -153,7 +152,7 @@ def _machine() -> str:
         space = os.readlink("/proc/self/ns/pid")
     except OSError:
         space = ""
-    return f"{socket.gethostname()} {space}".strip()
+    return f"{os.uname().nodename} {space}".strip()
 
 
 def _started(process: int) -> str | None:

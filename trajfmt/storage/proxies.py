@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Final
-from urllib import request
 from urllib.parse import urlsplit
 
 from trajfmt.errors import UsageError, display
@@ -20,11 +19,13 @@ def check_proxies(address: Address) -> None:
     Raises:
         UsageError: the variable is not of the form `http://HOST:PORT`.
     """
-    proxies = request.getproxies()
+    import urllib.request
+
+    proxies = urllib.request.getproxies()
     for link in address.text.split("::"):
         scheme, host = link.partition("://")[0].lower(), urlsplit(link).hostname
         proxy = proxies.get(scheme, "") if scheme in _WEB else ""
-        if not proxy or (host and request.proxy_bypass(host)):
+        if not proxy or (host and urllib.request.proxy_bypass(host)):
             continue
         try:
             parts = urlsplit(proxy)

@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import os
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from trajfmt.errors import ExistsError, UnsafeError, display
 from trajfmt.schema.manifest import FILE_NAME
+from trajfmt.storage.filesystem import sync
+from trajfmt.storage.opened import OpenFile
+from trajfmt.storage.threads import at_once
 from trajfmt.storage.writing import fsync_directory, occupied, write_file
 
-__all__ = ["NOTE", "complete", "content", "hidden", "is_published", "merge", "move", "names"]
+__all__ = ["NOTE", "complete", "content", "hidden", "is_published", "merge", "move", "names", "sync_files"]
 
 NOTE: Final = "manifest.sha256"
 """File in the hidden folder with the hash of the manifest that an append puts into the bundle."""
+
+_SYNCS: Final = 8
+"""Files that are synced at once. Those that wait for a disk together are served together."""
 
 
 def hidden(destination: Path) -> Path:
@@ -49,6 +56,21 @@ def names(folder: Path) -> list[str]:
         return sorted(os.listdir(folder))
     except FileNotFoundError:
         return []
+
+
+def sync_files(folder: Path) -> None:
+    """Make the contents of all files in a folder and its folders durable.
+
+    Raises:
+        OSError: a file cannot be read or written out.
+    """
+    paths = (inner / name for inner in _folders(folder) for name in names(inner))
+    at_once([partial(_sync_file, path) for path in paths if not path.is_dir()], _SYNCS)
+
+
+def _sync_file(path: Path) -> None:
+    with OpenFile(path) as file:
+        sync(file.fd)
 
 
 def move(bundle: Path, destination: Path) -> None:

@@ -10,7 +10,7 @@ a record in the journal, and files.
         manifest.sha256                of the manifest that an append is about to put into the bundle
         bundle/…                       the files of finished trajectories, under their final names
         journal/
-            00003.json                 record of trajectory 3, written after its files are durable
+            00003.json                 record of trajectory 3, written after its files
             00003.safetensors          its tables
             source-00001.json          record of source file 1, all of whose trajectories are finished
         pending/
@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from trajfmt.errors import ExistsError, LockedError, TrajfmtError, UsageError, WriteError, display
 from trajfmt.storage.filesystem import our_uid
 from trajfmt.storage.locks import BusyError, Lock
-from trajfmt.storage.publishing import NOTE, content, hidden, is_published, merge, move, names
+from trajfmt.storage.publishing import NOTE, content, hidden, is_published, merge, move, names, sync_files
 from trajfmt.storage.safetensors import NAMES, SafetensorsFile, encode_header
 from trajfmt.storage.writing import write_file
 
@@ -54,6 +54,8 @@ class Staging:
             interrupted process is kept if it had the same job. If only the state of its inputs was another
             one, nobody can continue it; it is removed, and `stale` says so. The text describes it for a
             message. None: no process can continue it.
+        durable: whether records survive a failure of the power. Otherwise they survive a kill, and what they
+            name is made durable before publication.
 
     Raises:
         ExistsError: an interrupted process with another command has finished trajectories.
@@ -66,7 +68,7 @@ class Staging:
         FileSystemWarning: the file system has no locks; see `trajfmt.storage.locks`.
     """
 
-    def __init__(self, destination: Path, job: bytes | None) -> None:
+    def __init__(self, destination: Path, job: bytes | None, *, durable: bool = True) -> None:
         destination = destination.absolute()  # a later chdir must not move it
         parent = destination.parent
         if not parent.is_dir():
@@ -77,6 +79,7 @@ class Staging:
         self._journal = self.root / "journal"
         self._pending = self.root / "pending"
         self._counter = itertools.count()
+        self._durable = durable
         self._lock: Lock | None = self._take_lock()
         try:
             found = Staging.unfinished(destination)
@@ -185,7 +188,7 @@ class Staging:
         return self._pending / str(next(self._counter))
 
     def record(self, key: str, data: bytes, arrays: Mapping[str, NDArray[np.generic]] | None = None) -> None:
-        """Record durably that a piece of work is finished. Its files must be durable already.
+        """Record that a piece of work is finished. If records are durable, its files must be so already.
 
         Args:
             key: name of the record. Those of trajectories begin with a digit.
@@ -195,8 +198,12 @@ class Staging:
         if arrays is not None:
             stored = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
             header = encode_header([(name, NAMES[x.dtype], x.shape) for name, x in stored.items()], {})
-            write_file(self._journal / f"{key}.safetensors", header, *(x.data for x in stored.values()))
-        write_file(self._journal / f"{key}.json", data, b"\n", hashlib.sha256(data).hexdigest().encode())
+            self._write(f"{key}.safetensors", header, *(x.data for x in stored.values()))
+        self._write(f"{key}.json", data, b"\n", hashlib.sha256(data).hexdigest().encode())
+
+    def _write(self, name: str, *data: bytes | memoryview) -> None:
+        """Write a file of the journal."""
+        write_file(self._journal / name, *data, durable=self._durable)
 
     def recall(self, key: str) -> tuple[bytes, dict[str, NDArray[np.generic]]] | None:
         """Return data and arrays that `record` has stored, in this process or in an interrupted one.
@@ -231,6 +238,7 @@ class Staging:
             ExistsError: something has appeared at the destination meanwhile.
             OSError: the bundle could not be moved or made durable. It is not at the destination then.
         """
+        self._settle()
         move(self.bundle, self.destination)
         with contextlib.suppress(OSError, KeyboardInterrupt):  # the bundle is there, whatever happens now
             self.discard()
@@ -242,9 +250,15 @@ class Staging:
             UnsafeError: a folder of the bundle at the destination is a link.
             OSError: the files could not be moved or made durable. The bundle has its old manifest then.
         """
+        self._settle()
         merge(self.root, self.bundle, self.destination, manifest)
         with contextlib.suppress(OSError, KeyboardInterrupt):
             self.discard()
+
+    def _settle(self) -> None:
+        """Make the files of records durable that were not. File systems write out all changes at once."""
+        if not self._durable:
+            sync_files(self.bundle)
 
     def discard(self) -> None:
         """Remove the folder with everything in it, and unlock it. What it is recognised by goes last."""

@@ -86,8 +86,8 @@ def _is_at(fd: int, path: Path) -> bool:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Replace `path` atomically and durably with what is written to the yielded file.
+def replacing(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """Replace `path` atomically with what is written to the yielded file; durably, unless stated otherwise.
 
     The file is called `partial_of(path)` until the block ends. If it ends with an error, the partial file is
     removed, and what was at `path` stays as it was.
@@ -103,7 +103,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         with partial.open("xb") as file:
             yield file
             file.flush()
-            sync(file.fileno())
+            if durable:
+                sync(file.fileno())
             taken = not _is_at(file.fileno(), partial)
             if taken:
                 raise OSError(errno.EBUSY, "another process is writing it", str(path))
@@ -113,6 +114,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         if not taken:
             partial.unlink(missing_ok=True)
         raise
+    if not durable:
+        return
     try:
         fsync_directory(path.parent)
     except OSError:
@@ -121,11 +124,16 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def write_file(path: Path, *data: bytes | memoryview) -> None:
-    """Replace `path` atomically and durably with `data`, one piece after the other.
+def write_file(path: Path, *data: bytes | memoryview, durable: bool = True) -> None:
+    """Replace `path` atomically with `data`, one piece after the other.
+
+    Args:
+        path: the file.
+        data: its contents.
+        durable: return when the file survives a failure of the power. A killed process never loses it.
 
     Raises:
         OSError: the file cannot be written.
     """
-    with replacing(path) as file:
+    with replacing(path, durable=durable) as file:
         file.writelines(data)

@@ -15,8 +15,17 @@ Modules:
     recorder: convexify a trajectory during training, with one copy of the previous weights.
 """
 
-from trajfmt.trajectory.averaging import needed
-from trajfmt.trajectory.recorder import PathRecorder, Recorded
+from typing import TYPE_CHECKING
+
+from trajfmt.lazy import names_of
+
+if TYPE_CHECKING:
+    from trajfmt.trajectory.averaging import needed
+    from trajfmt.trajectory.recorder import PathRecorder, Recorded
+else:
+    __getattr__ = names_of(
+        __name__, {"PathRecorder": "recorder", "Recorded": "recorder", "needed": "averaging"}
+    )
 
 __all__ = [
     "PathRecorder",

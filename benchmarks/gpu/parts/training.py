@@ -133,7 +133,7 @@ def _experts(context: Context, data: Any, count: int, *, epochs: int) -> dict[st
     """Time experts that are trained at once; the first epoch of each does not count."""
     from mct.events import ExpertEpoch
     from mct.experts.train import train_experts
-    from mct.settings.config import ExpertConfig
+    from mct.settings.expert import ExpertConfig
 
     nowhere = SimpleNamespace(
         finished=0, recorder=lambda: SimpleNamespace(add=lambda _: None), keep=lambda _: None

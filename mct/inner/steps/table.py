@@ -72,10 +72,16 @@ def make_step(network: nn.Module, *, engine: Engine = "eager", notes: Notes | No
     closed = how.closed(network)
     return CompiledStep(
         closed,
-        closed if how.fallback is None else how.fallback(network),
+        closed if how.fallback is None else uncompiled(network),
         notes=notes or list[str]().append,
         memory_format=how.memory_format,
     )
+
+
+def uncompiled(network: nn.Module) -> InnerStep:
+    """Return the uncompiled step of a network that has the packed order of the compiled one."""
+    how = compiled_for(type(network))
+    return (how.fallback or how.closed)(network)
 
 
 def choose(

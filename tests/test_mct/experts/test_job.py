@@ -1,5 +1,7 @@
 """What a run says about its experts, and where MTT looks for them."""
 
+import hashlib
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,9 +11,10 @@ pytest.importorskip("torch")
 
 import trajfmt
 from mct.data.datasets import Dataset
+from mct.data.preprocessing import hash_images
 from mct.experts.job import buffer_folder, job_of, provenance
 from mct.models import networks
-from mct.settings.config import ExpertConfig
+from mct.settings.expert import ExpertConfig
 
 
 def test_record_says_how_many_steps_a_timestep_has(digits: Dataset, model: trajfmt.Model) -> None:
@@ -49,3 +52,16 @@ def test_identity_is_of_all_that_an_expert_depends_on(digits: Dataset, model: tr
     assert job_of(digits, model, ExpertConfig(experts=3), **rules | {"knots": (2,)}).identity != one
     assert job_of(digits, model, ExpertConfig(experts=3), **rules, average=3).identity != one
     assert job_of(digits, model, ExpertConfig(experts=3), **rules, average=1).identity == one
+    assert job_of(digits, model, ExpertConfig(experts=3, sharpness=0.1), **rules).identity != one
+
+
+def test_plain_runs_are_those_of_earlier_versions(digits: Dataset, model: trajfmt.Model) -> None:
+    """Their identity has not changed, so what an earlier version has begun can be continued."""
+    job = job_of(digits, model, ExpertConfig(experts=3), knots=(1,), smooth=False)
+    assert "sharpness" not in (job.provenance.recipe or {})
+    facts = [
+        {"epochs": 50, "lr": 0.01, "lr_decay": False, "augment": "dsa", "momentum": 0.0, "weight_decay": 0.0,
+         "batch_size": 256, "steps_per_timestep": None, "seed": 0},
+        "ConvNetD2W4", hash_images(digits.train_images), digits.labels_sha256, (1,), False,
+    ]  # fmt: skip
+    assert job.identity == hashlib.sha256(json.dumps(facts).encode()).hexdigest().encode()

@@ -12,12 +12,13 @@ torch = pytest.importorskip("torch")
 
 import trajfmt  # noqa: E402
 from mct.data.datasets import Dataset  # noqa: E402
+from mct.data.difficulty import ordered  # noqa: E402
 from mct.errors import DivergedError  # noqa: E402
 from mct.events import ExpertContinued, ExpertDone  # noqa: E402
 from mct.experts import pupil, recording, train  # noqa: E402
 from mct.experts.states import ExpertFile, Saved  # noqa: E402
 from mct.models import networks  # noqa: E402
-from mct.settings.config import ExpertConfig  # noqa: E402
+from mct.settings.expert import ExpertConfig  # noqa: E402
 from tests.helpers.pupils import Kept  # noqa: E402
 from trajfmt.torch import layout_of  # noqa: E402
 from trajfmt.trajectory import PathRecorder  # noqa: E402
@@ -43,21 +44,22 @@ class Stopping(ExpertFile):
 
 def run(folder: Path, digits: Dataset, model: trajfmt.Model, store: Kept, kind=ExpertFile, **options) -> list:
     """Train two experts whose state is saved after every update."""
-    settings = {
-        key: options.pop(key) for key in ("steps_per_timestep", "epochs", "lr", "augment") if key in options
-    }
+    settings = {key: options.pop(key) for key in list(options) if key in ExpertConfig.__dataclass_fields__}
     keeping = options.pop("every", 0)
 
     def files(number: int) -> pupil.Keeping:
         return pupil.Keeping(file=kind(folder / "a.mtt", number, b"one"), every=keeping)
 
     config = ExpertConfig(**RECIPE | settings)
+    if config.curriculum:
+        options["order"] = ordered(digits.train_images[:, 0, 3, 3], digits.train_labels, 10)
     return list(train.train_experts(digits, model, config, store, keeping=files, **options))
 
 
 @pytest.mark.parametrize(("name", "options"), [
     ("ConvNetD1W4", {"augment": "flip_crop"}), ("ConvNetD1W4", {"at_once": 2, "steps_per_timestep": 2}),
     ("ConvNetD1W4BN", {"steps_per_timestep": 2}), ("ConvNetD1W4BN", {"at_once": 2}),
+    ("ConvNetD1W4", {"sharpness": 0.1, "surrogate_gap": 0.3, "curriculum": "pad"}),
 ])  # fmt: skip
 def test_stopped_after_any_update(tmp_path: Path, digits: Dataset, name: str, options) -> None:
     """What is recorded has the same bits, as have the events, however often and wherever it stops."""

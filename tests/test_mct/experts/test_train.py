@@ -1,5 +1,7 @@
 """Training and recording of experts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,12 +10,16 @@ torch = pytest.importorskip("torch")
 import trajfmt  # noqa: E402
 from mct.data.augment import augmentation  # noqa: E402
 from mct.data.datasets import Dataset  # noqa: E402
-from mct.errors import DivergedError  # noqa: E402
+from mct.data.difficulty import ordered  # noqa: E402
+from mct.errors import ConfigError, DivergedError  # noqa: E402
 from mct.events import ExpertDone, ExpertEpoch  # noqa: E402
 from mct.experts import train  # noqa: E402
 from mct.models import networks  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
-from mct.settings.config import ExpertConfig  # noqa: E402
+from mct.settings.expert import ExpertConfig  # noqa: E402
+from mct.training.loader import Loader  # noqa: E402
+from mct.training.modules import ModuleLearner  # noqa: E402
+from mct.training.sharpness import Sharpness  # noqa: E402
 from tests.helpers.pupils import Kept, trained  # noqa: E402
 
 
@@ -149,3 +155,42 @@ def test_step_size_decays_where_mtt_lets_it(digits: Dataset, model: trajfmt.Mode
     assert np.array_equal(constant[:5], decayed[:5])
     full, tenth = constant[5] - constant[4], decayed[5] - decayed[4]
     np.testing.assert_allclose(tenth, full / 10, atol=1e-7)
+
+
+def test_epochs_pass_over_the_images_of_the_curriculum(digits: Dataset, model: trajfmt.Model) -> None:
+    """One epoch is plain training on the easiest three quarters; the loss is the mean over these images."""
+    order = ordered(torch.rand(1352, generator=generator(5)), digits.train_labels, 10)
+    config = ExpertConfig(experts=1, epochs=1, batch_size=500, lr=0.05, curriculum="pad")
+    store = Kept()
+    (epoch, _) = train.train_experts(digits, model, config, store, order=order)
+    easy = torch.cat([images[: int(0.75 * len(images))] for images in order])
+    part = replace(digits, train_images=digits.train_images[easy], train_labels=digits.train_labels[easy])
+    plain = ExpertConfig(experts=1, epochs=1, batch_size=500, lr=0.05)
+    (expected, _), theta = trained(part, model, plain)
+    assert np.array_equal(store.theta[0], theta[0])
+    assert epoch == expected
+    for given, settings in ((None, config), (order, plain)):
+        with pytest.raises(
+            ConfigError, match=r"`curriculum` is .* order of the images by difficulty is given"
+        ):
+            list(train.train_experts(digits, model, settings, Kept(), order=given))
+
+
+@pytest.mark.parametrize("name", ["ConvNetD2W4", "ConvNetD1W4BN"])
+def test_sharpness_is_a_setting_of_experts(digits: Dataset, name: str) -> None:
+    """Experts are those of sharpness-aware updates, on the batches of plain training."""
+    model = networks.parse(name, channels=1, image_size=8, classes=10)
+    config = ExpertConfig(
+        experts=1, epochs=2, batch_size=500, lr=0.05, sharpness=0.5, surrogate_gap=0.3, lr_decay=False
+    )
+    theta = trained(digits, model, config)[1][0]
+    random = generator(0, "expert", 0)
+    network = networks.build(model, generator=random).train()
+    learner = ModuleLearner(network, momentum=0.0, weight_decay=0.0, sharpness=Sharpness(0.5, 0.3))
+    learner.begin(0.05)
+    source = Loader(
+        digits.train_images, digits.train_labels, classes=10, size=500, augment=augmentation("dsa")
+    )
+    for batch in source.batches(2, random):
+        learner.update(batch)
+    assert np.array_equal(theta[2], learner.weights().numpy())

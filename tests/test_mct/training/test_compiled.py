@@ -9,6 +9,8 @@ torch = pytest.importorskip("torch")
 from torch._dynamo.utils import counters  # noqa: E402
 
 import trajfmt  # noqa: E402
+from mct.inner.steps.autograd import AutogradStep  # noqa: E402
+from mct.inner.steps.compiled import CompiledStep  # noqa: E402
 from mct.inner.steps.table import make_step  # noqa: E402
 from mct.models import networks  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
@@ -58,10 +60,36 @@ def test_what_cannot_be_compiled_runs_uncompiled(model: trajfmt.Model, monkeypat
     compiled._step.cache_clear()
     started = [networks.build(model, generator=generator(0)) for _ in range(2)]
     notes: list[str] = []
-    crowd = learners.learners(started, model, **RULE, engine="compiled", notes=notes.append)
+    shapes = [(20, 1, 8, 8)]
+    crowd = learners.learners(started, model, **RULE, engine="compiled", shapes=shapes, notes=notes.append)
     compiled._step.cache_clear()
     assert notes == ["the network could not be compiled"]
     assert crowd[0]._step is not crowd[1]._step
+
+
+def test_rare_shapes_are_not_compiled(model: trajfmt.Model, monkeypatch) -> None:
+    """Their batches have a step of the learner's own, in the packed order of the compiled one."""
+    known: list[int] = []
+
+    def gradient(step: CompiledStep, theta, pixels, targets):
+        known.append(len(targets))
+        return step._fallback.gradient(theta, pixels, targets)
+
+    monkeypatch.setattr(CompiledStep, "gradient", gradient)
+    monkeypatch.setattr(compiled, "compile_apart", lambda *_, **__: None)
+    started = [networks.build(model, generator=generator(0)) for _ in range(3)]
+    crowd = learners.learners(started[:2], model, **RULE, engine="compiled", shapes=[(6, 1, 8, 8)])
+    crowd += learners.learners(started[2:], model, **RULE, engine="eager")
+    for learner in crowd:
+        learner.begin(0.1)
+        for piece in batches(2):  # of 6, 6, 6 and 2 images
+            learner.update(piece)
+    assert set(known) == {6}
+    assert crowd[0]._program.rare is not crowd[1]._program.rare
+    assert torch.equal(crowd[0].weights(), crowd[1].weights())
+    torch.testing.assert_close(crowd[0].weights(), crowd[2].weights(), atol=1e-5, rtol=1e-4)
+    (nothing,) = learners.learners(started[:1], model, **RULE, engine="compiled", shapes=[])
+    assert isinstance(nothing._step, AutogradStep)
 
 
 def test_threads_share_what_is_compiled_for_two_batch_sizes(model: trajfmt.Model) -> None:

@@ -116,20 +116,6 @@ def test_memory_and_dropout_keep_the_module(model: trajfmt.Model) -> None:
     ]  # fmt: skip
 
 
-def test_weights_keep_the_order_of_the_start() -> None:
-    """Code of a network that registers a parameter again does not permute what is recorded; others refuse."""
-    network = nn.Sequential(nn.BatchNorm2d(1), nn.Linear(2, 3))
-    learner = learners.ModuleLearner(network, **RULE)
-    before, weight = learner.weights(), network[0].weight
-    del network[0].weight
-    network[0].register_parameter("weight", weight)
-    assert not torch.equal(networks.flatten(network), before)
-    assert torch.equal(learner.weights(), before)
-    network[1] = nn.Linear(3, 2)
-    with pytest.raises(trajfmt.SourceError, match=r"`1.weight` must be \(3, 2\) F32, got \(2, 3\) F32"):
-        learner.weights()
-
-
 def captured(model: trajfmt.Model, notes: list[str], recorder) -> torch.Tensor:
     """Return the weights of a learner whose updates are captured."""
     start = networks.build(model, generator=generator(0))

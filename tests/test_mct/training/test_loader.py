@@ -52,8 +52,40 @@ def test_counts_and_shapes() -> None:
     """A last batch that is smaller has a shape of its own."""
     for size, updates, sizes in ((7, 3, [7, 6]), (10, 2, [10]), (50, 1, [20])):
         found = loader.Loader(IMAGES, LABELS, classes=4, size=size, augment=None)
-        assert (found.updates, found.images) == (updates, 20)
+        assert (found.updates(1), found.updates(3), found.images(2)) == (updates, 3 * updates, 20)
         assert found.shapes == [(size, 3, 8, 8) for size in sizes]
+
+
+PASSES = [
+    torch.tensor([3, 17, 4, 9, 11, 0, 1, 2, 5]),
+    torch.arange(20),
+    torch.tensor([8]),
+    torch.arange(2, 20),
+]
+
+
+@pytest.mark.parametrize("ahead", [1, 45, 1 << 16])
+@pytest.mark.parametrize("skip", [0, 1, 2, 6, 8])
+def test_passes_over_some_images(monkeypatch, ahead: int, skip: int) -> None:
+    """Each is shuffled and augmented like a pass over a dataset of its images, wherever training goes on."""
+    monkeypatch.setattr(loader, "_AHEAD", ahead)
+    dsa, random, expected = augmentation("dsa"), generator(1), []
+    for images in PASSES:
+        alone = loader.Loader(IMAGES[images], LABELS[images], classes=4, size=7, augment=dsa)
+        expected += list(alone.batches(1, random))
+    found = loader.Loader(IMAGES, LABELS, classes=4, size=7, augment=dsa, passes=PASSES)
+    assert [found.images(number) for number in range(4)] == [9, 20, 1, 18]
+    assert [found.updates(count) for count in range(5)] == [0, 2, 5, 6, 9]
+    assert found.shapes == [(7, 3, 8, 8)]
+    for batch, other in zip(found.batches(4, generator(1), skip=skip), expected[skip:], strict=True):
+        assert torch.equal(batch.pixels, other.pixels)
+        assert torch.equal(batch.labels, other.labels)
+
+
+def test_passes_without_a_whole_batch_have_no_usual_shape() -> None:
+    """Every one would have another."""
+    small = loader.Loader(IMAGES, LABELS, classes=4, size=20, augment=None, passes=[PASSES[0], PASSES[3]])
+    assert small.shapes == []
 
 
 def test_probabilities_are_targets() -> None:

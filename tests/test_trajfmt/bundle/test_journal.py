@@ -16,9 +16,12 @@ import trajfmt
 import trajfmt.bundle.create
 from tests.helpers.folders import hashes
 from trajfmt import ArrayTrajectory, ParamLayout, Provenance
+from trajfmt.bundle.journal import Journal, Record
+from trajfmt.encodings.parts.tables import Tables
 from trajfmt.errors import ExistsError
-from trajfmt.schema.manifest import Origin
+from trajfmt.schema.manifest import ConvexEntry, Origin
 from trajfmt.schema.provenance import SourceFile
+from trajfmt.storage.staging import Staging
 
 Array = NDArray[np.generic]
 Walk = Callable[..., Array]
@@ -112,3 +115,30 @@ def test_a_record_that_cannot_be_trusted_is_written_again(
         for theta in thetas:
             whole.add(theta)
     assert hashes(tmp_path / "out") == hashes(tmp_path / "once")
+
+
+def test_arrays_are_those_that_were_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether they are still in memory or not, and whatever their owner has done to them since."""
+    for room in (2**24, 0):
+        monkeypatch.setattr("trajfmt.bundle.journal._KEPT", room)
+        staging = Staging(tmp_path / "out.mct", b"job")
+        journal = Journal(staging, ConvexEntry, None)
+        tables, digests = Tables(np.ones((3, 2)), None, None), np.ones((1, 32), np.uint8)
+        journal.write(0, Record(entry=None, files=[]), tables, digests)
+        tables.u[:], digests[:] = 0, 0
+        assert journal.size(0) == 48
+        assert journal.tables(0).u.tolist() == [[1, 1]] * 3
+        assert journal.digests(0).tolist() == [[1] * 32]
+        staging.discard()
+
+
+def test_many_trajectories_are_published_as_few(
+    layout: ParamLayout, walk: Walk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tables and digests for which there is no room in memory come from the journal, and are the same."""
+    for name, room in (("memory", 2**24), ("journal", 0), ("both", 400)):
+        monkeypatch.setattr("trajfmt.bundle.journal._KEPT", room)
+        with trajfmt.create(tmp_path / name, layout, encoding="convex") as writer:
+            for seed in range(3):
+                writer.add(ArrayTrajectory(walk(layout, seed=seed), layout))
+    assert hashes(tmp_path / "memory") == hashes(tmp_path / "journal") == hashes(tmp_path / "both")

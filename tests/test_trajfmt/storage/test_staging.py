@@ -156,6 +156,36 @@ def test_folder_is_recognised_until_nothing_else_is_in_it(
     assert all(seen)
 
 
+def test_what_records_leave_to_publication_is_durable_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records that only survive a kill sync nothing; every file is synced before the bundle appears."""
+    staging = Staging(tmp_path / "out.mct", b"job", durable=False)
+    synced: set[int] = set()
+    appeared: list[set[int]] = []
+    fsync, rename = os.fsync, os.rename
+
+    def noted(fd: int) -> None:
+        synced.add(os.fstat(fd).st_ino)
+        fsync(fd)
+
+    def moved(source: Path, target: Path) -> None:
+        appeared.append(set(synced))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(os, "rename", moved)
+    for number in range(3):
+        staging.path(f"knots/{number}").write_bytes(b"knot")
+        staging.record(f"{number:05d}", b"{}", {"u": np.zeros(3)})
+    assert synced == set()
+    assert staging.recall("00002") is not None
+    staging.publish()
+    there = [tmp_path / "out.mct", *(tmp_path / "out.mct").rglob("*")]
+    assert appeared == [{path.stat().st_ino for path in there}]
+    assert len(there) == 5
+
+
 def test_record_is_recalled_as_it_was(tmp_path: Path) -> None:
     """Every table has its bits and its shape, whatever its memory layout; and none is none."""
     staging = Staging(tmp_path / "out.mct", b"job")

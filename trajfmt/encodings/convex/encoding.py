@@ -7,10 +7,10 @@ from typing import Final
 
 import numpy as np
 
+from trajfmt.encodings import convex
 from trajfmt.encodings.convex.curves import TOLERANCE, deviation
-from trajfmt.encodings.convex.encoder import continued, encoder
 from trajfmt.encodings.convex.reader import ConvexTrajectory
-from trajfmt.encodings.parts.encoding import About, Encoding, Facts
+from trajfmt.encodings.parts.encoding import About, Encoder, Encoding, Facts, Options
 from trajfmt.encodings.parts.tables import SCALES
 from trajfmt.errors import CorruptError, FormatError
 from trajfmt.schema.layout import ParamLayout
@@ -19,6 +19,14 @@ from trajfmt.storage.datasets import Dataset, Datasets, Scale
 from trajfmt.storage.files import BundleFiles
 
 __all__ = ["ENCODING"]
+
+
+def _encoder(options: Options, layout: ParamLayout) -> Encoder:
+    return convex.encoder.encoder(options, layout)
+
+
+def _continued(manifest: ConvexManifest, options: Options) -> Encoder:
+    return convex.encoder.continued(manifest, options)
 
 
 def _read(files: BundleFiles, layout: ParamLayout, manifest: ConvexManifest, number: int) -> ConvexTrajectory:
@@ -91,8 +99,8 @@ ENCODING: Final = Encoding(
     options=frozenset({"knots", "smooth", "average", "gram"}),
     takes_convexified=True,
     has_tables=True,
-    encoder=encoder,
-    continued=continued,
+    encoder=_encoder,
+    continued=_continued,
     read=_read,
     datasets=_datasets,
     check=_check,

@@ -7,9 +7,9 @@ from typing import Final
 
 from trajfmt.codecs.codec import unsigned
 from trajfmt.codecs.table import CODECS
-from trajfmt.encodings.full.encoder import continued, encoder
+from trajfmt.encodings import full
 from trajfmt.encodings.full.reader import FullTrajectory
-from trajfmt.encodings.parts.encoding import About, Encoding, Facts
+from trajfmt.encodings.parts.encoding import About, Encoder, Encoding, Facts, Options
 from trajfmt.errors import FormatError
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import FullEntry, FullManifest, entry_at
@@ -17,6 +17,14 @@ from trajfmt.storage.datasets import Dataset, Datasets, type_name
 from trajfmt.storage.files import BundleFiles
 
 __all__ = ["ENCODING"]
+
+
+def _encoder(options: Options, layout: ParamLayout) -> Encoder:
+    return full.encoder.encoder(options, layout)
+
+
+def _continued(manifest: FullManifest, options: Options) -> Encoder:
+    return full.encoder.continued(manifest, options)
 
 
 def _read(files: BundleFiles, layout: ParamLayout, manifest: FullManifest, number: int) -> FullTrajectory:
@@ -60,8 +68,8 @@ ENCODING: Final = Encoding(
     options=frozenset({"codec"}),
     takes_convexified=False,
     has_tables=False,
-    encoder=encoder,
-    continued=continued,
+    encoder=_encoder,
+    continued=_continued,
     read=_read,
     datasets=_datasets,
     check=_check,

@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trajfmt.codecs.table import DEFAULT
 from trajfmt.encodings.parts.knots import SHARD_BYTES
-from trajfmt.encodings.parts.written import Written
 from trajfmt.errors import FormatError, SourceError, UsageError
 from trajfmt.schema.arguments import whole
 from trajfmt.schema.layout import ParamLayout
@@ -25,8 +24,11 @@ from trajfmt.schema.manifest import MAX_TIMESTEPS, Manifest, Origin
 from trajfmt.schema.provenance import Provenance
 from trajfmt.storage.datasets import Datasets
 from trajfmt.storage.files import BundleFiles
-from trajfmt.trajectory.recorder import Recorded
-from trajfmt.trajectory.source import Convexified, Source
+
+if TYPE_CHECKING:  # only written trajectories have these types
+    from trajfmt.encodings.parts.written import Written
+    from trajfmt.trajectory.recorder import Recorded
+    from trajfmt.trajectory.source import Convexified, Source
 
 __all__ = [
     "About",
@@ -41,7 +43,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.generic]
-Input = Source | Convexified | Recorded
+Input: TypeAlias = "Source | Convexified | Recorded"
 """Types of trajectories that can be written to a bundle."""
 
 

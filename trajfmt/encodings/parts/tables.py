@@ -102,14 +102,14 @@ def write(
         _note(written.file, _FILE)
         for index, table in tables:
             group = written.file.create_group(f"{index:05d}")
-            offsets[index] = {}
+            offsets[index], datasets = {}, {}
             for name, array in table.items().items():
                 values = np.ascontiguousarray(array, "<f8")
                 written.require(values.nbytes)
-                dataset = group.create_dataset(name, data=values)
-                offsets[index][name] = int(dataset.id.get_offset())
+                datasets[name] = group.create_dataset(name, data=values)
+                offsets[index][name] = int(datasets[name].id.get_offset())
                 written.spill(offsets[index][name], values.data)
-            _describe(group, labels)
+            _describe(group, datasets, labels)
     return offsets
 
 
@@ -130,11 +130,10 @@ def _note(item: Any, texts: Mapping[str, str]) -> None:
         item.attrs[name] = np.bytes_(text)
 
 
-def _describe(group: Any, layers: NDArray[Any] | None) -> None:
+def _describe(group: Any, datasets: Mapping[str, Any], layers: NDArray[Any] | None) -> None:
     """Say in the attributes of each array what it holds, and label its axes."""
     scales: dict[str, Any] = {}
-    for name in [name for name in SCALES if name in group]:
-        dataset = group[name]
+    for name, dataset in datasets.items():
         _note(dataset, {"long_name": _ABOUT[name], "units": "1"})
         for axis, scale in enumerate(SCALES[name]):
             values = layers if scale == "layer" else np.arange(dataset.shape[axis])
