@@ -27,6 +27,7 @@ __all__ = ["convert"]
     "--knots",
     type=values.KNOTS,
     default=(),
+    metavar="N,N,…|auto[:N]",
     help="Timesteps of the waypoints to insert, such as 6,25; counted from A with --timesteps. auto:4 (or "
     "auto) places 4 knots, endpoints included, where they miss the paths least.",
 )

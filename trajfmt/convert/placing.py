@@ -7,7 +7,9 @@ pass of its own over the source, which measures the Gram matrix of each trajecto
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 
 import numpy as np
@@ -49,7 +51,7 @@ def with_knots(source: Place, encoding: Encoding, options: ConvertOptions, worke
     """
     intake = Intake(source, encoding, provisional(options, 1))
     total, timesteps = np.zeros((0, 0)), 0
-    with ThreadPoolExecutor(workers, "place") as pool, threadpool_limits(1, "blas"):
+    with ThreadPoolExecutor(workers, "place") as pool, threadpool_limits(1, "blas"), _stopping(intake):
         for part in intake.parts.values():
             numbered = enumerate(intake.open(part, lambda _text: None))
             while batch := list(islice(numbered, workers)):
@@ -78,6 +80,16 @@ def with_knots(source: Place, encoding: Encoding, options: ConvertOptions, worke
         )
     knots = placed(total, options.place, margin=_margin(options))
     return dataclasses.replace(options, place=0, knots=knots[1:-1], placed=True)
+
+
+@contextmanager
+def _stopping(intake: Intake) -> Iterator[None]:
+    """Make all further reads fail if the block does, so that nobody waits for those of other threads."""
+    try:
+        yield
+    except BaseException:
+        intake.stop()
+        raise
 
 
 def _margin(options: ConvertOptions) -> int:
