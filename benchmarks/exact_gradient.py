@@ -31,7 +31,7 @@ from mct.inner.steps.table import make_step
 from mct.inner.unroll import ExactUnroll, Gradients
 from mct.models import networks
 from mct.models.architectures.convnet import ConvNet
-from mct.objectives.objective import LossAndAdjoint
+from mct.objectives.objective import LossAndAdjoint, Path
 from mct.runtime.seeds import generator
 
 NETWORKS = [
@@ -109,8 +109,8 @@ def ours(case: Case, step: InnerStep, **options: object) -> Gradients:
     start, target = step.pack(case.problem.weights), step.pack(case.target)
     distance = (start - target).square().sum()
 
-    def terminal(final: Tensor) -> LossAndAdjoint:
-        difference = final - target
+    def terminal(path: Path) -> LossAndAdjoint:
+        difference = path[-1] - target
         return LossAndAdjoint(float(difference.square().sum() / distance), 2 * difference / distance)
 
     unroll = ExactUnroll(step, **options)  # type: ignore[arg-type]

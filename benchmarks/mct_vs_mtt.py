@@ -219,7 +219,7 @@ def report(runs: list[Run], out: Path) -> str:
                 name=method,
                 steps=found[0].steps,
                 mean=tuple(statistics.fmean(values) for values in means),
-                std=tuple(statistics.pstdev(values) for values in means),
+                std=tuple(statistics.pstdev(values) if len(values) > 1 else None for values in means),
                 on="heldout",
             )
             drawn.append(average)
@@ -234,7 +234,8 @@ def report(runs: list[Run], out: Path) -> str:
 
 
 def _spread(values: list[float], digits: int = 1) -> str:
-    return f"{statistics.fmean(values):.{digits}f} ± {statistics.pstdev(values):.{digits}f}"
+    mean = f"{statistics.fmean(values):.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.pstdev(values):.{digits}f}"
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from trajfmt.errors import counted
@@ -24,7 +24,7 @@ def evaluation(
     comparison: Comparison,
     *,
     baseline: bool,
-    cross: bool,
+    cross: Sequence[str],
     as_json: bool,
     note: str | None,
     soft: Callable[[], Accuracy] | None = None,
@@ -34,19 +34,19 @@ def evaluation(
     Args:
         comparison: the evaluation.
         baseline: also evaluate random real images.
-        cross: also evaluate with other network families.
+        cross: names of architectures to evaluate with as well.
         as_json: print JSON.
         note: printed when the first network has been trained.
         soft: evaluates random real images with a teacher's labels; None: there is no teacher.
     """
     networks = comparison.config.networks
-    architectures = comparison.cross() if cross else iter(())  # fails now if a network cannot be built
+    architectures = comparison.cross(cross)  # fails now if a network cannot be built
     distilled = tested("distilled", networks, progress.noted(comparison.distilled(), note))
     real = (
         tested("random real", networks * len(comparison.rates), comparison.baseline()) if baseline else None
     )
     taught = None if soft is None else soft()
-    others = _cross(architectures, networks) if cross else {}
+    others = _cross(architectures, len(cross) * networks) if cross else {}
     if comparison.ranks.rank:
         return
     if as_json:
@@ -80,13 +80,12 @@ def evaluation(
         lines.say(f"  {name:<13} {mean_and_std(accuracy, 6)}")
 
 
-def _cross(events: Iterator[NetworkTrained | ArchitectureTested], networks: int) -> dict[str, Accuracy]:
-    """Evaluate with other network families, and return the accuracies by name."""
-    from mct.evaluation.comparison import CROSS
+def _cross(events: Iterator[NetworkTrained | ArchitectureTested], total: int) -> dict[str, Accuracy]:
+    """Evaluate `total` networks of other architectures, and return the accuracies by name."""
     from mct.events import ArchitectureTested
 
     found = {}
-    with progress.counted("other architectures", len(CROSS) * networks, "network") as meter:
+    with progress.counted("other architectures", total, "network") as meter:
         for event in events:
             if isinstance(event, ArchitectureTested):
                 found[event.model] = event.accuracy
@@ -126,5 +125,9 @@ def tested(what: str, total: int, events: Generator[NetworkTrained, None, Accura
 
 
 def mean_and_std(accuracy: Accuracy | Selection, width: int = 0) -> str:
-    """Return an accuracy as `mean ± standard deviation` in percent; the mean is padded to `width` columns."""
-    return f"{accuracy.mean:{width}.1%} ± {accuracy.std:.1%}"
+    """Return an accuracy as `mean ± standard deviation` in percent, the mean padded to `width` columns.
+
+    One network has no deviation.
+    """
+    mean = f"{accuracy.mean:{width}.1%}"
+    return mean if accuracy.std is None else f"{mean} ± {accuracy.std:.1%}"

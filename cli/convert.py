@@ -56,7 +56,7 @@ __all__ = ["convert"]
 @click.option(
     "--for-preset",
     metavar="NAME",
-    help="Cut where the window of a preset of mct ends, at max_start + M: later timesteps are never used.",
+    help="Cut where the window of a preset of mct ends, at max_start + M: later timesteps are no targets.",
 )
 @click.option(
     "--codec",
@@ -114,10 +114,11 @@ def convert(source: Place, destination: Path, dry_run: bool, as_json: bool, **fl
 
     After an interruption, the same command continues from the finished trajectories.
     """
+    from trajfmt import units
     from trajfmt.convert import run as conversion
     from trajfmt.errors import counted
 
-    from . import lines, meters, progress, reports, tables
+    from . import lines, meters, progress, reports
 
     if destination.suffix == ".mct" and flags["codec"] is not None:
         raise click.UsageError("--codec is for a .mtt, which keeps every timestep; omit it for a .mct")
@@ -146,7 +147,7 @@ def convert(source: Place, destination: Path, dry_run: bool, as_json: bool, **fl
         facts = {"bytes": size, "source_bytes": source_bytes, "seconds": round(seconds, 3)}
         lines.record({"destination": str(destination), "trajectories": count, **facts})
         return
-    words = [counted(count, "trajectory"), *([] if size is None else [tables.size(size)])]
+    words = [counted(count, "trajectory"), *([] if size is None else [units.size(size)])]
     if (
         size is not None and source_bytes and not settings.append
     ):  # after an append, the bundle holds other sources, too
@@ -184,8 +185,15 @@ def _cut_for(name: str) -> dict[str, Any]:
     """Return the options that cut trajectories where the window of a preset ends."""
     from mct.settings.presets import preset
 
+    from . import lines
+
     chosen = preset(name)
     end = math.ceil(chosen.max_start + chosen.expert_steps)
+    if chosen.initial == "correct" or chosen.labels == "learned":
+        lines.notice(
+            f"{chosen.name} also takes initial images or labels from the last timestep of the experts, which"
+            f" is {end} in this bundle; for those of whole experts, convert without --for-preset"
+        )
     return {"timesteps": (0, end + 1), "cut_for": chosen.name}
 
 

@@ -110,9 +110,9 @@ def _rows(found: Comparison) -> Iterator[tuple[str, str, str]]:
 
 
 def _size(side: Side) -> str:
-    from . import tables
+    from trajfmt import units
 
-    return f"{_count(side.trajectories, 'trajectory')}, {tables.size(side.bytes)}"
+    return f"{_count(side.trajectories, 'trajectory')}, {units.size(side.bytes)}"
 
 
 def _names(pairs: Sequence[Pair]) -> list[str]:

@@ -35,6 +35,11 @@ _NAMED: Final = 3
 )
 @click.option("--resume", is_flag=True, help="Continue the run in the folder, with its settings.")
 @click.option("--preset", help="Published settings by name: see mct presets.")
+@click.option(
+    "--method",
+    help="Whose published settings to use: mtt, mct, tesla, ftd, att, datm or pad.  "
+    "[default: mct for a .mct, mtt for a .mtt]",
+)
 @click.option("--dataset", type=values.DATASET, help="Dataset name or path, if the bundle names none.")
 @options.data
 @click.option("--model", help="Network, such as ConvNetD3W128, if the bundle does not name it.")
@@ -54,10 +59,44 @@ _NAMED: Final = 3
     type=click.Choice(["exact", "tesla"]),
     help="tesla: the biased gradient of TESLA's and the MCT authors' code.  [default: exact]",
 )
+@click.option("--min-start", type=float, help="Smallest start time, in timesteps.  [default: 0]")
+@click.option(
+    "--ramp-from", type=float, help="Upper bound of the start times at first; it rises to --max-start."
+)
+@click.option("--ramp-steps", type=int, help="Outer steps after which the bound has risen (--ramp-from).")
 @click.option(
     "--labels",
-    type=click.Choice(["hard", "teacher"]),
-    help="teacher: soft labels, the outputs of the expert at the target.  [default: hard]",
+    type=click.Choice(["hard", "teacher", "learned"]),
+    help="teacher: soft labels, the outputs of the expert at the target; learned: labels that are learned "
+    "with the images, from the outputs of the experts on.  [default: hard]",
+)
+@click.option("--lr-label", type=float, help="Learning rate of learned labels.  [default: 2]")
+@click.option("--label-momentum", type=float, help="Momentum of learned labels.  [default: 0.9]")
+@click.option(
+    "--initial",
+    type=click.Choice(["random", "correct"]),
+    help="Images to begin with: random real ones, or ones that experts classify correctly.  "
+    "[default: random]",
+)
+@click.option("--loss-threshold", type=float, help="Leave samples with a larger loss out.  [default: none]")
+@click.option(
+    "--image-average",
+    type=float,
+    help="Decay of an average of the images over the outer steps, which is the result.  "
+    "[default: no average]",
+)
+@click.option(
+    "--end",
+    type=click.Choice(["last", "nearest"]),
+    help="Compare the student with the target at the end, or where it comes nearest.  [default: last]",
+)
+@click.option(
+    "--drop", type=float, help="Share of the parameters to leave out of the comparison.  [default: 0]"
+)
+@click.option(
+    "--drop-by",
+    type=click.Choice(["smallest", "first"]),
+    help="Leave out those that differ least from the target, or the first ones.  [default: smallest]",
 )
 @click.option("--outer-steps", type=int, help="Updates of the synthetic images.")
 @click.option("--lr-img", type=float, help="Learning rate of the images.")
@@ -75,6 +114,7 @@ _NAMED: Final = 3
     "--eval-networks", type=int, help="Fresh networks of an evaluation (--eval-every).  [default: 5]"
 )
 @click.option("--eval-epochs", type=int, help="Passes over the images in an evaluation.  [default: 1000]")
+@click.option("--eval-batch", type=int, help="Images per step in an evaluation.  [default: 256]")
 @click.option("--save-every", type=int, help="Save every so many outer steps.")
 @click.option(
     "--engine",
@@ -163,7 +203,7 @@ def distill(
         with run:
             runs.distillation(run, note=process.device_note(device, here), log=logs)
             if ranks.rank == 0:
-                runs.outcome(run.outcome())
+                runs.outcome(run, run.outcome())
 
 
 def _stems(bundles: Sequence[Place]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import failures, options, values
+from . import options, outputs, values
 
 if TYPE_CHECKING:
     from trajfmt.plots import Page, Plot
@@ -27,14 +27,7 @@ def settings(command: Any) -> Any:
             metavar="W,H",
             help="Width and height in inches, such as 3.5,2.6.  [default: what suits the figure]",
         ),
-        click.option(
-            "-o",
-            "--output",
-            type=values.PATH,
-            multiple=True,
-            required=True,
-            help="File to write: .png, .svg or .pdf for the figure, .csv for its numbers. May be repeated.",
-        ),
+        outputs.option(".png, .svg or .pdf for the figure, .csv for its numbers"),
     ):
         command = option(command)
     return command
@@ -50,14 +43,8 @@ class Files:
     def write(self, plot: Plot) -> None:
         """Encode a figure in every format, then write the files, and print where they are."""
         from trajfmt.plots import render
-        from trajfmt.storage import write_file
 
-        from . import lines
-
-        contents = [render(plot, _suffix(path), self._page) for path in self._paths]  # type: ignore[arg-type]
-        for path, content in zip(self._paths, contents, strict=True):
-            write_file(path, content)
-            lines.done(path)
+        outputs.write(self._paths, lambda suffix: render(plot, suffix, self._page))  # type: ignore[arg-type]
 
 
 def prepare(
@@ -71,13 +58,10 @@ def prepare(
     """Check the files of a figure before any work is done: names, options, and whether it can be drawn."""
     from trajfmt.plots import FORMATS, Page, require
 
-    for path in output:
-        if _suffix(path) not in FORMATS:
-            failures.fail(
-                f"{path}: end its name in .png, .svg or .pdf for the figure, or in .csv for its numbers", 2
-            )
-        options.check_output(path, force=force)
-    suffixes = {_suffix(path) for path in output}
+    outputs.check(
+        output, FORMATS, ".png, .svg or .pdf for the figure, or in .csv for its numbers", force=force
+    )
+    suffixes = {outputs.suffix(path) for path in output}
     if dpi is not None and "png" not in suffixes:
         raise click.UsageError("--dpi is for .png files; .svg and .pdf have no resolution")
     if suffixes == {"csv"} and (size is not None or title is not None):
@@ -86,7 +70,3 @@ def prepare(
     if suffixes != {"csv"}:
         require()
     return Files(output, page)
-
-
-def _suffix(path: Path) -> str:
-    return path.suffix[1:].lower()

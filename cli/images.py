@@ -63,7 +63,11 @@ def _facts(command: Command) -> Command:
 @click.argument("result", type=values.INPUT)
 @_facts
 @_reading
-@click.option("--cross", is_flag=True, help="Also evaluate with ConvNet, AlexNet, VGG11 and ResNet18.")
+@click.option(
+    "--cross",
+    is_flag=True,
+    help="Also evaluate with those of ConvNet, AlexNet, VGG11 and ResNet18 that take images of this size.",
+)
 @ranking.options
 @options.augment
 @click.option(
@@ -121,9 +125,10 @@ def evaluate(
         if given["protocol"] == "dd-ranking":
             ranking.ranking(comparison, given, baseline=baseline, as_json=as_json, note=note)
             return
+        names = comparison.crossed() if cross else ()  # before anything is trained
         soft = ranking.teacher_baseline(comparison, given) if baseline else None
         accuracies.evaluation(
-            comparison, baseline=baseline, soft=soft, cross=cross, as_json=as_json, note=note
+            comparison, baseline=baseline, soft=soft, cross=names, as_json=as_json, note=note
         )
 
 

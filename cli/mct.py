@@ -10,7 +10,19 @@ from typing import Any
 
 import click
 
-from . import commands, distill, images, options, plots, presets, process, run_pages, torchrun, values
+from . import (
+    commands,
+    distill,
+    images,
+    methods,
+    options,
+    plots,
+    presets,
+    process,
+    run_pages,
+    torchrun,
+    values,
+)
 
 __all__ = ["main"]
 
@@ -20,6 +32,7 @@ __all__ = ["main"]
     commands={
         "distill": distill.distill,
         "presets": presets.presets,
+        "check-method": methods.check_method,
         "plot": plots.plot,
         "report": run_pages.report,
         "evaluate": images.evaluate,

@@ -72,11 +72,10 @@ def merge(
 
 
 def _summary(found: Merged, bundles: int) -> str:
+    from trajfmt import units
     from trajfmt.errors import counted
 
-    from . import tables
-
     taken = {"linked": found.linked, "copied": found.copied}
-    sizes = [f"{tables.size(count)} {how}" for how, count in taken.items() if count]
+    sizes = [f"{units.size(count)} {how}" for how, count in taken.items() if count]
     whole = f"{counted(found.trajectories, 'trajectory')} of {counted(bundles, 'bundle')}"
     return ", ".join([whole, *sizes])

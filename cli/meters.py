@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from trajfmt import units
 from trajfmt.errors import UsageError, counted, display
 
-from . import quantities, streams, tables, torchrun
+from . import quantities, streams, torchrun
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -212,7 +213,7 @@ class Lines:
 
     def _amount(self) -> str:
         if self._noun == "byte":
-            done, total = tables.size(self._done), tables.size(self._total)
+            done, total = units.size(self._done), units.size(self._total)
             return f"{done} of {total}" if self._total else done
         done = f"{self._done:,.0f}"
         return f"{done} of {counted(int(self._total), self._noun)}" if self._total else f"{done} done"

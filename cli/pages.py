@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import commands, failures, options, values
+from . import commands, options, outputs, values
 
 if TYPE_CHECKING:
     from trajfmt.storage.address import Place
@@ -20,14 +20,7 @@ def output(command: Any) -> Any:
     """Add the options for the files of a report. `check` and `write` take their values."""
     for option in (
         options.force,
-        click.option(
-            "-o",
-            "--output",
-            type=values.PATH,
-            multiple=True,
-            required=True,
-            help="File to write: .html for the page, .json for its numbers. May be repeated.",
-        ),
+        outputs.option(".html for the page, .json for its numbers"),
     ):
         command = option(command)
     return command
@@ -35,22 +28,12 @@ def output(command: Any) -> Any:
 
 def check(paths: Sequence[Path], *, force: bool) -> None:
     """Refuse files that cannot be written, before any work is done."""
-    for path in paths:
-        if path.suffix.lower() not in (".html", ".json"):
-            failures.fail(f"{path}: end its name in .html for the page, or in .json for its numbers", 2)
-        options.check_output(path, force=force)
+    outputs.check(paths, ("html", "json"), ".html for the page, or in .json for its numbers", force=force)
 
 
 def write(paths: Sequence[Path], *, page: Callable[[], bytes], numbers: Callable[[], bytes]) -> None:
     """Write a report to every file, and print where it is."""
-    from trajfmt.storage import write_file
-
-    from . import lines
-
-    contents = [numbers() if path.suffix.lower() == ".json" else page() for path in paths]
-    for path, content in zip(paths, contents, strict=True):
-        write_file(path, content)
-        lines.done(path)
+    outputs.write(paths, lambda suffix: numbers() if suffix == "json" else page())
 
 
 @click.command(cls=commands.Command)

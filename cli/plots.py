@@ -77,6 +77,20 @@ def images(result: Path, per_class: int | None, **figure: Any) -> None:
 
 
 @plot.command()
+@click.argument("result", type=values.INPUT, metavar="RUN")
+@figures.settings
+def labels(result: Path, **figure: Any) -> None:
+    """Draw soft labels as a map of probabilities, a row for each image.
+
+    RUN is the folder of a distillation with --labels learned or teacher, or a .safetensors file of mct.
+    """
+    from mct.plots import labels as maps
+
+    files = figures.prepare(**figure)
+    files.write(maps.labels(result))
+
+
+@plot.command()
 @click.argument("bundle", type=values.PLACE)
 @click.option(
     "--original", type=values.PLACE, help="The .mtt of the same experts, to draw its waypoints as well."
@@ -130,7 +144,7 @@ def along(
     from mct.runtime.devices import device_of
     from mct.trajectories import provenance
 
-    from . import accuracies
+    from . import accuracies, lines
 
     files = figures.prepare(**figure)
     here = device_of(device)
@@ -150,4 +164,9 @@ def along(
             project=landscape,
         )
         found = accuracies.along(events)
+    if found.batch_statistics:
+        lines.notice(
+            "batch norms used the statistics of the test images, not running statistics, which a bundle has "
+            "at its knots at most; accuracies can differ from those of the experts"
+        )
     files.write(Landscape(found) if landscape else Profile(found))

@@ -20,14 +20,17 @@ _COLUMNS = {
 
 @click.command(cls=commands.Command)
 @click.option("--dataset", help="Show only the presets of this data set.")
+@click.option("--method", help="Show only the presets of this method, such as datm.")
 @options.as_json
-def presets(dataset: str | None, as_json: bool) -> None:
+def presets(dataset: str | None, method: str | None, as_json: bool) -> None:
     """List the presets: published settings, with the source of each."""
-    from mct.settings.presets import REMARKS, rows
+    from mct.settings.presets import METHODS, REMARKS, rows
 
     from . import lines
 
-    known = rows()
+    if method is not None and method.lower() not in METHODS:
+        failures.fail(f"no method {method}; the methods are {', '.join(METHODS)}", 2)
+    known = [row for row in rows() if method is None or row["method"] == method.lower()]
     chosen = [row for row in known if dataset is None or str(row["dataset"]).lower() == dataset.lower()]
     if not chosen:
         names = ", ".join(sorted({str(row["dataset"]) for row in known}))

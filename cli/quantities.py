@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from trajfmt import units
 from trajfmt.errors import counted
-
-from . import tables
 
 __all__ = ["duration", "rate"]
 
@@ -34,7 +33,7 @@ def rate(per_second: float, noun: str) -> str:
         ('3.2 steps/s', '2.5 s per step', '20 s per step', '2.5 MB/s')
     """
     if noun == "byte":
-        return f"{tables.size(per_second)}/s"
+        return f"{units.size(per_second)}/s"
     if 0.1 < per_second < 1:
         return f"{1 / per_second:.1f} s per {noun}"
     if per_second < 1:

@@ -171,6 +171,7 @@ def _reference(comparison: Comparison, given: dict[str, Any]) -> Reference:
 def _facts(job: Ranking, found: Ranked, reference: Reference) -> dict[str, object]:
     """Return the object that is printed as JSON."""
     comparison = job.comparison
+    std = None if found.std is None else dataclasses.asdict(found.std)
     return {
         "protocol": "dd-ranking",
         "dataset": comparison.synthetic.origin.dataset,
@@ -180,7 +181,7 @@ def _facts(job: Ranking, found: Ranked, reference: Reference) -> dict[str, objec
         "learning_rate": comparison.synthetic.learning_rate,
         "config": dataclasses.asdict(job.config),
         "reference": {"accuracy": reference.accuracy, "config": dataclasses.asdict(reference.config)},
-        "scores": {"mean": dataclasses.asdict(found.mean), "std": dataclasses.asdict(found.std)},
+        "scores": {"mean": dataclasses.asdict(found.mean), "std": std},
         "runs": [dataclasses.asdict(run) for run in found.runs],
     }
 
@@ -202,9 +203,11 @@ def _table(job: Ranking, found: Ranked) -> None:
         if shown is not None:
             lines.say(f"  {what:<12} {shown}  ({labels.format(own=own, hard=hard)})")
     for title, name, scale, meaning in _SCORES:
-        mean, std = scale * getattr(found.mean, name), scale * getattr(found.std, name)
         digits = 1 if scale == 100 else 3
-        lines.say(f"  {title:<12} {mean:6.{digits}f} ± {std:.{digits}f}  ({meaning})")
+        shown = f"{scale * getattr(found.mean, name):6.{digits}f}"
+        if found.std is not None:
+            shown += f" ± {scale * getattr(found.std, name):.{digits}f}"
+        lines.say(f"  {title:<12} {shown}  ({meaning})")
 
 
 def _mean_and_std(runs: tuple[Measured, ...], name: str) -> str | None:
@@ -214,4 +217,5 @@ def _mean_and_std(runs: tuple[Measured, ...], name: str) -> str | None:
     measured = [getattr(run, name) for run in runs]
     if None in measured:
         return None
-    return f"{statistics.fmean(measured):6.1%} ± {statistics.pstdev(measured):.1%}"
+    mean = f"{statistics.fmean(measured):6.1%}"
+    return mean if len(measured) == 1 else f"{mean} ± {statistics.pstdev(measured):.1%}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from trajfmt import units
 from trajfmt.errors import counted, display
 
 from . import lines, tables
@@ -154,7 +155,7 @@ def _storage(storage: Storage) -> Table:
 
     def add(name: str, count: int | None, style: str | None = None) -> None:
         if count is not None:
-            table.add_row(name, f"{count:,}", tables.size(count), style=style)
+            table.add_row(name, f"{count:,}", units.size(count), style=style)
 
     for name, count in storage.parts.items():
         add(f"  {name}", count)
@@ -221,7 +222,7 @@ def plan(found: Plan, source: str, *, as_json: bool, destination: str | None) ->
     low, high = min(found.timesteps, default=0), max(found.timesteps, default=0)
     share = 100 * found.bytes / max(1, found.source_bytes)
     rows: list[tuple[str, object]] = [
-        ("source", f"{source}, {tables.size(found.source_bytes)}"),
+        ("source", f"{source}, {units.size(found.source_bytes)}"),
         ("recognised", found.recognised),
         ("files", _files(found.files)),
         ("trajectories", _trajectories(found.trajectories, low, high)),
@@ -234,7 +235,8 @@ def plan(found: Plan, source: str, *, as_json: bool, destination: str | None) ->
         *_provenance(found.provenance),
         (
             f"as .{'mct' if found.encoding == 'convex' else 'mtt'}",
-            f"about {tables.size(found.bytes)}, {share:.2f}% of the source"
+            f"about {units.size(found.bytes)} in all, {share:.2f}% of the source"
+            + (f", before {found.codec} compresses it" if found.codec else "")
             + (f" -> {destination} (not written)" if destination else ""),
         ),
     ]

@@ -149,14 +149,14 @@ def _write_options(run: DistillRun) -> None:
     configs.write(run.folder.path / "config.toml", ctx, options, *changes)
 
 
-def outcome(found: Outcome) -> None:
+def outcome(run: DistillRun, found: Outcome) -> None:
     """Print the path of the result, and its accuracy.
 
     Images that were chosen on held-out training images are tested here on the test set, once.
     """
     comparison, best = found.comparison, found.selection
     if comparison is not None:
-        tested = accuracies.tested("test", comparison.config.networks, comparison.distilled())
+        tested = accuracies.tested("test", comparison.config.networks, run.test(comparison))
         step, accuracy = comparison.synthetic.run.outer_step, accuracies.mean_and_std(tested)
         lines.remark(f"best images: step {step}; test accuracy, once: {accuracy}")
     elif best is not None:

@@ -63,8 +63,8 @@ def push(bundle: Path, target: str, no_verify: bool, **flags: Any) -> None:
     This needs the hub's client and a login: pip install 'trajfmt[hub]', then hf auth login.
     """
     from trajfmt.errors import counted
-    from trajfmt.share.facts import size
     from trajfmt.share.push import push as send
+    from trajfmt.units import size
 
     from . import interrupts, lines
 
@@ -91,8 +91,8 @@ def pull(address: Place, destination: Path) -> None:
 
     DEST appears when the bundle is complete. After an interruption, the same command continues.
     """
-    from trajfmt.share.facts import size
     from trajfmt.share.pull import pull as fetch
+    from trajfmt.units import size
 
     from . import lines, meters
 

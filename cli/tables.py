@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["facts", "listing", "show", "size", "sparkline"]
+__all__ = ["facts", "listing", "show", "sparkline"]
 
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -91,20 +91,6 @@ def _by_rows(table: Table) -> Table:
         for heading, cells in columns:
             turned.add_row(heading, cells[row])
     return turned
-
-
-def size(count: float) -> str:
-    """Return a number of bytes as text, in decimal units.
-
-    Example:
-        >>> size(653_000_000)
-        '653.0 MB'
-    """
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if abs(count) < 1000 or unit == "TB":
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    raise AssertionError
 
 
 def sparkline(values: Sequence[float], width: int = 24) -> str:

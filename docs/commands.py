@@ -62,7 +62,8 @@ def manual(name: str) -> str:
 def command(name: str) -> click.Context:
     """Return the context of an installed command."""
     (point,) = metadata.entry_points(group="console_scripts", name=name)
-    return click.Context(point.load(), info_name=name)
+    group = point.load()
+    return click.Context(group, info_name=name, **group.context_settings)
 
 
 def walk(context: click.Context) -> Iterator[click.Context]:

@@ -95,8 +95,8 @@ class Accuracy:
     mean: float
     """Mean over the networks, in [0, 1]."""
 
-    std: float
-    """Population standard deviation over the networks."""
+    std: float | None
+    """Population standard deviation over the networks; None for one network, which has no deviation."""
 
     networks: tuple[float, ...]
     """Accuracy of each network."""
@@ -163,6 +163,9 @@ class OuterStep:
 
     seconds: float
     """Wall time of the step."""
+
+    refused: bool | None = None
+    """True if the step changed nothing, because the loss of every sample was above `loss_threshold`."""
 
     parts: Mapping[str, float] | None = None
     """Seconds spent in each measured part of the step, and of the evaluation after it. Other time is not

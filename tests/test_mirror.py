@@ -103,6 +103,23 @@ ELSEWHERE = {
             "is a protocol: another objective than ours goes through a whole outer step",
         ),
         "test_mct/inner/test_unroll_cuda.py": (["runtime/capture"], "needs a GPU"),
+        "test_mct/settings/test_presets.py": (
+            ["settings/published/*"],
+            "are tables: what is published is compared there, and every preset is used",
+        ),
+        "test_mct/methods/test_finding.py": (
+            ["methods/recipe", "api"],
+            "is data, and a list of names from which a method is made there",
+        ),
+        "test_mct/distillation/test_run.py": (
+            ["distillation/settling"],
+            "is the first part of a run: every way to settle one is tried there",
+        ),
+        "test_mct/models/test_factory.py": (
+            ["runtime/usercode"],
+            "imports code of users for it: every failure is tried there",
+        ),
+        "test_mct/learned/test_updates.py": (["learned/value"], "is the protocol of the updates there"),
     },
 }
 """For every package: test file → the modules without a test file of their own that it covers, and why.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,18 @@ def test_public_names_exist() -> None:
     """Every name can be imported and is documented."""
     for name in set(PUBLIC) - {"__version__"}:
         assert (getattr(trajfmt, name).__doc__ or "").strip(), name
+
+
+@pytest.mark.parametrize("name", ["trajfmt", "trajfmt.torch", "mct"])
+def test_public_objects_say_what_they_are(name: str) -> None:
+    """None is printed as `<object at 0x…>`. Protocols have no objects, and errors have their message."""
+    if name != "trajfmt":
+        pytest.importorskip("torch")
+    module = importlib.import_module(name)
+    found = [getattr(module, each) for each in module.__all__ if inspect.isclass(getattr(module, each))]
+    assert found
+    for each in found:
+        assert each.__repr__ is not object.__repr__ or getattr(each, "_is_protocol", False), each
 
 
 def test_dir_shows_what_is_public() -> None:

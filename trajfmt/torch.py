@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from trajfmt.bundle.recording import Destination
-from trajfmt.errors import SourceError, UsageError
+from trajfmt.errors import SourceError, UsageError, counted
 from trajfmt.schema.arguments import whole
 from trajfmt.schema.layout import Grouping, Parameter, ParamLayout
 from trajfmt.schema.provenance import Provenance
@@ -194,6 +194,10 @@ class Recorder:
             self._layout, knots=self._destination.knots, smooth=smooth, average=average
         )
         self._take()
+
+    def __repr__(self) -> str:
+        size = f"{counted(len(self._recorder), 'timestep')}, {counted(self._layout.size, 'weight')}"
+        return f"<trajfmt.torch.Recorder {str(self.path)!r}: {size} {self._layout.dtype}>"
 
     def step(self) -> None:
         """Record the module's current weights as the next timestep.

@@ -48,6 +48,7 @@ from mct.inner.problem import Problem, minibatches, targets_of
 from mct.inner.steps.convnet import ConvNetStep
 from mct.inner.steps.narrow import NarrowStep
 from mct.inner.unroll import ExactUnroll, Gradients, TeslaUnroll
+from mct.methods.recipe import updates_of
 from mct.models import networks
 from mct.objectives.matching import Matcher
 from mct.objectives.objective import LossAndAdjoint
@@ -181,8 +182,16 @@ def matching(places: Sequence[tuple[int, float]], _guard: Guard) -> None:
 def update(_guard: Guard) -> None:
     origin = Origin(**dict.fromkeys(field.name for field in fields(Origin)) | {"outer_step": 0})
     now = SyntheticDataset(images=cuda(*SHAPE), labels=cuda(SHAPE[0]), learning_rate=0.01, origin=origin)
-    state = State(synthetic=now, image_velocity=cuda(*SHAPE), rate_velocity=0.0, random=torch.zeros(0))
-    optimizer.update(state, Gradients(loss=1.0, images=cuda(*SHAPE), learning_rate=0.1), DistillConfig())
+    state = State(
+        synthetic=now,
+        memory={"images": {"velocity": cuda(*SHAPE)}, "learning_rate": {"velocity": 0.0}},
+        random=torch.zeros(0),
+    )
+    optimizer.update(
+        state,
+        Gradients(loss=1.0, images=cuda(*SHAPE), learning_rate=0.1),
+        updates_of(DistillConfig()),
+    )
 
 
 def refusing(guard: Guard) -> None:

@@ -12,7 +12,7 @@ from mct.inner.problem import Problem, targets_of
 from mct.inner.steps.table import make_step
 from mct.inner.unroll import ExactUnroll, Gradients
 from mct.models import networks
-from mct.objectives.objective import LossAndAdjoint
+from mct.objectives.objective import LossAndAdjoint, Path
 from mct.runtime.seeds import generator
 from outer_step.job import EXPERT_STEPS, LR_INIT, Job
 
@@ -54,8 +54,8 @@ def gradients(job: Job, images: Tensor, labels: Tensor) -> Gradients:
     start, target = (step.pack(value.to(job.device)) for value in weights)
     distance = (start - target).square().sum()
 
-    def terminal(final: Tensor) -> LossAndAdjoint:
-        gap = final - target
+    def terminal(path: Path) -> LossAndAdjoint:
+        gap = path[-1] - target
         return LossAndAdjoint(float(gap.square().sum() / distance), 2 * gap / distance)
 
     problem = Problem(

@@ -50,8 +50,8 @@ def run(job: Job) -> dict[str, Any]:
         if job.found:
             images = state.synthetic.images.cpu()
             state, _ = distiller.step(state)
-            found = {"images": images, "gradient": state.image_velocity.cpu(), "slope": state.rate_velocity}
-            torch.save(found, job.found)
+            gradient, slope = (state.memory[name]["velocity"] for name in ("images", "learning_rate"))
+            torch.save({"images": images, "gradient": gradient.cpu(), "slope": slope}, job.found)
             distiller.stream.close()
             return {}
         for _ in range(meter.total):

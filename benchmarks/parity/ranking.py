@@ -39,13 +39,14 @@ from torch import Tensor
 from mct.data import datasets
 from mct.data.augment import augmentation
 from mct.data.datasets import Dataset
+from mct.data.picking import pick_per_class
 from mct.evaluation.comparison import Comparison
 from mct.evaluation.ranking import Ranking
 from mct.evaluation.reference import Reference, obtain
 from mct.evaluation.scores import normalised
 from mct.models import networks
 from mct.results.origin import ForeignOrigin
-from mct.results.synthetic import SyntheticDataset, pick_per_class
+from mct.results.synthetic import SyntheticDataset
 from mct.runtime.ranks import Alone
 from mct.runtime.seeds import generator
 from mct.sets.labels import logits

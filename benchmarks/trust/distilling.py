@@ -11,6 +11,7 @@ import torch
 from mct.data.datasets import Dataset, load
 from mct.distillation.folder import RunFolder
 from mct.distillation.state import State
+from mct.initial.start import start
 from mct.models import networks
 from mct.results import synthetic
 from mct.runtime.seeds import generator
@@ -30,11 +31,10 @@ def states() -> tuple[Dataset, State, State]:
         artifact_sha256="ab" * 32,
         outer_step=0,
     )
-    images = synthetic.from_real(digits, origin, generator=generator(3))
+    images = start(digits, origin, generator=generator(3))
     before = State(
         synthetic=images,
-        image_velocity=torch.zeros_like(images.images),
-        rate_velocity=0.0,
+        memory={"images": {"velocity": torch.zeros_like(images.images)}, "learning_rate": {"velocity": 0.0}},
         random=generator(1).get_state(),
     )
     return digits, before, replace(before, synthetic=replace(images, origin=replace(origin, outer_step=1)))

@@ -57,11 +57,13 @@ CONTENTS = {
         A first bundle <docs/tutorials/first-bundle>
         A first distillation <docs/tutorials/first-distillation>
         Your own training <docs/tutorials/your-own-training>
+        Your own method <docs/tutorials/your-own-method>
         """,
     "Guides": """
         Installing <docs/installing>
         Storing <docs/storing>
         Distilling <docs/distilling>
+        Methods <docs/methods>
         Looking <docs/looking>
         Python <docs/python>
         Resuming <docs/resuming>
@@ -83,6 +85,7 @@ CONTENTS = {
         Python: trajfmt.share <docs/site/api/trajfmt.share>
         Python: trajfmt.torch <docs/site/api/trajfmt.torch>
         Python: mct <docs/site/api/mct>
+        Python: mct.api <docs/site/api/mct.api>
         Glossary <docs/glossary>
         Papers and code <docs/method>
         Measurements <benchmarks/RECORDS>

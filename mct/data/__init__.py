@@ -6,6 +6,7 @@ Modules:
     preprocessing: channel normalisation and ZCA whitening, and their inverses.
     whitening: computing a ZCA whitening and caching it on disk.
     augment: differentiable augmentation (DSA), with random numbers drawn separately.
+    picking: random images of every class.
     difficulty: files that say how difficult training images are.
     batches: the augmented batches of an inner loop, and backpropagation through the augmentation.
     moving: copying random draws from the CPU to a device in few transfers.

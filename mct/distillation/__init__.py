@@ -2,10 +2,11 @@
 
 Modules:
     run: a whole distillation: settings, bundle, dataset, folder, outer loop, and the test of its result.
+    settling: dataset, model, settings and method of a run.
     distiller: one outer step, a pure function from state to state.
     loop: outer steps with evaluations and files.
     samples: the samples of one outer step, and their mean gradient.
-    optimizer: SGD with momentum on images and learning rate.
+    optimizer: the updates of everything that is learned.
     state: everything from which a run continues.
     guards: checks that end a run, or keep one from starting.
     folder: the files of one run.

@@ -5,8 +5,8 @@ A step is a pure function from state to state. `samples` computes the gradient, 
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,23 @@ import trajfmt
 from mct.data.datasets import Dataset
 from mct.distillation import guards, optimizer
 from mct.distillation.samples import Samples
+from mct.distillation.settling import settle
 from mct.distillation.state import State
 from mct.errors import DivergedError, MismatchError
 from mct.evaluation.protocol import evaluate
 from mct.events import Accuracy, OuterStep
+from mct.initial.experts import LastExperts
+from mct.initial.start import start as start_of
 from mct.inner.graphs import GraphUnroll
 from mct.inner.keeping import KeepBudget, KeepingUnroll
 from mct.inner.steps.narrow import NarrowStep
 from mct.inner.steps.step import InnerStep
 from mct.inner.steps.table import choose, make_step
 from mct.inner.unroll import ExactUnroll, TeslaUnroll, Unroll
+from mct.methods.finding import source_of
+from mct.methods.recipe import PUBLISHED, Recipe
 from mct.models import networks
-from mct.objectives.objective import Objective
-from mct.objectives.table import DEFAULT, make_objective
+from mct.objectives.table import Maker, make_objective
 from mct.results import synthetic
 from mct.runtime.clock import Clock
 from mct.runtime.devices import device_of
@@ -36,11 +40,12 @@ from mct.runtime.execution import Execution
 from mct.runtime.phases import phase
 from mct.runtime.ranks import Alone, Ranks
 from mct.runtime.seeds import generator
-from mct.settings import defaults
 from mct.settings.config import DistillConfig, EvaluateConfig
-from mct.trajectories import provenance
 from mct.trajectories.joined import JoinedBundles
+from mct.trajectories.starts import Window
 from mct.trajectories.stream import Bundle, KnotStream
+from trajfmt.errors import counted
+from trajfmt.schema import models
 
 
 class Distiller:
@@ -59,8 +64,9 @@ class Distiller:
         shard: Divide every batch of a sample among the processes, instead of the samples of an outer step.
         unroll: Runs the inner loop; None: as the settings say.
         objective: Name in `mct.objectives.table.OBJECTIVES`, or a class of your own that implements
-            `mct.objectives.Objective` and is made from a `KnotStream`. It is not recorded in results and
-            states.
+            `mct.objectives.Objective` and is made from a `KnotStream`; None: that of the recipe. It is not
+            recorded in results and states.
+        recipe: The method: its objective, and the updates of what is learned.
 
     Attributes:
         clock: The seconds that each part of the steps takes.
@@ -90,7 +96,8 @@ class Distiller:
         ranks: Ranks | None = None,
         shard: bool = False,
         unroll: Unroll | None = None,
-        objective: str | Callable[[KnotStream], Objective] = DEFAULT,
+        objective: str | Maker | None = None,
+        recipe: Recipe = PUBLISHED,
     ) -> None:
         if bundle.layout.dtype not in ("F32", "BF16", "F16"):
             raise MismatchError(
@@ -109,6 +116,7 @@ class Distiller:
             bundle,
             expert_steps=config.expert_steps,
             max_start=config.max_start,
+            window=partial(Window.of, config),
             sampling=config.sampling,
             device=device,
             arrange=None if engine == "eager" else step.pack,
@@ -135,13 +143,16 @@ class Distiller:
             labels_sha256=dataset.labels_sha256,
             test_sha256=dataset.test_sha256,
             model_source_sha256=networks.source_sha256(model),
+            method_source_sha256=source_of(config.method),
             outer_step=0,
         )
         self._budget = KeepBudget(
             self.execution.keep_mb, self.dataset.train_images.device, notes=self.notes.append
         )
+        self._updates = recipe.updates_of(self.config)
+        self._network, self._step = network, step
         used = NarrowStep(step) if config.precision == "bf16" else step
-        self._objective = make_objective(objective, self.stream)
+        self._objective = make_objective(objective or recipe.objective_of(self.config), self.stream)
         self._samples = Samples(
             self._objective,
             used,
@@ -155,6 +166,10 @@ class Distiller:
             clock=self.clock,
             notes=self.notes.append,
         )
+
+    def __repr__(self) -> str:
+        what = f"{self.origin.dataset}, {models.model_name(self.origin.model)}"
+        return f"<mct.Distiller {what}: {counted(self.config.ipc, 'image')} per class>"
 
     @classmethod
     def from_bundle(
@@ -171,7 +186,8 @@ class Distiller:
         execution: Execution | None = None,
         ranks: Ranks | None = None,
         shard: bool = False,
-        objective: str | Callable[[KnotStream], Objective] = DEFAULT,
+        objective: str | Maker | None = None,
+        recipe: Recipe | None = None,
         **settings: Any,
     ) -> "Distiller":
         """Make a distiller with the dataset, model and preprocessing that a bundle records.
@@ -189,28 +205,27 @@ class Distiller:
             ranks: The processes that share the work; None: this one alone.
             shard: Divide every batch of a sample among the processes, instead of the samples.
             objective: What is minimised, as for `Distiller`.
+            recipe: A method of your own; None: the one that the setting `method` names.
             settings: Fields of `DistillConfig`, which take precedence over the others; None leaves one as it
                 is.
         """
         here = device_of(device)
-        record = bundle.manifest.provenance
-        if base is None:
-            guards.check_unit(record, settings)
-        real = provenance.dataset_of(record, name=dataset, preprocessing=preprocessing, root=root)
-        known = provenance.model_of(record, real, name=model)
-        config = defaults.distill_config(
-            real.name,
+        settled = settle(
+            bundle,
+            dataset=dataset,
+            model=model,
+            preprocessing=preprocessing,
+            root=root,
             base=base,
             preset=preset,
-            preprocessing=real.transform.record.kind,
-            method="mtt" if bundle.encoding == "full" else "mct",
-            **settings,
+            recipe=recipe,
+            settings=settings,
         )
         distiller = cls(
             bundle,
-            real,
-            known,
-            config,
+            settled.dataset,
+            settled.model,
+            settled.config,
             artifact_sha256=bundle.sha256,
             artifacts=bundle.hashes if isinstance(bundle, JoinedBundles) else (),
             device=here,
@@ -218,6 +233,7 @@ class Distiller:
             ranks=ranks,
             shard=shard,
             objective=objective,
+            recipe=settled.recipe,
         )
         if isinstance(bundle, JoinedBundles):
             distiller.notes += bundle.repeats()
@@ -256,14 +272,16 @@ class Distiller:
         return self._budget.kept or 0
 
     def initial(self) -> State:
-        """Return the state before the first step: random real images, and zero momentum."""
-        start = synthetic.from_real(
-            self.dataset, self.origin, generator=generator(self.config.seed, "images")
+        """Return the state before the first step: real images and their labels, and zero momentum."""
+        start = start_of(
+            self.dataset,
+            self.origin,
+            generator=generator(self.config.seed, "images"),
+            experts=lambda: LastExperts(self.stream, self._network, self._step.unpack),
         )
         return State(
             synthetic=start,
-            image_velocity=torch.zeros_like(start.images),
-            rate_velocity=0.0,
+            memory={name: rule.start(start.values[name]) for name, rule in self._updates.items()},
             random=generator(self.config.seed, "outer").get_state(),
         )
 
@@ -291,7 +309,8 @@ class Distiller:
         if taught is not None:
             state = replace(state, synthetic=replace(now, soft_labels=taught))
         with self.clock.part("update"):
-            after = optimizer.update(state, found, self.config)
+            after = optimizer.update(state, found, self._updates) if found.accepted else state
+            after = optimizer.counted(after, refused=not found.accepted)
         now = after.synthetic
         cause = guards.trouble(
             self.config,
@@ -301,6 +320,7 @@ class Distiller:
             rate_gradient=found.learning_rate,
             images=now.images,
             rate=now.learning_rate,
+            labels=now.label_logits,
         )
         if cause is not None:
             raise DivergedError(f"outer step {step}: {cause}")
@@ -312,13 +332,15 @@ class Distiller:
             start=first.start,
             target=first.target,
             learning_rate=now.learning_rate,
+            refused=None if found.accepted else True,
             seconds=time.perf_counter() - began,
         )
         return replace(after, random=random.get_state(), kept_bytes=self._budget.kept), event
 
     def evaluate(self, state: State, config: EvaluateConfig) -> Accuracy:
-        """Return the accuracy of fresh networks trained on the synthetic dataset of `state`."""
-        now, on = state.synthetic, self.config.select
+        """Return the accuracy of fresh networks trained on the synthetic dataset that results from
+        `state`."""
+        now, on = state.result, self.config.select
         jobs = evaluate(
             now.images,
             now.targets,
@@ -345,6 +367,6 @@ class Distiller:
         best = None if state.best is None else state.best.run.selected
         if best is None or found.mean > best.mean:
             why = synthetic.Selection(on=found.on, mean=found.mean, std=found.std)
-            now = state.synthetic
+            now = state.result
             state = replace(state, best=replace(now, origin=replace(now.run, selected=why)))
         return state, found

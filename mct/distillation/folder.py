@@ -5,6 +5,7 @@
     best.safetensors        the images with the best evaluation so far, where there were evaluations
     state.safetensors       what continues the run (`state`)
     metrics.jsonl           one JSON object per outer step, and one before where step 0 was evaluated
+    test.json               the accuracy of the best images on the test set, where held-out ones chose them
     images.png              the images of the last step, class by class
     config.toml             the options that repeat the run; the command mct writes it
     .lock                   on file systems without locks: which process writes here
@@ -31,8 +32,8 @@ from mct.data.datasets import Dataset
 from mct.distillation import state as states
 from mct.distillation.state import State
 from mct.errors import ExistsError, MismatchError, MissingError
-from mct.events import Evaluated, OuterStep
-from mct.results import grids, synthetic
+from mct.events import Accuracy, Evaluated, OuterStep
+from mct.results import grids, metrics, synthetic
 from mct.results.origin import Change, Origin
 from mct.runtime import tensorfile
 from mct.runtime.devices import described
@@ -47,7 +48,7 @@ _CONTINUES = "what was saved before is whole, and --resume continues from it"
 _LOCK = ".lock"  # A file in the folder, where the file system has no locks.
 _MAY_DIFFER = ("config", "evaluation", "changes", *_PROGRESS)
 
-_HASHES = ("labels_sha256", "test_sha256", "model_source_sha256")
+_HASHES = ("labels_sha256", "test_sha256", "model_source_sha256", "method_source_sha256")
 """Facts that runs of earlier versions did not record."""
 
 
@@ -78,12 +79,16 @@ class RunFolder:
         self.best = path / synthetic.BEST_NAME
         self.settings = path / "settings.json"
         self.state = path / "state.safetensors"
-        self.metrics = path / "metrics.jsonl"
+        self.metrics = path / metrics.METRICS
+        self.test = path / metrics.TEST
         self.picture = path / "images.png"
+
+    def __repr__(self) -> str:
+        return f"<mct.RunFolder {str(self.path)!r}>"
 
     def _partial(self) -> set[str]:
         """Return the names that files have while they are written. Only a killed run leaves them."""
-        files = (self.state, self.result, self.best, self.settings, self.metrics, self.picture)
+        files = (self.state, self.result, self.best, self.settings, self.metrics, self.test, self.picture)
         return {partial_of(file).name for file in files}
 
     def check_free(self) -> None:
@@ -190,9 +195,9 @@ class RunFolder:
         }
         with tensorfile.explained(self.settings, _CONTINUES):
             write_file(self.settings, json.dumps(facts, indent=2).encode() + b"\n")
-        lines = self.metrics.read_bytes().splitlines(keepends=True) if self.metrics.exists() else []
+        content = self.metrics.read_bytes() if self.metrics.exists() else b""
         with tensorfile.explained(self.metrics, _CONTINUES):
-            write_file(self.metrics, b"".join(_until(state.step, lines)))
+            write_file(self.metrics, metrics.until(state.step, content))
 
     def record(self, event: OuterStep | Evaluated) -> None:
         """Append one line to the metrics."""
@@ -200,6 +205,12 @@ class RunFolder:
         line = json.dumps(facts, sort_keys=True, allow_nan=False) + "\n"
         with tensorfile.explained(self.metrics, _CONTINUES), self.metrics.open("ab") as file:
             file.write(line.encode())
+
+    def record_test(self, outer_step: int, accuracy: Accuracy) -> None:
+        """Write the accuracy on the test set of the images that so many outer steps made."""
+        facts = {"outer_step": outer_step, "accuracy": dataclasses.asdict(accuracy)}
+        with tensorfile.explained(self.test, "the images and the metrics are whole"):
+            write_file(self.test, json.dumps(facts, indent=2, allow_nan=False).encode() + b"\n")
 
     def save(self, state: State, dataset: Dataset) -> None:
         """Write state, results and picture; Ctrl-C and SIGTERM wait until all are written."""
@@ -212,8 +223,8 @@ class RunFolder:
             if state.step == 0:
                 return  # There is no result before the first step.
             with tensorfile.explained(self.result, _CONTINUES):
-                synthetic.save(self.result, state.synthetic, dataset)
-            pixels = dataset.pixels(state.synthetic.images)
+                synthetic.save(self.result, state.result, dataset)
+            pixels = dataset.pixels(state.result.images)
             ipc = state.synthetic.run.config.ipc
             image = grids.grid(pixels, columns=ipc * max(1, 10 // ipc))  # whole classes, about ten a row
             with tensorfile.explained(self.picture, _CONTINUES):
@@ -281,15 +292,3 @@ def _agree(then: Any, now: Any) -> bool:
     pairs = [*zip(then.mean or (), now.mean, strict=False), *zip(then.std or (), now.std, strict=False)]
     close = all(math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12) for one, other in pairs)
     return close and bool(msgspec.structs.replace(now, mean=then.mean, std=then.std) == then)
-
-
-def _until(steps: int, lines: list[bytes]) -> Iterator[bytes]:
-    """Yield the lines of the first `steps` steps, without later, incomplete or damaged ones."""
-    for line in lines if steps else []:
-        try:
-            facts: Any = json.loads(line)
-            whole = line.endswith(b"\n") and facts["step"] <= steps
-        except (ValueError, KeyError, TypeError):
-            continue
-        if whole:
-            yield line

@@ -30,6 +30,7 @@ def trouble(
     rate_gradient: float,
     images: Tensor,
     rate: float,
+    labels: Tensor | None = None,
 ) -> str | None:
     """Return why an outer step cannot be used, and what to try; None if nothing is wrong.
 
@@ -41,6 +42,7 @@ def trouble(
         rate_gradient: The derivative of the loss in the learning rate.
         images: The images after the update.
         rate: The learning rate after the update.
+        labels: Learned labels after the update, as logits.
     """
     most = max(_LARGEST_RATE, _LARGEST_GROWTH * config.lr_init)
     if not math.isfinite(loss):
@@ -51,6 +53,8 @@ def trouble(
         return "a gradient is not finite; try a smaller `lr_init` or fewer `inner_steps`"
     if not bool(images.isfinite().all()):
         return "the images are no longer finite; try a smaller `lr_img`"
+    if labels is not None and not bool(labels.isfinite().all()):
+        return "the labels are no longer finite; try a smaller `lr_label`"
     if not 0 < rate <= most:
         return f"the learning rate became {rate:g}, outside 0 to {most:g}; try a smaller `lr_lr`"
     return None

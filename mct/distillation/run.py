@@ -16,10 +16,11 @@ import trajfmt
 from mct.distillation.distiller import Distiller
 from mct.distillation.folder import RunFolder
 from mct.distillation.loop import distill
+from mct.distillation.settling import method_of
 from mct.errors import ConfigError
 from mct.evaluation.comparison import Comparison
-from mct.events import Evaluated, Note, OuterStep
-from mct.results.origin import Origin, Selection
+from mct.events import Accuracy, Evaluated, NetworkTrained, Note, OuterStep
+from mct.results.origin import Selection
 from mct.runtime.execution import Execution
 from mct.runtime.phases import phase
 from mct.runtime.ranks import Alone, Ranks
@@ -40,7 +41,7 @@ class Outcome:
     """Why the best images are the best; None without evaluations."""
 
     comparison: Comparison | None
-    """What tests the best images on the test set, once, if they were chosen on held-out images; else None."""
+    """What `DistillRun.test` takes, if the best images were chosen on held-out images; else None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +96,7 @@ class DistillRun:
         device: str = "cpu",
         eval_networks: int | None = None,
         eval_epochs: int | None = None,
+        eval_batch: int | None = None,
         execution: Execution | None = None,
         ranks: Ranks | None = None,
         shard: bool = False,
@@ -116,6 +118,7 @@ class DistillRun:
             eval_networks: Fresh networks of an evaluation; None: as the defaults for the dataset. It needs
                 `eval_every`, like `eval_epochs`.
             eval_epochs: Passes over the images in an evaluation; None: as the defaults for the dataset.
+            eval_batch: Images per step in an evaluation; None: as the preset says, or 256.
             execution: Budgets of memory; None: the usual ones.
             ranks: The processes that share the run, each of which makes this call; None: this one alone.
             shard: Divide every batch among the processes, instead of the samples of an outer step.
@@ -152,12 +155,19 @@ class DistillRun:
                 shard=shard,
                 **settings,
             )
-            asked = {"eval_networks": eval_networks, "eval_epochs": eval_epochs}
+            asked = {"eval_networks": eval_networks, "eval_epochs": eval_epochs, "eval_batch": eval_batch}
             _require_evaluations(distiller, [name for name, value in asked.items() if value is not None])
             evaluation = None
-            if not resume or (eval_networks, eval_epochs) != (None, None):
-                evaluation = _protocol(
-                    distiller, before, networks=eval_networks, epochs=eval_epochs, settings=settings
+            if not resume or any(value is not None for value in asked.values()):
+                published = {} if resume else _published(bundle, distiller, preset, settings.get("method"))
+                evaluation = defaults.evaluate_config(
+                    distiller.dataset.name,
+                    base=before.evaluation if before else None,
+                    networks=eval_networks,
+                    epochs=eval_epochs,
+                    batch_size=eval_batch or published.get("batch_size"),
+                    augment=settings.get("augment"),
+                    seed=settings.get("seed"),
                 )
         except BaseException:
             bundle.close()
@@ -218,6 +228,19 @@ class DistillRun:
         path = self.folder.result if selection is None else self.folder.best
         return Outcome(path=path, selection=selection, comparison=comparison)
 
+    def test(self, comparison: Comparison) -> Generator[NetworkTrained, None, Accuracy]:
+        """Train networks on the best images, test them on the test set, and record the result in the folder.
+
+        Args:
+            comparison: That of `outcome`.
+
+        Returns:
+            A generator that yields each network and returns their accuracy.
+        """
+        accuracy = yield from comparison.distilled()
+        self.folder.record_test(comparison.synthetic.run.outer_step, accuracy)
+        return accuracy
+
     def close(self) -> None:
         """Close the bundle."""
         self.bundle.close()
@@ -261,20 +284,14 @@ def _require_evaluations(distiller: Distiller, given: list[str]) -> None:
         )
 
 
-def _protocol(
-    distiller: Distiller,
-    before: Origin | None,
-    *,
-    networks: int | None,
-    epochs: int | None,
-    settings: dict[str, Any],
-) -> EvaluateConfig:
-    """Return the protocol of evaluations, with the augmentation and the seed of the settings."""
-    return defaults.evaluate_config(
+def _published(
+    bundle: trajfmt.Bundle | JoinedBundles, distiller: Distiller, preset: str | None, method: str | None
+) -> dict[str, Any]:
+    """Return the settings of evaluations that the preset of a run has."""
+    return defaults.evaluation_of(
         distiller.dataset.name,
-        base=before.evaluation if before else None,
-        networks=networks,
-        epochs=epochs,
-        augment=settings.get("augment"),
-        seed=settings.get("seed"),
+        distiller.config.ipc,
+        preset=preset,
+        preprocessing=distiller.dataset.transform.record.kind,
+        method=method_of(bundle, preset, method),
     )

@@ -19,7 +19,7 @@ from mct.inner.problem import Problem, minibatches, targets_of
 from mct.inner.steps.step import InnerStep, Notes
 from mct.inner.unroll import Gradients, Unroll
 from mct.models.functional import Functional
-from mct.objectives.objective import LossAndAdjoint, Objective, Place
+from mct.objectives.objective import LossAndAdjoint, Objective, Path, Place
 from mct.results.synthetic import SyntheticDataset
 from mct.runtime.clock import Clock
 from mct.runtime.ranks import Ranks
@@ -85,10 +85,10 @@ class Samples:
         self._expect(now, draws, random)
         return draws
 
-    def _draw(self, now: SyntheticDataset, random: torch.Generator) -> Draw:
-        """Draw everything that is random about one sample, on the CPU."""
+    def _draw(self, now: SyntheticDataset, random: torch.Generator, ahead: int = 0) -> Draw:
+        """Draw everything that is random about one sample of the outer step, or of one that lies ahead."""
         config, size = self._config, now.images.shape[-1]
-        place = self._objective.draw(random)
+        place = self._objective.draw(random, now.run.outer_step + ahead)
         batches = minibatches(len(now.labels), config.batch_syn, config.inner_steps, random)
         if self._augment is None:
             return Draw(place, batches, None)
@@ -105,7 +105,7 @@ class Samples:
         ahead = torch.Generator()
         ahead.set_state(random.get_state())
         for number in range(self._config.samples):
-            draw = self._draw(now, ahead)
+            draw = self._draw(now, ahead, 1)
             if self._own(number):
                 later.append(draw)
                 break
@@ -115,23 +115,36 @@ class Samples:
     def mean(self, now: SyntheticDataset, draws: Sequence[Draw]) -> tuple[Gradients, Tensor | None]:
         """Return loss and gradients, averaged over all samples, and the labels of the first sample's teacher.
 
-        The labels are `(N, K)`, or None unless the setting `labels` is `teacher`.
+        Samples that are left out count for the loss alone. The labels are `(N, K)`, or None unless the
+        setting `labels` is `teacher`.
         """
         taught: Tensor | None = None
-        images, numbers = torch.zeros_like(now.images), torch.zeros(2, dtype=torch.float64)
+        images, numbers = torch.zeros_like(now.images), torch.zeros(3, dtype=torch.float64)
+        rows = torch.zeros_like(now.targets) if self._config.labels == "learned" else None
         for number, draw in enumerate(draws):
             labels = self._taught(now, draw) if self._own(number) or number == 0 else None
             taught = labels if number == 0 else taught
             if self._own(number):
                 found = self._tried(now if labels is None else replace(now, soft_labels=labels), draw)
                 images += found.images
-                numbers += torch.tensor([found.loss, found.learning_rate], dtype=torch.float64)
+                if rows is not None and found.targets is not None:
+                    rows += found.targets
+                facts = [found.loss, found.learning_rate, found.accepted]
+                numbers += torch.tensor(facts, dtype=torch.float64)
         if not self._shard and self._ranks.size > 1:
             with self._clock.part("ranks"):
-                self._ranks.sum(numbers)
-                self._ranks.sum(images)
-        loss, slope = (numbers / len(draws)).tolist()
-        return Gradients(loss=loss, images=images / len(draws), learning_rate=slope), taught
+                for each in (numbers, images) if rows is None else (numbers, images, rows):
+                    self._ranks.sum(each)
+        loss, slope, accepted = numbers.tolist()
+        count = max(accepted, 1)
+        mean = Gradients(
+            loss=loss / len(draws),
+            images=images / count,
+            learning_rate=slope / count,
+            targets=None if rows is None else rows / count,
+            accepted=accepted > 0,
+        )
+        return mean, taught
 
     def _tried(self, now: SyntheticDataset, draw: Draw) -> Gradients:
         """Return loss and gradients of one sample.
@@ -145,7 +158,8 @@ class Samples:
             if self._shard or self._ranks.size == 1:
                 raise
             nothing = torch.full_like(now.images, torch.nan)
-            return Gradients(loss=0.0, images=nothing, learning_rate=math.nan)
+            rows = torch.full_like(now.targets, torch.nan) if self._config.labels == "learned" else None
+            return Gradients(loss=0.0, images=nothing, learning_rate=math.nan, targets=rows)
 
     def _taught(self, now: SyntheticDataset, draw: Draw) -> Tensor | None:
         """Return the teacher's probabilities `(N, K)` of the images; None if labels are hard."""
@@ -170,12 +184,16 @@ class Samples:
                 batches=batches,
                 augment=self._augment,
                 draws=numbers,
+                labels=self._config.labels == "learned",
             )
 
-        def terminal(final: Tensor) -> LossAndAdjoint:
+        def terminal(path: Path) -> LossAndAdjoint:
             with self._clock.part("interpolate"):
-                end = sample.loss_and_adjoint(final, out=self._adjoint)
-                self._adjoint = end.adjoint
+                end = sample.loss_and_adjoint(path, out=self._adjoint)
+                most = self._config.loss_threshold
+                if most is not None and float(end.loss) > most:
+                    return LossAndAdjoint(end.loss, None)
+                self._adjoint = self._adjoint if end.adjoint is None else end.adjoint
                 return end
 
         found = self._unroll.gradients(problem, terminal)

@@ -5,15 +5,17 @@ from the file therefore gives the same bits as one that never stopped. States ar
 new one, so that an interruption at any moment leaves a whole state.
 """
 
-import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import torch
 from torch import Tensor
 
 from mct.errors import CorruptError, ResultError
+from mct.learned.value import AVERAGE, IMAGES, RATE, Memory, Name, Value
 from mct.results.synthetic import SyntheticDataset, from_tensors
 from mct.runtime import tensorfile
 
@@ -21,25 +23,34 @@ _KIND = "distillation state"
 _BEST = "best."
 """Prefix of the names of the best images' tensors."""
 
+_UPDATE = "update."
+"""Prefix of the names of what the updates remember, as in `update.labels.velocity`."""
+
+_FORMER: Final[Mapping[tuple[Name, str], str]] = {
+    (IMAGES, "velocity"): "image_velocity",
+    (RATE, "velocity"): "rate_velocity",
+}
+"""Names of two parts, which are older than the prefix."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """The state after some number of outer steps."""
 
     synthetic: SyntheticDataset
-    """Images and learning rate; its origin counts the outer steps."""
+    """The learned values; its origin counts the outer steps."""
 
-    image_velocity: Tensor
-    """`(K*ipc, C, H, W)`: momentum buffer of the images."""
-
-    rate_velocity: float
-    """Momentum buffer of the learning rate."""
+    memory: Mapping[Name, Memory]
+    """For each learned value, what its update remembers, such as the velocity of the images."""
 
     random: Tensor
     """uint8: state of the generator of trajectories, starts, batches and augmentation."""
 
     best: SyntheticDataset | None = None
     """The images with the best evaluation so far; None before the first."""
+
+    refused: int = 0
+    """Number of outer steps that changed nothing, because every sample was left out."""
 
     kept_bytes: int | None = None
     """Bytes of activations that the last inner loop kept, since rounding may depend on it. None if `keep_mb`
@@ -50,15 +61,24 @@ class State:
         """Number of outer steps that were done."""
         return self.synthetic.run.outer_step
 
+    @property
+    def result(self) -> SyntheticDataset:
+        """The synthetic dataset that results: averages in place of the values that have one."""
+        average = self.memory.get(IMAGES, {}).get(AVERAGE)
+        return replace(self.synthetic, images=average) if isinstance(average, Tensor) else self.synthetic
+
 
 def save(path: Path, state: State) -> None:
     """Write a state, atomically."""
-    tensors = state.synthetic.tensors() | {
-        "image_velocity": state.image_velocity,
-        "rate_velocity": torch.tensor(state.rate_velocity, dtype=torch.float64),
-        "random": state.random,
-    }
+    tensors = state.synthetic.tensors() | {"random": state.random}
+    for name, memory in state.memory.items():
+        for part, value in memory.items():
+            dtype = None if isinstance(value, Tensor) else torch.float64
+            # A copy, because safetensors does not write the same memory twice.
+            tensors[_stored(name, part)] = torch.as_tensor(value, dtype=dtype).cpu().clone()
     facts = {"kind": _KIND, "version": 1, "origin": msgspec.to_builtins(state.synthetic.origin)}
+    if state.refused:
+        facts["refused"] = state.refused
     if state.kept_bytes is not None:
         facts["kept_bytes"] = state.kept_bytes
     if state.best is not None:
@@ -86,10 +106,10 @@ def load(path: Path, *, device: str | torch.device = "cpu") -> State:
     try:
         state = State(
             synthetic=synthetic.to(device),
-            image_velocity=tensors["image_velocity"].to(device),
-            rate_velocity=float(tensors["rate_velocity"]),
+            memory=_memory(tensors, device),
             random=tensors["random"],
             best=best,
+            refused=int(facts.get("refused", 0)),
             kept_bytes=int(facts["kept_bytes"]) if "kept_bytes" in facts else None,
         )
     except (KeyError, ValueError, TypeError, OverflowError, RuntimeError) as exc:
@@ -98,14 +118,40 @@ def load(path: Path, *, device: str | torch.device = "cpu") -> State:
     return state
 
 
+def _stored(name: Name, part: str) -> str:
+    """Return the name of a part of an update's memory in the file."""
+    return _FORMER.get((name, part), f"{_UPDATE}{name}.{part}")
+
+
+def _memory(tensors: Mapping[str, Tensor], device: str | torch.device) -> dict[Name, dict[str, Value]]:
+    """Return what the updates remember, from the tensors of a file."""
+    named = {stored: names for names, stored in _FORMER.items()}
+    found: dict[Name, dict[str, Value]] = {}
+    for stored, tensor in tensors.items():
+        if stored.startswith(_UPDATE):
+            name, _, part = stored.removeprefix(_UPDATE).partition(".")
+        elif stored in named:
+            name, part = named[stored]
+        else:
+            continue
+        value = tensor.to(device) if tensor.ndim else float(tensor)
+        found.setdefault(msgspec.convert(name, Name), {})[part] = value
+    return found
+
+
 def _check(path: Path, state: State) -> None:
-    velocity = state.image_velocity
-    if velocity.shape != state.synthetic.images.shape or not bool(velocity.isfinite().all()):
-        raise CorruptError(f"{path}: the momentum of the images must be finite and of their shape")
+    values = state.synthetic.values
+    for name, memory in state.memory.items():
+        for part, value in memory.items():
+            kept, own = torch.as_tensor(value), torch.as_tensor(values.get(name, torch.empty(0)))
+            if kept.shape != own.shape or not bool(kept.isfinite().all()):
+                raise CorruptError(f"{path}: the {part} of `{name}` must be finite and of its shape")
+    if not {IMAGES, RATE} <= state.memory.keys():
+        raise ResultError(f"{path}: not a state of this version: the memory of its updates is missing")
     if state.kept_bytes is not None and state.kept_bytes < 0:
         raise CorruptError(f"{path}: `kept_bytes` must be >= 0, got {state.kept_bytes}")
-    if not math.isfinite(state.rate_velocity) or not 0 <= state.step <= 2**31:
-        raise CorruptError(f"{path}: the momentum of the learning rate or the number of steps is damaged")
+    if not 0 <= state.step <= 2**31 or not 0 <= state.refused <= state.step:
+        raise CorruptError(f"{path}: the number of steps is damaged")
     try:
         torch.Generator().set_state(state.random)
     except (RuntimeError, TypeError) as exc:

@@ -10,7 +10,7 @@ from torch import Tensor
 import trajfmt
 from mct.data.augment import augmentation
 from mct.data.datasets import Dataset
-from mct.errors import MismatchError
+from mct.errors import ConfigError, MismatchError
 from mct.evaluation.protocol import evaluate, evaluate_baseline
 from mct.events import Accuracy, ArchitectureTested, NetworkTrained
 from mct.inner.steps.step import Notes
@@ -173,6 +173,32 @@ class Comparison:
             notes=self.notes,
             ranks=self.ranks,
         )
+
+    def crossed(self) -> tuple[str, ...]:
+        """Return the architectures of MTT's table that take images of this size, and note those that do not.
+
+        Raises:
+            ConfigError: If none of another family than the evaluated network's does, as nothing is compared
+                then.
+        """
+        fitting, left = [], []
+        size = self.dataset.image_size
+        for name in CROSS:
+            model = _parse(name, self.dataset)
+            accepted = networks.sizes(model)
+            if accepted is None or accepted[0] <= size <= accepted[1]:
+                fitting.append((name, model.family))
+            else:
+                left.append(f"{name} ({accepted[0]} to {accepted[1]} pixels)")
+        if not any(family != self.model.family for _, family in fitting):
+            raise ConfigError(
+                f"there is nothing to compare across architectures: {', '.join(left)} do not take images of "
+                f"{size}x{size} pixels; evaluate another network by its name instead, such as --model "
+                "ConvNetD1W64, or your own with --model package.module:factory"
+            )
+        if left and self.notes is not None:
+            self.notes(f"left out, as they do not take images of {size}x{size} pixels: {', '.join(left)}")
+        return tuple(name for name, _ in fitting)
 
     def cross(self, names: Sequence[str] = CROSS) -> Iterator[NetworkTrained | ArchitectureTested]:
         """Train and test networks of several architectures on the synthetic images.

@@ -21,12 +21,12 @@ from torch import Tensor, nn
 import trajfmt
 from mct.data.augment import augmentation
 from mct.data.datasets import Dataset
+from mct.data.picking import pick_per_class
 from mct.errors import MismatchError
 from mct.events import Accuracy, NetworkTrained
 from mct.inner.steps.step import Notes
 from mct.inner.steps.table import choose
 from mct.models import networks
-from mct.results.synthetic import pick_per_class
 from mct.runtime.ranks import Alone, Ranks
 from mct.runtime.seeds import generator
 from mct.settings.config import Engine, EvaluateConfig, Held
@@ -281,7 +281,7 @@ def _tested(
 
 
 def summarize(accuracies: Sequence[float], learning_rate: float, *, on: Held) -> Accuracy:
-    """Summarise accuracies by their mean and population standard deviation.
+    """Summarise accuracies by their mean and, if there are several, their population standard deviation.
 
     Args:
         accuracies: Accuracy of each network, in [0, 1].
@@ -290,7 +290,7 @@ def summarize(accuracies: Sequence[float], learning_rate: float, *, on: Held) ->
     """
     return Accuracy(
         mean=statistics.fmean(accuracies),
-        std=statistics.pstdev(accuracies),
+        std=statistics.pstdev(accuracies) if len(accuracies) > 1 else None,
         networks=tuple(accuracies),
         learning_rate=learning_rate,
         on=on,

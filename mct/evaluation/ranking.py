@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mct.data.augment import augmentation
+from mct.data.picking import pick_per_class
 from mct.errors import ConfigError
 from mct.evaluation.comparison import Comparison
 from mct.evaluation.reference import Reference
@@ -23,7 +24,6 @@ from mct.evaluation.students import Student, best_accuracy, hard_loss, soft_loss
 from mct.events import NetworkTrained
 from mct.models import networks
 from mct.results.origin import ForeignOrigin
-from mct.results.synthetic import pick_per_class
 from mct.runtime.seeds import generator
 from mct.sets.labels import logits
 from mct.settings.ranking import Labels, RankingConfig
@@ -39,8 +39,8 @@ class Ranked:
     mean: Scores
     """Mean of every score over the runs."""
 
-    std: Scores
-    """Population standard deviation of every score over the runs."""
+    std: Scores | None
+    """Population standard deviation of every score over the runs; None for one run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,12 +106,14 @@ def scores_of(run: Measured, weight: float) -> Scores:
     )
 
 
-def mean_and_std(runs: Sequence[Scores]) -> tuple[Scores, Scores]:
-    """Return the mean and the population standard deviation of every score.
+def mean_and_std(runs: Sequence[Scores]) -> tuple[Scores, Scores | None]:
+    """Return the mean and the population standard deviation of every score; one run has no deviation.
 
     Args:
         runs: The scores of each run, at least one.
     """
     values = {field.name: [float(getattr(run, field.name)) for run in runs] for field in fields(Scores)}
     mean = Scores(**{name: statistics.fmean(each) for name, each in values.items()})
+    if len(runs) == 1:
+        return mean, None
     return mean, Scores(**{name: statistics.pstdev(each) for name, each in values.items()})

@@ -67,6 +67,7 @@ def job_of(
     facts = [
         recipe,
         models.model_name(model),
+        # The record of the preprocessing has another hash, which a part or a changed copy of the data shares.
         hash_images(dataset.train_images),
         dataset.labels_sha256,
         knots,

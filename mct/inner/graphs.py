@@ -13,10 +13,11 @@ from torch import Tensor
 
 from mct.data.batches import Batches
 from mct.errors import first_line
+from mct.inner.loop import Loop
 from mct.inner.problem import Problem
 from mct.inner.steps.step import Notes
-from mct.inner.unroll import ExactUnroll, Gradients, Loop
-from mct.objectives.objective import Terminal
+from mct.inner.unroll import ExactUnroll, Gradients, nothing
+from mct.objectives.objective import LossAndAdjoint, Terminal
 from mct.runtime.capture import GraphRecorder, Recorder, Replayable
 from mct.runtime.memory import is_exhausted
 from mct.runtime.phases import phase
@@ -53,20 +54,27 @@ class Captured:
 
     loop: Loop
     frame: Frame
-    start: Tensor
-    final: Tensor
-    adjoint: Tensor
+    path: list[Tensor]
+    end: LossAndAdjoint
     inner: Tensor
     forward: Replayable
     backward: Replayable
+
+    def put(self, end: LossAndAdjoint) -> None:
+        """Copy adjoints to the addresses from which the backward graph reads them."""
+        count = len(self.path) - 1
+        for number in range(1, count + 1):
+            place, value = self.end.at(number, count), end.at(number, count)
+            if place is not None:
+                place.zero_() if value is None else place.copy_(value)
 
 
 class GraphUnroll:
     """Runs an `ExactUnroll` as captured graphs on CUDA.
 
     The first problem of a shape runs uncaptured, which compiles and warms up everything; the second is
-    captured. This starts over when the bytes that `plain` may keep have changed. If capturing fails, all
-    problems run uncaptured.
+    captured. This starts over when the bytes that `plain` may keep have changed, and when an objective has an
+    adjoint before the last one for the first time. If capturing fails, all problems run uncaptured.
 
     Args:
         plain: What to capture.
@@ -78,14 +86,14 @@ class GraphUnroll:
         self._plain, self._notes, self._recorder = plain, notes, recorder or GraphRecorder()
         self._captured: dict[Shape, Captured | None] = {}
         self._keep_bytes = plain.keep_bytes
-        self._failed = False
+        self._failed = self._early = False
 
     def gradients(self, problem: Problem, terminal: Terminal) -> Gradients:
-        """Run the inner loop, call `terminal` once on theta_N, and return exact derivatives."""
+        """Run the inner loop, call `terminal` once on its path, and return exact derivatives."""
         if self._plain.keep_bytes != self._keep_bytes:
             self._captured.clear()
             self._keep_bytes = self._plain.keep_bytes
-        key = (*problem.images.shape, *problem.weights.shape, *map(len, problem.batches))
+        key = (*problem.images.shape, *problem.weights.shape, *map(len, problem.batches), problem.labels)
         if self._failed or key not in self._captured:
             self._captured[key] = None
             return self._plain.gradients(problem, terminal)
@@ -99,12 +107,19 @@ class GraphUnroll:
         self._fill(captured, problem, source)
         with clock.part("forward"):
             captured.forward.replay()
-        end = terminal(captured.final)
+        end = terminal(captured.path)
+        if end.left_out:
+            return nothing(problem, end)
+        if end.earlier and not self._early:  # The captured way back has no place for these adjoints.
+            self._early = True
+            self._captured.clear()
+            self._captured[key] = None
+            return self._plain.gradients(problem, terminal)
         with clock.part("adjoint"):
-            captured.adjoint.copy_(end.adjoint)
+            captured.put(end)
             captured.backward.replay()
         source.put(captured.frame.gradients)
-        return self._plain.finish(end, captured.inner, source)
+        return self._plain.finish(problem, captured.loop, source, end, captured.inner)
 
     def _try_capture(self, problem: Problem, source: Batches) -> Captured | None:
         """Return the graphs for problems of this shape; None if capturing failed, which is noted."""
@@ -120,7 +135,7 @@ class GraphUnroll:
 
     def _fill(self, captured: Captured, problem: Problem, source: Batches) -> None:
         """Copy a problem to the addresses from which the graphs read it."""
-        captured.start.copy_(problem.weights)
+        captured.path[0].copy_(problem.weights)
         captured.loop.alpha.fill_(problem.learning_rate)
         captured.frame.values.copy_(source.all())
         for target, batch in zip(captured.loop.targets, problem.batches, strict=True):
@@ -130,11 +145,13 @@ class GraphUnroll:
         values = source.all().clone()
         frame = Frame(values, torch.zeros_like(values), source.starts)
         loop = Loop.of(problem, frame)
-        start, adjoint = problem.weights.clone(), torch.zeros_like(problem.weights)
+        start = problem.weights.clone()
+        early = range(1, len(problem.batches)) if self._early else ()
+        zeros = {number: torch.zeros_like(start) for number in early}
+        end = LossAndAdjoint(0.0, torch.zeros_like(start), zeros)
         (path, kept), forward = self._recorder.record(lambda: self._plain.forward(loop, start))
-        final = path[-1]
         inner, backward = self._recorder.record(
-            lambda: self._plain.adjoint(loop, path[:-1], kept, adjoint), after=forward
+            lambda: self._plain.adjoint(loop, list(path), kept, end), after=forward
         )
         # The graphs hold addresses, not tensors. The tensors between them must live as long as the graphs.
-        return Captured(loop, frame, start, final, adjoint, inner, forward, backward)
+        return Captured(loop, frame, path, end, inner, forward, backward)

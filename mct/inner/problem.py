@@ -43,6 +43,9 @@ class Problem:
     draws: Sequence[Draws] | None = None
     """For each update, the random numbers of `augment`, on the device of the images."""
 
+    labels: bool = False
+    """Whether the gradient in `targets` is wanted, too."""
+
     def __post_init__(self) -> None:
         if (self.augment is None) != (self.draws is None):
             raise ValueError("`augment` and `draws` belong together: give both or neither")

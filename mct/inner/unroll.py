@@ -2,18 +2,21 @@
 
 The recursion keeps the weights theta_0 … theta_N and the activations of one update at a time:
 
-    g_i = grad_theta loss(theta_i; batch_i),   theta_{i+1} = theta_i - alpha g_i
-    d/d alpha   -= <g_i, lambda_{i+1}>
-    d/d batch_i  = -alpha d/d batch <g_i, lambda_{i+1}>
-    lambda_i     = lambda_{i+1} - alpha H_i lambda_{i+1}
+    g_i = grad_theta loss(theta_i; batch_i, targets_i),   theta_{i+1} = theta_i - alpha g_i
+    d/d alpha     -= <g_i, lambda_{i+1}>
+    d/d batch_i    = -alpha d/d batch <g_i, lambda_{i+1}>
+    d/d targets_i  = -alpha d/d targets <g_i, lambda_{i+1}>
+    lambda_i       = lambda_{i+1} - alpha H_i lambda_{i+1} + eta_i
 
-for i = N - 1 down to 0, where H_i is the Hessian of the loss of update i. This is backpropagation through
-all N updates in memory that does not grow with their graphs. The inputs are a `problem.Problem`. The
-derivatives of one update come from a `steps.step.InnerStep`, loss and lambda_N from the objective.
+for i = N - 1 down to 0, where H_i is the Hessian of the loss of update i, and eta_i is the derivative of the
+objective in theta_i itself, which is zero unless the objective depends on more than lambda_N = eta_N. This is
+backpropagation through all N updates in memory that does not grow with their graphs. The inputs are a
+`problem.Problem`. The derivatives of one update come from a `steps.step.InnerStep`, loss and eta_i from the
+objective.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -22,6 +25,7 @@ from torch import Tensor
 
 from mct.data.batches import Batches
 from mct.errors import ConfigError, DivergedError
+from mct.inner.loop import Loop
 from mct.inner.problem import Problem
 from mct.inner.steps.step import InnerStep, Kept
 from mct.objectives.objective import LossAndAdjoint, Terminal
@@ -45,12 +49,19 @@ class Gradients:
     learning_rate: float
     """d loss / d alpha."""
 
+    targets: Tensor | None = None
+    """`(N, K)`: d loss / d targets, every target being free of the others; None unless the problem asks for
+    it."""
+
+    accepted: bool = True
+    """Whether the objective used the sample; if not, all gradients are zero."""
+
 
 class Unroll(Protocol):
     """The seam for engines: everything that distillation asks of the inner loop."""
 
     def gradients(self, problem: Problem, terminal: Terminal) -> Gradients:
-        """Run the inner loop, call `terminal` once on theta_N, and return exact derivatives."""
+        """Run the inner loop, call `terminal` once on its path, and return exact derivatives."""
         ...
 
 
@@ -103,7 +114,7 @@ class ExactUnroll:
         return self._step_images is None and self._shard is None
 
     def gradients(self, problem: Problem, terminal: Terminal) -> Gradients:
-        """Run the inner loop, call `terminal` once on theta_N, and return exact derivatives.
+        """Run the inner loop, call `terminal` once on its path, and return exact derivatives.
 
         Raises:
             DivergedError: An adjoint is not finite; the message names the update.
@@ -112,22 +123,30 @@ class ExactUnroll:
         loop = Loop.of(problem, source)
         with self.clock.part("forward"):
             path, kept = self.forward(loop, problem.weights.detach())
-        end = terminal(path.pop())
+        end = terminal(path)
+        if end.left_out:
+            return nothing(problem, end)
         with self.clock.part("adjoint"):
-            inner = self.adjoint(loop, path, kept, end.adjoint)
-        return self.finish(end, inner, source)
+            inner = self.adjoint(loop, path, kept, end)
+        return self.finish(problem, loop, source, end, inner)
 
-    def finish(self, end: LossAndAdjoint, inner: Tensor, source: Batches) -> Gradients:
-        """Return the gradients in the images and in alpha.
+    def finish(
+        self, problem: Problem, loop: Loop, source: Batches, end: LossAndAdjoint, inner: Tensor
+    ) -> Gradients:
+        """Return the gradients in the images, alpha and the targets.
 
         Args:
-            end: Loss and lambda_N.
-            inner: What `adjoint` returned.
+            problem: What was solved.
+            loop: Holds the gradients in the targets of all updates.
             source: Holds the gradients in the pixels of all updates.
+            end: The loss and its adjoints.
+            inner: What `adjoint` returned.
         """
-        images = source.close()
+        images, targets = source.close(), loop.close(problem)
         if self._shard is not None:
             self._shard.sum(images)
+            if targets is not None:
+                self._shard.sum(targets)
         found = inner.cpu()
         bad = (~found.isfinite()).nonzero()
         if len(bad) and math.isfinite(float(end.loss)):
@@ -135,9 +154,10 @@ class ExactUnroll:
                 f"the adjoint is not finite at inner step {int(bad[-1]) + 1} of {len(found)}: the learning "
                 "rate or the images have grown too large; try a smaller `lr_lr`, `lr_init` or `lr_img`"
             )
-        return Gradients(loss=float(end.loss), images=images, learning_rate=-float(found.sum()))
+        slope = -float(found.sum())
+        return Gradients(loss=float(end.loss), images=images, learning_rate=slope, targets=targets)
 
-    def forward(self, loop: "Loop", theta: Tensor) -> tuple[list[Tensor], dict[int, Kept]]:
+    def forward(self, loop: Loop, theta: Tensor) -> tuple[list[Tensor], dict[int, Kept]]:
         """Return theta_0 … theta_N, `(P,)` each, and the kept activations by number of the update."""
         path = [theta, *self._rows(len(loop.targets), theta)]
         kept = dict[int, Kept]()
@@ -149,19 +169,28 @@ class ExactUnroll:
             torch.addcmul(path[number], gradient, loop.alpha, value=-1, out=path[number + 1])
         return path, kept
 
-    def adjoint(self, loop: "Loop", path: list[Tensor], kept: dict[int, Kept], adjoint: Tensor) -> Tensor:
-        """Run the recursion from lambda_N down to lambda_0, and return <g_i, lambda_{i+1}> `(N,)` in float64.
+    def adjoint(self, loop: Loop, path: list[Tensor], kept: dict[int, Kept], end: LossAndAdjoint) -> Tensor:
+        """Run the recursion from the last adjoint down to lambda_0, and return <g_i, lambda_{i+1}> `(N,)` in
+        float64.
 
-        The gradients in the pixels are added to `loop.source`. `path` and `kept` are emptied on the way.
+        The gradients in pixels and targets are added to `loop`. `path` and `kept` are emptied on the way.
         """
-        inner = torch.zeros(len(loop.targets), dtype=torch.float64, device=adjoint.device)
-        for number in reversed(range(len(loop.targets))):
-            inner[number], hvp = self._vjp_hvp(loop, number, path.pop(), adjoint, kept.pop(number, ()))
+        count = len(loop.targets)
+        inner = torch.zeros(count, dtype=torch.float64, device=path[0].device)
+        adjoint: Tensor | None = None
+        for number in reversed(range(count)):
+            path.pop()
+            memory, eta = kept.pop(number, ()), end.at(number + 1, count)
+            if eta is not None:
+                adjoint = eta if adjoint is None else adjoint + eta
+            if adjoint is None:
+                continue  # The loss does not depend on this update.
+            inner[number], hvp = self._vjp_hvp(loop, number, path[-1], adjoint, memory)
             if self._recursive:
                 adjoint = torch.addcmul(adjoint, hvp, loop.alpha, value=-1)
         return inner
 
-    def _gradient(self, loop: "Loop", number: int, theta: Tensor) -> tuple[Tensor, Kept]:
+    def _gradient(self, loop: Loop, number: int, theta: Tensor) -> tuple[Tensor, Kept]:
         """Return g_i `(P,)`, and the activations for `vjp_hvp`, as far as they may be kept."""
         pixels, targets = loop.source.pixels(number), loop.targets[number]
         if self.whole:
@@ -191,21 +220,22 @@ class ExactUnroll:
         return self._step.gradient(theta, pixels, targets)[0], ()
 
     def _vjp_hvp(
-        self, loop: "Loop", number: int, theta: Tensor, adjoint: Tensor, kept: Kept
+        self, loop: Loop, number: int, theta: Tensor, adjoint: Tensor, kept: Kept
     ) -> tuple[Tensor, Tensor]:
-        """Return <g_i, lambda> and H_i lambda `(P,)`; add the gradient in the pixels to the source."""
+        """Return <g_i, lambda> and H_i lambda `(P,)`; add the gradients in pixels and targets to the loop."""
         pixels, targets = loop.source.pixels(number), loop.targets[number]
+        labels = loop.target_gradients is not None
         if self.whole:
-            inner, hvp, pixel_vjp = self._step.vjp_hvp(theta, adjoint, pixels, targets, kept)
-            loop.source.add(number, 0, pixel_vjp, -loop.alpha)
-            return inner, hvp
+            found = self._step.vjp_hvp(theta, adjoint, pixels, targets, kept, labels)
+            loop.add(number, 0, found, -loop.alpha)
+            return found.inner, found.hvp
         total = theta.new_zeros(len(theta) + 1)
         for begin, end in self._spans(len(targets)):
             part, share = (pixels[begin:end], targets[begin:end]), (end - begin) / len(targets)
-            inner, hvp, pixel_vjp = self._step.vjp_hvp(theta, adjoint, *part)
-            total[:-1].add_(hvp, alpha=share)
-            total[-1].add_(inner, alpha=share)
-            loop.source.add(number, begin, pixel_vjp, loop.alpha * -share)
+            found = self._step.vjp_hvp(theta, adjoint, *part, (), labels)
+            total[:-1].add_(found.hvp, alpha=share)
+            total[-1].add_(found.inner, alpha=share)
+            loop.add(number, begin, found, loop.alpha * -share)
         if self._shard is not None:
             self._shard.sum(total)
         return total[-1], total[:-1]
@@ -234,37 +264,15 @@ class ExactUnroll:
             yield first, min(first + size, end)
 
 
-class Source(Protocol):
-    """Provides the batches of all updates, and takes the gradients in them."""
-
-    def pixels(self, step: int, /) -> Tensor:
-        """Return the batch `(B, C, H, W)` of an update."""
-        ...
-
-    def add(self, step: int, first: int, gradient: Tensor, weight: Tensor, /) -> None:
-        """Add `weight` times a gradient in the images of an update, from row `first` on."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Loop:
-    """The inputs of N updates, except the weights."""
-
-    source: Source
-    """The batches."""
-
-    targets: Sequence[Tensor]
-    """For each update, `(B_i, K)`."""
-
-    alpha: Tensor
-    """`()`, in the dtype of the weights."""
-
-    @classmethod
-    def of(cls, problem: Problem, source: Source) -> "Loop":
-        """Return the loop of a problem."""
-        targets = [problem.targets[batch] for batch in problem.batches]
-        alpha = problem.weights.new_full((), problem.learning_rate)  # `new_tensor` would wait for a GPU
-        return cls(source, targets, alpha)
+def nothing(problem: Problem, end: LossAndAdjoint) -> Gradients:
+    """Return the gradients of a sample that the objective leaves out."""
+    return Gradients(
+        loss=float(end.loss),
+        images=torch.zeros_like(problem.images),
+        learning_rate=0.0,
+        targets=torch.zeros_like(problem.targets) if problem.labels else None,
+        accepted=False,
+    )
 
 
 class TeslaUnroll(ExactUnroll):
@@ -277,7 +285,9 @@ class TeslaUnroll(ExactUnroll):
 
     _recursive = False
 
-    def finish(self, end: LossAndAdjoint, inner: Tensor, source: Batches) -> Gradients:
+    def finish(
+        self, problem: Problem, loop: Loop, source: Batches, end: LossAndAdjoint, inner: Tensor
+    ) -> Gradients:
         """Halve the gradient of the images."""
-        found = super().finish(end, inner, source)
+        found = super().finish(problem, loop, source, end, inner)
         return replace(found, images=found.images / 2)

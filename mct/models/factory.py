@@ -5,20 +5,16 @@ which `allow` records. The name of a factory in a bundle or a result file is not
 network leaves torch's global random state unchanged.
 """
 
-import contextlib
-import hashlib
-import importlib
-import os
 import re
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from mct.errors import ConfigError
+from mct.runtime import usercode
 from trajfmt.schema import FACTORY, MAX_FACTORY
 
 REFERENCE: Final = re.compile(FACTORY)
@@ -108,54 +104,21 @@ def source_sha256(reference: str) -> str | None:
     """
     require_allowed(reference)
     _find(reference)
-    place = getattr(sys.modules[reference.partition(":")[0]], "__file__", None)
-    return None if place is None else hashlib.sha256(Path(place).read_bytes()).hexdigest()
+    return usercode.source_sha256(reference)
 
 
 def _find(reference: str) -> Callable[..., Any]:
     """Import the module, and return the factory in it."""
-    module_name, _, name = reference.partition(":")
-    with _failures(f"importing {module_name}"), _working_folder():
-        try:
-            module = importlib.import_module(module_name)
-        except ModuleNotFoundError as exc:
-            if exc.name is None or not f"{module_name}.".startswith(f"{exc.name}."):
-                raise  # the module exists, but imports one that does not
-            raise ConfigError(
-                f"`model` {reference}: no module {exc.name!r} is installed, nor is there one in {os.getcwd()}"
-            ) from exc
-    factory = getattr(module, name, None)
-    if factory is None:
-        place = getattr(module, "__file__", None)
-        raise ConfigError(f"`model` {reference}: the module {module_name} ({place}) has no {name!r}")
+    factory = usercode.find(reference, "model")
     if not callable(factory):
         raise ConfigError(f"`model` {reference} must be callable, got {type(factory).__name__}")
     found: Callable[..., Any] = factory
     return found
 
 
-@contextlib.contextmanager
-def _working_folder() -> Iterator[None]:
-    here = os.getcwd()
-    sys.path.insert(0, here)
-    importlib.invalidate_caches()
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ValueError):  # the imported module may have removed the entry itself
-            sys.path.remove(here)
-
-
-@contextlib.contextmanager
-def _failures(what: str) -> Iterator[None]:
+def _failures(what: str) -> AbstractContextManager[None]:
     """Convert any exception of the user's code to a `ConfigError` of one line that begins with `what`."""
-    try:
-        yield
-    except ConfigError:
-        raise
-    except (Exception, SystemExit) as exc:
-        reason = str(exc).partition("\n")[0]
-        raise ConfigError(f"`model`: {what} raised {type(exc).__name__}: {reason}") from exc
+    return usercode.failures(what, "model")
 
 
 def _check_output(reference: str, network: nn.Module, images: Tensor, classes: int) -> None:

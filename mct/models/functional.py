@@ -53,7 +53,12 @@ class Functional:
 
     @torch.no_grad()
     def probabilities(self, theta: Tensor, images: Tensor) -> Tensor:
-        """Return the softmax `(N, K)` of the logits, with the network in evaluation mode.
+        """Return the softmax `(N, K)` of `logits`."""
+        return self.logits(theta, images).softmax(1)
+
+    @torch.no_grad()
+    def logits(self, theta: Tensor, images: Tensor) -> Tensor:
+        """Return the logits `(N, K)`, with the network in evaluation mode.
 
         If the network has module buffers, such as running statistics, all images are instead evaluated as one
         batch in training mode, because trajectories contain no running statistics.
@@ -63,10 +68,10 @@ class Functional:
             images: `(N, C, H, W)`.
         """
         if any(True for _ in self._network.buffers()):
-            return self(theta, images).softmax(1)
+            return self(theta, images)
         self._network.eval()
         try:
             logits = [self(theta, block) for block in torch.split(images, _BLOCK)]
         finally:
             self._network.train()
-        return torch.cat(logits).softmax(1)
+        return torch.cat(logits)

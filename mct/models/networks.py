@@ -123,6 +123,12 @@ def build(
     return network.to(device)
 
 
+def sizes(model: trajfmt.Model) -> tuple[int, int] | None:
+    """Return the smallest and the largest image size that a network accepts, or None for any size."""
+    both = None if model.factory is not None else FAMILIES[model.family].sizes
+    return None if both is None else both[model.channels == 1]
+
+
 def source_sha256(model: trajfmt.Model) -> str | None:
     """Return the hash of the user code that builds a network, see `factory.source_sha256`; else None."""
     return None if model.factory is None else factory.source_sha256(model.factory)
@@ -193,9 +199,10 @@ def _check(family: Family, model: trajfmt.Model) -> None:
             f"`norm` of {name} must be {' or '.join(family.norms)}, and `pooling` must be unset, got "
             f"{norm!r} and {model.pooling!r}"
         )
-    if family.sizes is None:
+    accepted = sizes(model)
+    if accepted is None:
         return
-    least, most = family.sizes[model.channels == 1]
+    least, most = accepted
     if not least <= size <= most:
         raise ConfigError(
             f"{name} accepts images from {least}x{least} to {most}x{most} with {model.channels} channels, "

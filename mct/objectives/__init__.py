@@ -1,4 +1,4 @@
-"""What a distillation minimises: a function of the student's final weights theta_N, and its first adjoint.
+"""What a distillation minimises: a function of the student's weights theta_1 … theta_N, and its adjoints.
 
 A new objective is a class that implements `Objective`; `mct.Distiller` takes it as it is. One of this package
 is one module here, and one row of `table.OBJECTIVES`.
@@ -6,7 +6,10 @@ is one module here, and one row of `table.OBJECTIVES`.
 Modules:
     objective: the protocol `Objective`, and what it gives for one sample.
     matching: trajectory matching, the normalised squared distance to a target (eq. 2).
-    table: every objective by name.
+    nearest: matching where the student comes nearest to the target (ATT).
+    dropped: matching on a part of the parameters (PAD).
+    own: objectives from a loss function in plain torch.
+    table: every objective by name, and that of some settings.
 """
 
 from mct.objectives.objective import LossAndAdjoint, Objective, ObjectiveSample, Place

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from mct.errors import CorruptError, MismatchError
-from mct.objectives.objective import LossAndAdjoint, Place
+from mct.objectives.objective import LossAndAdjoint, ObjectiveSample, Path, Place
 from mct.trajectories.position import Position
 from mct.trajectories.stream import KnotStream, Sample
 
@@ -60,9 +60,9 @@ class MatchingSample:
     _sample: Sample
     _matcher: "Matcher"
 
-    def loss_and_adjoint(self, final: Tensor, /, *, out: Tensor | None = None) -> LossAndAdjoint:
+    def loss_and_adjoint(self, path: Path, /, *, out: Tensor | None = None) -> LossAndAdjoint:
         """Return the loss of eq. 2 and lambda_N; see `Matcher.compare`."""
-        return self._matcher.compare(final, self._sample, out=out)
+        return self._matcher.compare(path[-1], self._sample, out=out)
 
 
 class TrajectoryMatching:
@@ -80,16 +80,16 @@ class TrajectoryMatching:
     def __init__(self, stream: KnotStream) -> None:
         self._stream, self._matcher = stream, Matcher(stream)
 
-    def draw(self, generator: torch.Generator, /) -> Place:
+    def draw(self, generator: torch.Generator, step: int, /) -> Place:
         """Draw a trajectory and a start time; the target is `expert_steps` later."""
-        trajectory, start = self._stream.pick(generator)
-        return Place(trajectory=trajectory, start=start, target=start + self._stream.expert_steps)
+        trajectory, start = self._stream.pick(generator, step)
+        return Place(trajectory=trajectory, start=start, target=start + self._stream.expert_steps, step=step)
 
     def expect(self, place: Place, /) -> None:
         """Begin to load the knots of a sample."""
         self._stream.expect(place.trajectory, place.start)
 
-    def begin(self, place: Place, /, *, out: Tensor | None = None) -> MatchingSample:
+    def begin(self, place: Place, /, *, out: Tensor | None = None) -> ObjectiveSample:
         """Return a sample, after checking that its start and target differ.
 
         Raises:
@@ -97,9 +97,15 @@ class TrajectoryMatching:
             MismatchError: Start and target are the same point.
             CorruptError: Weights of the trajectory are not finite.
         """
+        sample = self.sample(place, out=out)
+        return MatchingSample(sample.weights, sample, self._matcher)
+
+    def sample(self, place: Place, *, out: Tensor | None = None) -> Sample:
+        """Return start and target at a place, after checking that they differ; `begin` says what it
+        raises."""
         sample = self._stream.sample(place.trajectory, place.start, out=out)
         self._matcher.distance(sample)
-        return MatchingSample(sample.weights, sample, self._matcher)
+        return sample
 
     def teacher(self, place: Place, /) -> Tensor:
         """Return the weights `(P,)` of the expert at the target."""

@@ -1,23 +1,37 @@
-"""Every objective by name, and the one that is used."""
+"""Every objective by name, and the one that settings ask for."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 from mct.errors import ConfigError
+from mct.objectives.dropped import DroppedMatching
 from mct.objectives.matching import TrajectoryMatching
+from mct.objectives.nearest import NearestMatching
 from mct.objectives.objective import Objective
+from mct.settings.config import DistillConfig
 from mct.trajectories.stream import KnotStream
 
-OBJECTIVES: Final[Mapping[str, Callable[[KnotStream], Objective]]] = {
+Maker = Callable[[KnotStream], Objective]
+"""Makes an objective from a stream of expert trajectories, like a class of objectives."""
+
+OBJECTIVES: Final[Mapping[str, Maker]] = {
     "matching": TrajectoryMatching,
+    "nearest": NearestMatching,
 }
-"""Name to a function that makes the objective from a stream of expert trajectories."""
-
-DEFAULT: Final = "matching"
-"""The objective of `mct distill`. It is no setting: `settings.json` and states of existing runs have none."""
+"""The objectives that need no settings, by name."""
 
 
-def make_objective(objective: str | Callable[[KnotStream], Objective], stream: KnotStream) -> Objective:
+def objective_of(config: DistillConfig) -> Maker:
+    """Return what makes the objective of some settings."""
+    if config.end == "nearest":
+        return NearestMatching
+    if config.drop:
+        return partial(DroppedMatching, share=config.drop, by=config.drop_by)
+    return TrajectoryMatching
+
+
+def make_objective(objective: str | Maker, stream: KnotStream) -> Objective:
     """Return an objective for the trajectories of a stream.
 
     Args:

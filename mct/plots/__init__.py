@@ -9,4 +9,5 @@ Modules:
     plane: principal components of a few weight vectors.
     curves: accuracy over outer steps, and convergence points (figures 1(b) and 3 of the MCT paper).
     images: distilled images with the names of their classes (figure 5 of the MCT paper).
+    labels: learned labels as a map of probabilities.
 """

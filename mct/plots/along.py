@@ -19,6 +19,7 @@ from mct.errors import ConfigError, MismatchError
 from mct.models import networks
 from mct.plots import plane
 from mct.runtime.seeds import generator
+from trajfmt.errors import counted
 from trajfmt.plots import Table, timestep_axis
 from trajfmt.schema import numbered
 
@@ -73,6 +74,10 @@ class Along:
     knots: tuple[int, ...]
     """Timesteps of the knots of the convexified trajectory; empty if there is only an original."""
 
+    batch_statistics: bool = False
+    """Whether the network has batch norms, which then used the statistics of the test images: a convexified
+    trajectory has no running statistics between its knots, and both trajectories are tested in one way."""
+
     axis: str = "timestep"
     """Label of an axis of timesteps, with their unit if the bundle states it."""
 
@@ -87,8 +92,9 @@ class Along:
 
     @property
     def title(self) -> str:
-        """The dataset, the trajectory and the number of test images in words."""
-        return f"{self.dataset}, trajectory {self.trajectory}, {self.images} test images"
+        """The dataset, the trajectory, the number of test images, and what batch norms used, in words."""
+        used = ", batch norm by the statistics of the test images" if self.batch_statistics else ""
+        return f"{self.dataset}, trajectory {self.trajectory}, {counted(self.images, 'test image')}{used}"
 
     def of(self, way: Way) -> list[Point]:
         """Return the points of one trajectory."""
@@ -98,6 +104,7 @@ class Along:
         """Return all test results. Components have the unit of the weights, and the loss is in nats."""
         rows = [
             (
+                self.trajectory,
                 point.way,
                 point.time,
                 point.accuracy,
@@ -108,6 +115,7 @@ class Along:
             for point in self.points
         ]
         names = (
+            "trajectory",
             "path",
             "timestep",
             "accuracy_fraction",
@@ -133,7 +141,8 @@ def along(
     """Test the networks along a trajectory.
 
     A convexified trajectory is tested at `points` evenly spaced times from 0 to T, and at its knots. An
-    original is tested at all its timesteps, or at about `points` of them if it has more.
+    original is tested at all its timesteps, or at about `points` of them if it has more. Batch norms use the
+    statistics of the test images, in blocks of 1,024, and not those that a bundle may store at its knots.
 
     Args:
         bundle: A `convex` bundle, or a `full` one to test only the original.
@@ -160,7 +169,7 @@ def along(
         raise ConfigError(f"`images` must be >= 1, got {images}")
     device = dataset.test_images.device
     network = networks.build(model, generator=generator(0, "shape"), device=device).eval()
-    _use_batch_statistics(network)
+    by_batch = _use_batch_statistics(network)
     found: dict[Way, trajfmt.Trajectory] = {}
     for way, given in zip(WAYS, _settle(bundle, original), strict=True):
         if given is not None:
@@ -197,6 +206,7 @@ def along(
         trajectory=trajectory,
         images=len(labels),
         knots=found["convexified"].knots if "convexified" in found else (),
+        batch_statistics=by_batch,
         axis=timestep_axis(bundle),
         points=tuple(tested),
     )
@@ -252,11 +262,15 @@ def _times(way: Way, theta: trajfmt.Trajectory, points: int) -> list[float]:
     return [float(time) for time in np.union1d(even, theta.knots)]
 
 
-def _use_batch_statistics(network: nn.Module) -> None:
-    # Trajectories contain parameters only, so the running statistics of batch norms are unknown.
-    for module in network.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.running_mean = module.running_var = None
+def _use_batch_statistics(network: nn.Module) -> bool:
+    """Have all batch norms use the statistics of each batch of test images; return whether there are any.
+
+    Running statistics are stored at the knots at most, and belong to the weights there alone.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    for module in norms:
+        module.running_mean = module.running_var = None
+    return bool(norms)
 
 
 def _spread(dataset: Dataset, images: int | None) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """Accuracy over the outer steps of distillation runs, and their convergence points.
 
-The data come from `metrics.jsonl` in the folder of a run, see `mct.distillation.folder`. The run may still be
-in progress.
+The data come from `metrics.jsonl` in the folder of a run (`mct.results.metrics`), which may still be in
+progress.
 """
 
 from __future__ import annotations
@@ -11,16 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-import msgspec
-
-from mct.errors import ConfigError, CorruptError, MissingError, ResultError
-from trajfmt.plots import Table, bars, legend, shortened, style
+from mct.errors import ConfigError, ResultError
+from mct.results import metrics
+from trajfmt.plots import Table, bars, labels, legend, style
+from trajfmt.storage import short_names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-METRICS: Final = "metrics.jsonl"
-"""Name of the file with the metrics in the folder of a run."""
 
 EPSILON: Final = 0.02
 """Epsilon of the MCT paper: two percentage points, for accuracies in [0, 1]."""
@@ -30,17 +27,6 @@ _FEW: Final = 5
 
 _WORDS: Final = {"test": "test", "heldout": "held-out"}
 """The images on which networks were tested, in words."""
-
-
-class _Accuracy(msgspec.Struct):
-    mean: float
-    std: float
-    on: str | None = None
-
-
-class _Line(msgspec.Struct):
-    step: int
-    accuracy: _Accuracy | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +42,8 @@ class Curve:
     mean: tuple[float, ...]
     """Mean accuracy of each evaluation, in [0, 1]."""
 
-    std: tuple[float, ...]
-    """Standard deviation of the accuracy of each evaluation."""
+    std: tuple[float | None, ...]
+    """Standard deviation of the accuracy of each evaluation; None if one network was tested."""
 
     on: str | None = None
     """Images on which networks were tested, `heldout` or `test`; None if it is not recorded, or differs
@@ -120,34 +106,18 @@ def curve(path: Path, *, name: str | None = None) -> Curve:
         CorruptError: If a line is invalid.
         ResultError: If the run contains no evaluation.
     """
-    metrics = path / METRICS
-    if not metrics.is_file():
-        found = f"contains no {METRICS}" if path.is_dir() else "no such folder"
-        raise MissingError(f"{path}: {found}; give the folder of a run, which mct distill wrote with --out")
-    steps: list[int] = []
-    evaluations: list[_Accuracy] = []
-    whole, _, torn = metrics.read_bytes().rpartition(b"\n")
-    lines = whole.split(b"\n") if whole else []
-    for number, line in enumerate([*lines, torn] if torn else lines, start=1):
-        try:
-            facts = msgspec.json.decode(line, type=_Line)
-        except msgspec.DecodeError as exc:
-            if number > len(lines):
-                break
-            raise CorruptError(f"{metrics}: line {number} is not a valid outer step: {exc}") from exc
-        if facts.accuracy is not None:
-            steps.append(facts.step)
-            evaluations.append(facts.accuracy)
+    steps = metrics.read(path)
+    evaluations = [(step.step, step.accuracy) for step in steps if step.accuracy is not None]
     if not evaluations:
         raise ResultError(
-            f"{path}: none of the {len(lines)} outer steps was evaluated; run mct distill with --eval-every"
+            f"{path}: none of the {len(steps)} outer steps was evaluated; run mct distill with --eval-every"
         )
-    on = {accuracy.on for accuracy in evaluations}
+    on = {accuracy.on for _, accuracy in evaluations}
     return Curve(
         name=name or path.resolve().name,
-        steps=tuple(steps),
-        mean=tuple(accuracy.mean for accuracy in evaluations),
-        std=tuple(accuracy.std for accuracy in evaluations),
+        steps=tuple(step for step, _ in evaluations),
+        mean=tuple(accuracy.mean for _, accuracy in evaluations),
+        std=tuple(accuracy.std for _, accuracy in evaluations),
         on=on.pop() if len(on) == 1 else None,
     )
 
@@ -157,11 +127,8 @@ def curves(paths: Sequence[Path]) -> list[Curve]:
 
     Runs are named after their folders, with as many parent folders as are needed to distinguish them.
     """
-    parts = [path.resolve().parts for path in paths]
-    depth = 1
-    while len({part[-depth:] for part in parts}) < len(set(parts)):
-        depth += 1
-    return [curve(path, name="/".join(part[-depth:])) for path, part in zip(paths, parts, strict=True)]
+    names = short_names([str(path.resolve()) for path in paths])
+    return [curve(path, name=name) for path, name in zip(paths, names, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,11 +168,13 @@ class Curves:
         axes = figure.subplots()
         handles, names = [], []
         mixed = {run.on for run in self.runs} not in ({"test"}, {"heldout"})
-        for number, run in enumerate(self.runs):
+        for number, (name, run) in enumerate(
+            zip(labels([run.name for run in self.runs]), self.runs, strict=True)
+        ):
             look = style(number)
             mean = [100 * value for value in run.mean]
-            low = [100 * (a - b) for a, b in zip(run.mean, run.std, strict=True)]
-            high = [100 * (a + b) for a, b in zip(run.mean, run.std, strict=True)]
+            low = [100 * (a - (b or 0.0)) for a, b in zip(run.mean, run.std, strict=True)]
+            high = [100 * (a + (b or 0.0)) for a, b in zip(run.mean, run.std, strict=True)]
             handles += axes.plot(run.steps, mean, marker="." if len(mean) < 30 else "", **look)
             axes.fill_between(run.steps, low, high, color=look["color"], alpha=0.2, linewidth=0)
             star = run.star(self.epsilon)
@@ -214,7 +183,7 @@ class Curves:
                 mark: dict[str, Any] = {"markersize": 10, "markeredgecolor": "white", "zorder": 3}
                 axes.plot([star], [at], "*", color=look["color"], **mark)
             on = f", {_WORDS.get(run.on, run.on)} images" if run.on and mixed else ""
-            names.append(f"{shortened(run.name)}: {'one evaluation' if star is None else f'★ at {star}'}{on}")
+            names.append(f"{name}: {'one evaluation' if star is None else f'★ at {star}'}{on}")
         axes.set_xlabel("outer steps")
         axes.set_ylabel("accuracy (%)" if mixed else f"accuracy on {_WORDS[str(self.runs[0].on)]} images (%)")
         axes.grid()
@@ -272,7 +241,7 @@ class Convergence:
         steps = [convergence_point(run.steps, run.mean, self.epsilon) for run in self.runs]
         places = range(len(steps))
         colours = [style(number)["color"] for number in places]
-        bars(axes, steps, [shortened(run.name) for run in self.runs], [f"{step}" for step in steps], colours)
+        bars(axes, steps, labels([run.name for run in self.runs]), [f"{step}" for step in steps], colours)
         axes.set_xlabel("outer steps to convergence")
 
     def table(self) -> Table:

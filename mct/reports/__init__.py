@@ -3,7 +3,7 @@
 It reads the folder of a run, and no real images. It must not import `distillation` or `evaluation`.
 
 Modules:
-    metrics: the outer steps of a run, from its metrics.
+    curves: a quantity over the outer steps of a run, thinned to the points that a chart can show.
     origins: where the value of each setting is from.
     pictures: the images of a run as small PNG, class by class.
     run: the facts of a run.

@@ -1,11 +1,11 @@
 """The section of a page that compares several runs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from mct.reports.run import Described
-from mct.reports.sections import best, network, series_of
+from mct.reports.run import Described, RunReport
+from mct.reports.sections import accuracy, accuracy_series, best, held, network, series_of, tested_on
 from trajfmt.errors import counted
 from trajfmt.pages import (
     Markup,
@@ -39,7 +39,34 @@ def content(runs: Sequence[Described], names: Sequence[str]) -> Markup:
     return group(_numbers(runs, names), left, _charts(runs, names), _settings(runs, names))
 
 
+_ACCURACIES: Final[Sequence[tuple[str, str, Callable[[RunReport], str]]]] = (
+    (
+        "held-out accuracy",
+        "the highest of the evaluations on held-out training images",
+        lambda facts: accuracy(best(facts, "heldout")),
+    ),
+    (
+        "test accuracy",
+        "that of the images with the highest held-out accuracy, measured once on the test set",
+        lambda facts: accuracy(facts.tested),
+    ),
+    (
+        "best test accuracy",
+        "the highest of the evaluations on the test set, which chose the images and is therefore better than "
+        "what a user can expect",
+        lambda facts: accuracy(best(facts, "test")),
+    ),
+    (
+        "accuracy",
+        "the highest of the evaluations on images that are not recorded",
+        lambda facts: accuracy(best(facts, None)),
+    ),
+)
+"""Columns of accuracies that must not be compared with each other: title, meaning, and text of a run."""
+
+
 def _numbers(runs: Sequence[Described], names: Sequence[str]) -> Markup:
+    columns = [column for column in _ACCURACIES if any(column[2](run.facts) != "-" for run in runs)]
     rows = []
     for name, run in list(zip(names, runs, strict=True))[:_ROWS]:
         facts = run.facts
@@ -51,60 +78,50 @@ def _numbers(runs: Sequence[Described], names: Sequence[str]) -> Markup:
                 network(facts),
                 f"{facts.steps_done:,}",
                 number(facts.loss.mean[-1] if facts.loss.mean else None),
-                best(facts),
+                *(text(facts) for _, _, text in columns),
                 "-" if facts.converged is None else f"{facts.converged:,}",
                 "-" if facts.step_seconds is None else seconds(facts.step_seconds),
-                element("code", {}, facts.bundle_sha256[:12]),
+                element("code", {}, facts.bundle_sha256[:8]),
             )
         )
-    head = (
-        "run",
-        "data set",
-        "ipc",
-        "network",
-        "steps",
-        "loss",
-        "best accuracy",
-        "converged",
-        "step",
-        "bundle",
+    titles = [title for title, _, _ in columns]
+    head = ("run", "data set", "ipc", "network", "steps", "loss", *titles, "converged", "step", "bundle")
+    remark = "; ".join(
+        (
+            "ipc: images per class",
+            "loss: the last one, or the mean of the last steps",
+            *(f"{title}: {meaning}" for title, meaning, _ in columns),
+            "converged: the first step within 2 points of the best",
+            "step: median time of an outer step",
+            "bundle: start of its sha256.",
+        )
     )
-    remark = (
-        "ipc: images per class; loss: the last one, or the mean of the last steps; converged: the first step "
-        "within 2 points of the best; step: median time of an outer step; bundle: start of its sha256."
-    )
-    made = table("Results", head, rows, numeric=(2, 4, 5, 6, 7, 8))
+    made = table("Results", head, rows, numeric=(2, *range(4, len(head) - 1)))
     return group(made, element("p", {"class": "remark"}, remark))
 
 
 def _charts(runs: Sequence[Described], names: Sequence[str]) -> Markup:
-    losses, found = [], []
+    losses = []
     for name, run in zip(names, runs, strict=True):
-        facts = run.facts
-        if facts.loss.steps:
-            one = series_of(brief(name, 40), facts.loss)
+        if run.facts.loss.steps:
+            one = series_of(brief(name, 40), run.facts.loss)
             losses.append(Series(one.name, one.x, one.y))
-        if facts.evaluations:
-            own = facts.evaluations
-            found.append(
-                Series(
-                    brief(name, 40),
-                    [float(e.step) for e in own],
-                    [e.mean for e in own],
-                    [e.mean - e.std for e in own],
-                    [e.mean + e.std for e in own],
-                )
-            )
     loss = lines("Loss of each run", losses, x="outer step", y="loss", named=True) if losses else None
-    accuracy = (
-        lines("Accuracy of each run", found, x="outer step", y="accuracy", percent=True, named=True)
-        if found
-        else None
-    )
+    found = [_accuracy(runs, names, on) for on in tested_on(run.facts for run in runs)]
     return figures(
-        figure("Matching loss", loss, "The loss of eq. 2 before each update.") if loss else None,
-        figure("Accuracy", accuracy, "Mean and standard deviation of the evaluations.") if accuracy else None,
+        figure("Matching loss", loss, "The loss of eq. 2 before each update.") if loss else None, *found
     )
+
+
+def _accuracy(runs: Sequence[Described], names: Sequence[str], on: str | None) -> Markup:
+    """Return the chart of one set of images. A run keeps its colour also where others were not evaluated."""
+    title = f"Accuracy on {held(on)}"
+    series = [
+        accuracy_series(brief(name, 40) + ("" if best(run.facts, on) else ": none"), run.facts, on)
+        for name, run in zip(names, runs, strict=True)
+    ]
+    chart = lines(f"{title}, of each run", series, x="outer step", y="accuracy", percent=True, named=True)
+    return figure(title, chart, "Mean of each evaluation, and its standard deviation over several networks.")
 
 
 def _settings(runs: Sequence[Described], names: Sequence[str]) -> Markup:

@@ -6,7 +6,7 @@ would choose by itself.
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from mct.errors import ConfigError
 from mct.settings import defaults, presets
@@ -56,13 +56,18 @@ def origins(
 def _closest(dataset: str, config: DistillConfig, preprocessing: str | None) -> tuple[dict[str, Any], str]:
     """Return the settings that this version would choose, and the name of what chooses them.
 
-    The settings of MCT and of MTT are tried, and those that agree in more settings are returned.
+    The settings of the recorded method are tried, or of all methods if none is recorded, and those that agree
+    in most settings are returned.
     """
     tried = []
-    for method in get_args(presets.Method):
+    for method in presets.METHODS:
+        if config.method in presets.METHODS and method != config.method:
+            continue
         try:
             chosen = asdict(
-                defaults.distill_config(dataset, preprocessing=preprocessing, method=method, ipc=config.ipc)
+                defaults.distill_config(
+                    dataset, preprocessing=preprocessing, settings_of=method, ipc=config.ipc
+                )
             )
         except ConfigError:
             chosen = asdict(DistillConfig())

@@ -7,7 +7,7 @@ import trajfmt
 from mct.reports import comparison, sections
 from mct.reports.run import Described
 from trajfmt.pages import Report
-from trajfmt.reports import short_names
+from trajfmt.storage import short_names
 
 _REPORT: Final = Report(
     noun="run",

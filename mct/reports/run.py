@@ -12,10 +12,11 @@ import msgspec
 import trajfmt
 from mct.errors import CorruptError, MissingError
 from mct.plots.curves import convergence_point
-from mct.reports import metrics, origins, pictures
-from mct.reports.metrics import Curve, Evaluation, Step
+from mct.reports import curves, origins, pictures
+from mct.reports.curves import Curve
 from mct.reports.pictures import Picture
-from mct.results import files
+from mct.results import files, metrics
+from mct.results.metrics import Evaluation, Step
 from mct.results.origin import Change, Origin
 from mct.settings.config import DistillConfig, EvaluateConfig
 
@@ -60,12 +61,18 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluated:
-    """An evaluation during the run."""
+    """An evaluation of the images of an outer step."""
 
     step: int
     mean: float
-    std: float
+    std: float | None
+    """Standard deviation over the networks; None for one network."""
+
+    networks: int
+    """Number of networks."""
+
     on: str | None
+    """Images on which the networks were tested, `heldout` or `test`; None if that is not recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +124,15 @@ class RunReport:
     learning_rate: Curve
     seconds: Curve
     evaluations: tuple[Evaluated, ...]
+    """The evaluations during the run."""
+
     converged: int | None
-    """First outer step whose accuracy is less than 2 points below the highest; None without evaluations."""
+    """First outer step whose accuracy is less than 2 points below the highest; None if there are not several
+    evaluations, without which nothing has converged."""
+
+    tested: Evaluated | None
+    """The test of the best images on the test set, once, after they were chosen on held-out images; None if
+    there was none."""
 
     total_seconds: float
     """Time of all outer steps, without evaluations, and without what comes before the first one."""
@@ -168,7 +182,9 @@ def describe(folder: Path, *, budget: int = pictures.BUDGET) -> Described:
     changed = {change.setting: change.step for change in own.changes}
     known = origins.origins(own.dataset, own.config, own.preprocessing.kind, changed)
     values: Mapping[str, Any] = msgspec.to_builtins(own.config)
-    found = convergence_point([e.step for e in evaluated], [e.mean for e in evaluated]) if evaluated else None
+    found = None
+    if len(evaluated) > 1:
+        found = convergence_point([e.step for e in evaluated], [e.mean for e in evaluated])
     facts = RunReport(
         path=str(folder),
         dataset=own.dataset,
@@ -190,6 +206,7 @@ def describe(folder: Path, *, budget: int = pictures.BUDGET) -> Described:
         seconds=_curve(numbered, "seconds"),
         evaluations=tuple(evaluated),
         converged=found,
+        tested=_tested(folder, images),
         total_seconds=sum(times),
         step_seconds=median(times) if times else None,
         parts=_parts(numbered),
@@ -220,12 +237,24 @@ def _evaluated(steps: Sequence[Step]) -> list[Evaluated]:
     found: list[tuple[int, Evaluation]] = [
         (one.step, one.accuracy) for one in steps if one.accuracy is not None
     ]
-    return [Evaluated(step=step, mean=own.mean, std=own.std, on=own.on) for step, own in found]
+    return [_evaluation(step, own) for step, own in found]
+
+
+def _evaluation(step: int, own: Evaluation) -> Evaluated:
+    return Evaluated(step=step, mean=own.mean, std=own.std, networks=len(own.networks), on=own.on)
+
+
+def _tested(folder: Path, images: ImageFacts | None) -> Evaluated | None:
+    """Return the test of the images; None if other ones were tested, before the run was made longer."""
+    found = metrics.read_test(folder)
+    if found is None or images is None or found.outer_step != images.outer_step:
+        return None
+    return _evaluation(found.outer_step, found.accuracy)
 
 
 def _curve(steps: Sequence[Step], name: str) -> Curve:
     pairs = [(one.step, getattr(one, name)) for one in steps]
-    return metrics.curve([(step, value) for step, value in pairs if value is not None])
+    return curves.curve([(step, value) for step, value in pairs if value is not None])
 
 
 def _parts(steps: Sequence[Step]) -> dict[str, float]:

@@ -1,11 +1,12 @@
 """The sections of one run on a page: summary, images, curves, settings, times and the bundle."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 
-from mct.reports.metrics import Curve
-from mct.reports.run import Described, RunReport
+from mct.reports.curves import Curve
+from mct.reports.run import Described, Evaluated, RunReport
 from trajfmt.errors import counted
 from trajfmt.pages import (
     Markup,
@@ -27,12 +28,7 @@ from trajfmt.pages import (
     tiles,
 )
 
-HELD: Final = {
-    "heldout": "held-out training images",
-    "test": "the test set",
-    None: "images of an unknown set",
-}
-"""The images on which an evaluation tested, in words."""
+_HELD: Final[dict[str | None, str]] = {"heldout": "held-out training images", "test": "the test set"}
 
 EVALUATION: Final = "evaluate"
 """The part of the time that evaluations take, which the time of an outer step does not contain."""
@@ -42,12 +38,27 @@ NOT_EVALUATED: Final = (
 )
 
 
-def best(facts: RunReport) -> str:
-    """Return the highest accuracy of the evaluations, with its standard deviation; `-` if there are none."""
-    if not facts.evaluations:
+def held(on: str | None) -> str:
+    """Return the images on which an evaluation tested, in words."""
+    return _HELD.get(on, "images of an unknown set")
+
+
+def accuracy(one: Evaluated | None) -> str:
+    """Return an accuracy with its standard deviation, if there is one; `-` for None."""
+    if one is None:
         return "-"
-    top = max(facts.evaluations, key=lambda one: one.mean)
-    return f"{percent(top.mean)} ± {percent(top.std)}"
+    return percent(one.mean) + ("" if one.std is None else f" ± {percent(one.std)}")
+
+
+def best(facts: RunReport, on: str | None) -> Evaluated | None:
+    """Return the evaluation with the highest accuracy on one set of images; None if there is none."""
+    own = (one for one in facts.evaluations if one.on == on)
+    return max(own, key=lambda one: one.mean, default=None)
+
+
+def tested_on(runs: Iterable[RunReport]) -> list[str | None]:
+    """Return the sets of images on which the evaluations of runs tested, each once."""
+    return list(dict.fromkeys(one.on for facts in runs for one in facts.evaluations))
 
 
 def network(facts: RunReport) -> str:
@@ -79,10 +90,10 @@ def summary(run: Described) -> Markup:
             "all done" if facts.steps_done >= steps else f"of {steps:,}",
         ),
     ]
-    if facts.evaluations:
-        on = {one.on for one in facts.evaluations}
-        words = HELD.get(on.pop(), "images of an unknown set") if len(on) == 1 else "several sets of images"
-        rows.append(("Best accuracy", best(facts), f"on {words}"))
+    for on in tested_on([facts]):
+        rows.append(("Best accuracy", accuracy(best(facts, on)), f"of the evaluations, on {held(on)}"))
+    if facts.tested is not None:
+        rows.append(("Test accuracy", accuracy(facts.tested), "of the best images, measured once"))
     rows += [
         ("Network", *_network(facts)),
         ("Time", seconds(facts.total_seconds), f"of the outer steps, on {brief(where, 60)}"),
@@ -129,7 +140,8 @@ def curves(run: Described) -> Markup:
         return note("No outer step is recorded yet.")
     return figures(
         _figure("Matching loss", "loss", facts.loss, "The loss of eq. 2 before each update."),
-        _accuracy(facts),
+        *[_accuracy(facts, on) for on in tested_on([facts])],
+        None if facts.evaluations else figure("Accuracy", note(NOT_EVALUATED)),
         _figure("Synthetic learning rate", "learning rate", facts.learning_rate, "After each update."),
         _figure(
             "Time of an outer step",
@@ -154,33 +166,41 @@ def _figure(title: str, unit: str, curve: Curve, caption: str, *, zero: bool = F
     return figure(title, chart, caption)
 
 
-def _accuracy(facts: RunReport) -> Markup:
-    title = "Accuracy"
-    if not facts.evaluations:
-        return figure(title, note(NOT_EVALUATED))
-    found = facts.evaluations
+def accuracy_series(name: str, facts: RunReport, on: str | None) -> Series:
+    """Return the accuracies on one set of images as a line, with a band of one standard deviation."""
+    found = [one for one in facts.evaluations if one.on == on]
+    low, high = ([one.mean + sign * (one.std or 0.0) for one in found] for sign in (-1, 1))
+    banded = any(one.std is not None for one in found)
+    steps, means = [float(one.step) for one in found], [one.mean for one in found]
+    return Series(name, steps, means, *((low, high) if banded else ()))
+
+
+def _accuracy(facts: RunReport, on: str | None) -> Markup:
+    title = f"Accuracy on {held(on)}"
     chart = lines(
-        "Accuracy over outer steps",
-        [
-            Series(
-                "accuracy",
-                [float(one.step) for one in found],
-                [one.mean for one in found],
-                [one.mean - one.std for one in found],
-                [one.mean + one.std for one in found],
-            )
-        ],
+        f"{title} over outer steps",
+        [accuracy_series("accuracy", facts, on)],
         x="outer step",
         y="accuracy",
         percent=True,
         marks=[] if facts.converged is None else [float(facts.converged)],
     )
-    networks = "" if facts.evaluation is None else f" of {counted(facts.evaluation.networks, 'network')}"
-    on = " and ".join(dict.fromkeys(HELD.get(one.on, "an unknown set") for one in found))
-    caption = (
-        f"Mean and standard deviation{networks}, on {on}. The dotted line is the point of convergence, step "
-        f"{facts.converged}: the first within 2 points of the best."
-    )
+    caption = "The accuracy of fresh networks."
+    if facts.evaluation is not None:
+        count = facts.evaluation.networks
+        caption = f"Mean and standard deviation of {counted(count, 'network')}."
+        if count == 1:
+            caption = "The accuracy of one network."
+    if facts.converged is not None:
+        caption += (
+            f" The dotted line is the point of convergence, step {facts.converged:,}: the first within 2 "
+            "points of the best."
+        )
+    if facts.tested is not None:
+        caption += (
+            f" The best images, those of step {facts.tested.step:,}, were then tested once on the test set: "
+            f"{accuracy(facts.tested)}."
+        )
     return figure(title, chart, caption)
 
 

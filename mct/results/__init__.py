@@ -7,6 +7,7 @@ Modules:
     examples: their images as a torch `Dataset`.
     preview: what they show of themselves in texts and notebooks.
     files: the file with the result of a run, and its images without preprocessing.
+    metrics: what a run measured: every outer step, and the test of its best images.
     origin: the record of how a synthetic dataset was made.
     grids: arranging images in a grid, and encoding it as PNG.
 """

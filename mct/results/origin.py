@@ -24,8 +24,8 @@ class Selection:
     mean: float
     """Mean accuracy, the highest of all evaluations so far. Of equal ones, the first is selected."""
 
-    std: float
-    """Population standard deviation of the accuracy."""
+    std: float | None
+    """Population standard deviation of the accuracy; None if one network was tested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +76,9 @@ class Origin:
 
     model_source_sha256: str | None = None
     """Hash of the file with the user code that builds the network; None: a built-in one, or not recorded."""
+
+    method_source_sha256: str | None = None
+    """Hash of the file with the user code of the method; None: a published one, or not recorded."""
 
     outer_step: int
     """Number of outer steps done."""

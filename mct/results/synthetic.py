@@ -5,6 +5,7 @@ elsewhere:
 
 * `images`, preprocessed, as networks see them;
 * `labels`, and `soft_labels` if there are any;
+* `label_logits`, whose softmax is `soft_labels`, if the labels were learned;
 * `learning_rate`;
 * `pixels`: the images in [0, 1] without preprocessing;
 * `zca.mean` and `zca.matrix`, if the images are whitened and the matrix is not too large;
@@ -14,7 +15,7 @@ The optimizer state of a run is in another file, see `mct.distillation.state`.
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -24,17 +25,18 @@ import torch
 from torch import Tensor
 
 from mct.data.datasets import Dataset
-from mct.errors import ConfigError, CorruptError, MissingError, ResultError
+from mct.errors import CorruptError, MissingError, ResultError
+from mct.learned.labels import probabilities
+from mct.learned.value import IMAGES, LABELS, RATE, Name, Value
 from mct.results import preview
 from mct.results.examples import Examples
 from mct.results.origin import Change, ForeignOrigin, Origin, Selection
 from mct.runtime import tensorfile
 from mct.settings.checks import LARGEST
-from trajfmt.errors import counted
 
 __all__ = [
     "BEST_NAME", "RESULT_NAME", "Change", "ForeignOrigin", "Origin", "Selection", "SyntheticDataset",
-    "from_real", "from_tensors", "load", "pick_per_class", "save",
+    "from_tensors", "load", "save",
 ]  # fmt: skip
 
 RESULT_NAME = "synthetic.safetensors"
@@ -66,6 +68,9 @@ class SyntheticDataset:
 
     soft_labels: Tensor | None = None
     """`(N, K)` float32: class probabilities, on which networks are trained instead of `labels`; or None."""
+
+    label_logits: Tensor | None = None
+    """`(N, K)` float32: learned labels as logits, whose softmax is `soft_labels`; or None."""
 
     learning_rate: float
     """The synthetic learning rate, with which networks are trained on the images."""
@@ -110,6 +115,22 @@ class SyntheticDataset:
         """The labels on which networks are trained: `soft_labels` if there are any, else `labels`."""
         return self.labels if self.soft_labels is None else self.soft_labels
 
+    @property
+    def values(self) -> dict[Name, Value]:
+        """The learned values by name: images, learning rate, and labels as logits if they are learned."""
+        found: dict[Name, Value] = {IMAGES: self.images, RATE: self.learning_rate}
+        return found if self.label_logits is None else found | {LABELS: self.label_logits}
+
+    def learned(self, values: Mapping[Name, Value]) -> "SyntheticDataset":
+        """Return the dataset with other learned values, by the names of `values`."""
+        images, rate = values.get(IMAGES, self.images), values.get(RATE, self.learning_rate)
+        assert isinstance(images, Tensor)
+        found = replace(self, images=images, learning_rate=float(rate))
+        logits = values.get(LABELS)
+        if not isinstance(logits, Tensor):
+            return found
+        return replace(found, label_logits=logits, soft_labels=probabilities(logits))
+
     def dataset(self, *, transform: Callable[[Tensor], Tensor] | None = None) -> Examples:
         """Return images and labels as a torch `Dataset` on the CPU, for a `DataLoader`.
 
@@ -134,8 +155,11 @@ class SyntheticDataset:
 
     def to(self, device: str | torch.device) -> "SyntheticDataset":
         """Return the dataset with its tensors on `device`."""
-        soft = None if self.soft_labels is None else self.soft_labels.to(device)
-        return replace(self, images=self.images.to(device), labels=self.labels.to(device), soft_labels=soft)
+        soft, logits = (
+            None if rows is None else rows.to(device) for rows in (self.soft_labels, self.label_logits)
+        )
+        images, classes = self.images.to(device), self.labels.to(device)
+        return replace(self, images=images, labels=classes, soft_labels=soft, label_logits=logits)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors of this dataset on the CPU, by name; `from_tensors` is the inverse."""
@@ -144,59 +168,8 @@ class SyntheticDataset:
             "labels": self.labels.cpu(),
             "learning_rate": torch.tensor(self.learning_rate, dtype=torch.float64),
         }
-        return tensors if self.soft_labels is None else tensors | {"soft_labels": self.soft_labels.cpu()}
-
-
-def pick_per_class(
-    labels: Tensor, classes: int, ipc: int | Sequence[int], generator: torch.Generator
-) -> Tensor:
-    """Draw random images of each class without replacement.
-
-    Args:
-        labels: `(N,)` class numbers of the images.
-        classes: Number of classes K.
-        ipc: Number of images per class, or one number for each class.
-        generator: A generator on the CPU.
-
-    Returns:
-        Indices of images, int64, sorted by class, on the device of `labels`.
-
-    Raises:
-        ConfigError: If a class has too few images.
-    """
-    chosen = []
-    for label, count in enumerate((ipc,) * classes if isinstance(ipc, int) else ipc):
-        members = (labels == label).nonzero()[:, 0]
-        if len(members) < count:
-            raise ConfigError(
-                f"`ipc` is {count}, but class {label} has only "
-                f"{counted(len(members), 'training image')}; use a smaller "
-                "`ipc`"
-            )
-        order = torch.randperm(len(members), generator=generator)[:count]
-        chosen.append(members[order.to(members.device)])
-    return torch.cat(chosen)
-
-
-def from_real(dataset: Dataset, origin: Origin, *, generator: torch.Generator) -> SyntheticDataset:
-    """Create a synthetic dataset of `origin.config.ipc` random real images per class.
-
-    Args:
-        dataset: The real dataset, whose training images are used.
-        origin: The record of the new dataset. Its settings also give the initial learning rate.
-        generator: A generator on the CPU.
-
-    Raises:
-        ConfigError: If a class has too few images.
-    """
-    config = origin.config
-    chosen = pick_per_class(dataset.train_labels, dataset.classes, config.ipc, generator)
-    return SyntheticDataset(
-        images=dataset.train_images[chosen].clone(),
-        labels=dataset.train_labels[chosen].clone(),
-        learning_rate=config.lr_init,
-        origin=origin,
-    )
+        rows = {"soft_labels": self.soft_labels, "label_logits": self.label_logits}
+        return tensors | {name: value.detach().cpu() for name, value in rows.items() if value is not None}
 
 
 def save(path: Path, synthetic: SyntheticDataset, dataset: Dataset) -> None:
@@ -253,6 +226,7 @@ def from_tensors(path: Path, tensors: Mapping[str, Tensor], origin: Any) -> Synt
             images=tensors["images"],
             labels=tensors["labels"],
             soft_labels=tensors.get("soft_labels"),
+            label_logits=tensors.get("label_logits"),
             learning_rate=float(tensors["learning_rate"]),
             origin=_origin(dict(origin)),
         )
@@ -300,6 +274,14 @@ def _check(path: Path, found: SyntheticDataset) -> None:
         raise CorruptError(
             f"{path}: soft labels must be {len(labels)} float32 distributions over {classes} classes"
         )
+    logits = found.label_logits
+    if logits is not None and (
+        soft is None
+        or logits.shape != soft.shape
+        or logits.dtype != torch.float32
+        or not bool(((logits.softmax(1) - soft).abs() < 1e-3).all())
+    ):
+        raise CorruptError(f"{path}: the softmax of the label logits must be the soft labels")
     wanted = (model.channels, model.image_size, model.image_size, model.classes)
     if wanted != (*images.shape[1:], classes):
         raise CorruptError(

@@ -4,6 +4,7 @@ This folder contains nothing about images, networks or trajectories.
 
 Modules:
     devices: checking and describing torch devices.
+    usercode: code of users, named as module:name.
     memory: the free memory of a device, and recognising errors that mean it is exhausted.
     allocator: keeping freed memory in the process instead of returning it to the system.
     execution: options that trade memory for time.

@@ -4,7 +4,8 @@ Modules:
     config: the settings of distillation and evaluation, with their meaning and their checks.
     expert: the settings of expert training.
     checks: checks of the values of settings.
-    presets: the published settings of MTT and MCT, by name.
+    published: published experiments, one module for each method.
+    presets: all of them by name.
     defaults: the settings that are used for a dataset if the user gives none.
     ranking: the settings of an evaluation by DD-Ranking's protocol.
 """

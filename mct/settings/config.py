@@ -6,12 +6,24 @@ chooses values for a dataset.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, get_args
 
+from mct.errors import ConfigError
 from mct.settings.checks import at_least, finite, one_of
 
-Labels = Literal["hard", "teacher"]
-"""Labels of the student: class numbers, or the probabilities that the network at the target predicts."""
+Labels = Literal["hard", "teacher", "learned"]
+"""Labels of the student: class numbers; the probabilities that the network at the target predicts; or rows of
+logits that are learned with the images (DATM)."""
+
+Initial = Literal["random", "correct"]
+"""Initial images: random real images of each class, or those that an expert classifies correctly (DATM)."""
+
+End = Literal["last", "nearest"]
+"""Where the student is compared with the target: after the last update, or where it comes nearest (ATT)."""
+
+DropBy = Literal["smallest", "first"]
+"""Which parameters are left out of the comparison: those that match best, or the first ones (PAD)."""
 
 Sampling = Literal["auto", "continuous", "discrete"]
 """Starts: real numbers (`continuous`), whole timesteps (`discrete`), or as the bundle allows (`auto`)."""
@@ -32,6 +44,12 @@ Weights, images and sums over inner steps are always float32. On GPUs that have 
 it, which is PyTorch's default and therefore that of the published code.
 """
 
+_REAL = (
+    "expert_steps", "max_start", "min_start", "ramp_from", "lr_img", "lr_lr", "lr_init", "momentum",
+    "lr_label", "label_momentum", "loss_threshold", "image_average", "drop",
+)  # fmt: skip
+"""Settings of a distillation that are floats."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DistillConfig:
@@ -40,6 +58,10 @@ class DistillConfig:
     Raises:
         ConfigError: If a value is out of range.
     """
+
+    method: str | None = None
+    """Method whose settings were used where none were given, such as `datm`, or a method of your own as
+    `module:function`; None for MCT with a `convex` bundle, and MTT with a `full` one."""
 
     ipc: int = 1
     """Number of synthetic images per class."""
@@ -51,8 +73,18 @@ class DistillConfig:
     """M: the number of timesteps from start to target. It must be a whole number for a `full` bundle."""
 
     max_start: float | None = 4
-    """Bound of the start c: it is drawn from [0, max_start), or from the whole timesteps in this interval.
-    None uses the largest bound that every trajectory allows."""
+    """Bound of the start c: it is drawn from [min_start, max_start), or from the whole timesteps in this
+    interval. None uses the largest bound that every trajectory allows."""
+
+    min_start: float = 0.0
+    """Smallest start c."""
+
+    ramp_from: float | None = None
+    """Bound of the start in the first outer step, from which it rises linearly to `max_start`; None: the
+    bound is always `max_start`."""
+
+    ramp_steps: int | None = None
+    """Number of outer steps after which the bound has risen to `max_start`; needed with `ramp_from`."""
 
     gradient: Gradient = "exact"
     """The meta-gradient: `exact`, or `tesla` for the biased one of TESLA and of the MCT authors' code."""
@@ -66,7 +98,37 @@ class DistillConfig:
 
     labels: Labels = "hard"
     """Labels of the synthetic images: `hard` for class numbers; `teacher` for the probabilities that the
-    network at the target of the outer step predicts (TESLA's soft labels)."""
+    network at the target of the outer step predicts (TESLA's soft labels); `learned` for the softmax of
+    logits that are learned with the images, and that begin as the mean logits of the experts that classify
+    an image correctly (DATM)."""
+
+    lr_label: float = 2.0
+    """Step size of the updates of learned labels."""
+
+    label_momentum: float = 0.9
+    """Momentum of the updates of learned labels."""
+
+    initial: Initial = "random"
+    """Initial images: `random` real images of each class, or, of these, the first that the last weights of an
+    expert classify correctly: `correct`."""
+
+    loss_threshold: float | None = None
+    """Loss above which a sample is left out of an outer step (DATM). None uses every sample."""
+
+    image_average: float | None = None
+    """Decay d of the exponential moving average E <- d E + (1 - d) X of the images X, which begins with the
+    initial images. With it, the averages are evaluated and are the result (FTD). None: no average."""
+
+    end: End = "last"
+    """Where the student is compared with the target: after its `last` update, or after the update at which
+    its L1 distance to the target is smallest, `nearest` (ATT)."""
+
+    drop: float = 0.0
+    """Share of the parameters that are left out of the comparison, in [0, 1) (PAD)."""
+
+    drop_by: DropBy = "smallest"
+    """Which parameters `drop` leaves out: those with the `smallest` difference from the target, or the
+    `first` ones in the order of the network (the code of PAD has had both)."""
 
     augment: str = "dsa"
     """Augmentation of every inner step: `dsa`, families of DSA such as `flip_crop`, or `none`."""
@@ -117,21 +179,50 @@ class DistillConfig:
         for name in ("ipc", "inner_steps", "outer_steps", "samples", "batch_syn", "eval_every", "save_every"):
             at_least(name, getattr(self, name), 1)
         at_least("seed", self.seed, 0)
-        for name in ("expert_steps", "max_start", "lr_img", "lr_lr", "lr_init", "momentum"):
+        at_least("ramp_steps", self.ramp_steps, 1)
+        for name in _REAL:
             if getattr(self, name) is not None:  # files must not depend on whether 6 or 6.0 was given
                 object.__setattr__(self, name, float(getattr(self, name)))
         finite("expert_steps", self.expert_steps, positive=True)
-        if self.max_start is not None:
-            finite("max_start", self.max_start)
-        for name in ("lr_img", "lr_lr", "momentum"):
-            finite(name, getattr(self, name))
+        for name in ("max_start", "min_start", "ramp_from", "lr_img", "lr_lr", "momentum", "lr_label"):
+            if getattr(self, name) is not None:
+                finite(name, getattr(self, name))
         finite("lr_init", self.lr_init, positive=True)
+        if self.loss_threshold is not None:
+            finite("loss_threshold", self.loss_threshold, positive=True)
+        for name in ("label_momentum", "image_average", "drop"):
+            if getattr(self, name) is not None and not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"`{name}` must be at least 0 and less than 1, got {getattr(self, name)!r}")
+        self._check_window()
         one_of("gradient", self.gradient, get_args(Gradient))
         one_of("sampling", self.sampling, get_args(Sampling))
         one_of("labels", self.labels, get_args(Labels))
+        one_of("initial", self.initial, get_args(Initial))
+        one_of("end", self.end, get_args(End))
+        one_of("drop_by", self.drop_by, get_args(DropBy))
+        if self.drop and self.end == "nearest":
+            raise ConfigError("`drop` compares the last weights, and cannot be combined with `end` nearest")
+        if self.gradient == "tesla" and (self.end == "nearest" or self.labels == "learned"):
+            raise ConfigError(
+                "`gradient` tesla has no meaning with `end` nearest or `labels` learned; use the exact one"
+            )
         one_of("engine", self.engine, get_args(Engine))
         one_of("precision", self.precision, get_args(Precision))
         one_of("select", self.select, get_args(Held))
+
+    def _check_window(self) -> None:
+        """Require that starts are drawn from an interval, and that its bound does not fall.
+
+        Raises:
+            ConfigError: It is empty, or only one of `ramp_from` and `ramp_steps` is given.
+        """
+        if (self.ramp_from is None) != (self.ramp_steps is None):
+            raise ConfigError("`ramp_from` and `ramp_steps` belong together: give both or neither")
+        bounds = {"min_start": self.min_start, "ramp_from": self.ramp_from, "max_start": self.max_start}
+        known = {name: value for name, value in bounds.items() if value is not None}
+        for (name, value), (other, larger) in pairwise(known.items()):
+            if value > larger:
+                raise ConfigError(f"`{name}` is {value:g}, but `{other}` {larger:g} is smaller")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

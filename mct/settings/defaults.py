@@ -4,8 +4,9 @@ A setting is taken from the first of these that has it:
 
 1. the values that the caller gives;
 2. the preset that the caller names;
-3. the published preset for the dataset, the images per class and the preprocessing, or else `DISTILL`,
-   `EXPERTS` or `EVALUATE`;
+3. the published preset for the method, the dataset, the images per class and the preprocessing, or else
+`DISTILL`
+   and what makes the method, `EXPERTS` or `EVALUATE`;
 4. the defaults in `mct.settings.config`.
 """
 
@@ -65,7 +66,8 @@ def distill_config(
     base: DistillConfig | None = None,
     preset: str | None = None,
     preprocessing: str | None = None,
-    method: presets.Method = "mct",
+    settings_of: presets.Method = "mct",
+    changes: Mapping[str, Any] | None = None,
     **given: Any,
 ) -> DistillConfig:
     """Return the settings of a distillation for a dataset.
@@ -75,7 +77,9 @@ def distill_config(
         base: Settings to change, instead of the defaults for the dataset.
         preset: Name of a preset, which may be for another dataset; None for the default of this dataset.
         preprocessing: Kind of the preprocessing, `none`, `normalize` or `zca`; None if it is unknown.
-        method: `mct` for a `convex` bundle, `mtt` for a `full` one.
+        settings_of: Whose settings; usually `mct` for a `convex` bundle, and `mtt` for a `full` one.
+        changes: Fields of `DistillConfig` that a method of the user's sets, where neither they nor `base` are
+            given.
         **given: Fields of `DistillConfig`. A field that is None is treated as not given.
 
     Raises:
@@ -92,10 +96,37 @@ def distill_config(
         known = presets.preset(preset).settings
     elif base is None:
         ipc = given.get("ipc") or DistillConfig().ipc
-        found = presets.default_preset(dataset, ipc, preprocessing, method=method)
-        known = found.settings if found else DISTILL.get((dataset, ipc)) or DISTILL.get((dataset, None)) or {}
-    values = dict(known) | _said(given)
+        found = presets.default_preset(dataset, ipc, preprocessing, method=settings_of)
+        known = found.settings if found else _without_preset(dataset, ipc, settings_of)
+    own = changes or {} if base is None else {}
+    values = {**known, **own, **_said(given)}
     return DistillConfig(**values) if base is None else replace(base, **values)
+
+
+def evaluation_of(
+    dataset: str,
+    ipc: int,
+    *,
+    preset: str | None = None,
+    preprocessing: str | None = None,
+    method: presets.Method = "mct",
+) -> dict[str, Any]:
+    """Return the settings of evaluations that the preset has which `distill_config` uses.
+
+    Example:
+        >>> evaluation_of("CIFAR10", 10, method="datm")
+        {'batch_size': 128}
+    """
+    if preset is not None:
+        return dict(presets.preset(preset).evaluation)
+    found = presets.default_preset(dataset, ipc, preprocessing, method=method)
+    return dict(found.evaluation) if found else {}
+
+
+def _without_preset(dataset: str, ipc: int, method: presets.Method) -> dict[str, Any]:
+    """Return the settings for a dataset for which the method has no preset."""
+    usual = DISTILL.get((dataset, ipc)) or DISTILL.get((dataset, None)) or {}
+    return {**usual, **presets.METHODS[method].SETTINGS}
 
 
 def evaluate_config(dataset: str, *, base: EvaluateConfig | None = None, **given: Any) -> EvaluateConfig:

@@ -27,6 +27,7 @@ from mct.settings.config import Sampling
 from mct.trajectories.knot_cache import Knots
 from mct.trajectories.loading import Key, KnotLoader, loaded_bytes
 from mct.trajectories.position import LayerRange, Position, knots_of, ranges_of
+from mct.trajectories.starts import Window
 
 _MOST_TRAJECTORIES = 256
 """Trajectories that are kept with their tables: each may hold a descriptor, of which a process has 1024."""
@@ -88,7 +89,7 @@ class Sample:
 class KnotStream:
     """Draws samples from a bundle, at real times c or at whole ones.
 
-    c is uniform in [0, max_start). Discrete starts are floor(c), which is MTT's code:
+    c is uniform in [0, max_start), or in another `Window`. Discrete starts are floor(c), which is MTT's code:
     `randint(0, max_start)` never gives `max_start` itself. (Algorithm 1 of the MTT paper says
     t <= T+, but its published settings were found with that code.) Where `max_start` is 0 the only
     start is 0.
@@ -97,6 +98,7 @@ class KnotStream:
         bundle: An open bundle.
         expert_steps: M, timesteps from start to target.
         max_start: Upper bound of the start times; None: the last one that every trajectory allows.
+        window: Makes the window of start times from this bound; None: all times from 0 to the bound.
         sampling: `continuous`, `discrete`, or `auto`: continuous for a convex bundle, else discrete.
         device: Where weights are computed.
         arrange: Permutes the elements of a vector `(P,)` within each parameter, into the packed order of an
@@ -117,6 +119,7 @@ class KnotStream:
         *,
         expert_steps: float,
         max_start: float | None = None,
+        window: Callable[[float], Window] | None = None,
         sampling: Sampling = "auto",
         device: str | torch.device = "cpu",
         arrange: Callable[[Tensor], Tensor] | None = None,
@@ -124,7 +127,7 @@ class KnotStream:
         clock: Clock | None = None,
     ) -> None:
         self._bundle, self._clock = bundle, clock or Clock()
-        self._device = torch.device(device)
+        self._device, self._arrange = torch.device(device), arrange
         self._trajectory = lru_cache(_MOST_TRAJECTORIES)(bundle.__getitem__)
         loader = KnotLoader(_reader_of(self._trajectory), arrange=arrange, device=self._device)
         self._knots = Knots(loader, size=loaded_bytes(bundle.layout), budget=budget)
@@ -133,25 +136,37 @@ class KnotStream:
         """Number of vectors of P weights that were made: one per outer step."""
         self.discrete = _is_discrete(bundle, sampling, expert_steps)
         """Whether starts are whole timesteps."""
-        self.max_start = _check_range(bundle, expert_steps, max_start, discrete=self.discrete)
+        self.window = _window(bundle, expert_steps, max_start, window, discrete=self.discrete)
+        """Where the starts are drawn from."""
 
     @property
     def layout(self) -> trajfmt.ParamLayout:
         """The parameters of one timestep."""
         return self._bundle.layout
 
-    def draw(self, generator: torch.Generator, *, out: Tensor | None = None) -> Sample:
-        """Draw a trajectory and a start time, and return the sample."""
-        return self.sample(*self.pick(generator), out=out)
+    @property
+    def max_start(self) -> float:
+        """The upper bound of the start times."""
+        return float(self.window.last)
 
-    def pick(self, generator: torch.Generator) -> tuple[int, float]:
-        """Draw a trajectory and a start time, uniformly and independently; nothing is read."""
+    @property
+    def trajectories(self) -> int:
+        """The number of trajectories."""
+        return len(self._bundle)
+
+    def draw(self, generator: torch.Generator, step: int = 0, *, out: Tensor | None = None) -> Sample:
+        """Draw a trajectory and a start time, and return the sample."""
+        return self.sample(*self.pick(generator, step), out=out)
+
+    def pick(self, generator: torch.Generator, step: int = 0) -> tuple[int, float]:
+        """Draw a trajectory and a start time, uniformly and independently; nothing is read.
+
+        Args:
+            generator: On the CPU.
+            step: Number of outer steps done, on which the window of the start times may depend.
+        """
         trajectory = int(torch.randint(len(self._bundle), (1,), generator=generator))
-        if self.discrete:
-            start = float(torch.randint(_whole_starts(self.max_start), (1,), generator=generator))
-        else:
-            start = self.max_start * float(torch.rand(1, generator=generator, dtype=torch.float64))
-        return trajectory, start
+        return trajectory, self.window.draw(generator, step, discrete=self.discrete)
 
     def prefetch(self, generator: torch.Generator) -> None:
         """Begin to load the knots of the next draw from `generator`, whose state is not changed."""
@@ -207,6 +222,16 @@ class KnotStream:
         key = (trajectory, number)
         return self._knots.take([key])[key]
 
+    def arranged(self, values: Tensor) -> Tensor:
+        """Return one value per parameter `(P,)`, given in the order of the bundle, on the device in that of
+        the step."""
+        there = values.to(self._device)
+        return there if self._arrange is None else self._arrange(there)
+
+    def last(self, trajectory: int) -> Tensor:
+        """Return the weights `(P,)` at the last timestep of a trajectory."""
+        return self.materialise(self.locate(trajectory, float(self._trajectory(trajectory).last)))
+
     def close(self) -> None:
         """End the thread that loads knots ahead, and drop all knots; samples that were drawn stay valid.
 
@@ -259,8 +284,15 @@ def _is_discrete(bundle: Bundle, sampling: Sampling, expert_steps: float) -> boo
     return full or sampling == "discrete"
 
 
-def _check_range(bundle: Bundle, expert_steps: float, max_start: float | None, *, discrete: bool) -> float:
-    """Return the upper bound of the starts, after checking that every target lies on its trajectory."""
+def _window(
+    bundle: Bundle,
+    expert_steps: float,
+    max_start: float | None,
+    make: Callable[[float], Window] | None,
+    *,
+    discrete: bool,
+) -> Window:
+    """Return the window of the starts, after checking that every target lies on its trajectory."""
     if len(bundle) == 0:
         raise ConfigError("the bundle holds no trajectory")
     lasts = [bundle[number].last for number in range(len(bundle))]
@@ -268,14 +300,15 @@ def _check_range(bundle: Bundle, expert_steps: float, max_start: float | None, *
     room = lasts[shortest] - expert_steps
     if max_start is None:
         max_start = math.floor(room) + 1 if discrete else room
-    latest = float(_whole_starts(max_start) - 1) if discrete else max_start
+    window = Window(last=float(max_start)) if make is None else make(float(max_start))
+    latest = window.latest(discrete=discrete)
     if min(latest, max_start) < 0 or latest > room:
         raise ConfigError(
             f"trajectory {shortest} ends at timestep {lasts[shortest]}, but a start of up to "
             f"{max(latest, 0):g} and a target {expert_steps:g} timesteps later were asked for; use "
             f"a smaller `max_start` or `expert_steps`{_or_another_cut(bundle[shortest])}"
         )
-    return float(max_start)
+    return window
 
 
 def _or_another_cut(trajectory: Trajectory) -> str:
@@ -283,8 +316,3 @@ def _or_another_cut(trajectory: Trajectory) -> str:
     about = getattr(trajectory, "about", None)
     cut_for = None if about is None else (about.provenance.recipe or {}).get("cut_for")
     return "" if cut_for is None else f", or a bundle that was not cut for the preset {cut_for}"
-
-
-def _whole_starts(max_start: float) -> int:
-    """Return how many whole timesteps a discrete start is drawn from: those before `max_start`, or 0."""
-    return max(1, math.ceil(max_start))

@@ -33,7 +33,7 @@ class StubEngine:
     def gradients(self, problem, terminal) -> Gradients:
         """Return constants, after asking the terminal once."""
         self.problem = problem
-        terminal(problem.weights)
+        terminal([problem.weights])
         return Gradients(loss=self.loss, images=torch.full_like(problem.images, self.image),
                          learning_rate=self.slope)  # fmt: skip
 

@@ -1,6 +1,7 @@
 """A synthetic dataset of real digits."""
 
 from mct.data.datasets import Dataset
+from mct.initial.start import start
 from mct.models import networks
 from mct.results import synthetic
 from mct.runtime.seeds import generator
@@ -22,4 +23,4 @@ def origin_of(dataset: Dataset, ipc: int = 2) -> synthetic.Origin:
 
 def made(dataset: Dataset, ipc: int = 2) -> synthetic.SyntheticDataset:
     """Return a synthetic dataset from real images."""
-    return synthetic.from_real(dataset, origin_of(dataset, ipc), generator=generator(3))
+    return start(dataset, origin_of(dataset, ipc), generator=generator(3))

@@ -63,7 +63,9 @@ def write(
     return folder
 
 
-def step(number: int, loss: float, *, accuracy: tuple[float, float] | None = None) -> dict[str, Any]:
+def step(
+    number: int, loss: float, *, accuracy: tuple[float, float] | None = None, on: str = "heldout"
+) -> dict[str, Any]:
     """Return a line of the metrics as a run writes it."""
     line: dict[str, Any] = {
         "step": number, "loss": loss, "learning_rate": 0.05 + number / 1000, "seconds": 0.25,
@@ -73,7 +75,7 @@ def step(number: int, loss: float, *, accuracy: tuple[float, float] | None = Non
     if accuracy is not None:
         mean, std = accuracy
         line["accuracy"] = {
-            "mean": mean, "std": std, "networks": [mean], "learning_rate": 0.05, "on": "heldout",
+            "mean": mean, "std": std, "networks": [mean - std, mean + std], "learning_rate": 0.05, "on": on,
         }  # fmt: skip
         line["parts"] |= {"evaluate": 2.0}
     return line

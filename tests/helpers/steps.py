@@ -46,9 +46,12 @@ def check(step, network, given) -> None:
     assert relative(logits, expected_logits) < 1e-12
     again, kept = step.keep(start, pixels, targets)
     assert relative(again, gradient) < 1e-12
-    wanted = reference.vjp_hvp(theta, adjoint, pixels, targets)
+    wanted = reference.vjp_hvp(theta, adjoint, pixels, targets, (), True)
     for memory in ((), kept):
-        inner, hvp, pixel_vjp = step.vjp_hvp(start, direction, pixels, targets, memory)
-        assert float(inner) == pytest.approx(float(wanted[0]), rel=1e-11)
-        assert relative(step.unpack(hvp), wanted[1]) < 1e-12
-        assert relative(pixel_vjp, wanted[2]) < 1e-12
+        for labels in (False, True):
+            found = step.vjp_hvp(start, direction, pixels, targets, memory, labels)
+            assert float(found.inner) == pytest.approx(float(wanted.inner), rel=1e-11)
+            assert relative(step.unpack(found.hvp), wanted.hvp) < 1e-12
+            assert relative(found.pixels, wanted.pixels) < 1e-12
+            assert (found.targets is None) == (not labels)
+        assert relative(found.targets, wanted.targets) < 1e-12

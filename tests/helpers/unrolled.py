@@ -70,29 +70,39 @@ def on_device(network, problem: Problem, target, device):
     return network.to(device), problem, target.to(device)
 
 
-def whole_graph(network, problem: Problem, target):
-    """Return loss and gradients by backpropagation through all updates at once, as MTT does."""
+def whole_graph(network, problem: Problem, target, judge=None):
+    """Return loss and gradients by backpropagation through all updates at once, as MTT does.
+
+    The gradients are those in images and learning rate, and in the targets if the problem asks for it.
+    `judge` is the loss of theta_0 … theta_N, by default that of eq. 2.
+    """
     images = problem.images.clone().requires_grad_()
+    targets = problem.targets.clone().requires_grad_()
     alpha = problem.weights.new_tensor(problem.learning_rate).requires_grad_()
     names, shapes = zip(*networks.parameters_of(network), strict=True)
     theta = problem.weights.clone().requires_grad_()
+    path = [theta]
     for step, batch in enumerate(problem.batches):
         pieces = torch.split(theta, [shape.numel() for shape in map(torch.Size, shapes)])
         weights = {n: p.view(s) for n, p, s in zip(names, pieces, shapes, strict=True)}
         pixels = images[batch]
         if problem.augment is not None:
             pixels = problem.augment.apply(pixels, problem.draws[step])
-        loss = cross_entropy(functional_call(network, weights, (pixels,)), problem.targets[batch])
+        loss = cross_entropy(functional_call(network, weights, (pixels,)), targets[batch])
         theta = theta - alpha * torch.autograd.grad(loss, theta, create_graph=True)[0]
-    objective = (theta - target).square().sum() / (problem.weights - target).square().sum()
-    return objective.detach(), *torch.autograd.grad(objective, (images, alpha))
+        path.append(theta)
+    scale = (problem.weights - target).square().sum()
+    objective = judge(path) if judge else (theta - target).square().sum() / scale
+    leaves = (images, alpha, targets) if problem.labels else (images, alpha)
+    return objective.detach(), *torch.autograd.grad(objective, leaves)
 
 
 def compare_with(problem: Problem, target):
     """Return the naive terminal of eq. 2."""
     distance = (problem.weights - target).square().sum()
 
-    def terminal(final):
+    def terminal(path):
+        final = path[-1]
         loss = (final - target).square().sum() / distance
         return LossAndAdjoint(loss, 2 * (final - target) / distance)
 

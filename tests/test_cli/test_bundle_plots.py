@@ -22,7 +22,7 @@ def test_one_figure_in_every_format(bundle, traj, tmp_path: Path) -> None:
     assert (result.code, result.err) == (0, "")
     assert result.out == "".join(f"{file}\n" for file in files)
     starts = [file.read_bytes()[:5] for file in files]
-    assert starts == [PNG[:5], b"<?xml", b"%PDF-", b"point"]
+    assert starts == [PNG[:5], b"<?xml", b"%PDF-", b"traje"]
     assert b"<title>$mine</title>" in files[1].read_bytes()
 
 
@@ -90,7 +90,7 @@ def test_force_replaces_a_file(bundle, traj, tmp_path: Path) -> None:
     file.write_text("mine")
     (tmp_path / "b.csv").mkdir()
     assert traj("plot", "betas", bundle(), "-o", file, "--force").code == 0
-    assert file.read_text().startswith("layer_number,")
+    assert file.read_text().startswith("trajectory,layer_number,")
     assert (
         "b.csv exists"
         in traj("plot", "betas", tmp_path / "out.mct", "-o", tmp_path / "b.csv", "--force").error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import click
 import pytest
@@ -70,3 +71,16 @@ def test_what_was_typed_is_shown_short_and_escaped(words: list[str]) -> None:
     assert "\x1b" not in result.stderr
     assert words[-1][:4] in result.stderr.replace("\\x1b", "\x1b")
     assert max(map(len, result.stderr.splitlines())) < 2100
+
+
+@pytest.mark.parametrize("program", ["traj", "mct"])
+def test_every_command_has_the_short_option_of_its_help(program: str) -> None:
+    """`-h` works for groups and their commands, and the reference names it."""
+    reference = (Path(__file__).parents[2] / "docs/commands.md").read_text()
+    group = PROGRAMS[program].load()
+    paths = {tuple(words[:count]) for words, _ in leaves(group) for count in range(len(words) + 1)}
+    for words in paths:
+        shown = CliRunner().invoke(group, [*words, "-h"], prog_name=program)
+        assert shown.output.startswith(f"Usage: {' '.join([program, *words])} [OPTIONS]")
+        section = reference.split(f"# {' '.join([program, *words])}\n", 1)[1].split("\n#", 1)[0]
+        assert "-h, --help" in section

@@ -222,7 +222,11 @@ def test_cross_is_refused_before_anything_is_trained(evaluated: Path, monkeypatc
         raise AssertionError("a network was trained")
 
     monkeypatch.setattr("mct.evaluation.protocol.learners", train)
-    fails(2, "AlexNet accepts images from 28x28", "evaluate", evaluated, "--cross")
+    said = (
+        "there is nothing to compare across architectures: AlexNet (28 to 35 pixels), VGG11 (28 to 59 "
+        "pixels), ResNet18 (25 to 56 pixels) do not take images of 8x8 pixels; evaluate another network"
+    )
+    fails(2, said, "evaluate", evaluated, "--cross")
 
 
 def test_evaluations_during_a_run(evaluated: Path) -> None:

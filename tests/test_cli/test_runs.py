@@ -150,3 +150,18 @@ def test_experts_of_a_part_say_so_and_are_distilled_with_the_whole(tmp_path: Pat
     assert result.exit_code == 0, result.output
     refused = run("experts", *EXPERTS, "--limit", "0", "--out", tmp_path / "none.mct")
     assert (refused.exit_code, refused.stderr) == (2, "error: --limit must be >= 1, got 0\n")
+
+
+def test_the_test_of_the_best_images_is_kept(bundle: Path, tmp_path: Path) -> None:
+    """What is printed once at the end is also in the folder and in the report."""
+    out = tmp_path / "run"
+    words = [*SMALL, "--eval-every", "1", "--eval-networks", "1", "--eval-epochs", "1", "--outer-steps", "1"]
+    result = run("distill", "--traj", bundle, "--out", out, *words)
+    assert result.exit_code == 0, result.output
+    found = json.loads((out / "test.json").read_text())
+    mean = found["accuracy"]["mean"]
+    assert f"best images: step {found['outer_step']}; test accuracy, once: {mean:.1%}\n" in result.stderr
+    assert run("report", out, "-o", tmp_path / "r.json", "-o", tmp_path / "r.html").exit_code == 0
+    (facts,) = json.loads((tmp_path / "r.json").read_text())["runs"]
+    assert (facts["tested"]["mean"], facts["tested"]["on"], facts["tested"]["std"]) == (mean, "test", None)
+    assert "of the best images, measured once" in (tmp_path / "r.html").read_text()

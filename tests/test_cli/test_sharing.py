@@ -64,7 +64,18 @@ def test_there_and_back(mine: Hub, traj: Traj, bundle: Callable[..., Path], tmp_
         (["push", "nowhere.mct", "hf://me/x"], 2, "no such file or folder"),
         (["push", "hf://me/x", "hf://me/y"], 2, "must be a path of this machine"),
         (["pull", "hf://me/none", "x.mct"], 2, "no such repository, or a private one"),
-        (["pull", "{bundle}", "x.mct"], 2, "cp -rL"),
+        (
+            ["pull", "{bundle}", "x.mct"],
+            2,
+            "expected an address, such as hf://OWNER/NAME or https://host/two.mct, found a "
+            "path on this machine; copy a bundle with cp -rL BUNDLE COPY",
+        ),
+        (
+            ["pull", "me/experts", "x.mct"],
+            2,
+            "me/experts: expected an address, such as hf://OWNER/NAME or "
+            "https://host/two.mct, found a path without ://",
+        ),
         (["pull", "hf://me/none", "{bundle}"], 2, "already exists"),
         (["card", "hf://me/none"], 2, "no such repository"),
     ],

@@ -233,7 +233,8 @@ problem = Problem(
     batches=[torch.arange(50, device=device)] * 60,
 )
 
-def terminal(final):
+def terminal(path):
+    final = path[-1]
     return LossAndAdjoint(final.square().sum(), 2 * final)
 
 expected = ExactUnroll(step).gradients(problem, terminal)

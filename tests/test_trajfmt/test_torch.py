@@ -506,3 +506,13 @@ def test_steps_after_the_last_timestep_are_said(tmp_path: Path) -> None:
         recorder.step()
     with pytest.warns(UserWarning, match=r"the last call of `step` made no timestep \(`every` is 2\)"):
         recorder.save()
+
+
+def test_recorder_says_what_it_has(tmp_path: Path) -> None:
+    """Its path, and how many timesteps were recorded so far."""
+    torch = pytest.importorskip("torch")
+    from trajfmt.torch import Recorder
+
+    net = torch.nn.Linear(2, 1)
+    recorder = Recorder(net, tmp_path / "expert.mct")
+    assert repr(recorder) == f"<trajfmt.torch.Recorder '{tmp_path}/expert.mct': 1 timestep, 3 weights F32>"

@@ -1,8 +1,6 @@
 """Add trajectories to a bundle, and publish it.
 
-This module numbers trajectories and writes the manifest. `trajfmt.encodings` writes the files of a
-trajectory. `trajfmt.storage.staging` provides the folder in which the bundle is built, and moves it to its
-destination.
+This module numbers trajectories and writes the manifest, and `trajfmt.encodings` writes their files.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ from trajfmt.bundle.filing import Filing
 from trajfmt.bundle.journal import Journal, Record
 from trajfmt.encodings.parts.encoding import Encoder, Encoding, Input, Trajectory
 from trajfmt.encodings.parts.written import Written
-from trajfmt.errors import SourceError, UsageError
+from trajfmt.errors import SourceError, UsageError, counted
 from trajfmt.schema.features import of_weights
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import (
@@ -84,6 +82,10 @@ class BundleWriter:
 
     def __len__(self) -> int:
         return self._first + len(self._records)
+
+    def __repr__(self) -> str:
+        what = f"{self._encoding.name}, {counted(len(self), 'trajectory')}"
+        return f"<trajfmt.BundleWriter {str(self.staging.destination)!r} {what}>"
 
     def add(self, source: Input | Trajectory, *, origin: Origin | None = None) -> int:
         """Write one trajectory and return its number in the bundle.

@@ -6,9 +6,12 @@ import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+import msgspec
 
 from trajfmt.bundle.reader import read_manifest
+from trajfmt.codecs.table import DEFAULT
 from trajfmt.convert.compatibility import check_append
 from trajfmt.convert.intake import Intake, Prepared, check_destination, located_error
 from trajfmt.convert.options import ConvertOptions
@@ -49,7 +52,11 @@ class Plan:
     """Size of the source files in bytes."""
 
     bytes: int
-    """Estimated size of the bundle in bytes, without compression and headers."""
+    """Estimated size of the bundle in bytes: all its files and the manifest, before compression, and without
+    module buffers."""
+
+    codec: str | None
+    """The codec that makes it smaller than that; None if nothing is compressed."""
 
     recognised: str
     """File layout of the source, and how it was recognised."""
@@ -135,11 +142,24 @@ def plan(
         layout=intake.identity.layout,
         provenance=intake.identity.provenance,
         source_bytes=sum(part.nbytes for part in intake.parts.values()),
-        bytes=size,
+        bytes=size + _common(encoding.name, intake.identity.layout, intake.identity.provenance),
+        codec=None if options.codec == DEFAULT else options.codec,
         recognised=f"{collection.layout_name}: {collection.recognised}",
         files=tuple(files),
         notices=tuple(notices),
         skipped=tuple(skipped),
+    )
+
+
+_OTHER: Final = {"convex": 6400, "full": 600}
+"""Bytes of a bundle besides parameters, facts and trajectories: of its manifest, and of the file of tables;
+about, as measured."""
+
+
+def _common(encoding: str, layout: ParamLayout, provenance: Provenance) -> int:
+    """Return about how many bytes a bundle takes for what all trajectories have in common."""
+    return _OTHER[encoding] + sum(
+        len(msgspec.json.encode(part)) for part in (layout.parameters, layout.layers, provenance)
     )
 
 

@@ -16,7 +16,7 @@ Modules:
 
 from trajfmt.pages.charts import Series, bar, lines, plane, sparkline
 from trajfmt.pages.markup import Markup, brief, element, group
-from trajfmt.pages.numbers import fact, number, percent, seconds, size
+from trajfmt.pages.numbers import fact, number, percent, seconds
 from trajfmt.pages.page import LIMIT, fitting, page, section
 from trajfmt.pages.parts import figure, figures, note, picture, table, tiles
 from trajfmt.pages.report import Report
@@ -43,7 +43,6 @@ __all__ = [
     "plane",
     "seconds",
     "section",
-    "size",
     "sparkline",
     "table",
     "tiles",

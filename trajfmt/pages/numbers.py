@@ -1,4 +1,4 @@
-"""Numbers, shares, times, sizes and other plain values as text for readers."""
+"""Numbers, shares, times and other plain values as text for readers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from trajfmt.pages.markup import brief
 
-__all__ = ["fact", "number", "percent", "seconds", "size"]
+__all__ = ["fact", "number", "percent", "seconds"]
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -41,20 +41,6 @@ def percent(share: float | None, digits: int = 1) -> str:
         return f"<{10**-digits:g}%"
     text = f"{100 * share:.{digits}f}"
     return f"{text.rstrip('0').rstrip('.') if '.' in text else text}%"
-
-
-def size(count: float) -> str:
-    """Return a number of bytes in decimal units.
-
-    Example:
-        >>> size(999), size(653_000_000)
-        ('999 B', '653.0 MB')
-    """
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(count) < 1000:
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
 
 
 def seconds(value: float) -> str:

@@ -16,7 +16,7 @@ Modules:
 from trajfmt.plots.figures import COLOURS, FORMATS, Page, bars, legend, literal, render, require, style
 from trajfmt.plots.plot import Plot
 from trajfmt.plots.table import Table
-from trajfmt.plots.words import shortened, timestep_axis
+from trajfmt.plots.words import labels, timestep_axis
 
 __all__ = [
     "COLOURS",
@@ -25,11 +25,11 @@ __all__ = [
     "Plot",
     "Table",
     "bars",
+    "labels",
     "legend",
     "literal",
     "render",
     "require",
-    "shortened",
     "style",
     "timestep_axis",
 ]

@@ -13,7 +13,7 @@ from trajfmt.bundle.reader import Bundle
 from trajfmt.encodings.convex.reader import ConvexTrajectory
 from trajfmt.plots.figures import COLOURMAP, DASHES, legend
 from trajfmt.plots.table import Table
-from trajfmt.plots.words import shortened, timestep_axis, title_of
+from trajfmt.plots.words import labels, timestep_axis, title_of
 from trajfmt.trajectory.beta import curve
 
 if TYPE_CHECKING:
@@ -49,6 +49,9 @@ class Betas:
     title: str
     """Title of the figure."""
 
+    trajectory: int
+    """Number of the trajectory in its bundle."""
+
     @property
     def size(self) -> tuple[float, float]:
         """The width and the height in inches; the names of layers need room."""
@@ -74,7 +77,7 @@ class Betas:
             axes.set_yticks(range(segments + 1))
         axes.grid()
         if 1 < layers <= _NAMED:
-            names = [shortened(name) for name in self.layers]
+            names = labels(self.layers)
             place = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "fontsize": 6, "handlelength": 2.4}
             legend(axes, handles, names, title="layer", **place)
         elif layers > 1:
@@ -93,8 +96,8 @@ class Betas:
             for t, u in enumerate(self.u[:, number].tolist()):
                 segment = None if self.free else min(int(u), segments - 1)
                 beta = None if segment is None else u - segment
-                rows.append((number, name, t, t in self.knots, u, segment, beta))
-        names = ("layer_number", "layer", "timestep", "knot", "u", "segment", "beta")
+                rows.append((self.trajectory, number, name, t, t in self.knots, u, segment, beta))
+        names = ("trajectory", "layer_number", "layer", "timestep", "knot", "u", "segment", "beta")
         return Table(names, rows)
 
 
@@ -126,5 +129,6 @@ def betas(bundle: Bundle, trajectory: int = 0) -> Betas:
         knots=knots,
         free=free,
         axis=timestep_axis(bundle),
-        title=title_of(bundle, trajectory),
+        title=title_of([bundle], trajectory),
+        trajectory=trajectory,
     )

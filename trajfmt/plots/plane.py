@@ -15,7 +15,7 @@ from trajfmt.encodings.convex.reader import ConvexTrajectory
 from trajfmt.errors import UsageError, display
 from trajfmt.plots.figures import COLOURMAP, COLOURS, legend
 from trajfmt.plots.table import Table
-from trajfmt.plots.words import name_of, timestep_axis, title_of
+from trajfmt.plots.words import names_of, timestep_axis, title_of
 from trajfmt.schema.manifest import numbered
 from trajfmt.trajectory.geometry import components, knot_coefficients
 from trajfmt.trajectory.measure import GRAM_LIMIT
@@ -66,6 +66,9 @@ class Plane:
 
     title: str
     """Title of the figure."""
+
+    trajectory: int
+    """Number of the trajectory in its bundles."""
 
     size: ClassVar[tuple[float, float]] = (3.5, 2.8)
 
@@ -120,9 +123,9 @@ class Plane:
         for polygon in self.polygons:
             knots = zip(polygon.knots, polygon.coordinates.tolist(), strict=True)
             places += [(f"knot of {polygon.name}", t, x, y) for t, (x, y) in knots]
-        names = ("point", "timestep", "component_1", "component_2")
+        names = ("trajectory", "point", "timestep", "component_1", "component_2")
         more = ("component_1_explained_fraction", "component_2_explained_fraction")
-        return Table((*names, *more), [(*place, *shares) for place in places])
+        return Table((*names, *more), [(self.trajectory, *place, *shares) for place in places])
 
 
 def _power_of_ten(coordinates: Float) -> int:
@@ -171,19 +174,18 @@ def plane(bundles: Sequence[Bundle], trajectory: int = 0) -> Plane:
     gram = _gram(chosen, trajectory)
     found = components(gram)
     polygons = []
-    for bundle, theta in chosen:
+    for name, (bundle, theta) in zip(names_of(bundles), chosen, strict=True):
         if isinstance(theta, ConvexTrajectory):
             smoothed = bool(getattr(bundle.manifest, "smoothed", False))
             shares = knot_coefficients(theta.knots, theta.last, smoothed=smoothed)
-            polygons.append(
-                Polygon(name=name_of(bundle), knots=theta.knots, coordinates=shares @ found.coordinates)
-            )
+            polygons.append(Polygon(name=name, knots=theta.knots, coordinates=shares @ found.coordinates))
     return Plane(
         coordinates=found.coordinates,
         explained=found.explained,
         polygons=tuple(polygons),
         axis=timestep_axis(bundles[0]),
-        title=title_of(bundles[0], trajectory),
+        title=title_of(bundles, trajectory),
+        trajectory=trajectory,
     )
 
 

@@ -11,8 +11,9 @@ from trajfmt.bundle.report import summarize
 from trajfmt.errors import UsageError
 from trajfmt.plots.figures import COLOURS, bars
 from trajfmt.plots.table import Table
-from trajfmt.plots.words import last_part
+from trajfmt.plots.words import labels
 from trajfmt.storage.address import Address
+from trajfmt.storage.names import short_names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -96,14 +97,15 @@ def storage(places: Sequence[str | os.PathLike[str] | Address]) -> Storage:
     if not places:
         raise UsageError("there is nothing to draw, as no bundle was given")
     found = [summarize(place) for place in places]
+    names = labels(short_names([one.path for one in found]))
     return Storage(
         sizes=tuple(
             Size(
-                name=last_part(one.path),
+                name=name,
                 trajectories=one.trajectories,
                 bundle=one.storage.total,
                 every_timestep=one.storage.eq11,
             )
-            for one in found
+            for name, one in zip(names, found, strict=True)
         )
     )

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from trajfmt.bundle.reader import Bundle
+from collections.abc import Sequence
 
-__all__ = ["last_part", "name_of", "shortened", "timestep_axis", "title_of"]
+from trajfmt.bundle.reader import Bundle
+from trajfmt.storage.names import short_names
+
+__all__ = ["labels", "names_of", "shortened", "timestep_axis", "title_of"]
 
 _LONGEST = 40
 """Characters of a name that are shown at most."""
+
+_NAMED = 2
+"""Bundles that a title names at most."""
 
 
 def timestep_axis(bundle: Bundle) -> str:
@@ -28,22 +34,30 @@ def shortened(name: str) -> str:
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2 - 1]}…{name[-_LONGEST // 2 :]}"
 
 
-def last_part(place: str) -> str:
-    """Return the last part of the path or the address of a bundle, without its middle if it is long.
+def labels(names: Sequence[str]) -> list[str]:
+    """Return names that may be long as labels of one figure, of which no two are the same.
 
     Example:
-        >>> last_part("https://host/folder/two.mct/")
-        'two.mct'
+        >>> labels(["one", "two", "two"])
+        ['one', 'two', 'two (2)']
     """
-    return shortened(place.rstrip("/").rpartition("/")[2] or place)
+    found: list[str] = []
+    for name in names:
+        label, number = shortened(name), 1
+        while label in found:
+            number += 1
+            label = f"{shortened(name)} ({number})"
+        found.append(label)
+    return found
 
 
-def name_of(bundle: Bundle) -> str:
-    """Return the name of a bundle: the last part of its path or address."""
-    return last_part(str(bundle.place))
+def names_of(bundles: Sequence[Bundle]) -> list[str]:
+    """Return a label for each bundle: as much of its path or address as tells all of them apart."""
+    return labels(short_names([str(bundle.place) for bundle in bundles]))
 
 
-def title_of(bundle: Bundle, trajectory: int) -> str:
-    """Return the title of a figure of one trajectory."""
-    dataset = bundle.manifest.provenance.dataset
-    return f"{name_of(bundle)}, {'' if dataset is None else f'{dataset}, '}trajectory {trajectory}"
+def title_of(bundles: Sequence[Bundle], trajectory: int) -> str:
+    """Return the title of a figure of one trajectory, which one or several bundles hold."""
+    dataset = bundles[0].manifest.provenance.dataset
+    names = " and ".join(names_of(bundles)) if len(bundles) <= _NAMED else f"{len(bundles)} bundles"
+    return f"{names}, {'' if dataset is None else f'{dataset}, '}trajectory {trajectory}"

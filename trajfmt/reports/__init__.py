@@ -7,14 +7,9 @@ Modules:
     strides: how many timesteps of convexified paths are as long as some of the original ones.
     curves: betas and step norms over the trajectories of a bundle.
     bundle: the facts of a bundle.
-    names: short names that distinguish several paths.
     page: the page of one bundle or of several.
     sections: the sections with summary, storage, integrity and provenance.
     path: the section with the path of a trajectory.
     layers: the sections with the layers.
     comparison: the section that compares several bundles.
 """
-
-from trajfmt.reports.names import short_names
-
-__all__ = ["short_names"]

@@ -20,11 +20,12 @@ from trajfmt.pages import (
     note,
     number,
     percent,
-    size,
     table,
 )
 from trajfmt.reports.bundle import BundleReport
+from trajfmt.reports.path import LEFT_OUT
 from trajfmt.reports.sections import range_of, stated
+from trajfmt.units import size
 
 __all__ = ["content"]
 
@@ -88,14 +89,15 @@ def _numbers(pairs: Sequence[tuple[str, BundleReport]]) -> Markup:
         "on disk",
         "of source",
     )
-    more = ("path/displacement", "left out")
+    more = ("path/displacement", "distance left out")
     return group(
         table("Size and shape", (*head, *more), rows, numeric=(2, 3, 4, 5, 7, 8, 9, 10)),
         element(
             "p",
             {"class": "remark"},
             "of source: share of the source files if known, else of the weights in MTT replay buffers; "
-            "path/displacement and left out are those of the trajectory that is shown.",
+            f"path/displacement: of the trajectory that is shown; distance left out: {LEFT_OUT}, of the same "
+            "trajectory (of a full bundle: what a conversion with two knots would leave out).",
         ),
     )
 

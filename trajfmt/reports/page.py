@@ -8,7 +8,7 @@ from typing import Final
 from trajfmt.pages import Report
 from trajfmt.reports import comparison, layers, path, sections
 from trajfmt.reports.bundle import BundleReport
-from trajfmt.reports.names import short_names
+from trajfmt.storage import short_names
 from trajfmt.version import __version__
 
 __all__ = ["render"]

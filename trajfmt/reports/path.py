@@ -24,7 +24,13 @@ from trajfmt.reports.bundle import BundleReport
 from trajfmt.reports.curves import Spread
 from trajfmt.reports.shape import Shape
 
-__all__ = ["band", "content"]
+__all__ = ["LEFT_OUT", "band", "content"]
+
+LEFT_OUT = (
+    "how far the original timesteps are from the segments between the knots, root mean square, as a share of "
+    "the displacement"
+)
+"""What the distance that convexifying leaves out is, in words."""
 
 NO_GRAM = (
     "No Gram matrix is stored, so that the shape of the original path is unknown. What is shown is the "
@@ -90,8 +96,9 @@ def _tiles(report: BundleReport, shape: Shape) -> Markup:
     ]
     if shape.left_out_rms is not None:
         share = shape.left_out_rms / shape.displacement if shape.displacement else math.nan
-        name = "Would be left out" if full else "Left out"
-        remark = _over(rest, percent) or "of the displacement, root mean square"
+        name = "Distance that two knots would leave out" if full else "Distance left out"
+        of_all = _over(rest, percent)
+        remark = "root mean square, as a share of the displacement" + (f"; {of_all}" if of_all else "")
         facts.append((name, percent(share), remark))
     if shape.two_steps is not None:
         remark = "timesteps of the convexified path are as long as 2 of the original, mean of all starts"

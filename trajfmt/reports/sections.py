@@ -17,11 +17,11 @@ from trajfmt.pages import (
     group,
     note,
     percent,
-    size,
     table,
     tiles,
 )
 from trajfmt.reports.bundle import BundleReport
+from trajfmt.units import size
 
 __all__ = ["facts_of", "integrity", "provenance", "range_of", "storage", "summary"]
 

@@ -14,6 +14,7 @@ from trajfmt.bundle.report import Summary, summary_of
 from trajfmt.schema.facts import phrase
 from trajfmt.schema.manifest import FILE_NAME, ConvexManifest, numbered
 from trajfmt.share import facts
+from trajfmt.units import size
 
 __all__ = ["NAME", "croissant"]
 
@@ -107,7 +108,7 @@ def croissant(bundle: Bundle, *, name: str, url: str | None = None, license: str
     if provenance.recipe:
         known["measurementTechnique"] = phrase(provenance.recipe)
     known["variableMeasured"] = "weights of a neural network in training"
-    known["size"] = facts.size(summary.storage.total)
+    known["size"] = size(summary.storage.total)
     known["identifier"] = f"sha256:{summary.sha256}"
     known["distribution"] = list(_distribution(bundle))
     if bundle.manifest.trajectories:

@@ -9,8 +9,9 @@ import msgspec
 from trajfmt.bundle.report import Summary
 from trajfmt.schema.facts import phrase
 from trajfmt.schema.models import model_name
+from trajfmt.units import size
 
-__all__ = ["rows", "sentence", "size"]
+__all__ = ["rows", "sentence"]
 
 _ENCODINGS = {"convex": "convexified", "full": "full"}
 
@@ -56,22 +57,6 @@ def rows(summary: Summary) -> Iterator[tuple[str, str]]:
     yield "the same as replay buffers of MTT", size(storage.buffer)
     yield "written by", summary.generator
     yield "SHA-256 of the manifest", summary.sha256
-
-
-def size(count: float) -> str:
-    """Return a number of bytes as text, in decimal units.
-
-    Example:
-        >>> size(653_000_000)
-        '653.0 MB'
-    """
-    if abs(count) < 1000:
-        return f"{count:.0f} B"
-    for unit in ("kB", "MB", "GB"):
-        count /= 1000
-        if abs(count) < 1000:
-            return f"{count:.1f} {unit}"
-    return f"{count / 1000:.1f} TB"
 
 
 def _preprocessing(summary: Summary) -> str:

@@ -67,7 +67,14 @@ def pull(
     """
     place = located(address)
     if not isinstance(place, Address):
-        raise UsageError(f"{display(place)}: this is a path, not an address; copy it: cp -rL BUNDLE COPY")
+        raise UsageError(
+            f"{display(place)}: expected an address, such as hf://OWNER/NAME or https://host/two.mct, found "
+            + (
+                "a path on this machine; copy a bundle with cp -rL BUNDLE COPY"
+                if place.exists()
+                else "a path without ://"
+            )
+        )
     target = local(destination)
     if occupied(target):
         Staging.sweep(target)

@@ -27,6 +27,7 @@ Modules:
     staging: the hidden folder in which a bundle is built: lock and journal.
     publishing: moving a finished bundle from there to its destination.
     hubpath: paths on the Hugging Face hub, as its addresses state them.
+    names: short names that tell several paths or addresses apart.
     address: telling an address from a path, and showing an address without credentials.
     cache: the folder for files that can be fetched or computed again.
     refusals: what the Hugging Face hub refuses, as errors of this package.
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from trajfmt.storage.filesystem import free_bytes
     from trajfmt.storage.kinds import kind_of
     from trajfmt.storage.locks import BusyError, Lock
+    from trajfmt.storage.names import short_names
     from trajfmt.storage.staging import Staging
     from trajfmt.storage.writing import occupied, partial_of, write_file
 else:
@@ -65,6 +67,7 @@ else:
             "kind_of": "kinds",
             "BusyError": "locks",
             "Lock": "locks",
+            "short_names": "names",
             "Staging": "staging",
             "occupied": "writing",
             "partial_of": "writing",
@@ -82,5 +85,6 @@ __all__ = [
     "occupied",
     "partial_of",
     "sha256_file",
+    "short_names",
     "write_file",
 ]

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from trajfmt.errors import UsageError, display
+from trajfmt.errors import UsageError, counted, display
 from trajfmt.schema.arguments import unmasked
 from trajfmt.schema.layout import DTYPES, ParamLayout
 from trajfmt.trajectory.reuse import require_own_memory
@@ -194,6 +194,10 @@ class ArrayTrajectory:
         self.layout: ParamLayout = layout
         self._theta = theta.astype(layout.numpy_dtype, copy=False)  # little-endian
         self._offsets = layout.offsets
+
+    def __repr__(self) -> str:
+        size = f"{counted(self.timesteps, 'timestep')}, {counted(self.layout.size, 'weight')}"
+        return f"<trajfmt.ArrayTrajectory: {size} {self.layout.dtype}>"
 
     @property
     def timesteps(self) -> int:

@@ -83,7 +83,8 @@ def show(row: str, facts: dict[str, Any], _all: dict[str, dict[str, Any]]) -> st
         full = facts["MTT"]
         sizes = [f"{METHODS[name]} {facts[name] / 1e6:.1f} MB ({facts[name] / full:.2%})" for name in METHODS]
         return ", ".join(sizes)
-    text = f"{facts['mean']:.1%} ± {facts['std']:.1%} after {facts['steps']} outer steps of "
+    spread = "" if facts["std"] is None else f" ± {facts['std']:.1%}"
+    text = f"{facts['mean']:.1%}{spread} after {facts['steps']} outer steps of "
     return text + f"{1e3 * facts['seconds']:.1f} ms; evaluation {facts['evaluation']:.1f} s"
 
 

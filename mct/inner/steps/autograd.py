@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from mct.inner.steps.step import Kept
+from mct.inner.steps.step import Kept, Products
 from mct.models.functional import Functional
 
 
@@ -41,15 +41,24 @@ class AutogradStep:
         return self.gradient(theta, pixels, targets)[0], ()
 
     def vjp_hvp(
-        self, theta: Tensor, v: Tensor, pixels: Tensor, targets: Tensor, _kept: Kept = ()
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return <g, v> `()`, H v `(P,)` and d <g, v> / d pixels `(B, C, H, W)`; see `InnerStep`."""
-        leaf, leaves = theta.detach().requires_grad_(), pixels.detach().requires_grad_()
-        loss = cross_entropy(self._network(leaf, leaves), targets)
-        (gradient,) = torch.autograd.grad(loss, leaf, create_graph=True)
+        self,
+        theta: Tensor,
+        v: Tensor,
+        pixels: Tensor,
+        targets: Tensor,
+        _kept: Kept = (),
+        labels: bool = False,
+    ) -> Products:
+        """Return <g, v>, H v, and the derivatives of <g, v> in pixels and targets; see `InnerStep`."""
+        leaves = [theta.detach().requires_grad_(), pixels.detach().requires_grad_()]
+        targets = targets.detach()
+        if labels:
+            leaves.append(targets.requires_grad_())
+        loss = cross_entropy(self._network(leaves[0], leaves[1]), targets)
+        (gradient,) = torch.autograd.grad(loss, leaves[0], create_graph=True)
         inner = gradient @ v
-        hvp, pixel_vjp = torch.autograd.grad(inner, (leaf, leaves))
-        return inner.detach(), hvp, pixel_vjp
+        hvp, pixel_vjp, *target_vjp = torch.autograd.grad(inner, leaves)
+        return Products(inner.detach(), hvp, pixel_vjp, target_vjp[0] if labels else None)
 
 
 def is_separable(network: nn.Module) -> bool:

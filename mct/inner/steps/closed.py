@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from mct.inner.steps.autograd import AutogradStep
-from mct.inner.steps.step import Kept
+from mct.inner.steps.step import Kept, Products
 
 
 class ClosedStep(AutogradStep):
@@ -27,15 +27,22 @@ class ClosedStep(AutogradStep):
         return slope(theta, pixels, targets)
 
     def vjp_hvp(
-        self, theta: Tensor, v: Tensor, pixels: Tensor, targets: Tensor, _kept: Kept = ()
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return <g, v> `()`, H v `(P,)` and d <g, v> / d pixels `(B, C, H, W)`; see `InnerStep`."""
+        self,
+        theta: Tensor,
+        v: Tensor,
+        pixels: Tensor,
+        targets: Tensor,
+        _kept: Kept = (),
+        labels: bool = False,
+    ) -> Products:
+        """Return <g, v>, H v, and the derivatives of <g, v> in pixels and targets; see `InnerStep`."""
 
-        def inner(theta: Tensor, pixels: Tensor) -> Tensor:
+        def inner(theta: Tensor, pixels: Tensor, targets: Tensor) -> Tensor:
             return self.gradient(theta, pixels, targets)[0] @ v
 
-        both: Callable[..., tuple[tuple[Tensor, Tensor], Tensor]] = torch.func.grad_and_value(
-            inner, argnums=(0, 1)
+        wanted = (0, 1, 2) if labels else (0, 1)
+        both: Callable[..., tuple[tuple[Tensor, ...], Tensor]] = torch.func.grad_and_value(
+            inner, argnums=wanted
         )
-        (hvp, pixel_vjp), value = both(theta, pixels)
-        return value, hvp, pixel_vjp
+        (hvp, pixel_vjp, *target_vjp), value = both(theta, pixels, targets)
+        return Products(value, hvp, pixel_vjp, target_vjp[0] if labels else None)

@@ -8,12 +8,13 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from mct.inner.steps.step import InnerStep, Kept, Notes
+from mct.inner.steps.step import InnerStep, Kept, Notes, Products
 from mct.runtime.memory import is_exhausted
 from mct.runtime.phases import phase
 
-_Key = tuple[str, tuple[int, ...], torch.dtype, int, int]
-"""Name of the function, shape and dtype of the images, number of kept tensors, and threads of a CPU."""
+_Key = tuple[str, tuple[int, ...], torch.dtype, tuple[int, ...], int]
+"""Name of the function, shape and dtype of the images, whatever else its code depends on (number of kept
+tensors, whether labels are learned), and threads of a CPU."""
 
 
 class CompiledStep:
@@ -57,26 +58,32 @@ class CompiledStep:
 
     def gradient(self, theta: Tensor, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the gradient `(P,)` of the loss in theta, and the logits `(B, K)`."""
-        found = self._call("gradient", pixels, 0, theta, self._laid(pixels), targets)
+        found = self._call("gradient", pixels, (), theta, self._laid(pixels), targets)
         return cast(tuple[Tensor, Tensor], found)
 
     def keep(self, theta: Tensor, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Kept]:
         """Return the gradient `(P,)`, and tensors that make `vjp_hvp` cheaper at the same point."""
-        return cast(tuple[Tensor, Kept], self._call("keep", pixels, 0, theta, self._laid(pixels), targets))
+        return cast(tuple[Tensor, Kept], self._call("keep", pixels, (), theta, self._laid(pixels), targets))
 
     def vjp_hvp(
-        self, theta: Tensor, v: Tensor, pixels: Tensor, targets: Tensor, kept: Kept = ()
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return <g, v> `()`, H v `(P,)` and d <g, v> / d pixels `(B, C, H, W)`; see `InnerStep`."""
-        found = self._call("vjp_hvp", pixels, len(kept), theta, v, self._laid(pixels), targets, kept)
-        return cast(tuple[Tensor, Tensor, Tensor], found)
+        self,
+        theta: Tensor,
+        v: Tensor,
+        pixels: Tensor,
+        targets: Tensor,
+        kept: Kept = (),
+        labels: bool = False,
+    ) -> Products:
+        """Return <g, v>, H v, and the derivatives of <g, v> in pixels and targets; see `InnerStep`."""
+        given = (theta, v, self._laid(pixels), targets, kept, labels)
+        return cast(Products, self._call("vjp_hvp", pixels, (len(kept), labels), *given))
 
     def _laid(self, pixels: Tensor) -> Tensor:
         return pixels.contiguous(memory_format=self._memory_format)
 
-    def _call(self, name: str, pixels: Tensor, kept: int, *given: object) -> object:
+    def _call(self, name: str, pixels: Tensor, form: tuple[int, ...], *given: object) -> object:
         """Call the compiled function, or that of the fallback once a compilation has failed."""
-        key = (name, tuple(pixels.shape), pixels.dtype, kept, torch.get_num_threads())
+        key = (name, tuple(pixels.shape), pixels.dtype, form, torch.get_num_threads())
         if not self._failed and key not in self._compiled:
             function = compile_apart(getattr(self._closed, name), *given, notes=self._notes)
             if function is None:

@@ -16,7 +16,7 @@ import torch
 from torch import Size, Tensor
 
 from mct.inner.steps.blocks import Memory, Passed, Pushed, Weights, blocks_of
-from mct.inner.steps.step import Kept
+from mct.inner.steps.step import Kept, Products
 from mct.models.architectures.convnet import ConvNet
 
 
@@ -78,9 +78,15 @@ class ConvNetStep:
         return _flat(gradients), logits, tuple(kept)
 
     def vjp_hvp(
-        self, theta: Tensor, v: Tensor, pixels: Tensor, targets: Tensor, kept: Kept = ()
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return <g, v> `()`, H v `(P,)` and d <g, v> / d pixels `(B, C, H, W)`; see `InnerStep`.
+        self,
+        theta: Tensor,
+        v: Tensor,
+        pixels: Tensor,
+        targets: Tensor,
+        kept: Kept = (),
+        labels: bool = False,
+    ) -> Products:
+        """Return <g, v>, H v, and the derivatives of <g, v> in pixels and targets; see `InnerStep`.
 
         Computed as the directional derivative along v of the gradients in theta and in the pixels.
         """
@@ -94,7 +100,8 @@ class ConvNetStep:
         mass = targets.sum(1, keepdim=True)
         error = (shares * mass - targets) / count
         logitst = flatt @ weight.t() + torch.addmm(biast, flat, weightt.t())
-        errort = shares * mass * (logitst - (shares * logitst).sum(1, keepdim=True)) / count
+        mean = (shares * logitst).sum(1, keepdim=True)
+        errort = shares * mass * (logitst - mean) / count
         inner = (error * logitst).sum()
         dp = (error @ weight).view(features.shape)
         dpt = (errort @ weight + error @ weightt).view(features.shape)
@@ -107,7 +114,7 @@ class ConvNetStep:
             hvp = parameters + hvp
             if number and not memory:
                 dp = block.image_gradient(own, dy, at.given)
-        return inner, _flat(hvp), dpt
+        return Products(inner, _flat(hvp), dpt, (mean - logitst) / count if labels else None)
 
     def _forward_tangent(
         self, blocks: Sequence[Weights], tangents: Sequence[Weights], pixels: Tensor, memory: Sequence[Memory]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mct.inner.steps.step import InnerStep, Kept
+from mct.inner.steps.step import InnerStep, Kept, Products
 
 
 class NarrowStep:
@@ -39,16 +39,27 @@ class NarrowStep:
         return gradient.to(theta.dtype), kept
 
     def vjp_hvp(
-        self, theta: Tensor, v: Tensor, pixels: Tensor, targets: Tensor, kept: Kept = ()
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return <g, v> `()`, H v `(P,)` and d <g, v> / d pixels `(B, C, H, W)`; see `InnerStep`."""
+        self,
+        theta: Tensor,
+        v: Tensor,
+        pixels: Tensor,
+        targets: Tensor,
+        kept: Kept = (),
+        labels: bool = False,
+    ) -> Products:
+        """Return <g, v>, H v, and the derivatives of <g, v> in pixels and targets; see `InnerStep`."""
         # v may be of any size, and the results are linear in it: scale it into the range of bfloat16.
         size = v.abs().max().clamp(min=torch.finfo(v.dtype).tiny)
-        inner, hvp, pixel_vjp = self._step.vjp_hvp(
-            _narrow(theta), _narrow(v / size), _narrow(pixels), _narrow(targets), kept
+        found = self._step.vjp_hvp(
+            _narrow(theta), _narrow(v / size), _narrow(pixels), _narrow(targets), kept, labels
         )
         wide = theta.dtype
-        return inner.to(wide) * size, hvp.to(wide) * size, pixel_vjp.to(wide) * size
+        return Products(
+            found.inner.to(wide) * size,
+            found.hvp.to(wide) * size,
+            found.pixels.to(wide) * size,
+            None if found.targets is None else found.targets.to(wide) * size,
+        )
 
 
 def _narrow(value: Tensor) -> Tensor:

@@ -36,15 +36,21 @@ from tests.helpers.fakes import written  # noqa: E402
 from trajfmt.storage import partial_of  # noqa: E402
 
 ALL = {"labels": "teacher", "eval_every": 2}
+DATM = {"labels": "learned", "initial": "correct", "min_start": 1, "ramp_from": 1.5, "ramp_steps": 5,
+        "image_average": 0.9, "eval_every": 3, "loss_threshold": 0.99995, "samples": 2}  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("stop", "extra"), [(1, ALL), (4, ALL), (5, ALL), (5, {}), (2, {"augment": "none"})], ids=str
-)
+    ("stop", "extra"),
+    [(1, ALL), (4, ALL), (5, ALL), (5, {}), (2, {"augment": "none"}), (2, DATM), (4, DATM),
+     (3, {"end": "nearest"}), (3, {"drop": 0.5}), (3, {"drop": 0.5, "drop_by": "first"})],
+    ids=str,
+)  # fmt: skip
 def test_resumed_run_equals_one_that_never_stopped(
     tmp_path: Path, bundle, digits, model, stop, extra
 ) -> None:
-    """Everything in the folder is the same, with augmentation, teacher labels and evaluations."""
+    """Everything in the folder is the same, in the middle of a ramp and of an average, for every
+    objective."""
     whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")
     config = replace(CONFIG, **extra)
     run_whole(distiller_of(bundle, digits, model, config), whole)
@@ -150,7 +156,7 @@ def test_best_images_are_kept(tmp_path: Path, bundle, digits, model, monkeypatch
     run_whole(distiller_of(bundle, digits, model, config), folder)
     best, last = synthetic.load(folder.best), synthetic.load(folder.result)
     assert torch.equal(best.images, evaluation.seen[1][0])
-    assert best.origin.selected == synthetic.Selection(on=select, mean=0.4, std=0.0)
+    assert best.origin.selected == synthetic.Selection(on=select, mean=0.4, std=None)
     assert (best.origin.outer_step, last.origin.outer_step, last.origin.selected) == (2, 6, None)
     assert best.origin.evaluation == last.origin.evaluation == PROTOCOL
     expected = digits.heldout() if select == "heldout" else digits

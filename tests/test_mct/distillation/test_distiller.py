@@ -9,15 +9,15 @@ import pytest
 torch = pytest.importorskip("torch")
 import trajfmt  # noqa: E402
 from mct.data.augment import DSA  # noqa: E402
+from mct.data.picking import pick_per_class  # noqa: E402
 from mct.distillation.distiller import Distiller  # noqa: E402
 from mct.distillation.folder import RunFolder  # noqa: E402
 from mct.distillation.loop import distill  # noqa: E402
 from mct.errors import ConfigError, MismatchError  # noqa: E402
 from mct.inner.problem import minibatches  # noqa: E402
 from mct.models import networks  # noqa: E402
-from mct.results import synthetic  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
-from tests.helpers.distilling import CONFIG, PROTOCOL, StubEngine, distiller_of  # noqa: E402
+from tests.helpers.distilling import CONFIG, PROTOCOL, Rehearsed, StubEngine, distiller_of  # noqa: E402
 from tests.helpers.fakes import (  # noqa: E402
     FakeBundle,
     written,
@@ -135,7 +135,7 @@ def test_student_learns_to_follow_a_path_it_can_follow(digits, model) -> None:
     """Where a trajectory comes from ten images, distillation lowers eq. 2 well below 1."""
     random = generator(0)
     network = networks.build(model, generator=random)
-    chosen = synthetic.pick_per_class(digits.train_labels, 10, 1, random)
+    chosen = pick_per_class(digits.train_labels, 10, 1, random)
     optimizer, theta = torch.optim.SGD(network.parameters(), lr=0.02), [networks.flatten(network)]
     for _ in range(6):
         for _ in range(3):
@@ -154,3 +154,81 @@ def test_student_learns_to_follow_a_path_it_can_follow(digits, model) -> None:
         state, event = distiller.step(state)
         losses.append(event.loss)
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+
+
+LEARNED = replace(CONFIG, labels="learned", lr_label=3.0, label_momentum=0.5)
+
+
+def test_labels_are_learned_as_logits(bundle, digits, model) -> None:
+    """y <- y - lr v with v <- mu v + g; g goes through the softmax; the images' classes stay."""
+    distiller = distiller_of(bundle, digits, model, LEARNED)
+    state = distiller.initial()
+    logits, velocity = state.synthetic.label_logits, torch.zeros(10, 10)
+    for _ in range(3):
+        before = state
+        state, _ = distiller.step(state)
+        random = torch.Generator()
+        random.set_state(before.random)
+        found, _ = distiller._samples.mean(
+            before.synthetic, distiller._samples.draw(before.synthetic, random)
+        )
+        leaf = logits.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(leaf.softmax(1), leaf, found.targets)
+        velocity = 0.5 * velocity + slope
+        logits = logits - 3.0 * velocity
+        torch.testing.assert_close(state.synthetic.label_logits, logits, rtol=1e-4, atol=1e-6)
+        logits, velocity = state.synthetic.label_logits, state.memory["labels"]["velocity"]
+    assert torch.equal(state.synthetic.soft_labels, logits.softmax(1))
+    assert torch.equal(state.synthetic.labels, torch.arange(10))
+    assert not torch.equal(state.synthetic.label_logits, distiller.initial().synthetic.label_logits)
+
+
+def test_a_step_without_an_accepted_sample_changes_nothing(bundle, digits, model) -> None:
+    """Values, velocities and averages keep their bits; the step counts, and says so."""
+    distiller = distiller_of(bundle, digits, model, replace(LEARNED, image_average=0.5))
+    moving, _ = distiller.step(distiller.initial())
+    refusing = distiller_of(bundle, digits, model, replace(LEARNED, image_average=0.5, loss_threshold=1e-3))
+    after, event = refusing.step(moving)
+    assert event.refused
+    assert (after.step, after.refused) == (2, 1)
+    for name, value in moving.synthetic.values.items():
+        assert torch.equal(torch.as_tensor(after.synthetic.values[name]), torch.as_tensor(value)), name
+        for part, kept in moving.memory[name].items():
+            assert torch.equal(torch.as_tensor(after.memory[name][part]), torch.as_tensor(kept)), (name, part)
+
+
+def test_samples_above_the_threshold_are_left_out_of_the_mean(bundle, digits, model) -> None:
+    """The gradients are the mean of the others; the loss is that of all."""
+    config = replace(LEARNED, samples=4, sampling="continuous")
+    plain = distiller_of(bundle, digits, model, config)
+    state, random = plain.initial(), torch.Generator()
+    random.set_state(plain.initial().random)
+    draws = plain._samples.draw(state.synthetic, random)
+    each = [plain._samples.mean(state.synthetic, [draw])[0] for draw in draws]
+    losses = sorted(found.loss for found in each)
+    between = (losses[1] + losses[2]) / 2
+    strict = distiller_of(bundle, digits, model, replace(config, loss_threshold=between))
+    found, _ = strict._samples.mean(state.synthetic, draws)
+    kept = [one for one in each if one.loss <= between]
+    assert len(kept) == 2
+    assert found.loss == pytest.approx(sum(losses) / 4)
+    torch.testing.assert_close(found.images, (kept[0].images + kept[1].images) / 2)
+    torch.testing.assert_close(found.targets, (kept[0].targets + kept[1].targets) / 2)
+    assert found.learning_rate == pytest.approx((kept[0].learning_rate + kept[1].learning_rate) / 2)
+
+
+def test_average_is_what_is_evaluated_and_results(bundle, digits, model, monkeypatch) -> None:
+    """The step goes on from the images themselves."""
+    distiller = distiller_of(bundle, digits, model, replace(CONFIG, image_average=0.5))
+    plain = distiller_of(bundle, digits, model)
+    state, other, average = distiller.initial(), plain.initial(), plain.initial().synthetic.images
+    for _ in range(3):
+        (state, _), (other, _) = distiller.step(state), plain.step(other)
+        average = 0.5 * average + 0.5 * other.synthetic.images
+        assert torch.equal(state.synthetic.images, other.synthetic.images)
+    assert torch.equal(state.result.images, average)
+    seen = Rehearsed([0.5])
+    monkeypatch.setattr("mct.distillation.distiller.evaluate", seen)
+    state, _ = distiller.evaluate_and_keep_best(state, PROTOCOL)
+    assert torch.equal(seen.seen[0][0], average)
+    assert torch.equal(state.best.images, average)

@@ -12,7 +12,7 @@ from mct.distillation.run import DistillRun  # noqa: E402
 from mct.errors import ConfigError, ExistsError, MismatchError, MissingError  # noqa: E402
 from mct.events import Evaluated, OuterStep  # noqa: E402
 from mct.models import networks  # noqa: E402
-from mct.results import synthetic  # noqa: E402
+from mct.results import metrics, synthetic  # noqa: E402
 from tests.helpers.fakes import random_walk  # noqa: E402
 
 SETTINGS = {"ipc": 1, "inner_steps": 2, "expert_steps": 2, "max_start": 3, "outer_steps": 2,
@@ -87,7 +87,7 @@ def test_several_bundles_are_one_stream(tmp_path: Path, traj: Path) -> None:
 
 
 def test_images_chosen_on_heldout_ones_are_to_be_tested(tmp_path: Path, traj: Path) -> None:
-    """The comparison has the best images and the protocol of the run."""
+    """The comparison has the best images and the protocol of the run, and the test is in its folder."""
     with DistillRun.prepare(traj, tmp_path / "out", eval_every=1, **EVALUATED) as run:
         assert any(isinstance(event, Evaluated) for event in run.events())
         found = run.outcome()
@@ -96,6 +96,13 @@ def test_images_chosen_on_heldout_ones_are_to_be_tested(tmp_path: Path, traj: Pa
     assert found.selection.on == "heldout"
     assert found.comparison is not None
     assert found.comparison.config == run.evaluation
+    networks = run.test(found.comparison)
+    (trained,) = networks
+    tested = metrics.read_test(tmp_path / "out")
+    assert tested is not None
+    assert tested.outer_step == found.comparison.synthetic.run.outer_step
+    assert (tested.accuracy.mean, tested.accuracy.std) == (trained.accuracy, None)
+    assert (tested.accuracy.networks, tested.accuracy.on) == ([trained.accuracy], "test")
 
 
 def test_images_chosen_on_the_test_set_are_not_tested_again(tmp_path: Path, traj: Path) -> None:

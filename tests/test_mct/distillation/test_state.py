@@ -23,27 +23,48 @@ def state(digits: Dataset) -> State:
     now = made(digits)
     return State(
         synthetic=now,
-        image_velocity=torch.randn(now.images.shape, generator=generator(0)),
-        rate_velocity=1 / 3,
+        memory={
+            "images": {"velocity": torch.randn(now.images.shape, generator=generator(0))},
+            "learning_rate": {"velocity": 1 / 3},
+        },
         random=generator(1).get_state(),
     )
+
+
+def remembering(state: State, name: str, change) -> dict:
+    """Return the field of a state whose memory of one velocity is changed."""
+    velocity = change(state.memory[name]["velocity"])
+    return {"memory": {**state.memory, name: {"velocity": velocity}}}
 
 
 def test_everything_comes_back(tmp_path: Path, state: State) -> None:
     """Every tensor and number in all bits, without the best images and with the last ones as the best."""
     path = tmp_path / "state.safetensors"
     run = replace(state.synthetic.run, selected=Selection(on="heldout", mean=0.5, std=0.1))
-    full = replace(state, best=replace(state.synthetic, origin=run), kept_bytes=12345)
-    for each in (state, full):
+    full = replace(state, best=replace(state.synthetic, origin=run), kept_bytes=12345, refused=3)
+    rows = torch.randn(len(run.class_names) * 2, 10, generator=generator(2))
+    images = state.synthetic.images
+    labelled = {"labels": {"velocity": rows + 1}, "images": {"velocity": images - 1, "average": images + 1}}
+    soft = replace(
+        state, synthetic=state.synthetic.learned({"labels": rows}), memory={**state.memory, **labelled}
+    )
+    for each in (state, soft, full):
         states.save(path, each)
         found = states.load(path)
         assert found.step == 7
         assert torch.equal(found.synthetic.images, each.synthetic.images)
-        assert torch.equal(found.image_velocity, each.image_velocity)
+        assert found.memory.keys() == each.memory.keys()
+        for name, memory in each.memory.items():
+            assert found.memory[name].keys() == memory.keys()
+            for part, value in memory.items():
+                assert torch.equal(torch.as_tensor(found.memory[name][part]), torch.as_tensor(value))
         assert torch.equal(found.random, each.random)
-        assert (found.rate_velocity, found.kept_bytes) == (each.rate_velocity, each.kept_bytes)
+        assert (found.refused, found.kept_bytes) == (each.refused, each.kept_bytes)
         assert found.synthetic.origin == each.synthetic.origin
+        assert torch.equal(found.result.images, each.result.images)
+        assert (found.synthetic.label_logits is None) == (each.synthetic.label_logits is None)
         assert (found.best is None) == (each.best is None)
+    assert torch.equal(soft.result.images, images + 1)
     assert found.best.origin == run
     assert torch.equal(found.best.images, state.synthetic.images)
 
@@ -51,9 +72,10 @@ def test_everything_comes_back(tmp_path: Path, state: State) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda s: {"image_velocity": s.image_velocity[1:]}, "momentum of the images must be finite and of"),
-        (lambda s: {"image_velocity": s.image_velocity / 0}, "momentum of the images must be finite"),
-        (lambda _: {"rate_velocity": float("nan")}, "momentum of the learning rate"),
+        (lambda s: remembering(s, "images", lambda v: v[1:]), "velocity of `images` must be finite and of"),
+        (lambda s: remembering(s, "images", lambda v: v / 0), "velocity of `images` must be finite"),
+        (lambda s: remembering(s, "learning_rate", lambda _: float("nan")), "velocity of `learning_rate`"),
+        (lambda _: {"refused": 8}, "the number of steps is damaged"),
         (lambda _: {"kept_bytes": -1}, "`kept_bytes` must be >= 0, got -1"),
         (lambda s: {"random": s.random[:9]}, "state of the random generator is damaged"),
         (lambda s: {"best": s.synthetic}, "the best images are not of this run"),

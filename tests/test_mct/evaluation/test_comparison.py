@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from mct.data.datasets import Dataset  # noqa: E402
 from mct.errors import ConfigError, MismatchError  # noqa: E402
 from mct.evaluation import protocol  # noqa: E402
-from mct.evaluation.comparison import Comparison  # noqa: E402
+from mct.evaluation.comparison import CROSS, Comparison  # noqa: E402
 from mct.events import ArchitectureTested, NetworkTrained  # noqa: E402
 from mct.results import synthetic  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
@@ -86,6 +86,22 @@ def test_other_architectures(tmp_path: Path, digits: Dataset) -> None:
     assert tuple(means) == names
     alone = Comparison.prepare(tmp_path / "a.safetensors", networks=2, epochs=1, model=names[1])
     assert drain(alone.distilled())[1] == means[names[1]]
+
+
+def test_architectures_that_take_the_images_are_crossed(tmp_path: Path, digits: Dataset) -> None:
+    """Others are noted, and if only the family of the evaluated network is left, that is an error."""
+    synthetic.save(tmp_path / "a.safetensors", made(digits), digits)
+    notes: list[str] = []
+    small = Comparison.prepare(tmp_path / "a.safetensors", notes=notes.append)
+    with pytest.raises(ConfigError, match=r"AlexNet .*, VGG11 .*, ResNet18 .* do not take images of 8x8"):
+        small.crossed()
+    for size, names in ((32, CROSS), (56, ("ConvNet", "VGG11", "ResNet18"))):
+        images = torch.zeros(1, 1, size, size)
+        assert (
+            replace(small, dataset=replace(digits, test_images=images, train_images=images)).crossed()
+            == names
+        )
+    assert notes == ["left out, as they do not take images of 56x56 pixels: AlexNet (28 to 35 pixels)"]
 
 
 def test_unknown_architecture_is_refused_before_any_is_trained(tmp_path: Path, digits: Dataset) -> None:

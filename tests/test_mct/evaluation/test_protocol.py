@@ -81,6 +81,12 @@ def test_mean_and_deviation_over_networks(digits: Dataset, model: trajfmt.Model)
     assert result.on == "test"
 
 
+def test_one_network_has_no_deviation() -> None:
+    """It would be 0, which says that all networks agree."""
+    assert protocol.summarize([0.5], 0.01, on="test").std is None
+    assert protocol.summarize([0.5, 0.5], 0.01, on="test").std == 0.0
+
+
 def test_same_seed_same_accuracies(digits: Dataset, model: trajfmt.Model) -> None:
     """Evaluation is deterministic, and the seed matters."""
     start = made(digits)

@@ -37,6 +37,8 @@ def test_mean_and_population_deviation() -> None:
     other = Measured(real=0.9, hard=0.9, own=0.9, random=0.4, plain=0.9, random_plain=0.5, random_hard=None)
     runs = [scores_of(run, 0.5) for run in (RUN, other)]
     mean, std = mean_and_std(runs)
+    assert std is not None
     for a, b, middle, spread in zip(*map(astuple, (*runs, mean, std)), strict=True):
         assert middle == pytest.approx((a + b) / 2)
         assert spread == pytest.approx(abs(a - b) / 2)
+    assert mean_and_std(runs[:1]) == (runs[0], None)

@@ -34,8 +34,9 @@ def problem_of(seed: int, network) -> Problem:
     )
 
 
-def terminal(final):
+def terminal(path):
     """Pull every weight to zero."""
+    final = path[-1]
     return LossAndAdjoint(float(final.square().sum()), 2 * final)
 
 
@@ -63,6 +64,32 @@ def test_replays_give_the_plain_gradients_bit_for_bit(options, step, kind) -> No
         assert torch.equal(found.images, expected.images)
         assert len(recorder.records) == (2 if seed else 0)
     assert recorder.after == [None, recorder.records[0]]  # whose memory the way back may use
+
+
+def test_labels_and_early_adjoints_are_replayed_bit_for_bit() -> None:
+    """The first adjoint before the last starts the captures over; a sample that is left out replays no way
+    back."""
+    network, recorder = network_of(), CallRecorder()
+    plain = ExactUnroll(ConvNetStep(network))
+    unroll = GraphUnroll(ExactUnroll(ConvNetStep(network)), notes=pytest.fail, recorder=recorder)
+
+    def judged(*steps: int):
+        def judge(path) -> LossAndAdjoint:
+            last = len(path) - 1
+            slopes = {step: 2 * path[step] for step in steps}
+            return LossAndAdjoint(1.0, slopes.pop(last, None), slopes)
+
+        return judge
+
+    last = len(problem_of(0, network).batches)
+    cases = [((last,), 0), ((last,), 2), ((2, last), 2), ((1,), 4), ((), 4), ((last,), 4), ((2,), 4)]
+    for seed, (steps, graphs) in enumerate(cases):
+        problem = replace(problem_of(seed, network), labels=True)
+        expected, found = (each.gradients(problem, judged(*steps)) for each in (plain, unroll))
+        assert (found.learning_rate, found.accepted) == (expected.learning_rate, bool(steps))
+        assert torch.equal(found.images, expected.images)
+        assert torch.equal(found.targets, expected.targets)
+        assert len(recorder.records) == graphs
 
 
 def test_loop_that_waits_for_the_device_is_not_captured() -> None:

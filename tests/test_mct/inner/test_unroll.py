@@ -40,6 +40,68 @@ def test_gradients_equal_backpropagation_through_the_whole_graph(name: str, step
     assert relative(found.learning_rate, alpha) < 1e-10
 
 
+@pytest.mark.parametrize("engine", [AutogradStep, ConvNetStep])
+@pytest.mark.parametrize("steps", [1, 5])
+@pytest.mark.parametrize("options", [{}, {"step_images": 3}, {"keep_bytes": 1 << 20}])
+def test_gradient_in_the_targets_is_exact(engine, steps: int, options) -> None:
+    """With soft labels whose sums differ, ragged batches, augmentation, batches in parts, and kept
+    activations."""
+    network, problem, target = problem_of("ConvNetD2W4", steps, size=4, strategy=STRATEGY, soft=True)
+    problem = replace(
+        problem, labels=True, targets=problem.targets * torch.linspace(0.5, 2, 6).double()[:, None]
+    )
+    loss, images, alpha, targets = whole_graph(network, problem, target)
+    step = engine(network)
+    packed = replace(problem, weights=step.pack(problem.weights))
+    found = ExactUnroll(step, **options).gradients(packed, compare_with(packed, step.pack(target)))
+    assert abs(found.loss - float(loss)) <= 1e-12 * float(loss)
+    for mine, theirs in ((found.images, images), (found.learning_rate, alpha), (found.targets, targets)):
+        assert relative(mine, theirs) < 1e-10
+    without = ExactUnroll(step, **options).gradients(
+        replace(packed, labels=False), compare_with(packed, step.pack(target))
+    )
+    assert without.targets is None
+    assert torch.equal(without.images, found.images)
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_adjoints_are_injected_where_the_loss_depends_on_the_way(last: bool) -> None:
+    """A loss of theta_2, theta_3 and, if `last`, theta_5 has exact gradients; later updates have none."""
+    network, problem, target = problem_of("ConvNetD2W4", 5, size=4, soft=True)
+    problem, weights = replace(problem, labels=True), {2: 0.3, 3: -1.5} | ({5: 1.0} if last else {})
+
+    def judge(path):
+        return sum(weight * (path[step] - target).square().sum() for step, weight in weights.items())
+
+    def terminal(path):
+        slopes = {step: 2 * weight * (path[step] - target) for step, weight in weights.items()}
+        return LossAndAdjoint(judge(path), slopes.pop(5, None), slopes)
+
+    loss, *expected = whole_graph(network, problem, target, judge)
+    found = ExactUnroll(AutogradStep(network)).gradients(problem, terminal)
+    assert found.loss == pytest.approx(float(loss), rel=1e-12)
+    for mine, theirs in zip((found.images, found.learning_rate, found.targets), expected, strict=True):
+        assert relative(mine, theirs) < 1e-10
+    if not last:
+        unused = sorted(set(range(6)) - set(torch.cat(problem.batches[:3]).tolist()))
+        assert not found.images[unused].any()
+
+
+def test_a_sample_that_is_left_out_has_no_gradient() -> None:
+    """Its loss is told, and the way back is not computed."""
+    network, problem, _ = problem_of("ConvNetD1W4", 3, size=None)
+    problem = replace(problem, labels=True)
+
+    class Forward(AutogradStep):
+        def vjp_hvp(self, *_):
+            raise AssertionError("computed the way back")
+
+    found = ExactUnroll(Forward(network)).gradients(problem, lambda _: LossAndAdjoint(3.5, None))
+    assert (found.loss, found.learning_rate, found.accepted) == (3.5, 0.0, False)
+    assert not found.images.any()
+    assert not found.targets.any()
+
+
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("strategy", [*STRATEGY.split("_"), STRATEGY])
 def test_gradients_go_through_augmentation(strategy: str, soft: bool) -> None:
@@ -161,7 +223,8 @@ def test_tesla_is_as_published(steps: int, size: int | None, strategy: str | Non
     network, problem, target = problem_of("ConvNetD1W4", steps, size, strategy=strategy)
     distance = float((problem.weights - target).square().sum())
 
-    def terminal(final):
+    def terminal(path):
+        final = path[-1]
         return LossAndAdjoint(
             float((final - target).square().sum()) / distance, 2 * (final - target) / distance
         )
@@ -201,9 +264,9 @@ def test_kept_activations_stay_in_their_budget() -> None:
     given: list[bool] = []
 
     class Watched(ConvNetStep):
-        def vjp_hvp(self, theta, adjoint, pixels, targets, kept=()):
+        def vjp_hvp(self, theta, adjoint, pixels, targets, kept=(), labels=False):
             given.append(bool(kept))
-            return super().vjp_hvp(theta, adjoint, pixels, targets, kept)
+            return super().vjp_hvp(theta, adjoint, pixels, targets, kept, labels)
 
     packed = replace(problem, weights=step.pack(problem.weights))
     unroll = ExactUnroll(Watched(network), keep_bytes=2 * size + 1)
@@ -227,8 +290,8 @@ def test_adjoint_that_is_not_finite_names_its_step() -> None:
 
         def vjp_hvp(self, *given):
             self.calls += 1
-            inner, hvp, pixel_vjp = super().vjp_hvp(*given)
-            return inner, hvp * (torch.nan if self.calls == 2 else 1.0), pixel_vjp
+            found = super().vjp_hvp(*given)
+            return found._replace(hvp=found.hvp * (torch.nan if self.calls == 2 else 1.0))
 
     with pytest.raises(DivergedError, match="not finite at inner step 3 of 5"):
         ExactUnroll(Broken(network)).gradients(problem, compare_with(problem, target))

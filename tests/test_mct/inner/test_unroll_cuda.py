@@ -138,7 +138,7 @@ def test_adjoint_that_is_not_finite_is_found(cuda, recorder) -> None:
         unroll.gradients(problem, terminal)
     with pytest.raises(DivergedError):
         unroll.gradients(
-            replace(problem, learning_rate=1e200), lambda final: replace(terminal(final), loss=1.0)
+            replace(problem, learning_rate=1e200), lambda path: replace(terminal(path), loss=1.0)
         )
 
 

@@ -12,8 +12,8 @@ import trajfmt  # noqa: E402
 from mct.distillation.distiller import Distiller  # noqa: E402
 from mct.errors import ConfigError, DivergedError  # noqa: E402
 from mct.models import networks  # noqa: E402
-from mct.objectives.objective import LossAndAdjoint, Objective, ObjectiveSample, Place  # noqa: E402
-from mct.objectives.table import DEFAULT, OBJECTIVES, make_objective  # noqa: E402
+from mct.objectives.objective import LossAndAdjoint, Objective, ObjectiveSample, Path, Place  # noqa: E402
+from mct.objectives.table import OBJECTIVES, make_objective, objective_of  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
 from mct.settings.config import DistillConfig  # noqa: E402
 from mct.trajectories.stream import KnotStream  # noqa: E402
@@ -29,8 +29,9 @@ class HalfNormSample:
 
     weights: Tensor
 
-    def loss_and_adjoint(self, final: Tensor, /, *, out: Tensor | None = None) -> LossAndAdjoint:
+    def loss_and_adjoint(self, path: Path, /, *, out: Tensor | None = None) -> LossAndAdjoint:
         """Return half of the squared norm, and a copy of the weights."""
+        final = path[-1]
         adjoint = torch.empty_like(final) if out is None else out
         return LossAndAdjoint(final.double().square().sum() / 2, adjoint.copy_(final))
 
@@ -44,7 +45,7 @@ class HalfNorm:
         self._stream = stream
         self.places: list[Place] = []
 
-    def draw(self, generator: torch.Generator, /) -> Place:
+    def draw(self, generator: torch.Generator, _step: int, /) -> Place:
         """Draw a whole timestep of the first trajectory."""
         start = float(torch.randint(3, (1,), generator=generator))
         return Place(trajectory=0, start=start, target=start)
@@ -104,7 +105,7 @@ def test_new_objective_is_distilled(bundle, digits, model) -> None:
     value = loss(images)
     (expected,) = torch.autograd.grad(value, images)
     assert event.loss == pytest.approx(float(value.detach()), rel=1e-6)
-    found = after.image_velocity  # of the first step: the gradient
+    found = after.memory["images"]["velocity"]  # of the first step: the gradient
     assert float((found - expected).norm() / expected.norm()) < 1e-3
 
 
@@ -142,9 +143,9 @@ def test_class_of_the_user_needs_no_row(bundle, digits, model) -> None:
 def test_matching_is_the_default(bundle) -> None:
     """It draws what the stream draws, with the target behind it."""
     stream = KnotStream(bundle, expert_steps=2, max_start=3)
-    objective: Objective = make_objective(DEFAULT, stream)
+    objective: Objective = objective_of(CONFIG)(stream)
     trajectory, start = stream.pick(generator(3))
-    assert objective.draw(generator(3)) == Place(trajectory=trajectory, start=start, target=start + 2)
+    assert objective.draw(generator(3), 0) == Place(trajectory=trajectory, start=start, target=start + 2)
     assert objective.largest_loss == 1e4
 
 

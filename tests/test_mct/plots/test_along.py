@@ -128,6 +128,8 @@ def test_batch_norm_uses_the_batch(write_bundle, small) -> None:
         _, found = drain(plots.along(bundle, small, model, points=2))
     hits = network.train()(small.test_images).argmax(1) == small.test_labels
     assert found.points[0].accuracy == float(hits.double().mean())
+    assert found.batch_statistics
+    assert found.title.endswith("test images, batch norm by the statistics of the test images")
 
 
 @pytest.mark.parametrize(("wrong", "message"), [({"points": 1}, "`points` must be >= 2"),
@@ -167,9 +169,10 @@ def test_numbers_are_those_that_were_found(convex, full, small, model) -> None:
     """A row for every network; knots are marked, and components are empty unless they were requested."""
     _, found = drain(plots.along(convex, small, model, points=3, trajectory=1, original=full))
     table = found.table()
-    assert table.columns[:5] == ("path", "timestep", "accuracy_fraction", "loss_nats", "knot")
-    assert [row[:4] for row in table.rows] == [(p.way, p.time, p.accuracy, p.loss) for p in found.points]
-    assert [row[1] for row in table.rows if row[4]] == [0, *KNOTS, LAST]
-    assert {row[5:] for row in table.rows} == {(None, None)}
+    assert table.columns[:6] == ("trajectory", "path", "timestep", "accuracy_fraction", "loss_nats", "knot")
+    assert [row[:5] for row in table.rows] == [(1, p.way, p.time, p.accuracy, p.loss) for p in found.points]
+    assert [row[2] for row in table.rows if row[5]] == [0, *KNOTS, LAST]
+    assert {row[6:] for row in table.rows} == {(None, None)}
     assert found.ways == ["original", "convexified"]
+    assert not found.batch_statistics
     assert found.axis == "timestep"

@@ -33,7 +33,7 @@ def write(path: Path, evaluations: dict[int, float], *, steps: int = 40, on: str
             if on is not None:
                 line["accuracy"] |= {"on": on}
         lines.append(json.dumps(line, sort_keys=True) + "\n")
-    (path / curves.METRICS).write_text("".join(lines))
+    (path / "metrics.jsonl").write_text("".join(lines))
     return path
 
 
@@ -82,7 +82,7 @@ def test_curve_of_a_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cut", [1, 30, 120])
 def test_torn_last_line_is_passed_over(tmp_path: Path, cut: int) -> None:
     """A run that is writing can be drawn."""
-    metrics = write(tmp_path / "a", {10: 0.25, 40: 0.5}) / curves.METRICS
+    metrics = write(tmp_path / "a", {10: 0.25, 40: 0.5}) / "metrics.jsonl"
     data = metrics.read_bytes()
     metrics.write_bytes(data[:-cut])
     expected = (10, 40) if cut == 1 else (10,)  # without its newline the line is whole
@@ -91,7 +91,7 @@ def test_torn_last_line_is_passed_over(tmp_path: Path, cut: int) -> None:
 
 def test_line_that_is_no_step_is_named(tmp_path: Path) -> None:
     """Only the last line may be torn."""
-    metrics = write(tmp_path / "a", {10: 0.25}) / curves.METRICS
+    metrics = write(tmp_path / "a", {10: 0.25}) / "metrics.jsonl"
     for bad in (
         b'{"step": 3',
         b'{"step": "3"}',
@@ -101,7 +101,7 @@ def test_line_that_is_no_step_is_named(tmp_path: Path) -> None:
         lines = metrics.read_bytes().splitlines()
         lines[2] = bad
         (tmp_path / "b").mkdir(exist_ok=True)
-        (tmp_path / "b" / curves.METRICS).write_bytes(b"\n".join(lines) + b"\n")
+        (tmp_path / "b" / "metrics.jsonl").write_bytes(b"\n".join(lines) + b"\n")
         with pytest.raises(CorruptError, match=r"metrics\.jsonl: line 3 "):
             curves.curve(tmp_path / "b")
 
@@ -110,7 +110,7 @@ def test_run_without_evaluations(tmp_path: Path) -> None:
     """The message says how many steps there are and which option evaluates."""
     with pytest.raises(ResultError, match=r"none of the 40 outer steps was evaluated.*--eval-every"):
         curves.curve(write(tmp_path / "a", {}))
-    (tmp_path / "a" / curves.METRICS).write_bytes(b"")
+    (tmp_path / "a" / "metrics.jsonl").write_bytes(b"")
     with pytest.raises(ResultError, match="none of the 0 outer steps"):
         curves.curve(tmp_path / "a")
 
@@ -134,9 +134,9 @@ def test_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:
 def test_mixed_test_sets_are_not_named(tmp_path: Path) -> None:
     """A curve says what it was tested on only where that is known and one."""
     path = write(tmp_path / "a", {10: 0.1}, steps=10)
-    more = write(tmp_path / "b", {20: 0.1}, steps=20, on="heldout") / curves.METRICS
+    more = write(tmp_path / "b", {20: 0.1}, steps=20, on="heldout") / "metrics.jsonl"
     assert curves.curve(write(tmp_path / "c", {10: 0.1}, on=None)).on is None
-    with (path / curves.METRICS).open("ab") as file:
+    with (path / "metrics.jsonl").open("ab") as file:
         file.write(more.read_bytes())
     assert curves.curve(path).on is None
 
@@ -230,3 +230,12 @@ def test_one_evaluation_is_no_convergence(tmp_path: Path) -> None:
         curves.Convergence([run])
     twice = curves.curve(write(tmp_path / "twice", {10: 0.4, 20: 0.41}))
     assert twice.converged == 10
+
+
+def test_one_network_has_no_deviation(tmp_path: Path) -> None:
+    """The figure has no band, and the cell of the table is empty."""
+    lines = [{"step": n, "accuracy": {"mean": n / 4, "std": None, "networks": [n / 4]}} for n in (1, 2)]
+    (tmp_path / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    drawn = curves.Curves([curves.curve(tmp_path, name="run")])
+    assert drawn.table().csv().splitlines()[1:] == [b"run,1,0.25,,,false", b"run,2,0.5,,,true"]
+    assert render(drawn, "svg").startswith(b"<?xml")

@@ -11,7 +11,7 @@ from mct.settings.config import DistillConfig
 @pytest.mark.parametrize("method", ["mct", "mtt"])
 def test_settings_of_a_preset_are_attributed_to_it(method: str) -> None:
     """What nobody gave is from the preset where it differs from the defaults, and a default elsewhere."""
-    config = defaults.distill_config("CIFAR10", ipc=10, preprocessing="zca", method=method)
+    config = defaults.distill_config("CIFAR10", ipc=10, preprocessing="zca", settings_of=method)
     found = origins("CIFAR10", config, "zca", {})
     assert found["lr_img"] in (f"preset {method}-cifar10-zca-ipc10", "default")
     assert found["inner_steps"] == f"preset {method}-cifar10-zca-ipc10"

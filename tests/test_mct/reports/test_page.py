@@ -1,5 +1,6 @@
 """The page of runs: what it shows and what it says is missing."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,25 @@ def test_runs_are_compared(tmp_path: Path) -> None:
     assert "The runs agree in all settings" in text
     assert "2 more runs in the comparison only" in text
     assert render([one, two]) == render([one, two])
+
+
+def test_accuracies_on_other_images_are_apart(tmp_path: Path) -> None:
+    """Held-out images, the test set once, and the best on the test set have a column each, and two charts."""
+    lines = [run_folders.step(n, 0.5, accuracy=(0.5 + n / 8, 0.01), on="test") for n in (1, 2)]
+    ours = run_folders.write(tmp_path / "a", run_folders.origin(outer_step=2), best=True)
+    theirs = run_folders.write(tmp_path / "b", run_folders.origin(), lines=lines)
+    accuracy = {"mean": 0.625, "networks": [0.625], "on": "test"}
+    (ours / "test.json").write_text(json.dumps({"outer_step": 2, "accuracy": accuracy}))
+    runs = [describe(ours), describe(theirs)]
+    text = " ".join(assert_sound(render(runs)).text.split())
+    assert "loss held-out accuracy test accuracy best test accuracy converged" in text
+    assert "0.6 75% ± 2% 62.5% - 3" in text
+    assert "0.5 - - 75% ± 1% 2" in text
+    assert "Test accuracy 62.5% of the best images, measured once" in text
+    for title in ("Accuracy on held-out training images", "Accuracy on the test set"):
+        assert text.count(title) >= 2  # of the run, and of the comparison
+    alone = " ".join(assert_sound(render(runs[:1])).text.split())
+    assert "Accuracy on the test set" not in alone
 
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:

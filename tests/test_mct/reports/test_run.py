@@ -62,6 +62,28 @@ def test_a_run_that_has_just_begun(tmp_path: Path) -> None:
     assert (facts.loss.steps, facts.evaluations, facts.total_seconds) == ((), (), 0)
 
 
+def test_the_test_of_the_best_images_is_a_fact(tmp_path: Path) -> None:
+    """It is that of the images that are shown: a longer run may have chosen others since."""
+    own = run_folders.origin(outer_step=2, selected=run_folders.SELECTED)
+    folder = run_folders.write(tmp_path / "run", own, best=True)
+    assert describe(folder).facts.tested is None
+    accuracy = {"mean": 0.625, "std": None, "networks": [0.625], "learning_rate": 0.05, "on": "test"}
+    for step, known in ((2, True), (1, False)):
+        (folder / "test.json").write_text(json.dumps({"outer_step": step, "accuracy": accuracy}))
+        found = json.loads(to_json([describe(folder)]))["runs"][0]["tested"]
+        assert (found is not None) == known
+        if known:
+            assert found == {"step": 2, "mean": 0.625, "std": None, "networks": 1, "on": "test"}
+
+
+def test_one_evaluation_is_no_convergence(tmp_path: Path) -> None:
+    """Nothing shows that the accuracy would not rise."""
+    lines = [run_folders.step(1, 0.8, accuracy=(0.5, 0.01))]
+    facts = describe(run_folders.write(tmp_path / "run", run_folders.origin(), lines=lines)).facts
+    assert len(facts.evaluations) == 1
+    assert facts.converged is None
+
+
 def test_changes_of_a_resumed_run(tmp_path: Path) -> None:
     """A changed rate is attributed to its step."""
     change = Change(step=2, setting="lr_img", before=1000.0, after=500.0)

@@ -46,7 +46,8 @@ problem = Problem(
 )
 goal = weights + 0.1 * torch.randn(len(weights), generator=random, dtype=torch.float64)
 
-def terminal(final):
+def terminal(path):
+    final = path[-1]
     return LossAndAdjoint(float((final - goal).square().sum()), 2 * (final - goal))
 
 step = make_step(network, engine="eager", notes=None)

@@ -11,9 +11,9 @@ import pytest
 torch = pytest.importorskip("torch")
 import trajfmt  # noqa: E402
 from mct import sets  # noqa: E402
+from mct.data.picking import pick_per_class  # noqa: E402
 from mct.errors import ConfigError, MismatchError  # noqa: E402
 from mct.evaluation.comparison import Comparison  # noqa: E402
-from mct.results import synthetic  # noqa: E402
 from mct.results.origin import ForeignOrigin  # noqa: E402
 from mct.sets import UserFacts  # noqa: E402
 from tests.foreign_sets import writers  # noqa: E402  # the generators need torch
@@ -72,7 +72,7 @@ def test_unequal_classes_and_their_baseline(tmp_path: Path) -> None:
     assert comparison.synthetic.ipc is None
     assert any("1 of 10 classes have no image; the first of them is '9'" in line for line in notes)
     assert len(list(comparison.baseline())) == 5
-    chosen = synthetic.pick_per_class(
+    chosen = pick_per_class(
         comparison.dataset.train_labels, 10, comparison.synthetic.counts, torch.Generator().manual_seed(0)
     )
     drawn = torch.bincount(comparison.dataset.train_labels[chosen], minlength=10)

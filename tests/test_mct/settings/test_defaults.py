@@ -39,7 +39,7 @@ def test_given_then_preset_then_defaults() -> None:
 @pytest.mark.parametrize("ipc", [1, 3])
 def test_digits_are_not_augmented(ipc: int) -> None:
     """The built-in digits have one recipe for every number of images, and it does not augment."""
-    config = defaults.distill_config("digits", ipc=ipc, preprocessing="normalize", method="mtt")
+    config = defaults.distill_config("digits", ipc=ipc, preprocessing="normalize", settings_of="mtt")
     assert (config.ipc, config.inner_steps, config.lr_init, config.augment) == (ipc, 20, 0.05, "none")
     assert defaults.expert_config("digits").augment == "none"
     assert defaults.evaluate_config("digits").augment == "none"

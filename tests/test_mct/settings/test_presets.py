@@ -9,7 +9,8 @@ pytest.importorskip("torch")
 from mct.errors import ConfigError
 from mct.models import networks
 from mct.settings import defaults, presets
-from mct.settings.config import DistillConfig
+from mct.settings.config import DistillConfig, EvaluateConfig
+from mct.settings.expert import ExpertConfig
 
 SIZES = {"CIFAR10": (32, 10), "CIFAR100": (32, 100), "Tiny": (64, 200), "ImageNet": (128, 10)}
 
@@ -28,6 +29,12 @@ ROWS = [  # N, M, max_start, lr_img, lr_lr, lr_init, batch_syn
     ("mct-cifar10-ipc10", (30, 15, 8, 1e3, 1e-5, 0.01, None)),
     ("mct-cifar10-ipc50", (30, 2, 40, 1e3, 1e-5, 0.001, None)),
     ("mct-cifar10-zca-ipc1", (50, 5, 3, 1e2, 1e-7, 0.01, None)),
+    ("mct-cifar100-zca-ipc1", (40, 8, 20, 1e3, 1e-5, 0.01, None)),
+    ("mct-cifar100-zca-ipc50", (50, 3, 40, 1e3, 1e-5, 0.01, 125)),
+    ("ftd-cifar10-zca-ipc10", (30, 2, 20, 1e2, 1e-5, 0.001, None)),
+    ("att-cifar100-zca-ipc50", (80, 2, 40, 1e3, 1e-5, 0.01, 1200)),
+    ("datm-tiny-zca-ipc10", (40, 2, 50, 1e2, 1e-4, 0.01, 500)),
+    ("pad-cifar10-zca-ipc50", (80, 3, 40, 1e3, 1e-5, 0.01, None)),
 ]
 
 
@@ -37,6 +44,33 @@ def test_published_row(name: str, expected: tuple[float, ...]) -> None:
     found = presets.preset(name)
     assert expected == (found.inner_steps, found.expert_steps, found.max_start, found.lr_img, found.lr_lr,
                         found.lr_init, found.batch_syn)  # fmt: skip
+
+
+def test_settings_of_datm_and_pad_are_those_of_their_files() -> None:
+    """Labels, window, threshold and initial images; PAD drops parameters, and starts later with 500
+    images."""
+    datm, pad = (presets.preset(f"{name}-cifar10-zca-ipc500") for name in ("datm", "pad"))
+    for found, ramp, last in ((datm, None, 60), (pad, 60, 70)):
+        assert (found.labels, found.lr_label, found.initial, found.loss_threshold) == (
+            "learned",
+            10,
+            "correct",
+            1,
+        )
+        assert (found.min_start, found.ramp_from, found.max_start) == (40, ramp, last)
+        assert found.evaluation == {"batch_size": 128}
+    assert (datm.drop, pad.drop, pad.ramp_steps) == (0, 0.5, 2000)
+    ramp = presets.preset("datm-cifar10-zca-ipc10")
+    assert (ramp.ramp_from, ramp.max_start, ramp.ramp_steps, ramp.lr_label) == (10, 20, 1000, 2)
+
+
+def test_method_without_a_preset_still_is_that_method() -> None:
+    """For the digits, DATM's labels and initial images come on top of the defaults for the digits."""
+    plain, datm = (defaults.distill_config("digits", settings_of=method) for method in ("mct", "datm"))
+    assert (datm.labels, datm.initial, datm.loss_threshold) == ("learned", "correct", 1.0)
+    assert datm.outer_steps == plain.outer_steps == 200
+    assert defaults.evaluation_of("digits", 1, method="datm") == {}
+    assert defaults.evaluation_of("Tiny", 10, preset="datm-tiny-zca-ipc10") == {"batch_size": 128}
 
 
 @pytest.mark.parametrize(("ipc", "steps"), [(1, 5), (10, 6), (50, 6)])
@@ -52,12 +86,15 @@ def test_preset_can_be_used(name: str) -> None:
     found = presets.preset(name)
     config = defaults.distill_config(found.dataset, preset=name)
     assert config == DistillConfig(**found.settings)
-    assert (config.ipc, config.outer_steps, config.augment) == (found.ipc, 5000, "dsa")
+    assert (config.ipc, config.outer_steps, config.augment) == (found.ipc, found.outer_steps, "dsa")
+    assert found.outer_steps == 5000 or found.method in ("att", "datm", "pad")
+    EvaluateConfig(**found.evaluation)
+    ExpertConfig(**found.experts)
     size, classes = SIZES[found.dataset]
     model = networks.parse(found.model, channels=3, image_size=size, classes=classes)
     assert model.image_size == size
     assert size >> model.depth >= 4
-    assert found.max_start + found.expert_steps <= 50
+    assert found.max_start + found.expert_steps <= found.experts.get("epochs", 50)
     assert bool(found.knots) == (found.method == "mct")
     assert list(found.knots) == sorted(set(found.knots) & set(range(1, 50)))
     assert config.batch_syn is None or config.batch_syn <= found.ipc * classes
@@ -87,8 +124,8 @@ def test_tiny_experts_are_deeper() -> None:
         ({}, "mct-cifar10-ipc10"),
         ({"preprocessing": "normalize"}, "mct-cifar10-ipc10"),
         ({"preprocessing": "zca"}, "mct-cifar10-zca-ipc10"),
-        ({"preprocessing": "zca", "method": "mtt"}, "mtt-cifar10-zca-ipc10"),
-        ({"preprocessing": "none", "method": "mtt"}, "mtt-cifar10-ipc10"),
+        ({"preprocessing": "zca", "settings_of": "mtt"}, "mtt-cifar10-zca-ipc10"),
+        ({"preprocessing": "none", "settings_of": "mtt"}, "mtt-cifar10-ipc10"),
         ({"preprocessing": "zca", "preset": "mtt-tiny-ipc10"}, "mtt-tiny-ipc10"),
     ],
     ids=str,

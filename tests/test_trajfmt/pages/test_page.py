@@ -17,7 +17,6 @@ from trajfmt.pages import (
     picture,
     seconds,
     section,
-    size,
     table,
     tiles,
 )
@@ -65,8 +64,6 @@ def test_style_loads_nothing() -> None:
         (percent(0.5), "50%"),
         (percent(0.0), "0%"),
         (percent(float("inf")), "-"),
-        (size(0), "0 B"),
-        (size(3e15), "3000.0 TB"),
         (seconds(59.99), "60 s"),
         (seconds(3599), "59 min 59 s"),
     ],

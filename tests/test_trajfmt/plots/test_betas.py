@@ -17,7 +17,7 @@ def test_numbers_are_those_of_the_bundle(write_bundle, layout, walk) -> None:
         np.testing.assert_array_equal(found.u, bundle[0].u)
     table = found.table()
     assert len(table.rows) == 9 * len(found.layers)
-    rows = [row for row in table.rows if row[0] == 1]
+    rows = [row[1:] for row in table.rows if row[1] == 1]
     assert {row[1] for row in rows} == {layout.layers[1].name}
     assert [row[2] for row in rows if row[3]] == [0, 2, 6, 8]
     np.testing.assert_array_equal([row[4] for row in rows], found.u[:, 1])
@@ -41,7 +41,7 @@ def test_free_tables_have_no_segments(write_bundle, layout, walk) -> None:
     """Their values are weights of the second knot, and may leave [0, 1]."""
     with trajfmt.open(write_bundle(layout, walk(layout, 5))) as bundle:
         found = replace(betas(bundle), free=True)
-    assert {row[5:] for row in found.table().rows} == {(None, None)}
+    assert {row[6:] for row in found.table().rows} == {(None, None)}
     assert render(found, "svg") != render(replace(found, free=False), "svg")
 
 

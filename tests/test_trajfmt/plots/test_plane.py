@@ -63,12 +63,13 @@ def test_numbers_are_those_that_are_drawn(write_bundle, layout, theta) -> None:
     with trajfmt.open(write_bundle(layout, theta, knots=KNOTS, gram=True)) as bundle:
         found = plane([bundle])
     table = found.table()
-    assert table.columns[:4] == ("point", "timestep", "component_1", "component_2")
-    assert [row[:2] for row in table.rows] == [
+    assert table.columns[:5] == ("trajectory", "point", "timestep", "component_1", "component_2")
+    assert [row[1:3] for row in table.rows] == [
         *(("original", t) for t in range(9)), *(("knot of out.mct", t) for t in (0, 2, 6, 8))
     ]  # fmt: skip
-    np.testing.assert_array_equal([row[2:4] for row in table.rows[:9]], found.coordinates)
-    assert {row[4:] for row in table.rows} == {tuple(found.explained.tolist())}
+    np.testing.assert_array_equal([row[3:5] for row in table.rows[:9]], found.coordinates)
+    assert {row[0] for row in table.rows} == {0}
+    assert {row[5:] for row in table.rows} == {tuple(found.explained.tolist())}
 
 
 def test_several_bundles_of_one_expert_share_a_plane(write_bundle, layout, theta) -> None:

@@ -1,7 +1,7 @@
 """The words of figures."""
 
 import trajfmt
-from trajfmt.plots.words import last_part, name_of, shortened, timestep_axis, title_of
+from trajfmt.plots.words import labels, names_of, shortened, timestep_axis, title_of
 
 
 def test_unit_of_a_timestep(write_bundle, layout, walk) -> None:
@@ -17,15 +17,26 @@ def test_unit_of_a_timestep(write_bundle, layout, walk) -> None:
         path = write_bundle(layout, walk(layout), name=f"{number}.mct", provenance=known)
         with trajfmt.open(path) as bundle:
             assert timestep_axis(bundle) == expected
-            assert name_of(bundle) == f"{number}.mct"
-            assert title_of(bundle, 3) == f"{number}.mct, $A\x1b, trajectory 3"
+            assert names_of([bundle]) == [f"{number}.mct"]
+            assert title_of([bundle], 3) == f"{number}.mct, $A\x1b, trajectory 3"
 
 
 def test_long_names_lose_their_middle() -> None:
-    """The end of a name tells layers and bundles apart; the last part of a path is its name."""
+    """The end of a name tells layers and bundles apart."""
     name = "encoder.layers." * 9 + "bias"
     assert len(shortened(name)) == 40
     assert shortened(name).startswith("encoder.layers.enco")
     assert shortened(name).endswith("…er.layers.encoder.layers.bias"[1:][-20:])
-    assert last_part("/") == "/"
-    assert last_part("a/two.mct") == "two.mct"
+
+
+def test_bundles_are_told_apart(write_bundle, layout, walk, tmp_path) -> None:
+    """By folders if they have one name, and by a number if their labels would be the same nevertheless."""
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+    paths = [write_bundle(layout, walk(layout), name=f"{folder}/a.mct") for folder in ("one", "two")]
+    with trajfmt.open(paths[0]) as one, trajfmt.open(paths[1]) as two:
+        assert names_of([one, two, one]) == ["one/a.mct", "two/a.mct", "one/a.mct (2)"]
+        assert title_of([one, two], 3) == "one/a.mct and two/a.mct, trajectory 3"
+        assert title_of([one, two, one], 3) == "3 bundles, trajectory 3"
+    long = ["a" * 30 + middle + "b" * 30 for middle in "xyz"]
+    assert len(set(labels(long))) == 3

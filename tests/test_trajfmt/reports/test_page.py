@@ -122,6 +122,17 @@ def test_several_bundles_are_compared(layout: Any, walk: Any, write_bundle: Any)
     assert "agree in all recorded facts" in page.text
 
 
+def test_distance_left_out_is_explained(layout: Any, walk: Any, write_bundle: Any) -> None:
+    """What the number counts stands beside it, for a bundle of either encoding and in their comparison."""
+    convex = describe(write_bundle(layout, walk(layout), gram=True, name="a.mct"))
+    full = describe(write_bundle(layout, walk(layout), encoding="full", name="a.mtt"))
+    text = " ".join(assert_sound(render([convex, full])).text.split())
+    assert "Distance left out" in text
+    assert "Distance that two knots would leave out" in text
+    assert text.count("root mean square, as a share of the displacement") == 3
+    assert "of a full bundle: what a conversion with two knots would leave out" in text
+
+
 def test_equal_bundles_give_equal_pages(layout: Any, walk: Any, write_bundle: Any) -> None:
     """No date, no random name."""
     path = write_bundle(layout, walk(layout), gram=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trajfmt import Provenance
 from trajfmt.bundle.report import summarize
-from trajfmt.share.facts import rows, sentence, size
+from trajfmt.share.facts import rows, sentence
 
 
 def test_the_facts_of_a_bundle_with_all_of_them(bundle: Path) -> None:
@@ -30,14 +30,3 @@ def test_what_is_unknown_has_no_row(make: Callable[..., Path]) -> None:
     assert {"data set", "network", "preprocessing", "training", "knots"}.isdisjoint(dict(rows(summary)))
     assert dict(rows(summary))["codec"] == "none"
     assert sentence(summary) == "1 full training trajectory, 6 timesteps each, in the format trajfmt 1.0."
-
-
-def test_sizes() -> None:
-    """In decimal units with one digit, whole bytes below a thousand."""
-    assert [size(count) for count in (0, 999, 1000, 2_500_000, 3e15)] == [
-        "0 B",
-        "999 B",
-        "1.0 kB",
-        "2.5 MB",
-        "3000.0 TB",
-    ]

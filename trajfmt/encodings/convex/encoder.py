@@ -6,15 +6,15 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from trajfmt.encodings.convex import writer
 from trajfmt.encodings.parts.encoding import Input, Options, Sized, require_two_timesteps
-from trajfmt.encodings.parts.knots import cut, index_of
+from trajfmt.encodings.parts.knots import cut, header, index_of
 from trajfmt.encodings.parts.shards import KnotWriter, Shard
-from trajfmt.encodings.parts.written import NewFile, Written, with_numbers_and_buffers
+from trajfmt.encodings.parts.written import NewFile, Written, recorded, with_numbers_and_buffers
 from trajfmt.errors import SourceError, UsageError, no_motion
 from trajfmt.schema.arguments import whole, wholes
 from trajfmt.schema.consistency import MAX_TABLE
@@ -28,6 +28,12 @@ from trajfmt.trajectory.recorder import Recorded
 from trajfmt.trajectory.source import Convexified
 
 __all__ = ["ConvexEncoder", "continued", "encoder"]
+
+_TABLES: Final = 3700
+"""Bytes of an HDF5 file for the group of a trajectory, besides its arrays; about, as measured."""
+
+_GRAM: Final = 1000
+"""Bytes that a Gram matrix adds to it, besides its elements and the labels of its second axis."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,11 +196,16 @@ class ConvexEncoder:
         return ConvexManifest(**common, smoothed=self.smoothed)
 
     def size(self, source: Sized, layout: ParamLayout) -> int:
-        """Estimate the size of knots and tables in bytes, without headers."""
-        knots = len(source.knots) if isinstance(source, Convexified) else 2 + len(self.inserted)
-        t = source.timesteps
-        gram = t * t if self.gram and t <= GRAM_LIMIT + 1 else 0
-        return knots * layout.nbytes + 8 * (2 * t * layout.num_layers + gram)
+        """Estimate the bytes of knots, tables, digests and the entry of a trajectory."""
+        last = source.timesteps - 1
+        knots = source.knots if isinstance(source, Convexified) else (0, *self.inserted, last)
+        contents = cut(layout, len(knots), self.shard_bytes)
+        heads = sum(len(header(layout, knots, content)) for content in contents)
+        gram = (last + 1) * (last + 2) if self.gram and last <= GRAM_LIMIT else 0
+        tables = 8 * ((2 * last + 1) * layout.num_layers + gram + 2 * last + 1) + _TABLES
+        tables += layout.num_layers * max(len(layer.name) for layer in layout.layers)  # labels of an axis
+        tables += _GRAM if gram else 0
+        return len(knots) * layout.nbytes + heads + tables + recorded(len(knots), layout, files=len(contents))
 
 
 def _files_and_entry(shards: Sequence[Shard], entry: ConvexEntry) -> tuple[tuple[NewFile, ...], ConvexEntry]:

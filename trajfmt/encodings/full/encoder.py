@@ -12,7 +12,7 @@ from trajfmt.codecs.table import CODECS
 from trajfmt.encodings.full import writer
 from trajfmt.encodings.parts.discrete import Discretised
 from trajfmt.encodings.parts.encoding import Input, Options, Sized, require_two_timesteps
-from trajfmt.encodings.parts.written import NewFile, Written, with_numbers_and_buffers
+from trajfmt.encodings.parts.written import NewFile, Written, recorded, with_numbers_and_buffers
 from trajfmt.errors import UsageError
 from trajfmt.schema.consistency import MAX_EXPANSION
 from trajfmt.schema.layout import ParamLayout
@@ -25,6 +25,9 @@ __all__ = ["CHUNK", "FullEncoder", "codec_for", "continued", "encoder"]
 CHUNK: Final = 2**17
 """Most elements of a chunk. One byte of each of them fills one block of a zstd frame, and what a processor
 needs to decode them fits into its cache."""
+
+_FILE: Final = 2000
+"""Bytes of the HDF5 file of a trajectory, besides its timesteps; about, as measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +120,9 @@ class FullEncoder:
         return FullManifest(**common, codec=self.chunks)
 
     def size(self, source: Sized, layout: ParamLayout) -> int:
-        """Estimate the size of all timesteps in bytes, without compression."""
-        return source.timesteps * layout.nbytes
+        """Estimate the bytes of all timesteps before compression, of digests and of the entry."""
+        steps = source.timesteps
+        return steps * layout.nbytes + _FILE + recorded(steps, layout, files=1)
 
 
 def codec_for(name: str, layout: ParamLayout) -> CodecSettings:

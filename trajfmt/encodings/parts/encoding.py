@@ -252,7 +252,11 @@ class Encoder(Protocol):
         ...
 
     def size(self, source: Sized, layout: ParamLayout) -> int:
-        """Estimate the size of a trajectory in bytes, without compression and headers."""
+        """Estimate the bytes by which a trajectory makes a bundle larger.
+
+        They are those of its files, before compression, of its digests and of its entry in the manifest.
+        Module buffers are not counted.
+        """
         ...
 
 

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -21,7 +22,13 @@ from trajfmt.storage.opened import OpenFile
 from trajfmt.trajectory.rounding import Rounding
 from trajfmt.trajectory.source import SupportsBuffers
 
-__all__ = ["NewFile", "Written", "with_numbers_and_buffers"]
+__all__ = ["NewFile", "Written", "recorded", "with_numbers_and_buffers"]
+
+_ENTRY: Final = 480
+"""Bytes of what a manifest says of a trajectory, and of the header of its digests; about, as measured."""
+
+_NAMED: Final = 125
+"""Bytes of what a manifest says of a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +108,18 @@ class Written:
         """Remove the files."""
         for file in self.files:
             file.path.unlink(missing_ok=True)
+
+
+def recorded(stored: int, layout: ParamLayout, *, files: int) -> int:
+    """Return about how many bytes a bundle records of a trajectory: the digests of pieces, and the entries.
+
+    Args:
+        stored: number of stored timesteps.
+        layout: the parameter layout.
+        files: number of files of weights.
+    """
+    pieces = stored * -(-layout.nbytes // piece_size(stored, layout.nbytes))
+    return DIGEST * pieces + _ENTRY + _NAMED * files
 
 
 def with_numbers_and_buffers(

@@ -21,13 +21,14 @@ def test_softmax_regression_in_closed_form() -> None:
     gradient, logits = step.gradient(theta, x, y)
     torch.testing.assert_close(logits, flat @ w.T)
     torch.testing.assert_close(gradient, ((p - y).T @ flat / 6).flatten())
-    inner, curvature, images = step.vjp_hvp(theta, adjoint, x, y)
+    inner, curvature, images, labels = step.vjp_hvp(theta, adjoint, x, y, (), True)
     moved = flat @ direction.T
     jacobian = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
     tangent = (jacobian @ moved[:, :, None])[:, :, 0]
     torch.testing.assert_close(inner, gradient @ adjoint)
     torch.testing.assert_close(curvature, (tangent.T @ flat / 6).flatten())
     torch.testing.assert_close(images, ((tangent @ w + (p - y) @ direction) / 6).view(x.shape))
+    torch.testing.assert_close(labels, ((p * moved).sum(1, keepdim=True) - moved) / 6)
 
 
 def test_nothing_is_kept_and_packed_order_is_the_modules() -> None:

@@ -15,8 +15,9 @@ def test_bfloat16_is_near() -> None:
     step, narrow = ConvNetStep(network), NarrowStep(ConvNetStep(network))
     start = step.pack(theta)
     for size in (1.0, 1e-30):
-        expected = step.vjp_hvp(start, adjoint * size, pixels, targets)
-        found = narrow.vjp_hvp(start, adjoint * size, pixels, targets)
+        expected = step.vjp_hvp(start, adjoint * size, pixels, targets, (), True)
+        found = narrow.vjp_hvp(start, adjoint * size, pixels, targets, (), True)
         assert all(value.dtype == torch.float32 for value in found)
         assert 0 < relative(found[1] / size, expected[1] / size) < 0.1
         assert 0 < relative(found[2] / size, expected[2] / size) < 0.1
+        assert 0 < relative(found[3] / size, expected[3] / size) < 0.1

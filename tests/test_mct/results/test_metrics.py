@@ -4,12 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 pytest.importorskip("torch")
 from mct.errors import CorruptError, MissingError
-from mct.reports.metrics import MOST, curve, read
+from mct.results.metrics import read, read_test, until
 
 
 def test_lines_are_read_and_a_torn_one_is_left(tmp_path: Path) -> None:
@@ -39,18 +37,27 @@ def test_no_run(tmp_path: Path) -> None:
         read(tmp_path / "absent")
 
 
-@given(st.integers(1, 700), st.integers(0, 2**32 - 1))
-def test_points_hold_every_step_once(count: int, seed: int) -> None:
-    """The mean over all steps, the smallest and the largest value survive the thinning."""
-    values = [((7919 * (n + seed)) % 1009) / 1009 for n in range(count)]
-    found = curve(list(enumerate(values, start=1)))
-    assert len(found.steps) == min(count, MOST)
-    assert min(found.low) == min(values)
-    assert max(found.high) == max(values)
-    assert all(a <= b <= c for a, b, c in zip(found.low, found.mean, found.high, strict=True) if a < c)
-    assert list(found.steps) == sorted(found.steps)
+def test_a_resumed_run_keeps_whole_lines_of_its_steps() -> None:
+    """Later, torn and damaged lines go, and with no step done also the evaluation before the first one."""
+    lines = [
+        b'{"step": 0}\n',
+        b'{"step": 1}\n',
+        b'{"loss": 1}\n',
+        b"nonsense\n",
+        b'{"step": 2}\n',
+        b'{"step": 1}',
+    ]
+    assert until(1, b"".join(lines)) == b"".join(lines[:2])
+    assert until(0, b"".join(lines)) == b""
 
 
-def test_no_steps_have_no_points() -> None:
-    """A run that has just begun has an empty curve."""
-    assert curve([]).steps == ()
+def test_a_test_is_read(tmp_path: Path) -> None:
+    """None without the file, and an error that names it if it is damaged."""
+    assert read_test(tmp_path) is None
+    (tmp_path / "test.json").write_text('{"outer_step": 4, "accuracy": {"mean": 0.5, "on": "test"}}')
+    found = read_test(tmp_path)
+    assert found is not None
+    assert (found.outer_step, found.accuracy.mean, found.accuracy.std) == (4, 0.5, None)
+    (tmp_path / "test.json").write_text('{"outer_step": 4}')
+    with pytest.raises(CorruptError, match=r"test\.json: not the test of a run"):
+        read_test(tmp_path)

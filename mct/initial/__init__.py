@@ -1,0 +1,8 @@
+"""The synthetic dataset before the first outer step: which real images it begins with, and their labels.
+
+It must not import `inner`, `objectives` or `distillation`.
+
+Modules:
+    start: images, labels and learning rate as the settings say.
+    experts: what the last weights of the experts predict for real images.
+"""

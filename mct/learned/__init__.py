@@ -1,0 +1,10 @@
+"""What a distillation learns, and how each learned value is updated.
+
+Images, the learning rate of the student, and labels are learned. Each is a named value with an update of its
+own, which may keep a memory between outer steps. It must not import `inner`, `objectives` or `distillation`.
+
+Modules:
+    value: the types of values, and the protocol `Update`.
+    updates: SGD with momentum, Adam, and an exponential moving average on top of another update.
+    labels: labels as logits, and the gradient in them.
+"""

@@ -1,0 +1,103 @@
+"""Updates of learned values: SGD with momentum, Adam, and an average on top of another update."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mct.learned.value import AVERAGE, Memory, Update, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Sgd:
+    """SGD with momentum, as `torch.optim.SGD` from zero velocity: v <- mu v + g, x <- x - lr v.
+
+    Example:
+        >>> update = Sgd(lr=0.5, momentum=0.5)
+        >>> value, memory = update(1.0, 1.0, update.start(1.0), 0)
+        >>> update(value, 1.0, memory, 1)
+        (-0.25, {'velocity': 1.5})
+    """
+
+    lr: float
+    """Step size."""
+
+    momentum: float = 0.0
+    """mu."""
+
+    def start(self, value: Value, /) -> dict[str, Value]:
+        """Return zero velocity."""
+        return {"velocity": _zero(value)}
+
+    def __call__(
+        self, value: Value, gradient: Value, memory: Memory, _step: int, /
+    ) -> tuple[Value, dict[str, Value]]:
+        """Return the value after an update, and its velocity."""
+        velocity = self.momentum * memory["velocity"] + gradient
+        return value - self.lr * velocity, {"velocity": velocity}
+
+
+@dataclass(frozen=True, slots=True)
+class Adam:
+    """Adam, as `torch.optim.Adam` without weight decay."""
+
+    lr: float = 1e-3
+    """Step size."""
+
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decays of the averages of the gradient and of its square."""
+
+    eps: float = 1e-8
+    """Added to the root of the average square."""
+
+    def start(self, value: Value, /) -> dict[str, Value]:
+        """Return zero averages."""
+        return {"mean": _zero(value), "square": _zero(value)}
+
+    def __call__(
+        self, value: Value, gradient: Value, memory: Memory, step: int, /
+    ) -> tuple[Value, dict[str, Value]]:
+        """Return the value after an update, and the averages."""
+        first, second = self.betas
+        mean = first * memory["mean"] + (1 - first) * gradient
+        square = second * memory["square"] + (1 - second) * gradient * gradient
+        unbiased = _root(square) / math.sqrt(1 - second ** (step + 1)) + self.eps
+        value = value - self.lr / (1 - first ** (step + 1)) * mean / unbiased
+        return value, {"mean": mean, "square": square}
+
+
+@dataclass(frozen=True, slots=True)
+class Averaged:
+    """Another update, and an exponential moving average of its values: E <- d E + (1 - d) x.
+
+    E begins with the initial value and is not corrected for that, as in FTD's code. Where a value has an
+    average, the average is what is evaluated and what results; the update goes on from the value itself.
+    """
+
+    update: Update
+    """The update."""
+
+    decay: float
+    """d, in [0, 1)."""
+
+    def start(self, value: Value, /) -> dict[str, Value]:
+        """Return the memory of the update, and the initial value as its average."""
+        return {**self.update.start(value), AVERAGE: value}
+
+    def __call__(
+        self, value: Value, gradient: Value, memory: Memory, step: int, /
+    ) -> tuple[Value, dict[str, Value]]:
+        """Return the value after the update, and the memory of the update with the new average."""
+        value, kept = self.update(value, gradient, memory, step)
+        return value, {**kept, AVERAGE: self.decay * memory[AVERAGE] + (1 - self.decay) * value}
+
+
+def _zero(value: Value) -> Value:
+    return torch.zeros_like(value) if isinstance(value, Tensor) else 0.0
+
+
+def _root(value: Any) -> Value:
+    found: Value = value.sqrt() if isinstance(value, Tensor) else math.sqrt(value)
+    return found

@@ -1,0 +1,14 @@
+"""Published settings, one module for each method: what the method is, and its experiments.
+
+It imports nothing of `settings`: whether the values are valid, its tests check.
+
+Modules:
+    preset: one published experiment.
+    mtt: the timesteps of experts.
+    mct: convexified trajectories.
+    tesla: soft labels and a biased gradient that needs little memory.
+    ftd: flat trajectories, and an average of the images.
+    att: the nearest end of the student.
+    datm: learned labels, and starts that become later.
+    pad: experts that see easy images first, and a part of the parameters.
+"""

@@ -1,0 +1,54 @@
+"""Updates of learned values against torch's optimizers and closed forms."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+from mct.learned.updates import Adam, Averaged, Sgd  # noqa: E402
+from mct.runtime.seeds import generator  # noqa: E402
+
+
+def gradients(count: int = 7):
+    """Return gradients of a value with five elements."""
+    return torch.randn(count, 5, generator=generator(0), dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("update", "reference"),
+    [
+        (Sgd(0.3, 0.9), lambda values: torch.optim.SGD(values, lr=0.3, momentum=0.9)),
+        (Adam(0.3, (0.8, 0.95), 1e-6), lambda values: torch.optim.Adam(values, 0.3, (0.8, 0.95), 1e-6)),
+    ],
+)
+def test_equal_to_torch(update, reference) -> None:
+    """After every step, for tensors and for numbers."""
+    tensor = torch.arange(5, dtype=torch.float64).requires_grad_()
+    optimizer, value = reference([tensor]), tensor.detach().clone()
+    memory, number = update.start(value), float(value[3])
+    kept = update.start(number)
+    for step, gradient in enumerate(gradients()):
+        tensor.grad = gradient
+        optimizer.step()
+        value, memory = update(value, gradient, memory, step)
+        number, kept = update(number, float(gradient[3]), kept, step)
+        torch.testing.assert_close(value, tensor.detach(), rtol=1e-12, atol=1e-14)
+        assert number == pytest.approx(float(value[3]), rel=1e-12)
+
+
+def test_average_has_its_closed_form() -> None:
+    """E_n = d^n x_0 + (1 - d) sum_i d^(n - i) x_i, and the update itself is what it was."""
+    update, start, decay = Sgd(0.5, 0.5), torch.ones(5, dtype=torch.float64), 0.8
+    value, memory = start, Averaged(update, decay).start(start)
+    plain, own = start, update.start(start)
+    values = []
+    for step, gradient in enumerate(gradients()):
+        value, memory = Averaged(update, decay)(value, gradient, memory, step)
+        plain, own = update(plain, gradient, own, step)
+        assert torch.equal(value, plain)
+        values.append(value)
+    count = len(values)
+    expected = decay**count * start + sum(
+        (1 - decay) * decay ** (count - number - 1) * each for number, each in enumerate(values)
+    )
+    torch.testing.assert_close(memory["average"], expected, rtol=1e-12, atol=1e-14)

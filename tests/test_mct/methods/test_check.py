@@ -1,0 +1,85 @@
+"""Every method, ours too, has exact gradients; one that has not is found out."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+from mct.errors import ConfigError  # noqa: E402
+from mct.methods import check  # noqa: E402
+from mct.methods.recipe import Recipe  # noqa: E402
+from mct.objectives.matching import TrajectoryMatching  # noqa: E402
+from mct.objectives.objective import LossAndAdjoint  # noqa: E402
+from mct.objectives.own import by_autograd  # noqa: E402
+from mct.settings.config import DistillConfig  # noqa: E402
+
+METHODS = {
+    "matching": {},
+    "nearest": {"end": "nearest"},
+    "dropped smallest": {"drop": 0.5},
+    "dropped first": {"drop": 0.25, "drop_by": "first"},
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_built_in_methods_are_exact(name: str) -> None:
+    """Images, learning rate and labels to 1e-10 for N of 1, 5 and 30, with both kinds of steps."""
+    found = list(check.check_method(Recipe(name=name), DistillConfig(**METHODS[name])))
+    assert [(each.engine, each.updates) for each in found] == [
+        (engine, updates) for engine in ("eager", "compiled") for updates in (1, 5, 30)
+    ]
+    for each in found:
+        assert each.exact, each
+
+
+def test_loss_of_the_whole_way_is_exact() -> None:
+    """Autograd's adjoints at every step."""
+
+    def loss(way):
+        scale = (way.start - way.target).square().sum()
+        return sum((theta - way.target).square().sum() / scale for theta in way.path[1:])
+
+    for each in check.check_method(Recipe(name="own", objective=by_autograd(loss)), DistillConfig()):
+        assert each.exact, each
+
+
+def test_a_wrong_adjoint_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is half of what it should be."""
+    monkeypatch.setattr(check, "UPDATES", (2,))
+
+    class Half(TrajectoryMatching):
+        def begin(self, place, /, *, out=None):
+            sample = super().begin(place, out=out)
+
+            class Halved:
+                weights = sample.weights
+
+                def loss_and_adjoint(self, path, /, *, out=None):
+                    end = sample.loss_and_adjoint(path, out=out)
+                    return LossAndAdjoint(end.loss, end.adjoint / 2)
+
+            return Halved()
+
+    for each in check.check_method(Recipe(name="half", objective=Half), DistillConfig()):
+        assert each.adjoints > 0.1
+        assert each.images < 1e-10  # of what the objective gives
+        assert not each.exact
+
+
+def test_objective_without_an_adjoint_cannot_be_checked() -> None:
+    """It leaves its sample out."""
+
+    class Nothing(TrajectoryMatching):
+        def begin(self, place, /, *, out=None):
+            sample = super().begin(place, out=out)
+
+            class Idle:
+                weights = sample.weights
+
+                def loss_and_adjoint(self, _path, /, **_):
+                    return LossAndAdjoint(1.0, None)
+
+            return Idle()
+
+    with pytest.raises(ConfigError, match="leaves the sample out"):
+        next(check.check_method(Recipe(name="nothing", objective=Nothing), DistillConfig()))
