@@ -83,6 +83,8 @@ def test_conversion_for_a_preset(traj: Any, tmp_path: Path, buffer: Any) -> None
     assert trajfmt.open(out)[0].last == 4
     shown = traj("inspect", out).out
     assert "after timestep 4, where the window of mtt-cifar10-zca-ipc1 ends; later timesteps are not" in shown
+    done = traj("convert", source, tmp_path / "datm.mct", "--for-preset", "datm-cifar10-zca-ipc1")
+    assert "takes initial images or labels from the last timestep of the experts, which is 6" in done.err
     for name, also, code, said in (
         ("mtt-cifar10-ipc1", ["--timesteps", "0:8"], 2, "both say where to cut"),
         (
