@@ -8,6 +8,7 @@ Modules:
     create: `create` and `append`.
     writer: `BundleWriter`, which adds trajectories and publishes the bundle.
     recording: where a recorded trajectory goes, and what becomes of one that cannot be saved there.
+    shortened: what a training that ended early leaves out of a recorded trajectory.
     addition: what can be added to a bundle.
     adapted: a trajectory of a bundle as one that can be written.
     agreement: whether what a program says of a trajectory agrees with the bundle.

@@ -109,6 +109,7 @@ class Destination:
                     provenance=identity.provenance,
                     knots=options.knots,
                     smooth=options.smooth,
+                    average=options.average,
                     codec=options.codec or DEFAULT,
                     gram=options.gram,
                     shard_bytes=options.shard_bytes,

@@ -59,6 +59,8 @@ def test_identity_is_of_all_that_an_expert_depends_on(digits: Dataset, model: tr
     assert job_of(digits, model, ExpertConfig(experts=4), **rules).identity == one
     assert job_of(digits, model, ExpertConfig(experts=3, seed=1), **rules).identity != one
     assert job_of(digits, model, ExpertConfig(experts=3), **rules | {"knots": (2,)}).identity != one
+    assert job_of(digits, model, ExpertConfig(experts=3), **rules, average=3).identity != one
+    assert job_of(digits, model, ExpertConfig(experts=3), **rules, average=1).identity == one
     assert job_of(digits, model, ExpertConfig(experts=3, sharpness=0.1), **rules).identity != one
 
 
