@@ -46,7 +46,8 @@ def test_means_have_room_around_placed_knots(tmp_path: Path) -> None:
 def test_a_plan_has_the_right_size(tmp_path: Path) -> None:
     """It reads no weights, so it cannot say where the knots are."""
     source = save(tmp_path / "src", [theta(0)])
-    ours, plain = (plan(source, None, ConvertOptions(**given)) for given in ({"place": 4}, {"knots": (2, 5)}))
+    known = {"knots": (2, 5), "placed": True}
+    ours, plain = (plan(source, None, ConvertOptions(**given)) for given in ({"place": 4}, known))
     assert ours.bytes == plain.bytes
     assert "where the 4 knots are follows from the weights, which a plan does not read" in ours.notices
 
