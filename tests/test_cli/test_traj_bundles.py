@@ -19,6 +19,7 @@ SUMMARY_KEYS = {
     *("schema", "path", "kind", "encoding", "version", "generator", "trajectories", "timesteps", "knots"),
     *("smoothed", "codec", "parameters", "tensors", "layers", "dtype", "provenance", "files", "integrity"),
     *("sha256", "storage", "shards", "free", "unknown_steps", "buffers", "numbers", "refused", "newer"),
+    "numbering",
 }
 STORAGE_KEYS = {"total", "parts", "buffer", "source", "ratio", "eq11", "eq12"}
 LAYER_KEYS = {

@@ -35,8 +35,10 @@ def losses(bundle: Bundle, kept: frozenset[Kept], *, float32: bool) -> Sequence[
         lost.append(f"the numbers of the timesteps ({shown}; these files count from 0)")
     found = numbering_of(bundle.manifest)
     if "numbers" not in kept and found.kind is not None and (found.kind, found.every) != ("epoch", 1):
-        is_ = f"is {counted(found.every, found.kind)}" if found.every else f"is not always one {found.kind}"
-        lost.append(f"that a timestep {is_} (programs that read these files assume an epoch)")
+        what = (
+            f"a timestep is {counted(found.every, found.kind)}" if found.every else f"they are {found.words}"
+        )
+        lost.append(f"that {what} (programs that read these files assume an epoch)")
     if "buffers" not in kept and any(entry.buffers is not None for entry in entries):
         lost.append("module buffers")
     if "names" not in kept:

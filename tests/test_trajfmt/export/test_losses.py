@@ -77,6 +77,18 @@ def test_numbers_that_follow_from_the_unit_count(
             assert "a timestep is" not in _loss(bundle, "checkpoints")
 
 
+def test_uneven_timesteps_are_no_unit(
+    layout: ParamLayout, walk: Callable[..., Array], tmp_path: Path
+) -> None:
+    """Steps 1, 2, 5 and 7 are not one step each."""
+    about = Provenance(timestep=TimestepUnit(kind="step"))
+    with trajfmt.create(tmp_path / "a.mtt", layout, encoding="full", provenance=about) as writer:
+        writer.add(Carried(walk(layout, 4), layout))
+    with trajfmt.open(tmp_path / "a.mtt") as bundle:
+        assert "that they are steps 1 to 7, unevenly spaced (prog" in _loss(bundle, "mtt")
+        assert "a timestep is" not in _loss(bundle, "mtt")
+
+
 def test_rounding_is_said(layout: ParamLayout, walk: Callable[..., Array], tmp_path: Path) -> None:
     """Only what loses digits."""
     for dtype, lossy in (("F64", True), ("F32", False), ("BF16", False)):
