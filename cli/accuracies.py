@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mct.plots.curves import Curve
     from mct.results.origin import Selection
 
-__all__ = ["along", "convergence", "evaluation", "mean_and_std", "tested"]
+__all__ = ["along", "convergence", "evaluated", "evaluation", "mean_and_std", "tested"]
 
 
 def evaluation(
@@ -51,9 +51,7 @@ def evaluation(
         return
     if as_json:
         facts = {
-            "dataset": comparison.synthetic.origin.dataset,
-            "ipc": comparison.synthetic.ipc,
-            "images": len(comparison.synthetic.labels),
+            **evaluated(comparison),
             "config": dataclasses.asdict(comparison.config),
             "distilled": dataclasses.asdict(distilled),
             "random_real": None if real is None else dataclasses.asdict(real),
@@ -78,6 +76,25 @@ def evaluation(
             lines.say(f"  gain          {100 * (distilled.mean - random.mean):+5.1f} points")
     for name, accuracy in others.items():
         lines.say(f"  {name:<13} {mean_and_std(accuracy, 6)}")
+
+
+def evaluated(comparison: Comparison) -> dict[str, object]:
+    """Return what was evaluated, for JSON: the images, their files, and the network trained on them."""
+    from mct.results.origin import Origin
+    from trajfmt.schema.models import model_name
+
+    synthetic = comparison.synthetic
+    ours = synthetic.origin if isinstance(synthetic.origin, Origin) else None
+    selected = None if ours is None or ours.selected is None else dataclasses.asdict(ours.selected)
+    return {
+        "dataset": synthetic.origin.dataset,
+        "ipc": synthetic.ipc,
+        "images": len(synthetic.labels),
+        "model": model_name(comparison.model),
+        "files": [dataclasses.asdict(file) for file in comparison.files],
+        "outer_step": None if ours is None else ours.outer_step,
+        "selected": selected,
+    }
 
 
 def _cross(events: Iterator[NetworkTrained | ArchitectureTested], total: int) -> dict[str, Accuracy]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,15 +25,24 @@ __all__ = ["convert"]
 @click.argument("destination", type=values.PATH, metavar="DEST")
 @click.option(
     "--knots",
-    type=values.INTEGERS,
+    type=values.KNOTS,
     default=(),
-    help="Timesteps of the waypoints to insert, such as 6,25; counted from A with --timesteps.",
+    metavar="N,N,…|auto[:N]",
+    help="Timesteps of the waypoints to insert, such as 6,25; counted from A with --timesteps. auto:4 (or "
+    "auto) places 4 knots, endpoints included, where they miss the paths least.",
 )
 @click.option(
     "--smooth",
     is_flag=True,
     help="Average inserted waypoints and the last timestep with their neighbours. For the MCT authors' "
     "pairs: say that this was done.",
+)
+@click.option(
+    "--average",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="K",
+    help="Store the mean of K timesteps at every knot but the first: those around it, or the last K.",
 )
 @click.option(
     "--gram", is_flag=True, help="Store the Gram matrix, which preserves the shape of the original path."
@@ -43,6 +53,11 @@ __all__ = ["convert"]
     help="Which parameters share one beta.  [default: those of a source or DEST that is a bundle, or tensor]",
 )
 @click.option("--timesteps", type=values.WINDOW, default=(None, None), help="Keep only timesteps A to B-1.")
+@click.option(
+    "--for-preset",
+    metavar="NAME",
+    help="Cut where the window of a preset of mct ends, at max_start + M: later timesteps are no targets.",
+)
 @click.option(
     "--codec",
     type=values.CODEC,
@@ -154,8 +169,32 @@ def _settings(flags: dict[str, Any]) -> ConvertOptions:
 
     if flags.pop("skip_bad"):  # the former name of --keep-going
         flags["keep_going"] = True
+    if (name := flags.pop("for_preset")) is not None:
+        if flags["timesteps"] != (None, None):
+            raise click.UsageError("--for-preset and --timesteps both say where to cut: pass one")
+        flags |= _cut_for(name)
+    if isinstance(count := flags["knots"], int):
+        if flags["append"]:
+            raise click.UsageError("--append keeps the knots of the bundle: omit --knots auto")
+        flags |= {"knots": (), "place": count}
     done = _preprocessing(flags.pop("zca"), flags.pop("mean"), flags.pop("std"))
     return ConvertOptions(**flags, preprocessing=done)
+
+
+def _cut_for(name: str) -> dict[str, Any]:
+    """Return the options that cut trajectories where the window of a preset ends."""
+    from mct.settings.presets import preset
+
+    from . import lines
+
+    chosen = preset(name)
+    end = math.ceil(chosen.max_start + chosen.expert_steps)
+    if chosen.initial == "correct" or chosen.labels == "learned":
+        lines.notice(
+            f"{chosen.name} also takes initial images or labels from the last timestep of the experts, which"
+            f" is {end} in this bundle; for those of whole experts, convert without --for-preset"
+        )
+    return {"timesteps": (0, end + 1), "cut_for": chosen.name}
 
 
 def _preprocessing(

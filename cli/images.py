@@ -109,7 +109,7 @@ def evaluate(
 
     given = {name: settings[name] for name in ("networks", "epochs", "augment", "seed")}
     given |= {name: settings.pop(name) for name in ranking.SETTINGS}
-    _check_protocol(given, cross=cross)
+    _check_protocol(given, cross=cross, baseline=baseline)
     process.settle(deterministic=deterministic)
     with joined(device, notes=lines.notice) as (ranks, here):
         with together(ranks), progress.phases("evaluate"):
@@ -132,8 +132,8 @@ def evaluate(
         )
 
 
-def _check_protocol(given: dict[str, Any], *, cross: bool) -> None:
-    """Refuse options that the other protocol would ignore."""
+def _check_protocol(given: dict[str, Any], *, cross: bool, baseline: bool) -> None:
+    """Refuse options that the protocol would ignore."""
     if given["protocol"] == "dd-ranking":
         if cross:
             failures.fail("--cross is not part of --protocol dd-ranking; give --model for another network", 2)
@@ -141,6 +141,12 @@ def _check_protocol(given: dict[str, Any], *, cross: bool) -> None:
     for name in ("labels", "soft_loss", "temperature"):
         if given[name] is not None:
             failures.fail(f"--{name.replace('_', '-')} needs --protocol dd-ranking", 2)
+    for name in ("reference", "reference_epochs"):
+        if given[name] is not None and not baseline:
+            option = f"--{name.replace('_', '-')}"
+            failures.fail(
+                f"{option} is for the baseline, which --no-baseline leaves out; omit one of them", 2
+            )
 
 
 @click.command("convert-images", cls=commands.Command)

@@ -128,6 +128,13 @@ def main() -> None:
     help="Average knots with their neighbouring timesteps, as the MCT authors' code does.",
 )
 @click.option(
+    "--average",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="K",
+    help="Store the mean of K timesteps at every knot but the first: those around it, or the last K.",
+)
+@click.option(
     "--at-once", type=int, default=1, show_default=True, help="Experts to train at once in each process."
 )
 @click.option(

@@ -21,11 +21,13 @@ Result = TypeVar("Result")
 
 
 def conversion(event: Event, meter: Meter) -> None:
-    """Show one event of a conversion, as a note or as progress."""
+    """Show one event of a conversion, as a note, a phase or as progress."""
+    if event.kind in ("placing", "found"):
+        meter.phase("placing the knots" if event.kind == "placing" else None)
     if event.kind in ("notice", "skipped", "resumed", "found"):
         text = f"left out: {event.message}" if event.kind == "skipped" else event.message
         meter.say(f"note: {failures.line_of(text)}")
-    else:
+    elif event.kind != "placing":
         meter.update(event.done, total=event.total)
 
 

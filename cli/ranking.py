@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from . import accuracies, lines, progress, values
+from . import accuracies, failures, lines, progress, values
 
 if TYPE_CHECKING:
     from mct.evaluation.comparison import Comparison
@@ -138,6 +138,13 @@ def teacher_baseline(comparison: Comparison, given: dict[str, Any]) -> Callable[
     from mct.settings.ranking import reference_config
 
     if comparison.synthetic.soft_labels is None:
+        for name in ("reference", "reference_epochs"):
+            if given[name] is not None:
+                failures.fail(
+                    f"--{name.replace('_', '-')} is for sets with soft labels, and this one has class "
+                    "numbers; omit it, or give --protocol dd-ranking",
+                    2,
+                )
         return None
     config = reference_config(comparison.dataset.name, epochs=given["reference_epochs"])
     if given["reference"] is None and not is_ready(comparison.dataset, comparison.model, config):
@@ -174,9 +181,7 @@ def _facts(job: Ranking, found: Ranked, reference: Reference) -> dict[str, objec
     std = None if found.std is None else dataclasses.asdict(found.std)
     return {
         "protocol": "dd-ranking",
-        "dataset": comparison.synthetic.origin.dataset,
-        "ipc": comparison.synthetic.ipc,
-        "images": len(comparison.synthetic.labels),
+        **accuracies.evaluated(comparison),
         "labels": job.labels,
         "learning_rate": comparison.synthetic.learning_rate,
         "config": dataclasses.asdict(job.config),

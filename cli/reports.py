@@ -40,8 +40,16 @@ def summary(report: Summary, *, as_json: bool) -> None:
         ("trajectories", _trajectories(report.trajectories, low, high)),
     ]
     rows += _unread(report)
+    rows += _cut(report.provenance)
     if report.encoding == "convex":
+        from trajfmt.schema.facts import averaged
+
         knots = "differ" if report.knots is None else ", ".join(map(str, report.knots))
+        recipe = report.provenance.recipe or {}
+        if recipe.get("knots_placed") and not recipe.get("convexified"):
+            knots += "; placed where they miss the paths least"
+        if (count := averaged(report.provenance)) > 1:
+            knots += f"; each but the first is the mean of {count} timesteps"
         rows.append(("knots", knots + (", smoothed" if report.smoothed else "")))
         rows += _unusual(report)
     else:
@@ -50,7 +58,9 @@ def summary(report: Summary, *, as_json: bool) -> None:
     size = f"{report.parameters:,} {report.dtype} in {parts}"
     rows.append(("parameters", size))
     if report.numbers is not None:
-        rows.append(("numbers", "timesteps are numbers {} to {} of their sources".format(*report.numbers)))
+        first, last = report.numbers
+        uneven = report.numbering.uneven
+        rows.append(("numbers", f"timesteps are numbers {first} to {last} of their sources{uneven}"))
     if report.buffers:
         which = _of(report.buffers, report)
         rows.append(("module buffers", f"in {which}: at every stored timestep, not interpolated"))
@@ -69,6 +79,15 @@ def _unread(report: Summary) -> list[tuple[str, object]]:
     if len(why) > _MOST_REFUSED:
         rows.append(("", f"and {len(why) - _MOST_REFUSED} more"))
     return rows
+
+
+def _cut(provenance: Provenance) -> list[tuple[str, object]]:
+    """Return a row that says where a conversion has cut the trajectories, and what for."""
+    recipe = provenance.recipe or {}
+    if "cut_for" not in recipe:
+        return []
+    where = f"after timestep {recipe.get('cut_after')}, where the window of {recipe['cut_for']} ends"
+    return [("cut", f"{where}; later timesteps are not stored")]
 
 
 def _unusual(report: Summary) -> list[tuple[str, object]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import bundle_plots, commands, convert, diff, failures, merge, options, pages, sharing, values
+from . import bundle_plots, commands, convert, diff, failures, merge, options, pages, sharing, strides, values
 
 if TYPE_CHECKING:
     from trajfmt.storage.address import Place
@@ -50,14 +50,37 @@ def main() -> None:
     type=click.IntRange(min=0),
     help="Number of the trajectory; implies --layers. [default: 0]",
 )
+@click.option(
+    "--expert-steps",
+    type=click.IntRange(min=1),
+    metavar="M",
+    help="Show how many timesteps of the convexified paths are as long as M of the original ones (--gram).",
+)
+@click.option(
+    "--max-start", type=click.FloatRange(min=0), help="With --expert-steps: show starts before this one only."
+)
 @options.reading
 @options.as_json
 def inspect(
-    paths: tuple[Place, ...], layers: bool, trajectory: int | None, as_json: bool, **reading: Any
+    paths: tuple[Place, ...],
+    layers: bool,
+    trajectory: int | None,
+    expert_steps: int | None,
+    max_start: float | None,
+    as_json: bool,
+    **reading: Any,
 ) -> None:
     """Show contents and size of bundles, or of files that traj can convert."""
 
+    if expert_steps is None and max_start is not None:
+        raise click.UsageError("--max-start goes with --expert-steps")
+    if expert_steps is not None and (layers or trajectory is not None):
+        raise click.UsageError("--expert-steps is of all trajectories: omit --layers and --trajectory")
+
     def show(path: Place) -> int:
+        if expert_steps is not None:
+            strides.show(path, expert_steps, max_start, as_json=as_json)
+            return 0
         _inspect(path, layers=layers, trajectory=trajectory, as_json=as_json, reading=reading)
         return 0
 
@@ -203,7 +226,7 @@ def export(
     datm         replay_buffer_<n>.pt, for DATM, PAD and EDF, which need at
                  least 10 files with 10 trajectories each
     towers       img_replay_buffer_<n>.pt and txt_replay_buffer_<n>.pt, for
-                 VL and LoRS
+                 VL, LoRS and PTM-ST
     mct-authors  waypoint_buffer*_<n>.pt and step_buffer*_<n>.pt, from a .mct
     checkpoints  <trajectory>/checkpoint-<step>/model.safetensors; epochs are
                  called epoch-<n>, and numbers of unknown unit ckpt-<n>

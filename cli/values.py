@@ -22,6 +22,7 @@ __all__ = [
     "EXPERTS",
     "INPUT",
     "INTEGERS",
+    "KNOTS",
     "NUMBERS",
     "PATH",
     "PLACE",
@@ -180,6 +181,21 @@ class _Integers(_Type):
         return numbers
 
 
+class _Knots(_Integers):
+    """A comma-separated list of timesteps, or `auto` with the number of knots to place."""
+
+    name = "N,N,…|auto[:N]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse `6,25` to a tuple, and `auto` or `auto:4` to the number of knots."""
+        word, colon, count = str(value).partition(":")
+        if word != "auto":
+            return super().convert(value, param, ctx)
+        if colon and not (count.isdecimal() and len(count) < 7 and int(count) > 2):
+            self.fail(f"expected auto:N with 3 or more knots, endpoints included, got {value!r}", param, ctx)
+        return int(count) if colon else 4
+
+
 class _Experts(_Type):
     """Numbers of experts: single ones and ranges, separated by commas."""
 
@@ -280,6 +296,7 @@ class _Budget(_Type):
 BUDGET = _Budget()
 EXPERTS = _Experts()
 INTEGERS = _Integers()
+KNOTS = _Knots()
 NUMBERS = _Numbers()
 SETTINGS = _Settings()
 WINDOW = _Window()

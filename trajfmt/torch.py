@@ -131,7 +131,10 @@ class Recorder:
         knots: timesteps of the waypoints to insert between the endpoints.
         smooth: average inserted waypoints and the last timestep with their neighbours, as the MCT authors'
             code does.
-        every: record a timestep at every n-th call of `step`.
+        average: make every knot but the first the mean of so many timesteps: of those around it, or of the
+            last ones. Memory on the CPU holds as many copies of the weights, and one more.
+        every: record a timestep at every n-th call of `step`. If no fact says what a timestep is, timesteps
+            are numbered by calls.
         provenance: facts about the training. If the bundle exists already, it must state all of them; without
             any, its facts hold for the new trajectory, too.
 
@@ -165,6 +168,7 @@ class Recorder:
         *,
         knots: Sequence[int] = (),
         smooth: bool = False,
+        average: int = 1,
         every: int = 1,
         provenance: Provenance | None = None,
     ) -> None:
@@ -175,13 +179,21 @@ class Recorder:
         self._calls, self._full = 0, False
         self._layout = layout_of(self._module)
         self._destination = Destination(
-            path, self._layout, knots=knots, smooth=smooth, every=self._every, provenance=provenance
+            path,
+            self._layout,
+            knots=knots,
+            smooth=smooth,
+            average=average,
+            every=self._every,
+            provenance=provenance,
         )
         self.path = self._destination.path
         _require_storable(_buffers_of(self._module))
         self._held = self._buffers()
         self._destination.require_buffers(self._held)
-        self._recorder = PathRecorder(self._layout, knots=self._destination.knots, smooth=smooth)
+        self._recorder = PathRecorder(
+            self._layout, knots=self._destination.knots, smooth=smooth, average=average
+        )
         self._take()
 
     def __repr__(self) -> str:

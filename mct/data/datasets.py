@@ -63,8 +63,12 @@ class Dataset:
     limit: int | None = None
     """The training images are the first ones of each class, at most as many as this; None: they are all."""
 
+    file: str | None = None
+    """Name of the user's file or folder with the images, if it has the name of a dataset in `SOURCES`."""
+
     notes: tuple[str, ...] = ()
-    """Lines for the user about files and arrays that look like a part of the dataset and are not used."""
+    """Lines for the user about the dataset's name, and about files and arrays that look like a part of it and
+    are not used."""
 
     @property
     def classes(self) -> int:
@@ -224,7 +228,15 @@ def load(
         )
     labels = _labels(raw.train_labels, len(train), f"{label}: `train_labels`")
     test_labels = _labels(raw.test_labels, len(test), f"{label}: `test_labels`")
+    own = Path(name).name if label in SOURCES and str(name) not in SOURCES else None
     notes = raw.notes
+    if own is not None:
+        known = models.normalisation(label).mean is not None
+        constants = ", and MTT's constants for it are used unless a preprocessing is given" if known else ""
+        notes += (
+            f"{own}: has the name of the published dataset {label}{constants}; rename it if it holds other "
+            "images",
+        )
     names = raw.class_names or tuple(str(number) for number in range(int(labels.max()) + 1))
     del raw  # frees the memory of up to 100,000 images
     missing = sorted(set(range(len(names))) - set(labels.tolist()))
@@ -244,6 +256,7 @@ def load(
         transform=transform,
         labels_sha256=pre.hash_labels(labels),
         test_sha256=hashlib.sha256(tested).hexdigest(),
+        file=own,
         notes=notes,
     )
 

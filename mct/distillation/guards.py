@@ -11,10 +11,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-import trajfmt
 from mct.data.datasets import Dataset
 from mct.errors import ConfigError
 from mct.settings.config import DistillConfig
+from trajfmt.bundle import Numbering
 from trajfmt.errors import counted
 
 _LARGEST_RATE = 1.0
@@ -76,26 +76,27 @@ def check_ipc(dataset: Dataset, config: DistillConfig) -> None:
         )
 
 
-def check_unit(provenance: trajfmt.Provenance, given: Mapping[str, object]) -> None:
-    """Require that the window of start times is given if timesteps are known to be no epochs from the start.
+def check_unit(
+    numbering: Numbering, given: Mapping[str, object], config: DistillConfig | None = None
+) -> None:
+    """Require that the window of start times is given unless timesteps are epochs from the start.
 
     Published settings and defaults count epochs from the initialisation.
 
     Args:
-        provenance: Of the bundle. If it does not say what a timestep is, nothing is required.
+        numbering: What the timesteps of the bundle are. If nothing says it, nothing is required.
         given: The settings that the user gave.
+        config: All settings. A preset may narrow the window with further ones; None: not known yet.
 
     Raises:
         ConfigError: A default would count something else.
     """
-    unit, first = provenance.timestep, provenance.first_timestep or 0
-    lacking = [name for name in ("expert_steps", "max_start") if given.get(name) is None]
-    if not lacking or unit is None or (unit.kind == "epoch" and unit.every == 1 and first == 0):
+    further = [name for name in ("min_start", "ramp_from") if config is not None and getattr(config, name)]
+    lacking = [name for name in ("expert_steps", "max_start", *further) if given.get(name) is None]
+    if not lacking or numbering.counts_epochs:
         return
-    what = f"{unit.kind}s" if unit.every == 1 else f"{unit.every} {unit.kind}s each"
-    begins = f", and begin at timestep {first} of the training" if first else ""
     options = " and ".join("--" + name.replace("_", "-") for name in lacking)
     raise ConfigError(
-        f"the defaults count epochs from the initialisation, but the timesteps of the bundle are {what}"
-        f"{begins}; give {options}, in timesteps of the bundle"
+        "the defaults count epochs from the initialisation, but the timesteps of the bundle are "
+        f"{numbering.words}; give {options}, in timesteps of the bundle"
     )

@@ -15,7 +15,7 @@ from mct.settings import defaults, presets
 from mct.settings.config import DistillConfig
 from mct.settings.presets import METHODS, Method
 from mct.trajectories import provenance
-from mct.trajectories.joined import JoinedBundles
+from mct.trajectories.joined import JoinedBundles, shared_numbering
 from mct.trajectories.stream import Bundle
 
 
@@ -55,8 +55,9 @@ def settle(
         MctError: Bundle, dataset and model do not fit together.
     """
     record, method = bundle.manifest.provenance, settings.get("method")
-    if base is None:
-        guards.check_unit(record, settings)
+    numbering = shared_numbering(bundle) if base is None else None
+    if numbering is not None:
+        guards.check_unit(numbering, settings)  # before the images are read
     real = provenance.dataset_of(record, name=dataset, preprocessing=preprocessing, root=root)
     known = provenance.model_of(record, real, name=model)
     recipe = recipe or recipe_of(method)
@@ -69,6 +70,8 @@ def settle(
         changes=recipe.settings,
         **settings,
     )
+    if numbering is not None:
+        guards.check_unit(numbering, settings, config)
     if is_own(config.method) and recipe is PUBLISHED:
         raise ConfigError(
             f"the run was started with the method {config.method!r}, whose code is not run without your "

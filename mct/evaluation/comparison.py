@@ -15,7 +15,7 @@ from mct.evaluation.protocol import evaluate, evaluate_baseline
 from mct.events import Accuracy, ArchitectureTested, NetworkTrained
 from mct.inner.steps.step import Notes
 from mct.models import networks
-from mct.results.origin import Origin
+from mct.results.origin import Origin, SourceFile
 from mct.results.synthetic import SyntheticDataset
 from mct.runtime.devices import device_of
 from mct.runtime.ranks import Alone, Ranks
@@ -48,6 +48,9 @@ class Comparison:
 
     config: EvaluateConfig
     """The settings of the evaluations."""
+
+    files: tuple[SourceFile, ...] = ()
+    """The files from which the synthetic dataset was read."""
 
     given_rate: bool = False
     """Whether the learning rate was given by the user instead of the files."""
@@ -136,6 +139,7 @@ class Comparison:
             dataset=settled.dataset.to(here),
             model=settled.model,
             config=config,
+            files=opened.found.files,
             given_rate=lr is not None,
             engine=engine,
             notes=notes,

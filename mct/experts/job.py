@@ -14,8 +14,9 @@ from mct.errors import ConfigError
 from mct.models import networks
 from mct.runtime.seeds import generator
 from mct.settings.expert import ExpertConfig
-from trajfmt.schema import models
+from trajfmt.schema import OWN_DATASET, models
 from trajfmt.torch import layout_of
+from trajfmt.trajectory import needed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,9 @@ class Job:
     smooth: bool = False
     """Whether to average inserted waypoints with their neighbours, for a `convex` bundle."""
 
+    average: int = 1
+    """Number of timesteps of which every knot but the first is the mean, for a `convex` bundle."""
+
 
 def job_of(
     dataset: Dataset,
@@ -46,6 +50,7 @@ def job_of(
     *,
     knots: Sequence[int],
     smooth: bool,
+    average: int = 1,
     curriculum: Mapping[str, str | int] | None = None,
 ) -> Job:
     """Return the description of a run with these settings.
@@ -56,6 +61,7 @@ def job_of(
         config: Settings of expert training.
         knots: Timesteps of inserted waypoints, for a `convex` bundle.
         smooth: Whether to average inserted waypoints with their neighbours, for a `convex` bundle.
+        average: Number of timesteps of which every knot but the first is the mean.
         curriculum: What is recorded of a curriculum, see `mct.experts.difficulty.recorded`; None without one.
     """
     recipe = config.facts()
@@ -68,6 +74,7 @@ def job_of(
         dataset.labels_sha256,
         knots,
         smooth,
+        *([] if average == 1 else [f"average {average}"]),
     ]
     source = networks.source_sha256(model)
     facts += [] if source is None else [source]
@@ -78,6 +85,7 @@ def job_of(
         identity=hashlib.sha256(json.dumps(facts).encode()).hexdigest().encode(),
         knots=knots,
         smooth=smooth,
+        average=average,
     )
 
 
@@ -90,6 +98,8 @@ def provenance(
     """Return the provenance that a bundle records about its experts."""
     every = config.steps_per_timestep
     part: dict[str, int | str] = {} if dataset.limit is None else {"images_per_class": dataset.limit}
+    if dataset.file is not None:
+        part[OWN_DATASET] = dataset.file
     if (source := networks.source_sha256(model)) is not None:
         part["model_source_sha256"] = source
     part |= curriculum or {}
@@ -121,7 +131,7 @@ def require_told_by_buffers(dataset: Dataset, config: ExpertConfig) -> None:
 
 
 def require_possible(
-    config: ExpertConfig, images: int, *, only: Sequence[int] | None, knots: Sequence[int]
+    config: ExpertConfig, images: int, *, only: Sequence[int] | None, knots: Sequence[int], average: int
 ) -> None:
     """Require an augmentation that exists, and numbers of experts and of timesteps that the run has.
 
@@ -135,6 +145,11 @@ def require_possible(
     timesteps = config.timesteps(images)
     if knots and max(knots) >= timesteps - 1:
         raise ConfigError(f"`knots` must be less than the last timestep, {timesteps - 1}, got {max(knots)}")
+    if timesteps < (least := needed(knots, average)):
+        raise ConfigError(
+            f"knots that are means of {average} timesteps need {least} timesteps, but training records "
+            f"{timesteps}; use a smaller `average` or earlier `knots`"
+        )
 
 
 def buffer_folder(root: Path, dataset: Dataset, model: trajfmt.Model) -> Path:

@@ -80,6 +80,7 @@ class BundleStore:
             provenance=job.provenance,
             knots=job.knots,
             smooth=job.smooth,
+            average=job.average,
             job=job.identity,
         )
         if part is not None:
@@ -224,7 +225,7 @@ class BufferStore:
 def recorder_for(path: Path, job: Job) -> ExpertRecorder:
     """Return an empty recorder for an expert that will be stored at `path`."""
     if path.suffix == ENCODINGS["convex"].suffix:
-        return PathRecorder(job.layout, knots=job.knots, smooth=job.smooth)
+        return PathRecorder(job.layout, knots=job.knots, smooth=job.smooth, average=job.average)
     return TimestepRecorder()
 
 

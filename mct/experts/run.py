@@ -62,6 +62,9 @@ class ExpertRun:
     smooth: bool = False
     """Whether to average inserted waypoints with their neighbours, for a `.mct` bundle."""
 
+    average: int = 1
+    """Number of timesteps of which every knot but the first is the mean, for a `.mct` bundle."""
+
     engine: Engine = "auto"
     """How updates of the experts are computed."""
 
@@ -96,6 +99,7 @@ class ExpertRun:
         limit: int | None = None,
         knots: Sequence[int] = (),
         smooth: bool = False,
+        average: int = 1,
         device: str = "cpu",
         engine: Engine = "auto",
         at_once: int = 1,
@@ -121,6 +125,7 @@ class ExpertRun:
                 recipe of a bundle records it.
             knots: Timesteps of inserted waypoints, for a `.mct` bundle.
             smooth: Whether to average inserted waypoints with their neighbours, for a `.mct` bundle.
+            average: Number of timesteps of which every knot but the first is the mean, for a `.mct` bundle.
             device: Device on which experts are trained.
             engine: How updates are computed, see `mct.experts.train.train_experts`.
             at_once: Number of experts that are trained at the same time in each process.
@@ -142,9 +147,9 @@ class ExpertRun:
             DataError: If the dataset cannot be loaded.
             ExistsError: If the destination exists.
         """
-        if (knots or smooth) and out.suffix != ".mct":
+        if (knots or smooth or average != 1) and out.suffix != ".mct":
             raise ConfigError(
-                "`knots` and `smooth` require a bundle of convexified trajectories, --out NAME.mct"
+                "`knots`, `smooth` and `average` require a bundle of convexified trajectories, --out NAME.mct"
             )
         difficulty.check(settings.get("curriculum"), scores, scores_from)
         if at_once < 1:
@@ -173,7 +178,7 @@ class ExpertRun:
         if not recording.is_bundle(out):
             require_told_by_buffers(real, config)
         path = out if recording.is_bundle(out) else buffer_folder(out, real, network)
-        require_possible(config, len(real.train_labels), only=only, knots=knots)
+        require_possible(config, len(real.train_labels), only=only, knots=knots, average=average)
         hard = difficulty.chosen(
             real,
             scores=scores,
@@ -192,6 +197,7 @@ class ExpertRun:
             device=here,
             knots=tuple(knots),
             smooth=smooth,
+            average=average,
             engine=engine,
             at_once=at_once,
             notes=notes,
@@ -321,5 +327,6 @@ class ExpertRun:
             self.config,
             knots=self.knots,
             smooth=self.smooth,
+            average=self.average,
             curriculum=difficulty.recorded(self.order_from),
         )

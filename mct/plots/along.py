@@ -22,6 +22,7 @@ from mct.runtime.seeds import generator
 from trajfmt.errors import counted
 from trajfmt.plots import Table, timestep_axis
 from trajfmt.schema import numbered
+from trajfmt.torch import from_readonly
 
 Way = Literal["convexified", "original"]
 """The trajectory to which a network belongs."""
@@ -207,7 +208,7 @@ def along(
         images=len(labels),
         knots=found["convexified"].knots if "convexified" in found else (),
         batch_statistics=by_batch,
-        axis=timestep_axis(bundle),
+        axis=timestep_axis(bundle, trajectory),
         points=tuple(tested),
     )
 
@@ -282,7 +283,7 @@ def _spread(dataset: Dataset, images: int | None) -> tuple[Tensor, Tensor]:
 
 
 def _load(network: nn.Module, weights: NDArray[np.generic]) -> None:
-    flat, begin = torch.from_numpy(weights), 0
+    flat, begin = from_readonly(weights), 0
     with torch.no_grad():
         for parameter in network.parameters():
             end = begin + parameter.numel()

@@ -8,7 +8,7 @@ from itertools import accumulate
 
 import trajfmt
 from mct.errors import MismatchError
-from trajfmt.bundle import Difference, Trajectory, differences, numbers
+from trajfmt.bundle import Difference, Numbering, Trajectory, differences, numbering_of
 from trajfmt.errors import display
 
 
@@ -22,7 +22,8 @@ class JoinedBundles:
         bundles: The bundles, at least one.
 
     Raises:
-        MismatchError: If two bundles differ in something else.
+        MismatchError: If two bundles differ in something else, or the timesteps of a trajectory have other
+            numbers than those of another.
     """
 
     def __init__(self, bundles: Sequence[trajfmt.Bundle]) -> None:
@@ -35,8 +36,12 @@ class JoinedBundles:
         """The manifest of the first bundle, which says the same of the experts as those of the others."""
         self.hashes: tuple[str, ...] = tuple(bundle.sha256 for bundle in bundles)
         """The hash that identifies each bundle."""
+        self.numbering: Numbering = numbering_of(*(bundle.manifest for bundle in bundles))
+        """What the timesteps of all trajectories are."""
         self.sha256: str = hashlib.sha256("".join(self.hashes).encode()).hexdigest()
         """The SHA-256 of these hashes, which identifies all of them in their order."""
+        for bundle in self._bundles:
+            shared_numbering(bundle)
         for other in self._bundles[1:]:
             for found in differences(first.manifest, other.manifest):
                 if _matters(found):
@@ -45,8 +50,7 @@ class JoinedBundles:
                         f"{display(first.place)} is {found.one}; distil bundles together only if their "
                         "experts are of one kind"
                     )
-            spaced = [numbers(bundle, bundle[0]) for bundle in (first, other) if len(bundle)]
-            if len({tuple(each[: min(map(len, spaced))]) for each in spaced}) > 1:
+            if not numbering_of(first.manifest, other.manifest).alike:
                 raise MismatchError(
                     f"{display(other.place)}: its timesteps have other numbers than those of "
                     f"{display(first.place)}, so that `expert_steps` would be different lengths of a "
@@ -80,6 +84,25 @@ class JoinedBundles:
         with ExitStack() as stack:
             for bundle in self._bundles:
                 stack.callback(bundle.close)
+
+
+def shared_numbering(bundle: trajfmt.Bundle | JoinedBundles) -> Numbering:
+    """Return what the timesteps of all trajectories are.
+
+    Raises:
+        MismatchError: The trajectories have timesteps of other numbers, so that the same timestep is another
+            amount of training in each.
+    """
+    if isinstance(bundle, JoinedBundles):
+        return bundle.numbering
+    found = numbering_of(bundle.manifest)
+    if not found.alike:
+        raise MismatchError(
+            f"{display(bundle.place)}: its timesteps are {found.words}, so that `expert_steps` would be "
+            "different lengths of a training; convert trainings with other numbers into bundles of their "
+            "own, and distil them one by one"
+        )
+    return found
 
 
 def _matters(found: Difference) -> bool:

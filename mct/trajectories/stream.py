@@ -306,6 +306,13 @@ def _window(
         raise ConfigError(
             f"trajectory {shortest} ends at timestep {lasts[shortest]}, but a start of up to "
             f"{max(latest, 0):g} and a target {expert_steps:g} timesteps later were asked for; use "
-            "a smaller `max_start` or `expert_steps`"
+            f"a smaller `max_start` or `expert_steps`{_or_another_cut(bundle[shortest])}"
         )
     return window
+
+
+def _or_another_cut(trajectory: Trajectory) -> str:
+    """Return what else to do if a conversion has cut the trajectories for a preset; empty if none has."""
+    about = getattr(trajectory, "about", None)
+    cut_for = None if about is None else (about.provenance.recipe or {}).get("cut_for")
+    return "" if cut_for is None else f", or a bundle that was not cut for the preset {cut_for}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +54,37 @@ def vl(root: Path) -> Pairs:
 def lors(root: Path) -> Pairs:
     """`{dataset}/{image}_{text}/{loss}[_NoAug]` (LoRS_Distill buffer.py:33-38)."""
     return pairs(root / "coco" / "nf_resnet50_distilbert" / "InfoNCE_NoAug")
+
+
+def ptm(root: Path) -> Pairs:
+    """`{dataset}/{image}_{text}/{loss}[_NoAug]/normal` (PTM-ST buffer.py:31-34)."""
+    return pairs(root / "flickr" / "nfnet_bert" / "InfoNCE" / "normal")
+
+
+def convexified(written: Pairs, start: int, end: int) -> Path:
+    """Write what PTM-ST's convexify.py makes of its timesteps, in `convexified_{start}_{end}` beside them.
+
+    It slices as Python does, measures the steps of each tensor in float32, and saves every timestep again. A
+    tensor that stands still keeps its first values.
+    """
+    folder = written.folder.with_name(f"convexified_{start}_{end}")
+    folder.mkdir()
+    for kind, experts in (("img", written.images), ("txt", written.texts)):
+        for n, steps in enumerate(experts):
+            torch.save([_on_chords(steps[start:end])], folder / f"{kind}_replay_buffer_{n}.pt")
+    return folder
+
+
+def _on_chords(steps: Expert) -> Expert:
+    first, last = steps[0], steps[-1]
+    pairs = itertools.pairwise(steps)
+    norms = torch.tensor([[(b - a).norm().item() for a, b in zip(x, y, strict=True)] for x, y in pairs])
+    shares = (norms.cumsum(0) / norms.sum(0)).nan_to_num(0.0)
+    between = [
+        [(1.0 - b.item()) * x + b.item() * y for b, x, y in zip(row, first, last, strict=True)]
+        for row in shares[:-1]
+    ]
+    return [[x.clone() for x in each] for each in (first, *between, last)]
 
 
 def joined(image: Expert, text: Expert) -> Expert:

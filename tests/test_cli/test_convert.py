@@ -76,6 +76,78 @@ def test_every_option_reaches_the_bundle(traj: Any, tmp_path: Path, buffer: Any)
         assert manifest.provenance.preprocessing.kind == "normalize"
 
 
+def test_conversion_for_a_preset(traj: Any, tmp_path: Path, buffer: Any) -> None:
+    """The end is cut where its window ends, at max_start + M; `traj inspect` says where, and why."""
+    source, out = buffer(timesteps=8), tmp_path / "out.mct"
+    assert traj("convert", source, out, "--for-preset", "mtt-cifar10-zca-ipc1").code == 0  # 2 + 2
+    assert trajfmt.open(out)[0].last == 4
+    shown = traj("inspect", out).out
+    assert "after timestep 4, where the window of mtt-cifar10-zca-ipc1 ends; later timesteps are not" in shown
+    done = traj("convert", source, tmp_path / "datm.mct", "--for-preset", "datm-cifar10-zca-ipc1")
+    assert "takes initial images or labels from the last timestep of the experts, which is 6" in done.err
+    for name, also, code, said in (
+        ("mtt-cifar10-ipc1", ["--timesteps", "0:8"], 2, "both say where to cut"),
+        (
+            "mtt-cifar10-zca-ipc2",
+            [],
+            2,
+            "unknown preset 'mtt-cifar10-zca-ipc2'; did you mean mtt-cifar10-zca",
+        ),
+        ("mtt-cifar10-ipc10", [], 1, "ends at timestep 7, but the window of mtt-cifar10-ipc10 ends at 17"),
+    ):
+        done = traj("convert", source, tmp_path / "b.mct", "--for-preset", name, *also)
+        assert done.code == code
+        assert said in done.err
+    assert traj("convert", out, tmp_path / "b.mct", "--for-preset", "mtt-cifar10-ipc1").error.endswith(
+        "cannot be removed; omit --for-preset"
+    )
+    assert not (tmp_path / "b.mct").exists()
+
+
+def test_conversion_with_averages(traj: Any, tmp_path: Path, buffer: Any) -> None:
+    """`traj inspect` says that knots are means; what cannot be is refused in the words of the command."""
+    source, out = buffer(timesteps=8), tmp_path / "out.mct"
+    assert traj("convert", source, out, "--knots", "3", "--average", "3").code == 0
+    assert "0, 3, 7; each but the first is the mean of 3 timesteps" in traj("inspect", out).out
+    for also, code, said in (
+        (["--average", "4"], 2, "--average must be odd with inserted knots"),
+        (["--average", "3", "--smooth"], 2, "--average and --smooth are two ways to average the knots"),
+        (
+            ["--average", "7"],
+            2,
+            "around the knot 3 would include timestep 0; use a smaller",
+        ),
+        (["--average", "0"], 2, "0 is not in the range x>=1"),
+        (
+            ["--average", "5", "--timesteps", "0:5"],
+            1,
+            "has 5 timesteps, but knots that are means of 5 need 6",
+        ),
+    ):
+        done = traj("convert", source, tmp_path / "b.mct", "--knots", "3", *also)
+        assert done.code == code
+        assert said in done.err
+    assert not (tmp_path / "b.mct").exists()
+
+
+def test_conversion_with_placed_knots(traj: Any, tmp_path: Path, buffer: Any) -> None:
+    """`auto` places four knots, `auto:N` N of them; `traj inspect` says that they were placed."""
+    source = buffer(timesteps=8)
+    for name, word, count in (("a.mct", "auto", 4), ("b.mct", "auto:3", 3)):
+        assert traj("convert", source, tmp_path / name, "--knots", word).code == 0
+        assert len(trajfmt.open(tmp_path / name)[0].knots) == count
+        assert "; placed where they miss the paths least" in traj("inspect", tmp_path / name).out
+    for word, also, said in (
+        ("auto:2", [], "expected auto:N with 3 or more knots"),
+        ("auto:four", [], "expected auto:N with 3 or more knots"),
+        ("automatic", [], "expected whole numbers separated by commas"),
+        ("auto", ["--append"], "--append keeps the knots of the bundle: omit --knots auto"),
+    ):
+        done = traj("convert", source, tmp_path / "a.mct", "--knots", word, *also)
+        assert done.code == 2
+        assert said in done.err
+
+
 def test_normalisation_with_other_constants(traj: Any, tmp_path: Path, buffer: Any) -> None:
     """Mean and deviation of another codebase are recorded; half of them, or a whitening beside, is exit 2."""
     source = buffer("any/where")

@@ -76,6 +76,8 @@ def test_every_layout_evaluates_by_one_protocol(tmp_path: Path, name: str) -> No
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert (found["dataset"], found["ipc"], found["images"]) == ("digits", 2, 20)
+    assert (found["model"], found["outer_step"], found["selected"]) == ("ConvNetD2W4", None, None)
+    assert all(len(file["sha256"]) == 64 for file in found["files"])
     assert found["config"]["momentum"] == 0.9
     assert found["distilled"]["learning_rate"] == pytest.approx(SAID.get(name, 0.05), rel=1e-6)
     note, device = lines_of(done, "note: ")

@@ -91,6 +91,8 @@ def test_random_images_with_a_teachers_labels(tmp_path: Path) -> None:
         (["--protocol", "dd-ranking", "--reference-epochs", "0"], "0 is not in the range x>=1"),
         (["--protocol", "dd-ranking", "--reference", "nowhere/r.safetensors"], "found no such folder"),
         (["--protocol", "dd-ranking", "--reference", "."], "found a folder"),
+        (["--no-baseline", "--reference", "r.safetensors"], "--reference is for the baseline, which"),
+        (["--no-baseline", "--reference-epochs", "1"], "--reference-epochs is for the baseline, which"),
     ],
 )
 def test_what_does_not_fit_is_refused(tmp_path: Path, words: list[str], message: str) -> None:
@@ -99,3 +101,12 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, words: list[str], message:
     done = run_here("evaluate", ours, *FACTS, *words)
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("option", ["--reference", "--reference-epochs"])
+def test_a_reference_that_hard_labels_do_not_need_is_refused(tmp_path: Path, option: str) -> None:
+    """The baseline of a set with class numbers has no teacher, whose file would be ignored."""
+    ours = writers.seqmatch(tmp_path / "set", [(IMAGES, HARD, 0.03)]) / "S_0"
+    done = run_here("evaluate", ours, *FACTS, "--networks", "1", "--epochs", "1", option, "1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{option} is for sets with soft labels" in done.stderr.splitlines()[-1]

@@ -8,6 +8,7 @@ Modules:
     create: `create` and `append`.
     writer: `BundleWriter`, which adds trajectories and publishes the bundle.
     recording: where a recorded trajectory goes, and what becomes of one that cannot be saved there.
+    shortened: what a training that ended early leaves out of a recorded trajectory.
     addition: what can be added to a bundle.
     adapted: a trajectory of a bundle as one that can be written.
     agreement: whether what a program says of a trajectory agrees with the bundle.
@@ -18,21 +19,23 @@ Modules:
     decoded: all timesteps of a trajectory as one memory-mapped array.
     measuring: step norms and the Gram matrix of a full trajectory, from its weights.
     validation: the checks of `traj validate`.
-    numbering: the steps or epochs in the source that the timesteps were.
+    numbering: what the timesteps are: the steps or epochs of the training that they follow.
     extraction: the checkpoints of `traj extract`.
     report: the facts that `traj inspect` shows.
 """
 
 from trajfmt.bundle.decoded import timesteps_of
 from trajfmt.bundle.difference import Difference, differences
-from trajfmt.bundle.numbering import numbers
+from trajfmt.bundle.numbering import Numbering, numbering_of, numbers
 from trajfmt.bundle.reader import Bundle, Trajectory, open
 
 __all__ = [
     "Bundle",
     "Difference",
+    "Numbering",
     "Trajectory",
     "differences",
+    "numbering_of",
     "numbers",
     "open",
     "timesteps_of",

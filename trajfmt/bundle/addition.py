@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -16,6 +17,7 @@ from trajfmt.encodings.convex.reader import ConvexTrajectory
 from trajfmt.encodings.full.reader import FullTrajectory
 from trajfmt.encodings.parts.encoding import Encoder, Input, Trajectory
 from trajfmt.errors import UsageError
+from trajfmt.schema.facts import AVERAGED, averaged
 from trajfmt.schema.features import of_entry
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import Entry, Origin
@@ -80,12 +82,14 @@ def _require_same_rules(source: ConvexTrajectory, layout: ParamLayout, encoder: 
             f" {layout.num_layers}, or other ones; create the bundle with the layout of the trajectory"
         )
     inserted = source.knots[1:-1]
-    if inserted != encoder.inserted or source.about.smoothed != encoder.smoothed:
-        theirs = ConvexEncoder(inserted=inserted, smoothed=source.about.smoothed, shard_bytes=1, cast=False)
-        ours = ConvexEncoder(inserted=encoder.inserted, smoothed=encoder.smoothed, shard_bytes=1, cast=False)
+    smoothed, average = source.about.smoothed, averaged(source.about.provenance)
+    ours = replace(encoder, gram=False, reach=None)
+    theirs = replace(ours, inserted=inserted, smoothed=smoothed, average=average)
+    if ours != theirs:
         raise UsageError(
             f"the trajectory has {theirs.settings}, the bundle {ours.settings}; add it to a bundle that was"
-            f" created with knots={inserted}, smooth={source.about.smoothed}"
+            f" created with knots={inserted}, smooth={smoothed}"
+            + (f", average={average}" if average > 1 else "")
         )
     if encoder.gram and source.gram is None:
         raise UsageError(
@@ -124,7 +128,7 @@ def described(
     stated = msgspec.structs.replace(known, sources=[])
     if empty and stated == Provenance():
         stated = msgspec.structs.replace(given, sources=[])
-    elif (found := _other_fact(known, given)) is not None:
+    elif (found := _other_fact(known, _without_average(given))) is not None:
         raise UsageError(
             f"the {found.name} of the trajectory is {found.other} by its bundle, and {found.one} by the one"
             " that it is added to; add it to another bundle, or create this one with that `provenance`"
@@ -148,6 +152,12 @@ def _other_fact(known: Provenance, given: Provenance) -> Difference | None:
     if first[0] != first[1]:
         return Difference("first_timestep", *map(str, first))
     return other_fact(known, given)
+
+
+def _without_average(provenance: Provenance) -> Provenance:
+    """Return facts without how knots were averaged: a setting of the bundle, which is compared as such."""
+    recipe = {key: fact for key, fact in (provenance.recipe or {}).items() if key != AVERAGED}
+    return msgspec.structs.replace(provenance, recipe=recipe or None)
 
 
 def _position(own: Sequence[object], given: Sequence[object]) -> int:

@@ -35,6 +35,7 @@ def create(
     provenance: Provenance | None = None,
     knots: Sequence[int] = (),
     smooth: bool = False,
+    average: int = 1,
     codec: str = DEFAULT,
     gram: bool = False,
     shard_bytes: int = SHARD_BYTES,
@@ -52,6 +53,9 @@ def create(
         provenance: facts about the experts.
         knots: timesteps of the waypoints to insert between the endpoints (`convex`).
         smooth: average inserted waypoints and the last timestep with their neighbours (`convex`).
+        average: number of timesteps of which every knot but the first is the mean (`convex`). An inserted
+            knot is in the middle of its timesteps, the last one at their end. Betas are those of a path with
+            these means.
         codec: a name in `trajfmt.codecs.table.CODECS` (`full`).
         gram: store the Gram matrix if T <= 256 (`convex`).
         shard_bytes: largest size of a knot file in bytes (`convex`). Knots that are larger together are split
@@ -81,6 +85,7 @@ def create(
     options = Options(
         knots=wholes("knots", knots),
         smooth=smooth,
+        average=average,
         gram=gram,
         codec=codec,
         shard_bytes=shard_bytes,

@@ -10,7 +10,7 @@ import msgspec
 
 from trajfmt.encodings.table import encoding_of_manifest
 from trajfmt.schema.canonical import canonical
-from trajfmt.schema.facts import CHOICES, phrase
+from trajfmt.schema.facts import AVERAGED, CHOICES, phrase
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import ConvexManifest, FullManifest, Manifest, layout_of
 from trajfmt.schema.provenance import Preprocessing
@@ -21,7 +21,7 @@ FACTS: Final = ("dataset", "model", "preprocessing", "timestep", "first_timestep
 """The facts of a provenance that hold for all trajectories, besides its recipe."""
 
 
-WEIGHTS: Final = frozenset(f"recipe.{key}" for key in ("ablation", "convexified", *CHOICES))
+WEIGHTS: Final = frozenset(f"recipe.{key}" for key in ("ablation", "convexified", AVERAGED, *CHOICES))
 """Facts of a recipe that say what the weights are: trajectories that differ in them are of two kinds."""
 
 

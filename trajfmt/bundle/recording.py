@@ -13,7 +13,7 @@ import shlex
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 
 from trajfmt.bundle.agreement import require_same_facts, require_timestep, unlike_buffers
 from trajfmt.bundle.create import BundleWriter, append, create
+from trajfmt.bundle.numbering import numbering
+from trajfmt.bundle.shortened import shortened
 from trajfmt.bundle.standing import read_manifest
 from trajfmt.encodings.parts import buffers
 from trajfmt.encodings.parts.encoding import Options
@@ -38,11 +40,13 @@ from trajfmt.errors import (
 from trajfmt.notebooks import listed
 from trajfmt.schema.arguments import wholes
 from trajfmt.schema.consistency import MAX_TABLE
+from trajfmt.schema.facts import averaged
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import FILE_NAME, MAX_TIMESTEPS, Manifest, layout_of, numbered
 from trajfmt.schema.parse import parse
 from trajfmt.schema.provenance import Provenance, require_sound
 from trajfmt.storage.address import local
+from trajfmt.trajectory.averaging import needed
 from trajfmt.trajectory.recorder import Recorded
 
 __all__ = ["Destination", "Saved"]
@@ -72,6 +76,7 @@ class Destination:
         layout: the parameter layout of the trajectory.
         knots: timesteps of the waypoints to insert.
         smooth: whether inserted waypoints and the last timestep are averaged with their neighbours.
+        average: number of timesteps of which every knot but the first is the mean.
         every: the number of calls of a recorder from one timestep to the next.
         provenance: facts about the training; None: those of an existing bundle hold.
 
@@ -90,6 +95,7 @@ class Destination:
         *,
         knots: Sequence[int] = (),
         smooth: bool = False,
+        average: int = 1,
         every: int = 1,
         provenance: Provenance | None = None,
     ) -> None:
@@ -97,15 +103,16 @@ class Destination:
         if self.path.suffix != ".mct":
             raise UsageError(f"{path}: a recorder writes convexified trajectories; end the path in .mct")
         self.knots: tuple[int, ...] = wholes("knots", knots)
-        self._layout, self._smooth, self._every = layout, smooth, every
+        self._layout, self._every = layout, every
+        self._smooth, self._average = smooth, average
         self._provenance = provenance
         require_sound(provenance)
         if provenance is not None:
             require_timestep("`provenance`", provenance, every)
-        encoder_for("convex", Options(knots=self.knots, smooth=smooth), layout)
+        encoder_for("convex", Options(knots=self.knots, smooth=smooth, average=average), layout)
         self.most: int = min(MAX_TIMESTEPS, MAX_TABLE // layout.num_layers)
         """The largest number of timesteps that a bundle holds of one trajectory."""
-        if self.most < (self.knots[-1] if self.knots else 0) + 2:
+        if self.most < needed(self.knots, average):
             raise UsageError(
                 f"a bundle holds at most {counted(self.most, 'timestep')} of {layout.num_layers} layers,"
                 f" and the knots are {listed(self.knots)}; record every n-th timestep"
@@ -119,6 +126,7 @@ class Destination:
             self._layout,
             knots=self.knots,
             smooth=self._smooth,
+            average=self._average,
             every=self._every,
             provenance=self._provenance,
         )
@@ -187,12 +195,26 @@ class Destination:
 
     def _create(self, recorded: Recorded, path: Path | None = None) -> Saved:
         with self._new(path or self.path) as bundle:
-            number = bundle.add(recorded)
+            number = bundle.add(self._numbered(recorded, bundle.provenance))
         return Saved(number, self._remarks(recorded, number))
 
+    def _numbered(self, recorded: Recorded, facts: Provenance) -> Recorded:
+        """Return a trajectory whose numbers are calls of the recorder, unless facts say what they are."""
+        if facts.timestep is not None or self._every == 1:
+            return recorded
+        first, last = (facts.first_timestep or 0, (facts.first_timestep or 0) + recorded.timesteps)
+        return replace(recorded, numbers=tuple(range(first * self._every, last * self._every, self._every)))
+
     def _new(self, path: Path) -> BundleWriter:
-        facts, knots, smooth = self._provenance, self.knots, self._smooth
-        return create(path, self._layout, encoding="convex", provenance=facts, knots=knots, smooth=smooth)
+        return create(
+            path,
+            self._layout,
+            encoding="convex",
+            provenance=self._provenance,
+            knots=self.knots,
+            smooth=self._smooth,
+            average=self._average,
+        )
 
     def _append(self, recorded: Recorded) -> Saved:
         with append(self.path) as bundle:
@@ -200,18 +222,19 @@ class Destination:
             self._require_fitting(bundle.base)
             has = bool(recorded.held and recorded.held[0])
             unlike = unlike_buffers(bundle.base, "the recorded network has", has=has)
-            number = bundle.add(recorded)
+            number = bundle.add(self._numbered(recorded, bundle.provenance))
+            found = numbering(bundle.provenance, bundle.entries)
         remarks = [] if unlike is None else [f"{display(self.path)}: {unlike}"]
+        if not found.alike:
+            remarks.append(
+                f"{display(self.path)}: its timesteps are {found.words}, so that the same timestep is another"
+                " amount of training in each; record trainings with another `every` in bundles of their own"
+            )
         return Saved(number, [*remarks, *self._remarks(recorded, number)])
 
     def _remarks(self, recorded: Recorded, number: int) -> list[str]:
-        left = [t for t in self.knots if t not in recorded.knots[:-1]]
-        if not left:
-            return []
-        return [
-            f"{display(self.path)}: the training ended at timestep {recorded.knots[-1]}, before the end of"
-            f" the segments at {listed(left)}; trajectory {number} was saved without these knots"
-        ]
+        said = shortened(recorded, self.knots, self._average, number)
+        return [f"{display(self.path)}: {text}" for text in said]
 
     def _keep(self, recorded: Recorded) -> Path | None:
         """Write a trajectory to a bundle of its own, and return its path; None if that is impossible."""
@@ -280,6 +303,8 @@ class Destination:
             return (
                 f"its trajectories are {'' if manifest.smoothed else 'not '}smoothed, unlike the recorder's"
             )
+        if (theirs := averaged(manifest.provenance)) != self._average:
+            return f"its knots are means of {counted(theirs, 'timestep')}, the recorder's of {self._average}"
         for number, entry in numbered(manifest).items():
             if entry.table.gram is not None:
                 return f"its trajectory {number} has a Gram matrix, which a recorder does not make"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from trajfmt.bundle import reader as bundles
 from trajfmt.bundle.measuring import measured
+from trajfmt.bundle.numbering import Numbering, numbering_of
 from trajfmt.bundle.reader import Bundle, Trajectory
 from trajfmt.encodings.convex.reader import ConvexTrajectory
 from trajfmt.encodings.parts.encoding import Facts
@@ -104,6 +105,9 @@ class Summary:
     numbers: tuple[int, int] | None
     """Smallest and largest number of a timestep in its source, if numbers are recorded."""
 
+    numbering: Numbering
+    """What the timesteps are: evenly spaced or not, and the same in all trajectories or not."""
+
     parameters: int
     """P, the number of elements of a weight vector."""
 
@@ -179,6 +183,7 @@ def summary_of(bundle: Bundle) -> Summary:
         unknown_steps=facts.unknown_steps,
         buffers=sum(entry.buffers is not None for entry in entries),
         numbers=(min(numbers), max(numbers)) if numbers else None,
+        numbering=numbering_of(manifest),
         parameters=layout.size,
         tensors=len(layout.parameters),
         layers=layout.num_layers,

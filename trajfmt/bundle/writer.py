@@ -234,6 +234,11 @@ class BundleWriter:
         return worst
 
     @property
+    def entries(self) -> list[Entry]:
+        """Return the entries of all trajectories, as far as they are known before publication."""
+        return [*(self.base.trajectories if self.base else []), *(record.entry for record in self._records)]
+
+    @property
     def encoder(self) -> Encoder:
         """Return the settings of the encoding."""
         return self._encoder

@@ -7,8 +7,9 @@ Modules:
     intake: the pass over a source that `convert` and `plan` share.
     identify: network, parameter names, data set and preprocessing of a source.
     convexified: what is asked and said of a source that is convexified already.
-    doubts: remarks on facts that do not fit each other.
     precedence: which of two statements about the experts is used.
+    choices: what a conversion has chosen of the path, as facts of the recipe.
+    placing: knots that are placed where they miss the paths of the source least.
     selection: a range of timesteps of a trajectory, as a trajectory of its own.
     destination: the bundle of a conversion, which continues from an interrupted run.
     compatibility: checks before a source is appended to an existing bundle.

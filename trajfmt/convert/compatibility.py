@@ -12,7 +12,7 @@ from trajfmt.convert.options import ConvertOptions
 from trajfmt.encodings.parts.encoding import Options, Sized
 from trajfmt.encodings.table import encoder_for, encoding_of_manifest, encoding_of_path
 from trajfmt.errors import UsageError, counted, display
-from trajfmt.schema.facts import CHOICES, Name, Settled, settled
+from trajfmt.schema.facts import AVERAGED, CHOICES, Name, Settled, settled
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import ConvexManifest, Manifest, layout_of
 from trajfmt.schema.provenance import Provenance, require_sound
@@ -108,7 +108,7 @@ def _require_same_encoding(
     encoding = encoding_of_manifest(base)
     existing = encoding.continued(base, Options())
     asked = encoder_for(encoding.name, options.writing(identity.cast), identity.layout)
-    given = bool(options.knots or options.smooth or options.gram or options.codec)
+    given = bool(options.knots or options.smooth or options.average > 1 or options.gram or options.codec)
     if given and asked != existing:
         raise UsageError(
             f"{where}: the bundle was made with {existing.settings}, not {asked.settings}; omit the options"
@@ -131,6 +131,14 @@ def _require_same_encoding(
             raise UsageError(
                 f"{where}: its trajectories are {theirs}, those of the source {ours}; convert the source into"
                 " a bundle of its own"
+            )
+    if isinstance(source, Convexified) or not encoding.takes_convexified:  # any other source is averaged now
+        counts = [(about.recipe or {}).get(AVERAGED) for about in (base.provenance, identity.provenance)]
+        if counts[0] != counts[1]:
+            theirs, ours = ("no means" if n is None else f"means of {n} timesteps" for n in counts)
+            raise UsageError(
+                f"{where}: its knots are {theirs}, those of the source {ours}; convert the source into a"
+                " bundle of its own"
             )
 
 

@@ -60,10 +60,11 @@ def check_convexified(collection: Collection, options: ConvertOptions) -> None:
         UsageError: the options ask for one of these.
     """
     smooth = options.smooth and not all(isinstance(part, PairPart) for part in collection.parts)
-    if options.knots or smooth or options.gram or _other_layers(collection, options.layers):
+    waypoints = options.knots or options.place or options.average > 1 or smooth or options.gram
+    if waypoints or _other_layers(collection, options.layers):
         raise UsageError(
             f"{display(collection.folder)}: convexified already, so it has no waypoints;"
-            " omit knots, smoothing, Gram matrix and layers"
+            " omit knots, smoothing, averages, Gram matrix and layers"
         )
     stated = (options.dtype, options.dataset, options.model, options.preprocessing)
     changes = options.append or options.shard_bytes != SHARD_BYTES or options.timesteps != (None, None)

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from trajfmt.bundle.create import append, appended, create
+from trajfmt.bundle.numbering import numbering
 from trajfmt.bundle.writer import BundleWriter
 from trajfmt.codecs.table import DEFAULT
 from trajfmt.convert.compatibility import check_append
@@ -108,6 +109,7 @@ class Destination:
                     provenance=identity.provenance,
                     knots=options.knots,
                     smooth=options.smooth,
+                    average=options.average,
                     codec=options.codec or DEFAULT,
                     gram=options.gram,
                     shard_bytes=options.shard_bytes,
@@ -172,6 +174,18 @@ class Destination:
         """Return a description of the rounding errors; empty if the weights are stored in their own type."""
         errors = self._writer.rounding
         return rounding.describe(errors, self._writer.layout.dtype) if errors else ""
+
+    @property
+    def spacing(self) -> str:
+        """Return a remark if the timesteps of the trajectories have different numbers; otherwise nothing."""
+        found = numbering(self._writer.provenance, self._writer.entries)
+        if found.alike:
+            return ""
+        return (
+            f"the timesteps are {found.words}, so that the same timestep is another amount of training in"
+            " each, and a distillation refuses the bundle; convert trainings with other numbers into bundles"
+            " of their own"
+        )
 
     def publish(self, sources: Sequence[SourceFile], renumbered: Mapping[int, int]) -> None:
         """Publish the bundle, with the source files in its provenance.

@@ -13,9 +13,10 @@ __all__ = ["Event", "EventReporter"]
 class Event:
     """One progress report of a conversion."""
 
-    kind: Literal["found", "notice", "resumed", "file", "trajectory", "skipped", "done"]
-    """What happened: the source was recognised, there is a remark, trajectories of an interrupted run were
-    found, a file was begun, a trajectory was converted or skipped, the conversion ended."""
+    kind: Literal["placing", "found", "notice", "resumed", "file", "trajectory", "skipped", "done"]
+    """What happened: the knots are about to be placed, the source was recognised, there is a remark,
+    trajectories of an interrupted run were found, a file was begun, a trajectory was converted or skipped,
+    the conversion ended."""
 
     message: str = ""
     file: int = 0

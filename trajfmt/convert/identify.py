@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 import msgspec
 
-from trajfmt.convert.doubts import doubts
 from trajfmt.convert.precedence import Statement, preferred
 from trajfmt.errors import CorruptError, SourceError, UsageError, counted
 from trajfmt.schema import models
+from trajfmt.schema.doubts import doubts
 from trajfmt.schema.facts import phrase
 from trajfmt.schema.layout import Dtype, Grouping, ParamLayout
 from trajfmt.schema.provenance import Model, Preprocessing, Provenance, require_sound
@@ -134,7 +134,9 @@ def identify(
     if collection.layout is None:
         path_facts = collection.facts
         named = models.named(facts.model) if facts.model else path_facts.model
-        found = models.recognise(shapes, pooling=(named or {}).get("pooling") != "none")
+        found = models.recognise(
+            shapes, pooling=(named or {}).get("pooling") != "none", names=trajectory.names
+        )
         names = trajectory.names or (found and found[1]) or numbered(len(shapes))
         if found:
             model, origin["model"] = found[0], "shapes"

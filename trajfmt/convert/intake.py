@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trajfmt.bundle.reader import read_manifest
+from trajfmt.convert.choices import with_choices
 from trajfmt.convert.convexified import check_convexified, remarks_on, with_origin
 from trajfmt.convert.hashing import check_names
 from trajfmt.convert.identify import Identity, identify
 from trajfmt.convert.options import ConvertOptions
-from trajfmt.convert.selection import Bounds, Window, remark_on_numbers, selected
+from trajfmt.convert.selection import Bounds, Window, remark_on_numbers, selected, too_short
 from trajfmt.encodings.parts.discrete import Discretised
 from trajfmt.encodings.parts.encoding import Encoder, Encoding
 from trajfmt.encodings.table import encoder_for
@@ -130,6 +131,7 @@ class Intake:
             # Of a bundle, some trajectories may record numbers and others not.
             numbered = found.numbered and all(getattr(part, "numbered", True) for part in self.parts.values())
             provenance = with_origin(found.provenance, trajectory, self._encoding)
+            provenance = with_choices(provenance, self.options)
             self.identity = dataclasses.replace(found, numbered=numbered, provenance=provenance)
         identity = self.identity
         identity.check(trajectory)
@@ -141,13 +143,16 @@ class Intake:
         for text in trajectory.remarks:
             self._remark(text, notice)
         bounds = self.options.timesteps
-        if bounds[1] is not None and trajectory.timesteps < min(bounds[1], self._shortest):
-            self._shortest = trajectory.timesteps
-            notice(
-                f"some trajectories have only {counted(self._shortest, 'timestep')}, but"
-                f" {bounds[1]} were requested"
-            )
         source, first = self._cut(trajectory, bounds, identity, layout)
+        if bounds[1] is not None and trajectory.timesteps < bounds[1]:
+            if self.options.cut_for is not None:
+                raise too_short(trajectory.timesteps, bounds[1], self.options.cut_for)
+            if trajectory.timesteps < self._shortest:
+                self._shortest = trajectory.timesteps
+                notice(
+                    f"some trajectories have only {counted(self._shortest, 'timestep')}, but"
+                    f" {bounds[1]} were requested"
+                )
         self._encoder.check(source)
         if trajectory.numbers is not None:
             unit = identity.provenance.timestep.kind if identity.provenance.timestep else "number"
@@ -189,7 +194,8 @@ class Intake:
         if self._encoding.takes_convexified:
             if bounds != (None, None):
                 raise UsageError(
-                    "the source is convexified already, and timesteps cannot be removed; omit --timesteps"
+                    "the source is convexified already, and timesteps cannot be removed; omit"
+                    f" {'--timesteps' if self.options.cut_for is None else '--for-preset'}"
                 )
             return trajectory, 0
         chosen = selected(trajectory.timesteps, bounds)

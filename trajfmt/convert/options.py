@@ -9,7 +9,7 @@ from trajfmt.codecs.table import CODECS, DEFAULT
 from trajfmt.encodings.parts.encoding import Options
 from trajfmt.encodings.parts.knots import SHARD_BYTES
 from trajfmt.errors import UsageError
-from trajfmt.schema.arguments import wholes
+from trajfmt.schema.arguments import whole, wholes
 from trajfmt.schema.layout import DTYPES, MAX_TEXT, Dtype, Grouping
 from trajfmt.schema.provenance import Preprocessing
 from trajfmt.sources.base.collection import BufferMode
@@ -29,9 +29,19 @@ class ConvertOptions:
     knots: tuple[int, ...] = ()
     """Timesteps of the waypoints to insert between the endpoints (`convex`)."""
 
+    place: int = 0
+    """Number of knots, endpoints included, to place where the segments between them miss the paths of the
+    source least (`convex`); 0 to take `knots`."""
+
+    placed: bool = False
+    """Whether `knots` were placed so. The recipe of the bundle then says `knots_placed`."""
+
     smooth: bool = False
     """Average inserted waypoints and the last timestep with their neighbours, after computing the betas
     (`convex`). For the MCT authors' pairs, it states that this was done."""
+
+    average: int = 1
+    """Number of timesteps of which every knot but the first is the mean (`convex`); 1 for exact knots."""
 
     gram: bool = False
     """Store the Gram matrix of the original trajectory in 8 (T+1)^2 bytes, if T <= 256 (`convex`)."""
@@ -42,6 +52,10 @@ class ConvertOptions:
 
     timesteps: tuple[int | None, int | None] = (None, None)
     """First timestep to convert, and the one after the last, as in a slice."""
+
+    cut_for: str | None = None
+    """What the end of `timesteps` is for, such as the name of a preset. The recipe of the bundle records it,
+    and the last timestep as `cut_after`. Trajectories that end earlier are refused."""
 
     codec: str | None = None
     """Name of the codec (`full`); None for that of the bundle that is appended to, or `none`."""
@@ -99,6 +113,15 @@ class ConvertOptions:
         self._require_types()
         if any(bound is not None and bound < 0 for bound in self.timesteps):
             raise UsageError(f"`timesteps` must be bounds >= 0, got {self.timesteps}")
+        if self.place and (self.place < 3 or self.knots or self.append):
+            why = "must be 3 or more" if self.place < 3 else "cannot be given with `knots`"
+            why = "cannot be given with `append`, as a bundle keeps its knots" if self.append else why
+            raise UsageError(f"`place` {why}, got {self.place}")
+        if self.cut_for is not None and not (self.cut_for and self.timesteps[1]):
+            raise UsageError(
+                "`cut_for` says what the end of `timesteps` is for, so it needs a text and an end,"
+                f" got {self.cut_for!r} and {self.timesteps}"
+            )
         if self.dataset is not None and not 1 <= len(self.dataset) <= MAX_TEXT:
             raise UsageError(f"`dataset` must have 1 to {MAX_TEXT} characters, got {len(self.dataset)}")
 
@@ -109,8 +132,10 @@ class ConvertOptions:
             TypeError: an option has another type.
         """
         wholes("knots", self.knots)
+        whole("average", self.average)
+        whole("place", self.place)
         wholes("timesteps", [bound for bound in self.timesteps if bound is not None])
-        for name in ("layout", "key", "select", "dataset", "model"):
+        for name in ("layout", "key", "select", "dataset", "model", "cut_for"):
             if not isinstance(value := getattr(self, name), str | None):
                 raise TypeError(f"`{name}` must be a text, got {value!r}")
         if not isinstance(self.preprocessing, Preprocessing | None):
@@ -125,6 +150,7 @@ class ConvertOptions:
         return Options(
             knots=self.knots,
             smooth=self.smooth,
+            average=self.average,
             gram=self.gram,
             codec=self.codec or DEFAULT,
             shard_bytes=self.shard_bytes,

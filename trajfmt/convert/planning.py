@@ -15,6 +15,7 @@ from trajfmt.codecs.table import DEFAULT
 from trajfmt.convert.compatibility import check_append
 from trajfmt.convert.intake import Intake, Prepared, check_destination, located_error
 from trajfmt.convert.options import ConvertOptions
+from trajfmt.convert.placing import provisional
 from trajfmt.encodings.table import ENCODINGS, encoding_of_path
 from trajfmt.errors import CorruptError, SourceError
 from trajfmt.schema.layout import ParamLayout
@@ -96,9 +97,14 @@ def plan(
         target = local(destination)
         encoding = encoding_of_path(target)
         check_destination(target, options, source)
+    place = options.place
+    if place:
+        options = provisional(options)
     intake = Intake(located(source), encoding, options)
     collection = intake.collection
     notices: list[str] = list(collection.notices)
+    if place:
+        notices.append(f"where the {place} knots are follows from the weights, which a plan does not read")
     if collection.repeats:
         notices.append(
             "this codebase saves some trajectories more than once; the plan counts them, but a conversion"

@@ -21,12 +21,14 @@ from trajfmt.convert.events import Event, EventReporter
 from trajfmt.convert.hashing import Watched, job_of
 from trajfmt.convert.intake import Intake, Prepared, check_destination, located_error
 from trajfmt.convert.options import ConvertOptions
+from trajfmt.convert.placing import with_knots
 from trajfmt.encodings.parts.written import Written
 from trajfmt.encodings.table import encoding_of_path
 from trajfmt.errors import CorruptError, Reason, SourceError, counted, display, non_finite
 from trajfmt.schema.provenance import SourceFile
 from trajfmt.sources.base.collection import Part
 from trajfmt.sources.base.trajectories import ForeignTrajectory
+from trajfmt.sources.convexified import chords
 from trajfmt.storage.address import Address, local, located
 from trajfmt.storage.skeleton import load_library
 from trajfmt.trajectory.measure import take_scratch
@@ -70,6 +72,9 @@ def convert(
     target = local(destination)
     encoding = encoding_of_path(target)
     check_destination(target, options, source)
+    if options.place:
+        on_event(Event(kind="placing"))
+        options = with_knots(located(source), encoding, options, _WORKERS)
     intake = Intake(located(source), encoding, options, target.absolute().parent)
     collection, parts = intake.collection, intake.parts
     job = job_of(collection.parts, intake.listed, options, target)
@@ -114,6 +119,7 @@ class _Run:
         self._sources: list[SourceFile] = []
         self._skipped: list[tuple[Reason, str]] = []
         self._repeats: list[int] = []
+        self._residuals: list[float] = []
 
     def all(self) -> int:
         """Convert all files, publish the bundle, and return the number of its trajectories."""
@@ -138,6 +144,10 @@ class _Run:
             raise SourceError("nothing_to_convert", message, path=self._intake.collection.folder)
         if rounding := self._bundle.rounding:
             self._report("notice", rounding)
+        if spacing := self._bundle.spacing:
+            self._report("notice", spacing)
+        if self._residuals:
+            self._report("notice", chords.remark(self._residuals))
         self._bundle.publish(self._sources, self._places())
         return len(self._bundle)
 
@@ -241,7 +251,10 @@ class _Run:
 
     def _encode(self, prepared: Prepared, trajectory: ForeignTrajectory) -> Written:
         try:
-            return self._bundle.encode(prepared.source)
+            written = self._bundle.encode(prepared.source)
+            if isinstance(trajectory, chords.ChordTrajectory):
+                self._residuals.append(trajectory.residual)
+            return written
         except SourceError as exc:
             if exc.timestep is None:
                 raise

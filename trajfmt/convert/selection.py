@@ -9,12 +9,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from trajfmt.errors import SourceError
+from trajfmt.errors import SourceError, display
 from trajfmt.schema.provenance import Provenance
 from trajfmt.sources.base.trajectories import ForeignTrajectory
 from trajfmt.trajectory.source import Values
 
-__all__ = ["Bounds", "Window", "remark_on_numbers", "selected"]
+__all__ = ["Bounds", "Window", "remark_on_numbers", "selected", "too_short"]
 
 Bounds = tuple[int | None, int | None]
 """First timestep and the one after the last, as in a slice. None means no bound."""
@@ -38,6 +38,21 @@ def selected(timesteps: int, bounds: Bounds) -> range:
             f"timesteps {first}:{after} select {len(chosen)} of {timesteps} timesteps; two are needed",
         )
     return chosen
+
+
+def too_short(timesteps: int, after: int, what_for: str) -> SourceError:
+    """Return the error of a trajectory that ends before the timestep at which it was to be cut.
+
+    Args:
+        timesteps: T + 1 of the trajectory.
+        after: the timestep after the last one that is needed.
+        what_for: what needs the timesteps, such as the name of a preset.
+    """
+    return SourceError(
+        "too_few_timesteps",
+        f"ends at timestep {timesteps - 1}, but the window of {display(what_for)} ends at {after - 1}; use"
+        " longer trajectories or another preset",
+    )
 
 
 class Window:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from trajfmt.bundle.numbering import numbers
+from trajfmt.bundle.numbering import numbering_of, numbers
 from trajfmt.bundle.reader import Bundle
 from trajfmt.errors import counted, display
 from trajfmt.schema.manifest import ConvexManifest
@@ -33,12 +33,10 @@ def losses(bundle: Bundle, kept: frozenset[Kept], *, float32: bool) -> Sequence[
     if others:
         shown = ", ".join(map(str, others[0][:3])) + (", …" if len(others[0]) > 3 else "")
         lost.append(f"the numbers of the timesteps ({shown}; these files count from 0)")
-    unit = bundle.manifest.provenance.timestep
-    if "numbers" not in kept and unit is not None and (unit.kind, unit.every) != ("epoch", 1):
-        lost.append(
-            f"that a timestep is {counted(unit.every, unit.kind)} (programs that read these files"
-            " assume an epoch)"
-        )
+    found = numbering_of(bundle.manifest)
+    if "numbers" not in kept and found.kind is not None and (found.kind, found.every) != ("epoch", 1):
+        is_ = f"is {counted(found.every, found.kind)}" if found.every else f"is not always one {found.kind}"
+        lost.append(f"that a timestep {is_} (programs that read these files assume an epoch)")
     if "buffers" not in kept and any(entry.buffers is not None for entry in entries):
         lost.append("module buffers")
     if "names" not in kept:

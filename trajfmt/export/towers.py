@@ -65,7 +65,8 @@ def stubs(job: Job, destination: Path) -> None:
 
 TARGET = Target(
     name="towers",
-    title="img_replay_buffer_<n>.pt with txt_replay_buffer_<n>.pt, for vision-language distillation and LoRS",
+    title="img_replay_buffer_<n>.pt with txt_replay_buffer_<n>.pt, for vision-language distillation, LoRS and"
+    " PTM-ST",
     check=check,
     write=write,
     stubs=stubs,

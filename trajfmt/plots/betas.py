@@ -128,7 +128,7 @@ def betas(bundle: Bundle, trajectory: int = 0) -> Betas:
         layers=tuple(layer.name for layer in bundle.layout.layers),
         knots=knots,
         free=free,
-        axis=timestep_axis(bundle),
+        axis=timestep_axis(bundle, trajectory),
         title=title_of([bundle], trajectory),
         trajectory=trajectory,
     )

@@ -183,7 +183,7 @@ def plane(bundles: Sequence[Bundle], trajectory: int = 0) -> Plane:
         coordinates=found.coordinates,
         explained=found.explained,
         polygons=tuple(polygons),
-        axis=timestep_axis(bundles[0]),
+        axis=timestep_axis(bundles[0], trajectory),
         title=title_of(bundles, trajectory),
         trajectory=trajectory,
     )

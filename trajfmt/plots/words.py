@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from trajfmt.bundle.numbering import numbering_of
 from trajfmt.bundle.reader import Bundle
 from trajfmt.storage.names import short_names
 
@@ -16,12 +17,19 @@ _NAMED = 2
 """Bundles that a title names at most."""
 
 
-def timestep_axis(bundle: Bundle) -> str:
-    """Return the label of an axis of timesteps, with their unit if the bundle states it."""
-    unit = bundle.manifest.provenance.timestep
-    if unit is None:
-        return "timestep"
-    return f"timestep ({unit.kind}s)" if unit.every == 1 else f"timestep ({unit.every} {unit.kind}s each)"
+def timestep_axis(bundle: Bundle, trajectory: int = 0) -> str:
+    """Return the label of an axis of timesteps, with what they are if the bundle states it.
+
+    Timestep t is only labelled as t epochs or steps if it is that.
+
+    Args:
+        bundle: the bundle.
+        trajectory: the number of the trajectory that is drawn.
+    """
+    found = numbering_of(bundle.manifest, trajectory=trajectory)
+    if found.kind is not None and (found.every, found.first) == (1, 0):
+        return f"timestep ({found.kind}s)"
+    return f"timestep ({found.words})" if found.words else "timestep"
 
 
 def shortened(name: str) -> str:

@@ -100,6 +100,9 @@ def _tiles(report: BundleReport, shape: Shape) -> Markup:
         of_all = _over(rest, percent)
         remark = "root mean square, as a share of the displacement" + (f"; {of_all}" if of_all else "")
         facts.append((name, percent(share), remark))
+    if shape.two_steps is not None:
+        remark = "timesteps of the convexified path are as long as 2 of the original, mean of all starts"
+        facts.append(("Two timesteps are", number(shape.two_steps, 3), remark))
     facts.append(("In the plane", percent(sum(shape.explained[:2])), "of the variance of the timesteps"))
     return tiles(facts)
 

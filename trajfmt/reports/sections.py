@@ -188,7 +188,8 @@ def provenance(report: BundleReport) -> Markup:
     more = len(sources) - len(rows)
     written = f"Written by {brief(facts.generator)} in version {facts.version} of the format."
     if facts.numbers is not None:
-        written += " The timesteps are numbers {} to {} of their sources.".format(*facts.numbers)
+        low, high = facts.numbers
+        written += f" The timesteps are numbers {low} to {high} of their sources{facts.numbering.uneven}."
     if facts.buffers:
         written += f" Module buffers are stored for {counted(facts.buffers, 'trajectory')}."
     return group(

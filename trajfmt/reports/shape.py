@@ -19,8 +19,18 @@ from trajfmt.schema.layout import ParamLayout
 from trajfmt.trajectory import geometry
 from trajfmt.trajectory.beta import curve
 from trajfmt.trajectory.measure import GRAM_LIMIT
+from trajfmt.trajectory.strides import strides
 
-__all__ = ["MOST_TIMES", "Shape", "Tables", "require_finite", "shape_of", "tables_of", "times_of"]
+__all__ = [
+    "MOST_TIMES",
+    "Shape",
+    "Tables",
+    "knot_grams",
+    "require_finite",
+    "shape_of",
+    "tables_of",
+    "times_of",
+]
 
 Float = NDArray[np.float64]
 Read = Callable[[int, int, int], NDArray[np.generic]]
@@ -89,6 +99,10 @@ class Shape:
 
     left_out_rms: float | None
     """Root mean square of `left_out`."""
+
+    two_steps: float | None
+    """How many timesteps of the convexified path are as long as two of the original one: the mean over all
+    starts. None if no Gram matrix is stored."""
 
     layer_displacements: tuple[float, ...]
     """Distance between the stored ends of each layer."""
@@ -160,7 +174,7 @@ def shape_of(bundle: Bundle, trajectory: Trajectory, tables: Tables, *, smoothed
         knots = trajectory.knots
         if len(knots) > MOST_TIMES:
             return None
-        grams = _layer_grams(trajectory.knot_piece, trajectory.layout, len(knots))
+        grams = knot_grams(bundle, trajectory)
         stored = trajectory.gram
         if stored is not None:
             require_finite(bundle, trajectory, "gram", stored)
@@ -174,12 +188,7 @@ def shape_of(bundle: Bundle, trajectory: Trajectory, tables: Tables, *, smoothed
 
             grams = _layer_grams(read, trajectory.layout, len(times))
             stored = grams.sum(axis=0)
-    if not np.isfinite(grams).all():
-        raise CorruptError(
-            "non_finite",
-            f"trajectory {trajectory.index}: the weights are not finite; traj validate lists all problems",
-            path=bundle.place,
-        )
+        _require_finite_weights(bundle, trajectory, grams)
     if stored is None:
         times = sorted({*times, *knots})
         u = tables.progress[times] * (1 if _free(trajectory) else len(knots) - 1)
@@ -214,15 +223,45 @@ def shape_of(bundle: Bundle, trajectory: Trajectory, tables: Tables, *, smoothed
         path_over_displacement=None if total is None else geometry.path_over_displacement(total, moved),
         left_out=None if away is None else tuple(away.tolist()),
         left_out_rms=None if away is None else _rms(away),
+        two_steps=_two_steps(gram, grams, trajectory),
         layer_displacements=tuple(np.sqrt(grams[:, -1, -1].clip(min=0.0)).tolist()),
         layer_lengths=None if norms is None else tuple(norms.sum(axis=0).tolist()),
     )
+
+
+def knot_grams(bundle: Bundle, trajectory: ConvexTrajectory) -> Float:
+    """Return the inner products `(L, S+1, S+1)` of the knots of each layer, relative to the first knot.
+
+    Raises:
+        CorruptError: a weight is not finite.
+    """
+    grams = _layer_grams(trajectory.knot_piece, trajectory.layout, len(trajectory.knots))
+    _require_finite_weights(bundle, trajectory, grams)
+    return grams
+
+
+def _require_finite_weights(bundle: Bundle, trajectory: Trajectory, grams: Float) -> None:
+    if not np.isfinite(grams).all():
+        raise CorruptError(
+            "non_finite",
+            f"trajectory {trajectory.index}: the weights are not finite; traj validate lists all problems",
+            path=bundle.place,
+        )
 
 
 def _departure(gram: Float, knots: Sequence[int], times: Sequence[int], *, smoothed: bool) -> Float:
     """Return the distance of each time from the polygon; if times were left out, from the chord."""
     known = knots if len(times) == knots[-1] + 1 else (0, len(times) - 1)
     return geometry.departure(gram, known, smoothed=smoothed).distance
+
+
+def _two_steps(gram: Float, grams: Float, trajectory: Trajectory) -> float | None:
+    """Return the mean of M_c(t) for M = 2, if the Gram matrix of the original path is stored."""
+    if not isinstance(trajectory, ConvexTrajectory) or trajectory.gram is None or trajectory.last < 2:
+        return None
+    own = geometry.convexified_gram(grams, trajectory.u, free=trajectory.free)
+    known = [value for value in strides(gram, own, 2).tolist() if np.isfinite(value)]
+    return float(np.mean(known)) if known else None
 
 
 def _free(trajectory: Trajectory) -> bool:

@@ -21,10 +21,12 @@ Modules:
     parse: decode and check the bytes of a manifest.
     part: which trajectories of a larger bundle are in this one.
     facts: whether facts about experts may hold for all trajectories of a bundle.
+    doubts: remarks on facts that do not fit each other.
     models: recognise MTT's networks from shapes, names and folder names.
 """
 
 from trajfmt.schema import models
+from trajfmt.schema.facts import OWN_DATASET
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import numbered
 from trajfmt.schema.part import Part
@@ -33,6 +35,7 @@ from trajfmt.schema.provenance import FACTORY, MAX_FACTORY
 __all__ = [
     "FACTORY",
     "MAX_FACTORY",
+    "OWN_DATASET",
     "ParamLayout",
     "Part",
     "models",

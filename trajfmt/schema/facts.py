@@ -18,12 +18,15 @@ from trajfmt.schema.models import model_name, normalisation
 from trajfmt.schema.provenance import KnownFrom, Provenance
 
 __all__ = [
+    "AVERAGED",
     "CALLED",
     "CHOICES",
     "ORIGINS",
+    "OWN_DATASET",
     "Choice",
     "Name",
     "Settled",
+    "averaged",
     "known_from",
     "parts",
     "phrase",
@@ -32,10 +35,19 @@ __all__ = [
 
 Name = Literal["dataset", "model", "preprocessing"]
 
-Choice = Literal["weights", "checkpoints"]
+Choice = Literal["weights", "checkpoints", "cut_for"]
 
-CHOICES: Final[Mapping[Choice, str]] = {"weights": "--key", "checkpoints": "--select"}
+CHOICES: Final[Mapping[Choice, str]] = {
+    "weights": "--key",
+    "checkpoints": "--select",
+    "cut_for": "--for-preset",
+}
 """Facts of a recipe that say which of several weights the user has chosen, and the options that choose."""
+
+OWN_DATASET: Final = "dataset_file"
+"""Fact of a recipe: the file of the user with the images, if it has the name of a well-known data set."""
+AVERAGED: Final = "knots_averaged"
+"""Fact of a recipe: the number of timesteps of which each knot but the first is the mean."""
 
 _NAMES: Final[tuple[Name, ...]] = ("dataset", "model", "preprocessing")
 CALLED: Final = {"dataset": "data set"}
@@ -108,6 +120,16 @@ def settled(old: Provenance, new: Provenance, stated: Collection[Name], where: s
     }
     remarks = [f"{text}: {'; '.join(facts)}" for text, facts in notes.items() if facts]
     return Settled(msgspec.structs.replace(old, **changes, known_from=origin), remarks)
+
+
+def averaged(provenance: Provenance) -> int:
+    """Return the number of timesteps of which each knot but the first is the mean; 1 if knots are no means.
+
+    Timesteps that were computed from such knots are no means themselves, although their recipe still says so.
+    """
+    recipe = provenance.recipe or {}
+    count = recipe.get(AVERAGED)
+    return count if type(count) is int and count > 1 and not recipe.get("convexified") else 1
 
 
 def parts(fact: object) -> dict[str, Any]:

@@ -62,13 +62,19 @@ _ZCA_BY_DEFAULT: Final = frozenset({"CIFAR10", "CIFAR100"})
 """Data sets for which MTT adds `_NO_ZCA` to the folder name if it does not whiten the images."""
 
 
-def recognise(shapes: Sequence[Shape], *, pooling: bool = True) -> tuple[Model, list[str]] | None:
+def recognise(
+    shapes: Sequence[Shape], *, pooling: bool = True, names: Sequence[str] | None = None
+) -> tuple[Model, list[str]] | None:
     """Recognise one of MTT's networks from the shapes of its parameters.
+
+    Other networks have the same shapes, such as a Conv-4 for images of another size. Names tell them apart.
 
     Args:
         shapes: shapes of the parameters, in the order of `Module.parameters()`.
         pooling: whether the blocks of a ConvNet end in pooling, which the shapes do not show. MTT's networks
             have pooling unless their name ends in NP. Parameter names and image size depend on it.
+        names: the names of the parameters, if they are known. They must be MTT's, all of which may have the
+            same prefix, and decide about pooling. Names whose last part is a number say nothing.
 
     Returns:
         The model, with the facts that shapes determine, and the parameter names. None for other networks.
@@ -78,6 +84,20 @@ def recognise(shapes: Sequence[Shape], *, pooling: bool = True) -> tuple[Model, 
         >>> found[0].depth, found[0].image_size, found[0].norm, found[1][:3]
         (1, 32, None, ['features.0.weight', 'features.0.bias', 'features.1.weight'])
     """
+    found = _by_shapes(shapes, pooling=pooling)
+    if found is None or names is None or all(name.rpartition(".")[2].isdigit() for name in names):
+        return found
+    tries = (found, _by_shapes(shapes, pooling=not pooling))
+    return next((each for each in tries if each and _are(names, each[1])), None)
+
+
+def _are(names: Sequence[str], own: Sequence[str]) -> bool:
+    """Return whether names are those of a network, or all have one prefix before them."""
+    prefix = names[0].removesuffix(own[0])
+    return prefix[-1:] in ("", ".") and list(names) == [prefix + name for name in own]
+
+
+def _by_shapes(shapes: Sequence[Shape], *, pooling: bool) -> tuple[Model, list[str]] | None:
     rest = [tuple(shape) for shape in shapes]
     if len(rest) < 4 or len(rest[0]) != 4 or len(rest[-2]) != 2 or rest[-1] != rest[-2][:1]:
         return None

@@ -8,6 +8,9 @@ from typing import Final
 
 from trajfmt.bundle.report import Summary
 from trajfmt.errors import display
+from trajfmt.schema.doubts import doubts
+from trajfmt.schema.facts import OWN_DATASET
+from trajfmt.schema.provenance import Provenance
 from trajfmt.share import facts
 from trajfmt.storage.address import Address
 
@@ -107,13 +110,25 @@ def _metadata(summary: Summary, license: str | None, kind: str) -> Iterator[str]
         yield f"license: {json.dumps(license)}"
     if kind == "model":
         yield "library_name: trajfmt"
-        if (known := _ON_HUB.get((provenance.dataset or "").partition("/")[0])) is not None:
+        if (known := _on_hub(provenance)) is not None:
             yield from _list("datasets", [known])
     else:
         yield "viewer: false"
     tags = ["trajfmt", "training-trajectories", "dataset-distillation", "trajectory-matching"]
     tags += ["mct" if summary.encoding == "convex" else "mtt"]
     yield from _list("tags", tags)
+
+
+def _on_hub(provenance: Provenance) -> str | None:
+    """Return the repository of the data set, or None if that is unknown.
+
+    A data set of the user's own may have the name of a well-known one. It is not taken for that if a file of
+    the user's is recorded, or unless the network is known and is for such images and classes.
+    """
+    own = OWN_DATASET in (provenance.recipe or {})
+    if own or provenance.model is None or doubts(provenance):
+        return None
+    return _ON_HUB.get((provenance.dataset or "").partition("/")[0])
 
 
 def _list(key: str, values: Iterable[str]) -> Iterator[str]:

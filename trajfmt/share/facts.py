@@ -33,9 +33,11 @@ def rows(summary: Summary) -> Iterator[tuple[str, str]]:
     provenance = summary.provenance
     yield "trajectories", f"{summary.trajectories:,}"
     yield "timesteps of each", _range(*summary.timesteps)
-    if provenance.timestep is not None:
-        unit, every = provenance.timestep.kind, provenance.timestep.every
-        yield "one timestep is", f"one {unit}" if every == 1 else f"{every} {unit}s"
+    numbering = summary.numbering
+    if numbering.words and (numbering.kind is None or numbering.uneven):
+        yield "timesteps are", numbering.words
+    elif numbering.words:
+        yield "one timestep is", numbering.words.replace(" each", "", 1)
     if summary.knots is not None:
         yield "knots", ", ".join(map(str, summary.knots)) + (" (smoothed)" if summary.smoothed else "")
     if summary.codec is not None:

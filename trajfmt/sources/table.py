@@ -26,7 +26,7 @@ from trajfmt.sources.mtt_family import (
     tesla,
     videodd,
 )
-from trajfmt.sources.pairs_and_graphs import geom, lors, sfgc, vl
+from trajfmt.sources.pairs_and_graphs import geom, lors, ptm, sfgc, vl
 
 __all__ = ["LAYOUTS"]
 
@@ -34,6 +34,7 @@ LAYOUTS: Final[tuple[FileLayout, ...]] = (
     bundles.LAYOUT,
     mct_authors.LAYOUT,
     mct_dense.LAYOUT,
+    ptm.LAYOUT,
     lors.LAYOUT,
     vl.LAYOUT,
     geom.LAYOUT,

@@ -9,6 +9,9 @@ Modules:
     rounding: conversion between float types with a single rounding, and its error.
     measure: step norms, Gram matrix, digest and a check for finite weights, in one pass over the weights.
     geometry: the shape of a path from inner products: components, angles, distance from the convexified path.
+    strides: how many timesteps of a convexified path are as long as some of the original one.
+    averaging: means of neighbouring timesteps in the place of the knots.
+    placement: knots that are placed where the segments between them miss a path least.
     recorder: convexify a trajectory during training, with one copy of the previous weights.
 """
 
@@ -17,11 +20,15 @@ from typing import TYPE_CHECKING
 from trajfmt.lazy import names_of
 
 if TYPE_CHECKING:
+    from trajfmt.trajectory.averaging import needed
     from trajfmt.trajectory.recorder import PathRecorder, Recorded
 else:
-    __getattr__ = names_of(__name__, {"PathRecorder": "recorder", "Recorded": "recorder"})
+    __getattr__ = names_of(
+        __name__, {"PathRecorder": "recorder", "Recorded": "recorder", "needed": "averaging"}
+    )
 
 __all__ = [
     "PathRecorder",
     "Recorded",
+    "needed",
 ]

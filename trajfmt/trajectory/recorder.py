@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from trajfmt.errors import SourceError, UsageError, display, non_finite
 from trajfmt.schema.arguments import unmasked, wholes
 from trajfmt.schema.layout import ParamLayout
+from trajfmt.trajectory.averaging import average, check_average, needed
 from trajfmt.trajectory.beta import check_knots
 from trajfmt.trajectory.measure import Digest, Measure, Measured, mean
 from trajfmt.trajectory.source import columns
@@ -42,6 +43,9 @@ class Recorded:
     smoothed: bool
     """Whether inserted waypoints and the last timestep were averaged with their neighbours."""
 
+    averaged: int = 1
+    """Number of timesteps of which every knot but the first is the mean."""
+
     rows: tuple[Array, ...]
     """The weights `(P,)` at each knot."""
 
@@ -50,10 +54,8 @@ class Recorded:
     held: tuple[Arrays, ...] = field(default=())
     """The module buffers at each knot, by name; empty if there are none."""
 
-    @property
-    def numbers(self) -> None:
-        """Return None: the timesteps have no numbers of their own."""
-        return
+    numbers: tuple[int, ...] | None = None
+    """Number of each timestep, if it does not follow from the facts of the bundle."""
 
     def buffers(self, t: int) -> Arrays:
         """Return the module buffers at the timestep of a knot, by name."""
@@ -63,21 +65,28 @@ class Recorded:
 class PathRecorder:
     """Convexify a trajectory whose timesteps arrive one after another.
 
-    Memory holds the knots so far, one copy of the weights (two with `smooth`), their module buffers, and the
-    step norms.
+    Memory holds the knots so far, one copy of the weights (two with `smooth`, and `average` + 1 with that),
+    their module buffers, and the step norms.
 
     Args:
         layout: the parameter layout.
         knots: timesteps of the waypoints to insert between the endpoints.
         smooth: average inserted waypoints and the last timestep with their neighbours, as `trajfmt.create`
             does.
+        average: number of timesteps of which every knot but the first is the mean, as for `trajfmt.create`.
     """
 
-    def __init__(self, layout: ParamLayout, *, knots: Sequence[int] = (), smooth: bool = False) -> None:
+    def __init__(
+        self, layout: ParamLayout, *, knots: Sequence[int] = (), smooth: bool = False, average: int = 1
+    ) -> None:
         self._layout = layout
         inserted = wholes("knots", knots)
         self._inserted = check_knots((0, *inserted), inserted[-1])[1:] if inserted else ()
         self._smooth = smooth
+        self._average = check_average(average, inserted=self._inserted, smooth=smooth)
+        # A timestep is settled when it is known whether a mean takes its place. At the last one, it may.
+        self._delay = 0 if average == 1 else max(1, average // 2) if inserted else 1
+        self._settled: Array | None = None
         self._rows: dict[int, Array] = {}
         self._held: dict[int, Arrays] = {}
         self._norms: list[NDArray[np.float64]] = []
@@ -108,32 +117,48 @@ class PathRecorder:
                 f"the weights must be ({layout.size},) {layout.dtype}, got {theta.shape} {theta.dtype}"
             )
         theta = theta.astype(layout.numpy_dtype)
-        before = self._recent[-1] if self._recent else theta
         held = {name: _copy(name, values) for name, values in (buffers or {}).items()}
-        measured = self._measure(before, theta)
-        if t:
-            self._norms.append(measured.step_norms[0])
-            self._moves |= measured.moves
-        if t == 0 or (t in self._inserted and not self._smooth):
-            self._rows[t] = theta
+        if self._delay or not t:
+            self._measure(theta, theta)  # only to refuse weights that are not finite
+        recent = [*self._recent, theta][-max(self._average, 2 if self._smooth else self._delay + 1) :]
+        if not t:
+            self._rows[0] = self._settled = theta
+        elif t > self._delay:
+            self._settle(t - self._delay, recent)
         if self._smooth and t - 1 in self._inserted:
             self._rows[t - 1] = mean(self._recent[-2], theta)
-        self._recent = [*self._recent, theta][-2 if self._smooth else -1 :]
+        self._recent = recent
         if t - 1 not in (0, *self._inserted):
             self._held.pop(t - 1, None)
         self._held[t] = held
         self._count += 1
 
+    def _settle(self, t: int, recent: Sequence[Array]) -> None:
+        """Measure the step to timestep t, or to the mean in its place, and keep it if it is a knot."""
+        inner = t in self._inserted
+        row = recent[-1 - self._delay]
+        if inner and self._average > 1:
+            row = average(recent[-self._average :])
+        assert self._settled is not None
+        measured = self._measure(self._settled, row)
+        self._norms.append(measured.step_norms[0])
+        self._moves |= measured.moves
+        if inner and not self._smooth:
+            self._rows[t] = row
+        self._settled = row
+
     def state(self) -> dict[str, Array]:
         """Return what this recorder holds, by name, for `restore` of another recorder with the same settings.
 
         The arrays are those of the recorder and must not be changed: `rows.T` and `recent.N` are weights
-        `(P,)`, `held.T.NAME` are module buffers, `norms` are the step norms `(count - 1, L)`, and `count` and
-        `moves` are scalars.
+        `(P,)`, `held.T.NAME` are module buffers, `norms` are the step norms that are known `(n, L)`, and
+        `count` and `moves` are scalars. With `average`, `settled` is where the next step begins.
         """
         arrays: dict[str, Array] = {f"rows.{t}": row for t, row in self._rows.items()}
         arrays |= {f"recent.{n}": row for n, row in enumerate(self._recent)}
         arrays |= {f"held.{t}.{name}": x for t, held in self._held.items() for name, x in held.items()}
+        if self._delay and self._settled is not None:
+            arrays["settled"] = self._settled
         norms = np.reshape(np.array(self._norms, np.float64), (-1, self._layout.num_layers))
         return arrays | {"norms": norms, "count": np.array(self._count), "moves": np.array(self._moves)}
 
@@ -153,7 +178,7 @@ class PathRecorder:
             (3, True)
 
         Args:
-            state: what `state` of a recorder with the same layout, knots and `smooth` has returned.
+            state: what `state` of a recorder with the same layout and settings has returned.
 
         Raises:
             UsageError: this recorder has recorded something already, or the state is of another layout.
@@ -162,16 +187,20 @@ class PathRecorder:
             raise UsageError(
                 f"a state is restored before anything is recorded, but {self._count} timesteps are"
             )
-        weights = {name: row for name, row in state.items() if name.startswith(("rows.", "recent."))}
+        weights = {
+            name: row for name, row in state.items() if name.startswith(("rows.", "recent.", "settled"))
+        }
         odd = [name for name, row in weights.items() if row.shape != (self._layout.size,)]
         norms = state.get("norms")
-        if odd or norms is None or norms.shape != (max(0, int(state["count"]) - 1), self._layout.num_layers):
+        known = max(0, int(state["count"]) - 1 - self._delay)
+        if odd or norms is None or norms.shape != (known, self._layout.num_layers):
             raise UsageError(f"the state is of another parameter layout, or damaged: {(odd or ['norms'])[0]}")
         for name, row in weights.items():
             kind, _, number = name.partition(".")
             if kind == "rows":
                 self._rows[int(number)] = row
         self._recent = [weights[f"recent.{n}"] for n in range(sum(n.startswith("recent.") for n in weights))]
+        self._settled = weights.get("settled", self._recent[-1] if self._recent and not self._delay else None)
         self._count, self._moves = int(state["count"]), bool(state["moves"])
         self._norms = list(norms.astype(np.float64))
         held: dict[int, dict[str, Array]] = {t: {} for t in (0, *self._inserted, self._count - 1)}
@@ -197,23 +226,28 @@ class PathRecorder:
         """Return the trajectory recorded so far. More timesteps may be added afterwards.
 
         Args:
-            cut: leave out inserted waypoints that are not before the last timestep. If none is left, nothing
-                is averaged. By default such a trajectory is refused.
+            cut: leave out inserted waypoints that are not before the last timestep, or whose mean needs later
+                timesteps. If none is left, nothing is smoothed. If fewer timesteps than `average` follow the
+                first one, the last knot is the mean of these. By default such a trajectory is refused.
 
         Raises:
             SourceError: fewer than two timesteps were recorded, or, unless `cut`, none after the last
-                inserted waypoint.
+                inserted waypoint, or not all of which a knot is the mean.
         """
-        last = self._count - 1
-        inserted = tuple(t for t in self._inserted if t < last) if cut else self._inserted
-        if last < 1 or (inserted and inserted[-1] >= last):
-            needed = (inserted[-1] if inserted else 0) + 2
+        last, count = self._count - 1, self._average
+        inserted = self._inserted
+        if cut:
+            inserted = tuple(t for t in inserted if t + max(1, count // 2) <= last)
+            count = min(count, max(1, last))
+        if last < 1 or self._count < needed(inserted, count):
+            least = needed(inserted, count)
             raise SourceError(
                 "too_few_timesteps",
-                f"recorded {self._count} timestep{'s' * (self._count != 1)}, {needed} are needed",
+                f"recorded {self._count} timestep{'s' * (self._count != 1)}, {least} are needed",
             )
-        end = self._recent[-1]
         smoothed = self._smooth and bool(inserted)
+        end = average(self._recent[-count:]) if count > 1 else self._recent[-1]
+        norms, moves = self._rest(end)
         digest = Digest(self._count, self._layout.numpy_dtype)
         digest.add(0, self._rows[0])
         digest.add(last, end)
@@ -222,10 +256,23 @@ class PathRecorder:
             timesteps=self._count,
             knots=(0, *inserted, last),
             smoothed=smoothed,
+            averaged=count,
             rows=(*(self._rows[t] for t in (0, *inserted)), mean(self._recent[-2], end) if smoothed else end),
-            measured=Measured(np.stack(self._norms), None, digest.digest(), self._moves),
+            measured=Measured(norms, None, digest.digest(), moves),
             held=tuple(self._held[t] for t in (0, *inserted, last)),
         )
+
+    def _rest(self, end: Array) -> tuple[NDArray[np.float64], bool]:
+        """Return the step norms `(T, L)`, and whether the weights change, if the path ends in `end`."""
+        norms, moves, before = list(self._norms), self._moves, self._settled
+        unsettled = min(self._delay, self._count - 1)
+        for row in [*self._recent[-unsettled:-1], end] if unsettled else []:
+            assert before is not None
+            measured = self._measure(before, row)
+            norms.append(measured.step_norms[0])
+            moves |= measured.moves
+            before = row
+        return np.stack(norms), moves
 
 
 def _copy(name: str, values: Any) -> Array:

@@ -78,7 +78,12 @@ def test_other_spellings_are_told_the_right_one(typed: str, right: str) -> None:
 
 def test_file_named_like_a_dataset(tmp_path: Path) -> None:
     """A file may stand for a dataset that has files, with its constants; never for the built-in one."""
-    assert load(write(tmp_path / "CIFAR10.npz")).transform.record.mean == [0.4914, 0.4822, 0.4465]
+    own = load(write(tmp_path / "CIFAR10.npz"))
+    assert own.transform.record.mean == [0.4914, 0.4822, 0.4465]
+    assert own.file == "CIFAR10.npz"
+    assert any("CIFAR10.npz: has the name of the published dataset CIFAR10" in note for note in own.notes)
+    other = load(write(tmp_path / "mine.npz"))
+    assert (other.file, other.notes) == (None, ())
     with pytest.raises(DataError, match="built-in"):
         load(write(tmp_path / "digits.npz"))
 

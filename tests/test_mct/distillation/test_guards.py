@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 torch = pytest.importorskip("torch")
-import trajfmt  # noqa: E402
 from mct.distillation import guards  # noqa: E402
 from mct.distillation import state as states  # noqa: E402
 from mct.distillation.folder import RunFolder  # noqa: E402
@@ -15,6 +14,7 @@ from mct.errors import ConfigError, DivergedError  # noqa: E402
 from mct.inner.unroll import Gradients  # noqa: E402
 from mct.results import synthetic  # noqa: E402
 from tests.helpers.distilling import CONFIG, StubEngine, distiller_of, run_whole  # noqa: E402
+from trajfmt.bundle import Numbering  # noqa: E402
 
 
 @pytest.mark.parametrize(("engine", "cause"), [
@@ -79,22 +79,32 @@ def test_more_images_than_a_class_has_are_refused_at_once(bundle, digits, model)
     distiller_of(bundle, digits, model, replace(CONFIG, ipc=least, select="test"))
 
 
-@pytest.mark.parametrize(("unit", "first", "what"), [
-    (trajfmt.TimestepUnit(kind="step", every=1), None, "are steps;"),
-    (trajfmt.TimestepUnit(kind="epoch", every=10), None, "are 10 epochs each;"),
-    (trajfmt.TimestepUnit(kind="epoch", every=1), 20, "are epochs, and begin at timestep 20 of"),
+def _numbering(kind=None, numbers=None, every=None, first=None):
+    return Numbering(kind=kind, numbers=numbers, every=every, first=first, alike=True)
+
+
+@pytest.mark.parametrize(("numbering", "what"), [
+    (_numbering("step", (0, 9), 1, 0), "are one step each;"),
+    (_numbering("epoch", (0, 90), 10, 0), "are 10 epochs each;"),
+    (_numbering("epoch", (20, 29), 1, 20), "are one epoch each, from epoch 20 on;"),
+    (_numbering("epoch", (0, 28), None, 0), "are epochs 0 to 28, unevenly spaced;"),
+    (_numbering(None, (0, 210), 21, 0), "are numbers 0 to 210, 21 apart;"),
 ])  # fmt: skip
-def test_defaults_in_epochs_are_refused_for_other_timesteps(unit, first, what) -> None:
+def test_defaults_in_epochs_are_refused_for_other_timesteps(numbering, what) -> None:
     """M = 6 epochs is not M = 6 steps; a user who states the window is believed."""
-    record = trajfmt.Provenance(timestep=unit, first_timestep=first)
     with pytest.raises(ConfigError, match=f"{what}.* give --expert-steps and --max-start"):
-        guards.check_unit(record, {})
+        guards.check_unit(numbering, {})
     with pytest.raises(ConfigError, match="give --max-start, in timesteps"):
-        guards.check_unit(record, {"expert_steps": 2})
-    guards.check_unit(record, {"expert_steps": 2, "max_start": 3})
+        guards.check_unit(numbering, {"expert_steps": 2})
+    given = {"expert_steps": 2, "max_start": 3}
+    guards.check_unit(numbering, given)
+    guards.check_unit(numbering, given, CONFIG)
+    with pytest.raises(ConfigError, match="give --min-start, in timesteps"):
+        guards.check_unit(numbering, given, replace(CONFIG, min_start=1.0))
 
 
 def test_defaults_in_epochs_hold_for_epochs_and_for_what_is_unknown() -> None:
     """A bundle that says nothing about its timesteps is used as before."""
-    guards.check_unit(trajfmt.Provenance(timestep=trajfmt.TimestepUnit(kind="epoch", every=1)), {})
-    guards.check_unit(trajfmt.Provenance(), {})
+    guards.check_unit(_numbering("epoch", (0, 9), 1, 0), {})
+    guards.check_unit(_numbering(None, (0, 9), 1, 0), {})
+    guards.check_unit(_numbering(), {})

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,6 +23,14 @@ def test_record_says_how_many_steps_a_timestep_has(digits: Dataset, model: trajf
     config = ExpertConfig(experts=1, epochs=2, batch_size=500, steps_per_timestep=2)
     record = provenance(digits, model, config)
     assert (record.timestep.kind, record.timestep.every) == ("step", 2)
+
+
+def test_record_names_the_file_of_a_set_that_is_called_like_a_published_one(digits: Dataset, model) -> None:
+    """Nothing else tells the experts of a user's CIFAR10.npz from those of CIFAR-10."""
+    config = ExpertConfig(experts=1, epochs=2, batch_size=500)
+    own = provenance(replace(digits, name="CIFAR10", file="CIFAR10.npz"), model, config)
+    assert own.recipe["dataset_file"] == "CIFAR10.npz"
+    assert "dataset_file" not in provenance(digits, model, config).recipe
 
 
 @pytest.mark.parametrize(
@@ -50,6 +59,8 @@ def test_identity_is_of_all_that_an_expert_depends_on(digits: Dataset, model: tr
     assert job_of(digits, model, ExpertConfig(experts=4), **rules).identity == one
     assert job_of(digits, model, ExpertConfig(experts=3, seed=1), **rules).identity != one
     assert job_of(digits, model, ExpertConfig(experts=3), **rules | {"knots": (2,)}).identity != one
+    assert job_of(digits, model, ExpertConfig(experts=3), **rules, average=3).identity != one
+    assert job_of(digits, model, ExpertConfig(experts=3), **rules, average=1).identity == one
     assert job_of(digits, model, ExpertConfig(experts=3, sharpness=0.1), **rules).identity != one
 
 

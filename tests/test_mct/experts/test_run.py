@@ -90,19 +90,20 @@ def test_bad_setting_is_refused(setting) -> None:
         ExpertRun.prepare("digits", Path("absent.mct"), **setting)
 
 
-def test_convexified_bundle_equals_the_converted_buffer(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rules", [{"knots": (1,)}, {"average": 3}])
+def test_convexified_bundle_equals_the_converted_buffer(tmp_path: Path, rules: dict) -> None:
     """The full trajectory never exists, and every byte but the provenance is that of a conversion."""
     from trajfmt.convert.options import ConvertOptions
     from trajfmt.convert.run import convert
 
-    for _ in run_of(tmp_path / "direct.mct", knots=(1,)).events():
+    for _ in run_of(tmp_path / "direct.mct", **rules).events():
         pass
     for _ in run_of(tmp_path / "buffers").events():
         pass
     convert(
         tmp_path / "buffers" / "digits_NO_ZCA" / "ConvNetD2W4",
         tmp_path / "converted.mct",
-        ConvertOptions(knots=(1,)),
+        ConvertOptions(**rules),
     )
     ours, theirs = contents(tmp_path / "direct.mct"), contents(tmp_path / "converted.mct")
     assert ours.pop("manifest.json") != theirs.pop("manifest.json")
@@ -116,6 +117,8 @@ def test_knots_must_fit(tmp_path: Path) -> None:
         run_of(tmp_path / "out.mct", knots=(3,))
     with pytest.raises(ConfigError, match=r"--out NAME\.mct"):
         run_of(tmp_path / "out.mtt", knots=(1,))
+    with pytest.raises(ConfigError, match="means of 4 timesteps need 5 timesteps, but training records 4"):
+        run_of(tmp_path / "out.mct", average=4)
 
 
 def test_replay_buffers_of_raw_images_are_refused(tmp_path: Path) -> None:

@@ -176,3 +176,16 @@ def test_numbers_are_those_that_were_found(convex, full, small, model) -> None:
     assert found.ways == ["original", "convexified"]
     assert not found.batch_statistics
     assert found.axis == "timestep"
+
+
+def test_weights_of_16_bits(
+    write_bundle, small: Dataset, model: trajfmt.Model, network, theta: np.ndarray
+) -> None:
+    """The accuracies of a bundle in bfloat16 are those of the rounded weights."""
+    layout = trajfmt.ParamLayout.of(networks.parameters_of(network), dtype="BF16")
+    rounded = theta.astype(layout.numpy_dtype)
+    with trajfmt.open(write_bundle(layout, rounded, encoding="full")) as bundle:
+        _, found = drain(plots.along(bundle, small, model, points=2))
+    expected = [reference(model, small, row.astype(np.float32)) for row in (rounded[0], rounded[-1])]
+    for point, wanted in zip(found.points, expected, strict=True):
+        assert (point.accuracy, point.loss) == pytest.approx(wanted)

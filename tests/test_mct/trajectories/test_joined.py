@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 
 import trajfmt
 from mct.errors import MismatchError
-from mct.trajectories.joined import JoinedBundles
+from mct.trajectories.joined import JoinedBundles, shared_numbering
 from mct.trajectories.stream import KnotStream
 from tests.helpers.carried import Carrier
 
@@ -107,3 +107,15 @@ def test_other_labels_or_other_numbers_are_refused(opened, layout, walk, tmp_pat
         spaced.append(trajfmt.open(path))
     with pytest.raises(MismatchError, match="its timesteps have other numbers"):
         JoinedBundles(spaced)
+
+
+def test_one_bundle_with_two_spacings_is_refused(layout, walk, tmp_path: Path) -> None:
+    """Alone, as two bundles that differ in the same way; also if only the second trajectory differs."""
+    path = tmp_path / "two.mct"
+    with trajfmt.create(path, layout, encoding="convex") as writer:
+        for seed, numbers in enumerate(((0, 1, 2, 3), (0, 3, 6, 9))):
+            writer.add(Carrier(walk(layout, timesteps=4, seed=seed), layout, numbers=numbers))
+    with trajfmt.open(path) as bundle, pytest.raises(MismatchError, match="numbers 0 to 9, not the same in"):
+        shared_numbering(bundle)
+    with trajfmt.open(path) as bundle, pytest.raises(MismatchError, match="not the same in all"):
+        JoinedBundles([bundle])

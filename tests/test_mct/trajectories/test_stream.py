@@ -87,6 +87,17 @@ def test_target_beyond_the_end_is_refused(steps: float, start: float | None) -> 
     assert f"{steps} timesteps later" in str(caught.value)
 
 
+def test_target_beyond_a_cut_says_for_what_it_was_cut(tmp_path) -> None:
+    """A bundle that was cut for a preset has no timesteps for a longer window."""
+    layout = trajfmt.ParamLayout.of([("w", (3,))])
+    facts = trajfmt.Provenance(recipe={"cut_for": "some-preset", "cut_after": 4})
+    walk = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
+    with trajfmt.create(tmp_path / "a.mct", layout, encoding="convex", provenance=facts) as writer:
+        writer.add(trajfmt.ArrayTrajectory(walk, layout))
+    with pytest.raises(ConfigError, match="or a bundle that was not cut for the preset some-preset"):
+        KnotStream(trajfmt.open(tmp_path / "a.mct"), expert_steps=3, max_start=2)
+
+
 def test_shortest_trajectory_counts() -> None:
     """Trajectories may differ in length; the one that is too short is named."""
     layout = trajfmt.ParamLayout.of(SHAPES)

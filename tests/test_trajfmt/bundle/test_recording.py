@@ -285,3 +285,19 @@ def test_buffers_that_do_not_fit_are_refused_before_the_training(
     Destination(tmp_path / "a.mct", layout, knots=range(1, 3)).require_buffers(held)
     with pytest.raises(trajfmt.FormatError, match="at most about 130,000 module buffers"):
         Destination(tmp_path / "a.mct", layout, knots=range(1, 400)).require_buffers(held)
+
+
+def test_calls_between_timesteps_are_recorded(tmp_path: Path, layout: ParamLayout, walk: Walk) -> None:
+    """Every third call has numbers of its own, unless facts say what it is; a mixture is remarked on."""
+    path = tmp_path / "a.mct"
+    first = recorded(layout, walk(layout, timesteps=3, seed=0))
+    second = recorded(layout, walk(layout, timesteps=3, seed=1))
+    assert Destination(path, layout, every=3).save(first).remarks == []
+    (remark,) = Destination(path, layout).save(second).remarks
+    assert "its timesteps are numbers 0 to 6, not the same in all trajectories" in remark
+    with trajfmt.open(path) as bundle:
+        assert [trajectory.numbers for trajectory in bundle] == [(0, 3, 6), None]
+    about = Provenance(timestep=trajfmt.TimestepUnit(kind="epoch"))
+    Destination(tmp_path / "b.mct", layout, every=3, provenance=about).save(first)
+    with trajfmt.open(tmp_path / "b.mct") as bundle:
+        assert bundle[0].numbers is None

@@ -347,3 +347,18 @@ def test_a_pattern_that_leaves_nothing_out_is_no_choice(tmp_path: Path) -> None:
     (source / "other.pth").write_bytes((source / "0.pt").read_bytes())
     with pytest.raises(UsageError, match="taken without --select, those of the source were taken with"):
         convert(source, target, options)
+
+
+def test_trajectories_with_other_numbers_are_remarked_on(tmp_path: Path) -> None:
+    """In one source as in an append: every epoch, and every third one. The same epochs need no remark."""
+    random = torch.Generator().manual_seed(0)
+    runs = {"run/a": range(4), "run/b": range(0, 12, 3), "c": range(0, 9, 3), "d": range(3)}
+    for name, epochs in runs.items():
+        (tmp_path / name).mkdir(parents=True)
+        for epoch in epochs:
+            torch.save({"w": torch.randn(5, generator=random)}, tmp_path / name / f"epoch_{epoch}.pt")
+    words = "the timesteps are epochs 0 to {}, not the same in all trajectories"
+    assert words.format(9) in notices(run(tmp_path / "run", tmp_path / "both.mct"))
+    assert "not the same" not in notices(run(tmp_path / "run/a", tmp_path / "one.mct"))
+    assert "not the same" not in notices(run(tmp_path / "d", tmp_path / "one.mct", append=True))
+    assert words.format(6) in notices(run(tmp_path / "c", tmp_path / "one.mct", append=True))

@@ -60,7 +60,7 @@ def test_a_conversion_of_a_bundle_keeps_its_layers(tmp_path: Path) -> None:
         len(trajfmt.open(tmp_path / name).layout.layers) for name in ("b.mtt", "c.mct", "d.mct", "e.mct")
     ]
     assert counts == [1, 1, 4, 1]
-    with pytest.raises(UsageError, match="omit knots, smoothing, Gram matrix and layers"):
+    with pytest.raises(UsageError, match="omit knots, smoothing, averages, Gram matrix and layers"):
         convert(tmp_path / "c.mct", tmp_path / "f.mct", ConvertOptions(layers="tensor", dtype="F64"))
 
 

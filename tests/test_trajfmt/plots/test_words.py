@@ -1,6 +1,7 @@
 """The words of figures."""
 
 import trajfmt
+from tests.helpers.carried import Carrier
 from trajfmt.plots.words import labels, names_of, shortened, timestep_axis, title_of
 
 
@@ -19,6 +20,21 @@ def test_unit_of_a_timestep(write_bundle, layout, walk) -> None:
             assert timestep_axis(bundle) == expected
             assert names_of([bundle]) == [f"{number}.mct"]
             assert title_of([bundle], 3) == f"{number}.mct, $A\x1b, trajectory 3"
+
+
+def test_an_axis_claims_no_unit_that_its_numbers_do_not_have(layout, walk, tmp_path) -> None:
+    """Uneven timesteps, and those that begin later, are named by their numbers, for each trajectory."""
+    known = trajfmt.Provenance(timestep=trajfmt.TimestepUnit(kind="step"))
+    path = tmp_path / "a.mct"
+    with trajfmt.create(path, layout, encoding="convex", provenance=known) as writer:
+        for seed, numbers in enumerate(((500, 1000, 1873), (10, 20, 30), (0, 1, 2))):
+            writer.add(Carrier(walk(layout, timesteps=3, seed=seed), layout, numbers=numbers))
+    with trajfmt.open(path) as bundle:
+        assert [timestep_axis(bundle, number) for number in range(3)] == [
+            "timestep (steps 500 to 1873, unevenly spaced)",
+            "timestep (10 steps each, from step 10 on)",
+            "timestep (steps)",
+        ]
 
 
 def test_long_names_lose_their_middle() -> None:

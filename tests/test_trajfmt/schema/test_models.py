@@ -435,3 +435,18 @@ def test_a_name_without_pooling_leaves_the_image_as_small_as_its_features() -> N
     for name in ("ConvNetD3W4AP", "ConvNetD3W4MP"):
         assert settle(found[0], name).image_size == 64
     assert settle(settled, {"pooling": "none"}).image_size == 8
+
+
+@pytest.mark.parametrize("prefix", ["", "model.", "net.encoder."])
+@pytest.mark.parametrize("pooling", [True, False])
+def test_names_decide_where_networks_have_the_same_shapes(prefix: str, pooling: bool) -> None:
+    """MTT's names are recognised under one prefix, and tell pooling; other names are another network."""
+    shapes = [(8, 3, 3, 3), (8,), (8,), (8,), (8, 8, 3, 3), (8,), (8,), (8,), (10, 128), (10,)]
+    own = recognise(shapes, pooling=pooling)
+    assert own is not None
+    names = [prefix + name for name in own[1]]
+    assert recognise(shapes, names=names) == own
+    assert recognise(shapes, names=[f"param.{n:03d}" for n in range(10)]) == recognise(shapes)
+    for wrong in ("fc", f"{prefix}classifiers", f"{prefix}x.classifier"):
+        others = [*names[:-2], f"{wrong}.weight", f"{wrong}.bias"]
+        assert recognise(shapes, names=others) is None

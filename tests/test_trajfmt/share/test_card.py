@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
-from trajfmt import Provenance
+from tests.test_trajfmt.share.conftest import PROVENANCE
+from trajfmt import Model, Provenance
 from trajfmt.bundle.report import summarize
 from trajfmt.share.card import card
 
@@ -50,3 +53,18 @@ def test_hostile_facts_stay_facts(make: Callable[..., Path]) -> None:
     assert "mit\n" not in head
     assert "\n---\nlicense" not in body
     assert r"| data set | a\|b\\n---\\nlicense: mit\\n\<script\>\[x\](y) |" in body
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"model": None},
+        {"model": Model(family="ConvNet", depth=1, width=8, channels=3, classes=4, image_size=32)},
+        {"model": Model(family="ConvNet", depth=1, width=8, channels=3, classes=10, image_size=8)},
+        {"recipe": {"dataset_file": "CIFAR10.npz"}},
+    ],
+)
+def test_a_data_set_of_the_same_name_has_no_repository(make: Callable[..., Path], changed: Any) -> None:
+    """Four classes, images of 8 pixels, or a file of the user: it is not linked to the published one."""
+    about = msgspec.structs.replace(PROVENANCE, **changed)
+    assert "uoft-cs" not in card(summarize(make(provenance=about)), name="two.mct")

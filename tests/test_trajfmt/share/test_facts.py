@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from trajfmt import Provenance
+from tests.helpers.carried import Carrier
+from trajfmt import Provenance, TimestepUnit, create
 from trajfmt.bundle.report import summarize
 from trajfmt.share.facts import rows, sentence
 
@@ -30,3 +31,13 @@ def test_what_is_unknown_has_no_row(make: Callable[..., Path]) -> None:
     assert {"data set", "network", "preprocessing", "training", "knots"}.isdisjoint(dict(rows(summary)))
     assert dict(rows(summary))["codec"] == "none"
     assert sentence(summary) == "1 full training trajectory, 6 timesteps each, in the format trajfmt 1.0."
+
+
+def test_uneven_timesteps_are_not_one_step_each(layout, walk, tmp_path: Path) -> None:
+    """The last checkpoint of a training is nearer than the others: its numbers are said, and no unit."""
+    about = Provenance(timestep=TimestepUnit(kind="step"))
+    with create(tmp_path / "a.mct", layout, encoding="convex", provenance=about) as writer:
+        writer.add(Carrier(walk(layout, timesteps=4), layout, numbers=(500, 1000, 1500, 1873)))
+    found = dict(rows(summarize(tmp_path / "a.mct")))
+    assert found["timesteps are"] == "steps 500 to 1873, unevenly spaced"
+    assert "one timestep is" not in found

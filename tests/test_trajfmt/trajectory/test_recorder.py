@@ -28,7 +28,16 @@ def record(layout: ParamLayout, theta: Any, **settings: Any) -> Recorded:
     return recorder.finish()
 
 
-@pytest.mark.parametrize("settings", [{}, {"knots": (1, 7, 30)}, {"knots": (1, 2, 58), "smooth": True}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"knots": (1, 7, 30)},
+        {"knots": (1, 2, 58), "smooth": True},
+        {"average": 4},
+        {"knots": (2, 3, 55), "average": 3},
+    ],
+)
 @pytest.mark.parametrize("dtype", ["F16", "F32", "F64"])
 @pytest.mark.parametrize("layers", ["tensor", "all"])
 def test_recorded_bundle_equals_the_converted_one(
@@ -60,14 +69,16 @@ def test_shortest_recording(
     assert contents(tmp_path / "recorded.mct") == contents(write_bundle(layout, theta, name="c.mct"))
 
 
-@pytest.mark.parametrize(("timesteps", "knots"), [(1, ()), (3, (2,)), (3, (5,))])
+@pytest.mark.parametrize(
+    ("timesteps", "knots", "average"), [(1, (), 1), (3, (2,), 1), (3, (5,), 1), (3, (), 3), (5, (3,), 5)]
+)
 def test_too_short_recording_is_refused(
-    walk: Callable[..., Any], timesteps: int, knots: tuple[int, ...]
+    walk: Callable[..., Any], timesteps: int, knots: tuple[int, ...], average: int
 ) -> None:
-    """Fewer than two timesteps, or an inserted knot that is not before the end."""
+    """Fewer than two timesteps, an inserted knot that is not before the end, or a mean of later timesteps."""
     layout = ParamLayout.of(SHAPES)
     with pytest.raises(SourceError) as caught:
-        record(layout, walk(layout, timesteps=timesteps), knots=knots)
+        record(layout, walk(layout, timesteps=timesteps), knots=knots, average=average)
     assert caught.value.reason == "too_few_timesteps"
 
 
@@ -105,15 +116,24 @@ def test_other_settings_than_the_bundle_are_refused(tmp_path: Path, walk: Callab
         trajfmt.create(tmp_path / "a.mtt", layout, encoding="full").add(recorded)
 
 
-@pytest.mark.parametrize(("knots", "smooth"), [((), False), ((2, 3), False), ((2, 3), True)])
+@pytest.mark.parametrize(
+    ("knots", "smooth", "average"),
+    [((), False, 1), ((2, 3), False, 1), ((2, 3), True, 1), ((), False, 3), ((3, 4), False, 5)],
+)
 @pytest.mark.parametrize("stop", range(7))
 def test_state_continues_bit_for_bit(
-    walk: Callable[..., Any], layout: ParamLayout, knots: tuple[int, ...], smooth: bool, stop: int
+    walk: Callable[..., Any],
+    layout: ParamLayout,
+    knots: tuple[int, ...],
+    smooth: bool,
+    average: int,
+    stop: int,
 ) -> None:
     """A recorder that goes on from a state ends as the first one, module buffers included."""
     theta = walk(layout, timesteps=7)
     held = [{"a.mean": row[:3].copy(), "count": np.array(t)} for t, row in enumerate(theta)]
-    whole, first, second = (PathRecorder(layout, knots=knots, smooth=smooth) for _ in range(3))
+    settings: Any = {"knots": knots, "smooth": smooth, "average": average}
+    whole, first, second = (PathRecorder(layout, **settings) for _ in range(3))
     for t in range(7):
         whole.add(theta[t], held[t])
         if t < stop:
@@ -129,6 +149,30 @@ def test_state_continues_bit_for_bit(
     assert ours.measured.moves
     for one, other in zip(ours.held, theirs.held, strict=True):
         assert {k: v.tobytes() for k, v in one.items()} == {k: v.tobytes() for k, v in other.items()}
+
+
+@pytest.mark.parametrize(
+    ("timesteps", "knots", "left", "count"),
+    [(2, (), (), 1), (3, (), (), 2), (5, (3,), (), 4), (6, (3, 4), (3,), 5), (7, (3, 4), (3, 4), 5)],
+)
+def test_a_recording_that_ends_early_is_averaged_as_far_as_it_goes(
+    layout: ParamLayout, walk: Callable[..., Any], timesteps: int, knots: Any, left: Any, count: int
+) -> None:
+    """The last knot is the mean of what there is, and a knot whose mean needs later timesteps is left out."""
+    theta = walk(layout, timesteps=timesteps)
+    recorder = PathRecorder(layout, knots=knots, average=5)
+    for row in theta:
+        recorder.add(row)
+    recorded = recorder.finish(cut=True)
+    assert recorded.knots == (0, *left, timesteps - 1)
+    assert recorded.averaged == count
+    path = theta.astype(np.float64)
+    for t in left:
+        path[t] = theta[t - 2 : t + 3].astype(np.float64).mean(axis=0)
+    path[-1] = theta[-count:].astype(np.float64).mean(axis=0)
+    assert np.array_equal(recorded.rows, path[list(recorded.knots)].astype(np.float32))
+    total = np.sqrt((recorded.measured.step_norms**2).sum(axis=1))
+    assert np.allclose(total, np.linalg.norm(np.diff(path, axis=0), axis=1), rtol=1e-6)
 
 
 def test_state_is_restored_where_it_fits(walk: Callable[..., Any], layout: ParamLayout) -> None:

@@ -18,8 +18,10 @@ from trajfmt.encodings.parts.written import NewFile, Written, recorded, with_num
 from trajfmt.errors import SourceError, UsageError, no_motion
 from trajfmt.schema.arguments import whole, wholes
 from trajfmt.schema.consistency import MAX_TABLE
+from trajfmt.schema.facts import AVERAGED, averaged
 from trajfmt.schema.layout import ParamLayout
 from trajfmt.schema.manifest import ConvexEntry, ConvexManifest, ShardEntry, TableEntry
+from trajfmt.trajectory.averaging import check_average, check_length
 from trajfmt.trajectory.beta import check_knots
 from trajfmt.trajectory.measure import GRAM_LIMIT
 from trajfmt.trajectory.recorder import Recorded
@@ -47,6 +49,9 @@ class ConvexEncoder:
     smoothed: bool = False
     """Whether inserted waypoints and the last timestep are averaged with their neighbours."""
 
+    average: int = 1
+    """Number of timesteps of which every knot but the first is the mean."""
+
     gram: bool = False
     """Whether to store the Gram matrix if T <= 256."""
 
@@ -64,7 +69,8 @@ class ConvexEncoder:
         """Return a description of the settings, for messages."""
         knots = f"knots {','.join(map(str, self.inserted))}" if self.inserted else "two endpoints"
         smoothed = ", smoothed" if self.smoothed and self.inserted else ""
-        return knots + smoothed + (", Gram matrix" if self.gram else "")
+        means = f", means of {self.average} timesteps" if self.average > 1 else ""
+        return knots + smoothed + means + (", Gram matrix" if self.gram else "")
 
     @property
     def features(self) -> list[str]:
@@ -89,6 +95,8 @@ class ConvexEncoder:
                 f"inserted waypoints must lie between 0 and T = {last} of the trajectory,"
                 f" got {self.inserted}",
             )
+        if not isinstance(source, (Convexified, Recorded)):
+            check_length(source.timesteps, self.inserted, self.average)
 
     def write(self, new_path: Callable[[], Path], source: Input, layout: ParamLayout) -> Written:
         """Write the knots of a trajectory and their module buffers.
@@ -123,7 +131,14 @@ class ConvexEncoder:
                 pass_ = writer.write_convexified(files, source, layout, cast=self.cast)
             else:
                 pass_ = writer.write(
-                    files, source, layout, knots, smooth=self.smoothed, gram=self.gram, cast=self.cast
+                    files,
+                    source,
+                    layout,
+                    knots,
+                    smooth=self.smoothed,
+                    average=self.average,
+                    gram=self.gram,
+                    cast=self.cast,
                 )
         if not pass_.moves:
             raise no_motion()
@@ -159,16 +174,25 @@ class ConvexEncoder:
         end = min(recorded.knots[-1], self.reach or recorded.knots[-1])
         ours, theirs = (tuple(t for t in own if t < end) for own in (self.inserted, recorded.knots[1:-1]))
         other = bool(theirs) and recorded.smoothed != self.smoothed
+        other |= recorded.averaged != min(self.average, max(1, recorded.timesteps - 1))
         if ours != theirs or other or self.gram:
             told = dataclasses.replace(
-                self, inserted=recorded.knots[1:-1], smoothed=recorded.smoothed, gram=False
+                self,
+                inserted=recorded.knots[1:-1],
+                smoothed=recorded.smoothed,
+                average=recorded.averaged,
+                gram=False,
             )
             raise UsageError(
                 f"the bundle has {self.settings}, but the trajectory was recorded with {told.settings}"
             )
 
     def manifest(self, common: dict[str, Any]) -> ConvexManifest:
-        """Return a manifest with the fields in `common`."""
+        """Return a manifest with the fields in `common`. The recipe says whether knots are means."""
+        if self.average > 1:
+            about = common["provenance"]
+            recipe = {**(about.recipe or {}), AVERAGED: self.average}
+            common = {**common, "provenance": msgspec.structs.replace(about, recipe=recipe)}
         return ConvexManifest(**common, smoothed=self.smoothed)
 
     def size(self, source: Sized, layout: ParamLayout) -> int:
@@ -210,6 +234,7 @@ def encoder(options: Options, _layout: ParamLayout) -> ConvexEncoder:
     return ConvexEncoder(
         inserted=tuple(inserted),
         smoothed=options.smooth,
+        average=check_average(options.average, inserted=inserted, smooth=options.smooth),
         gram=options.gram,
         shard_bytes=options.shard_bytes,
         cast=options.cast,
@@ -222,6 +247,7 @@ def continued(manifest: ConvexManifest, options: Options) -> ConvexEncoder:
     return ConvexEncoder(
         inserted=tuple(first.knots[1:-1]) if first else (),
         smoothed=manifest.smoothed,
+        average=averaged(manifest.provenance),
         reach=first.knots[-1] if first else None,
         gram=first is not None and first.table.gram is not None,
         shard_bytes=options.shard_bytes,

@@ -13,6 +13,7 @@ from trajfmt.encodings.parts.shards import KnotWriter
 from trajfmt.encodings.parts.tables import Tables
 from trajfmt.errors import CorruptError, non_finite
 from trajfmt.schema.layout import ParamLayout
+from trajfmt.trajectory.averaging import replaced, spans
 from trajfmt.trajectory.beta import check_knots, curve
 from trajfmt.trajectory.measure import Digest, Measure, Measured, halfway
 from trajfmt.trajectory.recorder import Recorded
@@ -47,6 +48,7 @@ def write(
     *,
     smooth: bool,
     gram: bool,
+    average: int = 1,
     cast: bool = False,
 ) -> Pass:
     """Convexify a trajectory, reading every waypoint once.
@@ -60,6 +62,7 @@ def write(
             mean of the last two, as the MCT authors' code does. The first timestep does not change. Betas
             are computed from the original weights.
         gram: compute the Gram matrix.
+        average: number of timesteps of which every knot but the first is the mean; 1 for none.
         cast: accept weights of other float types. They are rounded to the type of the layout when they are
             stored; betas, means and the Gram matrix use the original weights.
 
@@ -69,7 +72,9 @@ def write(
     """
     measure = Measure(source.timesteps, layout, gram=gram)
     rounding: list[Rounding] = []
-    for block in columns(source, layout, cast=cast):
+    means = spans(knots, average)
+    for original in columns(source, layout, cast=cast):
+        block = replaced(original, means, layout) if means else original
         measure.add(block)
         for number, t in enumerate(knots):
             exact = _knot(block, t, smooth=smooth)

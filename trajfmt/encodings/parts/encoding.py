@@ -186,6 +186,10 @@ class Options:
     smooth: bool = False
     """Average inserted waypoints and the last timestep with their neighbours, after computing the betas."""
 
+    average: int = 1
+    """Number of timesteps of which every knot but the first is the mean, see `trajfmt.trajectory.averaging`;
+    1 for exact knots."""
+
     gram: bool = False
     """Store the Gram matrix if T <= 256."""
 

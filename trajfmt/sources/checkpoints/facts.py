@@ -20,7 +20,7 @@ from trajfmt.sources.checkpoints.numbering import Numbered, spacing
 from trajfmt.sources.checkpoints.schema import Schema
 from trajfmt.sources.torchfile.stored import State
 
-__all__ = ["chosen", "completed", "in_order", "layout_of", "mixed_units", "shared", "times"]
+__all__ = ["alike", "chosen", "completed", "in_order", "layout_of", "mixed_units", "shared", "times"]
 
 _LAST: Final = ("classifier", "fc")
 """The last module in MTT's networks, wherever its name sorts."""
@@ -31,15 +31,31 @@ _SHOWN: Final = 3
 
 
 def in_order(schema: Schema, state: State) -> tuple[Schema, Model | None]:
-    """Recognise one of MTT's networks, even if the file has sorted its tensors by name."""
-    found = models.recognise(list(schema.parameters.values()))
-    if found or state.ordered:
-        return schema, found[0] if found else None
-    names = sorted(schema.parameters, key=_creation_order)
-    found = models.recognise([schema.parameters[name] for name in names])
-    if found is None or found[1] != names:
+    """Recognise one of MTT's networks by shapes and names, even if the file has sorted its tensors."""
+    names = list(schema.parameters)
+    found = models.recognise(list(schema.parameters.values()), names=names)
+    if not found and not state.ordered:
+        names.sort(key=_creation_order)
+        found = models.recognise([schema.parameters[name] for name in names], names=names)
+    if found is None:
         return schema, None
-    return Schema({name: schema.parameters[name] for name in names}, schema.buffers, schema.first), found[0]
+    model = found[0]
+    if model.norm is None and any(name.endswith("running_mean") for name in schema.buffers):
+        model = msgspec.structs.replace(model, norm="batch")  # MTT's other norms keep no statistics
+    return Schema({name: schema.parameters[name] for name in names}, schema.buffers, schema.first), model
+
+
+def alike(schema: Schema) -> list[str]:
+    """Return a remark if a network that is not recognised has the shapes of one of MTT's."""
+    found = models.recognise(list(schema.parameters.values()))
+    if found is None:
+        return []
+    name = models.model_name(found[0])
+    return [
+        f"the shapes are those of MTT's {name}, but not the names (such as"
+        f" `{display(next(iter(schema.parameters)))}`), so the network is only taken for that one if --model"
+        f" says it, as in --model {name}"
+    ]
 
 
 def _creation_order(name: str) -> tuple[Any, ...]:

@@ -12,6 +12,7 @@ from trajfmt.sources.base.unused import left_out, shortened
 from trajfmt.sources.checkpoints.beside import another_kind, is_single, least_size, outside, passed_over
 from trajfmt.sources.checkpoints.elsewhere import known_below
 from trajfmt.sources.checkpoints.facts import (
+    alike,
     chosen,
     completed,
     in_order,
@@ -139,6 +140,7 @@ def opened(
     if schema is not None and state is not None and schema.parameters:
         schema, model = in_order(schema, state)
         notices += _remarks(schema, state, options.buffers, known=model is not None)
+        notices += alike(schema) if model is None else []
         layout = layout_of(schema, state)
         config, differing = shared(
             {path: kind.config(path) for run in named for path in run.checkpoints}, folder

@@ -137,6 +137,7 @@ class TowerPart(FilePart):
 
     def __init__(self, image: Path, text: Path, *, trust_pickle: bool = False) -> None:
         super().__init__(image, text)
+        self.trust_pickle = trust_pickle
         self._halves = [ReplayPart(file, trust_pickle=trust_pickle) for file in (image, text)]
 
     def open(self, scratch: Path) -> Sequence[ForeignTrajectory]:

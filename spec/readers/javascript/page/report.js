@@ -230,6 +230,7 @@ export function provenancePart({ manifest }) {
     const source = how[/** @type {keyof typeof how} */ (known[fact])];
     return source ? make("span", { class: "muted" }, ` (known from ${source})`) : null;
   };
+  const numbered = manifest.trajectories.some((/** @type {any} */ entry) => entry.numbers !== undefined);
   const list = facts([
     ["Dataset", provenance.dataset && [provenance.dataset, from("dataset")]],
     ["Network", provenance.model && [network(provenance.model), from("model")]],
@@ -237,9 +238,11 @@ export function provenancePart({ manifest }) {
     [
       "Timestep",
       timestep && [
-        (timestep.every ?? 1) === 1
-          ? `every ${timestep.kind}`
-          : `every ${count(timestep.every)} ${timestep.kind}s`,
+        numbered
+          ? `${timestep.kind}s, by the numbers of each trajectory`
+          : (timestep.every ?? 1) === 1
+            ? `every ${timestep.kind}`
+            : `every ${count(timestep.every)} ${timestep.kind}s`,
         from("timestep"),
       ],
     ],

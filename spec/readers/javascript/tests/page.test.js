@@ -245,6 +245,22 @@ describe("the page", { skip: path ? false : "no Chromium" }, () => {
     assert.deepEqual(browser.complaints, []);
   });
 
+  it("does not call timesteps with numbers of their own every step", async () => {
+    const folder = join(work, "numbered.mct");
+    await cp(`${FOLDER}valid/convex-two-knots.mct`, folder, { recursive: true });
+    await changeManifest(folder, (manifest) => {
+      const [entry] = manifest.trajectories;
+      entry.numbers = Array.from({ length: entry.timesteps }, (_, t) => t * t + 500);
+      manifest.provenance.timestep = { kind: "step" };
+    });
+    await browser.go(page());
+    await browser.until("!document.getElementById('open').hidden");
+    await browser.pick("#folder", [folder]);
+    await browser.until(OPENED);
+    const { Timestep: told } = Object.assign({}, ...(await Promise.all([0, 1, 2].map(facts))));
+    assert.match(told, /^steps, by the numbers of each trajectory/);
+  });
+
   it("can be read in light and in dark", async () => {
     const grounds = [];
     for (const dark of [false, true]) {

@@ -42,3 +42,21 @@ def test_runs_of_different_units_are_named(tmp_path: Path, trained: Any, called:
     wanted = f"none of which is recorded: epochs (epoch_0.pt), {unit} ({called}0.pt)"
     assert any(text.endswith(wanted) for text in found.notices)
     assert not any("different units" in text for text in open_source(tmp_path / "a").notices)
+
+
+@pytest.mark.parametrize("names", [("features.0", "features.1", "classifier"), ("conv1", "bn1", "fc")])
+@pytest.mark.parametrize("statistics", [False, True])
+def test_a_network_of_other_names_is_not_mtts(tmp_path: Path, names: Any, statistics: bool) -> None:
+    """Shapes are not enough where names are known, and running statistics are those of a batch norm."""
+    shapes = {f"{names[0]}.weight": (4, 1, 3, 3), f"{names[0]}.bias": (4,), f"{names[1]}.weight": (4,)}
+    shapes |= {f"{names[1]}.bias": (4,), f"{names[2]}.weight": (5, 4 * 14 * 14), f"{names[2]}.bias": (5,)}
+    shapes |= {f"{names[1]}.running_mean": (4,), f"{names[1]}.running_var": (4,)} if statistics else {}
+    states = {t: {name: torch.full(shape, 0.1 + t) for name, shape in shapes.items()} for t in range(2)}
+    found = open_source(foreign.plain(tmp_path / "run", states))
+    remarks = [text for text in found.notices if "the shapes are those of MTT's ConvNetD1W4" in text]
+    if names[0] == "conv1":
+        assert found.provenance.model is None
+        assert len(remarks) == 1
+    else:
+        assert found.provenance.model.norm == ("batch" if statistics else None)
+        assert remarks == []

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from trajfmt import Model, Preprocessing, Provenance
-from trajfmt.convert.doubts import doubts
+from trajfmt.schema.doubts import doubts
 
 torch = pytest.importorskip("torch")
 from tests.helpers.conversion import SMALL, notices, run, save, theta  # noqa: E402

@@ -1,0 +1,52 @@
+"""What a conversion has chosen of the path, as facts of the recipe: its end, and how its knots were found.
+
+These facts say what the weights of a bundle are. They stay true of what is made of the bundle later, until
+another choice replaces them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from trajfmt.convert.options import ConvertOptions
+from trajfmt.errors import UsageError
+from trajfmt.schema.provenance import Provenance
+
+__all__ = ["with_choices"]
+
+_CUT: Final = ("cut_for", "cut_after")
+_PLACED: Final = "knots_placed"
+
+
+def with_choices(provenance: Provenance, options: ConvertOptions) -> Provenance:
+    """Return a provenance whose recipe says what the options have chosen.
+
+    Raises:
+        UsageError: means are asked for of timesteps that were computed from convexified trajectories.
+
+    Example:
+        >>> options = ConvertOptions(timesteps=(0, 9), cut_for="mct-cifar10-zca-ipc1")
+        >>> with_choices(Provenance(recipe={"seed": 1}), options).recipe
+        {'seed': 1, 'cut_for': 'mct-cifar10-zca-ipc1', 'cut_after': 8}
+    """
+    recipe = dict(provenance.recipe or {})
+    if options.average > 1 and recipe.get("convexified"):
+        raise UsageError(
+            "the timesteps of the source were computed from convexified trajectories, so their means say"
+            " nothing about the training; omit `average`"
+        )
+    first, after = options.timesteps
+    if options.timesteps != (None, None):  # an earlier cut is not where the trajectories end any more
+        for key in _CUT:
+            recipe.pop(key, None)
+    if options.cut_for is not None and after is not None:
+        recipe |= {"cut_for": options.cut_for, "cut_after": after - 1 - (first or 0)}
+    if not recipe.get("convexified") or options.placed:
+        recipe.pop(_PLACED, None)  # of a bundle that keeps all timesteps
+    if options.placed:
+        recipe[_PLACED] = True
+    if recipe == (provenance.recipe or {}):
+        return provenance
+    return msgspec.structs.replace(provenance, recipe=recipe)
