@@ -37,6 +37,7 @@ def check_method(method: str, as_json: bool) -> None:
     built_in = [module.SETTINGS for name, module in METHODS.items() if name == method]
     settings = {**(built_in[0] if built_in else recipe.settings)}
     config = DistillConfig(**settings | {"gradient": "exact"})
+    recipe.check(config)
     table = Table(box=None, pad_edge=False)
     for title in ("steps computed", "N", "images", "learning rate", "labels", "loss"):
         table.add_column(title, justify="left" if title == "steps computed" else "right")

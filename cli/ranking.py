@@ -150,8 +150,8 @@ def teacher_baseline(comparison: Comparison, given: dict[str, Any]) -> Callable[
     if given["reference"] is None and not is_ready(comparison.dataset, comparison.model, config):
         if not comparison.ranks.rank:
             lines.notice(
-                "random real images are evaluated with hard labels only; for a teacher's labels, as this "
-                "set has, give --reference FILE, a network that is trained on all real images once"
+                "random real images are evaluated with hard labels only; for a network's labels, as this "
+                "set has soft ones, give --reference FILE, a network that is trained on all real images once"
             )
         return None
     reference = _reference(comparison, given)

@@ -108,8 +108,8 @@ ELSEWHERE = {
             "are tables: what is published is compared there, and every preset is used",
         ),
         "test_mct/methods/test_finding.py": (
-            ["methods/recipe", "api"],
-            "is data, and a list of names from which a method is made there",
+            ["api"],
+            "is a list of names from which a method is made there",
         ),
         "test_mct/distillation/test_run.py": (
             ["distillation/settling"],

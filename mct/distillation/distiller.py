@@ -144,6 +144,7 @@ class Distiller:
             test_sha256=dataset.test_sha256,
             model_source_sha256=networks.source_sha256(model),
             method_source_sha256=source_of(config.method),
+            updates={name: repr(rule) for name, rule in recipe.updates.items()},
             outer_step=0,
         )
         self._budget = KeepBudget(

@@ -48,6 +48,11 @@ _CONTINUES = "what was saved before is whole, and --resume continues from it"
 _LOCK = ".lock"  # A file in the folder, where the file system has no locks.
 _MAY_DIFFER = ("config", "evaluation", "changes", *_PROGRESS)
 
+_METHOD = "method_source_sha256"
+_CODE = {"model_source_sha256": "network", _METHOD: "method"}
+"""Facts that are hashes of the user's code. Before the first step, the code of the method may still
+change."""
+
 _HASHES = ("labels_sha256", "test_sha256", "model_source_sha256", "method_source_sha256")
 """Facts that runs of earlier versions did not record."""
 
@@ -137,6 +142,13 @@ class RunFolder:
         for field in dataclasses.fields(Origin):
             then, now = getattr(found, field.name), getattr(origin, field.name)
             unknown = then is None and field.name in _HASHES
+            if field.name in _CODE and not unknown and then != now and (state.step or field.name != _METHOD):
+                raise MismatchError(
+                    f"{self.path}: the file of the {_CODE[field.name]} has changed since the run began; "
+                    "restore it, or use another --out without --resume"
+                )
+            if field.name in _CODE:
+                continue
             if field.name not in _MAY_DIFFER and not unknown and not _agree(then, now):
                 raise MismatchError(
                     f"{self.path}: the run has `{field.name}` {then!r}, now it is {now!r}; resume it with "

@@ -77,6 +77,7 @@ def settle(
             f"the run was started with the method {config.method!r}, whose code is not run without your "
             f"consent; give --method {config.method} if you trust it"
         )
+    recipe.check(config, [name for name, value in settings.items() if value is not None])
     return Settled(dataset=real, model=known, config=config, recipe=recipe)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mct.errors import ConfigError
 from mct.learned.value import AVERAGE, Memory, Update, Value
 
 
@@ -81,6 +82,10 @@ class Averaged:
 
     decay: float
     """d, in [0, 1)."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decay < 1:
+            raise ConfigError(f"`decay` must be at least 0 and less than 1, got {self.decay!r}")
 
     def start(self, value: Value, /) -> dict[str, Value]:
         """Return the memory of the update, and the initial value as its average."""

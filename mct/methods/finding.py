@@ -1,11 +1,11 @@
 """The method that a user names: a published one, or a recipe in a module of the user's."""
 
-from dataclasses import fields
+import inspect
+from types import FunctionType
 
 from mct.errors import ConfigError
 from mct.methods.recipe import PUBLISHED, Recipe
 from mct.runtime import usercode
-from mct.settings.config import DistillConfig
 from mct.settings.presets import METHODS
 
 
@@ -28,24 +28,21 @@ def recipe_of(method: str | None) -> Recipe:
     """
     if method is None or method in METHODS:
         return PUBLISHED
+    if method.partition(":")[0].endswith(".py"):
+        raise ConfigError(f"`method` names a module, not a file: leave `.py` out, got {method!r}")
     if not is_own(method):
         raise ConfigError(
             f"`method` must be one of {', '.join(METHODS)}, or your own as package.module:name, got "
             f"{method!r}"
         )
     found = usercode.find(method, "method")
-    if callable(found) and not isinstance(found, Recipe):
+    if isinstance(found, FunctionType) and not inspect.signature(found).parameters:
         with usercode.failures(f"{method}()", "method"):
             found = found()
     if not isinstance(found, Recipe):
         raise ConfigError(
             f"`method` {method} must be an mct.api.Recipe, or a function that returns one, got "
             f"{type(found).__name__}"
-        )
-    known = {each.name for each in fields(DistillConfig)} - {"method"}
-    if unknown := sorted(set(found.settings) - known):
-        raise ConfigError(
-            f"`method` {method} sets {', '.join(unknown)}, which are no settings of a distillation"
         )
     return found
 

@@ -3,21 +3,26 @@
 The inner loop and its exact adjoint are the same for all methods.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+import difflib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
 
+from mct.errors import ConfigError
 from mct.learned.updates import Averaged, Sgd
 from mct.learned.value import IMAGES, LABELS, RATE, Name, Update
 from mct.objectives.table import Maker, objective_of
-from mct.settings.config import DistillConfig
+from mct.settings.config import UPDATED, DistillConfig
+
+MOMENTUM: Final = "momentum"
+"""The momentum of images and learning rate together."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A method of distillation. What it leaves out is as the settings say.
 
-    Example:
+        Example:
         >>> from mct.learned.updates import Adam
         >>> rules = {"images": Adam(0.01), "labels": Adam(0.1)}
         >>> recipe = Recipe(name="adam", settings={"labels": "learned"}, updates=rules)
@@ -37,6 +42,53 @@ class Recipe:
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Fields of `DistillConfig` that the method sets where the user does not."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be a method.
+
+        Raises:
+            ConfigError: A part has another kind, or an update is one of nothing that is learned.
+        """
+        if self.objective is not None and not callable(self.objective):
+            raise ConfigError(
+                "`objective` must be a class of objectives, or what `by_autograd` returns, got "
+                f"{self.objective!r}"
+            )
+        for name, rule in self.updates.items():
+            if name not in UPDATED:
+                raise ConfigError(f"`updates` must be of {', '.join(UPDATED)}, got one of {name!r}")
+            if isinstance(rule, type) or not (callable(rule) and hasattr(rule, "start")):
+                raise ConfigError(f"the update of `{name}` must be one such as Sgd(0.1), got {rule!r}")
+        known = {each.name for each in fields(DistillConfig)} - {"method"}
+        for setting in self.settings:
+            if setting not in known:
+                near = difflib.get_close_matches(setting, known, n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise ConfigError(f"`settings` has {setting!r}, which is no setting of a distillation{hint}")
+
+    def check(self, config: DistillConfig, given: Collection[str] = ()) -> None:
+        """Require that updates have something to update, and that no setting that was given has no effect.
+
+        Args:
+            config: The settings of a run.
+            given: Names of the settings that the user gave.
+
+        Raises:
+            ConfigError: Labels are updated but not learned, or a setting was given for which the method has
+                an update of its own.
+        """
+        if LABELS in self.updates and config.labels != "learned":
+            raise ConfigError(
+                f"the method {self.name} updates labels, which needs `labels` learned, got {config.labels!r}"
+            )
+        for name, rule in self.updates.items():
+            if idle := sorted(set(UPDATED[name]) & set(given)):
+                raise ConfigError(
+                    f"`{idle[0]}` has no effect with the method {self.name}, which updates `{name}` by "
+                    f"{rule!r}"
+                )
+        if MOMENTUM in given and {IMAGES, RATE} <= self.updates.keys():
+            raise ConfigError(f"`{MOMENTUM}` has no effect with the method {self.name}")
 
     def objective_of(self, config: DistillConfig) -> Maker:
         """Return what makes the objective."""

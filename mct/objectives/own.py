@@ -14,6 +14,7 @@ from torch import Tensor
 from mct.errors import ConfigError
 from mct.objectives.matching import TrajectoryMatching
 from mct.objectives.objective import LossAndAdjoint, Path, Place
+from mct.runtime import usercode
 from mct.trajectories.stream import KnotStream, Sample
 
 
@@ -22,7 +23,7 @@ class Way:
     """The way of one student, as a loss function sees it."""
 
     path: tuple[Tensor, ...]
-    """theta_0 … theta_N, `(P,)` each. All but theta_0 are leaves of autograd."""
+    """theta_0 … theta_N, N + 1 vectors `(P,)`. All but theta_0 are leaves of autograd."""
 
     place: Place
     """The expert's trajectory, the times of start and target, and the number of the outer step."""
@@ -49,6 +50,15 @@ class Way:
     def step(self) -> int:
         """Number of outer steps done, from 0 on."""
         return self.place.step
+
+    def expert(self, time: float) -> Tensor:
+        """Return the weights of the expert `(P,)` at a timestep, such as one between `place.start` and
+        `place.target`.
+
+        Raises:
+            TimestepError: The trajectory has no weights at this time.
+        """
+        return self._stream.materialise(self._stream.locate(self.place.trajectory, time))
 
     def parameters(self, weights: Tensor) -> Mapping[str, Tensor]:
         """Return the parameters of a network by name, as flat views of weights `(P,)`.
@@ -123,9 +133,14 @@ class OwnSample:
             ConfigError: The function did not return a number that depends on the way.
         """
         leaves = [weights.detach().requires_grad_() for weights in path[1:]]
-        found = self._loss(Way((path[0].detach(), *leaves), self._place, self._sample, self._stream))
+        way = Way((path[0].detach(), *leaves), self._place, self._sample, self._stream)
+        with usercode.failures(getattr(self._loss, "__name__", "the loss function"), "method"):
+            found = self._loss(way)
         if not isinstance(found, Tensor) or found.ndim or not found.requires_grad:
-            what = f"a tensor {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+            what = type(found).__name__
+            if isinstance(found, Tensor):
+                lone = "one that does not depend on the student" if not found.ndim else ""
+                what = lone or f"a tensor {tuple(found.shape)}"
             raise ConfigError(
                 "the loss function must return a tensor without dimensions that depends on `path[1:]`, got "
                 f"{what}"

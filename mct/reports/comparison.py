@@ -109,7 +109,12 @@ def _charts(runs: Sequence[Described], names: Sequence[str]) -> Markup:
     loss = lines("Loss of each run", losses, x="outer step", y="loss", named=True) if losses else None
     found = [_accuracy(runs, names, on) for on in tested_on(run.facts for run in runs)]
     return figures(
-        figure("Matching loss", loss, "The loss of eq. 2 before each update.") if loss else None, *found
+        figure(
+            "Matching loss", loss, "The loss before each update: that of eq. 2, unless a method has another."
+        )
+        if loss
+        else None,
+        *found,
     )
 
 

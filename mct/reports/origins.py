@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from mct.errors import ConfigError
 from mct.settings import defaults, presets
-from mct.settings.config import DistillConfig
+from mct.settings.config import UPDATED, DistillConfig
 
 GIVEN: Final = "given"
-"""The user chose the value by an option or by naming a preset."""
+"""The user chose the value: by an option, by naming a preset, or by a method."""
 
 SETTLED: Final = "auto, or given"
 """The default leaves the choice to the run, which records what it chose."""
@@ -23,7 +23,11 @@ DEFAULT: Final = "default"
 
 
 def origins(
-    dataset: str, config: DistillConfig, preprocessing: str | None, changed: Mapping[str, int]
+    dataset: str,
+    config: DistillConfig,
+    preprocessing: str | None,
+    changed: Mapping[str, int],
+    updates: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Return where the value of each setting is from, by the name of its field.
 
@@ -32,6 +36,7 @@ def origins(
         config: The settings.
         preprocessing: Kind of the preprocessing.
         changed: The outer step at which a setting was last changed, by its name.
+        updates: For each learned value for which a method of the user's has its own update, this update.
 
     Example:
         >>> found = origins("digits", DistillConfig(lr_lr=1e-5, seed=7), "normalize", {})
@@ -50,6 +55,9 @@ def origins(
             result[field] = GIVEN
         else:
             result[field] = DEFAULT if value == plain[field] else name
+    for learned, rule in (updates or {}).items():
+        for field in UPDATED.get(learned, ()):
+            result[field] = f"not used: {rule}"
     return result
 
 

@@ -39,6 +39,7 @@ class _Settings(msgspec.Struct, frozen=True, kw_only=True):
     artifacts: list[str] = []  # msgspec copies mutable defaults
     evaluation: EvaluateConfig | None = None
     changes: list[Change] = []  # msgspec copies mutable defaults
+    updates: dict[str, str] = {}  # msgspec copies mutable defaults
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,7 +181,7 @@ def describe(folder: Path, *, budget: int = pictures.BUDGET) -> Described:
     times = [one.seconds for one in numbered if one.seconds is not None]
     busy = [one.utilisation for one in numbered if one.utilisation is not None]
     changed = {change.setting: change.step for change in own.changes}
-    known = origins.origins(own.dataset, own.config, own.preprocessing.kind, changed)
+    known = origins.origins(own.dataset, own.config, own.preprocessing.kind, changed, own.updates)
     values: Mapping[str, Any] = msgspec.to_builtins(own.config)
     found = None
     if len(evaluated) > 1:

@@ -139,7 +139,12 @@ def curves(run: Described) -> Markup:
     if not facts.loss.steps:
         return note("No outer step is recorded yet.")
     return figures(
-        _figure("Matching loss", "loss", facts.loss, "The loss of eq. 2 before each update."),
+        _figure(
+            "Matching loss",
+            "loss",
+            facts.loss,
+            "The loss before each update: that of eq. 2, unless the method has another.",
+        ),
         *[_accuracy(facts, on) for on in tested_on([facts])],
         None if facts.evaluations else figure("Accuracy", note(NOT_EVALUATED)),
         _figure("Synthetic learning rate", "learning rate", facts.learning_rate, "After each update."),
@@ -213,7 +218,7 @@ def settings(run: Described) -> Markup:
         "p",
         {"class": "remark"},
         "A run records its settings, but not who chose them. What this version of mct would choose is "
-        "attributed to it. Other values were given, by an option or by naming a preset.",
+        "attributed to it. Other values were given: by an option, by naming a preset, or by a method.",
     )
     changed = None
     if facts.changes:

@@ -1,6 +1,6 @@
 """The record of how a synthetic dataset was made: by a run of mct, or by another codebase."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import trajfmt
@@ -79,6 +79,10 @@ class Origin:
 
     method_source_sha256: str | None = None
     """Hash of the file with the user code of the method; None: a published one, or not recorded."""
+
+    updates: dict[str, str] = field(default_factory=dict)
+    """For each learned value for which a method of the user's has its own update, this update as text. The
+    settings of the update that it replaces have no effect."""
 
     outer_step: int
     """Number of outer steps done."""

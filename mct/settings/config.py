@@ -5,9 +5,10 @@ plain types, so that results store settings as JSON and read them back unchanged
 chooses values for a dataset.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 from mct.errors import ConfigError
 from mct.settings.checks import at_least, finite, one_of
@@ -43,6 +44,13 @@ Precision = Literal["float32", "bf16"]
 Weights, images and sums over inner steps are always float32. On GPUs that have TF32, float32 convolutions use
 it, which is PyTorch's default and therefore that of the published code.
 """
+
+UPDATED: Final[Mapping[str, tuple[str, ...]]] = {
+    "images": ("lr_img", "image_average"),
+    "learning_rate": ("lr_lr",),
+    "labels": ("lr_label", "label_momentum"),
+}
+"""For each learned value the settings of its update, which have no effect if a method has another update."""
 
 _REAL = (
     "expert_steps", "max_start", "min_start", "ramp_from", "lr_img", "lr_lr", "lr_init", "momentum",

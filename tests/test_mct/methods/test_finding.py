@@ -17,7 +17,7 @@ recipe = Recipe(name="mine", settings={"ipc": 3}, updates={"images": Sgd(2.0)})
 def make(): return recipe
 def broken(): raise KeyError("lost")
 number = 4
-wrong = Recipe(name="wrong", settings={"colour": 1})
+def loss(way): return 0
 """
 
 
@@ -51,10 +51,10 @@ def test_recipe_or_function_of_a_module(module: str) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
+        ("loss", "must be an mct.api.Recipe, or a function that returns one, got function"),
         ("number", "must be an mct.api.Recipe, or a function that returns one, got int"),
         ("broken", r"broken\(\) raised KeyError: 'lost'"),
         ("nothing", "has no 'nothing'"),
-        ("wrong", "sets colour, which are no settings of a distillation"),
     ],
 )
 def test_what_is_no_method_is_refused_in_one_line(module: str, name: str, words: str) -> None:

@@ -64,7 +64,8 @@ def test_a_loss_sees_parameters_steps_and_the_whole_way(stream: KnotStream) -> N
     [
         (lambda _: 1.0, "got float"),
         (lambda way: way.final, r"got a tensor \(32,\)"),
-        (lambda way: way.target.sum(), r"got a tensor \(\)"),
+        (lambda way: way.target.sum(), "got one that does not depend on the student"),
+        (lambda _: 1 / 0, "<lambda> raised ZeroDivisionError: division by zero"),
     ],
 )
 def test_what_is_no_loss_is_refused(stream: KnotStream, loss, words: str) -> None:

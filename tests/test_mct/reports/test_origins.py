@@ -32,3 +32,12 @@ def test_other_values_were_given() -> None:
 def test_an_unknown_dataset_has_defaults() -> None:
     """Without a preset, everything is a default or given."""
     assert set(origins("mine", DistillConfig(lr_img=3.0), None, {}).values()) == {"default", "given"}
+
+
+def test_settings_that_a_method_replaces_are_not_used() -> None:
+    """Whatever their values are."""
+    config = defaults.distill_config("digits", labels="learned")
+    found = origins("digits", config, "normalize", {}, {"images": "Adam(0.1)", "labels": "Sgd(2.0)"})
+    assert {found["lr_img"], found["image_average"]} == {"not used: Adam(0.1)"}
+    assert {found["lr_label"], found["label_momentum"]} == {"not used: Sgd(2.0)"}
+    assert found["lr_lr"] == "built in for digits"

@@ -1,0 +1,50 @@
+"""What a recipe may be made of."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("torch")
+from mct.errors import ConfigError
+from mct.learned.updates import Adam, Averaged, Sgd
+from mct.methods.recipe import Recipe
+from mct.settings.config import DistillConfig
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ({"updates": {"image": Sgd(1.0)}}, "must be of images, learning_rate, labels, got one of 'image'"),
+        ({"updates": {"images": Adam}}, r"must be one such as Sgd\(0.1\), got <class"),
+        ({"updates": {"images": 3}}, "got 3"),
+        (
+            {"settings": {"inner_step": 3}},
+            "'inner_step', which is no setting of a distillation; did you mean inner_steps",
+        ),
+        ({"objective": 3}, "must be a class of objectives"),
+    ],
+)
+def test_what_is_no_part_of_a_method_is_refused(parts, words: str) -> None:
+    """When the recipe is made, in one line."""
+    with pytest.raises(ConfigError, match=words):
+        Recipe(name="wrong", **parts)
+    with pytest.raises(ConfigError, match=r"`decay` must be at least 0 and less than 1, got 1\.9"):
+        Averaged(Sgd(1.0), 1.9)
+
+
+def test_nothing_that_is_given_is_without_effect() -> None:
+    """A setting for which the method has its own update is refused, and so are updates of labels that are not
+    learned."""
+    recipe = Recipe(name="mine", updates={"images": Adam(0.1), "labels": Sgd(2.0)})
+    learned = DistillConfig(labels="learned")
+    recipe.check(learned, ["ipc", "labels", "momentum", "lr_lr"])
+    for setting in ("lr_img", "image_average", "lr_label", "label_momentum"):
+        with pytest.raises(
+            ConfigError, match=f"`{setting}` has no effect with the method mine, which updates"
+        ):
+            recipe.check(learned, ["ipc", setting])
+    with pytest.raises(ConfigError, match="updates labels, which needs `labels` learned, got 'hard'"):
+        recipe.check(DistillConfig())
+    whole = Recipe(name="whole", updates={"images": Adam(0.1), "learning_rate": Sgd(0.1)})
+    with pytest.raises(ConfigError, match="`momentum` has no effect"):
+        whole.check(learned, ["momentum"])
