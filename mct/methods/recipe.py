@@ -22,10 +22,10 @@ MOMENTUM: Final = "momentum"
 class Recipe:
     """A method of distillation. What it leaves out is as the settings say.
 
-        Example:
-        >>> from mct.learned.updates import Adam
-        >>> rules = {"images": Adam(0.01), "labels": Adam(0.1)}
-        >>> recipe = Recipe(name="adam", settings={"labels": "learned"}, updates=rules)
+    Example:
+    >>> from mct.learned.updates import Adam
+    >>> rules = {"images": Adam(0.01), "labels": Adam(0.1)}
+    >>> recipe = Recipe(name="adam", settings={"labels": "learned"}, updates=rules)
     """
 
     name: str
