@@ -163,23 +163,27 @@ def drain(events: Any) -> list[float]:
             return list(stop.value.networks)
 
 
-def everything(runs: list[Run], out: Path, jobs: int) -> None:
-    """Do what is not done, several at a time, one thread each."""
-    waiting = [run for run in runs if not (out / f"{run.name}.json").exists()]
-    running: dict[subprocess.Popen[bytes], tuple[Run, float]] = {}
+def everything(waiting: list[tuple[str, list[str]]], jobs: int) -> None:
+    """Run commands of this interpreter, several at a time, one thread each.
+
+    Args:
+        waiting: Name and arguments of each.
+        jobs: How many at a time.
+    """
+    running: dict[subprocess.Popen[bytes], tuple[str, float]] = {}
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
-                run = waiting.pop(0)
-                arguments = [__file__, "--out", str(out), "--run", json.dumps(vars(run))]
-                running[subprocess.Popen([sys.executable, *arguments], env=environment)] = (run, time.time())
+                name, arguments = waiting.pop(0)
+                process = subprocess.Popen([sys.executable, *arguments], env=environment)
+                running[process] = (name, time.time())
             time.sleep(0.5)
             for process in [process for process in running if process.poll() is not None]:
-                run, began = running.pop(process)
+                name, began = running.pop(process)
                 if process.returncode:
-                    raise SystemExit(f"{run.name} ended with {process.returncode}; run again to continue")
-                print(f"{run.name}: {time.time() - began:.0f} s, {len(waiting)} waiting", flush=True)
+                    raise SystemExit(f"{name} ended with {process.returncode}; run again to continue")
+                print(f"{name}: {time.time() - began:.0f} s, {len(waiting)} waiting", flush=True)
     finally:
         for process in running:
             process.terminate()
@@ -257,7 +261,14 @@ def main() -> None:
             parser.error("--cifar10 is needed: the folder of the official layout")
         options.out.mkdir(parents=True, exist_ok=True)
         prepare(options.cifar10, options.out)
-        everything([run for run in runs if options.only in run.name], options.out, options.jobs)
+        everything(
+            [
+                (run.name, [__file__, "--out", str(options.out), "--run", json.dumps(vars(run))])
+                for run in runs
+                if options.only in run.name and not (options.out / f"{run.name}.json").exists()
+            ],
+            options.jobs,
+        )
     table = report(runs, options.out)
     (options.out / "table.txt").write_text(table + "\n")
     print(table)

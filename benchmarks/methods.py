@@ -27,14 +27,11 @@ import json
 import math
 import os
 import statistics
-import subprocess
-import sys
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mct_vs_mtt import EVALUATION, SETTINGS, drain, prepare
+from mct_vs_mtt import EVALUATION, SETTINGS, drain, everything, prepare
 
 ARMS = ("mtt", "two", "four", "cut", "mean")
 LABELS = {"hard": {}, "learned": {"labels": "learned", "lr_label": 2.0, "label_momentum": 0.9}}
@@ -116,38 +113,6 @@ def distil(run: Run, out: Path, results: Path) -> None:
     partial = results / f"{run.name}.partial"
     partial.write_text(json.dumps(facts) + "\n")
     os.replace(partial, results / f"{run.name}.json")
-
-
-def everything(runs: list[Run], out: Path, results: Path, jobs: int) -> None:
-    """Do what is not done, several at a time, one thread each."""
-    waiting = [run for run in runs if not (results / f"{run.name}.json").exists()]
-    running: dict[subprocess.Popen[bytes], tuple[Run, float]] = {}
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    try:
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                run = waiting.pop(0)
-                words = [
-                    __file__,
-                    "--out",
-                    str(out),
-                    "--results",
-                    str(results),
-                    "--run",
-                    json.dumps(asdict(run)),
-                ]
-                running[subprocess.Popen([sys.executable, *words], env=environment)] = (run, time.time())
-            time.sleep(0.5)
-            for process in [process for process in running if process.poll() is not None]:
-                run, began = running.pop(process)
-                if process.returncode:
-                    raise SystemExit(f"{run.name} ended with {process.returncode}; run again to continue")
-                print(f"{run.name}: {time.time() - began:.0f} s, {len(waiting)} waiting", flush=True)
-    finally:
-        for process in running:
-            process.terminate()
-        for process in running:
-            process.wait()
 
 
 def converged(facts: dict[str, Any]) -> int:
@@ -251,7 +216,15 @@ def main() -> None:
             folder.mkdir(parents=True, exist_ok=True)
         prepare(options.cifar10, options.out)
         convert_all(options.out)
-        everything([run for run in runs if options.only in run.name], options.out, results, options.jobs)
+        words = [__file__, "--out", str(options.out), "--results", str(results), "--run"]
+        everything(
+            [
+                (run.name, [*words, json.dumps(asdict(run))])
+                for run in runs
+                if options.only in run.name and not (results / f"{run.name}.json").exists()
+            ],
+            options.jobs,
+        )
     print(report(results))
 
 
