@@ -5,10 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from trajfmt.errors import counted
-
-from . import lines, tables
-
 if TYPE_CHECKING:
     from trajfmt.storage.address import Place
 
@@ -17,7 +13,10 @@ __all__ = ["show"]
 
 def show(path: Place, steps: int, max_start: float | None, *, as_json: bool) -> None:
     """Show how many timesteps of the convexified paths are as long as some steps of the original ones."""
+    from trajfmt.errors import counted
     from trajfmt.reports.strides import strides_of
+
+    from . import lines, tables
 
     found = strides_of(path, steps, max_start=max_start)
     if as_json:
