@@ -141,7 +141,8 @@ def _write_options(run: DistillRun) -> None:
         settings |= {f"eval_{name}": origin["evaluation"][name] for name in ("networks", "epochs")}
     ctx = click.get_current_context()
     options = configs.settled(ctx, settings)
-    options.pop("resume", None)
+    for name in ("resume", *run.distiller.recipe.idle(run.distiller.config)):
+        options.pop(name.replace("_", "-"), None)
     changes = [
         f"{change['setting']} was {change['before']!r} until step {change['step']}; this is not repeated"
         for change in origin.get("changes", ())

@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -47,6 +47,9 @@ from mct.trajectories.stream import Bundle, KnotStream
 from trajfmt.errors import counted
 from trajfmt.schema import models
 
+_HOPELESS: Final = 100
+"""Number of outer steps after which a run ends that has not used a single sample."""
+
 
 class Distiller:
     """Distils one bundle with one configuration.
@@ -75,6 +78,7 @@ class Distiller:
         dataset: The dataset as the run uses it: with `select` heldout, `test_images` are the held-out tenth
             of the training images, and `train_images` the others.
         config: The settings, with `auto` replaced by what was chosen.
+        recipe: The method.
 
     Raises:
         MismatchError: The model's parameters differ from those of the bundle.
@@ -150,6 +154,7 @@ class Distiller:
         self._budget = KeepBudget(
             self.execution.keep_mb, self.dataset.train_images.device, notes=self.notes.append
         )
+        self.recipe = recipe
         self._updates = recipe.updates_of(self.config)
         self._network, self._step = network, step
         used = NarrowStep(step) if config.precision == "bf16" else step
@@ -325,6 +330,7 @@ class Distiller:
         )
         if cause is not None:
             raise DivergedError(f"outer step {step}: {cause}")
+        self._tell_refused(after)
         first = draws[0].place
         event = OuterStep(
             step=step,
@@ -337,6 +343,22 @@ class Distiller:
             seconds=time.perf_counter() - began,
         )
         return replace(after, random=random.get_state(), kept_bytes=self._budget.kept), event
+
+    def _tell_refused(self, state: State) -> None:
+        """Say at the end how many outer steps changed nothing, and end a run that learns nothing at all.
+
+        Raises:
+            DivergedError: No sample of all outer steps so far was used, and there were many.
+        """
+        last, refused = self.config.outer_steps, state.refused
+        words = f"because the loss of every sample was above `loss_threshold` {self.config.loss_threshold}"
+        if refused == state.step and state.step >= min(_HOPELESS, last):
+            raise DivergedError(
+                f"none of {counted(state.step, 'outer step')} has changed anything, {words}; try a smaller "
+                "`lr_init`, fewer `inner_steps` or a larger `loss_threshold`"
+            )
+        if refused and state.step == last:
+            self.notes.append(f"{refused} of {counted(last, 'outer step')} changed nothing, {words}")
 
     def evaluate(self, state: State, config: EvaluateConfig) -> Accuracy:
         """Return the accuracy of fresh networks trained on the synthetic dataset that results from

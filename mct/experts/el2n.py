@@ -26,6 +26,7 @@ from mct.models.functional import Functional
 from mct.runtime.phases import phase
 from mct.runtime.seeds import generator
 from mct.trajectories import provenance
+from trajfmt.bundle import numbering_of
 from trajfmt.schema import numbered
 
 NAME: Final = "el2n"
@@ -134,6 +135,13 @@ def of_bundle(
         TrajfmtError: If it cannot be read.
     """
     with trajfmt.open(place) as bundle:
+        about = numbering_of(bundle.manifest)
+        if not about.counts_epochs:
+            raise ConfigError(
+                f"{place}: EL2N scores are of epoch {TIMESTEP}, but the timesteps of the bundle are "
+                f"{about.words}; give a bundle whose timesteps are epochs from the initialisation, or a file "
+                "of scores"
+            )
         count = min(EXPERTS, len(bundle))
         last = min((bundle[number].last for number in range(count)), default=0)
         if last < TIMESTEP:

@@ -66,6 +66,28 @@ class Recipe:
                 hint = f"; did you mean {near[0]}?" if near else ""
                 raise ConfigError(f"`settings` has {setting!r}, which is no setting of a distillation{hint}")
 
+    def idle(self, config: DistillConfig) -> dict[str, str]:
+        """Return the settings that have no effect, by name, with the reason.
+
+        Args:
+            config: The settings of a run.
+        """
+        found: dict[str, str] = {}
+        if config.labels != "learned":
+            found |= dict.fromkeys(UPDATED[LABELS], "without `labels` learned")
+        if not config.drop:
+            found["drop_by"] = "without `drop`"
+        if self.objective is not None:
+            found |= dict.fromkeys(
+                ("end", "drop", "drop_by"), f"with the objective of the method {self.name}"
+            )
+        for name, rule in self.updates.items():
+            why = f"with the method {self.name}, which updates `{name}` by {rule!r}"
+            found |= dict.fromkeys(UPDATED[name], why)
+        if {IMAGES, RATE} <= self.updates.keys():
+            found[MOMENTUM] = f"with the method {self.name}, which has updates of its own"
+        return found
+
     def check(self, config: DistillConfig, given: Collection[str] = ()) -> None:
         """Require that updates have something to update, and that no setting that was given has no effect.
 
@@ -74,21 +96,15 @@ class Recipe:
             given: Names of the settings that the user gave.
 
         Raises:
-            ConfigError: Labels are updated but not learned, or a setting was given for which the method has
-                an update of its own.
+            ConfigError: Labels are updated but not learned, or a setting that was given has no effect.
         """
         if LABELS in self.updates and config.labels != "learned":
             raise ConfigError(
                 f"the method {self.name} updates labels, which needs `labels` learned, got {config.labels!r}"
             )
-        for name, rule in self.updates.items():
-            if idle := sorted(set(UPDATED[name]) & set(given)):
-                raise ConfigError(
-                    f"`{idle[0]}` has no effect with the method {self.name}, which updates `{name}` by "
-                    f"{rule!r}"
-                )
-        if MOMENTUM in given and {IMAGES, RATE} <= self.updates.keys():
-            raise ConfigError(f"`{MOMENTUM}` has no effect with the method {self.name}")
+        for name, why in self.idle(config).items():
+            if name in given:
+                raise ConfigError(f"`{name}` has no effect {why}")
 
     def objective_of(self, config: DistillConfig) -> Maker:
         """Return what makes the objective."""

@@ -121,6 +121,9 @@ class RunReport:
 
     versions: dict[str, str]
     steps_done: int
+    steps_refused: int
+    """Outer steps that changed nothing, because the loss of every sample was above `loss_threshold`."""
+
     loss: Curve
     learning_rate: Curve
     seconds: Curve
@@ -202,6 +205,7 @@ def describe(folder: Path, *, budget: int = pictures.BUDGET) -> Described:
         hardware=file.hardware,
         versions=file.versions,
         steps_done=max((one.step for one in steps), default=0),
+        steps_refused=sum(one.refused for one in steps),
         loss=_curve(numbered, "loss"),
         learning_rate=_curve(numbered, "learning_rate"),
         seconds=_curve(numbered, "seconds"),

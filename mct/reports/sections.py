@@ -61,6 +61,11 @@ def tested_on(runs: Iterable[RunReport]) -> list[str | None]:
     return list(dict.fromkeys(one.on for facts in runs for one in facts.evaluations))
 
 
+def _refused(facts: RunReport) -> str:
+    """Return how many outer steps changed nothing, after a semicolon; empty if all changed something."""
+    return f"; {facts.steps_refused:,} changed nothing (`loss_threshold`)" if facts.steps_refused else ""
+
+
 def network(facts: RunReport) -> str:
     """Return the network in words."""
     model = facts.model
@@ -87,7 +92,7 @@ def summary(run: Described) -> Markup:
         (
             "Outer steps",
             f"{facts.steps_done:,}",
-            "all done" if facts.steps_done >= steps else f"of {steps:,}",
+            ("all done" if facts.steps_done >= steps else f"of {steps:,}") + _refused(facts),
         ),
     ]
     for on in tested_on([facts]):

@@ -38,6 +38,8 @@ class Step(msgspec.Struct, frozen=True):
     memory_mb: float | None = None
     utilisation: float | None = None
     accuracy: Evaluation | None = None
+    refused: bool = False
+    """Whether the step changed nothing, because every sample was left out."""
 
 
 class Tested(msgspec.Struct, frozen=True):

@@ -162,7 +162,9 @@ def _missing(
 def _example(model: trajfmt.Model) -> str:
     match model.family:
         case "ConvNet":
-            return f"like {models.model_name(model)} for instance norm and average pooling"
+            norm = model.norm or "instance"
+            kind = "no norm" if norm == "none" else f"{norm} norm"
+            return f"like {models.model_name(model)} for {kind} and {model.pooling or 'avg'} pooling"
         case "other":
             return "like package.module:factory"
     return f"like {models.model_name(model)}" + ("" if model.family == "AlexNet" else " for instance norm")

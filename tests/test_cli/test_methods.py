@@ -105,6 +105,8 @@ def test_own_method_is_run_and_resumed_only_if_it_is_named(module: str, bundle: 
     assert refused.exit_code == 2
     assert f"give --method {module}:recipe if you trust it" in refused.stderr
     assert run(*start, "--resume", "--outer-steps", "4", "--method", f"{module}:recipe").exit_code == 0
+    again = run("distill", "--config", out / "config.toml", "--out", tmp_path / "again")
+    assert again.exit_code == 0, again.output
     (tmp_path / f"{module}.py").write_text(MODULE + "# changed\n")
     changed = run(*start, "--resume", "--outer-steps", "5", "--method", f"{module}:recipe")
     assert changed.exit_code == 1
@@ -121,6 +123,14 @@ def test_published_method_and_its_labels(bundle: Path, tmp_path: Path) -> None:
     assert (config["labels"], config["initial"], config["loss_threshold"]) == ("learned", "correct", 1.0)
     assert run("plot", "labels", out, "-o", tmp_path / "labels.png").exit_code == 0
     assert (tmp_path / "labels.png").read_bytes().startswith(b"\x89PNG")
+    refused = run("distill", "--traj", bundle, "--out", tmp_path / "no", *SMALL, "--lr-label", "3")
+    assert refused.exit_code == 2
+    assert "--lr-label has no effect without --labels learned" in refused.stderr
+    again = run("distill", "--config", out / "config.toml", "--out", tmp_path / "again")
+    assert again.exit_code == 0, again.output
+    assert (out / "synthetic.safetensors").read_bytes() == (
+        tmp_path / "again/synthetic.safetensors"
+    ).read_bytes()
     rows = [json.loads(line) for line in run("presets", "--method", "DATM", "--json").stdout.splitlines()]
     assert {row["method"] for row in rows} == {"datm"}
     assert run("presets", "--method", "none").exit_code == 2

@@ -6,6 +6,7 @@ another choice replaces them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -14,7 +15,7 @@ from trajfmt.convert.options import ConvertOptions
 from trajfmt.errors import UsageError
 from trajfmt.schema.provenance import Provenance
 
-__all__ = ["with_choices"]
+__all__ = ["require_epochs", "with_choices"]
 
 _CUT: Final = ("cut_for", "cut_after")
 _PLACED: Final = "knots_placed"
@@ -50,3 +51,25 @@ def with_choices(provenance: Provenance, options: ConvertOptions) -> Provenance:
     if recipe == (provenance.recipe or {}):
         return provenance
     return msgspec.structs.replace(provenance, recipe=recipe)
+
+
+def require_epochs(provenance: Provenance, numbers: Sequence[int] | None) -> None:
+    """Require that timestep t of a source is the network after t epochs, which is what presets count.
+
+    Args:
+        provenance: facts about the source. If nothing says what a timestep is, nothing is required.
+        numbers: those of the timesteps, if they have numbers of their own.
+
+    Raises:
+        UsageError: timesteps are known to be something else.
+    """
+    unit, first = provenance.timestep, provenance.first_timestep or 0
+    plain = unit is None or (unit.kind == "epoch" and unit.every == 1)
+    even = first == 0 if numbers is None else list(numbers) == list(range(len(numbers)))
+    if not (plain and even):
+        shown = f"{numbers[0]}, {numbers[1]}, …" if numbers and len(numbers) > 1 else f"from {first} on"
+        what = f"{unit.kind}s, {unit.every} each," if unit and not plain else "numbers"
+        raise UsageError(
+            "presets count epochs from the initialisation, but the timesteps of the source are"
+            f" {what} {shown}; give --timesteps instead"
+        )

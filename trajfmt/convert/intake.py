@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trajfmt.bundle.reader import read_manifest
-from trajfmt.convert.choices import with_choices
+from trajfmt.convert.choices import require_epochs, with_choices
 from trajfmt.convert.convexified import check_convexified, remarks_on, with_origin
 from trajfmt.convert.hashing import check_names
 from trajfmt.convert.identify import Identity, identify
@@ -142,6 +142,8 @@ class Intake:
             self._encoder = encoder_for(self._encoding.name, self.options.writing(identity.cast), layout)
         for text in trajectory.remarks:
             self._remark(text, notice)
+        if self.options.cut_for is not None:
+            require_epochs(identity.provenance, trajectory.numbers)
         bounds = self.options.timesteps
         source, first = self._cut(trajectory, bounds, identity, layout)
         if bounds[1] is not None and trajectory.timesteps < bounds[1]:

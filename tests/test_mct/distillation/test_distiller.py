@@ -13,7 +13,7 @@ from mct.data.picking import pick_per_class  # noqa: E402
 from mct.distillation.distiller import Distiller  # noqa: E402
 from mct.distillation.folder import RunFolder  # noqa: E402
 from mct.distillation.loop import distill  # noqa: E402
-from mct.errors import ConfigError, MismatchError  # noqa: E402
+from mct.errors import ConfigError, DivergedError, MismatchError  # noqa: E402
 from mct.inner.problem import minibatches  # noqa: E402
 from mct.models import networks  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
@@ -232,3 +232,27 @@ def test_average_is_what_is_evaluated_and_results(bundle, digits, model, monkeyp
     state, _ = distiller.evaluate_and_keep_best(state, PROTOCOL)
     assert torch.equal(seen.seen[0][0], average)
     assert torch.equal(state.best.images, average)
+
+
+def test_run_that_learns_nothing_ends_and_refused_steps_are_told(bundle, digits, model, monkeypatch) -> None:
+    """An error if no step of many has changed anything; else a note at the end with their number."""
+    strict = replace(CONFIG, loss_threshold=1e-3, outer_steps=3)
+    distiller = distiller_of(bundle, digits, model, strict)
+    state = distiller.initial()
+    for _ in range(2):
+        state, _ = distiller.step(state)
+    with pytest.raises(
+        DivergedError, match="none of 3 outer steps has changed anything, because the loss of every"
+    ):
+        distiller.step(state)
+    monkeypatch.setattr("mct.distillation.distiller._HOPELESS", 2)
+    with pytest.raises(DivergedError, match="none of 2 outer steps"):
+        distiller.step(distiller.step(distiller.initial())[0])
+    mixed = distiller_of(bundle, digits, model, replace(CONFIG, loss_threshold=1e9, outer_steps=2))
+    state, _ = mixed.step(mixed.initial())
+    mixed._samples._config = strict
+    assert not any("changed nothing" in note for note in mixed.notes)
+    mixed.step(state)
+    assert any(
+        "1 of 2 outer steps changed nothing, because the loss of every sample" in n for n in mixed.notes
+    )

@@ -8,6 +8,7 @@ pytest.importorskip("torch")
 from mct.errors import ConfigError
 from mct.learned.updates import Adam, Averaged, Sgd
 from mct.methods.recipe import Recipe
+from mct.objectives.matching import TrajectoryMatching
 from mct.settings.config import DistillConfig
 
 
@@ -45,6 +46,17 @@ def test_nothing_that_is_given_is_without_effect() -> None:
             recipe.check(learned, ["ipc", setting])
     with pytest.raises(ConfigError, match="updates labels, which needs `labels` learned, got 'hard'"):
         recipe.check(DistillConfig())
+    plain = Recipe(name="plain")
+    for setting, config in (("lr_label", DistillConfig()), ("drop_by", DistillConfig())):
+        with pytest.raises(ConfigError, match=f"`{setting}` has no effect without"):
+            plain.check(config, [setting])
+    plain.check(DistillConfig(labels="learned", drop=0.5), ["lr_label", "label_momentum", "drop_by"])
+    own = Recipe(name="own", objective=TrajectoryMatching)
+    for setting in ("end", "drop", "drop_by"):
+        with pytest.raises(
+            ConfigError, match=f"`{setting}` has no effect with the objective of the method own"
+        ):
+            own.check(DistillConfig(drop=0.5), [setting])
     whole = Recipe(name="whole", updates={"images": Adam(0.1), "learning_rate": Sgd(0.1)})
     with pytest.raises(ConfigError, match="`momentum` has no effect"):
         whole.check(learned, ["momentum"])

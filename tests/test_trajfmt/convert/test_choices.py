@@ -10,10 +10,12 @@ import pytest
 torch = pytest.importorskip("torch")
 import trajfmt  # noqa: E402
 from tests.helpers.conversion import files, flat, run, save, theta  # noqa: E402
+from trajfmt.convert.choices import require_epochs  # noqa: E402
 from trajfmt.convert.options import ConvertOptions  # noqa: E402
 from trajfmt.convert.planning import plan  # noqa: E402
 from trajfmt.errors import SourceError, UsageError  # noqa: E402
 from trajfmt.merge.run import merge  # noqa: E402
+from trajfmt.schema.provenance import Provenance, TimestepUnit  # noqa: E402
 
 FOR = {"timesteps": (0, 5), "cut_for": "some-preset"}
 
@@ -110,3 +112,20 @@ def test_a_reason_needs_a_cut(given: dict[str, object]) -> None:
     """Without an end there is nothing that it could be the reason of."""
     with pytest.raises(UsageError, match="it needs a text and an end"):
         ConvertOptions(**given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("facts", "numbers", "words"),
+    [
+        ({"timestep": TimestepUnit(kind="step")}, None, "are steps, 1 each, from 0 on; give --timesteps"),
+        ({"timestep": TimestepUnit(kind="epoch", every=2)}, None, "are epochs, 2 each, from 0 on"),
+        ({"timestep": TimestepUnit(kind="epoch"), "first_timestep": 3}, None, "are numbers from 3 on"),
+        ({}, (0, 1, 2, 5), "are numbers 0, 1, …; give"),
+    ],
+)
+def test_a_preset_counts_epochs(facts, numbers, words: str) -> None:
+    """A source whose timesteps are something else is not cut for one; nothing known is no objection."""
+    with pytest.raises(UsageError, match=words):
+        require_epochs(Provenance(**facts), numbers)
+    require_epochs(Provenance(), None)
+    require_epochs(Provenance(timestep=TimestepUnit(kind="epoch")), (0, 1, 2))
