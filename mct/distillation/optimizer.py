@@ -6,9 +6,13 @@ The gradients come from `samples`; `guards` checks whether the result can be use
 from collections.abc import Mapping
 from dataclasses import replace
 
+from torch import Tensor
+
 from mct.distillation.state import State
+from mct.errors import ConfigError
 from mct.inner.unroll import Gradients
 from mct.learned import labels
+from mct.learned.updates import Adam, Averaged, Sgd
 from mct.learned.value import IMAGES, LABELS, RATE, Memory, Name, Update, Value
 
 
@@ -27,9 +31,40 @@ def update(state: State, gradients: Gradients, updates: Mapping[Name, Update]) -
     values: dict[Name, Value] = {}
     memory: dict[Name, Memory] = {}
     for name, rule in updates.items():
-        before = now.values[name]
-        values[name], memory[name] = rule(before, slopes[name], state.memory[name], state.step)
+        before, slope, kept = now.values[name], slopes[name], state.memory[name]
+        if not _is_pure(rule):  # It may change its arguments, which the state and its best images share.
+            before, slope = _copied(before), _copied(slope)
+            kept = {part: _copied(value) for part, value in kept.items()}
+        values[name], memory[name] = rule(before, slope, kept, state.step)
+        _require_like(name, rule, now.values[name], values[name])
     return replace(state, synthetic=now.learned(values), memory=memory)
+
+
+def _is_pure(rule: Update) -> bool:
+    """Return whether an update is known to leave its arguments as they are."""
+    return _is_pure(rule.update) if isinstance(rule, Averaged) else isinstance(rule, (Sgd, Adam))
+
+
+def _copied(value: Value) -> Value:
+    return value.clone() if isinstance(value, Tensor) else value
+
+
+def _require_like(name: Name, rule: Update, before: Value, after: Value) -> None:
+    """Require that an update has returned what a value may become.
+
+    Raises:
+        ConfigError: It is of another kind or shape.
+    """
+    if isinstance(before, Tensor):
+        fits = isinstance(after, Tensor) and (after.shape, after.dtype) == (before.shape, before.dtype)
+        wanted = f"a tensor {tuple(before.shape)} of {before.dtype}"
+    else:
+        fits, wanted = isinstance(after, (float, int)), "a number"
+    if not fits:
+        found = (
+            f"{tuple(after.shape)} of {after.dtype}" if isinstance(after, Tensor) else type(after).__name__
+        )
+        raise ConfigError(f"the update of `{name}`, {rule!r}, must return {wanted}, got {found}")
 
 
 def counted(state: State, *, refused: bool = False) -> State:

@@ -159,6 +159,8 @@ class DistillRun:
             _require_evaluations(distiller, [name for name, value in asked.items() if value is not None])
             evaluation = None
             if not resume or any(value is not None for value in asked.values()):
+                own = {} if resume else distiller.recipe.settings
+                said = {**own, **{name: value for name, value in settings.items() if value is not None}}
                 published = {} if resume else _published(bundle, distiller, preset, settings.get("method"))
                 evaluation = defaults.evaluate_config(
                     distiller.dataset.name,
@@ -166,8 +168,8 @@ class DistillRun:
                     networks=eval_networks,
                     epochs=eval_epochs,
                     batch_size=eval_batch or published.get("batch_size"),
-                    augment=settings.get("augment"),
-                    seed=settings.get("seed"),
+                    augment=said.get("augment"),
+                    seed=said.get("seed"),
                 )
         except BaseException:
             bundle.close()

@@ -1,7 +1,7 @@
 """What a distillation of a bundle needs, from what the bundle records and what the user says."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,17 @@ def settle(
     )
     if numbering is not None:
         guards.check_unit(numbering, settings, config)
+    if recipe is not PUBLISHED and method is None:
+        config = replace(config, method=recipe.name)  # a recipe that is given in Python
+    if (
+        recipe is PUBLISHED
+        and config.method is not None
+        and config.method not in (*METHODS,)
+        and not is_own(config.method)
+    ):
+        raise ConfigError(
+            f"the run was started in Python with the recipe {config.method!r}; resume it there, with `recipe`"
+        )
     if is_own(config.method) and recipe is PUBLISHED:
         raise ConfigError(
             f"the run was started with the method {config.method!r}, whose code is not run without your "

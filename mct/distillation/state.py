@@ -6,7 +6,7 @@ new one, so that an interruption at any moment leaves a whole state.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -64,8 +64,8 @@ class State:
     @property
     def result(self) -> SyntheticDataset:
         """The synthetic dataset that results: averages in place of the values that have one."""
-        average = self.memory.get(IMAGES, {}).get(AVERAGE)
-        return replace(self.synthetic, images=average) if isinstance(average, Tensor) else self.synthetic
+        averages = {name: kept[AVERAGE] for name, kept in self.memory.items() if AVERAGE in kept}
+        return self.synthetic.learned(averages) if averages else self.synthetic
 
 
 def save(path: Path, state: State) -> None:

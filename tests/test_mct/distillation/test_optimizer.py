@@ -1,8 +1,13 @@
 """SGD with momentum on images and learning rate."""
 
+from dataclasses import replace
+
 import pytest
 
 torch = pytest.importorskip("torch")
+from mct.errors import ConfigError  # noqa: E402
+from mct.learned.updates import Averaged, Sgd  # noqa: E402
+from mct.methods.recipe import Recipe  # noqa: E402
 from tests.helpers.distilling import CONFIG, StubEngine, distiller_of  # noqa: E402
 
 
@@ -21,3 +26,58 @@ def test_update_is_sgd_with_momentum(bundle, digits, model) -> None:
             optimizer.step()
         assert torch.equal(state.synthetic.images, image.detach())
         assert event.learning_rate == pytest.approx(float(rate.detach()), rel=1e-14)
+
+
+class InPlace:
+    """SGD as a user may write it, in place; `shape` spoils what it returns."""
+
+    def __init__(self, spoil=lambda value: value) -> None:
+        self.spoil = spoil
+
+    def start(self, _value):
+        """Return nothing to remember."""
+        return {}
+
+    def __call__(self, value, gradient, memory, _step):
+        """Subtract the gradient in place."""
+        return self.spoil(value.sub_(gradient)), memory
+
+
+def test_an_update_in_place_leaves_the_state_before_alone(bundle, digits, model) -> None:
+    """The images of the state before, and with them the best ones, keep their bits."""
+    recipe = Recipe(name="own", updates={"images": InPlace()})
+    distiller = distiller_of(bundle, digits, model, unroll=StubEngine(image=0.25), recipe=recipe)
+    state = distiller.initial()
+    before = state.synthetic.images.clone()
+    after, _ = distiller.step(state)
+    assert torch.equal(state.synthetic.images, before)
+    assert torch.equal(after.synthetic.images, before - 0.25)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [(lambda v: v[1:], r"must return a tensor \(10, 1, 8, 8\) of torch.float32, got \(9, 1, 8, 8\)"),
+     (lambda v: v.double(), "of torch.float64"), (lambda _: 3.0, "got float")],
+)  # fmt: skip
+def test_an_update_must_return_what_it_was_given(bundle, digits, model, spoil, words: str) -> None:
+    """Of the same shape and type; else one line names the update."""
+    recipe = Recipe(name="own", updates={"images": InPlace(spoil)})
+    distiller = distiller_of(bundle, digits, model, unroll=StubEngine(), recipe=recipe)
+    with pytest.raises(ConfigError, match=words):
+        distiller.step(distiller.initial())
+
+
+def test_averages_of_labels_and_rate_are_the_result(bundle, digits, model) -> None:
+    """As those of images are."""
+    config = replace(CONFIG, labels="learned")
+    rules = {name: Averaged(Sgd(0.5), 0.5) for name in ("labels", "learning_rate")}
+    distiller = distiller_of(bundle, digits, model, config, recipe=Recipe(name="own", updates=rules))
+    start = distiller.initial()
+    rule = replace(rules["learning_rate"].update, lr=1e-9)
+    distiller._updates["learning_rate"] = Averaged(rule, 0.5)
+    state, _ = distiller.step(start)
+    logits = (start.synthetic.label_logits + state.synthetic.label_logits) / 2
+    torch.testing.assert_close(state.result.label_logits, logits)
+    torch.testing.assert_close(state.result.soft_labels, logits.softmax(1))
+    rates = (start.synthetic.learning_rate + state.synthetic.learning_rate) / 2
+    assert state.result.learning_rate == pytest.approx(rates, rel=1e-12)

@@ -7,10 +7,14 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import trajfmt  # noqa: E402
+from mct.distillation.distiller import Distiller  # noqa: E402
 from mct.distillation.folder import NoFiles, RunFolder  # noqa: E402
+from mct.distillation.loop import distill  # noqa: E402
 from mct.distillation.run import DistillRun  # noqa: E402
 from mct.errors import ConfigError, ExistsError, MismatchError, MissingError  # noqa: E402
 from mct.events import Evaluated, OuterStep  # noqa: E402
+from mct.learned.updates import Sgd  # noqa: E402
+from mct.methods.recipe import Recipe  # noqa: E402
 from mct.models import networks  # noqa: E402
 from mct.results import metrics, synthetic  # noqa: E402
 from tests.helpers.fakes import random_walk  # noqa: E402
@@ -176,3 +180,15 @@ def test_other_processes_write_nothing(tmp_path: Path) -> None:
     files.record(None)
     files.save(None, None)
     assert not (tmp_path / "out").exists()
+
+
+def test_recipe_given_in_python_is_recorded_by_its_name(tmp_path: Path, traj: Path) -> None:
+    """Without the recipe, the run is not continued as something else."""
+    recipe = Recipe(name="own", updates={"images": Sgd(1.0)}, settings={"augment": "none"})
+    settings = {name: value for name, value in SETTINGS.items() if name not in ("lr_img", "augment")}
+    with trajfmt.open(traj) as bundle:
+        distiller = Distiller.from_bundle(bundle, recipe=recipe, **settings)
+        assert (distiller.config.method, distiller.config.augment) == ("own", "none")
+        list(distill(distiller, RunFolder(tmp_path / "out")))
+    with pytest.raises(ConfigError, match="started in Python with the recipe 'own'; resume it there"):
+        DistillRun.prepare(traj, tmp_path / "out", resume=True)
