@@ -138,7 +138,8 @@ def _write_options(run: DistillRun) -> None:
     origin = json.loads(run.folder.settings.read_bytes())["settings"]
     settings: dict[str, object] = dataclasses.asdict(run.distiller.config)
     if run.distiller.config.eval_every is not None:
-        settings |= {f"eval_{name}": origin["evaluation"][name] for name in ("networks", "epochs")}
+        names = {"eval_networks": "networks", "eval_epochs": "epochs", "eval_batch": "batch_size"}
+        settings |= {option: origin["evaluation"][name] for option, name in names.items()}
     ctx = click.get_current_context()
     options = configs.settled(ctx, settings)
     for name in ("resume", *run.distiller.recipe.idle(run.distiller.config)):

@@ -105,7 +105,7 @@ class Comparison:
             notes: Called with each note for the user.
             ranks: The processes that share the networks; None for this process alone.
             **settings: Fields of `EvaluateConfig`. A field that is None or not given has its default for the
-                dataset, except that `augment` is that of the run.
+                dataset, except that `augment` and `batch_size` are those of the run.
 
         Raises:
             ConfigError: If a fact is unknown, or a setting is out of range.
@@ -130,8 +130,10 @@ class Comparison:
                     f"the code of {origin.model.factory} is not that with which the images were distilled: "
                     "the file of its module has another hash; restore it, or name another --model"
                 )
-        if isinstance(origin, Origin) and origin.evaluation is not None and settings.get("augment") is None:
-            settings["augment"] = origin.evaluation.augment
+        if isinstance(origin, Origin) and origin.evaluation is not None:
+            for name in ("augment", "batch_size"):
+                if settings.get(name) is None:
+                    settings[name] = getattr(origin.evaluation, name)
         config = defaults.evaluate_config(settled.dataset.name, **settings)
         augmentation(config.augment)
         return cls(

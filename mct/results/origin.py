@@ -89,7 +89,7 @@ class Origin:
 
     evaluation: EvaluateConfig | None = None
     """Settings of the run's evaluations, or None if they are not recorded. Later evaluations of the dataset
-    use the same augmentation by default."""
+    use the same augmentation and batch size by default."""
 
     selected: Selection | None = None
     """The evaluation that selected these images; None for the images of the most recent step."""
