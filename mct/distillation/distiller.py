@@ -316,7 +316,7 @@ class Distiller:
             state = replace(state, synthetic=replace(now, soft_labels=taught))
         with self.clock.part("update"):
             after = optimizer.update(state, found, self._updates) if found.accepted else state
-            after = optimizer.counted(after, refused=not found.accepted)
+            after = optimizer.advanced(after, refused=not found.accepted)
         now = after.synthetic
         cause = guards.trouble(
             self.config,
@@ -351,7 +351,10 @@ class Distiller:
             DivergedError: No sample of all outer steps so far was used, and there were many.
         """
         last, refused = self.config.outer_steps, state.refused
-        words = f"because the loss of every sample was above `loss_threshold` {self.config.loss_threshold}"
+        threshold = self.config.loss_threshold
+        words = "because the objective left every sample out"
+        if threshold is not None:
+            words = f"because the loss of every sample was above `loss_threshold` {threshold}"
         if refused == state.step and state.step >= min(_HOPELESS, last):
             raise DivergedError(
                 f"none of {counted(state.step, 'outer step')} has changed anything, {words}; try a smaller "
@@ -361,8 +364,7 @@ class Distiller:
             self.notes.append(f"{refused} of {counted(last, 'outer step')} changed nothing, {words}")
 
     def evaluate(self, state: State, config: EvaluateConfig) -> Accuracy:
-        """Return the accuracy of fresh networks trained on the synthetic dataset that results from
-        `state`."""
+        """Return the accuracy of fresh networks trained on the result of `state`."""
         now, on = state.result, self.config.select
         jobs = evaluate(
             now.images,

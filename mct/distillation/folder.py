@@ -53,7 +53,7 @@ _CODE = {"model_source_sha256": "network", _METHOD: "method"}
 """Facts that are hashes of the user's code. Before the first step, the code of the method may still
 change."""
 
-_HASHES = ("labels_sha256", "test_sha256", "model_source_sha256", "method_source_sha256")
+_HASHES = ("labels_sha256", "test_sha256", *_CODE)
 """Facts that runs of earlier versions did not record."""
 
 
@@ -142,18 +142,19 @@ class RunFolder:
         for field in dataclasses.fields(Origin):
             then, now = getattr(found, field.name), getattr(origin, field.name)
             unknown = then is None and field.name in _HASHES
-            if field.name in _CODE and not unknown and then != now and (state.step or field.name != _METHOD):
+            if field.name in _MAY_DIFFER or unknown or _agree(then, now):
+                continue
+            if field.name == _METHOD and state.step == 0:
+                continue
+            if field.name in _CODE:
                 raise MismatchError(
                     f"{self.path}: the file of the {_CODE[field.name]} has changed since the run began; "
                     "restore it, or use another --out without --resume"
                 )
-            if field.name in _CODE:
-                continue
-            if field.name not in _MAY_DIFFER and not unknown and not _agree(then, now):
-                raise MismatchError(
-                    f"{self.path}: the run has `{field.name}` {then!r}, now it is {now!r}; resume it with "
-                    "what it was started with, or use another --out without --resume"
-                )
+            raise MismatchError(
+                f"{self.path}: the run has `{field.name}` {then!r}, now it is {now!r}; resume it with "
+                "what it was started with, or use another --out without --resume"
+            )
         changes = list(found.changes)
         for setting in dataclasses.fields(origin.config):
             then, now = getattr(found.config, setting.name), getattr(origin.config, setting.name)

@@ -67,7 +67,7 @@ def _require_like(name: Name, rule: Update, before: Value, after: Value) -> None
         raise ConfigError(f"the update of `{name}`, {rule!r}, must return {wanted}, got {found}")
 
 
-def counted(state: State, *, refused: bool = False) -> State:
+def advanced(state: State, *, refused: bool = False) -> State:
     """Return the state with one more outer step done."""
     now = state.synthetic
     origin = replace(now.run, outer_step=state.step + 1)

@@ -76,6 +76,7 @@ class Samples:
         self._network, self._classes, self._config = Functional(network), classes, config
         self._ranks, self._shard, self._clock, self._notes = ranks, shard, clock, notes
         self._augment = augmentation(config.augment)
+        self._learns_labels = config.labels == "learned"
         self._student: Tensor | None = None  # Every theta_0 is written here,
         self._adjoint: Tensor | None = None  # and every lambda_N here.
 
@@ -120,7 +121,7 @@ class Samples:
         """
         taught: Tensor | None = None
         images, numbers = torch.zeros_like(now.images), torch.zeros(3, dtype=torch.float64)
-        rows = torch.zeros_like(now.targets) if self._config.labels == "learned" else None
+        rows = torch.zeros_like(now.targets) if self._learns_labels else None
         for number, draw in enumerate(draws):
             labels = self._taught(now, draw) if self._own(number) or number == 0 else None
             taught = labels if number == 0 else taught
@@ -158,7 +159,7 @@ class Samples:
             if self._shard or self._ranks.size == 1:
                 raise
             nothing = torch.full_like(now.images, torch.nan)
-            rows = torch.full_like(now.targets, torch.nan) if self._config.labels == "learned" else None
+            rows = torch.full_like(now.targets, torch.nan) if self._learns_labels else None
             return Gradients(loss=0.0, images=nothing, learning_rate=math.nan, targets=rows)
 
     def _taught(self, now: SyntheticDataset, draw: Draw) -> Tensor | None:
@@ -184,7 +185,7 @@ class Samples:
                 batches=batches,
                 augment=self._augment,
                 draws=numbers,
-                labels=self._config.labels == "learned",
+                labels=self._learns_labels,
             )
 
         def terminal(path: Path) -> LossAndAdjoint:

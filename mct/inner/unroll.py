@@ -170,8 +170,7 @@ class ExactUnroll:
         return path, kept
 
     def adjoint(self, loop: Loop, path: list[Tensor], kept: dict[int, Kept], end: LossAndAdjoint) -> Tensor:
-        """Run the recursion from the last adjoint down to lambda_0, and return <g_i, lambda_{i+1}> `(N,)` in
-        float64.
+        """Run the recursion down to lambda_0, and return <g_i, lambda_{i+1}> `(N,)` in float64.
 
         The gradients in pixels and targets are added to `loop`. `path` and `kept` are emptied on the way.
         """

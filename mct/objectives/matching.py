@@ -101,8 +101,7 @@ class TrajectoryMatching:
         return MatchingSample(sample.weights, sample, self._matcher)
 
     def sample(self, place: Place, *, out: Tensor | None = None) -> Sample:
-        """Return start and target at a place, after checking that they differ; `begin` says what it
-        raises."""
+        """Return start and target at a place, after checking that they differ; raises what `begin` does."""
         sample = self._stream.sample(place.trajectory, place.start, out=out)
         self._matcher.distance(sample)
         return sample

@@ -52,8 +52,7 @@ class Way:
         return self.place.step
 
     def expert(self, time: float) -> Tensor:
-        """Return the weights of the expert `(P,)` at a timestep, such as one between `place.start` and
-        `place.target`.
+        """Return the weights of the expert `(P,)` at a timestep of its trajectory.
 
         Raises:
             TimestepError: The trajectory has no weights at this time.

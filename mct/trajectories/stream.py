@@ -223,8 +223,7 @@ class KnotStream:
         return self._knots.take([key])[key]
 
     def arranged(self, values: Tensor) -> Tensor:
-        """Return one value per parameter `(P,)`, given in the order of the bundle, on the device in that of
-        the step."""
+        """Return a vector `(P,)`, given in the order of the bundle, on the device in that of the step."""
         there = values.to(self._device)
         return there if self._arrange is None else self._arrange(there)
 

@@ -13,110 +13,95 @@ References:
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
+from mct.settings.published import datm
 from mct.settings.published.preset import Preset
 
-_EVALUATION: Final[Mapping[str, Any]] = {"batch_size": 128}
-_EXPERTS: Final[Mapping[str, Any]] = {
-    "epochs": 100,
-    "sharpness": 0.01,
-    "surrogate_gap": 0.3,
-    "curriculum": "pad",
-}
+_EXPERTS: Final = {**datm.EXPERTS, "curriculum": "pad"}
 
-SETTINGS: Final[Mapping[str, Any]] = {
-    "labels": "learned",
-    "lr_label": 2.0,
-    "initial": "correct",
-    "loss_threshold": 1.0,
-    "drop": 0.5,
-}
+SETTINGS: Final[Mapping[str, Any]] = {**datm.SETTINGS, "drop": 0.5}
 """Settings that make the method, for datasets without presets."""
 
+_row = partial(
+    Preset, method="pad", preprocessing="zca", labels="learned", initial="correct", outer_steps=10_000,
+    evaluation=datm.EVALUATION, experts=_EXPERTS,
+)  # fmt: skip
+"""What all experiments have in common."""
+
 PRESETS: Final[tuple[Preset, ...]] = (
-    Preset(
-        method="pad", dataset="CIFAR10", ipc=1, preprocessing="zca",
+    _row(
+        dataset="CIFAR10", ipc=1,
         inner_steps=80, expert_steps=2, max_start=4,
         lr_img=100, lr_lr=1e-7, lr_label=5, loss_threshold=1.1, accuracy="47.2",
-        labels="learned", initial="correct", outer_steps=10_000, evaluation=_EVALUATION, experts=_EXPERTS,
         source="configs/CIFAR-10/ConvIN/IPC1.yaml",
     ),
-    Preset(
-        method="pad", dataset="CIFAR10", ipc=10, preprocessing="zca",
+    _row(
+        dataset="CIFAR10", ipc=10,
         inner_steps=80, expert_steps=2, max_start=20, ramp_from=10, ramp_steps=1000,
         lr_img=100, lr_lr=1e-5, lr_label=2, loss_threshold=1, drop=0.5, accuracy="67.4",
-        labels="learned", initial="correct", outer_steps=10_000, evaluation=_EVALUATION, experts=_EXPERTS,
         source="configs/CIFAR-10/ConvIN/IPC10.yaml",
     ),
-    Preset(
-        method="pad", dataset="CIFAR10", ipc=50, preprocessing="zca",
+    _row(
+        dataset="CIFAR10", ipc=50,
         inner_steps=80, expert_steps=3, max_start=40, ramp_from=20, ramp_steps=2000,
         lr_img=1000, lr_lr=1e-5, lr_label=2, loss_threshold=1, drop=0.25, accuracy="77.0",
-        labels="learned", initial="correct", outer_steps=10_000, evaluation=_EVALUATION, experts=_EXPERTS,
         source="configs/CIFAR-10/ConvIN/IPC50.yaml",
     ),
-    Preset(
-        method="pad", dataset="CIFAR10", ipc=500, preprocessing="zca",
+    _row(
+        dataset="CIFAR10", ipc=500,
         inner_steps=40, expert_steps=2, max_start=70, min_start=40, ramp_from=60, ramp_steps=2000,
         lr_img=50, lr_lr=1e-5, batch_syn=1000, lr_label=10, loss_threshold=1, drop=0.5, accuracy="84.6",
-        labels="learned", initial="correct", outer_steps=10_000, evaluation=_EVALUATION, experts=_EXPERTS,
         source="configs/CIFAR-10/ConvIN/IPC500.yaml",
     ),
-    Preset(
-        method="pad", dataset="CIFAR10", ipc=1000, preprocessing="zca",
+    _row(
+        dataset="CIFAR10", ipc=1000,
         inner_steps=100, expert_steps=2, max_start=60, min_start=40,
         lr_img=50, lr_lr=1e-5, batch_syn=1000, lr_label=10, loss_threshold=1, drop=0.5, accuracy="86.7",
-        labels="learned", initial="correct", outer_steps=10_000, evaluation=_EVALUATION, experts=_EXPERTS,
         source="configs/CIFAR-10/ConvIN/IPC1000.yaml",
     ),
-    Preset(
-        method="pad", dataset="CIFAR100", ipc=1, preprocessing="zca",
+    _row(
+        dataset="CIFAR100", ipc=1,
         inner_steps=40, expert_steps=3, max_start=30, ramp_from=20, ramp_steps=1000,
         lr_img=1000, lr_lr=1e-5, lr_label=10, loss_threshold=1, drop=0.5, accuracy="28.4",
-        labels="learned", initial="correct", outer_steps=10_000, evaluation=_EVALUATION, experts=_EXPERTS,
         source="configs/CIFAR-100/ConvIN/IPC1.yaml",
     ),
-    Preset(
-        method="pad", dataset="CIFAR100", ipc=10, preprocessing="zca",
+    _row(
+        dataset="CIFAR100", ipc=10,
         inner_steps=80, expert_steps=2, max_start=50, ramp_from=30, ramp_steps=2000,
         lr_img=1000, lr_lr=1e-5, lr_label=10, loss_threshold=1, drop=0.5, accuracy="47.8",
-        labels="learned", initial="correct", outer_steps=10_000, evaluation=_EVALUATION, experts=_EXPERTS,
         source="configs/CIFAR-100/ConvIN/IPC10.yaml",
     ),
-    Preset(
-        method="pad", dataset="CIFAR100", ipc=50, preprocessing="zca",
+    _row(
+        dataset="CIFAR100", ipc=50,
         inner_steps=80, expert_steps=2, max_start=70, min_start=20,
         lr_img=1000, lr_lr=1e-5, batch_syn=1000, lr_label=10, loss_threshold=1, accuracy="55.9",
-        labels="learned", initial="random", outer_steps=10_000, evaluation=_EVALUATION, experts=_EXPERTS,
+        initial="random",
         source="configs/CIFAR-100/ConvIN/IPC50.yaml",
     ),
-    Preset(
-        method="pad", dataset="CIFAR100", ipc=100, preprocessing="zca",
+    _row(
+        dataset="CIFAR100", ipc=100,
         inner_steps=80, expert_steps=2, max_start=70, min_start=30,
         lr_img=50, lr_lr=1e-5, batch_syn=1000, lr_label=10, loss_threshold=1, drop=0.5, accuracy="58.5",
-        labels="learned", initial="correct", outer_steps=10_000, evaluation=_EVALUATION, experts=_EXPERTS,
         source="configs/CIFAR-100/ConvIN/IPC100.yaml",
     ),
-    Preset(
-        method="pad", dataset="Tiny", ipc=1, preprocessing="zca", model="ConvNetD4",
+    _row(
+        dataset="Tiny", ipc=1, model="ConvNetD4",
         inner_steps=40, expert_steps=2, max_start=20, ramp_from=15, ramp_steps=2000,
         lr_img=10000, lr_lr=1e-4, lr_label=10, loss_threshold=1, drop=0.5, accuracy="17.7",
-        labels="learned", initial="correct", outer_steps=10_000, evaluation=_EVALUATION, experts=_EXPERTS,
         source="configs/TinyImageNet/ConvIN/IPC1.yaml",
     ),
-    Preset(
-        method="pad", dataset="Tiny", ipc=10, preprocessing="zca", model="ConvNetD4",
+    _row(
+        dataset="Tiny", ipc=10, model="ConvNetD4",
         inner_steps=40, expert_steps=2, max_start=50, min_start=10,
         lr_img=100, lr_lr=1e-4, batch_syn=500, lr_label=10, loss_threshold=1, drop=0.5, accuracy="32.3",
-        labels="learned", initial="correct", outer_steps=10_000, evaluation=_EVALUATION, experts=_EXPERTS,
         source="configs/TinyImageNet/ConvIN/IPC10.yaml",
     ),
-    Preset(
-        method="pad", dataset="Tiny", ipc=50, preprocessing="zca", model="ConvNetD4",
+    _row(
+        dataset="Tiny", ipc=50, model="ConvNetD4",
         inner_steps=20, expert_steps=2, max_start=70, min_start=40,
         lr_img=100, lr_lr=1e-4, batch_syn=1000, lr_label=10, loss_threshold=1, drop=0.5, accuracy="41.6",
-        labels="learned", initial="correct", outer_steps=10_000, evaluation=_EVALUATION, experts=_EXPERTS,
         source="configs/TinyImageNet/ConvIN/IPC50.yaml",
     ),
 )  # fmt: skip
