@@ -101,6 +101,7 @@ class DistillRun:
         eval_networks: int | None = None,
         eval_epochs: int | None = None,
         eval_batch: int | None = None,
+        eval_protocol: str | None = None,
         execution: Execution | None = None,
         ranks: Ranks | None = None,
         shard: bool = False,
@@ -125,6 +126,7 @@ class DistillRun:
                 `eval_every`, like `eval_epochs`.
             eval_epochs: Passes over the images in an evaluation; None: as the defaults for the dataset.
             eval_batch: Images per step in an evaluation; None: as the preset says, or 256.
+            eval_protocol: Protocol of evaluations; None: as the preset says, or `mtt`.
             execution: Budgets of memory; None: the usual ones.
             ranks: The processes that share the run, each of which makes this call; None: this one alone.
             shard: Divide every batch among the processes, instead of the samples of an outer step.
@@ -164,7 +166,12 @@ class DistillRun:
             distiller: Stepper = Distiller.of(
                 settled, bundle, device=device_of(device), execution=execution, ranks=ranks, shard=shard
             )
-            asked = {"eval_networks": eval_networks, "eval_epochs": eval_epochs, "eval_batch": eval_batch}
+            asked = {
+                "eval_networks": eval_networks,
+                "eval_epochs": eval_epochs,
+                "eval_batch": eval_batch,
+                "eval_protocol": eval_protocol,
+            }
             _require_evaluations(distiller, [name for name, value in asked.items() if value is not None])
             evaluation = None
             if not resume or any(value is not None for value in asked.values()):
@@ -177,6 +184,7 @@ class DistillRun:
                     networks=eval_networks,
                     epochs=eval_epochs,
                     batch_size=eval_batch or published.get("batch_size"),
+                    protocol=eval_protocol or published.get("protocol"),
                     augment=said.get("augment"),
                     seed=said.get("seed"),
                 )
