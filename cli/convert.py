@@ -188,6 +188,8 @@ def _cut_for(name: str) -> dict[str, Any]:
     from . import lines
 
     chosen = preset(name)
+    if chosen.max_start is None or chosen.expert_steps is None:
+        raise click.UsageError(f"--for-preset {name}: the method {chosen.method} uses no trajectories")
     end = math.ceil(chosen.max_start + chosen.expert_steps)
     if chosen.initial == "correct" or chosen.labels == "learned":
         lines.notice(

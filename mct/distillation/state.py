@@ -146,7 +146,8 @@ def _check(path: Path, state: State) -> None:
             kept, own = torch.as_tensor(value), torch.as_tensor(values.get(name, torch.empty(0)))
             if kept.shape != own.shape or not bool(kept.isfinite().all()):
                 raise CorruptError(f"{path}: the {part} of `{name}` must be finite and of its shape")
-    if not {IMAGES, RATE} <= state.memory.keys():
+    fixed = state.synthetic.run.config.condensation is not None  # the learning rate is not learned
+    if not {IMAGES, *(() if fixed else (RATE,))} <= state.memory.keys():
         raise ResultError(f"{path}: not a state of this version: the memory of its updates is missing")
     if state.kept_bytes is not None and state.kept_bytes < 0:
         raise CorruptError(f"{path}: `kept_bytes` must be >= 0, got {state.kept_bytes}")

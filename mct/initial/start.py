@@ -18,11 +18,12 @@ def start(
     generator: torch.Generator,
     experts: Callable[[], LastExperts] | None = None,
 ) -> SyntheticDataset:
-    """Return the synthetic dataset that a run begins with: `origin.config.ipc` real images per class.
+    """Return the synthetic dataset that a run begins with: `origin.config.ipc` images per class.
 
-    With `initial` random they are the first of a random order of the class, and with `initial` correct the
-    first of this order that experts classify correctly. Learned labels begin as the mean logits of these
-    experts.
+    With `initial` random they are the first real ones of a random order of the class, and with `initial`
+    correct the first of this order that experts classify correctly. With `initial` noise, every pixel that
+    networks see is drawn from the standard normal distribution. Learned labels begin as the mean logits of
+    the experts.
 
     Args:
         dataset: The real dataset, whose training images are used.
@@ -38,8 +39,11 @@ def start(
     known = experts() if needed and experts is not None else None
     prefer = correct_first(known, images, labels) if known and config.initial == "correct" else None
     chosen = pick_per_class(labels, dataset.classes, config.ipc, generator, prefer=prefer)
+    first = images[chosen].clone()
+    if config.initial == "noise":
+        first = torch.randn(first.shape, generator=generator).to(first)
     found = SyntheticDataset(
-        images=images[chosen].clone(),
+        images=first,
         labels=labels[chosen].clone(),
         learning_rate=config.lr_init,
         origin=origin,

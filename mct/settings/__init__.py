@@ -3,6 +3,8 @@
 Modules:
     config: the settings of distillation and evaluation, with their meaning and their checks.
     expert: the settings of expert training.
+    condensation: the settings of methods that need no trajectories.
+    groups: settings by name, whatever group they are in.
     checks: checks of the values of settings.
     published: published experiments, one module for each method.
     presets: all of them by name.

@@ -12,13 +12,15 @@ from typing import Final, Literal, get_args
 
 from mct.errors import ConfigError
 from mct.settings.checks import at_least, finite, one_of
+from mct.settings.condensation import Condensation
 
 Labels = Literal["hard", "teacher", "learned"]
 """Labels of the student: class numbers; the probabilities that the network at the target predicts; or rows of
 logits that are learned with the images (DATM)."""
 
-Initial = Literal["random", "correct"]
-"""Initial images: random real images of each class, or those that an expert classifies correctly (DATM)."""
+Initial = Literal["random", "correct", "noise"]
+"""Initial images: random real images of each class, those that an expert classifies correctly (DATM), or
+normally distributed pixels (DC)."""
 
 End = Literal["last", "nearest"]
 """Where the student is compared with the target: after the last update, or where it comes nearest (ATT)."""
@@ -121,8 +123,8 @@ class DistillConfig:
     """Momentum of the updates of learned labels."""
 
     initial: Initial = "random"
-    """Initial images: `random` real images of each class, or, of these, the first that the last weights of an
-    expert classify correctly: `correct`."""
+    """Initial images: `random` real images of each class; of these, the first that the last weights of an
+    expert classify correctly: `correct`; or pixels from the standard normal distribution: `noise`."""
 
     loss_threshold: float | None = None
     """Loss above which a sample is left out of an outer step (DATM). None uses every sample."""
@@ -186,6 +188,9 @@ class DistillConfig:
 
     seed: int = 0
     """Seed of the initial images, the trajectories, the starts, the batches and the augmentation."""
+
+    condensation: Condensation | None = None
+    """Settings of a method that needs no trajectories (DC, DSA, DM, CAFE); None for the others."""
 
     def __post_init__(self) -> None:
         for name in ("ipc", "inner_steps", "outer_steps", "samples", "batch_syn", "eval_every", "save_every"):
