@@ -1,4 +1,4 @@
-"""Runs one unmodified script of dataset condensation in float64, and keeps what its updates of the images saw.
+"""Runs one unmodified script of dataset condensation in float64, and keeps what its image updates saw.
 
 A process of its own, for the reasons that `loop_child` gives. Called by `condense.py`; argument: a JSON file
 that says what. The script's file is run as it is. Around it, in this process:

@@ -17,27 +17,10 @@ else:
 from click.testing import CliRunner
 from traj_cli.mct import main
 
-WORDS = [
-    "distill",
-    "--dataset",
-    "digits",
-    "--model",
-    "ConvNetD1W4",
-    "--method",
-    "cafe",
-    "--matches",
-    "2",
-    "--passes",
-    "1",
-    "--halve-at",
-    "1",
-    "--outer-steps",
-    "2",
-    "--class-batch",
-    "6",
-    "--device",
-    "cpu",
-]
+WORDS = (
+    "distill --dataset digits --model ConvNetD1W4 --method cafe --matches 2 --passes 1 --halve-at 1 "
+    "--outer-steps 2 --class-batch 6 --device cpu"
+)
 
 
 def test_run_is_named_after_dataset_and_method_and_repeats_from_its_options(
@@ -45,7 +28,7 @@ def test_run_is_named_after_dataset_and_method_and_repeats_from_its_options(
 ) -> None:
     """The file of options has what the method reads and nothing else, and gives the same images."""
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(main, WORDS, catch_exceptions=False)
+    done = CliRunner().invoke(main, WORDS.split(), catch_exceptions=False)
     assert (done.exit_code, done.stdout) == (0, "digits-cafe-distilled/synthetic.safetensors\n")
     options = tomllib.loads(Path("digits-cafe-distilled/config.toml").read_text())["distill"]
     assert options["halve-at"] == [1]
