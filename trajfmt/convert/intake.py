@@ -131,8 +131,7 @@ class Intake:
             # Of a bundle, some trajectories may record numbers and others not.
             numbered = found.numbered and all(getattr(part, "numbered", True) for part in self.parts.values())
             provenance = with_origin(found.provenance, trajectory, self._encoding)
-            kept = keeps_knots(trajectory, self._encoding)
-            provenance = with_choices(provenance, self.options, kept=kept)
+            provenance = with_choices(provenance, self.options, kept=keeps_knots(trajectory, self._encoding))
             self.identity = dataclasses.replace(found, numbered=numbered, provenance=provenance)
         identity = self.identity
         identity.check(trajectory)
