@@ -50,6 +50,7 @@ _NAMED: Final = 3
 @click.option("--steps", "inner_steps", type=int, help="N: student updates per outer step.")
 @click.option("--expert-steps", type=float, help="M: timesteps from start to target.")
 @click.option("--max-start", type=float, help="Upper bound of the start times, in timesteps.")
+@click.option("--trajectories", type=int, help="Use only the first so many trajectories.  [default: all]")
 @click.option(
     "--sampling",
     type=click.Choice(["auto", "continuous", "discrete"]),

@@ -41,6 +41,7 @@ from mct.runtime.phases import phase
 from mct.runtime.ranks import Alone, Ranks
 from mct.runtime.seeds import generator
 from mct.settings.config import DistillConfig, EvaluateConfig
+from mct.trajectories.first import first
 from mct.trajectories.joined import JoinedBundles
 from mct.trajectories.starts import Window
 from mct.trajectories.stream import Bundle, KnotStream
@@ -117,7 +118,7 @@ class Distiller:
         engine = choose(config.engine, updates, model, device)
         step = make_step(network, engine=engine, notes=self.notes.append)
         self.stream = KnotStream(
-            bundle,
+            first(bundle, config.trajectories),
             expert_steps=config.expert_steps,
             max_start=config.max_start,
             window=partial(Window.of, config),
@@ -331,13 +332,13 @@ class Distiller:
         if cause is not None:
             raise DivergedError(f"outer step {step}: {cause}")
         self._tell_refused(after)
-        first = draws[0].place
+        place = draws[0].place
         event = OuterStep(
             step=step,
             loss=found.loss,
-            trajectory=first.trajectory,
-            start=first.start,
-            target=first.target,
+            trajectory=place.trajectory,
+            start=place.start,
+            target=place.target,
             learning_rate=now.learning_rate,
             refused=None if found.accepted else True,
             seconds=time.perf_counter() - began,

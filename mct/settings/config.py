@@ -100,6 +100,10 @@ class DistillConfig:
     samples: int = 1
     """Number of samples (a trajectory and a start) in an outer step. Loss and gradients are averaged."""
 
+    trajectories: int | None = None
+    """Use only so many trajectories: the first ones of the bundle, or of all bundles in their order. None
+    uses all."""
+
     sampling: Sampling = "auto"
     """How the start c is drawn: `continuous` draws a real number, `discrete` takes its whole part, as MTT
     does, and `auto` is `continuous` for a `convex` bundle and `discrete` for a `full` one."""
@@ -188,6 +192,7 @@ class DistillConfig:
             at_least(name, getattr(self, name), 1)
         at_least("seed", self.seed, 0)
         at_least("ramp_steps", self.ramp_steps, 1)
+        at_least("trajectories", self.trajectories, 1)
         for name in _REAL:
             if getattr(self, name) is not None:  # files must not depend on whether 6 or 6.0 was given
                 object.__setattr__(self, name, float(getattr(self, name)))
