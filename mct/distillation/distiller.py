@@ -14,7 +14,7 @@ import torch
 
 import trajfmt
 from mct.data.datasets import Dataset
-from mct.distillation import guards, optimizer
+from mct.distillation import guards, label_times, optimizer
 from mct.distillation.samples import Samples
 from mct.distillation.settling import settle
 from mct.distillation.state import State
@@ -129,7 +129,8 @@ class Distiller:
             clock=self.clock,
         )
         seen = dataset.heldout() if config.select == "heldout" else dataset
-        guards.check_ipc(seen, config)
+        if config.initial != "noise":
+            guards.check_ipc(seen, config)
         self.dataset = seen.to(device)
         self.config = replace(
             config,
@@ -172,6 +173,7 @@ class Distiller:
             shard=shard,
             clock=self.clock,
             notes=self.notes.append,
+            label_time=label_times.of(self.config, self.stream),
         )
 
     def __repr__(self) -> str:

@@ -75,6 +75,9 @@ class Place:
     step: int = 0
     """Number of outer steps done before."""
 
+    seed: int | None = None
+    """Seed of further random numbers of the sample, such as noise; None: there are none."""
+
 
 class ObjectiveSample(Protocol):
     """One sample of an objective: the weights that a student starts with, and the judgement of its end."""
@@ -134,5 +137,8 @@ class Objective(Protocol):
         ...
 
     def teacher(self, place: Place, /) -> Tensor:
-        """Return the weights `(P,)` whose outputs are the labels where `labels` is `teacher`."""
+        """Return the weights `(P,)` whose outputs are the labels where `labels` is `teacher`.
+
+        They are those at `place.target`, which is another time if `label_time` says so.
+        """
         ...
