@@ -18,11 +18,11 @@ def start(
     generator: torch.Generator,
     experts: Callable[[], LastExperts] | None = None,
 ) -> SyntheticDataset:
-    """Return the synthetic dataset that a run begins with: `origin.config.ipc` real images per class.
+    """Return the synthetic dataset that a run begins with: `origin.config.ipc` images per class.
 
     With `initial` random they are the first of a random order of the class, and with `initial` correct the
-    first of this order that experts classify correctly. Learned labels begin as the mean logits of these
-    experts.
+    first of this order that experts classify correctly. With `initial` noise the images are standard normal
+    numbers, as in MTT's `--pix_init noise`. Learned labels begin as the mean logits of these experts.
 
     Args:
         dataset: The real dataset, whose training images are used.
@@ -34,6 +34,15 @@ def start(
         ConfigError: If a class has too few images.
     """
     config, images, labels = origin.config, dataset.train_images, dataset.train_labels
+    if config.initial == "noise":
+        classes = torch.arange(dataset.classes).repeat_interleave(config.ipc)
+        pixels = torch.randn(len(classes), *images.shape[1:], generator=generator)
+        return SyntheticDataset(
+            images=pixels.to(images.device),
+            labels=classes.to(labels.device),
+            learning_rate=config.lr_init,
+            origin=origin,
+        )
     needed = config.initial == "correct" or config.labels == "learned"
     known = experts() if needed and experts is not None else None
     prefer = correct_first(known, images, labels) if known and config.initial == "correct" else None

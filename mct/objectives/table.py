@@ -35,11 +35,12 @@ OBJECTIVES: Final[Mapping[str, Maker]] = {
 
 def objective_of(config: DistillConfig) -> Maker | FromScene:
     """Return what makes the objective of some settings."""
+    noise = config.start_noise
     if config.end == "nearest":
-        return NearestMatching
+        return partial(NearestMatching, start_noise=noise)
     if config.drop:
-        return partial(DroppedMatching, share=config.drop, by=config.drop_by)
-    return TrajectoryMatching
+        return partial(DroppedMatching, share=config.drop, by=config.drop_by, start_noise=noise)
+    return partial(TrajectoryMatching, start_noise=noise)
 
 
 def make_objective(objective: str | Maker | FromScene, scene: Scene) -> Objective:
