@@ -12,6 +12,7 @@ from mct.distillation.state import State
 from mct.errors import ConfigError
 from mct.inner.unroll import Gradients
 from mct.learned import labels
+from mct.learned.limits import Clipped, NonNegative
 from mct.learned.updates import Adam, Averaged, Sgd
 from mct.learned.value import IMAGES, LABELS, RATE, Memory, Name, Update, Value
 
@@ -42,7 +43,9 @@ def update(state: State, gradients: Gradients, updates: Mapping[Name, Update]) -
 
 def _is_pure(rule: Update) -> bool:
     """Return whether an update is known to leave its arguments as they are."""
-    return _is_pure(rule.update) if isinstance(rule, Averaged) else isinstance(rule, (Sgd, Adam))
+    if isinstance(rule, (Averaged, Clipped, NonNegative)):
+        return _is_pure(rule.update)
+    return isinstance(rule, (Sgd, Adam))
 
 
 def _copied(value: Value) -> Value:
