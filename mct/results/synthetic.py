@@ -24,6 +24,7 @@ import msgspec
 import torch
 from torch import Tensor
 
+from mct.data import record
 from mct.data.datasets import Dataset
 from mct.errors import CorruptError, MissingError, ResultError
 from mct.learned.labels import probabilities
@@ -237,9 +238,12 @@ def from_tensors(path: Path, tensors: Mapping[str, Tensor], origin: Any) -> Synt
 
 
 def _origin(facts: dict[str, Any]) -> Origin | ForeignOrigin:
-    if "layout" in facts:
-        return msgspec.convert(facts, ForeignOrigin)
-    return msgspec.convert(facts | {"config": _BEFORE | facts["config"]}, Origin)
+    kind: type[Origin | ForeignOrigin] = ForeignOrigin
+    if "layout" not in facts:
+        kind, facts = Origin, facts | {"config": _BEFORE | facts["config"]}
+    done = record.narrowed(msgspec.convert(facts["preprocessing"], record.Preprocessing))
+    found = msgspec.convert(facts | {"preprocessing": {"kind": "none"}}, kind)  # what it says is in `done`
+    return replace(found, preprocessing=done)
 
 
 def _check(path: Path, found: SyntheticDataset) -> None:
