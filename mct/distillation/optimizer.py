@@ -28,7 +28,8 @@ def update(state: State, gradients: Gradients, updates: Mapping[Name, Update]) -
     now = state.synthetic
     slopes: dict[Name, Value] = {IMAGES: gradients.images, RATE: gradients.learning_rate}
     if gradients.targets is not None and now.soft_labels is not None:
-        slopes[LABELS] = labels.gradient(now.soft_labels, gradients.targets)
+        free = now.is_rows  # every number of a row is a value of its own
+        slopes[LABELS] = gradients.targets if free else labels.gradient(now.soft_labels, gradients.targets)
     values: dict[Name, Value] = {}
     memory: dict[Name, Memory] = {}
     for name, rule in updates.items():

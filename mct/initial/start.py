@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+from torch.nn.functional import one_hot
 
 from mct.data.datasets import Dataset
 from mct.data.picking import pick_per_class
@@ -22,7 +23,7 @@ def start(
 
     With `initial` random they are the first of a random order of the class, and with `initial` correct the
     first of this order that experts classify correctly. Learned labels begin as the mean logits of these
-    experts.
+    experts, or, as rows, as one-hot rows.
 
     Args:
         dataset: The real dataset, whose training images are used.
@@ -34,7 +35,8 @@ def start(
         ConfigError: If a class has too few images.
     """
     config, images, labels = origin.config, dataset.train_images, dataset.train_labels
-    needed = config.initial == "correct" or config.labels == "learned"
+    logits = config.labels == "learned" and config.label_form == "logits"
+    needed = config.initial == "correct" or logits
     known = experts() if needed and experts is not None else None
     prefer = correct_first(known, images, labels) if known and config.initial == "correct" else None
     chosen = pick_per_class(labels, dataset.classes, config.ipc, generator, prefer=prefer)
@@ -44,7 +46,9 @@ def start(
         learning_rate=config.lr_init,
         origin=origin,
     )
-    if known is None or config.labels != "learned":
+    if config.labels != "learned":
         return found
-    logits = mean_logits(known, found.images, found.labels)
-    return found.learned({"labels": logits})
+    if not logits:
+        return found.learned({"labels": one_hot(found.labels, dataset.classes).to(images.dtype)})
+    assert known is not None
+    return found.learned({"labels": mean_logits(known, found.images, found.labels)})

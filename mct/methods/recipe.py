@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from mct.errors import ConfigError
+from mct.learned.limits import Clipped, NonNegative
 from mct.learned.updates import Averaged, Sgd
 from mct.learned.value import IMAGES, LABELS, RATE, Name, Update
 from mct.objectives.table import Maker, objective_of
@@ -77,6 +78,8 @@ class Recipe:
             found |= dict.fromkeys(UPDATED[LABELS], "without `labels` learned")
         if not config.drop:
             found["drop_by"] = "without `drop`"
+        if self.objective is not None or config.objective != "real":
+            found["real_batch"] = "without `objective` real"
         if self.objective is not None:
             found |= dict.fromkeys(
                 ("end", "drop", "drop_by"), f"with the objective of the method {self.name}"
@@ -122,9 +125,12 @@ PUBLISHED = Recipe(name="published")
 def updates_of(config: DistillConfig) -> dict[Name, Update]:
     """Return the update of each learned value, as the settings say."""
     images: Update = Sgd(config.lr_img, config.momentum)
+    if config.clip_average is not None:
+        images = Clipped(images, config.clip_average)
     if config.image_average is not None:
         images = Averaged(images, config.image_average)
     found: dict[Name, Update] = {IMAGES: images, RATE: Sgd(config.lr_lr, config.momentum)}
     if config.labels == "learned":
-        found[LABELS] = Sgd(config.lr_label, config.label_momentum)
+        labels: Update = Sgd(config.lr_label, config.label_momentum)
+        found[LABELS] = NonNegative(labels) if config.label_form == "rows" else labels
     return found

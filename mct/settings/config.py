@@ -12,6 +12,7 @@ from typing import Final, Literal, get_args
 
 from mct.errors import ConfigError
 from mct.settings.checks import at_least, finite, one_of
+from mct.settings.real import RealSettings
 
 Labels = Literal["hard", "teacher", "learned"]
 """Labels of the student: class numbers; the probabilities that the network at the target predicts; or rows of
@@ -46,7 +47,7 @@ it, which is PyTorch's default and therefore that of the published code.
 """
 
 UPDATED: Final[Mapping[str, tuple[str, ...]]] = {
-    "images": ("lr_img", "image_average"),
+    "images": ("lr_img", "image_average", "clip_average"),
     "learning_rate": ("lr_lr",),
     "labels": ("lr_label", "label_momentum"),
 }
@@ -54,13 +55,13 @@ UPDATED: Final[Mapping[str, tuple[str, ...]]] = {
 
 _REAL = (
     "expert_steps", "max_start", "min_start", "ramp_from", "lr_img", "lr_lr", "lr_init", "momentum",
-    "lr_label", "label_momentum", "loss_threshold", "image_average", "drop",
+    "lr_label", "label_momentum", "loss_threshold", "image_average", "drop", "fresh_starts", "clip_average",
 )  # fmt: skip
 """Settings of a distillation that are floats."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DistillConfig:
+class DistillConfig(RealSettings):
     """Settings of a distillation. The defaults are the MCT paper's for CIFAR-10 with one image per class.
 
     Raises:
@@ -202,6 +203,7 @@ class DistillConfig:
             if getattr(self, name) is not None and not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"`{name}` must be at least 0 and less than 1, got {getattr(self, name)!r}")
         self._check_window()
+        self.check_real()
         one_of("gradient", self.gradient, get_args(Gradient))
         one_of("sampling", self.sampling, get_args(Sampling))
         one_of("labels", self.labels, get_args(Labels))
@@ -210,6 +212,11 @@ class DistillConfig:
         one_of("drop_by", self.drop_by, get_args(DropBy))
         if self.drop and self.end == "nearest":
             raise ConfigError("`drop` compares the last weights, and cannot be combined with `end` nearest")
+        if self.objective == "real" and (self.end == "nearest" or self.drop or self.labels == "teacher"):
+            raise ConfigError(
+                "`objective` real has no target, and cannot be combined with `end` nearest, `drop`, or "
+                "`labels` teacher"
+            )
         if self.gradient == "tesla" and (self.end == "nearest" or self.labels == "learned"):
             raise ConfigError(
                 "`gradient` tesla has no meaning with `end` nearest or `labels` learned; use the exact one"
