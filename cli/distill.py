@@ -116,6 +116,12 @@ _NAMED: Final = 3
 )
 @click.option("--eval-epochs", type=int, help="Passes over the images in an evaluation.  [default: 1000]")
 @click.option("--eval-batch", type=int, help="Images per step in an evaluation.  [default: 256]")
+@click.option(
+    "--eval-protocol",
+    type=click.Choice(["mtt", "sequence"]),
+    help="How an evaluation trains networks: as MTT does, or on one stage of the images after the other.  "
+    "[default: mtt]",
+)
 @click.option("--save-every", type=int, help="Save every so many outer steps.")
 @click.option(
     "--engine",

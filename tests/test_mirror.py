@@ -115,6 +115,10 @@ ELSEWHERE = {
             ["distillation/settling"],
             "is the first part of a run: every way to settle one is tried there",
         ),
+        "test_mct/evaluation/protocols/test_table.py": (
+            ["evaluation/protocols/protocol"],
+            "says what a protocol is: one of another kind is evaluated there",
+        ),
         "test_mct/models/test_factory.py": (
             ["runtime/usercode"],
             "imports code of users for it: every failure is tried there",

@@ -97,6 +97,7 @@ class DistillRun:
         eval_networks: int | None = None,
         eval_epochs: int | None = None,
         eval_batch: int | None = None,
+        eval_protocol: str | None = None,
         execution: Execution | None = None,
         ranks: Ranks | None = None,
         shard: bool = False,
@@ -119,6 +120,7 @@ class DistillRun:
                 `eval_every`, like `eval_epochs`.
             eval_epochs: Passes over the images in an evaluation; None: as the defaults for the dataset.
             eval_batch: Images per step in an evaluation; None: as the preset says, or 256.
+            eval_protocol: Protocol of evaluations; None: as the preset says, or `mtt`.
             execution: Budgets of memory; None: the usual ones.
             ranks: The processes that share the run, each of which makes this call; None: this one alone.
             shard: Divide every batch among the processes, instead of the samples of an outer step.
@@ -155,7 +157,12 @@ class DistillRun:
                 shard=shard,
                 **settings,
             )
-            asked = {"eval_networks": eval_networks, "eval_epochs": eval_epochs, "eval_batch": eval_batch}
+            asked = {
+                "eval_networks": eval_networks,
+                "eval_epochs": eval_epochs,
+                "eval_batch": eval_batch,
+                "eval_protocol": eval_protocol,
+            }
             _require_evaluations(distiller, [name for name, value in asked.items() if value is not None])
             evaluation = None
             if not resume or any(value is not None for value in asked.values()):
@@ -168,6 +175,7 @@ class DistillRun:
                     networks=eval_networks,
                     epochs=eval_epochs,
                     batch_size=eval_batch or published.get("batch_size"),
+                    protocol=eval_protocol or published.get("protocol"),
                     augment=said.get("augment"),
                     seed=said.get("seed"),
                 )

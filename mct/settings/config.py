@@ -36,6 +36,10 @@ Gradient = Literal["exact", "tesla"]
 Held = Literal["heldout", "test"]
 """Images on which networks are tested: a held-out tenth of the training images, or the test set."""
 
+Protocol = Literal["mtt", "sequence"]
+"""Protocols of evaluations: that of MTT; or MTT's on one stage of a distillation after the other. Each is an
+entry of `mct.evaluation.protocols.table`."""
+
 Engine = Literal["auto", "compiled", "eager"]
 """How inner steps are computed. `auto` decides by their number, see `mct.inner.steps.table.choose`."""
 
@@ -248,6 +252,9 @@ class EvaluateConfig:
         ConfigError: If a value is out of range.
     """
 
+    protocol: Protocol = "mtt"
+    """How a network is trained on the images, and when it is tested."""
+
     networks: int = 5
     """Number of fresh networks, over which the mean and the standard deviation are computed."""
 
@@ -274,5 +281,6 @@ class EvaluateConfig:
         for name in ("networks", "epochs", "batch_size"):
             at_least(name, getattr(self, name), 1)
         at_least("seed", self.seed, 0)
+        one_of("protocol", self.protocol, get_args(Protocol))
         finite("momentum", self.momentum)
         finite("weight_decay", self.weight_decay)
