@@ -12,7 +12,7 @@ from mct.errors import ConfigError
 from mct.learned.limits import Clipped, NonNegative
 from mct.learned.updates import Averaged, Sgd
 from mct.learned.value import IMAGES, LABELS, RATE, Name, Update
-from mct.objectives.table import Maker, objective_of
+from mct.objectives.table import FromScene, Maker, objective_of
 from mct.settings.config import UPDATED, DistillConfig
 
 MOMENTUM: Final = "momentum"
@@ -32,10 +32,10 @@ class Recipe:
     name: str
     """Its name, for messages."""
 
-    objective: Maker | None = None
+    objective: Maker | FromScene | None = None
     """What makes its objective from a stream of trajectories: a class that implements
-    `mct.objectives.Objective`, or `mct.api.by_autograd` of a loss function. None: trajectory matching, as the
-    settings say."""
+    `mct.objectives.Objective`, or `mct.api.by_autograd` of a loss function; or a `FromScene`, which may do
+    without trajectories. None: as the settings say."""
 
     updates: Mapping[Name, Update] = field(default_factory=dict)
     """The updates of `images`, `learning_rate` or `labels` that differ from those of the settings. An update
@@ -50,7 +50,9 @@ class Recipe:
         Raises:
             ConfigError: A part has another kind, or an update is one of nothing that is learned.
         """
-        if self.objective is not None and not callable(self.objective):
+        if self.objective is not None and not (
+            callable(self.objective) or isinstance(self.objective, FromScene)
+        ):
             raise ConfigError(
                 "`objective` must be a class of objectives, or what `by_autograd` returns, got "
                 f"{self.objective!r}"
@@ -109,7 +111,7 @@ class Recipe:
             if name in given:
                 raise ConfigError(f"`{name}` has no effect {why}")
 
-    def objective_of(self, config: DistillConfig) -> Maker:
+    def objective_of(self, config: DistillConfig) -> Maker | FromScene:
         """Return what makes the objective."""
         return self.objective or objective_of(config)
 
