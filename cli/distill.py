@@ -145,9 +145,9 @@ _NAMED: Final = 3
 @click.option("--eval-batch", type=int, help="Images per step in an evaluation.  [default: 256]")
 @click.option(
     "--eval-protocol",
-    type=click.Choice(["mtt", "sequence"]),
-    help="How an evaluation trains networks: as MTT does, or on one stage of the images after the other.  "
-    "[default: mtt]",
+    type=click.Choice(["mtt", "sequence", "rat"]),
+    help="How an evaluation trains networks: as MTT does; on one stage of the images after the other; or as "
+    "RaT-BPTT does.  [default: that of the preset, else mtt]",
 )
 @click.option("--save-every", type=int, help="Save every so many outer steps.")
 @click.option(

@@ -367,7 +367,7 @@ class Distiller:
             rate_gradient=found.learning_rate,
             images=now.images,
             rate=now.learning_rate,
-            labels=now.label_logits,
+            labels=now.soft_labels if now.is_rows else now.label_logits,
         )
         if cause is not None:
             raise DivergedError(f"outer step {step}: {cause}")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from mct.errors import ConfigError
+from mct.learned.limits import Clipped, NonNegative
 from mct.learned.updates import Adam, Averaged, Halved, Sgd
 from mct.learned.value import IMAGES, LABELS, RATE, Name, Update
 from mct.objectives.table import FromScene, Maker, objective_of
@@ -83,6 +84,8 @@ class Recipe:
             found["drop_by"] = "without `drop`"
         if config.outer_optimizer == "adam":
             found["label_momentum"] = "with `outer_optimizer` adam"
+        if self.objective is not None or config.objective != "real":
+            found["real_batch"] = "without `objective` real"
         if self.objective is not None:
             found |= dict.fromkeys(
                 ("end", "drop", "drop_by", "start_noise"), f"with the objective of the method {self.name}"
@@ -132,9 +135,12 @@ def updates_of(config: DistillConfig) -> dict[Name, Update]:
     adam = config.outer_optimizer == "adam"
     plain = Adam(config.lr_img) if adam else Sgd(config.lr_img, config.momentum)
     images: Update = plain if config.lr_img_halving is None else Halved(plain, config.lr_img_halving)
+    if config.clip_average is not None:
+        images = Clipped(images, config.clip_average)
     if config.image_average is not None:
         images = Averaged(images, config.image_average)
     found: dict[Name, Update] = {IMAGES: images, RATE: Sgd(config.lr_lr, config.momentum)}
     if config.labels == "learned":
-        found[LABELS] = Adam(config.lr_label) if adam else Sgd(config.lr_label, config.label_momentum)
+        labels: Update = Adam(config.lr_label) if adam else Sgd(config.lr_label, config.label_momentum)
+        found[LABELS] = NonNegative(labels) if config.label_form == "rows" else labels
     return found

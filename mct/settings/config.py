@@ -12,6 +12,7 @@ from typing import Final, Literal, get_args
 
 from mct.errors import ConfigError
 from mct.settings.checks import at_least, finite, one_of
+from mct.settings.real import RealSettings
 
 Labels = Literal["hard", "teacher", "learned"]
 """Labels of the student: class numbers; the probabilities that the network at the target predicts; or rows of
@@ -44,9 +45,9 @@ Gradient = Literal["exact", "tesla"]
 Held = Literal["heldout", "test"]
 """Images on which networks are tested: a held-out tenth of the training images, or the test set."""
 
-Protocol = Literal["mtt", "sequence"]
-"""Protocols of evaluations: that of MTT; or MTT's on one stage of a distillation after the other. Each is an
-entry of `mct.evaluation.protocols.table`."""
+Protocol = Literal["mtt", "sequence", "rat"]
+"""Protocols of evaluations: that of MTT; MTT's on one stage of a distillation after the other; or that of
+RaT-BPTT. Each is an entry of `mct.evaluation.protocols.table`."""
 
 Engine = Literal["auto", "compiled", "eager"]
 """How inner steps are computed. `auto` decides by their number, see `mct.inner.steps.table.choose`."""
@@ -59,7 +60,7 @@ it, which is PyTorch's default and therefore that of the published code.
 """
 
 UPDATED: Final[Mapping[str, tuple[str, ...]]] = {
-    "images": ("lr_img", "lr_img_halving", "image_average"),
+    "images": ("lr_img", "lr_img_halving", "image_average", "clip_average"),
     "learning_rate": ("lr_lr",),
     "labels": ("lr_label", "label_momentum"),
 }
@@ -67,13 +68,14 @@ UPDATED: Final[Mapping[str, tuple[str, ...]]] = {
 
 _REAL = (
     "expert_steps", "max_start", "min_start", "ramp_from", "lr_img", "lr_lr", "lr_init", "momentum",
-    "lr_label", "label_momentum", "loss_threshold", "image_average", "drop", "start_noise",
+    "lr_label", "label_momentum", "loss_threshold", "image_average", "drop", "start_noise", "fresh_starts",
+    "clip_average",
 )  # fmt: skip
 """Settings of a distillation that are floats."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DistillConfig:
+class DistillConfig(RealSettings):
     """Settings of a distillation. The defaults are the MCT paper's for CIFAR-10 with one image per class.
 
     Raises:
@@ -239,6 +241,7 @@ class DistillConfig:
             if getattr(self, name) is not None and not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"`{name}` must be at least 0 and less than 1, got {getattr(self, name)!r}")
         self._check_window()
+        self.check_real()
         one_of("gradient", self.gradient, get_args(Gradient))
         one_of("sampling", self.sampling, get_args(Sampling))
         one_of("labels", self.labels, get_args(Labels))
@@ -249,10 +252,15 @@ class DistillConfig:
         one_of("drop_by", self.drop_by, get_args(DropBy))
         if self.drop and self.end == "nearest":
             raise ConfigError("`drop` compares the last weights, and cannot be combined with `end` nearest")
-        if self.initial == "noise" and self.labels == "learned":
+        if self.initial == "noise" and self.labels == "learned" and self.label_form == "logits":
             raise ConfigError(
-                "`labels` learned begin as what experts say of real images, and cannot be combined with "
+                "learned logits begin as what experts say of real images, and cannot be combined with "
                 "`initial` noise"
+            )
+        if self.objective == "real" and (self.end == "nearest" or self.drop or self.labels == "teacher"):
+            raise ConfigError(
+                "`objective` real has no target, and cannot be combined with `end` nearest, `drop`, or "
+                "`labels` teacher"
             )
         if self.gradient == "tesla" and (self.end == "nearest" or self.labels == "learned"):
             raise ConfigError(
