@@ -55,6 +55,7 @@ _NAMED: Final = 3
 @click.option("--steps", "inner_steps", type=int, help="N: student updates per outer step.")
 @click.option("--expert-steps", type=float, help="M: timesteps from start to target.")
 @click.option("--max-start", type=float, help="Upper bound of the start times, in timesteps.")
+@click.option("--trajectories", type=int, help="Use only the first so many trajectories.  [default: all]")
 @click.option(
     "--sampling",
     type=click.Choice(["auto", "continuous", "discrete"]),
@@ -64,6 +65,11 @@ _NAMED: Final = 3
     "--gradient",
     type=click.Choice(["exact", "tesla"]),
     help="tesla: the biased gradient of TESLA's and the MCT authors' code.  [default: exact]",
+)
+@click.option(
+    "--start-noise",
+    type=float,
+    help="Noise that is added to every weight at the start, relative to its size.  [default: 0]",
 )
 @click.option("--min-start", type=float, help="Smallest start time, in timesteps.  [default: 0]")
 @click.option(
@@ -76,12 +82,18 @@ _NAMED: Final = 3
     help="teacher: soft labels, the outputs of the expert at the target; learned: labels that are learned "
     "with the images, from the outputs of the experts on.  [default: hard]",
 )
+@click.option(
+    "--label-time",
+    type=click.Choice(["target", "max-start", "last"]),
+    help="Timestep of the expert that gives teacher labels: the target of the step, --max-start, or the "
+    "last one.  [default: target]",
+)
 @click.option("--lr-label", type=float, help="Learning rate of learned labels.  [default: 2]")
 @click.option("--label-momentum", type=float, help="Momentum of learned labels.  [default: 0.9]")
 @click.option(
     "--initial",
-    type=click.Choice(["random", "correct"]),
-    help="Images to begin with: random real ones, or ones that experts classify correctly.  "
+    type=click.Choice(["random", "correct", "noise", "unit-noise"]),
+    help="Images to begin with: random real ones, ones that experts classify correctly, or noise.  "
     "[default: random]",
 )
 @click.option("--loss-threshold", type=float, help="Leave samples with a larger loss out.  [default: none]")
@@ -97,15 +109,25 @@ _NAMED: Final = 3
     help="Compare the student with the target at the end, or where it comes nearest.  [default: last]",
 )
 @click.option(
-    "--drop", type=float, help="Share of the parameters to leave out of the comparison.  [default: 0]"
+    "--drop",
+    type=float,
+    help="Share of the parameters to leave out of the comparison; with --drop-by dissimilar the similarity "
+    "below which one is left out.  [default: 0]",
 )
 @click.option(
     "--drop-by",
-    type=click.Choice(["smallest", "first"]),
-    help="Leave out those that differ least from the target, or the first ones.  [default: smallest]",
+    type=click.Choice(["smallest", "first", "dissimilar"]),
+    help="Leave out those that differ least from the target, the first ones, or those whose size is unlike "
+    "that of the target.  [default: smallest]",
 )
 @click.option("--outer-steps", type=int, help="Updates of the synthetic images.")
 @click.option("--lr-img", type=float, help="Learning rate of the images.")
+@click.option("--lr-img-halving", type=int, help="Halve --lr-img after every so many outer steps.")
+@click.option(
+    "--outer-optimizer",
+    type=click.Choice(["sgd", "adam"]),
+    help="Update of the images and of learned labels: SGD with momentum, or Adam.  [default: sgd]",
+)
 @click.option("--lr-lr", type=float, help="Learning rate of the learned learning rate.")
 @click.option("--lr-init", type=float, help="Learning rate that the student starts with.")
 @click.option("--batch-syn", type=int, help="Synthetic images per inner step.  [default: all]")

@@ -8,6 +8,7 @@ Modules:
     judging: the evaluations of a run, and its best images.
     loop: outer steps with evaluations and files.
     samples: the samples of one outer step, and their mean gradient.
+    label_times: the timestep of the expert that gives teacher labels.
     optimizer: the updates of everything that is learned.
     state: everything from which a run continues.
     guards: checks that end a run, or keep one from starting.

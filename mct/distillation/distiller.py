@@ -16,7 +16,7 @@ from torch import Tensor
 
 import trajfmt
 from mct.data.datasets import Dataset
-from mct.distillation import guards, judging, optimizer
+from mct.distillation import guards, judging, label_times, optimizer
 from mct.distillation.samples import Samples
 from mct.distillation.settling import Settled, settle
 from mct.distillation.state import State
@@ -42,6 +42,7 @@ from mct.runtime.execution import Execution
 from mct.runtime.ranks import Alone, Ranks
 from mct.runtime.seeds import generator
 from mct.settings.config import DistillConfig, EvaluateConfig, Sampling
+from mct.trajectories.first import first
 from mct.trajectories.joined import JoinedBundles
 from mct.trajectories.starts import Window
 from mct.trajectories.stream import Bundle, KnotStream
@@ -116,7 +117,8 @@ class Distiller:
         pack = None if engine == "eager" else step.pack
         self.stream = None if bundle is None else self._stream_of(bundle, config, device, pack)
         seen = dataset.heldout() if config.select == "heldout" else dataset
-        guards.check_ipc(seen, config)
+        if config.initial not in ("noise", "unit-noise"):
+            guards.check_ipc(seen, config)
         self.dataset = seen.to(device)
         self.config = replace(config, engine=engine)
         if self.stream is not None:
@@ -150,6 +152,7 @@ class Distiller:
             labels=self.dataset.train_labels,
             fresh=partial(_fresh, model, device, step),
             gradient=used.gradient,
+            separable=used.separable,
         )
         self._objective = make_objective(objective or recipe.objective_of(self.config), scene)
         self._samples = Samples(
@@ -164,6 +167,7 @@ class Distiller:
             shard=shard,
             clock=self.clock,
             notes=self.notes.append,
+            label_time=label_times.of(self.config, self.stream),
         )
 
     def __repr__(self) -> str:
@@ -259,7 +263,7 @@ class Distiller:
     ) -> KnotStream:
         """Return what draws from a bundle."""
         return KnotStream(
-            bundle,
+            first(bundle, config.trajectories),
             expert_steps=config.expert_steps,
             max_start=config.max_start,
             window=partial(Window.of, config),
@@ -369,13 +373,13 @@ class Distiller:
         if cause is not None:
             raise DivergedError(f"outer step {step}: {cause}")
         self._tell_refused(after)
-        first = draws[0].place
+        place = draws[0].place
         event = OuterStep(
             step=step,
             loss=found.loss,
-            trajectory=first.trajectory,
-            start=first.start,
-            target=first.target,
+            trajectory=place.trajectory,
+            start=place.start,
+            target=place.target,
             learning_rate=now.learning_rate,
             refused=None if found.accepted else True,
             seconds=time.perf_counter() - began,
