@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from . import commands, options, process, values
+from . import commands, options, process, real, values
 
 if TYPE_CHECKING:
     from trajfmt.storage.address import Place
@@ -38,7 +38,7 @@ _NAMED: Final = 3
 @click.option("--preset", help="Published settings by name: see mct presets.")
 @click.option(
     "--method",
-    help="Whose published settings to use: mtt, mct, tesla, ftd, att, datm or pad; or a method of your own, "
+    help="Whose published settings to use: mtt, mct, tesla, ftd, att, datm, pad or rat; or a method of your own, "
     "as package.module:name.  "
     "[default: mct for a .mct, mtt for a .mtt]",
 )
@@ -120,6 +120,7 @@ _NAMED: Final = 3
     help="Leave out those that differ least from the target, the first ones, or those whose size is unlike "
     "that of the target.  [default: smallest]",
 )
+@real.options
 @click.option("--outer-steps", type=int, help="Updates of the synthetic images.")
 @click.option("--lr-img", type=float, help="Learning rate of the images.")
 @click.option("--lr-img-halving", type=int, help="Halve --lr-img after every so many outer steps.")
