@@ -38,8 +38,8 @@ _NAMED: Final = 3
 @click.option("--preset", help="Published settings by name: see mct presets.")
 @click.option(
     "--method",
-    help="Whose published settings to use: mtt, mct, tesla, ftd, att, datm, pad or rat; or a method of your own, "
-    "as package.module:name.  "
+    help="Whose published settings to use: mtt, mct, tesla, ftd, att, datm, pad or rat; or a method of your "
+    "own, as package.module:name.  "
     "[default: mct for a .mct, mtt for a .mtt]",
 )
 @click.option("--dataset", type=values.DATASET, help="Dataset name or path, if no bundle names one.")

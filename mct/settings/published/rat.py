@@ -45,8 +45,8 @@ SETTINGS: Final[Mapping[str, Any]] = {
 """Settings that make the method, for datasets without presets."""
 
 _TINY: Final = (
-    "the command in the readme, which has no --zca, without which the code refuses Tiny-ImageNet; with it, it "
-    "reads a whitened file that is not published. A second command has N 270, W 90, N fixed and 2,000 real "
+    "the command in the readme, which lacks --zca, without which the code refuses Tiny-ImageNet; with it, it "
+    "reads a whitened file that is not published. A second command has a fixed N of 270, W 90 and 2,000 real "
     "images"
 )
 
@@ -87,7 +87,8 @@ def _row(
 
 
 _SAME: Final = (
-    "objective", "fresh_starts", "inner_optimizer", "outer_optimizer", "label_form", "clip_average", "sampler",
+    "objective", "fresh_starts", "inner_optimizer", "outer_optimizer", "label_form", "clip_average",
+    "sampler",
 )  # fmt: skip
 """Settings that all rows have in common."""
 
