@@ -7,12 +7,12 @@ Get the references beside this repository, they are not part of it:
 
     python benchmarks/parity/rat.py --rat RaT --higher higher
 
-`train` of framework/base.py runs as it is for one pass of six outer steps, in float64 on a CPU, with `Distill` of
-framework/distill_higher.py and its networks: the prefix without gradient, the window through `higher`, the loss on
-a real batch, clipping, the outer Adam, and labels kept non-negative. Both sides go on from their own results, so
-that the errors of the images are those after six updates. Their code draws the synthetic images of every inner
-step, which ours is given; initial weights, real batches and augmentation are drawn by ours, and theirs are given
-them. Their augmentation, their evaluation's sampler and their whitening are compared separately.
+`train` of framework/base.py runs as it is for one pass of six outer steps, in float64 on a CPU, with
+`Distill` of framework/distill_higher.py and its networks: the prefix without gradient, the window through `higher`, the
+loss on a real batch, clipping, the outer Adam, and labels kept non-negative. Both sides go on from their own
+results, so that the errors of the images are those after six updates. Their code draws the synthetic images
+of every inner step, which ours is given; initial weights, real batches and augmentation are drawn by ours,
+and theirs are given them. Their augmentation and their whitening are compared separately.
 
 Takes half a minute. The exit code is 1 if a line fails.
 """
@@ -23,7 +23,7 @@ import argparse
 import importlib
 import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -109,9 +109,20 @@ def theirs(modules: dict[str, ModuleType], case: rat_ours.Case, scenes: list[rat
     found, weights = Theirs(), iter(given.weights for given in scenes)
 
     def network(*_: Any) -> nn.Module:
-        made: nn.Module = modules["convnet"].ConvNet(
-            3, case.classes, WIDTH, 2, "relu", "instancenorm", "avgpooling", im_size=(case.side, case.side)
-        ).double()
+        made: nn.Module = (
+            modules["convnet"]
+            .ConvNet(
+                3,
+                case.classes,
+                WIDTH,
+                2,
+                "relu",
+                "instancenorm",
+                "avgpooling",
+                im_size=(case.side, case.side),
+            )
+            .double()
+        )
         if started:
             nn.utils.vector_to_parameters(next(weights).clone(), made.parameters())
         return made
@@ -178,9 +189,11 @@ def theirs(modules: dict[str, ModuleType], case: rat_ours.Case, scenes: list[rat
         loader = [(given.real, given.real_labels) for given in scenes]
         with (
             mock.patch.object(torch.nn.utils, "clip_grad_norm_", clipped),
-            mock.patch("builtins.print", lambda *_: None),
+            mock.patch("builtins.print"),
         ):
-            modules["base"].train(loader, Wrapped(model), criterion, optimizer, 0, torch.device("cpu"), 0, args)
+            modules["base"].train(
+                loader, Wrapped(model), criterion, optimizer, 0, torch.device("cpu"), 0, args
+            )
     found.values.append(model.data.weight.detach())
     if case.learned:
         found.values.append(model.label.weight.detach())
@@ -221,7 +234,8 @@ def check_parts(modules: dict[str, ModuleType]) -> Lines:
     for family in ("flip", "rotate"):
         draws = DSA(family).draw(len(images), 16, torch.Generator().manual_seed(4))
         values = draws.values[0].double().numpy()
-        with mock.patch.object(np.random, "rand", lambda *shape, values=values: values.reshape(shape)):
+        shape = (-1, 1, 1, 1) if family == "flip" else (-1,)
+        with mock.patch.object(np.random, "rand", return_value=values.reshape(shape)):
             expected = getattr(intervention, f"diff_{family}")(images)
         what = f"augmentation {family}, float32"
         yield Line(what, relative(DSA(family).apply(images, draws), expected), 1e-5)

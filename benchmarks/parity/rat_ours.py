@@ -67,7 +67,9 @@ class Case:
     def config(self) -> DistillConfig:
         """The same in our words."""
         adam = self.inner == "Adam"
-        inner: dict[str, Any] = {"inner_optimizer": "adam"} if adam else {"inner_momentum": 0.9, "inner_decay": 5e-4}
+        inner: dict[str, Any] = (
+            {"inner_optimizer": "adam"} if adam else {"inner_momentum": 0.9, "inner_decay": 5e-4}
+        )
         return DistillConfig(
             ipc=self.ipc, objective="real", fresh_starts=1.0, real_batch=24, inner_steps=self.total,
             window=self.window, initial="unit-noise", labels="learned" if self.learned else "hard",
@@ -135,7 +137,7 @@ def objective_of(case: Case, engine: str) -> tuple[RealLoss, Any]:
 
 
 def given(case: Case) -> list[Given]:
-    """Return the random numbers of all outer steps. The third real batch makes a gradient that is clipped."""
+    """Return the random numbers of all outer steps."""
     objective, step = objective_of(case, "eager")
     scene, found = objective._scene, []
     for number in range(STEPS):
@@ -147,9 +149,13 @@ def given(case: Case) -> list[Given]:
         weights = step.unpack(objective.begin(place).weights)
         found.append(
             Given(
-                place=place, weights=weights, real=scene.images[chosen], real_labels=scene.labels[chosen],
-                real_draws=real_draws, draws=draws,
-            )  # fmt: skip
+                place=place,
+                weights=weights,
+                real=scene.images[chosen],
+                real_labels=scene.labels[chosen],
+                real_draws=real_draws,
+                draws=draws,
+            )
         )
     return found
 
