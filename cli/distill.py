@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from . import commands, options, process, real, values
+from . import commands, inner, options, process, real, values
 
 if TYPE_CHECKING:
     from trajfmt.storage.address import Place
@@ -53,6 +53,8 @@ _NAMED: Final = 3
 @options.augment
 @click.option("--ipc", type=int, help="Images per class.  [default: 1]")
 @click.option("--steps", "inner_steps", type=int, help="N: student updates per outer step.")
+@inner.steps
+@inner.optimizer
 @click.option("--expert-steps", type=float, help="M: timesteps from start to target.")
 @click.option("--max-start", type=float, help="Upper bound of the start times, in timesteps.")
 @click.option("--trajectories", type=int, help="Use only the first so many trajectories.  [default: all]")
