@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from . import commands, options, process, values
+from . import commands, inner, options, process, real, values
 
 if TYPE_CHECKING:
     from trajfmt.storage.address import Place
@@ -38,8 +38,8 @@ _NAMED: Final = 3
 @click.option("--preset", help="Published settings by name: see mct presets.")
 @click.option(
     "--method",
-    help="Whose published settings to use: mtt, mct, tesla, ftd, att, datm or pad; or a method of your own, "
-    "as package.module:name.  "
+    help="Whose published settings to use: mtt, mct, tesla, ftd, att, datm, pad or rat; or a method of your "
+    "own, as package.module:name.  "
     "[default: mct for a .mct, mtt for a .mtt]",
 )
 @click.option("--dataset", type=values.DATASET, help="Dataset name or path, if no bundle names one.")
@@ -53,6 +53,8 @@ _NAMED: Final = 3
 @options.augment
 @click.option("--ipc", type=int, help="Images per class.  [default: 1]")
 @click.option("--steps", "inner_steps", type=int, help="N: student updates per outer step.")
+@inner.steps
+@inner.optimizer
 @click.option("--expert-steps", type=float, help="M: timesteps from start to target.")
 @click.option("--max-start", type=float, help="Upper bound of the start times, in timesteps.")
 @click.option("--trajectories", type=int, help="Use only the first so many trajectories.  [default: all]")
@@ -92,7 +94,7 @@ _NAMED: Final = 3
 @click.option("--label-momentum", type=float, help="Momentum of learned labels.  [default: 0.9]")
 @click.option(
     "--initial",
-    type=click.Choice(["random", "correct", "noise"]),
+    type=click.Choice(["random", "correct", "noise", "unit-noise"]),
     help="Images to begin with: random real ones, ones that experts classify correctly, or noise.  "
     "[default: random]",
 )
@@ -120,6 +122,7 @@ _NAMED: Final = 3
     help="Leave out those that differ least from the target, the first ones, or those whose size is unlike "
     "that of the target.  [default: smallest]",
 )
+@real.options
 @click.option("--outer-steps", type=int, help="Updates of the synthetic images.")
 @click.option("--lr-img", type=float, help="Learning rate of the images.")
 @click.option("--lr-img-halving", type=int, help="Halve --lr-img after every so many outer steps.")

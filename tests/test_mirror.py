@@ -94,6 +94,14 @@ ELSEWHERE = {
             ["inner/steps/step"],
             "is the protocol of the steps that are made there",
         ),
+        "test_mct/inner/optimizers/test_optimizer.py": (
+            ["inner/optimizers/*"],
+            "are one protocol: every optimiser is compared with torch's and with autograd",
+        ),
+        "test_mct/inner/test_unroll.py": (
+            ["inner/derivatives"],
+            "is the part of the recursion that is about one update: every option of it is tried there",
+        ),
         "test_mct/reports/test_page.py": (
             ["reports/sections", "reports/comparison"],
             "are the sections of the page that is checked there",

@@ -24,12 +24,13 @@ from mct.errors import DivergedError
 from mct.events import Accuracy, OuterStep
 from mct.initial.experts import LastExperts
 from mct.initial.start import start as start_of
+from mct.inner.engines import unroll_of
 from mct.inner.graphs import GraphUnroll
 from mct.inner.keeping import KeepBudget, KeepingUnroll
 from mct.inner.steps.narrow import NarrowStep
 from mct.inner.steps.step import InnerStep
 from mct.inner.steps.table import choose, make_step
-from mct.inner.unroll import ExactUnroll, TeslaUnroll, Unroll
+from mct.inner.unroll import ExactUnroll, Unroll
 from mct.methods.finding import source_of
 from mct.methods.recipe import PUBLISHED, Recipe
 from mct.models import networks
@@ -117,7 +118,7 @@ class Distiller:
         pack = None if engine == "eager" else step.pack
         self.stream = None if bundle is None else self._stream_of(bundle, config, device, pack)
         seen = dataset.heldout() if config.select == "heldout" else dataset
-        if config.initial != "noise":
+        if config.initial not in ("noise", "unit-noise"):
             guards.check_ipc(seen, config)
         self.dataset = seen.to(device)
         self.config = replace(config, engine=engine)
@@ -140,7 +141,10 @@ class Distiller:
             outer_step=0,
         )
         self._budget = KeepBudget(
-            self.execution.keep_mb, self.dataset.train_images.device, notes=self.notes.append
+            self.execution.keep_mb,
+            self.dataset.train_images.device,
+            varies=config.min_steps is not None,
+            notes=self.notes.append,
         )
         self.recipe = recipe
         self._updates = recipe.updates_of(self.config)
@@ -152,6 +156,7 @@ class Distiller:
             labels=self.dataset.train_labels,
             fresh=partial(_fresh, model, device, step),
             gradient=used.gradient,
+            separable=used.separable,
         )
         self._objective = make_objective(objective or recipe.objective_of(self.config), scene)
         self._samples = Samples(
@@ -275,9 +280,12 @@ class Distiller:
 
     def _exact(self, step: InnerStep) -> ExactUnroll:
         """Return the inner loop, uncaptured and without kept activations."""
-        kind = TeslaUnroll if self.config.gradient == "tesla" else ExactUnroll
-        return kind(
+        channels, height, width = self.dataset.train_images.shape[1:]
+        return unroll_of(
+            self.config,
             step,
+            self._network,
+            (channels, height, width),
             step_images=self.execution.step_images,
             shard=self.ranks if self._shard and self.ranks.size > 1 else None,
             clock=self.clock,
@@ -288,6 +296,12 @@ class Distiller:
         plain = self._exact(step)
         on_gpu = self.dataset.train_images.device.type == "cuda"
         if on_gpu and self.config.engine == "compiled" and not self._shard:
+            if self.config.min_steps is not None:
+                self.notes.append(
+                    "the inner loop runs step by step and not as a CUDA graph, because `min_steps` gives it "
+                    "a different length in every outer step"
+                )
+                return KeepingUnroll(plain, plain, self._budget)
             return KeepingUnroll(GraphUnroll(plain, notes=self.notes.append), plain, self._budget)
         return KeepingUnroll(plain, plain, self._budget)
 
@@ -380,6 +394,7 @@ class Distiller:
             start=place.start,
             target=place.target,
             learning_rate=now.learning_rate,
+            inner_steps=None if self.config.min_steps is None else len(draws[0].batches),
             refused=None if found.accepted else True,
             seconds=time.perf_counter() - began,
         )

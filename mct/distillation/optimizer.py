@@ -44,7 +44,7 @@ def update(state: State, gradients: Gradients, updates: Mapping[Name, Update]) -
 
 def _is_pure(rule: Update) -> bool:
     """Return whether an update is known to leave its arguments as they are."""
-    if isinstance(rule, (Averaged, Halved, Clipped, NonNegative)):
+    if isinstance(rule, (Averaged, Clipped, Halved, NonNegative)):
         return _is_pure(rule.update)
     return isinstance(rule, (Sgd, Adam))
 

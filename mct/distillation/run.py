@@ -181,11 +181,11 @@ class DistillRun:
                 evaluation = defaults.evaluate_config(
                     distiller.dataset.name,
                     base=before.evaluation if before else None,
-                    networks=eval_networks,
+                    networks=eval_networks or published.get("networks"),
                     epochs=eval_epochs,
                     batch_size=eval_batch or published.get("batch_size"),
                     protocol=eval_protocol or published.get("protocol"),
-                    augment=said.get("augment"),
+                    augment=said.get("augment") or published.get("augment"),
                     seed=said.get("seed"),
                 )
         except BaseException:

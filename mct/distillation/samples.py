@@ -16,6 +16,7 @@ from mct.data.augment import Draws, augmentation
 from mct.data.moving import moved_batches
 from mct.data.picking import even_batches
 from mct.errors import DivergedError
+from mct.inner.horizon import steps_of
 from mct.inner.problem import Problem, minibatches, targets_of
 from mct.inner.steps.step import InnerStep, Notes
 from mct.inner.unroll import Gradients, Unroll
@@ -86,19 +87,19 @@ class Samples:
 
     def draw(self, now: SyntheticDataset, random: torch.Generator) -> list[Draw]:
         """Draw the samples of an outer step, and begin to load what this process's later samples need."""
-        draws = [self._draw(now, random) for _ in range(self._config.samples)]
+        draws = [self._draw(now, random, number) for number in range(self._config.samples)]
         self._expect(now, draws, random)
         return draws
 
-    def _draw(self, now: SyntheticDataset, random: torch.Generator, ahead: int = 0) -> Draw:
+    def _draw(self, now: SyntheticDataset, random: torch.Generator, number: int, ahead: int = 0) -> Draw:
         """Draw everything that is random about one sample of the outer step, or of one that lies ahead."""
-        config, size = self._config, now.images.shape[-1]
-        place = self._objective.draw(random, now.run.outer_step + ahead)
+        config, size, outer_step = self._config, now.images.shape[-1], now.run.outer_step + ahead
+        place = self._objective.draw(random, outer_step)
+        steps = steps_of(config, outer_step, number)
         if config.sampler == "classes":
-            classes, ipc = self._classes, config.ipc
-            batches = even_batches(classes, ipc, config.batch_syn, config.inner_steps, random)
+            batches = even_batches(self._classes, config.ipc, config.batch_syn, steps, random)
         else:
-            batches = minibatches(len(now.labels), config.batch_syn, config.inner_steps, random)
+            batches = minibatches(len(now.labels), config.batch_syn, steps, random)
         if self._augment is None:
             return Draw(place, batches, None)
         numbers = [self._augment.draw(len(batch), size, random) for batch in batches]
@@ -114,7 +115,7 @@ class Samples:
         ahead = torch.Generator()
         ahead.set_state(random.get_state())
         for number in range(self._config.samples):
-            draw = self._draw(now, ahead, 1)
+            draw = self._draw(now, ahead, number, 1)
             if self._own(number):
                 later.append(draw)
                 break
@@ -197,6 +198,7 @@ class Samples:
                 augment=self._augment,
                 draws=numbers,
                 labels=self._learns_labels,
+                window=self._config.window,
             )
 
         def terminal(path: Path) -> LossAndAdjoint:

@@ -23,8 +23,9 @@ def start(
 
     With `initial` random they are the first of a random order of the class, and with `initial` correct the
     first of this order that experts classify correctly. With `initial` noise the images are standard normal
-    numbers, as in MTT's `--pix_init noise`. Learned labels begin as the mean logits of these experts, or, as
-    rows, as one-hot rows.
+    numbers, as in MTT's `--pix_init noise`, and with `initial` unit-noise they are also divided by their
+    norms, as in RaT-BPTT. Learned labels begin as the mean logits of these experts, or, as rows, as one-hot
+    rows.
 
     Args:
         dataset: The real dataset, whose training images are used.
@@ -39,9 +40,12 @@ def start(
     logits = config.labels == "learned" and config.label_form == "logits"
     needed = config.initial == "correct" or logits
     known = experts() if needed and experts is not None else None
-    if config.initial == "noise":
-        classes = torch.arange(dataset.classes).repeat_interleave(config.ipc).to(labels.device)
-        pixels = torch.randn(len(classes), *images.shape[1:], generator=generator).to(images.device)
+    if config.initial in ("noise", "unit-noise"):
+        classes = torch.arange(dataset.classes).repeat_interleave(config.ipc)
+        pixels = torch.randn(len(classes), *images.shape[1:], generator=generator)
+        if config.initial == "unit-noise":
+            pixels /= pixels.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+        pixels, classes = pixels.to(images.device), classes.to(labels.device)
     else:
         prefer = correct_first(known, images, labels) if known and config.initial == "correct" else None
         chosen = pick_per_class(labels, dataset.classes, config.ipc, generator, prefer=prefer)

@@ -82,10 +82,10 @@ class Recipe:
             found["label_time"] = "without `labels` teacher"
         if not config.drop:
             found["drop_by"] = "without `drop`"
-        if config.outer_optimizer == "adam":
-            found["label_momentum"] = "with `outer_optimizer` adam"
         if self.objective is not None or config.objective != "real":
             found["real_batch"] = "without `objective` real"
+        if config.outer_optimizer == "adam":
+            found["label_momentum"] = "with `outer_optimizer` adam"
         if self.objective is not None:
             found |= dict.fromkeys(
                 ("end", "drop", "drop_by", "start_noise"), f"with the objective of the method {self.name}"

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Final, Literal, get_args
 
 from mct.errors import ConfigError
+from mct.settings import inner
 from mct.settings.checks import at_least, finite, one_of
 from mct.settings.real import RealSettings
 
@@ -22,9 +23,9 @@ LabelTime = Literal["target", "max-start", "last"]
 """The timestep of the expert that gives teacher labels: the target of the outer step (TESLA), `max_start`
 (the MCT authors' code), or the last one of the trajectory."""
 
-Initial = Literal["random", "correct", "noise"]
+Initial = Literal["random", "correct", "noise", "unit-noise"]
 """Initial images: random real images of each class; those that an expert classifies correctly (DATM); or
-noise."""
+noise, also with unit norm."""
 
 Optimizer = Literal["sgd", "adam"]
 """How images and learned labels are updated."""
@@ -69,7 +70,7 @@ UPDATED: Final[Mapping[str, tuple[str, ...]]] = {
 _REAL = (
     "expert_steps", "max_start", "min_start", "ramp_from", "lr_img", "lr_lr", "lr_init", "momentum",
     "lr_label", "label_momentum", "loss_threshold", "image_average", "drop", "start_noise", "fresh_starts",
-    "clip_average",
+    "clip_average", "inner_momentum", "inner_decay",
 )  # fmt: skip
 """Settings of a distillation that are floats."""
 
@@ -90,7 +91,31 @@ class DistillConfig(RealSettings):
     """Number of synthetic images per class."""
 
     inner_steps: int = 60
-    """N: the number of student updates (eq. 3) in an outer step."""
+    """N: the number of student updates (eq. 3) in an outer step; with `min_steps`, the largest number."""
+
+    min_steps: int | None = None
+    """Smallest number of student updates: N is drawn from [min_steps, inner_steps] for every sample of an
+    outer step. None: N is always `inner_steps`."""
+
+    steps_every: int = 1
+    """Number of outer steps in a row that use the same numbers that were drawn (RaT-BPTT: one pass over the
+    real images)."""
+
+    window: int | None = None
+    """W: the gradient goes through the last W student updates only, and the weights before them count as
+    constants (truncated backpropagation, RaT-BPTT). None: it goes through all of them."""
+
+    inner_optimizer: inner.InnerOptimizer = "sgd"
+    """Optimiser of the student in the inner loop: `sgd`, or `adam`. Evaluations have their own."""
+
+    inner_momentum: float = 0.0
+    """Momentum of `sgd` in the inner loop, in [0, 1)."""
+
+    inner_decay: float = 0.0
+    """Weight decay (L2 penalty) of the student in the inner loop."""
+
+    inner_betas: tuple[float, float] = inner.BETAS
+    """Decays of `adam`'s averages of the gradient and of its square, in [0, 1)."""
 
     expert_steps: float = 6
     """M: the number of timesteps from start to target. It must be a whole number for a `full` bundle."""
@@ -145,7 +170,8 @@ class DistillConfig(RealSettings):
 
     initial: Initial = "random"
     """Initial images: `random` real images of each class; of these, the first that the last weights of an
-    expert classify correctly: `correct`; or standard normal `noise`, as preprocessed images."""
+    expert classify correctly: `correct`; or standard normal `noise`, as preprocessed images; or
+    `unit-noise`, which is noise with norm 1 (RaT-BPTT)."""
 
     loss_threshold: float | None = None
     """Loss above which a sample is left out of an outer step (DATM). None uses every sample."""
@@ -229,6 +255,7 @@ class DistillConfig(RealSettings):
         for name in _REAL:
             if getattr(self, name) is not None:  # files must not depend on whether 6 or 6.0 was given
                 object.__setattr__(self, name, float(getattr(self, name)))
+        object.__setattr__(self, "inner_betas", tuple(map(float, self.inner_betas)))
         finite("expert_steps", self.expert_steps, positive=True)
         for name in ("max_start", "min_start", "ramp_from", "lr_img", "lr_lr", "momentum", "lr_label",
                      "start_noise"):  # fmt: skip
@@ -242,6 +269,7 @@ class DistillConfig(RealSettings):
                 raise ConfigError(f"`{name}` must be at least 0 and less than 1, got {getattr(self, name)!r}")
         self._check_window()
         self.check_real()
+        inner.check(self)
         one_of("gradient", self.gradient, get_args(Gradient))
         one_of("sampling", self.sampling, get_args(Sampling))
         one_of("labels", self.labels, get_args(Labels))
@@ -252,15 +280,16 @@ class DistillConfig(RealSettings):
         one_of("drop_by", self.drop_by, get_args(DropBy))
         if self.drop and self.end == "nearest":
             raise ConfigError("`drop` compares the last weights, and cannot be combined with `end` nearest")
-        if self.initial == "noise" and self.labels == "learned" and self.label_form == "logits":
-            raise ConfigError(
-                "learned logits begin as what experts say of real images, and cannot be combined with "
-                "`initial` noise"
-            )
         if self.objective == "real" and (self.end == "nearest" or self.drop or self.labels == "teacher"):
             raise ConfigError(
                 "`objective` real has no target, and cannot be combined with `end` nearest, `drop`, or "
                 "`labels` teacher"
+            )
+        noisy = self.initial in ("noise", "unit-noise")
+        if noisy and self.labels == "learned" and self.label_form == "logits":
+            raise ConfigError(
+                "`labels` learned begin as what experts say of real images, and cannot be combined with "
+                f"`initial` {self.initial}"
             )
         if self.gradient == "tesla" and (self.end == "nearest" or self.labels == "learned"):
             raise ConfigError(

@@ -1,0 +1,70 @@
+"""The checks of the settings of the inner loop: its optimiser, its window, and the number of its steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, get_args
+
+from mct.errors import ConfigError
+from mct.settings.checks import at_least, finite, one_of
+
+if TYPE_CHECKING:
+    from mct.settings.config import DistillConfig
+
+InnerOptimizer = Literal["sgd", "adam"]
+"""Optimiser of the student: gradient descent, with or without momentum, or Adam."""
+
+BETAS = (0.9, 0.999)
+"""The usual decays of Adam's averages."""
+
+
+def check(config: DistillConfig) -> None:
+    """Require that the settings of the inner loop are in range, and that all of them have an effect.
+
+    Raises:
+        ConfigError: They are not.
+    """
+    one_of("inner_optimizer", config.inner_optimizer, get_args(InnerOptimizer))
+    finite("inner_decay", config.inner_decay)
+    if not 0 <= config.inner_momentum < 1:
+        raise ConfigError(
+            f"`inner_momentum` must be at least 0 and less than 1, got {config.inner_momentum!r}"
+        )
+    if len(config.inner_betas) != 2 or not all(0 <= beta < 1 for beta in config.inner_betas):
+        raise ConfigError(
+            f"`inner_betas` must be two numbers of at least 0 and less than 1, got {config.inner_betas!r}"
+        )
+    if config.inner_optimizer == "adam" and config.inner_momentum:
+        raise ConfigError("`inner_momentum` has no effect with `inner_optimizer` adam; use `inner_betas`")
+    if config.inner_optimizer != "adam" and config.inner_betas != BETAS:
+        raise ConfigError("`inner_betas` has no effect without `inner_optimizer` adam")
+    for name in ("window", "min_steps", "steps_every"):
+        at_least(name, getattr(config, name), 1)
+    for name in ("window", "min_steps"):
+        value = getattr(config, name)
+        if value is not None and value > config.inner_steps:
+            raise ConfigError(
+                f"`{name}` is {value}, but there are only {config.inner_steps} inner steps (`inner_steps`)"
+            )
+    if config.steps_every != 1 and config.min_steps is None:
+        raise ConfigError(
+            "`steps_every` has no effect without `min_steps`: the number of inner steps is fixed"
+        )
+    _check_combinations(config)
+
+
+def _check_combinations(config: DistillConfig) -> None:
+    """Require that other settings have a meaning with those of the inner loop.
+
+    Raises:
+        ConfigError: One has none.
+    """
+    plain = config.inner_optimizer == "sgd" and not config.inner_momentum and not config.inner_decay
+    if config.gradient == "tesla" and not (plain and config.window is None):
+        raise ConfigError(
+            "`gradient` tesla is that of plain SGD through all inner steps; use the exact one with "
+            "`inner_optimizer`, `inner_momentum`, `inner_decay` or `window`"
+        )
+    if config.end == "nearest" and config.window is not None:
+        raise ConfigError(
+            "`end` nearest may take weights before the `window`, which have no gradient; give one of the two"
+        )
