@@ -34,7 +34,7 @@ def check(config: DistillConfig) -> None:
             f"`inner_betas` must be two numbers of at least 0 and less than 1, got {config.inner_betas!r}"
         )
     if config.inner_optimizer == "adam" and config.inner_momentum:
-        raise ConfigError("`inner_momentum` has no effect with `inner_optimizer` adam; use `inner_betas`")
+        raise ConfigError("`inner_momentum` has no effect with `inner_optimizer` adam; leave it out")
     if config.inner_optimizer != "adam" and config.inner_betas != BETAS:
         raise ConfigError("`inner_betas` has no effect without `inner_optimizer` adam")
     for name in ("window", "min_steps", "steps_every"):
