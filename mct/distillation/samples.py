@@ -6,7 +6,7 @@ numbers do not depend on how many processes there are.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mct.data.augment import Draws, augmentation
 from mct.data.moving import moved_batches
+from mct.data.picking import even_batches
 from mct.errors import DivergedError
 from mct.inner.horizon import steps_of
 from mct.inner.problem import Problem, minibatches, targets_of
@@ -56,6 +57,7 @@ class Samples:
         shard: Divide every batch of each sample among them instead.
         clock: Records the seconds of each part.
         notes: Called with one line about the result of the comparison with `exact`.
+        label_time: Returns the time of the teacher for the place of a sample; None: its target.
     """
 
     def __init__(
@@ -72,12 +74,14 @@ class Samples:
         shard: bool,
         clock: Clock,
         notes: Notes,
+        label_time: Callable[[Place], float] | None = None,
     ) -> None:
         self._objective, self._step, self._unroll, self._exact = objective, step, unroll, exact
         self._network, self._classes, self._config = Functional(network), classes, config
         self._ranks, self._shard, self._clock, self._notes = ranks, shard, clock, notes
         self._augment = augmentation(config.augment)
         self._learns_labels = config.labels == "learned"
+        self._label_time = label_time
         self._student: Tensor | None = None  # Every theta_0 is written here,
         self._adjoint: Tensor | None = None  # and every lambda_N here.
 
@@ -92,7 +96,10 @@ class Samples:
         config, size, outer_step = self._config, now.images.shape[-1], now.run.outer_step + ahead
         place = self._objective.draw(random, outer_step)
         steps = steps_of(config, outer_step, number)
-        batches = minibatches(len(now.labels), config.batch_syn, steps, random)
+        if config.sampler == "classes":
+            batches = even_batches(self._classes, config.ipc, config.batch_syn, steps, random)
+        else:
+            batches = minibatches(len(now.labels), config.batch_syn, steps, random)
         if self._augment is None:
             return Draw(place, batches, None)
         numbers = [self._augment.draw(len(batch), size, random) for batch in batches]
@@ -168,7 +175,10 @@ class Samples:
         """Return the teacher's probabilities `(N, K)` of the images; None if labels are hard."""
         if self._config.labels != "teacher":
             return None
-        weights = self._step.unpack(self._objective.teacher(draw.place))
+        place = draw.place
+        if self._label_time is not None:
+            place = replace(place, target=self._label_time(place))
+        weights = self._step.unpack(self._objective.teacher(place))
         return self._network.probabilities(weights, now.images)
 
     def _gradients(self, now: SyntheticDataset, draw: Draw) -> Gradients:
