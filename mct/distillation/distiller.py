@@ -34,6 +34,7 @@ from mct.methods.recipe import PUBLISHED, Recipe
 from mct.models import networks
 from mct.objectives.table import Maker, make_objective
 from mct.results import synthetic
+from mct.results.stages import Earlier
 from mct.runtime.clock import Clock
 from mct.runtime.devices import device_of
 from mct.runtime.execution import Execution
@@ -70,6 +71,7 @@ class Distiller:
             `mct.objectives.Objective` and is made from a `KnotStream`; None: that of the recipe. It is not
             recorded in results and states.
         recipe: The method: its objective, and the updates of what is learned.
+        earlier: The result of earlier stages, whose images are kept as they are; None: there are none.
 
     Attributes:
         clock: The seconds that each part of the steps takes.
@@ -102,6 +104,7 @@ class Distiller:
         unroll: Unroll | None = None,
         objective: str | Maker | None = None,
         recipe: Recipe = PUBLISHED,
+        earlier: Earlier | None = None,
     ) -> None:
         if bundle.layout.dtype not in ("F32", "BF16", "F16"):
             raise MismatchError(
@@ -150,7 +153,11 @@ class Distiller:
             method_source_sha256=source_of(config.method),
             updates={name: repr(rule) for name, rule in recipe.updates.items()},
             outer_step=0,
+            stages=() if earlier is None else earlier.stages,
         )
+        self._earlier = earlier
+        if earlier is not None:
+            earlier.check(self.origin)
         self._budget = KeepBudget(
             self.execution.keep_mb, self.dataset.train_images.device, notes=self.notes.append
         )
@@ -194,6 +201,7 @@ class Distiller:
         shard: bool = False,
         objective: str | Maker | None = None,
         recipe: Recipe | None = None,
+        earlier: Earlier | None = None,
         **settings: Any,
     ) -> "Distiller":
         """Make a distiller with the dataset, model and preprocessing that a bundle records.
@@ -212,6 +220,7 @@ class Distiller:
             shard: Divide every batch of a sample among the processes, instead of the samples.
             objective: What is minimised, as for `Distiller`.
             recipe: A method of your own; None: the one that the setting `method` names.
+            earlier: The result of earlier stages, from `mct.results.files.earlier`; None: there are none.
             settings: Fields of `DistillConfig`, which take precedence over the others; None leaves one as it
                 is.
         """
@@ -240,6 +249,7 @@ class Distiller:
             shard=shard,
             objective=objective,
             recipe=settled.recipe,
+            earlier=earlier,
         )
         if isinstance(bundle, JoinedBundles):
             distiller.notes += bundle.repeats()
@@ -278,17 +288,23 @@ class Distiller:
         return self._budget.kept or 0
 
     def initial(self) -> State:
-        """Return the state before the first step: real images and their labels, and zero momentum."""
+        """Return the state before the first step: real images and their labels, and zero momentum.
+
+        Images of earlier stages come first. The new ones are chosen with random numbers of this stage.
+        """
+        stage = () if self._earlier is None else ("stage", len(self.origin.stages) + 1)
         start = start_of(
             self.dataset,
-            self.origin,
-            generator=generator(self.config.seed, "images"),
+            replace(self.origin, stages=()),
+            generator=generator(self.config.seed, "images", *stage),
             experts=lambda: LastExperts(self.stream, self._network, self._step.unpack),
         )
+        if self._earlier is not None:
+            start = self._earlier.with_new(start)
         return State(
             synthetic=start,
             memory={name: rule.start(start.values[name]) for name, rule in self._updates.items()},
-            random=generator(self.config.seed, "outer").get_state(),
+            random=generator(self.config.seed, "outer", *stage).get_state(),
         )
 
     def step(self, state: State) -> tuple[State, OuterStep]:
@@ -373,6 +389,7 @@ class Distiller:
             self.dataset,
             now.origin.model,
             config,
+            stages=now.stages,
             on=on,
             engine="eager" if self.config.engine == "eager" else "auto",
             notes=self.notes.append,

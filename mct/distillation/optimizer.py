@@ -21,13 +21,14 @@ def update(state: State, gradients: Gradients, updates: Mapping[Name, Update]) -
 
     Args:
         state: The learned values, and what their updates remember.
-        gradients: d loss / d images, d loss / d alpha and, if labels are learned, d loss / d targets.
+        gradients: d loss / d images, d loss / d alpha and, if labels are learned, d loss / d targets, of the
+            last stage.
         updates: For each learned value its update.
     """
     now = state.synthetic
     slopes: dict[Name, Value] = {IMAGES: gradients.images, RATE: gradients.learning_rate}
     if gradients.targets is not None and now.soft_labels is not None:
-        slopes[LABELS] = labels.gradient(now.soft_labels, gradients.targets)
+        slopes[LABELS] = labels.gradient(now.soft_labels[now.fixed :], gradients.targets)
     values: dict[Name, Value] = {}
     memory: dict[Name, Memory] = {}
     for name, rule in updates.items():
