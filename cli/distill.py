@@ -37,6 +37,18 @@ _NAMED: Final = 3
 @click.option("--resume", is_flag=True, help="Continue the run in the folder, with its settings.")
 @click.option("--preset", help="Published settings by name: see mct presets.")
 @click.option(
+    "--after",
+    type=values.INPUT,
+    help="Result of an earlier stage, the folder of a run or its file: its images are kept as they are, and "
+    "--ipc new ones of each class are added.",
+)
+@click.option(
+    "--earlier-images",
+    type=click.Choice(["joint", "apart"]),
+    help="With --after: a student learns from the earlier and the new images, or from the new ones alone.  "
+    "[default: joint]",
+)
+@click.option(
     "--method",
     help="Whose published settings to use: mtt, mct, tesla, ftd, att, datm, pad or rat; or a method of your "
     "own, as package.module:name.  "

@@ -147,7 +147,8 @@ def _write_options(run: DistillRun) -> None:
         settings |= {option: origin["evaluation"][name] for option, name in names.items()}
     ctx = click.get_current_context()
     options = configs.settled(ctx, settings)
-    for name in ("resume", *run.distiller.recipe.idle(run.distiller.config)):
+    single = () if run.distiller.origin.stages else ("earlier_images",)
+    for name in ("resume", *single, *run.distiller.recipe.idle(run.distiller.config)):
         options.pop(name.replace("_", "-"), None)
     changes = [
         f"{change['setting']} was {change['before']!r} until step {change['step']}; this is not repeated"

@@ -3,6 +3,7 @@
 Modules:
     run: a whole distillation: settings, bundle, dataset, folder, outer loop, and the test of its result.
     stepper: the protocol of what does outer steps.
+    stages: the earlier stages of a run, as the user gives them.
     settling: dataset, model, settings and method of a run.
     distiller: one outer step, a pure function from state to state.
     judging: the evaluations of a run, and its best images.

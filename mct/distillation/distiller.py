@@ -37,6 +37,7 @@ from mct.models import networks
 from mct.objectives.scene import Scene
 from mct.objectives.table import FromScene, Maker, make_objective
 from mct.results import synthetic
+from mct.results.stages import Earlier
 from mct.runtime.clock import Clock
 from mct.runtime.devices import device_of
 from mct.runtime.execution import Execution
@@ -73,6 +74,7 @@ class Distiller:
             `mct.objectives.Objective` and is made from a `KnotStream`, or a `FromScene`, which may do without
             a bundle; None: that of the recipe. It is not recorded in results and states.
         recipe: The method: its objective, and the updates of what is learned.
+        earlier: The result of earlier stages, whose images are kept as they are; None: there are none.
 
     Attributes:
         clock: The seconds that each part of the steps takes.
@@ -106,6 +108,7 @@ class Distiller:
         unroll: Unroll | None = None,
         objective: str | Maker | FromScene | None = None,
         recipe: Recipe = PUBLISHED,
+        earlier: Earlier | None = None,
     ) -> None:
         network = networks.build(model, generator=generator(config.seed, "shape"), device=device)
         guards.check_weights(bundle, network, config)
@@ -139,7 +142,11 @@ class Distiller:
             method_source_sha256=source_of(config.method),
             updates={name: repr(rule) for name, rule in recipe.updates.items()},
             outer_step=0,
+            stages=() if earlier is None else earlier.stages,
         )
+        self._earlier = earlier
+        if earlier is not None:
+            earlier.check(self.origin)
         self._budget = KeepBudget(
             self.execution.keep_mb,
             self.dataset.train_images.device,
@@ -195,6 +202,7 @@ class Distiller:
         shard: bool = False,
         objective: str | Maker | FromScene | None = None,
         recipe: Recipe | None = None,
+        earlier: Earlier | None = None,
         **settings: Any,
     ) -> "Distiller":
         """Make a distiller with the dataset, model and preprocessing that a bundle records.
@@ -214,6 +222,7 @@ class Distiller:
             shard: Divide every batch of a sample among the processes, instead of the samples.
             objective: What is minimised, as for `Distiller`.
             recipe: A method of your own; None: the one that the setting `method` names.
+            earlier: The result of earlier stages, from `mct.results.files.earlier`; None: there are none.
             settings: Fields of `DistillConfig`, which take precedence over the others; None leaves one as it
                 is.
         """
@@ -237,6 +246,7 @@ class Distiller:
             ranks=ranks,
             shard=shard,
             objective=objective,
+            earlier=earlier,
         )
 
     @classmethod
@@ -332,18 +342,23 @@ class Distiller:
         return ways
 
     def initial(self) -> State:
-        """Return the state before the first step: real images and their labels, and zero momentum."""
-        stream = self.stream
+        """Return the state before the first step: real images and their labels, and zero momentum.
+
+        Images of earlier stages come first. The new ones are chosen with random numbers of this stage.
+        """
+        stream, stage = self.stream, () if self._earlier is None else ("stage", len(self.origin.stages) + 1)
         start = start_of(
             self.dataset,
-            self.origin,
-            generator=generator(self.config.seed, "images"),
+            replace(self.origin, stages=()),
+            generator=generator(self.config.seed, "images", *stage),
             experts=None if stream is None else lambda: LastExperts(stream, self._network, self._step.unpack),
         )
+        if self._earlier is not None:
+            start = self._earlier.with_new(start)
         return State(
             synthetic=start,
             memory={name: rule.start(start.values[name]) for name, rule in self._updates.items()},
-            random=generator(self.config.seed, "outer").get_state(),
+            random=generator(self.config.seed, "outer", *stage).get_state(),
         )
 
     def step(self, state: State) -> tuple[State, OuterStep]:

@@ -237,8 +237,10 @@ class RunFolder:
                 return  # There is no result before the first step.
             with tensorfile.explained(self.result, _CONTINUES):
                 synthetic.save(self.result, state.result, dataset)
-            pixels = dataset.pixels(state.result.images)
-            ipc = state.synthetic.run.config.ipc
+            found = state.result
+            by_class = found.labels.argsort(stable=True)  # and stage by stage
+            ipc = len(by_class) // len(found.origin.class_names)
+            pixels = dataset.pixels(found.images[by_class])
             image = grids.grid(pixels, columns=ipc * max(1, 10 // ipc))  # whole classes, about ten a row
             with tensorfile.explained(self.picture, _CONTINUES):
                 write_file(self.picture, grids.png(image))

@@ -22,14 +22,16 @@ def update(state: State, gradients: Gradients, updates: Mapping[Name, Update]) -
 
     Args:
         state: The learned values, and what their updates remember.
-        gradients: d loss / d images, d loss / d alpha and, if labels are learned, d loss / d targets.
+        gradients: d loss / d images, d loss / d alpha and, if labels are learned, d loss / d targets, of the
+            last stage.
         updates: For each learned value its update.
     """
     now = state.synthetic
     slopes: dict[Name, Value] = {IMAGES: gradients.images, RATE: gradients.learning_rate}
     if gradients.targets is not None and now.soft_labels is not None:
         free = now.is_rows  # every number of a row is a value of its own
-        slopes[LABELS] = gradients.targets if free else labels.gradient(now.soft_labels, gradients.targets)
+        soft = now.soft_labels[now.fixed :]
+        slopes[LABELS] = gradients.targets if free else labels.gradient(soft, gradients.targets)
     values: dict[Name, Value] = {}
     memory: dict[Name, Memory] = {}
     for name, rule in updates.items():

@@ -18,6 +18,7 @@ from mct.distillation.distiller import Distiller
 from mct.distillation.folder import RunFolder
 from mct.distillation.loop import distill
 from mct.distillation.settling import method_of, require_trajectories, settle
+from mct.distillation.stages import earlier_of
 from mct.distillation.stepper import Stepper
 from mct.errors import ConfigError
 from mct.evaluation.comparison import Comparison
@@ -93,6 +94,7 @@ class DistillRun:
         *,
         resume: bool = False,
         preset: str | None = None,
+        after: Path | None = None,
         dataset: str | None = None,
         model: str | None = None,
         preprocessing: str | None = None,
@@ -115,6 +117,8 @@ class DistillRun:
             out: Folder of the run.
             resume: Continue the run in the folder. Its settings are used where none are given.
             preset: Name of published settings.
+            after: Result of an earlier stage, a folder of a run or a file: its images are kept as they are,
+                and `ipc` new ones per class are added. A run that is resumed needs it again.
             dataset: Name or path of the dataset, used if the bundle names none.
             model: Like ConvNetD3W128, used if the bundle does not know it.
             preprocessing: `none`, `normalize` or `zca`, used if the bundle states none. Without a bundle,
@@ -143,6 +147,7 @@ class DistillRun:
         if not resume and ranks.rank == 0:
             folder.check_free()
         before = folder.origin() if resume else None
+        earlier = earlier_of(after, before, given=settings)
         if not resume and not shard and settings.get("samples") is None and ranks.size > 1:
             settings["samples"] = ranks.size
         paths = [traj] if isinstance(traj, (str, os.PathLike)) else traj or ()
@@ -164,7 +169,13 @@ class DistillRun:
                 settings=settings,
             )
             distiller: Stepper = Distiller.of(
-                settled, bundle, device=device_of(device), execution=execution, ranks=ranks, shard=shard
+                settled,
+                bundle,
+                device=device_of(device),
+                execution=execution,
+                ranks=ranks,
+                shard=shard,
+                earlier=earlier,
             )
             asked = {
                 "eval_networks": eval_networks,
@@ -178,6 +189,8 @@ class DistillRun:
                 own = {} if resume else distiller.recipe.settings
                 said = {**own, **{name: value for name, value in settings.items() if value is not None}}
                 published = {} if resume else _published(bundle, distiller, preset, settings.get("method"))
+                if earlier is not None and not resume:
+                    published.setdefault("protocol", "sequence")
                 evaluation = defaults.evaluate_config(
                     distiller.dataset.name,
                     base=before.evaluation if before else None,
@@ -200,6 +213,8 @@ class DistillRun:
                 f"{counted(distiller.config.samples, 'sample')}; use fewer processes, or --shard"
             )
         count = distiller.config.ipc * distiller.dataset.classes
+        if distiller.config.earlier_images == "joint":
+            count += sum(stage.images for stage in distiller.origin.stages)
         if (distiller.config.batch_syn or 0) > count:
             distiller.notes.append(
                 f"`batch_syn` is {distiller.config.batch_syn}, more than the "

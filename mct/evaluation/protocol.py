@@ -18,12 +18,13 @@ import trajfmt
 from mct.data.datasets import Dataset
 from mct.data.picking import pick_per_class
 from mct.errors import MismatchError
-from mct.evaluation.protocols.protocol import Material, Stage
+from mct.evaluation.protocols.protocol import Material
 from mct.evaluation.protocols.table import PROTOCOLS
 from mct.events import Accuracy, NetworkTrained
 from mct.inner.steps.step import Notes
 from mct.inner.steps.table import choose
 from mct.models import networks
+from mct.results.stages import Stage
 from mct.runtime.ranks import Alone, Ranks
 from mct.runtime.seeds import generator
 from mct.settings.config import Engine, EvaluateConfig, Held

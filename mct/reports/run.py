@@ -17,7 +17,7 @@ from mct.reports.curves import Curve
 from mct.reports.pictures import Picture
 from mct.results import files, metrics
 from mct.results.metrics import Evaluation, Step
-from mct.results.origin import Change, Origin
+from mct.results.origin import Change, EarlierStage, Origin
 from mct.settings.config import DistillConfig, EvaluateConfig
 
 SCHEMA: Final = "mct.report/1"
@@ -37,6 +37,7 @@ class _Settings(msgspec.Struct, frozen=True, kw_only=True):
     config: DistillConfig
     artifact_sha256: str | None
     artifacts: list[str] = []  # msgspec copies mutable defaults
+    stages: list[EarlierStage] = []  # msgspec copies mutable defaults
     evaluation: EvaluateConfig | None = None
     changes: list[Change] = []  # msgspec copies mutable defaults
     updates: dict[str, str] = {}  # msgspec copies mutable defaults
@@ -112,6 +113,9 @@ class RunReport:
 
     bundle_hashes: tuple[str, ...]
     """Hash of the manifest of each bundle, in the order in which they were given."""
+
+    stages: tuple[EarlierStage, ...]
+    """The earlier stages, to whose images the run adds its own."""
 
     bundle: str | None
     """The bundle beside the run with this hash; None if there is none."""
@@ -201,6 +205,7 @@ def describe(folder: Path, *, budget: int = pictures.BUDGET) -> Described:
         changes=tuple(own.changes),
         bundle_sha256=own.artifact_sha256,
         bundle_hashes=tuple(own.artifacts or [one for one in [own.artifact_sha256] if one is not None]),
+        stages=tuple(own.stages),
         bundle=_bundle(folder, own.artifact_sha256),
         device=file.device,
         hardware=file.hardware,

@@ -37,6 +37,10 @@ DropBy = Literal["smallest", "first", "dissimilar"]
 """Which parameters are left out of the comparison: those that match best, or the first ones (PAD); or those
 that are unlike the target (parameter pruning)."""
 
+EarlierImages = Literal["joint", "apart"]
+"""Images of earlier stages: a student learns from them and from the new ones (SeqMatch), or from the new ones
+alone (PTM)."""
+
 Sampling = Literal["auto", "continuous", "discrete"]
 """Starts: real numbers (`continuous`), whole timesteps (`discrete`), or as the bundle allows (`auto`)."""
 
@@ -88,7 +92,7 @@ class DistillConfig(inner.InnerSettings, RealSettings):
     `module:function`; None for MCT with a `convex` bundle, and MTT with a `full` one."""
 
     ipc: int = 1
-    """Number of synthetic images per class."""
+    """Number of synthetic images per class; of a stage, the new ones."""
 
     inner_steps: int = 60
     """N: the number of student updates (eq. 3) in an outer step; with `min_steps`, the largest number."""
@@ -155,6 +159,10 @@ class DistillConfig(inner.InnerSettings, RealSettings):
     image_average: float | None = None
     """Decay d of the exponential moving average E <- d E + (1 - d) X of the images X, which begins with the
     initial images. With it, the averages are evaluated and are the result (FTD). None: no average."""
+
+    earlier_images: EarlierImages = "joint"
+    """With images of earlier stages, which are left as they are: whether a student learns from them and from
+    the new ones, `joint` (SeqMatch), or from the new ones alone, `apart` (PTM)."""
 
     end: End = "last"
     """Where the student is compared with the target: after its `last` update, or after the update at which
@@ -253,6 +261,7 @@ class DistillConfig(inner.InnerSettings, RealSettings):
         one_of("initial", self.initial, get_args(Initial))
         one_of("outer_optimizer", self.outer_optimizer, get_args(Optimizer))
         one_of("end", self.end, get_args(End))
+        one_of("earlier_images", self.earlier_images, get_args(EarlierImages))
         one_of("drop_by", self.drop_by, get_args(DropBy))
         if self.drop and self.end == "nearest":
             raise ConfigError("`drop` compares the last weights, and cannot be combined with `end` nearest")

@@ -24,19 +24,9 @@ from torch import Tensor, nn
 
 import trajfmt
 from mct.inner.steps.step import Notes
+from mct.results.stages import Stage
 from mct.settings.config import EvaluateConfig
 from mct.training.learners import Learner
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A part of a training in several parts: the images that it learns from, with a learning rate."""
-
-    rows: Tensor
-    """`(n,)` int64 on the CPU: the numbers of its images."""
-
-    learning_rate: float
-    """The learning rate that was learned for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

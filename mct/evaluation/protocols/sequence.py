@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 
 import trajfmt
 from mct.evaluation.protocols.mtt import Passes
-from mct.evaluation.protocols.protocol import Material, Stage
+from mct.evaluation.protocols.protocol import Material
+from mct.results.stages import Stage
 from mct.settings.config import EvaluateConfig
 
 
