@@ -8,6 +8,7 @@ Modules:
     distiller: one outer step, a pure function from state to state.
     judging: the evaluations of a run, and its best images.
     loop: outer steps with evaluations and files.
+    condenser: one outer step of a method that needs no trajectories.
     samples: the samples of one outer step, and their mean gradient.
     label_times: the timestep of the expert that gives teacher labels.
     optimizer: the updates of everything that is learned.
