@@ -84,7 +84,10 @@ ELSEWHERE = {
             "are what settings are checked with: each is seen to refuse there",
         ),
         "test_mct/data/readers/test_arrays.py": (["data/readers/raw"], "is what every reader returns"),
-        "test_mct/results/test_synthetic.py": (["results/origin"], "is data: it survives a file bit for bit"),
+        "test_mct/results/test_synthetic.py": (
+            ["results/origin", "results/consistency"],
+            "are read from every file there: data survive bit for bit, and contradictions are refused",
+        ),
         "test_mct/distillation/test_loop.py": (["events"], "are data: the loops yield them"),
         "test_mct/logs/test_log.py": (
             ["logs/logger"],
@@ -94,13 +97,21 @@ ELSEWHERE = {
             ["inner/steps/step"],
             "is the protocol of the steps that are made there",
         ),
+        "test_mct/inner/optimizers/test_optimizer.py": (
+            ["inner/optimizers/*"],
+            "are one protocol: every optimiser is compared with torch's and with autograd",
+        ),
+        "test_mct/inner/test_unroll.py": (
+            ["inner/derivatives"],
+            "is the part of the recursion that is about one update: every option of it is tried there",
+        ),
         "test_mct/reports/test_page.py": (
             ["reports/sections", "reports/comparison"],
             "are the sections of the page that is checked there",
         ),
         "test_mct/objectives/test_table.py": (
-            ["objectives/objective"],
-            "is a protocol: another objective than ours goes through a whole outer step",
+            ["objectives/objective", "objectives/scene"],
+            "are what an objective is, and what it is made from: others than ours take whole outer steps",
         ),
         "test_mct/inner/test_unroll_cuda.py": (["runtime/capture"], "needs a GPU"),
         "test_mct/settings/test_presets.py": (
@@ -111,9 +122,17 @@ ELSEWHERE = {
             ["api"],
             "is a list of names from which a method is made there",
         ),
+        "test_mct/distillation/test_distillation.py": (
+            ["distillation/judging", "distillation/stepper"],
+            "are the evaluations of a run, and what they evaluate: the best images are compared there",
+        ),
         "test_mct/distillation/test_run.py": (
             ["distillation/settling"],
             "is the first part of a run: every way to settle one is tried there",
+        ),
+        "test_mct/evaluation/protocols/test_table.py": (
+            ["evaluation/protocols/protocol"],
+            "says what a protocol is: one of another kind is evaluated there",
         ),
         "test_mct/models/test_factory.py": (
             ["runtime/usercode"],

@@ -46,6 +46,29 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EarlierStage:
+    """The record of an earlier stage, whose images a later one leaves as they are."""
+
+    images: int
+    """Number of the images that the stage added. They follow those of the stages before it."""
+
+    learning_rate: float
+    """The learning rate that was learned in the stage."""
+
+    joint: bool
+    """Whether its student learned from the images of the stages before it, too."""
+
+    artifact_sha256: str | None
+    """Hash that identifies the trajectories of the stage; None if it had none."""
+
+    outer_step: int
+    """Number of outer steps that made the images."""
+
+    sha256: str
+    """Hash of the file with the result of the stage, from which the next one began."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
     """The record of a synthetic dataset that mct distilled."""
 
@@ -59,13 +82,14 @@ class Origin:
     """Preprocessing of the images."""
 
     model: trajfmt.Model
-    """The network whose trajectories were matched."""
+    """The network of the run: that whose trajectories were matched, or that which the method trained."""
 
     config: DistillConfig
     """All settings of the run."""
 
-    artifact_sha256: str
-    """Hash that identifies the bundle of trajectories; of several bundles, the SHA-256 of their hashes."""
+    artifact_sha256: str | None
+    """Hash that identifies the bundle of trajectories; of several bundles, the SHA-256 of their hashes. None
+    if there was no bundle, because the method needs none."""
 
     labels_sha256: str | None = None
     """Hash of the labels of the real training images; None: not recorded. That of the images is in the
@@ -96,6 +120,9 @@ class Origin:
 
     artifacts: tuple[str, ...] = ()
     """Hash of each bundle, in the order in which they were given, if there were several."""
+
+    stages: tuple[EarlierStage, ...] = ()
+    """The earlier stages, in order, whose images are the first ones; empty for a distillation in one."""
 
     changes: tuple[Change, ...] = ()
     """Changes of settings during the run. `config` contains the values after all changes."""

@@ -12,8 +12,8 @@ from types import ModuleType
 from typing import Any, Final
 
 from mct.errors import ConfigError
-from mct.settings.published import att, datm, ftd, mct, mtt, pad, tesla
-from mct.settings.published.preset import Method, Preset
+from mct.settings.published import att, cafe, datm, dc, dm, dsa, ftd, mct, mtt, pad, rat, tesla
+from mct.settings.published.preset import Method, Preset, Trajectories
 
 __all__ = [
     "METHODS",
@@ -21,16 +21,20 @@ __all__ = [
     "REMARKS",
     "Method",
     "Preset",
+    "Trajectories",
     "default_preset",
     "preset",
     "presets_for",
     "rows",
+    "trajectories_of",
 ]
 
 METHODS: Final[Mapping[Method, ModuleType]] = {
-    "mtt": mtt, "mct": mct, "tesla": tesla, "ftd": ftd, "att": att, "datm": datm, "pad": pad,
+    "mtt": mtt, "mct": mct, "tesla": tesla, "ftd": ftd, "att": att, "datm": datm, "pad": pad, "rat": rat,
+    "dc": dc, "dsa": dsa, "dm": dm, "cafe": cafe,
 }  # fmt: skip
-"""Each method with its module, which has `PRESETS`, and `SETTINGS` for datasets without presets."""
+"""Each method with its module, which has `PRESETS`, `SETTINGS` for datasets without presets, and
+`TRAJECTORIES`: whether the method needs any."""
 
 REMARKS: Final[tuple[str, ...]] = (
     "Unless the experts of a preset say otherwise, they differ only in the network: there are 100, trained "
@@ -41,8 +45,11 @@ REMARKS: Final[tuple[str, ...]] = (
     "by the mean of its neighbours.",
     "lr_init is as stated by the published commands and tables. The code of MCT never reads its --lr_init "
     "and always starts at 0.01.",
-    "Accuracies are in percent and were selected on the test set. Those of MTT and MCT are from table 1 of "
-    "the MCT paper, those of the other methods from their own tables.",
+    "DC, DSA, DM and CAFE have no experts: they train networks of their own on the images.",
+    "Accuracies are in percent. Those of methods with experts were selected on the test set; those of DC, "
+    "DSA, DM and CAFE are of the last images. Those of MTT, MCT and CAFE are from table 1 of the MCT paper, "
+    "and so are those of DC, DSA and DM for CIFAR and Tiny ImageNet; the others are from their own tables "
+    "and readmes.",
 )
 """Notes for users that apply to many presets."""
 
@@ -67,6 +74,17 @@ def preset(name: str) -> Preset:
     near = difflib.get_close_matches(name.lower(), PRESETS, n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known presets: {', '.join(PRESETS)}"
     raise ConfigError(f"unknown preset {name!r}; {hint}")
+
+
+def trajectories_of(method: str) -> Trajectories:
+    """Return whether a method of `METHODS` needs expert trajectories.
+
+    Example:
+        >>> trajectories_of("mtt")
+        'needed'
+    """
+    found: Trajectories = METHODS[method].TRAJECTORIES  # type: ignore[index]
+    return found
 
 
 def presets_for(
@@ -98,7 +116,7 @@ def default_preset(
         True
     """
     found = presets_for(dataset, ipc, method=method)
-    order = (preprocessing, "normalize", "zca")
+    order = (preprocessing, "normalize", "zca", "unit-zca")
     return min(found, key=lambda entry: order.index(entry.preprocessing), default=None)
 
 
