@@ -265,7 +265,8 @@ class Distiller:
             **options,
         )
         if isinstance(bundle, JoinedBundles):
-            distiller.notes += bundle.repeats()
+            distiller.notes += bundle.remarks()
+        distiller.notes += settled.notes
         return distiller
 
     def _stream_of(
