@@ -49,8 +49,8 @@ _NAMED: Final = 3
 )
 @click.option(
     "--method",
-    help="Whose published settings to use: mtt, mct, tesla, ftd, att, datm or pad; or a method of your own, "
-    "as package.module:name.  "
+    help="Whose published settings to use: mtt, mct, tesla, ftd, att, datm, pad or seqmatch; or a method of "
+    "your own, as package.module:name.  "
     "[default: mct for a .mct, mtt for a .mtt]",
 )
 @click.option("--dataset", type=values.DATASET, help="Dataset name or path, if the bundle names none.")

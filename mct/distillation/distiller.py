@@ -234,6 +234,7 @@ class Distiller:
             base=base,
             preset=preset,
             recipe=recipe,
+            stage=1 if earlier is None else len(earlier.stages) + 1,
             settings=settings,
         )
         distiller = cls(

@@ -17,7 +17,7 @@ from mct.distillation.distiller import Distiller
 from mct.distillation.folder import RunFolder
 from mct.distillation.loop import distill
 from mct.distillation.settling import method_of
-from mct.distillation.stages import earlier_of
+from mct.distillation.stages import earlier_of, remark
 from mct.errors import ConfigError
 from mct.evaluation.comparison import Comparison
 from mct.events import Accuracy, Evaluated, NetworkTrained, Note, OuterStep
@@ -163,6 +163,8 @@ class DistillRun:
                 earlier=earlier,
                 **settings,
             )
+            line = remark((bundle.manifest.provenance or trajfmt.Provenance()).recipe, earlier)
+            distiller.notes += [] if line is None else [line]
             asked = {
                 "eval_networks": eval_networks,
                 "eval_epochs": eval_epochs,
@@ -314,4 +316,5 @@ def _published(
         preset=preset,
         preprocessing=distiller.dataset.transform.record.kind,
         method=method_of(bundle, preset, method),
+        stage=len(distiller.origin.stages) + 1,
     )

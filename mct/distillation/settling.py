@@ -8,6 +8,7 @@ from typing import Any
 import trajfmt
 from mct.data.datasets import Dataset
 from mct.distillation import guards
+from mct.distillation.stages import require_stage
 from mct.errors import ConfigError
 from mct.methods.finding import is_own, recipe_of
 from mct.methods.recipe import PUBLISHED, Recipe
@@ -46,9 +47,12 @@ def settle(
     base: DistillConfig | None,
     preset: str | None,
     recipe: Recipe | None,
+    stage: int = 1,
     settings: Mapping[str, Any],
 ) -> Settled:
     """Return what a distillation needs; `Distiller.from_bundle` explains the arguments.
+
+    `stage` is the number of the stage, from 1, which selects among published settings of several stages.
 
     Raises:
         ConfigError: Settings are missing, contradict each other, or name code that the user has not named.
@@ -61,12 +65,14 @@ def settle(
     real = provenance.dataset_of(record, name=dataset, preprocessing=preprocessing, root=root)
     known = provenance.model_of(record, real, name=model)
     recipe = recipe or recipe_of(method)
+    require_stage(preset, stage)
     config = defaults.distill_config(
         real.name,
         base=base,
         preset=preset,
         preprocessing=real.transform.record.kind,
         settings_of=method_of(bundle, preset, method),
+        stage=stage,
         changes=recipe.settings,
         **settings,
     )

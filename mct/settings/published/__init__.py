@@ -11,4 +11,5 @@ Modules:
     att: the nearest end of the student.
     datm: learned labels, and starts that become later.
     pad: experts that see easy images first, and a part of the parameters.
+    seqmatch: subsets of the images, learned one after the other.
 """

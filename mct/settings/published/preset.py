@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-Method = Literal["mtt", "mct", "tesla", "ftd", "att", "datm", "pad"]
+Method = Literal["mtt", "mct", "tesla", "ftd", "att", "datm", "pad", "seqmatch"]
 """MTT matches the timesteps of a `full` bundle, MCT those of a `convex` one. The others match either."""
 
 
@@ -27,7 +27,13 @@ class Preset:
     """Name of the dataset."""
 
     ipc: int
-    """Images per class."""
+    """Images per class; of a stage, the new ones."""
+
+    stage: int | None = None
+    """Number of the stage, from 1, of a distillation in several; None: it has one."""
+
+    total_ipc: int | None = None
+    """Images per class of all stages together; None: there is one stage."""
 
     preprocessing: Literal["normalize", "zca"]
     """Preprocessing of the images, for experts and distillation."""
@@ -115,7 +121,8 @@ class Preset:
     def name(self) -> str:
         """The name of the preset, such as `mct-cifar10-zca-ipc1`."""
         whitened = "-zca" if self.preprocessing == "zca" else ""
-        return f"{self.method}-{self.dataset.lower()}{whitened}-ipc{self.ipc}"
+        stage = "" if self.stage is None else f"-stage{self.stage}"
+        return f"{self.method}-{self.dataset.lower()}{whitened}-ipc{self.total_ipc or self.ipc}{stage}"
 
     @property
     def settings(self) -> dict[str, Any]:
