@@ -49,8 +49,8 @@ _NAMED: Final = 3
 )
 @click.option(
     "--method",
-    help="Whose published settings to use: mtt, mct, tesla, ftd, att, datm or pad; rat, with or without --traj; "
-    "without --traj dc, dsa, dm or cafe; or a method of your own, as package.module:name.  "
+    help="Whose published settings to use: mtt, mct, tesla, ftd, att, datm, pad or seqmatch; rat, with or "
+    "without --traj; dc, dsa, dm or cafe, without --traj; or a method of your own, as package.module:name.  "
     "[default: mct for a .mct, mtt for a .mtt]",
 )
 @click.option("--dataset", type=values.DATASET, help="Dataset name or path, if no bundle names one.")

@@ -60,7 +60,9 @@ ALLOWED = {
         "sets": "errors runtime settings data models results trajectories",
         "inner": "errors runtime settings data models objectives",
         "training": "errors runtime data models inner",
-        "experts": "errors events runtime settings data models trajectories inner training",
+        "experts": (
+            "errors events runtime settings data models results trajectories inner training evaluation"
+        ),
         "evaluation": "errors events runtime settings data models results sets inner training",
         "distillation": (
             "errors events runtime settings learned data models results trajectories initial objectives "

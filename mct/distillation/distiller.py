@@ -236,6 +236,7 @@ class Distiller:
             base=base,
             preset=preset,
             recipe=recipe,
+            stage=1 if earlier is None else len(earlier.stages) + 1,
             settings=settings,
         )
         return cls.of(

@@ -40,6 +40,8 @@ def train_network(
     config: EvaluateConfig,
     learning_rate: float,
     random: torch.Generator,
+    *,
+    stages: Sequence[Stage] = (),
 ) -> nn.Module:
     """Train a fresh network, without compiling it.
 
@@ -51,12 +53,13 @@ def train_network(
         learning_rate: The synthetic learning rate.
         random: A generator on the CPU for the initialisation, then the order of the images and the
             augmentation.
+        stages: The parts of the images that are learned from one after the other, for protocols that do so.
 
     Returns:
         The trained network on the device of `images`.
     """
     network = networks.build(model, generator=random, device=images.device).train()
-    material = Material(images=images, labels=labels, learning_rate=learning_rate)
+    material = Material(images=images, labels=labels, learning_rate=learning_rate, stages=tuple(stages))
     plan = PROTOCOLS[config.protocol].plan(material, model, config)
     (learner,) = plan.learners([network], model, engine="eager", notes=None)
     for _ in plan.run(learner, random):

@@ -16,4 +16,5 @@ Modules:
     cafe: features, block by block.
     pad: experts that see easy images first, and a part of the parameters.
     rat: the loss on real images, through a random truncated window.
+    seqmatch: subsets of the images, learned one after the other.
 """

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-Method = Literal["mtt", "mct", "tesla", "ftd", "att", "datm", "pad", "rat", "dc", "dsa", "dm", "cafe"]
+Method = Literal[
+    "mtt", "mct", "tesla", "ftd", "att", "datm", "pad", "seqmatch", "rat", "dc", "dsa", "dm", "cafe"
+]
 """MTT matches the timesteps of a `full` bundle, MCT those of a `convex` one. Of the others, those that need
 trajectories match either."""
 
@@ -34,7 +36,13 @@ class Preset:
     """Name of the dataset."""
 
     ipc: int
-    """Images per class."""
+    """Images per class; of a stage, the new ones."""
+
+    stage: int | None = None
+    """Number of the stage, from 1, of a distillation in several; None: it has one."""
+
+    total_ipc: int | None = None
+    """Images per class of all stages together; None: there is one stage."""
 
     preprocessing: Literal["normalize", "zca", "unit-zca"]
     """Preprocessing of the images, for experts and distillation."""
@@ -125,7 +133,8 @@ class Preset:
     def name(self) -> str:
         """The name of the preset, such as `mct-cifar10-zca-ipc1`."""
         whitened = "" if self.preprocessing == "normalize" else f"-{self.preprocessing}"
-        return f"{self.method}-{self.dataset.lower()}{whitened}-ipc{self.ipc}"
+        stage = "" if self.stage is None else f"-stage{self.stage}"
+        return f"{self.method}-{self.dataset.lower()}{whitened}-ipc{self.total_ipc or self.ipc}{stage}"
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -76,6 +76,22 @@ def test_method_without_a_preset_still_is_that_method() -> None:
     assert defaults.evaluation_of("Tiny", 10, preset="datm-tiny-zca-ipc10") == {"batch_size": 128}
 
 
+def test_stages_have_presets_of_their_own() -> None:
+    """Two stages add equally many images, so that the number of the stage decides; all add 50."""
+    found = {
+        stage: presets.default_preset("CIFAR10", ipc, "zca", method="seqmatch", stage=stage)
+        for stage, ipc in ((1, 17), (2, 17), (3, 16))
+    }
+    names = [f"seqmatch-cifar10-zca-ipc50-stage{stage}" for stage in found]
+    assert [one.name for one in found.values()] == names
+    assert [(one.lr_init, one.max_start) for one in found.values()] == [(0.001, 18), (0.01, 18), (0.01, 8)]
+    assert sum(one.ipc for one in found.values()) == 50
+    assert all(one.batch_syn == 10 * one.ipc for one in found.values())
+    assert presets.default_preset("CIFAR10", 16, "zca", method="seqmatch", stage=1) is None
+    config = defaults.distill_config("CIFAR10", ipc=17, settings_of="seqmatch", stage=2)
+    assert (config.lr_init, config.earlier_images) == (0.01, "joint")
+
+
 @pytest.mark.parametrize(("ipc", "steps"), [(1, 5), (10, 6), (50, 6)])
 def test_whitened_cifar10_is_the_best_of_table_3(ipc: int, steps: int) -> None:
     """N is 50 and M the best one of the paper's table 3."""
