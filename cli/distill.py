@@ -87,9 +87,26 @@ _NAMED: Final = 3
 @click.option("--label-momentum", type=float, help="Momentum of learned labels.  [default: 0.9]")
 @click.option(
     "--initial",
-    type=click.Choice(["random", "correct", "noise"]),
-    help="Images to begin with: random real ones, ones that experts classify correctly, or noise.  "
-    "[default: random]",
+    type=click.Choice(["random", "correct", "scored", "noise"]),
+    help="Images to begin with: random real ones, ones that experts classify correctly, the hardest ones by "
+    "--scores, or noise.  [default: random]",
+)
+@click.option(
+    "--scores",
+    type=values.SCORES,
+    help="Difficulty of the training images, for --initial scored: an .npy, .npz or .pt file as for mct "
+    "experts; or el2n, scores that are computed with these experts.",
+)
+@click.option(
+    "--skip-hardest",
+    type=float,
+    help="Leave out so many of the hardest images of each class, as a share of --ipc (--initial scored).  "
+    "[default: 0]",
+)
+@click.option(
+    "--learned-share",
+    type=float,
+    help="Share of the images of each class to learn; the first ones stay real images.  [default: 1]",
 )
 @click.option("--loss-threshold", type=float, help="Leave samples with a larger loss out.  [default: none]")
 @click.option(
@@ -186,6 +203,7 @@ def distill(
     step_images: int | None,
     profile: Path | None,
     log: tuple[str, ...],
+    scores: Path | str | None,
     deterministic: bool,
     device: str,
     **settings: Any,
@@ -218,6 +236,7 @@ def distill(
                 device=here,
                 execution=Execution(profile=profile, **given),
                 ranks=ranks,
+                scores=None if scores is None else str(scores),
                 **settings,
             )
             logs = Log(

@@ -14,6 +14,7 @@ import torch
 
 import trajfmt
 from mct.data.datasets import Dataset
+from mct.data.difficulty import Order
 from mct.distillation import guards, label_times, optimizer
 from mct.distillation.samples import Samples
 from mct.distillation.settling import settle
@@ -21,6 +22,7 @@ from mct.distillation.state import State
 from mct.errors import DivergedError, MismatchError
 from mct.evaluation.protocol import evaluate
 from mct.events import Accuracy, OuterStep
+from mct.initial import scored
 from mct.initial.experts import LastExperts
 from mct.initial.start import start as start_of
 from mct.inner.graphs import GraphUnroll
@@ -31,7 +33,7 @@ from mct.inner.steps.table import choose, make_step
 from mct.inner.unroll import ExactUnroll, TeslaUnroll, Unroll
 from mct.methods.finding import source_of
 from mct.methods.recipe import PUBLISHED, Recipe
-from mct.models import networks
+from mct.models import el2n, networks
 from mct.objectives.table import Maker, make_objective
 from mct.results import synthetic
 from mct.runtime.clock import Clock
@@ -129,8 +131,9 @@ class Distiller:
             clock=self.clock,
         )
         seen = dataset.heldout() if config.select == "heldout" else dataset
-        if config.initial != "noise":
-            guards.check_ipc(seen, config)
+        guards.check_initial(seen, config)
+        self._all_labels = dataset.train_labels
+        self._used = ~dataset.held() if config.select == "heldout" else torch.ones_like(self._all_labels) > 0
         self.dataset = seen.to(device)
         self.config = replace(
             config,
@@ -281,18 +284,27 @@ class Distiller:
         return self._budget.kept or 0
 
     def initial(self) -> State:
-        """Return the state before the first step: real images and their labels, and zero momentum."""
+        """Return the state before the first step: images and their labels, and zero momentum."""
         start = start_of(
             self.dataset,
-            self.origin,
+            replace(self.origin, scores_sha256=scored.hash_of(self.config.scores)),
             generator=generator(self.config.seed, "images"),
             experts=lambda: LastExperts(self.stream, self._network, self._step.unpack),
+            order=self._hardest_first,
         )
         return State(
             synthetic=start,
             memory={name: rule.start(start.values[name]) for name, rule in self._updates.items()},
             random=generator(self.config.seed, "outer").get_state(),
         )
+
+    def _hardest_first(self) -> Order:
+        """Return the images of each class, the hardest first, by the scores of the settings."""
+        assert self.config.scores is not None
+        if self.config.scores == el2n.NAME:
+            return scored.by_experts(self.stream, self._network, self._step.unpack, self.dataset)
+        path = Path(self.config.scores)
+        return scored.filed(path, self._all_labels, self._used, self.dataset.classes)
 
     def step(self, state: State) -> tuple[State, OuterStep]:
         """Do one outer step.

@@ -12,7 +12,7 @@ from mct.distillation.state import State
 from mct.errors import ConfigError
 from mct.inner.unroll import Gradients
 from mct.learned import labels
-from mct.learned.updates import Adam, Averaged, Halved, Sgd
+from mct.learned.updates import Adam, Averaged, Halved, Partial, Sgd
 from mct.learned.value import IMAGES, LABELS, RATE, Memory, Name, Update, Value
 
 
@@ -42,7 +42,11 @@ def update(state: State, gradients: Gradients, updates: Mapping[Name, Update]) -
 
 def _is_pure(rule: Update) -> bool:
     """Return whether an update is known to leave its arguments as they are."""
-    return _is_pure(rule.update) if isinstance(rule, (Averaged, Halved)) else isinstance(rule, (Sgd, Adam))
+    return (
+        _is_pure(rule.update)
+        if isinstance(rule, (Averaged, Halved, Partial))
+        else isinstance(rule, (Sgd, Adam))
+    )
 
 
 def _copied(value: Value) -> Value:

@@ -72,6 +72,7 @@ def settle(
     )
     if numbering is not None:
         guards.check_unit(numbering, settings, config)
+        guards.check_scores(numbering, config)
     if recipe is not PUBLISHED and method is None:
         config = replace(config, method=recipe.name)  # a recipe that is given in Python
     if (

@@ -5,8 +5,10 @@ from collections.abc import Callable
 import torch
 
 from mct.data.datasets import Dataset
+from mct.data.difficulty import Order
 from mct.data.picking import pick_per_class
 from mct.initial.experts import LastExperts, correct_first, mean_logits
+from mct.initial.scored import window
 from mct.results.origin import Origin
 from mct.results.synthetic import SyntheticDataset
 
@@ -17,18 +19,21 @@ def start(
     *,
     generator: torch.Generator,
     experts: Callable[[], LastExperts] | None = None,
+    order: Callable[[], Order] | None = None,
 ) -> SyntheticDataset:
     """Return the synthetic dataset that a run begins with: `origin.config.ipc` images per class.
 
     With `initial` random they are the first of a random order of the class, and with `initial` correct the
     first of this order that experts classify correctly. With `initial` noise the images are standard normal
-    numbers, as in MTT's `--pix_init noise`. Learned labels begin as the mean logits of these experts.
+    numbers, as in MTT's `--pix_init noise`. With `initial` scored they are those after the hardest ones
+    (SelMatch). Learned labels begin as the mean logits of these experts.
 
     Args:
         dataset: The real dataset, whose training images are used.
         origin: The record of the new dataset. Its settings also give the initial learning rate.
         generator: A generator on the CPU.
         experts: Returns the experts, where the settings need them.
+        order: Returns the images of each class, the hardest first, where the settings need it.
 
     Raises:
         ConfigError: If a class has too few images.
@@ -46,7 +51,10 @@ def start(
     needed = config.initial == "correct" or config.labels == "learned"
     known = experts() if needed and experts is not None else None
     prefer = correct_first(known, images, labels) if known and config.initial == "correct" else None
-    chosen = pick_per_class(labels, dataset.classes, config.ipc, generator, prefer=prefer)
+    if config.initial == "scored" and order is not None:
+        chosen = window(order(), config.ipc, config.skipped).to(labels.device)
+    else:
+        chosen = pick_per_class(labels, dataset.classes, config.ipc, generator, prefer=prefer)
     found = SyntheticDataset(
         images=images[chosen].clone(),
         labels=labels[chosen].clone(),

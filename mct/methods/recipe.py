@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from mct.errors import ConfigError
-from mct.learned.updates import Adam, Averaged, Halved, Sgd
+from mct.learned.updates import Adam, Averaged, Halved, Partial, Sgd
 from mct.learned.value import IMAGES, LABELS, RATE, Name, Update
 from mct.objectives.table import Maker, objective_of
 from mct.settings.config import UPDATED, DistillConfig
@@ -75,6 +75,8 @@ class Recipe:
         found: dict[str, str] = {}
         if config.labels != "learned":
             found |= dict.fromkeys(UPDATED[LABELS], "without `labels` learned")
+        if config.initial != "scored":
+            found |= dict.fromkeys(("scores", "skip_hardest"), "without `initial` scored")
         if config.labels != "teacher":
             found["label_time"] = "without `labels` teacher"
         if not config.drop:
@@ -118,7 +120,10 @@ class Recipe:
 
     def updates_of(self, config: DistillConfig) -> dict[Name, Update]:
         """Return the update of each learned value."""
-        return updates_of(config) | dict(self.updates)
+        found = updates_of(config) | dict(self.updates)
+        if config.real:
+            found[IMAGES] = Partial(found[IMAGES], config.ipc, config.real)
+        return found
 
 
 PUBLISHED = Recipe(name="published")

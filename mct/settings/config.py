@@ -5,6 +5,7 @@ plain types, so that results store settings as JSON and read them back unchanged
 chooses values for a dataset.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,9 +22,9 @@ LabelTime = Literal["target", "max-start", "last"]
 """The timestep of the expert that gives teacher labels: the target of the outer step (TESLA), `max_start`
 (the MCT authors' code), or the last one of the trajectory."""
 
-Initial = Literal["random", "correct", "noise"]
-"""Initial images: random real images of each class; those that an expert classifies correctly (DATM); or
-noise."""
+Initial = Literal["random", "correct", "scored", "noise"]
+"""Initial images: random real images of each class; those that an expert classifies correctly (DATM); those
+of a difficulty (SelMatch); or noise."""
 
 Optimizer = Literal["sgd", "adam"]
 """How images and learned labels are updated."""
@@ -61,9 +62,13 @@ UPDATED: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """For each learned value the settings of its update, which have no effect if a method has another update."""
 
+_ROUNDING = 1e-9
+"""Added to a share of `ipc` before it is rounded down, so that 0.29 of 100 is 29."""
+
 _REAL = (
     "expert_steps", "max_start", "min_start", "ramp_from", "lr_img", "lr_lr", "lr_init", "momentum",
     "lr_label", "label_momentum", "loss_threshold", "image_average", "drop", "start_noise",
+    "skip_hardest", "learned_share",
 )  # fmt: skip
 """Settings of a distillation that are floats."""
 
@@ -139,7 +144,20 @@ class DistillConfig:
 
     initial: Initial = "random"
     """Initial images: `random` real images of each class; of these, the first that the last weights of an
-    expert classify correctly: `correct`; or standard normal `noise`, as preprocessed images."""
+    expert classify correctly: `correct`; the hardest ones by `scores` after `skip_hardest`: `scored`; or
+    standard normal `noise`, as preprocessed images."""
+
+    scores: str | None = None
+    """Difficulty of the training images for `initial` scored: a file that `mct.data.difficulty.read` reads,
+    or `el2n` for scores that are computed with the experts of the run."""
+
+    skip_hardest: float = 0.0
+    """Number of the hardest images of each class that `initial` scored leaves out, as a share of `ipc`
+    (beta of SelMatch)."""
+
+    learned_share: float = 1.0
+    """Share of the images of each class that are learned, in (0, 1]; the others stay real images, which take
+    part in inner steps. They are the first ones of each class (alpha of SelMatch)."""
 
     loss_threshold: float | None = None
     """Loss above which a sample is left out of an outer step (DATM). None uses every sample."""
@@ -235,6 +253,7 @@ class DistillConfig:
             if getattr(self, name) is not None and not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"`{name}` must be at least 0 and less than 1, got {getattr(self, name)!r}")
         self._check_window()
+        self._check_initial()
         one_of("gradient", self.gradient, get_args(Gradient))
         one_of("sampling", self.sampling, get_args(Sampling))
         one_of("labels", self.labels, get_args(Labels))
@@ -245,11 +264,6 @@ class DistillConfig:
         one_of("drop_by", self.drop_by, get_args(DropBy))
         if self.drop and self.end == "nearest":
             raise ConfigError("`drop` compares the last weights, and cannot be combined with `end` nearest")
-        if self.initial == "noise" and self.labels == "learned":
-            raise ConfigError(
-                "`labels` learned begin as what experts say of real images, and cannot be combined with "
-                "`initial` noise"
-            )
         if self.gradient == "tesla" and (self.end == "nearest" or self.labels == "learned"):
             raise ConfigError(
                 "`gradient` tesla has no meaning with `end` nearest or `labels` learned; use the exact one"
@@ -257,6 +271,37 @@ class DistillConfig:
         one_of("engine", self.engine, get_args(Engine))
         one_of("precision", self.precision, get_args(Precision))
         one_of("select", self.select, get_args(Held))
+
+    @property
+    def skipped(self) -> int:
+        """Number of the hardest images of each class that `initial` scored leaves out."""
+        return math.floor(self.skip_hardest * self.ipc + _ROUNDING)
+
+    @property
+    def real(self) -> int:
+        """Number of images of each class that stay as they are, the first ones of the class."""
+        return self.ipc - math.floor(self.learned_share * self.ipc + _ROUNDING)
+
+    def _check_initial(self) -> None:
+        """Require that some images are learned, and that initial images are what the settings need.
+
+        Raises:
+            ConfigError: They are not.
+        """
+        finite("skip_hardest", self.skip_hardest)
+        if not 0 < self.learned_share <= 1:
+            raise ConfigError(
+                f"`learned_share` must be more than 0 and at most 1, got {self.learned_share!r}"
+            )
+        if self.real == self.ipc:
+            raise ConfigError(
+                f"`learned_share` {self.learned_share:g} of `ipc` {self.ipc} is less than one image; use more"
+            )
+        if self.initial == "noise" and (self.labels == "learned" or self.real):
+            what = "`labels` learned begin as what experts say of" if self.labels == "learned" else (
+                "`learned_share` leaves the others as"
+            )  # fmt: skip
+            raise ConfigError(f"{what} real images, and cannot be combined with `initial` noise")
 
     def _check_window(self) -> None:
         """Require that starts are drawn from an interval, and that its bound does not fall.
