@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,14 +24,15 @@ _NAMED: Final = 3
 @click.option(
     "--traj",
     type=values.PLACE,
-    required=True,
     multiple=True,
-    help="A bundle, .mct or .mtt, or its address. May be repeated: the trajectories of all are used.",
+    help="A bundle, .mct or .mtt, or its address. May be repeated: the trajectories of all are used. "
+    "Some methods need none.",
 )
 @click.option(
     "--out",
     type=values.PATH,
-    help="Folder of the run.  [default: NAME-distilled for NAME.mct or NAME.mtt, A+B-distilled for two]",
+    help="Folder of the run.  [default: NAME-distilled for NAME.mct or NAME.mtt, A+B-distilled for two, "
+    "DATASET-METHOD-distilled without --traj]",
 )
 @click.option("--resume", is_flag=True, help="Continue the run in the folder, with its settings.")
 @click.option("--preset", help="Published settings by name: see mct presets.")
@@ -41,9 +42,13 @@ _NAMED: Final = 3
     "as package.module:name.  "
     "[default: mct for a .mct, mtt for a .mtt]",
 )
-@click.option("--dataset", type=values.DATASET, help="Dataset name or path, if the bundle names none.")
+@click.option("--dataset", type=values.DATASET, help="Dataset name or path, if no bundle names one.")
 @options.data
-@click.option("--model", help="Network, such as ConvNetD3W128, if the bundle does not name it.")
+@click.option(
+    "--model",
+    help="Network, such as ConvNetD3W128, if no bundle names it.  "
+    "[default without --traj: that of the preset, or the usual one for the dataset]",
+)
 @options.preprocessing
 @options.augment
 @click.option("--ipc", type=int, help="Images per class.  [default: 1]")
@@ -155,6 +160,12 @@ _NAMED: Final = 3
 )
 @click.option("--eval-epochs", type=int, help="Passes over the images in an evaluation.  [default: 1000]")
 @click.option("--eval-batch", type=int, help="Images per step in an evaluation.  [default: 256]")
+@click.option(
+    "--eval-protocol",
+    type=click.Choice(["mtt", "sequence", "rat"]),
+    help="How an evaluation trains networks: as MTT does; on one stage of the images after the other; or as "
+    "RaT-BPTT does.  [default: that of the preset, else mtt]",
+)
 @click.option("--save-every", type=int, help="Save every so many outer steps.")
 @click.option(
     "--engine",
@@ -210,7 +221,8 @@ def distill(
 ) -> None:
     """Distil a dataset from one or more bundles of trajectories.
 
-    Dataset, model and preprocessing come from the bundle. Settings that are not given are the published
+    Dataset, model and preprocessing come from the bundle; a method that needs no trajectories takes --dataset
+    instead of --traj. Settings that are not given are the published
     ones for the dataset and --ipc (see mct presets): MCT's for a .mct, MTT's for a .mtt. Ctrl-C saves the
     state, and --resume continues from it.
 
@@ -231,7 +243,7 @@ def distill(
         with together(ranks), progress.phases("distill"):
             run = DistillRun.prepare(
                 [each if isinstance(each, Path) else each.text for each in traj],
-                out or Path(f"{_stems(traj)}-distilled"),
+                out or Path(f"{_subject(traj, settings)}-distilled"),
                 root=data,
                 device=here,
                 execution=Execution(profile=profile, **given),
@@ -246,6 +258,21 @@ def distill(
             runs.distillation(run, note=process.device_note(device, here), log=logs)
             if ranks.rank == 0:
                 runs.outcome(run, run.outcome())
+
+
+def _subject(bundles: Sequence[Place], settings: Mapping[str, Any]) -> str:
+    """Return what the folder of a run is named after: its bundles, or without them dataset and method."""
+    if bundles:
+        return _stems(bundles)
+    from mct.settings.presets import PRESETS
+
+    preset, dataset = PRESETS.get(settings["preset"] or ""), settings["dataset"]
+    named, method = "" if preset is None else preset.dataset, "" if preset is None else preset.method
+    if dataset is not None:
+        named = Path(dataset).resolve().stem
+    if settings["method"] is not None:
+        method = settings["method"].rpartition(":")[2]
+    return "-".join(filter(None, (named, method))) or "run"
 
 
 def _stems(bundles: Sequence[Place]) -> str:

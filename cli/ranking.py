@@ -74,10 +74,9 @@ def options(command: Command) -> Command:
         ),
         click.option(
             "--protocol",
-            type=click.Choice(["mtt", "dd-ranking"]),
-            default="mtt",
-            show_default=True,
-            help="Accuracy as MTT measures it, or the four scores of DD-Ranking.",
+            type=click.Choice(["mtt", "sequence", "rat", "dd-ranking"]),
+            help="Accuracy as MTT measures it, after training on one stage of the images after the other, or "
+            "as RaT-BPTT does; or the four scores of DD-Ranking.  [default: that of the run, else mtt]",
         ),
     ):
         command = option(command)

@@ -138,7 +138,12 @@ def _write_options(run: DistillRun) -> None:
     origin = json.loads(run.folder.settings.read_bytes())["settings"]
     settings: dict[str, object] = dataclasses.asdict(run.distiller.config)
     if run.distiller.config.eval_every is not None:
-        names = {"eval_networks": "networks", "eval_epochs": "epochs", "eval_batch": "batch_size"}
+        names = {
+            "eval_networks": "networks",
+            "eval_epochs": "epochs",
+            "eval_batch": "batch_size",
+            "eval_protocol": "protocol",
+        }
         settings |= {option: origin["evaluation"][name] for option, name in names.items()}
     ctx = click.get_current_context()
     options = configs.settled(ctx, settings)

@@ -99,8 +99,8 @@ ELSEWHERE = {
             "are the sections of the page that is checked there",
         ),
         "test_mct/objectives/test_table.py": (
-            ["objectives/objective"],
-            "is a protocol: another objective than ours goes through a whole outer step",
+            ["objectives/objective", "objectives/scene"],
+            "are what an objective is, and what it is made from: others than ours take whole outer steps",
         ),
         "test_mct/inner/test_unroll_cuda.py": (["runtime/capture"], "needs a GPU"),
         "test_mct/settings/test_presets.py": (
@@ -111,9 +111,17 @@ ELSEWHERE = {
             ["api"],
             "is a list of names from which a method is made there",
         ),
+        "test_mct/distillation/test_distillation.py": (
+            ["distillation/judging", "distillation/stepper"],
+            "are the evaluations of a run, and what they evaluate: the best images are compared there",
+        ),
         "test_mct/distillation/test_run.py": (
             ["distillation/settling"],
             "is the first part of a run: every way to settle one is tried there",
+        ),
+        "test_mct/evaluation/protocols/test_table.py": (
+            ["evaluation/protocols/protocol"],
+            "says what a protocol is: one of another kind is evaluated there",
         ),
         "test_mct/models/test_factory.py": (
             ["runtime/usercode"],

@@ -2,8 +2,10 @@
 
 Modules:
     run: a whole distillation: settings, bundle, dataset, folder, outer loop, and the test of its result.
+    stepper: the protocol of what does outer steps.
     settling: dataset, model, settings and method of a run.
     distiller: one outer step, a pure function from state to state.
+    judging: the evaluations of a run, and its best images.
     loop: outer steps with evaluations and files.
     samples: the samples of one outer step, and their mean gradient.
     label_times: the timestep of the expert that gives teacher labels.

@@ -288,7 +288,9 @@ def _differing(then: EvaluateConfig | None, now: EvaluateConfig | None) -> str:
     """Return the settings in which two protocols differ, with both values, as text."""
     before, after = ({} if one is None else dataclasses.asdict(one) for one in (then, now))
     names = {name: name for name in after if before.get(name) != after[name]}
-    names |= {name: f"eval_{name}" for name in names if name in ("networks", "epochs")}  # as a run calls them
+    names |= {
+        name: f"eval_{name}" for name in names if name in ("networks", "epochs", "protocol")
+    }  # as a run calls them
     return ", ".join(f"`{shown}` {before.get(name)!r}, now {after[name]!r}" for name, shown in names.items())
 
 

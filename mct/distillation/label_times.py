@@ -8,20 +8,20 @@ from mct.settings.config import DistillConfig
 from mct.trajectories.stream import KnotStream
 
 
-def of(config: DistillConfig, stream: KnotStream) -> Callable[[Place], float] | None:
+def of(config: DistillConfig, stream: KnotStream | None) -> Callable[[Place], float] | None:
     """Return a function from the place of a sample to the time of its teacher; None: the target.
 
     Args:
         config: The settings of a run; its `max_start` is known.
-        stream: The trajectories.
+        stream: The trajectories; None without any.
 
     Raises:
         ConfigError: A trajectory of a full bundle has no weights at `max_start`.
     """
-    if config.labels != "teacher" or config.label_time == "target":
+    if stream is None or config.labels != "teacher" or config.label_time == "target":
         return None
     if config.label_time == "last":
-        return lambda place: float(stream.last_time(place.trajectory))
+        return lambda place: float(stream.last_time(place.on_trajectory[0]))
     time = stream.max_start
     if time != int(time) and not stream.between:
         raise ConfigError(

@@ -12,6 +12,7 @@ from mct.distillation.state import State
 from mct.errors import ConfigError
 from mct.inner.unroll import Gradients
 from mct.learned import labels
+from mct.learned.limits import Clipped, NonNegative
 from mct.learned.updates import Adam, Averaged, Halved, Partial, Sgd
 from mct.learned.value import IMAGES, LABELS, RATE, Memory, Name, Update, Value
 
@@ -27,7 +28,8 @@ def update(state: State, gradients: Gradients, updates: Mapping[Name, Update]) -
     now = state.synthetic
     slopes: dict[Name, Value] = {IMAGES: gradients.images, RATE: gradients.learning_rate}
     if gradients.targets is not None and now.soft_labels is not None:
-        slopes[LABELS] = labels.gradient(now.soft_labels, gradients.targets)
+        free = now.is_rows  # every number of a row is a value of its own
+        slopes[LABELS] = gradients.targets if free else labels.gradient(now.soft_labels, gradients.targets)
     values: dict[Name, Value] = {}
     memory: dict[Name, Memory] = {}
     for name, rule in updates.items():
@@ -42,11 +44,9 @@ def update(state: State, gradients: Gradients, updates: Mapping[Name, Update]) -
 
 def _is_pure(rule: Update) -> bool:
     """Return whether an update is known to leave its arguments as they are."""
-    return (
-        _is_pure(rule.update)
-        if isinstance(rule, (Averaged, Halved, Partial))
-        else isinstance(rule, (Sgd, Adam))
-    )
+    if isinstance(rule, (Averaged, Halved, Partial, Clipped, NonNegative)):
+        return _is_pure(rule.update)
+    return isinstance(rule, (Sgd, Adam))
 
 
 def _copied(value: Value) -> Value:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mct.data.augment import Draws, augmentation
 from mct.data.moving import moved_batches
+from mct.data.picking import even_batches
 from mct.errors import DivergedError
 from mct.inner.problem import Problem, minibatches, targets_of
 from mct.inner.steps.step import InnerStep, Notes
@@ -93,7 +94,11 @@ class Samples:
         """Draw everything that is random about one sample of the outer step, or of one that lies ahead."""
         config, size = self._config, now.images.shape[-1]
         place = self._objective.draw(random, now.run.outer_step + ahead)
-        batches = minibatches(len(now.labels), config.batch_syn, config.inner_steps, random)
+        if config.sampler == "classes":
+            classes, ipc = self._classes, config.ipc
+            batches = even_batches(classes, ipc, config.batch_syn, config.inner_steps, random)
+        else:
+            batches = minibatches(len(now.labels), config.batch_syn, config.inner_steps, random)
         if self._augment is None:
             return Draw(place, batches, None)
         numbers = [self._augment.draw(len(batch), size, random) for batch in batches]

@@ -3,7 +3,8 @@
 It must not import `distillation`.
 
 Modules:
-    protocol: training and testing fresh networks with MTT's protocol.
+    protocols: how one network is trained, and when it is tested; one module each.
+    protocol: training and testing fresh networks by one of the protocols.
     comparison: comparing distilled images of any codebase with random real images.
     scores: DD-Ranking's four scores, as functions of accuracies.
     students: training one network with DD-Ranking's losses and schedules.

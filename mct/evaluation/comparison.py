@@ -105,7 +105,7 @@ class Comparison:
             notes: Called with each note for the user.
             ranks: The processes that share the networks; None for this process alone.
             **settings: Fields of `EvaluateConfig`. A field that is None or not given has its default for the
-                dataset, except that `augment` and `batch_size` are those of the run.
+                dataset, except that `augment`, `batch_size` and `protocol` are those of the run.
 
         Raises:
             ConfigError: If a fact is unknown, or a setting is out of range.
@@ -131,7 +131,7 @@ class Comparison:
                     "the file of its module has another hash; restore it, or name another --model"
                 )
         if isinstance(origin, Origin) and origin.evaluation is not None:
-            for name in ("augment", "batch_size"):
+            for name in ("augment", "batch_size", "protocol"):
                 if settings.get(name) is None:
                     settings[name] = getattr(origin.evaluation, name)
         config = defaults.evaluate_config(settled.dataset.name, **settings)

@@ -1,28 +1,25 @@
-"""Training fresh networks on a few images and testing them on real ones, with MTT's protocol.
+"""Training fresh networks on a few images and testing them on real ones, by one of the protocols.
 
-Networks are trained by SGD with momentum 0.9 and weight decay 5e-4 on augmented batches, and tested once
-after the last epoch. Epochs are numbered from 0 to `epochs`, inclusive. After epoch `epochs // 2 + 1`,
-training continues with a tenth of the learning rate and a new optimizer, whose momentum starts at zero. With
-`epochs=1000`, the first 502 of 1,001 passes use the full learning rate. The same protocol is used for
-synthetic images, for other architectures, and for the baseline of random real images.
-
-References:
-    MTT's `utils.py`: `evaluate_synset`.
+How a network is trained, and when it is tested, is up to the protocol that the settings name
+(`mct.evaluation.protocols`). The same protocol is used for synthetic images, for other architectures, and for
+the baseline of random real images, which has no stages.
 """
 
 import statistics
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 import trajfmt
-from mct.data.augment import augmentation
 from mct.data.datasets import Dataset
 from mct.data.picking import pick_per_class
 from mct.errors import MismatchError
+from mct.evaluation.protocols.protocol import Material, Stage
+from mct.evaluation.protocols.table import PROTOCOLS
 from mct.events import Accuracy, NetworkTrained
 from mct.inner.steps.step import Notes
 from mct.inner.steps.table import choose
@@ -31,8 +28,7 @@ from mct.runtime.ranks import Alone, Ranks
 from mct.runtime.seeds import generator
 from mct.settings.config import Engine, EvaluateConfig, Held
 from mct.training.jobs import JobPool, intraop
-from mct.training.learners import Learner, is_random, learners
-from mct.training.loader import Loader
+from mct.training.learners import is_random
 from mct.training.testing import Trial
 
 
@@ -51,7 +47,7 @@ def train_network(
         labels: `(N,)` int64 class numbers, or `(N, K)` probabilities.
         model: The network.
         config: Settings of the training.
-        learning_rate: Learning rate of the first half of the training.
+        learning_rate: The synthetic learning rate.
         random: A generator on the CPU for the initialisation, then the order of the images and the
             augmentation.
 
@@ -59,31 +55,12 @@ def train_network(
         The trained network on the device of `images`.
     """
     network = networks.build(model, generator=random, device=images.device).train()
-    loader = _loader(images, labels, model, config)
-    (learner,) = learners(
-        [network], model, momentum=config.momentum, weight_decay=config.weight_decay, engine="eager"
-    )
-    for _ in _updates(learner, loader, config, learning_rate, random):
+    material = Material(images=images, labels=labels, learning_rate=learning_rate)
+    plan = PROTOCOLS[config.protocol].plan(material, model, config)
+    (learner,) = plan.learners([network], model, engine="eager", notes=None)
+    for _ in plan.run(learner, random):
         pass
     return learner.network()
-
-
-def _loader(images: Tensor, labels: Tensor, model: trajfmt.Model, config: EvaluateConfig) -> Loader:
-    augment = augmentation(config.augment)
-    return Loader(images, labels, classes=model.classes, size=config.batch_size, augment=augment)
-
-
-def _updates(
-    learner: Learner, loader: Loader, config: EvaluateConfig, learning_rate: float, random: torch.Generator
-) -> Iterator[None]:
-    """Train a network with the protocol, yielding after every update."""
-    passes = config.epochs + 1
-    decay = loader.updates(min(config.epochs // 2 + 2, passes))
-    for update, batch in enumerate(loader.batches(passes, random)):
-        if update in (0, decay):
-            learner.begin(learning_rate if update == 0 else learning_rate * 0.1)
-        learner.update(batch)
-        yield
 
 
 def accuracy_of(network: nn.Module, images: Tensor, labels: Tensor, *, block: int | None = None) -> float:
@@ -109,6 +86,7 @@ def evaluate(
     model: trajfmt.Model,
     config: EvaluateConfig,
     *,
+    stages: Sequence[Stage] = (),
     on: Held = "test",
     engine: Engine = "auto",
     notes: Notes | None = None,
@@ -122,7 +100,8 @@ def evaluate(
         learning_rate: The synthetic learning rate.
         dataset: The dataset whose `test_images` are used, with the same preprocessing as `images`.
         model: The network to train.
-        config: Settings of the evaluation.
+        config: Settings of the evaluation, with the name of the protocol.
+        stages: The parts of the images that are learned from one after the other, for protocols that do so.
         on: Whether `test_images` are the test set or held-out training images. The random numbers of the
             networks also depend on it, so that the evaluations that select images and the final test of the
             selected images share none.
@@ -143,8 +122,10 @@ def evaluate(
             f"{tuple(dataset.test_images.shape[1:])}"
         )
 
+    material = Material(images=images, labels=labels, learning_rate=learning_rate, stages=tuple(stages))
+
     def student(number: int) -> _Student:
-        return _Student(images, labels, generator(config.seed, on, "network", number))
+        return _Student(material, generator(config.seed, on, "network", number))
 
     return (yield from _shared(student, learning_rate, dataset, model, config, on, engine, notes, ranks))
 
@@ -186,15 +167,17 @@ def evaluate_baseline(
         ValueError: If `rates` is empty.
     """
 
-    def student(number: int) -> _Student:
+    def student(number: int, rate: float) -> _Student:
         random = generator(config.seed, "baseline", number)
         chosen = pick_per_class(dataset.train_labels, dataset.classes, ipc, random)
         images, labels = dataset.train_images[chosen], dataset.train_labels[chosen]
-        return _Student(images, labels if label is None else label(images), random)
+        named = labels if label is None else label(images)
+        return _Student(Material(images=images, labels=named, learning_rate=rate), random)
 
     best: Accuracy | None = None
     for rate in dict.fromkeys(rates):
-        found = yield from _shared(student, rate, dataset, model, config, "test", engine, notes, ranks)
+        tried = partial(student, rate=rate)
+        found = yield from _shared(tried, rate, dataset, model, config, "test", engine, notes, ranks)
         best = found if best is None or found.mean > best.mean else best
     if best is None:
         raise ValueError("`rates` must not be empty")
@@ -203,10 +186,9 @@ def evaluate_baseline(
 
 @dataclass(frozen=True, slots=True)
 class _Student:
-    """The training images of one network, their labels, and the generator of all its random numbers."""
+    """What one network learns from, and the generator of all its random numbers."""
 
-    images: Tensor
-    labels: Tensor
+    material: Material
     random: torch.Generator
 
 
@@ -223,61 +205,60 @@ def _shared(
 ) -> Generator[NetworkTrained, None, Accuracy]:
     """Train and test the networks of this process, and return the accuracy of those of all processes."""
     ranks = ranks or Alone()
-    own = range(ranks.rank, config.networks, ranks.size)
-    accuracies = torch.zeros(config.networks, dtype=torch.float64)
-    tested = _tested([student(number) for number in own], rate, dataset, model, config, engine, notes)
-    for number, accuracy in zip(own, tested, strict=True):
-        accuracies[number] = accuracy
+    own, protocol = range(ranks.rank, config.networks, ranks.size), PROTOCOLS[config.protocol]
+    table = torch.zeros(config.networks, max(protocol.joint, 1), dtype=torch.float64)
+    tested = _tested([student(number) for number in own], dataset, model, config, engine, notes)
+    for number, found in zip(own, tested, strict=True):
+        accuracy = found[protocol.counting(found)]
+        table[number] = torch.tensor(found if protocol.joint else accuracy, dtype=torch.float64)
         yield NetworkTrained(network=number, learning_rate=rate, accuracy=accuracy)
-    ranks.sum(accuracies)
-    return summarize(accuracies.tolist(), rate, on=on)
+    ranks.sum(table)
+    tests = table.T.tolist()
+    return summarize(max(tests, key=statistics.fmean), rate, on=on)
 
 
 def _tested(
     students: Sequence[_Student],
-    rate: float,
     dataset: Dataset,
     model: trajfmt.Model,
     config: EvaluateConfig,
     engine: Engine,
     notes: Notes | None,
-) -> Iterator[float]:
-    """Train and test networks, several at once, and yield their accuracies in order."""
+) -> Iterator[list[float]]:
+    """Train and test networks, several at once, and yield the accuracies of all tests of each in order."""
     if not students:
         return
-    device = dataset.test_images.device
+    device, protocol = dataset.test_images.device, PROTOCOLS[config.protocol]
     started = [networks.build(model, generator=student.random, device=device) for student in students]
-    loaders = [_loader(student.images, student.labels, model, config) for student in students]
-    updates = config.networks * loaders[0].updates(config.epochs + 1)
-    way = choose(engine, updates, model, device)
+    plans = [protocol.plan(student.material, model, config) for student in students]
+    way = choose(engine, config.networks * plans[0].updates, model, device)
     pool = JobPool.alone(device) if is_random(started[0]) else JobPool.sharing(device, len(students))
     with intraop(pool.threads):
-        crowd = learners(
-            [network.train() for network in started],
-            model,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-            engine=way,
-            shapes=loaders[0].shapes,
-            notes=notes,
-        )
-    tests: dict[int, Trial] = {}
+        fresh = [network.train() for network in started]
+        crowd = plans[0].learners(fresh, model, engine=way, notes=notes)
+    tests: dict[int, list[Trial]] = {}
 
     def job(number: int) -> Iterator[None]:
         learner, images, labels = crowd[number], dataset.test_images, dataset.test_labels
-        yield from _updates(learner, loaders[number], config, rate, students[number].random)
-        tests[number] = Trial(learner.network(), images, labels, classify=learner.classifier())
-        yield from tests[number]
+        for tested in plans[number].run(learner, students[number].random):
+            if tested:
+                trial = Trial(learner.network(), images, labels, classify=learner.classifier())
+                tests.setdefault(number, []).append(trial)
+                yield from trial
+            yield
 
     with closing(pool.run([job(number) for number in range(len(students))])) as ended:
         for number in ended:
-            trial = tests.pop(number)
-            if notes is not None and bool(trial.diverged):
+            trials = tests.pop(number)
+            accuracies = [trial.accuracy for trial in trials]
+            counting = protocol.counting(accuracies)
+            if notes is not None and bool(trials[counting].diverged):
+                rate = students[number].material.learning_rate
                 notes(
                     f"network {number} diverged with the learning rate {rate:g}: outputs that are not finite "
                     "count as wrong"
                 )
-            yield trial.accuracy
+            yield accuracies
 
 
 def summarize(accuracies: Sequence[float], learning_rate: float, *, on: Held) -> Accuracy:

@@ -35,6 +35,8 @@ from mct.models import networks
 from mct.models.architectures.convnet import ConvNet
 from mct.models.functional import Functional
 from mct.objectives.objective import LossAndAdjoint, ObjectiveSample, Path
+from mct.objectives.scene import Scene
+from mct.objectives.table import make_objective
 from mct.runtime.seeds import generator
 from mct.settings.config import DistillConfig
 from mct.trajectories.stream import KnotStream
@@ -89,8 +91,7 @@ def check_method(recipe: Recipe, config: DistillConfig) -> Iterator[Checked]:
         ConfigError: The objective gives no adjoint, so that there is nothing to compare.
     """
     random = generator(0)
-    model = networks.parse("ConvNetD2W8", channels=_CHANNELS, image_size=_SIZE, classes=_CLASSES)
-    network = networks.build(model, generator=random).double()
+    network = networks.build(_model(), generator=random).double()
     names = networks.parameters_of(network)
     layout = trajfmt.ParamLayout.of(names, dtype="F64")
     start = networks.flatten(network).detach()
@@ -114,7 +115,7 @@ def _check(
     """Return the errors of one inner loop."""
     random = generator(updates)
     stream = KnotStream(bundle, expert_steps=3.0, max_start=4.0, arrange=step.pack)
-    objective = recipe.objective_of(config)(stream)
+    objective = make_objective(recipe.objective_of(config), _scene(stream, step))
     sample = objective.begin(objective.draw(random, 0))
     problem = _problem(sample, updates, random)
     seen: list[tuple[Path, LossAndAdjoint]] = []
@@ -139,6 +140,27 @@ def _check(
         learning_rate=_off(torch.tensor(found.learning_rate, dtype=torch.float64), rate),
         labels=_off(found.targets, labels),
         adjoints=_off_differences(sample, path, end, random),
+    )
+
+
+def _model() -> trajfmt.Model:
+    """Return the network of the check."""
+    return networks.parse("ConvNetD2W8", channels=_CHANNELS, image_size=_SIZE, classes=_CLASSES)
+
+
+def _scene(stream: KnotStream, step: InnerStep) -> Scene:
+    """Return what an objective is made from: the trajectory, random images, and fresh networks."""
+    random, count = generator(1), 8 * _CLASSES
+
+    def fresh(random: torch.Generator) -> Tensor:
+        return step.pack(networks.flatten(networks.build(_model(), generator=random)).detach().double())
+
+    return Scene(
+        stream=stream,
+        images=torch.randn(count, _CHANNELS, _SIZE, _SIZE, generator=random, dtype=torch.float64),
+        labels=torch.arange(count) % _CLASSES,
+        fresh=fresh,
+        gradient=step.gradient,
     )
 
 

@@ -94,7 +94,8 @@ class TrajectoryMatching:
 
     def expect(self, place: Place, /) -> None:
         """Begin to load the knots of a sample."""
-        self._stream.expect(place.trajectory, place.start)
+        trajectory, start, _ = place.on_trajectory
+        self._stream.expect(trajectory, start)
 
     def begin(self, place: Place, /, *, out: Tensor | None = None) -> ObjectiveSample:
         """Return a sample, after checking that its start and target differ.
@@ -109,7 +110,8 @@ class TrajectoryMatching:
 
     def sample(self, place: Place, *, out: Tensor | None = None) -> Sample:
         """Return start and target at a place, after checking that they differ; raises what `begin` does."""
-        sample = self._stream.sample(place.trajectory, place.start, out=out)
+        trajectory, start, _ = place.on_trajectory
+        sample = self._stream.sample(trajectory, start, out=out)
         self._matcher.distance(sample)
         return sample if place.seed is None else self._noisy(sample, place.seed)
 
@@ -129,7 +131,8 @@ class TrajectoryMatching:
 
     def teacher(self, place: Place, /) -> Tensor:
         """Return the weights `(P,)` of the expert at the target."""
-        return self._stream.materialise(self._stream.locate(place.trajectory, place.target))
+        trajectory, _, target = place.on_trajectory
+        return self._stream.materialise(self._stream.locate(trajectory, target))
 
 
 class Matcher:

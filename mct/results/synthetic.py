@@ -5,7 +5,8 @@ elsewhere:
 
 * `images`, preprocessed, as networks see them;
 * `labels`, and `soft_labels` if there are any;
-* `label_logits`, whose softmax is `soft_labels`, if the labels were learned;
+* `label_logits`, whose softmax is `soft_labels`, if the labels were learned as logits; labels that were
+  learned as rows are `soft_labels` themselves;
 * `learning_rate`;
 * `pixels`: the images in [0, 1] without preprocessing;
 * `zca.mean` and `zca.matrix`, if the images are whitened and the matrix is not too large;
@@ -24,6 +25,7 @@ import msgspec
 import torch
 from torch import Tensor
 
+from mct.data import record
 from mct.data.datasets import Dataset
 from mct.errors import CorruptError, MissingError, ResultError
 from mct.learned.labels import probabilities
@@ -67,7 +69,8 @@ class SyntheticDataset:
     classes."""
 
     soft_labels: Tensor | None = None
-    """`(N, K)` float32: class probabilities, on which networks are trained instead of `labels`; or None."""
+    """`(N, K)` float32: class probabilities, on which networks are trained instead of `labels`; or rows of
+    non-negative numbers that were learned (`is_rows`); or None."""
 
     label_logits: Tensor | None = None
     """`(N, K)` float32: learned labels as logits, whose softmax is `soft_labels`; or None."""
@@ -116,10 +119,25 @@ class SyntheticDataset:
         return self.labels if self.soft_labels is None else self.soft_labels
 
     @property
+    def is_rows(self) -> bool:
+        """Whether labels are learned as rows, whose sums need not be 1."""
+        config = self.origin.config if isinstance(self.origin, Origin) else None
+        return config is not None and (config.labels, config.label_form) == ("learned", "rows")
+
+    @property
+    def probabilities(self) -> Tensor | None:
+        """`soft_labels` with sums of 1: rows are divided by theirs, and one without any becomes uniform."""
+        if self.soft_labels is None or not self.is_rows:
+            return self.soft_labels
+        sums = self.soft_labels.sum(1, keepdim=True)
+        return torch.where(sums > 0, self.soft_labels / sums, 1 / self.soft_labels.shape[1])
+
+    @property
     def values(self) -> dict[Name, Value]:
-        """The learned values by name: images, learning rate, and labels as logits if they are learned."""
+        """The learned values by name: images, learning rate, and labels if they are learned."""
         found: dict[Name, Value] = {IMAGES: self.images, RATE: self.learning_rate}
-        return found if self.label_logits is None else found | {LABELS: self.label_logits}
+        labels = self.soft_labels if self.is_rows else self.label_logits
+        return found if labels is None else found | {LABELS: labels}
 
     def learned(self, values: Mapping[Name, Value]) -> "SyntheticDataset":
         """Return the dataset with other learned values, by the names of `values`."""
@@ -129,6 +147,8 @@ class SyntheticDataset:
         logits = values.get(LABELS)
         if not isinstance(logits, Tensor):
             return found
+        if self.is_rows:
+            return replace(found, soft_labels=logits)
         return replace(found, label_logits=logits, soft_labels=probabilities(logits))
 
     def dataset(self, *, transform: Callable[[Tensor], Tensor] | None = None) -> Examples:
@@ -237,9 +257,12 @@ def from_tensors(path: Path, tensors: Mapping[str, Tensor], origin: Any) -> Synt
 
 
 def _origin(facts: dict[str, Any]) -> Origin | ForeignOrigin:
-    if "layout" in facts:
-        return msgspec.convert(facts, ForeignOrigin)
-    return msgspec.convert(facts | {"config": _BEFORE | facts["config"]}, Origin)
+    kind: type[Origin | ForeignOrigin] = ForeignOrigin
+    if "layout" not in facts:
+        kind, facts = Origin, facts | {"config": _BEFORE | facts["config"]}
+    done = record.narrowed(msgspec.convert(facts["preprocessing"], record.Preprocessing))
+    found = msgspec.convert(facts | {"preprocessing": {"kind": "none"}}, kind)  # what it says is in `done`
+    return replace(found, preprocessing=done)
 
 
 def _check(path: Path, found: SyntheticDataset) -> None:
@@ -265,7 +288,10 @@ def _check(path: Path, found: SyntheticDataset) -> None:
     balanced = len(set(torch.bincount(labels, minlength=classes).tolist())) == 1
     if isinstance(origin, Origin) and not balanced:
         raise CorruptError(f"{path}: all classes must have the same number of images")
-    soft = found.soft_labels
+    soft = found.probabilities
+    rows = found.soft_labels
+    if found.is_rows and (rows is None or not bool((rows.isfinite() & (rows >= 0)).all())):
+        raise CorruptError(f"{path}: labels that are learned as rows must be finite and at least 0")
     if soft is not None and (
         soft.shape != (len(labels), classes)
         or soft.dtype != torch.float32

@@ -3,6 +3,7 @@
 Modules:
     config: the settings of distillation and evaluation, with their meaning and their checks.
     expert: the settings of expert training.
+    real: those of distillations that minimise the loss on real images.
     checks: checks of the values of settings.
     published: published experiments, one module for each method.
     presets: all of them by name.

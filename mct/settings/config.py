@@ -13,6 +13,7 @@ from typing import Final, Literal, get_args
 
 from mct.errors import ConfigError
 from mct.settings.checks import at_least, finite, one_of
+from mct.settings.real import RealSettings
 
 Labels = Literal["hard", "teacher", "learned"]
 """Labels of the student: class numbers; the probabilities that the network at the target predicts; or rows of
@@ -45,6 +46,10 @@ Gradient = Literal["exact", "tesla"]
 Held = Literal["heldout", "test"]
 """Images on which networks are tested: a held-out tenth of the training images, or the test set."""
 
+Protocol = Literal["mtt", "sequence", "rat"]
+"""Protocols of evaluations: that of MTT; MTT's on one stage of a distillation after the other; or that of
+RaT-BPTT. Each is an entry of `mct.evaluation.protocols.table`."""
+
 Engine = Literal["auto", "compiled", "eager"]
 """How inner steps are computed. `auto` decides by their number, see `mct.inner.steps.table.choose`."""
 
@@ -56,7 +61,7 @@ it, which is PyTorch's default and therefore that of the published code.
 """
 
 UPDATED: Final[Mapping[str, tuple[str, ...]]] = {
-    "images": ("lr_img", "lr_img_halving", "image_average"),
+    "images": ("lr_img", "lr_img_halving", "image_average", "clip_average"),
     "learning_rate": ("lr_lr",),
     "labels": ("lr_label", "label_momentum"),
 }
@@ -67,14 +72,14 @@ _ROUNDING = 1e-9
 
 _REAL = (
     "expert_steps", "max_start", "min_start", "ramp_from", "lr_img", "lr_lr", "lr_init", "momentum",
-    "lr_label", "label_momentum", "loss_threshold", "image_average", "drop", "start_noise",
-    "skip_hardest", "learned_share",
+    "lr_label", "label_momentum", "loss_threshold", "image_average", "drop", "start_noise", "fresh_starts",
+    "clip_average", "skip_hardest", "learned_share",
 )  # fmt: skip
 """Settings of a distillation that are floats."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DistillConfig:
+class DistillConfig(RealSettings):
     """Settings of a distillation. The defaults are the MCT paper's for CIFAR-10 with one image per class.
 
     Raises:
@@ -254,6 +259,7 @@ class DistillConfig:
                 raise ConfigError(f"`{name}` must be at least 0 and less than 1, got {getattr(self, name)!r}")
         self._check_window()
         self._check_initial()
+        self.check_real()
         one_of("gradient", self.gradient, get_args(Gradient))
         one_of("sampling", self.sampling, get_args(Sampling))
         one_of("labels", self.labels, get_args(Labels))
@@ -264,6 +270,11 @@ class DistillConfig:
         one_of("drop_by", self.drop_by, get_args(DropBy))
         if self.drop and self.end == "nearest":
             raise ConfigError("`drop` compares the last weights, and cannot be combined with `end` nearest")
+        if self.objective == "real" and (self.end == "nearest" or self.drop or self.labels == "teacher"):
+            raise ConfigError(
+                "`objective` real has no target, and cannot be combined with `end` nearest, `drop`, or "
+                "`labels` teacher"
+            )
         if self.gradient == "tesla" and (self.end == "nearest" or self.labels == "learned"):
             raise ConfigError(
                 "`gradient` tesla has no meaning with `end` nearest or `labels` learned; use the exact one"
@@ -278,7 +289,7 @@ class DistillConfig:
         return math.floor(self.skip_hardest * self.ipc + _ROUNDING)
 
     @property
-    def real(self) -> int:
+    def fixed(self) -> int:
         """Number of images of each class that stay as they are, the first ones of the class."""
         return self.ipc - math.floor(self.learned_share * self.ipc + _ROUNDING)
 
@@ -293,11 +304,12 @@ class DistillConfig:
             raise ConfigError(
                 f"`learned_share` must be more than 0 and at most 1, got {self.learned_share!r}"
             )
-        if self.real == self.ipc:
+        if self.fixed == self.ipc:
             raise ConfigError(
                 f"`learned_share` {self.learned_share:g} of `ipc` {self.ipc} is less than one image; use more"
             )
-        if self.initial == "noise" and (self.labels == "learned" or self.real):
+        logits = self.labels == "learned" and self.label_form == "logits"
+        if self.initial == "noise" and (logits or self.fixed):
             what = "`labels` learned begin as what experts say of" if self.labels == "learned" else (
                 "`learned_share` leaves the others as"
             )  # fmt: skip
@@ -326,6 +338,9 @@ class EvaluateConfig:
         ConfigError: If a value is out of range.
     """
 
+    protocol: Protocol = "mtt"
+    """How a network is trained on the images, and when it is tested."""
+
     networks: int = 5
     """Number of fresh networks, over which the mean and the standard deviation are computed."""
 
@@ -352,5 +367,6 @@ class EvaluateConfig:
         for name in ("networks", "epochs", "batch_size"):
             at_least(name, getattr(self, name), 1)
         at_least("seed", self.seed, 0)
+        one_of("protocol", self.protocol, get_args(Protocol))
         finite("momentum", self.momentum)
         finite("weight_decay", self.weight_decay)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from mct.errors import ConfigError
 from mct.settings.published import att, datm, ftd, mct, mtt, pad, tesla
-from mct.settings.published.preset import Method, Preset
+from mct.settings.published.preset import Method, Preset, Trajectories
 
 __all__ = [
     "METHODS",
@@ -21,16 +21,19 @@ __all__ = [
     "REMARKS",
     "Method",
     "Preset",
+    "Trajectories",
     "default_preset",
     "preset",
     "presets_for",
     "rows",
+    "trajectories_of",
 ]
 
 METHODS: Final[Mapping[Method, ModuleType]] = {
     "mtt": mtt, "mct": mct, "tesla": tesla, "ftd": ftd, "att": att, "datm": datm, "pad": pad,
 }  # fmt: skip
-"""Each method with its module, which has `PRESETS`, and `SETTINGS` for datasets without presets."""
+"""Each method with its module, which has `PRESETS`, `SETTINGS` for datasets without presets, and
+`TRAJECTORIES`: whether the method needs any."""
 
 REMARKS: Final[tuple[str, ...]] = (
     "Unless the experts of a preset say otherwise, they differ only in the network: there are 100, trained "
@@ -67,6 +70,17 @@ def preset(name: str) -> Preset:
     near = difflib.get_close_matches(name.lower(), PRESETS, n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known presets: {', '.join(PRESETS)}"
     raise ConfigError(f"unknown preset {name!r}; {hint}")
+
+
+def trajectories_of(method: str) -> Trajectories:
+    """Return whether a method of `METHODS` needs expert trajectories.
+
+    Example:
+        >>> trajectories_of("mtt")
+        'needed'
+    """
+    found: Trajectories = METHODS[method].TRAJECTORIES  # type: ignore[index]
+    return found
 
 
 def presets_for(

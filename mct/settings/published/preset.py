@@ -7,6 +7,9 @@ from typing import Any, Final, Literal
 Method = Literal["mtt", "mct", "tesla", "ftd", "att", "datm", "pad"]
 """MTT matches the timesteps of a `full` bundle, MCT those of a `convex` one. The others match either."""
 
+Trajectories = Literal["needed", "optional", "unused"]
+"""Whether a method needs expert trajectories."""
+
 
 _SETTINGS: Final = (
     "ipc", "inner_steps", "expert_steps", "max_start", "min_start", "ramp_from", "ramp_steps", "lr_img",

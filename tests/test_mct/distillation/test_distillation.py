@@ -155,7 +155,7 @@ def test_evaluation_on_schedule(tmp_path: Path, bundle, digits, model) -> None:
 def test_best_images_are_kept(tmp_path: Path, bundle, digits, model, monkeypatch, select) -> None:
     """The first of the largest means wins; its images and why they were chosen are in their own file."""
     evaluation = Rehearsed([0.1, 0.4, 0.3, 0.4])
-    monkeypatch.setattr("mct.distillation.distiller.evaluate", evaluation)
+    monkeypatch.setattr("mct.distillation.judging.evaluate", evaluation)
     folder = RunFolder(tmp_path / "run")
     config = replace(CONFIG, eval_every=2, select=select, save_every=100)
     run_whole(distiller_of(bundle, digits, model, config), folder)
@@ -173,12 +173,12 @@ def test_best_of_a_resumed_run_is_compared_with_the_one_before(
     tmp_path: Path, bundle, digits, model, monkeypatch
 ) -> None:
     """Step and accuracy of the best are part of the state; a lost file comes back."""
-    monkeypatch.setattr("mct.distillation.distiller.evaluate", Rehearsed([0.1, 0.4, 0.3, 0.2]))
+    monkeypatch.setattr("mct.distillation.judging.evaluate", Rehearsed([0.1, 0.4, 0.3, 0.2]))
     folder, config = RunFolder(tmp_path / "run"), replace(CONFIG, eval_every=2)
     run_whole(distiller_of(bundle, digits, model, replace(config, outer_steps=3, eval_every=2)), folder)
     before = folder.best.read_bytes()
     folder.best.unlink()
-    monkeypatch.setattr("mct.distillation.distiller.evaluate", Rehearsed([0.39, 0.38]))
+    monkeypatch.setattr("mct.distillation.judging.evaluate", Rehearsed([0.39, 0.38]))
     run_whole(distiller_of(bundle, digits, model, config), folder, resume=True)
     assert folder.best.read_bytes() == before
     other = replace(PROTOCOL, epochs=2)

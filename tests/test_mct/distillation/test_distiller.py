@@ -251,7 +251,7 @@ def test_average_is_what_is_evaluated_and_results(bundle, digits, model, monkeyp
         assert torch.equal(state.synthetic.images, other.synthetic.images)
     assert torch.equal(state.result.images, average)
     seen = Rehearsed([0.5])
-    monkeypatch.setattr("mct.distillation.distiller.evaluate", seen)
+    monkeypatch.setattr("mct.distillation.judging.evaluate", seen)
     state, _ = distiller.evaluate_and_keep_best(state, PROTOCOL)
     assert torch.equal(seen.seen[0][0], average)
     assert torch.equal(state.best.images, average)
