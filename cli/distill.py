@@ -38,7 +38,8 @@ _NAMED: Final = 3
 @click.option("--preset", help="Published settings by name: see mct presets.")
 @click.option(
     "--method",
-    help="Whose published settings to use: mtt, mct, tesla, ftd, att, datm or pad; or a method of your own, "
+    help="Whose published settings to use: mtt, mct, tesla, ftd, att, datm, pad or selmatch; or a method of "
+    "your own, "
     "as package.module:name.  "
     "[default: mct for a .mct, mtt for a .mtt]",
 )
@@ -162,7 +163,7 @@ _NAMED: Final = 3
 @click.option("--eval-batch", type=int, help="Images per step in an evaluation.  [default: 256]")
 @click.option(
     "--eval-protocol",
-    type=click.Choice(["mtt", "sequence", "rat"]),
+    type=click.Choice(["mtt", "sequence", "rat", "selmatch"]),
     help="How an evaluation trains networks: as MTT does; on one stage of the images after the other; or as "
     "RaT-BPTT does.  [default: that of the preset, else mtt]",
 )

@@ -182,7 +182,7 @@ class DistillRun:
                     distiller.dataset.name,
                     base=before.evaluation if before else None,
                     networks=eval_networks,
-                    epochs=eval_epochs,
+                    epochs=eval_epochs or published.get("epochs"),
                     batch_size=eval_batch or published.get("batch_size"),
                     protocol=eval_protocol or published.get("protocol"),
                     augment=said.get("augment"),

@@ -239,6 +239,7 @@ class Comparison:
             self.dataset,
             model,
             self.config,
+            learned=now.learned_images,
             engine=self.engine,
             notes=self.notes,
             ranks=self.ranks,

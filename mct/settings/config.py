@@ -46,9 +46,9 @@ Gradient = Literal["exact", "tesla"]
 Held = Literal["heldout", "test"]
 """Images on which networks are tested: a held-out tenth of the training images, or the test set."""
 
-Protocol = Literal["mtt", "sequence", "rat"]
-"""Protocols of evaluations: that of MTT; MTT's on one stage of a distillation after the other; or that of
-RaT-BPTT. Each is an entry of `mct.evaluation.protocols.table`."""
+Protocol = Literal["mtt", "sequence", "rat", "selmatch"]
+"""Protocols of evaluations: that of MTT; MTT's on one stage of a distillation after the other; that of
+RaT-BPTT; or that of SelMatch. Each is an entry of `mct.evaluation.protocols.table`."""
 
 Engine = Literal["auto", "compiled", "eager"]
 """How inner steps are computed. `auto` decides by their number, see `mct.inner.steps.table.choose`."""

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from mct.errors import ConfigError
-from mct.settings.published import att, datm, ftd, mct, mtt, pad, tesla
+from mct.settings.published import att, datm, ftd, mct, mtt, pad, selmatch, tesla
 from mct.settings.published.preset import Method, Preset, Trajectories
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
 
 METHODS: Final[Mapping[Method, ModuleType]] = {
     "mtt": mtt, "mct": mct, "tesla": tesla, "ftd": ftd, "att": att, "datm": datm, "pad": pad,
+    "selmatch": selmatch,
 }  # fmt: skip
 """Each method with its module, which has `PRESETS`, `SETTINGS` for datasets without presets, and
 `TRAJECTORIES`: whether the method needs any."""

@@ -11,4 +11,5 @@ Modules:
     att: the nearest end of the student.
     datm: learned labels, and starts that become later.
     pad: experts that see easy images first, and a part of the parameters.
+    selmatch: real images of a difficulty, of which a share is learned.
 """
