@@ -5,7 +5,7 @@ Modules:
     expert: the settings of expert training.
     real: those of distillations that minimise the loss on real images.
     checks: checks of the values of settings.
-    inner: the checks of the settings of the inner loop.
+    inner: the settings of the inner loop besides its length.
     published: published experiments, one module for each method.
     presets: all of them by name.
     defaults: the settings that are used for a dataset if the user gives none.

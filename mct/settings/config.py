@@ -76,7 +76,7 @@ _REAL = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DistillConfig(RealSettings):
+class DistillConfig(inner.InnerSettings, RealSettings):
     """Settings of a distillation. The defaults are the MCT paper's for CIFAR-10 with one image per class.
 
     Raises:
@@ -92,30 +92,6 @@ class DistillConfig(RealSettings):
 
     inner_steps: int = 60
     """N: the number of student updates (eq. 3) in an outer step; with `min_steps`, the largest number."""
-
-    min_steps: int | None = None
-    """Smallest number of student updates: N is drawn from [min_steps, inner_steps] for every sample of an
-    outer step. None: N is always `inner_steps`."""
-
-    steps_every: int = 1
-    """Number of outer steps in a row that use the same numbers that were drawn (RaT-BPTT: one pass over the
-    real images)."""
-
-    window: int | None = None
-    """W: the gradient goes through the last W student updates only, and the weights before them count as
-    constants (truncated backpropagation, RaT-BPTT). None: it goes through all of them."""
-
-    inner_optimizer: inner.InnerOptimizer = "sgd"
-    """Optimiser of the student in the inner loop: `sgd`, or `adam`. Evaluations have their own."""
-
-    inner_momentum: float = 0.0
-    """Momentum of `sgd` in the inner loop, in [0, 1)."""
-
-    inner_decay: float = 0.0
-    """Weight decay (L2 penalty) of the student in the inner loop."""
-
-    inner_betas: tuple[float, float] = inner.BETAS
-    """Decays of `adam`'s averages of the gradient and of its square, in [0, 1)."""
 
     expert_steps: float = 6
     """M: the number of timesteps from start to target. It must be a whole number for a `full` bundle."""

@@ -1,7 +1,8 @@
-"""The checks of the settings of the inner loop: its optimiser, its window, and the number of its steps."""
+"""The settings of the inner loop besides its length: its optimiser, its window, and steps that are drawn."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from mct.errors import ConfigError
@@ -15,6 +16,36 @@ InnerOptimizer = Literal["sgd", "adam"]
 
 BETAS = (0.9, 0.999)
 """The usual decays of Adam's averages."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InnerSettings:
+    """The part of `DistillConfig` about the updates of the student. The defaults are those of MTT: plain SGD,
+    differentiated through all of a fixed number of updates."""
+
+    min_steps: int | None = None
+    """Smallest number of student updates: N is drawn from [min_steps, inner_steps] for every sample of an
+    outer step. None: N is always `inner_steps`."""
+
+    steps_every: int = 1
+    """Number of outer steps in a row that use the same numbers that were drawn (RaT-BPTT: one pass over the
+    real images)."""
+
+    window: int | None = None
+    """W: the gradient goes through the last W student updates only, and the weights before them count as
+    constants (truncated backpropagation, RaT-BPTT). None: it goes through all of them."""
+
+    inner_optimizer: InnerOptimizer = "sgd"
+    """Optimiser of the student in the inner loop: `sgd`, or `adam`. Evaluations have their own."""
+
+    inner_momentum: float = 0.0
+    """Momentum of `sgd` in the inner loop, in [0, 1)."""
+
+    inner_decay: float = 0.0
+    """Weight decay (L2 penalty) of the student in the inner loop."""
+
+    inner_betas: tuple[float, float] = BETAS
+    """Decays of `adam`'s averages of the gradient and of its square, in [0, 1)."""
 
 
 def check(config: DistillConfig) -> None:
@@ -34,7 +65,7 @@ def check(config: DistillConfig) -> None:
             f"`inner_betas` must be two numbers of at least 0 and less than 1, got {config.inner_betas!r}"
         )
     if config.inner_optimizer == "adam" and config.inner_momentum:
-        raise ConfigError("`inner_momentum` has no effect with `inner_optimizer` adam; use `inner_betas`")
+        raise ConfigError("`inner_momentum` has no effect with `inner_optimizer` adam; leave it out")
     if config.inner_optimizer != "adam" and config.inner_betas != BETAS:
         raise ConfigError("`inner_betas` has no effect without `inner_optimizer` adam")
     for name in ("window", "min_steps", "steps_every"):
