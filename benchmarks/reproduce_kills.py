@@ -128,7 +128,7 @@ def started(options: Any, out: Path) -> int:
 
         plan = Reproduction.prepare(options.names, out, scale=smallest(), seeds=options.seeds)
         _, failed = plan.run(at_once=options.jobs)
-        for name, reason in failed.items():
+        for name, reason in failed.reasons.items():
             print(f"{name}: {reason}", file=sys.stderr)
         code = 1 if failed else 0
     finally:

@@ -13,6 +13,7 @@ from . import commands, failures, lines, options, process, progress, values
 if TYPE_CHECKING:
     from mct.reproduce import Reproduction
     from mct.reproduce.job import Job
+    from mct.reproduce.pool import Failures
 
 __all__ = ["reproduce"]
 
@@ -71,6 +72,7 @@ def reproduce(
     """
     from mct.reproduce import Reproduction
     from mct.runtime.devices import device_of
+    from trajfmt.errors import counted
     from trajfmt.storage.threads import cores
 
     if dry_run and report:
@@ -89,12 +91,14 @@ def reproduce(
     files, failed = _run(plan, count)
     _show(plan, files)
     if failed:
-        for name, reason in failed.items():
+        for name, reason in failed.reasons.items():
             failures.say(f"{name}: {reason}")
+        if failed.left_out:
+            lines.notice(f"{counted(len(failed.left_out), 'job')} left out, which need a job that failed")
         raise SystemExit(1)
 
 
-def _run(plan: Reproduction, at_once: int) -> tuple[list[Path], dict[str, str]]:
+def _run(plan: Reproduction, at_once: int) -> tuple[list[Path], Failures]:
     """Do the jobs, and show progress; Ctrl-C says how to continue."""
     todo = plan.unfinished()
     shares: dict[Job, float] = {}

@@ -136,7 +136,7 @@ def along(scale: Scale, size: DataSize) -> Job:
 def method_settings(size: DataSize, method: str, ipc: int) -> dict[str, Any]:
     """Return the settings of a method: those of the scale, or the published ones."""
     if method in CONDENSATION:
-        return {"method": method.lower(), **size.condensation.get(ipc, {})}
+        return {"method": method.lower(), **size.condensation.get(method, {})}
     found = dict(size.settings.get(ipc) or _published(size, "mct" if method == "MCT" else "mtt", ipc))
     if method == "PP":
         found |= {"drop": 0.1, "drop_by": PP_DROP}

@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Final, Literal
@@ -36,8 +36,22 @@ _INTERVAL: Final = 0.5
 """Seconds between two messages about one job."""
 
 
-def run(jobs: Sequence[Job], place: Place, *, at_once: int, tell: Tell) -> dict[str, str]:
-    """Do jobs, each after those that it needs, and return why some failed.
+@dataclass
+class Failures:
+    """What could not be done. Jobs are called by the names of their folders."""
+
+    reasons: dict[str, str] = field(default_factory=dict)
+    """Each job that failed, with the reason."""
+
+    left_out: list[str] = field(default_factory=list)
+    """Jobs that need one that failed."""
+
+    def __bool__(self) -> bool:
+        return bool(self.reasons)
+
+
+def run(jobs: Sequence[Job], place: Place, *, at_once: int, tell: Tell) -> Failures:
+    """Do jobs, each after those that it needs, and return what could not be done.
 
     Args:
         jobs: The jobs, in an order in which every job comes after those that it needs.
@@ -45,10 +59,8 @@ def run(jobs: Sequence[Job], place: Place, *, at_once: int, tell: Tell) -> dict[
         at_once: How many at a time. One is done in this process.
         tell: Called when a job begins, moves on and ends.
 
-    Returns:
-        Name of the folder of each job that failed → the reason.
     """
-    failed: dict[str, str] = {}
+    failed = Failures()
     if at_once > 1:
         _several(jobs, place, at_once, tell, failed)
         return failed
@@ -60,7 +72,7 @@ def run(jobs: Sequence[Job], place: Place, *, at_once: int, tell: Tell) -> dict[
         try:
             do(job, place, lambda share, job=job: tell(job, "running", share))  # type: ignore[misc]
         except _EXPECTED as exc:
-            failed[job.label] = first_line(exc)
+            failed.reasons[job.label] = first_line(exc)
             tell(job, "failed", 0.0)
         else:
             tell(job, "done", 1.0)
@@ -76,7 +88,7 @@ class _Running:
     messages: Connection
 
 
-def _several(jobs: Sequence[Job], place: Place, at_once: int, tell: Tell, failed: dict[str, str]) -> None:
+def _several(jobs: Sequence[Job], place: Place, at_once: int, tell: Tell, failed: Failures) -> None:
     """Do jobs in processes of their own; when this ends, for whatever reason, all have ended."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
@@ -101,13 +113,13 @@ def _several(jobs: Sequence[Job], place: Place, at_once: int, tell: Tell, failed
             for each in [each for each in running if each.messages in ready]:
                 if _heard(each, tell, failed):
                     running.remove(each)
-                    if each.job.label not in failed:
+                    if each.job.label not in failed.reasons:
                         unfinished.discard(each.job.label)
     finally:
         _end(running)
 
 
-def _heard(each: _Running, tell: Tell, failed: dict[str, str]) -> bool:
+def _heard(each: _Running, tell: Tell, failed: Failures) -> bool:
     """Take the next message of a job, and return whether the job has ended.
 
     Raises:
@@ -119,7 +131,7 @@ def _heard(each: _Running, tell: Tell, failed: dict[str, str]) -> bool:
         each.process.join()
         each.messages.close()
         if each.process.exitcode:
-            failed[each.job.label] = _ended(each.process.exitcode)
+            failed.reasons[each.job.label] = _ended(each.process.exitcode)
             tell(each.job, "failed", 0.0)
             return True
         tell(each.job, "done", 1.0)
@@ -131,7 +143,7 @@ def _heard(each: _Running, tell: Tell, failed: dict[str, str]) -> bool:
     each.messages.close()
     if kind == "defect":
         raise RuntimeError(f"{each.job.label}: {value}")
-    failed[each.job.label] = value
+    failed.reasons[each.job.label] = value
     tell(each.job, "failed", 0.0)
     return True
 
@@ -155,12 +167,12 @@ def _end(running: Sequence[_Running]) -> None:
         raise
 
 
-def _refused(job: Job, failed: dict[str, str]) -> bool:
-    """Return whether a job cannot be done, and note the reason."""
-    cause = next((needed.label for needed in job.needs if needed.label in failed), None)
-    if cause is not None:
-        failed[job.label] = f"it needs {cause}"
-    return cause is not None
+def _refused(job: Job, failed: Failures) -> bool:
+    """Return whether a job cannot be done because it needs one that failed, and note it."""
+    refused = any(needed.label in (*failed.reasons, *failed.left_out) for needed in job.needs)
+    if refused:
+        failed.left_out.append(job.label)
+    return refused
 
 
 def _work(job: Job, place: Place, sender: Connection) -> None:

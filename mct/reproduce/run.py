@@ -121,7 +121,7 @@ class Reproduction:
 
     def run(
         self, *, at_once: int = 1, tell: pool.Tell = lambda _job, _state, _share: None
-    ) -> tuple[list[Path], dict[str, str]]:
+    ) -> tuple[list[Path], pool.Failures]:
         """Do the jobs that are not finished, and write all tables and figures.
 
         Tables are also written in between, and when this is interrupted. Another call continues.
@@ -131,7 +131,7 @@ class Reproduction:
             tell: Called when a job begins, moves on and ends.
 
         Returns:
-            The files of tables and figures; and why jobs failed, by the names of their folders.
+            The files of tables and figures, and what could not be done.
 
         Raises:
             ExistsError: Another process works in the folder.

@@ -42,11 +42,8 @@ def test_a_failed_job_leaves_out_those_that_need_it(tmp_path: Path, monkeypatch:
         tell=lambda each, state, _share: heard.append((each.name, state)),
     )
     assert done == ["good"]
-    assert failed == {
-        bad.label: "`ipc` must be >= 1",
-        later.label: f"it needs {bad.label}",
-        job("last", later).label: f"it needs {later.label}",
-    }
+    assert failed.reasons == {bad.label: "`ipc` must be >= 1"}
+    assert failed.left_out == [later.label, job("last", later).label]
     assert heard == [("bad", "running"), ("bad", "failed"), ("good", "running"), ("good", "done")]
 
 
@@ -68,9 +65,9 @@ def test_processes_of_their_own(tmp_path: Path) -> None:
             os.kill(killed[0], signal.SIGKILL)
 
     failed = pool.run([wrong, endless, quick], place, at_once=2, tell=tell)
-    assert failed.keys() == {wrong.label, endless.label}
-    assert failed[wrong.label].startswith("unknown dataset 'nowhere'")
-    assert failed[endless.label] == "its process was ended by SIGKILL; run again to continue"
+    assert failed.reasons.keys() == {wrong.label, endless.label}
+    assert failed.reasons[wrong.label].startswith("unknown dataset 'nowhere'")
+    assert failed.reasons[endless.label] == "its process was ended by SIGKILL; run again to continue"
     assert place.folders.is_done(quick)
 
     def interrupt(each: Job, _state: str, _share: float) -> None:
