@@ -68,6 +68,10 @@ ALLOWED = {
             "errors events runtime settings learned data models results trajectories initial objectives "
             "inner methods condensation evaluation"
         ),
+        "reproduce": (
+            "errors events runtime settings data models results plots trajectories objectives inner "
+            "evaluation experts distillation"
+        ),
     },
 }
 """For every folder or module directly below a package, those of the same package that it may import."""
