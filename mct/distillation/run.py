@@ -19,7 +19,7 @@ from mct.distillation.distiller import Distiller
 from mct.distillation.folder import RunFolder
 from mct.distillation.loop import distill
 from mct.distillation.settling import method_of, require_trajectories, settle
-from mct.distillation.stages import earlier_of
+from mct.distillation.stages import earlier_of, remark
 from mct.distillation.stepper import Stepper
 from mct.errors import ConfigError
 from mct.evaluation.comparison import Comparison
@@ -168,6 +168,7 @@ class DistillRun:
                 base=before.config if before else None,
                 preset=preset,
                 recipe=None,
+                stage=1 if earlier is None else len(earlier.stages) + 1,
                 settings=settings,
             )
             here = device_of(device)
@@ -185,6 +186,9 @@ class DistillRun:
                     shard=shard,
                     earlier=earlier,
                 )
+            record = trajfmt.Provenance() if bundle is None else bundle.manifest.provenance
+            line = remark((record or trajfmt.Provenance()).recipe, earlier)
+            distiller.notes += [] if line is None else [line]
             asked = {
                 "eval_networks": eval_networks,
                 "eval_epochs": eval_epochs,
@@ -298,13 +302,13 @@ class DistillRun:
         self.close()
 
 
-def _refuse_unused(execution: Execution | None, *, shard: bool) -> None:
-    """Refuse budgets and a division of batches in a run without an inner loop.
+def _refuse_unused(execution: Execution | None, *, shard: bool, after: Path | None) -> None:
+    """Refuse budgets, a division of batches, and earlier stages in a run without an inner loop.
 
     Raises:
         ConfigError: There are some.
     """
-    usual, given = Execution(), ["shard"] if shard else []
+    usual, given = Execution(), ["shard"] * shard + ["after"] * (after is not None)
     names = ("knots_mb", "keep_mb", "step_images")
     given += [name for name in names if execution and getattr(execution, name) != getattr(usual, name)]
     if given:
@@ -372,4 +376,5 @@ def _published(
         preset=preset,
         preprocessing=distiller.dataset.transform.record.kind,
         method=method_of(bundle, preset, method),
+        stage=len(distiller.origin.stages) + 1,
     )

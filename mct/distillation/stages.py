@@ -8,6 +8,37 @@ from mct.errors import ConfigError, MismatchError
 from mct.results import files
 from mct.results.origin import Origin
 from mct.results.stages import Earlier
+from mct.settings import presets
+
+
+def remark(recipe: Mapping[str, Any] | None, earlier: Earlier | None) -> str | None:
+    """Return a line for the user if the experts start from other distilled images than a run begins with.
+
+    Args:
+        recipe: What the bundle records about the training of the experts.
+        earlier: The result of earlier stages; None if there are none.
+    """
+    start = (recipe or {}).get("start_from_sha256")
+    if start is None or (earlier is not None and start == earlier.sha256):
+        return None
+    if earlier is None:
+        return (
+            "the experts start from networks that were trained on distilled images, but the run has no "
+            "earlier stage; give these images: --after"
+        )
+    return f"the experts start from networks that were trained on other distilled images than {earlier.path}"
+
+
+def require_stage(preset: str | None, stage: int) -> None:
+    """Require that a preset of a stage is used for that stage.
+
+    Raises:
+        ConfigError: It is of another.
+    """
+    wanted = None if preset is None else presets.preset(preset).stage
+    if wanted not in (None, stage):
+        hint = f"give the result of stage {wanted - 1}: --after" if wanted > 1 else "omit --after"
+        raise ConfigError(f"`preset` {preset} is of stage {wanted}, but this is stage {stage}; {hint}")
 
 
 def earlier_of(after: Path | None, before: Origin | None, *, given: Mapping[str, Any]) -> Earlier | None:

@@ -190,7 +190,9 @@ def describe(folder: Path, *, budget: int = pictures.BUDGET) -> Described:
     times = [one.seconds for one in numbered if one.seconds is not None]
     busy = [one.utilisation for one in numbered if one.utilisation is not None]
     changed = {change.setting: change.step for change in own.changes}
-    known = origins.origins(own.dataset, own.config, own.preprocessing.kind, changed, own.updates)
+    known = origins.origins(
+        own.dataset, own.config, own.preprocessing.kind, changed, own.updates, stage=len(own.stages) + 1
+    )
     values: Mapping[str, Any] = msgspec.to_builtins(flat(own.config))
     found = None
     if len(evaluated) > 1:

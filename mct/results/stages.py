@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+import trajfmt
 from mct.errors import MismatchError
 from mct.results.origin import EarlierStage, ForeignOrigin, Origin
 
@@ -61,6 +62,34 @@ class Earlier:
         )
         return (*origin.stages, last)
 
+    def check_data(
+        self, class_names: tuple[str, ...], preprocessing: trajfmt.Preprocessing, labels_sha256: str | None
+    ) -> None:
+        """Require the real images of the earlier stages.
+
+        Args:
+            class_names: Names of the classes.
+            preprocessing: Preprocessing of the images, which identifies them.
+            labels_sha256: Hash of their labels; None: unknown.
+
+        Raises:
+            MismatchError: They are others.
+        """
+        then = self.synthetic.run
+        facts = [
+            ("class names", then.class_names, class_names),
+            ("preprocessing", then.preprocessing.kind, preprocessing.kind),
+            ("training images", then.preprocessing.images_sha256, preprocessing.images_sha256),
+            ("labels of the training images", then.labels_sha256, labels_sha256),
+        ]
+        for what, before, after in facts:
+            if before is not None and after is not None and before != after:
+                shown = "" if what != "preprocessing" else f": {before!r}, here it is {after!r}"
+                raise MismatchError(
+                    f"{self.path}: the earlier stage has other {what}{shown}; give the dataset and the "
+                    "preprocessing of the earlier stage"
+                )
+
     def check(self, origin: Origin) -> None:
         """Require that a distillation can add images.
 
@@ -72,19 +101,7 @@ class Earlier:
                 tests on images that earlier stages may have begun with.
         """
         then, now = self.synthetic.run, origin
-        facts = [
-            ("class names", then.class_names, now.class_names),
-            ("preprocessing", then.preprocessing.kind, now.preprocessing.kind),
-            ("training images", then.preprocessing.images_sha256, now.preprocessing.images_sha256),
-            ("labels of the training images", then.labels_sha256, now.labels_sha256),
-        ]
-        for what, before, after in facts:
-            if before is not None and after is not None and before != after:
-                shown = "" if what != "preprocessing" else f": {before!r}, here it is {after!r}"
-                raise MismatchError(
-                    f"{self.path}: the earlier stage has other {what}{shown}; give the dataset and the "
-                    "preprocessing of the earlier stage"
-                )
+        self.check_data(now.class_names, now.preprocessing, now.labels_sha256)
         wanted = "hard" if self.synthetic.soft_labels is None else "learned"
         usable = self.synthetic.soft_labels is None or self.synthetic.label_logits is not None
         if not usable or now.config.labels != wanted:

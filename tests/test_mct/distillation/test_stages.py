@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from mct.distillation.distiller import Distiller  # noqa: E402
 from mct.distillation.folder import RunFolder  # noqa: E402
 from mct.distillation.loop import distill  # noqa: E402
-from mct.distillation.stages import earlier_of  # noqa: E402
+from mct.distillation.stages import earlier_of, remark, require_stage  # noqa: E402
 from mct.errors import ConfigError, MismatchError  # noqa: E402
 from mct.events import OuterStep  # noqa: E402
 from mct.results import synthetic  # noqa: E402
@@ -114,3 +114,23 @@ def test_a_run_that_continues_needs_its_earlier_stage(tmp_path: Path, bundle, di
     with pytest.raises(ConfigError, match="`earlier_images` has no effect"):
         earlier_of(None, None, given={"earlier_images": "apart"})
     assert earlier_of(None, None, given={}) is None
+
+
+def test_experts_that_start_from_other_images_are_noted(first: Path) -> None:
+    """They start from the result that the run begins with, or a line says that they do not."""
+    earlier = earlier_of(first, None, given={})
+    assert remark(None, None) is None
+    assert remark({"lr": 0.01}, earlier) is None
+    assert remark({"start_from_sha256": earlier.sha256}, earlier) is None
+    assert "no earlier stage" in remark({"start_from_sha256": earlier.sha256}, None)
+    assert "other distilled images" in remark({"start_from_sha256": "0"}, earlier)
+
+
+@pytest.mark.parametrize(("number", "stage", "said"), [(2, 1, "stage 1: --after"), (1, 2, "omit --after")])
+def test_a_preset_of_another_stage_is_refused(number: int, stage: int, said: str) -> None:
+    """The message names both stages, and what to do."""
+    with pytest.raises(ConfigError, match=rf"of stage {number}, but this is stage {stage}; .*{said}"):
+        require_stage(f"seqmatch-cifar10-zca-ipc50-stage{number}", stage)
+    require_stage(f"seqmatch-cifar10-zca-ipc50-stage{number}", number)
+    require_stage("mct-cifar10-ipc1", stage)
+    require_stage(None, stage)
