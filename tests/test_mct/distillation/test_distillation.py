@@ -153,7 +153,7 @@ def test_evaluation_on_schedule(tmp_path: Path, bundle, digits, model) -> None:
     assert {event.accuracy.on for event in events if event.accuracy} == {"heldout"}
     lines = metrics_of(folder)
     assert [line["step"] for line in lines if "accuracy" in line] == [0, 2, 4, 5]
-    assert set(lines[0]["accuracy"]) == {"mean", "std", "networks", "learning_rate", "on"}
+    assert set(lines[0]["accuracy"]) == {"mean", "std", "networks", "learning_rate", "on", "by_class"}
     assert "loss" not in lines[0]
 
 
