@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from . import commands, condensation, options, process, values
+from . import commands, condensation, inner, options, process, real, values
 
 if TYPE_CHECKING:
     from trajfmt.storage.address import Place
@@ -36,9 +36,22 @@ _NAMED: Final = 3
 @click.option("--resume", is_flag=True, help="Continue the run in the folder, with its settings.")
 @click.option("--preset", help="Published settings by name: see mct presets.")
 @click.option(
+    "--after",
+    type=values.INPUT,
+    help="Result of an earlier stage, the folder of a run or its file: its images are kept as they are, and "
+    "--ipc new ones of each class are added.",
+)
+@click.option(
+    "--earlier-images",
+    type=click.Choice(["joint", "apart"]),
+    help="With --after: a student learns from the earlier and the new images, or from the new ones alone.  "
+    "[default: joint]",
+)
+@click.option(
     "--method",
-    help="Whose published settings to use: mtt, mct, tesla, ftd, att, datm or pad; without --traj dc, dsa, "
-    "dm or cafe; or a method of your own, as package.module:name.  "
+    help="Whose published settings to use: mtt, mct, tesla, ftd, att, datm, pad, selmatch or seqmatch; rat, "
+    "with or without --traj; dc, dsa, dm or cafe, without --traj; or a method of your own, as "
+    "package.module:name.  "
     "[default: mct for a .mct, mtt for a .mtt]",
 )
 @click.option("--dataset", type=values.DATASET, help="Dataset name or path, if no bundle names one.")
@@ -52,8 +65,11 @@ _NAMED: Final = 3
 @options.augment
 @click.option("--ipc", type=int, help="Images per class.  [default: 1]")
 @click.option("--steps", "inner_steps", type=int, help="N: student updates per outer step.")
+@inner.steps
+@inner.optimizer
 @click.option("--expert-steps", type=float, help="M: timesteps from start to target.")
 @click.option("--max-start", type=float, help="Upper bound of the start times, in timesteps.")
+@click.option("--trajectories", type=int, help="Use only the first so many trajectories.  [default: all]")
 @click.option(
     "--sampling",
     type=click.Choice(["auto", "continuous", "discrete"]),
@@ -63,6 +79,11 @@ _NAMED: Final = 3
     "--gradient",
     type=click.Choice(["exact", "tesla"]),
     help="tesla: the biased gradient of TESLA's and the MCT authors' code.  [default: exact]",
+)
+@click.option(
+    "--start-noise",
+    type=float,
+    help="Noise that is added to every weight at the start, relative to its size.  [default: 0]",
 )
 @click.option("--min-start", type=float, help="Smallest start time, in timesteps.  [default: 0]")
 @click.option(
@@ -75,13 +96,36 @@ _NAMED: Final = 3
     help="teacher: soft labels, the outputs of the expert at the target; learned: labels that are learned "
     "with the images, from the outputs of the experts on.  [default: hard]",
 )
+@click.option(
+    "--label-time",
+    type=click.Choice(["target", "max-start", "last"]),
+    help="Timestep of the expert that gives teacher labels: the target of the step, --max-start, or the "
+    "last one.  [default: target]",
+)
 @click.option("--lr-label", type=float, help="Learning rate of learned labels.  [default: 2]")
 @click.option("--label-momentum", type=float, help="Momentum of learned labels.  [default: 0.9]")
 @click.option(
     "--initial",
-    type=click.Choice(["random", "correct", "noise"]),
-    help="Images to begin with: random real ones, ones that experts classify correctly, or noise.  "
-    "[default: random]",
+    type=click.Choice(["random", "correct", "scored", "noise", "unit-noise"]),
+    help="Images to begin with: random real ones, ones that experts classify correctly, the hardest ones by "
+    "--scores, or noise.  [default: random]",
+)
+@click.option(
+    "--scores",
+    type=values.SCORES,
+    help="Difficulty of the training images, for --initial scored: an .npy, .npz or .pt file as for mct "
+    "experts; or el2n, scores that are computed with these experts.",
+)
+@click.option(
+    "--skip-hardest",
+    type=float,
+    help="Leave out so many of the hardest images of each class, as a share of --ipc (--initial scored).  "
+    "[default: 0]",
+)
+@click.option(
+    "--learned-share",
+    type=float,
+    help="Share of the images of each class to learn; the first ones stay real images.  [default: 1]",
 )
 @click.option("--loss-threshold", type=float, help="Leave samples with a larger loss out.  [default: none]")
 @click.option(
@@ -96,15 +140,26 @@ _NAMED: Final = 3
     help="Compare the student with the target at the end, or where it comes nearest.  [default: last]",
 )
 @click.option(
-    "--drop", type=float, help="Share of the parameters to leave out of the comparison.  [default: 0]"
+    "--drop",
+    type=float,
+    help="Share of the parameters to leave out of the comparison; with --drop-by dissimilar the similarity "
+    "below which one is left out.  [default: 0]",
 )
 @click.option(
     "--drop-by",
-    type=click.Choice(["smallest", "first"]),
-    help="Leave out those that differ least from the target, or the first ones.  [default: smallest]",
+    type=click.Choice(["smallest", "first", "dissimilar"]),
+    help="Leave out those that differ least from the target, the first ones, or those whose size is unlike "
+    "that of the target.  [default: smallest]",
 )
+@real.options
 @click.option("--outer-steps", type=int, help="Updates of the synthetic images.")
 @click.option("--lr-img", type=float, help="Learning rate of the images.")
+@click.option("--lr-img-halving", type=int, help="Halve --lr-img after every so many outer steps.")
+@click.option(
+    "--outer-optimizer",
+    type=click.Choice(["sgd", "adam"]),
+    help="Update of the images and of learned labels: SGD with momentum, or Adam.  [default: sgd]",
+)
 @click.option("--lr-lr", type=float, help="Learning rate of the learned learning rate.")
 @click.option("--lr-init", type=float, help="Learning rate that the student starts with.")
 @click.option("--batch-syn", type=int, help="Synthetic images per inner step.  [default: all]")
@@ -123,9 +178,9 @@ _NAMED: Final = 3
 @click.option("--eval-batch", type=int, help="Images per step in an evaluation.  [default: 256]")
 @click.option(
     "--eval-protocol",
-    type=click.Choice(["mtt", "sequence"]),
-    help="How an evaluation trains networks: as MTT does, or on one stage of the images after the other.  "
-    "[default: mtt]",
+    type=click.Choice(["mtt", "sequence", "rat", "selmatch"]),
+    help="How an evaluation trains networks: as MTT does; on one stage of the images after the other; or as "
+    "RaT-BPTT does.  [default: that of the preset, else mtt]",
 )
 @click.option("--save-every", type=int, help="Save every so many outer steps.")
 @click.option(
@@ -175,6 +230,7 @@ def distill(
     step_images: int | None,
     profile: Path | None,
     log: tuple[str, ...],
+    scores: Path | str | None,
     deterministic: bool,
     device: str,
     **settings: Any,
@@ -209,6 +265,7 @@ def distill(
                 device=here,
                 execution=Execution(profile=profile, **given),
                 ranks=ranks,
+                scores=None if scores is None else str(scores),
                 **settings,
             )
             logs = Log(log, run.folder.path, settings=flat(run.distiller.config), notes=lines.Notes())

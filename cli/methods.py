@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from . import commands, options, process
+from . import commands, inner, options, process
 
 __all__ = ["check_method"]
 
 
 @click.command(cls=commands.Command)
 @click.argument("method")
+@inner.optimizer
 @options.as_json
-def check_method(method: str, as_json: bool) -> None:
+def check_method(method: str, as_json: bool, **settings: Any) -> None:
     """Compare the gradients of METHOD with autograd through its whole inner loop, in float64.
 
     METHOD is one of those that mct distill --method takes with --traj, or your own as package.module:name,
     whose code is run. A small network takes 1, 5 and 30 steps with DSA, ragged batches and soft labels. Shown
     are relative errors of the gradients in images, learning rate and labels, which should be below 1e-10, and
     of the derivatives of the loss itself against finite differences, which should be below 1e-6. The exit
-    code is 1 if one is not.
+    code is 1 if one is not. The options replace what the method says about the inner loop.
     """
     from dataclasses import asdict
 
@@ -40,8 +43,9 @@ def check_method(method: str, as_json: bool) -> None:
             f"the method {method} has no inner loop whose gradient could be checked: autograd computes it", 2
         )
     built_in = [module.SETTINGS for name, module in METHODS.items() if name == method]
-    settings = {**(built_in[0] if built_in else recipe.settings)}
-    config = DistillConfig(**settings | {"gradient": "exact"})
+    own = {**(built_in[0] if built_in else recipe.settings)}
+    given = {name: value for name, value in settings.items() if value is not None}
+    config = DistillConfig(**own | given | {"gradient": "exact", "ipc": 10})  # so that a share is an image
     recipe.check(config)
     table = Table(box=None, pad_edge=False)
     for title in ("steps computed", "N", "images", "learning rate", "labels", "loss"):

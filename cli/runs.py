@@ -151,7 +151,8 @@ def _write_options(run: DistillRun) -> None:
         settings |= {option: origin["evaluation"][name] for option, name in names.items()}
     ctx = click.get_current_context()
     options = configs.settled(ctx, settings)
-    options.pop("resume", None)
+    for name in ("resume", *(() if run.distiller.origin.stages else ("earlier_images",))):
+        options.pop(name.replace("_", "-"), None)
     changes = [
         f"{change['setting']} was {change['before']!r} until step {change['step']}; this is not repeated"
         for change in origin.get("changes", ())

@@ -108,6 +108,10 @@ class Accuracy:
     """Images on which the networks were tested: `test` for the test set, `heldout` for held-out training
     images."""
 
+    by_class: tuple[float | None, ...] | None = None
+    """Mean over the networks of the accuracy on the images of each class; None for a class without images,
+    and for all classes if it was not measured."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchitectureTested:
@@ -164,6 +168,9 @@ class OuterStep:
 
     seconds: float
     """Wall time of the step."""
+
+    inner_steps: int | None = None
+    """Number of inner steps of the first sample, if it was drawn (`min_steps`)."""
 
     refused: bool | None = None
     """True if the step changed nothing, because the loss of every sample was above `loss_threshold`."""

@@ -19,6 +19,7 @@ from mct.distillation.distiller import Distiller
 from mct.distillation.folder import RunFolder
 from mct.distillation.loop import distill
 from mct.distillation.settling import method_of, require_trajectories, settle
+from mct.distillation.stages import earlier_of, remark
 from mct.distillation.stepper import Stepper
 from mct.errors import ConfigError
 from mct.evaluation.comparison import Comparison
@@ -94,6 +95,7 @@ class DistillRun:
         *,
         resume: bool = False,
         preset: str | None = None,
+        after: Path | None = None,
         dataset: str | None = None,
         model: str | None = None,
         preprocessing: str | None = None,
@@ -116,6 +118,8 @@ class DistillRun:
             out: Folder of the run.
             resume: Continue the run in the folder. Its settings are used where none are given.
             preset: Name of published settings.
+            after: Result of an earlier stage, a folder of a run or a file: its images are kept as they are,
+                and `ipc` new ones per class are added. A run that is resumed needs it again.
             dataset: Name or path of the dataset, used if the bundle names none.
             model: Like ConvNetD3W128, used if the bundle does not know it.
             preprocessing: `none`, `normalize` or `zca`, used if the bundle states none. Without a bundle,
@@ -144,6 +148,7 @@ class DistillRun:
         if not resume and ranks.rank == 0:
             folder.check_free()
         before = folder.origin() if resume else None
+        earlier = earlier_of(after, before, given=settings)
         paths = [traj] if isinstance(traj, (str, os.PathLike)) else traj or ()
         require_trajectories(
             bool(paths), preset, settings.get("method") or (before.config.method if before else None)
@@ -163,17 +168,27 @@ class DistillRun:
                 base=before.config if before else None,
                 preset=preset,
                 recipe=None,
+                stage=1 if earlier is None else len(earlier.stages) + 1,
                 settings=settings,
             )
             here = device_of(device)
             distiller: Stepper
             if settled.config.condensation is not None:
-                _refuse_unused(execution, shard=shard)
+                _refuse_unused(execution, shard=shard, after=after)
                 distiller = Condenser.of(settled, device=here, execution=execution, ranks=ranks)
             else:
                 distiller = Distiller.of(
-                    settled, bundle, device=here, execution=execution, ranks=ranks, shard=shard
+                    settled,
+                    bundle,
+                    device=here,
+                    execution=execution,
+                    ranks=ranks,
+                    shard=shard,
+                    earlier=earlier,
                 )
+            record = trajfmt.Provenance() if bundle is None else bundle.manifest.provenance
+            line = remark((record or trajfmt.Provenance()).recipe, earlier)
+            distiller.notes += [] if line is None else [line]
             asked = {
                 "eval_networks": eval_networks,
                 "eval_epochs": eval_epochs,
@@ -186,10 +201,12 @@ class DistillRun:
                 own = {} if resume else distiller.recipe.settings
                 said = {**own, **{name: value for name, value in settings.items() if value is not None}}
                 published = {} if resume else _published(bundle, distiller, preset, settings.get("method"))
+                if earlier is not None and not resume:
+                    published.setdefault("protocol", "sequence")
                 evaluation = defaults.evaluate_config(
                     distiller.dataset.name,
                     base=before.evaluation if before else None,
-                    networks=eval_networks,
+                    networks=eval_networks or published.get("networks"),
                     epochs=eval_epochs or published.get("epochs"),
                     batch_size=eval_batch or published.get("batch_size"),
                     protocol=eval_protocol or published.get("protocol"),
@@ -208,6 +225,8 @@ class DistillRun:
                 f"{counted(distiller.config.samples, 'sample')}; use fewer processes, or --shard"
             )
         count = distiller.config.ipc * distiller.dataset.classes
+        if distiller.config.earlier_images == "joint":
+            count += sum(stage.images for stage in distiller.origin.stages)
         if (distiller.config.batch_syn or 0) > count:
             distiller.notes.append(
                 f"`batch_syn` is {distiller.config.batch_syn}, more than the "
@@ -283,13 +302,13 @@ class DistillRun:
         self.close()
 
 
-def _refuse_unused(execution: Execution | None, *, shard: bool) -> None:
-    """Refuse budgets and a division of batches in a run without an inner loop.
+def _refuse_unused(execution: Execution | None, *, shard: bool, after: Path | None) -> None:
+    """Refuse budgets, a division of batches, and earlier stages in a run without an inner loop.
 
     Raises:
         ConfigError: There are some.
     """
-    usual, given = Execution(), ["shard"] if shard else []
+    usual, given = Execution(), ["shard"] * shard + ["after"] * (after is not None)
     names = ("knots_mb", "keep_mb", "step_images")
     given += [name for name in names if execution and getattr(execution, name) != getattr(usual, name)]
     if given:
@@ -357,4 +376,5 @@ def _published(
         preset=preset,
         preprocessing=distiller.dataset.transform.record.kind,
         method=method_of(bundle, preset, method),
+        stage=len(distiller.origin.stages) + 1,
     )

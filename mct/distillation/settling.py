@@ -11,7 +11,8 @@ from typing import Any
 
 import trajfmt
 from mct.data.datasets import Dataset, recorded_name
-from mct.distillation import guards
+from mct.distillation import guards, remarks
+from mct.distillation.stages import require_stage
 from mct.errors import ConfigError
 from mct.methods.finding import is_own, recipe_of
 from mct.methods.recipe import PUBLISHED, Recipe
@@ -41,6 +42,9 @@ class Settled:
     recipe: Recipe
     """The method."""
 
+    notes: tuple[str, ...] = ()
+    """Lines about experts that are not those of the method."""
+
 
 def settle(
     bundle: trajfmt.Bundle | JoinedBundles | None,
@@ -52,6 +56,7 @@ def settle(
     base: DistillConfig | None,
     preset: str | None,
     recipe: Recipe | None,
+    stage: int = 1,
     settings: Mapping[str, Any],
 ) -> Settled:
     """Return what a distillation needs; `Distiller.from_bundle` explains the arguments.
@@ -59,6 +64,7 @@ def settle(
     Without a bundle, the dataset must be given, unless a preset is named, which then has it. Preprocessing
     and model that are not given are those of the preset that is named, or of the one of the method for the
     dataset; where there is none, images are normalised, and the model is the usual one for the dataset.
+    `stage` is the number of the stage, from 1, which selects among published settings of several stages.
 
     Raises:
         ConfigError: Settings are missing, contradict each other, or name code that the user has not named; or
@@ -83,17 +89,20 @@ def settle(
     if bundle is None:
         model = model or usual.model or defaults.MODELS.get(real.name, "ConvNet")
     known = provenance.model_of(record, real, name=model)
+    require_stage(preset, stage)
     config = defaults.distill_config(
         real.name,
         base=base,
         preset=preset,
         preprocessing=real.transform.record.kind,
         settings_of=used,
+        stage=stage,
         changes=recipe.settings,
         **settings,
     )
     if numbering is not None:
         guards.check_unit(numbering, settings, config)
+        guards.check_scores(numbering, config)
     if config.condensation is not None and not is_condensation(used):
         names = [f"`{name}`" for name in NAMES if settings.get(name) is not None]
         raise ConfigError(
@@ -118,7 +127,14 @@ def settle(
             f"consent; give --method {config.method} if you trust it"
         )
     recipe.check(config, [name for name, value in settings.items() if value is not None])
-    return Settled(dataset=real, model=known, config=config, recipe=recipe)
+    notes: tuple[str, ...] = ()
+    if numbering is not None and recipe is PUBLISHED:
+        kind, whose = real.transform.record.kind, used if preset is None else presets.preset(preset).method
+        named = defaults.preset_of(
+            real.name, config.ipc, preset=preset, preprocessing=kind, method=whose, stage=stage
+        )
+        notes = tuple(remarks.on_experts(record, config, whose, named))
+    return Settled(dataset=real, model=known, config=config, recipe=recipe, notes=notes)
 
 
 def method_of(bundle: Bundle | JoinedBundles | None, preset: str | None, method: str | None) -> Method:

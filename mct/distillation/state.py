@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mct.errors import CorruptError, ResultError
-from mct.learned.value import AVERAGE, IMAGES, RATE, Memory, Name, Value
+from mct.learned.value import AVERAGE, IMAGES, NORM, RATE, Memory, Name, Value
 from mct.results.synthetic import SyntheticDataset, from_tensors
 from mct.runtime import tensorfile
 
@@ -144,7 +144,8 @@ def _check(path: Path, state: State) -> None:
     for name, memory in state.memory.items():
         for part, value in memory.items():
             kept, own = torch.as_tensor(value), torch.as_tensor(values.get(name, torch.empty(0)))
-            if kept.shape != own.shape or not bool(kept.isfinite().all()):
+            shape = torch.Size() if part == NORM else own.shape
+            if kept.shape != shape or not bool(kept.isfinite().all()):
                 raise CorruptError(f"{path}: the {part} of `{name}` must be finite and of its shape")
     fixed = state.synthetic.run.config.condensation is not None  # the learning rate is not learned
     if not {IMAGES, *(() if fixed else (RATE,))} <= state.memory.keys():

@@ -1,7 +1,7 @@
-"""Updates of learned values: SGD with momentum, Adam, and an average on top of another update."""
+"""Updates of learned values: SGD with momentum, Adam, and what changes another update."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -70,6 +70,36 @@ class Adam:
 
 
 @dataclass(frozen=True, slots=True)
+class Halved:
+    """SGD or Adam, whose step size is halved after every so many outer steps.
+
+    It is that of `torch.optim.lr_scheduler.StepLR` with gamma 0.5, which steps after the optimizer.
+
+    Example:
+        >>> update = Halved(Sgd(lr=1.0), every=2)
+        >>> [update(0.0, 1.0, update.start(0.0), step)[0] for step in range(5)]
+        [-1.0, -1.0, -0.5, -0.5, -0.25]
+    """
+
+    update: Sgd | Adam
+    """The update, with its first step size."""
+
+    every: int
+    """Number of outer steps with the same step size."""
+
+    def start(self, value: Value, /) -> dict[str, Value]:
+        """Return the memory of the update."""
+        return self.update.start(value)
+
+    def __call__(
+        self, value: Value, gradient: Value, memory: Memory, step: int, /
+    ) -> tuple[Value, dict[str, Value]]:
+        """Return the value after an update, and the memory of the update."""
+        now = replace(self.update, lr=self.update.lr * 0.5 ** (step // self.every))
+        return now(value, gradient, memory, step)
+
+
+@dataclass(frozen=True, slots=True)
 class Averaged:
     """Another update, and an exponential moving average of its values: E <- d E + (1 - d) x.
 
@@ -97,6 +127,46 @@ class Averaged:
         """Return the value after the update, and the memory of the update with the new average."""
         value, kept = self.update(value, gradient, memory, step)
         return value, {**kept, AVERAGE: self.decay * memory[AVERAGE] + (1 - self.decay) * value}
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """Another update, which the first images of each class are exempt from.
+
+    Their gradient is taken for zero, and they and their average stay as they are, to the bit (SelMatch).
+
+    Example:
+        >>> update = Partial(Sgd(lr=1.0), ipc=2, fixed=1)
+        >>> images = torch.zeros(4, 1)  # of two classes
+        >>> update(images, torch.ones(4, 1), update.start(images), 0)[0].flatten()
+        tensor([ 0., -1.,  0., -1.])
+    """
+
+    update: Update
+    """The update of the others."""
+
+    ipc: int
+    """Number of images per class."""
+
+    fixed: int
+    """How many of them, the first ones, stay as they are."""
+
+    def start(self, value: Value, /) -> dict[str, Value]:
+        """Return the memory of the update."""
+        return self.update.start(value)
+
+    def __call__(
+        self, value: Value, gradient: Value, memory: Memory, step: int, /
+    ) -> tuple[Value, dict[str, Value]]:
+        """Return the images `(K ipc, …)` after the update, and the memory of the update."""
+        assert isinstance(value, Tensor)
+        assert isinstance(gradient, Tensor)
+        place = torch.arange(len(value), device=value.device) % self.ipc
+        fixed = (place < self.fixed).view(-1, *(1,) * (value.dim() - 1))
+        after, kept = self.update(value, gradient.masked_fill(fixed, 0), memory, step)
+        if AVERAGE in kept:
+            kept |= {AVERAGE: torch.where(fixed, torch.as_tensor(memory[AVERAGE]), kept[AVERAGE])}
+        return torch.where(fixed, value, after), kept
 
 
 def _zero(value: Value) -> Value:

@@ -18,6 +18,10 @@ LABELS: Final[Name] = "labels"
 AVERAGE: Final = "average"
 """The part of an update's memory that is the result in place of the value itself, where there is one."""
 
+NORM: Final = "norm"
+"""The part of an update's memory that is a number, whatever the shape of the value: an average of the norms
+of its gradients."""
+
 Memory = Mapping[str, Value]
 """What an update remembers between outer steps, by the names of its parts."""
 
@@ -42,6 +46,6 @@ class Update(Protocol):
             value: The value before.
             gradient: d loss / d value, of its shape.
             memory: What the last update returned, or `start`.
-            step: Number of outer steps done, from 0 on.
+            step: Number of updates done, from 0 on: outer steps without those of which no sample counted.
         """
         ...

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mct.errors import ConfigError
-from mct.learned.updates import Averaged, Sgd
+from mct.learned.limits import Clipped, NonNegative
+from mct.learned.updates import Adam, Averaged, Halved, Partial, Sgd
 from mct.learned.value import IMAGES, LABELS, RATE, Name, Update
 from mct.objectives.table import FromScene, Maker, objective_of
 from mct.settings.condensation import Condensation
@@ -81,15 +82,25 @@ class Recipe:
             return found
         if config.labels != "learned":
             found |= dict.fromkeys(UPDATED[LABELS], "without `labels` learned")
+        if config.initial != "scored":
+            found |= dict.fromkeys(("scores", "skip_hardest"), "without `initial` scored")
+        if config.labels != "teacher":
+            found["label_time"] = "without `labels` teacher"
         if not config.drop:
             found["drop_by"] = "without `drop`"
+        if self.objective is not None or config.objective != "real":
+            found["real_batch"] = "without `objective` real"
+        if config.outer_optimizer == "adam":
+            found["label_momentum"] = "with `outer_optimizer` adam"
         if self.objective is not None:
             found |= dict.fromkeys(
-                ("end", "drop", "drop_by"), f"with the objective of the method {self.name}"
+                ("end", "drop", "drop_by", "start_noise"), f"with the objective of the method {self.name}"
             )
         for name, rule in self.updates.items():
             why = f"with the method {self.name}, which updates `{name}` by {rule!r}"
             found |= dict.fromkeys(UPDATED[name], why)
+        if {IMAGES, LABELS} <= self.updates.keys() or (IMAGES in self.updates and config.labels != "learned"):
+            found["outer_optimizer"] = f"with the method {self.name}, which has updates of its own"
         if {IMAGES, RATE} <= self.updates.keys():
             found[MOMENTUM] = f"with the method {self.name}, which has updates of its own"
         return found
@@ -118,7 +129,10 @@ class Recipe:
 
     def updates_of(self, config: DistillConfig) -> dict[Name, Update]:
         """Return the update of each learned value."""
-        return updates_of(config) | dict(self.updates)
+        found = updates_of(config) | dict(self.updates)
+        if config.fixed:
+            found[IMAGES] = Partial(found[IMAGES], config.ipc, config.fixed)
+        return found
 
 
 PUBLISHED = Recipe(name="published")
@@ -127,10 +141,15 @@ PUBLISHED = Recipe(name="published")
 
 def updates_of(config: DistillConfig) -> dict[Name, Update]:
     """Return the update of each learned value, as the settings say."""
-    images: Update = Sgd(config.lr_img, config.momentum)
+    adam = config.outer_optimizer == "adam"
+    plain = Adam(config.lr_img) if adam else Sgd(config.lr_img, config.momentum)
+    images: Update = plain if config.lr_img_halving is None else Halved(plain, config.lr_img_halving)
+    if config.clip_average is not None:
+        images = Clipped(images, config.clip_average)
     if config.image_average is not None:
         images = Averaged(images, config.image_average)
     found: dict[Name, Update] = {IMAGES: images, RATE: Sgd(config.lr_lr, config.momentum)}
     if config.labels == "learned":
-        found[LABELS] = Sgd(config.lr_label, config.label_momentum)
+        labels: Update = Adam(config.lr_label) if adam else Sgd(config.lr_label, config.label_momentum)
+        found[LABELS] = NonNegative(labels) if config.label_form == "rows" else labels
     return found

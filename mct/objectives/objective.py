@@ -78,6 +78,9 @@ class Place:
     step: int = 0
     """Number of outer steps done before."""
 
+    seed: int | None = None
+    """Seed of further random numbers of the sample, such as noise; None: there are none."""
+
     @property
     def on_trajectory(self) -> tuple[int, float, float]:
         """Trajectory, start and target of a place that has all three."""
@@ -145,5 +148,8 @@ class Objective(Protocol):
         ...
 
     def teacher(self, place: Place, /) -> Tensor:
-        """Return the weights `(P,)` whose outputs are the labels where `labels` is `teacher`."""
+        """Return the weights `(P,)` whose outputs are the labels where `labels` is `teacher`.
+
+        They are those at `place.target`, which is another time if `label_time` says so.
+        """
         ...

@@ -7,9 +7,11 @@ from typing import Final
 
 from mct.errors import ConfigError
 from mct.objectives.dropped import DroppedMatching
+from mct.objectives.guarded import made
 from mct.objectives.matching import TrajectoryMatching
 from mct.objectives.nearest import NearestMatching
 from mct.objectives.objective import Objective
+from mct.objectives.real import RealLoss
 from mct.objectives.scene import Scene
 from mct.settings.config import DistillConfig
 from mct.trajectories.stream import KnotStream
@@ -35,11 +37,14 @@ OBJECTIVES: Final[Mapping[str, Maker]] = {
 
 def objective_of(config: DistillConfig) -> Maker | FromScene:
     """Return what makes the objective of some settings."""
+    if config.objective == "real":
+        return FromScene(partial(RealLoss.of, config))
+    noise = config.start_noise
     if config.end == "nearest":
-        return NearestMatching
+        return partial(NearestMatching, start_noise=noise)
     if config.drop:
-        return partial(DroppedMatching, share=config.drop, by=config.drop_by)
-    return TrajectoryMatching
+        return partial(DroppedMatching, share=config.drop, by=config.drop_by, start_noise=noise)
+    return partial(TrajectoryMatching, start_noise=noise)
 
 
 def make_objective(objective: str | Maker | FromScene, scene: Scene) -> Objective:
@@ -51,12 +56,12 @@ def make_objective(objective: str | Maker | FromScene, scene: Scene) -> Objectiv
         scene: What the run has.
 
     Raises:
-        ConfigError: There is no such objective, or it needs trajectories, and the run has none.
+        ConfigError: There is no such objective, it needs trajectories that the run lacks, or its code fails.
     """
     if isinstance(objective, FromScene):
-        return objective.make(scene)
+        return made(objective.make, scene)
     if callable(objective):
-        return objective(scene.trajectories)
+        return made(objective, scene.trajectories)
     if objective not in OBJECTIVES:
         raise ConfigError(
             f"`objective` must be one of {', '.join(OBJECTIVES)}, or a class of your own, got {objective!r}"

@@ -68,6 +68,7 @@ def distill_config(
     preset: str | None = None,
     preprocessing: str | None = None,
     settings_of: presets.Method = "mct",
+    stage: int = 1,
     changes: Mapping[str, Any] | None = None,
     **given: Any,
 ) -> DistillConfig:
@@ -79,6 +80,7 @@ def distill_config(
         preset: Name of a preset, which may be for another dataset; None for the default of this dataset.
         preprocessing: Kind of the preprocessing, `none`, `normalize` or `zca`; None if it is unknown.
         settings_of: Whose settings; usually `mct` for a `convex` bundle, and `mtt` for a `full` one.
+        stage: Number of the stage, from 1, in a distillation in several.
         changes: Fields of `DistillConfig` that a method of the user's sets, where neither they nor `base` are
             given.
         **given: Fields of `DistillConfig`. A field that is None is treated as not given.
@@ -97,7 +99,7 @@ def distill_config(
         known = presets.preset(preset).settings
     elif base is None:
         ipc = given.get("ipc") or DistillConfig().ipc
-        found = presets.default_preset(dataset, ipc, preprocessing, method=settings_of)
+        found = presets.default_preset(dataset, ipc, preprocessing, method=settings_of, stage=stage)
         known = found.settings if found else _without_preset(dataset, ipc, settings_of)
     own = changes or {} if base is None else {}
     return configured(base, {**known, **own, **_said(given)})
@@ -110,6 +112,7 @@ def evaluation_of(
     preset: str | None = None,
     preprocessing: str | None = None,
     method: presets.Method = "mct",
+    stage: int = 1,
 ) -> dict[str, Any]:
     """Return the settings of evaluations that the preset has which `distill_config` uses.
 
@@ -117,10 +120,28 @@ def evaluation_of(
         >>> evaluation_of("CIFAR10", 10, method="datm")
         {'batch_size': 128}
     """
-    if preset is not None:
-        return dict(presets.preset(preset).evaluation)
-    found = presets.default_preset(dataset, ipc, preprocessing, method=method)
+    found = preset_of(dataset, ipc, preset=preset, preprocessing=preprocessing, method=method, stage=stage)
     return dict(found.evaluation) if found else {}
+
+
+def preset_of(
+    dataset: str,
+    ipc: int,
+    *,
+    preset: str | None = None,
+    preprocessing: str | None = None,
+    method: presets.Method = "mct",
+    stage: int = 1,
+) -> presets.Preset | None:
+    """Return the preset that `distill_config` uses; None if there is none for the dataset.
+
+    Example:
+        >>> preset_of("CIFAR10", 10, method="datm").name
+        'datm-cifar10-zca-ipc10'
+    """
+    if preset is not None:
+        return presets.preset(preset)
+    return presets.default_preset(dataset, ipc, preprocessing, method=method, stage=stage)
 
 
 def _without_preset(dataset: str, ipc: int, method: presets.Method) -> dict[str, Any]:

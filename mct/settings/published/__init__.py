@@ -15,4 +15,7 @@ Modules:
     dm: mean embeddings by random networks.
     cafe: features, block by block.
     pad: experts that see easy images first, and a part of the parameters.
+    rat: the loss on real images, through a random truncated window.
+    seqmatch: subsets of the images, learned one after the other.
+    selmatch: real images of a difficulty, of which a share is learned.
 """

@@ -4,7 +4,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-Method = Literal["mtt", "mct", "tesla", "ftd", "att", "datm", "pad", "dc", "dsa", "dm", "cafe"]
+Method = Literal[
+    "mtt",
+    "mct",
+    "tesla",
+    "ftd",
+    "att",
+    "datm",
+    "pad",
+    "selmatch",
+    "seqmatch",
+    "rat",
+    "dc",
+    "dsa",
+    "dm",
+    "cafe",
+]
 """MTT matches the timesteps of a `full` bundle, MCT those of a `convex` one. Of the others, those that need
 trajectories match either."""
 
@@ -15,7 +30,8 @@ Trajectories = Literal["needed", "optional", "unused"]
 _SETTINGS: Final = (
     "ipc", "inner_steps", "expert_steps", "max_start", "min_start", "ramp_from", "ramp_steps", "lr_img",
     "lr_lr", "lr_init", "batch_syn", "outer_steps", "gradient", "labels", "lr_label", "initial",
-    "loss_threshold", "image_average", "end", "drop", "drop_by",
+    "loss_threshold", "image_average", "end", "drop", "drop_by", "skip_hardest",
+    "learned_share",
 )  # fmt: skip
 """Fields that are settings of a distillation, too."""
 
@@ -34,9 +50,15 @@ class Preset:
     """Name of the dataset."""
 
     ipc: int
-    """Images per class."""
+    """Images per class; of a stage, the new ones."""
 
-    preprocessing: Literal["normalize", "zca"]
+    stage: int | None = None
+    """Number of the stage, from 1, of a distillation in several; None: it has one."""
+
+    total_ipc: int | None = None
+    """Images per class of all stages together; None: there is one stage."""
+
+    preprocessing: Literal["normalize", "zca", "unit-zca"]
     """Preprocessing of the images, for experts and distillation."""
 
     model: str = "ConvNet"
@@ -81,6 +103,12 @@ class Preset:
     initial: str = "random"
     """Initial images."""
 
+    skip_hardest: float = 0.0
+    """Hardest images of each class that are left out, as a share of `ipc`."""
+
+    learned_share: float = 1.0
+    """Share of the images that are learned."""
+
     loss_threshold: float | None = None
     """Loss above which a sample is left out."""
 
@@ -124,8 +152,9 @@ class Preset:
     @property
     def name(self) -> str:
         """The name of the preset, such as `mct-cifar10-zca-ipc1`."""
-        whitened = "-zca" if self.preprocessing == "zca" else ""
-        return f"{self.method}-{self.dataset.lower()}{whitened}-ipc{self.ipc}"
+        whitened = "" if self.preprocessing == "normalize" else f"-{self.preprocessing}"
+        stage = "" if self.stage is None else f"-stage{self.stage}"
+        return f"{self.method}-{self.dataset.lower()}{whitened}-ipc{self.total_ipc or self.ipc}{stage}"
 
     @property
     def settings(self) -> dict[str, Any]:
