@@ -64,7 +64,11 @@ def evaluation(
     each = "images" if ipc is None else f"{'image' if ipc == 1 else 'images'} per class"
     images = f"{ipc or len(comparison.synthetic.labels)} {each}, {counted(networks, 'fresh network')}"
     lines.say(f"test accuracy on {comparison.synthetic.origin.dataset}: {images}")
-    whose = "given" if comparison.given_rate else "learned"
+    from mct.results.origin import Origin
+
+    run = comparison.synthetic.origin
+    fixed = isinstance(run, Origin) and run.config.condensation is not None
+    whose = "given" if comparison.given_rate else "that of the method" if fixed else "learned"
     lines.say(f"  distilled     {mean_and_std(distilled, 6)}  ({_rates(comparison, rate)}, {whose})")
     labels = "" if comparison.synthetic.soft_labels is None else "hard labels, "
     for random, kind in ((real, labels), (taught, "a teacher's labels, ")):
