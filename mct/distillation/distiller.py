@@ -120,6 +120,7 @@ class Distiller:
         seen = dataset.heldout() if config.select == "heldout" else dataset
         if config.initial not in ("noise", "unit-noise"):
             guards.check_ipc(seen, config)
+        guards.check_sampler(seen, config)
         self.dataset = seen.to(device)
         self.config = replace(config, engine=engine)
         if self.stream is not None:

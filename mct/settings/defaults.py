@@ -43,6 +43,9 @@ DISTILL: Final[Mapping[tuple[str, int | None], Mapping[str, Any]]] = {
 A key is a dataset and the images per class, or None for any number.
 """
 
+OWN_EVALUATION: Final[Mapping[presets.Method, Mapping[str, Any]]] = {"rat": {"protocol": "rat"}}
+"""For methods whose images need another protocol, the settings of an evaluation without a preset."""
+
 EVALUATE: Final[Mapping[str, Mapping[str, Any]]] = {"digits": {"epochs": 300, "augment": "none"}}
 """For each dataset, the settings of an evaluation that differ from `EvaluateConfig`."""
 
@@ -111,7 +114,7 @@ def evaluation_of(
     preprocessing: str | None = None,
     method: presets.Method = "mct",
 ) -> dict[str, Any]:
-    """Return the settings of evaluations that the preset has which `distill_config` uses.
+    """Return the settings of evaluations that the preset has which `distill_config` uses, or the method.
 
     Example:
         >>> evaluation_of("CIFAR10", 10, method="datm")
@@ -120,7 +123,7 @@ def evaluation_of(
     if preset is not None:
         return dict(presets.preset(preset).evaluation)
     found = presets.default_preset(dataset, ipc, preprocessing, method=method)
-    return dict(found.evaluation) if found else {}
+    return dict(found.evaluation if found else OWN_EVALUATION.get(method, {}))
 
 
 def _without_preset(dataset: str, ipc: int, method: presets.Method) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from mct.models import networks
 from mct.settings import defaults, presets
 from mct.settings.config import DistillConfig, EvaluateConfig
 from mct.settings.expert import ExpertConfig
+from mct.settings.published import rat
 
 SIZES = {"CIFAR10": (32, 10), "CIFAR100": (32, 100), "Tiny": (64, 200), "ImageNet": (128, 10)}
 
@@ -73,6 +74,19 @@ def test_method_without_a_preset_still_is_that_method() -> None:
     assert defaults.evaluation_of("Tiny", 10, preset="datm-tiny-zca-ipc10") == {"batch_size": 128}
 
 
+def test_settings_of_rat_without_a_preset_are_those_of_its_presets() -> None:
+    """The command for CIFAR-10 is what the method is elsewhere, and its protocol evaluates the images."""
+    cifar = defaults.distill_config("CIFAR10", ipc=10, settings_of="rat")
+    digits = defaults.distill_config("digits", ipc=10, settings_of="rat")
+    for name, value in rat.SETTINGS.items():
+        assert getattr(cifar, name) == getattr(digits, name) == value, name
+    assert (cifar.inner_steps, cifar.min_steps, cifar.window, cifar.real_batch) == (200, 60, 60, 5000)
+    assert defaults.evaluation_of("CIFAR10", 10, method="rat")["batch_size"] == 100
+    assert defaults.evaluation_of("digits", 10, method="rat") == {"protocol": "rat"}
+    late = presets.preset("rat-cifar100-unit-zca-ipc1").settings
+    assert (late["inner_steps"], late["window"], late.get("min_steps")) == (130, 90, None)
+
+
 @pytest.mark.parametrize(("ipc", "steps"), [(1, 5), (10, 6), (50, 6)])
 def test_whitened_cifar10_is_the_best_of_table_3(ipc: int, steps: int) -> None:
     """N is 50 and M the best one of the paper's table 3."""
@@ -86,8 +100,9 @@ def test_preset_can_be_used(name: str) -> None:
     found = presets.preset(name)
     config = defaults.distill_config(found.dataset, preset=name)
     assert config == DistillConfig(**found.settings)
-    assert (config.ipc, config.outer_steps, config.augment) == (found.ipc, found.outer_steps, "dsa")
-    assert found.outer_steps == 5000 or found.method in ("att", "datm", "pad")
+    augment = "flip_rotate" if found.method == "rat" else "dsa"
+    assert (config.ipc, config.outer_steps, config.augment) == (found.ipc, found.outer_steps, augment)
+    assert found.outer_steps == 5000 or found.method in ("att", "datm", "pad", "rat")
     EvaluateConfig(**found.evaluation)
     ExpertConfig(**found.experts)
     size, classes = SIZES[found.dataset]
