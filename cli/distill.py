@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from . import commands, inner, options, process, real, values
+from . import commands, condensation, inner, options, process, real, values
 
 if TYPE_CHECKING:
     from trajfmt.storage.address import Place
@@ -37,9 +36,22 @@ _NAMED: Final = 3
 @click.option("--resume", is_flag=True, help="Continue the run in the folder, with its settings.")
 @click.option("--preset", help="Published settings by name: see mct presets.")
 @click.option(
+    "--after",
+    type=values.INPUT,
+    help="Result of an earlier stage, the folder of a run or its file: its images are kept as they are, and "
+    "--ipc new ones of each class are added.",
+)
+@click.option(
+    "--earlier-images",
+    type=click.Choice(["joint", "apart"]),
+    help="With --after: a student learns from the earlier and the new images, or from the new ones alone.  "
+    "[default: joint]",
+)
+@click.option(
     "--method",
-    help="Whose published settings to use: mtt, mct, tesla, ftd, att, datm, pad or rat; or a method of your "
-    "own, as package.module:name.  "
+    help="Whose published settings to use: mtt, mct, tesla, ftd, att, datm, pad, selmatch or seqmatch; rat, "
+    "with or without --traj; dc, dsa, dm or cafe, without --traj; or a method of your own, as "
+    "package.module:name.  "
     "[default: mct for a .mct, mtt for a .mtt]",
 )
 @click.option("--dataset", type=values.DATASET, help="Dataset name or path, if no bundle names one.")
@@ -94,9 +106,26 @@ _NAMED: Final = 3
 @click.option("--label-momentum", type=float, help="Momentum of learned labels.  [default: 0.9]")
 @click.option(
     "--initial",
-    type=click.Choice(["random", "correct", "noise", "unit-noise"]),
-    help="Images to begin with: random real ones, ones that experts classify correctly, or noise.  "
-    "[default: random]",
+    type=click.Choice(["random", "correct", "scored", "noise", "unit-noise"]),
+    help="Images to begin with: random real ones, ones that experts classify correctly, the hardest ones by "
+    "--scores, or noise.  [default: random]",
+)
+@click.option(
+    "--scores",
+    type=values.SCORES,
+    help="Difficulty of the training images, for --initial scored: an .npy, .npz or .pt file as for mct "
+    "experts; or el2n, scores that are computed with these experts.",
+)
+@click.option(
+    "--skip-hardest",
+    type=float,
+    help="Leave out so many of the hardest images of each class, as a share of --ipc (--initial scored).  "
+    "[default: 0]",
+)
+@click.option(
+    "--learned-share",
+    type=float,
+    help="Share of the images of each class to learn; the first ones stay real images.  [default: 1]",
 )
 @click.option("--loss-threshold", type=float, help="Leave samples with a larger loss out.  [default: none]")
 @click.option(
@@ -134,6 +163,7 @@ _NAMED: Final = 3
 @click.option("--lr-lr", type=float, help="Learning rate of the learned learning rate.")
 @click.option("--lr-init", type=float, help="Learning rate that the student starts with.")
 @click.option("--batch-syn", type=int, help="Synthetic images per inner step.  [default: all]")
+@condensation.settings
 @click.option("--eval-every", type=int, help="Evaluate every so many outer steps, and keep the best images.")
 @click.option(
     "--select",
@@ -148,7 +178,7 @@ _NAMED: Final = 3
 @click.option("--eval-batch", type=int, help="Images per step in an evaluation.  [default: 256]")
 @click.option(
     "--eval-protocol",
-    type=click.Choice(["mtt", "sequence", "rat"]),
+    type=click.Choice(["mtt", "sequence", "rat", "selmatch"]),
     help="How an evaluation trains networks: as MTT does; on one stage of the images after the other; or as "
     "RaT-BPTT does.  [default: that of the preset, else mtt]",
 )
@@ -200,6 +230,7 @@ def distill(
     step_images: int | None,
     profile: Path | None,
     log: tuple[str, ...],
+    scores: Path | str | None,
     deterministic: bool,
     device: str,
     **settings: Any,
@@ -217,6 +248,7 @@ def distill(
     from mct.logs.log import Log, require
     from mct.runtime.execution import Execution
     from mct.runtime.ranks import joined, together
+    from mct.settings.groups import flat
 
     from . import lines, progress, runs
 
@@ -233,11 +265,10 @@ def distill(
                 device=here,
                 execution=Execution(profile=profile, **given),
                 ranks=ranks,
+                scores=None if scores is None else str(scores),
                 **settings,
             )
-            logs = Log(
-                log, run.folder.path, settings=dataclasses.asdict(run.distiller.config), notes=lines.Notes()
-            )
+            logs = Log(log, run.folder.path, settings=flat(run.distiller.config), notes=lines.Notes())
         with run:
             runs.distillation(run, note=process.device_note(device, here), log=logs)
             if ranks.rank == 0:

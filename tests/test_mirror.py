@@ -84,7 +84,10 @@ ELSEWHERE = {
             "are what settings are checked with: each is seen to refuse there",
         ),
         "test_mct/data/readers/test_arrays.py": (["data/readers/raw"], "is what every reader returns"),
-        "test_mct/results/test_synthetic.py": (["results/origin"], "is data: it survives a file bit for bit"),
+        "test_mct/results/test_synthetic.py": (
+            ["results/origin", "results/consistency"],
+            "are read from every file there: data survive bit for bit, and contradictions are refused",
+        ),
         "test_mct/distillation/test_loop.py": (["events"], "are data: the loops yield them"),
         "test_mct/logs/test_log.py": (
             ["logs/logger"],
@@ -134,6 +137,13 @@ ELSEWHERE = {
         "test_mct/models/test_factory.py": (
             ["runtime/usercode"],
             "imports code of users for it: every failure is tried there",
+        ),
+        "test_mct/reproduce/test_run.py": (
+            [
+                *(f"reproduce/{name}" for name in ("experiment", "place", "scale", "measuring", "work")),
+                *(f"reproduce/{name}" for name in ("table1", "table2", "table3", "figures")),
+            ],
+            "are what a reproduction consists of: whole ones are made there, with and without kills",
         ),
         "test_mct/learned/test_updates.py": (["learned/value"], "is the protocol of the updates there"),
     },

@@ -16,12 +16,14 @@ from torch import Tensor
 
 import trajfmt
 from mct.data.datasets import Dataset
+from mct.data.difficulty import Order
 from mct.distillation import guards, judging, label_times, optimizer
 from mct.distillation.samples import Samples
 from mct.distillation.settling import Settled, settle
 from mct.distillation.state import State
 from mct.errors import DivergedError
 from mct.events import Accuracy, OuterStep
+from mct.initial import scored
 from mct.initial.experts import LastExperts
 from mct.initial.start import start as start_of
 from mct.inner.engines import unroll_of
@@ -33,10 +35,11 @@ from mct.inner.steps.table import choose, make_step
 from mct.inner.unroll import ExactUnroll, Unroll
 from mct.methods.finding import source_of
 from mct.methods.recipe import PUBLISHED, Recipe
-from mct.models import networks
+from mct.models import el2n, networks
 from mct.objectives.scene import Scene
 from mct.objectives.table import FromScene, Maker, make_objective
 from mct.results import synthetic
+from mct.results.stages import Earlier
 from mct.runtime.clock import Clock
 from mct.runtime.devices import device_of
 from mct.runtime.execution import Execution
@@ -73,6 +76,7 @@ class Distiller:
             `mct.objectives.Objective` and is made from a `KnotStream`, or a `FromScene`, which may do without
             a bundle; None: that of the recipe. It is not recorded in results and states.
         recipe: The method: its objective, and the updates of what is learned.
+        earlier: The result of earlier stages, whose images are kept as they are; None: there are none.
 
     Attributes:
         clock: The seconds that each part of the steps takes.
@@ -106,6 +110,7 @@ class Distiller:
         unroll: Unroll | None = None,
         objective: str | Maker | FromScene | None = None,
         recipe: Recipe = PUBLISHED,
+        earlier: Earlier | None = None,
     ) -> None:
         network = networks.build(model, generator=generator(config.seed, "shape"), device=device)
         guards.check_weights(bundle, network, config)
@@ -118,9 +123,10 @@ class Distiller:
         pack = None if engine == "eager" else step.pack
         self.stream = None if bundle is None else self._stream_of(bundle, config, device, pack)
         seen = dataset.heldout() if config.select == "heldout" else dataset
-        if config.initial not in ("noise", "unit-noise"):
-            guards.check_ipc(seen, config)
+        guards.check_initial(seen, config)
         guards.check_sampler(seen, config)
+        self._all_labels = dataset.train_labels
+        self._used = ~dataset.held() if config.select == "heldout" else torch.ones_like(self._all_labels) > 0
         self.dataset = seen.to(device)
         self.config = replace(config, engine=engine)
         if self.stream is not None:
@@ -140,7 +146,11 @@ class Distiller:
             method_source_sha256=source_of(config.method),
             updates={name: repr(rule) for name, rule in recipe.updates.items()},
             outer_step=0,
+            stages=() if earlier is None else earlier.stages,
         )
+        self._earlier = earlier
+        if earlier is not None:
+            earlier.check(self.origin)
         self._budget = KeepBudget(
             self.execution.keep_mb,
             self.dataset.train_images.device,
@@ -196,6 +206,7 @@ class Distiller:
         shard: bool = False,
         objective: str | Maker | FromScene | None = None,
         recipe: Recipe | None = None,
+        earlier: Earlier | None = None,
         **settings: Any,
     ) -> "Distiller":
         """Make a distiller with the dataset, model and preprocessing that a bundle records.
@@ -215,6 +226,7 @@ class Distiller:
             shard: Divide every batch of a sample among the processes, instead of the samples.
             objective: What is minimised, as for `Distiller`.
             recipe: A method of your own; None: the one that the setting `method` names.
+            earlier: The result of earlier stages, from `mct.results.files.earlier`; None: there are none.
             settings: Fields of `DistillConfig`, which take precedence over the others; None leaves one as it
                 is.
         """
@@ -228,6 +240,7 @@ class Distiller:
             base=base,
             preset=preset,
             recipe=recipe,
+            stage=1 if earlier is None else len(earlier.stages) + 1,
             settings=settings,
         )
         return cls.of(
@@ -238,6 +251,7 @@ class Distiller:
             ranks=ranks,
             shard=shard,
             objective=objective,
+            earlier=earlier,
         )
 
     @classmethod
@@ -333,19 +347,34 @@ class Distiller:
         return ways
 
     def initial(self) -> State:
-        """Return the state before the first step: real images and their labels, and zero momentum."""
-        stream = self.stream
+        """Return the state before the first step: images and their labels, and zero momentum.
+
+        Images of earlier stages come first. The new ones are chosen with random numbers of this stage.
+        """
+        stream, stage = self.stream, () if self._earlier is None else ("stage", len(self.origin.stages) + 1)
         start = start_of(
             self.dataset,
-            self.origin,
-            generator=generator(self.config.seed, "images"),
+            replace(self.origin, stages=(), scores_sha256=scored.hash_of(self.config.scores)),
+            generator=generator(self.config.seed, "images", *stage),
             experts=None if stream is None else lambda: LastExperts(stream, self._network, self._step.unpack),
+            order=self._hardest_first,
         )
+        if self._earlier is not None:
+            start = self._earlier.with_new(start)
         return State(
             synthetic=start,
             memory={name: rule.start(start.values[name]) for name, rule in self._updates.items()},
-            random=generator(self.config.seed, "outer").get_state(),
+            random=generator(self.config.seed, "outer", *stage).get_state(),
         )
+
+    def _hardest_first(self) -> Order:
+        """Return the images of each class, the hardest first, by the scores of the settings."""
+        assert self.config.scores is not None
+        if self.config.scores == el2n.NAME:
+            assert self.stream is not None  # `guards.check_weights` requires it
+            return scored.by_experts(self.stream, self._network, self._step.unpack, self.dataset)
+        path = Path(self.config.scores)
+        return scored.filed(path, self._all_labels, self._used, self.dataset.classes)
 
     def step(self, state: State) -> tuple[State, OuterStep]:
         """Do one outer step.

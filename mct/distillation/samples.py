@@ -80,7 +80,7 @@ class Samples:
         self._network, self._classes, self._config = Functional(network), classes, config
         self._ranks, self._shard, self._clock, self._notes = ranks, shard, clock, notes
         self._augment = augmentation(config.augment)
-        self._learns_labels = config.labels == "learned"
+        self._learns_labels, self._apart = config.labels == "learned", config.earlier_images == "apart"
         self._label_time = label_time
         self._student: Tensor | None = None  # Every theta_0 is written here,
         self._adjoint: Tensor | None = None  # and every lambda_N here.
@@ -99,11 +99,15 @@ class Samples:
         if config.sampler == "classes":
             batches = even_batches(self._classes, config.ipc, config.batch_syn, steps, random)
         else:
-            batches = minibatches(len(now.labels), config.batch_syn, steps, random)
+            batches = minibatches(len(now.labels) - self._first(now), config.batch_syn, steps, random)
         if self._augment is None:
             return Draw(place, batches, None)
         numbers = [self._augment.draw(len(batch), size, random) for batch in batches]
         return Draw(place, batches, numbers)
+
+    def _first(self, now: SyntheticDataset) -> int:
+        """Return the number of images of earlier stages that the student does not learn from."""
+        return now.fixed if self._apart else 0
 
     def _own(self, number: int) -> bool:
         """Return whether this process computes a sample of an outer step."""
@@ -125,20 +129,21 @@ class Samples:
     def mean(self, now: SyntheticDataset, draws: Sequence[Draw]) -> tuple[Gradients, Tensor | None]:
         """Return loss and gradients, averaged over all samples, and the labels of the first sample's teacher.
 
-        Samples that are left out count for the loss alone. The labels are `(N, K)`, or None unless the
-        setting `labels` is `teacher`.
+        Samples that are left out count for the loss alone. Gradients are those in the images and labels of
+        the last stage. The labels are `(N, K)`, or None unless the setting `labels` is `teacher`.
         """
         taught: Tensor | None = None
-        images, numbers = torch.zeros_like(now.images), torch.zeros(3, dtype=torch.float64)
-        rows = torch.zeros_like(now.targets) if self._learns_labels else None
+        skip = now.fixed - self._first(now)
+        images, numbers = torch.zeros_like(now.images[now.fixed :]), torch.zeros(3, dtype=torch.float64)
+        rows = torch.zeros_like(now.targets[now.fixed :]) if self._learns_labels else None
         for number, draw in enumerate(draws):
             labels = self._taught(now, draw) if self._own(number) or number == 0 else None
             taught = labels if number == 0 else taught
             if self._own(number):
                 found = self._tried(now if labels is None else replace(now, soft_labels=labels), draw)
-                images += found.images
+                images += found.images[skip:]
                 if rows is not None and found.targets is not None:
-                    rows += found.targets
+                    rows += found.targets[skip:]
                 facts = [found.loss, found.learning_rate, found.accepted]
                 numbers += torch.tensor(facts, dtype=torch.float64)
         if not self._shard and self._ranks.size > 1:
@@ -167,8 +172,9 @@ class Samples:
         except DivergedError:
             if self._shard or self._ranks.size == 1:
                 raise
-            nothing = torch.full_like(now.images, torch.nan)
-            rows = torch.full_like(now.targets, torch.nan) if self._learns_labels else None
+            first = self._first(now)
+            nothing = torch.full_like(now.images[first:], torch.nan)
+            rows = torch.full_like(now.targets[first:], torch.nan) if self._learns_labels else None
             return Gradients(loss=0.0, images=nothing, learning_rate=math.nan, targets=rows)
 
     def _taught(self, now: SyntheticDataset, draw: Draw) -> Tensor | None:
@@ -183,7 +189,7 @@ class Samples:
 
     def _gradients(self, now: SyntheticDataset, draw: Draw) -> Gradients:
         """Return loss and gradients of one sample."""
-        here = now.images.device
+        here, first = now.images.device, self._first(now)
         with self._clock.part("interpolate"):
             sample = self._objective.begin(draw.place, out=self._student)
             self._student = sample.weights
@@ -191,8 +197,8 @@ class Samples:
             batches, numbers = moved_batches(draw.batches, draw.numbers, here)
             problem = Problem(
                 weights=sample.weights,
-                images=now.images,
-                targets=targets_of(now.targets, self._classes, now.images.dtype),
+                images=now.images[first:],
+                targets=targets_of(now.targets[first:], self._classes, now.images.dtype),
                 learning_rate=now.learning_rate,
                 batches=batches,
                 augment=self._augment,

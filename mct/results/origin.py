@@ -46,6 +46,29 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EarlierStage:
+    """The record of an earlier stage, whose images a later one leaves as they are."""
+
+    images: int
+    """Number of the images that the stage added. They follow those of the stages before it."""
+
+    learning_rate: float
+    """The learning rate that was learned in the stage."""
+
+    joint: bool
+    """Whether its student learned from the images of the stages before it, too."""
+
+    artifact_sha256: str | None
+    """Hash that identifies the trajectories of the stage; None if it had none."""
+
+    outer_step: int
+    """Number of outer steps that made the images."""
+
+    sha256: str
+    """Hash of the file with the result of the stage, from which the next one began."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
     """The record of a synthetic dataset that mct distilled."""
 
@@ -85,6 +108,9 @@ class Origin:
     """For each learned value for which a method of the user's has its own update, this update as text. The
     settings of the update that it replaces have no effect."""
 
+    scores_sha256: str | None = None
+    """Hash of the file of scores by which the initial images were chosen; None: there was none."""
+
     outer_step: int
     """Number of outer steps done."""
 
@@ -97,6 +123,9 @@ class Origin:
 
     artifacts: tuple[str, ...] = ()
     """Hash of each bundle, in the order in which they were given, if there were several."""
+
+    stages: tuple[EarlierStage, ...] = ()
+    """The earlier stages, in order, whose images are the first ones; empty for a distillation in one."""
 
     changes: tuple[Change, ...] = ()
     """Changes of settings during the run. `config` contains the values after all changes."""

@@ -5,6 +5,7 @@ plain types, so that results store settings as JSON and read them back unchanged
 chooses values for a dataset.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,6 +14,7 @@ from typing import Final, Literal, get_args
 from mct.errors import ConfigError
 from mct.settings import inner
 from mct.settings.checks import at_least, finite, one_of
+from mct.settings.condensation import Condensation
 from mct.settings.real import RealSettings
 
 Labels = Literal["hard", "teacher", "learned"]
@@ -23,9 +25,9 @@ LabelTime = Literal["target", "max-start", "last"]
 """The timestep of the expert that gives teacher labels: the target of the outer step (TESLA), `max_start`
 (the MCT authors' code), or the last one of the trajectory."""
 
-Initial = Literal["random", "correct", "noise", "unit-noise"]
-"""Initial images: random real images of each class; those that an expert classifies correctly (DATM); or
-noise, also with unit norm."""
+Initial = Literal["random", "correct", "scored", "noise", "unit-noise"]
+"""Initial images: random real images of each class; those that an expert classifies correctly (DATM); those
+of a difficulty (SelMatch); or noise (DC), also with unit norm."""
 
 Optimizer = Literal["sgd", "adam"]
 """How images and learned labels are updated."""
@@ -37,6 +39,10 @@ DropBy = Literal["smallest", "first", "dissimilar"]
 """Which parameters are left out of the comparison: those that match best, or the first ones (PAD); or those
 that are unlike the target (parameter pruning)."""
 
+EarlierImages = Literal["joint", "apart"]
+"""Images of earlier stages: a student learns from them and from the new ones (SeqMatch), or from the new ones
+alone (PTM)."""
+
 Sampling = Literal["auto", "continuous", "discrete"]
 """Starts: real numbers (`continuous`), whole timesteps (`discrete`), or as the bundle allows (`auto`)."""
 
@@ -46,9 +52,9 @@ Gradient = Literal["exact", "tesla"]
 Held = Literal["heldout", "test"]
 """Images on which networks are tested: a held-out tenth of the training images, or the test set."""
 
-Protocol = Literal["mtt", "sequence", "rat"]
-"""Protocols of evaluations: that of MTT; MTT's on one stage of a distillation after the other; or that of
-RaT-BPTT. Each is an entry of `mct.evaluation.protocols.table`."""
+Protocol = Literal["mtt", "sequence", "rat", "selmatch"]
+"""Protocols of evaluations: that of MTT; MTT's on one stage of a distillation after the other; that of
+RaT-BPTT; or that of SelMatch. Each is an entry of `mct.evaluation.protocols.table`."""
 
 Engine = Literal["auto", "compiled", "eager"]
 """How inner steps are computed. `auto` decides by their number, see `mct.inner.steps.table.choose`."""
@@ -67,10 +73,13 @@ UPDATED: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """For each learned value the settings of its update, which have no effect if a method has another update."""
 
+_ROUNDING = 1e-9
+"""Added to a share of `ipc` before it is rounded down, so that 0.29 of 100 is 29."""
+
 _REAL = (
     "expert_steps", "max_start", "min_start", "ramp_from", "lr_img", "lr_lr", "lr_init", "momentum",
     "lr_label", "label_momentum", "loss_threshold", "image_average", "drop", "start_noise", "fresh_starts",
-    "clip_average", "inner_momentum", "inner_decay",
+    "clip_average", "inner_momentum", "inner_decay", "skip_hardest", "learned_share",
 )  # fmt: skip
 """Settings of a distillation that are floats."""
 
@@ -88,7 +97,7 @@ class DistillConfig(inner.InnerSettings, RealSettings):
     `module:function`; None for MCT with a `convex` bundle, and MTT with a `full` one."""
 
     ipc: int = 1
-    """Number of synthetic images per class."""
+    """Number of synthetic images per class; of a stage, the new ones."""
 
     inner_steps: int = 60
     """N: the number of student updates (eq. 3) in an outer step; with `min_steps`, the largest number."""
@@ -146,8 +155,21 @@ class DistillConfig(inner.InnerSettings, RealSettings):
 
     initial: Initial = "random"
     """Initial images: `random` real images of each class; of these, the first that the last weights of an
-    expert classify correctly: `correct`; or standard normal `noise`, as preprocessed images; or
-    `unit-noise`, which is noise with norm 1 (RaT-BPTT)."""
+    expert classify correctly: `correct`; the hardest ones by `scores` after `skip_hardest`: `scored`;
+    standard normal `noise`, as preprocessed images; or `unit-noise`, the same
+    with norm 1 (RaT-BPTT)."""
+
+    scores: str | None = None
+    """Difficulty of the training images for `initial` scored: a file that `mct.data.difficulty.read` reads,
+    or `el2n` for scores that are computed with the experts of the run."""
+
+    skip_hardest: float = 0.0
+    """Number of the hardest images of each class that `initial` scored leaves out, as a share of `ipc`
+    (beta of SelMatch)."""
+
+    learned_share: float = 1.0
+    """Share of the images of each class that are learned, in (0, 1]; the others stay real images, which take
+    part in inner steps. They are the first ones of each class (alpha of SelMatch)."""
 
     loss_threshold: float | None = None
     """Loss above which a sample is left out of an outer step (DATM). None uses every sample."""
@@ -155,6 +177,10 @@ class DistillConfig(inner.InnerSettings, RealSettings):
     image_average: float | None = None
     """Decay d of the exponential moving average E <- d E + (1 - d) X of the images X, which begins with the
     initial images. With it, the averages are evaluated and are the result (FTD). None: no average."""
+
+    earlier_images: EarlierImages = "joint"
+    """With images of earlier stages, which are left as they are: whether a student learns from them and from
+    the new ones, `joint` (SeqMatch), or from the new ones alone, `apart` (PTM)."""
 
     end: End = "last"
     """Where the student is compared with the target: after its `last` update, or after the update at which
@@ -221,6 +247,9 @@ class DistillConfig(inner.InnerSettings, RealSettings):
     seed: int = 0
     """Seed of the initial images, the trajectories, the starts, the batches and the augmentation."""
 
+    condensation: Condensation | None = None
+    """Settings of a method that needs no trajectories (DC, DSA, DM, CAFE); None for the others."""
+
     def __post_init__(self) -> None:
         for name in ("ipc", "inner_steps", "outer_steps", "samples", "batch_syn", "eval_every", "save_every"):
             at_least(name, getattr(self, name), 1)
@@ -244,6 +273,7 @@ class DistillConfig(inner.InnerSettings, RealSettings):
             if getattr(self, name) is not None and not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"`{name}` must be at least 0 and less than 1, got {getattr(self, name)!r}")
         self._check_window()
+        self._check_initial()
         self.check_real()
         inner.check(self)
         one_of("gradient", self.gradient, get_args(Gradient))
@@ -253,6 +283,7 @@ class DistillConfig(inner.InnerSettings, RealSettings):
         one_of("initial", self.initial, get_args(Initial))
         one_of("outer_optimizer", self.outer_optimizer, get_args(Optimizer))
         one_of("end", self.end, get_args(End))
+        one_of("earlier_images", self.earlier_images, get_args(EarlierImages))
         one_of("drop_by", self.drop_by, get_args(DropBy))
         if self.drop and self.end == "nearest":
             raise ConfigError("`drop` compares the last weights, and cannot be combined with `end` nearest")
@@ -274,6 +305,38 @@ class DistillConfig(inner.InnerSettings, RealSettings):
         one_of("engine", self.engine, get_args(Engine))
         one_of("precision", self.precision, get_args(Precision))
         one_of("select", self.select, get_args(Held))
+
+    @property
+    def skipped(self) -> int:
+        """Number of the hardest images of each class that `initial` scored leaves out."""
+        return math.floor(self.skip_hardest * self.ipc + _ROUNDING)
+
+    @property
+    def fixed(self) -> int:
+        """Number of images of each class that stay as they are, the first ones of the class."""
+        return self.ipc - math.floor(self.learned_share * self.ipc + _ROUNDING)
+
+    def _check_initial(self) -> None:
+        """Require that some images are learned, and that initial images are what the settings need.
+
+        Raises:
+            ConfigError: They are not.
+        """
+        finite("skip_hardest", self.skip_hardest)
+        if not 0 < self.learned_share <= 1:
+            raise ConfigError(
+                f"`learned_share` must be more than 0 and at most 1, got {self.learned_share!r}"
+            )
+        if self.fixed == self.ipc:
+            raise ConfigError(
+                f"`learned_share` {self.learned_share:g} of `ipc` {self.ipc} is less than one image; use more"
+            )
+        logits = self.labels == "learned" and self.label_form == "logits"
+        if self.initial == "noise" and (logits or self.fixed):
+            what = "`labels` learned begin as what experts say of" if self.labels == "learned" else (
+                "`learned_share` leaves the others as"
+            )  # fmt: skip
+            raise ConfigError(f"{what} real images, and cannot be combined with `initial` noise")
 
     def _check_window(self) -> None:
         """Require that starts are drawn from an interval, and that its bound does not fall.

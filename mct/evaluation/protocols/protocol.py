@@ -24,19 +24,9 @@ from torch import Tensor, nn
 
 import trajfmt
 from mct.inner.steps.step import Notes
+from mct.results.stages import Stage
 from mct.settings.config import EvaluateConfig
 from mct.training.learners import Learner
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A part of a training in several parts: the images that it learns from, with a learning rate."""
-
-    rows: Tensor
-    """`(n,)` int64 on the CPU: the numbers of its images."""
-
-    learning_rate: float
-    """The learning rate that was learned for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +44,9 @@ class Material:
 
     stages: tuple[Stage, ...] = ()
     """The parts of a training that has several, in order; empty if all images are learned from together."""
+
+    learned: Tensor | None = None
+    """`(N,)` bool on the CPU: which images were learned, if the others are real ones; None: all of them."""
 
 
 class Plan(Interface):
@@ -104,6 +97,11 @@ class Protocol(Interface):
     def joint(self) -> int:
         """Number of the tests of every network, if one of them is chosen for all networks: that with the
         highest mean. 0 if `counting` decides for every network."""
+        ...
+
+    @property
+    def rate(self) -> float | None:
+        """The learning rate that every training begins with; None: that of the material."""
         ...
 
     def plan(self, material: Material, model: trajfmt.Model, config: EvaluateConfig) -> Plan:

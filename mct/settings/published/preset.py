@@ -4,9 +4,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-Method = Literal["mtt", "mct", "tesla", "ftd", "att", "datm", "pad", "rat"]
-"""MTT matches the timesteps of a `full` bundle, MCT those of a `convex` one. The others match either,
-except RaT-BPTT, which needs none."""
+Method = Literal[
+    "mtt",
+    "mct",
+    "tesla",
+    "ftd",
+    "att",
+    "datm",
+    "pad",
+    "selmatch",
+    "seqmatch",
+    "rat",
+    "dc",
+    "dsa",
+    "dm",
+    "cafe",
+]
+"""MTT matches the timesteps of a `full` bundle, MCT those of a `convex` one. Of the others, those that need
+trajectories match either."""
 
 Trajectories = Literal["needed", "optional", "unused"]
 """Whether a method needs expert trajectories."""
@@ -15,9 +30,13 @@ Trajectories = Literal["needed", "optional", "unused"]
 _SETTINGS: Final = (
     "ipc", "inner_steps", "expert_steps", "max_start", "min_start", "ramp_from", "ramp_steps", "lr_img",
     "lr_lr", "lr_init", "batch_syn", "outer_steps", "gradient", "labels", "lr_label", "initial",
-    "loss_threshold", "image_average", "end", "drop", "drop_by",
+    "loss_threshold", "image_average", "end", "drop", "drop_by", "skip_hardest",
+    "learned_share",
 )  # fmt: skip
 """Fields that are settings of a distillation, too."""
+
+_OF_TRAJECTORIES: Final = ("inner_steps", "expert_steps", "max_start", "lr_lr")
+"""Those of them that only methods with trajectories have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +50,13 @@ class Preset:
     """Name of the dataset."""
 
     ipc: int
-    """Images per class."""
+    """Images per class; of a stage, the new ones."""
+
+    stage: int | None = None
+    """Number of the stage, from 1, of a distillation in several; None: it has one."""
+
+    total_ipc: int | None = None
+    """Images per class of all stages together; None: there is one stage."""
 
     preprocessing: Literal["normalize", "zca", "unit-zca"]
     """Preprocessing of the images, for experts and distillation."""
@@ -42,20 +67,20 @@ class Preset:
     knots: tuple[int, ...] = ()
     """Timesteps of the inserted waypoints of a convexified trajectory; empty for MTT."""
 
-    inner_steps: int
-    """N: the number of inner steps in an outer step."""
+    inner_steps: int | None = None
+    """N: the number of inner steps in an outer step; None for a method without inner steps."""
 
-    expert_steps: float
-    """M: the number of timesteps from start to target."""
+    expert_steps: float | None = None
+    """M: the number of timesteps from start to target; None for a method without trajectories."""
 
-    max_start: float
-    """Bound of the starts, as published."""
+    max_start: float | None = None
+    """Bound of the starts, as published; None for a method without trajectories."""
 
     lr_img: float
     """Step size of the updates of the images."""
 
-    lr_lr: float
-    """Step size of the updates of the synthetic learning rate."""
+    lr_lr: float | None = None
+    """Step size of the updates of the synthetic learning rate; None where it is not learned."""
 
     gradient: str = "exact"
     """The meta-gradient."""
@@ -77,6 +102,12 @@ class Preset:
 
     initial: str = "random"
     """Initial images."""
+
+    skip_hardest: float = 0.0
+    """Hardest images of each class that are left out, as a share of `ipc`."""
+
+    learned_share: float = 1.0
+    """Share of the images that are learned."""
 
     loss_threshold: float | None = None
     """Loss above which a sample is left out."""
@@ -103,7 +134,7 @@ class Preset:
     """Number of updates of the synthetic dataset."""
 
     further: Mapping[str, Any] = field(default_factory=dict)
-    """Further fields of `DistillConfig` that few methods set."""
+    """Further settings of the distillation, by name."""
 
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     """The fields of `EvaluateConfig` that differ from MTT's."""
@@ -122,9 +153,14 @@ class Preset:
     def name(self) -> str:
         """The name of the preset, such as `mct-cifar10-zca-ipc1`."""
         whitened = "" if self.preprocessing == "normalize" else f"-{self.preprocessing}"
-        return f"{self.method}-{self.dataset.lower()}{whitened}-ipc{self.ipc}"
+        stage = "" if self.stage is None else f"-stage{self.stage}"
+        return f"{self.method}-{self.dataset.lower()}{whitened}-ipc{self.total_ipc or self.ipc}{stage}"
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The fields of `DistillConfig` that the preset sets."""
-        return {field: getattr(self, field) for field in _SETTINGS} | dict(self.further)
+        """The settings of a distillation that the preset sets."""
+        found = {field: getattr(self, field) for field in _SETTINGS}
+        for name in _OF_TRAJECTORIES:
+            if found[name] is None:
+                del found[name]
+        return {**found, **self.further}

@@ -9,11 +9,14 @@ pytest.importorskip("torch")
 from mct.errors import ConfigError
 from mct.models import networks
 from mct.settings import defaults, presets
+from mct.settings.condensation import LOOPS, USED
 from mct.settings.config import DistillConfig, EvaluateConfig
 from mct.settings.expert import ExpertConfig
+from mct.settings.groups import configured
 from mct.settings.published import rat
 
-SIZES = {"CIFAR10": (32, 10), "CIFAR100": (32, 100), "Tiny": (64, 200), "ImageNet": (128, 10)}
+SIZES = {"CIFAR10": (32, 10), "CIFAR100": (32, 100), "Tiny": (64, 200), "ImageNet": (128, 10),
+         "MNIST": (28, 10), "FashionMNIST": (28, 10), "SVHN": (32, 10)}  # fmt: skip
 
 ROWS = [  # N, M, max_start, lr_img, lr_lr, lr_init, batch_syn
     ("mtt-cifar10-zca-ipc1", (50, 2, 2, 1e2, 1e-7, 0.01, None)),
@@ -65,6 +68,19 @@ def test_settings_of_datm_and_pad_are_those_of_their_files() -> None:
     assert (ramp.ramp_from, ramp.max_start, ramp.ramp_steps, ramp.lr_label) == (10, 20, 1000, 2)
 
 
+@pytest.mark.parametrize(
+    ("name", "learned", "real", "skipped"),
+    [("cifar10-ipc250", 150, 100, 125), ("cifar10-ipc1500", 150, 1350, 300), ("cifar100-ipc25", 20, 5, 20),
+     ("cifar100-ipc150", 30, 120, 60), ("tiny-ipc100", 50, 50, 70)],
+)  # fmt: skip
+def test_selmatch_counts_are_those_of_its_code(name: str, learned: int, real: int, skipped: int) -> None:
+    """cpc = int(alpha ipc), spc = ipc - cpc and ths = int(beta ipc), and the protocol is its own."""
+    found = presets.preset(f"selmatch-{name}")
+    config = DistillConfig(**found.settings)
+    assert (config.ipc - config.fixed, config.fixed, config.skipped) == (learned, real, skipped)
+    assert EvaluateConfig(**found.evaluation).protocol == "selmatch"
+
+
 def test_method_without_a_preset_still_is_that_method() -> None:
     """For the digits, DATM's labels and initial images come on top of the defaults for the digits."""
     plain, datm = (defaults.distill_config("digits", settings_of=method) for method in ("mct", "datm"))
@@ -87,6 +103,22 @@ def test_settings_of_rat_without_a_preset_are_those_of_its_presets() -> None:
     assert (late["inner_steps"], late["window"], late.get("min_steps")) == (130, 90, None)
 
 
+def test_stages_have_presets_of_their_own() -> None:
+    """Two stages add equally many images, so that the number of the stage decides; all add 50."""
+    found = {
+        stage: presets.default_preset("CIFAR10", ipc, "zca", method="seqmatch", stage=stage)
+        for stage, ipc in ((1, 17), (2, 17), (3, 16))
+    }
+    names = [f"seqmatch-cifar10-zca-ipc50-stage{stage}" for stage in found]
+    assert [one.name for one in found.values()] == names
+    assert [(one.lr_init, one.max_start) for one in found.values()] == [(0.001, 18), (0.01, 18), (0.01, 8)]
+    assert sum(one.ipc for one in found.values()) == 50
+    assert all(one.batch_syn == 10 * one.ipc for one in found.values())
+    assert presets.default_preset("CIFAR10", 16, "zca", method="seqmatch", stage=1) is None
+    config = defaults.distill_config("CIFAR10", ipc=17, settings_of="seqmatch", stage=2)
+    assert (config.lr_init, config.earlier_images) == (0.01, "joint")
+
+
 @pytest.mark.parametrize(("ipc", "steps"), [(1, 5), (10, 6), (50, 6)])
 def test_whitened_cifar10_is_the_best_of_table_3(ipc: int, steps: int) -> None:
     """N is 50 and M the best one of the paper's table 3."""
@@ -99,22 +131,42 @@ def test_preset_can_be_used(name: str) -> None:
     """Its settings are valid, its model exists for its images, and 50 epochs are enough for it."""
     found = presets.preset(name)
     config = defaults.distill_config(found.dataset, preset=name)
-    assert config == DistillConfig(**found.settings)
-    augment = "flip_rotate" if found.method == "rat" else "dsa"
-    assert (config.ipc, config.outer_steps, config.augment) == (found.ipc, found.outer_steps, augment)
-    assert found.outer_steps == 5000 or found.method in ("att", "datm", "pad", "rat")
-    EvaluateConfig(**found.evaluation)
+    assert config == configured(None, found.settings)
+    assert (config.ipc, config.outer_steps) == (found.ipc, found.outer_steps)
+    assert found.outer_steps == 5000 or found.method in ("att", "datm", "pad", "rat", "selmatch", *USED)
+    protocol = EvaluateConfig(**found.evaluation)
     ExpertConfig(**found.experts)
     size, classes = SIZES[found.dataset]
     model = networks.parse(found.model, channels=3, image_size=size, classes=classes)
     assert model.image_size == size
-    assert size >> model.depth >= 4
+    assert (size + 4 if size == 28 else size) >> model.depth >= 4
+    assert found.source
+    assert "\n" not in found.source
+    assert (config.condensation is not None) == (presets.trajectories_of(found.method) == "unused")
+    if config.condensation is not None:
+        assert (config.augment == "none") == (found.method in ("dc", "cafe"))
+        assert found.method == "dc" or config.augment == protocol.augment
+        assert (config.momentum, config.lr_init) == (0.5, 0.01)
+        return
+    assert config.augment == ("flip_rotate" if found.method == "rat" else "dsa")
     assert found.max_start + found.expert_steps <= found.experts.get("epochs", 50)
     assert bool(found.knots) == (found.method == "mct")
     assert list(found.knots) == sorted(set(found.knots) & set(range(1, 50)))
     assert config.batch_syn is None or config.batch_syn <= found.ipc * classes
-    assert found.source
-    assert "\n" not in found.source
+
+
+def test_condensation_is_published_for_its_numbers_of_images() -> None:
+    """Matches and passes of DC and DSA are those of their table; DM's step size grows; CAFE's halves."""
+    for name, found in presets.PRESETS.items():
+        if found.method in ("dc", "dsa"):
+            config = defaults.distill_config(found.dataset, preset=name).condensation
+            assert config is not None
+            assert (config.matches, config.passes) == LOOPS[found.ipc]
+    steps = [presets.preset(f"dm-cifar10-ipc{ipc}").lr_img for ipc in (50, 100, 1250)]
+    assert steps == [1, 10, 10]
+    cafe = defaults.distill_config("CIFAR10", preset="cafe-cifar10-ipc10").condensation
+    assert cafe is not None
+    assert cafe.halve_at == (1200, 1600, 1800)
 
 
 def test_every_cell_of_the_tables_has_a_preset() -> None:
@@ -130,7 +182,8 @@ def test_tiny_experts_are_deeper() -> None:
     """Presets and the default for experts agree on the model of every data set."""
     for found in presets.PRESETS.values():
         if found.dataset != "ImageNet":
-            assert found.model == defaults.MODELS.get(found.dataset, "ConvNet")
+            batch_norm = "BN" * (found.method == "selmatch")
+            assert found.model.removesuffix(batch_norm) == defaults.MODELS.get(found.dataset, "ConvNet")
 
 
 @pytest.mark.parametrize(
