@@ -183,11 +183,13 @@ def _settings(flags: dict[str, Any]) -> ConvertOptions:
 
 def _cut_for(name: str) -> dict[str, Any]:
     """Return the options that cut trajectories where the window of a preset ends."""
-    from mct.settings.presets import preset
+    from mct.settings.presets import preset, trajectories_of
 
     from . import lines
 
     chosen = preset(name)
+    if trajectories_of(chosen.method) != "needed":
+        raise click.UsageError(f"--for-preset {name}: the method needs no trajectories that could be cut")
     end = math.ceil(chosen.max_start + chosen.expert_steps)
     if chosen.initial == "correct" or chosen.labels == "learned":
         lines.notice(

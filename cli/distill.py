@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from . import commands, options, process, values
+from . import commands, inner, options, process, real, values
 
 if TYPE_CHECKING:
     from trajfmt.storage.address import Place
@@ -24,14 +24,15 @@ _NAMED: Final = 3
 @click.option(
     "--traj",
     type=values.PLACE,
-    required=True,
     multiple=True,
-    help="A bundle, .mct or .mtt, or its address. May be repeated: the trajectories of all are used.",
+    help="A bundle, .mct or .mtt, or its address. May be repeated: the trajectories of all are used. "
+    "Some methods need none.",
 )
 @click.option(
     "--out",
     type=values.PATH,
-    help="Folder of the run.  [default: NAME-distilled for NAME.mct or NAME.mtt, A+B-distilled for two]",
+    help="Folder of the run.  [default: NAME-distilled for NAME.mct or NAME.mtt, A+B-distilled for two, "
+    "DATASET-METHOD-distilled without --traj]",
 )
 @click.option("--resume", is_flag=True, help="Continue the run in the folder, with its settings.")
 @click.option("--preset", help="Published settings by name: see mct presets.")
@@ -49,19 +50,26 @@ _NAMED: Final = 3
 )
 @click.option(
     "--method",
-    help="Whose published settings to use: mtt, mct, tesla, ftd, att, datm, pad or seqmatch; or a method of "
-    "your own, as package.module:name.  "
+    help="Whose published settings to use: mtt, mct, tesla, ftd, att, datm, pad, seqmatch or rat; or a "
+    "method of your own, as package.module:name.  "
     "[default: mct for a .mct, mtt for a .mtt]",
 )
-@click.option("--dataset", type=values.DATASET, help="Dataset name or path, if the bundle names none.")
+@click.option("--dataset", type=values.DATASET, help="Dataset name or path, if no bundle names one.")
 @options.data
-@click.option("--model", help="Network, such as ConvNetD3W128, if the bundle does not name it.")
+@click.option(
+    "--model",
+    help="Network, such as ConvNetD3W128, if no bundle names it.  "
+    "[default without --traj: that of the preset, or the usual one for the dataset]",
+)
 @options.preprocessing
 @options.augment
 @click.option("--ipc", type=int, help="Images per class.  [default: 1]")
 @click.option("--steps", "inner_steps", type=int, help="N: student updates per outer step.")
+@inner.steps
+@inner.optimizer
 @click.option("--expert-steps", type=float, help="M: timesteps from start to target.")
 @click.option("--max-start", type=float, help="Upper bound of the start times, in timesteps.")
+@click.option("--trajectories", type=int, help="Use only the first so many trajectories.  [default: all]")
 @click.option(
     "--sampling",
     type=click.Choice(["auto", "continuous", "discrete"]),
@@ -71,6 +79,11 @@ _NAMED: Final = 3
     "--gradient",
     type=click.Choice(["exact", "tesla"]),
     help="tesla: the biased gradient of TESLA's and the MCT authors' code.  [default: exact]",
+)
+@click.option(
+    "--start-noise",
+    type=float,
+    help="Noise that is added to every weight at the start, relative to its size.  [default: 0]",
 )
 @click.option("--min-start", type=float, help="Smallest start time, in timesteps.  [default: 0]")
 @click.option(
@@ -83,12 +96,18 @@ _NAMED: Final = 3
     help="teacher: soft labels, the outputs of the expert at the target; learned: labels that are learned "
     "with the images, from the outputs of the experts on.  [default: hard]",
 )
+@click.option(
+    "--label-time",
+    type=click.Choice(["target", "max-start", "last"]),
+    help="Timestep of the expert that gives teacher labels: the target of the step, --max-start, or the "
+    "last one.  [default: target]",
+)
 @click.option("--lr-label", type=float, help="Learning rate of learned labels.  [default: 2]")
 @click.option("--label-momentum", type=float, help="Momentum of learned labels.  [default: 0.9]")
 @click.option(
     "--initial",
-    type=click.Choice(["random", "correct"]),
-    help="Images to begin with: random real ones, or ones that experts classify correctly.  "
+    type=click.Choice(["random", "correct", "noise", "unit-noise"]),
+    help="Images to begin with: random real ones, ones that experts classify correctly, or noise.  "
     "[default: random]",
 )
 @click.option("--loss-threshold", type=float, help="Leave samples with a larger loss out.  [default: none]")
@@ -104,15 +123,26 @@ _NAMED: Final = 3
     help="Compare the student with the target at the end, or where it comes nearest.  [default: last]",
 )
 @click.option(
-    "--drop", type=float, help="Share of the parameters to leave out of the comparison.  [default: 0]"
+    "--drop",
+    type=float,
+    help="Share of the parameters to leave out of the comparison; with --drop-by dissimilar the similarity "
+    "below which one is left out.  [default: 0]",
 )
 @click.option(
     "--drop-by",
-    type=click.Choice(["smallest", "first"]),
-    help="Leave out those that differ least from the target, or the first ones.  [default: smallest]",
+    type=click.Choice(["smallest", "first", "dissimilar"]),
+    help="Leave out those that differ least from the target, the first ones, or those whose size is unlike "
+    "that of the target.  [default: smallest]",
 )
+@real.options
 @click.option("--outer-steps", type=int, help="Updates of the synthetic images.")
 @click.option("--lr-img", type=float, help="Learning rate of the images.")
+@click.option("--lr-img-halving", type=int, help="Halve --lr-img after every so many outer steps.")
+@click.option(
+    "--outer-optimizer",
+    type=click.Choice(["sgd", "adam"]),
+    help="Update of the images and of learned labels: SGD with momentum, or Adam.  [default: sgd]",
+)
 @click.option("--lr-lr", type=float, help="Learning rate of the learned learning rate.")
 @click.option("--lr-init", type=float, help="Learning rate that the student starts with.")
 @click.option("--batch-syn", type=int, help="Synthetic images per inner step.  [default: all]")
@@ -130,9 +160,9 @@ _NAMED: Final = 3
 @click.option("--eval-batch", type=int, help="Images per step in an evaluation.  [default: 256]")
 @click.option(
     "--eval-protocol",
-    type=click.Choice(["mtt", "sequence"]),
-    help="How an evaluation trains networks: as MTT does, or on one stage of the images after the other.  "
-    "[default: mtt]",
+    type=click.Choice(["mtt", "sequence", "rat"]),
+    help="How an evaluation trains networks: as MTT does; on one stage of the images after the other; or as "
+    "RaT-BPTT does.  [default: that of the preset, else mtt]",
 )
 @click.option("--save-every", type=int, help="Save every so many outer steps.")
 @click.option(
@@ -188,7 +218,8 @@ def distill(
 ) -> None:
     """Distil a dataset from one or more bundles of trajectories.
 
-    Dataset, model and preprocessing come from the bundle. Settings that are not given are the published
+    Dataset, model and preprocessing come from the bundle; a method that needs no trajectories takes --dataset
+    instead of --traj. Settings that are not given are the published
     ones for the dataset and --ipc (see mct presets): MCT's for a .mct, MTT's for a .mtt. Ctrl-C saves the
     state, and --resume continues from it.
 
@@ -209,7 +240,7 @@ def distill(
         with together(ranks), progress.phases("distill"):
             run = DistillRun.prepare(
                 [each if isinstance(each, Path) else each.text for each in traj],
-                out or Path(f"{_stems(traj)}-distilled"),
+                out or Path(f"{_subject(traj, settings)}-distilled"),
                 root=data,
                 device=here,
                 execution=Execution(profile=profile, **given),
@@ -223,6 +254,21 @@ def distill(
             runs.distillation(run, note=process.device_note(device, here), log=logs)
             if ranks.rank == 0:
                 runs.outcome(run, run.outcome())
+
+
+def _subject(bundles: Sequence[Place], settings: Mapping[str, Any]) -> str:
+    """Return what the folder of a run is named after: its bundles, or without them dataset and method."""
+    if bundles:
+        return _stems(bundles)
+    from mct.settings.presets import PRESETS
+
+    preset, dataset = PRESETS.get(settings["preset"] or ""), settings["dataset"]
+    named, method = "" if preset is None else preset.dataset, "" if preset is None else preset.method
+    if dataset is not None:
+        named = Path(dataset).resolve().stem
+    if settings["method"] is not None:
+        method = settings["method"].rpartition(":")[2]
+    return "-".join(filter(None, (named, method))) or "run"
 
 
 def _stems(bundles: Sequence[Place]) -> str:

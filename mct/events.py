@@ -147,15 +147,16 @@ class OuterStep:
     """Number of outer steps done, from 1."""
 
     loss: float
-    """Matching loss (eq. 2) before the update."""
+    """Loss before the update: the matching loss (eq. 2), unless the method has another."""
 
-    trajectory: int
-    """Number of the matched trajectory; with several samples per step, that of the first."""
+    trajectory: int | None = None
+    """Number of the matched trajectory; with several samples per step, that of the first. None if the first
+    sample lies on no trajectory."""
 
-    start: float
+    start: float | None = None
     """Start c of this trajectory, in timesteps."""
 
-    target: float
+    target: float | None = None
     """Target c + M of this trajectory, in timesteps."""
 
     learning_rate: float
@@ -163,6 +164,9 @@ class OuterStep:
 
     seconds: float
     """Wall time of the step."""
+
+    inner_steps: int | None = None
+    """Number of inner steps of the first sample, if it was drawn (`min_steps`)."""
 
     refused: bool | None = None
     """True if the step changed nothing, because the loss of every sample was above `loss_threshold`."""

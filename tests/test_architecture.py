@@ -51,7 +51,7 @@ ALLOWED = {
         "plots": "errors runtime data models results",
         "reports": "errors settings plots results",
         "trajectories": "errors runtime settings data models",
-        "objectives": "errors runtime settings trajectories",
+        "objectives": "errors runtime settings data trajectories",
         "initial": "data models results trajectories",
         "methods": "errors runtime settings learned data models trajectories objectives inner",
         "api": "settings learned trajectories objectives methods",

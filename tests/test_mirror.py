@@ -97,13 +97,21 @@ ELSEWHERE = {
             ["inner/steps/step"],
             "is the protocol of the steps that are made there",
         ),
+        "test_mct/inner/optimizers/test_optimizer.py": (
+            ["inner/optimizers/*"],
+            "are one protocol: every optimiser is compared with torch's and with autograd",
+        ),
+        "test_mct/inner/test_unroll.py": (
+            ["inner/derivatives"],
+            "is the part of the recursion that is about one update: every option of it is tried there",
+        ),
         "test_mct/reports/test_page.py": (
             ["reports/sections", "reports/comparison"],
             "are the sections of the page that is checked there",
         ),
         "test_mct/objectives/test_table.py": (
-            ["objectives/objective"],
-            "is a protocol: another objective than ours goes through a whole outer step",
+            ["objectives/objective", "objectives/scene"],
+            "are what an objective is, and what it is made from: others than ours take whole outer steps",
         ),
         "test_mct/inner/test_unroll_cuda.py": (["runtime/capture"], "needs a GPU"),
         "test_mct/settings/test_presets.py": (
@@ -113,6 +121,10 @@ ELSEWHERE = {
         "test_mct/methods/test_finding.py": (
             ["api"],
             "is a list of names from which a method is made there",
+        ),
+        "test_mct/distillation/test_distillation.py": (
+            ["distillation/judging", "distillation/stepper"],
+            "are the evaluations of a run, and what they evaluate: the best images are compared there",
         ),
         "test_mct/distillation/test_run.py": (
             ["distillation/settling"],

@@ -5,43 +5,46 @@ A step is a pure function from state to state. `samples` computes the gradient, 
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import torch
+from torch import Tensor
 
 import trajfmt
 from mct.data.datasets import Dataset
-from mct.distillation import guards, optimizer
+from mct.distillation import guards, judging, label_times, optimizer
 from mct.distillation.samples import Samples
-from mct.distillation.settling import settle
+from mct.distillation.settling import Settled, settle
 from mct.distillation.state import State
-from mct.errors import DivergedError, MismatchError
-from mct.evaluation.protocol import evaluate
+from mct.errors import DivergedError
 from mct.events import Accuracy, OuterStep
 from mct.initial.experts import LastExperts
 from mct.initial.start import start as start_of
+from mct.inner.engines import unroll_of
 from mct.inner.graphs import GraphUnroll
 from mct.inner.keeping import KeepBudget, KeepingUnroll
 from mct.inner.steps.narrow import NarrowStep
 from mct.inner.steps.step import InnerStep
 from mct.inner.steps.table import choose, make_step
-from mct.inner.unroll import ExactUnroll, TeslaUnroll, Unroll
+from mct.inner.unroll import ExactUnroll, Unroll
 from mct.methods.finding import source_of
 from mct.methods.recipe import PUBLISHED, Recipe
 from mct.models import networks
-from mct.objectives.table import Maker, make_objective
+from mct.objectives.scene import Scene
+from mct.objectives.table import FromScene, Maker, make_objective
 from mct.results import synthetic
 from mct.results.stages import Earlier
 from mct.runtime.clock import Clock
 from mct.runtime.devices import device_of
 from mct.runtime.execution import Execution
-from mct.runtime.phases import phase
 from mct.runtime.ranks import Alone, Ranks
 from mct.runtime.seeds import generator
-from mct.settings.config import DistillConfig, EvaluateConfig
+from mct.settings.config import DistillConfig, EvaluateConfig, Sampling
+from mct.trajectories.first import first
 from mct.trajectories.joined import JoinedBundles
 from mct.trajectories.starts import Window
 from mct.trajectories.stream import Bundle, KnotStream
@@ -56,11 +59,11 @@ class Distiller:
     """Distils one bundle with one configuration.
 
     Args:
-        bundle: The experts' trajectories.
+        bundle: The experts' trajectories; None where the objective needs none.
         dataset: The real images, preprocessed like those of the experts.
         model: The experts' network, with every fact known.
         config: The settings.
-        artifact_sha256: Hash of the bundle, which is recorded in results.
+        artifact_sha256: Hash of the bundle, which is recorded in results; None without a bundle.
         artifacts: Hash of each bundle, which is recorded, too, if there are several.
         device: Where to compute.
         execution: Budgets of memory; None: the usual ones.
@@ -68,8 +71,8 @@ class Distiller:
         shard: Divide every batch of a sample among the processes, instead of the samples of an outer step.
         unroll: Runs the inner loop; None: as the settings say.
         objective: Name in `mct.objectives.table.OBJECTIVES`, or a class of your own that implements
-            `mct.objectives.Objective` and is made from a `KnotStream`; None: that of the recipe. It is not
-            recorded in results and states.
+            `mct.objectives.Objective` and is made from a `KnotStream`, or a `FromScene`, which may do without
+            a bundle; None: that of the recipe. It is not recorded in results and states.
         recipe: The method: its objective, and the updates of what is learned.
         earlier: The result of earlier stages, whose images are kept as they are; None: there are none.
 
@@ -81,64 +84,50 @@ class Distiller:
             of the training images, and `train_images` the others.
         config: The settings, with `auto` replaced by what was chosen.
         recipe: The method.
+        stream: Draws from the trajectories; None without a bundle.
 
     Raises:
         MismatchError: The model's parameters differ from those of the bundle.
         ConfigError: The trajectories are too short for the settings, a class has fewer than `ipc`
-            images, or a setting does not suit the bundle.
+            images, a setting does not suit the bundle, or something needs a bundle and there is none.
     """
 
     def __init__(
         self,
-        bundle: Bundle,
+        bundle: Bundle | None,
         dataset: Dataset,
         model: trajfmt.Model,
         config: DistillConfig,
         *,
-        artifact_sha256: str,
+        artifact_sha256: str | None,
         artifacts: tuple[str, ...] = (),
         device: str | torch.device = "cpu",
         execution: Execution | None = None,
         ranks: Ranks | None = None,
         shard: bool = False,
         unroll: Unroll | None = None,
-        objective: str | Maker | None = None,
+        objective: str | Maker | FromScene | None = None,
         recipe: Recipe = PUBLISHED,
         earlier: Earlier | None = None,
     ) -> None:
-        if bundle.layout.dtype not in ("F32", "BF16", "F16"):
-            raise MismatchError(
-                f"weights must be F32, BF16 or F16 to be distilled, the bundle has {bundle.layout.dtype};"
-                " convert it with --dtype f32"
-            )
         network = networks.build(model, generator=generator(config.seed, "shape"), device=device)
-        networks.check_layout(network, bundle.layout)
+        guards.check_weights(bundle, network, config)
         self.execution, self.ranks = execution or Execution(), ranks or Alone()
         self.notes = list(dataset.notes)
         self.clock, self._shard = Clock(device), shard
         updates = config.outer_steps * config.inner_steps * config.samples
         engine = choose(config.engine, updates, model, device)
         step = make_step(network, engine=engine, notes=self.notes.append)
-        self.stream = KnotStream(
-            bundle,
-            expert_steps=config.expert_steps,
-            max_start=config.max_start,
-            window=partial(Window.of, config),
-            sampling=config.sampling,
-            device=device,
-            arrange=None if engine == "eager" else step.pack,
-            budget=self.execution.knots_mb << 20,
-            clock=self.clock,
-        )
+        pack = None if engine == "eager" else step.pack
+        self.stream = None if bundle is None else self._stream_of(bundle, config, device, pack)
         seen = dataset.heldout() if config.select == "heldout" else dataset
-        guards.check_ipc(seen, config)
+        if config.initial not in ("noise", "unit-noise"):
+            guards.check_ipc(seen, config)
         self.dataset = seen.to(device)
-        self.config = replace(
-            config,
-            max_start=self.stream.max_start,
-            sampling="discrete" if self.stream.discrete else "continuous",
-            engine=engine,
-        )
+        self.config = replace(config, engine=engine)
+        if self.stream is not None:
+            sampling: Sampling = "discrete" if self.stream.discrete else "continuous"
+            self.config = replace(self.config, max_start=self.stream.max_start, sampling=sampling)
         self.origin = synthetic.Origin(
             dataset=dataset.name,
             class_names=dataset.class_names,
@@ -159,13 +148,24 @@ class Distiller:
         if earlier is not None:
             earlier.check(self.origin)
         self._budget = KeepBudget(
-            self.execution.keep_mb, self.dataset.train_images.device, notes=self.notes.append
+            self.execution.keep_mb,
+            self.dataset.train_images.device,
+            varies=config.min_steps is not None,
+            notes=self.notes.append,
         )
         self.recipe = recipe
         self._updates = recipe.updates_of(self.config)
         self._network, self._step = network, step
         used = NarrowStep(step) if config.precision == "bf16" else step
-        self._objective = make_objective(objective or recipe.objective_of(self.config), self.stream)
+        scene = Scene(
+            stream=self.stream,
+            images=self.dataset.train_images,
+            labels=self.dataset.train_labels,
+            fresh=partial(_fresh, model, device, step),
+            gradient=used.gradient,
+            separable=used.separable,
+        )
+        self._objective = make_objective(objective or recipe.objective_of(self.config), scene)
         self._samples = Samples(
             self._objective,
             used,
@@ -178,6 +178,7 @@ class Distiller:
             shard=shard,
             clock=self.clock,
             notes=self.notes.append,
+            label_time=label_times.of(self.config, self.stream),
         )
 
     def __repr__(self) -> str:
@@ -187,7 +188,7 @@ class Distiller:
     @classmethod
     def from_bundle(
         cls,
-        bundle: trajfmt.Bundle | JoinedBundles,
+        bundle: trajfmt.Bundle | JoinedBundles | None,
         *,
         dataset: str | None = None,
         model: str | None = None,
@@ -199,7 +200,7 @@ class Distiller:
         execution: Execution | None = None,
         ranks: Ranks | None = None,
         shard: bool = False,
-        objective: str | Maker | None = None,
+        objective: str | Maker | FromScene | None = None,
         recipe: Recipe | None = None,
         earlier: Earlier | None = None,
         **settings: Any,
@@ -207,10 +208,11 @@ class Distiller:
         """Make a distiller with the dataset, model and preprocessing that a bundle records.
 
         Args:
-            bundle: An open bundle, or several as one.
+            bundle: An open bundle, or several as one; None for a method that needs none.
             dataset: Name or path of the dataset, used if the bundle names none.
             model: Like ConvNetD3W128, used if the bundle does not know it.
-            preprocessing: `none`, `normalize` or `zca`, used if the bundle states none.
+            preprocessing: `none`, `normalize` or `zca`, used if the bundle states none. Without a bundle,
+                `settling.settle` says what is used where dataset, model and preprocessing are not given.
             root: Folder of the dataset's files, if it needs one.
             device: Where to compute.
             base: Settings to start from; None: the defaults for the dataset.
@@ -237,30 +239,64 @@ class Distiller:
             stage=1 if earlier is None else len(earlier.stages) + 1,
             settings=settings,
         )
-        distiller = cls(
+        return cls.of(
+            settled,
             bundle,
-            settled.dataset,
-            settled.model,
-            settled.config,
-            artifact_sha256=bundle.sha256,
-            artifacts=bundle.hashes if isinstance(bundle, JoinedBundles) else (),
             device=here,
             execution=execution,
             ranks=ranks,
             shard=shard,
             objective=objective,
-            recipe=settled.recipe,
             earlier=earlier,
+        )
+
+    @classmethod
+    def of(
+        cls, settled: Settled, bundle: trajfmt.Bundle | JoinedBundles | None, **options: Any
+    ) -> "Distiller":
+        """Make a distiller of what has been settled; `options` are further arguments of `Distiller`."""
+        distiller = cls(
+            bundle,
+            settled.dataset,
+            settled.model,
+            settled.config,
+            artifact_sha256=None if bundle is None else bundle.sha256,
+            artifacts=bundle.hashes if isinstance(bundle, JoinedBundles) else (),
+            recipe=settled.recipe,
+            **options,
         )
         if isinstance(bundle, JoinedBundles):
             distiller.notes += bundle.repeats()
         return distiller
 
+    def _stream_of(
+        self,
+        bundle: Bundle,
+        config: DistillConfig,
+        device: str | torch.device,
+        arrange: Callable[[Tensor], Tensor] | None,
+    ) -> KnotStream:
+        """Return what draws from a bundle."""
+        return KnotStream(
+            first(bundle, config.trajectories),
+            expert_steps=config.expert_steps,
+            max_start=config.max_start,
+            window=partial(Window.of, config),
+            sampling=config.sampling,
+            device=device,
+            arrange=arrange,
+            budget=self.execution.knots_mb << 20,
+            clock=self.clock,
+        )
+
     def _exact(self, step: InnerStep) -> ExactUnroll:
         """Return the inner loop, uncaptured and without kept activations."""
-        kind = TeslaUnroll if self.config.gradient == "tesla" else ExactUnroll
-        return kind(
+        channels, height, width = self.dataset.train_images.shape[1:]
+        return unroll_of(
+            self.config,
             step,
+            self._network,
+            (channels, height, width),
             step_images=self.execution.step_images,
             shard=self.ranks if self._shard and self.ranks.size > 1 else None,
             clock=self.clock,
@@ -271,6 +307,12 @@ class Distiller:
         plain = self._exact(step)
         on_gpu = self.dataset.train_images.device.type == "cuda"
         if on_gpu and self.config.engine == "compiled" and not self._shard:
+            if self.config.min_steps is not None:
+                self.notes.append(
+                    "the inner loop runs step by step and not as a CUDA graph, because `min_steps` gives it "
+                    "a different length in every outer step"
+                )
+                return KeepingUnroll(plain, plain, self._budget)
             return KeepingUnroll(GraphUnroll(plain, notes=self.notes.append), plain, self._budget)
         return KeepingUnroll(plain, plain, self._budget)
 
@@ -288,17 +330,30 @@ class Distiller:
         """Bytes of activations that the last inner loop kept with an automatic budget."""
         return self._budget.kept or 0
 
+    @property
+    def memory_options(self) -> list[str]:
+        """The options that lower the memory of an outer step, with their values, in the order to try them."""
+        execution = self.execution
+        images = execution.step_images or "a whole batch"
+        ways = [f"--step-images (now {images})", f"--knots-mb (now {execution.knots_mb})"]
+        if execution.keep_mb:
+            ways.insert(0, f"--keep-mb (now {execution.keep_mb})")
+        elif self.kept_bytes:
+            ways.insert(0, f"--keep-mb (now auto, {self.kept_bytes / 2**20:.0f} MiB)")
+        return ways
+
     def initial(self) -> State:
         """Return the state before the first step: real images and their labels, and zero momentum.
 
         Images of earlier stages come first. The new ones are chosen with random numbers of this stage.
         """
-        stage = () if self._earlier is None else ("stage", len(self.origin.stages) + 1)
+        stream, earlier = self.stream, self._earlier
+        stage = () if earlier is None else ("stage", len(self.origin.stages) + 1)
         start = start_of(
             self.dataset,
             replace(self.origin, stages=()),
             generator=generator(self.config.seed, "images", *stage),
-            experts=lambda: LastExperts(self.stream, self._network, self._step.unpack),
+            experts=None if stream is None else lambda: LastExperts(stream, self._network, self._step.unpack),
         )
         if self._earlier is not None:
             start = self._earlier.with_new(start)
@@ -343,19 +398,20 @@ class Distiller:
             rate_gradient=found.learning_rate,
             images=now.images,
             rate=now.learning_rate,
-            labels=now.label_logits,
+            labels=now.soft_labels if now.is_rows else now.label_logits,
         )
         if cause is not None:
             raise DivergedError(f"outer step {step}: {cause}")
         self._tell_refused(after)
-        first = draws[0].place
+        place = draws[0].place
         event = OuterStep(
             step=step,
             loss=found.loss,
-            trajectory=first.trajectory,
-            start=first.start,
-            target=first.target,
+            trajectory=place.trajectory,
+            start=place.start,
+            target=place.target,
             learning_rate=now.learning_rate,
+            inner_steps=None if self.config.min_steps is None else len(draws[0].batches),
             refused=None if found.accepted else True,
             seconds=time.perf_counter() - began,
         )
@@ -382,34 +438,16 @@ class Distiller:
 
     def evaluate(self, state: State, config: EvaluateConfig) -> Accuracy:
         """Return the accuracy of fresh networks trained on the result of `state`."""
-        now, on = state.result, self.config.select
-        jobs = evaluate(
-            now.images,
-            now.targets,
-            now.learning_rate,
-            self.dataset,
-            now.origin.model,
-            config,
-            stages=now.stages,
-            on=on,
-            engine="eager" if self.config.engine == "eager" else "auto",
-            notes=self.notes.append,
-            ranks=self.ranks,
-        )
-        while True:
-            try:
-                next(jobs)
-            except StopIteration as stop:
-                result: Accuracy = stop.value
-                return result
+        return judging.accuracy_of(self, state, config)
 
     def evaluate_and_keep_best(self, state: State, config: EvaluateConfig) -> tuple[State, Accuracy]:
         """Evaluate, and keep these images as the best if their mean accuracy is the highest so far."""
-        with phase("evaluating"):
-            found = self.evaluate(state, config)
-        best = None if state.best is None else state.best.run.selected
-        if best is None or found.mean > best.mean:
-            why = synthetic.Selection(on=found.on, mean=found.mean, std=found.std)
-            now = state.result
-            state = replace(state, best=replace(now, origin=replace(now.run, selected=why)))
-        return state, found
+        return judging.evaluated(self, state, config)
+
+
+def _fresh(
+    model: trajfmt.Model, device: str | torch.device, step: InnerStep, random: torch.Generator
+) -> Tensor:
+    """Return the weights `(P,)` of a freshly initialised network, in the packed order of a step."""
+    network = networks.build(model, generator=random, device=device)
+    return step.pack(networks.flatten(network).detach())

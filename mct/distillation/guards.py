@@ -9,11 +9,13 @@ import math
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mct.data.datasets import Dataset
-from mct.errors import ConfigError
+from mct.errors import ConfigError, MismatchError
+from mct.models import networks
 from mct.settings.config import DistillConfig
+from mct.trajectories.stream import Bundle
 from trajfmt.bundle import Numbering
 from trajfmt.errors import counted
 
@@ -58,6 +60,35 @@ def trouble(
     if not 0 < rate <= most:
         return f"the learning rate became {rate:g}, outside 0 to {most:g}; try a smaller `lr_lr`"
     return None
+
+
+def check_weights(bundle: Bundle | None, network: nn.Module, config: DistillConfig) -> None:
+    """Require that a bundle has the weights of a network, or that nothing needs a bundle.
+
+    Args:
+        bundle: The trajectories; None if there are none.
+        network: The network of the run.
+        config: The settings.
+
+    Raises:
+        MismatchError: The bundle has other parameters, or weights of another number format.
+        ConfigError: There is no bundle, and a setting needs one.
+    """
+    if bundle is None:
+        rows = config.labels == "learned" and config.label_form == "rows"
+        needing = {"initial": config.initial == "correct", "labels": config.labels != "hard" and not rows}
+        for name in (name for name, needed in needing.items() if needed):
+            raise ConfigError(
+                f"`{name}` {getattr(config, name)} needs experts, and the run has no trajectories; give a "
+                f"bundle, --traj, or omit `{name}`"
+            )
+        return
+    if bundle.layout.dtype not in ("F32", "BF16", "F16"):
+        raise MismatchError(
+            f"weights must be F32, BF16 or F16 to be distilled, the bundle has {bundle.layout.dtype};"
+            " convert it with --dtype f32"
+        )
+    networks.check_layout(network, bundle.layout)
 
 
 def check_ipc(dataset: Dataset, config: DistillConfig) -> None:

@@ -1,8 +1,8 @@
 """The outer loop: steps, evaluations and files, in an order that loses nothing however the loop ends.
 
-One step is in `distiller`, the files are in `folder`. If several processes share a run, all of them run
-this loop from the same state with the same random numbers, and share the evaluations. Only process 0 writes
-files.
+One step is in `distiller`, or in another `Stepper`; the files are in `folder`. If several processes share a
+run, all of them run this loop from the same state with the same random numbers, and share the evaluations.
+Only process 0 writes files.
 """
 
 import contextlib
@@ -10,9 +10,9 @@ from collections.abc import Generator
 from dataclasses import replace
 
 from mct.data.augment import augmentation
-from mct.distillation.distiller import Distiller
 from mct.distillation.folder import NoFiles, RunFiles, RunFolder
 from mct.distillation.state import State
+from mct.distillation.stepper import Stepper
 from mct.errors import DivergedError, ExhaustedError, RankError
 from mct.events import Evaluated, Note, OuterStep
 from mct.runtime.memory import is_exhausted
@@ -22,11 +22,9 @@ from mct.runtime.usage import Usage
 from mct.settings import defaults
 from mct.settings.config import EvaluateConfig
 
-__all__ = ["Distiller", "distill"]
-
 
 def distill(
-    distiller: Distiller, folder: RunFolder, *, resume: bool = False, evaluation: EvaluateConfig | None = None
+    distiller: Stepper, folder: RunFolder, *, resume: bool = False, evaluation: EvaluateConfig | None = None
 ) -> Generator[Evaluated | Note | OuterStep, None, None]:
     """Run a distillation to its end, and yield every outer step; the results are in `folder`.
 
@@ -84,7 +82,7 @@ def distill(
 
 
 def _steps(
-    distiller: Distiller,
+    distiller: Stepper,
     files: RunFiles,
     state: State,
     protocol: EvaluateConfig,
@@ -152,13 +150,7 @@ def _left(files: RunFiles, state: State) -> str:
     return f"{files.state} holds the state of step {state.step}, from which --resume continues"
 
 
-def _exhausted(distiller: Distiller) -> str:
+def _exhausted(distiller: Stepper) -> str:
     """Return what is missing, and the settings that need less memory, in the order in which to try them."""
-    execution, where = distiller.execution, distiller.dataset.train_images.device
-    images = execution.step_images or "a whole batch"
-    ways = [f"--step-images (now {images})", f"--knots-mb (now {execution.knots_mb})"]
-    if execution.keep_mb:
-        ways.insert(0, f"--keep-mb (now {execution.keep_mb})")
-    elif distiller.kept_bytes:
-        ways.insert(0, f"--keep-mb (now auto, {distiller.kept_bytes / 2**20:.0f} MiB)")
-    return f"not enough memory on {where}; lower {', then '.join(ways)}"
+    where = distiller.dataset.train_images.device
+    return f"not enough memory on {where}; lower {', then '.join(distiller.memory_options)}"

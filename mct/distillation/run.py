@@ -13,15 +13,18 @@ from types import TracebackType
 from typing import Any
 
 import trajfmt
+from mct.data.datasets import SOURCES
 from mct.distillation.distiller import Distiller
 from mct.distillation.folder import RunFolder
 from mct.distillation.loop import distill
-from mct.distillation.settling import method_of
-from mct.distillation.stages import earlier_of, remark
+from mct.distillation.settling import method_of, require_trajectories, settle
+from mct.distillation.stages import earlier_of, remarks
+from mct.distillation.stepper import Stepper
 from mct.errors import ConfigError
 from mct.evaluation.comparison import Comparison
 from mct.events import Accuracy, Evaluated, NetworkTrained, Note, OuterStep
-from mct.results.origin import Selection
+from mct.results.origin import Origin, Selection
+from mct.runtime.devices import device_of
 from mct.runtime.execution import Execution
 from mct.runtime.phases import phase
 from mct.runtime.ranks import Alone, Ranks
@@ -29,6 +32,7 @@ from mct.settings import defaults
 from mct.settings.config import EvaluateConfig
 from mct.trajectories.joined import JoinedBundles
 from trajfmt.errors import counted
+from trajfmt.schema import models
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,14 +59,14 @@ class DistillRun:
                 print(event)
     """
 
-    distiller: Distiller
+    distiller: Stepper
     """One outer step."""
 
     folder: RunFolder
     """Where results, state, settings and metrics go."""
 
-    bundle: trajfmt.Bundle | JoinedBundles
-    """The experts' trajectories."""
+    bundle: trajfmt.Bundle | JoinedBundles | None
+    """The experts' trajectories; None for a method that needs none."""
 
     resume: bool
     """Whether the run in the folder is continued."""
@@ -71,10 +75,10 @@ class DistillRun:
     """The protocol of evaluations during the run; None: that of the run that is continued."""
 
     dataset: str | None = None
-    """The user's word for the dataset, where the bundle names none."""
+    """The user's word for the dataset, where no bundle names one."""
 
     model: str | None = None
-    """The user's word for the model, where the bundle does not know it."""
+    """The user's word for the model, where no bundle knows it."""
 
     root: Path | None = None
     """Folder of the dataset's files."""
@@ -85,7 +89,7 @@ class DistillRun:
     @classmethod
     def prepare(
         cls,
-        traj: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        traj: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None,
         out: Path,
         *,
         resume: bool = False,
@@ -109,7 +113,7 @@ class DistillRun:
 
         Args:
             traj: Path or address of a bundle, or of several, whose trajectories are all used. All their
-                files are compared with their hashes.
+                files are compared with their hashes. None for a method that needs no trajectories.
             out: Folder of the run.
             resume: Continue the run in the folder. Its settings are used where none are given.
             preset: Name of published settings.
@@ -117,7 +121,9 @@ class DistillRun:
                 and `ipc` new ones per class are added. A run that is resumed needs it again.
             dataset: Name or path of the dataset, used if the bundle names none.
             model: Like ConvNetD3W128, used if the bundle does not know it.
-            preprocessing: `none`, `normalize` or `zca`, used if the bundle states none.
+            preprocessing: `none`, `normalize` or `zca`, used if the bundle states none. Without a bundle,
+                `mct.distillation.settling.settle` says what is used where dataset, model and preprocessing
+                are not given; a run that is continued uses its own.
             root: Folder of the dataset's files.
             device: Where to compute.
             eval_networks: Fresh networks of an evaluation; None: as the defaults for the dataset. It needs
@@ -144,27 +150,35 @@ class DistillRun:
         earlier = earlier_of(after, before, given=settings)
         if not resume and not shard and settings.get("samples") is None and ranks.size > 1:
             settings["samples"] = ranks.size
-        paths = [traj] if isinstance(traj, (str, os.PathLike)) else traj
-        with phase(f"verifying {', '.join(map(str, paths))}"):
-            bundle = _opened(paths)
+        paths = [traj] if isinstance(traj, (str, os.PathLike)) else traj or ()
+        own_method = settings.get("method") or (before.config.method if before else None)
+        require_trajectories(bool(paths), preset, own_method)
+        if before is not None and not paths:
+            dataset, model, preprocessing = _recorded(before, dataset, model, preprocessing)
+        bundle = _opened(paths) if paths else None
         try:
-            distiller = Distiller.from_bundle(
+            settled = settle(
                 bundle,
                 dataset=dataset,
                 model=model,
-                device=device,
                 preprocessing=preprocessing,
                 root=root,
                 base=before.config if before else None,
                 preset=preset,
+                recipe=None,
+                stage=1 if earlier is None else len(earlier.stages) + 1,
+                settings=settings,
+            )
+            distiller: Stepper = Distiller.of(
+                settled,
+                bundle,
+                device=device_of(device),
                 execution=execution,
                 ranks=ranks,
                 shard=shard,
                 earlier=earlier,
-                **settings,
             )
-            line = remark((bundle.manifest.provenance or trajfmt.Provenance()).recipe, earlier)
-            distiller.notes += [] if line is None else [line]
+            distiller.notes += remarks(bundle, earlier)
             asked = {
                 "eval_networks": eval_networks,
                 "eval_epochs": eval_epochs,
@@ -182,15 +196,16 @@ class DistillRun:
                 evaluation = defaults.evaluate_config(
                     distiller.dataset.name,
                     base=before.evaluation if before else None,
-                    networks=eval_networks,
+                    networks=eval_networks or published.get("networks"),
                     epochs=eval_epochs,
                     batch_size=eval_batch or published.get("batch_size"),
                     protocol=eval_protocol or published.get("protocol"),
-                    augment=said.get("augment"),
+                    augment=said.get("augment") or published.get("augment"),
                     seed=said.get("seed"),
                 )
         except BaseException:
-            bundle.close()
+            if bundle is not None:
+                bundle.close()
             raise
         idle = 0 if shard else ranks.size - distiller.config.samples
         if idle > 0:
@@ -264,8 +279,9 @@ class DistillRun:
         return accuracy
 
     def close(self) -> None:
-        """Close the bundle."""
-        self.bundle.close()
+        """Close the bundle, if there is one."""
+        if self.bundle is not None:
+            self.bundle.close()
 
     def __enter__(self) -> "DistillRun":
         return self
@@ -276,24 +292,41 @@ class DistillRun:
         self.close()
 
 
+def _recorded(
+    before: Origin, dataset: str | None, model: str | None, preprocessing: str | None
+) -> tuple[str, str | None, str]:
+    """Return dataset, model and preprocessing of a run that is continued without a bundle.
+
+    Code that builds the network, and the path of a dataset, must be named again.
+
+    Raises:
+        ConfigError: The path of the dataset is not given.
+    """
+    if dataset is None and before.dataset not in SOURCES:
+        raise ConfigError(
+            f"the run used the dataset {before.dataset!r}, which is a file or folder; give its path: "
+            "--dataset"
+        )
+    if model is None and before.model.factory is None:
+        model = models.model_name(before.model)
+    return dataset or before.dataset, model, preprocessing or before.preprocessing.kind
+
+
 def _opened(places: Sequence[str | os.PathLike[str]]) -> trajfmt.Bundle | JoinedBundles:
     """Open one bundle, or several as one.
 
     Raises:
-        ConfigError: There is none.
         MismatchError: Their experts are not of one kind.
         FormatError: One is damaged.
     """
-    if not places:
-        raise ConfigError("there are no trajectories; give at least one bundle: --traj")
-    with ExitStack() as stack:
+    with phase(f"verifying {', '.join(map(str, places))}"), ExitStack() as stack:
         bundles = [stack.enter_context(trajfmt.open(place, verify=True)) for place in places]
         joined = bundles[0] if len(bundles) == 1 else JoinedBundles(bundles)
         stack.pop_all()
     return joined
 
 
-def _require_evaluations(distiller: Distiller, given: list[str]) -> None:
+def _require_evaluations(distiller: Stepper, given: list[str]) -> None:
     """Refuse settings of evaluations in a run that has none.
 
     Raises:
@@ -307,7 +340,10 @@ def _require_evaluations(distiller: Distiller, given: list[str]) -> None:
 
 
 def _published(
-    bundle: trajfmt.Bundle | JoinedBundles, distiller: Distiller, preset: str | None, method: str | None
+    bundle: trajfmt.Bundle | JoinedBundles | None,
+    distiller: Stepper,
+    preset: str | None,
+    method: str | None,
 ) -> dict[str, Any]:
     """Return the settings of evaluations that the preset of a run has."""
     return defaults.evaluation_of(

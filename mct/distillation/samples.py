@@ -6,7 +6,7 @@ numbers do not depend on how many processes there are.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from mct.data.augment import Draws, augmentation
 from mct.data.moving import moved_batches
+from mct.data.picking import even_batches
 from mct.errors import DivergedError
+from mct.inner.horizon import steps_of
 from mct.inner.problem import Problem, minibatches, targets_of
 from mct.inner.steps.step import InnerStep, Notes
 from mct.inner.unroll import Gradients, Unroll
@@ -55,6 +57,7 @@ class Samples:
         shard: Divide every batch of each sample among them instead.
         clock: Records the seconds of each part.
         notes: Called with one line about the result of the comparison with `exact`.
+        label_time: Returns the time of the teacher for the place of a sample; None: its target.
     """
 
     def __init__(
@@ -71,27 +74,33 @@ class Samples:
         shard: bool,
         clock: Clock,
         notes: Notes,
+        label_time: Callable[[Place], float] | None = None,
     ) -> None:
         self._objective, self._step, self._unroll, self._exact = objective, step, unroll, exact
         self._network, self._classes, self._config = Functional(network), classes, config
         self._ranks, self._shard, self._clock, self._notes = ranks, shard, clock, notes
         self._augment = augmentation(config.augment)
         self._learns_labels, self._apart = config.labels == "learned", config.earlier_images == "apart"
+        self._label_time = label_time
         self._student: Tensor | None = None  # Every theta_0 is written here,
         self._adjoint: Tensor | None = None  # and every lambda_N here.
 
     def draw(self, now: SyntheticDataset, random: torch.Generator) -> list[Draw]:
         """Draw the samples of an outer step, and begin to load what this process's later samples need."""
-        draws = [self._draw(now, random) for _ in range(self._config.samples)]
+        draws = [self._draw(now, random, number) for number in range(self._config.samples)]
         self._expect(now, draws, random)
         return draws
 
-    def _draw(self, now: SyntheticDataset, random: torch.Generator, ahead: int = 0) -> Draw:
+    def _draw(self, now: SyntheticDataset, random: torch.Generator, number: int, ahead: int = 0) -> Draw:
         """Draw everything that is random about one sample of the outer step, or of one that lies ahead."""
-        config, size = self._config, now.images.shape[-1]
-        place = self._objective.draw(random, now.run.outer_step + ahead)
-        count = len(now.labels) - self._first(now)
-        batches = minibatches(count, config.batch_syn, config.inner_steps, random)
+        config, size, outer_step = self._config, now.images.shape[-1], now.run.outer_step + ahead
+        place = self._objective.draw(random, outer_step)
+        steps = steps_of(config, outer_step, number)
+        if config.sampler == "classes":
+            batches = even_batches(self._classes, config.ipc, config.batch_syn, steps, random)
+        else:
+            count = len(now.labels) - self._first(now)
+            batches = minibatches(count, config.batch_syn, steps, random)
         if self._augment is None:
             return Draw(place, batches, None)
         numbers = [self._augment.draw(len(batch), size, random) for batch in batches]
@@ -111,7 +120,7 @@ class Samples:
         ahead = torch.Generator()
         ahead.set_state(random.get_state())
         for number in range(self._config.samples):
-            draw = self._draw(now, ahead, 1)
+            draw = self._draw(now, ahead, number, 1)
             if self._own(number):
                 later.append(draw)
                 break
@@ -173,7 +182,10 @@ class Samples:
         """Return the teacher's probabilities `(N, K)` of the images; None if labels are hard."""
         if self._config.labels != "teacher":
             return None
-        weights = self._step.unpack(self._objective.teacher(draw.place))
+        place = draw.place
+        if self._label_time is not None:
+            place = replace(place, target=self._label_time(place))
+        weights = self._step.unpack(self._objective.teacher(place))
         return self._network.probabilities(weights, now.images)
 
     def _gradients(self, now: SyntheticDataset, draw: Draw) -> Gradients:
@@ -193,6 +205,7 @@ class Samples:
                 augment=self._augment,
                 draws=numbers,
                 labels=self._learns_labels,
+                window=self._config.window,
             )
 
         def terminal(path: Path) -> LossAndAdjoint:

@@ -1,4 +1,8 @@
-"""What a distillation of a bundle needs, from what the bundle records and what the user says."""
+"""What a distillation needs, from what the bundle of trajectories records and what the user says.
+
+Some methods need no trajectories. Dataset, model and preprocessing then come from the user alone, or from the
+preset.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -6,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import trajfmt
-from mct.data.datasets import Dataset
+from mct.data.datasets import Dataset, recorded_name
 from mct.distillation import guards
 from mct.distillation.stages import require_stage
 from mct.errors import ConfigError
 from mct.methods.finding import is_own, recipe_of
 from mct.methods.recipe import PUBLISHED, Recipe
+from mct.objectives.table import FromScene
 from mct.settings import defaults, presets
 from mct.settings.config import DistillConfig
 from mct.settings.presets import METHODS, Method
@@ -28,7 +33,7 @@ class Settled:
     """The real images."""
 
     model: trajfmt.Model
-    """The experts' network."""
+    """The experts' network; without trajectories, the network that is trained."""
 
     config: DistillConfig
     """The settings."""
@@ -38,7 +43,7 @@ class Settled:
 
 
 def settle(
-    bundle: trajfmt.Bundle | JoinedBundles,
+    bundle: trajfmt.Bundle | JoinedBundles | None,
     *,
     dataset: str | None,
     model: str | None,
@@ -53,31 +58,47 @@ def settle(
     """Return what a distillation needs; `Distiller.from_bundle` explains the arguments.
 
     `stage` is the number of the stage, from 1, which selects among published settings of several stages.
+    Without a bundle, the dataset must be given, unless a preset is named, which then has it. Preprocessing
+    and model that are not given are those of the preset that is named, or of the one of the method for the
+    dataset; where there is none, images are normalised, and the model is the usual one for the dataset.
 
     Raises:
-        ConfigError: Settings are missing, contradict each other, or name code that the user has not named.
+        ConfigError: Settings are missing, contradict each other, or name code that the user has not named; or
+            the method needs trajectories and there are none, or uses none and there are some.
         MctError: Bundle, dataset and model do not fit together.
     """
-    record, method = bundle.manifest.provenance, settings.get("method")
-    numbering = shared_numbering(bundle) if base is None else None
+    method, used = settings.get("method"), method_of(bundle, preset, settings.get("method"))
+    recipe = recipe or recipe_of(method)
+    require_trajectories(bundle is not None, preset, method, recipe)
+    numbering = shared_numbering(bundle) if base is None and bundle is not None else None
     if numbering is not None:
         guards.check_unit(numbering, settings)  # before the images are read
+    if bundle is None:
+        ipc = settings.get("ipc") or (1 if base is None else base.ipc)
+        usual = _usual(used, preset, ipc, dataset, preprocessing)
+        dataset, record = usual.dataset, trajfmt.Provenance()
+        preprocessing = preprocessing or usual.preprocessing
+    else:
+        record = bundle.manifest.provenance
     real = provenance.dataset_of(record, name=dataset, preprocessing=preprocessing, root=root)
+    if bundle is None:
+        model = model or usual.model or defaults.MODELS.get(real.name, "ConvNet")
     known = provenance.model_of(record, real, name=model)
-    recipe = recipe or recipe_of(method)
     require_stage(preset, stage)
     config = defaults.distill_config(
         real.name,
         base=base,
         preset=preset,
         preprocessing=real.transform.record.kind,
-        settings_of=method_of(bundle, preset, method),
+        settings_of=used,
         stage=stage,
         changes=recipe.settings,
         **settings,
     )
     if numbering is not None:
         guards.check_unit(numbering, settings, config)
+    if bundle is None and recipe is PUBLISHED and config.method is None:
+        config = replace(config, method=used)  # nothing else says what the run does
     if recipe is not PUBLISHED and method is None:
         config = replace(config, method=recipe.name)  # a recipe that is given in Python
     if (
@@ -98,21 +119,81 @@ def settle(
     return Settled(dataset=real, model=known, config=config, recipe=recipe)
 
 
-def method_of(bundle: Bundle, preset: str | None, method: str | None) -> Method:
+def method_of(bundle: Bundle | JoinedBundles | None, preset: str | None, method: str | None) -> Method:
     """Return whose settings are used where none are given.
 
     Args:
-        bundle: The trajectories, whose encoding decides if nothing else does.
+        bundle: The trajectories, whose encoding decides if nothing else does. Without them, the method of the
+            preset does.
         preset: Name of published settings, or None.
         method: What the user asked for, or None.
 
     Raises:
         ConfigError: The preset is one of another method.
     """
-    usual: Method = "mtt" if bundle.encoding == "full" else "mct"
+    usual: Method = "mtt" if bundle is not None and bundle.encoding == "full" else "mct"
+    if bundle is None and preset is not None:
+        usual = presets.preset(preset).method
     for name in METHODS:
         if name == method:
             if preset is not None and presets.preset(preset).method != name:
                 raise ConfigError(f"`preset` {preset} is not one of `method` {method}; give one of the two")
             return name
     return usual
+
+
+def require_trajectories(
+    given: bool, preset: str | None, method: str | None, recipe: Recipe | None = None
+) -> None:
+    """Require trajectories where the method needs them, and none where it uses none.
+
+    Args:
+        given: Whether there are trajectories.
+        preset: Name of published settings, whose method is meant if there is no other; or None.
+        method: Name of the method, or None.
+        recipe: The method, if its name is that of code of the user's; None: not known yet.
+
+    Raises:
+        ConfigError: They are missing, or have no effect.
+    """
+    if method is None and preset is not None:
+        method = presets.preset(preset).method
+    use: presets.Trajectories = "needed"
+    if method is not None and method in METHODS:
+        use = presets.trajectories_of(method)
+    elif is_own(method) if recipe is None else isinstance(recipe.objective, FromScene):
+        use = "optional"
+    if use == "needed" and not given:
+        free = [name for name in METHODS if presets.trajectories_of(name) != "needed"]
+        others = f", or a `method` that needs none: {', '.join(free)}" if free else ""
+        raise ConfigError(f"there are no trajectories; give at least one bundle: --traj{others}")
+    if use == "unused" and given:
+        raise ConfigError(f"`traj` has no effect: the method {method} uses no trajectories; omit `traj`")
+
+
+@dataclass(frozen=True, slots=True)
+class _Usual:
+    """What a run without a bundle uses where the user says nothing."""
+
+    dataset: str
+    preprocessing: str
+    model: str | None
+
+
+def _usual(
+    method: Method, preset: str | None, ipc: int, dataset: str | None, preprocessing: str | None
+) -> _Usual:
+    """Return the dataset and the preprocessing of a run without a bundle, and the model if a preset has one.
+
+    Raises:
+        ConfigError: Nothing names a dataset.
+    """
+    named = None if preset is None else presets.preset(preset)
+    if dataset is None and named is None:
+        raise ConfigError("a run without trajectories needs a dataset; give it: --dataset")
+    name = dataset or (named.dataset if named else "")
+    label = recorded_name(name)
+    found = named or presets.default_preset(label, ipc, preprocessing, method=method)
+    if found is None or found.dataset != label:
+        return _Usual(name, "normalize", None)
+    return _Usual(name, found.preprocessing, found.model)

@@ -209,14 +209,16 @@ def _shared(
 ) -> Generator[NetworkTrained, None, Accuracy]:
     """Train and test the networks of this process, and return the accuracy of those of all processes."""
     ranks = ranks or Alone()
-    own = range(ranks.rank, config.networks, ranks.size)
-    accuracies = torch.zeros(config.networks, dtype=torch.float64)
+    own, protocol = range(ranks.rank, config.networks, ranks.size), PROTOCOLS[config.protocol]
+    table = torch.zeros(config.networks, max(protocol.joint, 1), dtype=torch.float64)
     tested = _tested([student(number) for number in own], dataset, model, config, engine, notes)
-    for number, accuracy in zip(own, tested, strict=True):
-        accuracies[number] = accuracy
+    for number, found in zip(own, tested, strict=True):
+        accuracy = found[protocol.counting(found)]
+        table[number] = torch.tensor(found if protocol.joint else accuracy, dtype=torch.float64)
         yield NetworkTrained(network=number, learning_rate=rate, accuracy=accuracy)
-    ranks.sum(accuracies)
-    return summarize(accuracies.tolist(), rate, on=on)
+    ranks.sum(table)
+    tests = table.T.tolist()
+    return summarize(max(tests, key=statistics.fmean), rate, on=on)
 
 
 def _tested(
@@ -226,8 +228,8 @@ def _tested(
     config: EvaluateConfig,
     engine: Engine,
     notes: Notes | None,
-) -> Iterator[float]:
-    """Train and test networks, several at once, and yield their accuracies in order."""
+) -> Iterator[list[float]]:
+    """Train and test networks, several at once, and yield the accuracies of all tests of each in order."""
     if not students:
         return
     device, protocol = dataset.test_images.device, PROTOCOLS[config.protocol]
@@ -260,7 +262,7 @@ def _tested(
                     f"network {number} diverged with the learning rate {rate:g}: outputs that are not finite "
                     "count as wrong"
                 )
-            yield accuracies[counting]
+            yield accuracies
 
 
 def summarize(accuracies: Sequence[float], learning_rate: float, *, on: Held) -> Accuracy:

@@ -17,6 +17,7 @@ import torch
 
 import trajfmt
 from mct.data.datasets import Dataset, load
+from mct.data.record import UNIT_ZCA
 from mct.errors import ConfigError, ExistsError
 from mct.events import ExpertsFound
 from mct.experts import difficulty, recording
@@ -165,6 +166,10 @@ class ExpertRun:
             raise ConfigError(f"`save_every` must be a finite number of seconds >= 0, got {save_every}")
         if recording.is_bundle(out) and out.exists():
             raise ExistsError(f"{out} exists; use another --out, or remove it")
+        if preprocessing == UNIT_ZCA:
+            raise ConfigError(
+                "`preprocessing` unit-zca cannot be recorded in a bundle; use none, normalize or zca"
+            )
         here = device_of(device)
         real = load(
             dataset,

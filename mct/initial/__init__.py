@@ -1,4 +1,4 @@
-"""The synthetic dataset before the first outer step: which real images it begins with, and their labels.
+"""The synthetic dataset before the first outer step: which images it begins with, and their labels.
 
 It must not import `inner`, `objectives` or `distillation`.
 

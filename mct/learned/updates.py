@@ -1,7 +1,7 @@
-"""Updates of learned values: SGD with momentum, Adam, and an average on top of another update."""
+"""Updates of learned values: SGD with momentum, Adam, and what changes another update."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -67,6 +67,36 @@ class Adam:
         unbiased = _root(square) / math.sqrt(1 - second ** (step + 1)) + self.eps
         value = value - self.lr / (1 - first ** (step + 1)) * mean / unbiased
         return value, {"mean": mean, "square": square}
+
+
+@dataclass(frozen=True, slots=True)
+class Halved:
+    """SGD or Adam, whose step size is halved after every so many outer steps.
+
+    It is that of `torch.optim.lr_scheduler.StepLR` with gamma 0.5, which steps after the optimizer.
+
+    Example:
+        >>> update = Halved(Sgd(lr=1.0), every=2)
+        >>> [update(0.0, 1.0, update.start(0.0), step)[0] for step in range(5)]
+        [-1.0, -1.0, -0.5, -0.5, -0.25]
+    """
+
+    update: Sgd | Adam
+    """The update, with its first step size."""
+
+    every: int
+    """Number of outer steps with the same step size."""
+
+    def start(self, value: Value, /) -> dict[str, Value]:
+        """Return the memory of the update."""
+        return self.update.start(value)
+
+    def __call__(
+        self, value: Value, gradient: Value, memory: Memory, step: int, /
+    ) -> tuple[Value, dict[str, Value]]:
+        """Return the value after an update, and the memory of the update."""
+        now = replace(self.update, lr=self.update.lr * 0.5 ** (step // self.every))
+        return now(value, gradient, memory, step)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from mct.errors import ConfigError
-from mct.learned.updates import Averaged, Sgd
+from mct.learned.limits import Clipped, NonNegative
+from mct.learned.updates import Adam, Averaged, Halved, Sgd
 from mct.learned.value import IMAGES, LABELS, RATE, Name, Update
-from mct.objectives.table import Maker, objective_of
+from mct.objectives.table import FromScene, Maker, objective_of
 from mct.settings.config import UPDATED, DistillConfig
 
 MOMENTUM: Final = "momentum"
@@ -31,10 +32,10 @@ class Recipe:
     name: str
     """Its name, for messages."""
 
-    objective: Maker | None = None
+    objective: Maker | FromScene | None = None
     """What makes its objective from a stream of trajectories: a class that implements
-    `mct.objectives.Objective`, or `mct.api.by_autograd` of a loss function. None: trajectory matching, as the
-    settings say."""
+    `mct.objectives.Objective`, or `mct.api.by_autograd` of a loss function; or a `FromScene`, which may do
+    without trajectories. None: as the settings say."""
 
     updates: Mapping[Name, Update] = field(default_factory=dict)
     """The updates of `images`, `learning_rate` or `labels` that differ from those of the settings. An update
@@ -49,7 +50,9 @@ class Recipe:
         Raises:
             ConfigError: A part has another kind, or an update is one of nothing that is learned.
         """
-        if self.objective is not None and not callable(self.objective):
+        if self.objective is not None and not (
+            callable(self.objective) or isinstance(self.objective, FromScene)
+        ):
             raise ConfigError(
                 "`objective` must be a class of objectives, or what `by_autograd` returns, got "
                 f"{self.objective!r}"
@@ -75,15 +78,23 @@ class Recipe:
         found: dict[str, str] = {}
         if config.labels != "learned":
             found |= dict.fromkeys(UPDATED[LABELS], "without `labels` learned")
+        if config.labels != "teacher":
+            found["label_time"] = "without `labels` teacher"
         if not config.drop:
             found["drop_by"] = "without `drop`"
+        if self.objective is not None or config.objective != "real":
+            found["real_batch"] = "without `objective` real"
+        if config.outer_optimizer == "adam":
+            found["label_momentum"] = "with `outer_optimizer` adam"
         if self.objective is not None:
             found |= dict.fromkeys(
-                ("end", "drop", "drop_by"), f"with the objective of the method {self.name}"
+                ("end", "drop", "drop_by", "start_noise"), f"with the objective of the method {self.name}"
             )
         for name, rule in self.updates.items():
             why = f"with the method {self.name}, which updates `{name}` by {rule!r}"
             found |= dict.fromkeys(UPDATED[name], why)
+        if {IMAGES, LABELS} <= self.updates.keys() or (IMAGES in self.updates and config.labels != "learned"):
+            found["outer_optimizer"] = f"with the method {self.name}, which has updates of its own"
         if {IMAGES, RATE} <= self.updates.keys():
             found[MOMENTUM] = f"with the method {self.name}, which has updates of its own"
         return found
@@ -106,7 +117,7 @@ class Recipe:
             if name in given:
                 raise ConfigError(f"`{name}` has no effect {why}")
 
-    def objective_of(self, config: DistillConfig) -> Maker:
+    def objective_of(self, config: DistillConfig) -> Maker | FromScene:
         """Return what makes the objective."""
         return self.objective or objective_of(config)
 
@@ -121,10 +132,15 @@ PUBLISHED = Recipe(name="published")
 
 def updates_of(config: DistillConfig) -> dict[Name, Update]:
     """Return the update of each learned value, as the settings say."""
-    images: Update = Sgd(config.lr_img, config.momentum)
+    adam = config.outer_optimizer == "adam"
+    plain = Adam(config.lr_img) if adam else Sgd(config.lr_img, config.momentum)
+    images: Update = plain if config.lr_img_halving is None else Halved(plain, config.lr_img_halving)
+    if config.clip_average is not None:
+        images = Clipped(images, config.clip_average)
     if config.image_average is not None:
         images = Averaged(images, config.image_average)
     found: dict[Name, Update] = {IMAGES: images, RATE: Sgd(config.lr_lr, config.momentum)}
     if config.labels == "learned":
-        found[LABELS] = Sgd(config.lr_label, config.label_momentum)
+        labels: Update = Adam(config.lr_label) if adam else Sgd(config.lr_label, config.label_momentum)
+        found[LABELS] = NonNegative(labels) if config.label_form == "rows" else labels
     return found

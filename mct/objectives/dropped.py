@@ -1,15 +1,19 @@
-"""Matching on a part of the parameters: the filter of PAD.
+"""Matching on a part of the parameters: the filters of PAD and of parameter pruning.
 
     r = (theta_N - theta*)^2,  d = (theta_0 - theta*)^2  (elementwise)
     loss = sum_K r / sum_K d
 
 where K are the parameters that are kept. `smallest` drops the int(share P) parameters with the smallest r, as
 the last version of PAD's code does, and `first` the first int(share P) in the order of the network, as its
-version by depth. K is held fixed in the derivative, which is exact wherever K does not change.
+version by depth. `dissimilar` drops those with min(|s|, |t|) < share max(|s|, |t|), where s and t are the
+weights of student and target. K is held fixed in the derivative, which is exact wherever K does not change.
 
 References:
-    Li et al., "Prioritize Alignment in Dataset Distillation", 2024, and its code: PAD.py, and PAD_depth.py in
-    an earlier version.
+    Li et al., "Prioritize Alignment in Dataset Distillation", 2024, and its code: PAD.py, and PAD_depth.py
+    in an earlier version.
+    Li et al., "Dataset Distillation Using Parameter Pruning", IEICE Transactions, 2024. Its abstract says
+    that parameters which are difficult to match are pruned. The rule above is from memory: neither the text
+    of the paper nor its code could be read.
 """
 
 from dataclasses import dataclass
@@ -29,13 +33,17 @@ class DroppedMatching(TrajectoryMatching):
 
     Args:
         stream: Draws trajectories and start times, and gives the weights.
-        share: Share of the parameters that are dropped, in [0, 1).
+        share: Share of the parameters that are dropped, in [0, 1); the least similarity for `dissimilar`.
         by: Which ones.
+        start_noise: As for `TrajectoryMatching`.
     """
 
-    def __init__(self, stream: KnotStream, share: float, by: DropBy = "smallest") -> None:
-        super().__init__(stream)
+    def __init__(
+        self, stream: KnotStream, share: float, by: DropBy = "smallest", *, start_noise: float = 0.0
+    ) -> None:
+        super().__init__(stream, start_noise=start_noise)
         self._dropped = int(share * stream.layout.size)
+        self._similarity = share if by == "dissimilar" else None
         self._kept: Tensor | None = None
         if by == "first":
             order = torch.ones(stream.layout.size)
@@ -51,7 +59,8 @@ class DroppedMatching(TrajectoryMatching):
             CorruptError: Weights of the trajectory are not finite.
         """
         sample = self.sample(place, out=out)
-        return DroppedSample(sample.weights, sample, self._stream, self._dropped, self._kept)
+        kept = self._kept
+        return DroppedSample(sample.weights, sample, self._stream, self._dropped, kept, self._similarity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,7 @@ class DroppedSample:
     _stream: KnotStream
     _dropped: int
     _kept: Tensor | None
+    _similarity: float | None
 
     @torch.no_grad()
     def loss_and_adjoint(self, path: Path, /, *, out: Tensor | None = None) -> LossAndAdjoint:
@@ -75,8 +85,9 @@ class DroppedSample:
         """
         gap = self._stream.materialise(self._sample.target, out=out)
         moved = (self.weights - gap).square()
+        kept = self._kept if self._similarity is None else _similar(path[-1], gap, self._similarity)
         torch.sub(path[-1], gap, out=gap)
-        kept = self._kept if self._kept is not None else self._largest(gap)
+        kept = self._largest(gap) if kept is None else kept
         gap.mul_(kept)
         distance = float(moved.mul_(kept).sum(dtype=torch.float64))
         if not distance > 0:
@@ -93,3 +104,9 @@ class DroppedSample:
         if self._dropped:
             kept[gap.square().topk(self._dropped, largest=False, sorted=False).indices] = False
         return kept
+
+
+def _similar(student: Tensor, target: Tensor, least: float) -> Tensor:
+    """Return which elements have min(|s|, |t|) >= least max(|s|, |t|), `(P,)`; two zeros are alike."""
+    one, two = student.abs(), target.abs()
+    return torch.minimum(one, two) >= least * torch.maximum(one, two)

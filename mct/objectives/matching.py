@@ -14,7 +14,7 @@ elements besides theta_N and the knots, and the caller may provide its memory.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ from mct.errors import CorruptError, MismatchError
 from mct.objectives.objective import LossAndAdjoint, ObjectiveSample, Path, Place
 from mct.trajectories.position import Position
 from mct.trajectories.stream import KnotStream, Sample
+
+_SEEDS = 1 << 62
+"""Number of different seeds of the noise at the start."""
 
 _BLOCK = 1 << 20
 """Elements that are compared at a time on the CPU: 4 MiB of float32, which then stay in its cache."""
@@ -72,22 +75,27 @@ class TrajectoryMatching:
 
     Args:
         stream: Draws trajectories and start times, and gives the weights.
+        start_noise: e: the start is theta_0 + e |theta_0| xi, elementwise, with standard normal xi. D is then
+            the squared distance of this start from the target, as in the MCT authors' code.
     """
 
     largest_loss = 1e4
     """The loss of a student that ends 100 times as far from its target as it started."""
 
-    def __init__(self, stream: KnotStream) -> None:
-        self._stream, self._matcher = stream, Matcher(stream)
+    def __init__(self, stream: KnotStream, *, start_noise: float = 0.0) -> None:
+        self._stream, self._matcher, self._noise = stream, Matcher(stream), start_noise
 
     def draw(self, generator: torch.Generator, step: int, /) -> Place:
         """Draw a trajectory and a start time; the target is `expert_steps` later."""
         trajectory, start = self._stream.pick(generator, step)
-        return Place(trajectory=trajectory, start=start, target=start + self._stream.expert_steps, step=step)
+        seed = int(torch.randint(_SEEDS, (1,), generator=generator)) if self._noise else None
+        target = start + self._stream.expert_steps
+        return Place(trajectory=trajectory, start=start, target=target, step=step, seed=seed)
 
     def expect(self, place: Place, /) -> None:
         """Begin to load the knots of a sample."""
-        self._stream.expect(place.trajectory, place.start)
+        trajectory, start, _ = place.on_trajectory
+        self._stream.expect(trajectory, start)
 
     def begin(self, place: Place, /, *, out: Tensor | None = None) -> ObjectiveSample:
         """Return a sample, after checking that its start and target differ.
@@ -102,13 +110,29 @@ class TrajectoryMatching:
 
     def sample(self, place: Place, *, out: Tensor | None = None) -> Sample:
         """Return start and target at a place, after checking that they differ; raises what `begin` does."""
-        sample = self._stream.sample(place.trajectory, place.start, out=out)
+        trajectory, start, _ = place.on_trajectory
+        sample = self._stream.sample(trajectory, start, out=out)
         self._matcher.distance(sample)
-        return sample
+        return sample if place.seed is None else self._noisy(sample, place.seed)
+
+    @torch.no_grad()
+    def _noisy(self, sample: Sample, seed: int) -> Sample:
+        """Add noise to the weights of a sample, in place, and return it with its own D."""
+        weights, random = sample.weights, torch.Generator().manual_seed(seed)
+        noise = self._stream.arranged(torch.randn(len(weights), generator=random).to(weights.dtype))
+        weights.addcmul_(weights.abs(), noise, value=self._noise)
+        total = torch.zeros((), dtype=torch.float64, device=weights.device)
+        begin = 0
+        for piece in torch.split(weights, _BLOCK):
+            target = sample.target.read(begin, begin + len(piece), torch.empty_like(piece))
+            total += (piece.double() - target.double()).square().sum()
+            begin += len(piece)
+        return replace(sample, distance=float(total))
 
     def teacher(self, place: Place, /) -> Tensor:
         """Return the weights `(P,)` of the expert at the target."""
-        return self._stream.materialise(self._stream.locate(place.trajectory, place.target))
+        trajectory, _, target = place.on_trajectory
+        return self._stream.materialise(self._stream.locate(trajectory, target))
 
 
 class Matcher:
@@ -166,6 +190,8 @@ class Matcher:
             MismatchError: Start and target are the same point.
             CorruptError: Weights of the trajectory are not finite.
         """
+        if sample.distance is not None:
+            return sample.distance
         which = (sample.start.trajectory, sample.start.time, sample.target.time)
         if self._last is not None and self._last[0] == which:
             return self._last[1]

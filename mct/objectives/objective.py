@@ -61,19 +61,33 @@ memory ran out, calls it again with the same weights, and it must give the same 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """What an objective draws for one sample: an expert's trajectory, and times on it."""
+    """What an objective draws for one sample: an expert's trajectory, and times on it.
 
-    trajectory: int
+    An objective whose student starts elsewhere leaves them out, and adds what it draws in a subclass.
+    """
+
+    trajectory: int | None = None
     """Number of the trajectory."""
 
-    start: float
+    start: float | None = None
     """Timestep at which the student starts."""
 
-    target: float
+    target: float | None = None
     """Timestep that the student should reach."""
 
     step: int = 0
     """Number of outer steps done before."""
+
+    seed: int | None = None
+    """Seed of further random numbers of the sample, such as noise; None: there are none."""
+
+    @property
+    def on_trajectory(self) -> tuple[int, float, float]:
+        """Trajectory, start and target of a place that has all three."""
+        assert self.trajectory is not None
+        assert self.start is not None
+        assert self.target is not None
+        return self.trajectory, self.start, self.target
 
 
 class ObjectiveSample(Protocol):
@@ -134,5 +148,8 @@ class Objective(Protocol):
         ...
 
     def teacher(self, place: Place, /) -> Tensor:
-        """Return the weights `(P,)` whose outputs are the labels where `labels` is `teacher`."""
+        """Return the weights `(P,)` whose outputs are the labels where `labels` is `teacher`.
+
+        They are those at `place.target`, which is another time if `label_time` says so.
+        """
         ...

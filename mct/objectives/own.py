@@ -57,7 +57,8 @@ class Way:
         Raises:
             TimestepError: The trajectory has no weights at this time.
         """
-        return self._stream.materialise(self._stream.locate(self.place.trajectory, time))
+        trajectory, _, _ = self.place.on_trajectory
+        return self._stream.materialise(self._stream.locate(trajectory, time))
 
     def parameters(self, weights: Tensor) -> Mapping[str, Tensor]:
         """Return the parameters of a network by name, as flat views of weights `(P,)`.

@@ -81,7 +81,7 @@ def _numbers(runs: Sequence[Described], names: Sequence[str]) -> Markup:
                 *(text(facts) for _, _, text in columns),
                 "-" if facts.converged is None else f"{facts.converged:,}",
                 "-" if facts.step_seconds is None else seconds(facts.step_seconds),
-                element("code", {}, facts.bundle_sha256[:8]),
+                element("code", {}, facts.bundle_sha256[:8]) if facts.bundle_sha256 else "none",
             )
         )
     titles = [title for title, _, _ in columns]

@@ -35,7 +35,7 @@ class _Settings(msgspec.Struct, frozen=True, kw_only=True):
     preprocessing: trajfmt.Preprocessing
     model: trajfmt.Model
     config: DistillConfig
-    artifact_sha256: str
+    artifact_sha256: str | None
     artifacts: list[str] = []  # msgspec copies mutable defaults
     stages: list[EarlierStage] = []  # msgspec copies mutable defaults
     evaluation: EvaluateConfig | None = None
@@ -107,8 +107,9 @@ class RunReport:
     settings: dict[str, Setting]
     evaluation: EvaluateConfig | None
     changes: tuple[Change, ...]
-    bundle_sha256: str
-    """Hash of the manifest of the bundle of trajectories; of several bundles, the hash of their hashes."""
+    bundle_sha256: str | None
+    """Hash of the manifest of the bundle of trajectories; of several bundles, the hash of their hashes. None
+    if there was no bundle."""
 
     bundle_hashes: tuple[str, ...]
     """Hash of the manifest of each bundle, in the order in which they were given."""
@@ -205,7 +206,7 @@ def describe(folder: Path, *, budget: int = pictures.BUDGET) -> Described:
         evaluation=own.evaluation,
         changes=tuple(own.changes),
         bundle_sha256=own.artifact_sha256,
-        bundle_hashes=tuple(own.artifacts or [own.artifact_sha256]),
+        bundle_hashes=tuple(own.artifacts or [one for one in [own.artifact_sha256] if one is not None]),
         stages=tuple(own.stages),
         bundle=_bundle(folder, own.artifact_sha256),
         device=file.device,
@@ -297,8 +298,10 @@ def _images(folder: Path, *, classes: int, budget: int) -> tuple[ImageFacts | No
     return facts, pictures.pictures(pixels, found.labels, classes=classes, budget=budget)
 
 
-def _bundle(folder: Path, sha256: str) -> str | None:
+def _bundle(folder: Path, sha256: str | None) -> str | None:
     """Return the bundle that `mct distill` names its folder after, if it is there and has this hash."""
+    if sha256 is None:
+        return None
     name = folder.resolve().name.removesuffix("-distilled")
     for suffix in (".mct", ".mtt"):
         path = folder.resolve().with_name(name + suffix)

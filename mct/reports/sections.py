@@ -284,6 +284,8 @@ def bundle(run: Described) -> Markup:
     facts = run.facts
     several = len(facts.bundle_hashes) > 1
     beside = f"{len(facts.bundle_hashes)} bundles" if several else "none beside the run has this hash"
+    if not facts.bundle_hashes:
+        beside = "none: the method needs no trajectories"
     if facts.bundle is not None:
         beside = f"{brief(facts.bundle)}, beside the run: its manifest has this hash"
     hashes = [

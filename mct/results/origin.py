@@ -58,8 +58,8 @@ class EarlierStage:
     joint: bool
     """Whether its student learned from the images of the stages before it, too."""
 
-    artifact_sha256: str
-    """Hash that identifies the trajectories of the stage."""
+    artifact_sha256: str | None
+    """Hash that identifies the trajectories of the stage; None if it had none."""
 
     outer_step: int
     """Number of outer steps that made the images."""
@@ -82,13 +82,14 @@ class Origin:
     """Preprocessing of the images."""
 
     model: trajfmt.Model
-    """The network whose trajectories were matched."""
+    """The network of the run: that whose trajectories were matched, or that which the method trained."""
 
     config: DistillConfig
     """All settings of the run."""
 
-    artifact_sha256: str
-    """Hash that identifies the bundle of trajectories; of several bundles, the SHA-256 of their hashes."""
+    artifact_sha256: str | None
+    """Hash that identifies the bundle of trajectories; of several bundles, the SHA-256 of their hashes. None
+    if there was no bundle, because the method needs none."""
 
     labels_sha256: str | None = None
     """Hash of the labels of the real training images; None: not recorded. That of the images is in the

@@ -5,7 +5,8 @@ elsewhere:
 
 * `images`, preprocessed, as networks see them;
 * `labels`, and `soft_labels` if there are any;
-* `label_logits`, whose softmax is `soft_labels`, if the labels were learned;
+* `label_logits`, whose softmax is `soft_labels`, if the labels were learned as logits; labels that were
+  learned as rows are `soft_labels` themselves;
 * `learning_rate`;
 * `pixels`: the images in [0, 1] without preprocessing;
 * `zca.mean` and `zca.matrix`, if the images are whitened and the matrix is not too large;
@@ -24,6 +25,7 @@ import msgspec
 import torch
 from torch import Tensor
 
+from mct.data import record
 from mct.data.datasets import Dataset
 from mct.errors import MissingError, ResultError
 from mct.learned.labels import probabilities
@@ -68,7 +70,8 @@ class SyntheticDataset:
     classes."""
 
     soft_labels: Tensor | None = None
-    """`(N, K)` float32: class probabilities, on which networks are trained instead of `labels`; or None."""
+    """`(N, K)` float32: class probabilities, on which networks are trained instead of `labels`; or rows of
+    non-negative numbers that were learned (`is_rows`); or None."""
 
     label_logits: Tensor | None = None
     """`(N, K)` float32: learned labels as logits, whose softmax is `soft_labels`; or None."""
@@ -127,17 +130,36 @@ class SyntheticDataset:
         return stages.sequence(self.origin, len(self.labels), self.learning_rate)
 
     @property
+    def is_rows(self) -> bool:
+        """Whether labels are learned as rows, whose sums need not be 1."""
+        config = self.origin.config if isinstance(self.origin, Origin) else None
+        return config is not None and (config.labels, config.label_form) == ("learned", "rows")
+
+    @property
+    def probabilities(self) -> Tensor | None:
+        """`soft_labels` with sums of 1: rows are divided by theirs, and one without any becomes uniform."""
+        if self.soft_labels is None or not self.is_rows:
+            return self.soft_labels
+        sums = self.soft_labels.sum(1, keepdim=True)
+        return torch.where(sums > 0, self.soft_labels / sums, 1 / self.soft_labels.shape[1])
+
+    @property
     def values(self) -> dict[Name, Value]:
-        """The learned values by name: images, learning rate, and labels as logits if they are learned.
+        """The learned values by name: images, learning rate, and labels if they are learned.
 
         Images and labels are those of the last stage.
         """
         found: dict[Name, Value] = {IMAGES: self._own(self.images), RATE: self.learning_rate}
-        return found if self.label_logits is None else found | {LABELS: self._own(self.label_logits)}
+        labels = self.soft_labels if self.is_rows else self.label_logits
+        return found if labels is None else found | {LABELS: self._own(labels)}
 
     def _own(self, rows: Tensor) -> Tensor:
         """Return those of the last stage, of rows `(N, ...)` of all images."""
         return rows[self.fixed :] if self.fixed else rows
+
+    def _whole(self, before: Tensor | None, own: Tensor) -> Tensor:
+        """Return rows `(N, ...)` of all images: of earlier stages as before, and new ones of the last."""
+        return torch.cat([before[: self.fixed], own]) if self.fixed and before is not None else own
 
     def learned(self, values: Mapping[Name, Value]) -> "SyntheticDataset":
         """Return the dataset with other learned values, by the names of `values`."""
@@ -147,14 +169,10 @@ class SyntheticDataset:
             found = replace(found, images=self._whole(self.images, images))
         if not isinstance(logits, Tensor):
             return found
-        soft = probabilities(logits)
-        if self.fixed and self.soft_labels is not None and self.label_logits is not None:
-            soft, logits = self._whole(self.soft_labels, soft), self._whole(self.label_logits, logits)
-        return replace(found, label_logits=logits, soft_labels=soft)
-
-    def _whole(self, before: Tensor, own: Tensor) -> Tensor:
-        """Return rows `(N, ...)` of all images: of earlier stages as before, and new ones of the last."""
-        return torch.cat([before[: self.fixed], own]) if self.fixed else own
+        if self.is_rows:
+            return replace(found, soft_labels=self._whole(self.soft_labels, logits))
+        soft = self._whole(self.soft_labels, probabilities(logits))
+        return replace(found, label_logits=self._whole(self.label_logits, logits), soft_labels=soft)
 
     def dataset(self, *, transform: Callable[[Tensor], Tensor] | None = None) -> Examples:
         """Return images and labels as a torch `Dataset` on the CPU, for a `DataLoader`.
@@ -262,6 +280,9 @@ def from_tensors(path: Path, tensors: Mapping[str, Tensor], origin: Any) -> Synt
 
 
 def _origin(facts: dict[str, Any]) -> Origin | ForeignOrigin:
-    if "layout" in facts:
-        return msgspec.convert(facts, ForeignOrigin)
-    return msgspec.convert(facts | {"config": _BEFORE | facts["config"]}, Origin)
+    kind: type[Origin | ForeignOrigin] = ForeignOrigin
+    if "layout" not in facts:
+        kind, facts = Origin, facts | {"config": _BEFORE | facts["config"]}
+    done = record.narrowed(msgspec.convert(facts["preprocessing"], record.Preprocessing))
+    found = msgspec.convert(facts | {"preprocessing": {"kind": "none"}}, kind)  # what it says is in `done`
+    return replace(found, preprocessing=done)

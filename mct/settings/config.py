@@ -11,20 +11,31 @@ from itertools import pairwise
 from typing import Final, Literal, get_args
 
 from mct.errors import ConfigError
+from mct.settings import inner
 from mct.settings.checks import at_least, finite, one_of
+from mct.settings.real import RealSettings
 
 Labels = Literal["hard", "teacher", "learned"]
 """Labels of the student: class numbers; the probabilities that the network at the target predicts; or rows of
 logits that are learned with the images (DATM)."""
 
-Initial = Literal["random", "correct"]
-"""Initial images: random real images of each class, or those that an expert classifies correctly (DATM)."""
+LabelTime = Literal["target", "max-start", "last"]
+"""The timestep of the expert that gives teacher labels: the target of the outer step (TESLA), `max_start`
+(the MCT authors' code), or the last one of the trajectory."""
+
+Initial = Literal["random", "correct", "noise", "unit-noise"]
+"""Initial images: random real images of each class; those that an expert classifies correctly (DATM); or
+noise, also with unit norm."""
+
+Optimizer = Literal["sgd", "adam"]
+"""How images and learned labels are updated."""
 
 End = Literal["last", "nearest"]
 """Where the student is compared with the target: after the last update, or where it comes nearest (ATT)."""
 
-DropBy = Literal["smallest", "first"]
-"""Which parameters are left out of the comparison: those that match best, or the first ones (PAD)."""
+DropBy = Literal["smallest", "first", "dissimilar"]
+"""Which parameters are left out of the comparison: those that match best, or the first ones (PAD); or those
+that are unlike the target (parameter pruning)."""
 
 EarlierImages = Literal["joint", "apart"]
 """Images of earlier stages: a student learns from them and from the new ones (SeqMatch), or from the new ones
@@ -39,9 +50,9 @@ Gradient = Literal["exact", "tesla"]
 Held = Literal["heldout", "test"]
 """Images on which networks are tested: a held-out tenth of the training images, or the test set."""
 
-Protocol = Literal["mtt", "sequence"]
-"""Protocols of evaluations: that of MTT; or MTT's on one stage of a distillation after the other. Each is an
-entry of `mct.evaluation.protocols.table`."""
+Protocol = Literal["mtt", "sequence", "rat"]
+"""Protocols of evaluations: that of MTT; MTT's on one stage of a distillation after the other; or that of
+RaT-BPTT. Each is an entry of `mct.evaluation.protocols.table`."""
 
 Engine = Literal["auto", "compiled", "eager"]
 """How inner steps are computed. `auto` decides by their number, see `mct.inner.steps.table.choose`."""
@@ -54,7 +65,7 @@ it, which is PyTorch's default and therefore that of the published code.
 """
 
 UPDATED: Final[Mapping[str, tuple[str, ...]]] = {
-    "images": ("lr_img", "image_average"),
+    "images": ("lr_img", "lr_img_halving", "image_average", "clip_average"),
     "learning_rate": ("lr_lr",),
     "labels": ("lr_label", "label_momentum"),
 }
@@ -62,13 +73,14 @@ UPDATED: Final[Mapping[str, tuple[str, ...]]] = {
 
 _REAL = (
     "expert_steps", "max_start", "min_start", "ramp_from", "lr_img", "lr_lr", "lr_init", "momentum",
-    "lr_label", "label_momentum", "loss_threshold", "image_average", "drop",
+    "lr_label", "label_momentum", "loss_threshold", "image_average", "drop", "start_noise", "fresh_starts",
+    "clip_average", "inner_momentum", "inner_decay",
 )  # fmt: skip
 """Settings of a distillation that are floats."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DistillConfig:
+class DistillConfig(inner.InnerSettings, RealSettings):
     """Settings of a distillation. The defaults are the MCT paper's for CIFAR-10 with one image per class.
 
     Raises:
@@ -83,7 +95,7 @@ class DistillConfig:
     """Number of synthetic images per class; of a stage, the new ones."""
 
     inner_steps: int = 60
-    """N: the number of student updates (eq. 3) in an outer step."""
+    """N: the number of student updates (eq. 3) in an outer step; with `min_steps`, the largest number."""
 
     expert_steps: float = 6
     """M: the number of timesteps from start to target. It must be a whole number for a `full` bundle."""
@@ -102,11 +114,19 @@ class DistillConfig:
     ramp_steps: int | None = None
     """Number of outer steps after which the bound has risen to `max_start`; needed with `ramp_from`."""
 
+    start_noise: float = 0.0
+    """e: to every weight w of the student at the start, e |w| times a standard normal number is added
+    (`--noise_start` of the MCT authors' code). 0: no noise."""
+
     gradient: Gradient = "exact"
     """The meta-gradient: `exact`, or `tesla` for the biased one of TESLA and of the MCT authors' code."""
 
     samples: int = 1
     """Number of samples (a trajectory and a start) in an outer step. Loss and gradients are averaged."""
+
+    trajectories: int | None = None
+    """Use only so many trajectories: the first ones of the bundle, or of all bundles in their order. None
+    uses all."""
 
     sampling: Sampling = "auto"
     """How the start c is drawn: `continuous` draws a real number, `discrete` takes its whole part, as MTT
@@ -118,6 +138,10 @@ class DistillConfig:
     logits that are learned with the images, and that begin as the mean logits of the experts that classify
     an image correctly (DATM)."""
 
+    label_time: LabelTime = "target"
+    """The timestep of the expert that gives `teacher` labels: the `target` of the outer step, `max-start` for
+    `max_start` on the same trajectory, or the `last` one of the trajectory."""
+
     lr_label: float = 2.0
     """Step size of the updates of learned labels."""
 
@@ -125,8 +149,9 @@ class DistillConfig:
     """Momentum of the updates of learned labels."""
 
     initial: Initial = "random"
-    """Initial images: `random` real images of each class, or, of these, the first that the last weights of an
-    expert classify correctly: `correct`."""
+    """Initial images: `random` real images of each class; of these, the first that the last weights of an
+    expert classify correctly: `correct`; or standard normal `noise`, as preprocessed images; or
+    `unit-noise`, which is noise with norm 1 (RaT-BPTT)."""
 
     loss_threshold: float | None = None
     """Loss above which a sample is left out of an outer step (DATM). None uses every sample."""
@@ -144,11 +169,13 @@ class DistillConfig:
     its L1 distance to the target is smallest, `nearest` (ATT)."""
 
     drop: float = 0.0
-    """Share of the parameters that are left out of the comparison, in [0, 1) (PAD)."""
+    """Share of the parameters that are left out of the comparison, in [0, 1) (PAD). With `drop_by`
+    dissimilar, it is the similarity below which a parameter is left out."""
 
     drop_by: DropBy = "smallest"
     """Which parameters `drop` leaves out: those with the `smallest` difference from the target, or the
-    `first` ones in the order of the network (the code of PAD has had both)."""
+    `first` ones in the order of the network (the code of PAD has had both); or those s that are `dissimilar`
+    to the target t: min(|s|, |t|) < drop max(|s|, |t|)."""
 
     augment: str = "dsa"
     """Augmentation of every inner step: `dsa`, families of DSA such as `flip_crop`, or `none`."""
@@ -158,6 +185,13 @@ class DistillConfig:
 
     lr_img: float = 1000.0
     """Step size of the updates of the images."""
+
+    lr_img_halving: int | None = None
+    """Number of outer steps after which `lr_img` is halved, again and again; None: it stays as it is."""
+
+    outer_optimizer: Optimizer = "sgd"
+    """How images and learned labels are updated: by `sgd` with momentum, or by `adam` with the betas 0.9 and
+    0.999. The synthetic learning rate is always updated by SGD, as in the MCT authors' code."""
 
     lr_lr: float = 1e-7
     """Step size of the updates of the synthetic learning rate."""
@@ -200,11 +234,15 @@ class DistillConfig:
             at_least(name, getattr(self, name), 1)
         at_least("seed", self.seed, 0)
         at_least("ramp_steps", self.ramp_steps, 1)
+        at_least("trajectories", self.trajectories, 1)
+        at_least("lr_img_halving", self.lr_img_halving, 1)
         for name in _REAL:
             if getattr(self, name) is not None:  # files must not depend on whether 6 or 6.0 was given
                 object.__setattr__(self, name, float(getattr(self, name)))
+        object.__setattr__(self, "inner_betas", tuple(map(float, self.inner_betas)))
         finite("expert_steps", self.expert_steps, positive=True)
-        for name in ("max_start", "min_start", "ramp_from", "lr_img", "lr_lr", "momentum", "lr_label"):
+        for name in ("max_start", "min_start", "ramp_from", "lr_img", "lr_lr", "momentum", "lr_label",
+                     "start_noise"):  # fmt: skip
             if getattr(self, name) is not None:
                 finite(name, getattr(self, name))
         finite("lr_init", self.lr_init, positive=True)
@@ -214,15 +252,30 @@ class DistillConfig:
             if getattr(self, name) is not None and not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"`{name}` must be at least 0 and less than 1, got {getattr(self, name)!r}")
         self._check_window()
+        self.check_real()
+        inner.check(self)
         one_of("gradient", self.gradient, get_args(Gradient))
         one_of("sampling", self.sampling, get_args(Sampling))
         one_of("labels", self.labels, get_args(Labels))
+        one_of("label_time", self.label_time, get_args(LabelTime))
         one_of("initial", self.initial, get_args(Initial))
+        one_of("outer_optimizer", self.outer_optimizer, get_args(Optimizer))
         one_of("end", self.end, get_args(End))
         one_of("earlier_images", self.earlier_images, get_args(EarlierImages))
         one_of("drop_by", self.drop_by, get_args(DropBy))
         if self.drop and self.end == "nearest":
             raise ConfigError("`drop` compares the last weights, and cannot be combined with `end` nearest")
+        if self.objective == "real" and (self.end == "nearest" or self.drop or self.labels == "teacher"):
+            raise ConfigError(
+                "`objective` real has no target, and cannot be combined with `end` nearest, `drop`, or "
+                "`labels` teacher"
+            )
+        noisy = self.initial in ("noise", "unit-noise")
+        if noisy and self.labels == "learned" and self.label_form == "logits":
+            raise ConfigError(
+                "`labels` learned begin as what experts say of real images, and cannot be combined with "
+                f"`initial` {self.initial}"
+            )
         if self.gradient == "tesla" and (self.end == "nearest" or self.labels == "learned"):
             raise ConfigError(
                 "`gradient` tesla has no meaning with `end` nearest or `labels` learned; use the exact one"

@@ -12,8 +12,8 @@ from types import ModuleType
 from typing import Any, Final
 
 from mct.errors import ConfigError
-from mct.settings.published import att, datm, ftd, mct, mtt, pad, seqmatch, tesla
-from mct.settings.published.preset import Method, Preset
+from mct.settings.published import att, datm, ftd, mct, mtt, pad, rat, seqmatch, tesla
+from mct.settings.published.preset import Method, Preset, Trajectories
 
 __all__ = [
     "METHODS",
@@ -21,17 +21,20 @@ __all__ = [
     "REMARKS",
     "Method",
     "Preset",
+    "Trajectories",
     "default_preset",
     "preset",
     "presets_for",
     "rows",
+    "trajectories_of",
 ]
 
 METHODS: Final[Mapping[Method, ModuleType]] = {
     "mtt": mtt, "mct": mct, "tesla": tesla, "ftd": ftd, "att": att, "datm": datm, "pad": pad,
-    "seqmatch": seqmatch,
+    "seqmatch": seqmatch, "rat": rat,
 }  # fmt: skip
-"""Each method with its module, which has `PRESETS`, and `SETTINGS` for datasets without presets."""
+"""Each method with its module, which has `PRESETS`, `SETTINGS` for datasets without presets, and
+`TRAJECTORIES`: whether the method needs any."""
 
 REMARKS: Final[tuple[str, ...]] = (
     "Unless the experts of a preset say otherwise, they differ only in the network: there are 100, trained "
@@ -70,6 +73,17 @@ def preset(name: str) -> Preset:
     raise ConfigError(f"unknown preset {name!r}; {hint}")
 
 
+def trajectories_of(method: str) -> Trajectories:
+    """Return whether a method of `METHODS` needs expert trajectories.
+
+    Example:
+        >>> trajectories_of("mtt")
+        'needed'
+    """
+    found: Trajectories = METHODS[method].TRAJECTORIES  # type: ignore[index]
+    return found
+
+
 def presets_for(
     dataset: str, ipc: int | None = None, preprocessing: str | None = None, *, method: Method | None = None
 ) -> list[Preset]:
@@ -99,7 +113,7 @@ def default_preset(
         True
     """
     found = [one for one in presets_for(dataset, ipc, method=method) if one.stage in (None, stage)]
-    order = (preprocessing, "normalize", "zca")
+    order = (preprocessing, "normalize", "zca", "unit-zca")
     return min(found, key=lambda entry: order.index(entry.preprocessing), default=None)
 
 

@@ -3,6 +3,7 @@
 Modules:
     provenance: from a bundle's manifest to dataset and model.
     joined: several bundles as one.
+    first: the first trajectories of a bundle.
     loading: one knot from its file to the device.
     knot_cache: which knots are kept, and which are read ahead.
     position: the weights at one time, as knots and the place of every layer between them.

@@ -85,6 +85,9 @@ class Sample:
     target: Position
     """M timesteps later on the same trajectory."""
 
+    distance: float | None = None
+    """||theta_0 - theta*||^2 where theta_0 is not the point at `start`; None: that of the positions."""
+
 
 class KnotStream:
     """Draws samples from a bundle, at real times c or at whole ones.
@@ -148,6 +151,11 @@ class KnotStream:
     def max_start(self) -> float:
         """The upper bound of the start times."""
         return float(self.window.last)
+
+    @property
+    def between(self) -> bool:
+        """Whether there are weights between timesteps."""
+        return self._bundle.encoding != "full"
 
     @property
     def trajectories(self) -> int:
@@ -229,7 +237,11 @@ class KnotStream:
 
     def last(self, trajectory: int) -> Tensor:
         """Return the weights `(P,)` at the last timestep of a trajectory."""
-        return self.materialise(self.locate(trajectory, float(self._trajectory(trajectory).last)))
+        return self.materialise(self.locate(trajectory, self.last_time(trajectory)))
+
+    def last_time(self, trajectory: int) -> float:
+        """Return the last timestep of a trajectory."""
+        return float(self._trajectory(trajectory).last)
 
     def close(self) -> None:
         """End the thread that loads knots ahead, and drop all knots; samples that were drawn stay valid.

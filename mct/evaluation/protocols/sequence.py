@@ -22,6 +22,8 @@ from mct.settings.config import EvaluateConfig
 class Sequenced:
     """MTT's protocol on each stage in turn."""
 
+    joint = 0
+
     def plan(self, material: Material, model: trajfmt.Model, config: EvaluateConfig) -> Passes:
         """Return passes over the images of each stage."""
         parts = [_part(material, stage) for stage in material.stages]

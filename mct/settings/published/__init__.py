@@ -12,4 +12,5 @@ Modules:
     datm: learned labels, and starts that become later.
     pad: experts that see easy images first, and a part of the parameters.
     seqmatch: subsets of the images, learned one after the other.
+    rat: the loss on real images, through a random truncated window.
 """

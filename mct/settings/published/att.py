@@ -8,9 +8,12 @@ References:
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mct.settings.published.preset import Preset
+from mct.settings.published.preset import Preset, Trajectories
 
 _SOURCE: Final = "the command in ATT's readme"
+
+TRAJECTORIES: Final[Trajectories] = "needed"
+"""Whether the method needs expert trajectories."""
 
 SETTINGS: Final[Mapping[str, Any]] = {"end": "nearest", "image_average": 0.99}
 """Settings that make the method, for datasets without presets."""

@@ -16,10 +16,13 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
-from mct.settings.published.preset import Preset
+from mct.settings.published.preset import Preset, Trajectories
 
 EVALUATION: Final[Mapping[str, Any]] = {"batch_size": 128}
 EXPERTS: Final[Mapping[str, Any]] = {"epochs": 100, "sharpness": 0.01, "surrogate_gap": 0.3}
+
+TRAJECTORIES: Final[Trajectories] = "needed"
+"""Whether the method needs expert trajectories."""
 
 SETTINGS: Final[Mapping[str, Any]] = {
     "labels": "learned",

@@ -12,11 +12,14 @@ References:
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mct.settings.published.preset import Preset
+from mct.settings.published.preset import Preset, Trajectories
 
 _SOURCE: Final = (
     "FTD, table 7 (docs/parameters.png of its repository), which does not say where images are whitened"
 )
+
+TRAJECTORIES: Final[Trajectories] = "needed"
+"""Whether the method needs expert trajectories."""
 
 SETTINGS: Final[Mapping[str, Any]] = {"image_average": 0.99}
 """Settings that make the method, for datasets without presets."""

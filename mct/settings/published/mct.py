@@ -8,11 +8,14 @@ References:
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mct.settings.published.preset import Preset
+from mct.settings.published.preset import Preset, Trajectories
 
 _RECORDED: Final = "results that the authors' repository records in exps/ablation_visualization.py"
 _AS_MTT: Final = "other settings: MTT's, as the paper states in section 5.1, since none are published"
 _WHITENED: Final = f"knots and ZCA: paper, section 5.1; {_AS_MTT} (MTT does not whiten here)"
+
+TRAJECTORIES: Final[Trajectories] = "needed"
+"""Whether the method needs expert trajectories."""
 
 SETTINGS: Final[Mapping[str, Any]] = {}
 """Settings that make the method, for datasets without presets."""

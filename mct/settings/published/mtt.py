@@ -8,7 +8,10 @@ References:
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mct.settings.published.preset import Preset
+from mct.settings.published.preset import Preset, Trajectories
+
+TRAJECTORIES: Final[Trajectories] = "needed"
+"""Whether the method needs expert trajectories."""
 
 SETTINGS: Final[Mapping[str, Any]] = {}
 """Settings that make the method, for datasets without presets."""

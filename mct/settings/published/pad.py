@@ -17,9 +17,12 @@ from functools import partial
 from typing import Any, Final
 
 from mct.settings.published import datm
-from mct.settings.published.preset import Preset
+from mct.settings.published.preset import Preset, Trajectories
 
 _EXPERTS: Final = {**datm.EXPERTS, "curriculum": "pad"}
+
+TRAJECTORIES: Final[Trajectories] = "needed"
+"""Whether the method needs expert trajectories."""
 
 SETTINGS: Final[Mapping[str, Any]] = {**datm.SETTINGS, "drop": 0.5}
 """Settings that make the method, for datasets without presets."""

@@ -4,8 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-Method = Literal["mtt", "mct", "tesla", "ftd", "att", "datm", "pad", "seqmatch"]
-"""MTT matches the timesteps of a `full` bundle, MCT those of a `convex` one. The others match either."""
+Method = Literal["mtt", "mct", "tesla", "ftd", "att", "datm", "pad", "seqmatch", "rat"]
+"""MTT matches the timesteps of a `full` bundle, MCT those of a `convex` one. The others match either,
+except RaT-BPTT, which needs none."""
+
+Trajectories = Literal["needed", "optional", "unused"]
+"""Whether a method needs expert trajectories."""
 
 
 _SETTINGS: Final = (
@@ -35,7 +39,7 @@ class Preset:
     total_ipc: int | None = None
     """Images per class of all stages together; None: there is one stage."""
 
-    preprocessing: Literal["normalize", "zca"]
+    preprocessing: Literal["normalize", "zca", "unit-zca"]
     """Preprocessing of the images, for experts and distillation."""
 
     model: str = "ConvNet"
@@ -104,6 +108,9 @@ class Preset:
     outer_steps: int = 5000
     """Number of updates of the synthetic dataset."""
 
+    further: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of `DistillConfig` that few methods set."""
+
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     """The fields of `EvaluateConfig` that differ from MTT's."""
 
@@ -120,11 +127,11 @@ class Preset:
     @property
     def name(self) -> str:
         """The name of the preset, such as `mct-cifar10-zca-ipc1`."""
-        whitened = "-zca" if self.preprocessing == "zca" else ""
+        whitened = "" if self.preprocessing == "normalize" else f"-{self.preprocessing}"
         stage = "" if self.stage is None else f"-stage{self.stage}"
         return f"{self.method}-{self.dataset.lower()}{whitened}-ipc{self.total_ipc or self.ipc}{stage}"
 
     @property
     def settings(self) -> dict[str, Any]:
         """The fields of `DistillConfig` that the preset sets."""
-        return {field: getattr(self, field) for field in _SETTINGS}
+        return {field: getattr(self, field) for field in _SETTINGS} | dict(self.further)

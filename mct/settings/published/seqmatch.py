@@ -12,7 +12,7 @@ References:
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mct.settings.published.preset import Preset
+from mct.settings.published.preset import Preset, Trajectories
 
 _SOURCE: Final = (
     "SeqMatch, run.sh; starts are less than the end of the interval minus M, and a batch has as many images "
@@ -24,6 +24,9 @@ _BUGS: Final = (
     "ends with the single learning rate that is loaded; buffer.py reads epoch_eval_train, an option that it "
     "does not have. Here every stage is trained on."
 )
+
+TRAJECTORIES: Final[Trajectories] = "needed"
+"""Whether the method needs expert trajectories."""
 
 SETTINGS: Final[Mapping[str, Any]] = {"earlier_images": "joint"}
 """Settings that make the method, for datasets without presets."""

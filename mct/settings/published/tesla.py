@@ -12,9 +12,12 @@ References:
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mct.settings.published.preset import Preset
+from mct.settings.published.preset import Preset, Trajectories
 
 _SOURCE: Final = "the command in TESLA's readme"
+
+TRAJECTORIES: Final[Trajectories] = "needed"
+"""Whether the method needs expert trajectories."""
 
 SETTINGS: Final[Mapping[str, Any]] = {"gradient": "tesla"}
 """Settings that make the method, for datasets without presets."""

@@ -53,6 +53,16 @@ def test_full_bundle_is_distilled_by_the_same_code(bundle, digits, model) -> Non
     assert np.isfinite(event.loss)
 
 
+def test_the_first_trajectories_alone_can_be_used(bundle, digits, model) -> None:
+    """A step is that of a bundle which holds no others, with the same random numbers."""
+    thetas = [bundle._items[0].theta + 0.01 * number for number in range(3)]
+    many, alone = (FakeBundle(some, bundle.layout) for some in (thetas, thetas[:1]))
+    config = replace(CONFIG, trajectories=1)
+    one, two = (distiller_of(each, digits, model, config) for each in (many, alone))
+    (after, _), (expected, _) = one.step(one.initial()), two.step(two.initial())
+    assert torch.equal(after.synthetic.images, expected.synthetic.images)
+
+
 def test_augmentation_is_drawn_for_every_batch(bundle, digits, model) -> None:
     """Each inner step has numbers of its own, from the generator of the state, after the batches."""
     engine = StubEngine()
@@ -228,7 +238,7 @@ def test_average_is_what_is_evaluated_and_results(bundle, digits, model, monkeyp
         assert torch.equal(state.synthetic.images, other.synthetic.images)
     assert torch.equal(state.result.images, average)
     seen = Rehearsed([0.5])
-    monkeypatch.setattr("mct.distillation.distiller.evaluate", seen)
+    monkeypatch.setattr("mct.distillation.judging.evaluate", seen)
     state, _ = distiller.evaluate_and_keep_best(state, PROTOCOL)
     assert torch.equal(seen.seen[0][0], average)
     assert torch.equal(state.best.images, average)

@@ -11,13 +11,17 @@ from mct.distillation.distiller import Distiller  # noqa: E402
 from mct.distillation.folder import NoFiles, RunFolder  # noqa: E402
 from mct.distillation.loop import distill  # noqa: E402
 from mct.distillation.run import DistillRun  # noqa: E402
+from mct.distillation.settling import settle  # noqa: E402
 from mct.errors import ConfigError, ExistsError, MismatchError, MissingError  # noqa: E402
 from mct.events import Evaluated, OuterStep  # noqa: E402
 from mct.learned.updates import Sgd  # noqa: E402
 from mct.methods.recipe import Recipe  # noqa: E402
 from mct.models import networks  # noqa: E402
+from mct.objectives.matching import TrajectoryMatching  # noqa: E402
+from mct.objectives.table import FromScene  # noqa: E402
 from mct.results import metrics, synthetic  # noqa: E402
 from tests.helpers.fakes import random_walk  # noqa: E402
+from trajfmt.schema import models  # noqa: E402
 
 SETTINGS = {"ipc": 1, "inner_steps": 2, "expert_steps": 2, "max_start": 3, "outer_steps": 2,
             "lr_img": 10, "lr_lr": 1e-4, "lr_init": 0.02, "augment": "none"}  # fmt: skip
@@ -192,3 +196,20 @@ def test_recipe_given_in_python_is_recorded_by_its_name(tmp_path: Path, traj: Pa
         list(distill(distiller, RunFolder(tmp_path / "out")))
     with pytest.raises(ConfigError, match="started in Python with the recipe 'own'; resume it there"):
         DistillRun.prepare(traj, tmp_path / "out", resume=True)
+
+
+def test_run_of_a_recipe_without_trajectories_uses_what_is_usual_for_its_dataset() -> None:
+    """The preprocessing and the network; the user's word takes precedence."""
+    recipe = Recipe(name="fresh", objective=FromScene(TrajectoryMatching))
+    settings = {**SETTINGS, "ipc": 2}
+    common = {"dataset": "digits", "root": None, "base": None, "preset": None, "recipe": recipe,
+              "settings": settings}  # fmt: skip
+    with pytest.raises(ConfigError, match="a run without trajectories needs a dataset; give it: --dataset"):
+        Distiller.from_bundle(None, recipe=recipe, **settings)
+    settled = settle(None, model=None, preprocessing=None, **common)
+    assert settled.dataset.transform.record.kind == "normalize"
+    assert models.model_name(settled.model) == "ConvNetD2W32"
+    assert (settled.config.ipc, settled.config.method) == (2, "fresh")
+    settled = settle(None, model="ConvNetD1W4", preprocessing="none", **common)
+    assert settled.dataset.transform.record.kind == "none"
+    assert models.model_name(settled.model) == "ConvNetD1W4"

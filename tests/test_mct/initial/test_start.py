@@ -8,6 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 import trajfmt  # noqa: E402
+from mct.errors import ConfigError  # noqa: E402
 from mct.initial.experts import LastExperts  # noqa: E402
 from mct.initial.start import start  # noqa: E402
 from mct.models import networks  # noqa: E402
@@ -56,3 +57,17 @@ def test_correct_images_and_mean_logits_of_the_last_weights(bundle, digits, mode
         expected = torch.stack(right or [rows[place] for rows in logits]).mean(0)
         torch.testing.assert_close(made.label_logits[number], expected, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(made.soft_labels, made.label_logits.softmax(1))
+
+
+def test_noise_is_standard_normal_and_sorted_by_class(digits) -> None:
+    """The same for the same seed; learned labels, which begin as what experts say of images, are refused."""
+    origin = origin_of(digits, ipc=30)
+    noisy = replace(origin, config=replace(origin.config, initial="noise"))
+    found, again = (start(digits, noisy, generator=generator(0)) for _ in range(2))
+    assert torch.equal(found.images, again.images)
+    assert found.labels.tolist() == sorted(list(range(10)) * 30)
+    assert found.images.shape == (300, *digits.train_images.shape[1:])
+    assert abs(float(found.images.mean())) < 0.03  # standard error 0.007
+    assert abs(float(found.images.std()) - 1) < 0.02  # standard error 0.005
+    with pytest.raises(ConfigError, match="cannot be combined with `initial` noise"):
+        replace(noisy.config, labels="learned")

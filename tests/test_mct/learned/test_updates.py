@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 torch = pytest.importorskip("torch")
-from mct.learned.updates import Adam, Averaged, Sgd  # noqa: E402
+from mct.learned.updates import Adam, Averaged, Halved, Sgd  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
 
 
@@ -34,6 +34,27 @@ def test_equal_to_torch(update, reference) -> None:
         number, kept = update(number, float(gradient[3]), kept, step)
         torch.testing.assert_close(value, tensor.detach(), rtol=1e-12, atol=1e-14)
         assert number == pytest.approx(float(value[3]), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("update", "reference"),
+    [
+        (Sgd(0.3, 0.5), lambda values: torch.optim.SGD(values, lr=0.3, momentum=0.5)),
+        (Adam(0.3), lambda values: torch.optim.Adam(values, lr=0.3)),
+    ],
+)
+def test_halved_step_size_is_that_of_torchs_schedule(update, reference) -> None:
+    """`StepLR` with gamma 0.5, whose momentum is not scaled."""
+    tensor = torch.arange(5, dtype=torch.float64).requires_grad_()
+    optimizer, halved, value = reference([tensor]), Halved(update, every=3), tensor.detach().clone()
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=3, gamma=0.5)
+    memory = halved.start(value)
+    for step, gradient in enumerate(gradients(8)):
+        tensor.grad = gradient
+        optimizer.step()
+        schedule.step()
+        value, memory = halved(value, gradient, memory, step)
+        torch.testing.assert_close(value, tensor.detach(), rtol=1e-12, atol=1e-14)
 
 
 def test_average_has_its_closed_form() -> None:

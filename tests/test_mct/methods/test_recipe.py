@@ -6,8 +6,8 @@ import pytest
 
 pytest.importorskip("torch")
 from mct.errors import ConfigError
-from mct.learned.updates import Adam, Averaged, Sgd
-from mct.methods.recipe import Recipe
+from mct.learned.updates import Adam, Averaged, Halved, Sgd
+from mct.methods.recipe import Recipe, updates_of
 from mct.objectives.matching import TrajectoryMatching
 from mct.settings.config import DistillConfig
 
@@ -47,12 +47,16 @@ def test_nothing_that_is_given_is_without_effect() -> None:
     with pytest.raises(ConfigError, match="updates labels, which needs `labels` learned, got 'hard'"):
         recipe.check(DistillConfig())
     plain = Recipe(name="plain")
-    for setting, config in (("lr_label", DistillConfig()), ("drop_by", DistillConfig())):
+    for setting, config in (
+        ("lr_label", DistillConfig()), ("drop_by", DistillConfig()), ("label_time", learned),
+    ):  # fmt: skip
         with pytest.raises(ConfigError, match=f"`{setting}` has no effect without"):
             plain.check(config, [setting])
     plain.check(DistillConfig(labels="learned", drop=0.5), ["lr_label", "label_momentum", "drop_by"])
     own = Recipe(name="own", objective=TrajectoryMatching)
-    for setting in ("end", "drop", "drop_by"):
+    with pytest.raises(ConfigError, match="`label_momentum` has no effect with `outer_optimizer` adam"):
+        plain.check(DistillConfig(labels="learned", outer_optimizer="adam"), ["label_momentum"])
+    for setting in ("end", "drop", "drop_by", "start_noise"):
         with pytest.raises(
             ConfigError, match=f"`{setting}` has no effect with the objective of the method own"
         ):
@@ -60,3 +64,17 @@ def test_nothing_that_is_given_is_without_effect() -> None:
     whole = Recipe(name="whole", updates={"images": Adam(0.1), "learning_rate": Sgd(0.1)})
     with pytest.raises(ConfigError, match="`momentum` has no effect"):
         whole.check(learned, ["momentum"])
+    whole.check(learned, ["outer_optimizer"])  # of the labels
+    with pytest.raises(ConfigError, match="`outer_optimizer` has no effect"):
+        whole.check(DistillConfig(), ["outer_optimizer"])
+
+
+def test_updates_are_what_the_settings_say() -> None:
+    """Adam is for images and labels, and never for the learning rate; halving is inside of an average."""
+    config = DistillConfig(
+        labels="learned", outer_optimizer="adam", lr_img=0.1, lr_img_halving=3, image_average=0.9, lr_label=2,
+        lr_lr=1e-3, momentum=0.25,
+    )  # fmt: skip
+    assert updates_of(config) == {
+        "images": Averaged(Halved(Adam(0.1), 3), 0.9), "learning_rate": Sgd(1e-3, 0.25), "labels": Adam(2.0),
+    }  # fmt: skip

@@ -23,7 +23,7 @@ def stream_of(**options) -> KnotStream:
     return KnotStream(bundle_of((3,), dtype="float64"), expert_steps=3.0, max_start=2, **options)
 
 
-@pytest.mark.parametrize("by", ["smallest", "first"])
+@pytest.mark.parametrize("by", ["smallest", "first", "dissimilar"])
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.9])
 def test_loss_and_adjoint_are_those_of_the_kept_parameters(by: str, share: float) -> None:
     """Both sums run over the same parameters; the order of the step does not matter for the first ones."""
@@ -36,6 +36,9 @@ def test_loss_and_adjoint_are_those_of_the_kept_parameters(by: str, share: float
     apart = (final - target).square()
     order = apart.argsort() if by == "smallest" else torch.arange(size)
     kept = order[dropped:]
+    if by == "dissimilar":
+        ratio = (final / target).abs()
+        kept = (torch.minimum(ratio, 1 / ratio) >= share).nonzero()[:, 0]
     expected = apart[kept].sum() / (start.weights - target).square()[kept].sum()
     (slope,) = torch.autograd.grad(expected, final)
     ends = torch.tensor(plain.layout.offsets).tolist()
@@ -60,6 +63,16 @@ def test_nothing_dropped_is_plain_matching() -> None:
     )
     assert float(found.loss) == pytest.approx(float(expected.loss), rel=1e-12)
     torch.testing.assert_close(found.adjoint, expected.adjoint, rtol=1e-12, atol=1e-15)
+
+
+def test_weights_of_size_zero_are_like_each_other_alone() -> None:
+    """A student's zero is unlike anything else, and like the target's zero."""
+    stream = stream_of()
+    sample = DroppedMatching(stream, 0.1, "dissimilar").begin(PLACE)
+    final = stream.materialise(stream.locate(1, 4.5)) + 0.01
+    final[0] = 0
+    found = sample.loss_and_adjoint([sample.weights, final])
+    assert found.adjoint.nonzero().flatten().tolist() == list(range(1, stream.layout.size))
 
 
 def test_a_part_that_stands_still_is_refused() -> None:

@@ -10,13 +10,18 @@ from torch import Tensor  # noqa: E402
 
 import trajfmt  # noqa: E402
 from mct.distillation.distiller import Distiller  # noqa: E402
+from mct.distillation.folder import RunFolder  # noqa: E402
 from mct.errors import ConfigError, DivergedError  # noqa: E402
+from mct.methods.recipe import Recipe  # noqa: E402
 from mct.models import networks  # noqa: E402
 from mct.objectives.objective import LossAndAdjoint, Objective, ObjectiveSample, Path, Place  # noqa: E402
-from mct.objectives.table import OBJECTIVES, make_objective, objective_of  # noqa: E402
+from mct.objectives.scene import Scene  # noqa: E402
+from mct.objectives.table import OBJECTIVES, FromScene, make_objective, objective_of  # noqa: E402
+from mct.results import synthetic  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
 from mct.settings.config import DistillConfig  # noqa: E402
 from mct.trajectories.stream import KnotStream  # noqa: E402
+from tests.helpers.distilling import assert_same_run, run_whole  # noqa: E402
 from tests.helpers.fakes import FakeBundle, random_walk  # noqa: E402
 
 CONFIG = DistillConfig(ipc=1, inner_steps=2, expert_steps=2, max_start=3, outer_steps=2, lr_img=0.1, lr_lr=0,
@@ -155,3 +160,64 @@ def test_unknown_objective_is_refused(bundle) -> None:
         ConfigError, match=f"one of {', '.join(OBJECTIVES)}, or a class of your own, got 'none'"
     ):
         make_objective("none", KnotStream(bundle, expert_steps=2))
+
+
+class FreshNorm(HalfNorm):
+    """The same loss, from the weights of a fresh network; no trajectory is needed."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene, self.places = scene, []
+
+    def draw(self, generator: torch.Generator, step: int, /) -> Place:
+        """Draw a seed."""
+        return Seeded(step=step, seed=int(torch.randint(2**31, (), generator=generator)))
+
+    def begin(self, place: Place, /, *, out: Tensor | None = None) -> ObjectiveSample:  # noqa: ARG002
+        """Start at the weights of the network with this seed."""
+        return HalfNormSample(self.scene.fresh(generator(place.seed)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seeded(Place):
+    """A place on no trajectory."""
+
+    seed: int
+
+
+def test_objective_from_fresh_networks_needs_no_bundle(digits, model, tmp_path) -> None:
+    """Its steps are exact, continue bit for bit, and name no trajectory."""
+    recipe = Recipe(name="fresh", objective=FromScene(FreshNorm))
+    config = replace(CONFIG, lr_img=1.0)
+    distiller = Distiller(None, digits, model, config, artifact_sha256=None, recipe=recipe)
+    before = distiller.initial()
+    after, event = distiller.step(before)
+    assert (event.trajectory, event.start, event.target, distiller.stream) == (None, None, None, None)
+    random = torch.Generator()
+    random.set_state(before.random)
+    seed = int(torch.randint(2**31, (), generator=random))
+    weights = networks.flatten(networks.build(model, generator=generator(seed))).detach().requires_grad_()
+    images, network = before.synthetic.images.clone().requires_grad_(), distiller._samples._network
+    for _ in range(2):
+        value = torch.nn.functional.cross_entropy(network(weights, images), before.synthetic.targets)
+        weights = weights - 0.02 * torch.autograd.grad(value, weights, create_graph=True)[0]
+    (expected,) = torch.autograd.grad(weights.square().sum() / 2, images)
+    found = after.memory["images"]["velocity"]
+    assert float((found - expected).norm() / expected.norm()) < 1e-3
+    for name, steps in (("whole", (2,)), ("parts", (1, 2))):
+        for number, last in enumerate(steps):
+            own = Distiller(None, digits, model, replace(config, outer_steps=last), artifact_sha256=None,
+                            recipe=recipe)  # fmt: skip
+            run_whole(own, RunFolder(tmp_path / name), resume=number > 0)
+    assert_same_run(RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts"))
+    assert synthetic.load(tmp_path / "whole" / "synthetic.safetensors").run.artifact_sha256 is None
+
+
+def test_what_needs_a_bundle_says_so(digits, model) -> None:
+    """Objectives that match trajectories, and settings that ask experts."""
+    with pytest.raises(ConfigError, match="the objective needs trajectories; give at least one bundle"):
+        Distiller(None, digits, model, CONFIG, artifact_sha256=None)
+    recipe = Recipe(name="fresh", objective=FromScene(FreshNorm))
+    for setting in ({"initial": "correct"}, {"labels": "learned"}, {"labels": "teacher"}):
+        (name, value), *_ = setting.items()
+        with pytest.raises(ConfigError, match=f"`{name}` {value} needs experts, and the run has no traject"):
+            Distiller(None, digits, model, replace(CONFIG, **setting), artifact_sha256=None, recipe=recipe)
