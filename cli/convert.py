@@ -188,9 +188,10 @@ def _cut_for(name: str) -> dict[str, Any]:
     from . import lines
 
     chosen = preset(name)
-    if trajectories_of(chosen.method) != "needed":
-        raise click.UsageError(f"--for-preset {name}: the method needs no trajectories that could be cut")
-    end = math.ceil(chosen.max_start + chosen.expert_steps)
+    start, steps, needs = chosen.max_start, chosen.expert_steps, trajectories_of(chosen.method)
+    if needs != "needed" or start is None or steps is None:
+        raise click.UsageError(f"--for-preset {name}: the method {chosen.method} needs no trajectories")
+    end = math.ceil(start + steps)
     if chosen.initial == "correct" or chosen.labels == "learned":
         lines.notice(
             f"{chosen.name} also takes initial images or labels from the last timestep of the experts, which"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from . import commands, inner, options, process, real, values
+from . import commands, condensation, inner, options, process, real, values
 
 if TYPE_CHECKING:
     from trajfmt.storage.address import Place
@@ -50,8 +49,8 @@ _NAMED: Final = 3
 )
 @click.option(
     "--method",
-    help="Whose published settings to use: mtt, mct, tesla, ftd, att, datm, pad, seqmatch or rat; or a "
-    "method of your own, as package.module:name.  "
+    help="Whose published settings to use: mtt, mct, tesla, ftd, att, datm, pad or seqmatch; rat, with or "
+    "without --traj; dc, dsa, dm or cafe, without --traj; or a method of your own, as package.module:name.  "
     "[default: mct for a .mct, mtt for a .mtt]",
 )
 @click.option("--dataset", type=values.DATASET, help="Dataset name or path, if no bundle names one.")
@@ -146,6 +145,7 @@ _NAMED: Final = 3
 @click.option("--lr-lr", type=float, help="Learning rate of the learned learning rate.")
 @click.option("--lr-init", type=float, help="Learning rate that the student starts with.")
 @click.option("--batch-syn", type=int, help="Synthetic images per inner step.  [default: all]")
+@condensation.settings
 @click.option("--eval-every", type=int, help="Evaluate every so many outer steps, and keep the best images.")
 @click.option(
     "--select",
@@ -229,6 +229,7 @@ def distill(
     from mct.logs.log import Log, require
     from mct.runtime.execution import Execution
     from mct.runtime.ranks import joined, together
+    from mct.settings.groups import flat
 
     from . import lines, progress, runs
 
@@ -247,9 +248,7 @@ def distill(
                 ranks=ranks,
                 **settings,
             )
-            logs = Log(
-                log, run.folder.path, settings=dataclasses.asdict(run.distiller.config), notes=lines.Notes()
-            )
+            logs = Log(log, run.folder.path, settings=flat(run.distiller.config), notes=lines.Notes())
         with run:
             runs.distillation(run, note=process.device_note(device, here), log=logs)
             if ranks.rank == 0:

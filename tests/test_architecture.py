@@ -54,6 +54,7 @@ ALLOWED = {
         "objectives": "errors runtime settings data trajectories",
         "initial": "data models results trajectories",
         "methods": "errors runtime settings learned data models trajectories objectives inner",
+        "condensation": "errors runtime settings data models",
         "api": "settings learned trajectories objectives methods",
         "logs": "errors events runtime",
         "sets": "errors runtime settings data models results trajectories",
@@ -65,7 +66,7 @@ ALLOWED = {
         "evaluation": "errors events runtime settings data models results sets inner training",
         "distillation": (
             "errors events runtime settings learned data models results trajectories initial objectives "
-            "inner methods evaluation"
+            "inner methods condensation evaluation"
         ),
     },
 }

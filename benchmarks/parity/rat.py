@@ -8,11 +8,11 @@ Get the references beside this repository, they are not part of it:
     python benchmarks/parity/rat.py --rat RaT --higher higher
 
 `train` of framework/base.py runs as it is for one pass of six outer steps, in float64 on a CPU, with
-`Distill` of framework/distill_higher.py and its networks: the prefix without gradient, the window through `higher`, the
-loss on a real batch, clipping, the outer Adam, and labels kept non-negative. Both sides go on from their own
-results, so that the errors of the images are those after six updates. Their code draws the synthetic images
-of every inner step, which ours is given; initial weights, real batches and augmentation are drawn by ours,
-and theirs are given them. Their augmentation and their whitening are compared separately.
+`Distill` of framework/distill_higher.py and its networks: the prefix without gradient, the window through
+`higher`, the loss on a real batch, clipping, the outer Adam, and labels kept non-negative. Both sides go on
+from their own results, so that the errors of the images are those after six updates. Their code draws the
+synthetic images of every inner step, which ours is given; initial weights, real batches and augmentation are
+drawn by ours, and theirs are given them. Their augmentation and their whitening are compared separately.
 
 Takes half a minute. The exit code is 1 if a line fails.
 """

@@ -347,8 +347,7 @@ class Distiller:
 
         Images of earlier stages come first. The new ones are chosen with random numbers of this stage.
         """
-        stream, earlier = self.stream, self._earlier
-        stage = () if earlier is None else ("stage", len(self.origin.stages) + 1)
+        stream, stage = self.stream, () if self._earlier is None else ("stage", len(self.origin.stages) + 1)
         start = start_of(
             self.dataset,
             replace(self.origin, stages=()),

@@ -30,8 +30,8 @@ def update(state: State, gradients: Gradients, updates: Mapping[Name, Update]) -
     slopes: dict[Name, Value] = {IMAGES: gradients.images, RATE: gradients.learning_rate}
     if gradients.targets is not None and now.soft_labels is not None:
         free = now.is_rows  # every number of a row is a value of its own
-        own = now.soft_labels[now.fixed :]
-        slopes[LABELS] = gradients.targets if free else labels.gradient(own, gradients.targets)
+        soft = now.soft_labels[now.fixed :]
+        slopes[LABELS] = gradients.targets if free else labels.gradient(soft, gradients.targets)
     values: dict[Name, Value] = {}
     memory: dict[Name, Memory] = {}
     for name, rule in updates.items():

@@ -14,11 +14,12 @@ from typing import Any
 
 import trajfmt
 from mct.data.datasets import SOURCES
+from mct.distillation.condenser import Condenser
 from mct.distillation.distiller import Distiller
 from mct.distillation.folder import RunFolder
 from mct.distillation.loop import distill
 from mct.distillation.settling import method_of, require_trajectories, settle
-from mct.distillation.stages import earlier_of, remarks
+from mct.distillation.stages import earlier_of, remark
 from mct.distillation.stepper import Stepper
 from mct.errors import ConfigError
 from mct.evaluation.comparison import Comparison
@@ -148,11 +149,12 @@ class DistillRun:
             folder.check_free()
         before = folder.origin() if resume else None
         earlier = earlier_of(after, before, given=settings)
-        if not resume and not shard and settings.get("samples") is None and ranks.size > 1:
-            settings["samples"] = ranks.size
         paths = [traj] if isinstance(traj, (str, os.PathLike)) else traj or ()
-        own_method = settings.get("method") or (before.config.method if before else None)
-        require_trajectories(bool(paths), preset, own_method)
+        require_trajectories(
+            bool(paths), preset, settings.get("method") or (before.config.method if before else None)
+        )
+        if paths and not resume and not shard and settings.get("samples") is None and ranks.size > 1:
+            settings["samples"] = ranks.size
         if before is not None and not paths:
             dataset, model, preprocessing = _recorded(before, dataset, model, preprocessing)
         bundle = _opened(paths) if paths else None
@@ -169,16 +171,24 @@ class DistillRun:
                 stage=1 if earlier is None else len(earlier.stages) + 1,
                 settings=settings,
             )
-            distiller: Stepper = Distiller.of(
-                settled,
-                bundle,
-                device=device_of(device),
-                execution=execution,
-                ranks=ranks,
-                shard=shard,
-                earlier=earlier,
-            )
-            distiller.notes += remarks(bundle, earlier)
+            here = device_of(device)
+            distiller: Stepper
+            if settled.config.condensation is not None:
+                _refuse_unused(execution, shard=shard, after=after)
+                distiller = Condenser.of(settled, device=here, execution=execution, ranks=ranks)
+            else:
+                distiller = Distiller.of(
+                    settled,
+                    bundle,
+                    device=here,
+                    execution=execution,
+                    ranks=ranks,
+                    shard=shard,
+                    earlier=earlier,
+                )
+            record = trajfmt.Provenance() if bundle is None else bundle.manifest.provenance
+            line = remark((record or trajfmt.Provenance()).recipe, earlier)
+            distiller.notes += [] if line is None else [line]
             asked = {
                 "eval_networks": eval_networks,
                 "eval_epochs": eval_epochs,
@@ -197,7 +207,7 @@ class DistillRun:
                     distiller.dataset.name,
                     base=before.evaluation if before else None,
                     networks=eval_networks or published.get("networks"),
-                    epochs=eval_epochs,
+                    epochs=eval_epochs or published.get("epochs"),
                     batch_size=eval_batch or published.get("batch_size"),
                     protocol=eval_protocol or published.get("protocol"),
                     augment=said.get("augment") or published.get("augment"),
@@ -290,6 +300,20 @@ class DistillRun:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _refuse_unused(execution: Execution | None, *, shard: bool, after: Path | None) -> None:
+    """Refuse budgets, a division of batches, and earlier stages in a run without an inner loop.
+
+    Raises:
+        ConfigError: There are some.
+    """
+    usual, given = Execution(), ["shard"] * shard + ["after"] * (after is not None)
+    names = ("knots_mb", "keep_mb", "step_images")
+    given += [name for name in names if execution and getattr(execution, name) != getattr(usual, name)]
+    if given:
+        listed = ", ".join(f"`{name}`" for name in given)
+        raise ConfigError(f"{listed}: no effect without an inner loop; omit {listed}")
 
 
 def _recorded(

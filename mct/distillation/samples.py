@@ -99,8 +99,7 @@ class Samples:
         if config.sampler == "classes":
             batches = even_batches(self._classes, config.ipc, config.batch_syn, steps, random)
         else:
-            count = len(now.labels) - self._first(now)
-            batches = minibatches(count, config.batch_syn, steps, random)
+            batches = minibatches(len(now.labels) - self._first(now), config.batch_syn, steps, random)
         if self._augment is None:
             return Draw(place, batches, None)
         numbers = [self._augment.draw(len(batch), size, random) for batch in batches]

@@ -4,34 +4,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import trajfmt
 from mct.errors import ConfigError, MismatchError
 from mct.results import files
 from mct.results.origin import Origin
 from mct.results.stages import Earlier
 from mct.settings import presets
-from mct.trajectories.joined import JoinedBundles
 
 
-def remarks(bundle: trajfmt.Bundle | JoinedBundles | None, earlier: Earlier | None) -> list[str]:
+def remark(recipe: Mapping[str, Any] | None, earlier: Earlier | None) -> str | None:
     """Return a line for the user if the experts start from other distilled images than a run begins with.
 
     Args:
-        bundle: The trajectories; None if there are none.
+        recipe: What the bundle records about the training of the experts.
         earlier: The result of earlier stages; None if there are none.
     """
-    recipe = None if bundle is None else bundle.manifest.provenance.recipe
     start = (recipe or {}).get("start_from_sha256")
     if start is None or (earlier is not None and start == earlier.sha256):
-        return []
+        return None
     if earlier is None:
-        return [
+        return (
             "the experts start from networks that were trained on distilled images, but the run has no "
             "earlier stage; give these images: --after"
-        ]
-    return [
-        f"the experts start from networks that were trained on other distilled images than {earlier.path}"
-    ]
+        )
+    return f"the experts start from networks that were trained on other distilled images than {earlier.path}"
 
 
 def require_stage(preset: str | None, stage: int) -> None:

@@ -147,7 +147,8 @@ def _check(path: Path, state: State) -> None:
             shape = torch.Size() if part == NORM else own.shape
             if kept.shape != shape or not bool(kept.isfinite().all()):
                 raise CorruptError(f"{path}: the {part} of `{name}` must be finite and of its shape")
-    if not {IMAGES, RATE} <= state.memory.keys():
+    fixed = state.synthetic.run.config.condensation is not None  # the learning rate is not learned
+    if not {IMAGES, *(() if fixed else (RATE,))} <= state.memory.keys():
         raise ResultError(f"{path}: not a state of this version: the memory of its updates is missing")
     if state.kept_bytes is not None and state.kept_bytes < 0:
         raise CorruptError(f"{path}: `kept_bytes` must be >= 0, got {state.kept_bytes}")

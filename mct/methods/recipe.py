@@ -5,7 +5,7 @@ The inner loop and its exact adjoint are the same for all methods.
 
 import difflib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mct.errors import ConfigError
@@ -13,7 +13,9 @@ from mct.learned.limits import Clipped, NonNegative
 from mct.learned.updates import Adam, Averaged, Halved, Sgd
 from mct.learned.value import IMAGES, LABELS, RATE, Name, Update
 from mct.objectives.table import FromScene, Maker, objective_of
+from mct.settings.condensation import Condensation
 from mct.settings.config import UPDATED, DistillConfig
+from mct.settings.groups import flat, unused
 
 MOMENTUM: Final = "momentum"
 """The momentum of images and learning rate together."""
@@ -62,7 +64,7 @@ class Recipe:
                 raise ConfigError(f"`updates` must be of {', '.join(UPDATED)}, got one of {name!r}")
             if isinstance(rule, type) or not (callable(rule) and hasattr(rule, "start")):
                 raise ConfigError(f"the update of `{name}` must be one such as Sgd(0.1), got {rule!r}")
-        known = {each.name for each in fields(DistillConfig)} - {"method"}
+        known = set(flat(DistillConfig(condensation=Condensation()))) - {"method"}
         for setting in self.settings:
             if setting not in known:
                 near = difflib.get_close_matches(setting, known, n=1)
@@ -75,7 +77,9 @@ class Recipe:
         Args:
             config: The settings of a run.
         """
-        found: dict[str, str] = {}
+        found = unused(config)
+        if found:
+            return found
         if config.labels != "learned":
             found |= dict.fromkeys(UPDATED[LABELS], "without `labels` learned")
         if config.labels != "teacher":

@@ -10,7 +10,9 @@ from typing import Any, Final
 
 from mct.errors import ConfigError
 from mct.settings import defaults, presets
+from mct.settings.condensation import Condensation
 from mct.settings.config import UPDATED, DistillConfig
+from mct.settings.groups import flat, unused
 
 GIVEN: Final = "given"
 """The user chose the value: by an option, by naming a preset, or by a method."""
@@ -47,14 +49,16 @@ def origins(
         ('built in for digits', 'given', 'default')
     """
     chosen, name = _closest(dataset, config, preprocessing, stage)
-    plain = asdict(DistillConfig())
-    result = {}
-    for field, value in asdict(config).items():
+    plain = flat(DistillConfig()) | asdict(Condensation())
+    result, idle = {}, unused(config)
+    for field, value in flat(config).items():
         if field in changed:
             result[field] = f"changed at step {changed[field]}"
-        elif chosen[field] == "auto" != value:
+        elif field in idle:
+            result[field] = "not used"
+        elif chosen.get(field) == "auto" != value:
             result[field] = SETTLED
-        elif value != (plain if field == "ipc" else chosen)[field]:
+        elif value != (plain if field == "ipc" else chosen).get(field):
             result[field] = GIVEN
         else:
             result[field] = DEFAULT if value == plain[field] else name
@@ -77,16 +81,16 @@ def _closest(
         if config.method in presets.METHODS and method != config.method:
             continue
         try:
-            chosen = asdict(
+            chosen = flat(
                 defaults.distill_config(
                     dataset, preprocessing=preprocessing, settings_of=method, ipc=config.ipc, stage=stage
                 )
             )
         except ConfigError:
-            chosen = asdict(DistillConfig())
+            chosen = flat(DistillConfig())
         preset = presets.default_preset(dataset, config.ipc, preprocessing, method=method, stage=stage)
         name = f"preset {preset.name}" if preset else f"built in for {dataset}"
-        agree = sum(chosen[field] == value for field, value in asdict(config).items())
+        agree = sum(chosen.get(field) == value for field, value in flat(config).items())
         tried.append((agree, chosen, name))
     _, chosen, name = max(tried, key=lambda one: one[0])
     return chosen, name

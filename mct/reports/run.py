@@ -19,6 +19,7 @@ from mct.results import files, metrics
 from mct.results.metrics import Evaluation, Step
 from mct.results.origin import Change, EarlierStage, Origin
 from mct.settings.config import DistillConfig, EvaluateConfig
+from mct.settings.groups import flat
 
 SCHEMA: Final = "mct.report/1"
 """Version of the JSON output. Within a version, fields may be added, but not changed or removed."""
@@ -192,7 +193,7 @@ def describe(folder: Path, *, budget: int = pictures.BUDGET) -> Described:
     known = origins.origins(
         own.dataset, own.config, own.preprocessing.kind, changed, own.updates, stage=len(own.stages) + 1
     )
-    values: Mapping[str, Any] = msgspec.to_builtins(own.config)
+    values: Mapping[str, Any] = msgspec.to_builtins(flat(own.config))
     found = None
     if len(evaluated) > 1:
         found = convergence_point([e.step for e in evaluated], [e.mean for e in evaluated])

@@ -42,8 +42,7 @@ def check(path: Path, found: "SyntheticDataset") -> None:
     _check_stages(path, origin, len(labels))
     if isinstance(origin, Origin) and not balanced:
         raise CorruptError(f"{path}: all classes must have the same number of images")
-    soft = found.probabilities
-    rows = found.soft_labels
+    rows, soft = found.soft_labels, found.probabilities
     if found.is_rows and (rows is None or not bool((rows.isfinite() & (rows >= 0)).all())):
         raise CorruptError(f"{path}: labels that are learned as rows must be finite and at least 0")
     if soft is not None and (

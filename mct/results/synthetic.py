@@ -157,10 +157,6 @@ class SyntheticDataset:
         """Return those of the last stage, of rows `(N, ...)` of all images."""
         return rows[self.fixed :] if self.fixed else rows
 
-    def _whole(self, before: Tensor | None, own: Tensor) -> Tensor:
-        """Return rows `(N, ...)` of all images: of earlier stages as before, and new ones of the last."""
-        return torch.cat([before[: self.fixed], own]) if self.fixed and before is not None else own
-
     def learned(self, values: Mapping[Name, Value]) -> "SyntheticDataset":
         """Return the dataset with other learned values, by the names of `values`."""
         found = replace(self, learning_rate=float(values.get(RATE, self.learning_rate)))
@@ -171,8 +167,14 @@ class SyntheticDataset:
             return found
         if self.is_rows:
             return replace(found, soft_labels=self._whole(self.soft_labels, logits))
-        soft = self._whole(self.soft_labels, probabilities(logits))
-        return replace(found, label_logits=self._whole(self.label_logits, logits), soft_labels=soft)
+        soft = probabilities(logits)
+        if self.label_logits is not None:
+            soft, logits = self._whole(self.soft_labels, soft), self._whole(self.label_logits, logits)
+        return replace(found, label_logits=logits, soft_labels=soft)
+
+    def _whole(self, before: Tensor | None, own: Tensor) -> Tensor:
+        """Return rows `(N, ...)` of all images: of earlier stages as before, and new ones of the last."""
+        return own if before is None or not self.fixed else torch.cat([before[: self.fixed], own])
 
     def dataset(self, *, transform: Callable[[Tensor], Tensor] | None = None) -> Examples:
         """Return images and labels as a torch `Dataset` on the CPU, for a `DataLoader`.

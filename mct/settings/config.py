@@ -13,6 +13,7 @@ from typing import Final, Literal, get_args
 from mct.errors import ConfigError
 from mct.settings import inner
 from mct.settings.checks import at_least, finite, one_of
+from mct.settings.condensation import Condensation
 from mct.settings.real import RealSettings
 
 Labels = Literal["hard", "teacher", "learned"]
@@ -25,7 +26,7 @@ LabelTime = Literal["target", "max-start", "last"]
 
 Initial = Literal["random", "correct", "noise", "unit-noise"]
 """Initial images: random real images of each class; those that an expert classifies correctly (DATM); or
-noise, also with unit norm."""
+noise (DC), also with unit norm."""
 
 Optimizer = Literal["sgd", "adam"]
 """How images and learned labels are updated."""
@@ -228,6 +229,9 @@ class DistillConfig(inner.InnerSettings, RealSettings):
 
     seed: int = 0
     """Seed of the initial images, the trajectories, the starts, the batches and the augmentation."""
+
+    condensation: Condensation | None = None
+    """Settings of a method that needs no trajectories (DC, DSA, DM, CAFE); None for the others."""
 
     def __post_init__(self) -> None:
         for name in ("ipc", "inner_steps", "outer_steps", "samples", "batch_syn", "eval_every", "save_every"):

@@ -17,6 +17,7 @@ from typing import Any, Final
 from mct.settings import presets
 from mct.settings.config import DistillConfig, EvaluateConfig
 from mct.settings.expert import ExpertConfig
+from mct.settings.groups import configured
 
 EXPERTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "digits": {"experts": 10, "epochs": 30, "lr": 0.05, "batch_size": 64, "augment": "none"},
@@ -101,8 +102,7 @@ def distill_config(
         found = presets.default_preset(dataset, ipc, preprocessing, method=settings_of, stage=stage)
         known = found.settings if found else _without_preset(dataset, ipc, settings_of)
     own = changes or {} if base is None else {}
-    values = {**known, **own, **_said(given)}
-    return DistillConfig(**values) if base is None else replace(base, **values)
+    return configured(base, {**known, **own, **_said(given)})
 
 
 def evaluation_of(
@@ -128,6 +128,8 @@ def evaluation_of(
 
 def _without_preset(dataset: str, ipc: int, method: presets.Method) -> dict[str, Any]:
     """Return the settings for a dataset for which the method has no preset."""
+    if presets.trajectories_of(method) == "unused":
+        return dict(presets.METHODS[method].SETTINGS)
     usual = DISTILL.get((dataset, ipc)) or DISTILL.get((dataset, None)) or {}
     return {**usual, **presets.METHODS[method].SETTINGS}
 

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from mct.errors import ConfigError
-from mct.settings.published import att, datm, ftd, mct, mtt, pad, rat, seqmatch, tesla
+from mct.settings.published import att, cafe, datm, dc, dm, dsa, ftd, mct, mtt, pad, rat, seqmatch, tesla
 from mct.settings.published.preset import Method, Preset, Trajectories
 
 __all__ = [
@@ -31,7 +31,7 @@ __all__ = [
 
 METHODS: Final[Mapping[Method, ModuleType]] = {
     "mtt": mtt, "mct": mct, "tesla": tesla, "ftd": ftd, "att": att, "datm": datm, "pad": pad,
-    "seqmatch": seqmatch, "rat": rat,
+    "seqmatch": seqmatch, "rat": rat, "dc": dc, "dsa": dsa, "dm": dm, "cafe": cafe,
 }  # fmt: skip
 """Each method with its module, which has `PRESETS`, `SETTINGS` for datasets without presets, and
 `TRAJECTORIES`: whether the method needs any."""
@@ -45,8 +45,11 @@ REMARKS: Final[tuple[str, ...]] = (
     "by the mean of its neighbours.",
     "lr_init is as stated by the published commands and tables. The code of MCT never reads its --lr_init "
     "and always starts at 0.01.",
-    "Accuracies are in percent and were selected on the test set. Those of MTT and MCT are from table 1 of "
-    "the MCT paper, those of the other methods from their own tables.",
+    "DC, DSA, DM and CAFE have no experts: they train networks of their own on the images.",
+    "Accuracies are in percent. Those of methods with experts were selected on the test set; those of DC, "
+    "DSA, DM and CAFE are of the last images. Those of MTT, MCT and CAFE are from table 1 of the MCT paper, "
+    "and so are those of DC, DSA and DM for CIFAR and Tiny ImageNet; the others are from their own tables "
+    "and readmes.",
 )
 """Notes for users that apply to many presets."""
 

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-Method = Literal["mtt", "mct", "tesla", "ftd", "att", "datm", "pad", "seqmatch", "rat"]
-"""MTT matches the timesteps of a `full` bundle, MCT those of a `convex` one. The others match either,
-except RaT-BPTT, which needs none."""
+Method = Literal[
+    "mtt", "mct", "tesla", "ftd", "att", "datm", "pad", "seqmatch", "rat", "dc", "dsa", "dm", "cafe"
+]
+"""MTT matches the timesteps of a `full` bundle, MCT those of a `convex` one. Of the others, those that need
+trajectories match either."""
 
 Trajectories = Literal["needed", "optional", "unused"]
 """Whether a method needs expert trajectories."""
@@ -18,6 +20,9 @@ _SETTINGS: Final = (
     "loss_threshold", "image_average", "end", "drop", "drop_by",
 )  # fmt: skip
 """Fields that are settings of a distillation, too."""
+
+_OF_TRAJECTORIES: Final = ("inner_steps", "expert_steps", "max_start", "lr_lr")
+"""Those of them that only methods with trajectories have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,20 +53,20 @@ class Preset:
     knots: tuple[int, ...] = ()
     """Timesteps of the inserted waypoints of a convexified trajectory; empty for MTT."""
 
-    inner_steps: int
-    """N: the number of inner steps in an outer step."""
+    inner_steps: int | None = None
+    """N: the number of inner steps in an outer step; None for a method without inner steps."""
 
-    expert_steps: float
-    """M: the number of timesteps from start to target."""
+    expert_steps: float | None = None
+    """M: the number of timesteps from start to target; None for a method without trajectories."""
 
-    max_start: float
-    """Bound of the starts, as published."""
+    max_start: float | None = None
+    """Bound of the starts, as published; None for a method without trajectories."""
 
     lr_img: float
     """Step size of the updates of the images."""
 
-    lr_lr: float
-    """Step size of the updates of the synthetic learning rate."""
+    lr_lr: float | None = None
+    """Step size of the updates of the synthetic learning rate; None where it is not learned."""
 
     gradient: str = "exact"
     """The meta-gradient."""
@@ -109,7 +114,7 @@ class Preset:
     """Number of updates of the synthetic dataset."""
 
     further: Mapping[str, Any] = field(default_factory=dict)
-    """Further fields of `DistillConfig` that few methods set."""
+    """Further settings of the distillation, by name."""
 
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     """The fields of `EvaluateConfig` that differ from MTT's."""
@@ -133,5 +138,9 @@ class Preset:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The fields of `DistillConfig` that the preset sets."""
-        return {field: getattr(self, field) for field in _SETTINGS} | dict(self.further)
+        """The settings of a distillation that the preset sets."""
+        found = {field: getattr(self, field) for field in _SETTINGS}
+        for name in _OF_TRAJECTORIES:
+            if found[name] is None:
+                del found[name]
+        return {**found, **self.further}

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -11,7 +10,7 @@ torch = pytest.importorskip("torch")
 from mct.distillation.distiller import Distiller  # noqa: E402
 from mct.distillation.folder import RunFolder  # noqa: E402
 from mct.distillation.loop import distill  # noqa: E402
-from mct.distillation.stages import earlier_of, remarks, require_stage  # noqa: E402
+from mct.distillation.stages import earlier_of, remark, require_stage  # noqa: E402
 from mct.errors import ConfigError, MismatchError  # noqa: E402
 from mct.events import OuterStep  # noqa: E402
 from mct.results import synthetic  # noqa: E402
@@ -120,15 +119,11 @@ def test_a_run_that_continues_needs_its_earlier_stage(tmp_path: Path, bundle, di
 def test_experts_that_start_from_other_images_are_noted(first: Path) -> None:
     """They start from the result that the run begins with, or a line says that they do not."""
     earlier = earlier_of(first, None, given={})
-
-    def said(recipe, after) -> list[str]:
-        record = SimpleNamespace(provenance=SimpleNamespace(recipe=recipe))
-        return remarks(SimpleNamespace(manifest=record), after)
-
-    assert remarks(None, earlier) == said(None, None) == said({"lr": 0.01}, earlier) == []
-    assert said({"start_from_sha256": earlier.sha256}, earlier) == []
-    assert "no earlier stage" in said({"start_from_sha256": earlier.sha256}, None)[0]
-    assert "other distilled images" in said({"start_from_sha256": "0"}, earlier)[0]
+    assert remark(None, None) is None
+    assert remark({"lr": 0.01}, earlier) is None
+    assert remark({"start_from_sha256": earlier.sha256}, earlier) is None
+    assert "no earlier stage" in remark({"start_from_sha256": earlier.sha256}, None)
+    assert "other distilled images" in remark({"start_from_sha256": "0"}, earlier)
 
 
 @pytest.mark.parametrize(("number", "stage", "said"), [(2, 1, "stage 1: --after"), (1, 2, "omit --after")])
