@@ -19,6 +19,7 @@ from . import (
     plots,
     presets,
     process,
+    reproduce,
     run_pages,
     torchrun,
     values,
@@ -38,6 +39,7 @@ __all__ = ["main"]
         "evaluate": images.evaluate,
         "convert-images": images.convert_images,
         "sets": images.sets,
+        "reproduce": reproduce.reproduce,
     },
     context_settings={"help_option_names": ["-h", "--help"]},
 )

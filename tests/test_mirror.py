@@ -138,6 +138,13 @@ ELSEWHERE = {
             ["runtime/usercode"],
             "imports code of users for it: every failure is tried there",
         ),
+        "test_mct/reproduce/test_run.py": (
+            [
+                *(f"reproduce/{name}" for name in ("experiment", "place", "scale", "measuring", "work")),
+                *(f"reproduce/{name}" for name in ("table1", "table2", "table3", "figures")),
+            ],
+            "are what a reproduction consists of: whole ones are made there, with and without kills",
+        ),
         "test_mct/learned/test_updates.py": (["learned/value"], "is the protocol of the updates there"),
     },
 }

@@ -64,6 +64,8 @@ CONTENTS = {
         Storing <docs/storing>
         Distilling <docs/distilling>
         Methods <docs/methods>
+        Reproducing the paper <docs/reproducing>
+        The paper's claims <docs/paper>
         Looking <docs/looking>
         Python <docs/python>
         Resuming <docs/resuming>

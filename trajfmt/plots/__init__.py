@@ -15,6 +15,7 @@ Modules:
 
 from trajfmt.plots.figures import COLOURS, FORMATS, Page, bars, legend, literal, render, require, style
 from trajfmt.plots.plot import Plot
+from trajfmt.plots.storage import Size, Storage
 from trajfmt.plots.table import Table
 from trajfmt.plots.words import labels, timestep_axis
 
@@ -23,6 +24,8 @@ __all__ = [
     "FORMATS",
     "Page",
     "Plot",
+    "Size",
+    "Storage",
     "Table",
     "bars",
     "labels",
