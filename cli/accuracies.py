@@ -65,7 +65,7 @@ def evaluation(
     images = f"{ipc or len(comparison.synthetic.labels)} {each}, {counted(networks, 'fresh network')}"
     lines.say(f"test accuracy on {comparison.synthetic.origin.dataset}: {images}")
     whose = "given" if comparison.given_rate else "learned"
-    lines.say(f"  distilled     {mean_and_std(distilled, 6)}  (learning rate {rate:.2g}, {whose})")
+    lines.say(f"  distilled     {mean_and_std(distilled, 6)}  ({_rates(comparison, rate)}, {whose})")
     labels = "" if comparison.synthetic.soft_labels is None else "hard labels, "
     for random, kind in ((real, labels), (taught, "a teacher's labels, ")):
         if random is not None:
@@ -76,6 +76,15 @@ def evaluation(
             lines.say(f"  gain          {100 * (distilled.mean - random.mean):+5.1f} points")
     for name, accuracy in others.items():
         lines.say(f"  {name:<13} {mean_and_std(accuracy, 6)}")
+
+
+def _rates(comparison: Comparison, rate: float) -> str:
+    """Return the learning rate of the training, or those of its stages."""
+    stages = comparison.synthetic.stages
+    if comparison.config.protocol != "sequence" or not stages:
+        return f"learning rate {rate:.2g}"
+    rates = ", ".join(f"{stage.learning_rate:.2g}" for stage in stages)
+    return f"{len(stages)} stages with learning rates {rates}"
 
 
 def evaluated(comparison: Comparison) -> dict[str, object]:
@@ -94,6 +103,9 @@ def evaluated(comparison: Comparison) -> dict[str, object]:
         "files": [dataclasses.asdict(file) for file in comparison.files],
         "outer_step": None if ours is None else ours.outer_step,
         "selected": selected,
+        "stages": [
+            {"images": len(stage.rows), "learning_rate": stage.learning_rate} for stage in synthetic.stages
+        ],
     }
 
 

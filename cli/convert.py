@@ -183,12 +183,15 @@ def _settings(flags: dict[str, Any]) -> ConvertOptions:
 
 def _cut_for(name: str) -> dict[str, Any]:
     """Return the options that cut trajectories where the window of a preset ends."""
-    from mct.settings.presets import preset
+    from mct.settings.presets import preset, trajectories_of
 
     from . import lines
 
     chosen = preset(name)
-    end = math.ceil(chosen.max_start + chosen.expert_steps)
+    start, steps, needs = chosen.max_start, chosen.expert_steps, trajectories_of(chosen.method)
+    if needs != "needed" or start is None or steps is None:
+        raise click.UsageError(f"--for-preset {name}: the method {chosen.method} needs no trajectories")
+    end = math.ceil(start + steps)
     if chosen.initial == "correct" or chosen.labels == "learned":
         lines.notice(
             f"{chosen.name} also takes initial images or labels from the last timestep of the experts, which"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from . import commands, options, process, values
+from . import commands, condensation, inner, options, process, real, values
 
 if TYPE_CHECKING:
     from trajfmt.storage.address import Place
@@ -37,9 +36,21 @@ _NAMED: Final = 3
 @click.option("--resume", is_flag=True, help="Continue the run in the folder, with its settings.")
 @click.option("--preset", help="Published settings by name: see mct presets.")
 @click.option(
+    "--after",
+    type=values.INPUT,
+    help="Result of an earlier stage, the folder of a run or its file: its images are kept as they are, and "
+    "--ipc new ones of each class are added.",
+)
+@click.option(
+    "--earlier-images",
+    type=click.Choice(["joint", "apart"]),
+    help="With --after: a student learns from the earlier and the new images, or from the new ones alone.  "
+    "[default: joint]",
+)
+@click.option(
     "--method",
-    help="Whose published settings to use: mtt, mct, tesla, ftd, att, datm or pad; or a method of your own, "
-    "as package.module:name.  "
+    help="Whose published settings to use: mtt, mct, tesla, ftd, att, datm, pad or seqmatch; rat, with or "
+    "without --traj; dc, dsa, dm or cafe, without --traj; or a method of your own, as package.module:name.  "
     "[default: mct for a .mct, mtt for a .mtt]",
 )
 @click.option("--dataset", type=values.DATASET, help="Dataset name or path, if no bundle names one.")
@@ -53,6 +64,8 @@ _NAMED: Final = 3
 @options.augment
 @click.option("--ipc", type=int, help="Images per class.  [default: 1]")
 @click.option("--steps", "inner_steps", type=int, help="N: student updates per outer step.")
+@inner.steps
+@inner.optimizer
 @click.option("--expert-steps", type=float, help="M: timesteps from start to target.")
 @click.option("--max-start", type=float, help="Upper bound of the start times, in timesteps.")
 @click.option("--trajectories", type=int, help="Use only the first so many trajectories.  [default: all]")
@@ -92,7 +105,7 @@ _NAMED: Final = 3
 @click.option("--label-momentum", type=float, help="Momentum of learned labels.  [default: 0.9]")
 @click.option(
     "--initial",
-    type=click.Choice(["random", "correct", "noise"]),
+    type=click.Choice(["random", "correct", "noise", "unit-noise"]),
     help="Images to begin with: random real ones, ones that experts classify correctly, or noise.  "
     "[default: random]",
 )
@@ -120,6 +133,7 @@ _NAMED: Final = 3
     help="Leave out those that differ least from the target, the first ones, or those whose size is unlike "
     "that of the target.  [default: smallest]",
 )
+@real.options
 @click.option("--outer-steps", type=int, help="Updates of the synthetic images.")
 @click.option("--lr-img", type=float, help="Learning rate of the images.")
 @click.option("--lr-img-halving", type=int, help="Halve --lr-img after every so many outer steps.")
@@ -131,6 +145,7 @@ _NAMED: Final = 3
 @click.option("--lr-lr", type=float, help="Learning rate of the learned learning rate.")
 @click.option("--lr-init", type=float, help="Learning rate that the student starts with.")
 @click.option("--batch-syn", type=int, help="Synthetic images per inner step.  [default: all]")
+@condensation.settings
 @click.option("--eval-every", type=int, help="Evaluate every so many outer steps, and keep the best images.")
 @click.option(
     "--select",
@@ -145,9 +160,9 @@ _NAMED: Final = 3
 @click.option("--eval-batch", type=int, help="Images per step in an evaluation.  [default: 256]")
 @click.option(
     "--eval-protocol",
-    type=click.Choice(["mtt", "sequence"]),
-    help="How an evaluation trains networks: as MTT does, or on one stage of the images after the other.  "
-    "[default: mtt]",
+    type=click.Choice(["mtt", "sequence", "rat"]),
+    help="How an evaluation trains networks: as MTT does; on one stage of the images after the other; or as "
+    "RaT-BPTT does.  [default: that of the preset, else mtt]",
 )
 @click.option("--save-every", type=int, help="Save every so many outer steps.")
 @click.option(
@@ -214,6 +229,7 @@ def distill(
     from mct.logs.log import Log, require
     from mct.runtime.execution import Execution
     from mct.runtime.ranks import joined, together
+    from mct.settings.groups import flat
 
     from . import lines, progress, runs
 
@@ -232,9 +248,7 @@ def distill(
                 ranks=ranks,
                 **settings,
             )
-            logs = Log(
-                log, run.folder.path, settings=dataclasses.asdict(run.distiller.config), notes=lines.Notes()
-            )
+            logs = Log(log, run.folder.path, settings=flat(run.distiller.config), notes=lines.Notes())
         with run:
             runs.distillation(run, note=process.device_note(device, here), log=logs)
             if ranks.rank == 0:

@@ -114,6 +114,12 @@ def main() -> None:
     "PAD's indices; or el2n, scores that are computed with the experts of --scores-from.",
 )
 @click.option("--scores-from", type=values.PLACE, help="Bundle of experts for --scores el2n.")
+@click.option(
+    "--start-from",
+    type=values.INPUT,
+    help="Distilled images, the folder of a run or its file: each expert starts from a network trained on "
+    "them, as SeqMatch's experts of a later stage do.",
+)
 @click.option("--batch-size", type=int, help="Images per step.")
 @click.option(
     "--steps-per-timestep", type=int, help="Record weights every so many steps instead of every epoch."

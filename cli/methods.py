@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from . import commands, options, process
+from . import commands, inner, options, process
 
 __all__ = ["check_method"]
 
 
 @click.command(cls=commands.Command)
 @click.argument("method")
+@inner.optimizer
 @options.as_json
-def check_method(method: str, as_json: bool) -> None:
+def check_method(method: str, as_json: bool, **settings: Any) -> None:
     """Compare the gradients of METHOD with autograd through its whole inner loop, in float64.
 
     METHOD is one of those that mct distill --method takes, or your own as package.module:name, whose code is
     run. A small network takes 1, 5 and 30 steps with DSA, ragged batches and soft labels. Shown are relative
     errors of the gradients in images, learning rate and labels, which should be below 1e-10, and of the
     derivatives of the loss itself against finite differences, which should be below 1e-6. The exit code is 1
-    if one is not.
+    if one is not. The options replace what the method says about the inner loop.
     """
     from dataclasses import asdict
 
@@ -35,8 +38,9 @@ def check_method(method: str, as_json: bool) -> None:
     process.settle(deterministic=False)
     recipe = recipe_of(method)
     built_in = [module.SETTINGS for name, module in METHODS.items() if name == method]
-    settings = {**(built_in[0] if built_in else recipe.settings)}
-    config = DistillConfig(**settings | {"gradient": "exact"})
+    own = {**(built_in[0] if built_in else recipe.settings)}
+    given = {name: value for name, value in settings.items() if value is not None}
+    config = DistillConfig(**own | given | {"gradient": "exact"})
     recipe.check(config)
     table = Table(box=None, pad_edge=False)
     for title in ("steps computed", "N", "images", "learning rate", "labels", "loss"):

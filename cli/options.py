@@ -73,7 +73,7 @@ deterministic = click.option(
 seed = click.option("--seed", type=int, help="Seed of all random numbers.  [default: 0]")
 preprocessing = click.option(
     "--preprocessing",
-    type=click.Choice(["normalize", "zca", "none"]),
+    type=click.Choice(["normalize", "zca", "unit-zca", "none"]),
     help="How real images are transformed before a network receives them.",
 )
 augment = click.option(

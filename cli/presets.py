@@ -17,6 +17,9 @@ _COLUMNS = {
 }  # fmt: skip
 """Settings in the table, with their column headings."""
 
+_OF_TRAJECTORIES = ("knots", "expert_steps", "max_start")
+"""Settings that mean nothing to a method that needs no trajectories."""
+
 
 @click.command(cls=commands.Command)
 @click.option("--dataset", help="Show only the presets of this data set.")
@@ -46,13 +49,16 @@ def _show(chosen: Sequence[Mapping[str, object]], remarks: Sequence[str]) -> Non
     """Print the table, the source of each row, and remarks on all of them."""
     from rich.table import Table
 
+    from mct.settings.presets import trajectories_of
+
     from . import tables
 
     table = Table(box=None, pad_edge=False)
     for key, title in _COLUMNS.items():
         table.add_column(title, justify="left" if key in ("name", "model") else "right", no_wrap=True)
     for row in chosen:
-        table.add_row(*(_cell(row[key]) for key in _COLUMNS))
+        free = trajectories_of(str(row["method"])) != "needed"
+        table.add_row(*("-" if free and key in _OF_TRAJECTORIES else _cell(row[key]) for key in _COLUMNS))
     tables.show(table, "", *(f"{row['name']}: {row['source']}" for row in chosen), "", *remarks)
 
 

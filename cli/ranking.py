@@ -74,9 +74,9 @@ def options(command: Command) -> Command:
         ),
         click.option(
             "--protocol",
-            type=click.Choice(["mtt", "sequence", "dd-ranking"]),
-            help="Accuracy as MTT measures it, or after training on one stage of the images after the other; "
-            "or the four scores of DD-Ranking.  [default: that of the run, else mtt]",
+            type=click.Choice(["mtt", "sequence", "rat", "dd-ranking"]),
+            help="Accuracy as MTT measures it, after training on one stage of the images after the other, or "
+            "as RaT-BPTT does; or the four scores of DD-Ranking.  [default: that of the run, else mtt]",
         ),
     ):
         command = option(command)

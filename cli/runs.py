@@ -135,8 +135,12 @@ def distillation(run: DistillRun, *, note: str | None, log: Log) -> None:
 
 def _write_options(run: DistillRun) -> None:
     """Write `config.toml` into the folder of a run: its options, and all settings that follow from them."""
+    from mct.settings.groups import flat
+
     origin = json.loads(run.folder.settings.read_bytes())["settings"]
-    settings: dict[str, object] = dataclasses.asdict(run.distiller.config)
+    idle = run.distiller.recipe.idle(run.distiller.config)
+    settings: dict[str, object] = flat(run.distiller.config)
+    settings = {name: value for name, value in settings.items() if name not in idle}
     if run.distiller.config.eval_every is not None:
         names = {
             "eval_networks": "networks",
@@ -147,7 +151,7 @@ def _write_options(run: DistillRun) -> None:
         settings |= {option: origin["evaluation"][name] for option, name in names.items()}
     ctx = click.get_current_context()
     options = configs.settled(ctx, settings)
-    for name in ("resume", *run.distiller.recipe.idle(run.distiller.config)):
+    for name in ("resume", *(() if run.distiller.origin.stages else ("earlier_images",))):
         options.pop(name.replace("_", "-"), None)
     changes = [
         f"{change['setting']} was {change['before']!r} until step {change['step']}; this is not repeated"

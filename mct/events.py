@@ -165,6 +165,9 @@ class OuterStep:
     seconds: float
     """Wall time of the step."""
 
+    inner_steps: int | None = None
+    """Number of inner steps of the first sample, if it was drawn (`min_steps`)."""
+
     refused: bool | None = None
     """True if the step changed nothing, because the loss of every sample was above `loss_threshold`."""
 

@@ -51,19 +51,22 @@ ALLOWED = {
         "plots": "errors runtime data models results",
         "reports": "errors settings plots results",
         "trajectories": "errors runtime settings data models",
-        "objectives": "errors runtime settings trajectories",
+        "objectives": "errors runtime settings data trajectories",
         "initial": "data models results trajectories",
         "methods": "errors runtime settings learned data models trajectories objectives inner",
+        "condensation": "errors runtime settings data models",
         "api": "settings learned trajectories objectives methods",
         "logs": "errors events runtime",
         "sets": "errors runtime settings data models results trajectories",
         "inner": "errors runtime settings data models objectives",
         "training": "errors runtime data models inner",
-        "experts": "errors events runtime settings data models trajectories inner training",
+        "experts": (
+            "errors events runtime settings data models results trajectories inner training evaluation"
+        ),
         "evaluation": "errors events runtime settings data models results sets inner training",
         "distillation": (
             "errors events runtime settings learned data models results trajectories initial objectives "
-            "inner methods evaluation"
+            "inner methods condensation evaluation"
         ),
         "reproduce": (
             "errors events runtime settings data models results plots trajectories objectives inner "

@@ -84,7 +84,10 @@ ELSEWHERE = {
             "are what settings are checked with: each is seen to refuse there",
         ),
         "test_mct/data/readers/test_arrays.py": (["data/readers/raw"], "is what every reader returns"),
-        "test_mct/results/test_synthetic.py": (["results/origin"], "is data: it survives a file bit for bit"),
+        "test_mct/results/test_synthetic.py": (
+            ["results/origin", "results/consistency"],
+            "are read from every file there: data survive bit for bit, and contradictions are refused",
+        ),
         "test_mct/distillation/test_loop.py": (["events"], "are data: the loops yield them"),
         "test_mct/logs/test_log.py": (
             ["logs/logger"],
@@ -93,6 +96,14 @@ ELSEWHERE = {
         "test_mct/inner/steps/test_table.py": (
             ["inner/steps/step"],
             "is the protocol of the steps that are made there",
+        ),
+        "test_mct/inner/optimizers/test_optimizer.py": (
+            ["inner/optimizers/*"],
+            "are one protocol: every optimiser is compared with torch's and with autograd",
+        ),
+        "test_mct/inner/test_unroll.py": (
+            ["inner/derivatives"],
+            "is the part of the recursion that is about one update: every option of it is tried there",
         ),
         "test_mct/reports/test_page.py": (
             ["reports/sections", "reports/comparison"],

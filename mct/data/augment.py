@@ -73,6 +73,10 @@ class DSA:
     strategy: str = STRATEGY
     """Names of families joined by `_`. A family that is named twice is drawn twice as often."""
 
+    aligned: bool = True
+    """Whether `scale` and `rotate` take the centres of the corner pixels as -1 and 1, as MTT's code does, or
+    the outer edges, as the code of DSA, DM and CAFE does (`align_corners` of PyTorch)."""
+
     def __post_init__(self) -> None:
         if not _FAMILIES.issuperset(self.strategy.split("_")):
             raise ConfigError(
@@ -137,12 +141,13 @@ class DSA:
                 return torch.where((side < FLIP).view(-1, 1, 1, 1), images.flip(3), images)
             case "scale":
                 factors = torch.stack(draws.values, 1).to(images.dtype) * (SCALE - 1 / SCALE) + 1 / SCALE
-                return _resample(images, torch.diag_embed(factors))
+                return _resample(images, torch.diag_embed(factors), aligned=self.aligned)
             case "rotate":
                 (turn,) = draws.values
                 angle = (turn.to(images.dtype) - 0.5) * 2 * DEGREES / 180 * math.pi
                 cos, sin = angle.cos(), angle.sin()
-                return _resample(images, torch.stack([cos, -sin, sin, cos], 1).view(-1, 2, 2))
+                matrix = torch.stack([cos, -sin, sin, cos], 1).view(-1, 2, 2)
+                return _resample(images, matrix, aligned=self.aligned)
         raise ConfigError(f"`family` of draws must be one of {STRATEGY}, got {draws.family!r}")
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -215,25 +220,31 @@ def _within(index: Tensor, low: Tensor | int, high: Tensor | int) -> Tensor:
     return (index >= low) & (index < high)
 
 
-def _resample(images: Tensor, matrix: Tensor) -> Tensor:
+def _resample(images: Tensor, matrix: Tensor, *, aligned: bool) -> Tensor:
     """Return images whose pixel at position p is `images` at `matrix @ p`, interpolated bilinearly.
 
-    Positions are (x, y), with the centres of the corner pixels at -1 and 1. The images are zero outside.
+    Positions are (x, y), with the centres of the corner pixels at -1 and 1, or the outer edges. The images
+    are zero outside.
 
     Args:
         images: `(B, C, H, W)`.
         matrix: `(B, 2, 2)`.
+        aligned: Whether the centres are at -1 and 1.
     """
-    grid = affine_grid(pad(matrix, (0, 1)), list(images.shape), align_corners=True)
+    grid = affine_grid(pad(matrix, (0, 1)), list(images.shape), align_corners=aligned)
     if images.is_cuda and torch.are_deterministic_algorithms_enabled():
-        return _sampled(images, grid)
-    return grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
+        return _sampled(images, grid, aligned=aligned)
+    return grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=aligned)
 
 
-def _sampled(images: Tensor, grid: Tensor) -> Tensor:
+def _sampled(images: Tensor, grid: Tensor, *, aligned: bool = True) -> Tensor:
     """Compute `grid_sample` with operators whose gradient is deterministic on CUDA; equal up to rounding."""
     channels, height, width = images.shape[1:]
-    across, along = ((grid[..., axis] + 1) * ((size - 1) / 2) for axis, size in ((0, width), (1, height)))
+    sides = ((0, width), (1, height))
+    if aligned:
+        across, along = ((grid[..., axis] + 1) * ((size - 1) / 2) for axis, size in sides)
+    else:
+        across, along = ((grid[..., axis] + 1) * (size / 2) - 0.5 for axis, size in sides)
     left, top = across.floor(), along.floor()
     flat, total = images.flatten(2), torch.zeros_like(images)
     for down in (0, 1):

@@ -1,4 +1,4 @@
-"""Random real images of every class, by their labels."""
+"""Random images of every class: real ones by their labels, and synthetic ones for the batches of a loop."""
 
 from collections.abc import Callable, Sequence
 
@@ -47,3 +47,44 @@ def pick_per_class(
         shuffled = members[order]
         chosen.append((shuffled if prefer is None else prefer(shuffled))[:count])
     return torch.cat(chosen)
+
+
+def even_batches(
+    classes: int, ipc: int, size: int | None, steps: int, generator: torch.Generator
+) -> list[Tensor]:
+    """Return `steps` batches of indices `(B,)` int64 of images that are sorted by class, `ipc` of each.
+
+    A batch has `size` / K random images of every class, or, if `size` is less than the number of classes K,
+    one random image of each of `size` random classes, as RaT-BPTT's code draws them. Indices are sorted.
+    Nothing is drawn where every batch has all images.
+
+    Args:
+        classes: Number of classes K.
+        ipc: Images of each class.
+        size: Images of a batch B: less than K, or a multiple of K; None, or more than there are: all.
+        steps: Number of batches.
+        generator: A generator on the CPU.
+
+    Raises:
+        ConfigError: `size` is neither.
+
+    Example:
+        >>> from mct.runtime.seeds import generator
+        >>> [(batch // 3).tolist() for batch in even_batches(4, 3, 4, 2, generator(0))]
+        [[0, 1, 2, 3], [0, 1, 2, 3]]
+        >>> [len(batch) for batch in even_batches(4, 3, 2, 3, generator(0))]
+        [2, 2, 2]
+    """
+    if size is None or size >= classes * ipc:
+        return [torch.arange(classes * ipc)] * steps
+    each, rest = divmod(size, classes)
+    if each and rest:
+        raise ConfigError(
+            f"`batch_syn` must be less than the {classes} classes, or a multiple of them, with `sampler` "
+            f"classes, got {size}"
+        )
+    chosen = torch.rand(steps, classes, generator=generator).argsort(1)
+    chosen = chosen[:, : size if not each else classes].sort(1).values
+    order = torch.rand(steps, chosen.shape[1], ipc, generator=generator).argsort(2)
+    rows = order[:, :, : max(each, 1)].sort(2).values + ipc * chosen[:, :, None]
+    return list(rows.flatten(1))

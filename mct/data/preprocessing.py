@@ -1,6 +1,7 @@
 """Preprocessing of images, its inverse, and its record in bundles and results.
 
-There are three kinds, as in MTT: none, channel normalisation and ZCA whitening. `fit` needs all training
+There are three kinds, as in MTT: none, channel normalisation and ZCA whitening. A fourth, `unit-zca`, whitens
+the directions of images, as RaT-BPTT does; bundles cannot record it (see `record`). `fit` needs all training
 images in [0, 1] and returns a `Transform`, which applies and inverts the preprocessing without them.
 `mct.data.whitening` computes a ZCA whitening.
 """
@@ -15,12 +16,13 @@ import torch
 from torch import Tensor
 
 import trajfmt
-from mct.data import whitening
+from mct.data import record, whitening
 from mct.errors import ConfigError, DataError, MismatchError
 from mct.runtime.phases import phase
 
 ZCA_EPS: Final = 0.1
-"""Value that is added to the eigenvalues of the covariance, as in MTT."""
+"""Value that is added to the eigenvalues of the covariance, as in MTT. Of `unit-zca` it is a share of their
+mean, as in RaT-BPTT."""
 
 _BLOCK: Final = 64 << 20
 """Bytes of images transformed at a time."""
@@ -114,6 +116,23 @@ class Whiten:
         return {"zca.mean": self.mean, "zca.matrix": self.matrix}
 
 
+@dataclass(frozen=True, slots=True)
+class WhitenDirections(Whiten):
+    """Whitening of directions: `directions(x) @ matrix`, see `whitening.directions`.
+
+    The inverse gives every image the mean norm and the mean of the real ones, since its own are lost.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Whiten the directions of `images`."""
+        matrix = self.matrix.to(images.device)
+        return _by_blocks(lambda flat: whitening.directions(flat) @ matrix, images)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return `unit_zca.matrix` `(D, D)`, without which the whitening is lost."""
+        return {"unit_zca.matrix": self.matrix}
+
+
 def _rows(images: Tensor) -> int:
     return max(1, _BLOCK // max(1, images[:1].nbytes))
 
@@ -159,7 +178,9 @@ def fit(wanted: trajfmt.Preprocessing, images: Tensor) -> Transform:
             return _fit_normalize(wanted, images)
         case "zca":
             return _fit_zca(wanted, images)
-    raise ConfigError(f"`preprocessing` must be none, normalize or zca, got {wanted.kind!r}")
+        case record.UNIT_ZCA:
+            return _fit_directions(wanted, images)
+    raise ConfigError(f"`preprocessing` must be none, normalize, zca or unit-zca, got {wanted.kind!r}")
 
 
 def _fit_normalize(wanted: trajfmt.Preprocessing, images: Tensor) -> Normalize:
@@ -194,6 +215,18 @@ def _fit_zca(wanted: trajfmt.Preprocessing, images: Tensor) -> Whiten:
     fitted = whitening.cached(images, eps, images_sha256=found)
     return Whiten(
         trajfmt.Preprocessing(kind="zca", eps=eps, images_sha256=found),
+        fitted.mean,
+        fitted.matrix,
+        fitted.restore,
+    )
+
+
+def _fit_directions(wanted: trajfmt.Preprocessing, images: Tensor) -> WhitenDirections:
+    eps = ZCA_EPS if wanted.eps is None else wanted.eps
+    found = _require_same(wanted, images)
+    fitted = whitening.cached(images, eps, images_sha256=found, kind=record.UNIT_ZCA)
+    return WhitenDirections(
+        record.Preprocessing(kind="unit-zca", eps=eps, images_sha256=found),
         fitted.mean,
         fitted.matrix,
         fitted.restore,

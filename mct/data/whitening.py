@@ -1,12 +1,15 @@
-"""Computing a ZCA whitening, and caching it on disk under the hash of its images.
+"""Computing a whitening, and caching it on disk under the hash of its images.
 
-If kornia's float64 copies of the images are small enough, kornia computes the whitening, as in MTT. For
-larger datasets, the same formula is evaluated from a mean and a covariance that are accumulated in blocks.
-`mct.data.preprocessing` applies a whitening to images.
+There are two kinds. `zca` is that of MTT. If kornia's float64 copies of the images are small enough, kornia
+computes it, as in MTT. For larger datasets, the same formula is evaluated from a mean and a covariance that
+are accumulated in blocks. `unit-zca` is that of RaT-BPTT: every image is made a direction, and the second
+moments of all directions are whitened. `mct.data.preprocessing` applies a whitening to images.
 
 References:
     kornia.enhance.ZCAWhitening: matrix = U diag((S + eps)^(-1/2)) U^T, with the eigenvectors U and the
     eigenvalues S of the covariance with divisor N - 1.
+    Feng et al., "Embarrassingly Simple Dataset Distillation", ICLR 2024, and its code, `preprocess` in
+    framework/config.py: the same with the second moments with divisor N, and eps times the mean of S.
 """
 
 import contextlib
@@ -51,18 +54,19 @@ class Whitening:
     """`(D, D)`: inverse of `matrix`."""
 
 
-def cached(images: Tensor, eps: float, *, images_sha256: str) -> Whitening:
+def cached(images: Tensor, eps: float, *, images_sha256: str, kind: str = "zca") -> Whitening:
     """Return the float32 whitening of images, loading it from the cache or computing and storing it.
 
     A cache that cannot be read or written is not an error; the whitening is then computed.
 
     Args:
         images: `(N, C, H, W)` float32 in [0, 1].
-        eps: Added to the eigenvalues of the covariance.
-        images_sha256: Hash of `images`. With `eps`, it is the key of the cache.
+        eps: Added to the eigenvalues; of `unit-zca`, a share of their mean.
+        images_sha256: Hash of `images`. With `kind` and `eps`, it is the key of the cache.
+        kind: `zca` or `unit-zca`.
     """
     folder = cache_folder()
-    path = None if folder is None else folder / f"zca-{images_sha256}-{eps!r}.safetensors"
+    path = None if folder is None else folder / f"{kind}-{images_sha256}-{eps!r}.safetensors"
     facts = {"kind": _KIND, "version": 1, "images_sha256": images_sha256, "eps": eps}
     size = images[0].numel()
     if path is not None:
@@ -74,7 +78,7 @@ def cached(images: Tensor, eps: float, *, images_sha256: str) -> Whitening:
             if found == facts and shapes == wanted:
                 return Whitening(**tensors)
     with phase("whitening the images"):
-        fitted = fit(images, eps)
+        fitted = fit(images, eps) if kind == "zca" else fit_directions(images, eps)
     own = {name: getattr(fitted, name).float() for name in ("mean", "matrix", "restore")}
     del fitted
     if path is not None:
@@ -134,3 +138,41 @@ def fit_in_blocks(images: Tensor, eps: float, *, rows: int | None = None) -> Whi
     del covariance
     root = (values.clamp(min=0) + eps).sqrt()
     return Whitening(mean=mean, matrix=(vectors / root) @ vectors.T, restore=(vectors * root) @ vectors.T)
+
+
+def directions(flat: Tensor) -> Tensor:
+    """Return images `(N, D)` without their own means, and with norm 1; an image of one colour becomes 0."""
+    centred = flat - flat.mean(1, keepdim=True)
+    norms = centred.norm(dim=1, keepdim=True)
+    return torch.where(norms > 0, centred / norms.clamp(min=torch.finfo(flat.dtype).tiny), 0)
+
+
+def fit_directions(images: Tensor, eps: float, *, rows: int | None = None) -> Whitening:
+    """Fit a float64 whitening of the directions of images, from blocks of them.
+
+    `matrix` is U diag((S + eps mean(S))^(-1/2)) U^T with the second moments X^T X / N = U diag(S) U^T of the
+    directions X. Means and norms of the images are lost. `restore` therefore scales directions by the mean
+    norm, and `mean` is the mean of all pixels, so that results can be looked at.
+
+    Args:
+        images: `(N, C, H, W)` in [0, 1].
+        eps: Added to the eigenvalues, as a share of their mean.
+        rows: Images in a block; None for as many as 256 MiB hold.
+    """
+    flat = images.flatten(1)
+    count, size = flat.shape
+    moments, length, level = torch.zeros(size, size, dtype=torch.float64), 0.0, 0.0
+    for block in torch.split(flat, rows or max(1, _BLOCK // (8 * size))):
+        wide = block.double()
+        level += float(wide.mean(1).sum())
+        length += float((wide - wide.mean(1, keepdim=True)).norm(dim=1).sum())
+        own = directions(wide)
+        moments.addmm_(own.T, own)
+    values, vectors = torch.linalg.eigh(moments / count)
+    values = values.clamp(min=0)
+    root = (values + eps * values.mean()).sqrt()
+    return Whitening(
+        mean=torch.full((size,), level / count, dtype=torch.float64),
+        matrix=(vectors / root) @ vectors.T,
+        restore=(vectors * (root * (length / count))) @ vectors.T,
+    )

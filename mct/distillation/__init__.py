@@ -3,10 +3,12 @@
 Modules:
     run: a whole distillation: settings, bundle, dataset, folder, outer loop, and the test of its result.
     stepper: the protocol of what does outer steps.
+    stages: the earlier stages of a run, as the user gives them.
     settling: dataset, model, settings and method of a run.
     distiller: one outer step, a pure function from state to state.
     judging: the evaluations of a run, and its best images.
     loop: outer steps with evaluations and files.
+    condenser: one outer step of a method that needs no trajectories.
     samples: the samples of one outer step, and their mean gradient.
     label_times: the timestep of the expert that gives teacher labels.
     optimizer: the updates of everything that is learned.

@@ -24,18 +24,20 @@ from mct.errors import DivergedError
 from mct.events import Accuracy, OuterStep
 from mct.initial.experts import LastExperts
 from mct.initial.start import start as start_of
+from mct.inner.engines import unroll_of
 from mct.inner.graphs import GraphUnroll
 from mct.inner.keeping import KeepBudget, KeepingUnroll
 from mct.inner.steps.narrow import NarrowStep
 from mct.inner.steps.step import InnerStep
 from mct.inner.steps.table import choose, make_step
-from mct.inner.unroll import ExactUnroll, TeslaUnroll, Unroll
+from mct.inner.unroll import ExactUnroll, Unroll
 from mct.methods.finding import source_of
 from mct.methods.recipe import PUBLISHED, Recipe
 from mct.models import networks
 from mct.objectives.scene import Scene
 from mct.objectives.table import FromScene, Maker, make_objective
 from mct.results import synthetic
+from mct.results.stages import Earlier
 from mct.runtime.clock import Clock
 from mct.runtime.devices import device_of
 from mct.runtime.execution import Execution
@@ -72,6 +74,7 @@ class Distiller:
             `mct.objectives.Objective` and is made from a `KnotStream`, or a `FromScene`, which may do without
             a bundle; None: that of the recipe. It is not recorded in results and states.
         recipe: The method: its objective, and the updates of what is learned.
+        earlier: The result of earlier stages, whose images are kept as they are; None: there are none.
 
     Attributes:
         clock: The seconds that each part of the steps takes.
@@ -105,6 +108,7 @@ class Distiller:
         unroll: Unroll | None = None,
         objective: str | Maker | FromScene | None = None,
         recipe: Recipe = PUBLISHED,
+        earlier: Earlier | None = None,
     ) -> None:
         network = networks.build(model, generator=generator(config.seed, "shape"), device=device)
         guards.check_weights(bundle, network, config)
@@ -117,7 +121,7 @@ class Distiller:
         pack = None if engine == "eager" else step.pack
         self.stream = None if bundle is None else self._stream_of(bundle, config, device, pack)
         seen = dataset.heldout() if config.select == "heldout" else dataset
-        if config.initial != "noise":
+        if config.initial not in ("noise", "unit-noise"):
             guards.check_ipc(seen, config)
         self.dataset = seen.to(device)
         self.config = replace(config, engine=engine)
@@ -138,9 +142,16 @@ class Distiller:
             method_source_sha256=source_of(config.method),
             updates={name: repr(rule) for name, rule in recipe.updates.items()},
             outer_step=0,
+            stages=() if earlier is None else earlier.stages,
         )
+        self._earlier = earlier
+        if earlier is not None:
+            earlier.check(self.origin)
         self._budget = KeepBudget(
-            self.execution.keep_mb, self.dataset.train_images.device, notes=self.notes.append
+            self.execution.keep_mb,
+            self.dataset.train_images.device,
+            varies=config.min_steps is not None,
+            notes=self.notes.append,
         )
         self.recipe = recipe
         self._updates = recipe.updates_of(self.config)
@@ -152,6 +163,7 @@ class Distiller:
             labels=self.dataset.train_labels,
             fresh=partial(_fresh, model, device, step),
             gradient=used.gradient,
+            separable=used.separable,
         )
         self._objective = make_objective(objective or recipe.objective_of(self.config), scene)
         self._samples = Samples(
@@ -190,6 +202,7 @@ class Distiller:
         shard: bool = False,
         objective: str | Maker | FromScene | None = None,
         recipe: Recipe | None = None,
+        earlier: Earlier | None = None,
         **settings: Any,
     ) -> "Distiller":
         """Make a distiller with the dataset, model and preprocessing that a bundle records.
@@ -209,6 +222,7 @@ class Distiller:
             shard: Divide every batch of a sample among the processes, instead of the samples.
             objective: What is minimised, as for `Distiller`.
             recipe: A method of your own; None: the one that the setting `method` names.
+            earlier: The result of earlier stages, from `mct.results.files.earlier`; None: there are none.
             settings: Fields of `DistillConfig`, which take precedence over the others; None leaves one as it
                 is.
         """
@@ -222,6 +236,7 @@ class Distiller:
             base=base,
             preset=preset,
             recipe=recipe,
+            stage=1 if earlier is None else len(earlier.stages) + 1,
             settings=settings,
         )
         return cls.of(
@@ -232,6 +247,7 @@ class Distiller:
             ranks=ranks,
             shard=shard,
             objective=objective,
+            earlier=earlier,
         )
 
     @classmethod
@@ -275,9 +291,12 @@ class Distiller:
 
     def _exact(self, step: InnerStep) -> ExactUnroll:
         """Return the inner loop, uncaptured and without kept activations."""
-        kind = TeslaUnroll if self.config.gradient == "tesla" else ExactUnroll
-        return kind(
+        channels, height, width = self.dataset.train_images.shape[1:]
+        return unroll_of(
+            self.config,
             step,
+            self._network,
+            (channels, height, width),
             step_images=self.execution.step_images,
             shard=self.ranks if self._shard and self.ranks.size > 1 else None,
             clock=self.clock,
@@ -288,6 +307,12 @@ class Distiller:
         plain = self._exact(step)
         on_gpu = self.dataset.train_images.device.type == "cuda"
         if on_gpu and self.config.engine == "compiled" and not self._shard:
+            if self.config.min_steps is not None:
+                self.notes.append(
+                    "the inner loop runs step by step and not as a CUDA graph, because `min_steps` gives it "
+                    "a different length in every outer step"
+                )
+                return KeepingUnroll(plain, plain, self._budget)
             return KeepingUnroll(GraphUnroll(plain, notes=self.notes.append), plain, self._budget)
         return KeepingUnroll(plain, plain, self._budget)
 
@@ -318,18 +343,23 @@ class Distiller:
         return ways
 
     def initial(self) -> State:
-        """Return the state before the first step: real images and their labels, and zero momentum."""
-        stream = self.stream
+        """Return the state before the first step: real images and their labels, and zero momentum.
+
+        Images of earlier stages come first. The new ones are chosen with random numbers of this stage.
+        """
+        stream, stage = self.stream, () if self._earlier is None else ("stage", len(self.origin.stages) + 1)
         start = start_of(
             self.dataset,
-            self.origin,
-            generator=generator(self.config.seed, "images"),
+            replace(self.origin, stages=()),
+            generator=generator(self.config.seed, "images", *stage),
             experts=None if stream is None else lambda: LastExperts(stream, self._network, self._step.unpack),
         )
+        if self._earlier is not None:
+            start = self._earlier.with_new(start)
         return State(
             synthetic=start,
             memory={name: rule.start(start.values[name]) for name, rule in self._updates.items()},
-            random=generator(self.config.seed, "outer").get_state(),
+            random=generator(self.config.seed, "outer", *stage).get_state(),
         )
 
     def step(self, state: State) -> tuple[State, OuterStep]:
@@ -367,7 +397,7 @@ class Distiller:
             rate_gradient=found.learning_rate,
             images=now.images,
             rate=now.learning_rate,
-            labels=now.label_logits,
+            labels=now.soft_labels if now.is_rows else now.label_logits,
         )
         if cause is not None:
             raise DivergedError(f"outer step {step}: {cause}")
@@ -380,6 +410,7 @@ class Distiller:
             start=place.start,
             target=place.target,
             learning_rate=now.learning_rate,
+            inner_steps=None if self.config.min_steps is None else len(draws[0].batches),
             refused=None if found.accepted else True,
             seconds=time.perf_counter() - began,
         )

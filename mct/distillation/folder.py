@@ -39,6 +39,7 @@ from mct.runtime import tensorfile
 from mct.runtime.devices import described
 from mct.runtime.interruption import Guard
 from mct.settings.config import EvaluateConfig
+from mct.settings.groups import flat
 from trajfmt.storage import BusyError, Lock, partial_of, write_file
 
 _FREE = ("outer_steps", "eval_every", "save_every")  # Settings that a resumed run may change.
@@ -156,17 +157,18 @@ class RunFolder:
                 "what it was started with, or use another --out without --resume"
             )
         changes = list(found.changes)
-        for setting in dataclasses.fields(origin.config):
-            then, now = getattr(found.config, setting.name), getattr(origin.config, setting.name)
-            if then == now or setting.name in _FREE:
+        before: dict[str, Any] = flat(found.config)
+        for setting, now in flat(origin.config).items():
+            then = before.get(setting)
+            if then == now or setting in _FREE:
                 continue
-            if setting.name not in _RATES:
+            if setting not in _RATES:
                 raise MismatchError(
-                    f"{self.path}: the run has `{setting.name}` {then!r}, now it is {now!r}; omit "
-                    f"`{setting.name}`, or use another --out without --resume (only "
+                    f"{self.path}: the run has `{setting}` {then!r}, now it is {now!r}; omit "
+                    f"`{setting}`, or use another --out without --resume (only "
                     f"{', '.join(f'`{name}`' for name in _FREE + _RATES)} may change)"
                 )
-            changes.append(Change(step=state.step, setting=setting.name, before=then, after=now))
+            changes.append(Change(step=state.step, setting=setting, before=before[setting], after=now))
         if state.best is not None and origin.evaluation not in (None, found.evaluation):
             raise MismatchError(
                 f"{self.path}: the run was evaluated with {_differing(found.evaluation, origin.evaluation)}; "
@@ -237,8 +239,10 @@ class RunFolder:
                 return  # There is no result before the first step.
             with tensorfile.explained(self.result, _CONTINUES):
                 synthetic.save(self.result, state.result, dataset)
-            pixels = dataset.pixels(state.result.images)
-            ipc = state.synthetic.run.config.ipc
+            found = state.result
+            by_class = found.labels.argsort(stable=True)  # and stage by stage
+            ipc = len(by_class) // len(found.origin.class_names)
+            pixels = dataset.pixels(found.images[by_class])
             image = grids.grid(pixels, columns=ipc * max(1, 10 // ipc))  # whole classes, about ten a row
             with tensorfile.explained(self.picture, _CONTINUES):
                 write_file(self.picture, grids.png(image))

@@ -75,7 +75,8 @@ def check_weights(bundle: Bundle | None, network: nn.Module, config: DistillConf
         ConfigError: There is no bundle, and a setting needs one.
     """
     if bundle is None:
-        needing = {"initial": config.initial == "correct", "labels": config.labels != "hard"}
+        rows = config.labels == "learned" and config.label_form == "rows"
+        needing = {"initial": config.initial == "correct", "labels": config.labels != "hard" and not rows}
         for name in (name for name, needed in needing.items() if needed):
             raise ConfigError(
                 f"`{name}` {getattr(config, name)} needs experts, and the run has no trajectories; give a "

@@ -27,6 +27,7 @@ def accuracy_of(run: Stepper, state: State, protocol: EvaluateConfig) -> Accurac
         run.dataset,
         now.origin.model,
         protocol,
+        stages=now.stages,
         on=run.config.select,
         engine="eager" if run.config.engine == "eager" else "auto",
         notes=run.notes.append,

@@ -13,7 +13,7 @@ def of(config: DistillConfig, stream: KnotStream | None) -> Callable[[Place], fl
 
     Args:
         config: The settings of a run; its `max_start` is known.
-        stream: The trajectories; None without any.
+        stream: The trajectories; None if there are none, and no labels of teachers either.
 
     Raises:
         ConfigError: A trajectory of a full bundle has no weights at `max_start`.

@@ -50,7 +50,7 @@ def distill(
     origin = replace(distiller.origin, evaluation=evaluation)
     if evaluation is not None:
         augmentation(evaluation.augment)
-    usual = defaults.evaluate_config(origin.dataset)
+    usual = defaults.evaluate_config(origin.dataset, protocol="sequence" if origin.stages else None)
     device = distiller.dataset.train_images.device
     writes = distiller.ranks.rank == 0
     with contextlib.ExitStack() as held:

@@ -12,6 +12,7 @@ from mct.distillation.state import State
 from mct.errors import ConfigError
 from mct.inner.unroll import Gradients
 from mct.learned import labels
+from mct.learned.limits import Clipped, NonNegative
 from mct.learned.updates import Adam, Averaged, Halved, Sgd
 from mct.learned.value import IMAGES, LABELS, RATE, Memory, Name, Update, Value
 
@@ -21,13 +22,16 @@ def update(state: State, gradients: Gradients, updates: Mapping[Name, Update]) -
 
     Args:
         state: The learned values, and what their updates remember.
-        gradients: d loss / d images, d loss / d alpha and, if labels are learned, d loss / d targets.
+        gradients: d loss / d images, d loss / d alpha and, if labels are learned, d loss / d targets, of the
+            last stage.
         updates: For each learned value its update.
     """
     now = state.synthetic
     slopes: dict[Name, Value] = {IMAGES: gradients.images, RATE: gradients.learning_rate}
     if gradients.targets is not None and now.soft_labels is not None:
-        slopes[LABELS] = labels.gradient(now.soft_labels, gradients.targets)
+        free = now.is_rows  # every number of a row is a value of its own
+        soft = now.soft_labels[now.fixed :]
+        slopes[LABELS] = gradients.targets if free else labels.gradient(soft, gradients.targets)
     values: dict[Name, Value] = {}
     memory: dict[Name, Memory] = {}
     for name, rule in updates.items():
@@ -42,7 +46,9 @@ def update(state: State, gradients: Gradients, updates: Mapping[Name, Update]) -
 
 def _is_pure(rule: Update) -> bool:
     """Return whether an update is known to leave its arguments as they are."""
-    return _is_pure(rule.update) if isinstance(rule, (Averaged, Halved)) else isinstance(rule, (Sgd, Adam))
+    if isinstance(rule, (Averaged, Clipped, Halved, NonNegative)):
+        return _is_pure(rule.update)
+    return isinstance(rule, (Sgd, Adam))
 
 
 def _copied(value: Value) -> Value:

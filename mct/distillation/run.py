@@ -14,10 +14,12 @@ from typing import Any
 
 import trajfmt
 from mct.data.datasets import SOURCES
+from mct.distillation.condenser import Condenser
 from mct.distillation.distiller import Distiller
 from mct.distillation.folder import RunFolder
 from mct.distillation.loop import distill
 from mct.distillation.settling import method_of, require_trajectories, settle
+from mct.distillation.stages import earlier_of, remark
 from mct.distillation.stepper import Stepper
 from mct.errors import ConfigError
 from mct.evaluation.comparison import Comparison
@@ -93,6 +95,7 @@ class DistillRun:
         *,
         resume: bool = False,
         preset: str | None = None,
+        after: Path | None = None,
         dataset: str | None = None,
         model: str | None = None,
         preprocessing: str | None = None,
@@ -115,6 +118,8 @@ class DistillRun:
             out: Folder of the run.
             resume: Continue the run in the folder. Its settings are used where none are given.
             preset: Name of published settings.
+            after: Result of an earlier stage, a folder of a run or a file: its images are kept as they are,
+                and `ipc` new ones per class are added. A run that is resumed needs it again.
             dataset: Name or path of the dataset, used if the bundle names none.
             model: Like ConvNetD3W128, used if the bundle does not know it.
             preprocessing: `none`, `normalize` or `zca`, used if the bundle states none. Without a bundle,
@@ -143,11 +148,13 @@ class DistillRun:
         if not resume and ranks.rank == 0:
             folder.check_free()
         before = folder.origin() if resume else None
-        if not resume and not shard and settings.get("samples") is None and ranks.size > 1:
-            settings["samples"] = ranks.size
+        earlier = earlier_of(after, before, given=settings)
         paths = [traj] if isinstance(traj, (str, os.PathLike)) else traj or ()
-        own_method = settings.get("method") or (before.config.method if before else None)
-        require_trajectories(bool(paths), preset, own_method)
+        require_trajectories(
+            bool(paths), preset, settings.get("method") or (before.config.method if before else None)
+        )
+        if paths and not resume and not shard and settings.get("samples") is None and ranks.size > 1:
+            settings["samples"] = ranks.size
         if before is not None and not paths:
             dataset, model, preprocessing = _recorded(before, dataset, model, preprocessing)
         bundle = _opened(paths) if paths else None
@@ -161,11 +168,27 @@ class DistillRun:
                 base=before.config if before else None,
                 preset=preset,
                 recipe=None,
+                stage=1 if earlier is None else len(earlier.stages) + 1,
                 settings=settings,
             )
-            distiller: Stepper = Distiller.of(
-                settled, bundle, device=device_of(device), execution=execution, ranks=ranks, shard=shard
-            )
+            here = device_of(device)
+            distiller: Stepper
+            if settled.config.condensation is not None:
+                _refuse_unused(execution, shard=shard, after=after)
+                distiller = Condenser.of(settled, device=here, execution=execution, ranks=ranks)
+            else:
+                distiller = Distiller.of(
+                    settled,
+                    bundle,
+                    device=here,
+                    execution=execution,
+                    ranks=ranks,
+                    shard=shard,
+                    earlier=earlier,
+                )
+            record = trajfmt.Provenance() if bundle is None else bundle.manifest.provenance
+            line = remark((record or trajfmt.Provenance()).recipe, earlier)
+            distiller.notes += [] if line is None else [line]
             asked = {
                 "eval_networks": eval_networks,
                 "eval_epochs": eval_epochs,
@@ -178,14 +201,16 @@ class DistillRun:
                 own = {} if resume else distiller.recipe.settings
                 said = {**own, **{name: value for name, value in settings.items() if value is not None}}
                 published = {} if resume else _published(bundle, distiller, preset, settings.get("method"))
+                if earlier is not None and not resume:
+                    published.setdefault("protocol", "sequence")
                 evaluation = defaults.evaluate_config(
                     distiller.dataset.name,
                     base=before.evaluation if before else None,
-                    networks=eval_networks,
-                    epochs=eval_epochs,
+                    networks=eval_networks or published.get("networks"),
+                    epochs=eval_epochs or published.get("epochs"),
                     batch_size=eval_batch or published.get("batch_size"),
                     protocol=eval_protocol or published.get("protocol"),
-                    augment=said.get("augment"),
+                    augment=said.get("augment") or published.get("augment"),
                     seed=said.get("seed"),
                 )
         except BaseException:
@@ -200,6 +225,8 @@ class DistillRun:
                 f"{counted(distiller.config.samples, 'sample')}; use fewer processes, or --shard"
             )
         count = distiller.config.ipc * distiller.dataset.classes
+        if distiller.config.earlier_images == "joint":
+            count += sum(stage.images for stage in distiller.origin.stages)
         if (distiller.config.batch_syn or 0) > count:
             distiller.notes.append(
                 f"`batch_syn` is {distiller.config.batch_syn}, more than the "
@@ -275,6 +302,20 @@ class DistillRun:
         self.close()
 
 
+def _refuse_unused(execution: Execution | None, *, shard: bool, after: Path | None) -> None:
+    """Refuse budgets, a division of batches, and earlier stages in a run without an inner loop.
+
+    Raises:
+        ConfigError: There are some.
+    """
+    usual, given = Execution(), ["shard"] * shard + ["after"] * (after is not None)
+    names = ("knots_mb", "keep_mb", "step_images")
+    given += [name for name in names if execution and getattr(execution, name) != getattr(usual, name)]
+    if given:
+        listed = ", ".join(f"`{name}`" for name in given)
+        raise ConfigError(f"{listed}: no effect without an inner loop; omit {listed}")
+
+
 def _recorded(
     before: Origin, dataset: str | None, model: str | None, preprocessing: str | None
 ) -> tuple[str, str | None, str]:
@@ -335,4 +376,5 @@ def _published(
         preset=preset,
         preprocessing=distiller.dataset.transform.record.kind,
         method=method_of(bundle, preset, method),
+        stage=len(distiller.origin.stages) + 1,
     )

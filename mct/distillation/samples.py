@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from mct.data.augment import Draws, augmentation
 from mct.data.moving import moved_batches
+from mct.data.picking import even_batches
 from mct.errors import DivergedError
+from mct.inner.horizon import steps_of
 from mct.inner.problem import Problem, minibatches, targets_of
 from mct.inner.steps.step import InnerStep, Notes
 from mct.inner.unroll import Gradients, Unroll
@@ -78,26 +80,34 @@ class Samples:
         self._network, self._classes, self._config = Functional(network), classes, config
         self._ranks, self._shard, self._clock, self._notes = ranks, shard, clock, notes
         self._augment = augmentation(config.augment)
-        self._learns_labels = config.labels == "learned"
+        self._learns_labels, self._apart = config.labels == "learned", config.earlier_images == "apart"
         self._label_time = label_time
         self._student: Tensor | None = None  # Every theta_0 is written here,
         self._adjoint: Tensor | None = None  # and every lambda_N here.
 
     def draw(self, now: SyntheticDataset, random: torch.Generator) -> list[Draw]:
         """Draw the samples of an outer step, and begin to load what this process's later samples need."""
-        draws = [self._draw(now, random) for _ in range(self._config.samples)]
+        draws = [self._draw(now, random, number) for number in range(self._config.samples)]
         self._expect(now, draws, random)
         return draws
 
-    def _draw(self, now: SyntheticDataset, random: torch.Generator, ahead: int = 0) -> Draw:
+    def _draw(self, now: SyntheticDataset, random: torch.Generator, number: int, ahead: int = 0) -> Draw:
         """Draw everything that is random about one sample of the outer step, or of one that lies ahead."""
-        config, size = self._config, now.images.shape[-1]
-        place = self._objective.draw(random, now.run.outer_step + ahead)
-        batches = minibatches(len(now.labels), config.batch_syn, config.inner_steps, random)
+        config, size, outer_step = self._config, now.images.shape[-1], now.run.outer_step + ahead
+        place = self._objective.draw(random, outer_step)
+        steps = steps_of(config, outer_step, number)
+        if config.sampler == "classes":
+            batches = even_batches(self._classes, config.ipc, config.batch_syn, steps, random)
+        else:
+            batches = minibatches(len(now.labels) - self._first(now), config.batch_syn, steps, random)
         if self._augment is None:
             return Draw(place, batches, None)
         numbers = [self._augment.draw(len(batch), size, random) for batch in batches]
         return Draw(place, batches, numbers)
+
+    def _first(self, now: SyntheticDataset) -> int:
+        """Return the number of images of earlier stages that the student does not learn from."""
+        return now.fixed if self._apart else 0
 
     def _own(self, number: int) -> bool:
         """Return whether this process computes a sample of an outer step."""
@@ -109,7 +119,7 @@ class Samples:
         ahead = torch.Generator()
         ahead.set_state(random.get_state())
         for number in range(self._config.samples):
-            draw = self._draw(now, ahead, 1)
+            draw = self._draw(now, ahead, number, 1)
             if self._own(number):
                 later.append(draw)
                 break
@@ -119,20 +129,21 @@ class Samples:
     def mean(self, now: SyntheticDataset, draws: Sequence[Draw]) -> tuple[Gradients, Tensor | None]:
         """Return loss and gradients, averaged over all samples, and the labels of the first sample's teacher.
 
-        Samples that are left out count for the loss alone. The labels are `(N, K)`, or None unless the
-        setting `labels` is `teacher`.
+        Samples that are left out count for the loss alone. Gradients are those in the images and labels of
+        the last stage. The labels are `(N, K)`, or None unless the setting `labels` is `teacher`.
         """
         taught: Tensor | None = None
-        images, numbers = torch.zeros_like(now.images), torch.zeros(3, dtype=torch.float64)
-        rows = torch.zeros_like(now.targets) if self._learns_labels else None
+        skip = now.fixed - self._first(now)
+        images, numbers = torch.zeros_like(now.images[now.fixed :]), torch.zeros(3, dtype=torch.float64)
+        rows = torch.zeros_like(now.targets[now.fixed :]) if self._learns_labels else None
         for number, draw in enumerate(draws):
             labels = self._taught(now, draw) if self._own(number) or number == 0 else None
             taught = labels if number == 0 else taught
             if self._own(number):
                 found = self._tried(now if labels is None else replace(now, soft_labels=labels), draw)
-                images += found.images
+                images += found.images[skip:]
                 if rows is not None and found.targets is not None:
-                    rows += found.targets
+                    rows += found.targets[skip:]
                 facts = [found.loss, found.learning_rate, found.accepted]
                 numbers += torch.tensor(facts, dtype=torch.float64)
         if not self._shard and self._ranks.size > 1:
@@ -161,8 +172,9 @@ class Samples:
         except DivergedError:
             if self._shard or self._ranks.size == 1:
                 raise
-            nothing = torch.full_like(now.images, torch.nan)
-            rows = torch.full_like(now.targets, torch.nan) if self._learns_labels else None
+            first = self._first(now)
+            nothing = torch.full_like(now.images[first:], torch.nan)
+            rows = torch.full_like(now.targets[first:], torch.nan) if self._learns_labels else None
             return Gradients(loss=0.0, images=nothing, learning_rate=math.nan, targets=rows)
 
     def _taught(self, now: SyntheticDataset, draw: Draw) -> Tensor | None:
@@ -177,7 +189,7 @@ class Samples:
 
     def _gradients(self, now: SyntheticDataset, draw: Draw) -> Gradients:
         """Return loss and gradients of one sample."""
-        here = now.images.device
+        here, first = now.images.device, self._first(now)
         with self._clock.part("interpolate"):
             sample = self._objective.begin(draw.place, out=self._student)
             self._student = sample.weights
@@ -185,13 +197,14 @@ class Samples:
             batches, numbers = moved_batches(draw.batches, draw.numbers, here)
             problem = Problem(
                 weights=sample.weights,
-                images=now.images,
-                targets=targets_of(now.targets, self._classes, now.images.dtype),
+                images=now.images[first:],
+                targets=targets_of(now.targets[first:], self._classes, now.images.dtype),
                 learning_rate=now.learning_rate,
                 batches=batches,
                 augment=self._augment,
                 draws=numbers,
                 labels=self._learns_labels,
+                window=self._config.window,
             )
 
         def terminal(path: Path) -> LossAndAdjoint:

@@ -12,11 +12,13 @@ from typing import Any
 import trajfmt
 from mct.data.datasets import Dataset, recorded_name
 from mct.distillation import guards
+from mct.distillation.stages import require_stage
 from mct.errors import ConfigError
 from mct.methods.finding import is_own, recipe_of
 from mct.methods.recipe import PUBLISHED, Recipe
 from mct.objectives.table import FromScene
 from mct.settings import defaults, presets
+from mct.settings.condensation import NAMES, USED, is_condensation
 from mct.settings.config import DistillConfig
 from mct.settings.presets import METHODS, Method
 from mct.trajectories import provenance
@@ -51,6 +53,7 @@ def settle(
     base: DistillConfig | None,
     preset: str | None,
     recipe: Recipe | None,
+    stage: int = 1,
     settings: Mapping[str, Any],
 ) -> Settled:
     """Return what a distillation needs; `Distiller.from_bundle` explains the arguments.
@@ -58,15 +61,17 @@ def settle(
     Without a bundle, the dataset must be given, unless a preset is named, which then has it. Preprocessing
     and model that are not given are those of the preset that is named, or of the one of the method for the
     dataset; where there is none, images are normalised, and the model is the usual one for the dataset.
+    `stage` is the number of the stage, from 1, which selects among published settings of several stages.
 
     Raises:
         ConfigError: Settings are missing, contradict each other, or name code that the user has not named; or
             the method needs trajectories and there are none, or uses none and there are some.
         MctError: Bundle, dataset and model do not fit together.
     """
-    method, used = settings.get("method"), method_of(bundle, preset, settings.get("method"))
-    recipe = recipe or recipe_of(method)
-    require_trajectories(bundle is not None, preset, method, recipe)
+    method = settings.get("method")
+    own = method or (base.method if base is not None and bundle is None else None)
+    used, recipe = method_of(bundle, preset, own), recipe or recipe_of(method)
+    require_trajectories(bundle is not None, preset, own, recipe)
     numbering = shared_numbering(bundle) if base is None and bundle is not None else None
     if numbering is not None:
         guards.check_unit(numbering, settings)  # before the images are read
@@ -81,17 +86,24 @@ def settle(
     if bundle is None:
         model = model or usual.model or defaults.MODELS.get(real.name, "ConvNet")
     known = provenance.model_of(record, real, name=model)
+    require_stage(preset, stage)
     config = defaults.distill_config(
         real.name,
         base=base,
         preset=preset,
         preprocessing=real.transform.record.kind,
         settings_of=used,
+        stage=stage,
         changes=recipe.settings,
         **settings,
     )
     if numbering is not None:
         guards.check_unit(numbering, settings, config)
+    if config.condensation is not None and not is_condensation(used):
+        names = [f"`{name}`" for name in NAMES if settings.get(name) is not None]
+        raise ConfigError(
+            f"{', '.join(names)}: no effect with the method {used}; only {', '.join(USED)} have such settings"
+        )
     if bundle is None and recipe is PUBLISHED and config.method is None:
         config = replace(config, method=used)  # nothing else says what the run does
     if recipe is not PUBLISHED and method is None:

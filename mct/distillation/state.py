@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mct.errors import CorruptError, ResultError
-from mct.learned.value import AVERAGE, IMAGES, RATE, Memory, Name, Value
+from mct.learned.value import AVERAGE, IMAGES, NORM, RATE, Memory, Name, Value
 from mct.results.synthetic import SyntheticDataset, from_tensors
 from mct.runtime import tensorfile
 
@@ -144,9 +144,11 @@ def _check(path: Path, state: State) -> None:
     for name, memory in state.memory.items():
         for part, value in memory.items():
             kept, own = torch.as_tensor(value), torch.as_tensor(values.get(name, torch.empty(0)))
-            if kept.shape != own.shape or not bool(kept.isfinite().all()):
+            shape = torch.Size() if part == NORM else own.shape
+            if kept.shape != shape or not bool(kept.isfinite().all()):
                 raise CorruptError(f"{path}: the {part} of `{name}` must be finite and of its shape")
-    if not {IMAGES, RATE} <= state.memory.keys():
+    fixed = state.synthetic.run.config.condensation is not None  # the learning rate is not learned
+    if not {IMAGES, *(() if fixed else (RATE,))} <= state.memory.keys():
         raise ResultError(f"{path}: not a state of this version: the memory of its updates is missing")
     if state.kept_bytes is not None and state.kept_bytes < 0:
         raise CorruptError(f"{path}: `kept_bytes` must be >= 0, got {state.kept_bytes}")

@@ -1,6 +1,6 @@
 """Evaluating synthetic images by training fresh networks on them, and comparing them with real images.
 
-It must not import `distillation`.
+It must not import `experts` or `distillation`.
 
 Modules:
     protocols: how one network is trained, and when it is tested; one module each.

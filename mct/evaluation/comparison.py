@@ -135,6 +135,11 @@ class Comparison:
                 if settings.get(name) is None:
                     settings[name] = getattr(origin.evaluation, name)
         config = defaults.evaluate_config(settled.dataset.name, **settings)
+        if lr is not None and config.protocol == "sequence" and settled.synthetic.stages:
+            raise ConfigError(
+                "`lr` would replace the learning rate of the last stage alone; omit it, or train on the "
+                "images of all stages together: --protocol mtt"
+            )
         augmentation(config.augment)
         return cls(
             synthetic=settled.synthetic.to(here),
@@ -239,6 +244,7 @@ class Comparison:
             self.dataset,
             model,
             self.config,
+            stages=now.stages,
             engine=self.engine,
             notes=self.notes,
             ranks=self.ranks,

@@ -18,12 +18,13 @@ import trajfmt
 from mct.data.datasets import Dataset
 from mct.data.picking import pick_per_class
 from mct.errors import MismatchError
-from mct.evaluation.protocols.protocol import Material, Stage
+from mct.evaluation.protocols.protocol import Material
 from mct.evaluation.protocols.table import PROTOCOLS
 from mct.events import Accuracy, NetworkTrained
 from mct.inner.steps.step import Notes
 from mct.inner.steps.table import choose
 from mct.models import networks
+from mct.results.stages import Stage
 from mct.runtime.ranks import Alone, Ranks
 from mct.runtime.seeds import generator
 from mct.settings.config import Engine, EvaluateConfig, Held
@@ -39,6 +40,8 @@ def train_network(
     config: EvaluateConfig,
     learning_rate: float,
     random: torch.Generator,
+    *,
+    stages: Sequence[Stage] = (),
 ) -> nn.Module:
     """Train a fresh network, without compiling it.
 
@@ -50,12 +53,13 @@ def train_network(
         learning_rate: The synthetic learning rate.
         random: A generator on the CPU for the initialisation, then the order of the images and the
             augmentation.
+        stages: The parts of the images that are learned from one after the other, for protocols that do so.
 
     Returns:
         The trained network on the device of `images`.
     """
     network = networks.build(model, generator=random, device=images.device).train()
-    material = Material(images=images, labels=labels, learning_rate=learning_rate)
+    material = Material(images=images, labels=labels, learning_rate=learning_rate, stages=tuple(stages))
     plan = PROTOCOLS[config.protocol].plan(material, model, config)
     (learner,) = plan.learners([network], model, engine="eager", notes=None)
     for _ in plan.run(learner, random):
@@ -205,14 +209,16 @@ def _shared(
 ) -> Generator[NetworkTrained, None, Accuracy]:
     """Train and test the networks of this process, and return the accuracy of those of all processes."""
     ranks = ranks or Alone()
-    own = range(ranks.rank, config.networks, ranks.size)
-    accuracies = torch.zeros(config.networks, dtype=torch.float64)
+    own, protocol = range(ranks.rank, config.networks, ranks.size), PROTOCOLS[config.protocol]
+    table = torch.zeros(config.networks, max(protocol.joint, 1), dtype=torch.float64)
     tested = _tested([student(number) for number in own], dataset, model, config, engine, notes)
-    for number, accuracy in zip(own, tested, strict=True):
-        accuracies[number] = accuracy
+    for number, found in zip(own, tested, strict=True):
+        accuracy = found[protocol.counting(found)]
+        table[number] = torch.tensor(found if protocol.joint else accuracy, dtype=torch.float64)
         yield NetworkTrained(network=number, learning_rate=rate, accuracy=accuracy)
-    ranks.sum(accuracies)
-    return summarize(accuracies.tolist(), rate, on=on)
+    ranks.sum(table)
+    tests = table.T.tolist()
+    return summarize(max(tests, key=statistics.fmean), rate, on=on)
 
 
 def _tested(
@@ -222,8 +228,8 @@ def _tested(
     config: EvaluateConfig,
     engine: Engine,
     notes: Notes | None,
-) -> Iterator[float]:
-    """Train and test networks, several at once, and yield their accuracies in order."""
+) -> Iterator[list[float]]:
+    """Train and test networks, several at once, and yield the accuracies of all tests of each in order."""
     if not students:
         return
     device, protocol = dataset.test_images.device, PROTOCOLS[config.protocol]
@@ -256,7 +262,7 @@ def _tested(
                     f"network {number} diverged with the learning rate {rate:g}: outputs that are not finite "
                     "count as wrong"
                 )
-            yield accuracies[counting]
+            yield accuracies
 
 
 def summarize(accuracies: Sequence[float], learning_rate: float, *, on: Held) -> Accuracy:

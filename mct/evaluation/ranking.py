@@ -146,8 +146,8 @@ class _Run:
         self._images, self._classes = data.train_images[chosen], data.train_labels[chosen]
         soft = ranking.labels == "soft"
         self._own, self._own_random = ranking.classes, self._classes
-        if soft and now.soft_labels is not None:
-            self._own = logits(now.soft_labels, "probabilities", data.classes).to(now.images.dtype)
+        if soft and now.probabilities is not None:
+            self._own = logits(now.probabilities, "probabilities", data.classes).to(now.images.dtype)
             self._own_random = reference.logits(self._images)
 
     def measure(self) -> Generator[NetworkTrained, None, Measured]:

@@ -1,11 +1,12 @@
 """Training experts and recording their trajectories.
 
-It must not import `evaluation` or `distillation`.
+It must not import `distillation`.
 
 Modules:
     run: a run that trains experts: its settings, its destination, and how it is resumed.
     job: what a run records about its experts, its identity, and where MTT looks for its files.
     train: training experts as MTT does, several at once.
+    starts: experts that start from networks trained on distilled images.
     curriculum: which images the epochs of an expert pass over.
     difficulty: where a run learns how difficult the training images are.
     el2n: EL2N scores, which are computed with the experts of a bundle.

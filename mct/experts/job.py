@@ -52,6 +52,7 @@ def job_of(
     smooth: bool,
     average: int = 1,
     curriculum: Mapping[str, str | int] | None = None,
+    starts: Mapping[str, str | int] | None = None,
 ) -> Job:
     """Return the description of a run with these settings.
 
@@ -63,6 +64,8 @@ def job_of(
         smooth: Whether to average inserted waypoints with their neighbours, for a `convex` bundle.
         average: Number of timesteps of which every knot but the first is the mean.
         curriculum: What is recorded of a curriculum, see `mct.experts.difficulty.recorded`; None without one.
+        starts: What is recorded of the distilled images that experts start from, see
+            `mct.experts.starts.Starts.facts`; None if they start at random.
     """
     recipe = config.facts()
     del recipe["experts"]  # no expert depends on how many there are, so a resumed run may train more
@@ -79,9 +82,10 @@ def job_of(
     source = networks.source_sha256(model)
     facts += [] if source is None else [source]
     facts += [] if curriculum is None else [dict(curriculum)]
+    facts += [] if starts is None else [dict(starts)]
     return Job(
         layout=layout_of(networks.build(model, generator=generator(0))),
-        provenance=provenance(dataset, model, config, curriculum),
+        provenance=provenance(dataset, model, config, {**(curriculum or {}), **(starts or {})}),
         identity=hashlib.sha256(json.dumps(facts).encode()).hexdigest().encode(),
         knots=knots,
         smooth=smooth,
@@ -93,16 +97,16 @@ def provenance(
     dataset: Dataset,
     model: trajfmt.Model,
     config: ExpertConfig,
-    curriculum: Mapping[str, str | int] | None = None,
+    further: Mapping[str, str | int] | None = None,
 ) -> trajfmt.Provenance:
-    """Return the provenance that a bundle records about its experts."""
+    """Return the provenance that a bundle records about its experts, with `further` facts in the recipe."""
     every = config.steps_per_timestep
     part: dict[str, int | str] = {} if dataset.limit is None else {"images_per_class": dataset.limit}
     if dataset.file is not None:
         part[OWN_DATASET] = dataset.file
     if (source := networks.source_sha256(model)) is not None:
         part["model_source_sha256"] = source
-    part |= curriculum or {}
+    part |= further or {}
     return trajfmt.Provenance(
         dataset=dataset.name,
         model=model,

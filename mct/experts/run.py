@@ -17,6 +17,7 @@ import torch
 
 import trajfmt
 from mct.data.datasets import Dataset, load
+from mct.data.record import UNIT_ZCA
 from mct.errors import ConfigError, ExistsError
 from mct.events import ExpertsFound
 from mct.experts import difficulty, recording
@@ -24,6 +25,7 @@ from mct.experts.distributed import Train, train_distributed, train_parts
 from mct.experts.job import Job, buffer_folder, job_of, require_possible, require_told_by_buffers
 from mct.experts.parts import Parts, parts_folder
 from mct.experts.recording import BufferStore, BundleStore
+from mct.experts.starts import Starts
 from mct.experts.states import ExpertFile, saved_in
 from mct.experts.train import Event, train_experts
 from mct.inner.steps.step import Notes
@@ -83,6 +85,9 @@ class ExpertRun:
     order_from: difficulty.Difficulty | None = None
     """Where the order of the images comes from, for a curriculum."""
 
+    starts: Starts | None = None
+    """The distilled images that experts start from; None if they start at random."""
+
     save_every: float | None = 300.0
     """Seconds of training after which the state of an expert is saved; None for never."""
 
@@ -109,6 +114,7 @@ class ExpertRun:
         save_every: float | None = 300.0,
         scores: str | Path | None = None,
         scores_from: str | Path | None = None,
+        start_from: Path | None = None,
         **settings: Any,
     ) -> "ExpertRun":
         """Load a dataset, and check the model, the settings and the destination.
@@ -139,6 +145,8 @@ class ExpertRun:
             scores: Difficulty of the training images, for a `curriculum`: a file, see
                 `mct.data.difficulty.read`, or `el2n`, which is computed with the experts of `scores_from`.
             scores_from: The bundle of these experts.
+            start_from: Distilled images, the folder of a run or its file: every expert starts from a network
+                that was trained on them, as `mct.experts.starts` explains; None: from a fresh network.
             **settings: Fields of `ExpertConfig`. A field that is None or not given has its default for the
                 dataset.
 
@@ -158,6 +166,10 @@ class ExpertRun:
             raise ConfigError(f"`save_every` must be a finite number of seconds >= 0, got {save_every}")
         if recording.is_bundle(out) and out.exists():
             raise ExistsError(f"{out} exists; use another --out, or remove it")
+        if preprocessing == UNIT_ZCA:
+            raise ConfigError(
+                "`preprocessing` unit-zca cannot be recorded in a bundle; use none, normalize or zca"
+            )
         here = device_of(device)
         real = load(
             dataset,
@@ -205,6 +217,7 @@ class ExpertRun:
             only=None if only is None else tuple(only),
             save_every=save_every,
             order_from=hard,
+            starts=None if start_from is None else Starts.prepare(start_from, real, network),
         )
 
     @property
@@ -298,6 +311,9 @@ class ExpertRun:
             engine=self.engine,
             at_once=self.at_once,
             notes=self.notes,
+            start=None
+            if self.starts is None
+            else partial(self.starts.network, model=self.model, seed=self.config.seed, device=self.device),
             order=None
             if self.order_from is None
             else difficulty.shared(self.order_from, self.dataset, self.ranks),
@@ -329,4 +345,5 @@ class ExpertRun:
             smooth=self.smooth,
             average=self.average,
             curriculum=difficulty.recorded(self.order_from),
+            starts=None if self.starts is None else self.starts.facts(),
         )

@@ -24,6 +24,7 @@ from mct.events import ExpertContinued, ExpertDone, ExpertEpoch
 from mct.experts.curriculum import passes
 from mct.experts.pupil import Keeping, Pupil
 from mct.experts.recording import ExpertRecorder
+from mct.experts.starts import Start
 from mct.experts.states import Saved
 from mct.inner.steps.step import Notes
 from mct.inner.steps.table import choose
@@ -66,6 +67,7 @@ def train_experts(
     *,
     numbers: Sequence[int] | None = None,
     order: Order | None = None,
+    start: Start | None = None,
     device: str | torch.device = "cpu",
     engine: Engine = "auto",
     at_once: int = 1,
@@ -79,9 +81,11 @@ def train_experts(
         model: The network.
         config: Settings of expert training.
         store: Receives the recorded experts. Their timesteps are `(P,)` float32, and timestep 0 is the
-            initialisation.
+            beginning.
         numbers: Numbers of the experts; None: those that are not in the store yet, up to `config.experts`.
         order: The images of each class by difficulty, for a `curriculum`; None without one.
+        start: Returns the network from which an expert starts; None: a fresh one. It is not called for an
+            expert that continues from a saved state.
         device: Device on which experts are trained. The images are copied to it once.
         engine: How updates are computed. `auto` decides by the number of updates of one expert, so that an
             expert does not depend on the number of experts.
@@ -117,6 +121,12 @@ def train_experts(
         group = chosen[first : first + at_once]
         randoms = [generator(config.seed, "expert", number) for number in group]
         started = [networks.build(model, generator=random, device=place).train() for random in randoms]
+        kept = [None if keeping is None else keeping(number) for number in group]
+        states = [_saved(each, notes) for each in kept]
+        if start is not None:
+            for index, number in enumerate(group):
+                if states[index] is None:
+                    started[index] = start(number).train()
         pool = JobPool.alone(place)
         if not is_random(started[0]):
             pool.at_once = at_once
@@ -131,12 +141,11 @@ def train_experts(
             notes=notes,
         )
         guard, pupils = Guard(), list[Pupil]()
-        for number, learner, random in zip(group, ways, randoms, strict=True):
-            kept = None if keeping is None else keeping(number)
+        for number, learner, random, where, saved in zip(group, ways, randoms, kept, states, strict=True):
             pupils.append(
                 Pupil(
                     number, learner, loader, config, random, store.recorder(),
-                    guard=guard, keeping=kept, saved=_saved(kept, notes),
+                    guard=guard, keeping=where, saved=saved,
                 )
             )  # fmt: skip
         yield from (pupil.continued() for pupil in pupils if pupil.resumed)

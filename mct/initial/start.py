@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+from torch.nn.functional import one_hot
 
 from mct.data.datasets import Dataset
 from mct.data.picking import pick_per_class
@@ -22,7 +23,9 @@ def start(
 
     With `initial` random they are the first of a random order of the class, and with `initial` correct the
     first of this order that experts classify correctly. With `initial` noise the images are standard normal
-    numbers, as in MTT's `--pix_init noise`. Learned labels begin as the mean logits of these experts.
+    numbers, as in MTT's `--pix_init noise`, and with `initial` unit-noise they are also divided by their
+    norms, as in RaT-BPTT. Learned labels begin as the mean logits of these experts, or, as rows, as one-hot
+    rows.
 
     Args:
         dataset: The real dataset, whose training images are used.
@@ -34,26 +37,23 @@ def start(
         ConfigError: If a class has too few images.
     """
     config, images, labels = origin.config, dataset.train_images, dataset.train_labels
-    if config.initial == "noise":
+    logits = config.labels == "learned" and config.label_form == "logits"
+    needed = config.initial == "correct" or logits
+    known = experts() if needed and experts is not None else None
+    if config.initial in ("noise", "unit-noise"):
         classes = torch.arange(dataset.classes).repeat_interleave(config.ipc)
         pixels = torch.randn(len(classes), *images.shape[1:], generator=generator)
-        return SyntheticDataset(
-            images=pixels.to(images.device),
-            labels=classes.to(labels.device),
-            learning_rate=config.lr_init,
-            origin=origin,
-        )
-    needed = config.initial == "correct" or config.labels == "learned"
-    known = experts() if needed and experts is not None else None
-    prefer = correct_first(known, images, labels) if known and config.initial == "correct" else None
-    chosen = pick_per_class(labels, dataset.classes, config.ipc, generator, prefer=prefer)
-    found = SyntheticDataset(
-        images=images[chosen].clone(),
-        labels=labels[chosen].clone(),
-        learning_rate=config.lr_init,
-        origin=origin,
-    )
-    if known is None or config.labels != "learned":
+        if config.initial == "unit-noise":
+            pixels /= pixels.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+        pixels, classes = pixels.to(images.device), classes.to(labels.device)
+    else:
+        prefer = correct_first(known, images, labels) if known and config.initial == "correct" else None
+        chosen = pick_per_class(labels, dataset.classes, config.ipc, generator, prefer=prefer)
+        pixels, classes = images[chosen].clone(), labels[chosen].clone()
+    found = SyntheticDataset(images=pixels, labels=classes, learning_rate=config.lr_init, origin=origin)
+    if config.labels != "learned":
         return found
-    logits = mean_logits(known, found.images, found.labels)
-    return found.learned({"labels": logits})
+    if not logits:
+        return found.learned({"labels": one_hot(classes, dataset.classes).to(images.dtype)})
+    assert known is not None
+    return found.learned({"labels": mean_logits(known, pixels, classes)})

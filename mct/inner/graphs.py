@@ -17,7 +17,7 @@ from mct.inner.loop import Loop
 from mct.inner.problem import Problem
 from mct.inner.steps.step import Notes
 from mct.inner.unroll import ExactUnroll, Gradients, nothing
-from mct.objectives.objective import LossAndAdjoint, Terminal
+from mct.objectives.objective import LossAndAdjoint, Path, Terminal
 from mct.runtime.capture import GraphRecorder, Recorder, Replayable
 from mct.runtime.memory import is_exhausted
 from mct.runtime.phases import phase
@@ -54,7 +54,7 @@ class Captured:
 
     loop: Loop
     frame: Frame
-    path: list[Tensor]
+    path: Path
     end: LossAndAdjoint
     inner: Tensor
     forward: Replayable
@@ -93,7 +93,8 @@ class GraphUnroll:
         if self._plain.keep_bytes != self._keep_bytes:
             self._captured.clear()
             self._keep_bytes = self._plain.keep_bytes
-        key = (*problem.images.shape, *problem.weights.shape, *map(len, problem.batches), problem.labels)
+        sizes = (*problem.images.shape, *problem.weights.shape, *map(len, problem.batches))
+        key = (*sizes, problem.labels, problem.first)
         if self._failed or key not in self._captured:
             self._captured[key] = None
             return self._plain.gradients(problem, terminal)
@@ -151,7 +152,7 @@ class GraphUnroll:
         end = LossAndAdjoint(0.0, torch.zeros_like(start), zeros)
         (path, kept), forward = self._recorder.record(lambda: self._plain.forward(loop, start))
         inner, backward = self._recorder.record(
-            lambda: self._plain.adjoint(loop, list(path), kept, end), after=forward
+            lambda: self._plain.adjoint(loop, path, kept, end), after=forward
         )
         # The graphs hold addresses, not tensors. The tensors between them must live as long as the graphs.
         return Captured(loop, frame, path, end, inner, forward, backward)

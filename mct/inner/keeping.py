@@ -40,15 +40,18 @@ class KeepBudget:
     Args:
         mb: MiB; None: a share of the free memory of the device, determined when `bytes` is first read.
         device: The device of the activations.
+        varies: Whether inner loops have different numbers of updates. What one of them kept then says little
+            about the next, and a run records the budget in its place.
         notes: If `mb` is None, called with one line when the first inner loop has kept something, when a
             resumed run can keep less than before, and whenever the budget is lowered.
     """
 
-    def __init__(self, mb: int | None, device: torch.device, *, notes: Notes) -> None:
+    def __init__(self, mb: int | None, device: torch.device, *, varies: bool = False, notes: Notes) -> None:
         self.automatic = mb is None
         self.kept: int | None = None
-        """Bytes that the last inner loop kept; None before the first, and where `mb` was given."""
-        self._device, self._notes = device, notes
+        """Bytes that the last inner loop kept, or the budget if loops vary; None before the first, and where
+        `mb` was given."""
+        self._device, self._notes, self._varies = device, notes, varies
         self._bytes = None if mb is None else mb << 20
         self._said = False
 
@@ -90,7 +93,7 @@ class KeepBudget:
         """
         if not self.automatic:
             return
-        self.kept = kept
+        self.kept = self.bytes if self._varies else kept
         if kept and not self._said:
             self._said = True
             self._notes(

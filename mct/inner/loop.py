@@ -39,13 +39,16 @@ class Loop:
     target_gradients: Sequence[Tensor] | None
     """For each update, `(B_i, K)`: the gradient in `targets`; None if it is not wanted."""
 
+    first: int = 0
+    """Number of the first update that is differentiated."""
+
     @classmethod
     def of(cls, problem: Problem, source: Source) -> "Loop":
         """Return the loop of a problem."""
         targets = [problem.targets[batch] for batch in problem.batches]
         alpha = problem.weights.new_full((), problem.learning_rate)  # `new_tensor` would wait for a GPU
         wanted = [torch.zeros_like(target) for target in targets] if problem.labels else None
-        return cls(source, targets, alpha, wanted)
+        return cls(source, targets, alpha, wanted, problem.first)
 
     def add(self, step: int, first: int, found: Products, weight: Tensor) -> None:
         """Add `weight` times the gradients in pixels and targets of an update, from row `first` on."""

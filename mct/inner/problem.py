@@ -19,7 +19,8 @@ class Problem:
     """The inputs of one inner loop.
 
     Raises:
-        ValueError: Only one of `augment` and `draws` is given, or the number of draws is not that of batches.
+        ValueError: Only one of `augment` and `draws` is given, the number of draws is not that of batches, or
+            the window is empty.
     """
 
     weights: Tensor
@@ -46,11 +47,22 @@ class Problem:
     labels: bool = False
     """Whether the gradient in `targets` is wanted, too."""
 
+    window: int | None = None
+    """W: only the last W updates are differentiated, and the weights before them count as constants
+    (truncated backpropagation); None: all updates are."""
+
     def __post_init__(self) -> None:
         if (self.augment is None) != (self.draws is None):
             raise ValueError("`augment` and `draws` belong together: give both or neither")
         if self.draws is not None and len(self.draws) != len(self.batches):
             raise ValueError(f"{len(self.draws)} draws for {len(self.batches)} batches")
+        if self.window is not None and self.window < 1:
+            raise ValueError(f"a window of {self.window} updates; expected at least 1")
+
+    @property
+    def first(self) -> int:
+        """Number of the first update that is differentiated: N - W, or 0."""
+        return 0 if self.window is None else max(0, len(self.batches) - self.window)
 
 
 def targets_of(labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:

@@ -12,11 +12,12 @@ for i = N - 1 down to 0, where H_i is the Hessian of the loss of update i, and e
 objective in theta_i itself, which is zero unless the objective depends on more than lambda_N = eta_N. This is
 backpropagation through all N updates in memory that does not grow with their graphs. The inputs are a
 `problem.Problem`. The derivatives of one update come from a `steps.step.InnerStep`, loss and eta_i from the
-objective.
+objective. With a window W, the recursion ends at i = N - W, and theta_{N-W} counts as a constant.
+
+This is plain SGD. Updates that have a memory, such as momentum, are in `optimized`.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -24,11 +25,12 @@ import torch
 from torch import Tensor
 
 from mct.data.batches import Batches
-from mct.errors import ConfigError, DivergedError
+from mct.errors import DivergedError
+from mct.inner.derivatives import Derivatives
 from mct.inner.loop import Loop
 from mct.inner.problem import Problem
 from mct.inner.steps.step import InnerStep, Kept
-from mct.objectives.objective import LossAndAdjoint, Terminal
+from mct.objectives.objective import LossAndAdjoint, Path, Terminal
 from mct.runtime.clock import Clock
 from mct.runtime.ranks import Ranks
 
@@ -65,22 +67,15 @@ class Unroll(Protocol):
         ...
 
 
-class ExactUnroll:
+class ExactUnroll(Derivatives):
     """The recursion over any `InnerStep`.
 
     Args:
         step: The network and its loss.
-        keep_bytes: Bytes that may be spent on activations that `vjp_hvp` would otherwise compute again. The
-            activations of the first updates are kept, as many as fit.
+        keep_bytes: Bytes that may be spent on activations.
         step_images: How many images' activations may exist at once; None: those of a whole batch.
-        shard: Compute only this process's share of every batch, and add the shares of the other processes.
-            Every process must be given the same problem, and gets the same gradients.
+        shard: Compute only this process's share of every batch.
         clock: Records the seconds of `augment`, `forward` and `adjoint`.
-
-    Attributes:
-        keep_bytes: As given; may be changed between two loops.
-        kept_bytes: Bytes of activations that the last loop kept, or that the current one has kept so far.
-        kept_updates: The number of updates whose activations take these bytes.
 
     Raises:
         ConfigError: A batch is to be computed in parts, but the network has batch norm.
@@ -97,21 +92,9 @@ class ExactUnroll:
         shard: Ranks | None = None,
         clock: Clock | None = None,
     ) -> None:
-        if not step.separable and (step_images is not None or shard is not None):
-            raise ConfigError(
-                "batch norm joins the images of a batch, which can then not be computed in parts; "
-                "leave `step_images` and sharding out, or use another `norm`"
-            )
-        self._step, self._step_images, self._shard = step, step_images, shard
-        self.keep_bytes, self.kept_bytes, self.kept_updates = keep_bytes, 0, 0
-        self._sizes: dict[int, int] = {}  # images of a batch to bytes that keeping it takes
+        super().__init__(step, keep_bytes=keep_bytes, step_images=step_images, shard=shard)
         self.clock = clock or Clock()
         self._block: Tensor | None = None
-
-    @property
-    def whole(self) -> bool:
-        """Whether this process computes every batch at once; activations are kept only then."""
-        return self._step_images is None and self._shard is None
 
     def gradients(self, problem: Problem, terminal: Terminal) -> Gradients:
         """Run the inner loop, call `terminal` once on its path, and return exact derivatives.
@@ -140,7 +123,7 @@ class ExactUnroll:
             loop: Holds the gradients in the targets of all updates.
             source: Holds the gradients in the pixels of all updates.
             end: The loss and its adjoints.
-            inner: What `adjoint` returned.
+            inner: What `adjoint` returned; its sum is -d loss / d alpha.
         """
         images, targets = source.close(), loop.close(problem)
         if self._shard is not None:
@@ -157,7 +140,7 @@ class ExactUnroll:
         slope = -float(found.sum())
         return Gradients(loss=float(end.loss), images=images, learning_rate=slope, targets=targets)
 
-    def forward(self, loop: Loop, theta: Tensor) -> tuple[list[Tensor], dict[int, Kept]]:
+    def forward(self, loop: Loop, theta: Tensor) -> tuple[Path, dict[int, Kept]]:
         """Return theta_0 … theta_N, `(P,)` each, and the kept activations by number of the update."""
         path = [theta, *self._rows(len(loop.targets), theta)]
         kept = dict[int, Kept]()
@@ -169,75 +152,24 @@ class ExactUnroll:
             torch.addcmul(path[number], gradient, loop.alpha, value=-1, out=path[number + 1])
         return path, kept
 
-    def adjoint(self, loop: Loop, path: list[Tensor], kept: dict[int, Kept], end: LossAndAdjoint) -> Tensor:
+    def adjoint(self, loop: Loop, path: Path, kept: dict[int, Kept], end: LossAndAdjoint) -> Tensor:
         """Run the recursion down to lambda_0, and return <g_i, lambda_{i+1}> `(N,)` in float64.
 
-        The gradients in pixels and targets are added to `loop`. `path` and `kept` are emptied on the way.
+        The gradients in pixels and targets are added to `loop`. `kept` is emptied on the way.
         """
         count = len(loop.targets)
         inner = torch.zeros(count, dtype=torch.float64, device=path[0].device)
         adjoint: Tensor | None = None
-        for number in reversed(range(count)):
-            path.pop()
+        for number in reversed(range(loop.first, count)):
             memory, eta = kept.pop(number, ()), end.at(number + 1, count)
             if eta is not None:
                 adjoint = eta if adjoint is None else adjoint + eta
             if adjoint is None:
                 continue  # The loss does not depend on this update.
-            inner[number], hvp = self._vjp_hvp(loop, number, path[-1], adjoint, memory)
+            inner[number], hvp = self._vjp_hvp(loop, number, path[number], adjoint, memory, -loop.alpha)
             if self._recursive:
                 adjoint = torch.addcmul(adjoint, hvp, loop.alpha, value=-1)
         return inner
-
-    def _gradient(self, loop: Loop, number: int, theta: Tensor) -> tuple[Tensor, Kept]:
-        """Return g_i `(P,)`, and the activations for `vjp_hvp`, as far as they may be kept."""
-        pixels, targets = loop.source.pixels(number), loop.targets[number]
-        if self.whole:
-            return self._kept_gradient(theta, pixels, targets)
-        total = torch.zeros_like(theta)
-        for begin, end in self._spans(len(targets)):
-            gradient, _ = self._step.gradient(theta, pixels[begin:end], targets[begin:end])
-            total.add_(gradient, alpha=(end - begin) / len(targets))
-        if self._shard is not None:
-            self._shard.sum(total)
-        return total, ()
-
-    def _kept_gradient(self, theta: Tensor, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Kept]:
-        """Return the gradient `(P,)` of a whole batch, and the activations that may be kept.
-
-        Whether `gradient` or `keep` computes a gradient follows from the budget alone, also the first time
-        that a batch size occurs, because the two may round differently when they are compiled.
-        """
-        left, size = self.keep_bytes - self.kept_bytes, self._sizes.get(len(targets))
-        if left > 0 and (size is None or 0 < size <= left):
-            gradient, memory = self._step.keep(theta, pixels, targets)
-            size = self._sizes[len(targets)] = sum(value.nbytes for value in memory)
-            if 0 < size <= left:
-                self.kept_bytes += size
-                self.kept_updates += 1
-                return gradient, memory
-        return self._step.gradient(theta, pixels, targets)[0], ()
-
-    def _vjp_hvp(
-        self, loop: Loop, number: int, theta: Tensor, adjoint: Tensor, kept: Kept
-    ) -> tuple[Tensor, Tensor]:
-        """Return <g_i, lambda> and H_i lambda `(P,)`; add the gradients in pixels and targets to the loop."""
-        pixels, targets = loop.source.pixels(number), loop.targets[number]
-        labels = loop.target_gradients is not None
-        if self.whole:
-            found = self._step.vjp_hvp(theta, adjoint, pixels, targets, kept, labels)
-            loop.add(number, 0, found, -loop.alpha)
-            return found.inner, found.hvp
-        total = theta.new_zeros(len(theta) + 1)
-        for begin, end in self._spans(len(targets)):
-            part, share = (pixels[begin:end], targets[begin:end]), (end - begin) / len(targets)
-            found = self._step.vjp_hvp(theta, adjoint, *part, (), labels)
-            total[:-1].add_(found.hvp, alpha=share)
-            total[-1].add_(found.inner, alpha=share)
-            loop.add(number, begin, found, loop.alpha * -share)
-        if self._shard is not None:
-            self._shard.sum(total)
-        return total[-1], total[:-1]
 
     def _rows(self, count: int, like: Tensor) -> list[Tensor]:
         """Return `count` vectors like `like`, aligned for the widest loads.
@@ -252,15 +184,6 @@ class ExactUnroll:
             block = like.new_empty(count, width)
             self._block = block if like.device.type == "cpu" else None
         return list(block[:, : len(like)].unbind())
-
-    def _spans(self, images: int) -> Iterator[tuple[int, int]]:
-        """Yield the row ranges of a batch that this process computes, at most `step_images` rows each."""
-        begin, end = 0, images
-        if self._shard is not None:
-            begin, end = (images * (self._shard.rank + k) // self._shard.size for k in (0, 1))
-        size = self._step_images or images
-        for first in range(begin, end, size):
-            yield first, min(first + size, end)
 
 
 def nothing(problem: Problem, end: LossAndAdjoint) -> Gradients:

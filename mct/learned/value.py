@@ -18,6 +18,10 @@ LABELS: Final[Name] = "labels"
 AVERAGE: Final = "average"
 """The part of an update's memory that is the result in place of the value itself, where there is one."""
 
+NORM: Final = "norm"
+"""The part of an update's memory that is a number, whatever the shape of the value: an average of the norms
+of its gradients."""
+
 Memory = Mapping[str, Value]
 """What an update remembers between outer steps, by the names of its parts."""
 

@@ -4,16 +4,14 @@ A small ConvNet is trained for N updates on random images from a random start, t
 things are checked:
 
 * **The inner loop.** The gradients in images, learning rate and labels that the recursion computes from the
-adjoints of
-  the objective equal those of autograd through the graph of all N updates. Both are exact, and differ by
-  rounding.
+  adjoints of the objective equal those of autograd through the graph of all N updates, by the optimiser and
+  with the window of the settings. Both are exact, and differ by rounding.
 * **The adjoints.** Those of the objective equal central differences of its loss along random directions.
-Differences
-  are exact to about 1e-8.
+  Differences are exact to about 1e-8.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,15 +23,18 @@ from torch.nn.functional import cross_entropy
 import trajfmt
 from mct.data.augment import DSA
 from mct.errors import ConfigError
+from mct.inner.engines import unroll_of
+from mct.inner.optimizers.optimizer import Slots
+from mct.inner.optimizers.table import optimizer_of
 from mct.inner.problem import Problem, minibatches
 from mct.inner.steps.autograd import AutogradStep
 from mct.inner.steps.convnet import ConvNetStep
 from mct.inner.steps.step import InnerStep
-from mct.inner.unroll import ExactUnroll
 from mct.methods.recipe import Recipe
 from mct.models import networks
 from mct.models.architectures.convnet import ConvNet
 from mct.models.functional import Functional
+from mct.models.idle import idle_parameters
 from mct.objectives.objective import LossAndAdjoint, ObjectiveSample, Path
 from mct.objectives.scene import Scene
 from mct.objectives.table import make_objective
@@ -83,9 +84,8 @@ def check_method(recipe: Recipe, config: DistillConfig) -> Iterator[Checked]:
 
     Args:
         recipe: The method.
-        config: Its settings. The network, the images, the number of inner steps and the trajectory are those
-        of the
-            check.
+        config: Its settings. The network, the images, the number of inner steps, the learning rate and the
+            trajectory are those of the check.
 
     Raises:
         ConfigError: The objective gives no adjoint, so that there is nothing to compare.
@@ -117,7 +117,7 @@ def _check(
     stream = KnotStream(bundle, expert_steps=3.0, max_start=4.0, arrange=step.pack)
     objective = make_objective(recipe.objective_of(config), _scene(stream, step))
     sample = objective.begin(objective.draw(random, 0))
-    problem = _problem(sample, updates, random)
+    problem = replace(_problem(sample, updates, random), window=config.window)
     seen: list[tuple[Path, LossAndAdjoint]] = []
 
     def terminal(path: Path) -> LossAndAdjoint:
@@ -125,13 +125,14 @@ def _check(
         seen.append(([weights.clone() for weights in path], found))
         return found
 
-    found = ExactUnroll(step).gradients(problem, terminal)
+    config = replace(config, gradient="exact")
+    found = unroll_of(config, step, network, (_CHANNELS, _SIZE, _SIZE)).gradients(problem, terminal)
     ((path, end),) = seen
     if end.left_out:
         raise ConfigError(
             f"`method` {recipe.name}: the objective leaves the sample out, so nothing can be compared"
         )
-    images, rate, labels = _whole_graph(step, network, problem, end)
+    images, rate, labels = _whole_graph(config, step, network, problem, end)
     assert found.targets is not None
     return Checked(
         engine=engine,
@@ -180,24 +181,31 @@ def _problem(sample: ObjectiveSample, updates: int, random: torch.Generator) -> 
 
 
 def _whole_graph(
-    step: InnerStep, network: nn.Module, problem: Problem, end: LossAndAdjoint
+    config: DistillConfig, step: InnerStep, network: nn.Module, problem: Problem, end: LossAndAdjoint
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients in images, learning rate and targets by autograd through all updates at once.
 
     The loss enters by its adjoints: the gradient of sum_i <eta_i, theta_i> with constant eta_i is that of the
-    loss.
+    loss. Autograd differentiates the update of the optimiser, whose own adjoint is not used.
     """
     images, targets = problem.images.clone().requires_grad_(), problem.targets.clone().requires_grad_()
     alpha = torch.tensor(problem.learning_rate, dtype=torch.float64, requires_grad=True)
     function, count = Functional(network), len(problem.batches)
     theta = step.unpack(problem.weights).clone().requires_grad_()
+    optimizer = optimizer_of(config)
+    idle = idle_parameters(network, (_CHANNELS, _SIZE, _SIZE)) & optimizer.rescales
+    slots: Slots = tuple(torch.zeros_like(theta) for _ in range(optimizer.slots))
     total = torch.zeros((), dtype=torch.float64)
     assert problem.augment is not None
     assert problem.draws is not None
     for number, batch in enumerate(problem.batches):
         pixels = problem.augment.apply(images[batch], problem.draws[number])
         loss = cross_entropy(function(theta, pixels), targets[batch])
-        theta = theta - alpha * torch.autograd.grad(loss, theta, create_graph=True)[0]
+        gradient = torch.autograd.grad(loss, theta, create_graph=True)[0].masked_fill(idle, 0)
+        gradient = gradient + config.inner_decay * theta
+        theta, slots = optimizer.update(number, theta, slots, gradient, alpha)
+        if number < problem.first:
+            theta, slots = theta.detach().requires_grad_(), tuple(each.detach() for each in slots)
         eta = end.at(number + 1, count)
         if eta is not None:
             total = total + theta @ step.unpack(eta.double())

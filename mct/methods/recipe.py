@@ -5,14 +5,17 @@ The inner loop and its exact adjoint are the same for all methods.
 
 import difflib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mct.errors import ConfigError
+from mct.learned.limits import Clipped, NonNegative
 from mct.learned.updates import Adam, Averaged, Halved, Sgd
 from mct.learned.value import IMAGES, LABELS, RATE, Name, Update
 from mct.objectives.table import FromScene, Maker, objective_of
+from mct.settings.condensation import Condensation
 from mct.settings.config import UPDATED, DistillConfig
+from mct.settings.groups import flat, unused
 
 MOMENTUM: Final = "momentum"
 """The momentum of images and learning rate together."""
@@ -61,7 +64,7 @@ class Recipe:
                 raise ConfigError(f"`updates` must be of {', '.join(UPDATED)}, got one of {name!r}")
             if isinstance(rule, type) or not (callable(rule) and hasattr(rule, "start")):
                 raise ConfigError(f"the update of `{name}` must be one such as Sgd(0.1), got {rule!r}")
-        known = {each.name for each in fields(DistillConfig)} - {"method"}
+        known = set(flat(DistillConfig(condensation=Condensation()))) - {"method"}
         for setting in self.settings:
             if setting not in known:
                 near = difflib.get_close_matches(setting, known, n=1)
@@ -74,13 +77,17 @@ class Recipe:
         Args:
             config: The settings of a run.
         """
-        found: dict[str, str] = {}
+        found = unused(config)
+        if found:
+            return found
         if config.labels != "learned":
             found |= dict.fromkeys(UPDATED[LABELS], "without `labels` learned")
         if config.labels != "teacher":
             found["label_time"] = "without `labels` teacher"
         if not config.drop:
             found["drop_by"] = "without `drop`"
+        if self.objective is not None or config.objective != "real":
+            found["real_batch"] = "without `objective` real"
         if config.outer_optimizer == "adam":
             found["label_momentum"] = "with `outer_optimizer` adam"
         if self.objective is not None:
@@ -132,9 +139,12 @@ def updates_of(config: DistillConfig) -> dict[Name, Update]:
     adam = config.outer_optimizer == "adam"
     plain = Adam(config.lr_img) if adam else Sgd(config.lr_img, config.momentum)
     images: Update = plain if config.lr_img_halving is None else Halved(plain, config.lr_img_halving)
+    if config.clip_average is not None:
+        images = Clipped(images, config.clip_average)
     if config.image_average is not None:
         images = Averaged(images, config.image_average)
     found: dict[Name, Update] = {IMAGES: images, RATE: Sgd(config.lr_lr, config.momentum)}
     if config.labels == "learned":
-        found[LABELS] = Adam(config.lr_label) if adam else Sgd(config.lr_label, config.label_momentum)
+        labels: Update = Adam(config.lr_label) if adam else Sgd(config.lr_label, config.label_momentum)
+        found[LABELS] = NonNegative(labels) if config.label_form == "rows" else labels
     return found

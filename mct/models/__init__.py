@@ -5,4 +5,5 @@ Modules:
     architectures: the network families of MTT.
     factory: networks built by user code, named `package.module:factory`.
     functional: a network as a function of a flat weight vector.
+    idle: which parameters do not change the output of a network.
 """

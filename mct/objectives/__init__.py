@@ -9,6 +9,7 @@ Modules:
     matching: trajectory matching, the normalised squared distance to a target (eq. 2).
     nearest: matching where the student comes nearest to the target (ATT).
     dropped: matching on a part of the parameters (PAD).
+    real: the loss on real images (RaT-BPTT).
     own: objectives from a loss function in plain torch.
     table: every objective by name, and that of some settings.
 """

@@ -30,6 +30,9 @@ class Scene:
     """From weights `(P,)`, images `(B, C, H, W)` and probabilities `(B, K)` to the gradient `(P,)` of the
     mean cross-entropy in the weights, and the logits `(B, K)`. Images are not augmented."""
 
+    separable: bool = True
+    """Whether the loss is a sum over images, so that a batch may be computed in parts (no batch norm)."""
+
     @property
     def trajectories(self) -> KnotStream:
         """The expert trajectories.

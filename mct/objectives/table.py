@@ -10,6 +10,7 @@ from mct.objectives.dropped import DroppedMatching
 from mct.objectives.matching import TrajectoryMatching
 from mct.objectives.nearest import NearestMatching
 from mct.objectives.objective import Objective
+from mct.objectives.real import RealLoss
 from mct.objectives.scene import Scene
 from mct.settings.config import DistillConfig
 from mct.trajectories.stream import KnotStream
@@ -35,6 +36,8 @@ OBJECTIVES: Final[Mapping[str, Maker]] = {
 
 def objective_of(config: DistillConfig) -> Maker | FromScene:
     """Return what makes the objective of some settings."""
+    if config.objective == "real":
+        return FromScene(partial(RealLoss.of, config))
     noise = config.start_noise
     if config.end == "nearest":
         return partial(NearestMatching, start_noise=noise)

@@ -106,13 +106,13 @@ def labels(path: Path) -> Labels:
     """
     file = files.result_file(path)
     found = synthetic.load(file)
-    if found.soft_labels is None:
+    if found.probabilities is None:
         raise ConfigError(
             f"{file}: its labels are class numbers, of which there is nothing to draw; labels are learned "
             "with mct distill --labels learned"
         )
     return Labels(
-        probabilities=found.soft_labels.numpy(),
+        probabilities=found.probabilities.numpy(),
         labels=found.labels.numpy(),
         class_names=found.origin.class_names,
         dataset=found.origin.dataset,

@@ -10,7 +10,9 @@ from typing import Any, Final
 
 from mct.errors import ConfigError
 from mct.settings import defaults, presets
+from mct.settings.condensation import Condensation
 from mct.settings.config import UPDATED, DistillConfig
+from mct.settings.groups import flat, unused
 
 GIVEN: Final = "given"
 """The user chose the value: by an option, by naming a preset, or by a method."""
@@ -28,6 +30,8 @@ def origins(
     preprocessing: str | None,
     changed: Mapping[str, int],
     updates: Mapping[str, str] | None = None,
+    *,
+    stage: int = 1,
 ) -> dict[str, str]:
     """Return where the value of each setting is from, by the name of its field.
 
@@ -37,21 +41,24 @@ def origins(
         preprocessing: Kind of the preprocessing.
         changed: The outer step at which a setting was last changed, by its name.
         updates: For each learned value for which a method of the user's has its own update, this update.
+        stage: Number of the stage, from 1, in a distillation in several.
 
     Example:
         >>> found = origins("digits", DistillConfig(lr_lr=1e-5, seed=7), "normalize", {})
         >>> found["lr_lr"], found["seed"], found["momentum"]
         ('built in for digits', 'given', 'default')
     """
-    chosen, name = _closest(dataset, config, preprocessing)
-    plain = asdict(DistillConfig())
-    result = {}
-    for field, value in asdict(config).items():
+    chosen, name = _closest(dataset, config, preprocessing, stage)
+    plain = flat(DistillConfig()) | asdict(Condensation())
+    result, idle = {}, unused(config)
+    for field, value in flat(config).items():
         if field in changed:
             result[field] = f"changed at step {changed[field]}"
-        elif chosen[field] == "auto" != value:
+        elif field in idle:
+            result[field] = "not used"
+        elif chosen.get(field) == "auto" != value:
             result[field] = SETTLED
-        elif value != (plain if field == "ipc" else chosen)[field]:
+        elif value != (plain if field == "ipc" else chosen).get(field):
             result[field] = GIVEN
         else:
             result[field] = DEFAULT if value == plain[field] else name
@@ -61,7 +68,9 @@ def origins(
     return result
 
 
-def _closest(dataset: str, config: DistillConfig, preprocessing: str | None) -> tuple[dict[str, Any], str]:
+def _closest(
+    dataset: str, config: DistillConfig, preprocessing: str | None, stage: int
+) -> tuple[dict[str, Any], str]:
     """Return the settings that this version would choose, and the name of what chooses them.
 
     The settings of the recorded method are tried, or of all methods if none is recorded, and those that agree
@@ -72,16 +81,16 @@ def _closest(dataset: str, config: DistillConfig, preprocessing: str | None) -> 
         if config.method in presets.METHODS and method != config.method:
             continue
         try:
-            chosen = asdict(
+            chosen = flat(
                 defaults.distill_config(
-                    dataset, preprocessing=preprocessing, settings_of=method, ipc=config.ipc
+                    dataset, preprocessing=preprocessing, settings_of=method, ipc=config.ipc, stage=stage
                 )
             )
         except ConfigError:
-            chosen = asdict(DistillConfig())
-        preset = presets.default_preset(dataset, config.ipc, preprocessing, method=method)
+            chosen = flat(DistillConfig())
+        preset = presets.default_preset(dataset, config.ipc, preprocessing, method=method, stage=stage)
         name = f"preset {preset.name}" if preset else f"built in for {dataset}"
-        agree = sum(chosen[field] == value for field, value in asdict(config).items())
+        agree = sum(chosen.get(field) == value for field, value in flat(config).items())
         tried.append((agree, chosen, name))
     _, chosen, name = max(tried, key=lambda one: one[0])
     return chosen, name

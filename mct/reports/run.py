@@ -17,8 +17,9 @@ from mct.reports.curves import Curve
 from mct.reports.pictures import Picture
 from mct.results import files, metrics
 from mct.results.metrics import Evaluation, Step
-from mct.results.origin import Change, Origin
+from mct.results.origin import Change, EarlierStage, Origin
 from mct.settings.config import DistillConfig, EvaluateConfig
+from mct.settings.groups import flat
 
 SCHEMA: Final = "mct.report/1"
 """Version of the JSON output. Within a version, fields may be added, but not changed or removed."""
@@ -37,6 +38,7 @@ class _Settings(msgspec.Struct, frozen=True, kw_only=True):
     config: DistillConfig
     artifact_sha256: str | None
     artifacts: list[str] = []  # msgspec copies mutable defaults
+    stages: list[EarlierStage] = []  # msgspec copies mutable defaults
     evaluation: EvaluateConfig | None = None
     changes: list[Change] = []  # msgspec copies mutable defaults
     updates: dict[str, str] = {}  # msgspec copies mutable defaults
@@ -113,6 +115,9 @@ class RunReport:
     bundle_hashes: tuple[str, ...]
     """Hash of the manifest of each bundle, in the order in which they were given."""
 
+    stages: tuple[EarlierStage, ...]
+    """The earlier stages, to whose images the run adds its own."""
+
     bundle: str | None
     """The bundle beside the run with this hash; None if there is none."""
 
@@ -185,8 +190,10 @@ def describe(folder: Path, *, budget: int = pictures.BUDGET) -> Described:
     times = [one.seconds for one in numbered if one.seconds is not None]
     busy = [one.utilisation for one in numbered if one.utilisation is not None]
     changed = {change.setting: change.step for change in own.changes}
-    known = origins.origins(own.dataset, own.config, own.preprocessing.kind, changed, own.updates)
-    values: Mapping[str, Any] = msgspec.to_builtins(own.config)
+    known = origins.origins(
+        own.dataset, own.config, own.preprocessing.kind, changed, own.updates, stage=len(own.stages) + 1
+    )
+    values: Mapping[str, Any] = msgspec.to_builtins(flat(own.config))
     found = None
     if len(evaluated) > 1:
         found = convergence_point([e.step for e in evaluated], [e.mean for e in evaluated])
@@ -201,6 +208,7 @@ def describe(folder: Path, *, budget: int = pictures.BUDGET) -> Described:
         changes=tuple(own.changes),
         bundle_sha256=own.artifact_sha256,
         bundle_hashes=tuple(own.artifacts or [one for one in [own.artifact_sha256] if one is not None]),
+        stages=tuple(own.stages),
         bundle=_bundle(folder, own.artifact_sha256),
         device=file.device,
         hardware=file.hardware,

@@ -81,6 +81,14 @@ def _network(facts: RunReport) -> tuple[str, str]:
     return (model.family if model.factory is None else brief(model.factory, 60)), done
 
 
+def _stages(facts: RunReport) -> str:
+    """Return what a run does with the images of earlier stages."""
+    count = counted(sum(stage.images for stage in facts.stages), "image")
+    if facts.settings["earlier_images"].value == "apart":
+        return f"beside {count} of earlier stages, from which the student does not learn"
+    return f"beside {count} of earlier stages, from which the student learns, too"
+
+
 def summary(run: Described) -> Markup:
     """Return the most important facts."""
     facts = run.facts
@@ -95,6 +103,8 @@ def summary(run: Described) -> Markup:
             ("all done" if facts.steps_done >= steps else f"of {steps:,}") + _refused(facts),
         ),
     ]
+    if facts.stages:
+        rows.insert(2, ("Stage", f"{len(facts.stages) + 1}", _stages(facts)))
     for on in tested_on([facts]):
         rows.append(("Best accuracy", accuracy(best(facts, on)), f"of the evaluations, on {held(on)}"))
     if facts.tested is not None:
@@ -112,7 +122,7 @@ def images(run: Described) -> Markup:
     if facts is None:
         return note("No result has been saved yet; the first is written after --save-every outer steps.")
     total = {picture.label: picture.images for picture in run.pictures}
-    classes, ipc = len(run.facts.class_names), run.facts.settings["ipc"].value
+    classes, ipc = len(run.facts.class_names), facts.count // len(run.facts.class_names)
     shown = []
     for one in run.pictures:
         name = brief(run.facts.class_names[one.label], 40)

@@ -7,8 +7,10 @@ from torch import Tensor
 
 from mct.errors import CorruptError, MissingError
 from mct.results import synthetic
+from mct.results.stages import Earlier
 from mct.results.synthetic import BEST_NAME, RESULT_NAME, SyntheticDataset
 from mct.runtime import tensorfile
+from trajfmt.storage import sha256_file
 
 
 def result_file(path: Path) -> Path:
@@ -28,6 +30,24 @@ def result_file(path: Path) -> Path:
         if (path / name).is_file():
             return path / name
     raise MissingError(f"{path}: contains no {RESULT_NAME}; give the folder of a run that has saved a result")
+
+
+def earlier(path: Path) -> Earlier:
+    """Read the result of earlier stages, to which a distillation adds images.
+
+    Args:
+        path: The folder of a run, whose best images are read if there are any, else the last ones, or a file
+            that `mct.results.synthetic.save` wrote.
+
+    Raises:
+        MissingError: If there is nothing at `path`, or no result in the folder.
+        ResultError: If the file is not a synthetic dataset that this version of mct distilled.
+        CorruptError: If the file is damaged.
+    """
+    file = result_file(path)
+    found = synthetic.load(file)
+    assert found.run  # raises for images of another codebase
+    return Earlier(path=file, sha256=sha256_file(file), synthetic=found)
 
 
 def load_pixels(path: Path) -> tuple[SyntheticDataset, Tensor]:

@@ -46,6 +46,29 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EarlierStage:
+    """The record of an earlier stage, whose images a later one leaves as they are."""
+
+    images: int
+    """Number of the images that the stage added. They follow those of the stages before it."""
+
+    learning_rate: float
+    """The learning rate that was learned in the stage."""
+
+    joint: bool
+    """Whether its student learned from the images of the stages before it, too."""
+
+    artifact_sha256: str | None
+    """Hash that identifies the trajectories of the stage; None if it had none."""
+
+    outer_step: int
+    """Number of outer steps that made the images."""
+
+    sha256: str
+    """Hash of the file with the result of the stage, from which the next one began."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
     """The record of a synthetic dataset that mct distilled."""
 
@@ -97,6 +120,9 @@ class Origin:
 
     artifacts: tuple[str, ...] = ()
     """Hash of each bundle, in the order in which they were given, if there were several."""
+
+    stages: tuple[EarlierStage, ...] = ()
+    """The earlier stages, in order, whose images are the first ones; empty for a distillation in one."""
 
     changes: tuple[Change, ...] = ()
     """Changes of settings during the run. `config` contains the values after all changes."""

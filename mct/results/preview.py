@@ -43,7 +43,7 @@ def html(found: SyntheticDataset) -> str:
         ("images", f"{len(found.labels):,}, {'×'.join(map(str, found.images.shape[1:]))}"),
         ("images per class", "differ" if per_class is None else per_class),
         ("classes", f"{len(origin.class_names):,}: {listed(origin.class_names, most=12)}"),
-        ("labels", "class numbers" if found.soft_labels is None else "class probabilities"),
+        ("labels", _kind(found)),
         ("preprocessing", origin.preprocessing.kind),
         ("learning rate", f"{found.learning_rate:.4g}"),
     ]
@@ -117,3 +117,10 @@ def visible(images: Tensor, preprocessing: trajfmt.Preprocessing) -> tuple[Tenso
     if factor > 1:
         pixels, how = torch.nn.functional.avg_pool2d(pixels, factor, ceil_mode=True), f"{how}, reduced"
     return pixels, how
+
+
+def _kind(found: SyntheticDataset) -> str:
+    """Return what the labels of a dataset are, in words."""
+    if found.soft_labels is None:
+        return "class numbers"
+    return "rows of class weights" if found.is_rows else "class probabilities"

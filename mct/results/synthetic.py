@@ -5,7 +5,8 @@ elsewhere:
 
 * `images`, preprocessed, as networks see them;
 * `labels`, and `soft_labels` if there are any;
-* `label_logits`, whose softmax is `soft_labels`, if the labels were learned;
+* `label_logits`, whose softmax is `soft_labels`, if the labels were learned as logits; labels that were
+  learned as rows are `soft_labels` themselves;
 * `learning_rate`;
 * `pixels`: the images in [0, 1] without preprocessing;
 * `zca.mean` and `zca.matrix`, if the images are whitened and the matrix is not too large;
@@ -24,15 +25,17 @@ import msgspec
 import torch
 from torch import Tensor
 
+from mct.data import record
 from mct.data.datasets import Dataset
-from mct.errors import CorruptError, MissingError, ResultError
+from mct.errors import MissingError, ResultError
 from mct.learned.labels import probabilities
 from mct.learned.value import IMAGES, LABELS, RATE, Name, Value
-from mct.results import preview
+from mct.results import preview, stages
+from mct.results.consistency import check
 from mct.results.examples import Examples
 from mct.results.origin import Change, ForeignOrigin, Origin, Selection
+from mct.results.stages import Stage
 from mct.runtime import tensorfile
-from mct.settings.checks import LARGEST
 
 __all__ = [
     "BEST_NAME", "RESULT_NAME", "Change", "ForeignOrigin", "Origin", "Selection", "SyntheticDataset",
@@ -60,20 +63,21 @@ class SyntheticDataset:
     """A synthetic dataset of N images in K classes. It is immutable: every update creates a new one."""
 
     images: Tensor
-    """`(N, C, H, W)` float32, preprocessed. Images that mct distilled are sorted by class."""
+    """`(N, C, H, W)` float32, preprocessed. Images that mct distilled are sorted by class, stage by stage."""
 
     labels: Tensor
     """`(N,)` int64: class numbers. In a foreign dataset with `soft_labels`, they are the most probable
     classes."""
 
     soft_labels: Tensor | None = None
-    """`(N, K)` float32: class probabilities, on which networks are trained instead of `labels`; or None."""
+    """`(N, K)` float32: class probabilities, on which networks are trained instead of `labels`; or rows of
+    non-negative numbers that were learned (`is_rows`); or None."""
 
     label_logits: Tensor | None = None
     """`(N, K)` float32: learned labels as logits, whose softmax is `soft_labels`; or None."""
 
     learning_rate: float
-    """The synthetic learning rate, with which networks are trained on the images."""
+    """The synthetic learning rate, with which networks are trained on the images; that of the last stage."""
 
     origin: Origin | ForeignOrigin
     """How the dataset was made."""
@@ -116,20 +120,61 @@ class SyntheticDataset:
         return self.labels if self.soft_labels is None else self.soft_labels
 
     @property
+    def fixed(self) -> int:
+        """Number of images of earlier stages, which come first and are not learned."""
+        return stages.fixed(self.origin)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The parts of an evaluation in sequence; empty for images of a single stage."""
+        return stages.sequence(self.origin, len(self.labels), self.learning_rate)
+
+    @property
+    def is_rows(self) -> bool:
+        """Whether labels are learned as rows, whose sums need not be 1."""
+        config = self.origin.config if isinstance(self.origin, Origin) else None
+        return config is not None and (config.labels, config.label_form) == ("learned", "rows")
+
+    @property
+    def probabilities(self) -> Tensor | None:
+        """`soft_labels` with sums of 1: rows are divided by theirs, and one without any becomes uniform."""
+        if self.soft_labels is None or not self.is_rows:
+            return self.soft_labels
+        sums = self.soft_labels.sum(1, keepdim=True)
+        return torch.where(sums > 0, self.soft_labels / sums, 1 / self.soft_labels.shape[1])
+
+    @property
     def values(self) -> dict[Name, Value]:
-        """The learned values by name: images, learning rate, and labels as logits if they are learned."""
-        found: dict[Name, Value] = {IMAGES: self.images, RATE: self.learning_rate}
-        return found if self.label_logits is None else found | {LABELS: self.label_logits}
+        """The learned values by name: images, learning rate, and labels if they are learned.
+
+        Images and labels are those of the last stage.
+        """
+        found: dict[Name, Value] = {IMAGES: self._own(self.images), RATE: self.learning_rate}
+        labels = self.soft_labels if self.is_rows else self.label_logits
+        return found if labels is None else found | {LABELS: self._own(labels)}
+
+    def _own(self, rows: Tensor) -> Tensor:
+        """Return those of the last stage, of rows `(N, ...)` of all images."""
+        return rows[self.fixed :] if self.fixed else rows
 
     def learned(self, values: Mapping[Name, Value]) -> "SyntheticDataset":
         """Return the dataset with other learned values, by the names of `values`."""
-        images, rate = values.get(IMAGES, self.images), values.get(RATE, self.learning_rate)
-        assert isinstance(images, Tensor)
-        found = replace(self, images=images, learning_rate=float(rate))
-        logits = values.get(LABELS)
+        found = replace(self, learning_rate=float(values.get(RATE, self.learning_rate)))
+        images, logits = values.get(IMAGES), values.get(LABELS)
+        if isinstance(images, Tensor):
+            found = replace(found, images=self._whole(self.images, images))
         if not isinstance(logits, Tensor):
             return found
-        return replace(found, label_logits=logits, soft_labels=probabilities(logits))
+        if self.is_rows:
+            return replace(found, soft_labels=self._whole(self.soft_labels, logits))
+        soft = probabilities(logits)
+        if self.label_logits is not None:
+            soft, logits = self._whole(self.soft_labels, soft), self._whole(self.label_logits, logits)
+        return replace(found, label_logits=logits, soft_labels=soft)
+
+    def _whole(self, before: Tensor | None, own: Tensor) -> Tensor:
+        """Return rows `(N, ...)` of all images: of earlier stages as before, and new ones of the last."""
+        return own if before is None or not self.fixed else torch.cat([before[: self.fixed], own])
 
     def dataset(self, *, transform: Callable[[Tensor], Tensor] | None = None) -> Examples:
         """Return images and labels as a torch `Dataset` on the CPU, for a `DataLoader`.
@@ -232,59 +277,14 @@ def from_tensors(path: Path, tensors: Mapping[str, Tensor], origin: Any) -> Synt
         )
     except (KeyError, ValueError, TypeError, OverflowError, RuntimeError) as exc:
         raise ResultError(f"{path}: not a synthetic dataset of this version: {exc}") from exc
-    _check(path, found)
+    check(path, found)
     return found
 
 
 def _origin(facts: dict[str, Any]) -> Origin | ForeignOrigin:
-    if "layout" in facts:
-        return msgspec.convert(facts, ForeignOrigin)
-    return msgspec.convert(facts | {"config": _BEFORE | facts["config"]}, Origin)
-
-
-def _check(path: Path, found: SyntheticDataset) -> None:
-    """Check that the tensors and the origin of a stored dataset are consistent.
-
-    Raises:
-        CorruptError: If they are not.
-    """
-    images, labels, rate, origin = found.images, found.labels, found.learning_rate, found.origin
-    classes, model = len(origin.class_names), origin.model
-    if images.ndim != 4 or labels.shape != images.shape[:1] or len(labels) == 0:
-        raise CorruptError(
-            f"{path}: expected images (N, C, H, W) and labels (N,), found {tuple(images.shape)} and "
-            f"{tuple(labels.shape)}"
-        )
-    if images.dtype != torch.float32 or labels.dtype != torch.int64 or not bool(images.isfinite().all()):
-        raise CorruptError(f"{path}: images must be finite float32, and labels int64")
-    if not bool(((labels >= 0) & (labels < classes)).all()) or not 0 < rate <= LARGEST:
-        raise CorruptError(
-            f"{path}: labels must be 0 to {classes - 1}, and the learning rate a number > 0, found labels "
-            f"{int(labels.min())} to {int(labels.max())} and the learning rate {rate:g}"
-        )
-    balanced = len(set(torch.bincount(labels, minlength=classes).tolist())) == 1
-    if isinstance(origin, Origin) and not balanced:
-        raise CorruptError(f"{path}: all classes must have the same number of images")
-    soft = found.soft_labels
-    if soft is not None and (
-        soft.shape != (len(labels), classes)
-        or soft.dtype != torch.float32
-        or not bool(((soft >= 0) & (soft <= 1)).all() and ((soft.sum(1) - 1).abs() < 1e-3).all())
-    ):
-        raise CorruptError(
-            f"{path}: soft labels must be {len(labels)} float32 distributions over {classes} classes"
-        )
-    logits = found.label_logits
-    if logits is not None and (
-        soft is None
-        or logits.shape != soft.shape
-        or logits.dtype != torch.float32
-        or not bool(((logits.softmax(1) - soft).abs() < 1e-3).all())
-    ):
-        raise CorruptError(f"{path}: the softmax of the label logits must be the soft labels")
-    wanted = (model.channels, model.image_size, model.image_size, model.classes)
-    if wanted != (*images.shape[1:], classes):
-        raise CorruptError(
-            f"{path}: expected a model for images {tuple(images.shape[1:])} and {classes} classes, found one "
-            f"for {wanted[:3]} and {model.classes}"
-        )
+    kind: type[Origin | ForeignOrigin] = ForeignOrigin
+    if "layout" not in facts:
+        kind, facts = Origin, facts | {"config": _BEFORE | facts["config"]}
+    done = record.narrowed(msgspec.convert(facts["preprocessing"], record.Preprocessing))
+    found = msgspec.convert(facts | {"preprocessing": {"kind": "none"}}, kind)  # what it says is in `done`
+    return replace(found, preprocessing=done)

@@ -11,7 +11,7 @@ from typing import Final
 from mct.errors import ConfigError, ExistsError, MissingError
 from mct.results import synthetic
 from mct.sets import arrays, ours
-from mct.sets.base import FileLayout
+from mct.sets.base import DistilledSet, FileLayout
 from mct.sets.settle import Notes, UserFacts, rate_of_user, settle
 from mct.sets.table import Opened, named, open_set
 from trajfmt.storage import Staging, occupied, write_file
@@ -70,7 +70,7 @@ def convert_images(
     assert target.write is not None  # checked by `_target`
     result = target.write(found)
     if notes is not None:
-        for remark in (*result.remarks, *_unused(user)):
+        for remark in (*result.remarks, *_unused(user), *_without_stages(found, target)):
             notes(f"{dest}: {target.name}: {remark}")
     if set(result.files) == {""}:
         write_file(dest, result.files[""])
@@ -83,6 +83,12 @@ def _unused(user: UserFacts) -> Iterator[str]:
     names = ("dataset", "preprocessing", "model")
     if given := [name for name in names if getattr(user, name) is not None]:
         yield f"this layout cannot store {' and '.join(given)}; a NAME.safetensors file can"
+
+
+def _without_stages(found: DistilledSet, target: FileLayout) -> Iterator[str]:
+    """Yield a note about the learning rates of earlier stages, unless the layout has stages, too."""
+    if found.synthetic is not None and found.synthetic.fixed and target.name != "seqmatch":
+        yield "this layout has no stages: only the learning rate of the last one is written"
 
 
 def _target(dest: Path, to: str | None) -> FileLayout:

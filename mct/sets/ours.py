@@ -37,7 +37,7 @@ def read(path: Path, _how: Reading) -> DistilledSet:
     soft = found.soft_labels is not None
     return DistilledSet(
         images=found.images,
-        labels=found.targets,
+        labels=found.labels if found.probabilities is None else found.probabilities,
         meaning="probabilities" if soft else "classes",
         files=(tensors.source(place),),
         learning_rate=found.learning_rate,

@@ -4,6 +4,7 @@ A run of SeqMatch has a folder for each stage, and its networks are trained on t
 Evaluations here train on a single set, so each stage is read as a set of its own.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from mct.errors import ConfigError
@@ -30,13 +31,19 @@ def recognise(path: Path) -> str | None:
 
 
 def write(found: DistilledSet) -> Written:
-    """Return the files of one stage.
+    """Return the files of one stage: of a run of mct in several stages, those of the last one.
 
     Raises:
         ConfigError: If the learning rate is unknown.
         MismatchError: If the labels are not class numbers.
     """
-    return written(found, PAIR, "best", class_numbers(found.labels, found.meaning, "SeqMatch"))
+    own, remarks = found, tuple[str, ...]()
+    if found.synthetic is not None and found.synthetic.fixed:
+        first = found.synthetic.fixed
+        own = replace(found, images=found.images[first:], labels=found.labels[first:])
+        remarks = (f"the {first} images of earlier stages are left out; convert the results of these stages",)
+    files = written(own, PAIR, "best", class_numbers(own.labels, own.meaning, "SeqMatch"))
+    return replace(files, remarks=(*files.remarks, *remarks))
 
 
 LAYOUT = FileLayout(

@@ -11,7 +11,10 @@ from itertools import pairwise
 from typing import Final, Literal, get_args
 
 from mct.errors import ConfigError
+from mct.settings import inner
 from mct.settings.checks import at_least, finite, one_of
+from mct.settings.condensation import Condensation
+from mct.settings.real import RealSettings
 
 Labels = Literal["hard", "teacher", "learned"]
 """Labels of the student: class numbers; the probabilities that the network at the target predicts; or rows of
@@ -21,9 +24,9 @@ LabelTime = Literal["target", "max-start", "last"]
 """The timestep of the expert that gives teacher labels: the target of the outer step (TESLA), `max_start`
 (the MCT authors' code), or the last one of the trajectory."""
 
-Initial = Literal["random", "correct", "noise"]
+Initial = Literal["random", "correct", "noise", "unit-noise"]
 """Initial images: random real images of each class; those that an expert classifies correctly (DATM); or
-noise."""
+noise (DC), also with unit norm."""
 
 Optimizer = Literal["sgd", "adam"]
 """How images and learned labels are updated."""
@@ -35,6 +38,10 @@ DropBy = Literal["smallest", "first", "dissimilar"]
 """Which parameters are left out of the comparison: those that match best, or the first ones (PAD); or those
 that are unlike the target (parameter pruning)."""
 
+EarlierImages = Literal["joint", "apart"]
+"""Images of earlier stages: a student learns from them and from the new ones (SeqMatch), or from the new ones
+alone (PTM)."""
+
 Sampling = Literal["auto", "continuous", "discrete"]
 """Starts: real numbers (`continuous`), whole timesteps (`discrete`), or as the bundle allows (`auto`)."""
 
@@ -44,9 +51,9 @@ Gradient = Literal["exact", "tesla"]
 Held = Literal["heldout", "test"]
 """Images on which networks are tested: a held-out tenth of the training images, or the test set."""
 
-Protocol = Literal["mtt", "sequence"]
-"""Protocols of evaluations: that of MTT; or MTT's on one stage of a distillation after the other. Each is an
-entry of `mct.evaluation.protocols.table`."""
+Protocol = Literal["mtt", "sequence", "rat"]
+"""Protocols of evaluations: that of MTT; MTT's on one stage of a distillation after the other; or that of
+RaT-BPTT. Each is an entry of `mct.evaluation.protocols.table`."""
 
 Engine = Literal["auto", "compiled", "eager"]
 """How inner steps are computed. `auto` decides by their number, see `mct.inner.steps.table.choose`."""
@@ -59,7 +66,7 @@ it, which is PyTorch's default and therefore that of the published code.
 """
 
 UPDATED: Final[Mapping[str, tuple[str, ...]]] = {
-    "images": ("lr_img", "lr_img_halving", "image_average"),
+    "images": ("lr_img", "lr_img_halving", "image_average", "clip_average"),
     "learning_rate": ("lr_lr",),
     "labels": ("lr_label", "label_momentum"),
 }
@@ -67,13 +74,14 @@ UPDATED: Final[Mapping[str, tuple[str, ...]]] = {
 
 _REAL = (
     "expert_steps", "max_start", "min_start", "ramp_from", "lr_img", "lr_lr", "lr_init", "momentum",
-    "lr_label", "label_momentum", "loss_threshold", "image_average", "drop", "start_noise",
+    "lr_label", "label_momentum", "loss_threshold", "image_average", "drop", "start_noise", "fresh_starts",
+    "clip_average", "inner_momentum", "inner_decay",
 )  # fmt: skip
 """Settings of a distillation that are floats."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DistillConfig:
+class DistillConfig(inner.InnerSettings, RealSettings):
     """Settings of a distillation. The defaults are the MCT paper's for CIFAR-10 with one image per class.
 
     Raises:
@@ -85,10 +93,10 @@ class DistillConfig:
     `module:function`; None for MCT with a `convex` bundle, and MTT with a `full` one."""
 
     ipc: int = 1
-    """Number of synthetic images per class."""
+    """Number of synthetic images per class; of a stage, the new ones."""
 
     inner_steps: int = 60
-    """N: the number of student updates (eq. 3) in an outer step."""
+    """N: the number of student updates (eq. 3) in an outer step; with `min_steps`, the largest number."""
 
     expert_steps: float = 6
     """M: the number of timesteps from start to target. It must be a whole number for a `full` bundle."""
@@ -143,7 +151,8 @@ class DistillConfig:
 
     initial: Initial = "random"
     """Initial images: `random` real images of each class; of these, the first that the last weights of an
-    expert classify correctly: `correct`; or standard normal `noise`, as preprocessed images."""
+    expert classify correctly: `correct`; or standard normal `noise`, as preprocessed images; or
+    `unit-noise`, which is noise with norm 1 (RaT-BPTT)."""
 
     loss_threshold: float | None = None
     """Loss above which a sample is left out of an outer step (DATM). None uses every sample."""
@@ -151,6 +160,10 @@ class DistillConfig:
     image_average: float | None = None
     """Decay d of the exponential moving average E <- d E + (1 - d) X of the images X, which begins with the
     initial images. With it, the averages are evaluated and are the result (FTD). None: no average."""
+
+    earlier_images: EarlierImages = "joint"
+    """With images of earlier stages, which are left as they are: whether a student learns from them and from
+    the new ones, `joint` (SeqMatch), or from the new ones alone, `apart` (PTM)."""
 
     end: End = "last"
     """Where the student is compared with the target: after its `last` update, or after the update at which
@@ -217,6 +230,9 @@ class DistillConfig:
     seed: int = 0
     """Seed of the initial images, the trajectories, the starts, the batches and the augmentation."""
 
+    condensation: Condensation | None = None
+    """Settings of a method that needs no trajectories (DC, DSA, DM, CAFE); None for the others."""
+
     def __post_init__(self) -> None:
         for name in ("ipc", "inner_steps", "outer_steps", "samples", "batch_syn", "eval_every", "save_every"):
             at_least(name, getattr(self, name), 1)
@@ -227,6 +243,7 @@ class DistillConfig:
         for name in _REAL:
             if getattr(self, name) is not None:  # files must not depend on whether 6 or 6.0 was given
                 object.__setattr__(self, name, float(getattr(self, name)))
+        object.__setattr__(self, "inner_betas", tuple(map(float, self.inner_betas)))
         finite("expert_steps", self.expert_steps, positive=True)
         for name in ("max_start", "min_start", "ramp_from", "lr_img", "lr_lr", "momentum", "lr_label",
                      "start_noise"):  # fmt: skip
@@ -239,6 +256,8 @@ class DistillConfig:
             if getattr(self, name) is not None and not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"`{name}` must be at least 0 and less than 1, got {getattr(self, name)!r}")
         self._check_window()
+        self.check_real()
+        inner.check(self)
         one_of("gradient", self.gradient, get_args(Gradient))
         one_of("sampling", self.sampling, get_args(Sampling))
         one_of("labels", self.labels, get_args(Labels))
@@ -246,13 +265,20 @@ class DistillConfig:
         one_of("initial", self.initial, get_args(Initial))
         one_of("outer_optimizer", self.outer_optimizer, get_args(Optimizer))
         one_of("end", self.end, get_args(End))
+        one_of("earlier_images", self.earlier_images, get_args(EarlierImages))
         one_of("drop_by", self.drop_by, get_args(DropBy))
         if self.drop and self.end == "nearest":
             raise ConfigError("`drop` compares the last weights, and cannot be combined with `end` nearest")
-        if self.initial == "noise" and self.labels == "learned":
+        if self.objective == "real" and (self.end == "nearest" or self.drop or self.labels == "teacher"):
+            raise ConfigError(
+                "`objective` real has no target, and cannot be combined with `end` nearest, `drop`, or "
+                "`labels` teacher"
+            )
+        noisy = self.initial in ("noise", "unit-noise")
+        if noisy and self.labels == "learned" and self.label_form == "logits":
             raise ConfigError(
                 "`labels` learned begin as what experts say of real images, and cannot be combined with "
-                "`initial` noise"
+                f"`initial` {self.initial}"
             )
         if self.gradient == "tesla" and (self.end == "nearest" or self.labels == "learned"):
             raise ConfigError(

@@ -17,6 +17,7 @@ from typing import Any, Final
 from mct.settings import presets
 from mct.settings.config import DistillConfig, EvaluateConfig
 from mct.settings.expert import ExpertConfig
+from mct.settings.groups import configured
 
 EXPERTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "digits": {"experts": 10, "epochs": 30, "lr": 0.05, "batch_size": 64, "augment": "none"},
@@ -67,6 +68,7 @@ def distill_config(
     preset: str | None = None,
     preprocessing: str | None = None,
     settings_of: presets.Method = "mct",
+    stage: int = 1,
     changes: Mapping[str, Any] | None = None,
     **given: Any,
 ) -> DistillConfig:
@@ -78,6 +80,7 @@ def distill_config(
         preset: Name of a preset, which may be for another dataset; None for the default of this dataset.
         preprocessing: Kind of the preprocessing, `none`, `normalize` or `zca`; None if it is unknown.
         settings_of: Whose settings; usually `mct` for a `convex` bundle, and `mtt` for a `full` one.
+        stage: Number of the stage, from 1, in a distillation in several.
         changes: Fields of `DistillConfig` that a method of the user's sets, where neither they nor `base` are
             given.
         **given: Fields of `DistillConfig`. A field that is None is treated as not given.
@@ -96,11 +99,10 @@ def distill_config(
         known = presets.preset(preset).settings
     elif base is None:
         ipc = given.get("ipc") or DistillConfig().ipc
-        found = presets.default_preset(dataset, ipc, preprocessing, method=settings_of)
+        found = presets.default_preset(dataset, ipc, preprocessing, method=settings_of, stage=stage)
         known = found.settings if found else _without_preset(dataset, ipc, settings_of)
     own = changes or {} if base is None else {}
-    values = {**known, **own, **_said(given)}
-    return DistillConfig(**values) if base is None else replace(base, **values)
+    return configured(base, {**known, **own, **_said(given)})
 
 
 def evaluation_of(
@@ -110,6 +112,7 @@ def evaluation_of(
     preset: str | None = None,
     preprocessing: str | None = None,
     method: presets.Method = "mct",
+    stage: int = 1,
 ) -> dict[str, Any]:
     """Return the settings of evaluations that the preset has which `distill_config` uses.
 
@@ -119,12 +122,14 @@ def evaluation_of(
     """
     if preset is not None:
         return dict(presets.preset(preset).evaluation)
-    found = presets.default_preset(dataset, ipc, preprocessing, method=method)
+    found = presets.default_preset(dataset, ipc, preprocessing, method=method, stage=stage)
     return dict(found.evaluation) if found else {}
 
 
 def _without_preset(dataset: str, ipc: int, method: presets.Method) -> dict[str, Any]:
     """Return the settings for a dataset for which the method has no preset."""
+    if presets.trajectories_of(method) == "unused":
+        return dict(presets.METHODS[method].SETTINGS)
     usual = DISTILL.get((dataset, ipc)) or DISTILL.get((dataset, None)) or {}
     return {**usual, **presets.METHODS[method].SETTINGS}
 

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from mct.errors import ConfigError
-from mct.settings.published import att, datm, ftd, mct, mtt, pad, tesla
+from mct.settings.published import att, cafe, datm, dc, dm, dsa, ftd, mct, mtt, pad, rat, seqmatch, tesla
 from mct.settings.published.preset import Method, Preset, Trajectories
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
 
 METHODS: Final[Mapping[Method, ModuleType]] = {
     "mtt": mtt, "mct": mct, "tesla": tesla, "ftd": ftd, "att": att, "datm": datm, "pad": pad,
+    "seqmatch": seqmatch, "rat": rat, "dc": dc, "dsa": dsa, "dm": dm, "cafe": cafe,
 }  # fmt: skip
 """Each method with its module, which has `PRESETS`, `SETTINGS` for datasets without presets, and
 `TRAJECTORIES`: whether the method needs any."""
@@ -44,8 +45,11 @@ REMARKS: Final[tuple[str, ...]] = (
     "by the mean of its neighbours.",
     "lr_init is as stated by the published commands and tables. The code of MCT never reads its --lr_init "
     "and always starts at 0.01.",
-    "Accuracies are in percent and were selected on the test set. Those of MTT and MCT are from table 1 of "
-    "the MCT paper, those of the other methods from their own tables.",
+    "DC, DSA, DM and CAFE have no experts: they train networks of their own on the images.",
+    "Accuracies are in percent. Those of methods with experts were selected on the test set; those of DC, "
+    "DSA, DM and CAFE are of the last images. Those of MTT, MCT and CAFE are from table 1 of the MCT paper, "
+    "and so are those of DC, DSA and DM for CIFAR and Tiny ImageNet; the others are from their own tables "
+    "and readmes.",
 )
 """Notes for users that apply to many presets."""
 
@@ -98,12 +102,12 @@ def presets_for(
 
 
 def default_preset(
-    dataset: str, ipc: int, preprocessing: str | None = None, *, method: Method = "mct"
+    dataset: str, ipc: int, preprocessing: str | None = None, *, method: Method = "mct", stage: int = 1
 ) -> Preset | None:
     """Return the preset that is used for a dataset if the user names none, or None.
 
     If there is no preset for this preprocessing, or `preprocessing` is None, a preset for another one is
-    returned, preferably for `normalize`.
+    returned, preferably for `normalize`. Of presets of stages, it is that of the stage with number `stage`.
 
     Example:
         >>> default_preset("CIFAR10", 1, "zca", method="mtt").name
@@ -111,8 +115,8 @@ def default_preset(
         >>> default_preset("digits", 1) is None
         True
     """
-    found = presets_for(dataset, ipc, method=method)
-    order = (preprocessing, "normalize", "zca")
+    found = [one for one in presets_for(dataset, ipc, method=method) if one.stage in (None, stage)]
+    order = (preprocessing, "normalize", "zca", "unit-zca")
     return min(found, key=lambda entry: order.index(entry.preprocessing), default=None)
 
 

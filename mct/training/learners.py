@@ -1,16 +1,15 @@
-"""Networks that learn batch by batch with SGD: on one flat vector of weights, or as modules (`modules`).
+"""Networks that learn batch by batch: on one flat vector of weights, or as modules (`modules`).
 
 A network without memory is a vector of weights and a program, and its update one pass over the vector; on
 a GPU the whole update becomes one CUDA graph. A network with buffers, such as the running statistics of
-batch norm, or with dropout, stays a module. Both do what `torch.optim.SGD` does, by calling it, with the
-gradient or with the direction of `Sharpness`.
+batch norm, or with dropout, stays a module. Both do what `torch.optim.SGD` or `torch.optim.Adam` does, by
+calling it, with the gradient or with the direction of `Sharpness`.
 """
 
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Literal, Protocol, TypedDict
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
@@ -20,7 +19,7 @@ from mct.inner.steps.step import Notes
 from mct.runtime.capture import GraphRecorder, Recorder
 from mct.training.compiled import Program, programs
 from mct.training.loader import Batch
-from mct.training.modules import ModuleLearner, momentum_of
+from mct.training.modules import ModuleLearner, momentum_of, optimizer_of
 from mct.training.sharpness import Sharpness
 from mct.training.testing import Classifier
 from trajfmt import torch as bridge
@@ -70,6 +69,7 @@ class FlatLearner:
         momentum: As `torch.optim.SGD` takes it.
         weight_decay: As `torch.optim.SGD` takes it.
         sharpness: How updates are made sharpness-aware; None: they are plain.
+        betas: Decays of Adam, which then replaces SGD and its momentum; None: SGD.
         notes: Called with one line where a CUDA graph could not be captured.
         recorder: What captures updates; None: CUDA graphs on a GPU, and elsewhere nothing is captured.
     """
@@ -82,12 +82,13 @@ class FlatLearner:
         momentum: float,
         weight_decay: float,
         sharpness: Sharpness | None = None,
+        betas: tuple[float, float] | None = None,
         notes: Notes | None,
         recorder: Recorder | None = None,
     ) -> None:
         self._network, self._program, self._step = network, program, program.step
         self._momentum, self._weight_decay, self._notes = momentum, weight_decay, notes
-        self._sharpness = sharpness
+        self._sharpness, self._betas = sharpness, betas
         self._theta = self._step.pack(bridge.flatten(network))
         self._graphs: dict[int, _Graph] = {}
         self._seen: dict[int, int] = {}
@@ -95,12 +96,13 @@ class FlatLearner:
 
     def begin(self, rate: float) -> None:
         """Go on with this step size and without momentum."""
-        self._optimizer = torch.optim.SGD(
+        self._optimizer = optimizer_of(
             [self._theta],
-            lr=rate,
+            rate,
             momentum=self._momentum,
             weight_decay=self._weight_decay,
-            fused=self._theta.is_cuda,  # the CPU's rounds its last few elements differently
+            betas=self._betas,
+            on_gpu=self._theta.is_cuda,
         )
         self._graphs.clear()  # the step size is part of them
         self._seen.clear()
@@ -191,6 +193,7 @@ def learners(
     weight_decay: float,
     engine: Literal["compiled", "eager"],
     sharpness: Sharpness | None = None,
+    betas: tuple[float, float] | None = None,
     shapes: Sequence[tuple[int, ...]] = (),
     notes: Notes | None = None,
 ) -> list[Learner]:
@@ -203,12 +206,18 @@ def learners(
         weight_decay: As `torch.optim.SGD` takes it.
         engine: How gradients are computed, where a network has no memory.
         sharpness: How updates are made sharpness-aware; None: they are plain.
+        betas: Decays of Adam, which then replaces SGD and its momentum; None: SGD.
         shapes: Of most batches, `(B, C, H, W)`. Code is compiled for them here, because compiling while
             another thread computes is not safe; for as many threads as torch is set to. Batches of other
             shapes are computed uncompiled.
         notes: Called with one line where something could not be compiled or captured.
     """
-    rule: _Rule = {"momentum": momentum, "weight_decay": weight_decay, "sharpness": sharpness}
+    rule: _Rule = {
+        "momentum": momentum,
+        "weight_decay": weight_decay,
+        "sharpness": sharpness,
+        "betas": betas,
+    }
     if not all(is_memoryless(network) for network in started):
         return [ModuleLearner(network, **rule) for network in started]
     ways = programs(started, model, engine=engine, shapes=shapes, notes=notes)
@@ -224,6 +233,7 @@ class _Rule(TypedDict):
     momentum: float
     weight_decay: float
     sharpness: Sharpness | None
+    betas: tuple[float, float] | None
 
 
 def is_memoryless(network: nn.Module) -> bool:

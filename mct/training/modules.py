@@ -1,6 +1,6 @@
 """Networks that remember more than their weights, and learn batch by batch as modules."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -21,20 +21,31 @@ class ModuleLearner:
         momentum: As `torch.optim.SGD` takes it.
         weight_decay: As `torch.optim.SGD` takes it.
         sharpness: How updates are made sharpness-aware; None: they are plain.
+        betas: Decays of Adam, which then replaces SGD and its momentum; None: SGD.
     """
 
     def __init__(
-        self, network: nn.Module, *, momentum: float, weight_decay: float, sharpness: Sharpness | None = None
+        self,
+        network: nn.Module,
+        *,
+        momentum: float,
+        weight_decay: float,
+        sharpness: Sharpness | None = None,
+        betas: tuple[float, float] | None = None,
     ) -> None:
         self._network = network.train()
         self._momentum, self._weight_decay = momentum, weight_decay
-        self._sharpness = sharpness
+        self._sharpness, self._betas = sharpness, betas
         self._layout: trajfmt.ParamLayout | None = None
 
     def begin(self, rate: float) -> None:
         """Go on with this step size and without momentum."""
-        self._optimizer = torch.optim.SGD(
-            self._network.parameters(), lr=rate, momentum=self._momentum, weight_decay=self._weight_decay
+        self._optimizer = optimizer_of(
+            self._network.parameters(),
+            rate,
+            momentum=self._momentum,
+            weight_decay=self._weight_decay,
+            betas=self._betas,
         )
 
     def update(self, batch: Batch) -> Tensor:
@@ -137,6 +148,26 @@ def _assign(values: Sequence[Tensor], vector: Tensor) -> None:
 def _values(network: nn.Module) -> dict[str, Tensor]:
     """Return the parameters and all buffers of a network, by name."""
     return dict(network.named_parameters()) | dict(network.named_buffers())
+
+
+def optimizer_of(
+    values: Iterable[Tensor],
+    rate: float,
+    *,
+    momentum: float,
+    weight_decay: float,
+    betas: tuple[float, float] | None,
+    on_gpu: bool = False,
+) -> torch.optim.Optimizer:
+    """Return SGD, or with `betas` Adam, for tensors; with `on_gpu` one that CUDA graphs can capture."""
+    if betas is not None:
+        return torch.optim.Adam(
+            values, lr=rate, betas=betas, weight_decay=weight_decay, fused=on_gpu, capturable=on_gpu
+        )
+    # Of SGD on a CPU, the fused kernel rounds its last few elements differently.
+    return torch.optim.SGD(
+        values, lr=rate, momentum=momentum, weight_decay=weight_decay, fused=on_gpu or None
+    )
 
 
 def momentum_of(optimizer: torch.optim.Optimizer, value: Tensor) -> Tensor | None:

@@ -12,6 +12,7 @@ import msgspec
 
 import trajfmt
 from mct.data import datasets
+from mct.data import record as records
 from mct.data.datasets import Dataset
 from mct.errors import ConfigError, MismatchError
 from mct.models import networks
@@ -84,10 +85,10 @@ def _preprocessing(recorded: trajfmt.Preprocessing | None, given: str | None) ->
 
 def parse_preprocessing(kind: str) -> trajfmt.Preprocessing:
     """Return the preprocessing of a kind whose values are still to be fitted."""
-    match kind:
-        case "none" | "normalize" | "zca":
-            return trajfmt.Preprocessing(kind=kind)
-    raise ConfigError(f"`preprocessing` must be none, normalize or zca, got {kind!r}")
+    found = records.known(kind)
+    if found is None:
+        raise ConfigError(f"`preprocessing` must be none, normalize, zca or unit-zca, got {kind!r}")
+    return found
 
 
 def model_of(record: trajfmt.Provenance, dataset: Dataset, *, name: str | None = None) -> trajfmt.Model:

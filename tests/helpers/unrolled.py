@@ -70,18 +70,42 @@ def on_device(network, problem: Problem, target, device):
     return network.to(device), problem, target.to(device)
 
 
-def whole_graph(network, problem: Problem, target, judge=None):
+def sgd(theta, _memory, gradient, alpha, _number):
+    """Update by gradient descent."""
+    return theta - alpha * gradient, ()
+
+
+def momentum(theta, memory, gradient, alpha, _number, mu=0.9):
+    """Update as torch.optim.SGD does."""
+    velocity = mu * memory[0] + gradient if memory else gradient
+    return theta - alpha * velocity, (velocity,)
+
+
+def adam(theta, memory, gradient, alpha, number, betas=(0.9, 0.999)):
+    """Update as torch.optim.Adam does; where all gradients were zero, nothing moves."""
+    mean, square = memory or (0.0, 0.0)
+    mean = betas[0] * mean + (1 - betas[0]) * gradient
+    square = betas[1] * square + (1 - betas[1]) * gradient**2
+    moved = square > 0
+    root = (torch.where(moved, square, 1.0) / (1 - betas[1] ** (number + 1))).sqrt()
+    step = mean / (1 - betas[0] ** (number + 1)) / (root + 1e-8)
+    return theta - alpha * torch.where(moved, step, 0.0), (mean, square)
+
+
+def whole_graph(network, problem: Problem, target, judge=None, update=sgd, decay=0.0, idle=None):
     """Return loss and gradients by backpropagation through all updates at once, as MTT does.
 
     The gradients are those in images and learning rate, and in the targets if the problem asks for it.
-    `judge` is the loss of theta_0 … theta_N, by default that of eq. 2.
+    `judge` is the loss of theta_0 … theta_N, by default that of eq. 2. `update` is that of the optimiser,
+    `decay` its weight decay, and `idle` says which parameters have no gradient. Before the window of the
+    problem the graph is cut.
     """
     images = problem.images.clone().requires_grad_()
     targets = problem.targets.clone().requires_grad_()
     alpha = problem.weights.new_tensor(problem.learning_rate).requires_grad_()
     names, shapes = zip(*networks.parameters_of(network), strict=True)
     theta = problem.weights.clone().requires_grad_()
-    path = [theta]
+    path, memory = [theta], ()
     for step, batch in enumerate(problem.batches):
         pieces = torch.split(theta, [shape.numel() for shape in map(torch.Size, shapes)])
         weights = {n: p.view(s) for n, p, s in zip(names, pieces, shapes, strict=True)}
@@ -89,7 +113,12 @@ def whole_graph(network, problem: Problem, target, judge=None):
         if problem.augment is not None:
             pixels = problem.augment.apply(pixels, problem.draws[step])
         loss = cross_entropy(functional_call(network, weights, (pixels,)), targets[batch])
-        theta = theta - alpha * torch.autograd.grad(loss, theta, create_graph=True)[0]
+        gradient = torch.autograd.grad(loss, theta, create_graph=True)[0]
+        gradient = gradient if idle is None else gradient.masked_fill(idle, 0.0)
+        theta, memory = update(theta, memory, gradient + decay * theta, alpha, step)
+        if step < problem.first:
+            theta = theta.detach().requires_grad_()
+            memory = tuple(each.detach() for each in memory)
         path.append(theta)
     scale = (problem.weights - target).square().sum()
     objective = judge(path) if judge else (theta - target).square().sum() / scale

@@ -238,7 +238,7 @@ BAD_USE = {
     ),
     "option": (2, "No such option", ["distill", "--steeps", "3"]),
     "type": (2, "not a valid integer", ["evaluate", "x", "--networks", "many"]),
-    "required": (2, "Missing option '--traj'", ["distill"]),
+    "required": (2, "give at least one bundle: --traj, or a --method that needs none", ["distill"]),
 }
 
 

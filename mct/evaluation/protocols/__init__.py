@@ -7,6 +7,7 @@ import the modules of `evaluation` above it, which train and test several networ
 Modules:
     protocol: the protocols `Protocol` and `Plan`, and what networks learn from, `Material`.
     mtt: MTT's passes over all images.
+    rat: Adam on batches drawn evenly from the classes, the best of four tests (RaT-BPTT).
     sequence: MTT's passes over several subsets, one after the other.
     table: all protocols by name.
 """

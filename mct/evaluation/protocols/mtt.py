@@ -95,6 +95,8 @@ class Passes:
 class Mtt:
     """MTT's protocol. It trains on all images together, with the last learning rate if there are stages."""
 
+    joint = 0
+
     def plan(self, material: Material, model: trajfmt.Model, config: EvaluateConfig) -> Passes:
         """Return passes over all images."""
         return Passes([material], model, config)

@@ -24,19 +24,9 @@ from torch import Tensor, nn
 
 import trajfmt
 from mct.inner.steps.step import Notes
+from mct.results.stages import Stage
 from mct.settings.config import EvaluateConfig
 from mct.training.learners import Learner
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A part of a training in several parts: the images that it learns from, with a learning rate."""
-
-    rows: Tensor
-    """`(n,)` int64 on the CPU: the numbers of its images."""
-
-    learning_rate: float
-    """The learning rate that was learned for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +90,12 @@ class Plan(Interface):
 class Protocol(Interface):
     """A way to evaluate a synthetic dataset. It is immutable and may be used by several threads."""
 
+    @property
+    def joint(self) -> int:
+        """Number of the tests of every network, if one of them is chosen for all networks: that with the
+        highest mean. 0 if `counting` decides for every network."""
+        ...
+
     def plan(self, material: Material, model: trajfmt.Model, config: EvaluateConfig) -> Plan:
         """Return the training of one network.
 
@@ -115,6 +111,8 @@ class Protocol(Interface):
 
     def counting(self, accuracies: Sequence[float]) -> int:
         """Return the number of the test, from 0, whose accuracy is that of the network.
+
+        If the protocol is `joint`, it is only shown while other networks are trained.
 
         Args:
             accuracies: Those of all tests of one network, in order; at least one.

@@ -13,13 +13,16 @@ from dataclasses import dataclass, replace
 
 import trajfmt
 from mct.evaluation.protocols.mtt import Passes
-from mct.evaluation.protocols.protocol import Material, Stage
+from mct.evaluation.protocols.protocol import Material
+from mct.results.stages import Stage
 from mct.settings.config import EvaluateConfig
 
 
 @dataclass(frozen=True, slots=True)
 class Sequenced:
     """MTT's protocol on each stage in turn."""
+
+    joint = 0
 
     def plan(self, material: Material, model: trajfmt.Model, config: EvaluateConfig) -> Passes:
         """Return passes over the images of each stage."""

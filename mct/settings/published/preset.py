@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-Method = Literal["mtt", "mct", "tesla", "ftd", "att", "datm", "pad"]
-"""MTT matches the timesteps of a `full` bundle, MCT those of a `convex` one. The others match either."""
+Method = Literal[
+    "mtt", "mct", "tesla", "ftd", "att", "datm", "pad", "seqmatch", "rat", "dc", "dsa", "dm", "cafe"
+]
+"""MTT matches the timesteps of a `full` bundle, MCT those of a `convex` one. Of the others, those that need
+trajectories match either."""
 
 Trajectories = Literal["needed", "optional", "unused"]
 """Whether a method needs expert trajectories."""
@@ -17,6 +20,9 @@ _SETTINGS: Final = (
     "loss_threshold", "image_average", "end", "drop", "drop_by",
 )  # fmt: skip
 """Fields that are settings of a distillation, too."""
+
+_OF_TRAJECTORIES: Final = ("inner_steps", "expert_steps", "max_start", "lr_lr")
+"""Those of them that only methods with trajectories have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +36,15 @@ class Preset:
     """Name of the dataset."""
 
     ipc: int
-    """Images per class."""
+    """Images per class; of a stage, the new ones."""
 
-    preprocessing: Literal["normalize", "zca"]
+    stage: int | None = None
+    """Number of the stage, from 1, of a distillation in several; None: it has one."""
+
+    total_ipc: int | None = None
+    """Images per class of all stages together; None: there is one stage."""
+
+    preprocessing: Literal["normalize", "zca", "unit-zca"]
     """Preprocessing of the images, for experts and distillation."""
 
     model: str = "ConvNet"
@@ -41,20 +53,20 @@ class Preset:
     knots: tuple[int, ...] = ()
     """Timesteps of the inserted waypoints of a convexified trajectory; empty for MTT."""
 
-    inner_steps: int
-    """N: the number of inner steps in an outer step."""
+    inner_steps: int | None = None
+    """N: the number of inner steps in an outer step; None for a method without inner steps."""
 
-    expert_steps: float
-    """M: the number of timesteps from start to target."""
+    expert_steps: float | None = None
+    """M: the number of timesteps from start to target; None for a method without trajectories."""
 
-    max_start: float
-    """Bound of the starts, as published."""
+    max_start: float | None = None
+    """Bound of the starts, as published; None for a method without trajectories."""
 
     lr_img: float
     """Step size of the updates of the images."""
 
-    lr_lr: float
-    """Step size of the updates of the synthetic learning rate."""
+    lr_lr: float | None = None
+    """Step size of the updates of the synthetic learning rate; None where it is not learned."""
 
     gradient: str = "exact"
     """The meta-gradient."""
@@ -101,6 +113,9 @@ class Preset:
     outer_steps: int = 5000
     """Number of updates of the synthetic dataset."""
 
+    further: Mapping[str, Any] = field(default_factory=dict)
+    """Further settings of the distillation, by name."""
+
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     """The fields of `EvaluateConfig` that differ from MTT's."""
 
@@ -117,10 +132,15 @@ class Preset:
     @property
     def name(self) -> str:
         """The name of the preset, such as `mct-cifar10-zca-ipc1`."""
-        whitened = "-zca" if self.preprocessing == "zca" else ""
-        return f"{self.method}-{self.dataset.lower()}{whitened}-ipc{self.ipc}"
+        whitened = "" if self.preprocessing == "normalize" else f"-{self.preprocessing}"
+        stage = "" if self.stage is None else f"-stage{self.stage}"
+        return f"{self.method}-{self.dataset.lower()}{whitened}-ipc{self.total_ipc or self.ipc}{stage}"
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The fields of `DistillConfig` that the preset sets."""
-        return {field: getattr(self, field) for field in _SETTINGS}
+        """The settings of a distillation that the preset sets."""
+        found = {field: getattr(self, field) for field in _SETTINGS}
+        for name in _OF_TRAJECTORIES:
+            if found[name] is None:
+                del found[name]
+        return {**found, **self.further}

@@ -65,7 +65,7 @@ def test_normalisation_of_other_channels_is_refused(images) -> None:
 
 def test_unknown_kind_is_refused(images) -> None:
     """Kinds are a closed list."""
-    with pytest.raises(ConfigError, match="none, normalize or zca"):
+    with pytest.raises(ConfigError, match="none, normalize, zca or unit-zca"):
         preprocessing.fit(trajfmt.Preprocessing(kind="blur"), images)
 
 

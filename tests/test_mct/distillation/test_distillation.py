@@ -41,19 +41,26 @@ DATM = {"labels": "learned", "initial": "correct", "min_start": 1, "ramp_from": 
 OTHERS = {"labels": "teacher", "label_time": "max-start", "initial": "noise", "start_noise": 0.1,
           "outer_optimizer": "adam", "lr_img_halving": 2, "image_average": 0.9, "drop": 0.1,
           "drop_by": "dissimilar", "samples": 2}  # fmt: skip
+DRAWN = {"inner_optimizer": "adam", "inner_decay": 0.01, "lr_init": 1e-3, "lr_lr": 1e-9, "inner_steps": 5,
+         "min_steps": 2, "steps_every": 2, "window": 3, "samples": 2, "labels": "learned"}  # fmt: skip
+REAL = {"objective": "real", "real_batch": 30, "fresh_starts": 0.5, "labels": "learned", "label_form": "rows",
+        "initial": "unit-noise", "outer_optimizer": "adam", "lr_img": 0.01, "clip_average": 0.9,
+        "sampler": "classes", "batch_syn": 3, "inner_optimizer": "adam", "lr_init": 1e-3, "lr_lr": 0,
+        "min_steps": 2, "steps_every": 2, "window": 2, "eval_every": 3}  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("stop", "extra"),
     [(1, ALL), (4, ALL), (5, ALL), (5, {}), (2, {"augment": "none"}), (2, DATM), (4, DATM),
-     (3, OTHERS), (3, {"end": "nearest"}), (3, {"drop": 0.5}), (3, {"drop": 0.5, "drop_by": "first"})],
+     (3, OTHERS), (3, {"end": "nearest"}), (3, {"drop": 0.5}), (3, {"drop": 0.5, "drop_by": "first"}),
+     (3, DRAWN), (3, REAL)],
     ids=str,
 )  # fmt: skip
 def test_resumed_run_equals_one_that_never_stopped(
     tmp_path: Path, bundle, digits, model, stop, extra
 ) -> None:
-    """Everything in the folder is the same, in the middle of a ramp and of an average, for every
-    objective."""
+    """Everything in the folder is the same, in the middle of a ramp and of an average, for every objective,
+    and for inner loops of a length that is drawn."""
     whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")
     config = replace(CONFIG, **extra)
     run_whole(distiller_of(bundle, digits, model, config), whole)

@@ -8,6 +8,9 @@ torch = pytest.importorskip("torch")
 
 from mct.data.augment import DSA  # noqa: E402
 from mct.inner.graphs import GraphUnroll  # noqa: E402
+from mct.inner.optimized import OptimizedUnroll  # noqa: E402
+from mct.inner.optimizers.adam import Adam  # noqa: E402
+from mct.inner.optimizers.momentum import Momentum  # noqa: E402
 from mct.inner.problem import Problem, minibatches, targets_of  # noqa: E402
 from mct.inner.steps.convnet import ConvNetStep  # noqa: E402
 from mct.inner.steps.table import make_step  # noqa: E402
@@ -90,6 +93,27 @@ def test_labels_and_early_adjoints_are_replayed_bit_for_bit() -> None:
         assert torch.equal(found.images, expected.images)
         assert torch.equal(found.targets, expected.targets)
         assert len(recorder.records) == graphs
+
+
+@pytest.mark.parametrize("window", [None, 3])
+@pytest.mark.parametrize("optimizer", [Momentum(0.9), Adam()])
+def test_optimisers_with_a_memory_are_replayed_bit_for_bit(optimizer, window) -> None:
+    """Objectives that look back see weights that are computed again from the gradients of the last replay."""
+    network, recorder = network_of(), CallRecorder()
+    plain, own = (OptimizedUnroll(ConvNetStep(network), optimizer, decay=0.01) for _ in range(2))
+    unroll = GraphUnroll(own, notes=pytest.fail, recorder=recorder)
+
+    def judge(path) -> LossAndAdjoint:
+        assert len(list(path)) == 8
+        return LossAndAdjoint(float(path[5].square().sum()), 2 * path[-1], {5: 2 * path[5]})
+
+    for seed in range(4):
+        problem = replace(problem_of(seed, network), labels=True, window=window)
+        expected, found = (each.gradients(problem, judge) for each in (plain, unroll))
+        assert (found.loss, found.learning_rate) == (expected.loss, expected.learning_rate)
+        assert torch.equal(found.images, expected.images)
+        assert torch.equal(found.targets, expected.targets)
+    assert len(recorder.records) == 4  # The first adjoint before the last starts the captures over.
 
 
 def test_loop_that_waits_for_the_device_is_not_captured() -> None:

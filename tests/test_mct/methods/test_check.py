@@ -18,6 +18,7 @@ METHODS = {
     "nearest": {"end": "nearest"},
     "dropped smallest": {"drop": 0.5},
     "dropped first": {"drop": 0.25, "drop_by": "first"},
+    "real": {"objective": "real", "fresh_starts": 1.0, "real_batch": 20},
     "dropped dissimilar, noisy start": {"drop": 0.5, "drop_by": "dissimilar", "start_noise": 0.1},
 }
 

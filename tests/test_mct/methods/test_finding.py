@@ -67,7 +67,7 @@ def test_what_is_no_method_is_refused_in_one_line(module: str, name: str, words:
 def test_unknown_names() -> None:
     """A misspelt method, and a module that does not exist."""
     with pytest.raises(
-        ConfigError, match=r"must be one of mtt, mct, .*pad, or your own as package\.module:name"
+        ConfigError, match=r"must be one of mtt, mct, .*pad, .*cafe, or your own as package\.module:name"
     ):
         recipe_of("datn")
     with pytest.raises(ConfigError, match="no module 'not_there'"):

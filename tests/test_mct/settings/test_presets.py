@@ -9,10 +9,13 @@ pytest.importorskip("torch")
 from mct.errors import ConfigError
 from mct.models import networks
 from mct.settings import defaults, presets
+from mct.settings.condensation import LOOPS, USED
 from mct.settings.config import DistillConfig, EvaluateConfig
 from mct.settings.expert import ExpertConfig
+from mct.settings.groups import configured
 
-SIZES = {"CIFAR10": (32, 10), "CIFAR100": (32, 100), "Tiny": (64, 200), "ImageNet": (128, 10)}
+SIZES = {"CIFAR10": (32, 10), "CIFAR100": (32, 100), "Tiny": (64, 200), "ImageNet": (128, 10),
+         "MNIST": (28, 10), "FashionMNIST": (28, 10), "SVHN": (32, 10)}  # fmt: skip
 
 ROWS = [  # N, M, max_start, lr_img, lr_lr, lr_init, batch_syn
     ("mtt-cifar10-zca-ipc1", (50, 2, 2, 1e2, 1e-7, 0.01, None)),
@@ -73,6 +76,22 @@ def test_method_without_a_preset_still_is_that_method() -> None:
     assert defaults.evaluation_of("Tiny", 10, preset="datm-tiny-zca-ipc10") == {"batch_size": 128}
 
 
+def test_stages_have_presets_of_their_own() -> None:
+    """Two stages add equally many images, so that the number of the stage decides; all add 50."""
+    found = {
+        stage: presets.default_preset("CIFAR10", ipc, "zca", method="seqmatch", stage=stage)
+        for stage, ipc in ((1, 17), (2, 17), (3, 16))
+    }
+    names = [f"seqmatch-cifar10-zca-ipc50-stage{stage}" for stage in found]
+    assert [one.name for one in found.values()] == names
+    assert [(one.lr_init, one.max_start) for one in found.values()] == [(0.001, 18), (0.01, 18), (0.01, 8)]
+    assert sum(one.ipc for one in found.values()) == 50
+    assert all(one.batch_syn == 10 * one.ipc for one in found.values())
+    assert presets.default_preset("CIFAR10", 16, "zca", method="seqmatch", stage=1) is None
+    config = defaults.distill_config("CIFAR10", ipc=17, settings_of="seqmatch", stage=2)
+    assert (config.lr_init, config.earlier_images) == (0.01, "joint")
+
+
 @pytest.mark.parametrize(("ipc", "steps"), [(1, 5), (10, 6), (50, 6)])
 def test_whitened_cifar10_is_the_best_of_table_3(ipc: int, steps: int) -> None:
     """N is 50 and M the best one of the paper's table 3."""
@@ -85,21 +104,42 @@ def test_preset_can_be_used(name: str) -> None:
     """Its settings are valid, its model exists for its images, and 50 epochs are enough for it."""
     found = presets.preset(name)
     config = defaults.distill_config(found.dataset, preset=name)
-    assert config == DistillConfig(**found.settings)
-    assert (config.ipc, config.outer_steps, config.augment) == (found.ipc, found.outer_steps, "dsa")
-    assert found.outer_steps == 5000 or found.method in ("att", "datm", "pad")
-    EvaluateConfig(**found.evaluation)
+    assert config == configured(None, found.settings)
+    assert (config.ipc, config.outer_steps) == (found.ipc, found.outer_steps)
+    assert found.outer_steps == 5000 or found.method in ("att", "datm", "pad", *USED)
+    protocol = EvaluateConfig(**found.evaluation)
     ExpertConfig(**found.experts)
     size, classes = SIZES[found.dataset]
     model = networks.parse(found.model, channels=3, image_size=size, classes=classes)
     assert model.image_size == size
-    assert size >> model.depth >= 4
+    assert (size + 4 if size == 28 else size) >> model.depth >= 4
+    assert found.source
+    assert "\n" not in found.source
+    assert (config.condensation is not None) == (presets.trajectories_of(found.method) == "unused")
+    if config.condensation is not None:
+        assert (config.augment == "none") == (found.method in ("dc", "cafe"))
+        assert found.method == "dc" or config.augment == protocol.augment
+        assert (config.momentum, config.lr_init) == (0.5, 0.01)
+        return
+    assert config.augment == "dsa"
     assert found.max_start + found.expert_steps <= found.experts.get("epochs", 50)
     assert bool(found.knots) == (found.method == "mct")
     assert list(found.knots) == sorted(set(found.knots) & set(range(1, 50)))
     assert config.batch_syn is None or config.batch_syn <= found.ipc * classes
-    assert found.source
-    assert "\n" not in found.source
+
+
+def test_condensation_is_published_for_its_numbers_of_images() -> None:
+    """Matches and passes of DC and DSA are those of their table; DM's step size grows; CAFE's halves."""
+    for name, found in presets.PRESETS.items():
+        if found.method in ("dc", "dsa"):
+            config = defaults.distill_config(found.dataset, preset=name).condensation
+            assert config is not None
+            assert (config.matches, config.passes) == LOOPS[found.ipc]
+    steps = [presets.preset(f"dm-cifar10-ipc{ipc}").lr_img for ipc in (50, 100, 1250)]
+    assert steps == [1, 10, 10]
+    cafe = defaults.distill_config("CIFAR10", preset="cafe-cifar10-ipc10").condensation
+    assert cafe is not None
+    assert cafe.halve_at == (1200, 1600, 1800)
 
 
 def test_every_cell_of_the_tables_has_a_preset() -> None:

@@ -156,7 +156,7 @@ if mode == "random":
             spent.append(time.monotonic() - start)
         expected = files(whole)
         target = folder / f"out{suffix}"
-        for turn in range(25):
+        for turn in range(8):
             delay = rng.uniform(0, min(spent))
             code, _, _ = forked(folder / "src", target, wait=delay, **options)
             report["killed"] += code == -signal.SIGKILL
@@ -234,14 +234,17 @@ def drive(*arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-def test_kill_at_fifty_random_moments(tmp_path: Path) -> None:
-    """After kill -9 there is nothing or a sound bundle, and the rerun equals an uninterrupted conversion."""
+def test_kill_at_sixteen_random_moments(tmp_path: Path) -> None:
+    """After kill -9 there is nothing or a sound bundle, and the rerun equals an uninterrupted conversion.
+
+    benchmarks/trust/kills.py makes as many kills as one likes.
+    """
     for number in range(4):
         save(tmp_path / "src", number, 4, 12, ((200, 100), (200,), (50, 200)))
     report = drive("random", str(tmp_path), "1")
     assert report["problems"] == []
-    assert report["killed"] >= 10
-    assert report["resumed"] >= 3
+    assert report["killed"] >= 4
+    assert report["resumed"] >= 1
 
 
 def small(folder: Path, suffix: str, mode: str, last: int) -> Any:

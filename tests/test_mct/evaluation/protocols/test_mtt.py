@@ -6,7 +6,8 @@ torch = pytest.importorskip("torch")
 import trajfmt  # noqa: E402
 from mct.data.datasets import Dataset  # noqa: E402
 from mct.evaluation.protocols.mtt import Mtt, Passes  # noqa: E402
-from mct.evaluation.protocols.protocol import Material, Stage  # noqa: E402
+from mct.evaluation.protocols.protocol import Material  # noqa: E402
+from mct.results.stages import Stage  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
 from mct.settings.config import EvaluateConfig  # noqa: E402
 

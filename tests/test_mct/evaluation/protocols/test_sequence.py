@@ -5,9 +5,9 @@ import pytest
 torch = pytest.importorskip("torch")
 import trajfmt  # noqa: E402
 from mct.data.datasets import Dataset  # noqa: E402
-from mct.evaluation.protocols.protocol import Stage  # noqa: E402
 from mct.evaluation.protocols.sequence import Sequenced  # noqa: E402
 from mct.models import networks  # noqa: E402
+from mct.results.stages import Stage  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
 from tests.test_mct.evaluation.protocols.test_mtt import CONFIG, heard, material  # noqa: E402
 

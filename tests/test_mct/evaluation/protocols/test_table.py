@@ -31,6 +31,8 @@ def test_settings_commands_and_table_agree() -> None:
 class Twice:
     """MTT's protocol with a test after every update, of which the second counts."""
 
+    joint = 0
+
     def plan(self, material, model, config):
         """Return MTT's plan, with a test after every update."""
         plan = PROTOCOLS["mtt"].plan(material, model, config)

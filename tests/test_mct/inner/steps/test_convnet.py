@@ -41,3 +41,11 @@ def test_batch_norm_joins_images() -> None:
         network = network_of(name)
         separable = not name.endswith("BN")
         assert ConvNetStep(network).separable == AutogradStep(network).separable == separable
+
+
+def test_rows_of_any_sum_are_labels() -> None:
+    """The softmax counts as often as the numbers of a row say, as in torch's cross-entropy."""
+    network = network_of("ConvNetD2W8")
+    *given, targets = inputs_of(network)
+    rows = targets * torch.linspace(0, 3, len(targets), dtype=torch.float64)[:, None]
+    check(ConvNetStep(network), network, (*given, rows))

@@ -1,0 +1,18 @@
+"""Methods that need no trajectories: they match what networks make of real and of synthetic images.
+
+A method does one outer step: it has a fresh network, updates the synthetic images one or more times, and may
+train the network on them in between. The gradient in the images is left to autograd. What an update is, and
+what is kept, it does not know.
+
+It must not import `distillation`, which runs it.
+
+Modules:
+    method: the protocol `Method`, and what an outer step has.
+    real: real images by class.
+    siamese: the same augmentation for real and synthetic images.
+    students: fresh networks, their training, their features, and their accuracy.
+    gradients: gradient matching (DC, DSA).
+    embeddings: matching of mean embeddings (DM).
+    features: alignment of features, and a discrimination loss (CAFE).
+    table: every method by name.
+"""
