@@ -49,8 +49,9 @@ _NAMED: Final = 3
 )
 @click.option(
     "--method",
-    help="Whose published settings to use: mtt, mct, tesla, ftd, att, datm, pad or seqmatch; rat, with or "
-    "without --traj; dc, dsa, dm or cafe, without --traj; or a method of your own, as package.module:name.  "
+    help="Whose published settings to use: mtt, mct, tesla, ftd, att, datm, pad, selmatch or seqmatch; rat, "
+    "with or without --traj; dc, dsa, dm or cafe, without --traj; or a method of your own, as "
+    "package.module:name.  "
     "[default: mct for a .mct, mtt for a .mtt]",
 )
 @click.option("--dataset", type=values.DATASET, help="Dataset name or path, if no bundle names one.")
@@ -105,9 +106,26 @@ _NAMED: Final = 3
 @click.option("--label-momentum", type=float, help="Momentum of learned labels.  [default: 0.9]")
 @click.option(
     "--initial",
-    type=click.Choice(["random", "correct", "noise", "unit-noise"]),
-    help="Images to begin with: random real ones, ones that experts classify correctly, or noise.  "
-    "[default: random]",
+    type=click.Choice(["random", "correct", "scored", "noise", "unit-noise"]),
+    help="Images to begin with: random real ones, ones that experts classify correctly, the hardest ones by "
+    "--scores, or noise.  [default: random]",
+)
+@click.option(
+    "--scores",
+    type=values.SCORES,
+    help="Difficulty of the training images, for --initial scored: an .npy, .npz or .pt file as for mct "
+    "experts; or el2n, scores that are computed with these experts.",
+)
+@click.option(
+    "--skip-hardest",
+    type=float,
+    help="Leave out so many of the hardest images of each class, as a share of --ipc (--initial scored).  "
+    "[default: 0]",
+)
+@click.option(
+    "--learned-share",
+    type=float,
+    help="Share of the images of each class to learn; the first ones stay real images.  [default: 1]",
 )
 @click.option("--loss-threshold", type=float, help="Leave samples with a larger loss out.  [default: none]")
 @click.option(
@@ -160,7 +178,7 @@ _NAMED: Final = 3
 @click.option("--eval-batch", type=int, help="Images per step in an evaluation.  [default: 256]")
 @click.option(
     "--eval-protocol",
-    type=click.Choice(["mtt", "sequence", "rat"]),
+    type=click.Choice(["mtt", "sequence", "rat", "selmatch"]),
     help="How an evaluation trains networks: as MTT does; on one stage of the images after the other; or as "
     "RaT-BPTT does.  [default: that of the preset, else mtt]",
 )
@@ -212,6 +230,7 @@ def distill(
     step_images: int | None,
     profile: Path | None,
     log: tuple[str, ...],
+    scores: Path | str | None,
     deterministic: bool,
     device: str,
     **settings: Any,
@@ -246,6 +265,7 @@ def distill(
                 device=here,
                 execution=Execution(profile=profile, **given),
                 ranks=ranks,
+                scores=None if scores is None else str(scores),
                 **settings,
             )
             logs = Log(log, run.folder.path, settings=flat(run.distiller.config), notes=lines.Notes())

@@ -108,6 +108,10 @@ class Accuracy:
     """Images on which the networks were tested: `test` for the test set, `heldout` for held-out training
     images."""
 
+    by_class: tuple[float | None, ...] | None = None
+    """Mean over the networks of the accuracy on the images of each class; None for a class without images,
+    and for all classes if it was not measured."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchitectureTested:

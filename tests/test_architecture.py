@@ -52,7 +52,7 @@ ALLOWED = {
         "reports": "errors settings plots results",
         "trajectories": "errors runtime settings data models",
         "objectives": "errors runtime settings data trajectories",
-        "initial": "data models results trajectories",
+        "initial": "errors runtime data models results trajectories",
         "methods": "errors runtime settings learned data models trajectories objectives inner",
         "condensation": "errors runtime settings data models",
         "api": "settings learned trajectories objectives methods",

@@ -124,7 +124,8 @@ def objective_of(case: Case, engine: str) -> tuple[RealLoss, Any]:
 
     def fresh(random: torch.Generator) -> Tensor:
         made = networks.build(model(case), generator=random).double()
-        return step.pack(networks.flatten(made).detach())
+        size = 3.0 if float(torch.rand((), generator=random)) < 0.3 else 1.0  # so that some norms are large
+        return step.pack(size * networks.flatten(made).detach())
 
     scene = Scene(
         stream=None,

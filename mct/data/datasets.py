@@ -138,6 +138,17 @@ class Dataset:
             >>> len(part.train_labels), len(part.test_labels)
             (1222, 130)
         """
+        chosen, labels = self.held(fraction), self.train_labels
+        return replace(
+            self,
+            train_images=self.train_images[~chosen],
+            train_labels=labels[~chosen],
+            test_images=self.train_images[chosen],
+            test_labels=labels[chosen],
+        )
+
+    def held(self, fraction: float = 0.1) -> Tensor:
+        """Return which training images `heldout` takes out, `(N,)` bool; it raises the same errors."""
         if not 0 < fraction < 1:
             raise ConfigError(f"`fraction` must be between 0 and 1, got {fraction!r}")
         labels = self.train_labels
@@ -154,13 +165,7 @@ class Dataset:
             raise DataError(
                 f"{self.name}: no class has two training images, so no image can be held out for validation"
             )
-        return replace(
-            self,
-            train_images=self.train_images[~chosen],
-            train_labels=labels[~chosen],
-            test_images=self.train_images[chosen],
-            test_labels=labels[chosen],
-        )
+        return chosen
 
 
 SOURCES: Final[dict[str, Callable[[Path], Raw]]] = {

@@ -14,50 +14,80 @@ from trajfmt.errors import TrajfmtError, counted
 from trajfmt.sources import unpickle
 
 Order = tuple[Tensor, ...]
-"""For each of K classes, the numbers `(N_k,)` int64 of its training images, the easiest first."""
+"""For each of K classes, the numbers `(N_k,)` int64 of its training images, the easiest first, or the hardest
+first where that is asked for."""
 
 SUFFIXES: Final = (".npy", ".npz", ".pt")
 """Suffixes of the files that `read` reads."""
 
 
-def ordered(scores: Tensor, labels: Tensor, classes: int) -> Order:
+_CONSISTENCY: Final = frozenset({"labels", "scores"})
+"""Arrays in the published files of C-scores, which state how easy each image is."""
+
+
+def ordered(scores: Tensor, labels: Tensor, classes: int, *, hardest: bool = False) -> Order:
     """Return the images of each class in the order of their scores, and of the data where these are equal.
 
     Args:
         scores: `(N,)`; an image is the harder, the larger its score is.
         labels: `(N,)` int64.
         classes: Number of classes K.
+        hardest: Whether the hardest images come first.
 
     Example:
         >>> ordered(torch.tensor([0.9, 0.1, 0.5, 0.2]), torch.tensor([0, 0, 1, 0]), classes=2)
         (tensor([1, 3, 0]), tensor([2]))
     """
-    order = torch.argsort(scores.cpu().double(), stable=True)
+    order = torch.argsort(scores.cpu().double(), stable=True, descending=hardest)
     own = labels.cpu()[order]
     return tuple(order[own == label] for label in range(classes))
 
 
-def read(path: Path, labels: Tensor, classes: int) -> Order:
-    """Read the order of the images of each class from a file of one array or tensor.
+def restricted(order: Order, kept: Tensor) -> Order:
+    """Return the order of some of the images, by their numbers among these.
 
-    Two kinds are read, which differ in their shapes:
+    Args:
+        order: The order of all images.
+        kept: `(N,)` bool: which ones.
 
-    * scores `(N,)`, one for each training image; larger means harder, as with EL2N, GraNd and forgetting;
-    * indices `(K, N / K)` of training images, one row for each class, the easiest first: the files of PAD.
+    Example:
+        >>> restricted((torch.tensor([2, 0]), torch.tensor([1, 3])), torch.tensor([True, True, False, True]))
+        (tensor([0]), tensor([1, 2]))
+    """
+    there = kept.cpu()
+    number = there.cumsum(0) - 1
+    return tuple(number[images[there[images]]] for images in order)
+
+
+def read(path: Path, labels: Tensor, classes: int, *, hardest: bool = False) -> Order:
+    """Read the order of the images of each class from a file.
+
+    Three kinds are read:
+
+    * one array of scores `(N,)`, one for each training image; larger means harder, as with EL2N, GraNd and
+      forgetting;
+    * one array of indices `(K, N / K)` of training images, one row for each class, the easiest first: the
+      files of PAD;
+    * an `.npz` file with the arrays `scores` and `labels` `(N,)`: consistency scores (C-scores) as published,
+      where larger means easier.
 
     Args:
         path: A `.npy` or `.npz` file of NumPy, or a `.pt` file of `torch.save`.
         labels: Labels of the training images, `(N,)` int64.
         classes: Number of classes K.
+        hardest: Return the hardest images first. Images of equal scores are in the order of the data then,
+            too.
 
     Raises:
-        DataError: If the file cannot be read, or is neither of them for these images.
+        DataError: If the file cannot be read, or is none of them for these images.
     """
-    found, labels = _load(path), labels.cpu()
+    labels = labels.cpu()
+    found = _load(path, labels)
     if found.ndim == 1:
-        return ordered(_scores(path, found, len(labels)), labels, classes)
+        return ordered(_scores(path, found, len(labels)), labels, classes, hardest=hardest)
     if found.ndim == 2 and not found.is_floating_point():
-        return _indices(path, found, labels, classes)
+        order = _indices(path, found, labels, classes)
+        return tuple(images.flip(0) for images in order) if hardest else order
     raise DataError(
         f"{path}: expected scores ({len(labels)},) or indices ({classes}, images per class), {_shown(found)}"
     )
@@ -106,8 +136,11 @@ def _indices(path: Path, found: Tensor, labels: Tensor, classes: int) -> Order:
     return tuple(found)
 
 
-def _load(path: Path) -> Tensor:
-    """Return the only array of a file, as integers in int64 or as floating-point numbers."""
+def _load(path: Path, labels: Tensor) -> Tensor:
+    """Return the only array of a file, as integers in int64 or as floating-point numbers.
+
+    Consistency scores are returned with the opposite sign, so that larger means harder.
+    """
     if path.suffix not in SUFFIXES:
         raise DataError(f"{path}: expected a file of scores or indices, {', '.join(SUFFIXES)}")
     if not path.is_file():
@@ -120,6 +153,13 @@ def _load(path: Path) -> Tensor:
         raise DataError(str(exc)) from exc
     except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as exc:
         raise DataError(f"{path}: cannot be read as a {path.suffix} file: {exc}") from exc
+    if isinstance(found, dict):
+        if not np.array_equal(found["labels"], labels.numpy()):
+            raise DataError(
+                f"{path}: the labels beside the consistency scores are not those of the training images; the "
+                "scores are for images in another order, or for another dataset"
+            )
+        found = -np.asarray(found["scores"], dtype=np.float64)
     if isinstance(found, np.ndarray) and found.dtype.kind in "iuf":
         found = torch.from_numpy(np.ascontiguousarray(found, found.dtype.newbyteorder("=")))
     if not isinstance(found, Tensor) or found.layout != torch.strided or found.dtype == torch.bool:
@@ -129,13 +169,15 @@ def _load(path: Path) -> Tensor:
 
 
 def _numpy(path: Path) -> Any:
-    """Return the only array of a `.npy` or `.npz` file."""
+    """Return the only array of a `.npy` or `.npz` file, or the two arrays of consistency scores by name."""
     with path.open("rb") as file:
         if path.suffix == ".npy":
             return np.lib.format.read_array(file, allow_pickle=False)
         if not zipfile.is_zipfile(file):
             raise ValueError("not a zip archive, or truncated")
         with np.load(file, allow_pickle=False) as stored:
+            if set(stored.files) == _CONSISTENCY:
+                return {name: stored[name] for name in stored.files}
             if len(stored.files) != 1:
                 raise DataError(
                     f"{path}: expected one array, found {len(stored.files)}: {', '.join(stored.files)}; save "

@@ -79,15 +79,15 @@ class Condenser:
                 f"the method {method} runs in one process, and there are {self.ranks.size}; start it without "
                 "torchrun"
             )
-        if config.initial == "correct":
+        if config.initial in ("correct", "scored"):
             raise ConfigError(
-                "`initial` correct needs experts, and the run has no trajectories; omit `initial`"
+                f"`initial` {config.initial} is for methods that match trajectories; omit `initial`"
             )
         matches, passes = loops_of(method, config.ipc, settings)
         settings = replace(settings, matches=matches, passes=passes)
         self.config = replace(config, condensation=settings)
         seen = dataset.heldout() if config.select == "heldout" else dataset
-        guards.check_ipc(seen, config)
+        guards.check_initial(seen, config)
         self.dataset, self.clock, self.notes = seen.to(device), Clock(device), list(dataset.notes)
         self.origin = Origin(
             dataset=dataset.name,

@@ -16,12 +16,14 @@ from torch import Tensor
 
 import trajfmt
 from mct.data.datasets import Dataset
+from mct.data.difficulty import Order
 from mct.distillation import guards, judging, label_times, optimizer
 from mct.distillation.samples import Samples
 from mct.distillation.settling import Settled, settle
 from mct.distillation.state import State
 from mct.errors import DivergedError
 from mct.events import Accuracy, OuterStep
+from mct.initial import scored
 from mct.initial.experts import LastExperts
 from mct.initial.start import start as start_of
 from mct.inner.engines import unroll_of
@@ -33,7 +35,7 @@ from mct.inner.steps.table import choose, make_step
 from mct.inner.unroll import ExactUnroll, Unroll
 from mct.methods.finding import source_of
 from mct.methods.recipe import PUBLISHED, Recipe
-from mct.models import networks
+from mct.models import el2n, networks
 from mct.objectives.scene import Scene
 from mct.objectives.table import FromScene, Maker, make_objective
 from mct.results import synthetic
@@ -121,8 +123,9 @@ class Distiller:
         pack = None if engine == "eager" else step.pack
         self.stream = None if bundle is None else self._stream_of(bundle, config, device, pack)
         seen = dataset.heldout() if config.select == "heldout" else dataset
-        if config.initial not in ("noise", "unit-noise"):
-            guards.check_ipc(seen, config)
+        guards.check_initial(seen, config)
+        self._all_labels = dataset.train_labels
+        self._used = ~dataset.held() if config.select == "heldout" else torch.ones_like(self._all_labels) > 0
         self.dataset = seen.to(device)
         self.config = replace(config, engine=engine)
         if self.stream is not None:
@@ -343,16 +346,17 @@ class Distiller:
         return ways
 
     def initial(self) -> State:
-        """Return the state before the first step: real images and their labels, and zero momentum.
+        """Return the state before the first step: images and their labels, and zero momentum.
 
         Images of earlier stages come first. The new ones are chosen with random numbers of this stage.
         """
         stream, stage = self.stream, () if self._earlier is None else ("stage", len(self.origin.stages) + 1)
         start = start_of(
             self.dataset,
-            replace(self.origin, stages=()),
+            replace(self.origin, stages=(), scores_sha256=scored.hash_of(self.config.scores)),
             generator=generator(self.config.seed, "images", *stage),
             experts=None if stream is None else lambda: LastExperts(stream, self._network, self._step.unpack),
+            order=self._hardest_first,
         )
         if self._earlier is not None:
             start = self._earlier.with_new(start)
@@ -361,6 +365,15 @@ class Distiller:
             memory={name: rule.start(start.values[name]) for name, rule in self._updates.items()},
             random=generator(self.config.seed, "outer", *stage).get_state(),
         )
+
+    def _hardest_first(self) -> Order:
+        """Return the images of each class, the hardest first, by the scores of the settings."""
+        assert self.config.scores is not None
+        if self.config.scores == el2n.NAME:
+            assert self.stream is not None  # `guards.check_weights` requires it
+            return scored.by_experts(self.stream, self._network, self._step.unpack, self.dataset)
+        path = Path(self.config.scores)
+        return scored.filed(path, self._all_labels, self._used, self.dataset.classes)
 
     def step(self, state: State) -> tuple[State, OuterStep]:
         """Do one outer step.

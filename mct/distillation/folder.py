@@ -47,7 +47,7 @@ _RATES = ("lr_img", "lr_lr")  # It may change these, too; the change is recorded
 _PROGRESS = ("outer_step", "selected")  # Fields of an origin that are progress and no settings.
 _CONTINUES = "what was saved before is whole, and --resume continues from it"
 _LOCK = ".lock"  # A file in the folder, where the file system has no locks.
-_MAY_DIFFER = ("config", "evaluation", "changes", *_PROGRESS)
+_MAY_DIFFER = ("config", "evaluation", "changes", "scores_sha256", *_PROGRESS)
 
 _METHOD = "method_source_sha256"
 _CODE = {"model_source_sha256": "network", _METHOD: "method"}
@@ -178,6 +178,7 @@ class RunFolder:
             origin,
             outer_step=found.outer_step,
             evaluation=origin.evaluation or found.evaluation,
+            scores_sha256=found.scores_sha256,
             changes=tuple(changes),
         )
         return dataclasses.replace(state, synthetic=dataclasses.replace(state.synthetic, origin=newer))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mct.data.datasets import Dataset
 from mct.errors import ConfigError, MismatchError
-from mct.models import networks
+from mct.models import el2n, networks
 from mct.settings.config import DistillConfig
 from mct.trajectories.stream import Bundle
 from trajfmt.bundle import Numbering
@@ -76,7 +76,11 @@ def check_weights(bundle: Bundle | None, network: nn.Module, config: DistillConf
     """
     if bundle is None:
         rows = config.labels == "learned" and config.label_form == "rows"
-        needing = {"initial": config.initial == "correct", "labels": config.labels != "hard" and not rows}
+        needing = {
+            "initial": config.initial == "correct",
+            "labels": config.labels != "hard" and not rows,
+            "scores": config.initial == "scored" and config.scores == el2n.NAME,
+        }
         for name in (name for name, needed in needing.items() if needed):
             raise ConfigError(
                 f"`{name}` {getattr(config, name)} needs experts, and the run has no trajectories; give a "
@@ -91,12 +95,19 @@ def check_weights(bundle: Bundle | None, network: nn.Module, config: DistillConf
     networks.check_layout(network, bundle.layout)
 
 
-def check_ipc(dataset: Dataset, config: DistillConfig) -> None:
-    """Require `ipc` training images of every class of `dataset`.
+def check_initial(dataset: Dataset, config: DistillConfig) -> None:
+    """Require `ipc` training images of every class of `dataset`, and scores if the initial images need them.
 
     Raises:
-        ConfigError: A class has fewer.
+        ConfigError: A class has fewer, or there are no scores.
     """
+    if config.initial in ("noise", "unit-noise"):
+        return
+    if config.initial == "scored" and config.scores is None:
+        raise ConfigError(
+            "`initial` scored needs the difficulty of the training images: set `scores` to a file, or to "
+            "el2n for scores that are computed with these experts"
+        )
     counts = torch.bincount(dataset.train_labels, minlength=dataset.classes)
     label = int(counts.argmin())
     if int(counts[label]) < config.ipc:
@@ -131,3 +142,20 @@ def check_unit(
         "the defaults count epochs from the initialisation, but the timesteps of the bundle are "
         f"{numbering.words}; give {options}, in timesteps of the bundle"
     )
+
+
+def check_scores(numbering: Numbering, config: DistillConfig) -> None:
+    """Require that EL2N scores are of epoch 10, where they are computed with the experts of the run.
+
+    Args:
+        numbering: What the timesteps of the bundle are.
+        config: All settings.
+
+    Raises:
+        ConfigError: The timesteps are something else.
+    """
+    if config.initial == "scored" and config.scores == el2n.NAME and not numbering.counts_epochs:
+        raise ConfigError(
+            f"`scores` {el2n.NAME} are of epoch {el2n.TIMESTEP}, but the timesteps of the bundle are "
+            f"{numbering.words}; give a file of scores"
+        )

@@ -28,6 +28,7 @@ def accuracy_of(run: Stepper, state: State, protocol: EvaluateConfig) -> Accurac
         now.origin.model,
         protocol,
         stages=now.stages,
+        learned=now.learned_images,
         on=run.config.select,
         engine="eager" if run.config.engine == "eager" else "auto",
         notes=run.notes.append,

@@ -13,7 +13,7 @@ from mct.errors import ConfigError
 from mct.inner.unroll import Gradients
 from mct.learned import labels
 from mct.learned.limits import Clipped, NonNegative
-from mct.learned.updates import Adam, Averaged, Halved, Sgd
+from mct.learned.updates import Adam, Averaged, Halved, Partial, Sgd
 from mct.learned.value import IMAGES, LABELS, RATE, Memory, Name, Update, Value
 
 
@@ -46,7 +46,7 @@ def update(state: State, gradients: Gradients, updates: Mapping[Name, Update]) -
 
 def _is_pure(rule: Update) -> bool:
     """Return whether an update is known to leave its arguments as they are."""
-    if isinstance(rule, (Averaged, Clipped, Halved, NonNegative)):
+    if isinstance(rule, (Averaged, Halved, Partial, Clipped, NonNegative)):
         return _is_pure(rule.update)
     return isinstance(rule, (Sgd, Adam))
 

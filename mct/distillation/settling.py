@@ -99,6 +99,7 @@ def settle(
     )
     if numbering is not None:
         guards.check_unit(numbering, settings, config)
+        guards.check_scores(numbering, config)
     if config.condensation is not None and not is_condensation(used):
         names = [f"`{name}`" for name in NAMES if settings.get(name) is not None]
         raise ConfigError(

@@ -245,6 +245,7 @@ class Comparison:
             model,
             self.config,
             stages=now.stages,
+            learned=now.learned_images,
             engine=self.engine,
             notes=self.notes,
             ranks=self.ranks,

@@ -91,6 +91,7 @@ def evaluate(
     config: EvaluateConfig,
     *,
     stages: Sequence[Stage] = (),
+    learned: Tensor | None = None,
     on: Held = "test",
     engine: Engine = "auto",
     notes: Notes | None = None,
@@ -106,6 +107,8 @@ def evaluate(
         model: The network to train.
         config: Settings of the evaluation, with the name of the protocol.
         stages: The parts of the images that are learned from one after the other, for protocols that do so.
+        learned: `(N,)` bool on the CPU: which images were learned, if the others are real ones; for protocols
+            that augment them differently.
         on: Whether `test_images` are the test set or held-out training images. The random numbers of the
             networks also depend on it, so that the evaluations that select images and the final test of the
             selected images share none.
@@ -126,7 +129,9 @@ def evaluate(
             f"{tuple(dataset.test_images.shape[1:])}"
         )
 
-    material = Material(images=images, labels=labels, learning_rate=learning_rate, stages=tuple(stages))
+    material = Material(
+        images=images, labels=labels, learning_rate=learning_rate, stages=tuple(stages), learned=learned
+    )
 
     def student(number: int) -> _Student:
         return _Student(material, generator(config.seed, on, "network", number))
@@ -176,10 +181,12 @@ def evaluate_baseline(
         chosen = pick_per_class(dataset.train_labels, dataset.classes, ipc, random)
         images, labels = dataset.train_images[chosen], dataset.train_labels[chosen]
         named = labels if label is None else label(images)
-        return _Student(Material(images=images, labels=named, learning_rate=rate), random)
+        real = torch.zeros(len(images), dtype=torch.bool)
+        material = Material(images=images, labels=named, learning_rate=rate, learned=real)
+        return _Student(material, random)
 
-    best: Accuracy | None = None
-    for rate in dict.fromkeys(rates):
+    best, own = None, PROTOCOLS[config.protocol].rate
+    for rate in dict.fromkeys(rates if own is None else [own]):
         tried = partial(student, rate=rate)
         found = yield from _shared(tried, rate, dataset, model, config, "test", engine, notes, ranks)
         best = found if best is None or found.mean > best.mean else best
@@ -210,15 +217,29 @@ def _shared(
     """Train and test the networks of this process, and return the accuracy of those of all processes."""
     ranks = ranks or Alone()
     own, protocol = range(ranks.rank, config.networks, ranks.size), PROTOCOLS[config.protocol]
-    table = torch.zeros(config.networks, max(protocol.joint, 1), dtype=torch.float64)
+    tests, classes = max(protocol.joint, 1), model.classes
+    table = torch.zeros(config.networks, tests, dtype=torch.float64)
+    right = torch.zeros(config.networks, tests, classes, dtype=torch.float64)
     tested = _tested([student(number) for number in own], dataset, model, config, engine, notes)
     for number, found in zip(own, tested, strict=True):
-        accuracy = found[protocol.counting(found)]
-        table[number] = torch.tensor(found if protocol.joint else accuracy, dtype=torch.float64)
-        yield NetworkTrained(network=number, learning_rate=rate, accuracy=accuracy)
-    ranks.sum(table)
-    tests = table.T.tolist()
-    return summarize(max(tests, key=statistics.fmean), rate, on=on)
+        accuracies = [trial.accuracy for trial in found]
+        counting = protocol.counting(accuracies)
+        counted = found if protocol.joint else found[counting : counting + 1]
+        table[number] = torch.tensor([trial.accuracy for trial in counted], dtype=torch.float64)
+        right[number] = torch.stack([trial.right.cpu() for trial in counted])
+        yield NetworkTrained(network=number, learning_rate=rate, accuracy=accuracies[counting])
+    for each in (table, right):
+        ranks.sum(each)
+    means = [statistics.fmean(column) for column in table.T.tolist()]
+    best = max(range(tests), key=means.__getitem__)
+    there = dataset.test_labels.bincount(minlength=classes).cpu()
+    return summarize(table[:, best].tolist(), rate, on=on, by_class=_shares(right[:, best].mean(0), there))
+
+
+def _shares(right: Tensor, there: Tensor) -> tuple[float | None, ...]:
+    """Return the share of the images of each class that are right; None where there are no images."""
+    pairs = zip(right.tolist(), there.tolist(), strict=True)
+    return tuple(hits / count if count else None for hits, count in pairs)
 
 
 def _tested(
@@ -228,8 +249,8 @@ def _tested(
     config: EvaluateConfig,
     engine: Engine,
     notes: Notes | None,
-) -> Iterator[list[float]]:
-    """Train and test networks, several at once, and yield the accuracies of all tests of each in order."""
+) -> Iterator[list[Trial]]:
+    """Train and test networks, several at once, and yield all tests of each in order."""
     if not students:
         return
     device, protocol = dataset.test_images.device, PROTOCOLS[config.protocol]
@@ -254,24 +275,30 @@ def _tested(
     with closing(pool.run([job(number) for number in range(len(students))])) as ended:
         for number in ended:
             trials = tests.pop(number)
-            accuracies = [trial.accuracy for trial in trials]
-            counting = protocol.counting(accuracies)
+            counting = protocol.counting([trial.accuracy for trial in trials])
             if notes is not None and bool(trials[counting].diverged):
                 rate = students[number].material.learning_rate
                 notes(
                     f"network {number} diverged with the learning rate {rate:g}: outputs that are not finite "
                     "count as wrong"
                 )
-            yield accuracies
+            yield trials
 
 
-def summarize(accuracies: Sequence[float], learning_rate: float, *, on: Held) -> Accuracy:
+def summarize(
+    accuracies: Sequence[float],
+    learning_rate: float,
+    *,
+    on: Held,
+    by_class: tuple[float | None, ...] | None = None,
+) -> Accuracy:
     """Summarise accuracies by their mean and, if there are several, their population standard deviation.
 
     Args:
         accuracies: Accuracy of each network, in [0, 1].
         learning_rate: Learning rate of the training.
         on: Images on which the networks were tested.
+        by_class: Mean over the networks of the accuracy of each class.
     """
     return Accuracy(
         mean=statistics.fmean(accuracies),
@@ -279,4 +306,5 @@ def summarize(accuracies: Sequence[float], learning_rate: float, *, on: Held) ->
         networks=tuple(accuracies),
         learning_rate=learning_rate,
         on=on,
+        by_class=by_class,
     )

@@ -13,6 +13,7 @@ from mct.data.difficulty import Order
 from mct.errors import ConfigError
 from mct.experts import el2n
 from mct.experts.curriculum import SCHEDULE
+from mct.models.el2n import NAME
 from mct.runtime.ranks import Ranks, together
 
 
@@ -64,16 +65,14 @@ def check(curriculum: str | None, scores: str | Path | None, scores_from: str | 
     elif scores is None:
         raise ConfigError(
             f"`curriculum` {curriculum} needs the difficulty of the images; set `scores` to a file, or to "
-            f"{el2n.NAME} with a bundle as `scores_from`"
+            f"{NAME} with a bundle as `scores_from`"
         )
-    elif scores == el2n.NAME and scores_from is None:
+    elif scores == NAME and scores_from is None:
         raise ConfigError(
-            f"`scores` {el2n.NAME} are computed from the experts of a bundle; name it with `scores_from`"
+            f"`scores` {NAME} are computed from the experts of a bundle; name it with `scores_from`"
         )
-    elif scores != el2n.NAME and scores_from is not None:
-        raise ConfigError(
-            f"`scores_from` is for `scores` {el2n.NAME}, but `scores` is {scores}; leave one out"
-        )
+    elif scores != NAME and scores_from is not None:
+        raise ConfigError(f"`scores_from` is for `scores` {NAME}, but `scores` is {scores}; leave one out")
 
 
 def chosen(

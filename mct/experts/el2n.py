@@ -1,17 +1,12 @@
 """EL2N scores: how difficult the training images are for the experts of an existing bundle.
 
-The score of an image x of class y is the mean over experts of || softmax f(x; theta(t)) - onehot(y) ||, at
-timestep t = 10 of the first ten experts. A convexified trajectory gives its point at that time.
-
-References:
-    Paul et al., "Deep Learning on a Data Diet: Finding Important Examples Early in Training", NeurIPS 2021.
+`mct.models.el2n` computes them. A convexified trajectory gives its point at timestep 10.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import torch
@@ -22,45 +17,12 @@ from mct.data.datasets import Dataset
 from mct.data.difficulty import Order, ordered
 from mct.errors import ConfigError
 from mct.models import networks
-from mct.models.functional import Functional
+from mct.models.el2n import EXPERTS, NAME, TIMESTEP, scores
 from mct.runtime.phases import phase
 from mct.runtime.seeds import generator
 from mct.trajectories import provenance
 from trajfmt.bundle import numbering_of
 from trajfmt.schema import numbered
-
-NAME: Final = "el2n"
-"""Name of these scores, in settings and in bundles."""
-
-TIMESTEP: Final = 10
-"""Timestep of the networks; an epoch each in MTT's buffers."""
-
-EXPERTS: Final = 10
-"""Number of experts, if the bundle has as many."""
-
-_BLOCK = 1024
-"""Images per forward pass."""
-
-
-def scores(network: nn.Module, weights: Iterable[Tensor], images: Tensor, labels: Tensor) -> Tensor:
-    """Return the EL2N scores `(N,)` float64 of images, on the CPU.
-
-    Args:
-        network: A network without buffers, on the device that computes.
-        weights: The weights `(P,)` of each expert.
-        images: `(N, C, H, W)`.
-        labels: `(N,)` int64.
-    """
-    functional, device = Functional(network), next(network.parameters()).device
-    norms_of = []
-    for theta in weights:
-        there, norms = theta.to(device), []
-        for x, y in zip(torch.split(images, _BLOCK), torch.split(labels, _BLOCK), strict=True):
-            error = functional.probabilities(there, x.to(device)).double()
-            error[torch.arange(len(y), device=device), y.to(device)] -= 1
-            norms.append(error.norm(dim=1))
-        norms_of.append(torch.cat(norms).cpu())
-    return torch.stack(norms_of).mean(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,5 +4,6 @@ It must not import `inner`, `objectives` or `distillation`.
 
 Modules:
     start: images, labels and learning rate as the settings say.
+    scored: images by their difficulty.
     experts: what the last weights of the experts predict for real images.
 """

@@ -5,7 +5,7 @@ own, which may keep a memory between outer steps. It must not import `inner`, `o
 
 Modules:
     value: the types of values, and the protocol `Update`.
-    updates: SGD with momentum, Adam, and what changes another update: a step size that is halved, an average.
+    updates: SGD with momentum, Adam, and what changes another update, such as an average.
     limits: gradients that are clipped, and values that stay non-negative, on top of another update.
     labels: labels as logits, and the gradient in them.
 """

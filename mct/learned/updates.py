@@ -129,6 +129,46 @@ class Averaged:
         return value, {**kept, AVERAGE: self.decay * memory[AVERAGE] + (1 - self.decay) * value}
 
 
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """Another update, which the first images of each class are exempt from.
+
+    Their gradient is taken for zero, and they and their average stay as they are, to the bit (SelMatch).
+
+    Example:
+        >>> update = Partial(Sgd(lr=1.0), ipc=2, fixed=1)
+        >>> images = torch.zeros(4, 1)  # of two classes
+        >>> update(images, torch.ones(4, 1), update.start(images), 0)[0].flatten()
+        tensor([ 0., -1.,  0., -1.])
+    """
+
+    update: Update
+    """The update of the others."""
+
+    ipc: int
+    """Number of images per class."""
+
+    fixed: int
+    """How many of them, the first ones, stay as they are."""
+
+    def start(self, value: Value, /) -> dict[str, Value]:
+        """Return the memory of the update."""
+        return self.update.start(value)
+
+    def __call__(
+        self, value: Value, gradient: Value, memory: Memory, step: int, /
+    ) -> tuple[Value, dict[str, Value]]:
+        """Return the images `(K ipc, …)` after the update, and the memory of the update."""
+        assert isinstance(value, Tensor)
+        assert isinstance(gradient, Tensor)
+        place = torch.arange(len(value), device=value.device) % self.ipc
+        fixed = (place < self.fixed).view(-1, *(1,) * (value.dim() - 1))
+        after, kept = self.update(value, gradient.masked_fill(fixed, 0), memory, step)
+        if AVERAGE in kept:
+            kept |= {AVERAGE: torch.where(fixed, torch.as_tensor(memory[AVERAGE]), kept[AVERAGE])}
+        return torch.where(fixed, value, after), kept
+
+
 def _zero(value: Value) -> Value:
     return torch.zeros_like(value) if isinstance(value, Tensor) else 0.0
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from mct.errors import ConfigError
 from mct.learned.limits import Clipped, NonNegative
-from mct.learned.updates import Adam, Averaged, Halved, Sgd
+from mct.learned.updates import Adam, Averaged, Halved, Partial, Sgd
 from mct.learned.value import IMAGES, LABELS, RATE, Name, Update
 from mct.objectives.table import FromScene, Maker, objective_of
 from mct.settings.condensation import Condensation
@@ -82,6 +82,8 @@ class Recipe:
             return found
         if config.labels != "learned":
             found |= dict.fromkeys(UPDATED[LABELS], "without `labels` learned")
+        if config.initial != "scored":
+            found |= dict.fromkeys(("scores", "skip_hardest"), "without `initial` scored")
         if config.labels != "teacher":
             found["label_time"] = "without `labels` teacher"
         if not config.drop:
@@ -127,7 +129,10 @@ class Recipe:
 
     def updates_of(self, config: DistillConfig) -> dict[Name, Update]:
         """Return the update of each learned value."""
-        return updates_of(config) | dict(self.updates)
+        found = updates_of(config) | dict(self.updates)
+        if config.fixed:
+            found[IMAGES] = Partial(found[IMAGES], config.ipc, config.fixed)
+        return found
 
 
 PUBLISHED = Recipe(name="published")

@@ -25,6 +25,7 @@ class Evaluation(msgspec.Struct, frozen=True):
     std: float | None = None
     networks: list[float] = []  # msgspec copies mutable defaults
     on: str | None = None
+    by_class: list[float | None] | None = None
 
 
 class Step(msgspec.Struct, frozen=True):

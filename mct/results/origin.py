@@ -108,6 +108,9 @@ class Origin:
     """For each learned value for which a method of the user's has its own update, this update as text. The
     settings of the update that it replaces have no effect."""
 
+    scores_sha256: str | None = None
+    """Hash of the file of scores by which the initial images were chosen; None: there was none."""
+
     outer_step: int
     """Number of outer steps done."""
 

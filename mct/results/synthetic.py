@@ -144,6 +144,15 @@ class SyntheticDataset:
         return torch.where(sums > 0, self.soft_labels / sums, 1 / self.soft_labels.shape[1])
 
     @property
+    def learned_images(self) -> Tensor | None:
+        """Which images were learned, `(N,)` bool on the CPU, if a run has left the others as they were; else
+        None."""
+        if isinstance(self.origin, ForeignOrigin) or not self.origin.config.fixed:
+            return None
+        config = self.origin.config
+        return torch.arange(len(self.labels)) % config.ipc >= config.fixed
+
+    @property
     def values(self) -> dict[Name, Value]:
         """The learned values by name: images, learning rate, and labels if they are learned.
 

@@ -5,6 +5,7 @@ plain types, so that results store settings as JSON and read them back unchanged
 chooses values for a dataset.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -24,9 +25,9 @@ LabelTime = Literal["target", "max-start", "last"]
 """The timestep of the expert that gives teacher labels: the target of the outer step (TESLA), `max_start`
 (the MCT authors' code), or the last one of the trajectory."""
 
-Initial = Literal["random", "correct", "noise", "unit-noise"]
-"""Initial images: random real images of each class; those that an expert classifies correctly (DATM); or
-noise (DC), also with unit norm."""
+Initial = Literal["random", "correct", "scored", "noise", "unit-noise"]
+"""Initial images: random real images of each class; those that an expert classifies correctly (DATM); those
+of a difficulty (SelMatch); or noise (DC), also with unit norm."""
 
 Optimizer = Literal["sgd", "adam"]
 """How images and learned labels are updated."""
@@ -51,9 +52,9 @@ Gradient = Literal["exact", "tesla"]
 Held = Literal["heldout", "test"]
 """Images on which networks are tested: a held-out tenth of the training images, or the test set."""
 
-Protocol = Literal["mtt", "sequence", "rat"]
-"""Protocols of evaluations: that of MTT; MTT's on one stage of a distillation after the other; or that of
-RaT-BPTT. Each is an entry of `mct.evaluation.protocols.table`."""
+Protocol = Literal["mtt", "sequence", "rat", "selmatch"]
+"""Protocols of evaluations: that of MTT; MTT's on one stage of a distillation after the other; that of
+RaT-BPTT; or that of SelMatch. Each is an entry of `mct.evaluation.protocols.table`."""
 
 Engine = Literal["auto", "compiled", "eager"]
 """How inner steps are computed. `auto` decides by their number, see `mct.inner.steps.table.choose`."""
@@ -72,10 +73,13 @@ UPDATED: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """For each learned value the settings of its update, which have no effect if a method has another update."""
 
+_ROUNDING = 1e-9
+"""Added to a share of `ipc` before it is rounded down, so that 0.29 of 100 is 29."""
+
 _REAL = (
     "expert_steps", "max_start", "min_start", "ramp_from", "lr_img", "lr_lr", "lr_init", "momentum",
     "lr_label", "label_momentum", "loss_threshold", "image_average", "drop", "start_noise", "fresh_starts",
-    "clip_average", "inner_momentum", "inner_decay",
+    "clip_average", "inner_momentum", "inner_decay", "skip_hardest", "learned_share",
 )  # fmt: skip
 """Settings of a distillation that are floats."""
 
@@ -151,8 +155,21 @@ class DistillConfig(inner.InnerSettings, RealSettings):
 
     initial: Initial = "random"
     """Initial images: `random` real images of each class; of these, the first that the last weights of an
-    expert classify correctly: `correct`; or standard normal `noise`, as preprocessed images; or
-    `unit-noise`, which is noise with norm 1 (RaT-BPTT)."""
+    expert classify correctly: `correct`; the hardest ones by `scores` after `skip_hardest`: `scored`;
+    standard normal `noise`, as preprocessed images; or `unit-noise`, the same
+    with norm 1 (RaT-BPTT)."""
+
+    scores: str | None = None
+    """Difficulty of the training images for `initial` scored: a file that `mct.data.difficulty.read` reads,
+    or `el2n` for scores that are computed with the experts of the run."""
+
+    skip_hardest: float = 0.0
+    """Number of the hardest images of each class that `initial` scored leaves out, as a share of `ipc`
+    (beta of SelMatch)."""
+
+    learned_share: float = 1.0
+    """Share of the images of each class that are learned, in (0, 1]; the others stay real images, which take
+    part in inner steps. They are the first ones of each class (alpha of SelMatch)."""
 
     loss_threshold: float | None = None
     """Loss above which a sample is left out of an outer step (DATM). None uses every sample."""
@@ -256,6 +273,7 @@ class DistillConfig(inner.InnerSettings, RealSettings):
             if getattr(self, name) is not None and not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"`{name}` must be at least 0 and less than 1, got {getattr(self, name)!r}")
         self._check_window()
+        self._check_initial()
         self.check_real()
         inner.check(self)
         one_of("gradient", self.gradient, get_args(Gradient))
@@ -287,6 +305,38 @@ class DistillConfig(inner.InnerSettings, RealSettings):
         one_of("engine", self.engine, get_args(Engine))
         one_of("precision", self.precision, get_args(Precision))
         one_of("select", self.select, get_args(Held))
+
+    @property
+    def skipped(self) -> int:
+        """Number of the hardest images of each class that `initial` scored leaves out."""
+        return math.floor(self.skip_hardest * self.ipc + _ROUNDING)
+
+    @property
+    def fixed(self) -> int:
+        """Number of images of each class that stay as they are, the first ones of the class."""
+        return self.ipc - math.floor(self.learned_share * self.ipc + _ROUNDING)
+
+    def _check_initial(self) -> None:
+        """Require that some images are learned, and that initial images are what the settings need.
+
+        Raises:
+            ConfigError: They are not.
+        """
+        finite("skip_hardest", self.skip_hardest)
+        if not 0 < self.learned_share <= 1:
+            raise ConfigError(
+                f"`learned_share` must be more than 0 and at most 1, got {self.learned_share!r}"
+            )
+        if self.fixed == self.ipc:
+            raise ConfigError(
+                f"`learned_share` {self.learned_share:g} of `ipc` {self.ipc} is less than one image; use more"
+            )
+        logits = self.labels == "learned" and self.label_form == "logits"
+        if self.initial == "noise" and (logits or self.fixed):
+            what = "`labels` learned begin as what experts say of" if self.labels == "learned" else (
+                "`learned_share` leaves the others as"
+            )  # fmt: skip
+            raise ConfigError(f"{what} real images, and cannot be combined with `initial` noise")
 
     def _check_window(self) -> None:
         """Require that starts are drawn from an interval, and that its bound does not fall.

@@ -12,7 +12,22 @@ from types import ModuleType
 from typing import Any, Final
 
 from mct.errors import ConfigError
-from mct.settings.published import att, cafe, datm, dc, dm, dsa, ftd, mct, mtt, pad, rat, seqmatch, tesla
+from mct.settings.published import (
+    att,
+    cafe,
+    datm,
+    dc,
+    dm,
+    dsa,
+    ftd,
+    mct,
+    mtt,
+    pad,
+    rat,
+    selmatch,
+    seqmatch,
+    tesla,
+)  # fmt: skip
 from mct.settings.published.preset import Method, Preset, Trajectories
 
 __all__ = [
@@ -31,7 +46,7 @@ __all__ = [
 
 METHODS: Final[Mapping[Method, ModuleType]] = {
     "mtt": mtt, "mct": mct, "tesla": tesla, "ftd": ftd, "att": att, "datm": datm, "pad": pad,
-    "seqmatch": seqmatch, "rat": rat, "dc": dc, "dsa": dsa, "dm": dm, "cafe": cafe,
+    "selmatch": selmatch, "seqmatch": seqmatch, "rat": rat, "dc": dc, "dsa": dsa, "dm": dm, "cafe": cafe,
 }  # fmt: skip
 """Each method with its module, which has `PRESETS`, `SETTINGS` for datasets without presets, and
 `TRAJECTORIES`: whether the method needs any."""

@@ -40,6 +40,8 @@ class Trial:
         self._block = block or (BLOCK if images.device.type == "cpu" else _DEVICE_BLOCK)
         self.hits = torch.zeros((), dtype=torch.int64, device=labels.device)
         """How many are right, `()` on the device of the labels."""
+        self.right = torch.zeros(0, dtype=torch.int64, device=labels.device)
+        """How many of each class are right, `(K,)` on the same device; empty before the first block."""
         self.diverged = torch.zeros((), dtype=torch.bool, device=labels.device)
         """Whether some logits are not finite, `()` on the same device. Such images count as wrong."""
 
@@ -53,7 +55,11 @@ class Trial:
                 finite = logits.isfinite().all(
                     1
                 )  # of those that are not, `argmax` would take the first class
-                self.hits += ((logits.argmax(1) == y) & finite).sum()
+                hit = (logits.argmax(1) == y) & finite
+                self.hits += hit.sum()
+                classes = torch.arange(logits.shape[1], device=y.device)
+                right = ((y[:, None] == classes) & hit[:, None]).sum(0)
+                self.right = right if not len(self.right) else self.right + right
                 self.diverged |= ~finite.all()
             yield
         self._network.train(training)

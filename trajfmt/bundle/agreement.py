@@ -5,10 +5,10 @@ from __future__ import annotations
 from trajfmt.bundle.difference import Difference
 from trajfmt.errors import UsageError, counted
 from trajfmt.schema.facts import parts, phrase
-from trajfmt.schema.manifest import Manifest
+from trajfmt.schema.manifest import ConvexManifest, Manifest
 from trajfmt.schema.provenance import Provenance
 
-__all__ = ["other_fact", "require_same_facts", "require_timestep", "unlike_buffers"]
+__all__ = ["other_fact", "require_same_facts", "require_timestep", "unlike_buffers", "unlike_ends"]
 
 
 def require_same_facts(where: str, known: Provenance, given: Provenance) -> None:
@@ -82,3 +82,29 @@ def unlike_buffers(base: Manifest, added: str, *, has: bool) -> str | None:
         return None
     ours = "some" if has else "none"
     return f"{held} of {count} trajectories of the bundle have module buffers; {added} {ours}"
+
+
+def unlike_ends(base: Manifest, added: Manifest) -> str | None:
+    """Return a remark if the convexified paths of two bundles end at different timesteps.
+
+    A path leads to its last knot, so that paths that end earlier follow the training more closely.
+
+    Args:
+        base: the manifest of the first bundle.
+        added: the manifest of the other one, of which the remark is.
+
+    Example:
+        >>> from trajfmt.bundle.reader import read_manifest
+        >>> unlike_ends(read_manifest("two.mct"), read_manifest("two.mct")) is None
+        True
+    """
+    if not isinstance(base, ConvexManifest) or not isinstance(added, ConvexManifest):
+        return None
+    ours, theirs = (sorted({each.knots[-1] for each in one.trajectories}) for one in (base, added))
+    if not ours or not theirs or ours == theirs:
+        return None
+    return f"its paths end at timestep {_span(theirs)}, others at {_span(ours)}"
+
+
+def _span(values: list[int]) -> str:
+    return f"{values[0]}" if len(values) == 1 else f"{values[0]} to {values[-1]}"

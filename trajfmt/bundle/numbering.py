@@ -16,7 +16,7 @@ from trajfmt.bundle.reader import Bundle, Trajectory
 from trajfmt.schema.manifest import Entry, Manifest, numbered
 from trajfmt.schema.provenance import Provenance
 
-__all__ = ["Numbering", "numbering", "numbering_of", "numbers", "step_of"]
+__all__ = ["Numbering", "all_numbers", "numbering", "numbering_of", "numbers", "step_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +127,11 @@ def _same(one: Sequence[int], other: Sequence[int]) -> bool:
 def numbers(bundle: Bundle, trajectory: Trajectory) -> Sequence[int]:
     """Return the number of each timestep, as recorded by the bundle or derived from its provenance."""
     return _numbers(trajectory.numbers, trajectory.timesteps, bundle.manifest.provenance)
+
+
+def all_numbers(manifest: Manifest) -> list[Sequence[int]]:
+    """Return the number of each timestep of every trajectory that can be read."""
+    return [_numbers(each.numbers, each.timesteps, manifest.provenance) for each in manifest.trajectories]
 
 
 def step_of(bundle: Bundle, trajectory: Trajectory, t: float) -> str:

@@ -21,8 +21,13 @@ _CUT: Final = ("cut_for", "cut_after")
 _PLACED: Final = "knots_placed"
 
 
-def with_choices(provenance: Provenance, options: ConvertOptions) -> Provenance:
+def with_choices(provenance: Provenance, options: ConvertOptions, *, kept: bool = False) -> Provenance:
     """Return a provenance whose recipe says what the options have chosen.
+
+    Args:
+        provenance: facts about the source.
+        options: the options of the conversion.
+        kept: whether the knots are those of a convexified source.
 
     Raises:
         UsageError: means are asked for of timesteps that were computed from convexified trajectories.
@@ -44,7 +49,7 @@ def with_choices(provenance: Provenance, options: ConvertOptions) -> Provenance:
             recipe.pop(key, None)
     if options.cut_for is not None and after is not None:
         recipe |= {"cut_for": options.cut_for, "cut_after": after - 1 - (first or 0)}
-    if not recipe.get("convexified") or options.placed:
+    if not (kept or recipe.get("convexified")):
         recipe.pop(_PLACED, None)  # of a bundle that keeps all timesteps
     if options.placed:
         recipe[_PLACED] = True

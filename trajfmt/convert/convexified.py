@@ -17,7 +17,7 @@ from trajfmt.sources.convexified.mct_authors import PairPart
 from trajfmt.sources.convexified.mct_betas import PairTrajectory
 from trajfmt.trajectory.source import Convexified
 
-__all__ = ["check_convexified", "remarks_on", "with_origin"]
+__all__ = ["check_convexified", "keeps_knots", "remarks_on", "with_origin"]
 
 
 def remarks_on(trajectory: ForeignTrajectory, encoding: Encoding) -> list[str]:
@@ -37,6 +37,11 @@ def remarks_on(trajectory: ForeignTrajectory, encoding: Encoding) -> list[str]:
         if trajectory.buffers(0):
             notes.append("between two knots, the module buffers are those of the first of them")
     return notes
+
+
+def keeps_knots(trajectory: ForeignTrajectory, encoding: Encoding) -> bool:
+    """Return whether the knots in a bundle of an encoding are those of a convexified trajectory."""
+    return encoding.takes_convexified and isinstance(trajectory, Convexified)
 
 
 def with_origin(provenance: Provenance, trajectory: ForeignTrajectory, encoding: Encoding) -> Provenance:

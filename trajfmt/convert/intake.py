@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from trajfmt.bundle.reader import read_manifest
 from trajfmt.convert.choices import require_epochs, with_choices
-from trajfmt.convert.convexified import check_convexified, remarks_on, with_origin
+from trajfmt.convert.convexified import check_convexified, keeps_knots, remarks_on, with_origin
 from trajfmt.convert.hashing import check_names
 from trajfmt.convert.identify import Identity, identify
 from trajfmt.convert.options import ConvertOptions
@@ -131,7 +131,7 @@ class Intake:
             # Of a bundle, some trajectories may record numbers and others not.
             numbered = found.numbered and all(getattr(part, "numbered", True) for part in self.parts.values())
             provenance = with_origin(found.provenance, trajectory, self._encoding)
-            provenance = with_choices(provenance, self.options)
+            provenance = with_choices(provenance, self.options, kept=keeps_knots(trajectory, self._encoding))
             self.identity = dataclasses.replace(found, numbered=numbered, provenance=provenance)
         identity = self.identity
         identity.check(trajectory)

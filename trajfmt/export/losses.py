@@ -10,6 +10,7 @@ import msgspec
 from trajfmt.bundle.numbering import numbering_of, numbers
 from trajfmt.bundle.reader import Bundle
 from trajfmt.errors import counted, display
+from trajfmt.schema.facts import averaged
 from trajfmt.schema.manifest import ConvexManifest
 
 __all__ = ["Kept", "losses", "order"]
@@ -62,7 +63,9 @@ def _of_tables(bundle: Bundle, manifest: ConvexManifest, kept: frozenset[Kept]) 
     lost = ["step norms", *gram]
     if len(bundle.layout.layers) < len(bundle.layout.parameters):
         lost.append("layers (each tensor gets the betas of its layer)")
-    if any(len(entry.knots) > 2 for entry in manifest.trajectories):
+    if (count := averaged(manifest.provenance)) > 1:
+        lost.append(f"that every knot but the first is the mean of {count} timesteps")
+    elif any(len(entry.knots) > 2 for entry in manifest.trajectories):
         lost.append(f"that knots are {'' if manifest.smoothed else 'not '}smoothed")
     return lost
 

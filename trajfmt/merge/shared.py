@@ -7,14 +7,15 @@ describes the experts can be left out instead.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from trajfmt.bundle.agreement import unlike_buffers
+from trajfmt.bundle.agreement import unlike_buffers, unlike_ends
 from trajfmt.bundle.difference import Difference, differences, same_fact
-from trajfmt.bundle.numbering import numbers
+from trajfmt.bundle.numbering import all_numbers
 from trajfmt.bundle.reader import Bundle
 from trajfmt.errors import UsageError, display
 from trajfmt.schema.canonical import canonical
@@ -161,30 +162,47 @@ def _sources(manifests: Sequence[Manifest]) -> tuple[list[SourceFile], list[list
 def _remarks(bundles: Sequence[Bundle]) -> list[str]:
     """Return remarks on what the trajectories of the bundles need not have in common, and do not."""
     first, remarks = bundles[0].manifest, []
-    known = numbers(bundles[0], bundles[0][0]) if first.trajectories else ()
+    known = dict.fromkeys(all_numbers(first))
     for other in bundles[1:]:
         name, manifest = display(other.place), other.manifest
-        both = (first, manifest)
-        if not all(each.trajectories for each in both):
+        if not first.trajectories or not manifest.trajectories:
             continue
         if isinstance(first, ConvexManifest) and isinstance(manifest, ConvexManifest):
-            knots = [each.trajectories[0].knots[1:-1] for each in (first, manifest)]
-            grams = [each.trajectories[0].table.gram is None for each in (first, manifest)]
-            if knots[0] != knots[1]:
-                remarks.append(
-                    f"{name}: its inserted knots are {_short(knots[1])}, others {_short(knots[0])}"
-                )
-            if grams[0] != grams[1]:
-                remarks.append(f"{name}: it has {'no' if grams[1] else 'a'} Gram matrix, unlike others")
+            remarks += [f"{name}: {line}" for line in _of_knots(first, manifest)]
+        pairs = itertools.product(known, dict.fromkeys(all_numbers(manifest)))
+        if unlike := next((pair for pair in pairs if not _same_start(*pair)), None):
+            ours, theirs = map(_short, unlike)
+            remarks.append(f"{name}: its timesteps are {theirs} of the training, others {ours}")
         has = any(entry.buffers is not None for entry in manifest.trajectories)
-        spaced = [known, numbers(other, other[0])]
-        if len({tuple(each[: min(map(len, spaced))]) for each in spaced}) > 1:
-            remarks.append(
-                f"{name}: its timesteps are {_short(spaced[1])} of the training, others {_short(spaced[0])}"
-            )
         if (found := unlike_buffers(first, f"those of {name} have", has=has)) is not None:
             remarks.append(found)
     return remarks
+
+
+def _of_knots(first: ConvexManifest, other: ConvexManifest) -> Iterator[str]:
+    """Yield what is unlike in the knots and Gram matrices of two bundles, of the second one."""
+    knots = [{tuple(each.knots[1:-1]) for each in one.trajectories} for one in (first, other)]
+    if knots[0] != knots[1]:
+        yield f"its inserted knots are {_listed(knots[1])}, others {_listed(knots[0])}"
+    if (ends := unlike_ends(first, other)) is not None:
+        yield ends
+    grams = [{each.table.gram is not None for each in one.trajectories} for one in (first, other)]
+    if grams[0] != grams[1]:
+        has = (
+            "some of its trajectories have a"
+            if len(grams[1]) > 1
+            else f"it has {'a' if True in grams[1] else 'no'}"
+        )
+        yield f"{has} Gram matrix, unlike others"
+
+
+def _same_start(one: Sequence[int], other: Sequence[int]) -> bool:
+    """Return whether the shorter of two sequences is the beginning of the longer one."""
+    return all(a == b for a, b in zip(one, other, strict=False))
+
+
+def _listed(knots: set[tuple[int, ...]]) -> str:
+    return " and ".join(_short(each) for each in sorted(knots)[:2]) + (" and more" if len(knots) > 2 else "")
 
 
 def _short(numbers: Sequence[int]) -> str:

@@ -49,7 +49,7 @@ def wholes(name: str, values: Any) -> tuple[int, ...]:
 
 
 def real(name: str, value: Any) -> Any:
-    """Return a number, which need not be whole, as it is.
+    """Return a number, which need not be whole; one of another library, such as a tensor, as a float.
 
     Raises:
         TypeError: the value is no single number, such as a text, None, True or an array of several.
@@ -61,7 +61,7 @@ def real(name: str, value: Any) -> Any:
     wrong = isinstance(value, (bool, np.bool_)) or not hasattr(value, "__float__")
     if wrong or getattr(value, "shape", ()) != ():
         raise TypeError(f"`{name}` must be a number, got {_shown(value)}")
-    return value
+    return value if isinstance(value, (int, float, np.generic, np.ndarray)) else float(value)
 
 
 def reals(name: str, values: Any) -> tuple[Any, ...] | None:

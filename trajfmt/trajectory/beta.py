@@ -94,7 +94,8 @@ def locate(u: Float, t: float, *, free: bool = False) -> tuple[NDArray[np.int64]
         TypeError: t is no number.
     """
     last = u.shape[0] - 1
-    if not 0 <= real("t", t) <= last:
+    t = real("t", t)
+    if not 0 <= t <= last:
         raise TimestepError(f"timestep t must lie in [0, {last}], got {t!r}")
     low = min(int(t), last - 1)
     eta = t - low

@@ -9,5 +9,6 @@ Modules:
     mtt: MTT's passes over all images.
     rat: Adam on batches drawn evenly from the classes, the best of four tests (RaT-BPTT).
     sequence: MTT's passes over several subsets, one after the other.
+    selmatch: a falling step size, and other augmentation for real images than for learned ones.
     table: all protocols by name.
 """

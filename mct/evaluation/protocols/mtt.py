@@ -96,6 +96,7 @@ class Mtt:
     """MTT's protocol. It trains on all images together, with the last learning rate if there are stages."""
 
     joint = 0
+    rate = None
 
     def plan(self, material: Material, model: trajfmt.Model, config: EvaluateConfig) -> Passes:
         """Return passes over all images."""

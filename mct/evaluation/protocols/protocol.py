@@ -45,6 +45,9 @@ class Material:
     stages: tuple[Stage, ...] = ()
     """The parts of a training that has several, in order; empty if all images are learned from together."""
 
+    learned: Tensor | None = None
+    """`(N,)` bool on the CPU: which images were learned, if the others are real ones; None: all of them."""
+
 
 class Plan(Interface):
     """The training of one network. It holds neither the network nor random numbers, and may be run again."""
@@ -94,6 +97,11 @@ class Protocol(Interface):
     def joint(self) -> int:
         """Number of the tests of every network, if one of them is chosen for all networks: that with the
         highest mean. 0 if `counting` decides for every network."""
+        ...
+
+    @property
+    def rate(self) -> float | None:
+        """The learning rate that every training begins with; None: that of the material."""
         ...
 
     def plan(self, material: Material, model: trajfmt.Model, config: EvaluateConfig) -> Plan:

@@ -136,6 +136,7 @@ class Rat:
     """RaT-BPTT's protocol. It trains on all images together, also if there are stages."""
 
     joint = len(_TESTS)
+    rate = None
 
     def plan(self, material: Material, model: trajfmt.Model, config: EvaluateConfig) -> EvenBatches:
         """Return updates by Adam."""

@@ -23,6 +23,7 @@ class Sequenced:
     """MTT's protocol on each stage in turn."""
 
     joint = 0
+    rate = None
 
     def plan(self, material: Material, model: trajfmt.Model, config: EvaluateConfig) -> Passes:
         """Return passes over the images of each stage."""

@@ -17,4 +17,5 @@ Modules:
     pad: experts that see easy images first, and a part of the parameters.
     rat: the loss on real images, through a random truncated window.
     seqmatch: subsets of the images, learned one after the other.
+    selmatch: real images of a difficulty, of which a share is learned.
 """

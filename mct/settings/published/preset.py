@@ -5,7 +5,20 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 Method = Literal[
-    "mtt", "mct", "tesla", "ftd", "att", "datm", "pad", "seqmatch", "rat", "dc", "dsa", "dm", "cafe"
+    "mtt",
+    "mct",
+    "tesla",
+    "ftd",
+    "att",
+    "datm",
+    "pad",
+    "selmatch",
+    "seqmatch",
+    "rat",
+    "dc",
+    "dsa",
+    "dm",
+    "cafe",
 ]
 """MTT matches the timesteps of a `full` bundle, MCT those of a `convex` one. Of the others, those that need
 trajectories match either."""
@@ -17,7 +30,8 @@ Trajectories = Literal["needed", "optional", "unused"]
 _SETTINGS: Final = (
     "ipc", "inner_steps", "expert_steps", "max_start", "min_start", "ramp_from", "ramp_steps", "lr_img",
     "lr_lr", "lr_init", "batch_syn", "outer_steps", "gradient", "labels", "lr_label", "initial",
-    "loss_threshold", "image_average", "end", "drop", "drop_by",
+    "loss_threshold", "image_average", "end", "drop", "drop_by", "skip_hardest",
+    "learned_share",
 )  # fmt: skip
 """Fields that are settings of a distillation, too."""
 
@@ -88,6 +102,12 @@ class Preset:
 
     initial: str = "random"
     """Initial images."""
+
+    skip_hardest: float = 0.0
+    """Hardest images of each class that are left out, as a share of `ipc`."""
+
+    learned_share: float = 1.0
+    """Share of the images that are learned."""
 
     loss_threshold: float | None = None
     """Loss above which a sample is left out."""

@@ -45,6 +45,26 @@ def test_scores_and_indices_are_told_apart_by_shape(tmp_path: Path, suffix: str,
     assert difficulty.digest(order) == hashlib.sha256(np.array([3, 5, 1, 4, 0, 2], "<i8")).hexdigest()
 
 
+@pytest.mark.parametrize("array", [np.array(SCORES), np.array(ORDER)], ids=["scores", "indices"])
+def test_hardest_first(tmp_path: Path, array: np.ndarray) -> None:
+    """Images of equal scores stay in the order of the data; indices state an order, which is reversed."""
+    order = difficulty.read(saved(tmp_path / "a.npy", array), LABELS, 2, hardest=True)
+    ties = [0, 2] if array.ndim == 1 else [2, 0]
+    assert [part.tolist() for part in order] == [[1, 5, 3], [*ties, 4]]
+
+
+def test_consistency_scores_say_how_easy_images_are(tmp_path: Path) -> None:
+    """A file of scores and labels, as published; labels of other images are refused."""
+    path = tmp_path / "cscores.npz"
+    np.savez(path, labels=LABELS.numpy(), scores=1 - np.array(SCORES))
+    for hardest in (False, True):
+        found = difficulty.read(path, LABELS, 2, hardest=hardest)
+        expected = difficulty.ordered(torch.tensor(SCORES), LABELS, 2, hardest=hardest)
+        assert [part.tolist() for part in found] == [part.tolist() for part in expected]
+    with pytest.raises(DataError, match="the labels beside the consistency scores are not those of the"):
+        difficulty.read(path, LABELS.flip(0), 2)
+
+
 def two(path: Path) -> None:
     """Save two arrays."""
     np.savez(path, first=np.zeros(6), second=np.zeros(6))

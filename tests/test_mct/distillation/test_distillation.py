@@ -38,6 +38,7 @@ from trajfmt.storage import partial_of  # noqa: E402
 ALL = {"labels": "teacher", "eval_every": 2}
 DATM = {"labels": "learned", "initial": "correct", "min_start": 1, "ramp_from": 1.5, "ramp_steps": 5,
         "image_average": 0.9, "eval_every": 3, "loss_threshold": 0.99995, "samples": 2}  # fmt: skip
+PARTIAL = {"ipc": 2, "learned_share": 0.5, "image_average": 0.5}
 OTHERS = {"labels": "teacher", "label_time": "max-start", "initial": "noise", "start_noise": 0.1,
           "outer_optimizer": "adam", "lr_img_halving": 2, "image_average": 0.9, "drop": 0.1,
           "drop_by": "dissimilar", "samples": 2}  # fmt: skip
@@ -53,7 +54,7 @@ REAL = {"objective": "real", "real_batch": 30, "fresh_starts": 0.5, "labels": "l
     ("stop", "extra"),
     [(1, ALL), (4, ALL), (5, ALL), (5, {}), (2, {"augment": "none"}), (2, DATM), (4, DATM),
      (3, OTHERS), (3, {"end": "nearest"}), (3, {"drop": 0.5}), (3, {"drop": 0.5, "drop_by": "first"}),
-     (3, DRAWN), (3, REAL)],
+     (3, PARTIAL), (3, DRAWN), (3, REAL)],
     ids=str,
 )  # fmt: skip
 def test_resumed_run_equals_one_that_never_stopped(

@@ -63,6 +63,19 @@ def test_the_first_trajectories_alone_can_be_used(bundle, digits, model) -> None
     assert torch.equal(after.synthetic.images, expected.synthetic.images)
 
 
+def test_real_images_take_part_and_stay_as_they_are(bundle, digits, model) -> None:
+    """The first ones of each class are in the batches, and keep every bit; the others are learned."""
+    config = replace(CONFIG, ipc=3, learned_share=0.4, image_average=0.5)
+    engine = StubEngine()
+    distiller = distiller_of(bundle, digits, model, config, unroll=engine)
+    before = distiller.initial()
+    after, _ = distiller.step(before)
+    batches = torch.cat(list(engine.problem.batches))
+    assert bool((batches % 3 < 2).any())
+    same = [bool(torch.equal(*pair)) for pair in zip(before.result.images, after.result.images, strict=True)]
+    assert same == [True, True, False] * 10
+
+
 def test_augmentation_is_drawn_for_every_batch(bundle, digits, model) -> None:
     """Each inner step has numbers of its own, from the generator of the state, after the batches."""
     engine = StubEngine()

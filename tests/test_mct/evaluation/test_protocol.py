@@ -1,5 +1,7 @@
 """Training and testing fresh networks: MTT's protocol, bit for bit."""
 
+from dataclasses import replace
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -145,3 +147,24 @@ def test_images_of_another_shape_are_refused(digits: Dataset, model: trajfmt.Mod
     """The message has both shapes."""
     with pytest.raises(MismatchError, match=r"\(1, 4, 4\).*\(1, 8, 8\)"):
         next(protocol.evaluate(torch.zeros(2, 1, 4, 4), torch.arange(2), 0.1, digits, model, CONFIG))
+
+
+def test_accuracy_of_every_class_is_a_mean_over_networks(digits: Dataset, model: trajfmt.Model) -> None:
+    """The share of its images that are right; a class without test images has none."""
+    images, labels = digits.train_images[:40], digits.train_labels[:40]
+    kept = digits.test_labels != 7
+    tests = replace(digits, test_images=digits.test_images[kept], test_labels=digits.test_labels[kept])
+    _, found = drain(protocol.evaluate(images, labels, 0.05, tests, model, CONFIG, engine="eager"))
+    shares = []
+    for number in range(2):
+        random = generator(CONFIG.seed, "test", "network", number)
+        network = protocol.train_network(images, labels, model, CONFIG, 0.05, random).eval()
+        hit = network(tests.test_images).argmax(1) == tests.test_labels
+        shares.append([float(hit[tests.test_labels == k].double().mean()) for k in range(10)])
+    expected = [sum(pair) / 2 for pair in zip(*shares, strict=True)]
+    assert found.by_class[7] is None
+    others = [k for k in range(10) if k != 7]
+    assert [found.by_class[k] for k in others] == pytest.approx([expected[k] for k in others], abs=0.02)
+    counts = tests.test_labels.bincount(minlength=10).tolist()
+    total = sum(found.by_class[k] * counts[k] for k in others) / sum(counts)
+    assert total == pytest.approx(found.mean, abs=1e-12)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 torch = pytest.importorskip("torch")
-from mct.learned.updates import Adam, Averaged, Halved, Sgd  # noqa: E402
+from mct.learned.updates import Adam, Averaged, Halved, Partial, Sgd  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
 
 
@@ -73,3 +73,23 @@ def test_average_has_its_closed_form() -> None:
         (1 - decay) * decay ** (count - number - 1) * each for number, each in enumerate(values)
     )
     torch.testing.assert_close(memory["average"], expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("update", [Sgd(0.3, 0.9), Averaged(Halved(Adam(0.3), 2), 0.7)])
+def test_fixed_images_stay_as_they_are_and_the_others_are_updated_as_if_alone(update) -> None:
+    """To the bit, with their average; the first images of each class are fixed, and have zero memory."""
+    start = torch.randn(6, 2, 3, generator=generator(1))
+    partial = Partial(update, ipc=3, fixed=2)
+    value, memory = start, partial.start(start)
+    alone, kept = start[2::3], update.start(start[2::3])
+    for step in range(5):
+        gradient = torch.randn(6, 2, 3, generator=generator(2, str(step)))
+        value, memory = partial(value, gradient, memory, step)
+        alone, kept = update(alone, gradient[2::3], kept, step)
+        assert torch.equal(value[2::3], alone)
+        for part, own in kept.items():
+            assert torch.equal(memory[part][2::3], own)
+            for fixed in (0, 1, 3, 4):
+                assert torch.equal(value[fixed], start[fixed])
+                expected = start[fixed] if part == "average" else torch.zeros(2, 3)
+                assert torch.equal(memory[part][fixed], expected)

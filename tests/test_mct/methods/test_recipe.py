@@ -49,6 +49,7 @@ def test_nothing_that_is_given_is_without_effect() -> None:
     plain = Recipe(name="plain")
     for setting, config in (
         ("lr_label", DistillConfig()), ("drop_by", DistillConfig()), ("label_time", learned),
+        ("scores", DistillConfig()), ("skip_hardest", DistillConfig()),
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=f"`{setting}` has no effect without"):
             plain.check(config, [setting])

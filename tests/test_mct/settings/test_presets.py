@@ -67,6 +67,19 @@ def test_settings_of_datm_and_pad_are_those_of_their_files() -> None:
     assert (ramp.ramp_from, ramp.max_start, ramp.ramp_steps, ramp.lr_label) == (10, 20, 1000, 2)
 
 
+@pytest.mark.parametrize(
+    ("name", "learned", "real", "skipped"),
+    [("cifar10-ipc250", 150, 100, 125), ("cifar10-ipc1500", 150, 1350, 300), ("cifar100-ipc25", 20, 5, 20),
+     ("cifar100-ipc150", 30, 120, 60), ("tiny-ipc100", 50, 50, 70)],
+)  # fmt: skip
+def test_selmatch_counts_are_those_of_its_code(name: str, learned: int, real: int, skipped: int) -> None:
+    """cpc = int(alpha ipc), spc = ipc - cpc and ths = int(beta ipc), and the protocol is its own."""
+    found = presets.preset(f"selmatch-{name}")
+    config = DistillConfig(**found.settings)
+    assert (config.ipc - config.fixed, config.fixed, config.skipped) == (learned, real, skipped)
+    assert EvaluateConfig(**found.evaluation).protocol == "selmatch"
+
+
 def test_method_without_a_preset_still_is_that_method() -> None:
     """For the digits, DATM's labels and initial images come on top of the defaults for the digits."""
     plain, datm = (defaults.distill_config("digits", settings_of=method) for method in ("mct", "datm"))
@@ -106,7 +119,7 @@ def test_preset_can_be_used(name: str) -> None:
     config = defaults.distill_config(found.dataset, preset=name)
     assert config == configured(None, found.settings)
     assert (config.ipc, config.outer_steps) == (found.ipc, found.outer_steps)
-    assert found.outer_steps == 5000 or found.method in ("att", "datm", "pad", *USED)
+    assert found.outer_steps == 5000 or found.method in ("att", "datm", "pad", "selmatch", *USED)
     protocol = EvaluateConfig(**found.evaluation)
     ExpertConfig(**found.experts)
     size, classes = SIZES[found.dataset]
@@ -155,7 +168,8 @@ def test_tiny_experts_are_deeper() -> None:
     """Presets and the default for experts agree on the model of every data set."""
     for found in presets.PRESETS.values():
         if found.dataset != "ImageNet":
-            assert found.model == defaults.MODELS.get(found.dataset, "ConvNet")
+            batch_norm = "BN" * (found.method == "selmatch")
+            assert found.model.removesuffix(batch_norm) == defaults.MODELS.get(found.dataset, "ConvNet")
 
 
 @pytest.mark.parametrize(

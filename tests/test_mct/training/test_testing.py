@@ -32,6 +32,7 @@ def test_share_of_hits(block: int | None, blocks: list[int]) -> None:
     trial = Trial(network, images, wrong, block=block)
     assert sum(1 for _ in trial) == len(blocks)
     assert (int(trial.hits), trial.accuracy) == (30, 0.75)
+    assert trial.right.tolist() == [10, 10, 10, 0]
     assert network.seen == [(count, False) for count in blocks]
     assert network.training
 

@@ -104,6 +104,16 @@ def test_sources_on_which_no_knots_can_be_placed(tmp_path: Path) -> None:
             run(where, tmp_path / name, place=count)
 
 
+def test_placed_knots_stay_placed_in_another_dtype(tmp_path: Path) -> None:
+    """The knots are those of the source, so that what is recorded of them stays true."""
+    run(save(tmp_path / "src", [theta(0)]), tmp_path / "a.mct", place=3)
+    for name, options in (("b.mct", {"dtype": "F64"}), ("c.mct", {"dataset": "own"})):
+        run(tmp_path / "a.mct", tmp_path / name, **options)
+        found = trajfmt.open(tmp_path / name)
+        assert found[0].knots == trajfmt.open(tmp_path / "a.mct")[0].knots
+        assert found.manifest.provenance.recipe == {"knots_placed": True}
+
+
 def test_a_bundle_of_all_timesteps_forgets_how_knots_were_placed(tmp_path: Path) -> None:
     """Only what was computed from such knots still says so."""
     run(save(tmp_path / "src", [theta(0)]), tmp_path / "a.mct", place=3)

@@ -117,6 +117,19 @@ def test_what_pairs_of_knots_and_betas_do_not_say(
         assert "Gram matrices" in _loss(bundle, "mtt")
 
 
+@pytest.mark.parametrize("knots", [(), (2,)])
+def test_pairs_of_knots_do_not_say_that_these_are_means(
+    layout: ParamLayout, walk: Callable[..., Array], tmp_path: Path, knots: tuple[int, ...]
+) -> None:
+    """Also where no knot is inserted, as the last one is a mean; they are then not called smoothed or not."""
+    with trajfmt.create(tmp_path / "a.mct", layout, encoding="convex", knots=knots, average=3) as writer:
+        writer.add(trajfmt.ArrayTrajectory(walk(layout, 5), layout))
+    with trajfmt.open(tmp_path / "a.mct") as bundle:
+        told = _loss(bundle, "mct-authors")
+    assert "that every knot but the first is the mean of 3 timesteps" in told
+    assert "smoothed" not in told
+
+
 @pytest.mark.parametrize("model", [None, "ConvNet"])
 def test_an_order_that_may_not_be_that_of_a_module_is_said(
     layout: ParamLayout, walk: Callable[..., Array], tmp_path: Path, model: str | None

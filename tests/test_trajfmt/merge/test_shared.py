@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,42 @@ def test_other_rules_are_refused_and_other_knots_are_said(
     assert len(notes) == 2
     assert "its inserted knots are" in notes[0]
     assert "Gram matrix, unlike others" in notes[1]
+
+
+def test_other_ends_are_said(layout: ParamLayout, walk: Walk, write_bundle: Write, tmp_path: Path) -> None:
+    """A convexified path depends on its end; a bundle of all timesteps has no such path."""
+    for suffix, encoding, told in (("mct", "convex", True), ("mtt", "full", False)):
+        pair = [
+            write_bundle(layout, walk(layout, last, seed=last), name=f"{last}.{suffix}", encoding=encoding)
+            for last in (4, 6)
+        ]
+        notes: list[str] = []
+        merge(pair, tmp_path / f"out.{suffix}", on_note=notes.append)
+        ends = [re.findall(r"mct: its paths end at timestep (\d), others at (\d)$", note) for note in notes]
+        assert [sorted(*found) for found in ends] == [["3", "5"]] * told
+
+
+def test_numbers_of_every_trajectory_are_compared(
+    layout: ParamLayout, walk: Walk, write_bundle: Write, edit_manifest: Callable[..., None], tmp_path: Path
+) -> None:
+    """Also where the first trajectories of both bundles have the same."""
+    pair = [
+        write_bundle(layout, *(walk(layout, 4, seed=seed) for seed in seeds), name=f"{name}.mct")
+        for name, seeds in (("a", (0, 1)), ("b", (2, 3)))
+    ]
+
+    def change(manifest: dict[str, Any]) -> None:
+        manifest["trajectories"][1]["numbers"] = [0, 3, 6, 9]
+
+    notes: list[str] = []
+    merge(pair, tmp_path / "alike.mct", on_note=notes.append)
+    assert notes == []
+    edit_manifest(pair[1], change)
+    merge(pair, tmp_path / "out.mct", on_note=notes.append)
+    (note,) = notes
+    found = re.fullmatch(r".*mct: its timesteps are (\S+) of the training, others (\S+)", note)
+    assert found is not None
+    assert set(found.groups()) == {"0,1,2,3", "0,3,6,9"}
 
 
 def test_a_source_file_of_several_bundles_is_listed_once(

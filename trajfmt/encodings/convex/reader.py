@@ -235,7 +235,8 @@ class ConvexTrajectory(StoredTrajectory):
         Raises:
             TimestepError: t is outside [0, T].
         """
-        if not 0 <= real("t", t) <= self.last:
+        t = real("t", t)
+        if not 0 <= t <= self.last:
             raise TimestepError(f"timestep t must lie in [0, {self.last}], got {t!r}")
         return {} if self._buffers is None else self._buffers.at(t)
 

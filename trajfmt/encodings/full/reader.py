@@ -205,7 +205,8 @@ class FullTrajectory(StoredTrajectory):
             earlier = self._history(t, row, earlier)
 
     def _whole_timestep(self, t: float) -> int:
-        if not 0 <= real("t", t) <= self.last:
+        t = real("t", t)
+        if not 0 <= t <= self.last:
             raise TimestepError(f"timestep t must lie in [0, {self.last}], got {t!r}")
         if t != int(t):
             raise TimestepError(

@@ -32,6 +32,7 @@ class Twice:
     """MTT's protocol with a test after every update, of which the second counts."""
 
     joint = 0
+    rate = None
 
     def plan(self, material, model, config):
         """Return MTT's plan, with a test after every update."""

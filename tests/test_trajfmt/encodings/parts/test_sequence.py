@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -89,6 +91,18 @@ def test_several_timesteps_are_those_one_by_one(
         assert found.tobytes() == np.stack([trajectory.at(t) for t in wanted]).tobytes()
         assert trajectory.at(kind([])).shape == (0, bundle.layout.size)
         assert trajectory.at(np.float64(3)).shape == (bundle.layout.size,)
+
+
+def test_a_timestep_may_be_a_number_of_another_library(bundles: list[trajfmt.Bundle]) -> None:
+    """Tensors and fractions are the numbers that they stand for, alone and in a sequence."""
+    for bundle in bundles:
+        trajectory, t = bundle[0], 2.5 if bundle.encoding == "convex" else 17.0
+        wanted = trajectory.at(t).tobytes()
+        for number in (torch.tensor(t), torch.tensor(t, dtype=torch.float64), Fraction(t)):
+            assert trajectory.at(number).tobytes() == wanted  # type: ignore[arg-type]
+            assert trajectory.at([number])[0].tobytes() == wanted  # type: ignore[list-item]
+        for mine, theirs in zip(trajectory.locate(torch.tensor(t)), trajectory.locate(t), strict=True):  # type: ignore[arg-type]
+            assert mine.tobytes() == theirs.tobytes()
 
 
 def test_what_is_no_timestep_is_refused(bundles: list[trajfmt.Bundle]) -> None:
