@@ -239,6 +239,10 @@ class DistillConfig(inner.InnerSettings, RealSettings):
     """Number format of inner steps. `bf16` is faster on a GPU and less accurate; a run measures and reports
     the difference when it starts."""
 
+    snapshot_every: int | None = None
+    """Number of outer steps after which a picture of the images is kept, besides those of the first and the
+    last step; None: none is kept."""
+
     save_every: int = 100
     """Number of outer steps after which the state, the result and its picture are saved; they are also saved
     at the end."""
@@ -250,7 +254,8 @@ class DistillConfig(inner.InnerSettings, RealSettings):
     """Settings of a method that needs no trajectories (DC, DSA, DM, CAFE); None for the others."""
 
     def __post_init__(self) -> None:
-        for name in ("ipc", "inner_steps", "outer_steps", "samples", "batch_syn", "eval_every", "save_every"):
+        for name in ("ipc", "inner_steps", "outer_steps", "samples", "batch_syn", "eval_every", "save_every",
+                     "snapshot_every"):  # fmt: skip
             at_least(name, getattr(self, name), 1)
         at_least("seed", self.seed, 0)
         at_least("ramp_steps", self.ramp_steps, 1)
