@@ -269,7 +269,8 @@ class Distiller:
             **options,
         )
         if isinstance(bundle, JoinedBundles):
-            distiller.notes += bundle.repeats()
+            distiller.notes += bundle.remarks()
+        distiller.notes += settled.notes
         return distiller
 
     def _stream_of(
@@ -362,7 +363,10 @@ class Distiller:
             start = self._earlier.with_new(start)
         return State(
             synthetic=start,
-            memory={name: rule.start(start.values[name]) for name, rule in self._updates.items()},
+            memory={
+                name: optimizer.started(name, rule, start.values[name])
+                for name, rule in self._updates.items()
+            },
             random=generator(self.config.seed, "outer", *stage).get_state(),
         )
 

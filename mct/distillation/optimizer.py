@@ -15,6 +15,7 @@ from mct.learned import labels
 from mct.learned.limits import Clipped, NonNegative
 from mct.learned.updates import Adam, Averaged, Halved, Partial, Sgd
 from mct.learned.value import IMAGES, LABELS, RATE, Memory, Name, Update, Value
+from mct.runtime import usercode
 
 
 def update(state: State, gradients: Gradients, updates: Mapping[Name, Update]) -> State:
@@ -39,9 +40,47 @@ def update(state: State, gradients: Gradients, updates: Mapping[Name, Update]) -
         if not _is_pure(rule):  # It may change its arguments, which the state and its best images share.
             before, slope = _copied(before), _copied(slope)
             kept = {part: _copied(value) for part, value in kept.items()}
-        values[name], memory[name] = rule(before, slope, kept, state.step)
-        _require_like(name, rule, now.values[name], values[name])
+        values[name], memory[name] = _updated(name, rule, before, slope, kept, state.step - state.refused)
     return replace(state, synthetic=now.learned(values), memory=memory)
+
+
+def started(name: Name, rule: Update, value: Value) -> dict[str, Value]:
+    """Return what an update remembers before the first step.
+
+    Raises:
+        ConfigError: The code of an update of the user's fails, or returns something else.
+    """
+    if _is_pure(rule):
+        return rule.start(value)
+    with usercode.failures(f"the update of `{name}`, {rule!r},", "method"):
+        found = rule.start(_copied(value))
+    if not isinstance(found, Mapping):
+        raise ConfigError(
+            f"`start` of the update of `{name}`, {rule!r}, must return a dictionary, got "
+            f"{type(found).__name__}"
+        )
+    return found
+
+
+def _updated(
+    name: Name, rule: Update, value: Value, slope: Value, memory: Memory, number: int
+) -> tuple[Value, Memory]:
+    """Return a value after an update, and what the update remembers.
+
+    Raises:
+        ConfigError: The code of an update of the user's fails, or returns something else.
+    """
+    if _is_pure(rule):
+        return rule(value, slope, memory, number)
+    with usercode.failures(f"the update of `{name}`, {rule!r},", "method"):
+        found = rule(value, slope, memory, number)
+    if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], Mapping)):
+        raise ConfigError(
+            f"the update of `{name}`, {rule!r}, must return a pair of the value and a dictionary, got "
+            f"{type(found).__name__}"
+        )
+    _require_like(name, rule, value, found[0])
+    return found
 
 
 def _is_pure(rule: Update) -> bool:

@@ -119,7 +119,7 @@ def test_preset_can_be_used(name: str) -> None:
     config = defaults.distill_config(found.dataset, preset=name)
     assert config == configured(None, found.settings)
     assert (config.ipc, config.outer_steps) == (found.ipc, found.outer_steps)
-    assert found.outer_steps == 5000 or found.method in ("att", "datm", "pad", "selmatch", *USED)
+    assert found.outer_steps == 5000 or found.method in ("att", "datm", "pad", "selmatch", "rat", *USED)
     protocol = EvaluateConfig(**found.evaluation)
     ExpertConfig(**found.experts)
     size, classes = SIZES[found.dataset]
@@ -134,7 +134,7 @@ def test_preset_can_be_used(name: str) -> None:
         assert found.method == "dc" or config.augment == protocol.augment
         assert (config.momentum, config.lr_init) == (0.5, 0.01)
         return
-    assert config.augment == "dsa"
+    assert config.augment == ("flip_rotate" if found.method == "rat" else "dsa")
     assert found.max_start + found.expert_steps <= found.experts.get("epochs", 50)
     assert bool(found.knots) == (found.method == "mct")
     assert list(found.knots) == sorted(set(found.knots) & set(range(1, 50)))
