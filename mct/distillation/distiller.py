@@ -33,6 +33,7 @@ from mct.inner.steps.narrow import NarrowStep
 from mct.inner.steps.step import InnerStep
 from mct.inner.steps.table import choose, make_step
 from mct.inner.unroll import ExactUnroll, Unroll
+from mct.learned.updates import shown
 from mct.methods.finding import source_of
 from mct.methods.recipe import PUBLISHED, Recipe
 from mct.models import el2n, networks
@@ -144,7 +145,7 @@ class Distiller:
             test_sha256=dataset.test_sha256,
             model_source_sha256=networks.source_sha256(model),
             method_source_sha256=source_of(config.method),
-            updates={name: repr(rule) for name, rule in recipe.updates.items()},
+            updates={name: shown(rule) for name, rule in recipe.updates.items()},
             outer_step=0,
             stages=() if earlier is None else earlier.stages,
         )
@@ -270,7 +271,8 @@ class Distiller:
             **options,
         )
         if isinstance(bundle, JoinedBundles):
-            distiller.notes += bundle.repeats()
+            distiller.notes += bundle.remarks()
+        distiller.notes += settled.notes
         return distiller
 
     def _stream_of(
@@ -363,7 +365,10 @@ class Distiller:
             start = self._earlier.with_new(start)
         return State(
             synthetic=start,
-            memory={name: rule.start(start.values[name]) for name, rule in self._updates.items()},
+            memory={
+                name: optimizer.started(name, rule, start.values[name])
+                for name, rule in self._updates.items()
+            },
             random=generator(self.config.seed, "outer", *stage).get_state(),
         )
 

@@ -123,10 +123,28 @@ def evaluation_of(
         >>> evaluation_of("CIFAR10", 10, method="datm")
         {'batch_size': 128}
     """
-    if preset is not None:
-        return dict(presets.preset(preset).evaluation)
-    found = presets.default_preset(dataset, ipc, preprocessing, method=method, stage=stage)
+    found = preset_of(dataset, ipc, preset=preset, preprocessing=preprocessing, method=method, stage=stage)
     return dict(found.evaluation if found else OWN_EVALUATION.get(method, {}))
+
+
+def preset_of(
+    dataset: str,
+    ipc: int,
+    *,
+    preset: str | None = None,
+    preprocessing: str | None = None,
+    method: presets.Method = "mct",
+    stage: int = 1,
+) -> presets.Preset | None:
+    """Return the preset that `distill_config` uses; None if there is none for the dataset.
+
+    Example:
+        >>> preset_of("CIFAR10", 10, method="datm").name
+        'datm-cifar10-zca-ipc10'
+    """
+    if preset is not None:
+        return presets.preset(preset)
+    return presets.default_preset(dataset, ipc, preprocessing, method=method, stage=stage)
 
 
 def _without_preset(dataset: str, ipc: int, method: presets.Method) -> dict[str, Any]:

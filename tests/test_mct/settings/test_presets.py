@@ -77,7 +77,7 @@ def test_selmatch_counts_are_those_of_its_code(name: str, learned: int, real: in
     """cpc = int(alpha ipc), spc = ipc - cpc and ths = int(beta ipc), and the protocol is its own."""
     found = presets.preset(f"selmatch-{name}")
     config = DistillConfig(**found.settings)
-    assert (config.ipc - config.fixed, config.fixed, config.skipped) == (learned, real, skipped)
+    assert (config.ipc - config.real_images, config.real_images, config.skipped) == (learned, real, skipped)
     assert EvaluateConfig(**found.evaluation).protocol == "selmatch"
 
 
@@ -133,7 +133,7 @@ def test_preset_can_be_used(name: str) -> None:
     config = defaults.distill_config(found.dataset, preset=name)
     assert config == configured(None, found.settings)
     assert (config.ipc, config.outer_steps) == (found.ipc, found.outer_steps)
-    assert found.outer_steps == 5000 or found.method in ("att", "datm", "pad", "rat", "selmatch", *USED)
+    assert found.outer_steps == 5000 or found.method in ("att", "datm", "pad", "selmatch", "rat", *USED)
     protocol = EvaluateConfig(**found.evaluation)
     ExpertConfig(**found.experts)
     size, classes = SIZES[found.dataset]
