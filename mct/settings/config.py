@@ -120,8 +120,8 @@ class DistillConfig(inner.InnerSettings, RealSettings):
     """Number of outer steps after which the bound has risen to `max_start`; needed with `ramp_from`."""
 
     start_noise: float = 0.0
-    """e: to every weight w of the student at the start, e |w| times a standard normal number is added
-    (`--noise_start` of the MCT authors' code). 0: no noise."""
+    """e: to every weight w of the student at the start, e abs(w) times a standard normal number is
+    added (`--noise_start` of the MCT authors' code). 0: no noise."""
 
     gradient: Gradient = "exact"
     """The meta-gradient: `exact`, or `tesla` for the biased one of TESLA and of the MCT authors' code."""
@@ -192,7 +192,7 @@ class DistillConfig(inner.InnerSettings, RealSettings):
     drop_by: DropBy = "smallest"
     """Which parameters `drop` leaves out: those with the `smallest` difference from the target, or the
     `first` ones in the order of the network (the code of PAD has had both); or those s that are `dissimilar`
-    to the target t: min(|s|, |t|) < drop max(|s|, |t|)."""
+    to the target t: `min(abs(s), abs(t)) < drop * max(abs(s), abs(t))`."""
 
     augment: str = "dsa"
     """Augmentation of every inner step: `dsa`, families of DSA such as `flip_crop`, or `none`."""
