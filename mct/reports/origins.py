@@ -86,11 +86,12 @@ def _closest(
                     dataset, preprocessing=preprocessing, settings_of=method, ipc=config.ipc, stage=stage
                 )
             )
-        except ConfigError:
-            chosen = flat(DistillConfig())
+        except ConfigError:  # it cannot have this many images per class
+            continue
         preset = presets.default_preset(dataset, config.ipc, preprocessing, method=method, stage=stage)
         name = f"preset {preset.name}" if preset else f"built in for {dataset}"
         agree = sum(chosen.get(field) == value for field, value in flat(config).items())
         tried.append((agree, chosen, name))
-    _, chosen, name = max(tried, key=lambda one: one[0])
+    usual = (0, flat(DistillConfig()), f"built in for {dataset}")
+    _, chosen, name = max(tried, key=lambda one: one[0], default=usual)
     return chosen, name
