@@ -3,6 +3,7 @@
 Modules:
     run: a whole distillation: settings, bundle, dataset, folder, outer loop, and the test of its result.
     stepper: the protocol of what does outer steps.
+    remarks: experts that are not those of the method.
     stages: the earlier stages of a run, as the user gives them.
     settling: dataset, model, settings and method of a run.
     distiller: one outer step, a pure function from state to state.

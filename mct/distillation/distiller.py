@@ -33,6 +33,7 @@ from mct.inner.steps.narrow import NarrowStep
 from mct.inner.steps.step import InnerStep
 from mct.inner.steps.table import choose, make_step
 from mct.inner.unroll import ExactUnroll, Unroll
+from mct.learned.updates import shown
 from mct.methods.finding import source_of
 from mct.methods.recipe import PUBLISHED, Recipe
 from mct.models import el2n, networks
@@ -124,6 +125,7 @@ class Distiller:
         self.stream = None if bundle is None else self._stream_of(bundle, config, device, pack)
         seen = dataset.heldout() if config.select == "heldout" else dataset
         guards.check_initial(seen, config)
+        guards.check_sampler(seen, config)
         self._all_labels = dataset.train_labels
         self._used = ~dataset.held() if config.select == "heldout" else torch.ones_like(self._all_labels) > 0
         self.dataset = seen.to(device)
@@ -143,7 +145,7 @@ class Distiller:
             test_sha256=dataset.test_sha256,
             model_source_sha256=networks.source_sha256(model),
             method_source_sha256=source_of(config.method),
-            updates={name: repr(rule) for name, rule in recipe.updates.items()},
+            updates={name: shown(rule) for name, rule in recipe.updates.items()},
             outer_step=0,
             stages=() if earlier is None else earlier.stages,
         )
@@ -269,7 +271,8 @@ class Distiller:
             **options,
         )
         if isinstance(bundle, JoinedBundles):
-            distiller.notes += bundle.repeats()
+            distiller.notes += bundle.remarks()
+        distiller.notes += settled.notes
         return distiller
 
     def _stream_of(
@@ -362,7 +365,10 @@ class Distiller:
             start = self._earlier.with_new(start)
         return State(
             synthetic=start,
-            memory={name: rule.start(start.values[name]) for name, rule in self._updates.items()},
+            memory={
+                name: optimizer.started(name, rule, start.values[name])
+                for name, rule in self._updates.items()
+            },
             random=generator(self.config.seed, "outer", *stage).get_state(),
         )
 

@@ -13,8 +13,9 @@ from mct.errors import ConfigError
 from mct.inner.unroll import Gradients
 from mct.learned import labels
 from mct.learned.limits import Clipped, NonNegative
-from mct.learned.updates import Adam, Averaged, Halved, Partial, Sgd
+from mct.learned.updates import Adam, Averaged, Halved, Partial, Sgd, shown
 from mct.learned.value import IMAGES, LABELS, RATE, Memory, Name, Update, Value
+from mct.runtime import usercode
 
 
 def update(state: State, gradients: Gradients, updates: Mapping[Name, Update]) -> State:
@@ -39,9 +40,62 @@ def update(state: State, gradients: Gradients, updates: Mapping[Name, Update]) -
         if not _is_pure(rule):  # It may change its arguments, which the state and its best images share.
             before, slope = _copied(before), _copied(slope)
             kept = {part: _copied(value) for part, value in kept.items()}
-        values[name], memory[name] = rule(before, slope, kept, state.step)
-        _require_like(name, rule, now.values[name], values[name])
+        values[name], memory[name] = _updated(name, rule, before, slope, kept, state.step - state.refused)
     return replace(state, synthetic=now.learned(values), memory=memory)
+
+
+def started(name: Name, rule: Update, value: Value) -> dict[str, Value]:
+    """Return what an update remembers before the first step.
+
+    Raises:
+        ConfigError: The code of an update of the user's fails, or returns something else.
+    """
+    if _is_pure(rule):
+        return rule.start(value)
+    with usercode.failures(f"the update of `{name}`, {shown(rule)},", "method"):
+        found = rule.start(_copied(value))
+    if not _is_memory(found):
+        raise ConfigError(
+            f"`start` of the update of `{name}`, {shown(rule)}, must return a dictionary of tensors and "
+            f"numbers by name, got {_kind(found)}"
+        )
+    return found
+
+
+def _is_memory(found: object) -> bool:
+    return isinstance(found, Mapping) and all(
+        isinstance(part, str) and isinstance(value, (Tensor, float, int)) for part, value in found.items()
+    )
+
+
+def _kind(found: object) -> str:
+    """Return what something is, in a few words of one line."""
+    if isinstance(found, Mapping):
+        return "{" + ", ".join(f"{part!r}: {type(value).__name__}" for part, value in found.items()) + "}"
+    if isinstance(found, tuple):
+        return f"({', '.join(map(_kind, found))})"
+    return type(found).__name__
+
+
+def _updated(
+    name: Name, rule: Update, value: Value, slope: Value, memory: Memory, number: int
+) -> tuple[Value, Memory]:
+    """Return a value after an update, and what the update remembers.
+
+    Raises:
+        ConfigError: The code of an update of the user's fails, or returns something else.
+    """
+    if _is_pure(rule):
+        return rule(value, slope, memory, number)
+    with usercode.failures(f"the update of `{name}`, {shown(rule)},", "method"):
+        found = rule(value, slope, memory, number)
+    if not (isinstance(found, tuple) and len(found) == 2 and _is_memory(found[1])):
+        raise ConfigError(
+            f"the update of `{name}`, {shown(rule)}, must return a pair: the value, and a dictionary "
+            f"of tensors and numbers by name, got {_kind(found)}"
+        )
+    _require_like(name, rule, value, found[0])
+    return found
 
 
 def _is_pure(rule: Update) -> bool:
@@ -70,7 +124,7 @@ def _require_like(name: Name, rule: Update, before: Value, after: Value) -> None
         found = (
             f"{tuple(after.shape)} of {after.dtype}" if isinstance(after, Tensor) else type(after).__name__
         )
-        raise ConfigError(f"the update of `{name}`, {rule!r}, must return {wanted}, got {found}")
+        raise ConfigError(f"the update of `{name}`, {shown(rule)}, must return {wanted}, got {found}")
 
 
 def advanced(state: State, *, refused: bool = False) -> State:

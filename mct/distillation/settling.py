@@ -11,7 +11,7 @@ from typing import Any
 
 import trajfmt
 from mct.data.datasets import Dataset, recorded_name
-from mct.distillation import guards
+from mct.distillation import guards, remarks
 from mct.distillation.stages import require_stage
 from mct.errors import ConfigError
 from mct.methods.finding import is_own, recipe_of
@@ -41,6 +41,9 @@ class Settled:
 
     recipe: Recipe
     """The method."""
+
+    notes: tuple[str, ...] = ()
+    """Lines about experts that are not those of the method."""
 
 
 def settle(
@@ -124,7 +127,14 @@ def settle(
             f"consent; give --method {config.method} if you trust it"
         )
     recipe.check(config, [name for name, value in settings.items() if value is not None])
-    return Settled(dataset=real, model=known, config=config, recipe=recipe)
+    notes: tuple[str, ...] = ()
+    if numbering is not None and recipe is PUBLISHED:
+        kind, whose = real.transform.record.kind, used if preset is None else presets.preset(preset).method
+        named = defaults.preset_of(
+            real.name, config.ipc, preset=preset, preprocessing=kind, method=whose, stage=stage
+        )
+        notes = tuple(remarks.on_experts(record, config, whose, named))
+    return Settled(dataset=real, model=known, config=config, recipe=recipe, notes=notes)
 
 
 def method_of(bundle: Bundle | JoinedBundles | None, preset: str | None, method: str | None) -> Method:

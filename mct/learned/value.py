@@ -46,6 +46,6 @@ class Update(Protocol):
             value: The value before.
             gradient: d loss / d value, of its shape.
             memory: What the last update returned, or `start`.
-            step: Number of outer steps done, from 0 on.
+            step: Number of updates done, from 0 on: outer steps without those of which no sample counted.
         """
         ...

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from mct.errors import ConfigError
 from mct.learned.limits import Clipped, NonNegative
-from mct.learned.updates import Adam, Averaged, Halved, Partial, Sgd
+from mct.learned.updates import Adam, Averaged, Halved, Partial, Sgd, shown
 from mct.learned.value import IMAGES, LABELS, RATE, Name, Update
 from mct.objectives.table import FromScene, Maker, objective_of
 from mct.settings.condensation import Condensation
@@ -97,7 +97,7 @@ class Recipe:
                 ("end", "drop", "drop_by", "start_noise"), f"with the objective of the method {self.name}"
             )
         for name, rule in self.updates.items():
-            why = f"with the method {self.name}, which updates `{name}` by {rule!r}"
+            why = f"with the method {self.name}, which updates `{name}` by {shown(rule)}"
             found |= dict.fromkeys(UPDATED[name], why)
         if {IMAGES, LABELS} <= self.updates.keys() or (IMAGES in self.updates and config.labels != "learned"):
             found["outer_optimizer"] = f"with the method {self.name}, which has updates of its own"
@@ -130,8 +130,8 @@ class Recipe:
     def updates_of(self, config: DistillConfig) -> dict[Name, Update]:
         """Return the update of each learned value."""
         found = updates_of(config) | dict(self.updates)
-        if config.fixed:
-            found[IMAGES] = Partial(found[IMAGES], config.ipc, config.fixed)
+        if config.real_images:
+            found[IMAGES] = Partial(found[IMAGES], config.ipc, config.real_images)
         return found
 
 

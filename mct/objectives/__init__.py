@@ -10,6 +10,7 @@ Modules:
     nearest: matching where the student comes nearest to the target (ATT).
     dropped: matching on a part of the parameters (PAD).
     real: the loss on real images (RaT-BPTT).
+    guarded: an objective of a user's own code, whose mistakes are one line each.
     own: objectives from a loss function in plain torch.
     table: every objective by name, and that of some settings.
 """

@@ -7,6 +7,7 @@ from typing import Final
 
 from mct.errors import ConfigError
 from mct.objectives.dropped import DroppedMatching
+from mct.objectives.guarded import made
 from mct.objectives.matching import TrajectoryMatching
 from mct.objectives.nearest import NearestMatching
 from mct.objectives.objective import Objective
@@ -55,12 +56,12 @@ def make_objective(objective: str | Maker | FromScene, scene: Scene) -> Objectiv
         scene: What the run has.
 
     Raises:
-        ConfigError: There is no such objective, or it needs trajectories, and the run has none.
+        ConfigError: There is no such objective, it needs trajectories that the run lacks, or its code fails.
     """
     if isinstance(objective, FromScene):
-        return objective.make(scene)
+        return made(objective.make, scene)
     if callable(objective):
-        return objective(scene.trajectories)
+        return made(objective, scene.trajectories)
     if objective not in OBJECTIVES:
         raise ConfigError(
             f"`objective` must be one of {', '.join(OBJECTIVES)}, or a class of your own, got {objective!r}"

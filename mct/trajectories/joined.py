@@ -5,11 +5,15 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import accumulate
+from typing import Final
 
 import trajfmt
 from mct.errors import MismatchError
-from trajfmt.bundle import Difference, Numbering, Trajectory, differences, numbering_of
+from trajfmt.bundle import Difference, Numbering, Trajectory, differences, numbering_of, unlike_ends
 from trajfmt.errors import display
+
+_OWN: Final = frozenset({"seed", "experts"})
+"""Facts of a recipe in which bundles of the same kind of experts usually differ."""
 
 
 class JoinedBundles:
@@ -67,7 +71,18 @@ class JoinedBundles:
         bundle = self._bundles[number]
         return bundle[index - self._ends[number] + len(bundle)]
 
-    def repeats(self) -> Iterator[str]:
+    def remarks(self) -> Iterator[str]:
+        """Yield a line for each thing that bundles need not have in common, and do not, or do twice."""
+        yield from self._repeats()
+        first = self._bundles[0]
+        for other in self._bundles[1:]:
+            name = display(other.place)
+            if (ends := unlike_ends(first.manifest, other.manifest)) is not None:
+                yield f"{name}: {ends}"
+            if odd := list(_trained(first, other)):
+                yield f"{name}: its experts were trained with {', '.join(odd)}"
+
+    def _repeats(self) -> Iterator[str]:
         """Yield one line for each pair of bundles that have trajectories in common, by their digests."""
         held = [{entry.digest for entry in bundle.manifest.trajectories} for bundle in self._bundles]
         for number, other in enumerate(held):
@@ -103,6 +118,17 @@ def shared_numbering(bundle: trajfmt.Bundle | JoinedBundles) -> Numbering:
             "own, and distil them one by one"
         )
     return found
+
+
+def _trained(one: trajfmt.Bundle, other: trajfmt.Bundle) -> Iterator[str]:
+    """Yield what differs in the training of experts where both recipes say how these were trained."""
+    recipes = [bundle.provenance.recipe or {} for bundle in (one, other)]
+    if all("optimizer" in recipe for recipe in recipes):
+        for found in differences(one.manifest, other.manifest):
+            key = found.name.removeprefix("recipe.")
+            if found.name.startswith("recipe.") and key not in _OWN:
+                values = [recipe.get(key, "none") for recipe in recipes]
+                yield f"{key} {values[1]} instead of {values[0]}"
 
 
 def _matters(found: Difference) -> bool:

@@ -312,6 +312,11 @@ def _window(
     if max_start is None:
         max_start = math.floor(room) + 1 if discrete else room
     window = Window(last=float(max_start)) if make is None else make(float(max_start))
+    if discrete and math.ceil(window.first) > window.bound(0):
+        raise ConfigError(
+            f"starts are whole timesteps here, and there is none from `min_start` {window.first:g} to "
+            f"{window.bound(0):g}, the bound of the starts; give a whole `min_start`, or a larger bound"
+        )
     latest = window.latest(discrete=discrete)
     if min(latest, max_start) < 0 or latest > room:
         raise ConfigError(

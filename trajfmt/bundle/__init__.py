@@ -24,6 +24,7 @@ Modules:
     report: the facts that `traj inspect` shows.
 """
 
+from trajfmt.bundle.agreement import unlike_ends
 from trajfmt.bundle.decoded import timesteps_of
 from trajfmt.bundle.difference import Difference, differences
 from trajfmt.bundle.numbering import Numbering, numbering_of, numbers
@@ -39,4 +40,5 @@ __all__ = [
     "numbers",
     "open",
     "timesteps_of",
+    "unlike_ends",
 ]

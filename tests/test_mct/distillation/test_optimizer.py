@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 torch = pytest.importorskip("torch")
+from mct.distillation.optimizer import advanced  # noqa: E402
 from mct.errors import ConfigError  # noqa: E402
-from mct.learned.updates import Averaged, Sgd  # noqa: E402
+from mct.learned.updates import Adam, Averaged, Sgd  # noqa: E402
 from mct.methods.recipe import Recipe  # noqa: E402
 from tests.helpers.distilling import CONFIG, StubEngine, distiller_of  # noqa: E402
 
@@ -81,3 +82,59 @@ def test_averages_of_labels_and_rate_are_the_result(bundle, digits, model) -> No
     torch.testing.assert_close(state.result.soft_labels, logits.softmax(1))
     rates = (start.synthetic.learning_rate + state.synthetic.learning_rate) / 2
     assert state.result.learning_rate == pytest.approx(rates, rel=1e-12)
+
+
+class Failing:
+    """An update whose parts are mistakes."""
+
+    def __init__(self, start=lambda: {}, after=lambda value: (value, {})) -> None:
+        self._start, self._after = start, after
+
+    def __repr__(self) -> str:
+        return "Failing()"
+
+    def start(self, _value):
+        """Do what was given."""
+        return self._start()
+
+    def __call__(self, value, _gradient, _memory, _step):
+        """Do what was given."""
+        return self._after(value)
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        (Failing(after=lambda _: 1 / 0), r"Failing\(\), raised ZeroDivisionError: division by zero$"),
+        (Failing(after=lambda value: value), "must return a pair: .*, got Tensor$"),
+        (Failing(after=lambda value: (value, None)), r"must return a pair: .*, got \(Tensor, NoneType\)$"),
+        (
+            Failing(start=lambda: None),
+            r"^`start` of the update of `images`, Failing\(\), .*, got NoneType$",
+        ),
+        (Failing(start=lambda: {"kind": "text"}), r"got \{'kind': str\}$"),
+        (Failing(start=lambda: {}["mean"]), r"Failing\(\), raised KeyError: 'mean'$"),
+    ],
+)
+def test_mistakes_of_an_update_are_one_line(bundle, digits, model, rule: Failing, words: str) -> None:
+    """With the value, the update, and what was found."""
+    recipe = Recipe(name="own", updates={"images": rule})
+    distiller = distiller_of(bundle, digits, model, unroll=StubEngine(), recipe=recipe)
+    with pytest.raises(ConfigError, match=words):
+        distiller.step(distiller.initial())
+
+
+def test_refused_steps_are_no_updates(bundle, digits, model) -> None:
+    """Adam corrects for the updates that it has done, so that its first one is that of torch."""
+    recipe = Recipe(name="own", updates={"images": Adam(0.1)})
+    distiller = distiller_of(bundle, digits, model, unroll=StubEngine(image=0.25), recipe=recipe)
+    state = distiller.initial()
+    image = state.synthetic.images.clone().requires_grad_()
+    for _ in range(7):
+        state = advanced(state, refused=True)
+    optimizer = torch.optim.Adam([image], lr=0.1)
+    for _ in range(2):
+        state, _ = distiller.step(state)
+        image.grad = torch.full_like(image, 0.25)
+        optimizer.step()
+    torch.testing.assert_close(state.synthetic.images, image.detach(), rtol=1e-6, atol=1e-6)

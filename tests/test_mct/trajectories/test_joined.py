@@ -44,7 +44,7 @@ def test_trajectories_of_all_come_in_the_given_order(opened, layout, walk) -> No
     for number in (-1, 5):
         with pytest.raises(IndexError):
             joined[number]
-    assert not list(joined.repeats())
+    assert not list(joined.remarks())
     joined.close()
 
 
@@ -88,7 +88,7 @@ def test_codecs_and_knots_may_differ(opened) -> None:
 def test_repeated_trajectories_are_said(opened) -> None:
     """With the two bundles that have them."""
     one, other = opened(0, 1), opened(1, 2, 0)
-    (line,) = JoinedBundles([one, other]).repeats()
+    (line,) = JoinedBundles([one, other]).remarks()
     assert line.startswith(f"{other.place}: 2 of its 3 trajectories are in {one.place}, too")
 
 
@@ -119,3 +119,37 @@ def test_one_bundle_with_two_spacings_is_refused(layout, walk, tmp_path: Path) -
         shared_numbering(bundle)
     with trajfmt.open(path) as bundle, pytest.raises(MismatchError, match="not the same in all"):
         JoinedBundles([bundle])
+
+
+def test_experts_of_another_training_are_said(opened) -> None:
+    """Unless they differ in the seed alone, or a recipe does not say how they were trained."""
+    plain = {"optimizer": "sgd", "lr": 0.01}
+    for other, line in (
+        ({**plain, "seed": 1}, None),
+        ({"note": "from afar"}, None),
+        ({**plain, "sharpness": 0.01}, "its experts were trained with sharpness 0.01 instead of none"),
+        ({**plain, "lr": 0.1}, "its experts were trained with lr 0.1 instead of 0.01"),
+    ):
+        said = list(
+            JoinedBundles([opened(0, recipe={**plain, "seed": 0}), opened(1, recipe=other)]).remarks()
+        )
+        assert len(said) == (line is not None)
+        assert line is None or said[0].endswith(line)
+
+
+def test_paths_with_other_ends_are_said(layout, walk, write_bundle) -> None:
+    """A convexified path depends on where it ends; timesteps of full bundles do not."""
+    about = trajfmt.Provenance(dataset="digits")
+    for encoding, suffix in (("convex", "mct"), ("full", "mtt")):
+        pair = [
+            trajfmt.open(
+                write_bundle(
+                    layout, walk(layout, n), name=f"{n}.{suffix}", encoding=encoding, provenance=about
+                )
+            )
+            for n in (6, 4)
+        ]
+        said = list(JoinedBundles(pair).remarks())
+        assert [line.partition(": ")[2] for line in said] == (
+            ["its paths end at timestep 3, others at 5"] if encoding == "convex" else []
+        )

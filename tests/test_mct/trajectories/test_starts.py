@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 torch = pytest.importorskip("torch")
+from mct.errors import ConfigError  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
 from mct.trajectories.starts import Window  # noqa: E402
+from mct.trajectories.stream import KnotStream  # noqa: E402
+from tests.helpers.fakes import bundle_of  # noqa: E402
 
 
 @pytest.mark.parametrize(
@@ -40,6 +43,34 @@ def test_without_a_ramp_the_step_does_not_matter(discrete: bool) -> None:
             expected = 4.0 * float(torch.rand(1, generator=again, dtype=torch.float64))
         assert found == expected
         assert torch.equal(again.get_state(), after)
+
+
+@pytest.mark.parametrize(
+    ("window", "fits"),
+    [
+        (Window(last=6.5, first=6.3), False),
+        (Window(last=9, first=6.3, ramp_from=6.4, ramp_steps=10), False),
+        (Window(last=9, first=6.3, ramp_from=7, ramp_steps=10), True),
+        (Window(last=7.5, first=6.3), True),
+    ],
+)
+def test_whole_starts_lie_in_the_window(window: Window, fits: bool) -> None:
+    """A window without a whole timestep is refused; real starts have one in any window."""
+    bundle = bundle_of((3,), last=12)
+    KnotStream(bundle, expert_steps=1, max_start=window.last, window=lambda _: window).close()
+    options = {
+        "expert_steps": 1,
+        "max_start": window.last,
+        "window": lambda _: window,
+        "sampling": "discrete",
+    }
+    if not fits:
+        with pytest.raises(ConfigError, match=r"there is none from `min_start` 6\.3 to 6\.[45], the bound"):
+            KnotStream(bundle, **options)
+        return
+    stream = KnotStream(bundle, **options)
+    assert {stream.pick(generator(seed), 0)[1] for seed in range(9)} == {7.0}
+    stream.close()
 
 
 def test_an_empty_window_has_one_start() -> None:
