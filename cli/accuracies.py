@@ -133,7 +133,12 @@ def convergence(runs: list[Curve]) -> None:
             )
             continue
         at = run.steps.index(run.converged)
-        lines.remark(f"{run.name}: converged at step {run.converged} ({run.mean[at]:.1%}), best {best:.1%}")
+        late = ", its last evaluation, after which it may still have improved" * (at == len(run.steps) - 1)
+        left = ""
+        if run.planned is not None and run.done < run.planned:
+            left = f"; the run has done {run.done} of {counted(run.planned, 'outer step')}"
+        reached = f"{run.name}: converged at step {run.converged} ({run.mean[at]:.1%}){late}"
+        lines.remark(f"{reached}, best {best:.1%}{left}")
 
 
 def along(events: Generator[Point, None, Along]) -> Along:
