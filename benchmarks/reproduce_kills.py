@@ -32,6 +32,9 @@ SETTINGS = {
 }  # fmt: skip
 
 
+FEW = {"outer_steps": 2, "matches": 2, "passes": 2, "class_batch": 8, "augment": "flip_crop"}
+
+
 def smallest() -> Any:
     """Return a scale at which everything takes seconds: digits, networks of width 4, four outer steps."""
     from mct.reproduce import SCALES, DataSize
@@ -44,6 +47,7 @@ def smallest() -> Any:
         experts={"experts": 2, "epochs": 8, "lr": 0.05, "batch_size": 512, "augment": "none"},
         knots=(2,),
         settings={1: SETTINGS, 10: {**SETTINGS, "batch_syn": 20}},
+        condensation={name: dict.fromkeys((1, 10), FEW) for name in ("DC", "DSA", "DM", "CAFE")},
         evaluation={ipc: {"networks": 1, "epochs": 3, "every": 2} for ipc in (1, 10)},
     )
     tiny = SCALES["tiny"]

@@ -28,6 +28,7 @@ def evaluation(
     as_json: bool,
     note: str | None,
     soft: Callable[[], Accuracy] | None = None,
+    per_class: bool = False,
 ) -> None:
     """Run an evaluation, show its progress, and print the accuracies.
 
@@ -38,6 +39,7 @@ def evaluation(
         as_json: print JSON.
         note: printed when the first network has been trained.
         soft: evaluates random real images with a teacher's labels; None: there is no teacher.
+        per_class: also print the accuracy of every class; JSON has it always.
     """
     networks = comparison.config.networks
     architectures = comparison.cross(cross)  # fails now if a network cannot be built
@@ -76,6 +78,25 @@ def evaluation(
             lines.say(f"  gain          {100 * (distilled.mean - random.mean):+5.1f} points")
     for name, accuracy in others.items():
         lines.say(f"  {name:<13} {mean_and_std(accuracy, 6)}")
+    if per_class:
+        _classes(comparison.synthetic.origin.class_names, distilled, real)
+
+
+def _classes(names: Sequence[str], distilled: Accuracy, real: Accuracy | None) -> None:
+    """Print the accuracy of every class, of the distilled and of random real images."""
+    from trajfmt.errors import display
+
+    from . import tables
+
+    table = tables.listing()
+    columns = {"distilled": distilled, **({} if real is None else {"random real": real})}
+    table.add_column("class")
+    for title in columns:
+        table.add_column(title, justify="right")
+    for label, name in enumerate(names):
+        shares = [found.by_class[label] if found.by_class else None for found in columns.values()]
+        table.add_row(display(name), *("-" if share is None else f"{share:.1%}" for share in shares))
+    tables.show(table)
 
 
 def _rates(comparison: Comparison, rate: float) -> str:

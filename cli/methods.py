@@ -18,11 +18,11 @@ __all__ = ["check_method"]
 def check_method(method: str, as_json: bool, **settings: Any) -> None:
     """Compare the gradients of METHOD with autograd through its whole inner loop, in float64.
 
-    METHOD is one of those that mct distill --method takes, or your own as package.module:name, whose code is
-    run. A small network takes 1, 5 and 30 steps with DSA, ragged batches and soft labels. Shown are relative
-    errors of the gradients in images, learning rate and labels, which should be below 1e-10, and of the
-    derivatives of the loss itself against finite differences, which should be below 1e-6. The exit code is 1
-    if one is not. The options replace what the method says about the inner loop.
+    METHOD is one of those that mct distill --method takes with --traj, or your own as package.module:name,
+    whose code is run. A small network takes 1, 5 and 30 steps with DSA, ragged batches and soft labels. Shown
+    are relative errors of the gradients in images, learning rate and labels, which should be below 1e-10, and
+    of the derivatives of the loss itself against finite differences, which should be below 1e-6. The exit
+    code is 1 if one is not. The options replace what the method says about the inner loop.
     """
     from dataclasses import asdict
 
@@ -30,6 +30,7 @@ def check_method(method: str, as_json: bool, **settings: Any) -> None:
 
     from mct.methods.check import check_method as checked
     from mct.methods.finding import recipe_of
+    from mct.settings.condensation import is_condensation
     from mct.settings.config import DistillConfig
     from mct.settings.presets import METHODS
 
@@ -37,6 +38,10 @@ def check_method(method: str, as_json: bool, **settings: Any) -> None:
 
     process.settle(deterministic=False)
     recipe = recipe_of(method)
+    if is_condensation(method):
+        failures.fail(
+            f"the method {method} has no inner loop whose gradient could be checked: autograd computes it", 2
+        )
     built_in = [module.SETTINGS for name, module in METHODS.items() if name == method]
     own = {**(built_in[0] if built_in else recipe.settings)}
     given = {name: value for name, value in settings.items() if value is not None}

@@ -125,6 +125,7 @@ class Distiller:
         self.stream = None if bundle is None else self._stream_of(bundle, config, device, pack)
         seen = dataset.heldout() if config.select == "heldout" else dataset
         guards.check_initial(seen, config)
+        guards.check_sampler(seen, config)
         self._all_labels = dataset.train_labels
         self._used = ~dataset.held() if config.select == "heldout" else torch.ones_like(self._all_labels) > 0
         self.dataset = seen.to(device)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mct.data.datasets import Dataset
+from mct.data.picking import even_batches
 from mct.errors import ConfigError, MismatchError
 from mct.models import el2n, networks
 from mct.settings.config import DistillConfig
@@ -93,6 +94,16 @@ def check_weights(bundle: Bundle | None, network: nn.Module, config: DistillConf
             " convert it with --dtype f32"
         )
     networks.check_layout(network, bundle.layout)
+
+
+def check_sampler(dataset: Dataset, config: DistillConfig) -> None:
+    """Require that batches can be drawn evenly from the classes, if they are to be.
+
+    Raises:
+        ConfigError: Their size is neither less than the number of classes nor a multiple of it.
+    """
+    if config.sampler == "classes":
+        even_batches(dataset.classes, config.ipc, config.batch_syn, 0, torch.Generator())
 
 
 def check_initial(dataset: Dataset, config: DistillConfig) -> None:

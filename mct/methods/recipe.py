@@ -130,8 +130,8 @@ class Recipe:
     def updates_of(self, config: DistillConfig) -> dict[Name, Update]:
         """Return the update of each learned value."""
         found = updates_of(config) | dict(self.updates)
-        if config.fixed:
-            found[IMAGES] = Partial(found[IMAGES], config.ipc, config.fixed)
+        if config.real_images:
+            found[IMAGES] = Partial(found[IMAGES], config.ipc, config.real_images)
         return found
 
 

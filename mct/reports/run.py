@@ -74,6 +74,9 @@ class Evaluated:
     on: str | None
     """Images on which the networks were tested, `heldout` or `test`; None if that is not recorded."""
 
+    by_class: tuple[float | None, ...] | None = None
+    """Accuracy on the images of each class; None for a class without images, or if it is not recorded."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFacts:
@@ -252,7 +255,10 @@ def _evaluated(steps: Sequence[Step]) -> list[Evaluated]:
 
 
 def _evaluation(step: int, own: Evaluation) -> Evaluated:
-    return Evaluated(step=step, mean=own.mean, std=own.std, networks=len(own.networks), on=own.on)
+    by_class = None if own.by_class is None else tuple(own.by_class)
+    return Evaluated(
+        step=step, mean=own.mean, std=own.std, networks=len(own.networks), on=own.on, by_class=by_class
+    )
 
 
 def _tested(folder: Path, images: ImageFacts | None) -> Evaluated | None:

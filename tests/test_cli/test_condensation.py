@@ -1,0 +1,41 @@
+"""The command `mct distill` for methods that need no trajectories."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+from click.testing import CliRunner
+from traj_cli.mct import main
+
+WORDS = (
+    "distill --dataset digits --model ConvNetD1W4 --method cafe --matches 2 --passes 1 --halve-at 1 "
+    "--outer-steps 2 --class-batch 6 --device cpu"
+)
+
+
+def test_run_is_named_after_dataset_and_method_and_repeats_from_its_options(
+    tmp_path: Path, monkeypatch
+) -> None:
+    """The file of options has what the method reads and nothing else, and gives the same images."""
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, WORDS.split(), catch_exceptions=False)
+    assert (done.exit_code, done.stdout) == (0, "digits-cafe-distilled/synthetic.safetensors\n")
+    options = tomllib.loads(Path("digits-cafe-distilled/config.toml").read_text())["distill"]
+    assert options["halve-at"] == [1]
+    assert not {"steps", "expert-steps", "lr-lr", "gradient", "samples"} & options.keys()
+    again = ["distill", "--config", "digits-cafe-distilled/config.toml", "--out", "again"]
+    assert CliRunner().invoke(main, again, catch_exceptions=False).exit_code == 0
+    one, two = (
+        Path(name, "synthetic.safetensors").read_bytes() for name in ("digits-cafe-distilled", "again")
+    )
+    assert one == two
