@@ -45,9 +45,10 @@ dist: .venv/ready
 wheels: dist
 	.ci/wheels dist
 
+# Python compiles what it imports; compiling every module of every dependency here takes longer.
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[mct,dev]'
+	$(BIN)/python -m pip install -q --no-compile --disable-pip-version-check -c constraints.txt -e '.[mct,dev]'
 	touch $@
 
 clean:

@@ -32,6 +32,9 @@ SETTINGS = {
 }  # fmt: skip
 
 
+FEW = {"outer_steps": 2, "matches": 2, "passes": 2, "class_batch": 8, "augment": "flip_crop"}
+
+
 def smallest() -> Any:
     """Return a scale at which everything takes seconds: digits, networks of width 4, four outer steps."""
     from mct.reproduce import SCALES, DataSize
@@ -44,6 +47,7 @@ def smallest() -> Any:
         experts={"experts": 2, "epochs": 8, "lr": 0.05, "batch_size": 512, "augment": "none"},
         knots=(2,),
         settings={1: SETTINGS, 10: {**SETTINGS, "batch_syn": 20}},
+        condensation={name: dict.fromkeys((1, 10), FEW) for name in ("DC", "DSA", "DM", "CAFE")},
         evaluation={ipc: {"networks": 1, "epochs": 3, "every": 2} for ipc in (1, 10)},
     )
     tiny = SCALES["tiny"]
@@ -83,27 +87,42 @@ def main(arguments: list[str] | None = None) -> int:
 
 def report(options: Any, folder: Path) -> int:
     """Run everything in a folder, print the result, and return the exit code."""
-    whole, broken = folder / "whole", folder / "broken"
     began = time.monotonic()
-    ended(started(options, whole), 0)
+    ended(started(options, folder / "whole"), 0)
     alone = time.monotonic() - began
+    print(f"{' '.join(options.names)}: {alone:.1f} s without kills")
+    return compare(options, folder / "whole", folder / "broken", seconds=alone)
+
+
+def compare(options: Any, whole: Path, broken: Path, *, seconds: float) -> int:
+    """Reproduce with kills, compare, print the result, and return the exit code.
+
+    Args:
+        options: Those of the command.
+        whole: Folder of a reproduction without kills.
+        broken: Folder of the one with kills.
+        seconds: What it takes without kills.
+    """
     chance, places = random.Random(options.seed), collections.Counter[str]()
     for _ in range(options.kills):
         process = started(options, broken)
-        until = time.monotonic() + chance.uniform(0.02, 1.2 * alone / (options.kills + 1))
-        while time.monotonic() < until and os.waitpid(process, os.WNOHANG)[0] == 0:
+        until = time.monotonic() + chance.uniform(0.02, 1.2 * seconds / (options.kills + 1))
+        over = False
+        while time.monotonic() < until and not over:
+            over = os.waitpid(process, os.WNOHANG)[0] != 0
             time.sleep(0.002)
-        try:
-            os.kill(process, signal.SIGKILL)
-            os.waitpid(process, 0)
-        except (ProcessLookupError, ChildProcessError):
-            places["after everything was finished"] += 1
+        if over:
+            places["nothing, as everything was finished"] += 1
             continue
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
         places[where(broken)] += 1
     ended(started(options, broken), 0)
     count = sum(places.values())
-    print(f"{' '.join(options.names)}: {alone:.1f} s without kills; {count} kills (SIGKILL)")
-    print("while they worked: " + ", ".join(f"{number} {place}" for place, number in sorted(places.items())))
+    print(
+        f"{count} kills (SIGKILL), and what they interrupted: "
+        + ", ".join(f"{number} {place}" for place, number in sorted(places.items()))
+    )
     one, other = files(whole), files(broken)
     different = sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
     print(f"{len(one)} files: {'byte-identical' if not different else 'DIFFERENT: ' + ', '.join(different)}")
@@ -149,7 +168,7 @@ def files(out: Path) -> dict[str, bytes]:
         name = path.relative_to(out).as_posix()
         if path.name == "done.json":
             facts = json.loads(path.read_bytes())
-            del facts["seconds"]
+            del facts["seconds"], facts["cpu_seconds"]
             found[name] = json.dumps(facts, sort_keys=True).encode()
         elif path.is_file() and (
             path.parent == out or path.suffix in (".safetensors", ".mtt", ".mct") or path.name == "job.json"

@@ -28,6 +28,7 @@ def evaluation(
     as_json: bool,
     note: str | None,
     soft: Callable[[], Accuracy] | None = None,
+    per_class: bool = False,
 ) -> None:
     """Run an evaluation, show its progress, and print the accuracies.
 
@@ -38,6 +39,7 @@ def evaluation(
         as_json: print JSON.
         note: printed when the first network has been trained.
         soft: evaluates random real images with a teacher's labels; None: there is no teacher.
+        per_class: also print the accuracy of every class; JSON has it always.
     """
     networks = comparison.config.networks
     architectures = comparison.cross(cross)  # fails now if a network cannot be built
@@ -64,11 +66,7 @@ def evaluation(
     each = "images" if ipc is None else f"{'image' if ipc == 1 else 'images'} per class"
     images = f"{ipc or len(comparison.synthetic.labels)} {each}, {counted(networks, 'fresh network')}"
     lines.say(f"test accuracy on {comparison.synthetic.origin.dataset}: {images}")
-    from mct.results.origin import Origin
-
-    run = comparison.synthetic.origin
-    fixed = isinstance(run, Origin) and run.config.condensation is not None
-    whose = "given" if comparison.given_rate else "that of the method" if fixed else "learned"
+    whose = "given" if comparison.given_rate else "learned" if _learned(comparison) else "not learned"
     lines.say(f"  distilled     {mean_and_std(distilled, 6)}  ({_rates(comparison, rate)}, {whose})")
     labels = "" if comparison.synthetic.soft_labels is None else "hard labels, "
     for random, kind in ((real, labels), (taught, "a teacher's labels, ")):
@@ -80,6 +78,25 @@ def evaluation(
             lines.say(f"  gain          {100 * (distilled.mean - random.mean):+5.1f} points")
     for name, accuracy in others.items():
         lines.say(f"  {name:<13} {mean_and_std(accuracy, 6)}")
+    if per_class:
+        _classes(comparison.synthetic.origin.class_names, distilled, real)
+
+
+def _classes(names: Sequence[str], distilled: Accuracy, real: Accuracy | None) -> None:
+    """Print the accuracy of every class, of the distilled and of random real images."""
+    from trajfmt.errors import display
+
+    from . import tables
+
+    table = tables.listing()
+    columns = {"distilled": distilled, **({} if real is None else {"random real": real})}
+    table.add_column("class")
+    for title in columns:
+        table.add_column(title, justify="right")
+    for label, name in enumerate(names):
+        shares = [found.by_class[label] if found.by_class else None for found in columns.values()]
+        table.add_row(display(name), *("-" if share is None else f"{share:.1%}" for share in shares))
+    tables.show(table)
 
 
 def _rates(comparison: Comparison, rate: float) -> str:
@@ -89,6 +106,14 @@ def _rates(comparison: Comparison, rate: float) -> str:
         return f"learning rate {rate:.2g}"
     rates = ", ".join(f"{stage.learning_rate:.2g}" for stage in stages)
     return f"{len(stages)} stages with learning rates {rates}"
+
+
+def _learned(comparison: Comparison) -> bool:
+    """Return whether the learning rate of the images was learned, as far as their origin says."""
+    from mct.results.origin import Origin
+
+    origin = comparison.synthetic.origin
+    return not (isinstance(origin, Origin) and origin.config.condensation is not None)
 
 
 def evaluated(comparison: Comparison) -> dict[str, object]:
@@ -137,7 +162,12 @@ def convergence(runs: list[Curve]) -> None:
             )
             continue
         at = run.steps.index(run.converged)
-        lines.remark(f"{run.name}: converged at step {run.converged} ({run.mean[at]:.1%}), best {best:.1%}")
+        late = ", its last evaluation, after which it may still have improved" * (at == len(run.steps) - 1)
+        left = ""
+        if run.planned is not None and run.done < run.planned:
+            left = f"; the run has done {run.done} of {counted(run.planned, 'outer step')}"
+        reached = f"{run.name}: converged at step {run.converged} ({run.mean[at]:.1%}){late}"
+        lines.remark(f"{reached}, best {best:.1%}{left}")
 
 
 def along(events: Generator[Point, None, Along]) -> Along:

@@ -182,6 +182,11 @@ _NAMED: Final = 3
     help="How an evaluation trains networks: as MTT does; on one stage of the images after the other; or as "
     "RaT-BPTT does.  [default: that of the preset, else mtt]",
 )
+@click.option(
+    "--snapshot-every",
+    type=int,
+    help="Keep a picture of the images every so many outer steps, for mct plot animation.",
+)
 @click.option("--save-every", type=int, help="Save every so many outer steps.")
 @click.option(
     "--engine",

@@ -80,6 +80,7 @@ def _facts(command: Command) -> Command:
     show_default=True,
     help="Compare with the same number of random real images per class.",
 )
+@click.option("--per-class", is_flag=True, help="Also print the accuracy of every class.")
 @options.as_json
 @options.seed
 @options.deterministic
@@ -89,6 +90,7 @@ def evaluate(
     data: Path | None,
     cross: bool,
     baseline: bool,
+    per_class: bool,
     as_json: bool,
     deterministic: bool,
     device: str,
@@ -109,7 +111,7 @@ def evaluate(
 
     given = {name: settings[name] for name in ("networks", "epochs", "augment", "seed")}
     given |= {name: settings.pop(name) for name in ranking.SETTINGS}
-    _check_protocol(given, cross=cross, baseline=baseline)
+    _check_protocol(given, cross=cross, baseline=baseline, per_class=per_class)
     process.settle(deterministic=deterministic)
     with joined(device, notes=lines.notice) as (ranks, here):
         with together(ranks), progress.phases("evaluate"):
@@ -129,13 +131,21 @@ def evaluate(
         names = comparison.crossed() if cross else ()  # before anything is trained
         soft = ranking.teacher_baseline(comparison, given) if baseline else None
         accuracies.evaluation(
-            comparison, baseline=baseline, soft=soft, cross=names, as_json=as_json, note=note
+            comparison,
+            baseline=baseline,
+            soft=soft,
+            cross=names,
+            per_class=per_class,
+            as_json=as_json,
+            note=note,
         )
 
 
-def _check_protocol(given: dict[str, Any], *, cross: bool, baseline: bool) -> None:
+def _check_protocol(given: dict[str, Any], *, cross: bool, baseline: bool, per_class: bool) -> None:
     """Refuse options that the protocol would ignore."""
     if given["protocol"] == "dd-ranking":
+        if per_class:
+            failures.fail("--per-class is not part of --protocol dd-ranking; omit one of them", 2)
         if cross:
             failures.fail("--cross is not part of --protocol dd-ranking; give --model for another network", 2)
         return

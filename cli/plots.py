@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import commands, figures, options, values
+from . import commands, figures, options, outputs, values
 
 if TYPE_CHECKING:
     from trajfmt.storage.address import Place
@@ -60,6 +60,21 @@ def convergence(runs: tuple[Path, ...], **figure: Any) -> None:
 
 
 @plot.command()
+@_runs
+@figures.settings
+def classes(runs: tuple[Path, ...], **figure: Any) -> None:
+    """Draw the accuracy of every class, of the best images of each run.
+
+    RUN is the folder of a distillation with --eval-every. Images that were chosen on held-out ones are shown
+    with their test on the test set.
+    """
+    from mct.plots import classes as shares
+
+    files = figures.prepare(**figure)
+    files.write(shares.classes(list(runs)))
+
+
+@plot.command()
 @click.argument("result", type=values.INPUT, metavar="RUN")
 @click.option("--per-class", type=int, help="Show only the first images of each class.  [default: all]")
 @figures.settings
@@ -74,6 +89,23 @@ def images(result: Path, per_class: int | None, **figure: Any) -> None:
 
     files = figures.prepare(**figure)
     files.write(grids.images(result, per_class=per_class))
+
+
+@plot.command()
+@click.argument("run", type=values.INPUT)
+@outputs.option(".gif, or .png for an animated PNG, which has all colours")  # type: ignore[untyped-decorator]
+@click.option("--seconds", type=float, default=0.2, show_default=True, help="Time of a frame.")
+@options.force
+def animation(run: Path, output: tuple[Path, ...], seconds: float, force: bool) -> None:
+    """Draw the images of a run over its outer steps, as an animation.
+
+    RUN is the folder of a distillation with --snapshot-every, which may still be in progress. The first
+    images of every class are shown, at most ten.
+    """
+    from mct.plots import animation as frames
+
+    outputs.check(output, frames.FORMATS, ".gif or .png", force=force)
+    outputs.write(output, lambda suffix: frames.animation(run, suffix, seconds=seconds))  # type: ignore[arg-type]
 
 
 @plot.command()

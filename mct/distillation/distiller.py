@@ -33,6 +33,7 @@ from mct.inner.steps.narrow import NarrowStep
 from mct.inner.steps.step import InnerStep
 from mct.inner.steps.table import choose, make_step
 from mct.inner.unroll import ExactUnroll, Unroll
+from mct.learned.updates import shown
 from mct.methods.finding import source_of
 from mct.methods.recipe import PUBLISHED, Recipe
 from mct.models import el2n, networks
@@ -115,7 +116,7 @@ class Distiller:
         network = networks.build(model, generator=generator(config.seed, "shape"), device=device)
         guards.check_weights(bundle, network, config)
         self.execution, self.ranks = execution or Execution(), ranks or Alone()
-        self.notes = list(dataset.notes)
+        self.notes = [*dataset.notes, *guards.unused_bundle(bundle, config)]
         self.clock, self._shard = Clock(device), shard
         updates = config.outer_steps * config.inner_steps * config.samples
         engine = choose(config.engine, updates, model, device)
@@ -124,6 +125,7 @@ class Distiller:
         self.stream = None if bundle is None else self._stream_of(bundle, config, device, pack)
         seen = dataset.heldout() if config.select == "heldout" else dataset
         guards.check_initial(seen, config)
+        guards.check_sampler(seen, config)
         self._all_labels = dataset.train_labels
         self._used = ~dataset.held() if config.select == "heldout" else torch.ones_like(self._all_labels) > 0
         self.dataset = seen.to(device)
@@ -143,7 +145,7 @@ class Distiller:
             test_sha256=dataset.test_sha256,
             model_source_sha256=networks.source_sha256(model),
             method_source_sha256=source_of(config.method),
-            updates={name: repr(rule) for name, rule in recipe.updates.items()},
+            updates={name: shown(rule) for name, rule in recipe.updates.items()},
             outer_step=0,
             stages=() if earlier is None else earlier.stages,
         )

@@ -7,6 +7,7 @@
     metrics.jsonl           one JSON object per outer step, and one before where step 0 was evaluated
     test.json               the accuracy of the best images on the test set, where held-out ones chose them
     images.png              the images of the last step, class by class
+    snapshots/              such pictures of earlier steps, with `snapshot_every`
     config.toml             the options that repeat the run; the command mct writes it
     .lock                   on file systems without locks: which process writes here
 
@@ -33,7 +34,7 @@ from mct.distillation import state as states
 from mct.distillation.state import State
 from mct.errors import ExistsError, MismatchError, MissingError
 from mct.events import Accuracy, Evaluated, OuterStep
-from mct.results import grids, metrics, synthetic
+from mct.results import grids, metrics, snapshots, synthetic
 from mct.results.origin import Change, Origin
 from mct.runtime import tensorfile
 from mct.runtime.devices import described
@@ -42,7 +43,12 @@ from mct.settings.config import EvaluateConfig
 from mct.settings.groups import flat
 from trajfmt.storage import BusyError, Lock, partial_of, write_file
 
-_FREE = ("outer_steps", "eval_every", "save_every")  # Settings that a resumed run may change.
+_FREE = (
+    "outer_steps",
+    "eval_every",
+    "save_every",
+    "snapshot_every",
+)  # Settings that a resumed run may change.
 _RATES = ("lr_img", "lr_lr")  # It may change these, too; the change is recorded, as it affects the result.
 _PROGRESS = ("outer_step", "selected")  # Fields of an origin that are progress and no settings.
 _CONTINUES = "what was saved before is whole, and --resume continues from it"
@@ -75,6 +81,10 @@ class RunFiles(Protocol):
         """Write state, results and picture."""
         ...
 
+    def snapshot(self, state: State, dataset: Dataset, /) -> None:
+        """Write a picture of the images that stays when the images change."""
+        ...
+
 
 class RunFolder:
     """The files of one run under `path`."""
@@ -83,7 +93,7 @@ class RunFolder:
         self.path = path
         self.result = path / synthetic.RESULT_NAME
         self.best = path / synthetic.BEST_NAME
-        self.settings = path / "settings.json"
+        self.settings = path / metrics.SETTINGS
         self.state = path / "state.safetensors"
         self.metrics = path / metrics.METRICS
         self.test = path / metrics.TEST
@@ -198,6 +208,7 @@ class RunFolder:
         """
         for name in self._partial():
             (self.path / name).unlink(missing_ok=True)
+        snapshots.until(self.path, state.step)
         settings = msgspec.to_builtins(state.synthetic.origin)
         facts = {
             "settings": {key: value for key, value in settings.items() if key not in _PROGRESS},
@@ -248,6 +259,13 @@ class RunFolder:
             with tensorfile.explained(self.picture, _CONTINUES):
                 write_file(self.picture, grids.png(image))
 
+    def snapshot(self, state: State, dataset: Dataset) -> None:
+        """Write a picture of the first images of each class, which stays when the images change."""
+        now = state.result
+        path = snapshots.path_of(self.path, state.step)
+        with tensorfile.explained(path, _CONTINUES):
+            snapshots.write(self.path, state.step, dataset.pixels(now.images).cpu(), now.labels.cpu())
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Lock the folder against other runs for the block.
@@ -285,6 +303,9 @@ class NoFiles:
         """Write nothing."""
 
     def save(self, state: State, dataset: Dataset) -> None:
+        """Write nothing."""
+
+    def snapshot(self, state: State, dataset: Dataset) -> None:
         """Write nothing."""
 
 

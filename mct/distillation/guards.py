@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mct.data.datasets import Dataset
+from mct.data.picking import even_batches
 from mct.errors import ConfigError, MismatchError
 from mct.models import el2n, networks
 from mct.settings.config import DistillConfig
@@ -93,6 +94,27 @@ def check_weights(bundle: Bundle | None, network: nn.Module, config: DistillConf
             " convert it with --dtype f32"
         )
     networks.check_layout(network, bundle.layout)
+
+
+def check_sampler(dataset: Dataset, config: DistillConfig) -> None:
+    """Require that batches can be drawn evenly from the classes, if they are to be.
+
+    Raises:
+        ConfigError: Their size is neither less than the number of classes nor a multiple of it.
+    """
+    if config.sampler == "classes":
+        even_batches(dataset.classes, config.ipc, config.batch_syn, 0, torch.Generator())
+
+
+def unused_bundle(bundle: Bundle | None, config: DistillConfig) -> list[str]:
+    """Return a line for the user if there are trajectories on which nothing depends; else nothing."""
+    experts = config.initial == "correct" or (config.labels == "learned" and config.label_form == "logits")
+    if bundle is None or experts or config.objective != "real" or config.fresh_starts < 1:
+        return []
+    return [
+        "the trajectories are not used, because all students start as fresh networks: set `fresh_starts` to "
+        "less than 1 to start some of them on trajectories"
+    ]
 
 
 def check_initial(dataset: Dataset, config: DistillConfig) -> None:

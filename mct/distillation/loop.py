@@ -37,8 +37,9 @@ def distill(
         distiller: Does the outer steps. Every process that shares the run makes this call.
         folder: Where state, results, settings, metrics and picture go; the same for all processes.
         resume: Continue the run in the folder. Its settings must be the same, except that `outer_steps`,
-            `eval_every` and `save_every` may differ, and `lr_img` and `lr_lr`, whose change is recorded. If a
-            run is made longer, the evaluation after its former last step stays in the metrics.
+            `eval_every`, `save_every` and `snapshot_every` may differ, and `lr_img` and `lr_lr`, whose change
+            is recorded. If a run is made longer, the evaluation after its former last step stays in the
+            metrics.
         evaluation: The protocol for `eval_every`; None: that of the run that is resumed, or the default for
             the dataset.
 
@@ -102,6 +103,8 @@ def _steps(
             files.save(state, dataset)
             saved = state
             yield first
+        if config.snapshot_every and state.step == 0:
+            files.snapshot(state, dataset)
         while state.step < config.outer_steps:
             trace.begin()
             usage.start()
@@ -116,6 +119,8 @@ def _steps(
             event = replace(event, parts=clock.read(), memory_mb=memory, utilisation=utilisation)
             files.record(event)
             state = after
+            if config.snapshot_every and (last or state.step % config.snapshot_every == 0):
+                files.snapshot(state, dataset)
             if last or state.step % config.save_every == 0 or state.best is not best:
                 files.save(state, dataset)
                 saved = state

@@ -13,7 +13,7 @@ from mct.errors import ConfigError
 from mct.inner.unroll import Gradients
 from mct.learned import labels
 from mct.learned.limits import Clipped, NonNegative
-from mct.learned.updates import Adam, Averaged, Halved, Partial, Sgd
+from mct.learned.updates import Adam, Averaged, Halved, Partial, Sgd, shown
 from mct.learned.value import IMAGES, LABELS, RATE, Memory, Name, Update, Value
 from mct.runtime import usercode
 
@@ -52,14 +52,29 @@ def started(name: Name, rule: Update, value: Value) -> dict[str, Value]:
     """
     if _is_pure(rule):
         return rule.start(value)
-    with usercode.failures(f"the update of `{name}`, {rule!r},", "method"):
+    with usercode.failures(f"the update of `{name}`, {shown(rule)},", "method"):
         found = rule.start(_copied(value))
-    if not isinstance(found, Mapping):
+    if not _is_memory(found):
         raise ConfigError(
-            f"`start` of the update of `{name}`, {rule!r}, must return a dictionary, got "
-            f"{type(found).__name__}"
+            f"`start` of the update of `{name}`, {shown(rule)}, must return a dictionary of tensors and "
+            f"numbers by name, got {_kind(found)}"
         )
     return found
+
+
+def _is_memory(found: object) -> bool:
+    return isinstance(found, Mapping) and all(
+        isinstance(part, str) and isinstance(value, (Tensor, float, int)) for part, value in found.items()
+    )
+
+
+def _kind(found: object) -> str:
+    """Return what something is, in a few words of one line."""
+    if isinstance(found, Mapping):
+        return "{" + ", ".join(f"{part!r}: {type(value).__name__}" for part, value in found.items()) + "}"
+    if isinstance(found, tuple):
+        return f"({', '.join(map(_kind, found))})"
+    return type(found).__name__
 
 
 def _updated(
@@ -72,12 +87,12 @@ def _updated(
     """
     if _is_pure(rule):
         return rule(value, slope, memory, number)
-    with usercode.failures(f"the update of `{name}`, {rule!r},", "method"):
+    with usercode.failures(f"the update of `{name}`, {shown(rule)},", "method"):
         found = rule(value, slope, memory, number)
-    if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], Mapping)):
+    if not (isinstance(found, tuple) and len(found) == 2 and _is_memory(found[1])):
         raise ConfigError(
-            f"the update of `{name}`, {rule!r}, must return a pair of the value and a dictionary, got "
-            f"{type(found).__name__}"
+            f"the update of `{name}`, {shown(rule)}, must return a pair: the value, and a dictionary "
+            f"of tensors and numbers by name, got {_kind(found)}"
         )
     _require_like(name, rule, value, found[0])
     return found
@@ -109,7 +124,7 @@ def _require_like(name: Name, rule: Update, before: Value, after: Value) -> None
         found = (
             f"{tuple(after.shape)} of {after.dtype}" if isinstance(after, Tensor) else type(after).__name__
         )
-        raise ConfigError(f"the update of `{name}`, {rule!r}, must return {wanted}, got {found}")
+        raise ConfigError(f"the update of `{name}`, {shown(rule)}, must return {wanted}, got {found}")
 
 
 def advanced(state: State, *, refused: bool = False) -> State:

@@ -5,7 +5,7 @@ from the file therefore gives the same bits as one that never stopped. States ar
 new one, so that an interruption at any moment leaves a whole state.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -77,6 +77,8 @@ def save(path: Path, state: State) -> None:
             # A copy, because safetensors does not write the same memory twice.
             tensors[_stored(name, part)] = torch.as_tensor(value, dtype=dtype).cpu().clone()
     facts = {"kind": _KIND, "version": 1, "origin": msgspec.to_builtins(state.synthetic.origin)}
+    if empty := sorted(name for name, memory in state.memory.items() if not memory):
+        facts["without_memory"] = empty
     if state.refused:
         facts["refused"] = state.refused
     if state.kept_bytes is not None:
@@ -106,7 +108,7 @@ def load(path: Path, *, device: str | torch.device = "cpu") -> State:
     try:
         state = State(
             synthetic=synthetic.to(device),
-            memory=_memory(tensors, device),
+            memory=_memory(tensors, facts.get("without_memory", ()), device),
             random=tensors["random"],
             best=best,
             refused=int(facts.get("refused", 0)),
@@ -123,10 +125,12 @@ def _stored(name: Name, part: str) -> str:
     return _FORMER.get((name, part), f"{_UPDATE}{name}.{part}")
 
 
-def _memory(tensors: Mapping[str, Tensor], device: str | torch.device) -> dict[Name, dict[str, Value]]:
-    """Return what the updates remember, from the tensors of a file."""
+def _memory(
+    tensors: Mapping[str, Tensor], empty: Iterable[str], device: str | torch.device
+) -> dict[Name, dict[str, Value]]:
+    """Return what the updates remember, from the tensors of a file, and the names of those without memory."""
     named = {stored: names for names, stored in _FORMER.items()}
-    found: dict[Name, dict[str, Value]] = {}
+    found: dict[Name, dict[str, Value]] = {msgspec.convert(name, Name): {} for name in empty}
     for stored, tensor in tensors.items():
         if stored.startswith(_UPDATE):
             name, _, part = stored.removeprefix(_UPDATE).partition(".")
@@ -140,11 +144,13 @@ def _memory(tensors: Mapping[str, Tensor], device: str | torch.device) -> dict[N
 
 
 def _check(path: Path, state: State) -> None:
-    values = state.synthetic.values
+    values, of_user = state.synthetic.values, state.synthetic.run.updates
     for name, memory in state.memory.items():
         for part, value in memory.items():
             kept, own = torch.as_tensor(value), torch.as_tensor(values.get(name, torch.empty(0)))
             shape = torch.Size() if part == NORM else own.shape
+            if name in of_user and part != AVERAGE:
+                shape = kept.shape
             if kept.shape != shape or not bool(kept.isfinite().all()):
                 raise CorruptError(f"{path}: the {part} of `{name}` must be finite and of its shape")
     fixed = state.synthetic.run.config.condensation is not None  # the learning rate is not learned

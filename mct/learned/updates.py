@@ -1,6 +1,7 @@
 """Updates of learned values: SGD with momentum, Adam, and what changes another update."""
 
 import math
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -167,6 +168,18 @@ class Partial:
         if AVERAGE in kept:
             kept |= {AVERAGE: torch.where(fixed, torch.as_tensor(memory[AVERAGE]), kept[AVERAGE])}
         return torch.where(fixed, value, after), kept
+
+
+def shown(rule: Update) -> str:
+    """Return an update as text that is the same in every process: without addresses in memory.
+
+    Example:
+        >>> class Mine:
+        ...     pass
+        >>> shown(Sgd(0.5)), shown(Mine()).rpartition(".")[2]
+        ('Sgd(lr=0.5, momentum=0.0)', 'Mine object>')
+    """
+    return re.sub(r" at 0x[0-9A-Fa-f]+", "", repr(rule))
 
 
 def _zero(value: Value) -> Value:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from mct.errors import ConfigError
 from mct.learned.limits import Clipped, NonNegative
-from mct.learned.updates import Adam, Averaged, Halved, Partial, Sgd
+from mct.learned.updates import Adam, Averaged, Halved, Partial, Sgd, shown
 from mct.learned.value import IMAGES, LABELS, RATE, Name, Update
 from mct.objectives.table import FromScene, Maker, objective_of
 from mct.settings.condensation import Condensation
@@ -19,6 +19,9 @@ from mct.settings.groups import flat, unused
 
 MOMENTUM: Final = "momentum"
 """The momentum of images and learning rate together."""
+
+_STARTS: Final = ("max_start", "min_start", "ramp_from", "ramp_steps", "sampling", "trajectories")
+"""Settings of starts on trajectories."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +84,7 @@ class Recipe:
         if found:
             return found
         if config.labels != "learned":
-            found |= dict.fromkeys(UPDATED[LABELS], "without `labels` learned")
+            found |= dict.fromkeys((*UPDATED[LABELS], "label_form"), "without `labels` learned")
         if config.initial != "scored":
             found |= dict.fromkeys(("scores", "skip_hardest"), "without `initial` scored")
         if config.labels != "teacher":
@@ -90,6 +93,10 @@ class Recipe:
             found["drop_by"] = "without `drop`"
         if self.objective is not None or config.objective != "real":
             found["real_batch"] = "without `objective` real"
+        else:
+            found["start_noise"] = "with `objective` real"
+            if config.fresh_starts == 1:
+                found |= dict.fromkeys(_STARTS, "with `fresh_starts` 1, as no student starts on a trajectory")
         if config.outer_optimizer == "adam":
             found["label_momentum"] = "with `outer_optimizer` adam"
         if self.objective is not None:
@@ -97,7 +104,7 @@ class Recipe:
                 ("end", "drop", "drop_by", "start_noise"), f"with the objective of the method {self.name}"
             )
         for name, rule in self.updates.items():
-            why = f"with the method {self.name}, which updates `{name}` by {rule!r}"
+            why = f"with the method {self.name}, which updates `{name}` by {shown(rule)}"
             found |= dict.fromkeys(UPDATED[name], why)
         if {IMAGES, LABELS} <= self.updates.keys() or (IMAGES in self.updates and config.labels != "learned"):
             found["outer_optimizer"] = f"with the method {self.name}, which has updates of its own"
@@ -130,8 +137,8 @@ class Recipe:
     def updates_of(self, config: DistillConfig) -> dict[Name, Update]:
         """Return the update of each learned value."""
         found = updates_of(config) | dict(self.updates)
-        if config.fixed:
-            found[IMAGES] = Partial(found[IMAGES], config.ipc, config.fixed)
+        if config.real_images:
+            found[IMAGES] = Partial(found[IMAGES], config.ipc, config.real_images)
         return found
 
 

@@ -75,8 +75,8 @@ class TrajectoryMatching:
 
     Args:
         stream: Draws trajectories and start times, and gives the weights.
-        start_noise: e: the start is theta_0 + e |theta_0| xi, elementwise, with standard normal xi. D is then
-            the squared distance of this start from the target, as in the MCT authors' code.
+        start_noise: e: the start is theta_0 + e abs(theta_0) xi, elementwise, with standard normal xi. D is
+            then the squared distance of this start from the target, as in the MCT authors' code.
     """
 
     largest_loss = 1e4

@@ -9,5 +9,7 @@ Modules:
     plane: principal components of a few weight vectors.
     curves: accuracy over outer steps, and convergence points (figures 1(b) and 3 of the MCT paper).
     images: distilled images with the names of their classes (figure 5 of the MCT paper).
+    classes: the accuracy of every class.
+    animation: the images over the outer steps.
     labels: learned labels as a map of probabilities.
 """

@@ -8,6 +8,7 @@ Modules:
     pictures: the images of a run as small PNG, class by class.
     run: the facts of a run.
     sections: the sections of one run.
+    classes: the section with the accuracy of every class.
     comparison: the section that compares several runs.
     page: the page of one run or of several.
 """

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import trajfmt
-from mct.reports import comparison, sections
+from mct.reports import classes, comparison, sections
 from mct.reports.run import Described
 from trajfmt.pages import Report
 from trajfmt.storage import short_names
@@ -16,6 +16,7 @@ _REPORT: Final = Report(
         ("summary", "Summary", sections.summary),
         ("images", "Images", sections.images),
         ("curves", "Curves", sections.curves),
+        ("classes", "Accuracy by class", classes.classes),
         ("settings", "Settings", sections.settings),
         ("times", "Times and machine", sections.times),
         ("bundle", "Trajectories", sections.bundle),

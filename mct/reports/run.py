@@ -16,16 +16,13 @@ from mct.reports import curves, origins, pictures
 from mct.reports.curves import Curve
 from mct.reports.pictures import Picture
 from mct.results import files, metrics
-from mct.results.metrics import Evaluation, Step
+from mct.results.metrics import SETTINGS, Evaluation, Step
 from mct.results.origin import Change, EarlierStage, Origin
 from mct.settings.config import DistillConfig, EvaluateConfig
 from mct.settings.groups import flat
 
 SCHEMA: Final = "mct.report/1"
 """Version of the JSON output. Within a version, fields may be added, but not changed or removed."""
-
-SETTINGS: Final = "settings.json"
-"""Name of the file with the settings in the folder of a run."""
 
 
 class _Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +73,9 @@ class Evaluated:
 
     on: str | None
     """Images on which the networks were tested, `heldout` or `test`; None if that is not recorded."""
+
+    by_class: tuple[float | None, ...] | None = None
+    """Accuracy on the images of each class; None for a class without images, or if it is not recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,7 +255,10 @@ def _evaluated(steps: Sequence[Step]) -> list[Evaluated]:
 
 
 def _evaluation(step: int, own: Evaluation) -> Evaluated:
-    return Evaluated(step=step, mean=own.mean, std=own.std, networks=len(own.networks), on=own.on)
+    by_class = None if own.by_class is None else tuple(own.by_class)
+    return Evaluated(
+        step=step, mean=own.mean, std=own.std, networks=len(own.networks), on=own.on, by_class=by_class
+    )
 
 
 def _tested(folder: Path, images: ImageFacts | None) -> Evaluated | None:

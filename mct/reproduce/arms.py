@@ -10,7 +10,7 @@ from typing import Any, Final, get_args
 
 from mct.reproduce.job import Job
 from mct.reproduce.scale import DataSize, Scale
-from mct.settings import presets
+from mct.settings import groups, presets
 from mct.settings.config import DropBy
 
 MATCHING: Final = ("MTT", "MCT", "PP")
@@ -22,22 +22,27 @@ CONDENSATION: Final = ("DC", "DSA", "CAFE", "DM")
 PP_DROP: Final = "dissimilar"
 """The rule by which PP leaves parameters out."""
 
+_UNWHITENED: Final = "normalize"
+"""Preprocessing of the methods without trajectories, whose code whitens no images."""
+
+_CURVE: Final = 2
+"""Evaluations during a run of such a method, whose result is the images of its last step."""
+
 _TEST_SEEDS: Final = 1000
 """The seed of a test is that of the run plus this."""
 
 
-def lacking(method: str) -> str | None:
-    """Return why this version cannot run a method; None if it can.
-
-    Example:
-        >>> lacking("MTT") is None
-        True
-    """
+def lacking(size: DataSize, method: str, ipc: int) -> str | None:
+    """Return why there is no number for a method; None if there is."""
     if method == "PP" and PP_DROP not in get_args(DropBy):
         return f"this version has no --drop-by {PP_DROP}"
     if method in CONDENSATION and method.lower() not in presets.METHODS:
         return f"this version has no --method {method.lower()}"
-    return None
+    if method not in CONDENSATION or size.condensation.get(method):
+        return None
+    if presets.presets_for(size.dataset, ipc, method=method.lower()):  # type: ignore[arg-type]
+        return None
+    return f"no settings are published for {size.paper} with ipc {ipc}"
 
 
 def images(size: DataSize) -> tuple[Job, ...]:
@@ -82,8 +87,8 @@ def distilled(
     protocol = size.evaluation[ipc]
     settings = {
         **_facts(size),
-        **method_settings(size, method, ipc),
         "eval_every": protocol["every"],
+        **method_settings(size, method, ipc),
         "eval_networks": protocol["networks"],
         "eval_epochs": protocol["epochs"],
         "select": scale.select,
@@ -136,11 +141,25 @@ def along(scale: Scale, size: DataSize) -> Job:
 def method_settings(size: DataSize, method: str, ipc: int) -> dict[str, Any]:
     """Return the settings of a method: those of the scale, or the published ones."""
     if method in CONDENSATION:
-        return {"method": method.lower(), **size.condensation.get(method, {})}
+        return _condensation(size, method, ipc)
     found = dict(size.settings.get(ipc) or _published(size, "mct" if method == "MCT" else "mtt", ipc))
     if method == "PP":
         found |= {"drop": 0.1, "drop_by": PP_DROP}
     return found | {"sampling": "continuous" if method == "MCT" else "discrete"}
+
+
+def _condensation(size: DataSize, method: str, ipc: int) -> dict[str, Any]:
+    """Return the settings of a method without trajectories that it reads, and its preprocessing."""
+    name = method.lower()
+    assert name in presets.METHODS
+    preset = presets.default_preset(size.dataset, ipc, _UNWHITENED, method=name)  # type: ignore[arg-type]
+    known = preset.settings if preset else presets.METHODS[name].SETTINGS  # type: ignore[index]
+    own = size.condensation.get(method, {}).get(ipc, {})
+    said = {key: value for key, value in {**known, **own}.items() if value is not None}
+    idle = groups.unused(groups.configured(None, {**said, "method": name}))
+    steps = int(said["outer_steps"])
+    found = {key: value for key, value in said.items() if key not in idle}
+    return {**found, "method": name, "preprocessing": _UNWHITENED, "eval_every": max(1, steps // _CURVE)}
 
 
 def guesses(scale: Scale) -> list[str]:

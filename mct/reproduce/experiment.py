@@ -32,12 +32,17 @@ class Setting:
         """Return what a job found; None if it is not finished."""
         return self.folders.found(job)
 
-    def tests(self, jobs: Sequence[Job]) -> dict[str, Any]:
-        """Return the accuracies of the tests of one cell, one job for each seed, as fields of `Cell`."""
+    def tests(self, jobs: Sequence[Job], *, images: str = "best") -> dict[str, Any]:
+        """Return the accuracies of the tests of one cell, one job for each seed, as fields of `Cell`.
+
+        Args:
+            jobs: The tests, in the order of seeds.
+            images: Those that are tested: `best` or `final`.
+        """
         found = {seed: self.found(job) for seed, job in enumerate(jobs)}
         return {
             "tests": {
-                seed: [100 * accuracy for accuracy in facts["best"]]
+                seed: [100 * accuracy for accuracy in facts[images]]
                 for seed, facts in found.items()
                 if facts is not None
             },

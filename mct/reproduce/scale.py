@@ -39,8 +39,9 @@ class DataSize:
     """Images per class → settings of every distillation that matches trajectories; empty: the published ones
     of each method."""
 
-    condensation: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Method without trajectories → its settings where they differ from the published ones."""
+    condensation: Mapping[str, Mapping[int, Mapping[str, Any]]] = field(default_factory=dict)
+    """Method without trajectories → images per class → its settings where they differ from the published
+    ones."""
 
     evaluation: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
     """Images per class → `networks`, `epochs` and `every`, for evaluations during a run."""

@@ -11,6 +11,7 @@ Modules:
     files: the file with the result of a run, and its images without preprocessing.
     metrics: what a run measured: every outer step, and the test of its best images.
     origin: the record of how a synthetic dataset was made.
+    snapshots: pictures of the images over the outer steps.
     grids: arranging images in a grid, and encoding it as PNG.
 """
 

@@ -17,11 +17,12 @@ import torch
 from torch import Tensor
 
 import trajfmt
-from mct.errors import MismatchError
+from mct.errors import ConfigError, MismatchError
 from mct.results.origin import EarlierStage, ForeignOrigin, Origin
 
 if TYPE_CHECKING:
     from mct.results.synthetic import SyntheticDataset
+    from mct.settings.config import DistillConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,22 +98,22 @@ class Earlier:
             origin: The origin of the distillation.
 
         Raises:
+            ConfigError: A setting has no meaning with images of several stages.
             MismatchError: It has another dataset, another preprocessing or labels of another kind, or it
                 tests on images that earlier stages may have begun with.
         """
         then, now = self.synthetic.run, origin
         self.check_data(now.class_names, now.preprocessing, now.labels_sha256)
-        wanted = "hard" if self.synthetic.soft_labels is None else "learned"
-        usable = self.synthetic.soft_labels is None or self.synthetic.label_logits is not None
-        if not usable or now.config.labels != wanted:
+        kinds = [_labels(config) for config in (then.config, now.config)]
+        if kinds[0] != kinds[1] or "teacher" in kinds:
             raise MismatchError(
-                f"{self.path}: the earlier stage has `labels` {then.config.labels!r}, and this one "
-                f"{now.config.labels!r}; all stages must have `labels` hard, or all learned"
+                f"{self.path}: the labels of the earlier stage are {kinds[0]}, and those of this one "
+                f"{kinds[1]}; give --labels hard to all stages, or --labels learned and one --label-form"
             )
-        if now.config.sampler == "classes":
-            raise MismatchError(
-                f"{self.path}: `sampler` classes draws from the images of one stage alone, and cannot be "
-                "used after an earlier one"
+        if now.config.sampler == "classes" and now.config.earlier_images == "joint":
+            raise ConfigError(
+                "`sampler` classes draws from the images of one stage; give --earlier-images apart, or "
+                "another --sampler"
             )
         if now.config.select == "heldout" and then.config.select == "test":
             raise MismatchError(
@@ -141,6 +142,11 @@ class Earlier:
             soft_labels=soft,
             label_logits=logits,
         )
+
+
+def _labels(config: "DistillConfig") -> str:
+    """Return the kind of the labels in words."""
+    return f"learned as {config.label_form}" if config.labels == "learned" else config.labels
 
 
 def fixed(origin: Origin | ForeignOrigin) -> int:

@@ -88,7 +88,7 @@ def _unused(user: UserFacts) -> Iterator[str]:
 def _without_stages(found: DistilledSet, target: FileLayout) -> Iterator[str]:
     """Yield a note about the learning rates of earlier stages, unless the layout has stages, too."""
     if found.synthetic is not None and found.synthetic.fixed and target.name != "seqmatch":
-        yield "this layout has no stages: only the learning rate of the last one is written"
+        yield "this layout has no stages: the learning rates of earlier ones are not written"
 
 
 def _target(dest: Path, to: str | None) -> FileLayout:

@@ -23,7 +23,7 @@ USED: Final[Mapping[str, tuple[str, ...]]] = {
 
 SHARED: Final = (
     "method", "ipc", "outer_steps", "lr_img", "lr_init", "momentum", "initial", "eval_every", "select",
-    "save_every", "engine", "seed",
+    "save_every", "snapshot_every", "engine", "seed",
 )  # fmt: skip
 """The fields of `DistillConfig` that all of these methods read. `engine` is that of evaluations."""
 

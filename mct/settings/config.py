@@ -120,8 +120,8 @@ class DistillConfig(inner.InnerSettings, RealSettings):
     """Number of outer steps after which the bound has risen to `max_start`; needed with `ramp_from`."""
 
     start_noise: float = 0.0
-    """e: to every weight w of the student at the start, e |w| times a standard normal number is added
-    (`--noise_start` of the MCT authors' code). 0: no noise."""
+    """e: to every weight w of the student at the start, e abs(w) times a standard normal number is
+    added (`--noise_start` of the MCT authors' code). 0: no noise."""
 
     gradient: Gradient = "exact"
     """The meta-gradient: `exact`, or `tesla` for the biased one of TESLA and of the MCT authors' code."""
@@ -156,8 +156,7 @@ class DistillConfig(inner.InnerSettings, RealSettings):
     initial: Initial = "random"
     """Initial images: `random` real images of each class; of these, the first that the last weights of an
     expert classify correctly: `correct`; the hardest ones by `scores` after `skip_hardest`: `scored`;
-    standard normal `noise`, as preprocessed images; or `unit-noise`, the same
-    with norm 1 (RaT-BPTT)."""
+    standard normal `noise`, as preprocessed images; or `unit-noise`, the same with norm 1 (RaT-BPTT)."""
 
     scores: str | None = None
     """Difficulty of the training images for `initial` scored: a file that `mct.data.difficulty.read` reads,
@@ -193,7 +192,7 @@ class DistillConfig(inner.InnerSettings, RealSettings):
     drop_by: DropBy = "smallest"
     """Which parameters `drop` leaves out: those with the `smallest` difference from the target, or the
     `first` ones in the order of the network (the code of PAD has had both); or those s that are `dissimilar`
-    to the target t: min(|s|, |t|) < drop max(|s|, |t|)."""
+    to the target t: `min(abs(s), abs(t)) < drop * max(abs(s), abs(t))`."""
 
     augment: str = "dsa"
     """Augmentation of every inner step: `dsa`, families of DSA such as `flip_crop`, or `none`."""
@@ -240,6 +239,10 @@ class DistillConfig(inner.InnerSettings, RealSettings):
     """Number format of inner steps. `bf16` is faster on a GPU and less accurate; a run measures and reports
     the difference when it starts."""
 
+    snapshot_every: int | None = None
+    """Number of outer steps after which a picture of the images is kept, besides those of the first and the
+    last step; None: none is kept."""
+
     save_every: int = 100
     """Number of outer steps after which the state, the result and its picture are saved; they are also saved
     at the end."""
@@ -251,7 +254,8 @@ class DistillConfig(inner.InnerSettings, RealSettings):
     """Settings of a method that needs no trajectories (DC, DSA, DM, CAFE); None for the others."""
 
     def __post_init__(self) -> None:
-        for name in ("ipc", "inner_steps", "outer_steps", "samples", "batch_syn", "eval_every", "save_every"):
+        for name in ("ipc", "inner_steps", "outer_steps", "samples", "batch_syn", "eval_every", "save_every",
+                     "snapshot_every"):  # fmt: skip
             at_least(name, getattr(self, name), 1)
         at_least("seed", self.seed, 0)
         at_least("ramp_steps", self.ramp_steps, 1)
@@ -312,7 +316,7 @@ class DistillConfig(inner.InnerSettings, RealSettings):
         return math.floor(self.skip_hardest * self.ipc + _ROUNDING)
 
     @property
-    def fixed(self) -> int:
+    def real_images(self) -> int:
         """Number of images of each class that stay as they are, the first ones of the class."""
         return self.ipc - math.floor(self.learned_share * self.ipc + _ROUNDING)
 
@@ -327,16 +331,15 @@ class DistillConfig(inner.InnerSettings, RealSettings):
             raise ConfigError(
                 f"`learned_share` must be more than 0 and at most 1, got {self.learned_share!r}"
             )
-        if self.fixed == self.ipc:
+        if self.real_images == self.ipc:
             raise ConfigError(
                 f"`learned_share` {self.learned_share:g} of `ipc` {self.ipc} is less than one image; use more"
             )
-        logits = self.labels == "learned" and self.label_form == "logits"
-        if self.initial == "noise" and (logits or self.fixed):
-            what = "`labels` learned begin as what experts say of" if self.labels == "learned" else (
-                "`learned_share` leaves the others as"
-            )  # fmt: skip
-            raise ConfigError(f"{what} real images, and cannot be combined with `initial` noise")
+        if self.initial in ("noise", "unit-noise") and self.real_images:
+            raise ConfigError(
+                "`learned_share` leaves the other images real, and cannot be combined with `initial` "
+                f"{self.initial}"
+            )
 
     def _check_window(self) -> None:
         """Require that starts are drawn from an interval, and that its bound does not fall.

@@ -44,6 +44,9 @@ DISTILL: Final[Mapping[tuple[str, int | None], Mapping[str, Any]]] = {
 A key is a dataset and the images per class, or None for any number.
 """
 
+OWN_EVALUATION: Final[Mapping[presets.Method, Mapping[str, Any]]] = {"rat": {"protocol": "rat"}}
+"""For methods whose images need another protocol, the settings of an evaluation without a preset."""
+
 EVALUATE: Final[Mapping[str, Mapping[str, Any]]] = {"digits": {"epochs": 300, "augment": "none"}}
 """For each dataset, the settings of an evaluation that differ from `EvaluateConfig`."""
 
@@ -114,14 +117,14 @@ def evaluation_of(
     method: presets.Method = "mct",
     stage: int = 1,
 ) -> dict[str, Any]:
-    """Return the settings of evaluations that the preset has which `distill_config` uses.
+    """Return the settings of evaluations that the preset has which `distill_config` uses, or the method.
 
     Example:
         >>> evaluation_of("CIFAR10", 10, method="datm")
         {'batch_size': 128}
     """
     found = preset_of(dataset, ipc, preset=preset, preprocessing=preprocessing, method=method, stage=stage)
-    return dict(found.evaluation) if found else {}
+    return dict(found.evaluation if found else OWN_EVALUATION.get(method, {}))
 
 
 def preset_of(

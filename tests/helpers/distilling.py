@@ -51,10 +51,11 @@ def metrics_of(folder: RunFolder) -> list[dict]:
 
 def assert_same_run(one: RunFolder, two: RunFolder) -> None:
     """Results, state, picture and metrics are bit for bit the same, seconds apart."""
-    assert {entry.name for entry in one.path.iterdir()} == {entry.name for entry in two.path.iterdir()}
-    for entry in one.path.iterdir():
-        if entry != one.metrics:
-            assert entry.read_bytes() == (two.path / entry.name).read_bytes(), entry.name
+    files = sorted(entry.relative_to(one.path) for entry in one.path.rglob("*"))
+    assert files == sorted(entry.relative_to(two.path) for entry in two.path.rglob("*"))
+    for name in files:
+        if (one.path / name).is_file() and one.path / name != one.metrics:
+            assert (one.path / name).read_bytes() == (two.path / name).read_bytes(), name
     assert metrics_of(one) == metrics_of(two)
 
 

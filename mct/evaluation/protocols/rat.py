@@ -57,7 +57,9 @@ class EvenBatches:
         self._classes, self._even = classes, is_even(material.labels, classes)
         size = min(config.batch_size, images)
         self._size = size // classes * classes if self._even and size >= classes else size
-        self._ends = tuple(max(1, round(share * config.epochs)) for share in _TESTS)
+        self._ends = [0]
+        for share in _TESTS:  # each after the one before, however few epochs there are
+            self._ends.append(max(self._ends[-1] + 1, round(share * config.epochs)))
 
     @property
     def updates(self) -> int:

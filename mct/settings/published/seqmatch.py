@@ -20,9 +20,9 @@ _SOURCE: Final = (
 )
 
 _BUGS: Final = (
-    "In the code the experts of the third stage, and its evaluation, leave the second stage out, as `zip` "
-    "ends with the single learning rate that is loaded; buffer.py reads epoch_eval_train, an option that it "
-    "does not have. Here every stage is trained on."
+    "In the code only the learning rate of stage 1 is loaded, and `zip` ends with it: the experts start from "
+    "networks that have learned from stage 1 alone, and an evaluation leaves the part on stages 1 and 2 out; "
+    "buffer.py reads epoch_eval_train, an option that it does not have. Here every stage is learned from."
 )
 
 TRAJECTORIES: Final[Trajectories] = "needed"

@@ -21,7 +21,7 @@ from mct.distillation.folder import RunFolder  # noqa: E402
 from mct.distillation.loop import distill  # noqa: E402
 from mct.errors import MismatchError  # noqa: E402
 from mct.inner.unroll import Gradients  # noqa: E402
-from mct.results import synthetic  # noqa: E402
+from mct.results import snapshots, synthetic  # noqa: E402
 from tests.helpers.distilling import (  # noqa: E402
     CONFIG,
     PROTOCOL,
@@ -38,7 +38,7 @@ from trajfmt.storage import partial_of  # noqa: E402
 ALL = {"labels": "teacher", "eval_every": 2}
 DATM = {"labels": "learned", "initial": "correct", "min_start": 1, "ramp_from": 1.5, "ramp_steps": 5,
         "image_average": 0.9, "eval_every": 3, "loss_threshold": 0.99995, "samples": 2}  # fmt: skip
-PARTIAL = {"ipc": 2, "learned_share": 0.5, "image_average": 0.5}
+PARTIAL = {"ipc": 2, "learned_share": 0.5, "image_average": 0.5, "snapshot_every": 2}
 OTHERS = {"labels": "teacher", "label_time": "max-start", "initial": "noise", "start_noise": 0.1,
           "outer_optimizer": "adam", "lr_img_halving": 2, "image_average": 0.9, "drop": 0.1,
           "drop_by": "dissimilar", "samples": 2}  # fmt: skip
@@ -155,6 +155,18 @@ def test_evaluation_on_schedule(tmp_path: Path, bundle, digits, model) -> None:
     assert [line["step"] for line in lines if "accuracy" in line] == [0, 2, 4, 5]
     assert set(lines[0]["accuracy"]) == {"mean", "std", "networks", "learning_rate", "on", "by_class"}
     assert "loss" not in lines[0]
+
+
+def test_snapshots_are_kept_and_those_of_lost_steps_removed(tmp_path: Path, bundle, digits, model) -> None:
+    """Of the first and the last step and every so many; a run that goes on has none of later steps."""
+    folder = RunFolder(tmp_path / "run")
+    config = replace(CONFIG, outer_steps=5, snapshot_every=2)
+    run_whole(distiller_of(bundle, digits, model, config), folder)
+    assert list(snapshots.listed(folder.path)) == [0, 2, 4, 5]
+    snapshots.write(folder.path, 8, torch.zeros(1, 1, 8, 8), torch.zeros(1).long())  # before a kill
+    longer = replace(config, outer_steps=6, snapshot_every=3)
+    run_whole(distiller_of(bundle, digits, model, longer), folder, resume=True)
+    assert list(snapshots.listed(folder.path)) == [0, 2, 4, 5, 6]
 
 
 @pytest.mark.parametrize("select", ["heldout", "test"])

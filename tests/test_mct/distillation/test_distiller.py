@@ -14,6 +14,7 @@ from mct.distillation.distiller import Distiller  # noqa: E402
 from mct.distillation.folder import RunFolder  # noqa: E402
 from mct.distillation.loop import distill  # noqa: E402
 from mct.errors import ConfigError, DivergedError, MismatchError  # noqa: E402
+from mct.inner.horizon import steps_of  # noqa: E402
 from mct.inner.problem import minibatches  # noqa: E402
 from mct.models import networks  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
@@ -95,6 +96,28 @@ def test_augmentation_is_drawn_for_every_batch(bundle, digits, model) -> None:
     other = distiller_of(bundle, digits, model, replace(CONFIG, augment="none"), unroll=plain)
     other.step(other.initial())
     assert plain.problem.augment is plain.problem.draws is None
+
+
+def test_number_of_inner_steps_is_drawn_beside_the_other_draws(bundle, digits, model) -> None:
+    """The event has it, the window goes to the inner loop, and everything else is drawn as with a fixed
+    number."""
+    config = replace(CONFIG, inner_steps=9, min_steps=2, window=2, batch_syn=None, augment="none")
+    engine, fixed = StubEngine(), StubEngine()
+    distiller = distiller_of(bundle, digits, model, config, unroll=engine)
+    other = distiller_of(bundle, digits, model, replace(config, min_steps=None), unroll=fixed)
+    state, twin, lengths = distiller.initial(), other.initial(), []
+    for number in range(4):
+        _, event = distiller.step(state)
+        _, same = other.step(twin)
+        assert (len(engine.problem.batches), engine.problem.window) == (event.inner_steps, 2)
+        assert event.inner_steps == steps_of(config, number, 0)
+        assert (len(fixed.problem.batches), same.inner_steps) == (9, None)
+        assert (event.trajectory, event.start) == (same.trajectory, same.start)
+        lengths.append(event.inner_steps)
+        run = replace(state.synthetic.run, outer_step=number + 1)
+        state = replace(state, synthetic=replace(state.synthetic, origin=run))
+        twin = replace(twin, synthetic=replace(twin.synthetic, origin=run))
+    assert len(set(lengths)) > 1
 
 
 def test_teacher_labels_are_what_the_expert_at_the_target_says(bundle, digits, model) -> None:

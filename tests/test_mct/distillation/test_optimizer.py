@@ -106,9 +106,13 @@ class Failing:
     ("rule", "words"),
     [
         (Failing(after=lambda _: 1 / 0), r"Failing\(\), raised ZeroDivisionError: division by zero$"),
-        (Failing(after=lambda value: value), "must return a pair of the value and a dictionary, got Tensor$"),
-        (Failing(after=lambda value: (value, None)), "must return a pair"),
-        (Failing(start=lambda: None), r"`start` of the update of `images`, .* a dictionary, got NoneType$"),
+        (Failing(after=lambda value: value), "must return a pair: .*, got Tensor$"),
+        (Failing(after=lambda value: (value, None)), r"must return a pair: .*, got \(Tensor, NoneType\)$"),
+        (
+            Failing(start=lambda: None),
+            r"^`start` of the update of `images`, Failing\(\), .*, got NoneType$",
+        ),
+        (Failing(start=lambda: {"kind": "text"}), r"got \{'kind': str\}$"),
         (Failing(start=lambda: {}["mean"]), r"Failing\(\), raised KeyError: 'mean'$"),
     ],
 )

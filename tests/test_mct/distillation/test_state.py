@@ -69,6 +69,21 @@ def test_everything_comes_back(tmp_path: Path, state: State) -> None:
     assert torch.equal(found.best.images, state.synthetic.images)
 
 
+def test_updates_of_one_s_own_remember_nothing_or_anything(tmp_path: Path, state: State) -> None:
+    """No memory at all, a counter, or statistics of another shape than the value."""
+    path, own = tmp_path / "state.safetensors", {"images": "mine.Plain", "learning_rate": "mine.Counting"}
+    run = replace(state.synthetic.run, updates=own)
+    for memory in ({"images": {}, "learning_rate": {"count": 3.0, "rows": torch.arange(4.0)}},
+                   {"images": {"count": 1.0}, "learning_rate": {}}):  # fmt: skip
+        states.save(path, replace(state, synthetic=replace(state.synthetic, origin=run), memory=memory))
+        found = states.load(path).memory
+        assert found.keys() == memory.keys()
+        for name, kept in memory.items():
+            assert found[name].keys() == kept.keys()
+            for part, value in kept.items():
+                assert torch.equal(torch.as_tensor(found[name][part]), torch.as_tensor(value))
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

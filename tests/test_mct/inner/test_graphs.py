@@ -164,12 +164,14 @@ def test_want_of_memory_in_a_capture_is_not_a_failed_capture() -> None:
 
 
 def test_other_shapes_are_other_graphs() -> None:
-    """A problem with other batches runs plainly first."""
+    """A problem with other batches, or another window, runs plainly first."""
     network, recorder = network_of(), CallRecorder()
     unroll = GraphUnroll(ExactUnroll(make_step(network)), notes=pytest.fail, recorder=recorder)
     problem = problem_of(0, network)
     shorter = replace(problem, batches=problem.batches[:3], draws=problem.draws[:3])
-    for one, graphs in ((problem, 0), (shorter, 0), (problem, 2), (shorter, 4), (problem, 4)):
+    cut = replace(problem, window=2)
+    cases = ((problem, 0), (shorter, 0), (cut, 0), (problem, 2), (shorter, 4), (cut, 6), (problem, 6))
+    for one, graphs in cases:
         expected = ExactUnroll(make_step(network)).gradients(one, terminal)
         assert torch.equal(unroll.gradients(one, terminal).images, expected.images)
         assert len(recorder.records) == graphs

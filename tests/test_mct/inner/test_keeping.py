@@ -79,6 +79,15 @@ def test_a_given_budget_is_taken_as_it_is(monkeypatch) -> None:
     assert not budget.lower(3 * MIB)
 
 
+def test_a_budget_is_recorded_where_loops_vary(monkeypatch) -> None:
+    """A short loop keeps little, but the next may keep more, also after the run was resumed."""
+    monkeypatch.setattr(keeping, "free_bytes", lambda _: 800 * MIB)
+    for varies, expected in ((False, 3 * MIB), (True, 100 * MIB)):
+        budget = KeepBudget(None, CPU, varies=varies, notes=[].append)
+        budget.used(3 * MIB, 2, 2)
+        assert budget.kept == expected
+
+
 class Watched(ConvNetStep):
     """Counts what is kept, and fails where more is kept than there is room for."""
 

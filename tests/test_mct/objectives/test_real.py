@@ -64,7 +64,7 @@ def test_loss_and_gradient_are_those_of_the_whole_batch(scene, network, augment,
     out = torch.empty_like(sample.weights)
     for where in (None, out):
         found = sample.loss_and_adjoint([sample.weights, sample.weights], out=where)
-        assert float(found.loss) == pytest.approx(loss.item(), rel=1e-12)
+        assert float(found.loss) == pytest.approx(float(loss.detach()), rel=1e-12)
         torch.testing.assert_close(step.unpack(found.adjoint), slope, rtol=1e-10, atol=1e-13)
     assert found.adjoint is out
 

@@ -59,8 +59,18 @@ def test_a_method_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> 
     """Its row then has dashes with this reason."""
     kept = {name: module for name, module in presets.METHODS.items() if name != "dm"}
     monkeypatch.setattr(presets, "METHODS", kept)
-    assert arms.lacking("DM") == "this version has no --method dm"
-    assert arms.lacking("MTT") is None
+    size = PAPER.main
+    assert arms.lacking(size, "DM", 1) == "this version has no --method dm"
+    assert arms.lacking(size, "MTT", 1) is None
+
+
+def test_methods_without_published_settings_are_left_out() -> None:
+    """DC has none for Tiny ImageNet, where the paper has a dash, and DM has some."""
+    (tiny,) = (size for size in PAPER.data if size.dataset == "Tiny")
+    assert arms.lacking(tiny, "DC", 1) == "no settings are published for Tiny-ImageNet with ipc 1"
+    assert arms.lacking(tiny, "DM", 1) is None
+    run = arms.distilled(PAPER, tiny, "DM", 1, 0)
+    assert (run.settings["preprocessing"], run.settings["method"], run.needs) == ("normalize", "dm", ())
 
 
 def test_a_smaller_data_set_is_a_job_of_its_own() -> None:

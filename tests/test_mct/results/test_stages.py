@@ -108,8 +108,8 @@ def test_damaged_stages_are_refused(tmp_path: Path, digits: Dataset, change: dic
     ("then", "now", "said"),
     [({}, {"class_names": ("a",) * 10}, "other class names"),
      ({}, {"labels_sha256": "cd" * 32}, "other labels of the training images"),
-     ({"labels": "learned"}, {}, "`labels` 'learned', and this one 'hard'"),
-     ({"labels": "teacher"}, {"labels": "teacher"}, "must have `labels` hard, or all learned"),
+     ({"labels": "learned"}, {}, "are learned as logits, and those of this one hard"),
+     ({"labels": "teacher"}, {"labels": "teacher"}, "are teacher, and those of this one"),
      ({"select": "test"}, {"select": "heldout"}, "--select test")],
 )  # fmt: skip
 def test_what_cannot_follow(digits: Dataset, then: dict, now: dict, said: str) -> None:

@@ -13,6 +13,7 @@ from mct.settings.condensation import LOOPS, USED
 from mct.settings.config import DistillConfig, EvaluateConfig
 from mct.settings.expert import ExpertConfig
 from mct.settings.groups import configured
+from mct.settings.published import rat
 
 SIZES = {"CIFAR10": (32, 10), "CIFAR100": (32, 100), "Tiny": (64, 200), "ImageNet": (128, 10),
          "MNIST": (28, 10), "FashionMNIST": (28, 10), "SVHN": (32, 10)}  # fmt: skip
@@ -76,7 +77,7 @@ def test_selmatch_counts_are_those_of_its_code(name: str, learned: int, real: in
     """cpc = int(alpha ipc), spc = ipc - cpc and ths = int(beta ipc), and the protocol is its own."""
     found = presets.preset(f"selmatch-{name}")
     config = DistillConfig(**found.settings)
-    assert (config.ipc - config.fixed, config.fixed, config.skipped) == (learned, real, skipped)
+    assert (config.ipc - config.real_images, config.real_images, config.skipped) == (learned, real, skipped)
     assert EvaluateConfig(**found.evaluation).protocol == "selmatch"
 
 
@@ -87,6 +88,19 @@ def test_method_without_a_preset_still_is_that_method() -> None:
     assert datm.outer_steps == plain.outer_steps == 200
     assert defaults.evaluation_of("digits", 1, method="datm") == {}
     assert defaults.evaluation_of("Tiny", 10, preset="datm-tiny-zca-ipc10") == {"batch_size": 128}
+
+
+def test_settings_of_rat_without_a_preset_are_those_of_its_presets() -> None:
+    """The command for CIFAR-10 is what the method is elsewhere, and its protocol evaluates the images."""
+    cifar = defaults.distill_config("CIFAR10", ipc=10, settings_of="rat")
+    digits = defaults.distill_config("digits", ipc=10, settings_of="rat")
+    for name, value in rat.SETTINGS.items():
+        assert getattr(cifar, name) == getattr(digits, name) == value, name
+    assert (cifar.inner_steps, cifar.min_steps, cifar.window, cifar.real_batch) == (200, 60, 60, 5000)
+    assert defaults.evaluation_of("CIFAR10", 10, method="rat")["batch_size"] == 100
+    assert defaults.evaluation_of("digits", 10, method="rat") == {"protocol": "rat"}
+    late = presets.preset("rat-cifar100-unit-zca-ipc1").settings
+    assert (late["inner_steps"], late["window"], late.get("min_steps")) == (130, 90, None)
 
 
 def test_stages_have_presets_of_their_own() -> None:

@@ -55,6 +55,15 @@ def test_the_best_mean_of_four_tests_counts_for_all_networks(images, digits, mod
     assert [event.accuracy for event in events] == pytest.approx([max(row) for row in tests], abs=1e-3)
 
 
+def test_there_are_four_tests_however_few_epochs(images, model) -> None:
+    """Numbers of updates that round to the same one are moved apart."""
+    material = Material(images=images[0], labels=images[1], learning_rate=RATE)
+    for epochs, ends in ((1, [1, 2, 3, 4]), (2, [1, 2, 3, 6]), (1000, [300, 600, 1000, 3000])):
+        plan = rat.Rat().plan(material, model, EvaluateConfig(protocol="rat", epochs=epochs))
+        assert plan._ends[1:] == ends
+        assert plan.updates == ends[-1]
+
+
 def test_images_that_are_not_sorted_are_passed_over(images, digits, model) -> None:
     """Class numbers that do not come in order leave nothing to draw evenly from; rows cannot say so."""
     labels = digits.train_labels[:20]
