@@ -10,8 +10,7 @@ from typing import Any, Final
 
 from mct.errors import ConfigError
 from mct.settings import defaults, presets
-from mct.settings.condensation import Condensation
-from mct.settings.condensation import is_condensation
+from mct.settings.condensation import Condensation, is_condensation
 from mct.settings.config import UPDATED, DistillConfig
 from mct.settings.groups import flat, unused
 
