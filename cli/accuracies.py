@@ -66,7 +66,7 @@ def evaluation(
     each = "images" if ipc is None else f"{'image' if ipc == 1 else 'images'} per class"
     images = f"{ipc or len(comparison.synthetic.labels)} {each}, {counted(networks, 'fresh network')}"
     lines.say(f"test accuracy on {comparison.synthetic.origin.dataset}: {images}")
-    whose = "given" if comparison.given_rate else "learned"
+    whose = "given" if comparison.given_rate else "learned" if _learned(comparison) else "not learned"
     lines.say(f"  distilled     {mean_and_std(distilled, 6)}  ({_rates(comparison, rate)}, {whose})")
     labels = "" if comparison.synthetic.soft_labels is None else "hard labels, "
     for random, kind in ((real, labels), (taught, "a teacher's labels, ")):
@@ -106,6 +106,14 @@ def _rates(comparison: Comparison, rate: float) -> str:
         return f"learning rate {rate:.2g}"
     rates = ", ".join(f"{stage.learning_rate:.2g}" for stage in stages)
     return f"{len(stages)} stages with learning rates {rates}"
+
+
+def _learned(comparison: Comparison) -> bool:
+    """Return whether the learning rate of the images was learned, as far as their origin says."""
+    from mct.results.origin import Origin
+
+    origin = comparison.synthetic.origin
+    return not (isinstance(origin, Origin) and origin.config.condensation is not None)
 
 
 def evaluated(comparison: Comparison) -> dict[str, object]:
@@ -154,7 +162,12 @@ def convergence(runs: list[Curve]) -> None:
             )
             continue
         at = run.steps.index(run.converged)
-        lines.remark(f"{run.name}: converged at step {run.converged} ({run.mean[at]:.1%}), best {best:.1%}")
+        late = ", its last evaluation, after which it may still have improved" * (at == len(run.steps) - 1)
+        left = ""
+        if run.planned is not None and run.done < run.planned:
+            left = f"; the run has done {run.done} of {counted(run.planned, 'outer step')}"
+        reached = f"{run.name}: converged at step {run.converged} ({run.mean[at]:.1%}){late}"
+        lines.remark(f"{reached}, best {best:.1%}{left}")
 
 
 def along(events: Generator[Point, None, Along]) -> Along:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mct.distillation.run import DistillRun, Outcome
     from mct.experts.run import ExpertRun
     from mct.logs.log import Log
+    from mct.results.origin import Origin
 
 __all__ = ["distillation", "experts", "outcome"]
 
@@ -150,6 +151,9 @@ def _write_options(run: DistillRun) -> None:
         }
         settings |= {option: origin["evaluation"][name] for option, name in names.items()}
     ctx = click.get_current_context()
+    if not ctx.params.get("traj"):
+        known = _facts(run.distiller.origin)
+        settings |= {name: value for name, value in known.items() if ctx.params.get(name) is None}
     options = configs.settled(ctx, settings)
     for name in ("resume", *(() if run.distiller.origin.stages else ("earlier_images",))):
         options.pop(name.replace("_", "-"), None)
@@ -158,6 +162,17 @@ def _write_options(run: DistillRun) -> None:
         for change in origin.get("changes", ())
     ]
     configs.write(run.folder.path / "config.toml", ctx, options, *changes)
+
+
+def _facts(origin: Origin) -> dict[str, object]:
+    """Return by option what a run without a bundle knows, and is resumed without."""
+    from mct.data.datasets import SOURCES
+    from trajfmt.schema.models import model_name
+
+    facts: dict[str, object] = {"preprocessing": origin.preprocessing.kind}
+    if origin.model.factory is None:
+        facts["model"] = model_name(origin.model)
+    return facts | ({"dataset": origin.dataset} if origin.dataset in SOURCES else {})
 
 
 def outcome(run: DistillRun, found: Outcome) -> None:

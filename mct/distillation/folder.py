@@ -93,7 +93,7 @@ class RunFolder:
         self.path = path
         self.result = path / synthetic.RESULT_NAME
         self.best = path / synthetic.BEST_NAME
-        self.settings = path / "settings.json"
+        self.settings = path / metrics.SETTINGS
         self.state = path / "state.safetensors"
         self.metrics = path / metrics.METRICS
         self.test = path / metrics.TEST

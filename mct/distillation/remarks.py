@@ -32,7 +32,7 @@ def on_experts(
     Example:
         >>> plain = trajfmt.Provenance(recipe={"optimizer": "sgd", "lr": 0.01, "epochs": 50})
         >>> list(on_experts(plain, DistillConfig(), "ftd", None))
-        ["the experts of the bundle were not trained as those of ftd: sharpness none instead of 0.01"]
+        ['the experts of the bundle were not trained as those of ftd: sharpness none instead of 0.01']
     """
     recipe = record.recipe or {}
     if odd := _otherwise(recipe, _wanted(method, preset)):

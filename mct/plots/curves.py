@@ -49,6 +49,12 @@ class Curve:
     """Images on which networks were tested, `heldout` or `test`; None if it is not recorded, or differs
     between evaluations."""
 
+    done: int = 0
+    """Number of outer steps done."""
+
+    planned: int | None = None
+    """Number of outer steps that the run is to do; None if that is unknown."""
+
     @property
     def converged(self) -> int | None:
         """The outer step of the convergence point with the epsilon of the MCT paper.
@@ -119,6 +125,8 @@ def curve(path: Path, *, name: str | None = None) -> Curve:
         mean=tuple(accuracy.mean for _, accuracy in evaluations),
         std=tuple(accuracy.std for _, accuracy in evaluations),
         on=on.pop() if len(on) == 1 else None,
+        done=max(step.step for step in steps),
+        planned=metrics.planned(path),
     )
 
 

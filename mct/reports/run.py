@@ -16,16 +16,13 @@ from mct.reports import curves, origins, pictures
 from mct.reports.curves import Curve
 from mct.reports.pictures import Picture
 from mct.results import files, metrics
-from mct.results.metrics import Evaluation, Step
+from mct.results.metrics import SETTINGS, Evaluation, Step
 from mct.results.origin import Change, EarlierStage, Origin
 from mct.settings.config import DistillConfig, EvaluateConfig
 from mct.settings.groups import flat
 
 SCHEMA: Final = "mct.report/1"
 """Version of the JSON output. Within a version, fields may be added, but not changed or removed."""
-
-SETTINGS: Final = "settings.json"
-"""Name of the file with the settings in the folder of a run."""
 
 
 class _Settings(msgspec.Struct, frozen=True, kw_only=True):

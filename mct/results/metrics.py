@@ -14,6 +14,9 @@ from mct.errors import CorruptError, MissingError
 METRICS: Final = "metrics.jsonl"
 """Name of the file with the outer steps in the folder of a run."""
 
+SETTINGS: Final = "settings.json"
+"""Name of the file with the settings in the folder of a run."""
+
 TEST: Final = "test.json"
 """Name of the file with the test of the best images in the folder of a run."""
 
@@ -77,6 +80,27 @@ def read(folder: Path) -> list[Step]:
                 break
             raise CorruptError(f"{path}: line {number} is not a valid outer step: {exc}") from exc
     return steps
+
+
+def planned(folder: Path) -> int | None:
+    """Return the number of outer steps that a run is to do; None if its folder does not say so."""
+    try:
+        facts = msgspec.json.decode((folder / SETTINGS).read_bytes(), type=_Facts)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return facts.settings.config.outer_steps
+
+
+class _Config(msgspec.Struct, frozen=True):
+    outer_steps: int | None = None
+
+
+class _Run(msgspec.Struct, frozen=True):
+    config: _Config
+
+
+class _Facts(msgspec.Struct, frozen=True):
+    settings: _Run
 
 
 def until(steps: int, content: bytes) -> bytes:

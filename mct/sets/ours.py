@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mct.results import files, synthetic
-from mct.results.origin import ForeignOrigin
+from mct.results.origin import ForeignOrigin, Origin
 from mct.results.synthetic import BEST_NAME, RESULT_NAME
 from mct.sets import tensors
 from mct.sets.base import DistilledSet, FileLayout, Reading
@@ -48,6 +48,18 @@ def read(path: Path, _how: Reading) -> DistilledSet:
         known_from=dict.fromkeys(("learning_rate", "dataset", "model", "preprocessing"), "file"),
         remarks=(f"read from the layout {origin.layout}",) if isinstance(origin, ForeignOrigin) else (),
         synthetic=found,
+    )
+
+
+def chosen(found: DistilledSet) -> str | None:
+    """Return which images of a run were read, if it also has others: those of its last outer step."""
+    origin = None if found.synthetic is None else found.synthetic.origin
+    if not isinstance(origin, Origin) or found.files[0].name != BEST_NAME:
+        return None
+    real = ", which are those that the run began with" if origin.outer_step == 0 else ""
+    return (
+        f"the images are those of {BEST_NAME}, of outer step {origin.outer_step}{real}; {RESULT_NAME} has "
+        "those of the last step"
     )
 
 

@@ -271,7 +271,7 @@ def rate_of_user(stated: float, user: float, notes: Notes | None) -> float:
         user: The learning rate of the user.
         notes: Called with the note.
     """
-    if notes is not None and stated != user:
+    if notes is not None and f"{stated:g}" != f"{user:g}":  # a file may have it in float32
         notes(f"the file states the learning rate {stated:g}; {user:g} is used instead, as given with --lr")
     return user
 

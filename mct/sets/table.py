@@ -112,6 +112,8 @@ def open_set(
         )
     if notes is not None and kind is not ours.LAYOUT:
         notes(f"{path}: recognised as {kind.name} ({kind.title}): {'; '.join((why, *found.remarks))}")
+    if notes is not None and path.is_dir() and (chosen := ours.chosen(found)) is not None:
+        notes(f"{path}: {chosen}")
     if notes is not None and (others := _others(path, found)):
         notes(
             f"{path}: not used: {', '.join(others)}; give one of them instead of the folder, if it is meant"

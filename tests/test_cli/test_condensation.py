@@ -39,3 +39,20 @@ def test_run_is_named_after_dataset_and_method_and_repeats_from_its_options(
         Path(name, "synthetic.safetensors").read_bytes() for name in ("digits-cafe-distilled", "again")
     )
     assert one == two
+
+
+def test_a_run_that_was_resumed_with_less_repeats_from_its_options(tmp_path: Path, monkeypatch) -> None:
+    """What the resumed command took from the run is in the file of options, too."""
+    monkeypatch.chdir(tmp_path)
+    usual = ["distill", "--device", "cpu"]
+    words = [*WORDS.split(), "--preprocessing", "none", "--out", "run"]
+    resumed = [*usual, "--resume", "--out", "run", "--outer-steps", "3"]
+    for each in (words, resumed, [*usual, "--config", "run/config.toml", "--out", "again"]):
+        assert CliRunner().invoke(main, each, catch_exceptions=False).exit_code == 0
+    options = tomllib.loads(Path("run/config.toml").read_text())["distill"]
+    facts = {"dataset": "digits", "model": "ConvNetD1W4", "preprocessing": "none", "method": "cafe"}
+    assert facts.items() <= options.items()
+    one, two = (Path(name, "synthetic.safetensors").read_bytes() for name in ("run", "again"))
+    assert one == two
+    told = CliRunner().invoke(main, ["evaluate", "run", "--networks", "1", "--epochs", "1", "--no-baseline"])
+    assert "(learning rate 0.01, not learned)" in told.stdout

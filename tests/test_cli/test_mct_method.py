@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -155,6 +156,13 @@ def test_convergence_and_images(evaluated: Path, bundle: Path, tmp_path: Path) -
     assert result.stdout == f"{path}\n{numbers}\n"
     step = numbers.read_text().splitlines()[1].split(",")[1]
     assert f"evaluated: converged at step {step} (" in result.stderr
+    assert "the run has done" not in result.stderr
+    open_run = shutil.copytree(evaluated, tmp_path / "open")
+    facts = json.loads((open_run / "settings.json").read_bytes())
+    facts["settings"]["config"]["outer_steps"] = 5000
+    (open_run / "settings.json").write_text(json.dumps(facts))
+    result = done("plot", "convergence", open_run, "-o", tmp_path / "open.svg")
+    assert re.search(r"open: converged at step .*; the run has done \d of 5,000 outer steps", result.stderr)
     picture, pixels = tmp_path / "images.pdf", tmp_path / "images.csv"
     done("plot", "images", evaluated, "-o", picture, "-o", pixels)
     assert picture.read_bytes().startswith(b"%PDF-")

@@ -94,8 +94,9 @@ def unlike_ends(base: Manifest, added: Manifest) -> str | None:
         added: the manifest of the other one, of which the remark is.
 
     Example:
-        >>> from trajfmt.bundle.reader import read_manifest
-        >>> unlike_ends(read_manifest("two.mct"), read_manifest("two.mct")) is None
+        >>> import trajfmt
+        >>> manifest = trajfmt.open("two.mct").manifest
+        >>> unlike_ends(manifest, manifest) is None
         True
     """
     if not isinstance(base, ConvexManifest) or not isinstance(added, ConvexManifest):

@@ -6,16 +6,17 @@ another choice replaces them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
+from numpy.typing import NDArray
 
 from trajfmt.convert.options import ConvertOptions
-from trajfmt.errors import UsageError
+from trajfmt.errors import UsageError, display
 from trajfmt.schema.provenance import Provenance
 
-__all__ = ["require_epochs", "with_choices"]
+__all__ = ["remark_on_means", "require_epochs", "with_choices"]
 
 _CUT: Final = ("cut_for", "cut_after")
 _PLACED: Final = "knots_placed"
@@ -78,3 +79,19 @@ def require_epochs(provenance: Provenance, numbers: Sequence[int] | None) -> Non
             "presets count epochs from the initialisation, but the timesteps of the source are"
             f" {what} {shown}; give --timesteps instead"
         )
+
+
+def remark_on_means(options: ConvertOptions, buffers: Mapping[str, NDArray[Any]]) -> str | None:
+    """Return a remark if knots become means of weights, while the running statistics beside them do not.
+
+    Args:
+        options: the options of the conversion.
+        buffers: the module buffers of a timestep, by name.
+    """
+    names = [name for name, values in buffers.items() if values.dtype.kind not in "biu"]
+    if not names or not (options.average > 1 or options.smooth):
+        return None
+    return (
+        f"the weights at knots are means, but module buffers such as `{display(names[0])}` are those of one"
+        " timestep, so that running statistics do not fit exactly; --buffers interpolate averages them, too"
+    )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trajfmt.bundle.reader import read_manifest
-from trajfmt.convert.choices import require_epochs, with_choices
+from trajfmt.convert.choices import remark_on_means, require_epochs, with_choices
 from trajfmt.convert.convexified import check_convexified, keeps_knots, remarks_on, with_origin
 from trajfmt.convert.hashing import check_names
 from trajfmt.convert.identify import Identity, identify
@@ -139,6 +139,8 @@ class Intake:
         if self._encoder is None:
             for text in remarks_on(trajectory, self._encoding):
                 notice(text)
+            if not isinstance(trajectory, Convexified):
+                self._remark(remark_on_means(self.options, trajectory.buffers(0)), notice)
             self._encoder = encoder_for(self._encoding.name, self.options.writing(identity.cast), layout)
         for text in trajectory.remarks:
             self._remark(text, notice)

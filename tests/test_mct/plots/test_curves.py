@@ -75,7 +75,7 @@ def test_curve_of_a_run(tmp_path: Path) -> None:
     """Steps without an evaluation are passed over; the folder gives the name."""
     found = curves.curve(write(tmp_path / "mct", {10: 0.25, 20: 0.5, 40: 0.51}))
     assert found == curves.Curve(name="mct", steps=(10, 20, 40), mean=(0.25, 0.5, 0.51),
-                                 std=(0.01, 0.01, 0.01), on="test")  # fmt: skip
+                                 std=(0.01, 0.01, 0.01), on="test", done=40)  # fmt: skip
     assert found.converged == 20
 
 

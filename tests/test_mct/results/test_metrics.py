@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("torch")
 from mct.errors import CorruptError, MissingError
-from mct.results.metrics import read, read_test, until
+from mct.results.metrics import planned, read, read_test, until
 
 
 def test_lines_are_read_and_a_torn_one_is_left(tmp_path: Path) -> None:
@@ -61,3 +61,21 @@ def test_a_test_is_read(tmp_path: Path) -> None:
     (tmp_path / "test.json").write_text('{"outer_step": 4}')
     with pytest.raises(CorruptError, match=r"test\.json: not the test of a run"):
         read_test(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "steps"),
+    [
+        ('{"settings": {"config": {"outer_steps": 200, "ipc": 1}}, "device": "cpu"}', 200),
+        ('{"settings": {"config": {}}}', None),
+        ("[", None),
+        (None, None),
+    ],
+)
+def test_the_number_of_steps_that_a_run_is_to_do(
+    tmp_path: Path, content: str | None, steps: int | None
+) -> None:
+    """It is in the settings; a folder without them, or with others, does not say it."""
+    if content is not None:
+        (tmp_path / "settings.json").write_text(content)
+    assert planned(tmp_path) == steps

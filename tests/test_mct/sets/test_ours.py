@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 torch = pytest.importorskip("torch")
+from mct.data.datasets import load  # noqa: E402
 from mct.errors import ConfigError, ResultError  # noqa: E402
 from mct.evaluation.comparison import Comparison  # noqa: E402
 from mct.results import synthetic  # noqa: E402
 from mct.results.origin import ForeignOrigin  # noqa: E402
+from mct.sets.settle import rate_of_user  # noqa: E402
+from mct.sets.table import open_set  # noqa: E402
 from tests.foreign_sets import writers  # noqa: E402  # the generators need torch
 from tests.foreign_sets.opening import (  # noqa: E402
     HARD,
@@ -23,6 +26,7 @@ from tests.foreign_sets.opening import (  # noqa: E402
     convert,
     opened,
 )
+from tests.helpers.made import made  # noqa: E402
 
 
 def _sha(path: Path) -> str:
@@ -71,3 +75,31 @@ def test_soft_foreign_images_as_our_own_file(tmp_path: Path) -> None:
     assert found.learning_rate == pytest.approx(0.02, rel=1e-7)
     assert torch.allclose(found.labels.softmax(1), SOFT, rtol=1e-5, atol=1e-7)
     assert torch.equal(found.images, IMAGES)
+
+
+def test_the_images_of_a_run_are_named(tmp_path: Path) -> None:
+    """Of a folder with the best and the last images; best ones from before the first update are real."""
+    last = made(load("digits"))
+    for step, words in ((0, "of outer step 0, which are those that the run began with;"), (5, "step 5;")):
+        best = replace(last, origin=replace(last.run, outer_step=step))
+        said: list[str] = []
+        synthetic.save(tmp_path / "synthetic.safetensors", last, load("digits"))
+        (tmp_path / "best.safetensors").unlink(missing_ok=True)
+        open_set(tmp_path, notes=said.append)
+        assert said == []
+        synthetic.save(tmp_path / "best.safetensors", best, load("digits"))
+        open_set(tmp_path / "best.safetensors", notes=said.append)
+        assert said == []
+        open_set(tmp_path, notes=said.append)
+        (line,) = said
+        assert line.startswith(f"{tmp_path}: the images are those of best.safetensors, of outer step {step}")
+        assert words in line
+
+
+def test_the_same_rate_in_float32_is_no_other_one() -> None:
+    """Codebases save it so; a user reads and gives the short form."""
+    said: list[str] = []
+    assert rate_of_user(float(torch.tensor(0.02)), 0.02, said.append) == 0.02
+    assert said == []
+    assert rate_of_user(0.02, 0.021, said.append) == 0.021
+    assert said == ["the file states the learning rate 0.02; 0.021 is used instead, as given with --lr"]

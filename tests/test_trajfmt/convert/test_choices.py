@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 import trajfmt  # noqa: E402
 from tests.helpers.conversion import files, flat, run, save, theta  # noqa: E402
-from trajfmt.convert.choices import require_epochs  # noqa: E402
+from trajfmt.convert.choices import remark_on_means, require_epochs  # noqa: E402
 from trajfmt.convert.options import ConvertOptions  # noqa: E402
 from trajfmt.convert.planning import plan  # noqa: E402
 from trajfmt.errors import SourceError, UsageError  # noqa: E402
@@ -67,6 +68,17 @@ def test_cut_and_whole_trajectories_do_not_share_a_bundle(tmp_path: Path) -> Non
     run(second, tmp_path / "b.mct", timesteps=(0, 5))
     with pytest.raises(UsageError, match="such trajectories do not belong into one bundle"):
         merge([tmp_path / "a.mct", tmp_path / "b.mct"], tmp_path / "c.mct", common=True)
+
+
+@pytest.mark.parametrize(("options", "told"), [({"average": 3}, True), ({"smooth": True}, True), ({}, False)])
+def test_statistics_that_are_no_means_are_said(options: dict[str, Any], told: bool) -> None:
+    """Counters need no mean, and weights that are no means fit their statistics."""
+    made = ConvertOptions(**options, **({"knots": (2,)} if options else {}))
+    statistics = {"bn.num_batches_tracked": np.array(3), "bn.running_mean": np.zeros(2, np.float32)}
+    remark = remark_on_means(made, statistics)
+    assert (remark is not None) == told
+    assert remark is None or "such as `bn.running_mean` are those of one timestep" in remark
+    assert remark_on_means(made, {"bn.num_batches_tracked": np.array(3)}) is None
 
 
 def test_averages_are_recorded_and_appended_alike(tmp_path: Path) -> None:
