@@ -87,27 +87,42 @@ def main(arguments: list[str] | None = None) -> int:
 
 def report(options: Any, folder: Path) -> int:
     """Run everything in a folder, print the result, and return the exit code."""
-    whole, broken = folder / "whole", folder / "broken"
     began = time.monotonic()
-    ended(started(options, whole), 0)
+    ended(started(options, folder / "whole"), 0)
     alone = time.monotonic() - began
+    print(f"{' '.join(options.names)}: {alone:.1f} s without kills")
+    return compare(options, folder / "whole", folder / "broken", seconds=alone)
+
+
+def compare(options: Any, whole: Path, broken: Path, *, seconds: float) -> int:
+    """Reproduce with kills, compare, print the result, and return the exit code.
+
+    Args:
+        options: Those of the command.
+        whole: Folder of a reproduction without kills.
+        broken: Folder of the one with kills.
+        seconds: What it takes without kills.
+    """
     chance, places = random.Random(options.seed), collections.Counter[str]()
     for _ in range(options.kills):
         process = started(options, broken)
-        until = time.monotonic() + chance.uniform(0.02, 1.2 * alone / (options.kills + 1))
-        while time.monotonic() < until and os.waitpid(process, os.WNOHANG)[0] == 0:
+        until = time.monotonic() + chance.uniform(0.02, 1.2 * seconds / (options.kills + 1))
+        over = False
+        while time.monotonic() < until and not over:
+            over = os.waitpid(process, os.WNOHANG)[0] != 0
             time.sleep(0.002)
-        try:
-            os.kill(process, signal.SIGKILL)
-            os.waitpid(process, 0)
-        except (ProcessLookupError, ChildProcessError):
-            places["after everything was finished"] += 1
+        if over:
+            places["nothing, as everything was finished"] += 1
             continue
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
         places[where(broken)] += 1
     ended(started(options, broken), 0)
     count = sum(places.values())
-    print(f"{' '.join(options.names)}: {alone:.1f} s without kills; {count} kills (SIGKILL)")
-    print("while they worked: " + ", ".join(f"{number} {place}" for place, number in sorted(places.items())))
+    print(
+        f"{count} kills (SIGKILL), and what they interrupted: "
+        + ", ".join(f"{number} {place}" for place, number in sorted(places.items()))
+    )
     one, other = files(whole), files(broken)
     different = sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
     print(f"{len(one)} files: {'byte-identical' if not different else 'DIFFERENT: ' + ', '.join(different)}")
@@ -153,7 +168,7 @@ def files(out: Path) -> dict[str, bytes]:
         name = path.relative_to(out).as_posix()
         if path.name == "done.json":
             facts = json.loads(path.read_bytes())
-            del facts["seconds"]
+            del facts["seconds"], facts["cpu_seconds"]
             found[name] = json.dumps(facts, sort_keys=True).encode()
         elif path.is_file() and (
             path.parent == out or path.suffix in (".safetensors", ".mtt", ".mct") or path.name == "job.json"

@@ -126,6 +126,10 @@ ELSEWHERE = {
             ["distillation/judging", "distillation/stepper"],
             "are the evaluations of a run, and what they evaluate: the best images are compared there",
         ),
+        "test_mct/condensation/test_table.py": (
+            ["condensation/method"],
+            "is the protocol of the methods of the table: each takes a step",
+        ),
         "test_mct/distillation/test_run.py": (
             ["distillation/settling"],
             "is the first part of a run: every way to settle one is tried there",

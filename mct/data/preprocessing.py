@@ -120,13 +120,20 @@ class Whiten:
 class WhitenDirections(Whiten):
     """Whitening of directions: `directions(x) @ matrix`, see `whitening.directions`.
 
-    The inverse gives every image the mean norm and the mean of the real ones, since its own are lost.
+    `matrix @ restore` is the mean norm of the images times the identity. The inverse gives every image this
+    norm and the mean of all images, since its own are lost.
     """
 
     def forward(self, images: Tensor) -> Tensor:
         """Whiten the directions of `images`."""
         matrix = self.matrix.to(images.device)
         return _by_blocks(lambda flat: whitening.directions(flat) @ matrix, images)
+
+    def inverse(self, images: Tensor) -> Tensor:
+        """Return images with the directions that were whitened, the mean norm and the mean of all images."""
+        mean, restore = self.mean.to(images.device), self.restore.to(images.device)
+        norm = float(self.matrix[0] @ self.restore[:, 0])
+        return _by_blocks(lambda flat: whitening.scaled(flat @ restore) * norm + mean, images)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return `unit_zca.matrix` `(D, D)`, without which the whitening is lost."""

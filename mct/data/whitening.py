@@ -142,9 +142,13 @@ def fit_in_blocks(images: Tensor, eps: float, *, rows: int | None = None) -> Whi
 
 def directions(flat: Tensor) -> Tensor:
     """Return images `(N, D)` without their own means, and with norm 1; an image of one colour becomes 0."""
-    centred = flat - flat.mean(1, keepdim=True)
-    norms = centred.norm(dim=1, keepdim=True)
-    return torch.where(norms > 0, centred / norms.clamp(min=torch.finfo(flat.dtype).tiny), 0)
+    return scaled(flat - flat.mean(1, keepdim=True))
+
+
+def scaled(rows: Tensor) -> Tensor:
+    """Return rows `(N, D)` divided by their norms; a row of zeros stays as it is."""
+    norms = rows.norm(dim=1, keepdim=True)
+    return torch.where(norms > 0, rows / norms.clamp(min=torch.finfo(rows.dtype).tiny), 0)
 
 
 def fit_directions(images: Tensor, eps: float, *, rows: int | None = None) -> Whitening:

@@ -116,7 +116,7 @@ class Distiller:
         network = networks.build(model, generator=generator(config.seed, "shape"), device=device)
         guards.check_weights(bundle, network, config)
         self.execution, self.ranks = execution or Execution(), ranks or Alone()
-        self.notes = list(dataset.notes)
+        self.notes = [*dataset.notes, *guards.unused_bundle(bundle, config)]
         self.clock, self._shard = Clock(device), shard
         updates = config.outer_steps * config.inner_steps * config.samples
         engine = choose(config.engine, updates, model, device)

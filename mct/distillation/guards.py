@@ -106,6 +106,17 @@ def check_sampler(dataset: Dataset, config: DistillConfig) -> None:
         even_batches(dataset.classes, config.ipc, config.batch_syn, 0, torch.Generator())
 
 
+def unused_bundle(bundle: Bundle | None, config: DistillConfig) -> list[str]:
+    """Return a line for the user if there are trajectories on which nothing depends; else nothing."""
+    experts = config.initial == "correct" or (config.labels == "learned" and config.label_form == "logits")
+    if bundle is None or experts or config.objective != "real" or config.fresh_starts < 1:
+        return []
+    return [
+        "the trajectories are not used, because all students start as fresh networks: set `fresh_starts` to "
+        "less than 1 to start some of them on trajectories"
+    ]
+
+
 def check_initial(dataset: Dataset, config: DistillConfig) -> None:
     """Require `ipc` training images of every class of `dataset`, and scores if the initial images need them.
 

@@ -150,10 +150,11 @@ class DistillRun:
         before = folder.origin() if resume else None
         earlier = earlier_of(after, before, given=settings)
         paths = [traj] if isinstance(traj, (str, os.PathLike)) else traj or ()
-        require_trajectories(
+        use = require_trajectories(
             bool(paths), preset, settings.get("method") or (before.config.method if before else None)
         )
-        if paths and not resume and not shard and settings.get("samples") is None and ranks.size > 1:
+        divided = use != "unused" and not resume and not shard
+        if divided and settings.get("samples") is None and ranks.size > 1:
             settings["samples"] = ranks.size
         if before is not None and not paths:
             dataset, model, preprocessing = _recorded(before, dataset, model, preprocessing)

@@ -162,8 +162,8 @@ def method_of(bundle: Bundle | JoinedBundles | None, preset: str | None, method:
 
 def require_trajectories(
     given: bool, preset: str | None, method: str | None, recipe: Recipe | None = None
-) -> None:
-    """Require trajectories where the method needs them, and none where it uses none.
+) -> presets.Trajectories:
+    """Return whether a method needs trajectories, and require some if so, and none if it uses none.
 
     Args:
         given: Whether there are trajectories.
@@ -187,6 +187,7 @@ def require_trajectories(
         raise ConfigError(f"there are no trajectories; give at least one bundle: --traj{others}")
     if use == "unused" and given:
         raise ConfigError(f"`traj` has no effect: the method {method} uses no trajectories; omit `traj`")
+    return use
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ def steps_of(config: DistillConfig, outer_step: int, sample: int) -> int:
     Example:
         >>> config = DistillConfig(inner_steps=8, min_steps=2, steps_every=3)
         >>> [steps_of(config, step, 0) for step in range(9)]
-        [3, 3, 3, 2, 2, 2, 8, 8, 8]
+        [4, 4, 4, 7, 7, 7, 4, 4, 4]
     """
     if config.min_steps is None:
         return config.inner_steps

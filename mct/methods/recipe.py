@@ -20,6 +20,9 @@ from mct.settings.groups import flat, unused
 MOMENTUM: Final = "momentum"
 """The momentum of images and learning rate together."""
 
+_STARTS: Final = ("max_start", "min_start", "ramp_from", "ramp_steps", "sampling", "trajectories")
+"""Settings of starts on trajectories."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -81,7 +84,7 @@ class Recipe:
         if found:
             return found
         if config.labels != "learned":
-            found |= dict.fromkeys(UPDATED[LABELS], "without `labels` learned")
+            found |= dict.fromkeys((*UPDATED[LABELS], "label_form"), "without `labels` learned")
         if config.initial != "scored":
             found |= dict.fromkeys(("scores", "skip_hardest"), "without `initial` scored")
         if config.labels != "teacher":
@@ -90,6 +93,10 @@ class Recipe:
             found["drop_by"] = "without `drop`"
         if self.objective is not None or config.objective != "real":
             found["real_batch"] = "without `objective` real"
+        else:
+            found["start_noise"] = "with `objective` real"
+            if config.fresh_starts == 1:
+                found |= dict.fromkeys(_STARTS, "with `fresh_starts` 1, as no student starts on a trajectory")
         if config.outer_optimizer == "adam":
             found["label_momentum"] = "with `outer_optimizer` adam"
         if self.objective is not None:

@@ -106,7 +106,9 @@ class Classes:
             for run in self.runs
             for label, name in enumerate(self.class_names)
         ]
-        return Table(("run", "outer_step", "on", "class_number", "class_name", "accuracy"), rows)
+        return Table(
+            ("run", "outer_step", "tested_on", "class_number", "class_name", "accuracy_fraction"), rows
+        )
 
 
 def classes(paths: Sequence[Path]) -> Classes:

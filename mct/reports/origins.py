@@ -86,7 +86,9 @@ def _closest(
                     dataset, preprocessing=preprocessing, settings_of=method, ipc=config.ipc, stage=stage
                 )
             )
-        except ConfigError:
+        except ConfigError:  # such as a share of images that is less than one image
+            if method != config.method:
+                continue
             chosen = flat(DistillConfig())
         preset = presets.default_preset(dataset, config.ipc, preprocessing, method=method, stage=stage)
         name = f"preset {preset.name}" if preset else f"built in for {dataset}"

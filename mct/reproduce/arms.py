@@ -25,7 +25,7 @@ PP_DROP: Final = "dissimilar"
 _UNWHITENED: Final = "normalize"
 """Preprocessing of the methods without trajectories, whose code whitens no images."""
 
-_CURVE: Final = 5
+_CURVE: Final = 2
 """Evaluations during a run of such a method, whose result is the images of its last step."""
 
 _TEST_SEEDS: Final = 1000

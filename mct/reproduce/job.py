@@ -9,7 +9,7 @@ one, and a job whose settings have changed has another folder:
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -112,9 +112,10 @@ class Folders:
         write_file(path / "job.json", _encoded(facts))
         return path
 
-    def finish(self, job: Job, found: Mapping[str, Any], *, seconds: float) -> None:
-        """Record what a job found, and the seconds since it was last started."""
-        facts = {"sha256": job.sha256, "found": found, "seconds": round(seconds, 3)}
+    def finish(self, job: Job, found: Mapping[str, Any], *, seconds: float, cpu_seconds: float) -> None:
+        """Record what a job found, and the time since it was last started: on the clock, and of the CPU."""
+        times = {"seconds": round(seconds, 3), "cpu_seconds": round(cpu_seconds, 3)}
+        facts = {"sha256": job.sha256, "found": found, **times}
         write_file(self.of(job) / "done.json", _encoded(facts))
 
     def found(self, job: Job) -> dict[str, Any] | None:
@@ -125,11 +126,6 @@ class Folders:
         """
         facts = self._done(job)
         return None if facts is None else dict(facts["found"])
-
-    def seconds(self, job: Job) -> float | None:
-        """Return the seconds that a finished job took since it was last started."""
-        facts = self._done(job)
-        return None if facts is None else float(facts["seconds"])
 
     def is_done(self, job: Job) -> bool:
         """Return whether a job is finished."""
@@ -143,17 +139,12 @@ class Folders:
             facts: dict[str, Any] = json.loads(path.read_bytes())
             if facts["sha256"] != job.sha256:
                 raise ValueError("it is that of another job")
-            facts["found"], facts["seconds"]
+            facts["found"]
         except (ValueError, KeyError, TypeError) as exc:
             raise CorruptError(
                 f"{path}: not the result of a job: {exc}; remove it to do the job again"
             ) from exc
         return facts
-
-
-def unfinished(jobs: Iterable[Job], folders: Folders) -> Iterator[Job]:
-    """Yield the jobs that are not finished."""
-    return (job for job in jobs if not folders.is_done(job))
 
 
 def _encoded(facts: Mapping[str, Any]) -> bytes:

@@ -32,6 +32,10 @@ Tell = Callable[[Job, State, float], None]
 _EXPECTED: Final = (MctError, FormatError, OSError, MemoryError)
 """Errors of a job, as opposed to defects."""
 
+_IMPORTED_LATE: Final = ("torch._dynamo", "h5py")
+"""What nearly every job imports when it needs it. The optimizers of torch import the first one, which takes
+two seconds."""
+
 _INTERVAL: Final = 0.5
 """Seconds between two messages about one job."""
 
@@ -91,7 +95,7 @@ class _Running:
 def _several(jobs: Sequence[Job], place: Place, at_once: int, tell: Tell, failed: Failures) -> None:
     """Do jobs in processes of their own; when this ends, for whatever reason, all have ended."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload([__name__, *_IMPORTED_LATE])
     waiting, running = list(jobs), list[_Running]()
     unfinished = {job.label for job in jobs}
     try:

@@ -44,9 +44,11 @@ def do(job: Job, place: Place, tell: Tell = lambda _share: None) -> None:
     with _lock(path):
         if place.folders.is_done(job):
             return
-        began = time.monotonic()
+        began, busy = time.monotonic(), time.process_time()
         found = _DOING[job.kind](job, path, place, tell)
-        place.folders.finish(job, found, seconds=time.monotonic() - began)
+        place.folders.finish(
+            job, found, seconds=time.monotonic() - began, cpu_seconds=time.process_time() - busy
+        )
 
 
 def _images(job: Job, path: Path, place: Place, _tell: Tell) -> dict[str, Any]:

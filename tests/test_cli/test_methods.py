@@ -89,6 +89,9 @@ def test_check_method_says_whether_gradients_are_exact(module: str) -> None:
     assert "labels" in wrong.stdout.splitlines()[0]
     assert wrong.stderr.splitlines()[-1].startswith(f"error: the gradients of {module}:half are not exact")
     assert run("check-method", "no-such").exit_code == 2
+    refused = run("check-method", "mtt", "--inner-optimizer", "adam", "--inner-momentum", "0.9")
+    assert refused.exit_code == 2
+    assert "--inner-momentum has no effect with --inner-optimizer adam" in refused.stderr
 
 
 def test_own_method_is_run_and_resumed_only_if_it_is_named(module: str, bundle: Path, tmp_path: Path) -> None:

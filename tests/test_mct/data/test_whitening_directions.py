@@ -42,7 +42,9 @@ def test_whitening_of_directions(images) -> None:
 def test_the_inverse_gives_the_mean_norm_and_the_mean(images) -> None:
     """An image comes back with its own contrast and brightness replaced by the usual ones."""
     transform = preprocessing.fit(record.Preprocessing(kind="unit-zca"), images)
-    back = transform.inverse(transform.forward(images)).flatten(1)
+    whitened = transform.forward(images)
+    back = transform.inverse(whitened).flatten(1)
+    torch.testing.assert_close(transform.inverse(0.1 * whitened).flatten(1), back, atol=1e-5, rtol=0)
     flat = images.flatten(1)
     centred = flat - flat.mean(1, keepdim=True)
     norms = centred.norm(dim=1, keepdim=True)

@@ -122,7 +122,7 @@ def test_what_has_no_effect_is_refused(tmp_path: Path, digits, model) -> None:
         ({"labels": "learned"}, "`labels` has no effect with the method dm"),
         ({"shard": True}, "`shard`: no effect without an inner loop"),
         ({"execution": Execution(keep_mb=3)}, "`keep_mb`: no effect without an inner loop"),
-        ({"initial": "correct"}, "`initial` correct needs experts"),
+        ({"initial": "correct"}, "`initial` correct is for methods that match trajectories"),
         ({"ipc": 5000}, "`ipc` is 5000, but class"),
         ({"dataset": None}, "a run without trajectories needs a dataset; give it: --dataset"),
     ):

@@ -122,6 +122,24 @@ def test_images_chosen_on_the_test_set_are_not_tested_again(tmp_path: Path, traj
     assert found.comparison is None
 
 
+def test_stages_are_evaluated_in_sequence(tmp_path: Path, traj: Path) -> None:
+    """Without a word of the user; the best images of the stage before are those that are kept."""
+    given = {**EVALUATED, "eval_every": 1, "select": "test"}
+    kept = []
+    for name, after in (("one", None), ("two", tmp_path / "one"), ("three", tmp_path / "two")):
+        with DistillRun.prepare(traj, tmp_path / name, after=after, **given) as run:
+            assert run.evaluation.protocol == ("mtt" if after is None else "sequence")
+            list(run.events())
+        kept.append(synthetic.load(tmp_path / name / synthetic.BEST_NAME))
+    assert torch.equal(kept[2].images[:20], kept[1].images)
+    assert torch.equal(kept[1].images[:10], kept[0].images)
+    assert [stage.learning_rate for stage in kept[2].stages] == [one.learning_rate for one in kept]
+    with DistillRun.prepare(
+        traj, tmp_path / "x", after=tmp_path / "one", eval_protocol="mtt", **given
+    ) as run:
+        assert run.evaluation.protocol == "mtt"
+
+
 def test_folder_is_looked_at_first(tmp_path: Path) -> None:
     """Neither a bundle nor a dataset is read for a run that cannot start."""
     out = tmp_path / "out"

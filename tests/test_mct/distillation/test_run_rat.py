@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ torch = pytest.importorskip("torch")
 from mct.distillation.run import DistillRun  # noqa: E402
 from mct.errors import ConfigError  # noqa: E402
 from mct.results import synthetic  # noqa: E402
+from mct.settings.config import DistillConfig  # noqa: E402
+from tests.helpers.distilling import distiller_of  # noqa: E402
 
 SETTINGS = {"method": "rat", "dataset": "digits", "model": "ConvNetD1W4", "preprocessing": "unit-zca",
             "inner_steps": 4, "min_steps": 2, "window": 2, "real_batch": 40, "labels": "learned"}  # fmt: skip
@@ -39,3 +42,26 @@ def test_batches_that_cannot_be_even_are_refused_before_anything_is_written(tmp_
     with pytest.raises(ConfigError, match="`batch_syn` must be less than the 10 classes"):
         DistillRun.prepare(None, tmp_path / "run", ipc=2, batch_syn=15, **SETTINGS)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"max_start": 3}, "`max_start` has no effect with `fresh_starts` 1"),
+        ({"start_noise": 0.1}, "`start_noise` has no effect with `objective` real"),
+        ({"labels": "hard", "label_form": "rows"}, "`label_form` has no effect without `labels` learned"),
+    ],
+    ids=str,
+)
+def test_settings_without_effect_are_refused(tmp_path: Path, given, words: str) -> None:
+    """They are those of starts on trajectories, and of labels that are not learned."""
+    with pytest.raises(ConfigError, match=words):
+        DistillRun.prepare(None, tmp_path / "run", **SETTINGS | given)
+
+
+def test_a_bundle_that_nothing_needs_is_said(bundle, digits, model) -> None:
+    """It is allowed, since it names data set and network."""
+    config = DistillConfig(objective="real", fresh_starts=1.0, expert_steps=2, max_start=3)
+    for fresh, said in ((1.0, True), (0.5, False)):
+        notes = distiller_of(bundle, digits, model, replace(config, fresh_starts=fresh)).notes
+        assert any("trajectories are not used" in note for note in notes) == said

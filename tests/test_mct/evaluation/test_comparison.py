@@ -17,6 +17,7 @@ from mct.runtime.seeds import generator  # noqa: E402
 from mct.settings.config import EvaluateConfig  # noqa: E402
 from tests.helpers.generators import drain  # noqa: E402
 from tests.helpers.made import made  # noqa: E402
+from tests.helpers.stages import two_stages  # noqa: E402
 
 
 def test_comparison_from_a_file(tmp_path: Path, digits: Dataset) -> None:
@@ -61,6 +62,23 @@ def test_comparison_augments_as_the_run_did(tmp_path: Path, digits: Dataset) -> 
     assert Comparison.prepare(path, augment="none").config.augment == "none"
     with pytest.raises(ConfigError, match="`augment`"):
         Comparison.prepare(path, augment="mirror")
+
+
+def test_stages_are_evaluated_as_the_run_did(tmp_path: Path, digits: Dataset) -> None:
+    """In sequence, with the rate of each stage, which one given rate cannot replace; or together."""
+    path = tmp_path / "a.safetensors"
+    recorded = EvaluateConfig(protocol="sequence", networks=1, epochs=2, augment="none")
+    synthetic.save(path, two_stages(digits, evaluation=recorded), digits)
+    comparison = Comparison.prepare(path, networks=1, epochs=2)
+    assert comparison.config.protocol == "sequence"
+    now = comparison.synthetic
+    facts = (now.images, now.labels, now.learning_rate, digits, comparison.model, recorded)
+    expected = drain(protocol.evaluate(*facts, stages=now.stages))
+    assert drain(comparison.distilled()) == expected
+    together = Comparison.prepare(path, networks=1, epochs=2, protocol="mtt", lr=0.2)
+    assert drain(together.distilled()) != expected
+    with pytest.raises(ConfigError, match="--protocol mtt"):
+        Comparison.prepare(path, lr=0.2)
 
 
 def test_comparison_trains_with_soft_labels(tmp_path: Path, digits: Dataset) -> None:

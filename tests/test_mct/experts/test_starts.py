@@ -15,12 +15,11 @@ from mct.evaluation.protocol import train_network  # noqa: E402
 from mct.experts.starts import Starts  # noqa: E402
 from mct.models import networks  # noqa: E402
 from mct.results import synthetic  # noqa: E402
-from mct.results.stages import Earlier  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
 from mct.settings.config import EvaluateConfig  # noqa: E402
 from tests.helpers.experts import run_of, stop_after  # noqa: E402
 from tests.helpers.folders import contents  # noqa: E402
-from tests.helpers.made import made  # noqa: E402
+from tests.helpers.stages import two_stages  # noqa: E402
 
 PROTOCOL = EvaluateConfig(epochs=1, augment="none")
 
@@ -28,11 +27,7 @@ PROTOCOL = EvaluateConfig(epochs=1, augment="none")
 @pytest.fixture
 def result(tmp_path: Path, digits: Dataset) -> Path:
     """Write a result of two stages, the second of which was evaluated with a short protocol."""
-    first = made(digits, ipc=2)
-    earlier = Earlier(path=tmp_path, sha256="ab" * 32, synthetic=first)
-    found = earlier.with_new(replace(made(digits, ipc=1), learning_rate=0.05))
-    found = replace(found, origin=replace(found.run, evaluation=PROTOCOL))
-    synthetic.save(tmp_path / "two.safetensors", found, digits)
+    synthetic.save(tmp_path / "two.safetensors", two_stages(digits, evaluation=PROTOCOL), digits)
     return tmp_path / "two.safetensors"
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 torch = pytest.importorskip("torch")
 from mct.errors import ConfigError  # noqa: E402
+from mct.inner.optimizers.momentum import Momentum  # noqa: E402
 from mct.methods import check  # noqa: E402
 from mct.methods.recipe import Recipe  # noqa: E402
 from mct.objectives.matching import TrajectoryMatching  # noqa: E402
@@ -32,6 +35,44 @@ def test_built_in_methods_are_exact(name: str) -> None:
     ]
     for each in found:
         assert each.exact, each
+
+
+INNER = {
+    "momentum": {"inner_momentum": 0.9, "inner_decay": 5e-4},
+    "adam": {"inner_optimizer": "adam"},
+    "adam, window": {"inner_optimizer": "adam", "inner_decay": 5e-4, "window": 3},
+    "window": {"window": 3},
+}
+
+
+@pytest.mark.parametrize("name", INNER)
+def test_every_inner_loop_is_exact(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a loss of the last weights and of earlier ones, also of weights before the window."""
+    monkeypatch.setattr(check, "UPDATES", (1, 6))
+
+    def loss(way):
+        ends = (way.final, way.path[len(way.path) // 3], way.path[-2])
+        return sum((theta - way.target).square().sum() for theta in ends)
+
+    for each in check.check_method(
+        Recipe(name=name, objective=by_autograd(loss)), DistillConfig(**INNER[name])
+    ):
+        assert each.exact, each
+
+
+def test_a_wrong_adjoint_of_the_inner_loop_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One whose momentum is forgotten on the way back."""
+    monkeypatch.setattr(check, "UPDATES", (3,))
+    right = Momentum.adjoint
+
+    def forgetful(self, *given):
+        pulled = right(self, *given)
+        return replace(pulled, slots=tuple(torch.zeros_like(each) for each in pulled.slots))
+
+    monkeypatch.setattr(Momentum, "adjoint", forgetful)
+    for each in check.check_method(Recipe(name="matching"), DistillConfig(inner_momentum=0.9)):
+        assert each.images > 1e-3
+        assert not each.exact
 
 
 def test_loss_of_the_whole_way_is_exact() -> None:
