@@ -80,6 +80,8 @@ def _closest(
     for method in presets.METHODS:
         if config.method in presets.METHODS and method != config.method:
             continue
+        if config.method is None and presets.trajectories_of(method) == "unused":
+            continue  # a run of such a method records it
         try:
             chosen = flat(
                 defaults.distill_config(
