@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from mct.errors import ConfigError
 from mct.settings import defaults, presets
-from mct.settings.condensation import Condensation, is_condensation
+from mct.settings.condensation import Condensation
 from mct.settings.config import UPDATED, DistillConfig
 from mct.settings.groups import flat, unused
 
@@ -79,8 +79,6 @@ def _closest(
     tried = []
     for method in presets.METHODS:
         if config.method in presets.METHODS and method != config.method:
-            continue
-        if is_condensation(method) and config.condensation is None:
             continue
         try:
             usual = defaults.distill_config(
