@@ -123,7 +123,7 @@ ELSEWHERE = {
             "is a list of names from which a method is made there",
         ),
         "test_mct/distillation/test_distillation.py": (
-            ["distillation/judging", "distillation/stepper"],
+            ["distillation/engine", "distillation/judging", "distillation/stepper"],
             "are the evaluations of a run, and what they evaluate: the best images are compared there",
         ),
         "test_mct/condensation/test_table.py": (

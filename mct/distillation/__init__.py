@@ -7,6 +7,7 @@ Modules:
     stages: the earlier stages of a run, as the user gives them.
     settling: dataset, model, settings and method of a run.
     distiller: one outer step, a pure function from state to state.
+    engine: the inner loop of a run, and how many activations it keeps.
     judging: the evaluations of a run, and its best images.
     loop: outer steps with evaluations and files.
     condenser: one outer step of a method that needs no trajectories.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ import trajfmt
 from mct.data.datasets import Dataset
 from mct.data.difficulty import Order
 from mct.distillation import guards, judging, label_times, optimizer
+from mct.distillation.engine import Engine
 from mct.distillation.samples import Samples
 from mct.distillation.settling import Settled, settle
 from mct.distillation.state import State
@@ -26,13 +27,10 @@ from mct.events import Accuracy, OuterStep
 from mct.initial import scored
 from mct.initial.experts import LastExperts
 from mct.initial.start import start as start_of
-from mct.inner.engines import unroll_of
-from mct.inner.graphs import GraphUnroll
-from mct.inner.keeping import KeepBudget, KeepingUnroll
 from mct.inner.steps.narrow import NarrowStep
 from mct.inner.steps.step import InnerStep
 from mct.inner.steps.table import choose, make_step
-from mct.inner.unroll import ExactUnroll, Unroll
+from mct.inner.unroll import Unroll
 from mct.learned.updates import shown
 from mct.methods.finding import source_of
 from mct.methods.recipe import PUBLISHED, Recipe
@@ -53,9 +51,6 @@ from mct.trajectories.starts import Window
 from mct.trajectories.stream import Bundle, KnotStream
 from trajfmt.errors import counted
 from trajfmt.schema import models
-
-_HOPELESS: Final = 100
-"""Number of outer steps after which a run ends that has not used a single sample."""
 
 
 class Distiller:
@@ -117,7 +112,7 @@ class Distiller:
         guards.check_weights(bundle, network, config)
         self.execution, self.ranks = execution or Execution(), ranks or Alone()
         self.notes = [*dataset.notes, *guards.unused_bundle(bundle, config)]
-        self.clock, self._shard = Clock(device), shard
+        self.clock = Clock(device)
         updates = config.outer_steps * config.inner_steps * config.samples
         engine = choose(config.engine, updates, model, device)
         step = make_step(network, engine=engine, notes=self.notes.append)
@@ -152,10 +147,14 @@ class Distiller:
         self._earlier = earlier
         if earlier is not None:
             earlier.check(self.origin)
-        self._budget = KeepBudget(
-            self.execution.keep_mb,
-            self.dataset.train_images.device,
-            varies=config.min_steps is not None,
+        self._engine = Engine(
+            self.config,
+            self.execution,
+            network,
+            self.dataset.train_images,
+            ranks=self.ranks,
+            shard=shard,
+            clock=self.clock,
             notes=self.notes.append,
         )
         self.recipe = recipe
@@ -174,8 +173,8 @@ class Distiller:
         self._samples = Samples(
             self._objective,
             used,
-            unroll or self._engine(used),
-            None if used is step else self._exact(step),
+            unroll or self._engine.whole(used),
+            None if used is step else self._engine.plain(step),
             network=network,
             classes=model.classes,
             config=self.config,
@@ -295,58 +294,15 @@ class Distiller:
             clock=self.clock,
         )
 
-    def _exact(self, step: InnerStep) -> ExactUnroll:
-        """Return the inner loop, uncaptured and without kept activations."""
-        channels, height, width = self.dataset.train_images.shape[1:]
-        return unroll_of(
-            self.config,
-            step,
-            self._network,
-            (channels, height, width),
-            step_images=self.execution.step_images,
-            shard=self.ranks if self._shard and self.ranks.size > 1 else None,
-            clock=self.clock,
-        )
-
-    def _engine(self, step: InnerStep) -> Unroll:
-        """Return the engine that runs the inner loop of every outer step."""
-        plain = self._exact(step)
-        on_gpu = self.dataset.train_images.device.type == "cuda"
-        if on_gpu and self.config.engine == "compiled" and not self._shard:
-            if self.config.min_steps is not None:
-                self.notes.append(
-                    "the inner loop runs step by step and not as a CUDA graph, because `min_steps` gives it "
-                    "a different length in every outer step"
-                )
-                return KeepingUnroll(plain, plain, self._budget)
-            return KeepingUnroll(GraphUnroll(plain, notes=self.notes.append), plain, self._budget)
-        return KeepingUnroll(plain, plain, self._budget)
-
-    def _agree_on_budget(self) -> None:
-        """Let all processes keep only as many activations as the one that can keep the fewest."""
-        if self.ranks.size == 1 or self._shard or not self._budget.automatic:
-            return  # Nothing is kept when batches are divided.
-        budgets = torch.zeros(self.ranks.size, dtype=torch.float64)
-        budgets[self.ranks.rank] = self._budget.bytes
-        self.ranks.sum(budgets)
-        self._budget.limit(int(budgets.min()))
-
     @property
     def kept_bytes(self) -> int:
         """Bytes of activations that the last inner loop kept with an automatic budget."""
-        return self._budget.kept or 0
+        return self._engine.kept or 0
 
     @property
     def memory_options(self) -> list[str]:
         """The options that lower the memory of an outer step, with their values, in the order to try them."""
-        execution = self.execution
-        images = execution.step_images or "a whole batch"
-        ways = [f"--step-images (now {images})", f"--knots-mb (now {execution.knots_mb})"]
-        if execution.keep_mb:
-            ways.insert(0, f"--keep-mb (now {execution.keep_mb})")
-        elif self.kept_bytes:
-            ways.insert(0, f"--keep-mb (now auto, {self.kept_bytes / 2**20:.0f} MiB)")
-        return ways
+        return self._engine.memory_options
 
     def initial(self) -> State:
         """Return the state before the first step: images and their labels, and zero momentum.
@@ -392,8 +348,7 @@ class Distiller:
                 usable one.
         """
         began = time.perf_counter()
-        self._budget.resume(state.kept_bytes)
-        self._agree_on_budget()
+        self._engine.begin(state.kept_bytes)
         now, step = state.synthetic, state.step + 1
         random = torch.Generator()
         random.set_state(state.random)
@@ -420,7 +375,7 @@ class Distiller:
         )
         if cause is not None:
             raise DivergedError(f"outer step {step}: {cause}")
-        self._tell_refused(after)
+        self.notes += guards.refusals(self.config, after)
         place = draws[0].place
         event = OuterStep(
             step=step,
@@ -433,26 +388,7 @@ class Distiller:
             refused=None if found.accepted else True,
             seconds=time.perf_counter() - began,
         )
-        return replace(after, random=random.get_state(), kept_bytes=self._budget.kept), event
-
-    def _tell_refused(self, state: State) -> None:
-        """Say at the end how many outer steps changed nothing, and end a run that learns nothing at all.
-
-        Raises:
-            DivergedError: No sample of all outer steps so far was used, and there were many.
-        """
-        last, refused = self.config.outer_steps, state.refused
-        threshold = self.config.loss_threshold
-        words = "because the objective left every sample out"
-        if threshold is not None:
-            words = f"because the loss of every sample was above `loss_threshold` {threshold}"
-        if refused == state.step and state.step >= min(_HOPELESS, last):
-            raise DivergedError(
-                f"none of {counted(state.step, 'outer step')} has changed anything, {words}; try a smaller "
-                "`lr_init`, fewer `inner_steps` or a larger `loss_threshold`"
-            )
-        if refused and state.step == last:
-            self.notes.append(f"{refused} of {counted(last, 'outer step')} changed nothing, {words}")
+        return replace(after, random=random.get_state(), kept_bytes=self._engine.kept), event
 
     def evaluate(self, state: State, config: EvaluateConfig) -> Accuracy:
         """Return the accuracy of fresh networks trained on the result of `state`."""

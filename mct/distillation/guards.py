@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from mct.data.datasets import Dataset
 from mct.data.picking import even_batches
-from mct.errors import ConfigError, MismatchError
+from mct.distillation.state import State
+from mct.errors import ConfigError, DivergedError, MismatchError
 from mct.models import el2n, networks
 from mct.settings.config import DistillConfig
 from mct.trajectories.stream import Bundle
@@ -22,6 +23,9 @@ from trajfmt.errors import counted
 
 _LARGEST_RATE = 1.0
 _LARGEST_GROWTH = 100.0
+
+_HOPELESS = 100
+"""Number of outer steps after which a run ends that has not used a single sample."""
 
 
 def trouble(
@@ -181,3 +185,27 @@ def check_scores(numbering: Numbering, config: DistillConfig) -> None:
             f"`scores` {el2n.NAME} are of epoch {el2n.TIMESTEP}, but the timesteps of the bundle are "
             f"{numbering.words}; give a file of scores"
         )
+
+
+def refusals(config: DistillConfig, state: State) -> list[str]:
+    """Return a line about outer steps that changed nothing, after the last one; else nothing.
+
+    Args:
+        config: The settings.
+        state: The state after an outer step.
+
+    Raises:
+        DivergedError: No sample of all outer steps so far was used, and there were many.
+    """
+    last, refused, threshold = config.outer_steps, state.refused, config.loss_threshold
+    words = "because the objective left every sample out"
+    if threshold is not None:
+        words = f"because the loss of every sample was above `loss_threshold` {threshold}"
+    if refused == state.step and state.step >= min(_HOPELESS, last):
+        raise DivergedError(
+            f"none of {counted(state.step, 'outer step')} has changed anything, {words}; try a smaller "
+            "`lr_init`, fewer `inner_steps` or a larger `loss_threshold`"
+        )
+    if not refused or state.step < last:
+        return []
+    return [f"{refused} of {counted(last, 'outer step')} changed nothing, {words}"]
