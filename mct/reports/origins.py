@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from mct.errors import ConfigError
 from mct.settings import defaults, presets
-from mct.settings.condensation import Condensation
+from mct.settings.condensation import Condensation, is_condensation
 from mct.settings.config import UPDATED, DistillConfig
 from mct.settings.groups import flat, unused
 
@@ -80,16 +80,19 @@ def _closest(
     for method in presets.METHODS:
         if config.method in presets.METHODS and method != config.method:
             continue
+        if is_condensation(method) and config.condensation is None:
+            continue
         try:
-            chosen = flat(
-                defaults.distill_config(
-                    dataset, preprocessing=preprocessing, settings_of=method, ipc=config.ipc, stage=stage
-                )
+            usual = defaults.distill_config(
+                dataset, preprocessing=preprocessing, settings_of=method, ipc=config.ipc, stage=stage
             )
         except ConfigError:  # such as a share of images that is less than one image
             if method != config.method:
                 continue
-            chosen = flat(DistillConfig())
+            usual = DistillConfig()
+        if (usual.condensation is None) != (config.condensation is None):
+            continue  # one of the two needs trajectories, the other none
+        chosen = flat(usual)
         preset = presets.default_preset(dataset, config.ipc, preprocessing, method=method, stage=stage)
         name = f"preset {preset.name}" if preset else f"built in for {dataset}"
         agree = sum(chosen.get(field) == value for field, value in flat(config).items())
