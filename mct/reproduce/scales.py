@@ -112,6 +112,12 @@ def _gpu10() -> DataSize:
             1: {**common, "expert_steps": 5, "max_start": 3, "lr_lr": 1e-7, "lr_init": 0.01},
             10: {**common, "expert_steps": 6, "max_start": 5, "lr_lr": 1e-5, "lr_init": 0.001},
         },
+        condensation={
+            "DC": {1: {"outer_steps": 100}, 10: {"outer_steps": 4}},
+            "DSA": {1: {"outer_steps": 100}, 10: {"outer_steps": 4}},
+            "CAFE": _both({"outer_steps": 4, "matches": 10, "passes": 20}),
+            "DM": _both({"outer_steps": 500}),
+        },
         evaluation={ipc: {"networks": 3, "epochs": 300, "every": 250} for ipc in (1, 10)},
     )
 
@@ -183,7 +189,7 @@ _GPU10: Final = Scale(
     ipcs3=(10,),
     changes=(
         "10 experts for 100, N = 30 for 50, 500 outer steps for 5,000, and 301 passes of an evaluation for "
-        "1,001.",
+        "1,001. DC, DSA, CAFE and DM have a fraction of their outer steps.",
         _TEST_SET,
     ),
     guesses=_UNSTATED,
