@@ -75,7 +75,7 @@ def test_help_does_not_import_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Usage:") == 11
+    assert done.stdout.count("Usage:") == 12
 
 
 def test_run_writes_its_files(finished: Path) -> None:
