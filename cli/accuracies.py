@@ -113,7 +113,10 @@ def _learned(comparison: Comparison) -> bool:
     from mct.results.origin import Origin
 
     origin = comparison.synthetic.origin
-    return not (isinstance(origin, Origin) and origin.config.condensation is not None)
+    if not isinstance(origin, Origin):
+        return True
+    fixed = origin.config.lr_lr == 0 and "learning_rate" not in origin.updates
+    return origin.config.condensation is None and not fixed
 
 
 def evaluated(comparison: Comparison) -> dict[str, object]:

@@ -51,7 +51,7 @@ class Recorder:
         self.orders: list[list[int]] = []
         self.shuffles: list[list[int]] = []
         self.seeds: list[int] = []
-        self.passes = 0
+        self.passes, self.training = 0, False
         self.updates: list[dict[str, Any]] = []
         permutation, randperm = np.random.permutation, torch.randperm
         augment, epoch = utilities.DiffAugment, utilities.epoch
@@ -62,7 +62,7 @@ class Recorder:
 
         def shuffled(count: int, **options: Any) -> torch.Tensor:
             found = randperm(count, **options)
-            self.shuffles.append(found.tolist())
+            self.shuffles += [found.tolist()] if self.training else []
             return found
 
         def augmented(pixels: torch.Tensor, strategy: str = "", seed: int = -1, param: Any = None) -> Any:
@@ -70,7 +70,8 @@ class Recorder:
             return augment(pixels, strategy, seed=seed, param=param)
 
         def passed(mode: str, *arguments: Any, **options: Any) -> Any:
-            self.passes += mode == "train"
+            self.training = mode == "train"
+            self.passes += self.training
             return epoch(mode, *arguments, **options)
 
         np.random.permutation, torch.randperm = permuted, shuffled

@@ -16,9 +16,10 @@ trajectories with MCT; `--ftd` compares sharpness-aware updates of experts with 
 of every epoch with PAD. Runs on a CPU, in float64 where it says nothing else, in about a minute. Errors are
 relative to the largest expected value. The exit code is 1 if a line fails. `RESULTS.txt` is the output,
 that of `loops.py`, which runs whole distillation loops of others on our files, that of `methods.py`, which
-compares the outer steps of DATM, PAD, ATT and FTD, that of `rat.py`, which compares those of RaT-BPTT, that
-of `ranking.py`, which computes the scores of DD-Ranking, and that of `inner.py`, which compares gradients
-through optimisers with those of higher.
+compares the outer steps of DATM, PAD, ATT and FTD, that of `condense.py`, which does so for DC, DSA,
+DM and CAFE, that of `rat.py`, which compares those of RaT-BPTT, that of `ranking.py`, which computes the
+scores of DD-Ranking, and that of `inner.py`, which compares gradients through optimisers with those of
+higher.
 """
 
 from __future__ import annotations

@@ -81,15 +81,16 @@ def _closest(
         if config.method in presets.METHODS and method != config.method:
             continue
         try:
-            chosen = flat(
-                defaults.distill_config(
-                    dataset, preprocessing=preprocessing, settings_of=method, ipc=config.ipc, stage=stage
-                )
+            usual = defaults.distill_config(
+                dataset, preprocessing=preprocessing, settings_of=method, ipc=config.ipc, stage=stage
             )
         except ConfigError:  # such as a share of images that is less than one image
             if method != config.method:
                 continue
-            chosen = flat(DistillConfig())
+            usual = DistillConfig()
+        if (usual.condensation is None) != (config.condensation is None):
+            continue  # one of the two needs trajectories, the other none
+        chosen = flat(usual)
         preset = presets.default_preset(dataset, config.ipc, preprocessing, method=method, stage=stage)
         name = f"preset {preset.name}" if preset else f"built in for {dataset}"
         agree = sum(chosen.get(field) == value for field, value in flat(config).items())

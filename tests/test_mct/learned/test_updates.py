@@ -93,3 +93,23 @@ def test_fixed_images_stay_as_they_are_and_the_others_are_updated_as_if_alone(up
                 assert torch.equal(value[fixed], start[fixed])
                 expected = start[fixed] if part == "average" else torch.zeros(2, 3)
                 assert torch.equal(memory[part][fixed], expected)
+
+
+class Shrink:
+    """An update that changes a value whose gradient is zero."""
+
+    def start(self, _value):
+        """Return no memory."""
+        return {}
+
+    def __call__(self, value, _gradient, _memory, _step):
+        """Halve the value."""
+        return value / 2, {}
+
+
+def test_fixed_images_stay_with_an_update_of_any_kind() -> None:
+    """Also with one that does not depend on the gradient."""
+    start = torch.randn(4, 2, generator=generator(3))
+    value, _ = Partial(Shrink(), ipc=2, fixed=1)(start, torch.ones(4, 2), {}, 0)
+    assert torch.equal(value[::2], start[::2])
+    assert torch.equal(value[1::2], start[1::2] / 2)
