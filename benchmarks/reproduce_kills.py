@@ -73,9 +73,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     options = parser.parse_args(arguments)
+    import h5py  # noqa: F401  # imported once, and not in every process
     import torch
+    import torch._dynamo  # the optimizers import it
 
-    import mct.reproduce  # noqa: F401  # imported once, and not in every process
+    import mct.reproduce  # noqa: F401
 
     torch.set_num_threads(1)
     folder = Path(tempfile.mkdtemp(prefix="reproduce-kills-"))

@@ -29,6 +29,9 @@ from mct.settings.config import EvaluateConfig
 _STEPS: Final = 5
 """Steps that are timed, after some that are not."""
 
+_TIMED: Final = 16
+"""Most images of a timed step on a CPU."""
+
 _FORWARD: Final = 1 / 3
 """Share of a training step that is the forward pass: about that of its multiplications."""
 
@@ -183,11 +186,24 @@ class _Timer:
 
     def __init__(self, device: str) -> None:
         self._device = device_of(device)
-        self.update: Callable[[trajfmt.Model, int, int], float] = cache(self._update)
-        self.inner: Callable[[trajfmt.Model, int, int], float] = cache(self._inner)
+        self._timed_update: Callable[[trajfmt.Model, int, int], float] = cache(self._update)
+        self._timed_inner: Callable[[trajfmt.Model, int, int], float] = cache(self._inner)
+
+    def update(self, model: trajfmt.Model, size: int, batch: int) -> float:
+        """Return the seconds of an update in training, forwards and backwards."""
+        few = self._few(batch)
+        return batch / few * self._timed_update(model, size, few)
+
+    def inner(self, model: trajfmt.Model, size: int, batch: int) -> float:
+        """Return the seconds of an inner step of a distillation, with its part of the way back."""
+        few = self._few(batch)
+        return batch / few * self._timed_inner(model, size, few)
+
+    def _few(self, batch: int) -> int:
+        """Return the number of images that are timed: on a CPU, the time grows with their number."""
+        return batch if self._device.type == "cuda" else min(batch, _TIMED)
 
     def _update(self, model: trajfmt.Model, size: int, batch: int) -> float:
-        """Return the seconds of an update in training, forwards and backwards."""
         images = self._images(model, size, batch)
         labels = torch.arange(batch, device=self._device) % model.classes
 
@@ -199,7 +215,6 @@ class _Timer:
         return max(1e-9, passes(2 + _STEPS) - few) / _STEPS
 
     def _inner(self, model: trajfmt.Model, size: int, batch: int) -> float:
-        """Return the seconds of an inner step of a distillation, with its part of the way back."""
         network = networks.build(model, generator=generator(0), device=self._device)
         step = make_step(network)
         weights = torch.cat([parameter.detach().reshape(-1) for parameter in network.parameters()])
