@@ -167,7 +167,7 @@ def augmentation(name: str) -> DSA | None:
 
     Example:
         >>> augmentation("flip_crop")
-        DSA(strategy='flip_crop')
+        DSA(strategy='flip_crop', aligned=True)
         >>> augmentation("none") is None
         True
     """
