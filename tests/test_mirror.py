@@ -124,7 +124,7 @@ ELSEWHERE = {
         ),
         "test_mct/distillation/test_distillation.py": (
             ["distillation/engine", "distillation/judging", "distillation/stepper"],
-            "are the evaluations of a run, and what they evaluate: the best images are compared there",
+            "are parts of every run: steps, evaluations and best images are compared there",
         ),
         "test_mct/condensation/test_table.py": (
             ["condensation/method"],
