@@ -291,7 +291,7 @@ def test_run_that_learns_nothing_ends_and_refused_steps_are_told(bundle, digits,
         DivergedError, match="none of 3 outer steps has changed anything, because the loss of every"
     ):
         distiller.step(state)
-    monkeypatch.setattr("mct.distillation.distiller._HOPELESS", 2)
+    monkeypatch.setattr("mct.distillation.guards._HOPELESS", 2)
     with pytest.raises(DivergedError, match="none of 2 outer steps"):
         distiller.step(distiller.step(distiller.initial())[0])
     mixed = distiller_of(bundle, digits, model, replace(CONFIG, loss_threshold=1e9, outer_steps=2))
