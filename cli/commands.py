@@ -9,13 +9,17 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from . import configs, failures, interrupts, streams, values
+from .sections import Sections, divided
 
 __all__ = ["Command", "Group"]
+
+_FLAGS: Final = 30
+"""Columns of the flags in a help text, at most. Text begins on the next line after a longer one."""
 
 
 class Command(click.Command):
@@ -23,10 +27,16 @@ class Command(click.Command):
 
     The same flag may be repeated, as that says nothing new. An option with a value may not, nor may a flag
     and its opposite: one of the two would be ignored.
+
+    Args:
+        args: as of `click.Command`.
+        sections: how its help divides the options, see `sections`.
+        settings: as of `click.Command`.
     """
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
+    def __init__(self, *args: Any, sections: Sections | None = None, **settings: Any) -> None:
         super().__init__(*args, **settings)
+        self.sections = sections or {}
         self.params += [
             click.Option(
                 ["--config"],
@@ -79,6 +89,17 @@ class Command(click.Command):
             with contextlib.suppress(AttributeError):
                 setattr(exc, failures.FLAGS, flags)
             raise
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, section by section, with their texts in one column."""
+        found = [
+            (heading, [record for option in options if (record := option.get_help_record(ctx)) is not None])
+            for heading, options in divided(self.sections, self.get_params(ctx))
+        ]
+        width = min(_FLAGS, max(len(flag) for _, records in found for flag, _ in records))
+        for heading, records in found:
+            with formatter.section(heading):
+                formatter.write_dl([(flag.ljust(width), text) for flag, text in records], col_max=_FLAGS)
 
     def make_parser(self, ctx: click.Context) -> Any:
         """Return a parser that leaves out arguments that are absent, so that a file can state them.

@@ -21,18 +21,20 @@ _OPTIONS = (
         type=float,
         help="DC, DSA, CAFE: learning rate of the network that is trained on the images.  [default: 0.01]",
     ),
-    click.option("--net-batch", type=int, help="DC, DSA, CAFE: images per step of it.  [default: 256]"),
+    click.option(
+        "--net-batch", type=int, help="DC, DSA, CAFE: images per step of that network.  [default: 256]"
+    ),
     click.option(
         "--matches",
         type=int,
-        help="DC, DSA: updates of the images with one network; CAFE: the largest number.  "
+        help="DC, DSA: updates of the images with one network; CAFE: the largest number of them.  "
         "[default: as published for --ipc; CAFE: 100]",
     ),
     click.option(
         "--passes",
         type=int,
-        help="DC, DSA: passes of the network over the images between two updates; CAFE: the largest number.  "
-        "[default: as published for --ipc; CAFE: 200]",
+        help="DC, DSA: passes of the network over the images between two updates; CAFE: the largest number "
+        "of them.  [default: as published for --ipc; CAFE: 200]",
     ),
     click.option(
         "--early-weight",

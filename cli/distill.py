@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from . import commands, condensation, inner, options, process, real, values
+from . import commands, condensation, inner, options, process, real, sections, values
 
 if TYPE_CHECKING:
     from trajfmt.storage.address import Place
@@ -19,13 +19,13 @@ _NAMED: Final = 3
 """Bundles after which the folder of a run is named. A name has at most 255 bytes."""
 
 
-@click.command(cls=commands.Command)
+@click.command(cls=commands.Command, sections=sections.DISTILL)
 @click.option(
     "--traj",
     type=values.PLACE,
     multiple=True,
-    help="A bundle, .mct or .mtt, or its address. May be repeated: the trajectories of all are used. "
-    "Some methods need none.",
+    help="Bundle of expert trajectories (.mct or .mtt), as a path or an address. May be repeated: the "
+    "trajectories of all are used. Some methods need none.",
 )
 @click.option(
     "--out",
@@ -38,8 +38,8 @@ _NAMED: Final = 3
 @click.option(
     "--after",
     type=values.INPUT,
-    help="Result of an earlier stage, the folder of a run or its file: its images are kept as they are, and "
-    "--ipc new ones of each class are added.",
+    help="Result of an earlier stage: the folder of a run, or a file in it. Its images are kept as they are, "
+    "and --ipc new ones of each class are added.",
 )
 @click.option(
     "--earlier-images",
@@ -83,18 +83,21 @@ _NAMED: Final = 3
 @click.option(
     "--start-noise",
     type=float,
-    help="Noise that is added to every weight at the start, relative to its size.  [default: 0]",
+    help="Standard deviation of the noise added to every weight at the start, relative to the size of the "
+    "weight.  [default: 0]",
 )
 @click.option("--min-start", type=float, help="Smallest start time, in timesteps.  [default: 0]")
 @click.option(
-    "--ramp-from", type=float, help="Upper bound of the start times at first; it rises to --max-start."
+    "--ramp-from",
+    type=float,
+    help="Upper bound of the start times in the first outer step, from which it rises to --max-start.",
 )
-@click.option("--ramp-steps", type=int, help="Outer steps after which the bound has risen (--ramp-from).")
+@click.option("--ramp-steps", type=int, help="Outer steps in which the bound rises from --ramp-from.")
 @click.option(
     "--labels",
     type=click.Choice(["hard", "teacher", "learned"]),
-    help="teacher: soft labels, the outputs of the expert at the target; learned: labels that are learned "
-    "with the images, from the outputs of the experts on.  [default: hard]",
+    help="hard: class numbers; teacher: soft labels, the outputs of an expert (--label-time); learned: soft "
+    "labels that begin as outputs of the experts and are learned with the images.  [default: hard]",
 )
 @click.option(
     "--label-time",
@@ -119,7 +122,7 @@ _NAMED: Final = 3
 @click.option(
     "--skip-hardest",
     type=float,
-    help="Leave out so many of the hardest images of each class, as a share of --ipc (--initial scored).  "
+    help="Number of hardest images of each class to leave out, divided by --ipc (--initial scored).  "
     "[default: 0]",
 )
 @click.option(
@@ -127,11 +130,11 @@ _NAMED: Final = 3
     type=float,
     help="Share of the images of each class to learn; the first ones stay real images.  [default: 1]",
 )
-@click.option("--loss-threshold", type=float, help="Leave samples with a larger loss out.  [default: none]")
+@click.option("--loss-threshold", type=float, help="Ignore samples whose loss is larger.  [default: none]")
 @click.option(
     "--image-average",
     type=float,
-    help="Decay of an average of the images over the outer steps, which is the result.  "
+    help="Decay of a running average of the images over the outer steps, which becomes the result.  "
     "[default: no average]",
 )
 @click.option(
@@ -142,14 +145,14 @@ _NAMED: Final = 3
 @click.option(
     "--drop",
     type=float,
-    help="Share of the parameters to leave out of the comparison; with --drop-by dissimilar the similarity "
-    "below which one is left out.  [default: 0]",
+    help="Share of the parameters to leave out of the comparison; with --drop-by dissimilar, the similarity "
+    "below which a parameter is left out.  [default: 0]",
 )
 @click.option(
     "--drop-by",
     type=click.Choice(["smallest", "first", "dissimilar"]),
-    help="Leave out those that differ least from the target, the first ones, or those whose size is unlike "
-    "that of the target.  [default: smallest]",
+    help="Which parameters --drop leaves out: those that differ least from the target, the first ones of the "
+    "network, or those whose size is unlike that of the target.  [default: smallest]",
 )
 @real.options
 @click.option("--outer-steps", type=int, help="Updates of the synthetic images.")
@@ -179,15 +182,15 @@ _NAMED: Final = 3
 @click.option(
     "--eval-protocol",
     type=click.Choice(["mtt", "sequence", "rat", "selmatch"]),
-    help="How an evaluation trains networks: as MTT does; on one stage of the images after the other; or as "
-    "RaT-BPTT does.  [default: that of the preset, else mtt]",
+    help="How an evaluation trains networks: as in MTT, on one stage of the images after the other "
+    "(sequence), as in RaT-BPTT or as in SelMatch.  [default: that of the preset, else mtt]",
 )
 @click.option(
     "--snapshot-every",
     type=int,
     help="Keep a picture of the images every so many outer steps, for mct plot animation.",
 )
-@click.option("--save-every", type=int, help="Save every so many outer steps.")
+@click.option("--save-every", type=int, help="Save images and state every so many outer steps.")
 @click.option(
     "--engine",
     type=click.Choice(["auto", "compiled", "eager"]),
@@ -243,9 +246,9 @@ def distill(
     """Distil a dataset from one or more bundles of trajectories.
 
     Dataset, model and preprocessing come from the bundle; a method that needs no trajectories takes --dataset
-    instead of --traj. Settings that are not given are the published
-    ones for the dataset and --ipc (see mct presets): MCT's for a .mct, MTT's for a .mtt. Ctrl-C saves the
-    state, and --resume continues from it.
+    instead of --traj. Settings that are not given are the published ones of the method for the dataset and
+    --ipc (see mct presets). Ctrl-C saves the state, and --resume continues from it. docs/methods.md explains
+    the methods and their options.
 
     On several GPUs: torchrun --nproc-per-node 4 -m traj_cli.mct distill …
     """

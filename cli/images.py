@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from . import commands, failures, options, process, ranking, values
+from . import commands, failures, options, process, ranking, sections, values
 
 __all__ = ["convert_images", "evaluate", "sets"]
 
@@ -59,7 +59,7 @@ def _facts(command: Command) -> Command:
     return command
 
 
-@click.command(cls=commands.Command)
+@click.command(cls=commands.Command, sections=sections.EVALUATE)
 @click.argument("result", type=values.INPUT)
 @_facts
 @_reading
@@ -71,7 +71,9 @@ def _facts(command: Command) -> Command:
 @ranking.options
 @options.augment
 @click.option(
-    "--networks", type=int, help="Number of fresh networks to train; runs of dd-ranking.  [default: 5]"
+    "--networks",
+    type=int,
+    help="Number of fresh networks to train; with dd-ranking, the number of runs.  [default: 5]",
 )
 @click.option("--epochs", type=int, help="Passes over the distilled images.  [default: 1000; digits: 300]")
 @click.option(

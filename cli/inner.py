@@ -19,7 +19,8 @@ _OPTIMIZER = (
     click.option(
         "--window",
         type=int,
-        help="Differentiate only the last so many student updates of an outer step.  [default: all]",
+        help="Number of student updates, the last ones of an outer step, through which the gradient goes.  "
+        "[default: all]",
     ),
 )
 
@@ -27,12 +28,14 @@ _STEPS = (
     click.option(
         "--min-steps",
         type=int,
-        help="Draw the number of student updates, from this one up to --steps.  [default: always --steps]",
+        help="Smallest number of student updates, where it is drawn from here to --steps.  "
+        "[default: --steps, so that nothing is drawn]",
     ),
     click.option(
         "--steps-every",
         type=int,
-        help="Outer steps in a row that use the number that was drawn (--min-steps).  [default: 1]",
+        help="Number of consecutive outer steps that share a drawn number of updates (--min-steps).  "
+        "[default: 1]",
     ),
 )
 

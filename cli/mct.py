@@ -21,6 +21,7 @@ from . import (
     process,
     reproduce,
     run_pages,
+    sections,
     torchrun,
     values,
 )
@@ -56,7 +57,7 @@ def main() -> None:
     torchrun.interrupt_once()
 
 
-@main.command()
+@main.command(sections=sections.EXPERTS)
 @click.option(
     "--dataset",
     type=values.DATASET,
@@ -77,7 +78,8 @@ def main() -> None:
 )
 @click.option(
     "--model",
-    help="Like ConvNetD3W128, ResNet18, or package.module:factory.  [default: the usual one for the dataset]",
+    help="Network, such as ConvNetD3W128, ResNet18 or package.module:factory.  [default: the usual one for "
+    "the dataset]",
 )
 @options.preprocessing
 @options.augment
@@ -88,7 +90,7 @@ def main() -> None:
     "--lr-decay",
     is_flag=True,
     default=None,
-    help="Divide --lr by 10 after half of the epochs, as MTT's --decay.",
+    help="Divide --lr by 10 after half of the epochs, as MTT does with --decay.",
 )
 @click.option("--momentum", type=float, help="Momentum of SGD.")
 @click.option("--weight-decay", type=float, help="L2 penalty of SGD.")
@@ -117,8 +119,8 @@ def main() -> None:
 @click.option(
     "--start-from",
     type=values.INPUT,
-    help="Distilled images, the folder of a run or its file: each expert starts from a network trained on "
-    "them, as SeqMatch's experts of a later stage do.",
+    help="Distilled images: the folder of a run, or a file in it. Each expert starts from a network trained "
+    "on them, as SeqMatch's experts of a later stage do.",
 )
 @click.option("--batch-size", type=int, help="Images per step.")
 @click.option(

@@ -19,10 +19,10 @@ def check_method(method: str, as_json: bool, **settings: Any) -> None:
     """Compare the gradients of METHOD with autograd through its whole inner loop, in float64.
 
     METHOD is one of those that mct distill --method takes with --traj, or your own as package.module:name,
-    whose code is run. A small network takes 1, 5 and 30 steps with DSA, ragged batches and soft labels. Shown
-    are relative errors of the gradients in images, learning rate and labels, which should be below 1e-10, and
-    of the derivatives of the loss itself against finite differences, which should be below 1e-6. The exit
-    code is 1 if one is not. The options replace what the method says about the inner loop.
+    whose code is run. A small network takes 1, 5 and 30 steps with DSA, batches of unequal sizes and soft
+    labels. The table shows the relative errors of the gradients in images, learning rate and labels, which
+    should be below 1e-10, and that of the derivative of the loss against finite differences, which should be
+    below 1e-6. The exit code is 1 if one is not. The options replace the method's own inner loop.
     """
     from dataclasses import asdict
 

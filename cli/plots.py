@@ -94,7 +94,7 @@ def images(result: Path, per_class: int | None, **figure: Any) -> None:
 @plot.command()
 @click.argument("run", type=values.INPUT)
 @outputs.option(".gif, or .png for an animated PNG, which has all colours")  # type: ignore[untyped-decorator]
-@click.option("--seconds", type=float, default=0.2, show_default=True, help="Time of a frame.")
+@click.option("--seconds", type=float, default=0.2, show_default=True, help="Seconds that a frame is shown.")
 @options.force
 def animation(run: Path, output: tuple[Path, ...], seconds: float, force: bool) -> None:
     """Draw the images of a run over its outer steps, as an animation.

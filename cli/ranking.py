@@ -47,7 +47,9 @@ _SCORES = (
 def options(command: Command) -> Command:
     """Add the options for DD-Ranking's protocol and for the reference network."""
     for option in (
-        click.option("--temperature", type=float, help="With dd-ranking: of sce and kl.  [default: 1]"),
+        click.option(
+            "--temperature", type=float, help="With dd-ranking: temperature of sce and kl.  [default: 1]"
+        ),
         click.option(
             "--soft-loss",
             type=click.Choice(["sce", "kl", "mse_gt"]),
@@ -75,8 +77,9 @@ def options(command: Command) -> Command:
         click.option(
             "--protocol",
             type=click.Choice(["mtt", "sequence", "rat", "selmatch", "dd-ranking"]),
-            help="Accuracy as MTT measures it, after training on one stage of the images after the other, or "
-            "as RaT-BPTT does; or the four scores of DD-Ranking.  [default: that of the run, else mtt]",
+            help="What is measured: the accuracy after training as in MTT, on one stage of the images after "
+            "the other (sequence), as in RaT-BPTT or as in SelMatch; or the four scores of DD-Ranking.  "
+            "[default: that of the run, else mtt]",
         ),
     ):
         command = option(command)

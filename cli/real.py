@@ -27,19 +27,20 @@ _OPTIONS = (
     click.option(
         "--label-form",
         type=click.Choice(["logits", "rows"]),
-        help="What learned labels are: logits, or rows of non-negative numbers from one-hot rows on.  "
-        "[default: logits]",
+        help="What learned labels are: logits, or rows of non-negative weights that begin as one-hot "
+        "labels.  [default: logits]",
     ),
     click.option(
         "--clip-average",
         type=float,
-        help="Decay of a running norm of the image gradient, which is shortened to at most twice of it.  "
+        help="Decay of a running average of the norm of the images' gradient, which is then shortened to at "
+        "most twice this average.  "
         "[default: no clipping]",
     ),
     click.option(
         "--sampler",
         type=click.Choice(["passes", "classes"]),
-        help="Draw the images of an inner step in shuffled passes, or evenly from the classes.  "
+        help="How the images of an inner step are drawn: in shuffled passes, or evenly from the classes.  "
         "[default: passes]",
     ),
 )

@@ -35,14 +35,14 @@ _SCALES = ("tiny", "small", "gpu10", "paper")
     "--out",
     type=values.PATH,
     required=True,
-    help="Folder of jobs, tables and figures; an earlier one goes on.",
+    help="Folder of the jobs, tables and figures; an existing one is continued.",
 )
 @options.data
 @click.option("--seeds", type=int, help="Number of seeds.  [default: that of the scale]")
 @click.option(
     "--only",
     metavar="PATTERN",
-    help="Do only the jobs with names like this, such as '*-mct-*', and those that they need.",
+    help="Do only the jobs whose names match, such as '*-mct-*', and those that they need.",
 )
 @click.option(
     "--jobs",
@@ -50,7 +50,9 @@ _SCALES = ("tiny", "small", "gpu10", "paper")
     type=click.IntRange(min=1),
     help="Jobs at a time.  [default: the number of cores, or 1 on a GPU]",
 )
-@click.option("--dry-run", is_flag=True, help="Print what is to do and how long it takes, and do nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print the jobs and an estimate of their time, and do nothing else."
+)
 @click.option(
     "--report", is_flag=True, help="Write tables and figures of what is finished, and do nothing else."
 )

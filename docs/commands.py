@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from importlib import metadata
 
 import click
+from traj_cli import sections
 
 WIDTH = 96
 """Columns of the help texts on the Markdown page."""
@@ -87,11 +88,15 @@ def paragraphs(text: str) -> Iterator[str]:
 
 
 def options(context: click.Context) -> Iterator[str]:
-    """Yield the options of a command with their help texts."""
-    for param in context.command.get_params(context):
-        record = param.get_help_record(context)
-        if isinstance(param, click.Option) and record is not None:
-            yield from (".TP", f".B {escaped(record[0])}", escaped(" ".join(record[1].split())))
+    """Yield the options of a command with their help texts, below the headings of its help, if it has any."""
+    headings = getattr(context.command, "sections", {})
+    for heading, found in sections.divided(headings, context.command.get_params(context)):
+        if headings:
+            yield from (".PP", f".I {escaped(heading)}")
+        for option in found:
+            record = option.get_help_record(context)
+            if record is not None:
+                yield from (".TP", f".B {escaped(record[0])}", escaped(" ".join(record[1].split())))
 
 
 def escaped(text: str) -> str:
