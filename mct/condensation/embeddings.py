@@ -1,8 +1,8 @@
-"""DM: synthetic images whose mean embedding by random networks is that of real ones.
+"""DM: synthetic images whose mean embedding in random networks is that of real ones.
 
-The loss is the sum over classes of the squared distance of the mean embeddings of real and synthetic images,
-both augmented in the same way. An embedding is the input of the last linear layer of a fresh network, which
-is not trained.
+The loss is the sum over classes of the squared distance between the mean embeddings of real and of synthetic
+images, both augmented in the same way. An embedding is the input of the last linear layer of a fresh network,
+which is not trained.
 
 References:
     Zhao and Bilen, "Dataset Condensation with Distribution Matching", WACV 2023, and `main_DM.py` of their

@@ -1,16 +1,18 @@
-"""CAFE: synthetic images with the features of real ones, block by block, that tell real images apart.
+"""CAFE: synthetic images with the features of real ones in every block, by which real images are classified.
 
 With the mean features r_bk of real and s_bk of synthetic images of class k after block b, and the embeddings
 f of all real images, of classes c, the loss is
 
     sum_b w_b sum_k ||r_bk - s_bk||^2 + sum_k ||r_k - s_k||^2 + gamma sum_i CE(<f_i, s_1> … <f_i, s_K>; c_i)
 
-where r_k and s_k are mean embeddings. The first weights w_b are `early_weight`; those of the last block,
-before and after pooling, are `late_weight`. The published code also adds the cross-entropy of the real
-images, which does not depend on the synthetic ones; the loss here has it, too, so that losses compare.
+where r_k and s_k are mean embeddings, and gamma is `discrimination`. The weight w_b is `late_weight` for the
+last block, before and after pooling, and `early_weight` for all others. The published code also adds the
+cross-entropy of the real images, which does not depend on the synthetic ones. The loss here has this term,
+too, so that it has the values of the published code.
 
-The network is trained on the images until its accuracy on real images changes, and is replaced by the next
-when that stays the same from one update of the images to the next.
+Between two updates of the images, the network is trained on them until its accuracy on real images has
+changed enough (`stop_training`). The next network follows when this accuracy hardly changes from one update
+to the next (`stop_matching`).
 
 References:
     Wang et al., "CAFE: Learning to Condense Dataset by Aligning Features", CVPR 2022, and `distill.py` of its

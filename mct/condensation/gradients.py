@@ -1,13 +1,13 @@
 """DC and DSA: synthetic images on which a network has the gradients that it has on real ones.
 
-For every class, the gradient of the cross-entropy in the weights is taken on real and on synthetic images.
+For every class, the gradient of the cross-entropy in the weights is computed on real and on synthetic images.
 The loss is the sum over classes, layers and outputs o of a layer of
 
     1 - <g_o, r_o> / (||g_o|| ||r_o|| + 1e-6)
 
 where g_o are the synthetic and r_o the real gradients of the weights of output o. Vectors of parameters, such
 as biases, do not count. Between two updates of the images, the network is trained on them. DSA augments the
-images of both kinds, in the same way for a class.
+real and the synthetic images of a class in the same way.
 
 References:
     Zhao, Mopuri and Bilen, "Dataset Condensation with Gradient Matching", ICLR 2021.

@@ -18,7 +18,7 @@ Update = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """What an outer step has. There are K classes with `ipc` synthetic images each, sorted by class."""
+    """What an outer step works with. Each of the K classes has `ipc` synthetic images, sorted by class."""
 
     real: ClassImages
     """The real images."""
@@ -33,7 +33,7 @@ class Scene:
     """The augmentation; None for none."""
 
     settings: Condensation
-    """The settings, in which nothing is open."""
+    """The settings, of which none is None."""
 
     clock: Clock
     """Records the seconds of each part."""

@@ -1,6 +1,6 @@
 """Siamese augmentation: real and synthetic images of a class change in the same way.
 
-One family is drawn for the class, and one set of values, which is used for all of its images.
+For each class, one kind of transformation and its random values are drawn, and used for all of its images.
 
 References:
     Zhao and Bilen, "Dataset Condensation with Differentiable Siamese Augmentation", ICML 2021, and

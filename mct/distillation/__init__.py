@@ -2,9 +2,9 @@
 
 Modules:
     run: a whole distillation: settings, bundle, dataset, folder, outer loop, and the test of its result.
-    stepper: the protocol of what does outer steps.
-    remarks: experts that are not those of the method.
-    stages: the earlier stages of a run, as the user gives them.
+    stepper: the protocol `Stepper`: what the outer loop needs of a method.
+    remarks: notes on experts that were trained in another way than the method asks for.
+    stages: the earlier stages of a run, read from the result that the user names.
     settling: dataset, model, settings and method of a run.
     distiller: one outer step, a pure function from state to state.
     engine: the inner loop of a run, and how many activations it keeps.

@@ -4,8 +4,8 @@ A step is a pure function from state to state, like that of `Distiller`. The met
 `condensation`, computes gradients in the images; this module updates the images, and checks them. The
 learning rate is not learned: it stays `lr_init`, with which evaluations train.
 
-The work is not divided among processes, because a class takes little time, and the network is trained on all
-images one after the other.
+The work is not divided among processes, because one class takes little time, and the training of the network
+is sequential.
 """
 
 import time

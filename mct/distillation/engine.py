@@ -1,4 +1,4 @@
-"""The inner loop of a run, as its settings and its budgets of memory ask for it."""
+"""The inner loop that the settings and the memory budgets of a run ask for."""
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ class Engine:
         ranks: The processes that share the work.
         shard: Divide every batch of a sample among the processes.
         clock: Records the seconds of each part.
-        notes: Called with one line for what works in another way than was asked for.
+        notes: Called with one line for each thing that is done in another way than was asked for.
     """
 
     def __init__(

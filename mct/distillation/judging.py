@@ -1,4 +1,4 @@
-"""The evaluations of a run: the accuracy of its images so far, and the best images that they choose."""
+"""The evaluations of a run: the accuracy of its current images, and the choice of the best ones."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The timestep of the expert whose outputs are the labels, where `labels` is `teacher`."""
+"""The timestep of the expert whose outputs are the labels, if the setting `labels` is `teacher`."""
 
 from collections.abc import Callable
 

@@ -1,7 +1,7 @@
-"""What is said about the experts of a bundle before a run: where they are not those of the method.
+"""Notes before a run, on experts that were trained in another way than the method asks for.
 
-Such a run is possible, and its result is recorded under the name of the method. It is another experiment than
-the published one.
+Such a run is possible, and its result is recorded under the name of the method, but it is not the published
+experiment.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,6 +1,6 @@
-"""What a distillation needs, from what the bundle of trajectories records and what the user says.
+"""Dataset, model, settings and method of a run, from what the bundle records and what the user asks for.
 
-Some methods need no trajectories. Dataset, model and preprocessing then come from the user alone, or from the
+Some methods need no trajectories. Dataset, model and preprocessing then come from the user or from the
 preset.
 """
 

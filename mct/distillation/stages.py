@@ -1,4 +1,4 @@
-"""The earlier stages of a run: their result, as the user gives it, and as a run that is resumed needs it."""
+"""The earlier stages of a run: reads their result, and checks that a resumed run is given the same one."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,6 +1,6 @@
 """The protocol `Stepper`: what the outer loop needs of a method of distillation.
 
-`Distiller` fulfils it for all methods that train a student in an inner loop, `Condenser` for the others.
+`Distiller` implements it for all methods that train a student in an inner loop, `Condenser` for the others.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The way of a student whose optimiser has a memory, kept as gradients from which any part is computed again.
+"""The path of a student whose optimiser has a memory, kept as gradients from which each part is computed.
 
 An update costs a few elementwise operations once its gradient is known. Of the updates that are
 differentiated, only the gradients are therefore kept, and weights and slots after every k-th of them. What

@@ -1,4 +1,4 @@
-"""The number of inner steps of a sample, where it is drawn.
+"""The number of inner steps of a sample, if it is drawn.
 
 Numbers are a function of the seed, the outer step and the sample, and not of what was drawn before. A resumed
 run therefore draws the same ones, and all other random numbers of a run are those of a run whose number of

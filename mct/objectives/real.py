@@ -4,8 +4,9 @@
     lambda_N = d loss / d theta_N: a plain gradient
 
 A student starts as a freshly initialised network, or on a trajectory at a time c, like those of trajectory
-matching. The batch is drawn without replacement, anew for every sample, and augmented with a family of its
-own. Loss and gradient are computed in parts of the batch, so that their memory does not grow with it.
+matching. The batch is drawn without replacement, anew for every sample, and augmented with one of DSA's
+families, which is drawn for it. Loss and gradient are computed in parts of the batch, so that their memory
+does not grow with it.
 
 References:
     Feng et al., "Embarrassingly Simple Dataset Distillation", ICLR 2024, and its code, framework/base.py and

@@ -2,7 +2,7 @@
 
     experiments  ->  jobs  ->  pool  ->  what each job found  ->  tables and figures
 
-This folder owns which runs stand behind each number of the paper, and how they are compared with it. It is
+This folder defines which runs are behind each number of the paper, and how they are compared with it. It is
 above all other folders of mct, which must not import it.
 
 Modules:
@@ -11,7 +11,7 @@ Modules:
     scales: the scales by name.
     job: a job, its identity, its folder, and what it found.
     arms: the jobs behind one number: images, experts, bundle, distillation and test.
-    place: where jobs are done, and what they find there.
+    place: the folder and the device of a reproduction, where jobs read what other jobs wrote.
     measuring: jobs that measure.
     work: every kind of job.
     pool: jobs in order, several at a time.

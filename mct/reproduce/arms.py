@@ -1,8 +1,8 @@
 """The jobs behind one number of a table: images, experts, bundle, distillation and test.
 
 Distillations of equal seeds begin with the same images and draw the same random numbers, whatever the method,
-so that their differences are taken in pairs. Settings are written out in every job: those of a preset may
-change in a later version, and then are another job.
+so that they are compared in pairs. Every job states its settings in full, not by the name of a preset: if a
+later version changes the preset, its jobs are other jobs.
 """
 
 from dataclasses import asdict

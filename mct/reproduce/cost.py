@@ -1,7 +1,7 @@
 """Hours and bytes of a plan, from five timed steps of each shape.
 
-No images are needed: random ones of the same shape take the same time. Steps are timed with plain autograd.
-Compiled steps, which long runs use, are faster, so that the hours are an upper bound on the same machine.
+No data set is needed, because random images of the same shape take the same time. Steps are timed with plain
+autograd. Long runs use compiled steps, which are faster, so the hours are an upper bound on the same machine.
 """
 
 import time

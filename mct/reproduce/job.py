@@ -1,7 +1,7 @@
 """Jobs of a reproduction: what each is, where its files are, and what it found.
 
-A job is known by a hash of its settings and of the jobs that it needs, so equal jobs of two experiments are
-one, and a job whose settings have changed has another folder:
+A job is identified by a hash of its settings and of the jobs that it needs. Equal jobs of two experiments are
+therefore one job, and a job whose settings have changed has another folder:
 
     jobs/NAME-HASH/job.json     kind, settings, and the folders of the jobs that it needs
     jobs/NAME-HASH/done.json    what it found; it appears when the job is finished

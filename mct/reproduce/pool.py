@@ -1,8 +1,8 @@
 """Jobs in order, one in this process or several at a time in processes of their own.
 
-A process of its own is forked from a server that has imported torch and has computed nothing. At SIGTERM it
-saves what it has and ends, and it does the same when this process is gone. A job that fails leaves out those
-that need it; all others go on.
+Job processes are forked from a server that has imported torch and has computed nothing. At SIGTERM, or if
+this process is gone, a job saves its state and ends. If a job fails, those that need it are left out, and all
+others are done.
 """
 
 import contextlib

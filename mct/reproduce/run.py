@@ -4,7 +4,7 @@ OUT/plan.json                  scale, experiments and jobs of the last call
 OUT/jobs/                      a folder for each job, see `mct.reproduce.job`
 OUT/table1.txt, .json, .csv    a table, and so on for tables 2 and 3
 OUT/fig1a.png, .svg, .csv      a figure, and so on
-OUT/fig1.txt                   what is read off it
+OUT/fig1.txt                   what the figure shows in numbers
 """
 
 import contextlib

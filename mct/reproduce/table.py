@@ -1,9 +1,9 @@
 """A table of accuracies beside the published ones, and the contrasts that the paper draws from it.
 
-The number of a cell is the mean over seeds. Its deviation is the sample standard deviation over seeds or, of
-a single seed, the population standard deviation over the networks of its test, as in the paper. A contrast is
-the mean of the differences of two cells, in pairs of one seed, with the standard error of this mean. Its sign
-is decided if a t-test at the level of 95 % excludes zero.
+The number of a cell is the mean over seeds. Its deviation is the sample standard deviation over seeds, or
+with a single seed the population standard deviation over the networks of its test, as in the paper. A
+contrast is the mean of the differences of two cells, in pairs of one seed, with the standard error of this
+mean. Its sign is decided if a t-test at the level of 95 % excludes zero.
 """
 
 import json

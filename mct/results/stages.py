@@ -1,9 +1,9 @@
 """Distillations in stages: each adds images to those of the stages before, which stay as they are.
 
 The images of earlier stages are the first rows of a synthetic dataset, in the order of the stages. A student
-of a stage learns from these and from the new images (SeqMatch), or from the new ones alone (PTM); an
-evaluation in sequence trains a network on the same images, stage after stage, each time with the learning
-rate that was learned in the stage.
+of a stage learns from these and from the new images (SeqMatch), or from the new ones alone (PTM). An
+evaluation in sequence trains a network on the images that the students of each stage learned from, stage
+after stage, each time with the learning rate that was learned in the stage.
 
 References:
     Du et al., "Sequential Subset Matching for Dataset Distillation", NeurIPS 2023.

@@ -2,12 +2,12 @@
 
 Networks are trained by Adam without weight decay, with the synthetic learning rate, which RaT-BPTT leaves at
 0.001. They are tested after 0.3, 0.6, 1 and 3 times `epochs` updates: with `epochs` 1000, after 300, 600,
-1,000 and 3,000. The test whose mean over all networks is highest counts for all of them, as in the code. If
-these are tests on the test set, choosing among them favours the images a little.
+1,000 and 3,000. The test whose mean over all networks is highest counts for all of them, as in the code. On
+the test set, this choice makes the accuracy a little too high.
 
 A batch has the same number of images of every class, or, if `batch_size` is less than the number of classes,
-one image of each of so many random classes. If the images are not sorted by class with equally many of each,
-batches are those of shuffled passes.
+one image each of `batch_size` random classes. If the images are not sorted by class with equally many of
+each, batches are those of shuffled passes.
 
 References:
     Feng et al., "Embarrassingly Simple Dataset Distillation", ICLR 2024, and its code, framework/base.py:

@@ -1,13 +1,13 @@
-"""The protocol `selmatch`: a falling step size, and other augmentation for real images than for learned ones.
+"""The protocol `selmatch`: a falling learning rate, and different augmentation of real and of learned images.
 
-Networks are trained for `epochs + 1` passes by SGD with momentum, and tested once at the end. The step size
-of pass e is that of a cosine from 0.1 to 0.001, whatever learning rate was learned:
+Networks are trained for `epochs + 1` passes by SGD with momentum, and tested once at the end. Whatever
+learning rate was learned, that of pass e falls along a cosine from 0.1 to 0.001:
 
     rate(e) = 0.001 + (0.1 - 0.001) (1 + cos(pi e / epochs)) / 2
 
-Every learned image is augmented by a family of DSA of its own; the setting `augment` names the families. Real
-images are shifted by up to 4 pixels and flipped, unless `augment` is none. SelMatch's code trains a ResNet18
-with batch norm: `mct evaluate --model ResNet18BN`.
+Each learned image is augmented by one of DSA's families of transformations, drawn for this image from those
+that the setting `augment` names. Real images are shifted by up to 4 pixels and flipped, unless `augment` is
+none. SelMatch's code trains a ResNet18 with batch norm: `mct evaluate --model ResNet18BN`.
 
 References:
     Lee and Chung, "SelMatch: Effectively Scaling Up Dataset Distillation via Selection-Based Initialization

@@ -1,6 +1,6 @@
 """The optimisers of the inner loop: one elementwise update each, and its exact adjoint.
 
-It must not import the rest of `inner`: an optimiser knows neither networks nor batches.
+This folder must not import the rest of `inner`: an optimiser knows neither networks nor batches.
 
 Modules:
     optimizer: the protocol `InnerOptimizer`.

@@ -1,4 +1,4 @@
-"""Adam, as `torch.optim.Adam` and higher's `DifferentiableAdam`.
+"""Adam, as `torch.optim.Adam` and `DifferentiableAdam` of the package higher.
 
     m_{i+1}     = b1 m_i + (1 - b1) g_i         m_0 = 0,   c1 = 1 - b1^{i+1}
     v_{i+1}     = b2 v_i + (1 - b2) g_i^2       v_0 = 0,   c2 = 1 - b2^{i+1}

@@ -7,10 +7,10 @@ g_i, and of the step size alpha:
 
 U is elementwise: element k of a result depends on element k of the vectors alone. Its adjoint takes the
 derivatives of a loss in theta_{i+1} and slots_{i+1}, and returns those in theta_i, slots_i, g_i and alpha.
-That g_i depends on theta_i is the caller's business.
+The caller accounts for the dependence of g_i on theta_i.
 
-The slots are never computed backwards, because 1 / beta^N overflows. Whoever runs the adjoint keeps the
-gradients, and computes slots again from an earlier state.
+Slots are never computed backwards from later ones, because this multiplies rounding errors by 1 / beta^N. The
+caller of the adjoint keeps the gradients, and computes the slots again from an earlier state.
 """
 
 from dataclasses import dataclass
