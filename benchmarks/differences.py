@@ -1,4 +1,4 @@
-"""Differences of two means in the table of `mct_vs_mtt.py`, with their standard errors, as docs/paper.md has them.
+"""Differences of means in the table of `mct_vs_mtt.py`, with their standard errors, as in docs/paper.md.
 
 The records keep mean and population deviation over seeds of every arm, but not the runs, so that the errors
 are those of means that are not paired: sqrt((s1^2 + s2^2) / (n - 1)) for n seeds.
