@@ -172,7 +172,8 @@ _SMALL: Final = Scale(
         "The first 10,000 training images of CIFAR-10 without whitening, a network of width 32 for one of "
         "width 128, 5 experts of 20 epochs for 100 of 50, knots at 2 and 10, and 150 or 200 outer steps for "
         "5,000. Methods that match trajectories share their settings, N = 20 and M = 2; in table 3, N = 50 "
-        "as in the paper. DC, DSA, CAFE and DM have their published settings, but fewer outer steps.",
+        "as in the paper. DC, DSA, CAFE and DM have their published settings, but fewer outer steps, and an "
+        "outer step of CAFE ends after 10 matches or 20 passes.",
         _TEST_SET,
     ),
     guesses=_UNSTATED,
@@ -189,7 +190,8 @@ _GPU10: Final = Scale(
     ipcs3=(10,),
     changes=(
         "10 experts for 100, N = 30 for 50, 500 outer steps for 5,000, and 301 passes of an evaluation for "
-        "1,001. DC, DSA, CAFE and DM have a fraction of their outer steps.",
+        "1,001. DC, DSA, CAFE and DM have a fraction of their outer steps, and an outer step of CAFE ends "
+        "after 10 matches or 20 passes.",
         _TEST_SET,
     ),
     guesses=_UNSTATED,
