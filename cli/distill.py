@@ -163,16 +163,18 @@ _NAMED: Final = 3
     type=click.Choice(["sgd", "adam"]),
     help="Update of the images and of learned labels: SGD with momentum, or Adam.  [default: sgd]",
 )
-@click.option("--lr-lr", type=float, help="Learning rate of the learned learning rate.")
-@click.option("--lr-init", type=float, help="Learning rate that the student starts with.")
+@click.option(
+    "--lr-lr", type=float, help="Learning rate with which the student's learning rate is learned; 0 keeps it."
+)
+@click.option("--lr-init", type=float, help="Learning rate of the student at the beginning.")
 @click.option("--batch-syn", type=int, help="Synthetic images per inner step.  [default: all]")
 @condensation.settings
 @click.option("--eval-every", type=int, help="Evaluate every so many outer steps, and keep the best images.")
 @click.option(
     "--select",
     type=click.Choice(["heldout", "test"]),
-    help="Evaluate and choose on a held-out tenth of the training images, which are no initial images then, "
-    "or on the test set, as published numbers do.  [default: heldout]",
+    help="Evaluate and choose the best images on a held-out tenth of the training images, which is kept out "
+    "of the initial images, or on the test set, as published numbers do.  [default: heldout]",
 )
 @click.option(
     "--eval-networks", type=int, help="Fresh networks of an evaluation (--eval-every).  [default: 5]"

@@ -19,7 +19,7 @@ _OPTIMIZER = (
     click.option(
         "--window",
         type=int,
-        help="Number of student updates, the last ones of an outer step, through which the gradient goes.  "
+        help="Number of student updates, the last ones of an outer step, that the gradient goes through.  "
         "[default: all]",
     ),
 )
@@ -28,8 +28,8 @@ _STEPS = (
     click.option(
         "--min-steps",
         type=int,
-        help="Smallest number of student updates, where it is drawn from here to --steps.  "
-        "[default: --steps, so that nothing is drawn]",
+        help="Smallest number of student updates; the number is drawn from this one to --steps.  "
+        "[default: always --steps]",
     ),
     click.option(
         "--steps-every",
