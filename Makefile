@@ -1,5 +1,7 @@
 # `make demo` and `make test` need git, make and Python >= 3.10 with venv; everything else goes into .venv.
 PYTHON ?= python3
+# Tests start some hundred processes, which would otherwise compile the packages one by one.
+unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
 
 .PHONY: demo test lint check reference docs dist wheels clean
@@ -45,10 +47,9 @@ dist: .venv/ready
 wheels: dist
 	.ci/wheels dist
 
-# Python compiles what it imports; compiling every module of every dependency here takes longer.
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q --no-compile --disable-pip-version-check -c constraints.txt -e '.[mct,dev]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[mct,dev]'
 	touch $@
 
 clean:

@@ -130,7 +130,7 @@ def test_interrupted_campaign_prints_what_it_has(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--parts", "6"], "expected numbers from 1 to 5"),
+        (["--parts", "7"], "expected numbers from 1 to 6"),
         (["--mtt", "."], "no distill.py; expected a checkout of the reference"),
         (["--cifar10", "nowhere"], "nowhere: no such file or folder"),
     ],

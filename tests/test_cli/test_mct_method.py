@@ -229,12 +229,17 @@ def test_cross_is_refused_before_anything_is_trained(evaluated: Path, monkeypatc
     def train(*_: object, **__: object) -> None:
         raise AssertionError("a network was trained")
 
-    monkeypatch.setattr("mct.evaluation.protocol.learners", train)
+    monkeypatch.setattr("mct.evaluation.protocols.mtt.learners", train)
     said = (
         "there is nothing to compare across architectures: AlexNet (28 to 35 pixels), VGG11 (28 to 59 "
         "pixels), ResNet18 (25 to 56 pixels) do not take images of 8x8 pixels; evaluate another network"
     )
-    fails(2, said, "evaluate", evaluated, "--cross")
+    result = run("evaluate", evaluated, "--cross")
+    assert (result.exit_code, result.stdout) == (2, "")
+    note, error = result.stderr.splitlines()  # which images of the run are evaluated, and why they are not
+    assert note.startswith("note: ")
+    assert error.startswith("error: ")
+    assert said in error
 
 
 def test_evaluations_during_a_run(evaluated: Path) -> None:
