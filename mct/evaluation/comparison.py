@@ -12,6 +12,7 @@ from mct.data.augment import augmentation
 from mct.data.datasets import Dataset
 from mct.errors import ConfigError, MismatchError
 from mct.evaluation.protocol import evaluate, evaluate_baseline
+from mct.evaluation.protocols.table import PROTOCOLS
 from mct.events import Accuracy, ArchitectureTested, NetworkTrained
 from mct.inner.steps.step import Notes
 from mct.models import networks
@@ -140,6 +141,11 @@ class Comparison:
                 "`lr` would replace the learning rate of the last stage alone; omit it, or train on the "
                 "images of all stages together: --protocol mtt"
             )
+        if lr is not None and PROTOCOLS[config.protocol].rate is not None and opened.found.learning_rate:
+            raise ConfigError(
+                f"`lr` has no effect with the protocol {config.protocol}, whose learning rates are its own; "
+                "omit it, or give another --protocol"
+            )
         augmentation(config.augment)
         return cls(
             synthetic=settled.synthetic.to(here),
@@ -154,9 +160,15 @@ class Comparison:
         )
 
     @property
+    def own_rate(self) -> float | None:
+        """The learning rate that every training begins with, if the protocol has one of its own."""
+        return PROTOCOLS[self.config.protocol].rate
+
+    @property
     def rates(self) -> tuple[float, ...]:
         """The learning rates that the baseline tries."""
-        return (self.synthetic.learning_rate, *BASELINE_RATES)
+        own = self.own_rate
+        return (self.synthetic.learning_rate, *BASELINE_RATES) if own is None else (own,)
 
     def distilled(self) -> Generator[NetworkTrained, None, Accuracy]:
         """Train and test networks on the synthetic images, see `mct.evaluation.protocol.evaluate`."""
