@@ -42,6 +42,8 @@ def evaluation(
         per_class: also print the accuracy of every class; JSON has it always.
     """
     networks = comparison.config.networks
+    if baseline:
+        comparison.check_baseline()  # before anything is trained
     architectures = comparison.cross(cross)  # fails now if a network cannot be built
     distilled = tested("distilled", networks, progress.noted(comparison.distilled(), note))
     real = (
@@ -65,10 +67,12 @@ def evaluation(
     ipc, rate = comparison.synthetic.ipc, distilled.learning_rate
     each = "images" if ipc is None else f"{'image' if ipc == 1 else 'images'} per class"
     images = f"{ipc or len(comparison.synthetic.labels)} {each}, {counted(networks, 'fresh network')}"
+    protocol = comparison.config.protocol
+    images += "" if protocol == "mtt" else f", protocol {protocol}"
     lines.say(f"test accuracy on {comparison.synthetic.origin.dataset}: {images}")
     whose = "learned" if _learned(comparison) else "not learned"
     if comparison.own_rate is not None:
-        whose = f"that of the protocol {comparison.config.protocol}"
+        whose = "that of the protocol"
     elif comparison.given_rate:
         whose = "given"
     lines.say(f"  distilled     {mean_and_std(distilled, 6)}  ({_rates(comparison, rate)}, {whose})")

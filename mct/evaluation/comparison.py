@@ -26,6 +26,7 @@ from mct.sets.settle import UserFacts
 from mct.sets.table import open_set
 from mct.settings import defaults
 from mct.settings.config import Engine, EvaluateConfig
+from trajfmt.errors import counted
 
 BASELINE_RATES = (0.003, 0.01, 0.03, 0.1)
 """Learning rates that the baseline tries, in addition to that of the synthetic dataset."""
@@ -169,6 +170,20 @@ class Comparison:
         """The learning rates that the baseline tries."""
         own = self.own_rate
         return (self.synthetic.learning_rate, *BASELINE_RATES) if own is None else (own,)
+
+    def check_baseline(self) -> None:
+        """Require as many real images of every class as the set has, which may have begun as noise.
+
+        Raises:
+            ConfigError: A class has fewer.
+        """
+        there = self.dataset.train_labels.bincount(minlength=self.dataset.classes).tolist()
+        for name, most, count in zip(self.dataset.class_names, there, self.synthetic.counts, strict=True):
+            if count > most:
+                raise ConfigError(
+                    f"{counted(count, 'image')} of class {name!r} cannot be compared with random real ones, "
+                    f"as there are only {most}; evaluate without the comparison: --no-baseline"
+                )
 
     def distilled(self) -> Generator[NetworkTrained, None, Accuracy]:
         """Train and test networks on the synthetic images, see `mct.evaluation.protocol.evaluate`."""

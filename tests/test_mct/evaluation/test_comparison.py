@@ -99,6 +99,18 @@ def test_a_rate_that_the_protocol_does_not_use_is_neither_taken_nor_told(tmp_pat
     assert Comparison.prepare(tmp_path / "images_best.pt", **facts, **constants, **few).rates == (0.1,)
 
 
+def test_more_images_than_real_ones_are_refused_before_training(tmp_path: Path, digits: Dataset) -> None:
+    """Images that began as noise may be more than the real images of a class; the message says what to do."""
+    synthetic.save(tmp_path / "a.safetensors", made(digits, ipc=2), digits)
+    found = Comparison.prepare(tmp_path / "a.safetensors")
+    found.check_baseline()
+    kept = digits.train_labels != 3
+    kept[(~kept).nonzero()[0]] = True
+    few = replace(digits, train_images=digits.train_images[kept], train_labels=digits.train_labels[kept])
+    with pytest.raises(ConfigError, match=r"2 images of class '3' .* there are only 1; .* --no-baseline"):
+        replace(found, dataset=few).check_baseline()
+
+
 def test_comparison_trains_with_soft_labels(tmp_path: Path, digits: Dataset) -> None:
     """A result that has some is evaluated with them."""
     start = made(digits)
