@@ -180,7 +180,7 @@ _NAMED: Final = 3
     "--eval-protocol",
     type=click.Choice(["mtt", "sequence", "rat", "selmatch"]),
     help="How an evaluation trains networks: as MTT does; on one stage of the images after the other; or as "
-    "RaT-BPTT does.  [default: that of the preset, else mtt]",
+    "RaT-BPTT or SelMatch does.  [default: that of the preset, else mtt, or sequence with --after]",
 )
 @click.option(
     "--snapshot-every",

@@ -76,7 +76,8 @@ def options(command: Command) -> Command:
             "--protocol",
             type=click.Choice(["mtt", "sequence", "rat", "selmatch", "dd-ranking"]),
             help="Accuracy as MTT measures it, after training on one stage of the images after the other, or "
-            "as RaT-BPTT does; or the four scores of DD-Ranking.  [default: that of the run, else mtt]",
+            "as RaT-BPTT or SelMatch does; or the four scores of DD-Ranking.  [default: that of the run, "
+            "else mtt]",
         ),
     ):
         command = option(command)
