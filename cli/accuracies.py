@@ -42,6 +42,8 @@ def evaluation(
         per_class: also print the accuracy of every class; JSON has it always.
     """
     networks = comparison.config.networks
+    if baseline:
+        comparison.check_baseline()  # before anything is trained
     architectures = comparison.cross(cross)  # fails now if a network cannot be built
     distilled = tested("distilled", networks, progress.noted(comparison.distilled(), note))
     real = (
@@ -65,15 +67,22 @@ def evaluation(
     ipc, rate = comparison.synthetic.ipc, distilled.learning_rate
     each = "images" if ipc is None else f"{'image' if ipc == 1 else 'images'} per class"
     images = f"{ipc or len(comparison.synthetic.labels)} {each}, {counted(networks, 'fresh network')}"
+    protocol = comparison.config.protocol
+    images += "" if protocol == "mtt" else f", protocol {protocol}"
     lines.say(f"test accuracy on {comparison.synthetic.origin.dataset}: {images}")
-    whose = "given" if comparison.given_rate else "learned" if _learned(comparison) else "not learned"
+    whose = "learned" if _learned(comparison) else "not learned"
+    if comparison.own_rate is not None:
+        whose = "that of the protocol"
+    elif comparison.given_rate:
+        whose = "given"
     lines.say(f"  distilled     {mean_and_std(distilled, 6)}  ({_rates(comparison, rate)}, {whose})")
     labels = "" if comparison.synthetic.soft_labels is None else "hard labels, "
+    best = f", best of {len(comparison.rates)}" if len(comparison.rates) > 1 else ""
     for random, kind in ((real, labels), (taught, "a teacher's labels, ")):
         if random is not None:
             lines.say(
                 f"  random real   {mean_and_std(random, 6)}  ({kind}learning rate "
-                f"{random.learning_rate:.2g}, best of {len(comparison.rates)})"
+                f"{random.learning_rate:.2g}{best})"
             )
             lines.say(f"  gain          {100 * (distilled.mean - random.mean):+5.1f} points")
     for name, accuracy in others.items():

@@ -185,7 +185,8 @@ _NAMED: Final = 3
     "--eval-protocol",
     type=click.Choice(["mtt", "sequence", "rat", "selmatch"]),
     help="How an evaluation trains networks: as in MTT, on one stage of the images after the other "
-    "(sequence), as in RaT-BPTT or as in SelMatch.  [default: that of the preset, else mtt]",
+    "(sequence), as in RaT-BPTT or as in SelMatch.  [default: that of the preset, else mtt, or sequence "
+    "with --after]",
 )
 @click.option(
     "--snapshot-every",

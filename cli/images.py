@@ -123,7 +123,7 @@ def evaluate(
                 device=here,
                 ranks=ranks,
                 notes=lines.Notes(),
-                protocol=None if given["protocol"] == "dd-ranking" else given["protocol"],
+                protocol="mtt" if given["protocol"] == "dd-ranking" else given["protocol"],
                 **settings,
             )
         note = process.device_note(device, here)

@@ -97,10 +97,9 @@ def divided(
     under the heading `Options`.
 
     >>> options = [click.Option(["--seed"]), click.Option(["--steps"])]
-    >>> for heading, found in divided({"Inner loop": ["--steps"]}, options):
-    ...     print(heading, [option.name for option in found])
-    Inner loop ['steps']
-    Other options ['seed']
+    >>> found = divided({"Inner loop": ["--steps"]}, options)
+    >>> [(heading, [option.name for option in own]) for heading, own in found]
+    [('Inner loop', ['steps']), ('Other options', ['seed'])]
     """
     left = {option.opts[-1]: option for option in params if isinstance(option, click.Option)}
     for heading, flags in sections.items():

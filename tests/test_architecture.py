@@ -49,7 +49,7 @@ ALLOWED = {
         "data": "errors runtime",
         "results": "errors runtime settings data learned",
         "plots": "errors runtime data models results",
-        "reports": "errors settings plots results",
+        "reports": "errors data settings plots results",
         "trajectories": "errors runtime settings data models",
         "objectives": "errors runtime settings data trajectories",
         "initial": "errors runtime data models results trajectories",

@@ -260,11 +260,13 @@ class RunFolder:
                 write_file(self.picture, grids.png(image))
 
     def snapshot(self, state: State, dataset: Dataset) -> None:
-        """Write a picture of the first images of each class, which stays when the images change."""
+        """Write a picture of the first images of each class that change, which stays when they do."""
         now = state.result
+        rows = snapshots.changing(now).to(now.images.device)
         path = snapshots.path_of(self.path, state.step)
         with tensorfile.explained(path, _CONTINUES):
-            snapshots.write(self.path, state.step, dataset.pixels(now.images).cpu(), now.labels.cpu())
+            pixels, labels = dataset.pixels(now.images[rows]), now.labels[rows]
+            snapshots.write(self.path, state.step, pixels.cpu(), labels.cpu())
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

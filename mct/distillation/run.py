@@ -319,21 +319,25 @@ def _refuse_unused(execution: Execution | None, *, shard: bool, after: Path | No
 
 def _recorded(
     before: Origin, dataset: str | None, model: str | None, preprocessing: str | None
-) -> tuple[str, str | None, str]:
+) -> tuple[str, str, str]:
     """Return dataset, model and preprocessing of a run that is continued without a bundle.
 
     Code that builds the network, and the path of a dataset, must be named again.
 
     Raises:
-        ConfigError: The path of the dataset is not given.
+        ConfigError: The path of the dataset, or the code of the network, is not given.
     """
     if dataset is None and before.dataset not in SOURCES:
         raise ConfigError(
             f"the run used the dataset {before.dataset!r}, which is a file or folder; give its path: "
             "--dataset"
         )
-    if model is None and before.model.factory is None:
-        model = models.model_name(before.model)
+    if model is None and before.model.factory is not None:
+        raise ConfigError(
+            f"the run was started with the network {before.model.factory}, whose code is not run without "
+            f"your consent; give --model {before.model.factory} if you trust it"
+        )
+    model = model or models.model_name(before.model)
     return dataset or before.dataset, model, preprocessing or before.preprocessing.kind
 
 

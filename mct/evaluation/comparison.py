@@ -12,6 +12,7 @@ from mct.data.augment import augmentation
 from mct.data.datasets import Dataset
 from mct.errors import ConfigError, MismatchError
 from mct.evaluation.protocol import evaluate, evaluate_baseline
+from mct.evaluation.protocols.table import PROTOCOLS
 from mct.events import Accuracy, ArchitectureTested, NetworkTrained
 from mct.inner.steps.step import Notes
 from mct.models import networks
@@ -25,6 +26,7 @@ from mct.sets.settle import UserFacts
 from mct.sets.table import open_set
 from mct.settings import defaults
 from mct.settings.config import Engine, EvaluateConfig
+from trajfmt.errors import counted
 
 BASELINE_RATES = (0.003, 0.01, 0.03, 0.1)
 """Learning rates that the baseline tries, in addition to that of the synthetic dataset."""
@@ -140,6 +142,11 @@ class Comparison:
                 "`lr` would replace the learning rate of the last stage alone; omit it, or train on the "
                 "images of all stages together: --protocol mtt"
             )
+        if lr is not None and PROTOCOLS[config.protocol].rate is not None and opened.found.learning_rate:
+            raise ConfigError(
+                f"`lr` has no effect with the protocol {config.protocol}, whose learning rates are its own; "
+                "omit it, or give another --protocol"
+            )
         augmentation(config.augment)
         return cls(
             synthetic=settled.synthetic.to(here),
@@ -154,9 +161,29 @@ class Comparison:
         )
 
     @property
+    def own_rate(self) -> float | None:
+        """The learning rate that every training begins with, if the protocol has one of its own."""
+        return PROTOCOLS[self.config.protocol].rate
+
+    @property
     def rates(self) -> tuple[float, ...]:
         """The learning rates that the baseline tries."""
-        return (self.synthetic.learning_rate, *BASELINE_RATES)
+        own = self.own_rate
+        return (self.synthetic.learning_rate, *BASELINE_RATES) if own is None else (own,)
+
+    def check_baseline(self) -> None:
+        """Require as many real images of every class as the set has, which may have begun as noise.
+
+        Raises:
+            ConfigError: A class has fewer.
+        """
+        there = self.dataset.train_labels.bincount(minlength=self.dataset.classes).tolist()
+        for name, most, count in zip(self.dataset.class_names, there, self.synthetic.counts, strict=True):
+            if count > most:
+                raise ConfigError(
+                    f"{counted(count, 'image')} of class {name!r} cannot be compared with random real ones, "
+                    f"as there are only {most}; evaluate without the comparison: --no-baseline"
+                )
 
     def distilled(self) -> Generator[NetworkTrained, None, Accuracy]:
         """Train and test networks on the synthetic images, see `mct.evaluation.protocol.evaluate`."""

@@ -102,7 +102,7 @@ def evaluate(
     Args:
         images: Synthetic images, `(N, C, H, W)`, on the device of `dataset`.
         labels: `(N,)` int64 class numbers, or `(N, K)` probabilities.
-        learning_rate: The synthetic learning rate.
+        learning_rate: The synthetic learning rate, which a protocol with a rate of its own does not use.
         dataset: The dataset whose `test_images` are used, with the same preprocessing as `images`.
         model: The network to train.
         config: Settings of the evaluation, with the name of the protocol.
@@ -136,7 +136,9 @@ def evaluate(
     def student(number: int) -> _Student:
         return _Student(material, generator(config.seed, on, "network", number))
 
-    return (yield from _shared(student, learning_rate, dataset, model, config, on, engine, notes, ranks))
+    own = PROTOCOLS[config.protocol].rate
+    rate = learning_rate if own is None else own
+    return (yield from _shared(student, rate, dataset, model, config, on, engine, notes, ranks))
 
 
 def evaluate_baseline(

@@ -65,6 +65,12 @@ _ACCURACIES: Final[Sequence[tuple[str, str, Callable[[RunReport], str]]]] = (
 """Columns of accuracies that must not be compared with each other: title, meaning, and text of a run."""
 
 
+def _per_class(facts: RunReport) -> str:
+    """Return the images per class of a run, and those of earlier stages, with which it is evaluated."""
+    earlier = sum(stage.images for stage in facts.stages) // len(facts.class_names)
+    return f"{facts.settings['ipc'].value:,}" + (f" + {earlier:,}" if earlier else "")
+
+
 def _numbers(runs: Sequence[Described], names: Sequence[str]) -> Markup:
     columns = [column for column in _ACCURACIES if any(column[2](run.facts) != "-" for run in runs)]
     rows = []
@@ -74,7 +80,7 @@ def _numbers(runs: Sequence[Described], names: Sequence[str]) -> Markup:
             (
                 name,
                 brief(facts.dataset, 40),
-                f"{facts.settings['ipc'].value:,}",
+                _per_class(facts),
                 network(facts),
                 f"{facts.steps_done:,}",
                 number(facts.loss.mean[-1] if facts.loss.mean else None),
@@ -88,7 +94,7 @@ def _numbers(runs: Sequence[Described], names: Sequence[str]) -> Markup:
     head = ("run", "data set", "ipc", "network", "steps", "loss", *titles, "converged", "step", "bundle")
     remark = "; ".join(
         (
-            "ipc: images per class",
+            "ipc: images per class, after a plus those of earlier stages",
             "loss: the last one, or the mean of the last steps",
             *(f"{title}: {meaning}" for title, meaning, _ in columns),
             "converged: the first step within 2 points of the best",

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 import trajfmt
+from mct.data import record
 from mct.errors import CorruptError, MissingError
 from mct.plots.curves import convergence_point
 from mct.reports import curves, origins, pictures
@@ -30,7 +31,7 @@ class _Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     dataset: str
     class_names: list[str]
-    preprocessing: trajfmt.Preprocessing
+    preprocessing: record.Preprocessing
     model: trajfmt.Model
     config: DistillConfig
     artifact_sha256: str | None
@@ -202,7 +203,7 @@ def describe(folder: Path, *, budget: int = pictures.BUDGET) -> Described:
         dataset=own.dataset,
         class_names=tuple(own.class_names),
         model=own.model,
-        preprocessing=own.preprocessing,
+        preprocessing=record.narrowed(own.preprocessing),
         settings={name: Setting(value, known[name]) for name, value in values.items()},
         evaluation=own.evaluation,
         changes=tuple(own.changes),

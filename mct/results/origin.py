@@ -67,6 +67,9 @@ class EarlierStage:
     sha256: str
     """Hash of the file with the result of the stage, from which the next one began."""
 
+    real_images: int = 0
+    """Number of images of each class that stayed real in the stage, the first ones of the class."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:

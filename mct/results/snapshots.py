@@ -1,7 +1,7 @@
 """Pictures of a run's images over its outer steps, in the folder `snapshots` of the run.
 
-Each is a PNG with the first images of every class, named after the number of outer steps done. They are for
-looking at; the images themselves are in the result.
+Each is a PNG with the first images of every class, of those that the run learns, named after the number of
+outer steps done. They are for looking at; the images themselves are in the result.
 """
 
 import re
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mct.errors import MissingError
 from mct.results import grids
+from mct.results.synthetic import SyntheticDataset
 from trajfmt.errors import counted
 from trajfmt.storage import partial_of, write_file
 
@@ -33,6 +34,15 @@ def path_of(run: Path, step: int) -> Path:
         'run/snapshots/step-00000250.png'
     """
     return run / FOLDER / f"step-{step:08}.png"
+
+
+def changing(found: SyntheticDataset) -> Tensor:
+    """Return the numbers `(n,)` int64, on the CPU, of the images that a run changes.
+
+    Those of earlier stages stay as they are, and so do images that remain real ones.
+    """
+    rows, learned = torch.arange(found.fixed, len(found.labels)), found.learned_images
+    return rows if learned is None else rows[learned[found.fixed :]]
 
 
 def write(run: Path, step: int, pixels: Tensor, labels: Tensor) -> None:

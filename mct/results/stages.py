@@ -60,6 +60,7 @@ class Earlier:
             artifact_sha256=origin.artifact_sha256,
             outer_step=origin.outer_step,
             sha256=self.sha256,
+            real_images=origin.config.real_images,
         )
         return (*origin.stages, last)
 
@@ -152,6 +153,22 @@ def _labels(config: "DistillConfig") -> str:
 def fixed(origin: Origin | ForeignOrigin) -> int:
     """Return the number of the images of earlier stages; they are the first ones."""
     return sum(stage.images for stage in origin.stages) if isinstance(origin, Origin) else 0
+
+
+def learned(origin: Origin | ForeignOrigin, images: int) -> Tensor | None:
+    """Return which images were learned in their stage, `(N,)` bool, if others stayed real; else None.
+
+    Args:
+        origin: The origin of the images.
+        images: N.
+    """
+    if not isinstance(origin, Origin):
+        return None
+    added = [(stage.images, stage.real_images) for stage in origin.stages]
+    added.append((images - fixed(origin), origin.config.real_images))
+    classes = len(origin.class_names)
+    parts = [torch.arange(count) % max(1, count // classes) >= real for count, real in added]
+    return torch.cat(parts) if any(real for _, real in added) else None
 
 
 def sequence(origin: Origin | ForeignOrigin, images: int, learning_rate: float) -> tuple[Stage, ...]:

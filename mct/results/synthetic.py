@@ -147,10 +147,7 @@ class SyntheticDataset:
     def learned_images(self) -> Tensor | None:
         """Which images were learned, `(N,)` bool on the CPU, if a run has left the others as they were; else
         None."""
-        if isinstance(self.origin, ForeignOrigin) or not self.origin.config.real_images:
-            return None
-        config, rows = self.origin.config, torch.arange(len(self.labels))
-        return (rows < self.fixed) | ((rows - self.fixed) % config.ipc >= config.real_images)
+        return stages.learned(self.origin, len(self.labels))
 
     @property
     def values(self) -> dict[Name, Value]:

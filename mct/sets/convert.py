@@ -12,6 +12,7 @@ from mct.errors import ConfigError, ExistsError, MissingError
 from mct.results import synthetic
 from mct.sets import arrays, ours
 from mct.sets.base import DistilledSet, FileLayout
+from mct.sets.labels import SUM_TOLERANCE
 from mct.sets.settle import Notes, UserFacts, rate_of_user, settle
 from mct.sets.table import Opened, named, open_set
 from trajfmt.storage import Staging, occupied, write_file
@@ -70,7 +71,8 @@ def convert_images(
     assert target.write is not None  # checked by `_target`
     result = target.write(found)
     if notes is not None:
-        for remark in (*result.remarks, *_unused(user), *_without_stages(found, target)):
+        lost = (*_without_sums(found), *_without_stages(found, target))
+        for remark in (*result.remarks, *_unused(user), *lost):
             notes(f"{dest}: {target.name}: {remark}")
     if set(result.files) == {""}:
         write_file(dest, result.files[""])
@@ -83,6 +85,18 @@ def _unused(user: UserFacts) -> Iterator[str]:
     names = ("dataset", "preprocessing", "model")
     if given := [name for name in names if getattr(user, name) is not None]:
         yield f"this layout cannot store {' and '.join(given)}; a NAME.safetensors file can"
+
+
+def _without_sums(found: DistilledSet) -> Iterator[str]:
+    """Yield a note about labels that were learned as rows, whose sums weight the images in the training."""
+    if found.synthetic is None or not found.synthetic.is_rows or found.synthetic.soft_labels is None:
+        return
+    sums = found.synthetic.soft_labels.double().sum(1)
+    if float((sums - 1).abs().max()) > SUM_TOLERANCE:
+        yield (
+            "rows of labels are divided by their sums, which are "
+            f"{float(sums.min()):.3g} to {float(sums.max()):.3g}: all images have the same weight now"
+        )
 
 
 def _without_stages(found: DistilledSet, target: FileLayout) -> Iterator[str]:

@@ -8,7 +8,7 @@ from torch import Tensor
 from mct.errors import ConfigError, MismatchError
 from mct.results.origin import Meaning
 
-_TOLERANCE: Final = 1e-3
+SUM_TOLERANCE: Final = 1e-3
 """Largest difference from 1 of the sum of float32 or float16 probabilities."""
 
 _NEVER: Final = -200.0
@@ -18,7 +18,7 @@ _NEVER: Final = -200.0
 def is_distribution(rows: Tensor) -> bool:
     """Return whether every row of `rows` `(N, K)` has values in [0, 1] that sum to 1."""
     inside = bool(((rows >= 0) & (rows <= 1)).all())
-    return inside and bool(((rows.double().sum(1) - 1).abs() < _TOLERANCE).all())
+    return inside and bool(((rows.double().sum(1) - 1).abs() < SUM_TOLERANCE).all())
 
 
 def probabilities(rows: Tensor, meaning: Meaning) -> Tensor:

@@ -28,7 +28,10 @@ from trajfmt.schema import models
 
 _OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "dataset": ("the dataset", "--dataset"),
-    "preprocessing": ("the preprocessing of the images", "--preprocessing (none, normalize or zca)"),
+    "preprocessing": (
+        "the preprocessing of the images",
+        "--preprocessing (none, normalize, zca or unit-zca)",
+    ),
     "model": ("the network", "--model (such as ConvNetD3W128)"),
     "learning_rate": ("the learning rate", "--lr"),
 }
@@ -47,7 +50,7 @@ class UserFacts:
     """Name or path of the real dataset, in the form of `mct.data.datasets.load`."""
 
     preprocessing: str | None = None
-    """`none`, `normalize` or `zca`."""
+    """`none`, `normalize`, `zca` or `unit-zca`."""
 
     mean: tuple[float, ...] | None = None
     """Mean of each channel for `normalize`, if it differs from that of the layout."""

@@ -54,7 +54,8 @@ class EvenBatches:
         self._material, self._config, self._augment = material, config, augmentation(config.augment)
         images, classes = len(material.images), model.classes
         self._targets = targets_of(material.labels, classes, material.images.dtype)
-        self._classes, self._even = classes, is_even(material.labels, classes)
+        self._classes = classes
+        self._even = not material.stages and is_even(material.labels, classes)  # each stage is sorted alone
         size = min(config.batch_size, images)
         self._size = size // classes * classes if self._even and size >= classes else size
         self._ends = [0]

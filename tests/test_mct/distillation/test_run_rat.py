@@ -37,6 +37,24 @@ def test_a_run_without_a_bundle_is_evaluated_as_published_and_continues(tmp_path
     assert steps == [3]
 
 
+def test_code_that_builds_the_network_is_named_again(tmp_path: Path, monkeypatch) -> None:
+    """A run that is resumed neither runs it unasked nor takes another network."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "linear_of_rat.py").write_text(
+        "from torch import nn\n"
+        "def make(channels, classes, image_size):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(channels * image_size**2, classes))\n"
+    )
+    given = SETTINGS | {"model": "linear_of_rat:make"}
+    with DistillRun.prepare(None, tmp_path / "run", outer_steps=1, **given) as run:
+        list(run.events())
+    with pytest.raises(ConfigError, match="give --model linear_of_rat:make if you trust it"):
+        DistillRun.prepare(None, tmp_path / "run", resume=True, outer_steps=2)
+    again = {"resume": True, "outer_steps": 2, "model": given["model"]}
+    with DistillRun.prepare(None, tmp_path / "run", **again) as run:
+        assert [event.step for event in run.events() if hasattr(event, "loss")] == [2]
+
+
 def test_batches_that_cannot_be_even_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     """Fifteen images are neither fewer than ten classes nor the same number of each."""
     with pytest.raises(ConfigError, match="`batch_syn` must be less than the 10 classes"):

@@ -81,6 +81,36 @@ def test_stages_are_evaluated_as_the_run_did(tmp_path: Path, digits: Dataset) ->
         Comparison.prepare(path, lr=0.2)
 
 
+def test_a_rate_that_the_protocol_does_not_use_is_neither_taken_nor_told(tmp_path: Path, digits) -> None:
+    """SelMatch's step size is its own; a file without a rate may be given one, as others need it."""
+    start = made(digits)
+    synthetic.save(tmp_path / "a.safetensors", start, digits)
+    few = {"networks": 1, "epochs": 1, "protocol": "selmatch"}
+    found = Comparison.prepare(tmp_path / "a.safetensors", **few)
+    assert found.rates == (0.1,)
+    accuracy = drain(found.distilled())[1]
+    assert accuracy.learning_rate == 0.1 != start.learning_rate
+    with pytest.raises(ConfigError, match="`lr` has no effect with the protocol selmatch"):
+        Comparison.prepare(tmp_path / "a.safetensors", lr=0.5, **few)
+    torch.save(start.images, tmp_path / "images_best.pt")
+    torch.save(start.labels, tmp_path / "labels_best.pt")
+    facts = {"dataset": "digits", "preprocessing": "normalize", "model": "ConvNetD1W4", "lr": 0.5}
+    constants = {"mean": tuple(digits.transform.record.mean), "std": tuple(digits.transform.record.std)}
+    assert Comparison.prepare(tmp_path / "images_best.pt", **facts, **constants, **few).rates == (0.1,)
+
+
+def test_more_images_than_real_ones_are_refused_before_training(tmp_path: Path, digits: Dataset) -> None:
+    """Images that began as noise may be more than the real images of a class; the message says what to do."""
+    synthetic.save(tmp_path / "a.safetensors", made(digits, ipc=2), digits)
+    found = Comparison.prepare(tmp_path / "a.safetensors")
+    found.check_baseline()
+    kept = digits.train_labels != 3
+    kept[(~kept).nonzero()[0]] = True
+    few = replace(digits, train_images=digits.train_images[kept], train_labels=digits.train_labels[kept])
+    with pytest.raises(ConfigError, match=r"2 images of class '3' .* there are only 1; .* --no-baseline"):
+        replace(found, dataset=few).check_baseline()
+
+
 def test_comparison_trains_with_soft_labels(tmp_path: Path, digits: Dataset) -> None:
     """A result that has some is evaluated with them."""
     start = made(digits)

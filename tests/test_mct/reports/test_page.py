@@ -1,6 +1,7 @@
 """The page of runs: what it shows and what it says is missing."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 pytest.importorskip("torch")
 from mct.reports.page import render
 from mct.reports.run import Described, describe
+from mct.results.origin import EarlierStage
 from mct.settings.config import DistillConfig
 from tests.helpers import run_folders
 from tests.helpers.pages import assert_sound, browse, browser
@@ -70,6 +72,16 @@ def test_runs_are_compared(tmp_path: Path) -> None:
     assert "The runs agree in all settings" in text
     assert "2 more runs in the comparison only" in text
     assert render([one, two]) == render([one, two])
+
+
+def test_images_of_earlier_stages_are_counted_apart(tmp_path: Path) -> None:
+    """The accuracy of a run in stages is that of all images, so that its own number would mislead."""
+    stage = {"learning_rate": 0.05, "joint": False, "artifact_sha256": None, "outer_step": 1, "sha256": "c"}
+    runs = [_described(tmp_path / "one"), _described(tmp_path / "two")]
+    later = replace(runs[1].facts, stages=(EarlierStage(images=6, **stage), EarlierStage(images=2, **stage)))
+    text = " ".join(assert_sound(render([runs[0], replace(runs[1], facts=later)])).text.split())
+    assert "one digits 1 ConvNet" in text
+    assert "two digits 1 + 4 ConvNet" in text
 
 
 def test_accuracies_on_other_images_are_apart(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("torch")
+from mct.data import record
 from mct.errors import CorruptError, MissingError
 from mct.reports.run import SCHEMA, describe, to_json
 from mct.results.origin import Change
@@ -43,6 +44,14 @@ def test_json_is_strict_and_without_images(tmp_path: Path) -> None:
     assert one["loss"]["mean"] == [0.8, 0.7, 0.6]
     assert one["settings"]["ipc"] == {"value": 1, "known": "default"}
     assert "png" not in json.dumps(found)
+
+
+def test_images_whitened_as_directions_are_reported(tmp_path: Path) -> None:
+    """Results have a kind of preprocessing that no bundle has."""
+    own = run_folders.origin(preprocessing=record.Preprocessing(kind="unit-zca", eps=0.1))
+    run = describe(run_folders.write(tmp_path / "run", own))
+    assert run.facts.preprocessing == own.preprocessing
+    assert json.loads(to_json([run]))["runs"][0]["preprocessing"] == {"kind": "unit-zca", "eps": 0.1}
 
 
 def test_best_images_are_preferred(tmp_path: Path) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 torch = pytest.importorskip("torch")
 Image = pytest.importorskip("PIL.Image")
+from mct.data.datasets import Dataset  # noqa: E402
 from mct.errors import MissingError  # noqa: E402
 from mct.results import snapshots  # noqa: E402
+from mct.results.stages import Earlier  # noqa: E402
+from mct.settings.config import DistillConfig  # noqa: E402
+from tests.helpers.made import made  # noqa: E402
 from trajfmt.storage import partial_of  # noqa: E402
 
 
@@ -24,6 +29,17 @@ def test_first_images_of_every_class_are_shown(tmp_path: Path) -> None:
         for column in range(10):
             expected = round((2 * column + offset) / 23 * 255)
             assert shown.getpixel((34 + 66 * column, 34 + 66 * row))[0] == expected
+
+
+def test_only_images_that_change_are_shown(digits: Dataset) -> None:
+    """Images of earlier stages, and real ones, come first in every class and would hide the others."""
+    found, config = made(digits, ipc=4), DistillConfig(ipc=4, learned_share=0.5)
+    found = replace(found, origin=replace(found.run, config=config))
+    rows = torch.arange(40)
+    assert torch.equal(snapshots.changing(found), rows[rows % 4 >= 2])
+    both = Earlier(path=Path("a"), sha256="a" * 64, synthetic=made(digits, ipc=2)).with_new(found)
+    assert torch.equal(snapshots.changing(both), 20 + rows[rows % 4 >= 2])
+    assert torch.equal(snapshots.changing(made(digits, ipc=1)), torch.arange(10))
 
 
 def test_later_ones_and_parts_are_removed(tmp_path: Path) -> None:

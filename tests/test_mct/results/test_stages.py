@@ -52,6 +52,15 @@ def test_one_stage_is_no_sequence(digits: Dataset) -> None:
     assert found.values["images"] is found.images
 
 
+def test_images_that_stayed_real_are_known_in_later_stages(digits: Dataset) -> None:
+    """The first ones of each class, in the stage in which they came; all are learned where none stayed."""
+    assert staged(digits).learned_images is None
+    one = configured(made(digits, ipc=2), learned_share=0.5)
+    two = earlier(one).with_new(made(digits, ipc=1))
+    for found, last in ((two, []), (earlier(two, "b").with_new(one), [False, True] * 10)):
+        assert found.learned_images.tolist() == [False, True] * 10 + [True] * 10 + last
+
+
 def test_only_the_images_of_the_last_stage_are_learned(digits: Dataset) -> None:
     """Other values replace them, and leave those of earlier stages to the bit."""
     found = staged(digits)

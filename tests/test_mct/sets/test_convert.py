@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -188,3 +189,16 @@ def test_our_own_result_for_other_codebases(tmp_path: Path, digits: datasets.Dat
     assert torch.equal(torch.load(tmp_path / "datm" / "labels_best.pt").argmax(1), result.labels)
     convert(tmp_path, tmp_path / "authors", to="mct-authors")
     assert (tmp_path / "authors" / "images_ipc-2_best.pt").is_file()
+
+
+def test_rows_of_labels_lose_their_sums_with_a_note(tmp_path: Path, digits: datasets.Dataset) -> None:
+    """The sum of a row weights its image; probabilities have no such weight."""
+    start = made(digits)
+    config = replace(start.run.config, labels="learned", label_form="rows")
+    rows = torch.eye(10)[start.labels]
+    for name, weight, lost in (("a", 1.0, False), ("b", 0.5, True)):
+        rows[0] *= weight
+        found = replace(start, soft_labels=rows.clone(), origin=replace(start.run, config=config))
+        synthetic.save(tmp_path / f"{name}.safetensors", found, digits)
+        told = convert(tmp_path / f"{name}.safetensors", tmp_path / name, to="datm")
+        assert any("sums, which are 0.5 to 1" in line for line in told) is lost

@@ -13,6 +13,7 @@ from mct.evaluation.protocol import accuracy_of, evaluate  # noqa: E402
 from mct.evaluation.protocols import rat  # noqa: E402
 from mct.evaluation.protocols.protocol import Material  # noqa: E402
 from mct.models import networks  # noqa: E402
+from mct.results.stages import Stage  # noqa: E402
 from mct.runtime.seeds import generator  # noqa: E402
 from mct.settings.config import EvaluateConfig  # noqa: E402
 from tests.helpers.generators import drain  # noqa: E402
@@ -71,6 +72,10 @@ def test_images_that_are_not_sorted_are_passed_over(images, digits, model) -> No
     assert not rat.is_even(labels, 10)
     assert rat.is_even(images[1], 10)
     material = Material(images=digits.train_images[:20], labels=labels, learning_rate=RATE)
+    rows = {"images": images[0], "labels": images[1], "learning_rate": RATE}
+    stages = tuple(Stage(torch.arange(first, first + 20), RATE) for first in (0, 20))
+    for own, even in (((), True), (stages, False)):  # stages are sorted by class, one by one
+        assert rat.Rat().plan(Material(stages=own, **rows), model, CONFIG)._even is even
     plan = rat.Rat().plan(material, model, CONFIG)
     assert plan.shapes == [(20, 1, 8, 8)]
     (learner,) = plan.learners(
