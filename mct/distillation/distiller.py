@@ -165,6 +165,7 @@ class Distiller:
             stream=self.stream,
             images=self.dataset.train_images,
             labels=self.dataset.train_labels,
+            classes=model.classes,
             fresh=partial(_fresh, model, device, step),
             gradient=used.gradient,
             separable=used.separable,

@@ -160,6 +160,7 @@ def _scene(stream: KnotStream, step: InnerStep) -> Scene:
         stream=stream,
         images=torch.randn(count, _CHANNELS, _SIZE, _SIZE, generator=random, dtype=torch.float64),
         labels=torch.arange(count) % _CLASSES,
+        classes=_CLASSES,
         fresh=fresh,
         gradient=step.gradient,
     )

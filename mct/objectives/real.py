@@ -55,7 +55,6 @@ class RealLoss:
     ) -> None:
         self._scene, self._fresh, self._augment = scene, fresh, augment
         self._count = min(batch, len(scene.labels))
-        self._classes = int(scene.labels.max()) + 1
         if fresh < 1 and scene.stream is None:
             raise ConfigError(
                 "students start on trajectories, and there are none; give at least one bundle: --traj, or "
@@ -123,7 +122,7 @@ class RealLoss:
             if self._augment is not None and draws is not None:
                 own = Draws(family=draws.family, values=tuple(value[rows] for value in draws.values))
                 pixels = self._augment.apply(pixels, own)
-            yield pixels, one_hot(scene.labels[chosen[rows]], self._classes).to(pixels.dtype)
+            yield pixels, one_hot(scene.labels[chosen[rows]], scene.classes).to(pixels.dtype)
 
     @torch.no_grad()
     def compare(self, final: Tensor, place: Place, *, out: Tensor | None = None) -> LossAndAdjoint:

@@ -23,6 +23,9 @@ class Scene:
     labels: Tensor
     """`(N,)` int64: their classes."""
 
+    classes: int
+    """K. The training images need not have all of them."""
+
     fresh: Callable[[torch.Generator], Tensor]
     """From a generator on the CPU to the weights `(P,)` of a freshly initialised network."""
 

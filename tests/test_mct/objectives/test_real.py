@@ -41,6 +41,7 @@ def scene(network):
         stream=KnotStream(bundle, expert_steps=1.0, max_start=4.0, arrange=step.pack),
         images=torch.randn(20, 3, 8, 8, generator=random, dtype=torch.float64),
         labels=torch.arange(20) % 3,
+        classes=3,
         fresh=lambda random: torch.randn(layout.size, generator=random, dtype=torch.float64),
         gradient=step.gradient,
     )
@@ -115,3 +116,11 @@ def test_all_images_if_there_are_fewer_and_one_part_with_batch_norm(scene, monke
         objective = RealLoss(replace(scene, separable=separable), batch=5000)
         parts = objective.parts(objective.draw(generator(0), 0))
         assert [len(pixels) for pixels, _ in parts] == sizes
+
+
+def test_real_images_need_not_have_the_last_class(scene) -> None:
+    """Targets have a column for every class of the network."""
+    objective = RealLoss(replace(scene, labels=scene.labels % 2), batch=6)
+    place = objective.draw(generator(0), 0)
+    assert [targets.shape[1] for _, targets in objective.parts(place)] == [3]
+    assert float(objective.begin(place).loss_and_adjoint([scene.fresh(generator(1))]).loss) > 0
