@@ -49,3 +49,23 @@ def synthetic() -> Any:
     import torch
 
     return torch.randn(6, 2, 8, 8, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+
+
+@pytest.fixture
+def check_gradient() -> Callable[[Any, Scene, Any], None]:
+    """Return a check of the gradient of a method against central differences, with the same draws."""
+    import torch
+
+    def check(method: Any, scene: Scene, synthetic: torch.Tensor) -> None:
+        network = scene.fresh(torch.Generator().manual_seed(0))
+
+        def at(images: torch.Tensor) -> Any:
+            return method.gradient(scene, network, images, torch.Generator().manual_seed(2))
+
+        _, slope = at(synthetic)
+        way = torch.randn(synthetic.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+        way *= 1e-5 / way.norm()
+        expected = (at(synthetic + way)[0] - at(synthetic - way)[0]) / 2
+        assert float((slope * way).sum()) == pytest.approx(float(expected), rel=1e-5)
+
+    return check

@@ -44,19 +44,10 @@ def test_gradient_in_a_linear_embedding_has_a_closed_form(scene_of, synthetic) -
 
 
 @pytest.mark.parametrize("model", ["ConvNetD2W3", "ConvNetD2W3BN"])
-def test_gradient_is_that_of_the_loss(scene_of, synthetic, model) -> None:
+def test_gradient_is_that_of_the_loss(scene_of, synthetic, check_gradient, model) -> None:
     """Central differences with the same draws; with batch norm, all classes are one batch."""
     scene, method = scene_of(model, augment=DSA(STRATEGY, aligned=False)), EmbeddingMatching()
-    network = scene.fresh(torch.Generator().manual_seed(0))
-
-    def at(images):
-        return method.gradient(scene, network, images, torch.Generator().manual_seed(2))
-
-    _, slope = at(synthetic)
-    way = torch.randn(synthetic.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    way *= 1e-5 / way.norm()
-    expected = (at(synthetic + way)[0] - at(synthetic - way)[0]) / 2
-    assert float((slope * way).sum()) == pytest.approx(float(expected), rel=1e-5)
+    check_gradient(method, scene, synthetic)
 
 
 def test_real_and_synthetic_images_of_a_class_change_in_the_same_way(scene_of, monkeypatch) -> None:

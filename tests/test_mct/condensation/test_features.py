@@ -35,19 +35,10 @@ def test_loss_is_the_sum_of_its_terms(scene_of, synthetic) -> None:
     torch.testing.assert_close(slope, wanted, rtol=1e-9, atol=1e-9)
 
 
-def test_gradient_is_that_of_the_loss_with_augmentation(scene_of, synthetic) -> None:
+def test_gradient_is_that_of_the_loss_with_augmentation(scene_of, synthetic, check_gradient) -> None:
     """Central differences with the same draws."""
     scene, method = scene_of(augment=DSA(STRATEGY, aligned=False)), FeatureAlignment()
-    network = scene.fresh(torch.Generator().manual_seed(0))
-
-    def at(images):
-        return method.gradient(scene, network, images, torch.Generator().manual_seed(2))
-
-    _, slope = at(synthetic)
-    way = torch.randn(synthetic.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    way *= 1e-5 / way.norm()
-    expected = (at(synthetic + way)[0] - at(synthetic - way)[0]) / 2
-    assert float((slope * way).sum()) == pytest.approx(float(expected), rel=1e-5)
+    check_gradient(method, scene, synthetic)
 
 
 def test_accuracies_decide_when_to_train_and_when_to_stop(scene_of, synthetic, monkeypatch) -> None:

@@ -30,19 +30,10 @@ def test_distance_is_one_minus_the_cosine_of_every_row() -> None:
 
 
 @pytest.mark.parametrize("augment", [None, DSA(STRATEGY, aligned=False)], ids=["dc", "dsa"])
-def test_gradient_is_that_of_the_loss(scene_of, synthetic, augment) -> None:
+def test_gradient_is_that_of_the_loss(scene_of, synthetic, check_gradient, augment) -> None:
     """Central differences of the sum over classes, with the same draws, along a random direction."""
     scene, method = scene_of(augment=augment), GradientMatching()
-    network = scene.fresh(torch.Generator().manual_seed(0))
-
-    def at(images):
-        return method.gradient(scene, network, images, torch.Generator().manual_seed(2))
-
-    _, slope = at(synthetic)
-    way = torch.randn(synthetic.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    way *= 1e-5 / way.norm()
-    expected = (at(synthetic + way)[0] - at(synthetic - way)[0]) / 2
-    assert float((slope * way).sum()) == pytest.approx(float(expected), rel=1e-5)
+    check_gradient(method, scene, synthetic)
 
 
 def test_same_images_have_no_distance(scene_of, synthetic) -> None:
