@@ -62,15 +62,16 @@ class Engine:
     def whole(self, step: InnerStep) -> Unroll:
         """Return the inner loop of every outer step, captured where that is possible."""
         plain = self.plain(step)
-        if self._images.device.type != "cuda" or self._config.engine != "compiled" or self._shard:
-            return KeepingUnroll(plain, plain, self._budget)
-        if self._config.min_steps is not None:
-            self._notes(
-                "the inner loop runs step by step and not as a CUDA graph, because `min_steps` gives it "
-                "a different length in every outer step"
-            )
-            return KeepingUnroll(plain, plain, self._budget)
-        return KeepingUnroll(GraphUnroll(plain, notes=self._notes), plain, self._budget)
+        loop: ExactUnroll | GraphUnroll = plain
+        if self._images.device.type == "cuda" and self._config.engine == "compiled" and not self._shard:
+            if self._config.min_steps is None:
+                loop = GraphUnroll(plain, notes=self._notes)
+            else:
+                self._notes(
+                    "the inner loop runs step by step and not as a CUDA graph, because `min_steps` gives it "
+                    "a different length in every outer step"
+                )
+        return KeepingUnroll(loop, plain, self._budget)
 
     def begin(self, kept: int | None) -> None:
         """Prepare an outer step: keep what a resumed run kept, and no more than the other processes can.
