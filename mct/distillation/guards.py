@@ -80,10 +80,9 @@ def check_weights(bundle: Bundle | None, network: nn.Module, config: DistillConf
         ConfigError: There is no bundle, and a setting needs one.
     """
     if bundle is None:
-        rows = config.labels == "learned" and config.label_form == "rows"
         needing = {
             "initial": config.initial == "correct",
-            "labels": config.labels != "hard" and not rows,
+            "labels": config.labels == "teacher" or config.learns_logits,
             "scores": config.initial == "scored" and config.scores == el2n.NAME,
         }
         for name in (name for name, needed in needing.items() if needed):
@@ -112,8 +111,7 @@ def check_sampler(dataset: Dataset, config: DistillConfig) -> None:
 
 def unused_bundle(bundle: Bundle | None, config: DistillConfig) -> list[str]:
     """Return a line for the user if there are trajectories on which nothing depends; else nothing."""
-    experts = config.initial == "correct" or (config.labels == "learned" and config.label_form == "logits")
-    if bundle is None or experts or config.objective != "real" or config.fresh_starts < 1:
+    if bundle is None or config.asks_experts or config.objective != "real" or config.fresh_starts < 1:
         return []
     return [
         "the trajectories are not used, because all students start as fresh networks: set `fresh_starts` to "

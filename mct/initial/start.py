@@ -41,9 +41,7 @@ def start(
         ConfigError: If a class has too few images.
     """
     config, images, labels = origin.config, dataset.train_images, dataset.train_labels
-    logits = config.labels == "learned" and config.label_form == "logits"
-    needed = config.initial == "correct" or logits
-    known = experts() if needed and experts is not None else None
+    known = experts() if config.asks_experts and experts is not None else None
     if config.initial in ("noise", "unit-noise"):
         classes = torch.arange(dataset.classes).repeat_interleave(config.ipc)
         pixels = torch.randn(len(classes), *images.shape[1:], generator=generator)
@@ -60,7 +58,7 @@ def start(
     found = SyntheticDataset(images=pixels, labels=classes, learning_rate=config.lr_init, origin=origin)
     if config.labels != "learned":
         return found
-    if not logits:
+    if not config.learns_logits:
         return found.learned({"labels": one_hot(classes, dataset.classes).to(images.dtype)})
     assert known is not None
     return found.learned({"labels": mean_logits(known, pixels, classes)})

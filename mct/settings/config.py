@@ -297,7 +297,7 @@ class DistillConfig(inner.InnerSettings, RealSettings):
                 "`labels` teacher"
             )
         noisy = self.initial in ("noise", "unit-noise")
-        if noisy and self.labels == "learned" and self.label_form == "logits":
+        if noisy and self.learns_logits:
             raise ConfigError(
                 "`labels` learned begin as what experts say of real images, and cannot be combined with "
                 f"`initial` {self.initial}"
@@ -309,6 +309,16 @@ class DistillConfig(inner.InnerSettings, RealSettings):
         one_of("engine", self.engine, get_args(Engine))
         one_of("precision", self.precision, get_args(Precision))
         one_of("select", self.select, get_args(Held))
+
+    @property
+    def learns_logits(self) -> bool:
+        """Whether labels are learned as logits, which begin as what experts say of the images."""
+        return self.labels == "learned" and self.label_form == "logits"
+
+    @property
+    def asks_experts(self) -> bool:
+        """Whether experts choose the initial images, or say how learned labels begin."""
+        return self.initial == "correct" or self.learns_logits
 
     @property
     def skipped(self) -> int:
